@@ -1,0 +1,1 @@
+"""What every room stands on: database, errors, ids, pages, clock, keys. Knows nothing of schools."""

@@ -1,0 +1,173 @@
+#!/usr/bin/env python3
+"""Sets Aimline up beside itself and starts it. Needs Python 3.11, nothing else; names no package index.
+
+python3 dev.py run [--once] [--roster FILE.zip] [--port N] [--folder DIR]
+                             try Aimline: database, api, worker, and a story played against them
+python3 dev.py test ...      the whole suite; arguments go to pytest
+python3 dev.py lock          make requirements.lock anew from pyproject.toml (needs uv)
+python3 dev.py aimline ...   Aimline's own command line, e.g. `aimline --help`
+python3 dev.py COMMAND ...   any other program of the environment
+"""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must hear a sentence, not a traceback
+    sys.exit("Aimline needs Python 3.11 or newer; this is Python " + sys.version.split()[0] + ".")
+
+import contextlib
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+REPO = Path(__file__).resolve().parent
+VENV = REPO / ".venv"
+LOCK = REPO / "requirements.lock"
+STAMP = VENV / "aimline.stamp"  # written last: what is installed
+UNDERWAY = VENV / "aimline.underway"  # written first, removed last: an interrupted install leaves it behind
+LAUNCHER = '#!/bin/sh\nexec "$(dirname "$0")/python" -P -m app "$@"\n'
+
+
+def main() -> NoReturn:
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        sys.exit(
+            __doc__.strip()
+            if arguments
+            else f"{__doc__.strip()}\n\nSay what to do, e.g. `python3 dev.py run`."
+        )
+    command, rest = arguments[0], arguments[1:]
+    if command == "lock":
+        sys.exit(lock())
+    make_environment()
+    if command == "run":
+        enter("python", "-P", "-m", "app.sandbox.playground", *rest)
+    if command == "test":
+        os.chdir(REPO)
+        enter("python", "-m", "pytest", *rest)
+    if not (VENV / "bin" / command).exists():
+        sys.exit(f"There is no `{command}` here. `python3 dev.py --help` says what there is.")
+    enter(command, *rest)
+
+
+def enter(program: str, *arguments: str) -> NoReturn:
+    """Become a program of the environment."""
+    os.environ["VIRTUAL_ENV"] = str(VENV)
+    os.environ["PATH"] = f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+    os.environ.pop("PYTHONHOME", None)
+    path = str(VENV / "bin" / program)
+    os.execv(path, [path, *arguments])  # noqa: S606 - no shell is wanted
+
+
+def make_environment() -> None:
+    """requirements.lock in .venv: made once, made anew when the lock, the Python or the place changed."""
+    wanted = f"{hashlib.sha256(LOCK.read_bytes()).hexdigest()} {sys.version.split()[0]} {VENV}\n"
+    if installed() == wanted:
+        return
+    for module in ("venv", "ensurepip"):
+        if importlib.util.find_spec(module) is None:
+            sys.exit(
+                f"This Python lacks `{module}`; install it, e.g. `apt install python3-venv`, and start again."
+            )
+    try:
+        with alone():
+            if installed() != wanted:  # another run may have made it while we waited
+                build(wanted)
+    except PermissionError as refused:
+        sys.exit(f"No permission to write {refused.filename}. Copy the checkout to a folder that is yours.")
+
+
+def installed() -> str | None:
+    """What the stamp says, or None when nothing whole is installed."""
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        if not UNDERWAY.exists():
+            return STAMP.read_text()
+    return None
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """One install at a time: a second one waits for the first."""
+    import fcntl
+
+    with (REPO / ".venv.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("Another install is under way; waiting for it.", flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def build(stamp: str) -> None:
+    """Make .venv from nothing and install the lock in it."""
+    import venv
+
+    if VENV.exists() and not STAMP.exists() and not UNDERWAY.exists():
+        sys.exit(f"{VENV} was not made by dev.py. Move it away and start again.")
+    if UNDERWAY.exists():
+        print("The last install did not end; making it anew.", flush=True)
+    shutil.rmtree(VENV, ignore_errors=True)
+    VENV.mkdir()
+    UNDERWAY.touch()
+    began = time.monotonic()
+    packages = sum("==" in line for line in LOCK.read_text().splitlines())
+    print(f"Installing {packages} packages into .venv, once ...", flush=True)
+    # `symlinks` keeps a Python that is found by its path (pyenv, a framework build) whole.
+    venv.EnvBuilder(with_pip=True, symlinks=True).create(VENV)
+    install()
+    bin_folder = VENV / "bin"
+    (bin_folder / "aimline").write_text(LAUNCHER)
+    (bin_folder / "aimline").chmod(0o755)
+    for site_packages in VENV.glob("lib/python*/site-packages"):
+        (site_packages / "aimline.pth").write_text(f"{REPO}\n")
+    STAMP.write_text(stamp)
+    UNDERWAY.unlink()
+    print(f"Installed in {time.monotonic() - began:.0f} s.", flush=True)
+
+
+def install() -> None:
+    """pip with hashes, from wherever this machine's pip is told to look."""
+    options = [
+        "--require-hashes",
+        "--no-deps",
+        "--no-user",
+        "--quiet",
+        "--no-input",
+        "--disable-pip-version-check",
+    ]
+    pip = subprocess.run(
+        [VENV / "bin" / "python", "-I", "-m", "pip", "install", *options, "-r", LOCK],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if pip.returncode:
+        said = "\n".join(pip.stdout.strip().splitlines()[-12:])
+        sys.exit(
+            f"{said}\n\nThe packages could not be installed; above is what pip said. Once that is mended, "
+            "the same command starts the install anew."
+        )
+
+
+def lock() -> int:
+    """requirements.lock anew from pyproject.toml: every platform, every hash, no index named."""
+    uv = shutil.which("uv")
+    if uv is None:
+        sys.exit("Making the lock needs uv (https://docs.astral.sh/uv/) on PATH; using the lock does not.")
+    options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
+    options += ["--no-emit-index-url", "--no-emit-find-links", "--extra", "dev", "--quiet"]
+    command = [uv, "pip", "compile", *options, *sys.argv[2:], "pyproject.toml", "-o", LOCK.name]
+    return subprocess.run(command, cwd=REPO).returncode
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
