@@ -1,0 +1,290 @@
+"""Owns a synthetic district: a pure function of (seed, students, date, day). Never holds it, never does I/O.
+
+Every record is made when it is asked for, from its own place in the district, so that a million students
+stream in the memory of one. Ids are hashes: opaque, case-sensitive, the same for the same seed.
+"""
+
+import hashlib
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
+from random import Random
+
+from app.sandbox import names
+from app.sandbox.oneroster import AcademicSession, Class, Course, Demographics, Enrollment, Org, User
+from app.sandbox.school import (
+    ELEMENTARY,
+    LEVELS,
+    WHOLE_YEAR,
+    Level,
+    Role,
+    School,
+    Seat,
+    Subject,
+    adults,
+    grade_title,
+    posts,
+)
+
+STUDENTS_PER_TRIO = 1500  # one elementary, one middle and one high school
+# Share of the students to whom it happens on any one day after day 0.
+LEAVING, TRANSFERRING, ENTERING, RENAMED, REGRADED = 0.004, 0.003, 0.004, 0.002, 0.0005
+
+Term = tuple[str, date, date]  # sourcedId, first day, and the day after the last
+
+
+@dataclass(frozen=True, slots=True)
+class District:
+    """The district of `seed`, in the school year of `date`, `day` days of change after its first export.
+
+    `students` is exact on day 0; later about as many enter as leave. ValueError: fewer than one student.
+    """
+
+    seed: int
+    students: int
+    date: date
+    day: int = 0
+
+    def __post_init__(self) -> None:
+        if self.students < 1 or self.day < 0:
+            raise ValueError("A district needs at least one student, and a day that is not negative.")
+
+    def on(self, day: int) -> "District":
+        """The same district `day` days later: some students left, came, moved, or changed name or grade."""
+        return replace(self, day=day)
+
+    @property
+    def place(self) -> str:
+        return names.PLACES[self.seed % len(names.PLACES)]
+
+    @property
+    def name(self) -> str:
+        return f"{self.place} Unified School District"
+
+    def orgs(self) -> Iterator[Org]:
+        district = self._id("org", "district")
+        yield Org(district, self.name, "district", "D001")
+        for school in self.schools():
+            code = f"S{school.number + 1:04d}"
+            yield Org(
+                self._school_id(school), _name(school), "school", code, "public", "mixed", False, district
+            )
+
+    def schools(self) -> Iterator[School]:
+        trios = max(1, round(self.students / STUDENTS_PER_TRIO))
+        for number in range(trios * len(LEVELS)):
+            yield self._school(number, trios)
+
+    def academic_sessions(self) -> Iterator[AcademicSession]:
+        """A school year without gaps to its neighbours, so that it contains every date, and two semesters."""
+        year, fall, spring = self._terms()
+        begins = year[1].year
+        years, whole = f"{begins}-{begins + 1}", year[0]
+        yield AcademicSession(whole, f"{years} School Year", "schoolYear", *year[1:], None, str(begins + 1))
+        for title, (sourced_id, start, end) in ((f"Fall {begins}", fall), (f"Spring {begins + 1}", spring)):
+            yield AcademicSession(sourced_id, title, "semester", start, end, whole, str(begins + 1))
+
+    def courses(self) -> Iterator[Course]:
+        district, year = self._id("org", "district"), self._terms()[0][0]
+        for level in LEVELS:
+            for grade in level.grades:
+                for subject in level.subjects:
+                    title = f"{subject.title} {grade_title(grade)}"
+                    sourced_id = self._course_id(level, grade, subject)
+                    about = (grade,), district, (subject.area,), (subject.sced,)
+                    yield Course(sourced_id, year, title, f"{subject.code}{grade}", *about)
+
+    def classes(self) -> Iterator[Class]:
+        terms = self._terms()
+        for school, grade, subject, section in self._sections():
+            code = school.level.grades[grade]
+            period = str(subject.slot if school.level is ELEMENTARY else (subject.slot - 1 + grade) % 7 + 1)
+            yield Class(
+                self._class_id(school, grade, subject, section),
+                f"{subject.title} {grade_title(code)}-{section + 1}",
+                (code,),
+                self._course_id(school.level, code, subject),
+                f"{subject.code}{code}-{section + 1}",
+                "scheduled" if subject.slot else "homeroom",
+                f"Room {(grade if school.level is ELEMENTARY else subject.slot) + 1}{section + 1:02d}",
+                self._school_id(school),
+                tuple(terms[semester + 1][0] for semester in subject.semesters),
+                (subject.area,),
+                (subject.sced,),
+                (period,) if subject.slot else (),
+            )
+
+    def users(self) -> Iterator[User]:
+        yield from self.staff()
+        yield from (self._student(seat) for seat in self.seats())
+
+    def staff(self) -> Iterator[User]:
+        """The district's administrator; then, school by school, its administrator, teachers and aides."""
+        district = self._id("org", "district")
+        yield self._adult("district/admin", "administrator", (district,), "00000000")
+        for school in self.schools():
+            here = self._school_id(school)
+            for number, (role, key) in enumerate(posts(school)):
+                # The music teacher of an elementary school also belongs to the middle school beside it.
+                shared = school.level is ELEMENTARY and key == "special/MUS"
+                orgs = (here, self._id("org", str(school.number + 1))) if shared else (here,)
+                yield self._adult(
+                    f"{school.number}/{key}", role, orgs, f"{school.number + 1:05d}{number:03d}"
+                )
+
+    def enrollments(self) -> Iterator[Enrollment]:
+        """The adults of every class (one of them primary), then ten classes for every student."""
+        terms = self._terms()
+        for school, grade, subject, section in self._sections():
+            here, dates = self._school_id(school), _dates(terms, subject)
+            room = self._class_id(school, grade, subject, section)
+            for role, key, primary in adults(school, grade, subject, section):
+                user = self._id("user", f"{school.number}/{key}")
+                yield Enrollment(self._id("enrollment", room + user), room, here, user, role, primary, *dates)
+        for seat in self.seats():
+            user, here = self.student_id(seat), self._school_id(seat.school)
+            for subject in seat.school.level.subjects:
+                room = self._class_id(seat.school, seat.grade, subject, seat.section(subject))
+                sourced_id = self._id("enrollment", room + user)
+                yield Enrollment(sourced_id, room, here, user, "student", None, *_dates(terms, subject))
+
+    def demographics(self) -> Iterator[Demographics]:
+        begins = self._terms()[0][1].year
+        for seat in self.seats():
+            rng = Random(f"{self.seed}/demographics/{seat.key}")
+            age = (
+                5
+                + seat.grade
+                + 13
+                - sum(len(level.grades) for level in LEVELS[LEVELS.index(seat.home.level) :])
+            )
+            born = date(begins - age - 1, 9, 2) + timedelta(days=rng.randrange(365))
+            sex = rng.choices(names.SEXES, (51, 48, 1))[0]
+            many = rng.random() < 0.05
+            first, second = rng.choices(range(5), (2, 8, 16, 1, 73))[0], rng.randrange(1, 5)
+            races = (race == first or (many and race == (first + second) % 5) for race in range(5))
+            native, asian, black, pacific, white = races
+            hispanic, abroad = rng.random() < 0.27, rng.random() < 0.08
+            yield Demographics(
+                self.student_id(seat),
+                born,
+                sex,
+                native,
+                asian,
+                black,
+                pacific,
+                white,
+                many,
+                hispanic,
+                rng.choice(names.COUNTRIES) if abroad else "US",
+                None if abroad else rng.choice(names.STATES),
+                None if abroad else rng.choice(names.TOWNS),
+            )
+
+    def seats(self) -> Iterator[Seat]:
+        """Every student who is there on this day."""
+        schools = 3 * max(1, round(self.students / STUDENTS_PER_TRIO))
+        left, moved, renamed, regraded = (
+            1 - (1 - p) ** self.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)
+        )
+        for home in self.schools():
+            sister = self._school((home.number + len(LEVELS)) % schools, schools // len(LEVELS))
+            for grade, size in enumerate(home.sizes):
+                for number in range(size):
+                    seat = Seat(home, grade, number, home)
+                    if self.day:
+                        fate = self._fate(seat.key)
+                        if fate[0] < left:
+                            continue
+                        moves = fate[1] < moved
+                        there = sister if moves else home
+                        changes = fate[2] < renamed, fate[3] < regraded
+                        seat = Seat(home, grade, number, there, moves, *changes)
+                    yield seat
+                late = Random(f"{self.seed}/entering/{home.number}/{grade}").random()
+                for number in range(size, size + int(late + self.day * ENTERING * size)):
+                    yield Seat(home, grade, number, home)
+
+    def student_id(self, seat: Seat) -> str:
+        """The student's `sourcedId`. The first two differ in case only, as case-sensitive ids may."""
+        if seat.key == "0/student/0/1":
+            return self._id("user", "0/student/0/0").swapcase()
+        return self._id("user", seat.key)
+
+    def _student(self, seat: Seat) -> User:
+        rng = Random(f"{self.seed}/person/{seat.key}")
+        given, family, middle = names.person(rng)
+        if seat.renamed:
+            family = rng.choice(names.FAMILY)
+        number = f"{seat.home.number + 1:05d}{seat.grade}{seat.number:04d}"
+        grades = seat.home.level.grades
+        grade = grades[min(seat.grade + 1, len(grades) - 1) if seat.regraded else seat.grade]
+        login = f"{names.login(given, family)}{int(number)}"
+        email = None if grade in ("KG", "01", "02") else f"{login}@students.{self.place.lower()}.example.org"
+        orgs = (self._school_id(seat.school),)
+        ids = (f"{{State:{rng.randrange(10**9, 10**10)}}}",)
+        sourced_id = self.student_id(seat)
+        return User(
+            sourced_id, True, orgs, "student", login, ids, given, family, middle, number, email, (grade,)
+        )
+
+    def _adult(self, key: str, role: Role, orgs: tuple[str, ...], number: str) -> User:
+        given, family, middle = names.person(Random(f"{self.seed}/person/{key}"))
+        login = f"{names.login(given, family)}.{int(number)}"
+        email = f"{login}@staff.{self.place.lower()}.example.org"
+        ids = (f"{{Staff:{number}}}", f"{{Badge:B{number[::-1]}}}")
+        sourced_id = self._id("user", key)
+        return User(sourced_id, True, orgs, role, login, ids, given, family, middle, f"E{number}", email)
+
+    def _sections(self) -> Iterator[tuple[School, int, Subject, int]]:
+        for school in self.schools():
+            for grade in range(len(school.sizes)):
+                for subject in school.level.subjects:
+                    for section in range(school.sections(grade)):
+                        yield school, grade, subject, section
+
+    def _school(self, number: int, trios: int) -> School:
+        trio, kind = divmod(number, len(LEVELS))
+        students = self.students // trios + (trio < self.students % trios)
+        before = sum(len(level.grades) for level in LEVELS[:kind])
+        grades = range(before, before + len(LEVELS[kind].grades))
+        return School(
+            number, LEVELS[kind], tuple(students // 13 + (grade < students % 13) for grade in grades)
+        )
+
+    def _terms(self) -> tuple[Term, Term, Term]:
+        begins = self.date.year - (self.date.month < 8)
+        august, january, june = date(begins, 8, 15), date(begins + 1, 1, 8), date(begins + 1, 6, 8)
+        fall, spring, summer = (day + timedelta(days=-day.weekday() % 7) for day in (august, january, june))
+        year = (self._id("session", f"{begins}"), date(begins, 8, 1), date(begins + 1, 8, 1))
+        first = (self._id("session", f"{begins}/fall"), fall, spring)
+        return year, first, (self._id("session", f"{begins}/spring"), spring, summer)
+
+    def _fate(self, key: str) -> list[float]:
+        """Four numbers in [0, 1): a thing has happened to a student once its chance has grown past theirs."""
+        digest = hashlib.blake2b(f"{self.seed}/fate/{key}".encode(), digest_size=16).digest()
+        return [int.from_bytes(digest[at : at + 4], "big") / 2**32 for at in (0, 4, 8, 12)]
+
+    def _school_id(self, school: School) -> str:
+        return self._id("org", str(school.number))
+
+    def _course_id(self, level: Level, grade: str, subject: Subject) -> str:
+        return self._id("course", f"{level.name}/{grade}/{subject.code}")
+
+    def _class_id(self, school: School, grade: int, subject: Subject, section: int) -> str:
+        return self._id("class", f"{school.number}/{grade}/{subject.code}/{section}")
+
+    def _id(self, kind: str, key: str) -> str:
+        digest = hashlib.blake2b(f"{self.seed}/{kind}/{key}".encode(), digest_size=9).digest()
+        return b64encode(digest, b"xQ").decode()
+
+
+def _name(school: School) -> str:
+    again, place = divmod(school.number // len(LEVELS), len(names.PLACES))
+    return f"{names.PLACES[place]}{f' {again + 1}' if again else ''} {school.level.name} School"
+
+
+def _dates(terms: tuple[Term, Term, Term], subject: Subject) -> tuple[date, date]:
+    """A class of the whole year has its students for the whole school year, holidays included."""
+    return terms[0][1:] if subject.semesters == WHOLE_YEAR else terms[subject.semesters[0] + 1][1:]

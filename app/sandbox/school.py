@@ -1,0 +1,174 @@
+"""Owns how a school of the sandbox works: level, grades, subjects, sections, who teaches, who sits where.
+
+Never names a person and never makes an id; `district` does.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+STUDENTS_PER_SECTION = 25
+Adult = Literal["aide", "teacher"]
+Role = Literal["administrator", "aide", "teacher"]
+WHOLE_YEAR, FIRST, SECOND = (0, 1), (0,), (1,)  # semesters in which a class meets
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One class of a student's timetable.
+
+    `slot` is the place in the day (0 is homeroom; half-year subjects share one). `area` and `sced` are
+    the subject's field and its two-digit SCED subject area. `taught_by` says who teaches: the homeroom's own
+    teacher, one specialist for the whole school, or a department with a teacher for each section.
+    """
+
+    code: str
+    title: str
+    area: str
+    sced: str
+    slot: int
+    taught_by: Literal["homeroom", "specialist", "department"]
+    semesters: tuple[int, ...] = WHOLE_YEAR
+    co_taught: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """A kind of school. Grades are CEDS entry-level codes; `begins` counts the grades before its first."""
+
+    name: str
+    begins: int
+    grades: tuple[str, ...]
+    subjects: tuple[Subject, ...]
+
+
+ELEMENTARY = Level(
+    "Elementary",
+    0,
+    ("KG", "01", "02", "03", "04", "05"),
+    (
+        Subject("HR", "Homeroom", "Homeroom", "22", 0, "homeroom"),
+        Subject("RDG", "Reading", "English Language Arts", "01", 1, "homeroom", co_taught=True),
+        Subject("WRT", "Writing", "English Language Arts", "01", 2, "homeroom"),
+        Subject("MTH", "Mathematics", "Mathematics", "02", 3, "homeroom", co_taught=True),
+        Subject("SCI", "Science", "Science", "03", 4, "homeroom"),
+        Subject("SOC", "Social Studies", "Social Studies", "04", 5, "homeroom"),
+        Subject("ART", "Art", "Fine and Performing Arts", "05", 6, "specialist"),
+        Subject("MUS", "Music", "Fine and Performing Arts", "05", 6, "specialist"),
+        Subject("PED", "Physical Education", "Physical Education", "08", 7, "specialist"),
+        Subject("LIB", "Library", "Library", "22", 7, "specialist"),
+    ),
+)
+MIDDLE = Level(
+    "Middle",
+    6,
+    ("06", "07", "08"),
+    (
+        Subject("ADV", "Advisory", "Homeroom", "22", 0, "homeroom"),
+        Subject(
+            "ELA", "English Language Arts", "English Language Arts", "01", 1, "department", co_taught=True
+        ),
+        Subject("MTH", "Mathematics", "Mathematics", "02", 2, "department", co_taught=True),
+        Subject("SCI", "Science", "Science", "03", 3, "department"),
+        Subject("SOC", "Social Studies", "Social Studies", "04", 4, "department"),
+        Subject("PED", "Physical Education", "Physical Education", "08", 5, "department"),
+        Subject("ART", "Art", "Fine and Performing Arts", "05", 6, "department", FIRST),
+        Subject("MUS", "Music", "Fine and Performing Arts", "05", 6, "department", SECOND),
+        Subject("TEC", "Technology", "Computer Science", "10", 7, "department", FIRST),
+        Subject("WLD", "World Languages", "World Languages", "24", 7, "department", SECOND),
+    ),
+)
+HIGH = Level(
+    "High",
+    9,
+    ("09", "10", "11", "12"),
+    (
+        Subject("ADV", "Advisory", "Homeroom", "22", 0, "homeroom"),
+        Subject("ENG", "English", "English Language Arts", "01", 1, "department", co_taught=True),
+        Subject("MTH", "Mathematics", "Mathematics", "02", 2, "department", co_taught=True),
+        Subject("SCI", "Science", "Science", "03", 3, "department"),
+        Subject("SOC", "Social Studies", "Social Studies", "04", 4, "department"),
+        Subject("SPA", "Spanish", "World Languages", "24", 5, "department"),
+        Subject("HLT", "Health", "Physical Education", "08", 6, "department", FIRST),
+        Subject("ART", "Studio Art", "Fine and Performing Arts", "05", 6, "department", SECOND),
+        Subject("CSC", "Computer Science", "Computer Science", "10", 7, "department", FIRST),
+        Subject("ECO", "Personal Finance", "Business", "12", 7, "department", SECOND),
+    ),
+)
+LEVELS = (ELEMENTARY, MIDDLE, HIGH)
+
+
+def grade_title(grade: str) -> str:
+    """A CEDS grade code as it stands in a course's title: `KG` is `K`, `03` is `3`."""
+    return "K" if grade == "KG" else grade.lstrip("0")
+
+
+@dataclass(frozen=True, slots=True)
+class School:
+    """A school's place in the district, and how many students each of its grades had on day 0."""
+
+    number: int
+    level: Level
+    sizes: tuple[int, ...]
+
+    def sections(self, grade: int) -> int:
+        """How many parallel classes the grade (an index) has."""
+        return max(1, round(self.sizes[grade] / STUDENTS_PER_SECTION))
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A student's place: where they began (`home`, `grade`, `number`: who they are), and where they are."""
+
+    home: School
+    grade: int
+    number: int
+    school: School
+    moved: bool = False
+    renamed: bool = False
+    regraded: bool = False
+
+    @property
+    def key(self) -> str:
+        return f"{self.home.number}/student/{self.grade}/{self.number}"
+
+    def section(self, subject: Subject) -> int:
+        """Elementary classes stay together; older students meet others in each subject. Sizes stay even."""
+        sections = self.school.sections(self.grade)
+        number = self.number + self.moved  # where no sister school is, who moves changes section
+        turn = 0 if self.school.level is ELEMENTARY else subject.slot
+        return (number + number // sections * turn) % sections
+
+
+def posts(school: School) -> Iterator[tuple[Role, str]]:
+    """Role and key of every adult of a school; the keys are those that `adults` gives."""
+    yield "administrator", "admin"
+    grades = range(len(school.sizes))
+    if school.level is ELEMENTARY:
+        yield from (
+            ("teacher", f"room/{grade}/{s}") for grade in grades for s in range(school.sections(grade))
+        )
+        specials = (subject for subject in school.level.subjects if subject.taught_by == "specialist")
+        yield from (("teacher", f"special/{subject.code}") for subject in specials)
+    else:
+        sections = max(school.sections(grade) for grade in grades)
+        yield from (("teacher", f"department/{slot}/{s}") for slot in range(1, 8) for s in range(sections))
+    yield from (("teacher", f"support/{grade}") for grade in grades)
+    yield from (("aide", f"aide/{grade}") for grade in grades)
+
+
+def adults(
+    school: School, grade: int, subject: Subject, section: int
+) -> Iterator[tuple[Adult, str, bool | None]]:
+    """Role, key and `primary` of a class's adults: its teacher; in a first section a co-teacher, an aide."""
+    if subject.taught_by == "specialist":
+        key = f"special/{subject.code}"
+    elif school.level is ELEMENTARY:
+        key = f"room/{grade}/{section}"
+    else:  # in one period only: a subject meets at another hour in each grade
+        key = f"department/{subject.slot or grade + 1}/{section}"
+    yield "teacher", key, True
+    if subject.co_taught and section == 0:
+        yield "teacher", f"support/{grade}", False
+    if subject.taught_by == "homeroom" and subject.slot == 0 and section == 0:
+        yield "aide", f"aide/{grade}", None
