@@ -1,1 +1,1 @@
-"""What every room stands on: database, errors, ids, pages, clock, keys. Knows nothing of schools."""
+"""What knows nothing of schools: the database, ids, pages, errors, time, keys."""

@@ -1,0 +1,1 @@
+"""Who asks, and what that opens. Knows nothing of students' support; knows no HTTP."""

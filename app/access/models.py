@@ -1,0 +1,53 @@
+"""Owns the district, the clients and what each was granted. Never holds a secret in the clear."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Text
+from sqlalchemy.dialects.postgresql import UUID as PgUUID
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base, Tenant
+
+
+class District(Tenant, Base):
+    """A district: its name, the short name that commands use, its time zone."""
+
+    __tablename__ = "district"
+
+    slug: Mapped[str]
+    name: Mapped[str]
+    time_zone: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class Client(Base):
+    """A machine client; it may serve several districts, so it belongs to none."""
+
+    __tablename__ = "client"
+
+    client_id: Mapped[UUID] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class ClientSecret(Base):
+    """One of a client's secrets, hashed; two may live while one replaces the other."""
+
+    __tablename__ = "client_secret"
+
+    client_id: Mapped[UUID] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class ClientGrant(Tenant, Base):
+    """What a client may do in one district; no schools named means the whole district."""
+
+    __tablename__ = "client_grant"
+
+    client_id: Mapped[UUID] = mapped_column(primary_key=True)
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    school_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PgUUID))
+    created_at: Mapped[datetime]

@@ -1,0 +1,106 @@
+"""Owns the whole policy of who may do what, on one screen. Never reads the database.
+
+A permission is also the OAuth scope of the same name. A person's permissions follow from the role that the
+roster gives; a client that acts for a person has those which both have.
+"""
+
+from enum import StrEnum
+
+
+class Can(StrEnum):
+    """A verb on a noun; its value is the OAuth scope."""
+
+    READ_ROSTER = "roster:read"
+    READ_DEMOGRAPHICS = "demographics:read"
+    READ_PLAYBOOK = "playbook:read"
+    READ_CONCERNS = "concern:read"
+    RAISE_CONCERN = "concern:raise"
+    SETTLE_CONCERN = "concern:settle"
+    READ_SUPPORTS = "support:read"
+    PLAN_SUPPORT = "support:plan"
+    READ_SCORES = "score:read"
+    RECORD_SCORES = "score:record"
+    READ_VERDICTS = "verdict:read"
+    READ_DECISIONS = "decision:read"
+    DECIDE = "decision:make"
+    READ_EVENTS = "event:read"
+    MANAGE_WEBHOOKS = "webhook:manage"
+    ACT_FOR = "act-for"
+    # Below: never granted to a client or a person; the worker, the sync and the operator have them.
+    SYNC_ROSTER = "sis:sync"
+    JUDGE = "response:judge"
+    DELIVER_WEBHOOKS = "webhook:deliver"
+    OPERATE = "district:operate"
+
+
+INTERNAL = frozenset({Can.SYNC_ROSTER, Can.JUDGE, Can.DELIVER_WEBHOOKS, Can.OPERATE})
+GRANTABLE = frozenset(Can) - INTERNAL
+
+MEANING: dict[Can, str] = {
+    Can.READ_ROSTER: "Read students, staff, schools, classes and enrollments.",
+    Can.READ_DEMOGRAPHICS: "Read demographics, which are kept apart.",
+    Can.READ_PLAYBOOK: "Read areas, levels, measures and rules.",
+    Can.READ_CONCERNS: "Read concerns.",
+    Can.RAISE_CONCERN: "Raise a concern about a student.",
+    Can.SETTLE_CONCERN: "Accept, dismiss and resolve concerns.",
+    Can.READ_SUPPORTS: "Read supports.",
+    Can.PLAN_SUPPORT: "Plan, start, change and end supports.",
+    Can.READ_SCORES: "Read scores.",
+    Can.RECORD_SCORES: "Record scores.",
+    Can.READ_VERDICTS: "Read verdicts and their reasons.",
+    Can.READ_DECISIONS: "Read a team's decisions.",
+    Can.DECIDE: "Record a team's decision.",
+    Can.READ_EVENTS: "Read the change feed.",
+    Can.MANAGE_WEBHOOKS: "Make, read and remove webhook endpoints.",
+    Can.ACT_FOR: "Name the person that a request acts for.",
+}
+
+_READS = frozenset(
+    {
+        Can.READ_ROSTER,
+        Can.READ_PLAYBOOK,
+        Can.READ_CONCERNS,
+        Can.READ_SUPPORTS,
+        Can.READ_SCORES,
+        Can.READ_VERDICTS,
+        Can.READ_DECISIONS,
+    }
+)
+_TEACHES = _READS | {Can.RAISE_CONCERN, Can.RECORD_SCORES}
+_LEADS = _TEACHES | {Can.SETTLE_CONCERN, Can.PLAN_SUPPORT, Can.DECIDE}
+
+ROLE_OPENS: dict[str, frozenset[Can]] = {
+    "teacher": _LEADS,
+    "aide": _TEACHES,
+    "counselor": _LEADS,
+    "principal": _LEADS,
+    "siteAdministrator": _LEADS,
+    "administrator": _LEADS,
+    "districtAdministrator": _LEADS,
+}
+"""What each OneRoster role of staff may do. A role that is not here opens nothing."""
+
+SEES_SCHOOL = frozenset(
+    {"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"}
+)
+"""Roles that reach every student of their schools; the others reach whom they teach, support or lead."""
+
+SEES_SECURED = frozenset(
+    {"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"}
+)
+"""Roles to which a client's grant of a secured area may be passed on."""
+
+AREA_PREFIX = "area:"
+DEMOGRAPHICS_LOCK = "demographics"
+
+
+def is_scope(text: str) -> bool:
+    """Whether a client may be granted this scope: a grantable permission, or a secured area as `area:<code>`."""
+    if text.startswith(AREA_PREFIX):
+        code = text.removeprefix(AREA_PREFIX)
+        return (
+            bool(code)
+            and code.replace(".", "").replace("-", "").replace("_", "").isalnum()
+            and code.isascii()
+        )
+    return text in {str(can) for can in GRANTABLE}

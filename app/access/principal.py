@@ -1,0 +1,145 @@
+"""Owns the principal: who asks, in which district, how far they reach. Never opens a session."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from uuid import UUID
+
+from app.access.permission import (
+    AREA_PREFIX,
+    DEMOGRAPHICS_LOCK,
+    ROLE_OPENS,
+    SEES_SCHOOL,
+    SEES_SECURED,
+    Can,
+)
+from app.core.errors import Forbidden
+
+EVERYTHING_SECURED = "*"
+
+
+class Reach(StrEnum):
+    """How far a principal sees within the district."""
+
+    DISTRICT = "district"
+    SCHOOLS = "schools"
+    CASELOAD = "caseload"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a unit of work is sealed to. Without one nothing opens.
+
+    `schools` counts with the reach `schools`, `students` with the reach `caseload`; `opens` names the locks
+    beyond the reach: codes of secured areas, `demographics`, or `*` for the house's own work.
+    """
+
+    district_id: UUID
+    name: str
+    reach: Reach
+    scopes: frozenset[Can]
+    schools: tuple[UUID, ...] = ()
+    students: tuple[UUID, ...] = ()
+    opens: frozenset[str] = frozenset()
+    client_id: UUID | None = None
+    person_id: UUID | None = None
+
+    def may(self, can: Can) -> bool:
+        """Whether the principal has this permission."""
+        return can in self.scopes
+
+    def binding(self) -> str:
+        """The statement that binds a transaction to this principal; goes out in one message with BEGIN."""
+        schools = ",".join(str(school) for school in self.schools)
+        students = ",".join(str(student) for student in self.students)
+        opens = ",".join(sorted(code for code in self.opens if _is_code(code)))
+        return (
+            f"SELECT app.enter('{self.district_id}', '{self.reach.value}', "
+            f"'{{{schools}}}', '{{{students}}}', '{{{opens}}}');"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """A person of the roster as the door needs them: role, schools, caseload."""
+
+    person_id: UUID
+    role: str
+    whole_district: bool
+    schools: tuple[UUID, ...]
+    students: tuple[UUID, ...]
+
+
+def client_principal(
+    district_id: UUID,
+    client_id: UUID,
+    name: str,
+    scopes: frozenset[str],
+    schools: tuple[UUID, ...] = (),
+) -> Principal:
+    """A machine client with the reach that it was granted: the district, or some schools."""
+    permissions = frozenset(can for can in Can if str(can) in scopes)
+    opens = {scope.removeprefix(AREA_PREFIX) for scope in scopes if scope.startswith(AREA_PREFIX)}
+    if Can.READ_DEMOGRAPHICS in permissions:
+        opens.add(DEMOGRAPHICS_LOCK)
+    return Principal(
+        district_id=district_id,
+        name=name,
+        reach=Reach.SCHOOLS if schools else Reach.DISTRICT,
+        scopes=permissions,
+        schools=schools,
+        opens=frozenset(opens),
+        client_id=client_id,
+    )
+
+
+def acting_for(client: Principal, acting: Acting) -> Principal:
+    """The person's role and caseload bind the client: no request opens more than both have.
+
+    Raises `Forbidden` for a role that opens nothing, such as a student's or a parent's.
+    """
+    role_opens = ROLE_OPENS.get(acting.role)
+    if role_opens is None:
+        raise Forbidden("This person's role opens nothing here.", code="act_for.role")
+    if acting.role in SEES_SCHOOL:
+        schools = _schools_of(client, acting)
+        reach = Reach.SCHOOLS if schools is not None else Reach.DISTRICT
+        reached = replace(client, reach=reach, schools=schools or (), students=())
+    else:
+        # A client with some schools still may not see, through a teacher, a student of another school.
+        reached = replace(client, reach=Reach.CASELOAD, students=acting.students)
+    opens = client.opens if acting.role in SEES_SECURED else client.opens & {DEMOGRAPHICS_LOCK}
+    return replace(
+        reached,
+        scopes=client.scopes & (role_opens | {Can.READ_DEMOGRAPHICS}),
+        opens=opens,
+        person_id=acting.person_id,
+    )
+
+
+def house_principal(district_id: UUID, name: str) -> Principal:
+    """The house's own work in one district: the worker, the sync, the operator, judging."""
+    return Principal(
+        district_id=district_id,
+        name=name,
+        reach=Reach.DISTRICT,
+        scopes=frozenset(Can),
+        opens=frozenset({EVERYTHING_SECURED}),
+    )
+
+
+def _schools_of(client: Principal, acting: Acting) -> tuple[UUID, ...] | None:
+    """The schools that both reach; None for the whole district."""
+    if acting.whole_district:
+        return client.schools if client.reach is Reach.SCHOOLS else None
+    if client.reach is Reach.SCHOOLS:
+        return tuple(school for school in acting.schools if school in client.schools) or _NO_SCHOOL
+    return acting.schools or _NO_SCHOOL
+
+
+def _is_code(code: str) -> bool:
+    return code == EVERYTHING_SECURED or (
+        code.isascii() and code.replace(".", "").replace("-", "").replace("_", "").isalnum()
+    )
+
+
+_NO_SCHOOL = (UUID(int=0),)

@@ -1,0 +1,166 @@
+"""Owns the unit of work: one transaction sealed to one principal. The only way to a session.
+
+Nobody below the door commits. What must happen last (numbering events, the disclosure log) is laid by
+the rooms as a finisher and runs just before the commit.
+"""
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any, Concatenate, ParamSpec, TypeVar
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+from app.access.permission import MEANING, Can
+from app.access.principal import Principal, house_principal
+from app.core.crypto import Keyring
+from app.core.db import lay_binding
+from app.core.errors import Forbidden, Misuse
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Finisher = Callable[["Work"], Awaitable[None]]
+
+_open_for: ContextVar["Work | None"] = ContextVar("_open_for", default=None)
+
+
+@dataclass
+class Disclosed:
+    """Whom a unit of work showed, and which kinds of record."""
+
+    students: set[UUID] = field(default_factory=set)
+    kinds: set[str] = field(default_factory=set)
+
+
+class Work:
+    """One transaction for one principal; `db` opens only inside a function marked `@needs`."""
+
+    def __init__(self, session: AsyncSession, principal: Principal, keyring: Keyring, operation: str) -> None:
+        self._session = session
+        self._finishers: dict[str, Finisher] = {}
+        self.principal = principal
+        self.keyring = keyring
+        self.operation = operation
+        self.disclosed = Disclosed()
+        self.pending_events: list[Any] = []
+
+    @property
+    def district_id(self) -> UUID:
+        """The district that this work is sealed to."""
+        return self.principal.district_id
+
+    @property
+    def db(self) -> AsyncSession:
+        """The session. Raises `Misuse` outside a function marked `@needs`."""
+        if _open_for.get() is not self:
+            raise Misuse("The session was reached outside a function marked @needs.")
+        return self._session
+
+    def disclose(self, kind: str, students: Iterable[UUID]) -> None:
+        """Notes that a record of this kind about these students goes to the caller."""
+        found = set(students)
+        if found:
+            self.disclosed.students |= found
+            self.disclosed.kinds.add(kind)
+
+    def last(self, name: str, finisher: Finisher) -> None:
+        """Lays what must run just before the commit, once a name."""
+        self._finishers.setdefault(name, finisher)
+
+    @asynccontextmanager
+    async def as_district(self, name: str) -> AsyncIterator[None]:
+        """Runs a step as the district itself, in this transaction: judging needs whom a caseload hides."""
+        asked = self.principal
+        await self._session.flush()
+        self.principal = house_principal(asked.district_id, name)
+        await self._session.execute(text(self.principal.binding()))
+        try:
+            yield
+            await self._session.flush()
+        finally:
+            self.principal = asked
+            # In a transaction that PostgreSQL has already aborted nothing can run, and nothing needs to.
+            with suppress(DBAPIError):
+                await self._session.execute(text(asked.binding()))
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """A part that can fail alone: its rows, events and disclosures go when it fails."""
+        events, shown = (
+            list(self.pending_events),
+            Disclosed(set(self.disclosed.students), set(self.disclosed.kinds)),
+        )
+        try:
+            async with self._session.begin_nested():
+                yield
+        except BaseException:
+            self.pending_events, self.disclosed = events, shown
+            raise
+
+    async def finish(self) -> None:
+        """Runs the finishers; the door calls this and commits."""
+        await self._session.flush()
+        for finisher in self._finishers.values():
+            token = _open_for.set(self)
+            try:
+                await finisher(self)
+            finally:
+                _open_for.reset(token)
+        await self._session.flush()
+
+
+@asynccontextmanager
+async def unit(
+    engine: AsyncEngine, principal: Principal, keyring: Keyring, operation: str
+) -> AsyncIterator[Work]:
+    """Opens a unit of work; commits when the block ends well, rolls back when it does not."""
+    async with engine.connect() as connection:
+        await lay_binding(connection, principal.binding())
+        async with AsyncSession(connection, expire_on_commit=False, autoflush=False) as session:
+            work = Work(session, principal, keyring, operation)
+            yield work
+            await work.finish()
+            await session.commit()
+
+
+def needs(
+    *permissions: Can,
+) -> Callable[[Callable[Concatenate[Work, P], Awaitable[R]]], Callable[Concatenate[Work, P], Awaitable[R]]]:
+    """Marks a command or a read with the permissions that it asks for, and opens the session to it."""
+
+    def mark(
+        function: Callable[Concatenate[Work, P], Awaitable[R]],
+    ) -> Callable[Concatenate[Work, P], Awaitable[R]]:
+        if not inspect.iscoroutinefunction(function):
+            raise Misuse(f"{function.__qualname__} is marked @needs and is not async.")
+
+        @functools.wraps(function)
+        async def guarded(work: Work, /, *args: P.args, **kwargs: P.kwargs) -> R:
+            for permission in permissions:
+                if not work.principal.may(permission):
+                    raise Forbidden(
+                        f"This asks for the permission {permission.value}. {MEANING.get(permission, '')}".strip(),
+                        code="permission.missing",
+                    )
+            token = _open_for.set(work)
+            try:
+                return await function(work, *args, **kwargs)
+            finally:
+                _open_for.reset(token)
+
+        guarded.__needs__ = permissions  # type: ignore[attr-defined]  # the mark that faces and tests read
+        return guarded
+
+    return mark
+
+
+def needed_by(function: Callable[..., Any]) -> tuple[Can, ...]:
+    """The permissions that a function was marked with; none when it was not marked."""
+    found: tuple[Can, ...] = getattr(function, "__needs__", ())
+    return found

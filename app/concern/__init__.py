@@ -1,0 +1,1 @@
+"""About which students, in which areas."""

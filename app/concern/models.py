@@ -1,0 +1,28 @@
+"""Owns the table of concerns."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base
+from app.roster.models import AboutStudent
+
+
+class Concern(AboutStudent, Base):
+    """A dated worry about one student in one area: raised, then accepted or dismissed, then resolved."""
+
+    __tablename__ = "concern"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    area_id: Mapped[UUID]
+    state: Mapped[str]
+    description: Mapped[str]
+    raised_by: Mapped[UUID | None]
+    raised_by_client: Mapped[UUID | None]
+    raised_on: Mapped[date]
+    settled_by: Mapped[UUID | None]
+    settled_at: Mapped[datetime | None]
+    settled_because: Mapped[str | None]
+    created_at: Mapped[datetime]
+    version: Mapped[int]

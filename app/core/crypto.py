@@ -1,0 +1,98 @@
+"""Owns the key-encryption keys and what is made from them. Never stores anything.
+
+A key file holds one key a line, `<id>:<base64 of 32 bytes>`; the first wraps, every one unwraps.
+"""
+
+import base64
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+class KeyFault(ValueError):
+    """The key file cannot be read, or a sealed value cannot be opened with the keys at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """The keys by id, the wrapping one first."""
+
+    keys: Mapping[str, bytes]
+
+    @classmethod
+    def parse(cls, text: str) -> "Keyring":
+        """Reads a key file; raises `KeyFault` with what is wrong, never the key."""
+        keys: dict[str, bytes] = {}
+        for number, line in enumerate(text.splitlines(), start=1):
+            if not line.strip():
+                continue
+            name, _, encoded = line.strip().partition(":")
+            try:
+                key = base64.b64decode(encoded, validate=True)
+            except ValueError:
+                key = b""
+            if not name.isidentifier() or len(key) != 32:
+                raise KeyFault(f"Line {number} of the key file is not <id>:<base64 of 32 bytes>.")
+            keys[name] = key
+        if not keys:
+            raise KeyFault("The key file holds no key. Make one with: aimline key new")
+        return cls(keys)
+
+    def seal(self, plain: bytes, *bound_to: object) -> str:
+        """AES-256-GCM under the first key; opens only with the same `bound_to` (district, row, column)."""
+        name, key = next(iter(self.keys.items()))
+        nonce = os.urandom(12)
+        sealed = AESGCM(key).encrypt(nonce, plain, _context(bound_to))
+        return f"{name}.{base64.b64encode(nonce + sealed).decode()}"
+
+    def open(self, sealed: str, *bound_to: object) -> bytes:
+        """The plain bytes; raises `KeyFault` when the key is not at hand or the value was moved or changed."""
+        name, _, body = sealed.partition(".")
+        key = self.keys.get(name)
+        if key is None:
+            raise KeyFault(f"The key {name!r} is not in the key file.")
+        raw = base64.b64decode(body)
+        try:
+            return AESGCM(key).decrypt(raw[:12], raw[12:], _context(bound_to))
+        except InvalidTag:
+            raise KeyFault("A sealed value does not belong to its row.") from None
+
+    def derive(self, name: str, purpose: str) -> bytes:
+        """32 bytes for one purpose from the named key (HKDF-SHA256, RFC 5869)."""
+        return HKDF(hashes.SHA256(), 32, salt=None, info=purpose.encode()).derive(self.keys[name])
+
+    def signing_keys(self) -> dict[str, ec.EllipticCurvePrivateKey]:
+        """A P-256 key for each key of the ring, the signing one first: nothing to store, nothing to hand round."""
+        found = {}
+        for name in self.keys:
+            seed = int.from_bytes(self.derive(name, "es256 signing key"))
+            secret = seed % (_P256_ORDER - 1) + 1
+            found[name] = ec.derive_private_key(secret, ec.SECP256R1())
+        return found
+
+    def password(self, role: str) -> str:
+        """The password of a database role that Aimline made itself."""
+        return self.derive(next(iter(self.keys)), f"database role {role}").hex()
+
+
+def fresh_key(name: str) -> str:
+    """A line for a key file."""
+    return f"{name}:{base64.b64encode(os.urandom(32)).decode()}"
+
+
+def fingerprint(secret: str) -> str:
+    """SHA-256 of a secret of full entropy; such a secret needs no slow hash."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _context(bound_to: tuple[object, ...]) -> bytes:
+    return "\x1f".join(str(part) for part in bound_to).encode()

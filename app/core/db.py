@@ -1,0 +1,148 @@
+"""Owns the engine and the connection that cannot begin without a binding. Never knows who is bound, or why.
+
+`BEGIN` and the binding travel as one message: a second round trip would cost a quarter of the throughput.
+"""
+
+import ssl
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import orjson
+from sqlalchemy import DateTime, MetaData, event
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from app.core.errors import Misuse
+
+CONVENTION = {
+    "pk": "%(table_name)s_pkey",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+}
+MINIMUM_VERSION = 17
+
+
+class Base(DeclarativeBase):
+    """Every table of ours."""
+
+    metadata = MetaData(naming_convention=CONVENTION)
+    type_annotation_map = {datetime: DateTime(timezone=True), dict[str, Any]: JSONB, list[Any]: JSONB}
+
+
+class Tenant:
+    """A row of one district: the district leads every key."""
+
+    district_id: Mapped[UUID] = mapped_column(primary_key=True)
+
+
+class TenantRow(Tenant):
+    """A row of one district with an id of its own."""
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+
+
+class BoundConnection(asyncpg.Connection):  # type: ignore[misc]  # its stubs make the record type part of the name
+    """A connection whose transactions begin with the binding laid on it; without one they do not begin."""
+
+    binding: str | None = None
+    checked_out = False
+
+    def bind(self, statement: str) -> None:
+        """Lays the statement that the next BEGIN carries; it serves once."""
+        self.binding = statement
+
+    async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        if query.startswith("BEGIN") and self.checked_out:
+            binding, self.binding = self.binding, None
+            if binding is None:
+                raise Misuse("A transaction began without a principal.")
+            query = f"{query} {binding}"
+        return str(await super().execute(query, *args, timeout=timeout))
+
+
+def sqlalchemy_url(url: str) -> URL:
+    """A postgresql:// address as SQLAlchemy's asyncpg dialect takes it."""
+    return make_url(url).set(drivername="postgresql+asyncpg")
+
+
+def open_engine(url: str, *, name: str, pool_size: int = 10) -> AsyncEngine:
+    """An engine of bound connections. `name` shows in pg_stat_activity."""
+    engine = create_async_engine(
+        sqlalchemy_url(url),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        json_serializer=lambda value: orjson.dumps(value, default=str).decode(),
+        json_deserializer=orjson.loads,
+        connect_args={
+            "connection_class": BoundConnection,
+            "server_settings": {"application_name": f"aimline {name}"},
+        },
+    )
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def seal(connection: Any, _record: Any, _proxy: Any) -> None:
+        driver = connection.driver_connection
+        if driver.is_closed():
+            # PostgreSQL was restarted: take another connection in place of failing a request.
+            raise DisconnectionError
+        driver.checked_out = True
+
+    return engine
+
+
+async def lay_binding(connection: AsyncConnection, statement: str) -> None:
+    """Lays the binding of the transaction that comes next on this connection."""
+    raw = await connection.get_raw_connection()
+    driver = raw.driver_connection
+    if not isinstance(driver, BoundConnection):
+        raise Misuse("This engine's connections cannot be bound.")
+    driver.bind(statement)
+
+
+class UnfitServer(RuntimeError):
+    """A server too old, out of reach, or a role that row-level security does not hold."""
+
+
+async def check_server(url: str, purpose: str) -> None:
+    """Refuses, in one sentence, a server too old or a role that could pass row-level security."""
+    try:
+        connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=10)
+    except (OSError, asyncpg.PostgresError, TimeoutError, ssl.SSLError) as error:
+        raise UnfitServer(
+            f"The database is out of reach as {purpose}: {type(error).__name__}: {error}"
+        ) from None
+    try:
+        if connection.get_server_version().major < MINIMUM_VERSION:
+            found = connection.get_server_version().major
+            raise UnfitServer(f"Aimline needs PostgreSQL {MINIMUM_VERSION} or newer; this server is {found}.")
+        row = await connection.fetchrow(
+            """SELECT r.rolname, r.rolsuper, r.rolbypassrls, r.rolcreaterole,
+                      EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+                              WHERE n.nspname IN ('public', 'app') AND c.relkind IN ('r', 'p', 'v')
+                                AND pg_has_role(r.oid, c.relowner, 'MEMBER')) AS owns
+               FROM pg_roles r WHERE r.rolname = current_user"""
+        )
+    finally:
+        await connection.close()
+    unfit = [
+        words
+        for flag, words in (
+            (row["rolsuper"], "is a superuser"),
+            (row["rolbypassrls"], "has BYPASSRLS"),
+            (row["rolcreaterole"], "has CREATEROLE"),
+            (row["owns"], "owns tables"),
+        )
+        if flag
+    ]
+    if unfit:
+        raise UnfitServer(
+            f"The {purpose} may not run as the role {row['rolname']!r}, which {' and '.join(unfit)}: "
+            "such a role passes row-level security. Give it a plain role."
+        )

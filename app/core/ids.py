@@ -1,0 +1,96 @@
+"""Owns the identifiers that faces show: type-prefixed UUIDv7. Never touches the database.
+
+An identifier is `<prefix>_<26 characters>`: the 128 bits of a UUIDv7 (RFC 9562 §5.7) in Crockford's base 32,
+lower case. The prefix says what the row is, so that `node(id)` and a reader of a log both know.
+"""
+
+import os
+import threading
+import time
+from uuid import UUID
+
+from app.core.errors import Invalid, Violation
+
+ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUE = {character: number for number, character in enumerate(ALPHABET)}
+_LENGTH = 26
+
+PREFIXES = {
+    "district": "dis",
+    "client": "cli",
+    "source": "src",
+    "org": "org",
+    "academic_session": "ses",
+    "course": "cou",
+    "class": "cls",
+    "student": "stu",
+    "person": "per",
+    "enrollment": "enr",
+    "area": "are",
+    "level": "lev",
+    "measure": "mea",
+    "playbook": "pla",
+    "concern": "con",
+    "support": "sup",
+    "phase": "pha",
+    "score": "sco",
+    "verdict": "ver",
+    "decision": "dec",
+    "event": "evt",
+    "endpoint": "end",
+    "delivery": "del",
+    "attempt": "att",
+    "run": "run",
+}
+KIND_OF_PREFIX = {prefix: kind for kind, prefix in PREFIXES.items()}
+
+_lock = threading.Lock()
+_last = 0
+
+
+def new_id() -> UUID:
+    """A UUIDv7; within this process each is greater than the one before."""
+    global _last
+    with _lock:
+        # 48 bits of milliseconds and 12 bits of their fraction, so that order holds within a millisecond.
+        stamp = time.time_ns() * 4096 // 1_000_000
+        _last = max(_last + 1, stamp)
+        stamp = _last
+    random = int.from_bytes(os.urandom(8)) & ((1 << 62) - 1)
+    return UUID(int=(stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | random)
+
+
+def show(kind: str, value: UUID) -> str:
+    """The identifier of a row as faces show it, such as `stu_01j…`."""
+    number, characters = value.int, []
+    for _ in range(_LENGTH):
+        characters.append(ALPHABET[number & 31])
+        number >>= 5
+    return f"{PREFIXES[kind]}_{''.join(reversed(characters))}"
+
+
+def read(kind: str, text: str, pointer: str = "") -> UUID:
+    """The row id in an identifier of this kind; raises `Invalid` when it is of another kind or malformed."""
+    found, value = parse(text, pointer)
+    if found != kind:
+        raise Invalid(
+            [Violation(pointer, "id.kind", f"This must be the id of a {kind}, {PREFIXES[kind]}_….")]
+        )
+    return value
+
+
+def parse(text: str, pointer: str = "") -> tuple[str, UUID]:
+    """The kind and the row id in any identifier; raises `Invalid` when it is malformed."""
+    prefix, _, body = text.partition("_")
+    kind = KIND_OF_PREFIX.get(prefix)
+    number = 0
+    well_formed = kind is not None and len(body) == _LENGTH and body[0] in "01234567"
+    if well_formed:
+        for character in body:
+            if character not in _VALUE:
+                well_formed = False
+                break
+            number = number << 5 | _VALUE[character]
+    if not well_formed or kind is None:
+        raise Invalid([Violation(pointer, "id.malformed", "This is not an id that Aimline has given out.")])
+    return kind, UUID(int=number)

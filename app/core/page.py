@@ -1,0 +1,73 @@
+"""Owns keyset pages: opaque cursors bound to the district, the filter and the order. Never counts or skips rows."""
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import orjson
+
+from app.core.errors import Invalid, Violation
+
+Row = TypeVar("Row")
+DEFAULT_LIMIT = 50
+MAX_LIMIT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[Row]):
+    """Rows in order and, where more follow, the cursor of the next page."""
+
+    rows: Sequence[Row]
+    next: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Keyset:
+    """Where a page starts and how long it may be; `bound` names what the cursor belongs to."""
+
+    bound: str
+    after: tuple[Any, ...] | None
+    limit: int
+
+    def cut(self, rows: Sequence[Row], key: Any) -> Page[Row]:
+        """A page out of up to `limit + 1` rows; `key` gives a row's place as a tuple."""
+        if len(rows) <= self.limit:
+            return Page(rows, None)
+        kept = rows[: self.limit]
+        return Page(kept, _write(self.bound, key(kept[-1])))
+
+
+def keyset(
+    district_id: UUID, listing: str, filters: dict[str, Any], cursor: str | None, limit: int | None
+) -> Keyset:
+    """The keyset of a listing; raises `Invalid` for a foreign, stale or broken cursor and an unfit limit."""
+    size = DEFAULT_LIMIT if limit is None else limit
+    if not 1 <= size <= MAX_LIMIT:
+        detail = f"A page holds 1 to {MAX_LIMIT} rows."
+        raise Invalid([Violation("/limit", "page.limit", detail)])
+    told = orjson.dumps(
+        [str(district_id), listing, {k: v for k, v in filters.items() if v is not None}],
+        option=orjson.OPT_SORT_KEYS,
+        default=str,
+    )
+    bound = hashlib.sha256(told).hexdigest()[:16]
+    return Keyset(bound, None if cursor is None else _read(bound, cursor), size)
+
+
+def _write(bound: str, place: tuple[Any, ...]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps([bound, *place], default=str)).decode().rstrip("=")
+
+
+def _read(bound: str, cursor: str) -> tuple[Any, ...]:
+    try:
+        parts = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        found, place = parts[0], tuple(parts[1:])
+    except (ValueError, TypeError, IndexError, KeyError):
+        found, place = None, ()
+    if found != bound:
+        detail = "This cursor is of another list, filter or district. Start again without it."
+        raise Invalid([Violation("/after", "page.cursor", detail)])
+    return place

@@ -1,0 +1,1 @@
+"""What the team decided, on what evidence, by which rule."""

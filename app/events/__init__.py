@@ -1,0 +1,1 @@
+"""What happened: the catalogue of events, the outbox, the change feed."""

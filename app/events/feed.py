@@ -1,0 +1,26 @@
+"""Owns the reads of the change feed: a district's events in the order of their commits."""
+
+from sqlalchemy import select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.page import Keyset, Page
+from app.events.models import Event
+
+
+@needs(Can.READ_EVENTS)
+async def events_after(work: Work, keyset: Keyset, type_: str | None = None) -> Page[Event]:
+    """A page of events after the cursor, oldest first."""
+    after = int(keyset.after[0]) if keyset.after else 0
+    query = (
+        select(Event)
+        .where(Event.district_id == work.district_id, Event.seq > after)
+        .order_by(Event.seq)
+        .limit(keyset.limit + 1)
+    )
+    if type_ is not None:
+        query = query.where(Event.type == type_)
+    rows = (await work.db.scalars(query)).all()
+    page = keyset.cut(rows, lambda event: (event.seq,))
+    work.disclose("event", (event.student_id for event in page.rows if event.student_id is not None))
+    return page

@@ -1,0 +1,1 @@
+"""What is seen of a student: scores. Each belongs to the student and the measure, never to a support."""

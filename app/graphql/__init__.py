@@ -1,0 +1,1 @@
+"""The GraphQL face: one file a type. Holds shapes, no rule."""

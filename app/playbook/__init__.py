@@ -1,0 +1,1 @@
+"""How this district works: areas, levels, measures, decision rules; versioned."""

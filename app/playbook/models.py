@@ -1,0 +1,54 @@
+"""Owns the playbook's tables. A published version is never changed."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Mapped
+
+from app.core.db import Base, TenantRow
+
+
+class Area(TenantRow, Base):
+    """An area of concern, in the district's own tree. A secured one opens only to a scope of its own."""
+
+    __tablename__ = "area"
+
+    code: Mapped[str]
+    name: Mapped[str]
+    parent_id: Mapped[UUID | None]
+    secured: Mapped[bool]
+
+
+class Level(TenantRow, Base):
+    """A level of support (of the support, not of the child); 1 is core."""
+
+    __tablename__ = "level"
+
+    rank: Mapped[int]
+    name: Mapped[str]
+
+
+class Measure(TenantRow, Base):
+    """An instrument: unit, direction (`up` or `down` is better), standard error of measurement, range."""
+
+    __tablename__ = "measure"
+
+    code: Mapped[str]
+    name: Mapped[str]
+    area_id: Mapped[UUID]
+    unit: Mapped[str]
+    direction: Mapped[str]
+    sem: Mapped[float | None]
+    lowest: Mapped[float]
+    highest: Mapped[float]
+
+
+class PlaybookVersion(TenantRow, Base):
+    """A published version: which rule judges, by measure code, with `*` for the rest."""
+
+    __tablename__ = "playbook_version"
+
+    number: Mapped[int]
+    published_at: Mapped[datetime]
+    rules: Mapped[dict[str, Any]]

@@ -1,0 +1,206 @@
+"""Owns the roster's tables. Rows come from sources and are known there by an alias; removal is a tombstone."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import ARRAY, Text
+from sqlalchemy.dialects.postgresql import UUID as PgUUID
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base, Tenant, TenantRow
+
+Texts = ARRAY(Text)
+Ids = ARRAY(PgUUID)
+
+
+class FromSource(TenantRow):
+    """A row that a source brings: its tombstone, and the run that brought it first."""
+
+    removed_at: Mapped[datetime | None]
+    arrived_in: Mapped[UUID | None]
+
+
+class AboutStudent(Tenant):
+    """A row about one student. `school_ids` follow the student from school to school."""
+
+    student_id: Mapped[UUID]
+    school_ids: Mapped[list[UUID]] = mapped_column(Ids)
+    secured_area: Mapped[str | None]
+
+
+class Source(TenantRow, Base):
+    """A named source of roster rows."""
+
+    __tablename__ = "source"
+
+    name: Mapped[str]
+    kind: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+class ExternalId(Tenant, Base):
+    """The alias of a row in a source: unique per district, source and kind."""
+
+    __tablename__ = "external_id"
+
+    source_id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(primary_key=True)
+    sourced_id: Mapped[str] = mapped_column(primary_key=True)
+    row_id: Mapped[UUID]
+
+
+class Org(FromSource, Base):
+    """A district, school, department: OneRoster's org."""
+
+    __tablename__ = "org"
+
+    parent_id: Mapped[UUID | None]
+    name: Mapped[str]
+    type: Mapped[str]
+    identifier: Mapped[str | None]
+
+
+class AcademicSession(FromSource, Base):
+    """A school year, semester, term or grading period; `ends_on` is exclusive, `school_year` the year it ends in."""
+
+    __tablename__ = "academic_session"
+
+    parent_id: Mapped[UUID | None]
+    title: Mapped[str]
+    type: Mapped[str]
+    starts_on: Mapped[date]
+    ends_on: Mapped[date]
+    school_year: Mapped[int | None]
+
+
+class Course(FromSource, Base):
+    """A course of study."""
+
+    __tablename__ = "course"
+
+    org_id: Mapped[UUID | None]
+    academic_session_id: Mapped[UUID | None]
+    title: Mapped[str]
+    code: Mapped[str | None]
+    grades: Mapped[list[str]] = mapped_column(Texts)
+    subjects: Mapped[list[str]] = mapped_column(Texts)
+    subject_codes: Mapped[list[str]] = mapped_column(Texts)
+
+
+class SchoolClass(FromSource, Base):
+    """A class: a homeroom or a scheduled section of a course."""
+
+    __tablename__ = "class"
+
+    course_id: Mapped[UUID | None]
+    school_id: Mapped[UUID]
+    title: Mapped[str]
+    code: Mapped[str | None]
+    type: Mapped[str]
+    location: Mapped[str | None]
+    grades: Mapped[list[str]] = mapped_column(Texts)
+    subjects: Mapped[list[str]] = mapped_column(Texts)
+    subject_codes: Mapped[list[str]] = mapped_column(Texts)
+    periods: Mapped[list[str]] = mapped_column(Texts)
+    academic_session_ids: Mapped[list[UUID]] = mapped_column(Ids)
+
+
+class Person(FromSource, Base):
+    """A student or a member of staff. `pinned` names the fields that people set and a sync leaves alone."""
+
+    __tablename__ = "person"
+
+    role: Mapped[str]
+    is_student: Mapped[bool]
+    given_name: Mapped[str]
+    family_name: Mapped[str]
+    middle_name: Mapped[str | None]
+    username: Mapped[str | None]
+    email: Mapped[str | None]
+    sms: Mapped[str | None]
+    phone: Mapped[str | None]
+    identifier: Mapped[str | None]
+    enabled: Mapped[bool]
+    grades: Mapped[list[str]] = mapped_column(Texts)
+    school_ids: Mapped[list[UUID]] = mapped_column(Ids)
+    user_ids: Mapped[list[str]] = mapped_column(Texts)
+    agent_sourced_ids: Mapped[list[str]] = mapped_column(Texts)
+    pinned: Mapped[list[str]] = mapped_column(Texts)
+    merged_into: Mapped[UUID | None]
+
+
+class SchoolMembership(TenantRow, Base):
+    """That a person belonged to a school from a day on; `ends_on` is exclusive and empty while it lasts."""
+
+    __tablename__ = "school_membership"
+
+    person_id: Mapped[UUID]
+    school_id: Mapped[UUID]
+    is_student: Mapped[bool]
+    begins_on: Mapped[date]
+    ends_on: Mapped[date | None]
+
+
+class Enrollment(FromSource, Base):
+    """A person in a class, in a role; `ends_on` is exclusive. Known to its source by its own `sourced_id`."""
+
+    __tablename__ = "enrollment"
+
+    class_id: Mapped[UUID]
+    person_id: Mapped[UUID]
+    school_id: Mapped[UUID]
+    role: Mapped[str]
+    is_student: Mapped[bool]
+    is_primary: Mapped[bool]
+    begins_on: Mapped[date | None]
+    ends_on: Mapped[date | None]
+    source_id: Mapped[UUID]
+    sourced_id: Mapped[str]
+
+
+class Demographics(Tenant, Base):
+    """What a scope of its own opens: kept apart from the person."""
+
+    __tablename__ = "demographics"
+
+    person_id: Mapped[UUID] = mapped_column(primary_key=True)
+    school_ids: Mapped[list[UUID]] = mapped_column(Ids)
+    birth_date: Mapped[date | None]
+    sex: Mapped[str | None]
+    american_indian_or_alaska_native: Mapped[bool | None]
+    asian: Mapped[bool | None]
+    black_or_african_american: Mapped[bool | None]
+    native_hawaiian_or_other_pacific_islander: Mapped[bool | None]
+    white: Mapped[bool | None]
+    demographic_race_two_or_more_races: Mapped[bool | None]
+    hispanic_or_latino_ethnicity: Mapped[bool | None]
+    country_of_birth_code: Mapped[str | None]
+    state_of_birth_abbreviation: Mapped[str | None]
+    city_of_birth: Mapped[str | None]
+    public_school_residence_status: Mapped[str | None]
+    source_id: Mapped[UUID]
+    removed_at: Mapped[datetime | None]
+    arrived_in: Mapped[UUID | None]
+
+
+class Caseload(Tenant, Base):
+    """A student on a staff member's caseload through a support; whom they teach follows from enrollments."""
+
+    __tablename__ = "caseload"
+
+    staff_id: Mapped[UUID] = mapped_column(primary_key=True)
+    student_id: Mapped[UUID] = mapped_column(primary_key=True)
+    via: Mapped[str] = mapped_column(primary_key=True)
+    support_id: Mapped[UUID] = mapped_column(primary_key=True)
+    school_ids: Mapped[list[UUID]] = mapped_column(Ids)
+
+
+class SchoolWeek(Tenant, Base):
+    """A week of a school's year by its Monday; `n` counts the instructional ones from the year's start."""
+
+    __tablename__ = "school_week"
+
+    school_id: Mapped[UUID] = mapped_column(primary_key=True)
+    monday: Mapped[date] = mapped_column(primary_key=True)
+    instructional: Mapped[bool]
+    n: Mapped[int | None]

@@ -1,0 +1,61 @@
+"""Owns the settings, read once from the environment. Read by main, worker, cli and migrations only."""
+
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy.engine import make_url
+
+from app.core.crypto import KeyFault, Keyring
+
+
+class Settings(BaseSettings):
+    """Every setting, `AIMLINE_<NAME>` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="AIMLINE_", frozen=True, extra="ignore")
+
+    database_url: str = Field(default="", description="PostgreSQL as the owner: migrations only.")
+    api_database_url: str = Field(default="", description="As the role that the api runs under.")
+    worker_database_url: str = Field(default="", description="As the role that the worker runs under.")
+    key: str = Field(default="", description="Key-encryption keys, `<id>:<base64>` a line.", repr=False)
+    key_file: Path | None = Field(default=None, description="A file that holds them.")
+    base_url: str = Field(default="http://127.0.0.1:8000", description="The address that clients use.")
+    allow_networks: str = Field(
+        default="", description="Networks, comma-separated, that webhooks may reach beside the public ones."
+    )
+    sandbox: bool = Field(
+        default=False, description="A sandbox: webhooks may go to loopback over plain HTTP."
+    )
+    pool_size: int = Field(default=10, ge=1, le=200)
+    token_seconds: int = Field(default=900, ge=60, le=3600, description="How long an access token lives.")
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        """The keys; raises `KeyFault` in one sentence when there are none."""
+        if self.key:
+            return Keyring.parse(self.key.replace(",", "\n"))
+        if self.key_file is None:
+            raise KeyFault("No key: set AIMLINE_KEY_FILE to a key file. Make one with: aimline key new")
+        try:
+            return Keyring.parse(self.key_file.read_text())
+        except OSError as error:
+            raise KeyFault(f"The key file cannot be read: {error.strerror}.") from None
+
+    def url_of(self, role: str) -> str:
+        """The address for `owner`, `api` or `worker`; the last two follow from the owner's unless they are given."""
+        given = {
+            "owner": self.database_url,
+            "api": self.api_database_url,
+            "worker": self.worker_database_url,
+        }[role]
+        if given:
+            return given
+        if not self.database_url:
+            raise KeyFault("No database: set AIMLINE_DATABASE_URL, or use `python3 dev.py run`.")
+        url = make_url(self.database_url).set(username=role, password=self.keyring.password(role))
+        return url.render_as_string(hide_password=False)
+
+    def role_name(self, role: str) -> str:
+        """The name under which PostgreSQL knows `api` or `worker`."""
+        return make_url(self.url_of(role)).username or role

@@ -1,0 +1,1 @@
+"""Brings a district's SIS to the roster: fetch, stage, check, plan, guard, apply."""

@@ -1,0 +1,1 @@
+"""What is done for a student: supports, their phases, goals and aimlines."""

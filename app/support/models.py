@@ -1,0 +1,58 @@
+"""Owns the tables of supports and their phases."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base
+from app.roster.models import AboutStudent
+
+
+class Support(AboutStudent, Base):
+    """An intervention provided, or planned, for a student: planned, active, ended."""
+
+    __tablename__ = "support"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    intervention: Mapped[str]
+    area_id: Mapped[UUID]
+    level_id: Mapped[UUID]
+    measure_id: Mapped[UUID]
+    state: Mapped[str]
+    lead_id: Mapped[UUID | None]
+    provider_id: Mapped[UUID | None]
+    starts_on: Mapped[date]
+    ends_on: Mapped[date | None]
+    ended_because: Mapped[str | None]
+    playbook_version_id: Mapped[UUID]
+    created_at: Mapped[datetime]
+    version: Mapped[int]
+
+
+class SupportConcern(AboutStudent, Base):
+    """That a support answers a concern."""
+
+    __tablename__ = "support_concern"
+
+    support_id: Mapped[UUID] = mapped_column(primary_key=True)
+    concern_id: Mapped[UUID] = mapped_column(primary_key=True)
+
+
+class Phase(AboutStudent, Base):
+    """A stretch between two changes, with its baseline, goal and dosage; `ends_on` is exclusive."""
+
+    __tablename__ = "phase"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    support_id: Mapped[UUID]
+    number: Mapped[int]
+    level_id: Mapped[UUID]
+    begins_on: Mapped[date]
+    ends_on: Mapped[date | None]
+    baseline: Mapped[float]
+    goal: Mapped[float]
+    goal_on: Mapped[date]
+    minutes_per_session: Mapped[int]
+    sessions_per_week: Mapped[int]
+    because: Mapped[str]

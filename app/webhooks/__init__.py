@@ -1,0 +1,1 @@
+"""Endpoints, deliveries, attempts: what happened, told to other machines, signed."""

@@ -1,0 +1,35 @@
+"""Runs the migrations as the owner, online or as SQL."""
+
+import asyncio
+from typing import Any
+
+from alembic import context
+from sqlalchemy import Connection, pool
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from app.core.db import sqlalchemy_url
+from app.settings import Settings
+
+
+def _run(connection: Connection | None, **options: Any) -> None:
+    context.configure(connection=connection, transaction_per_migration=True, **options)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def _online() -> None:
+    url = context.config.attributes.get("url") or Settings().url_of("owner")
+    engine = create_async_engine(sqlalchemy_url(url), poolclass=pool.NullPool)
+    async with engine.connect() as connection:
+        # A migration that cannot have its lock soon must not make every request wait behind it.
+        await connection.exec_driver_sql("SET lock_timeout = '5s'")
+        await connection.commit()
+        await connection.run_sync(_run)
+        await connection.commit()
+    await engine.dispose()
+
+
+if context.is_offline_mode():
+    _run(None, url="postgresql://", dialect_name="postgresql", literal_binds=True)
+else:
+    asyncio.run(_online())
