@@ -1,0 +1,80 @@
+"""Owns the aimline: the straight line from baseline to goal, and when there is none. Never judges a score."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Direction = Literal["up", "down"]
+
+# Beyond this size float arithmetic loses the digits that a verdict shows.
+LARGEST = 1e12
+
+# Two numbers closer than this part of the largest number in play are the same number: floats cannot hold 0.1.
+SLACK = 1e-9
+
+
+class UnjudgeableSeries(ValueError):
+    """A baseline, goal or series that no rule can judge.
+
+    `code` is stable and for programs, `sentence` is for people. Neither holds a student's value.
+    """
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+
+
+def usable(number: float) -> bool:
+    """True for a finite number that is small enough to calculate with."""
+    return math.isfinite(number) and abs(number) <= LARGEST
+
+
+@dataclass(frozen=True, slots=True)
+class Aimline:
+    """A(t) = baseline + rate * t, with rate = (goal - baseline) / goal_week, in the measure's units a week.
+
+    Weeks are instructional weeks since the phase began: week 0 is the one in which it began, where the line
+    stands at the baseline. Source: the baseline-to-goal line of curriculum-based measurement (Deno, 1985).
+    After `goal_week` the line goes on rising at the same rate.
+
+    Raises UnjudgeableSeries: `not_a_number`, `goal_week_not_positive`, `goal_not_better`.
+    """
+
+    baseline: float
+    goal: float
+    goal_week: int
+    direction: Direction = "up"
+
+    def __post_init__(self) -> None:
+        for name, number in (("baseline", self.baseline), ("goal", self.goal)):
+            if not usable(number):
+                raise UnjudgeableSeries("not_a_number", f"Give the {name} as an ordinary finite number.")
+        if self.goal_week <= 0:
+            raise UnjudgeableSeries(
+                "goal_week_not_positive",
+                "Set the goal's date at least one instructional week after the phase begins.",
+            )
+        slack = SLACK * max(abs(self.baseline), abs(self.goal))
+        if self.better * (self.goal - self.baseline) <= slack:
+            side = "above" if self.direction == "up" else "below"
+            raise UnjudgeableSeries(
+                "goal_not_better",
+                f"Set a goal {side} the baseline: for this measure that is the better side.",
+            )
+
+    @property
+    def better(self) -> int:
+        """+1 where more is better, -1 where less is better: times it, "better" is positive."""
+        return 1 if self.direction == "up" else -1
+
+    @property
+    def rate(self) -> float:
+        """The required rate, units a week; negative where down is better."""
+        return (self.goal - self.baseline) / self.goal_week
+
+    def at(self, week: float) -> float:
+        """Where the line stands in that week, in the measure's units."""
+        return self.baseline + self.rate * week

@@ -1,0 +1,167 @@
+"""Owns the list of rules and what holds for each of them. Never chooses one for a district."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from app.response.rules import kpoint, trend
+from app.response.rules.series import LEVEL_SCORES, Series
+from app.response.rules.verdict import Finding, Reason, State, Verdict
+from app.response.rules.wording import count, plain, scores, weeks
+
+# Too few scores must never delay help, nor a referral.
+AT_ANY_TIME = "a decision or a referral can be made without it at any time."
+
+
+class UnusableRule(ValueError):
+    """No such rule, or parameters that it cannot take. `code` is for programs, `sentence` for people."""
+
+    def __init__(self, code: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.code = code
+        self.sentence = sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A whole number that a district may set, from lowest to highest."""
+
+    name: str
+    default: int
+    lowest: int
+    highest: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule with its parameter, which is also the least number of scores that it needs.
+
+    A new version is a new number: it may not give another verdict for the same series under the same number.
+    """
+
+    name: str
+    version: int
+    parameter: Parameter
+    find: Callable[[Series, Mapping[str, int]], Finding]
+    least_weeks: int = 1
+
+    @property
+    def defaults(self) -> dict[str, int]:
+        return {self.parameter.name: self.parameter.default}
+
+    def settle(self, parameters: Mapping[str, int] | None = None) -> dict[str, int]:
+        """All parameters, defaults filled in.
+
+        Raises UnusableRule: `unknown_parameter`, `parameter_out_of_range`.
+        """
+        known, given = self.parameter, dict(parameters or {})
+        value = given.pop(known.name, known.default)
+        if given:
+            raise UnusableRule(
+                "unknown_parameter", f"The rule {self.name} takes only the parameter {known.name}."
+            )
+        if type(value) is not int or not known.lowest <= value <= known.highest:
+            raise UnusableRule(
+                "parameter_out_of_range",
+                f"Give {known.name} of the rule {self.name} as a whole number "
+                f"from {known.lowest} to {known.highest}.",
+            )
+        return {known.name: value}
+
+    def judge(self, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
+        """The rule's verdict. Raises UnjudgeableSeries and UnusableRule."""
+        settled = self.settle(parameters)
+        line = series.check()
+        finding = _too_little(self, series, settled) or _unless_goal_met(series, self.find(series, settled))
+        enough = len(series.observations) >= LEVEL_SCORES
+        return Verdict(
+            state=finding.state,
+            kind=finding.kind,
+            because=finding.because,
+            sentence=finding.sentence,
+            statistic=finding.statistic,
+            threshold=finding.threshold,
+            rate=trend.slope(series.weeks, series.values) if enough else None,
+            required_rate=line.rate,
+            change_week=finding.change_week,
+            rule=self.name,
+            rule_version=self.version,
+            parameters=settled,
+            scores=tuple(observation.score_id for observation in series.observations if observation.score_id),
+        )
+
+
+def _too_little(rule: Rule, series: Series, parameters: Mapping[str, int]) -> Finding | None:
+    """`insufficient_data` under the rule's minimum of scores or weeks, with how many are missing."""
+    least, there = parameters[rule.parameter.name], len(series.observations)
+    if there < least:
+        reason = Reason("too_few_scores", {"scores": there, "needed": least, "missing": least - there})
+        sentence = (
+            f"This phase has {scores(there)} so far and this rule needs {count(least)} "
+            f"({count(least - there)} more); {AT_ANY_TIME}"
+        )
+        return Finding(State.INSUFFICIENT_DATA, (reason,), sentence)
+    different = len(set(series.weeks))
+    if different < rule.least_weeks:
+        numbers: dict[str, float] = {
+            "weeks": different,
+            "needed": rule.least_weeks,
+            "missing": rule.least_weeks - different,
+        }
+        sentence = (
+            f"All {scores(there)} are from {weeks(series.weeks)} and this rule needs "
+            f"{count(rule.least_weeks)} different weeks; {AT_ANY_TIME}"
+        )
+        return Finding(State.INSUFFICIENT_DATA, (Reason("too_few_weeks", numbers),), sentence)
+    return None
+
+
+def _unless_goal_met(series: Series, finding: Finding) -> Finding:
+    """`goal_met` while the median of the last three scores meets the final goal, whatever the rule found.
+
+    The rule's own reasons, statistic and threshold stay beside it.
+    """
+    level = series.level_now()
+    if level is None or not series.goal_is_met():
+        return finding
+    last = series.weeks[-LEVEL_SCORES:]
+    numbers: dict[str, float] = {
+        "median": level,
+        "goal": series.goal,
+        "first_week": last[0],
+        "last_week": last[-1],
+    }
+    sentence = (
+        f"The median of the last {scores(LEVEL_SCORES)} ({weeks(last)}) is {plain(level)}, "
+        f"which meets the goal of {plain(series.goal)}."
+    )
+    return replace(
+        finding,
+        state=State.GOAL_MET,
+        because=(Reason("goal_met", numbers), *finding.because),
+        sentence=sentence,
+        kind=None,
+        change_week=None,
+    )
+
+
+RULES: dict[str, Rule] = {
+    rule.name: rule
+    for rule in (
+        Rule("four-point", 1, Parameter("k", 4, LEVEL_SCORES, 12), kpoint.find),
+        Rule("three-point", 1, Parameter("k", 3, LEVEL_SCORES, 12), kpoint.find),
+        Rule("trend", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), trend.find, least_weeks=2),
+    )
+}
+
+
+def judge(rule: str, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
+    """What the named rule says of the series; parameters left out take their defaults.
+
+    Raises UnusableRule (`unknown_rule`, `unknown_parameter`, `parameter_out_of_range`) and UnjudgeableSeries.
+    """
+    chosen = RULES.get(rule)
+    if chosen is None:
+        raise UnusableRule("unknown_rule", f"Choose one of the rules {', '.join(RULES)}.")
+    return chosen.judge(series, parameters)

@@ -1,0 +1,108 @@
+"""Owns the series that a rule judges: a phase's scores by instructional week. Never fetches one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import median
+
+from app.response.aimline import SLACK, Aimline, Direction, UnjudgeableSeries, usable
+
+# How many scores "the level now" is the median of, in every rule.
+LEVEL_SCORES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One score: the instructional week (0 is the week in which the phase began), its value, its id.
+
+    The week is the school week's instructional number less that of the week in which the phase began, so a
+    break takes no room on the line. The id is carried through into the verdict.
+    """
+
+    week: int
+    value: float
+    score_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """The scores of the current phase with baseline, goal and the week of the goal.
+
+    Observations may come in any order: they are sorted by week, and within a week they keep the order in
+    which they were given (so give attempts in order). Nothing is checked until `check` or `aimline` is
+    asked for.
+    """
+
+    observations: tuple[Observation, ...]
+    baseline: float
+    goal: float
+    goal_week: int
+    direction: Direction = "up"
+
+    def __post_init__(self) -> None:
+        in_order = tuple(sorted(self.observations, key=lambda observation: observation.week))
+        object.__setattr__(self, "observations", in_order)
+        # 40 and 40.0 are the same goal, and have to give the same bytes.
+        object.__setattr__(self, "baseline", float(self.baseline))
+        object.__setattr__(self, "goal", float(self.goal))
+
+    def check(self) -> Aimline:
+        """The aimline, once all is fit to be judged.
+
+        Raises UnjudgeableSeries: what Aimline raises, `score_not_a_number`, `week_before_phase`.
+        """
+        line = self.aimline
+        if not all(usable(observation.value) for observation in self.observations):
+            raise UnjudgeableSeries("score_not_a_number", "Give every score as an ordinary finite number.")
+        if any(observation.week < 0 for observation in self.observations):
+            raise UnjudgeableSeries(
+                "week_before_phase",
+                "Leave out scores from before the phase began: they belong to its baseline.",
+            )
+        return line
+
+    @property
+    def aimline(self) -> Aimline:
+        return Aimline(self.baseline, self.goal, self.goal_week, self.direction)
+
+    @property
+    def goal_rate(self) -> float:
+        """The required rate, units a week."""
+        return self.aimline.rate
+
+    @property
+    def weeks(self) -> tuple[int, ...]:
+        return tuple(observation.week for observation in self.observations)
+
+    @property
+    def values(self) -> tuple[float, ...]:
+        return tuple(float(observation.value) for observation in self.observations)
+
+    @property
+    def slack(self) -> float:
+        """Differences up to this size are rounding errors of floats, not differences."""
+        return SLACK * max(abs(self.baseline), abs(self.goal), *map(abs, self.values))
+
+    def sides(self) -> tuple[int, ...]:
+        """For each score +1 on the better side of the aimline, -1 on the worse side, 0 exactly on it."""
+        line, slack = self.aimline, self.slack
+        return tuple(
+            side(line.better * (value - line.at(week)), slack)
+            for week, value in zip(self.weeks, self.values, strict=True)
+        )
+
+    def level_now(self) -> float | None:
+        """The median of the last three scores, in units; None while there are fewer."""
+        if len(self.observations) < LEVEL_SCORES:
+            return None
+        return median(self.values[-LEVEL_SCORES:])
+
+    def goal_is_met(self) -> bool:
+        """The median of the last three scores reaches the final goal."""
+        level = self.level_now()
+        return level is not None and self.aimline.better * (level - self.goal) >= -self.slack
+
+
+def side(lead: float, slack: float) -> int:
+    """The sign of a lead over the line: +1, -1, or 0 within the rounding error."""
+    return 0 if abs(lead) <= slack else (1 if lead > 0 else -1)

@@ -1,0 +1,113 @@
+"""Owns the trend rule: the least-squares slope against the required rate. Never judges from a single week."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from app.response.rules.series import Series
+from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.wording import growth, plain, plainly, scores, weeks
+
+# A stretch shorter than this has no trend worth the name. Each side of a break has at least so many scores.
+BEFORE_BREAK, AFTER_BREAK = 4, 3
+
+
+def _spread(one: Sequence[float], other: Sequence[float]) -> float:
+    """Sum of the products of deviations from the means; exact sums, so the order of terms changes nothing."""
+    mean_one, mean_other = math.fsum(one) / len(one), math.fsum(other) / len(other)
+    return math.fsum((a - mean_one) * (b - mean_other) for a, b in zip(one, other, strict=True))
+
+
+def slope(times: Sequence[float], values: Sequence[float]) -> float | None:
+    """The ordinary least-squares slope, Sty / Stt, in units a week. None under two different weeks."""
+    if len(set(times)) < 2:
+        return None
+    return _spread(times, values) / _spread(times, times)
+
+
+def slope_se(times: Sequence[float], see: float) -> float:
+    """The standard error of the least-squares slope: SEE / sqrt(sum((t - mean t)^2)), units a week.
+
+    `see` is the residual standard error of the series, in units. At SEE 10 and one score a week: 2.39,
+    1.54, 1.10, .84, .60 at 6, 8, 10, 12, 15 weeks, so a trend over a few weeks is weak evidence. Source:
+    Christ (2006), on the standard error of slopes in oral reading. Raises ValueError under two different
+    weeks.
+    """
+    if len(set(times)) < 2:
+        raise ValueError("A slope has a standard error from two different weeks on.")
+    return see / math.sqrt(_spread(times, times))
+
+
+def find(series: Series, parameters: Mapping[str, int]) -> Finding:
+    """Least-squares slope worse than the required rate g: `not_responding`; else `responding`.
+
+    The statistic is the slope, the threshold g, both in units a week (negative where down is better). The
+    minimum is checked by the caller. A student exactly on the line is flagged with probability one half
+    each time: the rule has no margin for noise.
+
+    Source: the trend-line rule of curriculum-based measurement, reviewed by Ardoin, Christ, Morena, Cormier
+    and Klingbeil (2013).
+    """
+    rate = slope(series.weeks, series.values)
+    if rate is None:
+        raise ValueError("A trend is judged from two different weeks on: check the minimum first.")
+    goal_rate = series.goal_rate
+    shown, needed = plainly(rate, goal_rate)
+    over = f"The trend over {scores(len(series.weeks))} ({weeks(series.weeks)}) is {shown} a week"
+    numbers: dict[str, float] = {
+        "rate": rate,
+        "required_rate": goal_rate,
+        "scores": len(series.weeks),
+        "first_week": series.weeks[0],
+        "last_week": series.weeks[-1],
+    }
+    if not _falls_short(series, rate):
+        sentence = f"{over} and keeps up with the {needed} a week that the goal needs."
+        return Finding(State.RESPONDING, (Reason("trend_keeps_pace", numbers),), sentence, rate, goal_rate)
+    short = f"{over} and falls short of the {needed} a week that the goal needs; "
+    reason = Reason("trend_falls_short", numbers)
+    at, before, after = best_break(series) or (None, rate, rate)
+    if at is None or _falls_short(series, before):
+        sentence = short + "no clear earlier stretch kept pace."
+        return Finding(State.NOT_RESPONDING, (reason,), sentence, rate, goal_rate, Kind.NEVER)
+    change = Reason("change", {"week": at, "rate_before": before, "rate_after": after})
+    sentence = short + (
+        f"up to about week {at} it was {plain(before)} a week and since then {plain(after)}, "
+        f"so {growth(series.direction)} most likely slowed about week {at}."
+    )
+    return Finding(State.NOT_RESPONDING, (reason, change), sentence, rate, goal_rate, Kind.STOPPED, at)
+
+
+def best_break(series: Series) -> tuple[int, float, float] | None:
+    """The best single break: its week, and the slopes before and after in units a week. None without room.
+
+    Among the lines y = a + before * min(t, w) + after * max(t - w, 0), with w a week that has a score, at
+    least four scores up to it and three after it: the one with the least squared error, the earliest of
+    equals. It says how growth fell short (`stopped` where the slope before kept pace), never whether; and
+    it is rough, since under noise a few high scores in the middle look like a stretch that kept pace.
+    """
+    spread = _spread(series.values, series.values)
+    best, explained = None, -math.inf
+    for week in _candidates(series.weeks):
+        early = [float(min(t, week)) for t in series.weeks]
+        late = [float(max(t - week, 0)) for t in series.weeks]
+        ee, ll, el = _spread(early, early), _spread(late, late), _spread(early, late)
+        ey, ly = _spread(early, series.values), _spread(late, series.values)
+        room = ee * ll - el * el
+        before, after = (ey * ll - ly * el) / room, (ly * ee - ey * el) / room
+        gain = before * ey + after * ly
+        if gain > explained + 1e-9 * spread:
+            best, explained = (week, before, after), gain
+    return best
+
+
+def _candidates(times: Sequence[int]) -> Iterator[int]:
+    for week in sorted(set(times)):
+        up_to = sum(1 for t in times if t <= week)
+        if up_to >= BEFORE_BREAK and len(times) - up_to >= AFTER_BREAK and week > times[0]:
+            yield week
+
+
+def _falls_short(series: Series, rate: float) -> bool:
+    return series.aimline.better * (rate - series.goal_rate) < -series.slack

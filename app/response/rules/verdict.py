@@ -1,0 +1,115 @@
+"""Owns what a rule says: states, reasons, the verdict and its bytes. Never works out which state it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from enum import StrEnum
+from typing import Any
+
+import orjson
+
+DECIMALS = 6
+
+
+class State(StrEnum):
+    """What a rule says of a series. The rules here give only the first, second, fourth and sixth."""
+
+    INSUFFICIENT_DATA = "insufficient_data"
+    RESPONDING = "responding"
+    BELOW_PACE = "below_pace"
+    GOAL_MET = "goal_met"
+    UNCERTAIN = "uncertain"
+    NOT_RESPONDING = "not_responding"
+    UNDER_DELIVERED = "under_delivered"
+
+
+class Kind(StrEnum):
+    """How a student does not respond: growth never kept pace, or it did and stopped."""
+
+    NEVER = "never"
+    STOPPED = "stopped"
+
+
+def rounded(number: float) -> float:
+    """The one place where numbers are rounded, so that equal input gives equal bytes. No minus zero."""
+    return number if isinstance(number, int) else round(number, DECIMALS) + 0.0
+
+
+def maybe_rounded(number: float | None) -> float | None:
+    return None if number is None else rounded(number)
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason behind a verdict: a stable code, and the numbers that it rests on (rounded)."""
+
+    code: str
+    values: dict[str, float]
+
+    def __post_init__(self) -> None:
+        values = {name: rounded(number) for name, number in sorted(self.values.items())}
+        object.__setattr__(self, "values", values)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"code": self.code, "values": dict(self.values)}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one rule found, before what holds for every rule is applied. The fields are those of Verdict."""
+
+    state: State
+    because: tuple[Reason, ...]
+    sentence: str
+    statistic: float | None = None
+    threshold: float | None = None
+    kind: Kind | None = None
+    change_week: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a rule says of a series, with all that it rests on.
+
+    kind: only with `not_responding`. sentence: one, for a teacher, made from the numbers.
+    statistic, threshold: the rule's own, whatever the state; None while there is too little to go on.
+    rate: least-squares slope, units a week; None under three scores or within a single week.
+    required_rate: units a week.
+    change_week: the instructional week, counted as the series counts them, about which growth slowed.
+    parameters: all of the rule's, defaults included. scores: the ids of the phase's scores, in order.
+    """
+
+    state: State
+    kind: Kind | None
+    because: tuple[Reason, ...]
+    sentence: str
+    statistic: float | None
+    threshold: float | None
+    rate: float | None
+    required_rate: float
+    change_week: int | None
+    rule: str
+    rule_version: int
+    parameters: dict[str, int]
+    scores: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if (self.kind is None) == (self.state is State.NOT_RESPONDING):
+            raise ValueError("A kind goes with not_responding, and with nothing else.")
+        for name in ("statistic", "threshold", "rate", "required_rate"):
+            object.__setattr__(self, name, maybe_rounded(getattr(self, name)))
+
+    def as_json(self) -> dict[str, Any]:
+        """A JSON-ready dict; its keys stand in the order of the fields."""
+        shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        return shown | {
+            "state": self.state.value,
+            "kind": self.kind.value if self.kind else None,
+            "because": [reason.as_json() for reason in self.because],
+            "parameters": dict(sorted(self.parameters.items())),
+            "scores": list(self.scores),
+        }
+
+    def canonical_bytes(self) -> bytes:
+        """The verdict as JSON with sorted keys: same input, rule and version, same bytes."""
+        return orjson.dumps(self.as_json(), option=orjson.OPT_SORT_KEYS)

@@ -1,0 +1,205 @@
+"""The classic decision rules: each state by example, and the sentence a teacher reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from app.response.aimline import Aimline, UnjudgeableSeries
+from app.response.rules.choose import RULES, UnusableRule, judge
+from app.response.rules.series import Observation, Series
+from app.response.rules.verdict import Kind, State
+
+
+def series(values, *, baseline=10.0, goal=40.0, goal_week=20, direction="up", first_week=1) -> Series:
+    """One score a week from `first_week` on; by default the aimline is 10 + 1.5 t."""
+    observations = tuple(Observation(first_week + n, v, f"sco_{n}") for n, v in enumerate(values))
+    return Series(observations, baseline, goal, goal_week, direction)
+
+
+def beside_line(leads, **kwargs) -> Series:
+    """Scores at the given distances from the default aimline."""
+    return series([10 + 1.5 * (n + 1) + lead for n, lead in enumerate(leads)], **kwargs)
+
+
+@pytest.mark.parametrize(("rule", "k"), [("four-point", 4), ("three-point", 3)])
+def test_k_scores_below_flag_and_one_fewer_does_not(rule, k):
+    assert judge(rule, beside_line([1] + [-1] * k)).state is State.NOT_RESPONDING
+    assert judge(rule, beside_line([1] * 2 + [-1] * (k - 1))).state is State.RESPONDING
+
+
+def test_never_on_pace_is_told_apart_from_stopped():
+    never = judge("four-point", beside_line([-1, -2, -3, -4, -5]))
+    assert (never.state, never.kind, never.change_week) == (State.NOT_RESPONDING, Kind.NEVER, None)
+    assert never.sentence == (
+        "All five scores of this phase (weeks 1 to 5) lie below the aimline, "
+        "so growth has not kept pace since the phase began."
+    )
+    stopped = judge("four-point", beside_line([1, 2, -1, 0, 1, 2, -1, 3, -1, -2, -3, -4]))
+    assert (stopped.kind, stopped.change_week, stopped.statistic, stopped.threshold) == (
+        Kind.STOPPED,
+        9,
+        4,
+        4,
+    )
+    assert stopped.sentence == (
+        "The last four scores (weeks 9 to 12) all lie below the aimline; "
+        "up to week 8, six of eight scores kept pace with it, so growth most likely slowed about week 9."
+    )
+
+
+def test_two_good_scores_are_too_few_to_say_that_growth_stopped():
+    few = judge("four-point", beside_line([5, 5, -1, -1, -1, -1]))
+    assert few.kind is Kind.NEVER
+    assert few.sentence.endswith(
+        "before them two of two scores kept pace, too few to say that growth once did."
+    )
+    assert judge("four-point", beside_line([5, 5, 5, -1, -1, -1, -1])).kind is Kind.STOPPED
+
+
+def test_all_above_suggests_a_higher_goal():
+    verdict = judge("four-point", beside_line([-1, 2, 2, 2, 2]))
+    assert verdict.state is State.RESPONDING
+    assert "suggest_higher_goal" in [reason.code for reason in verdict.because]
+    assert "all lie above the aimline" in verdict.sentence
+
+
+def test_scores_on_both_sides_are_told_as_they_lie():
+    assert judge("four-point", beside_line([0, 1, -1, 0, -1])).sentence == (
+        "The last four scores (weeks 2 to 5) lie one above the aimline and one on it and two below it, "
+        "so this rule gives no reason to change the support."
+    )
+
+
+def test_whole_numbers_and_decimals_are_the_same_numbers():
+    """40 and 40.0 give the same bytes, so that a verdict does not depend on how JSON wrote a score."""
+    whole = series([11, 12, 50, 50, 50], baseline=10, goal=40)
+    parts = series([11.0, 12.0, 50.0, 50.0, 50.0])
+    for rule in RULES:
+        assert judge(rule, whole).canonical_bytes() == judge(rule, parts).canonical_bytes()
+
+
+def test_a_score_on_the_line_is_neither_below_nor_above():
+    """Also where floats cannot hold the line: a tenth of a unit a week."""
+    on = Series(tuple(Observation(t, 0.3 + 0.1 * t) for t in range(1, 10)), 0.3, 0.3 + 0.1 * 30, 30)
+    for rule in RULES:
+        assert judge(rule, on).state is State.RESPONDING
+    verdict = judge("four-point", on)
+    assert verdict.because[0].values == {"better": 0, "first_week": 6, "last_week": 9, "on": 4, "worse": 0}
+    assert judge("four-point", beside_line([-1, -1, 0, -1])).state is State.RESPONDING
+
+
+def test_several_scores_in_one_week_each_count_in_the_given_order():
+    observations = tuple(Observation(2, value) for value in (30, 11, 11, 11))
+    assert judge("three-point", Series(observations, 10, 40, 20)).state is State.NOT_RESPONDING
+    assert judge("three-point", Series(observations[::-1], 10, 40, 20)).state is State.RESPONDING
+
+
+def test_trend_below_the_required_rate_flags_and_tells_where_growth_stopped():
+    slow = judge("trend", series([10.0 + 0.5 * t for t in range(1, 11)]))
+    assert (slow.state, slow.kind, slow.rate, slow.required_rate) == (
+        State.NOT_RESPONDING,
+        Kind.NEVER,
+        0.5,
+        1.5,
+    )
+    fast = judge("trend", series([10 + 1.7 * t for t in range(1, 10)]))
+    assert fast.state is State.RESPONDING
+    stopped = judge("trend", series([10 + 2.0 * min(t, 6) for t in range(1, 13)]))
+    assert (stopped.state, stopped.kind, stopped.change_week) == (State.NOT_RESPONDING, Kind.STOPPED, 6)
+    assert "up to about week 6 it was 2 a week and since then 0" in stopped.sentence
+
+
+def test_goal_met_holds_against_every_rule():
+    """The median of the last three meets the final goal: never not_responding, whatever the rule says."""
+    long_past = tuple(Observation(t, 41 - 0.01 * t) for t in range(21, 32))
+    for rule in RULES:
+        verdict = judge(rule, Series(long_past, 10, 40, 20))
+        assert (verdict.state, verdict.kind) == (State.GOAL_MET, None)
+        assert verdict.because[0].code == "goal_met"
+    assert (
+        verdict.sentence
+        == "The median of the last three scores (weeks 29 to 31) is 40.7, which meets the goal of 40."
+    )
+
+
+@pytest.mark.parametrize(("rule", "least"), [("four-point", 4), ("three-point", 3), ("trend", 8)])
+def test_too_few_scores_are_said_with_how_many_are_missing(rule, least):
+    for n in range(least):
+        verdict = judge(rule, beside_line([-9] * n))
+        assert verdict.state is State.INSUFFICIENT_DATA
+        assert verdict.because[0].values == {"missing": least - n, "needed": least, "scores": n}
+        assert (verdict.statistic, verdict.threshold) == (None, None)
+        assert (verdict.rate is None) == (n < 3)
+    assert judge(rule, beside_line([-9] * least)).state is not State.INSUFFICIENT_DATA
+
+
+def test_a_trend_is_never_forced_on_one_week():
+    verdict = judge("trend", Series(tuple(Observation(3, 5) for _ in range(9)), 10, 40, 20))
+    assert (verdict.state, verdict.rate) == (State.INSUFFICIENT_DATA, None)
+    assert verdict.because[0].code == "too_few_weeks"
+
+
+def test_down_is_better_reads_the_chart_the_right_way_up():
+    verdict = judge("four-point", series([9, 9, 9, 9], baseline=8, goal=2, goal_week=12, direction="down"))
+    assert verdict.state is State.NOT_RESPONDING
+    assert verdict.sentence == (
+        "All four scores of this phase (weeks 1 to 4) lie above the aimline, "
+        "so progress has not kept pace since the phase began."
+    )
+    assert verdict.required_rate == -0.5
+
+
+@pytest.mark.parametrize(
+    ("code", "unfit"),
+    [
+        ("goal_not_better", {"goal": 10.0}),
+        ("goal_not_better", {"goal": 11.0, "direction": "down"}),
+        ("goal_week_not_positive", {"goal_week": 0}),
+        ("not_a_number", {"baseline": float("nan")}),
+        ("not_a_number", {"goal": float("inf")}),
+        ("week_before_phase", {"first_week": -1}),
+        ("score_not_a_number", {"values": [10, 11, float("nan"), 12]}),
+        ("score_not_a_number", {"values": [10, 11, 1e300, 12]}),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_in_a_sentence_without_values(code, unfit):
+    values = {"values": [17.25] * 9} | unfit
+    for rule in RULES:
+        with pytest.raises(UnjudgeableSeries) as refused:
+            judge(rule, series(**values))
+        assert refused.value.code == code
+        assert refused.value.sentence.endswith(".")
+        assert not any(character.isdigit() for character in refused.value.sentence)
+
+
+@pytest.mark.parametrize(
+    ("rule", "parameters", "code"),
+    [
+        ("five-point", None, "unknown_rule"),
+        ("four-point", {"K": 4}, "unknown_parameter"),
+        ("trend", {"k": 4}, "unknown_parameter"),
+        ("four-point", {"k": 2}, "parameter_out_of_range"),
+        ("four-point", {"k": True}, "parameter_out_of_range"),
+        ("trend", {"minimum": 8.0}, "parameter_out_of_range"),
+    ],
+)
+def test_a_rule_or_parameter_that_is_not_ours_is_refused(rule, parameters, code):
+    with pytest.raises(UnusableRule) as refused:
+        judge(rule, beside_line([1] * 9), parameters)
+    assert refused.value.code == code
+
+
+def test_a_verdict_shows_its_rule_with_all_parameters_and_the_scores_it_used():
+    shown = judge("four-point", beside_line([1, 1, 1, 1, 1]), {"k": 5}).as_json()
+    assert list(shown) == [
+        *("state", "kind", "because", "sentence", "statistic", "threshold", "rate", "required_rate"),
+        *("change_week", "rule", "rule_version", "parameters", "scores"),
+    ]
+    assert (shown["rule"], shown["rule_version"], shown["parameters"]) == ("four-point", 1, {"k": 5})
+    assert shown["scores"] == ["sco_0", "sco_1", "sco_2", "sco_3", "sco_4"]
+    assert judge("trend", beside_line([1])).parameters == {"minimum": 8}
+
+
+def test_the_aimline_runs_from_baseline_to_goal():
+    line = Aimline(10, 40, 20)
+    assert (line.rate, line.at(0), line.at(20)) == (1.5, 10, 40)

@@ -1,0 +1,105 @@
+"""What must hold of every rule for any series: invariances, stable bytes, and what may never be said."""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import replace
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.response.rules.choose import RULES, judge
+from app.response.rules.series import Observation, Series
+from app.response.rules.verdict import Kind, State
+
+rules = pytest.mark.parametrize("rule", list(RULES))
+
+
+@st.composite
+def any_series(draw: st.DrawFn) -> Series:
+    """Whole-number scores in different weeks around and far from an aimline; both directions."""
+    weeks = sorted(draw(st.sets(st.integers(0, 40), max_size=20)))
+    baseline, rise = draw(st.integers(-50, 50)), draw(st.integers(1, 60))
+    values = draw(st.lists(st.integers(-60, 120), min_size=len(weeks), max_size=len(weeks)))
+    observations = tuple(Observation(t, v, f"sco_{t}") for t, v in zip(weeks, values, strict=True))
+    series = Series(observations, baseline, baseline + rise, draw(st.integers(1, 40)))
+    return mirrored(series) if draw(st.booleans()) else series
+
+
+def moved(series: Series, scale: float, shift: float) -> Series:
+    """The same series on another scale of the measure; a negative scale turns "up" into "down"."""
+    direction = series.direction if scale > 0 else ("down" if series.direction == "up" else "up")
+    observations = tuple(replace(o, value=scale * o.value + shift) for o in series.observations)
+    baseline, goal = (scale * v + shift for v in (series.baseline, series.goal))
+    return Series(observations, baseline, goal, series.goal_week, direction)
+
+
+def mirrored(series: Series) -> Series:
+    return moved(series, -1, 0)
+
+
+@rules
+@given(series=any_series())
+def test_too_few_scores_give_insufficient_data_and_enough_never_do(rule, series):
+    (least,) = RULES[rule].defaults.values()
+    assert (judge(rule, series).state is State.INSUFFICIENT_DATA) == (len(series.observations) < least)
+
+
+@rules
+@given(series=any_series(), seed=st.integers(0, 9))
+def test_the_order_of_arrival_changes_nothing(rule, series, seed):
+    arrived = random.Random(seed).sample(series.observations, len(series.observations))
+    again = replace(series, observations=tuple(arrived))
+    assert judge(rule, again).canonical_bytes() == judge(rule, series).canonical_bytes()
+
+
+@rules
+@given(
+    series=any_series(), scale=st.sampled_from([0.1, 0.5, 3, 7.3]), shift=st.sampled_from([-20, 0.1, 33.3])
+)
+def test_the_units_of_the_measure_change_nothing(rule, series, scale, shift):
+    one, other = judge(rule, series), judge(rule, moved(series, scale, shift))
+    assert (one.state, one.kind, one.change_week) == (other.state, other.kind, other.change_week)
+
+
+@rules
+@given(series=any_series())
+def test_down_is_better_is_the_mirror_of_up_is_better(rule, series):
+    one, other = judge(rule, series), judge(rule, mirrored(series))
+    assert (one.state, one.kind, one.change_week) == (other.state, other.kind, other.change_week)
+    assert one.required_rate == -other.required_rate
+    assert [reason.code for reason in one.because] == [reason.code for reason in other.because]
+
+
+@rules
+@given(series=any_series())
+def test_judging_twice_gives_the_same_bytes_and_they_read_back(rule, series):
+    verdict = judge(rule, series)
+    assert verdict.canonical_bytes() == judge(rule, series).canonical_bytes()
+    assert orjson.loads(verdict.canonical_bytes()) == verdict.as_json()
+    assert not re.search(rb"-0\.0[,}]", verdict.canonical_bytes())
+
+
+@rules
+@settings(max_examples=300)
+@given(series=any_series())
+def test_a_met_goal_is_never_not_responding_and_a_kind_goes_only_with_it(rule, series):
+    verdict = judge(rule, series)
+    last = sorted(o.value for o in series.observations[-3:])
+    met = len(last) == 3 and (last[1] >= series.goal if series.direction == "up" else last[1] <= series.goal)
+    if verdict.state is not State.INSUFFICIENT_DATA:
+        assert met == (verdict.state is State.GOAL_MET)
+    assert (verdict.kind is not None) == (verdict.state is State.NOT_RESPONDING)
+    assert (verdict.change_week is not None) == (verdict.kind is Kind.STOPPED)
+
+
+@rules
+@given(series=any_series())
+def test_the_sentence_is_one_sentence_and_never_says_wait(rule, series):
+    sentence = judge(rule, series).sentence
+    assert re.fullmatch(r"[A-Z].*[^.]\.", sentence)
+    assert ". " not in sentence
+    assert "wait" not in sentence.lower()
