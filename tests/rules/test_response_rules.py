@@ -56,6 +56,11 @@ def test_two_good_scores_are_too_few_to_say_that_growth_stopped():
     assert judge("four-point", beside_line([5, 5, 5, -1, -1, -1, -1])).kind is Kind.STOPPED
 
 
+def test_half_of_the_earlier_scores_on_pace_is_enough_and_less_is_not():
+    assert judge("four-point", beside_line([-1, 1, -1, 0, -1, -1, -1, -1])).kind is Kind.STOPPED
+    assert judge("four-point", beside_line([-1, -1, 1, -1, 0, -1, -1, -1, -1])).kind is Kind.NEVER
+
+
 def test_all_above_suggests_a_higher_goal():
     verdict = judge("four-point", beside_line([-1, 2, 2, 2, 2]))
     assert verdict.state is State.RESPONDING
