@@ -22,19 +22,28 @@ def alembic_config(settings: Settings, url: str | None = None) -> Config:
     return config
 
 
-async def make_roles(settings: Settings) -> None:
-    """Makes `api` and `worker` as plain roles when their addresses follow from the owner's."""
+async def make_roles(settings: Settings, *, reset: bool = False) -> None:
+    """Makes `api` and `worker` as plain roles when their addresses follow from the owner's.
+
+    A role that is there and does not take the password of this key may serve another installation on the same
+    server: it is refused in a sentence, unless `reset` says to set the password anew.
+    """
     given = {"api": settings.api_database_url, "worker": settings.worker_database_url}
     connection = await asyncpg.connect(settings.url_of("owner"))
     try:
         found = {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
-        for role in ("api", "worker"):
-            if given[role]:
-                continue
+        for role in (role for role in given if not given[role]):
             # Only a hexadecimal digest goes into the statement, which takes no parameters.
-            password = settings.keyring.password(role)
-            verb = "ALTER" if role in found else "CREATE"
-            await connection.execute(f"{verb} ROLE {role} LOGIN PASSWORD '{password}'")
+            login = f"{role} LOGIN PASSWORD '{settings.keyring.password(role)}'"
+            if role not in found:
+                await connection.execute(f"CREATE ROLE {login}")
+            elif reset:
+                await connection.execute(f"ALTER ROLE {login}")
+            elif not await _can_log_in(settings.url_of(role)):
+                raise UnfitServer(
+                    f"The role {role} exists and does not take the password that this key gives. Use the key it was "
+                    f"made with, set AIMLINE_{role.upper()}_DATABASE_URL, or run: aimline migrate --reset-roles"
+                )
     except asyncpg.InsufficientPrivilegeError:
         raise UnfitServer(
             "The owner may not make the roles api and worker. Make them yourself and set "
@@ -42,6 +51,17 @@ async def make_roles(settings: Settings) -> None:
         ) from None
     finally:
         await connection.close()
+
+
+async def _can_log_in(url: str) -> bool:
+    try:
+        connection = await asyncpg.connect(url)
+    except (asyncpg.InvalidPasswordError, asyncpg.InvalidAuthorizationSpecificationError):
+        return False
+    except asyncpg.InsufficientPrivilegeError:
+        return True  # The password was taken; only the grant to connect is still missing.
+    await connection.close()
+    return True
 
 
 async def grant_connect(settings: Settings) -> None:
@@ -55,8 +75,8 @@ async def grant_connect(settings: Settings) -> None:
         await connection.close()
 
 
-def migrate(settings: Settings) -> None:
+def migrate(settings: Settings, *, reset_roles: bool = False) -> None:
     """Roles, then every migration that is missing."""
-    asyncio.run(make_roles(settings))
+    asyncio.run(make_roles(settings, reset=reset_roles))
     asyncio.run(grant_connect(settings))
     command.upgrade(alembic_config(settings), "head")

@@ -58,12 +58,15 @@ class BoundConnection(asyncpg.Connection):  # type: ignore[misc]  # its stubs ma
         """Lays the statement that the next BEGIN carries; it serves once."""
         self.binding = statement
 
+    def transaction(self, **options: Any) -> Any:
+        """Refuses here, before asyncpg counts a transaction as begun, and so leaves the connection fit for use."""
+        if self.checked_out and self.binding is None and not self.is_in_transaction():
+            raise Misuse("A transaction began without a principal.")
+        return super().transaction(**options)
+
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        if query.startswith("BEGIN") and self.checked_out:
-            binding, self.binding = self.binding, None
-            if binding is None:
-                raise Misuse("A transaction began without a principal.")
-            query = f"{query} {binding}"
+        if query.startswith("BEGIN") and self.binding is not None:
+            query, self.binding = f"{query} {self.binding}", None
         return str(await super().execute(query, *args, timeout=timeout))
 
 

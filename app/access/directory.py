@@ -1,0 +1,80 @@
+"""Owns what is read before a district is known: a client's grants, a district's id by its short name.
+
+Both go through SECURITY DEFINER functions that return nothing else, in a transaction bound to nobody.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from app.core.db import lay_binding
+from app.core.errors import NotFound
+
+NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}', '{}', '{}');"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a client may do in one district."""
+
+    district_id: UUID
+    slug: str
+    scopes: frozenset[str]
+    school_ids: tuple[UUID, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownClient:
+    """A client with the fingerprints of its live secrets and its grants."""
+
+    client_id: UUID
+    name: str
+    fingerprints: tuple[str, ...]
+    grants: tuple[Grant, ...]
+
+
+async def find_client(engine: AsyncEngine, client_id: UUID) -> KnownClient | None:
+    """The client, or None."""
+    async with _bound_to_nobody(engine) as connection:
+        found = await connection.execute(text("SELECT * FROM app.client_directory(:id)"), {"id": client_id})
+        row = found.one_or_none()
+    if row is None:
+        return None
+    return KnownClient(client_id, row.name, tuple(row.fingerprints), tuple(_grant(one) for one in row.grants))
+
+
+async def find_district(engine: AsyncEngine, slug: str) -> UUID:
+    """The id of the district with this short name; raises `NotFound`."""
+    async with _bound_to_nobody(engine) as connection:
+        found = await connection.scalar(text("SELECT app.district_directory(:slug)"), {"slug": slug})
+    if found is None:
+        raise NotFound("district")
+    return UUID(str(found))
+
+
+async def ready(engine: AsyncEngine) -> bool:
+    """Whether the database answers under the house's schema."""
+    async with _bound_to_nobody(engine) as connection:
+        return bool(await connection.scalar(text("SELECT true")))
+
+
+def _grant(row: dict[str, Any]) -> Grant:
+    return Grant(
+        UUID(row["district_id"]),
+        row["slug"],
+        frozenset(row["scopes"]),
+        tuple(UUID(school) for school in row["school_ids"]),
+    )
+
+
+@asynccontextmanager
+async def _bound_to_nobody(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
+    async with engine.connect() as connection:
+        await lay_binding(connection, NOBODY)
+        yield connection
+        await connection.rollback()

@@ -1,0 +1,27 @@
+"""Owns the playbook that a new district begins with: its own to change. Never read after that day."""
+
+AREAS: tuple[tuple[str, str, str | None, bool], ...] = (
+    ("ela", "English language arts", None, False),
+    ("ela.fluency", "Reading fluency", "ela", False),
+    ("ela.comprehension", "Reading comprehension", "ela", False),
+    ("math", "Mathematics", None, False),
+    ("math.computation", "Computation", "math", False),
+    ("behaviour", "Behaviour", None, False),
+    ("attendance", "Attendance", None, False),
+    ("sel", "Social-emotional learning", None, True),
+)
+"""Code, name, the code above it, whether it is secured."""
+
+LEVELS: tuple[tuple[int, str], ...] = ((1, "Core"), (2, "Targeted"), (3, "Intensive"))
+
+MEASURES: tuple[tuple[str, str, str, str, str, float | None, float, float], ...] = (
+    ("orf", "Oral reading fluency", "ela.fluency", "words correct a minute", "up", 8.0, 0.0, 300.0),
+    ("maze", "Maze comprehension", "ela.comprehension", "correct replacements", "up", 2.5, 0.0, 60.0),
+    ("computation", "Mathematics computation", "math.computation", "digits correct", "up", 5.0, 0.0, 150.0),
+    ("referrals", "Office discipline referrals", "behaviour", "referrals a week", "down", None, 0.0, 50.0),
+    ("sel-screener", "Social-emotional screener", "sel", "points", "up", 3.0, 0.0, 100.0),
+)
+"""Code, name, area, unit, direction, standard error of measurement, lowest, highest."""
+
+RULES: dict[str, dict[str, object]] = {"*": {"rule": "four-point", "parameters": {}}}
+"""The rule by measure code; `*` serves the rest."""

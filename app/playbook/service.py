@@ -1,0 +1,73 @@
+"""Owns the writes of the playbook. A published version is never changed: a change publishes the next."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.core.ids import new_id
+from app.playbook.defaults import AREAS, LEVELS, MEASURES, RULES
+from app.playbook.models import Area, Level, Measure, PlaybookVersion
+
+
+@needs(Can.OPERATE)
+async def open_playbook(work: Work) -> None:
+    """Gives a new district the default areas, levels, measures and rules as version 1."""
+    areas: dict[str, UUID] = {}
+    for code, name, above, secured in AREAS:
+        areas[code] = new_id()
+        work.db.add(
+            Area(
+                district_id=work.district_id,
+                id=areas[code],
+                code=code,
+                name=name,
+                parent_id=areas[above] if above else None,
+                secured=secured,
+            )
+        )
+        await work.db.flush()
+    for rank, name in LEVELS:
+        work.db.add(Level(district_id=work.district_id, id=new_id(), rank=rank, name=name))
+    for code, name, area, unit, direction, sem, lowest, highest in MEASURES:
+        work.db.add(
+            Measure(
+                district_id=work.district_id,
+                id=new_id(),
+                code=code,
+                name=name,
+                area_id=areas[area],
+                unit=unit,
+                direction=direction,
+                sem=sem,
+                lowest=lowest,
+                highest=highest,
+            )
+        )
+    await work.db.flush()
+    await _publish(work, RULES)
+
+
+@needs(Can.OPERATE)
+async def publish_rules(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
+    """Publishes the next version with these rules by measure code."""
+    return await _publish(work, rules)
+
+
+async def _publish(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
+    last = await work.db.scalar(
+        select(func.max(PlaybookVersion.number)).where(PlaybookVersion.district_id == work.district_id)
+    )
+    version = PlaybookVersion(
+        district_id=work.district_id,
+        id=new_id(),
+        number=(last or 0) + 1,
+        published_at=now(),
+        rules=rules,
+    )
+    work.db.add(version)
+    await work.db.flush()
+    return version

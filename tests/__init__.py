@@ -1,0 +1,1 @@
+"""The suite. It runs on a real PostgreSQL, as the role `api`."""

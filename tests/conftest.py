@@ -1,0 +1,99 @@
+"""A real PostgreSQL, migrated once a run; the districts *north* and *south*, new for every test.
+
+Tests keep apart by district, not by cleaning up: what the product promises its districts is what isolates them.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from pydantic import ValidationError
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.cli.migrate import migrate
+from app.core.crypto import fresh_key
+from app.core.db import open_engine
+from app.core.embedded import EmbeddedPostgres
+from app.settings import Settings
+from tests.town import Town, found_town
+
+REPOSITORY = Path(__file__).parents[1]
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The owner's address of a PostgreSQL server: one's own through AIMLINE_DATABASE_URL, else the embedded one."""
+    if os.environ.get("AIMLINE_DATABASE_URL"):
+        yield Settings()
+        return
+    folder = tmp_path_factory.mktemp("server")
+    with EmbeddedPostgres(folder, settings=FAST) as postgres:
+        yield Settings(database_url=postgres.url("owner"), key=fresh_key("k1"))
+
+
+@pytest.fixture(scope="session")
+def settings(server: Settings) -> Iterator[Settings]:
+    """Settings over a database of this run's own, migrated; dropped at the end."""
+    name = f"aimline_test_{secrets.token_hex(4)}"
+    asyncio.run(_run(server.url_of("owner"), f"CREATE DATABASE {name}"))
+    url = make_url(server.url_of("owner")).set(database=name).render_as_string(hide_password=False)
+    try:
+        own = Settings(
+            database_url=url,
+            key="\n".join(_lines(server)),
+            sandbox=True,
+            base_url="http://aimline.test",
+        )
+    except ValidationError as error:
+        raise RuntimeError("The settings of the tests do not hold.") from error
+    migrate(own)
+    yield own
+    asyncio.run(_run(server.url_of("owner"), f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest.fixture(scope="session")
+async def engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """The engine as role `api`, as the product runs."""
+    engine = open_engine(settings.url_of("api"), name="tests api")
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture(scope="session")
+async def worker_engine(settings: Settings) -> AsyncIterator[AsyncEngine]:
+    """The engine as role `worker`."""
+    engine = open_engine(settings.url_of("worker"), name="tests worker")
+    yield engine
+    await engine.dispose()
+
+
+@pytest.fixture
+async def north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
+    """A small district with two schools, staff, students and classes."""
+    return await found_town("north", engine, worker_engine, settings)
+
+
+@pytest.fixture
+async def south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
+    """Another district of the same shape: nothing of it may ever be seen from north."""
+    return await found_town("south", engine, worker_engine, settings)
+
+
+def _lines(server: Settings) -> list[str]:
+    if server.key:
+        return server.key.splitlines()
+    return server.key_file.read_text().splitlines() if server.key_file else []
+
+
+async def _run(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()

@@ -1,0 +1,109 @@
+"""The door: no principal no session, no permission no session, no district no rows, no crossing by reference."""
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.errors import Forbidden, Misuse
+from app.roster.models import Person
+from tests.town import Town
+
+
+@needs(Can.READ_ROSTER)
+async def _everyone(work: Work) -> list[str]:
+    # No district in this statement, on purpose: the net beneath must hold alone.
+    return list((await work.db.scalars(select(Person.given_name))).all())
+
+
+async def test_a_transaction_without_a_principal_does_not_begin(north: Town) -> None:
+    """Lock 1: no binding, no BEGIN."""
+    async with north.engine.connect() as connection:
+        with pytest.raises(Misuse, match="without a principal"):
+            await connection.execute(text("SELECT 1"))
+
+
+async def test_a_pooled_connection_keeps_no_principal(north: Town) -> None:
+    """Lock 1: after a commit the same connection is nobody's again."""
+    async with north.unit() as work:
+        await _everyone(work)
+    async with north.engine.connect() as connection:
+        with pytest.raises(Misuse, match="without a principal"):
+            await connection.execute(text("SELECT 1"))
+
+
+async def test_the_session_is_shut_outside_needs(north: Town) -> None:
+    """Lock 2: `work.db` opens only inside a marked function."""
+    async with north.unit() as work:
+        with pytest.raises(Misuse, match="outside a function marked"):
+            _ = work.db
+
+
+async def test_a_missing_permission_is_refused_before_any_statement(north: Town) -> None:
+    """Lock 2: the permission is asked before the session opens."""
+    async with north.unit(north.client(frozenset({"event:read"}))) as work:
+        with pytest.raises(Forbidden):
+            await _everyone(work)
+
+
+async def test_rows_of_another_district_do_not_show(north: Town, south: Town) -> None:
+    """Lock 3: row-level security holds where a statement forgets the district."""
+    async with north.unit() as work:
+        names = await _everyone(work)
+    assert names
+    assert all(north.canary in name for name in names)
+
+
+async def test_a_caseload_hides_whom_it_does_not_hold(north: Town) -> None:
+    """Lock 3: inside the district the caseload bounds the students, and staff stay visible."""
+    from dataclasses import replace
+
+    from app.access.principal import Reach
+
+    bound = replace(north.client(), reach=Reach.CASELOAD, students=(north.students["amy"],))
+    async with north.unit(bound) as work:
+        names = await _everyone(work)
+    assert any(name.startswith("Amy") for name in names)
+    assert any(name.startswith("Teacher") for name in names)
+    assert not any(name.startswith(("Ben", "Cy")) for name in names)
+
+
+async def test_a_row_cannot_point_into_another_district(north: Town, south: Town) -> None:
+    """Lock 4: a composite key refuses a reference across districts."""
+
+    @needs(Can.SYNC_ROSTER)
+    async def cross(work: Work) -> None:
+        await work.db.execute(
+            text(
+                "INSERT INTO school_membership (district_id, id, person_id, school_id, is_student, begins_on) "
+                "VALUES (:district, gen_random_uuid(), :person, :school, false, current_date)"
+            ),
+            {"district": north.district_id, "person": north.staff["teacher"], "school": south.schools[0]},
+        )
+
+    with pytest.raises(DBAPIError, match="foreign key"):
+        async with north.house() as work:
+            await cross(work)
+
+
+async def test_a_step_as_the_district_gives_the_reach_back(north: Town) -> None:
+    """Judging sees whom a caseload hides; after it, and after its failure, the caller is bound as before."""
+    from dataclasses import replace
+
+    from app.access.principal import Reach
+
+    @needs(Can.READ_ROSTER)
+    async def students(work: Work) -> int:
+        return int(await work.db.scalar(select(func.count()).where(Person.is_student)) or 0)
+
+    bound = replace(north.client(), reach=Reach.CASELOAD, students=(north.students["amy"],))
+    async with north.unit(bound) as work:
+        assert await students(work) == 1
+        async with work.as_district("judging"):
+            assert await students(work) == 3
+        assert await students(work) == 1
+        with pytest.raises(ZeroDivisionError):
+            async with work.as_district("judging"):
+                raise ZeroDivisionError
+        assert await students(work) == 1

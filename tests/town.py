@@ -1,0 +1,220 @@
+"""A small district for tests: two schools, staff and students who stand in classes, all known to a source.
+
+Every name in it carries a canary of its own, so that a test can look for one district's bytes in another's answer.
+"""
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from uuid import UUID
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.permission import Can
+from app.access.principal import Principal, client_principal, house_principal
+from app.access.work import Work, needs, unit
+from app.cli.district import open_district
+from app.core.clock import now
+from app.core.db import Base
+from app.core.ids import new_id
+from app.playbook.models import Area, Level, Measure
+from app.roster.models import (
+    Demographics,
+    Enrollment,
+    ExternalId,
+    Org,
+    Person,
+    SchoolClass,
+    SchoolWeek,
+    Source,
+)
+from app.settings import Settings
+
+YEAR_BEGINS = date(2026, 8, 17)
+ALL_SCOPES = frozenset(
+    {str(can) for can in Can} - {"sis:sync", "response:judge", "webhook:deliver", "district:operate"}
+) | {"area:sel"}
+
+
+@dataclass
+class Town:
+    """A district with what tests need of it. People by name: `amy`, `ben` at school one, `cy` at school two."""
+
+    slug: str
+    district_id: UUID
+    canary: str
+    engine: AsyncEngine
+    worker_engine: AsyncEngine
+    settings: Settings
+    source_id: UUID
+    schools: list[UUID] = field(default_factory=list)
+    students: dict[str, UUID] = field(default_factory=dict)
+    staff: dict[str, UUID] = field(default_factory=dict)
+    classes: list[UUID] = field(default_factory=list)
+    areas: dict[str, UUID] = field(default_factory=dict)
+    measures: dict[str, UUID] = field(default_factory=dict)
+    levels: dict[int, UUID] = field(default_factory=dict)
+
+    def client(self, scopes: frozenset[str] = ALL_SCOPES, schools: tuple[UUID, ...] = ()) -> Principal:
+        """A machine client of this district."""
+        return client_principal(self.district_id, new_id(), "test client", scopes, schools)
+
+    @asynccontextmanager
+    async def unit(self, principal: Principal | None = None, operation: str = "test") -> AsyncIterator[Work]:
+        """A unit of work as role `api`, by default for a client with every scope."""
+        asked = principal or self.client()
+        async with unit(self.engine, asked, self.settings.keyring, operation) as work:
+            yield work
+
+    @asynccontextmanager
+    async def house(self) -> AsyncIterator[Work]:
+        """A unit of work as role `worker` for the house itself."""
+        principal = house_principal(self.district_id, "test house")
+        async with unit(self.worker_engine, principal, self.settings.keyring, "test") as work:
+            yield work
+
+
+@needs(Can.SYNC_ROSTER)
+async def _add(work: Work, *rows: Base) -> None:
+    for row in rows:
+        work.db.add(row)
+        await work.db.flush()
+
+
+@needs(Can.OPERATE)
+async def _codes(work: Work, town: Town) -> None:
+    for area in await work.db.scalars(select(Area).where(Area.district_id == town.district_id)):
+        town.areas[area.code] = area.id
+    for measure in await work.db.scalars(select(Measure).where(Measure.district_id == town.district_id)):
+        town.measures[measure.code] = measure.id
+    for level in await work.db.scalars(select(Level).where(Level.district_id == town.district_id)):
+        town.levels[level.rank] = level.id
+
+
+async def found_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
+    """Makes the district, its playbook, and a roster of two schools."""
+    slug = f"{name}-{secrets.token_hex(4)}"
+    district_id = await open_district(
+        worker_engine, settings.keyring, slug, f"{name} district", "America/Chicago"
+    )
+    town = Town(slug, district_id, f"Canary{secrets.token_hex(6)}", engine, worker_engine, settings, new_id())
+    async with town.house() as work:
+        await _codes(work, town)
+        source = Source(
+            district_id=district_id, id=town.source_id, name="sis", kind="oneroster-csv", created_at=now()
+        )
+        await _add(work, source)
+        for number in (1, 2):
+            await _school(work, town, number)
+        for student, school in (("amy", 0), ("ben", 0), ("cy", 1)):
+            town.students[student] = await _person(work, town, student, "student", town.schools[school])
+        for staff, role, school in (
+            ("teacher", "teacher", 0),
+            ("other_teacher", "teacher", 1),
+            ("aide", "aide", 0),
+            ("administrator", "administrator", 0),
+            ("parent", "parent", 0),
+        ):
+            town.staff[staff] = await _person(work, town, staff, role, town.schools[school])
+        # The teacher teaches amy and not ben; the other teacher teaches cy.
+        await _enroll(work, town, town.classes[0], town.staff["teacher"], "teacher", 0)
+        await _enroll(work, town, town.classes[0], town.students["amy"], "student", 0)
+        await _enroll(work, town, town.classes[1], town.staff["other_teacher"], "teacher", 1)
+        await _enroll(work, town, town.classes[1], town.students["cy"], "student", 1)
+    return town
+
+
+async def _school(work: Work, town: Town, number: int) -> None:
+    school, class_id = new_id(), new_id()
+    town.schools.append(school)
+    town.classes.append(class_id)
+    of = {"district_id": town.district_id}
+    await _add(
+        work,
+        Org(**of, id=school, name=f"School {number} {town.canary}", type="school"),
+        _alias(town, "org", f"school-{number}", school),
+        SchoolClass(
+            **of,
+            id=class_id,
+            school_id=school,
+            title=f"Class {number} {town.canary}",
+            type="homeroom",
+            grades=["03"],
+            subjects=[],
+            subject_codes=[],
+            periods=[],
+            academic_session_ids=[],
+        ),
+        _alias(town, "class", f"class-{number}", class_id),
+        *(
+            SchoolWeek(
+                **of,
+                school_id=school,
+                monday=YEAR_BEGINS + timedelta(weeks=week),
+                instructional=True,
+                n=week + 1,
+            )
+            for week in range(40)
+        ),
+    )
+
+
+def _alias(town: Town, kind: str, sourced_id: str, row_id: UUID) -> ExternalId:
+    return ExternalId(
+        district_id=town.district_id,
+        source_id=town.source_id,
+        kind=kind,
+        sourced_id=sourced_id,
+        row_id=row_id,
+    )
+
+
+async def _person(work: Work, town: Town, name: str, role: str, school: UUID) -> UUID:
+    person_id, is_student = new_id(), role == "student"
+    person = Person(
+        district_id=town.district_id,
+        id=person_id,
+        role=role,
+        is_student=is_student,
+        given_name=f"{name.title()}{town.canary}",
+        family_name=f"Family{town.canary}",
+        email=f"{name}.{town.canary}@example.org",
+        enabled=True,
+        grades=["03"] if is_student else [],
+        school_ids=[school],
+        user_ids=[],
+        agent_sourced_ids=[],
+        pinned=[],
+    )
+    await _add(work, person, _alias(town, "person", f"{name}-1", person_id))
+    if is_student:
+        demographics = Demographics(
+            district_id=town.district_id,
+            person_id=person_id,
+            school_ids=[school],
+            birth_date=date(2018, 3, 4),
+            city_of_birth=f"City{town.canary}",
+            source_id=town.source_id,
+        )
+        await _add(work, demographics)
+    return person_id
+
+
+async def _enroll(work: Work, town: Town, class_id: UUID, person: UUID, role: str, school: int) -> None:
+    enrollment_id = new_id()
+    enrollment = Enrollment(
+        district_id=town.district_id,
+        id=enrollment_id,
+        class_id=class_id,
+        person_id=person,
+        school_id=town.schools[school],
+        role=role,
+        is_student=role == "student",
+        is_primary=role == "teacher",
+        source_id=town.source_id,
+        sourced_id=f"enrollment-{enrollment_id}",
+    )
+    await _add(work, enrollment)
