@@ -1,14 +1,16 @@
 """Owns a synthetic district: a pure function of (seed, students, date, day). Never holds it, never does I/O.
 
 Every record is made when it is asked for, from its own place in the district, so that a million students
-stream in the memory of one. Ids are hashes: opaque, case-sensitive, the same for the same seed.
+stream in the memory of one. Ids are hashes: opaque, case-sensitive, the same for the same seed. Longer than
+most files here, because the seven kinds of record share their ids.
 """
 
 import hashlib
-from base64 import b64encode
+from binascii import b2a_base64
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
+from functools import lru_cache
 from random import Random
 
 from app.sandbox import names
@@ -25,12 +27,14 @@ from app.sandbox.school import (
     adults,
     grade_title,
     posts,
+    schools,
+    sister,
 )
 
-STUDENTS_PER_TRIO = 1500  # one elementary, one middle and one high school
 # Share of the students to whom it happens on any one day after day 0.
 LEAVING, TRANSFERRING, ENTERING, RENAMED, REGRADED = 0.004, 0.003, 0.004, 0.002, 0.0005
 
+_LETTERS = bytes.maketrans(b"+/", b"xQ")
 Term = tuple[str, date, date]  # sourcedId, first day, and the day after the last
 
 
@@ -65,16 +69,11 @@ class District:
     def orgs(self) -> Iterator[Org]:
         district = self._id("org", "district")
         yield Org(district, self.name, "district", "D001")
-        for school in self.schools():
+        for school in schools(self.students):
             code = f"S{school.number + 1:04d}"
             yield Org(
                 self._school_id(school), _name(school), "school", code, "public", "mixed", False, district
             )
-
-    def schools(self) -> Iterator[School]:
-        trios = max(1, round(self.students / STUDENTS_PER_TRIO))
-        for number in range(trios * len(LEVELS)):
-            yield self._school(number, trios)
 
     def academic_sessions(self) -> Iterator[AcademicSession]:
         """A school year without gaps to its neighbours, so that it contains every date, and two semesters."""
@@ -123,7 +122,7 @@ class District:
         """The district's administrator; then, school by school, its administrator, teachers and aides."""
         district = self._id("org", "district")
         yield self._adult("district/admin", "administrator", (district,), "00000000")
-        for school in self.schools():
+        for school in schools(self.students):
             here = self._school_id(school)
             for number, (role, key) in enumerate(posts(school)):
                 # The music teacher of an elementary school also belongs to the middle school beside it.
@@ -146,8 +145,10 @@ class District:
             user, here = self.student_id(seat), self._school_id(seat.school)
             for subject in seat.school.level.subjects:
                 room = self._class_id(seat.school, seat.grade, subject, seat.section(subject))
-                sourced_id = self._id("enrollment", room + user)
-                yield Enrollment(sourced_id, room, here, user, "student", None, *_dates(terms, subject))
+                dates = _dates(terms, subject)
+                yield Enrollment(
+                    self._id("enrollment", room + user), room, here, user, "student", None, *dates
+                )
 
     def demographics(self) -> Iterator[Demographics]:
         begins = self._terms()[0][1].year
@@ -184,12 +185,11 @@ class District:
 
     def seats(self) -> Iterator[Seat]:
         """Every student who is there on this day."""
-        schools = 3 * max(1, round(self.students / STUDENTS_PER_TRIO))
         left, moved, renamed, regraded = (
             1 - (1 - p) ** self.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)
         )
-        for home in self.schools():
-            sister = self._school((home.number + len(LEVELS)) % schools, schools // len(LEVELS))
+        for home in schools(self.students):
+            there = sister(self.students, home)
             for grade, size in enumerate(home.sizes):
                 for number in range(size):
                     seat = Seat(home, grade, number, home)
@@ -197,10 +197,8 @@ class District:
                         fate = self._fate(seat.key)
                         if fate[0] < left:
                             continue
-                        moves = fate[1] < moved
-                        there = sister if moves else home
-                        changes = fate[2] < renamed, fate[3] < regraded
-                        seat = Seat(home, grade, number, there, moves, *changes)
+                        moves, *changes = fate[1] < moved, fate[2] < renamed, fate[3] < regraded
+                        seat = Seat(home, grade, number, there if moves else home, moves, *changes)
                     yield seat
                 late = Random(f"{self.seed}/entering/{home.number}/{grade}").random()
                 for number in range(size, size + int(late + self.day * ENTERING * size)):
@@ -238,20 +236,11 @@ class District:
         return User(sourced_id, True, orgs, role, login, ids, given, family, middle, f"E{number}", email)
 
     def _sections(self) -> Iterator[tuple[School, int, Subject, int]]:
-        for school in self.schools():
+        for school in schools(self.students):
             for grade in range(len(school.sizes)):
                 for subject in school.level.subjects:
                     for section in range(school.sections(grade)):
                         yield school, grade, subject, section
-
-    def _school(self, number: int, trios: int) -> School:
-        trio, kind = divmod(number, len(LEVELS))
-        students = self.students // trios + (trio < self.students % trios)
-        before = sum(len(level.grades) for level in LEVELS[:kind])
-        grades = range(before, before + len(LEVELS[kind].grades))
-        return School(
-            number, LEVELS[kind], tuple(students // 13 + (grade < students % 13) for grade in grades)
-        )
 
     def _terms(self) -> tuple[Term, Term, Term]:
         begins = self.date.year - (self.date.month < 8)
@@ -273,11 +262,21 @@ class District:
         return self._id("course", f"{level.name}/{grade}/{subject.code}")
 
     def _class_id(self, school: School, grade: int, subject: Subject, section: int) -> str:
-        return self._id("class", f"{school.number}/{grade}/{subject.code}/{section}")
+        return _class_id(self.seed, school.number, grade, subject.code, section)
 
     def _id(self, kind: str, key: str) -> str:
-        digest = hashlib.blake2b(f"{self.seed}/{kind}/{key}".encode(), digest_size=9).digest()
-        return b64encode(digest, b"xQ").decode()
+        return _opaque(f"{self.seed}/{kind}/{key}")
+
+
+def _opaque(key: str) -> str:
+    """Twelve letters and digits, upper and lower case (72 bits: no two ids of a source meet)."""
+    digest = hashlib.blake2b(key.encode(), digest_size=9).digest()
+    return b2a_base64(digest, newline=False).translate(_LETTERS).decode()
+
+
+@lru_cache(maxsize=4096)  # asked for once by each of a class's students
+def _class_id(seed: int, school: int, grade: int, subject: str, section: int) -> str:
+    return _opaque(f"{seed}/class/{school}/{grade}/{subject}/{section}")
 
 
 def _name(school: School) -> str:

@@ -9,8 +9,9 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from datetime import date
+from functools import lru_cache
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -101,7 +102,8 @@ def _rows(kind: str, records: Iterable[Any]) -> Iterator[list[str]]:
         yield [sourced_id, "", "", *[cell if cell.__class__ is str else _cell(cell) for cell in cells]]
 
 
-def _cell(value: object) -> str:
+@lru_cache(maxsize=1024, typed=True)  # the same few dates, flags and lists, a million times
+def _cell(value: Hashable) -> str:
     match value:
         case None:
             return ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+STUDENTS_PER_TRIO = 1500  # one elementary, one middle and one high school
 STUDENTS_PER_SECTION = 25
 Adult = Literal["aide", "teacher"]
 Role = Literal["administrator", "aide", "teacher"]
@@ -138,6 +139,28 @@ class Seat:
         number = self.number + self.moved  # where no sister school is, who moves changes section
         turn = 0 if self.school.level is ELEMENTARY else subject.slot
         return (number + number // sections * turn) % sections
+
+
+def schools(students: int) -> Iterator[School]:
+    """The schools that so many students need: always one of each level, then the next three."""
+    return (_school(students, number) for number in range(_trios(students) * len(LEVELS)))
+
+
+def sister(students: int, school: School) -> School:
+    """Where a student of this school moves to: the next school of its level, or itself if it is alone."""
+    return _school(students, (school.number + len(LEVELS)) % (_trios(students) * len(LEVELS)))
+
+
+def _trios(students: int) -> int:
+    return max(1, round(students / STUDENTS_PER_TRIO))
+
+
+def _school(students: int, number: int) -> School:
+    trio, kind = divmod(number, len(LEVELS))
+    level, trios, grades = LEVELS[kind], _trios(students), sum(len(level.grades) for level in LEVELS)
+    students = students // trios + (trio < students % trios)
+    here = range(level.begins, level.begins + len(level.grades))
+    return School(number, level, tuple(students // grades + (grade < students % grades) for grade in here))
 
 
 def posts(school: School) -> Iterator[tuple[Role, str]]:

@@ -1,0 +1,158 @@
+"""Owns a small webhook receiver, a process of its own, as an integrator would write one. Never in production.
+
+`python -m app.sandbox.receiver --port 0 --secret-file F [--log FILE]` prints its address on the first line.
+Every POST is verified with the `standardwebhooks` library and answered 204, or 401 if it cannot be verified.
+`GET /received` gives what came so far, as JSON: `?after=N` leaves out the first N, and `&wait=SECONDS` waits
+until there is more.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import socket
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from standardwebhooks.webhooks import Webhook
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+LONGEST_WAIT = 60.0
+
+
+class Receiver:
+    """What came, and how to answer. With a `status` and no `fail_first`, every POST gets that status."""
+
+    def __init__(
+        self, secret_file: Path, log: Path | None, fail_first: int | None = None, status: int | None = None
+    ) -> None:
+        self.secret_file, self.log = secret_file, log
+        self.failures = float(fail_first if fail_first is not None else "inf" if status else 0)
+        self.status = status or 500
+        self.received: list[dict[str, Any]] = []
+        self.news = asyncio.Condition()
+
+    async def post(self, request: Request) -> Response:
+        """Verify, write down, then answer: what an endpoint that must not lose anything does."""
+        body = await request.body()
+        verified = verify(self.secret_file, body, request.headers)
+        code = 204 if verified else 401
+        if len(self.received) < self.failures:
+            code = self.status
+        parsed = _parsed(body)
+        entry = {
+            "received_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+            "webhook-id": request.headers.get("webhook-id"),
+            "verified": verified,
+            "type": parsed.get("type") if isinstance(parsed, dict) else None,
+            "size": len(body),
+            "answered": code,
+            "path": request.url.path,
+            "body": parsed,
+        }
+        if self.log:
+            with self.log.open("a", encoding="utf-8") as lines:
+                lines.write(json.dumps(entry, ensure_ascii=False) + "\n")
+        async with self.news:
+            self.received.append(entry)
+            self.news.notify_all()
+        return Response(status_code=code)
+
+    async def get(self, request: Request) -> Response:
+        """What came after the first `after` (0), at once; with `wait`, as soon as there is anything new.
+
+        Without `after`, `wait` waits for something newer than this request, and the answer is everything.
+        """
+        try:
+            after = int(request.query_params["after"]) if "after" in request.query_params else None
+            wait = min(float(request.query_params.get("wait", 0)), LONGEST_WAIT)
+        except ValueError:
+            return PlainTextResponse("`after` is a count and `wait` a number of seconds.", 400)
+        known = len(self.received) if after is None else after
+        if wait > 0:
+            async with self.news:
+                try:
+                    async with asyncio.timeout(wait):
+                        await self.news.wait_for(lambda: len(self.received) > known)
+                except TimeoutError:
+                    pass  # nothing new is an answer too
+        return JSONResponse(self.received[after or 0 :])
+
+
+def verify(secret_file: Path, body: bytes, headers: Mapping[str, str]) -> bool:
+    """Whether a secret of the file (one a line: two may be live) signed this body just now.
+
+    The file is read each time: it may be written after the endpoint was made, and change with the secret.
+    """
+    try:
+        secrets = secret_file.read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        return False
+    for secret in secrets:
+        try:
+            Webhook(secret).verify(body, dict(headers), json_parse=False)
+        except Exception:  # noqa: S112  # the library raises its own errors and, on garbled headers, any other
+            continue
+        return True
+    return False
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None
+
+
+def app(receiver: Receiver) -> Starlette:
+    """The receiver as an ASGI application; it takes a POST on every path."""
+    return Starlette(
+        routes=[
+            Route("/received", receiver.get, methods=["GET"]),
+            Route("/{path:path}", receiver.post, methods=["POST"]),
+        ]
+    )
+
+
+def _stop_when_stdin_closes(server: uvicorn.Server) -> None:
+    while os.read(0, 4096):
+        pass
+    server.should_exit = True
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="app.sandbox.receiver", description="Receive and verify webhooks.")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument(
+        "--secret-file", type=Path, required=True, help="whsec_…, one a line, read at each request"
+    )
+    parser.add_argument("--log", type=Path, help="append a JSON line for each request")
+    parser.add_argument("--fail-first", type=int, help="answer so many requests with --status (500)")
+    parser.add_argument(
+        "--status", type=int, help="the failing answer; without --fail-first, to every request"
+    )
+    parser.add_argument("--until-stdin-closes", action="store_true", help="end when the parent process does")
+    options = parser.parse_args()
+    try:
+        listening = socket.create_server(("127.0.0.1", options.port))
+    except OSError as error:
+        parser.exit(1, f"Port {options.port} cannot be used ({error.strerror}): pass another --port, or 0.\n")
+    receiver = Receiver(options.secret_file, options.log, options.fail_first, options.status)
+    config = uvicorn.Config(app(receiver), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+    server = uvicorn.Server(config)
+    if options.until_stdin_closes:
+        threading.Thread(target=_stop_when_stdin_closes, args=(server,), daemon=True).start()
+    print(f"http://127.0.0.1:{listening.getsockname()[1]}/", flush=True)
+    server.run(sockets=[listening])
+
+
+if __name__ == "__main__":
+    main()
