@@ -1,6 +1,6 @@
 """Writes the generated roster that the sync is measured on. Owns no numbers: the district is the sandbox's.
 
-`python bench/make_roster.py OUT.zip [--students 100000]`: 100,000 students give about a million enrollments.
+`python -m bench.make_roster OUT.zip [--students 100000]`: 100,000 students give about a million enrollments.
 """
 
 import sys

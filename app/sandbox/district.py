@@ -71,9 +71,7 @@ class District:
         yield Org(district, self.name, "district", "D001")
         for school in schools(self.students):
             code = f"S{school.number + 1:04d}"
-            yield Org(
-                self._school_id(school), _name(school), "school", code, "public", "mixed", False, district
-            )
+            yield Org(self._school_id(school), _name(school), "school", code, "public", "mixed", False, district)
 
     def academic_sessions(self) -> Iterator[AcademicSession]:
         """A school year without gaps to its neighbours, so that it contains every date, and two semesters."""
@@ -128,9 +126,7 @@ class District:
                 # The music teacher of an elementary school also belongs to the middle school beside it.
                 shared = school.level is ELEMENTARY and key == "special/MUS"
                 orgs = (here, self._id("org", str(school.number + 1))) if shared else (here,)
-                yield self._adult(
-                    f"{school.number}/{key}", role, orgs, f"{school.number + 1:05d}{number:03d}"
-                )
+                yield self._adult(f"{school.number}/{key}", role, orgs, f"{school.number + 1:05d}{number:03d}")
 
     def enrollments(self) -> Iterator[Enrollment]:
         """The adults of every class (one of them primary), then ten classes for every student."""
@@ -141,25 +137,20 @@ class District:
             for role, key, primary in adults(school, grade, subject, section):
                 user = self._id("user", f"{school.number}/{key}")
                 yield Enrollment(self._id("enrollment", room + user), room, here, user, role, primary, *dates)
+        prefix = f"{self.seed}/enrollment/"  # a million times: this loop is the export's speed
         for seat in self.seats():
             user, here = self.student_id(seat), self._school_id(seat.school)
+            number, grade = seat.school.number, seat.grade
             for subject in seat.school.level.subjects:
-                room = self._class_id(seat.school, seat.grade, subject, seat.section(subject))
-                dates = _dates(terms, subject)
-                yield Enrollment(
-                    self._id("enrollment", room + user), room, here, user, "student", None, *dates
-                )
+                room = _class_id(self.seed, number, grade, subject.code, seat.section(subject))
+                starts, ends = _dates(terms, subject)
+                yield Enrollment(_opaque(prefix + room + user), room, here, user, "student", None, starts, ends)
 
     def demographics(self) -> Iterator[Demographics]:
         begins = self._terms()[0][1].year
         for seat in self.seats():
             rng = Random(f"{self.seed}/demographics/{seat.key}")
-            age = (
-                5
-                + seat.grade
-                + 13
-                - sum(len(level.grades) for level in LEVELS[LEVELS.index(seat.home.level) :])
-            )
+            age = 5 + seat.grade + 13 - sum(len(level.grades) for level in LEVELS[LEVELS.index(seat.home.level) :])
             born = date(begins - age - 1, 9, 2) + timedelta(days=rng.randrange(365))
             sex = rng.choices(names.SEXES, (51, 48, 1))[0]
             many = rng.random() < 0.05
@@ -185,9 +176,7 @@ class District:
 
     def seats(self) -> Iterator[Seat]:
         """Every student who is there on this day."""
-        left, moved, renamed, regraded = (
-            1 - (1 - p) ** self.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)
-        )
+        left, moved, renamed, regraded = (1 - (1 - p) ** self.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED))
         for home in schools(self.students):
             there = sister(self.students, home)
             for grade, size in enumerate(home.sizes):
@@ -223,9 +212,7 @@ class District:
         orgs = (self._school_id(seat.school),)
         ids = (f"{{State:{rng.randrange(10**9, 10**10)}}}",)
         sourced_id = self.student_id(seat)
-        return User(
-            sourced_id, True, orgs, "student", login, ids, given, family, middle, number, email, (grade,)
-        )
+        return User(sourced_id, True, orgs, "student", login, ids, given, family, middle, number, email, (grade,))
 
     def _adult(self, key: str, role: Role, orgs: tuple[str, ...], number: str) -> User:
         given, family, middle = names.person(Random(f"{self.seed}/person/{key}"))
@@ -239,7 +226,7 @@ class District:
         for school in schools(self.students):
             for grade in range(len(school.sizes)):
                 for subject in school.level.subjects:
-                    for section in range(school.sections(grade)):
+                    for section in range(school.sections[grade]):
                         yield school, grade, subject, section
 
     def _terms(self) -> tuple[Term, Term, Term]:

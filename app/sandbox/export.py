@@ -93,9 +93,7 @@ def _manifest(district: District) -> Iterator[list[str]]:
 
 def _rows(kind: str, records: Iterable[Any]) -> Iterator[list[str]]:
     """Records as cells in the header's order; status and dateLastModified stay blank, as bulk asks."""
-    columns = [
-        re.sub("[A-Z]", lambda m: f"_{m[0].lower()}", c).replace(".", "_") for c in HEADERS[kind].split(",")
-    ]
+    columns = [re.sub("[A-Z]", lambda m: f"_{m[0].lower()}", c).replace(".", "_") for c in HEADERS[kind].split(",")]
     read = attrgetter("sourced_id", *columns)
     for record in records:
         sourced_id, *cells = read(record)
@@ -126,7 +124,6 @@ def _write(
 ) -> None:
     entry = zipfile.ZipInfo(f"{name}.csv", date_time=(1980, 1, 1, 0, 0, 0))
     entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
-    entry._compresslevel = 1  # type: ignore[attr-defined]  # open() takes no level; ids do not compress further
     with archive.open(entry, "w", force_zip64=True) as binary:
         with io.TextIOWrapper(binary, encoding="utf-8", newline="") as text:
             sheet = csv.writer(text, lineterminator="\r\n")
@@ -139,15 +136,11 @@ def _write(
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line: exports with a progress bar, and says what it wrote."""
-    parser = argparse.ArgumentParser(
-        prog="app.sandbox.export", description="Write a synthetic district as OneRoster."
-    )
+    parser = argparse.ArgumentParser(prog="app.sandbox.export", description="Write a synthetic district as OneRoster.")
     parser.add_argument("path", type=Path, metavar="OUT.zip")
     parser.add_argument("--students", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument(
-        "--date", type=date.fromisoformat, default=None, help="a day in the school year; today"
-    )
+    parser.add_argument("--date", type=date.fromisoformat, default=None, help="a day in the school year; today")
     parser.add_argument("--day", type=int, default=0, help="days of change after the first export")
     options = parser.parse_args(arguments)
     try:

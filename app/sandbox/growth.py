@@ -22,9 +22,7 @@ class StoppingReader:
     stopped_at: int
 
 
-def stopping_reader(
-    seed: int, weeks: int = 16, baseline: float = 42, goal_rate: float = 1.5
-) -> StoppingReader:
+def stopping_reader(seed: int, weeks: int = 16, baseline: float = 42, goal_rate: float = 1.5) -> StoppingReader:
     """A student who responds (grows on or above the aimline), and then stops growing.
 
     The aimline is `median(baseline) + goal_rate * week`. Noise is drawn again until the story is clear. Up to

@@ -131,14 +131,10 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="app.sandbox.receiver", description="Receive and verify webhooks.")
     parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
-    parser.add_argument(
-        "--secret-file", type=Path, required=True, help="whsec_…, one a line, read at each request"
-    )
+    parser.add_argument("--secret-file", type=Path, required=True, help="whsec_…, one a line, read at each request")
     parser.add_argument("--log", type=Path, help="append a JSON line for each request")
     parser.add_argument("--fail-first", type=int, help="answer so many requests with --status (500)")
-    parser.add_argument(
-        "--status", type=int, help="the failing answer; without --fail-first, to every request"
-    )
+    parser.add_argument("--status", type=int, help="the failing answer; without --fail-first, to every request")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when the parent process does")
     options = parser.parse_args()
     try:

@@ -66,9 +66,7 @@ MIDDLE = Level(
     ("06", "07", "08"),
     (
         Subject("ADV", "Advisory", "Homeroom", "22", 0, "homeroom"),
-        Subject(
-            "ELA", "English Language Arts", "English Language Arts", "01", 1, "department", co_taught=True
-        ),
+        Subject("ELA", "English Language Arts", "English Language Arts", "01", 1, "department", co_taught=True),
         Subject("MTH", "Mathematics", "Mathematics", "02", 2, "department", co_taught=True),
         Subject("SCI", "Science", "Science", "03", 3, "department"),
         Subject("SOC", "Social Studies", "Social Studies", "04", 4, "department"),
@@ -106,15 +104,12 @@ def grade_title(grade: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class School:
-    """A school's place in the district, and how many students each of its grades had on day 0."""
+    """A school's place in the district; for each grade its students on day 0 and its parallel classes."""
 
     number: int
     level: Level
     sizes: tuple[int, ...]
-
-    def sections(self, grade: int) -> int:
-        """How many parallel classes the grade (an index) has."""
-        return max(1, round(self.sizes[grade] / STUDENTS_PER_SECTION))
+    sections: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +130,7 @@ class Seat:
 
     def section(self, subject: Subject) -> int:
         """Elementary classes stay together; older students meet others in each subject. Sizes stay even."""
-        sections = self.school.sections(self.grade)
+        sections = self.school.sections[self.grade]
         number = self.number + self.moved  # where no sister school is, who moves changes section
         turn = 0 if self.school.level is ELEMENTARY else subject.slot
         return (number + number // sections * turn) % sections
@@ -160,7 +155,8 @@ def _school(students: int, number: int) -> School:
     level, trios, grades = LEVELS[kind], _trios(students), sum(len(level.grades) for level in LEVELS)
     students = students // trios + (trio < students % trios)
     here = range(level.begins, level.begins + len(level.grades))
-    return School(number, level, tuple(students // grades + (grade < students % grades) for grade in here))
+    sizes = tuple(students // grades + (grade < students % grades) for grade in here)
+    return School(number, level, sizes, tuple(max(1, round(size / STUDENTS_PER_SECTION)) for size in sizes))
 
 
 def posts(school: School) -> Iterator[tuple[Role, str]]:
@@ -168,21 +164,17 @@ def posts(school: School) -> Iterator[tuple[Role, str]]:
     yield "administrator", "admin"
     grades = range(len(school.sizes))
     if school.level is ELEMENTARY:
-        yield from (
-            ("teacher", f"room/{grade}/{s}") for grade in grades for s in range(school.sections(grade))
-        )
+        yield from (("teacher", f"room/{grade}/{s}") for grade in grades for s in range(school.sections[grade]))
         specials = (subject for subject in school.level.subjects if subject.taught_by == "specialist")
         yield from (("teacher", f"special/{subject.code}") for subject in specials)
     else:
-        sections = max(school.sections(grade) for grade in grades)
+        sections = max(school.sections)
         yield from (("teacher", f"department/{slot}/{s}") for slot in range(1, 8) for s in range(sections))
     yield from (("teacher", f"support/{grade}") for grade in grades)
     yield from (("aide", f"aide/{grade}") for grade in grades)
 
 
-def adults(
-    school: School, grade: int, subject: Subject, section: int
-) -> Iterator[tuple[Adult, str, bool | None]]:
+def adults(school: School, grade: int, subject: Subject, section: int) -> Iterator[tuple[Adult, str, bool | None]]:
     """Role, key and `primary` of a class's adults: its teacher; in a first section a co-teacher, an aide."""
     if subject.taught_by == "specialist":
         key = f"special/{subject.code}"

@@ -89,9 +89,7 @@ def test_a_poll_waits_for_what_is_new_and_misses_nothing(tmp_path: Path) -> None
         assert client.get("/received", params={"wait": 0.2}).json() == []
         assert time.monotonic() - began >= 0.2
         client.post("/", content=BODY, headers=signed())
-        assert len(client.get("/received", params={"wait": 15, "after": 0}).json()) == 1, (
-            "already there: at once"
-        )
+        assert len(client.get("/received", params={"wait": 15, "after": 0}).json()) == 1, "already there: at once"
         answers: list[list[object]] = []
         poll = threading.Thread(
             target=lambda: answers.append(client.get("/received", params={"wait": 15, "after": 1}).json())
@@ -125,9 +123,7 @@ def test_a_taken_port_is_said_in_a_sentence(tmp_path: Path) -> None:
     """Starting on a port in use ends with a sentence that says what to do, not with a traceback."""
     with receiver(tmp_path) as client:
         command = [sys.executable, "-m", "app.sandbox.receiver", "--secret-file", "none", "--port"]
-        ended = subprocess.run(
-            [*command, str(client.base_url.port)], capture_output=True, text=True, timeout=20
-        )
+        ended = subprocess.run([*command, str(client.base_url.port)], capture_output=True, text=True, timeout=20)
     assert ended.returncode == 1
     assert "pass another --port" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -21,8 +21,7 @@ from app.sandbox.growth import stopping_reader
 DATE = date(2026, 11, 21)
 # The published 1.1 CSV binding, to the letter; written out here so that the export cannot agree with itself.
 PUBLISHED = {
-    "academicSessions": "sourcedId,status,dateLastModified,title,type,startDate,endDate,parentSourcedId,"
-    "schoolYear",
+    "academicSessions": "sourcedId,status,dateLastModified,title,type,startDate,endDate,parentSourcedId,schoolYear",
     "orgs": "sourcedId,status,dateLastModified,name,type,identifier,metadata.classification,metadata.gender,"
     "metadata.boarding,parentSourcedId",
     "courses": "sourcedId,status,dateLastModified,schoolYearSourcedId,title,courseCode,grades,orgSourcedId,"
@@ -47,9 +46,7 @@ def read(path: Path) -> dict[str, Rows]:
     """Every file of the zip as rows by header name."""
     with zipfile.ZipFile(path) as archive:
         return {
-            name.removesuffix(".csv"): list(
-                csv.DictReader(io.StringIO(archive.read(name).decode("utf-8"), newline=""))
-            )
+            name.removesuffix(".csv"): list(csv.DictReader(io.StringIO(archive.read(name).decode("utf-8"), newline="")))
             for name in archive.namelist()
         }
 
@@ -205,9 +202,7 @@ def test_demographics_are_coherent(roster: dict[str, Rows]) -> None:
         grade = grades[row["sourcedId"]]
         age = (date(2026, 9, 1) - date.fromisoformat(row["birthDate"])).days / 365.25
         assert -0.01 <= age - 5 - (0 if grade == "KG" else int(grade)) <= 1.01
-        assert (sum(row[race] == "true" for race in races) == 2) == (
-            row["demographicRaceTwoOrMoreRaces"] == "true"
-        )
+        assert (sum(row[race] == "true" for race in races) == 2) == (row["demographicRaceTwoOrMoreRaces"] == "true")
     assert {row["sex"] for row in roster["demographics"]} == {"male", "female", ""}
 
 
@@ -216,23 +211,17 @@ def test_same_seed_same_bytes_in_another_process(exported: Path, tmp_path: Path)
     again, other = tmp_path / "again.zip", tmp_path / "other.zip"
     command = [sys.executable, "-m", "app.sandbox.export", str(again), "--date", "2026-11-21"]
     environment = os.environ | {"PYTHONHASHSEED": "12345"}
-    said = subprocess.run(
-        command, env=environment, check=True, capture_output=True, text=True, encoding="utf-8"
-    )
+    said = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, encoding="utf-8")
     assert "Unified School District" in said.stdout
     assert again.read_bytes() == exported.read_bytes()
     export_csv(District(2, 1500, DATE), other)
-    assert not {r["sourcedId"] for r in read(other)["users"]} & {
-        r["sourcedId"] for r in read(exported)["users"]
-    }
+    assert not {r["sourcedId"] for r in read(other)["users"]} & {r["sourcedId"] for r in read(exported)["users"]}
 
 
 @pytest.mark.parametrize("day", [date(2026, 8, 1), date(2026, 12, 31), date(2027, 7, 31)])
 def test_the_school_year_contains_the_date(day: date) -> None:
     """On any day of the year the demo finds a school year that is open (the end is exclusive)."""
-    year = next(
-        session for session in District(1, 100, day).academic_sessions() if session.type == "schoolYear"
-    )
+    year = next(session for session in District(1, 100, day).academic_sessions() if session.type == "schoolYear")
     assert year.start_date <= day < year.end_date
     assert year.school_year == "2027"
 
@@ -261,9 +250,7 @@ def test_a_large_district_streams() -> None:
     tracemalloc.start()
     try:
         students = sum(user.role == "student" for user in district.users())
-        enrollments = sum(
-            1 for _ in islice(district.enrollments(), 50_000)
-        )  # all of them is slow when traced
+        enrollments = sum(1 for _ in islice(district.enrollments(), 50_000))  # all of them is slow when traced
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -324,9 +311,7 @@ def test_a_stopping_reader_is_flagged_after_the_stop_and_not_before(
     assert flagged is not None
     assert 4 <= flagged - reader.stopped_at <= 6
     assert first_flag(reader.weekly[: reader.stopped_at], start, rate, 3) is None
-    above = sum(
-        score >= start + rate * week for week, score in enumerate(reader.weekly[: reader.stopped_at], 1)
-    )
+    above = sum(score >= start + rate * week for week, score in enumerate(reader.weekly[: reader.stopped_at], 1))
     assert above > reader.stopped_at / 2
     assert reader == stopping_reader(seed, weeks, baseline, rate)
 
