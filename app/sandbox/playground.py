@@ -1,0 +1,215 @@
+"""Runs the whole of Aimline on one machine to try it: database, api, worker, story. Never part of production.
+
+`python3 dev.py run` becomes this program. Everything that it keeps is in one folder, `.aimline` by default.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+from app.core.child import tied
+from app.core.crypto import fresh_key
+from app.core.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from app.sandbox.process import REPOSITORY, STOP_LIMIT, PlaygroundError, Process
+
+HOST = "127.0.0.1"
+READY_LIMIT = 60.0  # seconds until the api must answer
+
+
+class Stopped(BaseException):
+    """Someone asked us to stop: Ctrl-C, SIGTERM, or the terminal went away."""
+
+
+def main() -> NoReturn:
+    parser = argparse.ArgumentParser(prog="dev.py run", description="Try Aimline on this machine.")
+    parser.add_argument("--once", action="store_true", help="end after the story, with its exit code")
+    parser.add_argument("--roster", type=Path, metavar="FILE.zip", help="a OneRoster CSV zip of your own")
+    parser.add_argument("--port", type=int, default=8000, help="0 picks a free one")
+    parser.add_argument("--folder", type=Path, default=REPOSITORY / ".aimline", help="where its data are kept")
+    asked = parser.parse_args()
+    if asked.roster is not None and not asked.roster.is_file():
+        parser.error(f"there is no file {asked.roster}")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    try:
+        sys.exit(play(asked.folder.resolve(), asked.port, asked.roster, once=asked.once))
+    except (PlaygroundError, EmbeddedPostgresError) as error:
+        sys.exit(str(error))
+    except PermissionError as error:
+        sys.exit(f"No permission for {error.filename}; give it to this user, or use --folder.")
+    except Stopped:
+        sys.exit(130)
+
+
+def play(folder: Path, port: int, roster: Path | None, *, once: bool) -> int:
+    """Start everything, tell the story, serve on unless `once`; the exit code is the story's."""
+    port = _free_port(port)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with contextlib.ExitStack() as things:
+        things.enter_context(_alone(folder))
+        print("Starting PostgreSQL, api and worker ...", flush=True)
+        environment = _environment(folder, port, things)
+        _migrate(folder, environment)
+        api = Process("api", folder, ["app", "serve", "--host", HOST, "--port", str(port)], environment)
+        things.callback(api.stop)
+        worker = Process("worker", folder, ["app", "worker"], environment)
+        things.callback(worker.stop)
+        _wait_until_ready(port, [api, worker])
+        code = _tell_story(port, roster, environment, [api, worker], things)
+        if not once:
+            if code:
+                print(f"The story ended with code {code}. The logs are in {folder / 'log'}.", flush=True)
+            print(f"Aimline serves at http://{HOST}:{port}. Ctrl-C stops it.", flush=True)
+            with contextlib.suppress(Stopped):
+                while True:
+                    _check([api, worker])
+                    time.sleep(0.3)
+        _deaf()
+    return code
+
+
+def _environment(folder: Path, port: int, things: contextlib.ExitStack) -> dict[str, str]:
+    """What the processes read. Starts the embedded server, unless AIMLINE_DATABASE_URL names one of one's own."""
+    environment = os.environ | {"AIMLINE_SANDBOX": "1", "AIMLINE_BASE_URL": f"http://{HOST}:{port}"}
+    environment["PYTHONUNBUFFERED"] = "1"
+    key = _key_file(folder)
+    if environment.get("AIMLINE_DATABASE_URL"):
+        if not environment.get("AIMLINE_KEY"):
+            environment.setdefault("AIMLINE_KEY_FILE", str(key))
+        return environment
+    for name in ("AIMLINE_KEY", "AIMLINE_API_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL"):
+        environment.pop(name, None)  # they belong to another server than the embedded one
+    postgres = things.enter_context(EmbeddedPostgres(folder))
+    return environment | {"AIMLINE_DATABASE_URL": postgres.url(), "AIMLINE_KEY_FILE": str(key)}
+
+
+def _key_file(folder: Path) -> Path:
+    """The key-encryption key, made once; whole or not there."""
+    path = folder / "key"
+    if not path.exists():
+        unfinished = folder / "key.new"
+        unfinished.unlink(missing_ok=True)
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(fresh_key("k1") + "\n")
+        unfinished.rename(path)
+    return path
+
+
+def _migrate(folder: Path, environment: dict[str, str]) -> None:
+    migration = Process("migration", folder, ["app", "migrate"], environment)
+    try:
+        if migration.process.wait() != 0:
+            migration.check()
+    except Stopped:
+        migration.stop()
+        raise
+
+
+def _wait_until_ready(port: int, processes: list[Process]) -> None:
+    deadline = time.monotonic() + READY_LIMIT
+    while not _ready(port):
+        _check(processes)
+        if time.monotonic() > deadline:
+            raise PlaygroundError(f"The api is not ready after {READY_LIMIT:.0f} s; see {processes[0].log}.")
+        time.sleep(0.05)
+
+
+def _ready(port: int) -> bool:
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)  # never through a proxy
+    try:
+        connection.request("GET", "/health/ready")
+        return connection.getresponse().status == http.client.OK
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _tell_story(
+    port: int,
+    roster: Path | None,
+    environment: dict[str, str],
+    processes: list[Process],
+    things: contextlib.ExitStack,
+) -> int:
+    """The story as a process of its own on this terminal; its exit code."""
+    arguments = ["--base-url", f"http://{HOST}:{port}"]
+    if roster is not None:
+        arguments += ["--roster", str(roster.resolve())]
+    story = subprocess.Popen(
+        [sys.executable, "-m", "app.sandbox.story", *arguments],
+        cwd=REPOSITORY,
+        env=environment,
+        preexec_fn=tied(),
+    )
+    things.callback(_end, story)
+    while True:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return story.wait(0.2)
+        _check(processes)
+
+
+def _end(story: "subprocess.Popen[bytes]") -> None:
+    if story.poll() is None:
+        story.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            story.wait(STOP_LIMIT)
+        story.kill()
+        story.wait()
+
+
+def _check(processes: list[Process]) -> None:
+    for child in processes:
+        child.check()
+
+
+def _free_port(port: int) -> int:
+    """This port if it is free, any free one for 0; said in a sentence if it is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except (OSError, OverflowError) as error:
+            why = error.strerror if isinstance(error, OSError) else "not a port"
+            raise PlaygroundError(
+                f"Port {port} cannot be used ({why}). Choose another with --port N, or a free one with --port 0."
+            ) from None
+        chosen: int = probe.getsockname()[1]
+        return chosen
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """One playground at a time has a folder."""
+    with (folder / "playground.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            why = f"Aimline already runs in {folder}. Stop it, or give this one another with --folder DIR."
+            raise PlaygroundError(why) from None
+        yield
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    _deaf()
+    raise Stopped
+
+
+def _deaf() -> None:
+    """From now on we stop things in order, and a second Ctrl-C does not cut that short."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""One of the playground's processes: with a log of its own, tied to us, stopped in order. Knows no command."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from app.core.child import tied
+
+REPOSITORY = Path(__file__).parents[2]
+STOP_LIMIT = 10.0  # seconds that a process may take to end by itself
+
+
+class PlaygroundError(Exception):
+    """The playground cannot go on; the message says why and what to do."""
+
+
+class Process:
+    """One process of ours with a log of its own."""
+
+    def __init__(self, name: str, folder: Path, arguments: list[str], environment: dict[str, str]) -> None:
+        self.name = name
+        self.log = folder / "log" / f"{name}.log"
+        self.log.parent.mkdir(mode=0o700, exist_ok=True)
+        with self.log.open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *arguments],
+                cwd=REPOSITORY,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for us; we stop it in order
+                preexec_fn=tied(),
+            )
+
+    def check(self) -> None:
+        """Raises when it has ended, with its last words."""
+        code = self.process.poll()
+        if code is not None:
+            last = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
+            raise PlaygroundError(f"The {self.name} ended with code {code}; {self.log} ends with:\n{last}")
+
+    def stop(self) -> None:
+        """SIGTERM, some patience, then SIGKILL to what is left of its group."""
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_LIMIT)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
