@@ -7,7 +7,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import select
@@ -21,6 +21,7 @@ from app.core.clock import now
 from app.core.db import Base
 from app.core.ids import new_id
 from app.playbook.models import Area, Level, Measure
+from app.roster.calendar import monday_of
 from app.roster.models import (
     Demographics,
     Enrollment,
@@ -33,7 +34,8 @@ from app.roster.models import (
 )
 from app.settings import Settings
 
-YEAR_BEGINS = date(2026, 8, 17)
+YEAR_BEGINS = monday_of(datetime.now(UTC).date()) - timedelta(weeks=14)
+"""Long enough ago for a phase of twelve weeks: no score may lie in the future."""
 ALL_SCOPES = frozenset(
     {str(can) for can in Can} - {"sis:sync", "response:judge", "webhook:deliver", "district:operate"}
 ) | {"area:sel"}
@@ -97,15 +99,11 @@ async def _codes(work: Work, town: Town) -> None:
 async def found_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Town:
     """Makes the district, its playbook, and a roster of two schools."""
     slug = f"{name}-{secrets.token_hex(4)}"
-    district_id = await open_district(
-        worker_engine, settings.keyring, slug, f"{name} district", "America/Chicago"
-    )
+    district_id = await open_district(worker_engine, settings.keyring, slug, f"{name} district", "America/Chicago")
     town = Town(slug, district_id, f"Canary{secrets.token_hex(6)}", engine, worker_engine, settings, new_id())
     async with town.house() as work:
         await _codes(work, town)
-        source = Source(
-            district_id=district_id, id=town.source_id, name="sis", kind="oneroster-csv", created_at=now()
-        )
+        source = Source(district_id=district_id, id=town.source_id, name="sis", kind="oneroster-csv", created_at=now())
         await _add(work, source)
         for number in (1, 2):
             await _school(work, town, number)

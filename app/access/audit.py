@@ -3,34 +3,17 @@
 The row is written in the transaction of the request, so that nothing is shown without it.
 """
 
-from datetime import datetime
-from uuid import UUID
+from typing import TYPE_CHECKING
 
-from sqlalchemy import ARRAY, Text
-from sqlalchemy.dialects.postgresql import UUID as PgUUID
-from sqlalchemy.orm import Mapped, mapped_column
-
-from app.access.work import Work
+from app.access.models import Disclosure
 from app.core.clock import now
-from app.core.db import Base, TenantRow
 from app.core.ids import new_id
 
-
-class Disclosure(TenantRow, Base):
-    """Who was shown which kinds of record about whom, when, by which operation."""
-
-    __tablename__ = "disclosure"
-
-    at: Mapped[datetime]
-    client_id: Mapped[UUID | None]
-    person_id: Mapped[UUID | None]
-    principal: Mapped[str]
-    operation: Mapped[str]
-    student_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PgUUID))
-    kinds: Mapped[list[str]] = mapped_column(ARRAY(Text))
+if TYPE_CHECKING:
+    from app.access.work import Work
 
 
-async def log_disclosure(work: Work) -> None:
+async def log_disclosure(work: "Work") -> None:
     """Writes the row of this unit of work, if it showed anybody."""
     if not work.disclosed.students:
         return

@@ -1,4 +1,4 @@
-"""Owns the district, the clients and what each was granted. Never holds a secret in the clear."""
+"""Owns the district, the clients and their grants, the disclosure log. Never holds a secret in the clear."""
 
 from datetime import datetime
 from uuid import UUID
@@ -7,7 +7,7 @@ from sqlalchemy import ARRAY, Text
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, Tenant
+from app.core.db import Base, Tenant, TenantRow
 
 
 class District(Tenant, Base):
@@ -51,3 +51,17 @@ class ClientGrant(Tenant, Base):
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     school_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PgUUID))
     created_at: Mapped[datetime]
+
+
+class Disclosure(TenantRow, Base):
+    """Who was shown which kinds of record about whom, when, by which operation."""
+
+    __tablename__ = "disclosure"
+
+    at: Mapped[datetime]
+    client_id: Mapped[UUID | None]
+    person_id: Mapped[UUID | None]
+    principal: Mapped[str]
+    operation: Mapped[str]
+    student_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PgUUID))
+    kinds: Mapped[list[str]] = mapped_column(ARRAY(Text))

@@ -80,14 +80,10 @@ ROLE_OPENS: dict[str, frozenset[Can]] = {
 }
 """What each OneRoster role of staff may do. A role that is not here opens nothing."""
 
-SEES_SCHOOL = frozenset(
-    {"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"}
-)
+SEES_SCHOOL = frozenset({"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"})
 """Roles that reach every student of their schools; the others reach whom they teach, support or lead."""
 
-SEES_SECURED = frozenset(
-    {"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"}
-)
+SEES_SECURED = frozenset({"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"})
 """Roles to which a client's grant of a secured area may be passed on."""
 
 AREA_PREFIX = "area:"
@@ -98,9 +94,5 @@ def is_scope(text: str) -> bool:
     """Whether a client may be granted this scope: a grantable permission, or a secured area as `area:<code>`."""
     if text.startswith(AREA_PREFIX):
         code = text.removeprefix(AREA_PREFIX)
-        return (
-            bool(code)
-            and code.replace(".", "").replace("-", "").replace("_", "").isalnum()
-            and code.isascii()
-        )
+        return bool(code) and code.replace(".", "").replace("-", "").replace("_", "").isalnum() and code.isascii()
     return text in {str(can) for can in GRANTABLE}

@@ -47,6 +47,10 @@ class Principal:
         """Whether the principal has this permission."""
         return can in self.scopes
 
+    def opens_area(self, secured_area: str | None) -> bool:
+        """Whether a secured area, or none, is open to the principal."""
+        return secured_area is None or secured_area in self.opens or EVERYTHING_SECURED in self.opens
+
     def binding(self) -> str:
         """The statement that binds a transaction to this principal; goes out in one message with BEGIN."""
         schools = ",".join(str(school) for school in self.schools)

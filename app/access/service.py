@@ -46,15 +46,11 @@ async def register_district(work: Work, slug: str, name: str, time_zone: str) ->
         ZoneInfo(time_zone)
     except (KeyError, ValueError, OSError):
         violations.append(
-            Violation(
-                "/time_zone", "time_zone.unknown", "This must be an IANA time zone, such as America/Chicago."
-            )
+            Violation("/time_zone", "time_zone.unknown", "This must be an IANA time zone, such as America/Chicago.")
         )
     if violations:
         raise Invalid(violations)
-    work.db.add(
-        District(district_id=work.district_id, slug=slug, name=name, time_zone=time_zone, created_at=now())
-    )
+    work.db.add(District(district_id=work.district_id, slug=slug, name=name, time_zone=time_zone, created_at=now()))
     await work.db.flush()
 
 
@@ -87,9 +83,7 @@ async def rotate_secret(work: Work, client_id: UUID, *, revoke_others: bool = Fa
             .values(revoked_at=now())
         )
     live = await work.db.scalars(
-        select(ClientSecret.fingerprint).where(
-            ClientSecret.client_id == client_id, ClientSecret.revoked_at.is_(None)
-        )
+        select(ClientSecret.fingerprint).where(ClientSecret.client_id == client_id, ClientSecret.revoked_at.is_(None))
     )
     if len(live.all()) >= LIVE_SECRETS:
         raise Conflict("Two secrets live already. Revoke one first.", code="client.secrets")

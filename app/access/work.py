@@ -17,6 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
+from app.access.audit import log_disclosure
 from app.access.permission import MEANING, Can
 from app.access.principal import Principal, house_principal
 from app.core.crypto import Keyring
@@ -116,14 +117,13 @@ class Work:
 
 
 @asynccontextmanager
-async def unit(
-    engine: AsyncEngine, principal: Principal, keyring: Keyring, operation: str
-) -> AsyncIterator[Work]:
+async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, operation: str) -> AsyncIterator[Work]:
     """Opens a unit of work; commits when the block ends well, rolls back when it does not."""
     async with engine.connect() as connection:
         await lay_binding(connection, principal.binding())
         async with AsyncSession(connection, expire_on_commit=False, autoflush=False) as session:
             work = Work(session, principal, keyring, operation)
+            work.last("disclosure", log_disclosure)
             yield work
             await work.finish()
             await session.commit()

@@ -5,7 +5,7 @@
 
 import ssl
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 import asyncpg
@@ -33,7 +33,11 @@ class Base(DeclarativeBase):
     """Every table of ours."""
 
     metadata = MetaData(naming_convention=CONVENTION)
-    type_annotation_map = {datetime: DateTime(timezone=True), dict[str, Any]: JSONB, list[Any]: JSONB}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {
+        datetime: DateTime(timezone=True),
+        dict[str, Any]: JSONB,
+        list[Any]: JSONB,
+    }
 
 
 class Tenant:
@@ -48,7 +52,7 @@ class TenantRow(Tenant):
     id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
-class BoundConnection(asyncpg.Connection):  # type: ignore[misc]  # its stubs make the record type part of the name
+class BoundConnection(asyncpg.Connection):
     """A connection whose transactions begin with the binding laid on it; without one they do not begin."""
 
     binding: str | None = None
@@ -118,9 +122,7 @@ async def check_server(url: str, purpose: str) -> None:
     try:
         connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=10)
     except (OSError, asyncpg.PostgresError, TimeoutError, ssl.SSLError) as error:
-        raise UnfitServer(
-            f"The database is out of reach as {purpose}: {type(error).__name__}: {error}"
-        ) from None
+        raise UnfitServer(f"The database is out of reach as {purpose}: {type(error).__name__}: {error}") from None
     try:
         if connection.get_server_version().major < MINIMUM_VERSION:
             found = connection.get_server_version().major
@@ -134,6 +136,8 @@ async def check_server(url: str, purpose: str) -> None:
         )
     finally:
         await connection.close()
+    if row is None:
+        raise UnfitServer(f"The {purpose} runs as a role that the server does not list.")
     unfit = [
         words
         for flag, words in (

@@ -32,6 +32,25 @@ class Keyset:
     after: tuple[Any, ...] | None
     limit: int
 
+    def after_id(self, place: int = 0) -> UUID:
+        """The row id at a place of the cursor; raises `Invalid` where somebody made the cursor up."""
+        try:
+            return UUID(str((self.after or ())[place]))
+        except (ValueError, IndexError):
+            raise _made_up() from None
+
+    def after_number(self) -> int:
+        """The number in the cursor; 0 without one."""
+        if self.after is None:
+            return 0
+        if len(self.after) != 1 or not isinstance(self.after[0], int):
+            raise _made_up()
+        return self.after[0]
+
+    def mark(self, *place: Any) -> str:
+        """A cursor at this place."""
+        return _write(self.bound, place)
+
     def cut(self, rows: Sequence[Row], key: Any) -> Page[Row]:
         """A page out of up to `limit + 1` rows; `key` gives a row's place as a tuple."""
         if len(rows) <= self.limit:
@@ -40,9 +59,7 @@ class Keyset:
         return Page(kept, _write(self.bound, key(kept[-1])))
 
 
-def keyset(
-    district_id: UUID, listing: str, filters: dict[str, Any], cursor: str | None, limit: int | None
-) -> Keyset:
+def keyset(district_id: UUID, listing: str, filters: dict[str, Any], cursor: str | None, limit: int | None) -> Keyset:
     """The keyset of a listing; raises `Invalid` for a foreign, stale or broken cursor and an unfit limit."""
     size = DEFAULT_LIMIT if limit is None else limit
     if not 1 <= size <= MAX_LIMIT:
@@ -68,6 +85,10 @@ def _read(bound: str, cursor: str) -> tuple[Any, ...]:
     except (ValueError, TypeError, IndexError, KeyError):
         found, place = None, ()
     if found != bound:
-        detail = "This cursor is of another list, filter or district. Start again without it."
-        raise Invalid([Violation("/after", "page.cursor", detail)])
+        raise _made_up()
     return place
+
+
+def _made_up() -> Invalid:
+    detail = "This cursor is of another list, filter or district. Start again without it."
+    return Invalid([Violation("/after", "page.cursor", detail)])

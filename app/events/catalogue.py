@@ -41,16 +41,12 @@ CONCERN_DISMISSED = _type("concern.dismissed", "concern", "A team dismissed a co
 CONCERN_RESOLVED = _type("concern.resolved", "concern", "A concern was resolved.", "student")
 SUPPORT_PLANNED = _type("support.planned", "support", "A support was planned.", "student")
 SUPPORT_STARTED = _type("support.started", "support", "A support began.", "student")
-SUPPORT_CHANGED = _type(
-    "support.changed", "support", "A support was changed: a phase line.", "student", "phase"
-)
+SUPPORT_CHANGED = _type("support.changed", "support", "A support was changed: a phase line.", "student", "phase")
 SUPPORT_ENDED = _type("support.ended", "support", "A support ended.", "student")
 RESPONSE_STOPPED = _type(
     "response.stopped", "support", "A student who responded has stopped responding.", "student", "verdict"
 )
-RESPONSE_NEVER = _type(
-    "response.never", "support", "A student has not responded so far.", "student", "verdict"
-)
+RESPONSE_NEVER = _type("response.never", "support", "A student has not responded so far.", "student", "verdict")
 RESPONSE_RECOVERED = _type("response.recovered", "support", "A student responds again.", "student", "verdict")
 DECISION_MADE = _type("decision.made", "decision", "A team decided on a support.", "student", "support")
 SYNC_APPLIED = _type("sync.applied", "run", "A sync changed the roster.")

@@ -10,17 +10,16 @@ from app.events.models import Event
 
 @needs(Can.READ_EVENTS)
 async def events_after(work: Work, keyset: Keyset, type_: str | None = None) -> Page[Event]:
-    """A page of events after the cursor, oldest first."""
-    after = int(keyset.after[0]) if keyset.after else 0
+    """A page of events after the cursor, oldest first. It always has a `next`: where to ask again later."""
+    after = keyset.after_number()
     query = (
         select(Event)
         .where(Event.district_id == work.district_id, Event.seq > after)
         .order_by(Event.seq)
-        .limit(keyset.limit + 1)
+        .limit(keyset.limit)
     )
     if type_ is not None:
         query = query.where(Event.type == type_)
     rows = (await work.db.scalars(query)).all()
-    page = keyset.cut(rows, lambda event: (event.seq,))
-    work.disclose("event", (event.student_id for event in page.rows if event.student_id is not None))
-    return page
+    work.disclose("event", (event.student_id for event in rows if event.student_id is not None))
+    return Page(rows, keyset.mark(rows[-1].seq if rows else after))

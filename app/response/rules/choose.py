@@ -58,14 +58,11 @@ class Rule:
         known, given = self.parameter, dict(parameters or {})
         value = given.pop(known.name, known.default)
         if given:
-            raise UnusableRule(
-                "unknown_parameter", f"The rule {self.name} takes only the parameter {known.name}."
-            )
+            raise UnusableRule("unknown_parameter", f"The rule {self.name} takes only the parameter {known.name}.")
         if type(value) is not int or not known.lowest <= value <= known.highest:
             raise UnusableRule(
                 "parameter_out_of_range",
-                f"Give {known.name} of the rule {self.name} as a whole number "
-                f"from {known.lowest} to {known.highest}.",
+                f"Give {known.name} of the rule {self.name} as a whole number from {known.lowest} to {known.highest}.",
             )
         return {known.name: value}
 

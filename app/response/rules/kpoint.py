@@ -47,8 +47,7 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
             Reason("suggest_higher_goal", {"scores": ahead}),
         )
         sentence = (
-            f"{_last(series, ahead)} all lie {_place(series, 1)} the aimline, "
-            f"so a more ambitious goal can be set."
+            f"{_last(series, ahead)} all lie {_place(series, 1)} the aimline, so a more ambitious goal can be set."
         )
         return Finding(State.RESPONDING, reasons, sentence, behind, k)
     return _both_sides(series, sides, behind, k)

@@ -1,0 +1,142 @@
+"""Owns access tokens: issues them to clients, reads them back into a principal. Never opens a unit of work.
+
+Tokens are ES256 JWTs (RFC 9068 in spirit) that live for minutes; the keys follow from the key file, so every
+process of an installation signs and reads alike.
+"""
+
+import hmac
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, Key, KeySet
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.directory import Grant, KnownClient, find_client
+from app.access.principal import Principal, client_principal
+from app.core import ids
+from app.core.clock import now
+from app.core.crypto import Keyring, fingerprint
+from app.core.errors import AimlineError, Unauthenticated
+
+ALGORITHM = "ES256"
+AUDIENCE = "aimline"
+
+
+class OAuthError(AimlineError):
+    """A refusal at the token endpoint; its `code` is one of RFC 6749 §5.2."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """What the token endpoint gives."""
+
+    token: str
+    scopes: tuple[str, ...]
+    district_id: UUID
+    seconds: int
+
+
+class Tokens:
+    """Issues and reads tokens under one keyring and issuer."""
+
+    def __init__(self, keyring: Keyring, issuer: str, seconds: int) -> None:
+        keys: list[Key] = [
+            ECKey.import_key(_pem(private), {"alg": ALGORITHM, "use": "sig"})
+            for private in keyring.signing_keys().values()
+        ]
+        for key in keys:
+            key.ensure_kid()
+        self._keys = KeySet(keys)
+        self._signing = keys[0]
+        self._issuer = issuer
+        self._seconds = seconds
+        self._claims = jwt.JWTClaimsRegistry(
+            iss={"essential": True, "value": issuer},
+            aud={"essential": True, "value": AUDIENCE},
+            exp={"essential": True},
+        )
+
+    def jwks(self) -> dict[str, Any]:
+        """The public keys, as JSON Web Key Set (RFC 7517)."""
+        return dict(self._keys.as_dict(private=False))
+
+    def issue(self, client: KnownClient, grant: Grant, scopes: tuple[str, ...]) -> AccessToken:
+        """A token for one client, one district and these scopes."""
+        at = int(now().timestamp())
+        claims = {
+            "iss": self._issuer,
+            "aud": AUDIENCE,
+            "sub": ids.show("client", client.client_id),
+            "name": client.name,
+            "iat": at,
+            "exp": at + self._seconds,
+            "jti": str(ids.new_id()),
+            "district": ids.show("district", grant.district_id),
+            "schools": [ids.show("org", school) for school in grant.school_ids],
+            "scope": " ".join(scopes),
+        }
+        header = {"alg": ALGORITHM, "kid": self._signing.kid, "typ": "at+jwt"}
+        token = jwt.encode(header, claims, self._signing)
+        return AccessToken(token, scopes, grant.district_id, self._seconds)
+
+    def read(self, token: str) -> Principal:
+        """The client behind a token; raises `Unauthenticated`."""
+        try:
+            decoded = jwt.decode(token, self._keys, algorithms=[ALGORITHM])
+            self._claims.validate(decoded.claims)
+            claims = decoded.claims
+            return client_principal(
+                ids.read("district", claims["district"]),
+                ids.read("client", claims["sub"]),
+                claims["name"],
+                frozenset(claims["scope"].split()),
+                tuple(ids.read("org", school) for school in claims["schools"]),
+            )
+        except (JoseError, ValueError, KeyError, AimlineError):
+            raise Unauthenticated("This access token does not hold. Ask for a new one.") from None
+
+
+async def grant_token(
+    engine: AsyncEngine, tokens: Tokens, client_id: str, secret: str, scope: str | None, district: str | None
+) -> AccessToken:
+    """The client-credentials grant (RFC 6749 §4.4). Raises `OAuthError`."""
+    client = await _proven(engine, client_id, secret)
+    grant = _chosen(client, district)
+    asked = grant.scopes if scope is None else frozenset(scope.split())
+    if not asked or not asked <= grant.scopes:
+        raise OAuthError("The client was not granted all of these scopes.", code="invalid_scope")
+    return tokens.issue(client, grant, tuple(sorted(asked)))
+
+
+async def _proven(engine: AsyncEngine, client_id: str, secret: str) -> KnownClient:
+    try:
+        client = await find_client(engine, ids.read("client", client_id))
+    except AimlineError:
+        client = None
+    given = fingerprint(secret)
+    live = () if client is None else client.fingerprints
+    # Each is compared, so that the time taken does not tell which one matched.
+    matches = [hmac.compare_digest(given, known) for known in live]
+    if client is None or not any(matches):
+        raise OAuthError("The client is not known, or its secret does not match.", code="invalid_client")
+    return client
+
+
+def _chosen(client: KnownClient, district: str | None) -> Grant:
+    if district is None:
+        if len(client.grants) == 1:
+            return client.grants[0]
+        raise OAuthError("Name the district: this client serves several, or none.", code="invalid_request")
+    for grant in client.grants:
+        if district in (grant.slug, ids.show("district", grant.district_id)):
+            return grant
+    raise OAuthError("The client was not granted this district.", code="invalid_request")
+
+
+def _pem(private: ec.EllipticCurvePrivateKey) -> bytes:
+    return bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))

@@ -1,0 +1,71 @@
+"""Owns the reads of concerns."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Select, any_, cast, select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.concern.models import Concern
+from app.core.errors import NotFound
+from app.core.page import Keyset, Page
+from app.roster.lookup import IdList, by_id, within_reach
+
+
+@dataclass(frozen=True, slots=True)
+class ConcernFilter:
+    """Which concerns: all of these hold."""
+
+    student_id: UUID | None = None
+    area_id: UUID | None = None
+    school_id: UUID | None = None
+    state: str | None = None
+
+
+def matching(work: Work, wanted: ConcernFilter) -> Select[Concern]:
+    """The statement for these concerns, without an order."""
+    query = select(Concern).where(Concern.district_id == work.district_id, within_reach(work, Concern.student_id))
+    if wanted.student_id is not None:
+        query = query.where(Concern.student_id == wanted.student_id)
+    if wanted.area_id is not None:
+        query = query.where(Concern.area_id == wanted.area_id)
+    if wanted.school_id is not None:
+        query = query.where(Concern.school_ids.contains([wanted.school_id]))
+    if wanted.state is not None:
+        query = query.where(Concern.state == wanted.state)
+    return query
+
+
+@needs(Can.READ_CONCERNS)
+async def concerns(work: Work, keyset: Keyset, wanted: ConcernFilter) -> Page[Concern]:
+    """A page of concerns in the order in which they were raised here."""
+    page: Page[Concern] = await by_id(work, keyset, matching(work, wanted), Concern.id)
+    work.disclose("concern", (concern.student_id for concern in page.rows))
+    return page
+
+
+@needs(Can.READ_CONCERNS)
+async def concern(work: Work, concern_id: UUID) -> Concern:
+    """One concern; raises `NotFound`."""
+    row = await work.db.scalar(select(Concern).where(Concern.district_id == work.district_id, Concern.id == concern_id))
+    if row is None:
+        raise NotFound("concern")
+    work.disclose("concern", [row.student_id])
+    return row
+
+
+@needs(Can.READ_CONCERNS)
+async def concerns_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Concern]]:
+    """Every concern about these students, by student, oldest first."""
+    rows = await work.db.scalars(
+        select(Concern)
+        .where(Concern.district_id == work.district_id, Concern.student_id == any_(cast(list(student_ids), IdList)))
+        .order_by(Concern.id)
+    )
+    found: dict[UUID, list[Concern]] = {student_id: [] for student_id in student_ids}
+    for row in rows:
+        found[row.student_id].append(row)
+    work.disclose("concern", (student_id for student_id, rows in found.items() if rows))
+    return found

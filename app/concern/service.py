@@ -1,0 +1,119 @@
+"""Owns the writes of concerns: raise, accept, dismiss, resolve."""
+
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.concern.models import Concern
+from app.concern.rules import settled
+from app.core.clock import now, today_in
+from app.core.errors import Invalid, NotFound, Violation
+from app.core.ids import new_id
+from app.events.catalogue import (
+    CONCERN_ACCEPTED,
+    CONCERN_DISMISSED,
+    CONCERN_RAISED,
+    CONCERN_RESOLVED,
+    EventType,
+    Happened,
+)
+from app.events.outbox import record
+from app.playbook.lookup import locate_area, secured_code
+from app.roster.lookup import locate_staff, locate_student, zone_of
+
+
+@dataclass(frozen=True, slots=True)
+class NewConcern:
+    """A worry as it is raised; names are ids or external ids, `area` a code or an id."""
+
+    student: str
+    area: str
+    description: str
+    raised_by: str | None = None
+    raised_on: date | None = None
+
+
+@needs(Can.RAISE_CONCERN)
+async def raise_concern(work: Work, new: NewConcern) -> Concern:
+    """Raises a concern about one student in one area."""
+    student = await locate_student(work, new.student, "/student")
+    area = await locate_area(work, new.area, "/area")
+    today = today_in(await zone_of(work))
+    if new.raised_on is not None and new.raised_on > today:
+        raise Invalid([Violation("/raised_on", "concern.in_the_future", "A concern is raised today or before.")])
+    raised_by = work.principal.person_id
+    if new.raised_by is not None:
+        raised_by = (await locate_staff(work, new.raised_by, "/raised_by")).id
+    concern = Concern(
+        district_id=work.district_id,
+        id=new_id(),
+        student_id=student.id,
+        school_ids=student.school_ids,
+        secured_area=await secured_code(work, area),
+        area_id=area.id,
+        state="raised",
+        description=new.description,
+        raised_by=raised_by,
+        raised_by_client=work.principal.client_id,
+        raised_on=new.raised_on or today,
+        created_at=now(),
+        version=1,
+    )
+    work.db.add(concern)
+    await work.db.flush()
+    _tell(work, CONCERN_RAISED, concern)
+    return concern
+
+
+@needs(Can.SETTLE_CONCERN)
+async def accept_concern(work: Work, concern_id: UUID, because: str | None = None) -> Concern:
+    """A team takes the concern up."""
+    return await _settle(work, concern_id, "accept", because, CONCERN_ACCEPTED)
+
+
+@needs(Can.SETTLE_CONCERN)
+async def dismiss_concern(work: Work, concern_id: UUID, because: str | None = None) -> Concern:
+    """A team lays the concern aside, with a reason."""
+    return await _settle(work, concern_id, "dismiss", because, CONCERN_DISMISSED)
+
+
+@needs(Can.SETTLE_CONCERN)
+async def resolve_concern(work: Work, concern_id: UUID, because: str | None = None) -> Concern:
+    """The worry is no more."""
+    return await _settle(work, concern_id, "resolve", because, CONCERN_RESOLVED)
+
+
+async def _settle(work: Work, concern_id: UUID, verb: str, because: str | None, type_: EventType) -> Concern:
+    concern = await work.db.scalar(
+        select(Concern).where(Concern.district_id == work.district_id, Concern.id == concern_id).with_for_update()
+    )
+    if concern is None:
+        raise NotFound("concern")
+    work.disclose("concern", [concern.student_id])
+    concern.state = settled(concern.state, verb)
+    concern.settled_by = work.principal.person_id
+    concern.settled_at = now()
+    concern.settled_because = because
+    concern.version += 1
+    await work.db.flush()
+    _tell(work, type_, concern)
+    return concern
+
+
+def _tell(work: Work, type_: EventType, concern: Concern) -> None:
+    record(
+        work,
+        Happened(
+            type=type_,
+            subject_id=concern.id,
+            subject_version=concern.version,
+            ids={"student": concern.student_id},
+            student_id=concern.student_id,
+            school_ids=tuple(concern.school_ids),
+            secured_area=concern.secured_area,
+        ),
+    )

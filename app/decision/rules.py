@@ -1,0 +1,25 @@
+"""Owns which decisions there are and what each asks for. Pure."""
+
+from app.core.errors import Invalid, Violation
+
+KINDS = ("continue", "raise_goal", "intensify", "change", "fade", "exit", "restore_fidelity", "refer")
+DRAWS_PHASE_LINE = frozenset({"raise_goal", "intensify", "change", "fade"})
+NEEDS_NO_SUPPORT = frozenset({"refer"})
+
+
+def check_kind(kind: str, *, has_support: bool, has_student: bool) -> None:
+    """Raises `Invalid` for an unknown kind, or one without the row that it is about.
+
+    A referral asks for a student only: it can be recorded at any time, with nothing before it.
+    """
+    if kind not in KINDS:
+        raise Invalid([Violation("/kind", "decision.kind", f"A decision is one of {', '.join(KINDS)}.")])
+    if not has_support and kind not in NEEDS_NO_SUPPORT:
+        raise Invalid([Violation("/support", "decision.support", "This decision is about a support: name it.")])
+    if not has_support and not has_student:
+        raise Invalid([Violation("/student", "decision.student", "Name the student whom this is about.")])
+
+
+def next_rank(kind: str, rank: int) -> int:
+    """The level that a decision leads to, where it names none."""
+    return rank + {"intensify": 1, "fade": -1}.get(kind, 0)

@@ -1,0 +1,43 @@
+"""Owns what makes a score fit to be taken. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from math import isfinite
+from statistics import median
+
+from app.core.errors import Violation
+
+PURPOSES = ("screening", "baseline", "progress")
+BASELINE_SCORES = 3
+MOST_AT_ONCE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """What a measure can give."""
+
+    lowest: float
+    highest: float
+
+
+def violations_of(
+    value: float, taken_on: date, attempt: int, purpose: str, *, range_: Range, today: date, at: str
+) -> list[Violation]:
+    """Everything wrong with a score by itself; `at` is its JSON Pointer."""
+    found = []
+    if not isfinite(value) or not range_.lowest <= value <= range_.highest:
+        detail = f"This measure gives values from {range_.lowest:g} to {range_.highest:g}."
+        found.append(Violation(f"{at}/value", "score.out_of_range", detail))
+    if taken_on > today:
+        found.append(Violation(f"{at}/taken_on", "score.in_the_future", "A score is taken today or before."))
+    if attempt < 1:
+        found.append(Violation(f"{at}/attempt", "score.attempt", "Attempts count from 1."))
+    if purpose not in PURPOSES:
+        found.append(Violation(f"{at}/purpose", "score.purpose", f"A purpose is one of {', '.join(PURPOSES)}."))
+    return found
+
+
+def baseline_of(values: Sequence[float]) -> float | None:
+    """The median of three scores (DOMAIN: baseline); None when there are fewer."""
+    return median(values[-BASELINE_SCORES:]) if len(values) >= BASELINE_SCORES else None

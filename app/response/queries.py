@@ -1,0 +1,95 @@
+"""Owns the reads of verdicts, and the list of supports with the verdict that holds for each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import any_, cast, or_, select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.errors import NotFound
+from app.core.page import Keyset, Page
+from app.response.models import ResponseState, VerdictRow
+from app.roster.lookup import IdList, by_id, within_reach
+from app.support.models import Support
+
+
+@dataclass(frozen=True, slots=True)
+class SupportFilter:
+    """Which supports: all of these hold. `staff_id` is whose caseload: lead or provider."""
+
+    student_id: UUID | None = None
+    staff_id: UUID | None = None
+    school_id: UUID | None = None
+    area_id: UUID | None = None
+    level_id: UUID | None = None
+    state: str | None = None
+    verdict: str | None = None
+
+
+@needs(Can.READ_SUPPORTS, Can.READ_VERDICTS)
+async def supports(work: Work, keyset: Keyset, wanted: SupportFilter) -> Page[Support]:
+    """A page of supports in the order in which they were planned."""
+    query = select(Support).where(Support.district_id == work.district_id, within_reach(work, Support.student_id))
+    for column, value in (
+        (Support.student_id, wanted.student_id),
+        (Support.area_id, wanted.area_id),
+        (Support.level_id, wanted.level_id),
+        (Support.state, wanted.state),
+    ):
+        if value is not None:
+            query = query.where(column == value)
+    if wanted.staff_id is not None:
+        query = query.where(or_(Support.lead_id == wanted.staff_id, Support.provider_id == wanted.staff_id))
+    if wanted.school_id is not None:
+        query = query.where(Support.school_ids.contains([wanted.school_id]))
+    if wanted.verdict is not None:
+        query = query.join(
+            ResponseState,
+            (ResponseState.district_id == Support.district_id) & (ResponseState.support_id == Support.id),
+        ).where(ResponseState.district_id == work.district_id, ResponseState.state == wanted.verdict)
+    page: Page[Support] = await by_id(work, keyset, query, Support.id)
+    work.disclose("support", (support.student_id for support in page.rows))
+    return page
+
+
+@needs(Can.READ_VERDICTS)
+async def verdicts_now(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, VerdictRow]:
+    """The verdict that holds for each of these supports; none for one that was never judged."""
+    rows = await work.db.scalars(
+        select(VerdictRow)
+        .join(
+            ResponseState,
+            (ResponseState.district_id == VerdictRow.district_id) & (ResponseState.verdict_id == VerdictRow.id),
+        )
+        .where(
+            VerdictRow.district_id == work.district_id,
+            ResponseState.district_id == work.district_id,
+            ResponseState.support_id == any_(cast(list(support_ids), IdList)),
+        )
+    )
+    found = {row.support_id: row for row in rows}
+    work.disclose("verdict", (row.student_id for row in found.values()))
+    return found
+
+
+@needs(Can.READ_VERDICTS)
+async def verdicts(work: Work, keyset: Keyset, support_id: UUID) -> Page[VerdictRow]:
+    """A page of a support's verdicts, oldest first."""
+    query = select(VerdictRow).where(VerdictRow.district_id == work.district_id, VerdictRow.support_id == support_id)
+    page: Page[VerdictRow] = await by_id(work, keyset, query, VerdictRow.id)
+    work.disclose("verdict", (row.student_id for row in page.rows))
+    return page
+
+
+@needs(Can.READ_VERDICTS)
+async def verdict(work: Work, verdict_id: UUID) -> VerdictRow:
+    """One verdict; raises `NotFound`."""
+    row = await work.db.scalar(
+        select(VerdictRow).where(VerdictRow.district_id == work.district_id, VerdictRow.id == verdict_id)
+    )
+    if row is None:
+        raise NotFound("verdict")
+    work.disclose("verdict", [row.student_id])
+    return row

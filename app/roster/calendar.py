@@ -1,0 +1,59 @@
+"""Owns the instructional weeks in which series are measured. Reads the school's weeks; falls back to the calendar."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from uuid import UUID
+
+from sqlalchemy import any_, cast, select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.roster.lookup import IdList
+from app.roster.models import SchoolWeek
+
+Weeks = Mapping[date, int]
+"""Week number by Monday; a week without instruction has the number of the last one before it."""
+
+
+def monday_of(day: date) -> date:
+    """The Monday of the day's week."""
+    return day - timedelta(days=day.weekday())
+
+
+def weeks_between(weeks: Weeks, begins: date, day: date) -> int:
+    """Instructional weeks from one date to another; calendar weeks where the school's year says nothing."""
+    first, last = weeks.get(monday_of(begins)), weeks.get(monday_of(day))
+    if first is not None and last is not None and last >= first:
+        return last - first
+    return (monday_of(day) - monday_of(begins)).days // 7
+
+
+@needs(Can.READ_ROSTER)
+async def school_weeks(work: Work, school_ids: list[UUID], begins: date, until: date) -> Weeks:
+    """The weeks of the first of these schools that has any, running on over year's end."""
+    rows = await work.db.execute(
+        select(SchoolWeek.school_id, SchoolWeek.monday, SchoolWeek.instructional)
+        .where(
+            SchoolWeek.district_id == work.district_id,
+            SchoolWeek.school_id == any_(cast(school_ids, IdList)),
+            SchoolWeek.monday >= monday_of(begins),
+            SchoolWeek.monday <= monday_of(until),
+        )
+        .order_by(SchoolWeek.monday)
+    )
+    by_school: dict[UUID, list[tuple[date, bool]]] = {}
+    for school_id, monday, instructional in rows:
+        by_school.setdefault(school_id, []).append((monday, instructional))
+    for school_id in school_ids:
+        if school_id in by_school:
+            return _counted(by_school[school_id])
+    return {}
+
+
+def _counted(weeks: list[tuple[date, bool]]) -> dict[date, int]:
+    # Counted from where the reading starts, so that a phase may run from one school year into the next.
+    counted, n = {}, 0
+    for monday, instructional in weeks:
+        n += 1 if instructional else 0
+        counted[monday] = max(n, 1)
+    return counted

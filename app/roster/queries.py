@@ -1,0 +1,191 @@
+"""Owns the reads of the roster: finding a row by either of its names, and the lists that a screen needs."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Select, any_, cast, select, tuple_
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.errors import NotFound
+from app.core.page import Keyset, Page
+from app.roster.lookup import IdList, by_id, found, locate_staff, locate_student, within_reach, zone_of
+from app.roster.models import (
+    Demographics,
+    Enrollment,
+    ExternalId,
+    Org,
+    Person,
+    SchoolClass,
+    Source,
+)
+from app.roster.references import parse
+
+
+@dataclass(frozen=True, slots=True)
+class StudentFilter:
+    """Which students: all of these hold."""
+
+    school_id: UUID | None = None
+    class_id: UUID | None = None
+    grade: str | None = None
+    family_name: str | None = None
+    include_departed: bool = False
+
+
+@needs(Can.READ_ROSTER)
+async def find_student(work: Work, name: str, pointer: str | None = None) -> Person:
+    """The student named by an id or an external id.
+
+    Raises `NotFound`, or where `pointer` says that the name stood in a body, `Invalid` there.
+    """
+    return await locate_student(work, name, pointer)
+
+
+@needs(Can.READ_ROSTER)
+async def find_staff(work: Work, name: str, pointer: str | None = None) -> Person:
+    """The member of staff named by an id or an external id; raises as `find_student`."""
+    return await locate_staff(work, name, pointer)
+
+
+@needs(Can.READ_ROSTER)
+async def find_school(work: Work, name: str, pointer: str | None = None) -> Org:
+    """The org named by an id or an external id; raises as `find_student`."""
+    return await found(work, Org, parse("org", name, pointer or ""), pointer)
+
+
+@needs(Can.READ_ROSTER)
+async def find_class(work: Work, name: str, pointer: str | None = None) -> SchoolClass:
+    """The class named by an id or an external id; raises as `find_student`."""
+    return await found(work, SchoolClass, parse("class", name, pointer or ""), pointer)
+
+
+@needs(Can.READ_ROSTER)
+async def students(work: Work, keyset: Keyset, wanted: StudentFilter) -> Page[Person]:
+    """A page of students by family name, given name and id."""
+    query = _people(work).where(Person.is_student, within_reach(work, Person.id))
+    if not wanted.include_departed:
+        query = query.where(Person.removed_at.is_(None))
+    if wanted.school_id is not None:
+        query = query.where(Person.school_ids.contains([wanted.school_id]))
+    if wanted.grade is not None:
+        query = query.where(Person.grades.contains([wanted.grade]))
+    if wanted.family_name is not None:
+        query = query.where(Person.family_name == wanted.family_name)
+    if wanted.class_id is not None:
+        query = query.where(Person.id.in_(_members(work, wanted.class_id, is_student=True)))
+    page = await _by_name(work, keyset, query)
+    work.disclose("student", (person.id for person in page.rows))
+    return page
+
+
+@needs(Can.READ_ROSTER)
+async def staff(work: Work, keyset: Keyset, class_id: UUID | None = None) -> Page[Person]:
+    """A page of staff by family name, given name and id."""
+    query = _people(work).where(~Person.is_student, Person.removed_at.is_(None))
+    if class_id is not None:
+        query = query.where(Person.id.in_(_members(work, class_id, is_student=False)))
+    return await _by_name(work, keyset, query)
+
+
+@needs(Can.READ_ROSTER)
+async def schools(work: Work, keyset: Keyset) -> Page[Org]:
+    """A page of orgs of type school, by id."""
+    query = select(Org).where(Org.district_id == work.district_id, Org.type == "school", Org.removed_at.is_(None))
+    return await by_id(work, keyset, query, Org.id)
+
+
+@needs(Can.READ_ROSTER)
+async def classes(work: Work, keyset: Keyset, school_id: UUID | None = None) -> Page[SchoolClass]:
+    """A page of classes by id."""
+    query = select(SchoolClass).where(SchoolClass.district_id == work.district_id, SchoolClass.removed_at.is_(None))
+    if school_id is not None:
+        query = query.where(SchoolClass.school_id == school_id)
+    return await by_id(work, keyset, query, SchoolClass.id)
+
+
+@needs(Can.READ_ROSTER)
+async def enrollments_of(work: Work, person_ids: list[UUID]) -> list[Enrollment]:
+    """The live enrollments of these people."""
+    rows = await work.db.scalars(
+        select(Enrollment)
+        .where(
+            Enrollment.district_id == work.district_id,
+            Enrollment.person_id == any_(cast(person_ids, IdList)),
+            Enrollment.removed_at.is_(None),
+        )
+        .order_by(Enrollment.id)
+    )
+    return list(rows)
+
+
+@needs(Can.READ_ROSTER)
+async def students_by_id(work: Work, student_ids: list[UUID]) -> dict[UUID, Person]:
+    """Those of these students whom the principal reaches."""
+    rows = await work.db.scalars(_people(work).where(Person.id == any_(cast(student_ids, IdList)), Person.is_student))
+    found = {person.id: person for person in rows}
+    work.disclose("student", found)
+    return found
+
+
+@needs(Can.READ_DEMOGRAPHICS)
+async def demographics_of(work: Work, student_id: UUID) -> Demographics:
+    """A student's demographics; raises `NotFound`."""
+    row = await work.db.scalar(
+        select(Demographics).where(
+            Demographics.district_id == work.district_id,
+            Demographics.person_id == student_id,
+            Demographics.removed_at.is_(None),
+        )
+    )
+    if row is None:
+        raise NotFound("demographics")
+    work.disclose("demographics", [student_id])
+    return row
+
+
+@needs(Can.READ_ROSTER)
+async def external_ids_of(work: Work, row_ids: list[UUID]) -> dict[UUID, list[tuple[str, str]]]:
+    """The aliases of these rows as (source name, sourcedId)."""
+    rows = await work.db.execute(
+        select(ExternalId.row_id, Source.name, ExternalId.sourced_id)
+        .join(Source, (Source.district_id == ExternalId.district_id) & (Source.id == ExternalId.source_id))
+        .where(
+            ExternalId.district_id == work.district_id,
+            Source.district_id == work.district_id,
+            ExternalId.row_id == any_(cast(row_ids, IdList)),
+        )
+        .order_by(Source.name, ExternalId.sourced_id)
+    )
+    found: dict[UUID, list[tuple[str, str]]] = {}
+    for row_id, source, sourced_id in rows:
+        found.setdefault(row_id, []).append((source, sourced_id))
+    return found
+
+
+@needs(Can.READ_ROSTER)
+async def district_zone(work: Work) -> str:
+    """The district's IANA time zone."""
+    return await zone_of(work)
+
+
+def _people(work: Work) -> Select[Person]:
+    return select(Person).where(Person.district_id == work.district_id, Person.merged_into.is_(None))
+
+
+def _members(work: Work, class_id: UUID, *, is_student: bool) -> Select[UUID]:
+    return select(Enrollment.person_id).where(
+        Enrollment.district_id == work.district_id,
+        Enrollment.class_id == class_id,
+        Enrollment.is_student == is_student,
+        Enrollment.removed_at.is_(None),
+    )
+
+
+async def _by_name(work: Work, keyset: Keyset, query: Select[Person]) -> Page[Person]:
+    order = (Person.family_name, Person.given_name, Person.id)
+    if keyset.after is not None:
+        person_id = keyset.after_id(2)
+        query = query.where(tuple_(*order) > tuple_(str(keyset.after[0]), str(keyset.after[1]), person_id))
+    rows = (await work.db.scalars(query.order_by(*order).limit(keyset.limit + 1))).all()
+    return keyset.cut(rows, lambda person: (person.family_name, person.given_name, str(person.id)))

@@ -1,0 +1,63 @@
+"""Owns how a phase is drawn: its baseline, its fitness, its row. Works within the permission of whoever calls."""
+
+from datetime import date
+
+from app.access.work import Work
+from app.core.errors import Invalid, Violation
+from app.core.ids import new_id
+from app.evidence.queries import last_values
+from app.evidence.rules import baseline_of
+from app.playbook.models import Measure
+from app.support.models import Phase, Support
+from app.support.rules import Plan, violations_of
+
+
+async def baseline_from(
+    work: Work, support: Support, given: float | None, begins_on: date, otherwise: float | None = None
+) -> float:
+    """The baseline: as given, else the median of the last three scores, else `otherwise`; raises `Invalid`."""
+    if given is not None:
+        return given
+    values = await last_values(work, support.student_id, support.measure_id, begins_on)
+    found = baseline_of(values)
+    if found is None:
+        found = otherwise
+    if found is None:
+        detail = "There are not three scores up to the beginning to make a baseline of. Give one."
+        raise Invalid([Violation("/baseline", "support.baseline_missing", detail)])
+    return found
+
+
+async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase) -> Phase:
+    """Writes a phase of this support; raises `Invalid` with everything that is wrong with its plan."""
+    violations = violations_of(
+        Plan(
+            direction=measure.direction,
+            lowest=measure.lowest,
+            highest=measure.highest,
+            begins_on=phase.begins_on,
+            baseline=phase.baseline,
+            goal=phase.goal,
+            goal_on=phase.goal_on,
+            minutes_per_session=phase.minutes_per_session,
+            sessions_per_week=phase.sessions_per_week,
+        )
+    )
+    if violations:
+        raise Invalid(violations)
+    for name, value in whose(support).items():
+        setattr(phase, name, value)
+    phase.id, phase.support_id = new_id(), support.id
+    work.db.add(phase)
+    await work.db.flush()
+    return phase
+
+
+def whose(support: Support) -> dict[str, object]:
+    """The columns that say whom a row of this support is about."""
+    return {
+        "district_id": support.district_id,
+        "student_id": support.student_id,
+        "school_ids": support.school_ids,
+        "secured_area": support.secured_area,
+    }

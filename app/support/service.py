@@ -1,0 +1,231 @@
+"""Owns the writes of supports: plan, start, change (a phase line), end."""
+
+from dataclasses import dataclass
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.concern.models import Concern
+from app.core import ids
+from app.core.clock import now, today_in
+from app.core.errors import Invalid, Violation
+from app.core.ids import new_id
+from app.events.catalogue import (
+    SUPPORT_CHANGED,
+    SUPPORT_ENDED,
+    SUPPORT_PLANNED,
+    SUPPORT_STARTED,
+    EventType,
+    Happened,
+)
+from app.events.outbox import record
+from app.playbook.lookup import (
+    area_by_id,
+    locate_level,
+    locate_measure,
+    measure_by_id,
+    published,
+    secured_code,
+)
+from app.roster.caseload import assign, release
+from app.roster.lookup import locate_staff, locate_student, zone_of
+from app.support.lookup import current_phase, locked
+from app.support.models import Phase, Support, SupportConcern
+from app.support.phase import add_phase, baseline_from, whose
+from app.support.rules import after
+
+
+@dataclass(frozen=True, slots=True)
+class NewSupport:
+    """A support as it is planned. `level` is a rank; without `baseline` the last three scores make it."""
+
+    student: str
+    intervention: str
+    level: int
+    measure: str
+    starts_on: date
+    goal: float
+    goal_on: date
+    minutes_per_session: int
+    sessions_per_week: int
+    baseline: float | None = None
+    concerns: tuple[str, ...] = ()
+    lead: str | None = None
+    provider: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is different from a day on; what is not named stays as it was."""
+
+    because: str
+    begins_on: date | None = None
+    level: int | None = None
+    goal: float | None = None
+    goal_on: date | None = None
+    baseline: float | None = None
+    minutes_per_session: int | None = None
+    sessions_per_week: int | None = None
+
+
+@needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
+async def plan_support(work: Work, new: NewSupport) -> Support:
+    """Plans a support with its first phase, and puts the student on the lead's and the provider's caseload."""
+    student = await locate_student(work, new.student, "/student")
+    measure = await locate_measure(work, new.measure, "/measure")
+    level = await locate_level(work, new.level, "/level")
+    staff = {
+        via: await locate_staff(work, name, f"/{via}")
+        for via, name in (("lead", new.lead), ("provider", new.provider))
+        if name is not None
+    }
+    concerns = [await _concern(work, name, student.id, place) for place, name in enumerate(new.concerns)]
+    area = await area_by_id(work, concerns[0].area_id if concerns else measure.area_id)
+    support = Support(
+        district_id=work.district_id,
+        id=new_id(),
+        student_id=student.id,
+        school_ids=student.school_ids,
+        secured_area=await secured_code(work, area),
+        intervention=new.intervention,
+        area_id=area.id,
+        level_id=level.id,
+        measure_id=measure.id,
+        state="planned",
+        lead_id=staff["lead"].id if "lead" in staff else None,
+        provider_id=staff["provider"].id if "provider" in staff else None,
+        starts_on=new.starts_on,
+        playbook_version_id=(await published(work)).id,
+        created_at=now(),
+        version=1,
+    )
+    baseline = await baseline_from(work, support, new.baseline, new.starts_on)
+    work.db.add(support)
+    await work.db.flush()
+    await add_phase(
+        work,
+        support,
+        measure,
+        Phase(
+            number=1,
+            level_id=level.id,
+            begins_on=new.starts_on,
+            baseline=baseline,
+            goal=new.goal,
+            goal_on=new.goal_on,
+            minutes_per_session=new.minutes_per_session,
+            sessions_per_week=new.sessions_per_week,
+            because="The support as it was planned.",
+        ),
+    )
+    for found in concerns:
+        work.db.add(SupportConcern(**whose(support), support_id=support.id, concern_id=found.id))
+    await work.db.flush()
+    for via, person in staff.items():
+        await assign(work, person.id, student, via, support.id)
+    _tell(work, SUPPORT_PLANNED, support)
+    return support
+
+
+@needs(Can.PLAN_SUPPORT)
+async def start_support(work: Work, support_id: UUID, on: date | None = None) -> Support:
+    """The first session is given: the support is active from that day."""
+    support = await locked(work, support_id)
+    support.state = after(support.state, "start")
+    phase = await current_phase(work, support)
+    begins_on = on or support.starts_on
+    if begins_on >= phase.goal_on:
+        raise Invalid([Violation("/on", "support.goal_on", "The goal's date lies before this beginning.")])
+    support.starts_on = phase.begins_on = begins_on
+    support.version += 1
+    await work.db.flush()
+    _tell(work, SUPPORT_STARTED, support)
+    return support
+
+
+@needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
+async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
+    """Draws a phase line: ends the present phase and begins the next with its own baseline and goal."""
+    support = await locked(work, support_id)
+    support.state = after(support.state, "change")
+    last = await current_phase(work, support)
+    begins_on = change.begins_on or today_in(await zone_of(work))
+    if begins_on <= last.begins_on:
+        detail = "A phase begins after the one before it began."
+        raise Invalid([Violation("/begins_on", "phase.begins_on", detail)])
+    measure = await measure_by_id(work, support.measure_id)
+    level_id = last.level_id if change.level is None else (await locate_level(work, change.level, "/level")).id
+    baseline = await baseline_from(work, support, change.baseline, begins_on, otherwise=last.baseline)
+    last.ends_on = begins_on
+    support.level_id = level_id
+    support.version += 1
+    phase = await add_phase(
+        work,
+        support,
+        measure,
+        Phase(
+            number=last.number + 1,
+            level_id=level_id,
+            begins_on=begins_on,
+            baseline=baseline,
+            goal=last.goal if change.goal is None else change.goal,
+            goal_on=change.goal_on or last.goal_on,
+            minutes_per_session=change.minutes_per_session or last.minutes_per_session,
+            sessions_per_week=change.sessions_per_week or last.sessions_per_week,
+            because=change.because,
+        ),
+    )
+    _tell(work, SUPPORT_CHANGED, support, {"phase": phase.id})
+    return phase
+
+
+@needs(Can.PLAN_SUPPORT)
+async def end_support(work: Work, support_id: UUID, because: str, on: date | None = None) -> Support:
+    """Ends a support, planned or active; the student leaves the caseloads that it had put them on."""
+    support = await locked(work, support_id)
+    support.state = after(support.state, "end")
+    phase = await current_phase(work, support)
+    ends_on = on or today_in(await zone_of(work))
+    if ends_on < phase.begins_on and support.version > 1:
+        raise Invalid([Violation("/on", "support.ends_on", "A support ends after its last phase began.")])
+    support.ends_on = phase.ends_on = max(ends_on, phase.begins_on)
+    support.ended_because = because
+    support.version += 1
+    await work.db.flush()
+    await release(work, support.id)
+    _tell(work, SUPPORT_ENDED, support)
+    return support
+
+
+async def _concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:
+    pointer = f"/concerns/{place}"
+    found = await work.db.scalar(
+        select(Concern).where(
+            Concern.district_id == work.district_id,
+            Concern.id == ids.read("concern", name, pointer),
+            Concern.student_id == student_id,
+        )
+    )
+    if found is None:
+        raise Invalid([Violation(pointer, "concern.unknown", "There is no such concern about this student.")])
+    if found.state != "accepted":
+        raise Invalid([Violation(pointer, "concern.state", "A support answers concerns that are accepted.")])
+    return found
+
+
+def _tell(work: Work, type_: EventType, support: Support, more: dict[str, UUID] | None = None) -> None:
+    record(
+        work,
+        Happened(
+            type=type_,
+            subject_id=support.id,
+            subject_version=support.version,
+            ids={"student": support.student_id, **(more or {})},
+            student_id=support.student_id,
+            school_ids=tuple(support.school_ids),
+            secured_area=support.secured_area,
+        ),
+    )

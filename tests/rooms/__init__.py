@@ -1,0 +1,1 @@
+"""Each room on PostgreSQL, as role `api`."""

@@ -1,0 +1,221 @@
+"""The loop in the rooms: a concern, a support, scores that stop, a verdict, a decision, and what is told of it."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import select
+
+from app.access.audit import Disclosure
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.concern.queries import ConcernFilter
+from app.concern.service import NewConcern, accept_concern, raise_concern
+from app.core import ids
+from app.core.errors import Conflict, Forbidden, Invalid
+from app.core.page import keyset
+from app.decision.queries import story
+from app.decision.service import NewDecision, decide
+from app.events.feed import events_after
+from app.evidence.service import NewScore
+from app.response.queries import verdicts_now
+from app.response.service import record_scores, start_support
+from app.support.models import Support
+from app.support.queries import phases_of, unserved_concerns
+from app.support.service import NewSupport, plan_support
+from tests.town import YEAR_BEGINS, Town
+
+BEGINS = YEAR_BEGINS + timedelta(weeks=2)
+
+
+def stu(town: Town, name: str) -> str:
+    """A student's id as faces show it."""
+    return ids.show("student", town.students[name])
+
+
+def support_for(town: Town, name: str, **more: object) -> NewSupport:
+    """A targeted reading support with a goal of 1.5 words a week."""
+    plan: dict[str, object] = {
+        "student": stu(town, name),
+        "intervention": "Repeated reading in a small group",
+        "level": 2,
+        "measure": "orf",
+        "starts_on": BEGINS,
+        "goal": 70.0,
+        "goal_on": BEGINS + timedelta(weeks=20),
+        "baseline": 40.0,
+        "minutes_per_session": 30,
+        "sessions_per_week": 3,
+    }
+    return NewSupport(**(plan | more))  # type: ignore[arg-type]  # the fields come by name
+
+
+def weekly(town: Town, name: str, values: list[float]) -> list[NewScore]:
+    """One score a week from the support's first full week on."""
+    return [
+        NewScore(stu(town, name), "orf", BEGINS + timedelta(weeks=week), value)
+        for week, value in enumerate(values, start=1)
+    ]
+
+
+async def served(town: Town, name: str) -> Support:
+    """A support that is active."""
+    async with town.unit() as work:
+        planned = await plan_support(work, support_for(town, name))
+        return await start_support(work, planned.id)
+
+
+RISES = [42.0, 44.0, 45.0, 47.0, 48.0]
+STALLS = [47.0, 47.0, 46.0, 47.0, 47.0]
+
+
+async def test_a_student_who_stops_is_found_and_told_once(north: Town) -> None:
+    """Responding first, then not: one `response.stopped`, in the transaction of the score that shows it."""
+    support = await served(north, "amy")
+    async with north.unit() as work:
+        await record_scores(work, weekly(north, "amy", RISES))
+        assert (await verdicts_now(work, [support.id]))[support.id].state == "responding"
+    async with north.unit() as work:
+        taken = await record_scores(work, weekly(north, "amy", RISES + STALLS)[len(RISES) :])
+        assert {one.outcome for one in taken} == {"recorded"}
+        verdict = (await verdicts_now(work, [support.id]))[support.id]
+        assert (verdict.state, verdict.kind) == ("not_responding", "stopped")
+        assert verdict.sentence
+    async with north.unit() as work:
+        feed = await events_after(work, keyset(north.district_id, "events", {}, None, 200))
+    types = [event.type for event in feed.rows]
+    assert types == ["support.planned", "support.started", "response.stopped"]
+    assert [event.seq for event in feed.rows] == [1, 2, 3]
+
+
+async def test_recording_again_changes_nothing(north: Town) -> None:
+    """A score is upserted: the same batch twice records, then leaves all unchanged, and judges nothing anew."""
+    await served(north, "amy")
+    async with north.unit() as work:
+        await record_scores(work, weekly(north, "amy", RISES))
+    async with north.unit() as work:
+        again = await record_scores(work, weekly(north, "amy", RISES))
+    assert {one.outcome for one in again} == {"unchanged"}
+
+
+async def test_one_bad_score_of_many_is_refused_alone(north: Town) -> None:
+    """Nothing is lost: the others are taken, the bad one is named by its place."""
+    bad = NewScore(stu(north, "amy"), "orf", BEGINS, 9999.0)
+    unknown = NewScore("sis:sis:nobody", "orf", BEGINS, 40.0)
+    async with north.unit() as work:
+        taken = await record_scores(work, [bad, unknown, *weekly(north, "amy", RISES)])
+    assert [one.outcome for one in taken[:2]] == ["refused", "refused"]
+    assert taken[0].violations[0].pointer == "/scores/0/value"
+    assert taken[1].violations[0].code == "student.unknown"
+    assert {one.outcome for one in taken[2:]} == {"recorded"}
+
+
+async def test_an_external_id_names_the_same_student(north: Town) -> None:
+    """A vendor knows `sourcedId`s, not our ids."""
+    async with north.unit() as work:
+        taken = await record_scores(work, [NewScore("sis:sis:amy-1", "orf", BEGINS, 40.0)])
+    assert taken[0].score is not None
+    assert taken[0].score.student_id == north.students["amy"]
+
+
+async def test_a_decision_to_intensify_draws_a_phase_line(north: Town) -> None:
+    """The next level, a new phase, a verdict that begins anew, and the verdict that the team saw is kept."""
+    support = await served(north, "amy")
+    async with north.unit() as work:
+        await record_scores(work, weekly(north, "amy", RISES + STALLS))
+        seen = (await verdicts_now(work, [support.id]))[support.id]
+    async with north.unit() as work:
+        on = BEGINS + timedelta(weeks=10, days=1)
+        new = NewDecision("intensify", support=ids.show("support", support.id), decided_on=on)
+        decision = await decide(work, new)
+        phases = (await phases_of(work, [support.id]))[support.id]
+        now = (await verdicts_now(work, [support.id]))[support.id]
+    assert decision.verdict_id == seen.id
+    assert [phase.number for phase in phases] == [1, 2]
+    assert phases[0].ends_on == phases[1].begins_on == on
+    assert phases[1].level_id == north.levels[3]
+    assert phases[1].baseline == 47.0
+    assert now.state == "insufficient_data"
+
+
+async def test_a_referral_needs_nothing_before_it_and_is_in_no_event(north: Town) -> None:
+    """Referral for evaluation is never delayed, and never in a payload."""
+    async with north.unit() as work:
+        decision = await decide(work, NewDecision("refer", student=stu(north, "ben")))
+        assert decision.support_id is None
+    async with north.unit() as work:
+        feed = await events_after(work, keyset(north.district_id, "events", {}, None, 200))
+    assert feed.rows == []
+
+
+async def test_an_accepted_concern_without_support_is_listed_until_it_is_served(north: Town) -> None:
+    """The one thing that is always wrong can be asked for."""
+    async with north.unit() as work:
+        concern = await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Reads slowly."))
+        await accept_concern(work, concern.id)
+    page = keyset(north.district_id, "unserved", {}, None, None)
+    async with north.unit() as work:
+        assert [row.id for row in (await unserved_concerns(work, page, ConcernFilter())).rows] == [concern.id]
+        named = ids.show("concern", concern.id)
+        planned = await plan_support(work, support_for(north, "amy", concerns=(named,)))
+        await start_support(work, planned.id)
+        assert (await unserved_concerns(work, page, ConcernFilter())).rows == []
+
+
+async def test_a_closed_concern_takes_no_verb(north: Town) -> None:
+    """A state that does not allow a verb is a conflict with a stable code."""
+    async with north.unit() as work:
+        concern = await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Reads slowly."))
+    async with north.unit() as work:
+        from app.concern.service import dismiss_concern
+
+        await dismiss_concern(work, concern.id, "Seen by the team.")
+        with pytest.raises(Conflict) as caught:
+            await accept_concern(work, concern.id)
+    assert caught.value.code == "concern.closed"
+
+
+async def test_a_plan_says_everything_that_is_wrong_with_it(north: Town) -> None:
+    """All violations at once."""
+    wrong = support_for(north, "amy", goal=30.0, goal_on=BEGINS, minutes_per_session=0)
+    with pytest.raises(Invalid) as caught:
+        async with north.unit() as work:
+            await plan_support(work, wrong)
+    assert {violation.pointer for violation in caught.value.violations} == {
+        "/goal",
+        "/goal_on",
+        "/minutes_per_session",
+    }
+
+
+async def test_a_secured_area_is_shut_without_its_scope(north: Town) -> None:
+    """Social-emotional concerns open to a scope of their own, for reading and for writing."""
+    async with north.unit() as work:
+        await raise_concern(work, NewConcern(stu(north, "amy"), "sel", "Keeps apart."))
+    shut = north.client(frozenset({"concern:read", "concern:raise", "event:read"}))
+    async with north.unit(shut) as work:
+        from app.concern.queries import concerns
+
+        page = keyset(north.district_id, "concerns", {}, None, None)
+        assert (await concerns(work, page, ConcernFilter())).rows == []
+        assert (await events_after(work, keyset(north.district_id, "events", {}, None, 10))).rows == []
+        with pytest.raises(Forbidden):
+            await raise_concern(work, NewConcern(stu(north, "amy"), "sel", "Keeps apart."))
+
+
+async def test_the_story_is_one_call_and_is_logged_as_a_disclosure(north: Town) -> None:
+    """One row a request, in the transaction of the request, with the student and the kinds shown."""
+    await served(north, "amy")
+    async with north.unit(operation="story") as work:
+        found = await story(work, "sis:sis:amy-1")
+        assert len(found.supports) == 1
+
+    @needs(Can.READ_ROSTER)
+    async def logged(work: Work) -> list[Disclosure]:
+        rows = await work.db.scalars(select(Disclosure).where(Disclosure.district_id == north.district_id))
+        return list(rows)
+
+    async with north.unit() as work:
+        rows = [row for row in await logged(work) if row.operation == "story"]
+    assert len(rows) == 1
+    assert rows[0].student_ids == [north.students["amy"]]
+    assert {"student", "support"} <= set(rows[0].kinds)
