@@ -7,22 +7,27 @@ from migrations.tenant import roles, tenant_table
 revision = "0004"
 down_revision = "0003"
 
+# One look at each district that has a position; the partial index ends it at the first row that is due.
 DUE = """
 CREATE FUNCTION app.districts_with_webhooks_due(at timestamptz, most integer) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
-    SELECT district_id FROM (
-        SELECT c.district_id, 0::bigint AS waiting
-        FROM public.event_counter c
-        JOIN public.webhook_position p ON p.district_id = c.district_id
-        WHERE c.last > p.seq
-        UNION
-        SELECT d.district_id, 0::bigint
-        FROM public.webhook_delivery d
-        WHERE d.state = 'pending' AND d.due <= at AND (d.leased_until IS NULL OR d.leased_until <= at)
-    ) waiting
+    SELECT p.district_id
+    FROM public.webhook_position p
+    JOIN public.event_counter c ON c.district_id = p.district_id
+    WHERE c.last > p.seq
+       OR EXISTS (SELECT FROM public.webhook_delivery d
+                  WHERE d.district_id = p.district_id AND d.state = 'pending' AND d.due <= at
+                    AND (d.leased_until IS NULL OR d.leased_until <= at))
     ORDER BY random() LIMIT most
 $$
 """
+
+# Small whatever the history is: what is pending, in the order of its turn; what is out; an endpoint's list.
+INDEXES = (
+    "webhook_delivery_due_idx ON webhook_delivery (district_id, due) WHERE state = 'pending'",
+    "webhook_delivery_turn_idx ON webhook_delivery (district_id, endpoint_id, due, id) WHERE state = 'pending'",
+    "webhook_delivery_out_idx ON webhook_delivery (district_id, endpoint_id) WHERE leased_until IS NOT NULL",
+)
 
 
 def upgrade() -> None:
@@ -35,6 +40,7 @@ def upgrade() -> None:
         secret_sealed text NOT NULL,
         opens text[] NOT NULL,
         school_ids uuid[] NOT NULL,
+        after_seq bigint NOT NULL,
         created_by uuid,
         created_at timestamptz NOT NULL,
         disabled_at timestamptz,
@@ -61,9 +67,11 @@ def upgrade() -> None:
         """,
         refs={"endpoint_id": "webhook_endpoint"},
         uniques=(("endpoint_id", "event_id"),),
-        indexes=(("state", "due"),),
+        indexes=(("endpoint_id", "event_seq"),),
         api="SELECT",
     )
+    for index in INDEXES:
+        op.execute(f"CREATE INDEX {index}")
     tenant_table(
         "webhook_attempt",
         """
@@ -84,7 +92,7 @@ def upgrade() -> None:
         "seq bigint NOT NULL",
         key=(),
         refs={"district_id": "district"},
-        api="",
+        api="INSERT",
     )
     signature = "app.districts_with_webhooks_due(timestamptz, integer)"
     op.execute(DUE)

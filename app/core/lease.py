@@ -1,0 +1,98 @@
+"""Owns how rows that need work are claimed: a lease, a fencing number, at most so many at once for a key.
+
+A leased table has `district_id`, `id`, `state`, `due`, `attempts`, `leased_until` and the column of its key.
+Every instant is the database's own, so that two workers whose clocks differ agree on when a lease ends.
+Never knows what the work is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Table, func, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+# Locking the key rows first makes "at most so many at once" exact: whoever comes meanwhile passes them by.
+KEYS = """
+SELECT k.id FROM {keys} k
+WHERE k.district_id = :district AND EXISTS (
+    SELECT FROM {table} t
+    WHERE t.district_id = :district AND t.{key} = k.id AND t.state = 'pending' AND t.due <= now()
+      AND (t.leased_until IS NULL OR t.leased_until <= now()))
+ORDER BY random() LIMIT :most FOR NO KEY UPDATE OF k SKIP LOCKED
+"""
+# MATERIALIZED, so that the planner cannot run the limited part more than once and claim more than it says.
+ROWS = """
+WITH candidate AS MATERIALIZED (
+    SELECT taken.id
+    FROM unnest(CAST(:keys AS uuid[])) AS k (id)
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS n FROM {table} b
+        WHERE b.district_id = :district AND b.{key} = k.id AND b.leased_until > now()) AS out
+    CROSS JOIN LATERAL (
+        SELECT t.id FROM {table} t
+        WHERE t.district_id = :district AND t.{key} = k.id AND t.state = 'pending' AND t.due <= now()
+          AND (t.leased_until IS NULL OR t.leased_until <= now())
+        ORDER BY t.due, t.id LIMIT greatest(:at_once - out.n, 0) FOR UPDATE SKIP LOCKED) AS taken
+    LIMIT :most)
+UPDATE {table} t SET leased_until = now() + CAST(:length AS interval), attempts = t.attempts + 1
+FROM candidate c WHERE t.district_id = :district AND t.id = c.id
+RETURNING t.id, t.attempts
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Which rows are claimed, under which key (a column that names a row of `keys`), how many, for how long."""
+
+    table: Table
+    key: str
+    keys: Table
+    at_once: int
+    length: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A row that is ours until its lease ends; `number` fences off whoever held it before."""
+
+    id: UUID
+    number: int
+
+
+async def claim(db: AsyncSession, lease: Lease, district_id: UUID, most: int) -> list[Claimed]:
+    """Claims up to `most` rows of the district that are due. Commit before the work begins."""
+    names = {"table": lease.table.name, "keys": lease.keys.name, "key": lease.key}
+    asked: dict[str, Any] = {"district": district_id, "most": most}
+    keys = (await db.scalars(text(KEYS.format(**names)), asked)).all()
+    if not keys:
+        return []
+    asked |= {"keys": list(keys), "at_once": lease.at_once, "length": lease.length}
+    rows = await db.execute(text(ROWS.format(**names)), asked)
+    return [Claimed(row.id, row.attempts) for row in rows]
+
+
+async def settle(
+    db: AsyncSession, lease: Lease, district_id: UUID, claimed: Claimed, values: Mapping[str, Any]
+) -> bool:
+    """Ends the lease and writes what came of the work; False, and nothing written, where a later claim fences off."""
+    columns = lease.table.c
+    held = await db.execute(
+        update(lease.table)
+        .where(
+            columns.district_id == district_id,
+            columns.id == claimed.id,
+            columns.attempts == claimed.number,
+            columns.state == "pending",
+        )
+        .values(leased_until=None, **values)
+        .returning(columns.id)
+    )
+    return held.scalar_one_or_none() is not None
+
+
+def in_(wait: timedelta) -> Any:
+    """An instant so far from now, by the database's clock."""
+    return func.now() + wait

@@ -1,0 +1,187 @@
+"""Owns which addresses a webhook may reach: pure, over a URL's text and addresses already resolved.
+
+Checked when an endpoint is saved and again at every connect, on the very address that is connected to.
+"""
+
+import unicodedata
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import NoReturn, Self
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from app.core.errors import Invalid, Violation
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+MAX_LENGTH = 2048
+FIRST_OPEN_PORT = 1024  # below it other protocols live (mail, names, shells): of those only 443, and 80 on loopback
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+DENIED_V4 = tuple(
+    IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",  # this network
+        "10.0.0.0/8",  # private
+        "100.64.0.0/10",  # shared by carriers (CGNAT)
+        "127.0.0.0/8",  # loopback
+        "168.63.129.16/32",  # a cloud's inner services on a public address
+        "169.254.0.0/16",  # link-local, the clouds' metadata
+        "172.16.0.0/12",  # private
+        "192.0.0.0/24",  # IETF protocol assignments
+        "192.0.2.0/24",  # documentation
+        "192.31.196.0/24",  # AS112
+        "192.52.193.0/24",  # AMT
+        "192.88.99.0/24",  # 6to4 relays
+        "192.168.0.0/16",  # private
+        "192.175.48.0/24",  # AS112
+        "198.18.0.0/15",  # benchmarking
+        "198.51.100.0/24",  # documentation
+        "203.0.113.0/24",  # documentation
+        "224.0.0.0/4",  # multicast
+        "240.0.0.0/4",  # reserved, broadcast
+    )
+)
+GLOBAL_V6 = IPv6Network("2000::/3")
+"""Outside it lie loopback, IPv4-mapped, NAT64 (64:ff9b::/96), unique local, link-local, multicast, the unassigned."""
+DENIED_V6 = tuple(
+    IPv6Network(network)
+    for network in (
+        "2001::/23",  # IETF protocol assignments: Teredo, ORCHID, benchmarking
+        "2001:db8::/32",  # documentation
+        "2002::/16",  # 6to4: an IPv4 address inside
+        "2620:4f:8000::/48",  # AS112
+        "3fff::/20",  # documentation
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What an operator opens beside the public networks; a sandbox opens loopback, there also over plain HTTP."""
+
+    networks: tuple[Network, ...] = ()
+    sandbox: bool = False
+
+    @classmethod
+    def parse(cls, networks: str, *, sandbox: bool = False) -> Self:
+        """From the setting, comma-separated; raises `ValueError` that says which entry is no network."""
+        found = []
+        for entry in filter(None, (part.strip() for part in networks.split(","))):
+            try:
+                found.append(ip_network(entry))
+            except ValueError:
+                raise ValueError(f"AIMLINE_ALLOW_NETWORKS: {entry!r} is no network, such as 10.1.0.0/16.") from None
+        return cls(tuple(found), sandbox)
+
+    def reaches(self, address: Address) -> bool:
+        """Whether a webhook may connect to this address."""
+        if isinstance(address, IPv6Address) and address.scope_id is not None:
+            return False
+        networks = self.networks + (LOOPBACK if self.sandbox else ())
+        return is_public(address) or any(address in network for network in networks)
+
+
+PUBLIC_ONLY = Allowed()
+
+
+def is_public(address: Address) -> bool:
+    """Whether the address is one of the public Internet, by a full deny-list (`is_global` misses some)."""
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in DENIED_V4)
+    return address in GLOBAL_V6 and not any(address in network for network in DENIED_V6)
+
+
+def checked_url(url: str, allowed: Allowed = PUBLIC_ONLY, pointer: str = "/url") -> str:
+    """The URL in its one spelling; raises `Invalid` with every violation. Names are not resolved here."""
+    if len(url) > MAX_LENGTH or any(ord(character) < 33 or character in '\\"<>^`{|}' for character in url):
+        _refuse(pointer, "url.malformed", f"A URL has no spaces or odd signs and at most {MAX_LENGTH} characters.")
+    parts, port, host = _split(url, pointer)
+    literal = host if not isinstance(host, str) else None
+    here = literal in LOOPBACK[0] or literal in LOOPBACK[1] if literal else _is_localhost(host)
+    plain = parts.scheme == "http" and allowed.sandbox and here
+    violations = []
+    if parts.scheme != "https" and not plain:
+        violations.append(Violation(pointer, "url.scheme", "An endpoint takes https only."))
+    if "@" in parts.netloc:
+        violations.append(Violation(pointer, "url.user_info", "A URL must not hold a user or a password."))
+    if parts.fragment:
+        violations.append(Violation(pointer, "url.fragment", "A URL must not hold a fragment (#…)."))
+    if port is not None and port < FIRST_OPEN_PORT and port != 443 and not (plain and port == 80):
+        violations.append(Violation(pointer, "url.port", f"The port must be 443, or {FIRST_OPEN_PORT} or above."))
+    if (literal and not allowed.reaches(literal)) or (not literal and here and not allowed.sandbox):
+        detail = "This address is not of the public Internet. An operator may allow its network explicitly."
+        violations.append(Violation(pointer, "url.address", detail))
+    if violations:
+        raise Invalid(violations)
+    shown = f"[{host}]" if isinstance(host, IPv6Address) else str(host)
+    netloc = shown if port is None or port == _DEFAULT_PORT[parts.scheme] else f"{shown}:{port}"
+    return urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
+
+
+_DEFAULT_PORT = {"https": 443, "http": 80}
+
+
+def _split(url: str, pointer: str) -> tuple[SplitResult, int | None, Address | str]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        host = _host(parts.hostname or "")
+    except ValueError:
+        _refuse(pointer, "url.malformed", "This is not a URL such as https://example.org/hooks.")
+    return parts, port, host
+
+
+def _host(text: str) -> Address | str:
+    """The host in its one spelling: an address however it was written, or a name in ASCII. Raises `ValueError`."""
+    if ":" in text:
+        if "%" in text:
+            raise ValueError("zone")
+        return IPv6Address(text)
+    if "%" in text:
+        raise ValueError("escaped")
+    name = unicodedata.normalize("NFKC", text).replace("\u3002", ".").lower()
+    name = name.removesuffix(".").encode("idna").decode("ascii").lower()
+    labels = name.split(".")
+    if len(name) > 253 or not all(_is_label(label) for label in labels):
+        raise ValueError("name")
+    return _loose_ipv4(labels) if _is_number(labels[-1]) else name
+
+
+def _is_label(label: str) -> bool:
+    fit = label.replace("-", "").replace("_", "").isalnum() and label.isascii()
+    return fit and len(label) <= 63 and not label.startswith("-") and not label.endswith("-")
+
+
+def _is_number(label: str) -> bool:
+    return label.isdigit() or label.startswith("0x")
+
+
+def _loose_ipv4(labels: list[str]) -> IPv4Address:
+    """An IPv4 address as `inet_aton` and browsers take it: decimal, octal, hexadecimal, short."""
+    numbers = [_number(label) for label in labels]
+    if len(numbers) > 4 or any(number > 255 for number in numbers[:-1]):
+        raise ValueError("address")
+    if numbers[-1] >= 256 ** (5 - len(numbers)):
+        raise ValueError("address")
+    value = numbers[-1] + sum(number << 8 * (3 - place) for place, number in enumerate(numbers[:-1]))
+    return IPv4Address(value)
+
+
+def _number(label: str) -> int:
+    if label.startswith("0x"):
+        return int(label[2:] or "0", 16)
+    return int(label, 8) if label.startswith("0") and len(label) > 1 else int(label)
+
+
+def _is_localhost(host: object) -> bool:
+    return isinstance(host, str) and (host == "localhost" or host.endswith(".localhost"))
+
+
+def _refuse(pointer: str, code: str, detail: str) -> NoReturn:
+    raise Invalid([Violation(pointer, code, detail)])
+
+
+def resolved(text: str) -> Address:
+    """An address as the resolver gives it."""
+    return ip_address(text)

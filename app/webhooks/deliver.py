@@ -1,0 +1,263 @@
+"""Owns how events reach endpoints: dispatch, claim, record. Never holds a transaction over the network.
+
+Claim, commit, then POST, then record in a new transaction that checks the fencing number: a worker that dies at any
+point loses nothing, and a receiver may see an event twice, with the same id and the same bytes.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Row, Select, Table, and_, any_, func, literal, or_, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.directory import NOBODY
+from app.access.permission import Can
+from app.access.principal import EVERYTHING_SECURED, house_principal
+from app.access.work import Work, needs, unit
+from app.core.clock import now
+from app.core.crypto import KeyFault, Keyring
+from app.core.db import lay_binding
+from app.core.ids import new_id, show
+from app.core.lease import Claimed, Lease, claim, in_, settle
+from app.events import render
+from app.events.models import Event, EventCounter
+from app.webhooks import schedule, sign
+from app.webhooks.models import (
+    DeliveryState,
+    WebhookAttempt,
+    WebhookDelivery,
+    WebhookEndpoint,
+    WebhookPosition,
+)
+from app.webhooks.schedule import Meaning
+from app.webhooks.send import Outcome, Sender
+
+EVENTS_AT_ONCE = 500
+PRINCIPAL = "worker"
+
+
+def _table(model: type[WebhookDelivery] | type[WebhookEndpoint]) -> Table:
+    table = model.__table__
+    if not isinstance(table, Table):
+        raise TypeError("A leased model must be a table.")
+    return table
+
+
+LEASE = Lease(
+    table=_table(WebhookDelivery),
+    key="endpoint_id",
+    keys=_table(WebhookEndpoint),
+    at_once=8,
+    length=timedelta(seconds=60),  # four times the longest POST
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """What delivering needs, made once a process."""
+
+    engine: AsyncEngine
+    keyring: Keyring
+    sender: Sender
+    base_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A claimed delivery with all that sending it takes. The secret stays sealed until it signs."""
+
+    district_id: UUID
+    claimed: Claimed
+    endpoint_id: UUID
+    url: str
+    secret_sealed: str
+    event: Event
+
+
+async def districts_due(engine: AsyncEngine, most: int) -> list[UUID]:
+    """Districts with something to dispatch or to send, in no order, so that none comes always last."""
+    async with engine.connect() as connection:
+        await lay_binding(connection, NOBODY)
+        found = await connection.scalars(text("SELECT app.districts_with_webhooks_due(now(), :most)"), {"most": most})
+        districts = [UUID(str(district)) for district in found]
+        await connection.rollback()
+    return districts
+
+
+async def take(post: Post, district_id: UUID, most: int) -> list[Parcel]:
+    """Dispatches what is new in a district and claims up to `most` deliveries; committed when this returns."""
+    principal = house_principal(district_id, PRINCIPAL)
+    async with unit(post.engine, principal, post.keyring, "webhook delivery") as work:
+        await dispatch(work)
+        return await claim_parcels(work, most)
+
+
+async def send(post: Post, parcel: Parcel) -> Outcome:
+    """Posts a parcel, signed, and records what came of it."""
+    at = now()
+    try:
+        secret = post.keyring.open(parcel.secret_sealed, "webhook_endpoint", parcel.district_id, parcel.endpoint_id)
+    except KeyFault:
+        outcome = Outcome(None, "secret_unreadable", 0)
+    else:
+        body = orjson.dumps(render.body(parcel.event, post.base_url))
+        headers = sign.headers(secret, show("event", parcel.event.id), at, body)
+        outcome = await post.sender.post(parcel.url, body, headers)
+    principal = house_principal(parcel.district_id, PRINCIPAL)
+    async with unit(post.engine, principal, post.keyring, "webhook attempt") as work:
+        await record_attempt(work, parcel, outcome, random.random())
+    return outcome
+
+
+@needs(Can.DELIVER_WEBHOOKS)
+async def dispatch(work: Work) -> int:
+    """Makes a delivery for each new event and each endpoint that it is for; the number of deliveries.
+
+    The upper bound is read before the endpoints are: an endpoint that is made meanwhile may see an event of this
+    round, and no event that commits after it is passed over.
+    """
+    here = WebhookPosition.district_id == work.district_id
+    last = await work.db.scalar(select(EventCounter.last).where(EventCounter.district_id == work.district_id))
+    position = await work.db.scalar(select(WebhookPosition.seq).where(here))
+    if last is None or position is None or last <= position:
+        return 0
+    position = await work.db.scalar(select(WebhookPosition.seq).where(here).with_for_update())
+    if position is None or last <= position:
+        return 0
+    upto = min(last, position + EVENTS_AT_ONCE)
+    pairs = (await work.db.execute(_matches(work.district_id, position, upto))).all()
+    if pairs:
+        await _lay(work, pairs)
+    await work.db.execute(update(WebhookPosition).where(here).values(seq=upto))
+    return len(pairs)
+
+
+@needs(Can.DELIVER_WEBHOOKS)
+async def claim_parcels(work: Work, most: int) -> list[Parcel]:
+    """Claims deliveries that are due, at most so many an endpoint at once. Each is logged as a disclosure.
+
+    What is for an endpoint that is no more, or has used up its attempts in crashes, ends here.
+    """
+    claimed = {row.id: row for row in await claim(work.db, LEASE, work.district_id, most)}
+    if not claimed:
+        return []
+    rows = await work.db.execute(
+        select(WebhookDelivery.id, WebhookEndpoint, Event)
+        .join(
+            WebhookEndpoint,
+            and_(
+                WebhookEndpoint.district_id == work.district_id,
+                WebhookEndpoint.id == WebhookDelivery.endpoint_id,
+            ),
+        )
+        .join(Event, and_(Event.district_id == work.district_id, Event.seq == WebhookDelivery.event_seq))
+        .where(WebhookDelivery.district_id == work.district_id, WebhookDelivery.id.in_(claimed))
+        .order_by(WebhookDelivery.event_seq)
+    )
+    parcels = []
+    for delivery_id, endpoint, event in rows:
+        ours = claimed[delivery_id]
+        if endpoint.removed_at or endpoint.disabled_at or ours.number > len(schedule.DELAYS):
+            await _end(work, ours, DeliveryState.FAILED)
+        else:
+            parcels.append(Parcel(work.district_id, ours, endpoint.id, endpoint.url, endpoint.secret_sealed, event))
+    work.disclose("event", (parcel.event.student_id for parcel in parcels if parcel.event.student_id))
+    return parcels
+
+
+@needs(Can.DELIVER_WEBHOOKS)
+async def record_attempt(work: Work, parcel: Parcel, outcome: Outcome, jitter: float) -> bool:
+    """Logs an attempt and moves its delivery on. False for an attempt whose lease ended and was taken up by another:
+    it is in the log, and the delivery stays as the other leaves it.
+    """
+    ours = parcel.claimed
+    work.db.add(
+        WebhookAttempt(
+            district_id=work.district_id,
+            id=new_id(),
+            delivery_id=ours.id,
+            number=ours.number,
+            at=now() - timedelta(milliseconds=outcome.milliseconds),
+            milliseconds=outcome.milliseconds,
+            status=outcome.status,
+            failure=outcome.failure,
+        )
+    )
+    await work.db.flush()
+    follows = schedule.after(ours.number, outcome.status, jitter)
+    if follows.wait is not None:
+        due = {"due": in_(follows.wait)}
+        return await settle(work.db, LEASE, work.district_id, ours, due)
+    state = DeliveryState.DELIVERED if follows.meaning is Meaning.DELIVERED else DeliveryState.FAILED
+    held = await _end(work, ours, state)
+    if held and follows.meaning is Meaning.DISABLE:
+        await _disable(work, parcel.endpoint_id)
+    return held
+
+
+def _matches(district_id: UUID, after: int, upto: int) -> Select[int, UUID, UUID]:
+    """Events and the endpoints that they are for: the type, the reach and the secured areas of the endpoint.
+
+    As its maker reads the feed: an event about no student is for every school, a secured one only where it is open.
+    """
+    everywhere = or_(Event.student_id.is_(None), func.cardinality(WebhookEndpoint.school_ids) == 0)
+    opens = WebhookEndpoint.opens
+    return (
+        select(Event.seq, Event.id, WebhookEndpoint.id)
+        .join(WebhookEndpoint, WebhookEndpoint.district_id == Event.district_id)
+        .where(
+            Event.district_id == district_id,
+            WebhookEndpoint.district_id == district_id,
+            Event.seq > after,
+            Event.seq <= upto,
+            Event.seq > WebhookEndpoint.after_seq,
+            WebhookEndpoint.removed_at.is_(None),
+            WebhookEndpoint.disabled_at.is_(None),
+            Event.type == any_(WebhookEndpoint.event_types),
+            or_(everywhere, Event.school_ids.bool_op("&&")(WebhookEndpoint.school_ids)),
+            or_(
+                Event.secured_area.is_(None),
+                Event.secured_area == any_(opens),
+                literal(EVERYTHING_SECURED) == any_(opens),
+            ),
+        )
+        .order_by(Event.seq)
+    )
+
+
+async def _lay(work: Work, pairs: Sequence[Row[int, UUID, UUID]]) -> None:
+    fresh = insert(LEASE.table).values(
+        district_id=work.district_id,
+        state=DeliveryState.PENDING.value,
+        due=func.now(),
+        attempts=0,
+        created_at=func.now(),
+    )
+    rows = [
+        {"id": new_id(), "event_seq": seq, "event_id": event_id, "endpoint_id": endpoint_id}
+        for seq, event_id, endpoint_id in pairs
+    ]
+    await work.db.execute(fresh.on_conflict_do_nothing(), rows)
+
+
+async def _end(work: Work, claimed: Claimed, state: DeliveryState) -> bool:
+    values = {"state": state.value, "ended_at": func.now()}
+    return await settle(work.db, LEASE, work.district_id, claimed, values)
+
+
+async def _disable(work: Work, endpoint_id: UUID) -> None:
+    """The receiver said that it is gone for good: it gets nothing more, and nothing of its log is deleted."""
+    await work.db.execute(
+        update(WebhookEndpoint)
+        .where(
+            WebhookEndpoint.district_id == work.district_id,
+            WebhookEndpoint.id == endpoint_id,
+            WebhookEndpoint.disabled_at.is_(None),
+        )
+        .values(disabled_at=func.now(), disabled_because="answered_gone", version=WebhookEndpoint.version + 1)
+    )

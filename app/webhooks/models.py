@@ -1,0 +1,83 @@
+"""Owns the tables of webhooks: endpoints, deliveries, attempts, and how far each district is dispatched.
+
+Never holds a secret in the clear.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from sqlalchemy import ARRAY, BigInteger, Text
+from sqlalchemy.dialects.postgresql import UUID as PgUUID
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base, Tenant, TenantRow
+
+
+class DeliveryState(StrEnum):
+    """Where a delivery stands. The three ends are final until somebody asks for it again."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+class WebhookEndpoint(TenantRow, Base):
+    """An address that gets events of some types, no further than its maker reaches.
+
+    `school_ids` empty means the whole district; `opens` are the secured areas whose events it gets; events up to
+    the number `after_seq` were there before it and are not sent.
+    """
+
+    __tablename__ = "webhook_endpoint"
+
+    url: Mapped[str]
+    description: Mapped[str | None]
+    event_types: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    secret_sealed: Mapped[str]
+    opens: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    school_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PgUUID))
+    after_seq: Mapped[int] = mapped_column(BigInteger)
+    created_by: Mapped[UUID | None]
+    created_at: Mapped[datetime]
+    disabled_at: Mapped[datetime | None]
+    disabled_because: Mapped[str | None]
+    removed_at: Mapped[datetime | None]
+    version: Mapped[int]
+
+
+class WebhookDelivery(TenantRow, Base):
+    """One event on its way to one endpoint. `attempts` is also the fencing number of the lease."""
+
+    __tablename__ = "webhook_delivery"
+
+    endpoint_id: Mapped[UUID]
+    event_seq: Mapped[int] = mapped_column(BigInteger)
+    event_id: Mapped[UUID]
+    state: Mapped[str]
+    due: Mapped[datetime]
+    attempts: Mapped[int]
+    leased_until: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+
+
+class WebhookAttempt(TenantRow, Base):
+    """One POST and what came of it: an HTTP status, or the name of a failure."""
+
+    __tablename__ = "webhook_attempt"
+
+    delivery_id: Mapped[UUID]
+    number: Mapped[int]
+    at: Mapped[datetime]
+    milliseconds: Mapped[int]
+    status: Mapped[int | None]
+    failure: Mapped[str | None]
+
+
+class WebhookPosition(Tenant, Base):
+    """The number of the last event of the district that was dispatched to its endpoints."""
+
+    __tablename__ = "webhook_position"
+
+    seq: Mapped[int] = mapped_column(BigInteger)

@@ -1,0 +1,154 @@
+"""Owns the POST to a receiver. Never follows a redirect, reads the environment, keeps a cookie or trusts a name.
+
+The address is checked where the socket is made, so what was checked is what is connected to: a name that
+resolves anew in between changes nothing. A kept connection goes to an address that was checked when it was opened.
+"""
+
+import asyncio
+import socket
+import ssl
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+
+import aiohttp
+import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+from httpx_aiohttp import AiohttpTransport
+
+from app.core.errors import Invalid
+from app.webhooks.address import Allowed, checked_url, resolved
+
+TIMEOUT = 15.0  # seconds, for everything: a receiver that sends a byte a second is not waited for
+LONGEST_ANSWER = 4096  # bytes that are read of an answer
+KEPT_OPEN = 4.0  # seconds: less than receivers keep their end, or a POST could meet a closing connection
+AGENT = "Aimline-Webhooks/1"
+
+
+class AddressRefused(OSError):
+    """The name leads to an address that a webhook may not reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a POST: the status, or the name of the failure; and how long it took."""
+
+    status: int | None
+    failure: str | None
+    milliseconds: int
+
+
+class CheckedResolver(AbstractResolver):
+    """Resolves a name once, and refuses it when any of its addresses is not to be reached."""
+
+    def __init__(self, allowed: Allowed) -> None:
+        self._allowed = allowed
+        self._system = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Every address of the name, each one checked."""
+        found = await self._system.resolve(host, port, family)
+        if not all(self._allowed.reaches(resolved(address["host"])) for address in found):
+            raise AddressRefused
+        return found
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class Sender:
+    """One client for all receivers. Opened and closed with the process, in its event loop."""
+
+    def __init__(self, allowed: Allowed) -> None:
+        self._allowed = allowed
+        transport = AiohttpTransport(client=self._session, trust_env=False)
+        self._client = httpx.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=TIMEOUT,
+            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
+        )
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        """Posts JSON; never raises for what a receiver or the network does."""
+        began = time.monotonic()
+        status: int | None = None
+        failure: str | None = None
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                status = await self._post(checked_url(url, self._allowed), body, headers)
+        except Invalid:
+            failure = "address_refused"
+        except (OSError, httpx.HTTPError, aiohttp.ClientError, ValueError) as error:
+            failure = _name(error)
+        return Outcome(status, failure, round((time.monotonic() - began) * 1000))
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._client.aclose()
+
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+        sent = {
+            "content-type": "application/json",
+            "user-agent": AGENT,
+            "accept-encoding": "identity",
+            **headers,
+        }
+        async with self._client.stream("POST", url, content=body, headers=sent) as answer:
+            read = 0
+            # The status is what counts: an answer that breaks off after it was still an answer.
+            with suppress(httpx.HTTPError, aiohttp.ClientError):
+                async for part in answer.aiter_raw():
+                    read += len(part)
+                    if read >= LONGEST_ANSWER:
+                        break
+            return answer.status_code
+
+    def _session(self) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=0,  # the worker bounds what is in flight
+            ssl=ssl.create_default_context(),
+            resolver=CheckedResolver(self._allowed),
+            use_dns_cache=False,
+            keepalive_timeout=KEPT_OPEN,
+            socket_factory=self._socket,
+        )
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+    def _socket(self, target: Any) -> socket.socket:
+        """A socket for this very address, or `AddressRefused`: the last look before the first packet."""
+        family, kind, protocol, _, address = target
+        if not self._allowed.reaches(resolved(address[0])):
+            raise AddressRefused
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        return made
+
+
+def _name(error: BaseException) -> str:
+    """A stable name for a failure. Never its text, which may hold what a receiver sent."""
+    cause: BaseException | None = error
+    while cause is not None:
+        for kinds, name in _NAMES:
+            if isinstance(cause, kinds):
+                return name
+        cause = cause.__cause__ or cause.__context__
+    return "broken"
+
+
+_NAMES: tuple[tuple[tuple[type[BaseException], ...], str], ...] = (
+    ((AddressRefused,), "address_refused"),
+    ((TimeoutError, httpx.ReadTimeout), "timeout"),
+    ((aiohttp.ClientConnectorDNSError, socket.gaierror), "name_unknown"),
+    ((aiohttp.ClientSSLError, ssl.SSLError), "tls"),
+    ((ConnectionRefusedError,), "refused"),
+    ((aiohttp.ClientConnectorError,), "unreachable"),
+    ((ConnectionResetError, aiohttp.ServerDisconnectedError), "reset"),
+)

@@ -1,0 +1,168 @@
+"""Owns the second process: it dispatches events and delivers webhooks until it is told to stop. Never serves a request.
+
+As many may run as wanted: what one claims, another leaves alone; what one dies over, another takes up.
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from uuid import UUID
+
+import structlog
+
+from app.core.crypto import KeyFault
+from app.core.db import UnfitServer, check_server, open_engine
+from app.settings import Settings
+from app.webhooks.address import Allowed
+from app.webhooks.deliver import Parcel, Post, districts_due, send, take
+from app.webhooks.send import Sender
+
+IDLE = 0.05  # seconds between two looks when there was nothing to do
+TROUBLE = 1.0  # seconds before the next look when the database is out of reach
+IN_FLIGHT = 128  # deliveries at once in this process
+DISTRICTS = 16  # districts in one look
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Deliveries:
+    """The deliveries of this process: what is in flight, and how more is taken."""
+
+    post: Post
+    flying: set[asyncio.Task[None]] = field(default_factory=set)
+
+    async def turn(self, only: Collection[UUID] | None = None) -> int:
+        """One look: dispatches and claims in every district that is due, begins to send; how many were begun."""
+        room = IN_FLIGHT - len(self.flying)
+        if room <= 0:
+            return 0
+        due = await districts_due(self.post.engine, DISTRICTS)
+        districts = [district for district in due if only is None or district in only]
+        if not districts:
+            return 0
+        # Each district gets its share of the room, so that the flood of one leaves room for the others.
+        share = max(1, room // len(districts))
+        taken = await asyncio.gather(*(self._take(district, share) for district in districts))
+        parcels = [parcel for some in taken for parcel in some]
+        for parcel in parcels:
+            task = asyncio.create_task(self._send(parcel))
+            self.flying.add(task)
+            task.add_done_callback(self.flying.discard)
+        return len(parcels)
+
+    async def land(self) -> None:
+        """Waits for all that is in flight."""
+        while self.flying:
+            await asyncio.wait(self.flying)
+
+    async def _take(self, district_id: UUID, most: int) -> list[Parcel]:
+        try:
+            return await take(self.post, district_id, most)
+        except Exception as error:  # one district's fault must not stop the others
+            log.error("webhooks.take_failed", district=str(district_id), error=type(error).__name__)
+            return []
+
+    async def _send(self, parcel: Parcel) -> None:
+        where = {"delivery": str(parcel.claimed.id), "attempt": parcel.claimed.number}
+        try:
+            outcome = await send(self.post, parcel)
+        except Exception as error:  # the lease ends, and the delivery is taken up again
+            log.error("webhooks.send_failed", **where, error=type(error).__name__)
+            return
+        log.info(
+            "webhooks.attempt",
+            **where,
+            endpoint=str(parcel.endpoint_id),
+            status=outcome.status,
+            failure=outcome.failure,
+            milliseconds=outcome.milliseconds,
+        )
+
+
+@asynccontextmanager
+async def deliveries(settings: Settings) -> AsyncIterator[Deliveries]:
+    """The deliveries over these settings; when the block ends, what is in flight lands first."""
+    allowed = Allowed.parse(settings.allow_networks, sandbox=settings.sandbox)
+    engine = open_engine(settings.url_of("worker"), name="worker", pool_size=settings.pool_size)
+    sender = Sender(allowed)
+    ours = Deliveries(Post(engine, settings.keyring, sender, settings.base_url.rstrip("/")))
+    try:
+        yield ours
+    finally:
+        await ours.land()
+        await sender.close()
+        await engine.dispose()
+
+
+async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
+    """Works until `stop` is set; then finishes what is in flight."""
+    stopping = stop or asyncio.Event()
+    async with deliveries(settings) as ours:
+        log.info("worker.started")
+        while not stopping.is_set():
+            try:
+                begun = await ours.turn()
+            except Exception as error:  # the database may be restarting: what is due stays due
+                log.error("worker.trouble", error=type(error).__name__)
+                await _pause(TROUBLE, stopping)
+            else:
+                if not begun:
+                    await _pause(IDLE, stopping)
+        log.info("worker.stopping", in_flight=len(ours.flying))
+
+
+async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int:
+    """Delivers until nothing is due, in all districts or in some; how many attempts were made."""
+    attempts = 0
+    async with deliveries(settings) as ours:
+        while begun := await ours.turn(only):
+            attempts += begun
+            await ours.land()
+    return attempts
+
+
+def main() -> None:
+    """The process: `aimline worker`."""
+    _log_json()
+    settings = Settings()
+    try:
+        asyncio.run(_checked(settings))
+    except (UnfitServer, KeyFault, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(1) from None
+
+
+async def _checked(settings: Settings) -> None:
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await check_server(settings.url_of("worker"), "worker")
+    await work(settings, stop)
+
+
+async def _pause(seconds: float, stop: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await stop.wait()
+    except TimeoutError:
+        return
+
+
+def _log_json() -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""What tests of webhooks share: a receiver in a process of its own, events that happen, the log as callers read it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from sqlalchemy import text
+
+from app.access.permission import Can
+from app.access.principal import Principal
+from app.access.work import Work, needs
+from app.core.ids import new_id
+from app.core.page import keyset
+from app.events.catalogue import CONCERN_RAISED, EventType, Happened
+from app.events.outbox import record
+from app.webhooks.address import Allowed
+from app.webhooks.models import WebhookEndpoint
+from app.webhooks.queries import Delivered, deliveries
+from app.webhooks.service import NewEndpoint, register_endpoint
+from tests.town import Town
+
+SANDBOX = Allowed(sandbox=True)
+
+
+@dataclass
+class Receiver:
+    """A receiver's address, and the file from which it reads the secrets."""
+
+    address: str
+    secrets: Path
+
+    def at(self, endpoint: WebhookEndpoint) -> list[dict[str, Any]]:
+        """What came for an endpoint, in order."""
+        came: list[dict[str, Any]] = httpx.get(f"{self.address}received", trust_env=False).json()
+        return [one for one in came if endpoint.url.endswith(one["path"])]
+
+
+@contextmanager
+def receiving(folder: Path, *options: str) -> Iterator[Receiver]:
+    """Runs `app.sandbox.receiver` with these options; it ends with the block."""
+    secrets = folder / "secrets"
+    command = [sys.executable, "-m", "app.sandbox.receiver", "--secret-file", str(secrets), "--until-stdin-closes"]
+    with subprocess.Popen([*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield Receiver(process.stdout.readline().strip(), secrets)
+        process.stdin.close()
+
+
+async def register(
+    town: Town,
+    receiver: Receiver,
+    *,
+    types: Sequence[str] = (CONCERN_RAISED.name,),
+    principal: Principal | None = None,
+) -> WebhookEndpoint:
+    """An endpoint of the town's at a path of the receiver's own, its secret handed to the receiver."""
+    new = NewEndpoint(f"{receiver.address}{new_id().hex}", tuple(types))
+    async with town.unit(principal) as work:
+        made, secret = await register_endpoint(work, new, SANDBOX)
+    with receiver.secrets.open("a") as lines:
+        lines.write(f"{secret}\n")
+    return made
+
+
+async def happen(
+    town: Town,
+    *,
+    student: str | None = "amy",
+    school: int = 0,
+    type_: EventType = CONCERN_RAISED,
+    secured_area: str | None = None,
+) -> UUID:
+    """Commits an event about a student of a school; its id."""
+    async with town.unit() as work:
+        event_id = lay(work, town, student=student, school=school, type_=type_, secured_area=secured_area)
+    return event_id
+
+
+def lay(
+    work: Work,
+    town: Town,
+    *,
+    student: str | None = "amy",
+    school: int = 0,
+    type_: EventType = CONCERN_RAISED,
+    secured_area: str | None = None,
+) -> UUID:
+    """Lays an event to commit with this unit of work; its id."""
+    about = town.students[student] if student else None
+    happened = Happened(
+        type=type_,
+        subject_id=new_id(),
+        subject_version=1,
+        ids={"student": about} if about else {},
+        student_id=about,
+        school_ids=(town.schools[school],) if about else (),
+        secured_area=secured_area,
+    )
+    record(work, happened)
+    event_id: UUID = work.pending_events[-1][0]
+    return event_id
+
+
+async def log_of(town: Town, endpoint: WebhookEndpoint) -> list[Delivered]:
+    """The deliveries of an endpoint as a client of the whole district reads them, oldest first."""
+    async with town.unit() as work:
+        page = await deliveries(work, endpoint.id, keyset(town.district_id, "deliveries", {}, None, 200))
+    return list(reversed(page.rows))
+
+
+@needs(Can.DELIVER_WEBHOOKS)
+async def _run(work: Work, statement: str) -> None:
+    await work.db.execute(text(statement), {"district": work.district_id})
+
+
+async def make_due(town: Town) -> None:
+    """Time goes by: every delivery that waits for another attempt is due."""
+    async with town.house() as work:
+        await _run(work, "UPDATE webhook_delivery SET due = now() WHERE district_id = :district")
+
+
+async def end_leases(town: Town) -> None:
+    """Time goes by: every lease has ended."""
+    async with town.house() as work:
+        await _run(
+            work,
+            "UPDATE webhook_delivery SET leased_until = now() WHERE district_id = :district AND leased_until > now()",
+        )
