@@ -29,18 +29,15 @@ REPO = Path(__file__).resolve().parent
 VENV = REPO / ".venv"
 LOCK = REPO / "requirements.lock"
 STAMP = VENV / "aimline.stamp"  # written last: what is installed
-UNDERWAY = VENV / "aimline.underway"  # written first, removed last: an interrupted install leaves it behind
+HOLD = REPO / ".venv.lock"  # held while installing; no longer empty once an install has begun
 LAUNCHER = '#!/bin/sh\nexec "$(dirname "$0")/python" -P -m app "$@"\n'
 
 
 def main() -> NoReturn:
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
-        sys.exit(
-            __doc__.strip()
-            if arguments
-            else f"{__doc__.strip()}\n\nSay what to do, e.g. `python3 dev.py run`."
-        )
+        print(__doc__.strip())
+        sys.exit(0 if arguments else "\nSay what to do, e.g. `python3 dev.py run`.")
     command, rest = arguments[0], arguments[1:]
     if command == "lock":
         sys.exit(lock())
@@ -71,68 +68,74 @@ def make_environment() -> None:
         return
     for module in ("venv", "ensurepip"):
         if importlib.util.find_spec(module) is None:
-            sys.exit(
-                f"This Python lacks `{module}`; install it, e.g. `apt install python3-venv`, and start again."
-            )
+            sys.exit(f"This Python lacks `{module}`; install it, e.g. `apt install python3-venv`, and start again.")
     try:
-        with alone():
+        with alone() as hold:
             if installed() != wanted:  # another run may have made it while we waited
-                build(wanted)
+                build(wanted, hold)
     except PermissionError as refused:
         sys.exit(f"No permission to write {refused.filename}. Copy the checkout to a folder that is yours.")
 
 
 def installed() -> str | None:
     """What the stamp says, or None when nothing whole is installed."""
-    with contextlib.suppress(FileNotFoundError, PermissionError):
-        if not UNDERWAY.exists():
-            return STAMP.read_text()
+    with contextlib.suppress(OSError):
+        return STAMP.read_text()
     return None
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[None]:
-    """One install at a time: a second one waits for the first."""
+def alone() -> Iterator[int]:
+    """One install at a time: a second one waits for the first. Yields the descriptor that holds the lock."""
     import fcntl
 
-    with (REPO / ".venv.lock").open("w") as file:
+    with HOLD.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             print("Another install is under way; waiting for it.", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        yield file.fileno()
 
 
-def build(stamp: str) -> None:
+def build(stamp: str, hold: int) -> None:
     """Make .venv from nothing and install the lock in it."""
     import venv
 
-    if VENV.exists() and not STAMP.exists() and not UNDERWAY.exists():
+    if VENV.exists() and not HOLD.stat().st_size:
         sys.exit(f"{VENV} was not made by dev.py. Move it away and start again.")
-    if UNDERWAY.exists():
+    if VENV.exists() and not STAMP.exists():
         print("The last install did not end; making it anew.", flush=True)
-    shutil.rmtree(VENV, ignore_errors=True)
-    VENV.mkdir()
-    UNDERWAY.touch()
+    HOLD.write_text("dev.py makes .venv\n")
+    clear_away()
     began = time.monotonic()
     packages = sum("==" in line for line in LOCK.read_text().splitlines())
     print(f"Installing {packages} packages into .venv, once ...", flush=True)
-    # `symlinks` keeps a Python that is found by its path (pyenv, a framework build) whole.
+    # Links keep a Python whole that finds its library by its own place (pyenv, a framework build).
     venv.EnvBuilder(with_pip=True, symlinks=True).create(VENV)
-    install()
-    bin_folder = VENV / "bin"
-    (bin_folder / "aimline").write_text(LAUNCHER)
-    (bin_folder / "aimline").chmod(0o755)
+    install(hold)
+    launcher = VENV / "bin" / "aimline"
+    launcher.write_text(LAUNCHER)
+    launcher.chmod(0o755)
     for site_packages in VENV.glob("lib/python*/site-packages"):
         (site_packages / "aimline.pth").write_text(f"{REPO}\n")
     STAMP.write_text(stamp)
-    UNDERWAY.unlink()
     print(f"Installed in {time.monotonic() - began:.0f} s.", flush=True)
 
 
-def install() -> None:
-    """pip with hashes, from wherever this machine's pip is told to look."""
+def clear_away() -> None:
+    """Remove .venv; what an install that was killed left running may write there for some seconds more."""
+    STAMP.unlink(missing_ok=True)
+    deadline = time.monotonic() + 30
+    while VENV.exists():
+        shutil.rmtree(VENV, ignore_errors=True)
+        if time.monotonic() > deadline:
+            sys.exit(f"{VENV} cannot be removed. Remove it by hand and start again.")
+        time.sleep(0.1)
+
+
+def install(hold: int) -> None:
+    """pip with hashes, from wherever this machine's pip is told to look. It holds the lock, even orphaned."""
     options = [
         "--require-hashes",
         "--no-deps",
@@ -146,6 +149,7 @@ def install() -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        pass_fds=[hold],
     )
     if pip.returncode:
         said = "\n".join(pip.stdout.strip().splitlines()[-12:])
