@@ -18,6 +18,7 @@ def upgrade() -> None:
         began_at timestamptz NOT NULL,
         ended_at timestamptz,
         counts jsonb NOT NULL,
+        warnings jsonb NOT NULL,
         sentence text NOT NULL
         """,
         refs={"source_id": "source"},

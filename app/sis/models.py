@@ -1,0 +1,50 @@
+"""Owns the sync's tables: runs, the rows that could not be taken, the change log. Never a refused row's value."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base, TenantRow
+
+
+class SisRun(TenantRow, Base):
+    """One sync: `running`, then `applied`, `held`, `failed` or `dry`; counts by kind, and a sentence in plain words."""
+
+    __tablename__ = "sis_run"
+
+    source_id: Mapped[UUID]
+    state: Mapped[str]
+    dry: Mapped[bool]
+    began_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    counts: Mapped[dict[str, Any]]
+    warnings: Mapped[list[Any]]
+    sentence: Mapped[str]
+
+
+class SisQuarantine(TenantRow, Base):
+    """A row that was not taken: where it stands (the header is row 1) and why, never what it says."""
+
+    __tablename__ = "sis_quarantine"
+
+    run_id: Mapped[UUID]
+    kind: Mapped[str]
+    file: Mapped[str]
+    row_number: Mapped[int] = mapped_column(BigInteger)
+    field: Mapped[str]
+    code: Mapped[str]
+
+
+class SisChange(TenantRow, Base):
+    """What a run updated, restored or removed, with the row as it was. What it created says so by `arrived_in`."""
+
+    __tablename__ = "sis_change"
+
+    run_id: Mapped[UUID]
+    kind: Mapped[str]
+    row_id: Mapped[UUID]
+    action: Mapped[str]
+    before: Mapped[dict[str, Any] | None]

@@ -1,0 +1,155 @@
+"""Owns the plan: for each kind rows to create, update, restore, remove, found by one join. Never writes the roster.
+
+Rows that are as they were appear nowhere in it, so that a night without news costs a comparison.
+"""
+
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+
+from app.sis.kinds import KINDS, SQL_TYPES, Kind, Ref
+from app.sis.port import Delivery
+from app.sis.stage import Stage, fresh_id
+
+
+async def lay_keys(stage: Stage, kind: Kind, delivered: bool) -> None:
+    """The table that turns a sourcedId of this kind into a row's id, known or to be."""
+    key = await stage.make("key", kind.name, "sourced_id text, id uuid, existed boolean")
+    alias = f"e.district_id = :district AND e.source_id = :source AND e.kind = '{kind.name}'"
+    if not delivered:
+        await stage.run(
+            f"""INSERT INTO {key} (district_id, sourced_id, id, existed)
+                SELECT :district, e.sourced_id, e.row_id, true FROM external_id AS e
+                JOIN {kind.table} AS t ON t.district_id = :district AND t.id = e.row_id
+                WHERE {alias} AND t.removed_at IS NULL ON CONFLICT DO NOTHING"""
+        )
+    else:
+        await stage.run(
+            f"""INSERT INTO {key} (district_id, sourced_id, id, existed)
+                SELECT :district, s.sourced_id, coalesce(e.row_id, {fresh_id(kind.name, "s.sourced_id")}),
+                       e.row_id IS NOT NULL
+                FROM {stage.table("staged", kind.name)} AS s
+                LEFT JOIN external_id AS e ON {alias} AND e.sourced_id = s.sourced_id
+                LEFT JOIN {kind.table} AS t ON t.district_id = :district AND t.id = e.row_id
+                WHERE s.district_id = :district AND s.sourced_id IS NOT NULL AND NOT s.gone
+                  AND (s.fault_code IS NULL OR (t.id IS NOT NULL AND t.removed_at IS NULL))
+                ON CONFLICT DO NOTHING"""
+        )
+    await stage.driver.execute(f"ANALYZE {key}")
+
+
+def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
+    """Column and SQL type of what this delivery says about the kind; the key itself left out."""
+    fields = [(f.column, SQL_TYPES[f.type]) for f in kind.fields if f.header in delivery.header]
+    refs = [
+        (r.column, "uuid[]" if r.many else "uuid")
+        for r in kind.refs
+        if r.header in delivery.header and r.column != kind.key
+    ]
+    return [*fields, *refs, *((column, "boolean") for column, _ in kind.derived)]
+
+
+def known(kind: Kind) -> str:
+    """SQL for the rows that are known from this source, removed ones too, with their sourcedIds."""
+    if kind.own_alias:
+        return f"SELECT t.* FROM {kind.table} AS t WHERE t.district_id = :district AND t.source_id = :source"
+    alias = "person" if kind.name == "demographics" else kind.name
+    own = " AND t.source_id = :source" if kind.name == "demographics" else ""
+    return (
+        f"SELECT e.sourced_id, t.* FROM external_id AS e "
+        f"JOIN {kind.table} AS t ON t.district_id = :district AND t.{kind.key} = e.row_id{own} "
+        f"WHERE e.district_id = :district AND e.source_id = :source AND e.kind = '{alias}'"
+    )
+
+
+def _resolved(stage: Stage, kind: Kind, delivery: Delivery) -> str:
+    """SQL for the staged rows with their references as ids, and the first required one that is not known."""
+    joins, columns, orphans = [], [], []
+    for ref in (ref for ref in kind.refs if ref.header in delivery.header):
+        key, name = stage.table("key", ref.kind), f"k_{ref.column}"
+        if ref.many:
+            joins.append(f"LEFT JOIN ({_lists(stage, kind, ref)}) AS {name} ON {name}.list = s.ref_{ref.column}")
+            columns.append(f"coalesce({name}.ids, '{{}}') AS {ref.column}")
+            lost = f"s.ref_{ref.column} IS NOT NULL AND {name}.ids IS NULL"
+        else:
+            joins.append(
+                f"LEFT JOIN {key} AS {name} ON {name}.district_id = :district "
+                f"AND {name}.sourced_id = s.ref_{ref.column}"
+            )
+            columns.append(f"{name}.id AS {ref.column}")
+            lost = f"{name}.id IS NULL"
+        if ref.required:
+            orphans.append(f"WHEN {lost} THEN '{ref.header}'")
+    orphan = f"CASE {' '.join(orphans)} END" if orphans else "NULL::text"
+    derived = "".join(f", {sql} AS {column}" for column, sql in kind.derived)
+    fields = "".join(f", s.{f.column}" for f in kind.fields if f.header in delivery.header)
+    return f"""SELECT s.district_id, s.row_number, s.sourced_id, s.gone, s.fault_code{fields}{derived},
+               {", ".join([*columns, f"{orphan} AS orphan"])}
+        FROM {stage.table("staged", kind.name)} AS s {" ".join(joins)} WHERE s.district_id = :district"""
+
+
+def _lists(stage: Stage, kind: Kind, ref: Ref) -> str:
+    """SQL that reads each distinct list of sourcedIds once: many people, few lists."""
+    return f"""SELECT l.list, array_agg(k.id ORDER BY l.place) AS ids
+        FROM (SELECT d.list, btrim(u.item) AS item, min(u.place) AS place
+              FROM (SELECT DISTINCT ref_{ref.column} AS list FROM {stage.table("staged", kind.name)}
+                    WHERE district_id = :district) AS d,
+                   unnest(string_to_array(d.list, ',')) WITH ORDINALITY AS u (item, place)
+              GROUP BY d.list, btrim(u.item)) AS l
+        JOIN {stage.table("key", ref.kind)} AS k ON k.district_id = :district AND k.sourced_id = l.item
+        GROUP BY l.list"""
+
+
+async def lay_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
+    """Compares a kind's staged rows with those that are known, and keeps what is to be done.
+
+    `complete` is false where absence may not be believed: then nothing is removed for not being there.
+    """
+    columns = plan_columns(kind, delivery)
+    plan = await stage.make(
+        "plan",
+        kind.name,
+        "id uuid, sourced_id text, row_number bigint, action text, field text"
+        + "".join(f", {column} {sql}" for column, sql in columns),
+    )
+    free = "AND NOT '{0}' = ANY (t.pinned)" if kind.pinnable else ""
+    differs = " OR ".join(
+        f"(s.{column} IS DISTINCT FROM t.{column} {free.format(pin_of(column))})" for column, _ in columns
+    )
+    new = "s.person_id" if kind.key == "person_id" else fresh_id(kind.name, "s.sourced_id")
+    names = "".join(f", {column}" for column, _ in columns)
+    absent = "CASE WHEN t.removed_at IS NULL THEN 'absent' END" if complete else "NULL"
+    await stage.run(
+        f"""
+        INSERT INTO {plan} (district_id, id, sourced_id, row_number, action, field{names})
+        SELECT :district, p.id, p.sourced_id, p.row_number, p.action, p.field{names} FROM (
+            SELECT coalesce(t.{kind.key}, {new}) AS id, coalesce(s.sourced_id, t.sourced_id) AS sourced_id,
+                   s.row_number, s.orphan AS field{"".join(f", s.{column}" for column, _ in columns)},
+                   CASE WHEN s.row_number IS NULL THEN {absent}
+                        WHEN s.fault_code IS NOT NULL THEN NULL
+                        WHEN s.gone THEN CASE WHEN t.removed_at IS NULL AND t.{kind.key} IS NOT NULL
+                                              THEN 'remove' END
+                        WHEN s.orphan IS NOT NULL THEN 'refuse'
+                        WHEN t.{kind.key} IS NULL THEN 'create'
+                        WHEN t.removed_at IS NOT NULL THEN 'restore'
+                        WHEN {differs} THEN 'update' END AS action
+            FROM ({_resolved(stage, kind, delivery)}) AS s
+            FULL JOIN ({known(kind)}) AS t ON t.district_id = s.district_id AND t.sourced_id = s.sourced_id
+        ) AS p WHERE p.action IS NOT NULL
+        """
+    )
+    await stage.driver.execute(f"ANALYZE {plan}")
+    if not kind.own_alias and kind.key == "id":
+        # What was refused and is not known cannot be referred to.
+        await stage.run(
+            f"""DELETE FROM {stage.table("key", kind.name)} AS k USING {plan} AS p
+                WHERE k.district_id = :district AND p.district_id = :district AND NOT k.existed
+                  AND p.action = 'refuse' AND p.sourced_id = k.sourced_id"""
+        )
+
+
+def pin_of(column: str) -> str:
+    """The name under which people pin a column."""
+    return "role" if column == "is_student" else column
+
+
+ALIASED = tuple(kind for kind in KINDS if not kind.own_alias and kind.key == "id")
+"""Kinds that other rows refer to by a sourcedId."""

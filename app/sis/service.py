@@ -1,0 +1,296 @@
+"""Owns a sync from its first row to its last: lock, run, plan, guard, apply, report. Never reads a source's format."""
+
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.models import District
+from app.access.permission import Can
+from app.access.principal import Principal, house_principal
+from app.access.work import Work, needs, unit
+from app.core.clock import now, today_in
+from app.core.crypto import Keyring
+from app.core.errors import NotFound
+from app.core.ids import new_id
+from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, Happened
+from app.events.outbox import record
+from app.roster.models import Source as RosterSource
+from app.sis import follow, weigh
+from app.sis.apply import apply
+from app.sis.conform import conform
+from app.sis.guard import Limits, hold_because
+from app.sis.kinds import KINDS, Kind
+from app.sis.models import SisRun
+from app.sis.oneroster_csv import open_zip
+from app.sis.plan import ALIASED, lay_keys, lay_plan
+from app.sis.port import AlreadyRunning, Progress, Source, SourceInconsistent, SourceRefused
+from app.sis.stage import Stage, copy_raw, fresh_id
+from app.sis.weigh import Counts, Report
+
+SOURCE_KIND = "oneroster-csv"
+LOCK = 0x41494D53  # the first half of the advisory locks of the sync; the second is the district's
+EVENTS: dict[str, EventType] = {"applied": SYNC_APPLIED, "held": SYNC_HELD, "failed": SYNC_FAILED}
+EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
+
+
+async def sync_csv(
+    engine: AsyncEngine,
+    keyring: Keyring,
+    district_id: UUID,
+    file: Path,
+    source_name: str,
+    dry: bool,
+    progress: Progress,
+    limits: Limits | None = None,
+) -> Report:
+    """Syncs a district's roster from a OneRoster 1.1 CSV zip, as role `worker`.
+
+    The report says what became of it; a source that is refused is a report of state `failed`. Raises
+    `AlreadyRunning` while another sync of the district runs, and `NotFound` for an unknown district. Whatever else
+    is raised, the roster is as it was.
+    """
+    principal = house_principal(district_id, "sync")
+
+    async with _alone(engine, district_id):
+        report = Report(new_id(), began_at=now())
+        async with unit(engine, principal, keyring, "sync begins") as work:
+            source_id = await _begin(work, report, source_name, dry)
+        try:
+            with open_zip(file) as source:
+                async with unit(engine, principal, keyring, "sync") as work:
+                    await _carry_out(work, report, source_id, source, dry, progress, limits or Limits())
+        except (SourceRefused, SourceInconsistent) as error:
+            which = "refused" if isinstance(error, SourceRefused) else "inconsistent"
+            report.sentence, report.exit_code = f"{error.detail} The roster is as it was.", EXITS[which]
+            await _fail(engine, principal, keyring, report)
+        except (Exception, asyncio.CancelledError) as error:
+            interrupted = isinstance(error, asyncio.CancelledError)
+            report.sentence = f"The sync {'was interrupted' if interrupted else 'broke off'}. The roster is as it was."
+            with suppress(Exception):
+                await _fail(engine, principal, keyring, report)
+            raise
+    return report
+
+
+@asynccontextmanager
+async def _alone(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
+    """Holds the district's sync lock on a connection of its own, outside any transaction, until the run has ended."""
+    key = int.from_bytes(district_id.bytes[-4:], signed=True)
+    async with engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        if not await driver.fetchval("SELECT pg_try_advisory_lock($1::integer, $2::integer)", LOCK, key):
+            raise AlreadyRunning("A sync of this district is running. Try again when it has ended.")
+        try:
+            yield
+        finally:
+            await driver.fetchval("SELECT pg_advisory_unlock($1::integer, $2::integer)", LOCK, key)
+
+
+@needs(Can.SYNC_ROSTER)
+async def _begin(work: Work, report: Report, source_name: str, dry: bool) -> UUID:
+    """Writes the run's row; the source's too, on its first use. A run that a crash left open is ended."""
+    known = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
+    if known is None:
+        raise NotFound("district")
+    source_id: UUID | None = await work.db.scalar(
+        select(RosterSource.id).where(RosterSource.district_id == work.district_id, RosterSource.name == source_name)
+    )
+    if source_id is None:
+        source_id = new_id()
+        work.db.add(
+            RosterSource(
+                district_id=work.district_id,
+                id=source_id,
+                name=source_name,
+                kind=SOURCE_KIND,
+                created_at=now(),
+            )
+        )
+        await work.db.flush()
+    await work.db.execute(
+        update(SisRun)
+        .where(SisRun.district_id == work.district_id, SisRun.state == "running")
+        .values(state="failed", ended_at=now(), sentence="The sync broke off. The roster is as it was.")
+    )
+    work.db.add(
+        SisRun(
+            district_id=work.district_id,
+            id=report.run_id,
+            source_id=source_id,
+            state="running",
+            dry=dry,
+            began_at=report.began_at,
+            counts={},
+            warnings=[],
+            sentence="The sync is running.",
+        )
+    )
+    await work.db.flush()
+    return source_id
+
+
+@needs(Can.SYNC_ROSTER)
+async def _carry_out(
+    work: Work,
+    report: Report,
+    source_id: UUID,
+    source: Source,
+    dry: bool,
+    progress: Progress,
+    limits: Limits,
+) -> None:
+    """Stages, plans, and applies what the guard lets pass; ends the run in the same transaction."""
+    report.warnings += source.warnings
+    report.not_taken += source.not_taken
+    stage = await _open_stage(work, report, source_id, source)
+    for kind in KINDS:
+        await _plan_kind(stage, kind, source, report, progress)
+    progress("weighing the plan", 0, 0)
+    came = [weigh.seen(kind, report.kinds[kind.name], came=kind.name in source.deliveries) for kind in KINDS]
+    people = report.kinds["person"].known
+    report.held_because += hold_because(
+        came,
+        await weigh.shrunk(stage, source.deliveries),
+        await weigh.rekeyed(stage, source.deliveries),
+        people,
+        limits,
+    )
+    report.refusals += await weigh.first_refusals(stage)
+    if not dry and not report.held_because:
+        await _apply_all(stage, source, progress)
+    await stage.drop()
+    _conclude(report, dry)
+    await _end(work, report)
+
+
+async def _open_stage(work: Work, report: Report, source_id: UUID, source: Source) -> Stage:
+    zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
+    driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
+    largest = max(delivery.size for delivery in source.deliveries.values())
+    # Hash joins of a big delivery stay in memory; a small one asks for no more than it needs.
+    await driver.execute(f"SET LOCAL work_mem = '{min(max(largest >> 20, 16), 256)}MB'")
+    return Stage(driver, work.district_id, source_id, report.run_id, now(), today_in(str(zone)))
+
+
+async def _plan_kind(stage: Stage, kind: Kind, source: Source, report: Report, progress: Progress) -> None:
+    """Brings one kind from the source's bytes to a plan, and counts it."""
+    counts = report.kinds.setdefault(kind.name, Counts())
+    counts.known = await weigh.known_rows(stage, kind)
+    delivery = source.deliveries.get(kind.name)
+    if delivery is None:
+        if kind in ALIASED:
+            await lay_keys(stage, kind, delivered=False)
+        return
+    counts.file = delivery.file
+    await copy_raw(stage, delivery, progress)
+    progress(f"checking {kind.plural}", 0, 0)
+    counts.fetched = await conform(stage, kind, delivery)
+    if kind in ALIASED:
+        await lay_keys(stage, kind, delivered=True)
+    nameless = await stage.count(
+        f"SELECT count(*) FROM {stage.table('staged', kind.name)} WHERE district_id = :district AND sourced_id IS NULL"
+    )
+    if nameless:
+        report.warnings.append(
+            f"{delivery.file}: {nameless:,} rows cannot be told apart for want of a sourcedId, so that none of the "
+            f"known {kind.plural} is taken for gone."
+        )
+    await lay_plan(stage, kind, delivery, complete=delivery.complete and not nameless)
+    await _quarantine(stage, kind, delivery.file)
+    report.warnings += await weigh.loose_references(stage, kind, delivery)
+    actions = await weigh.planned(stage, kind)
+    counts.created = actions.get("create", 0)
+    counts.restored = actions.get("restore", 0)
+    counts.updated = actions.get("update", 0) + counts.restored
+    counts.removed, counts.absent = actions.get("remove", 0), actions.get("absent", 0)
+    counts.quarantined = await weigh.quarantined(stage, kind)
+    counts.unchanged = counts.fetched - counts.created - counts.updated - counts.removed - counts.quarantined
+
+
+async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
+    """Notes the rows that cannot be taken: file, row, field, code."""
+    for table, field, code, which in (
+        ("staged", "r.fault_field", "r.fault_code", "r.fault_code IS NOT NULL"),
+        ("plan", "r.field", "'reference.unknown'", "r.action = 'refuse'"),
+    ):
+        await stage.run(
+            f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
+                SELECT :district, {fresh_id("quarantine " + kind.name, "r.row_number::text")}, :run, '{kind.name}',
+                       '{file}', r.row_number + 1, {field}, {code}
+                FROM {stage.table(table, kind.name)} AS r WHERE r.district_id = :district AND {which}
+                ON CONFLICT DO NOTHING"""
+        )
+
+
+async def _apply_all(stage: Stage, source: Source, progress: Progress) -> None:
+    """Every kind's plan in the order of dependence, then what follows from people and sessions."""
+    people = "person" in source.deliveries
+    if people:
+        await follow.note_moves(stage)
+    for kind in KINDS:
+        delivery = source.deliveries.get(kind.name)
+        if delivery is None:
+            continue
+        progress(f"writing {kind.plural}", 0, 0)
+        await apply(stage, kind, delivery, await weigh.planned(stage, kind))
+    if people:
+        await follow.follow_moves(stage)
+        await follow.keep_memberships(stage)
+    await follow.lay_school_weeks(stage)
+
+
+def _conclude(report: Report, dry: bool) -> None:
+    """State, exit code and sentence of a run that came to its end."""
+    changes, refused = report.total("changes"), report.total("quarantined")
+    left = f" {refused:,} rows could not be taken and are in quarantine." if refused else ""
+    report.ended_at = now()
+    report.exit_code = EXITS["quarantined" if refused else "done"]
+    if report.held_because:
+        report.state = "dry" if dry else "held"
+        report.exit_code = EXITS["held"]
+        verb = "would be held" if dry else "is held, and the roster is as it was"
+        report.sentence = f"The sync {verb}: {' '.join(report.held_because)}"
+    elif dry:
+        report.state = "dry"
+        report.sentence = f"Nothing was written. The sync would make {changes:,} changes.{left}"
+    else:
+        report.state = "applied"
+        done = f"{changes:,} changes were made." if changes else "Nothing has changed."
+        report.sentence = f"{done}{left}"
+
+
+@needs(Can.SYNC_ROSTER)
+async def _end(work: Work, report: Report) -> None:
+    """Ends the run's row, with its event where there is news for the district."""
+    await work.db.execute(
+        update(SisRun)
+        .where(SisRun.district_id == work.district_id, SisRun.id == report.run_id)
+        .values(
+            state=report.state,
+            ended_at=report.ended_at,
+            counts={name: asdict(counts) for name, counts in report.kinds.items()},
+            warnings=report.warnings,
+            sentence=report.sentence,
+        )
+    )
+    quiet = report.state == "applied" and not report.total("changes")
+    if report.state in EVENTS and not quiet:
+        record(work, Happened(EVENTS[report.state], report.run_id, 1, {}))
+
+
+async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report) -> None:
+    """Ends a run whose work was rolled back; what it counted and refused went with it."""
+    report.state, report.ended_at = "failed", now()
+    report.kinds.clear()
+    report.refusals.clear()
+    async with unit(engine, principal, keyring, "sync failed") as work:
+        await _end(work, report)

@@ -1,0 +1,212 @@
+"""Owns what a run says of itself: the report, and the numbers that the guard weighs. Never changes a row."""
+
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from app.core import ids
+from app.sis.guard import Seen, Shrunk
+from app.sis.kinds import BY_NAME, Kind
+from app.sis.plan import known
+from app.sis.port import Delivery
+from app.sis.stage import Stage
+
+FIRST: Final = 20  # quarantined rows that a report names
+CAME: Final = "('create', 'restore', 'update')"
+WENT: Final = "('remove', 'absent')"
+
+
+@dataclass
+class Counts:
+    """One kind's rows: `fetched` = unchanged + created + updated + removed + quarantined.
+
+    `fetched` is what the file holds, a row repeated word for word counted once. `removed` are rows that the file
+    marks `tobedeleted` and that were there. `absent` were known, are not in the file, and are removed too: they
+    stand apart, since nothing was fetched of them. `restored` says how many of the updated had been removed.
+    """
+
+    file: str = ""
+    known: int = 0
+    fetched: int = 0
+    unchanged: int = 0
+    created: int = 0
+    updated: int = 0
+    restored: int = 0
+    removed: int = 0
+    absent: int = 0
+    quarantined: int = 0
+
+    @property
+    def changes(self) -> int:
+        """Rows of the roster that the plan touches."""
+        return self.created + self.updated + self.removed + self.absent
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A quarantined row: where it stands (the header is row 1) and why."""
+
+    file: str
+    row: int
+    field: str
+    code: str
+
+
+@dataclass
+class Report:
+    """What a run did, or would do: `state` is applied, held, dry or failed; `sentence` says it in plain words."""
+
+    run_id: UUID
+    state: str = "running"
+    sentence: str = ""
+    exit_code: int = 1
+    began_at: datetime | None = None
+    ended_at: datetime | None = None
+    kinds: dict[str, Counts] = field(default_factory=dict)
+    refusals: list[Refusal] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    not_taken: list[str] = field(default_factory=list)
+    held_because: list[str] = field(default_factory=list)
+
+    def total(self, what: str) -> int:
+        """The sum of one count over all kinds."""
+        return sum(int(getattr(counts, what)) for counts in self.kinds.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain values; ids as faces show them."""
+        return {
+            **asdict(self),
+            "run_id": ids.show("run", self.run_id),
+            "began_at": self.began_at.isoformat() if self.began_at else None,
+            "ended_at": self.ended_at.isoformat() if self.ended_at else None,
+        }
+
+
+async def known_rows(stage: Stage, kind: Kind) -> int:
+    """How many rows of a kind the source has in the roster now."""
+    return await stage.count(f"SELECT count(*) FROM ({known(kind)}) AS t WHERE t.removed_at IS NULL")
+
+
+async def planned(stage: Stage, kind: Kind) -> dict[str, int]:
+    """How many rows the plan holds for each action."""
+    rows = await stage.rows(
+        f"SELECT action, count(*) AS rows FROM {stage.table('plan', kind.name)} "
+        "WHERE district_id = :district GROUP BY action"
+    )
+    return {row["action"]: row["rows"] for row in rows}
+
+
+async def quarantined(stage: Stage, kind: Kind) -> int:
+    """How many of a kind's rows this run put into quarantine."""
+    return await stage.count(
+        f"SELECT count(*) FROM sis_quarantine WHERE district_id = :district AND run_id = :run AND kind = '{kind.name}'"
+    )
+
+
+async def first_refusals(stage: Stage) -> list[Refusal]:
+    """The first rows in quarantine, by file and row."""
+    rows = await stage.rows(
+        "SELECT file, row_number, field, code FROM sis_quarantine WHERE district_id = :district "
+        f"AND run_id = :run ORDER BY kind, row_number LIMIT {FIRST}"
+    )
+    return [Refusal(row["file"], row["row_number"], row["field"], row["code"]) for row in rows]
+
+
+async def loose_references(stage: Stage, kind: Kind, delivery: Delivery) -> list[str]:
+    """Sentences about optional references that nothing answers: the rows are taken without them."""
+    said = []
+    for ref in kind.refs:
+        if ref.header not in delivery.header or (ref.required and not ref.many):
+            continue
+        item = "unnest(string_to_array(s.ref_{0}, ','))" if ref.many else "s.ref_{0}"
+        rows = await stage.count(
+            f"""SELECT count(DISTINCT u.row_number) FROM (
+                    SELECT s.row_number, {item.format(ref.column)} AS item
+                    FROM {stage.table("staged", kind.name)} AS s
+                    WHERE s.district_id = :district AND s.fault_code IS NULL AND NOT s.gone
+                      AND s.ref_{ref.column} IS NOT NULL) AS u
+                WHERE NOT EXISTS (SELECT FROM {stage.table("key", ref.kind)} AS k
+                                  WHERE k.district_id = :district AND k.sourced_id = btrim(u.item))"""
+        )
+        if rows:
+            said.append(
+                f"{delivery.file}: {rows:,} rows name in {ref.header} {BY_NAME[ref.kind].plural} that are not "
+                "there; what they name is left out."
+            )
+    return said
+
+
+async def shrunk(stage: Stage, delivered: Mapping[str, Delivery]) -> list[Shrunk]:
+    """Schools and classes that would lose students; a class that goes with its students is not one that shrinks."""
+    found = []
+    if "person" in delivered:
+        plan = stage.table("plan", "person")
+        came_to = (
+            f"p.action IN {CAME} AND s.id = ANY (p.school_ids)"
+            if "orgSourcedIds" in delivered["person"].header
+            else "false"
+        )
+        rows = await stage.rows(
+            f"""SELECT count(*) AS students,
+                       count(*) FILTER (WHERE p.id IS NOT NULL AND NOT ({came_to})) AS lost
+                FROM person AS t
+                JOIN org AS s ON s.district_id = :district AND s.id = ANY (t.school_ids) AND s.type = 'school'
+                LEFT JOIN {plan} AS p ON p.district_id = :district AND p.id = t.id AND p.action <> 'refuse'
+                WHERE t.district_id = :district AND t.is_student AND t.removed_at IS NULL
+                  AND EXISTS (SELECT FROM {plan} AS a WHERE a.district_id = :district
+                              AND a.action IN ('remove', 'absent', 'update'))
+                GROUP BY s.id"""
+        )
+        found += [Shrunk("school", row["lost"], row["students"]) for row in rows if row["lost"]]
+    if "enrollment" in delivered:
+        plan, classes = stage.table("plan", "enrollment"), stage.table("key", "class")
+        rows = await stage.rows(
+            f"""WITH lost AS (
+                    SELECT t.class_id, count(DISTINCT t.person_id) AS students
+                    FROM {plan} AS p JOIN enrollment AS t ON t.district_id = :district AND t.id = p.id
+                    WHERE p.district_id = :district AND p.action IN {WENT} AND t.is_student
+                      AND t.class_id IN (SELECT k.id FROM {classes} AS k WHERE k.district_id = :district)
+                      AND NOT EXISTS (SELECT FROM {plan} AS c WHERE c.district_id = :district
+                                      AND c.action IN {CAME} AND c.class_id = t.class_id
+                                      AND c.person_id = t.person_id)
+                    GROUP BY t.class_id)
+                SELECT lost.students AS lost, count(DISTINCT t.person_id) AS students FROM lost
+                JOIN enrollment AS t ON t.district_id = :district AND t.class_id = lost.class_id
+                 AND t.is_student AND t.removed_at IS NULL
+                GROUP BY lost.class_id, lost.students"""
+        )
+        found += [Shrunk("class", row["lost"], row["students"]) for row in rows]
+    return found
+
+
+async def rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
+    """People who would go and come anew: the same identifier, e-mail or username under another sourcedId."""
+    if "person" not in delivered:
+        return 0
+    plan = stage.table("plan", "person")
+    matches = " UNION ".join(
+        f"""SELECT t.id FROM {plan} AS p
+            JOIN person AS t ON t.district_id = :district AND t.id = p.id
+            JOIN {plan} AS n ON n.district_id = :district AND n.action = 'create' AND lower(n.{c}) = lower(t.{c})
+            WHERE p.district_id = :district AND p.action IN {WENT}"""
+        for c in ("identifier", "email", "username")
+        if c in delivered["person"].header
+    )
+    return await stage.count(f"SELECT count(*) FROM ({matches}) AS m") if matches else 0
+
+
+def seen(kind: Kind, counts: Counts, *, came: bool) -> Seen:
+    """One kind's counts as the guard takes them."""
+    return Seen(
+        plural=kind.plural,
+        known=counts.known,
+        came=came,
+        fetched=counts.fetched,
+        changed=counts.updated - counts.restored,
+        removed=counts.removed + counts.absent,
+        refused=counts.quarantined,
+    )
