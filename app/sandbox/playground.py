@@ -19,7 +19,8 @@ from typing import NoReturn
 
 from app.core.child import tied
 from app.core.crypto import fresh_key
-from app.core.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from app.core.embedded import EmbeddedPostgres
+from app.core.postgres_wheel import EmbeddedPostgresError
 from app.sandbox.process import REPOSITORY, STOP_LIMIT, PlaygroundError, Process
 
 HOST = "127.0.0.1"

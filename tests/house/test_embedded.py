@@ -11,7 +11,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from app.core.embedded import EmbeddedPostgres, EmbeddedPostgresError
+from app.core.embedded import EmbeddedPostgres
+from app.core.postgres_wheel import EmbeddedPostgresError
 
 REPO = Path(__file__).parents[2]
 QUICK = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "16MB"}
