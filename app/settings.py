@@ -24,9 +24,7 @@ class Settings(BaseSettings):
     allow_networks: str = Field(
         default="", description="Networks, comma-separated, that webhooks may reach beside the public ones."
     )
-    sandbox: bool = Field(
-        default=False, description="A sandbox: webhooks may go to loopback over plain HTTP."
-    )
+    sandbox: bool = Field(default=False, description="A sandbox: webhooks may go to loopback over plain HTTP.")
     pool_size: int = Field(default=10, ge=1, le=200)
     token_seconds: int = Field(default=900, ge=60, le=3600, description="How long an access token lives.")
 

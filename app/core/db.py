@@ -85,6 +85,8 @@ def open_engine(url: str, *, name: str, pool_size: int = 10) -> AsyncEngine:
         sqlalchemy_url(url),
         pool_size=pool_size,
         max_overflow=pool_size,
+        # A parameter may be a child's name: it must not reach a log through an exception.
+        hide_parameters=True,
         json_serializer=lambda value: orjson.dumps(value, default=str).decode(),
         json_deserializer=orjson.loads,
         connect_args={

@@ -66,6 +66,12 @@ class Invalid(AimlineError):
         self.violations = tuple(violations)
 
 
+class Malformed(Invalid):
+    """The request itself is off (a parameter, a cursor), whatever it asks for."""
+
+    code = "malformed"
+
+
 class Gone(AimlineError):
     """What the caller points at was there and is kept no longer."""
 

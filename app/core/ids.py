@@ -73,9 +73,7 @@ def read(kind: str, text: str, pointer: str = "") -> UUID:
     """The row id in an identifier of this kind; raises `Invalid` when it is of another kind or malformed."""
     found, value = parse(text, pointer)
     if found != kind:
-        raise Invalid(
-            [Violation(pointer, "id.kind", f"This must be the id of a {kind}, {PREFIXES[kind]}_….")]
-        )
+        raise Invalid([Violation(pointer, "id.kind", f"This must be the id of a {kind}, {PREFIXES[kind]}_….")])
     return value
 
 

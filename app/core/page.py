@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from app.core.errors import Invalid, Violation
+from app.core.errors import Malformed, Violation
 
 Row = TypeVar("Row")
 DEFAULT_LIMIT = 50
@@ -33,7 +33,7 @@ class Keyset:
     limit: int
 
     def after_id(self, place: int = 0) -> UUID:
-        """The row id at a place of the cursor; raises `Invalid` where somebody made the cursor up."""
+        """The row id at a place of the cursor; raises `Malformed` where somebody made the cursor up."""
         try:
             return UUID(str((self.after or ())[place]))
         except (ValueError, IndexError):
@@ -60,11 +60,11 @@ class Keyset:
 
 
 def keyset(district_id: UUID, listing: str, filters: dict[str, Any], cursor: str | None, limit: int | None) -> Keyset:
-    """The keyset of a listing; raises `Invalid` for a foreign, stale or broken cursor and an unfit limit."""
+    """The keyset of a listing; raises `Malformed` for a foreign, stale or broken cursor and an unfit limit."""
     size = DEFAULT_LIMIT if limit is None else limit
     if not 1 <= size <= MAX_LIMIT:
         detail = f"A page holds 1 to {MAX_LIMIT} rows."
-        raise Invalid([Violation("/limit", "page.limit", detail)])
+        raise Malformed([Violation("/limit", "page.limit", detail)])
     told = orjson.dumps(
         [str(district_id), listing, {k: v for k, v in filters.items() if v is not None}],
         option=orjson.OPT_SORT_KEYS,
@@ -89,6 +89,6 @@ def _read(bound: str, cursor: str) -> tuple[Any, ...]:
     return place
 
 
-def _made_up() -> Invalid:
+def _made_up() -> Malformed:
     detail = "This cursor is of another list, filter or district. Start again without it."
-    return Invalid([Violation("/after", "page.cursor", detail)])
+    return Malformed([Violation("/after", "page.cursor", detail)])

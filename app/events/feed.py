@@ -5,6 +5,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.page import Keyset, Page
+from app.events.catalogue import CATALOGUE, EventType
 from app.events.models import Event
 
 
@@ -23,3 +24,9 @@ async def events_after(work: Work, keyset: Keyset, type_: str | None = None) -> 
     rows = (await work.db.scalars(query)).all()
     work.disclose("event", (event.student_id for event in rows if event.student_id is not None))
     return Page(rows, keyset.mark(rows[-1].seq if rows else after))
+
+
+@needs(Can.READ_EVENTS)
+async def event_types(work: Work) -> list[EventType]:
+    """Every type of event that this version emits."""
+    return list(CATALOGUE.values())

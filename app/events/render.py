@@ -1,4 +1,4 @@
-"""Owns the body of an event as readers see it, in the version that it was written in. The feed and the webhooks share it."""
+"""Owns the body of an event as its readers see it; the feed and the webhooks share it. Never holds a value."""
 
 from typing import Any
 from uuid import UUID

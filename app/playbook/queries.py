@@ -9,7 +9,7 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.playbook.lookup import published
+from app.playbook.lookup import locate_area, locate_level, locate_measure, published
 from app.playbook.models import Area, Level, Measure
 
 
@@ -39,6 +39,24 @@ async def measures(work: Work) -> list[Measure]:
     """All measures by code."""
     rows = await work.db.scalars(select(Measure).where(Measure.district_id == work.district_id).order_by(Measure.code))
     return list(rows)
+
+
+@needs(Can.READ_PLAYBOOK)
+async def area_named(work: Work, name: str, pointer: str) -> Area:
+    """The area of this code or id; raises `Invalid` at `pointer`."""
+    return await locate_area(work, name, pointer)
+
+
+@needs(Can.READ_PLAYBOOK)
+async def measure_named(work: Work, name: str, pointer: str) -> Measure:
+    """The measure of this code or id; raises `Invalid` at `pointer`."""
+    return await locate_measure(work, name, pointer)
+
+
+@needs(Can.READ_PLAYBOOK)
+async def level_of_rank(work: Work, rank: int, pointer: str) -> Level:
+    """The level of this rank; raises `Invalid` at `pointer`."""
+    return await locate_level(work, rank, pointer)
 
 
 @needs(Can.READ_PLAYBOOK)

@@ -29,12 +29,12 @@ def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnEleme
 
 async def locate_student(work: Work, name: str, pointer: str | None = None) -> Person:
     """The student named by an id or an external id. Raises `NotFound`, or `Invalid` at `pointer`."""
-    return await found(work, Person, parse("student", name, pointer or ""), pointer, Person.is_student.is_(True))
+    return await found(work, Person, parse("student", name, pointer), pointer, Person.is_student.is_(True))
 
 
 async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Person:
     """The member of staff named by an id or an external id; raises as `locate_student`."""
-    return await found(work, Person, parse("person", name, pointer or ""), pointer, Person.is_student.is_(False))
+    return await found(work, Person, parse("person", name, pointer), pointer, Person.is_student.is_(False))
 
 
 async def zone_of(work: Work) -> str:

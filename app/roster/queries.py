@@ -51,13 +51,13 @@ async def find_staff(work: Work, name: str, pointer: str | None = None) -> Perso
 @needs(Can.READ_ROSTER)
 async def find_school(work: Work, name: str, pointer: str | None = None) -> Org:
     """The org named by an id or an external id; raises as `find_student`."""
-    return await found(work, Org, parse("org", name, pointer or ""), pointer)
+    return await found(work, Org, parse("org", name, pointer), pointer)
 
 
 @needs(Can.READ_ROSTER)
 async def find_class(work: Work, name: str, pointer: str | None = None) -> SchoolClass:
     """The class named by an id or an external id; raises as `find_student`."""
-    return await found(work, SchoolClass, parse("class", name, pointer or ""), pointer)
+    return await found(work, SchoolClass, parse("class", name, pointer), pointer)
 
 
 @needs(Can.READ_ROSTER)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from app.core import ids
-from app.core.errors import Invalid, Violation
+from app.core.errors import Invalid, NotFound, Violation
 
 SIS = "sis:"
 ALIAS_KINDS = {"student": "person", "person": "person", "org": "org", "class": "class"}
@@ -20,12 +20,22 @@ class Reference:
     sourced_id: str = ""
 
 
-def parse(kind: str, text: str, pointer: str = "") -> Reference:
-    """Reads `stu_…` or `sis:<source>:<sourcedId>`; raises `Invalid` at `pointer` for anything else."""
-    if text.startswith(SIS):
-        source, _, sourced_id = text.removeprefix(SIS).partition(":")
-        if source and sourced_id:
-            return Reference(kind, source=source, sourced_id=sourced_id)
-        detail = "An external id reads sis:<source>:<sourcedId>."
-        raise Invalid([Violation(pointer, "reference.malformed", detail)])
-    return Reference(kind, id=ids.read(kind, text, pointer))
+def parse(kind: str, text: str, pointer: str | None = None) -> Reference:
+    """Reads `stu_…` or `sis:<source>:<sourcedId>`.
+
+    Anything else raises `Invalid` at `pointer` where the name stood in a body, else `NotFound`: there is no such row.
+    """
+    try:
+        if not text.startswith(SIS):
+            return Reference(kind, id=ids.read(kind, text, pointer or ""))
+    except Invalid:
+        if pointer is None:
+            raise NotFound(kind) from None
+        raise
+    source, _, sourced_id = text.removeprefix(SIS).partition(":")
+    if source and sourced_id:
+        return Reference(kind, source=source, sourced_id=sourced_id)
+    if pointer is None:
+        raise NotFound(kind)
+    detail = "An external id reads sis:<source>:<sourcedId>."
+    raise Invalid([Violation(pointer, "reference.malformed", detail)])

@@ -1,0 +1,96 @@
+"""`aimline contracts`: writes what integrators read, or says where the committed files have drifted from it."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from app.core.crypto import fresh_key
+from app.events.catalogue import CATALOGUE
+from app.settings import Settings
+
+FOLDER = Path(__file__).parents[2] / "openapi"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @app.command()
+    def contracts(
+        check: Annotated[bool, typer.Option(help="Write nothing; exit 1 where a file has drifted.")] = False,
+    ) -> None:
+        """Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."""
+        drifted = []
+        for name, text in _contracts().items():
+            path = FOLDER / name
+            if check:
+                if not path.exists() or path.read_text() != text:
+                    drifted.append(f"openapi/{name}")
+                continue
+            FOLDER.mkdir(exist_ok=True)
+            path.write_text(text)
+            print(f"openapi/{name}")
+        if drifted:
+            print(f"Drifted: {', '.join(drifted)}. Run: aimline contracts", file=sys.stderr)
+            raise typer.Exit(1)
+
+
+def _contracts() -> dict[str, str]:
+    from app.graphql.schema import sdl
+    from app.main import build
+
+    # The contract does not depend on any installation: no database is opened, and the key serves for nothing.
+    os.environ.pop("AIMLINE_BASE_URL", None)
+    app = build(Settings(database_url="postgresql://nobody@/none", key=fresh_key("k")))
+    return {
+        "rest.json": _json(app.openapi()),
+        "schema.graphql": sdl().rstrip() + "\n",
+        "events.json": _json(event_schemas()),
+    }
+
+
+def event_schemas() -> dict[str, Any]:
+    """A JSON Schema for the body of every type of event, as the feed and the webhooks send it."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Aimline events",
+        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in sorted(CATALOGUE)],
+        "$defs": {name: _event_schema(name) for name in sorted(CATALOGUE)},
+    }
+
+
+def _event_schema(name: str) -> dict[str, Any]:
+    type_ = CATALOGUE[name]
+    shown = {"type": "string", "pattern": "^[a-z]{3}_[0-9a-hjkmnp-tv-z]{26}$"}
+    data = {
+        "id": shown,
+        "version": {"const": type_.version},
+        "district": shown,
+        "subject": shown,
+        "subject_version": {"type": "integer", "minimum": 1},
+        **dict.fromkeys(type_.ids, shown),
+        "link": {"type": "string", "format": "uri"},
+    }
+    return {
+        "description": type_.meaning,
+        "type": "object",
+        "properties": {
+            "type": {"const": name},
+            "timestamp": {"type": "string", "format": "date-time"},
+            "data": {
+                "type": "object",
+                "properties": data,
+                "required": sorted(data),
+                "additionalProperties": False,
+            },
+        },
+        "required": ["type", "timestamp", "data"],
+        "additionalProperties": False,
+    }
+
+
+def _json(value: object) -> str:
+    return orjson.dumps(value, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS).decode() + "\n"

@@ -1,0 +1,150 @@
+"""`aimline district` and `aimline client`: what an operator sets up."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+
+import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.directory import find_client, find_district
+from app.access.permission import GRANTABLE, MEANING
+from app.access.principal import house_principal
+from app.access.service import NewClient, grant_client, register_client, rotate_secret
+from app.access.work import unit
+from app.cli.district import open_district
+from app.core import ids
+from app.core.db import open_engine
+from app.core.errors import AimlineError, Conflict, NotFound
+from app.roster.queries import find_school
+from app.settings import Settings
+
+Answer = TypeVar("Answer")
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+District = Annotated[str, typer.Option(help="The district's short name.")]
+
+
+def as_operator(run: Callable[[AsyncEngine, Settings], Awaitable[Answer]]) -> Answer:
+    """Runs a coroutine over the worker's engine."""
+
+    async def go() -> Answer:
+        settings = Settings()
+        engine = open_engine(settings.url_of("worker"), name="cli", pool_size=2)
+        try:
+            return await run(engine, settings)
+        finally:
+            await engine.dispose()
+
+    return asyncio.run(go())
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds these commands."""
+    district = typer.Typer(help="Districts.", no_args_is_help=True)
+    client = typer.Typer(help="Machine clients.", no_args_is_help=True)
+    app.add_typer(district, name="district")
+    app.add_typer(client, name="client")
+
+    @district.command("create")
+    def create_district(
+        slug: Annotated[str, typer.Argument(help="A short name: a–z, 0–9 and hyphens.")],
+        name: Annotated[str, typer.Option(help="The name that people read.")] = "",
+        time_zone: Annotated[str, typer.Option(help="IANA, such as America/Chicago.")] = "UTC",
+        as_json: AsJson = False,
+    ) -> None:
+        """Makes a district with the default playbook."""
+
+        async def run(engine: AsyncEngine, settings: Settings) -> str:
+            try:
+                await find_district(engine, slug)
+            except NotFound:
+                made = await open_district(engine, settings.keyring, slug, name or slug, time_zone)
+                return ids.show("district", made)
+            raise Conflict(f"The district {slug} is there already.", code="district.taken")
+
+        shown = as_operator(run)
+        print(json.dumps({"district": slug, "id": shown}) if as_json else f"Made the district {slug} ({shown}).")
+
+    @client.command("create")
+    def create_client(
+        district: District,
+        scope: Annotated[list[str], typer.Option(help="Scopes, repeated or space-separated; `all` for all.")],
+        name: Annotated[str, typer.Option(help="Whose client it is.")] = "client",
+        school: Annotated[list[str] | None, typer.Option(help="Only these schools: ids or external ids.")] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Makes a machine client and shows its secret, this once."""
+        scopes = _scopes(scope)
+
+        async def run(engine: AsyncEngine, settings: Settings) -> tuple[str, str]:
+            district_id = await find_district(engine, district)
+            operator = house_principal(district_id, "operator")
+            async with unit(engine, operator, settings.keyring, "client create") as work:
+                schools = tuple([(await find_school(work, one, "/school")).id for one in school or ()])
+                made = await register_client(work, NewClient(name, scopes, schools))
+            return ids.show("client", made.client_id), made.secret
+
+        client_id, secret = as_operator(run)
+        if as_json:
+            print(json.dumps({"client_id": client_id, "client_secret": secret, "scope": " ".join(scopes)}))
+        else:
+            print(f"client_id      {client_id}\nclient_secret  {secret}\nThe secret is not shown again.")
+
+    @client.command("grant")
+    def grant(
+        client_id: str,
+        district: District,
+        scope: Annotated[list[str], typer.Option(help="As for `client create`.")],
+    ) -> None:
+        """Grants a client a further district."""
+        scopes = _scopes(scope)
+
+        async def run(engine: AsyncEngine, settings: Settings) -> None:
+            known = await find_client(engine, ids.read("client", client_id))
+            if known is None:
+                raise NotFound("client")
+            district_id = await find_district(engine, district)
+            if any(one.district_id == district_id for one in known.grants):
+                raise Conflict("The client has a grant in this district already.", code="client.granted")
+            async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "client grant") as work:
+                await grant_client(work, known.client_id, NewClient(known.name, scopes))
+
+        as_operator(run)
+        print(f"Granted {client_id} the district {district}.")
+
+    @client.command("rotate")
+    def rotate(
+        client_id: str,
+        district: District,
+        revoke_others: Annotated[bool, typer.Option(help="The other secrets end at once.")] = False,
+    ) -> None:
+        """Gives a client a second secret; two may live while one replaces the other."""
+
+        async def run(engine: AsyncEngine, settings: Settings) -> str:
+            known = await find_client(engine, ids.read("client", client_id))
+            if known is None:
+                raise NotFound("client")
+            district_id = await find_district(engine, district)
+            async with unit(
+                engine, house_principal(district_id, "operator"), settings.keyring, "client rotate"
+            ) as work:
+                return await rotate_secret(work, known.client_id, revoke_others=revoke_others)
+
+        print(f"client_secret  {as_operator(run)}\nThe secret is not shown again.")
+
+    @client.command("scopes")
+    def list_scopes() -> None:
+        """Lists the scopes that a client can be granted."""
+        for can in sorted(GRANTABLE):
+            print(f"{can.value:20} {MEANING[can]}")
+        print("area:<code>          Read and write what lies in a secured area, such as area:sel.")
+
+
+def _scopes(given: list[str]) -> tuple[str, ...]:
+    named = [one for text in given for one in text.replace(",", " ").split()]
+    if "all" in named:
+        named = [one for one in named if one != "all"] + [can.value for can in GRANTABLE]
+    if not named:
+        raise AimlineError("Name at least one scope. See: aimline client scopes", code="scope.missing")
+    return tuple(sorted(set(named)))

@@ -1,0 +1,128 @@
+"""Owns `aimline sync`: brings a district's SIS export to the roster and says what became of it. Never decides.
+
+Exit codes: 0 done · 1 internal · 2 usage · 3 done with quarantined rows · 4 held · 5 source unreadable or refused ·
+6 source inconsistent · 75 already running · 130 interrupted.
+"""
+
+import asyncio
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from app.access.directory import find_district
+from app.core.crypto import KeyFault
+from app.core.db import UnfitServer, check_server, open_engine
+from app.core.errors import NotFound
+from app.core.ids import show
+from app.settings import Settings
+from app.sis import port
+from app.sis.port import AlreadyRunning
+from app.sis.service import sync_csv
+from app.sis.weigh import Counts, Report
+
+INTERNAL, USAGE, ALREADY_RUNNING, INTERRUPTED = 1, 2, 75, 130
+COLUMNS = tuple(one.name for one in fields(Counts) if one.name not in ("file", "known"))
+
+sync_app = typer.Typer(help="Bring the roster from the district's SIS.", no_args_is_help=True)
+
+
+@sync_app.callback()
+def sync() -> None:
+    """Bring the roster from the district's SIS."""
+
+
+@sync_app.command("csv")
+def sync_csv_zip(
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="A OneRoster 1.1 CSV zip, bulk.")],
+    district: Annotated[str, typer.Option(help="The district's short name.")],
+    source: Annotated[str, typer.Option(help="The source's name; made on its first use.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, and write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+) -> None:
+    """Sync a OneRoster 1.1 CSV zip."""
+    errors = Console(stderr=True)
+    try:
+        with _progress(errors) as progress:
+            report = asyncio.run(_sync(Settings(), file, district, source, dry_run, progress))
+    except KeyboardInterrupt:
+        errors.print("Interrupted. The roster is as it was.")
+        raise typer.Exit(INTERRUPTED) from None
+    except AlreadyRunning as error:
+        errors.print(error.detail)
+        raise typer.Exit(ALREADY_RUNNING) from None
+    except NotFound:
+        errors.print(f"There is no district {district!r}. Make it with: aimline district create", markup=False)
+        raise typer.Exit(USAGE) from None
+    except (KeyFault, UnfitServer) as error:
+        errors.print(str(error), markup=False)
+        raise typer.Exit(INTERNAL) from None
+    if as_json:
+        typer.echo(orjson.dumps(report.as_json()).decode())
+    else:
+        _print(report)
+    raise typer.Exit(report.exit_code)
+
+
+async def _sync(
+    settings: Settings, file: Path, district: str, source: str, dry: bool, progress: port.Progress
+) -> Report:
+    url = settings.url_of("worker")
+    await check_server(url, "worker")
+    engine = open_engine(url, name="sync", pool_size=2)
+    try:
+        district_id = await find_district(engine, district)
+        return await sync_csv(engine, settings.keyring, district_id, file, source, dry, progress)
+    finally:
+        await engine.dispose()
+
+
+@contextmanager
+def _progress(console: Console) -> Iterator[port.Progress]:
+    """A bar on a terminal; elsewhere nothing, so that a log stays a log."""
+    if not sys.stderr.isatty():
+        yield lambda _doing, _done, _of: None
+        return
+    columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("opening the zip", total=None)
+
+        def tell(doing: str, done: int, of: int) -> None:
+            bar.update(task, description=doing, completed=done, total=of or None)
+
+        yield tell
+
+
+def _print(report: Report) -> None:
+    """The report for a person: counts by kind, what was refused, what was odd, one sentence."""
+    console = Console(soft_wrap=True)
+    if report.kinds:
+        table = Table(title=f"{show('run', report.run_id)}: {report.state}", title_justify="left")
+        table.add_column("file")
+        for column in COLUMNS:
+            table.add_column(column, justify="right")
+        for name, counts in report.kinds.items():
+            cells = (f"{getattr(counts, column):,}" if counts.file else "" for column in COLUMNS)
+            table.add_row(counts.file or f"({name}: not in the zip)", *cells)
+        table.add_row("all", *(f"{report.total(column):,}" for column in COLUMNS), style="bold")
+        console.print(table)
+    if report.refusals:
+        table = Table(title="First rows in quarantine (the header is row 1)", title_justify="left")
+        for column in ("file", "row", "field", "code"):
+            table.add_column(column, justify="right" if column == "row" else "left")
+        for refusal in report.refusals:
+            table.add_row(refusal.file, f"{refusal.row:,}", refusal.field, refusal.code)
+        console.print(table)
+    for file in report.not_taken:
+        console.print(f"Not taken in this version: {file}", markup=False)
+    for warning in report.warnings:
+        console.print(f"Note: {warning}", markup=False)
+    console.print(report.sentence, markup=False)

@@ -1,0 +1,100 @@
+"""Builds the ASGI app: settings → engine → faces. Holds no route and no rule of its own."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from uuid import uuid4
+
+import structlog
+from fastapi import Depends, FastAPI
+from fastapi_swagger import patch_fastapi  # type: ignore[import-untyped]  # it ships no types
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.access.authenticate import Tokens
+from app.core.db import check_server, open_engine
+from app.rest import concern, decision, events, evidence, health, oauth, playbook, response, roster, school, support
+from app.rest.door import House, refuse_unknown_parameters
+from app.rest.problem import answer_problems
+from app.settings import Settings
+
+VERSION = "1.0.0"
+DESCRIPTION = """\
+Aimline keeps the loop that a school's teams run for every student: about whom do we have concerns; what support do
+we give; has the student responded; what do we decide now.
+
+Wherever an id of a roster row is taken, `sis:<source>:<sourcedId>` is taken as well. With `Aimline-Act-For`, a request
+names the person whom it acts for, and that person's role and caseload bind it. Lists are pages: pass `next` back as
+`after`. Errors are problem details (RFC 9457) and name everything that is wrong at once.
+"""
+V1 = (roster, school, playbook, concern, support, response, evidence, decision, events)
+log = structlog.get_logger()
+
+
+class Traced:
+    """Gives each request a trace id and one log line: the route's template, never a path with somebody's id."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        trace_id, began, status = uuid4().hex, time.perf_counter(), 500
+        scope.setdefault("state", {})["trace_id"] = trace_id
+
+        async def traced(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"trace-id", trace_id.encode())]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, traced)
+        finally:
+            route = getattr(scope.get("route"), "path", "unknown")
+            took = round((time.perf_counter() - began) * 1000, 1)
+            log.info("request", method=scope["method"], route=route, status=status, ms=took, trace_id=trace_id)
+
+
+def build(settings: Settings) -> FastAPI:
+    """The app over these settings. The engine opens its first connection with the first request."""
+    engine = open_engine(settings.url_of("api"), name="api", pool_size=settings.pool_size)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await check_server(settings.url_of("api"), "api")
+        yield
+        await engine.dispose()
+
+    app = FastAPI(
+        title="Aimline",
+        version=VERSION,
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
+        lifespan=lifespan,
+    )
+    app.state.house = House(
+        engine=engine,
+        keyring=settings.keyring,
+        tokens=Tokens(settings.keyring, settings.base_url, settings.token_seconds),
+        base_url=settings.base_url,
+        sandbox=settings.sandbox,
+        allow_networks=settings.allow_networks,
+    )
+    answer_problems(app)
+    app.include_router(health.router)
+    app.include_router(oauth.router)
+    for face in V1:
+        app.include_router(face.router, prefix="/v1", dependencies=[Depends(refuse_unknown_parameters)])
+    patch_fastapi(app)
+    app.add_middleware(Traced)
+    return app
+
+
+def create() -> FastAPI:
+    """The app over the environment's settings: what the server process asks for."""
+    return build(Settings())

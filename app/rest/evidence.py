@@ -1,0 +1,144 @@
+"""Owns scores in REST: shapes and routes, no rule."""
+
+from datetime import date, datetime
+from typing import Annotated, Literal, cast
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from app.core import ids
+from app.core.errors import Invalid
+from app.evidence import models, queries
+from app.evidence import service as evidence
+from app.playbook.queries import measure_named
+from app.response import service
+from app.rest.door import After, Limit, Opened, asks
+from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.problem import ViolationShape
+from app.rest.roster import student_id
+
+router = APIRouter(tags=["scores"])
+Purpose = Literal["screening", "baseline", "progress"]
+Outcome = Literal["recorded", "amended", "unchanged", "refused"]
+
+
+class NewScore(Input):
+    """One administration of a measure. The same score sent again changes nothing."""
+
+    student: str = Field(description="An id or an external id.")
+    measure: str = Field(description="A code or an id.")
+    taken_on: date
+    value: float
+    attempt: int = Field(default=1, description="Which one, where there were several on a day.")
+    purpose: Purpose = "progress"
+    form: str | None = Field(default=None, max_length=100, description="The passage or version of the measure.")
+    given_by: str | None = Field(default=None, description="Who gave it: an id or an external id.")
+    external_id: str | None = Field(
+        default=None, min_length=1, max_length=200, description="The sender's own name for it."
+    )
+
+
+class NewScores(Input):
+    """Up to 500 scores at once."""
+
+    scores: list[NewScore] = Field(min_length=1, max_length=500)
+
+
+class Score(Shape):
+    """A score."""
+
+    id: str
+    student: str
+    measure: str
+    taken_on: date
+    attempt: int
+    value: float
+    purpose: Purpose
+    form: str | None
+    given_by: str | None
+    external_id: str | None
+    recorded_at: datetime
+    version: int
+
+
+class Taken(Shape):
+    """What became of one score."""
+
+    outcome: Outcome
+    score: Score | None
+    violations: list[ViolationShape]
+
+
+class TakenScores(Shape):
+    """A result for each score, in the order in which they came."""
+
+    results: list[Taken]
+
+
+def score_shape(row: models.Score) -> Score:
+    """A score as REST shows it."""
+    return Score.model_construct(
+        id=ids.show("score", row.id),
+        student=ids.show("student", row.student_id),
+        measure=ids.show("measure", row.measure_id),
+        taken_on=row.taken_on,
+        attempt=row.attempt,
+        value=row.value,
+        purpose=cast(Purpose, row.purpose),
+        form=row.form,
+        given_by=ids.show("person", row.given_by) if row.given_by else None,
+        external_id=row.external_id,
+        recorded_at=row.recorded_at,
+        version=row.version,
+    )
+
+
+@router.post("/scores", status_code=201, operation_id="record_score", **asks(service.record_scores))
+async def record_score(work: Opened, new: NewScore) -> Score:
+    """Records one score and judges the series that it belongs to, in the same transaction."""
+    taken = (await service.record_scores(work, [evidence.NewScore(**new.model_dump())], at=""))[0]
+    if taken.score is None:
+        raise Invalid(taken.violations)
+    return score_shape(taken.score)
+
+
+@router.post("/scores/bulk", operation_id="record_scores", **asks(service.record_scores))
+async def record_scores(work: Opened, new: NewScores) -> TakenScores:
+    """Records many scores, each by itself: a bad one is named and refused, the others are taken."""
+    taken = await service.record_scores(work, [evidence.NewScore(**score.model_dump()) for score in new.scores])
+    return TakenScores.model_construct(results=[_taken(one) for one in taken])
+
+
+@router.get("/scores", operation_id="list_scores", **asks(queries.scores))
+async def list_scores(
+    work: Opened,
+    request: Request,
+    response: Response,
+    student: Annotated[str | None, Query(description="An id or an external id.")] = None,
+    measure: Annotated[str | None, Query(description="A code or an id.")] = None,
+    since: date | None = None,
+    until: date | None = None,
+    after: After = None,
+    limit: Limit = None,
+) -> Items[Score]:
+    """Scores within the caller's reach, in the order in which they were recorded."""
+    wanted = queries.ScoreFilter(
+        student_id=await student_id(work, student),
+        measure_id=(await measure_named(work, measure, "/measure")).id if measure else None,
+        since=since,
+        until=until,
+    )
+    told = {name: getattr(wanted, name) for name in wanted.__slots__}
+    page = await queries.scores(work, place(work, "scores", told, after, limit), wanted)
+    items, then = paged(request, response, page, score_shape)
+    return Items(items=items, next=then)
+
+
+def _taken(one: evidence.TakenScore) -> Taken:
+    return Taken.model_construct(
+        outcome=cast(Outcome, one.outcome),
+        score=score_shape(one.score) if one.score else None,
+        violations=[
+            ViolationShape(pointer=said.pointer, code=said.code, detail=said.detail) for said in one.violations
+        ],
+    )

@@ -1,0 +1,98 @@
+"""Owns the token endpoint and the public keys. Speaks OAuth errors (RFC 6749 §5.2), never problem details."""
+
+import base64
+import binascii
+from typing import Annotated, Any
+from urllib.parse import unquote
+
+from fastapi import APIRouter, Form, Header, Request
+from fastapi.responses import JSONResponse
+
+from app.access.authenticate import OAuthError, grant_token
+from app.access.permission import GRANTABLE
+from app.core import ids
+from app.rest.door import House
+from app.rest.pages import Shape
+
+router = APIRouter(tags=["oauth"])
+NEVER_STORED = {"Cache-Control": "no-store"}
+
+
+class TokenShape(Shape):
+    """An access token (RFC 6749 §5.1), and the district that it names."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    scope: str
+    district: str
+
+
+@router.post("/oauth/token", response_model=TokenShape, operation_id="token")
+async def token(
+    request: Request,
+    grant_type: Annotated[str | None, Form()] = None,
+    client_id: Annotated[str | None, Form()] = None,
+    client_secret: Annotated[str | None, Form()] = None,
+    scope: Annotated[str | None, Form(description="Scopes, space-separated; else all that were granted.")] = None,
+    district: Annotated[str | None, Form(description="The district, where the client serves several.")] = None,
+    authorization: Annotated[str | None, Header(include_in_schema=False)] = None,
+) -> JSONResponse:
+    """Gives a client an access token: client credentials, in the header (Basic) or in the body."""
+    house: House = request.app.state.house
+    try:
+        if grant_type != "client_credentials":
+            code = "invalid_request" if grant_type is None else "unsupported_grant_type"
+            raise OAuthError("The grant type must be client_credentials.", code=code)
+        if authorization is not None:
+            client_id, client_secret = _basic(authorization)
+        if not client_id or not client_secret:
+            raise OAuthError("Send client_id and client_secret, by Basic or in the body.", code="invalid_client")
+        given = await grant_token(house.engine, house.tokens, client_id, client_secret, scope, district)
+    except OAuthError as error:
+        status = 401 if error.code == "invalid_client" else 400
+        headers = NEVER_STORED | ({"WWW-Authenticate": 'Basic realm="aimline"'} if status == 401 else {})
+        body = {"error": error.code, "error_description": error.detail}
+        return JSONResponse(body, status, headers=headers)
+    shape = TokenShape(
+        access_token=given.token,
+        token_type="Bearer",  # noqa: S106  # the type's name in RFC 6750, not a secret
+        expires_in=given.seconds,
+        scope=" ".join(given.scopes),
+        district=ids.show("district", given.district_id),
+    )
+    return JSONResponse(shape.model_dump(), headers=NEVER_STORED)
+
+
+@router.get("/oauth/jwks.json", operation_id="jwks")
+async def jwks(request: Request) -> dict[str, Any]:
+    """The public keys that our tokens verify with (RFC 7517)."""
+    house: House = request.app.state.house
+    return house.tokens.jwks()
+
+
+@router.get("/.well-known/oauth-authorization-server", operation_id="authorization_server")
+async def authorization_server(request: Request) -> dict[str, Any]:
+    """What the token endpoint can do (RFC 8414)."""
+    house: House = request.app.state.house
+    return {
+        "issuer": house.base_url,
+        "token_endpoint": f"{house.base_url}/oauth/token",
+        "jwks_uri": f"{house.base_url}/oauth/jwks.json",
+        "grant_types_supported": ["client_credentials"],
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "scopes_supported": sorted(can.value for can in GRANTABLE),
+        "response_types_supported": [],
+    }
+
+
+def _basic(authorization: str) -> tuple[str, str]:
+    scheme, _, encoded = authorization.partition(" ")
+    try:
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        user, password = "", ""
+    if scheme.lower() != "basic" or not user:
+        raise OAuthError("The Authorization header must be Basic.", code="invalid_client")
+    # RFC 6749 §2.3.1 has both percent-encoded before they are joined.
+    return unquote(user), unquote(password)

@@ -1,0 +1,51 @@
+"""Owns how a page looks in REST: items, `next`, and the Link header (RFC 8288)."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from fastapi import Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from app.access.work import Work
+from app.core.page import Keyset, Page, keyset
+
+Item = TypeVar("Item")
+Row = TypeVar("Row")
+
+
+class Shape(BaseModel):
+    """What goes out."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Input(BaseModel):
+    """What comes in; a field that is not known is refused, so that a misspelt one is not lost."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
+
+
+class Items(Shape, Generic[Item]):
+    """A page of a list."""
+
+    items: list[Item]
+    next: str | None = Field(description="The cursor of the next page, as `after`; null on the last.")
+
+
+def place(work: Work, listing: str, filters: dict[str, Any], after: str | None, limit: int | None) -> Keyset:
+    """Where a page starts; the cursor belongs to district, listing and filter."""
+    return keyset(work.district_id, listing, filters, after, limit)
+
+
+def paged(
+    request: Request, response: Response, page: Page[Row], shape: Callable[[Row], Item]
+) -> tuple[list[Item], str | None]:
+    """The items of a page; lays the Link header where more follow."""
+    if page.next is not None:
+        response.headers["Link"] = f'<{request.url.include_query_params(after=page.next)}>; rel="next"'
+    return [shape(row) for row in page.rows], page.next
+
+
+def shaped(rows: Sequence[Row], shape: Callable[[Row], Item]) -> list[Item]:
+    """Rows as a list that needs no page."""
+    return [shape(row) for row in rows]

@@ -1,0 +1,136 @@
+"""Owns problem details (RFC 9457): how what went wrong reaches a REST caller. Never shows a submitted value."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from sqlalchemy.exc import IntegrityError
+from starlette.exceptions import HTTPException
+
+from app.core.errors import (
+    AimlineError,
+    Conflict,
+    Forbidden,
+    Gone,
+    Invalid,
+    Malformed,
+    NotFound,
+    Unauthenticated,
+    Violation,
+)
+
+MEDIA_TYPE = "application/problem+json"
+STATUS: dict[type[AimlineError], tuple[int, str]] = {
+    NotFound: (404, "Not found"),
+    Forbidden: (403, "Not allowed"),
+    Unauthenticated: (401, "Who is asking?"),
+    Conflict: (409, "The present state does not allow this"),
+    Gone: (410, "Kept no longer"),
+    Malformed: (400, "Bad request"),
+    Invalid: (422, "Values that cannot be taken"),
+}
+UNIQUE_VIOLATION = "23505"
+log = structlog.get_logger()
+
+
+class ViolationShape(BaseModel):
+    """One thing wrong with the request."""
+
+    pointer: str = Field(description="Where: a JSON Pointer (RFC 6901) into the body, or /name of a parameter.")
+    code: str = Field(description="A stable code.")
+    detail: str = Field(description="A sentence.")
+
+
+class Problem(BaseModel):
+    """What went wrong (RFC 9457)."""
+
+    type: str = Field(description="urn:aimline:problem:<code>; stable.")
+    title: str
+    status: int
+    detail: str
+    trace_id: str = Field(description="Name it when you ask for help.")
+    violations: list[ViolationShape] = Field(default=[], description="Everything that is wrong, at once.")
+
+
+def problem(
+    request: Request, status: int, code: str, title: str, detail: str, violations: Sequence[Violation] = ()
+) -> JSONResponse:
+    """A problem as an answer."""
+    shape = Problem(
+        type=f"urn:aimline:problem:{code}",
+        title=title,
+        status=status,
+        detail=detail,
+        trace_id=getattr(request.state, "trace_id", ""),
+        violations=[ViolationShape(pointer=one.pointer, code=one.code, detail=one.detail) for one in violations],
+    )
+    headers = {"WWW-Authenticate": 'Bearer realm="aimline"'} if status == 401 else None
+    return JSONResponse(shape.model_dump(), status, headers=headers, media_type=MEDIA_TYPE)
+
+
+def answer_problems(app: FastAPI) -> None:
+    """Lays the handlers; every error leaves as a problem."""
+    app.add_exception_handler(AimlineError, _ours)
+    app.add_exception_handler(RequestValidationError, _shape)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(IntegrityError, _integrity)
+    app.add_exception_handler(Exception, _fault)
+
+
+async def _ours(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, AimlineError)  # noqa: S101  # the handler is laid for this class
+    status, title = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (400, "Bad request"))
+    violations = error.violations if isinstance(error, Invalid) else ()
+    return problem(request, status, error.code, title, error.detail, violations)
+
+
+async def _shape(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # as above
+    found = error.errors()
+    if any(one["type"] == "json_invalid" for one in found):
+        return problem(request, 400, "body.not_json", "Bad request", "The body is not JSON.")
+    violations = [_violation(one) for one in found]
+    detail = "The request does not have the shape that it should."
+    # Parameters make a bad request; a body that is JSON and says the wrong thing cannot be processed.
+    status = 422 if any(one["loc"][:1] == ("body",) for one in found) else 400
+    return problem(request, status, "shape", "Not of the right shape", detail, violations)
+
+
+def _violation(error: dict[str, Any]) -> Violation:
+    # The messages of the shapes name types and limits; the submitted value is in another field, left behind here.
+    place = error["loc"][1:] if error["loc"][:1] and error["loc"][0] in ("body", "query", "path", "header") else ()
+    pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
+    return Violation(pointer, f"shape.{error['type']}", f"{error['msg']}.")
+
+
+async def _http(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, HTTPException)  # noqa: S101  # as above
+    told = {404: ("route.unknown", "There is nothing here."), 405: ("method", "This verb is not taken here.")}
+    code, detail = told.get(error.status_code, ("http", str(error.detail)))
+    answer = problem(request, error.status_code, code, detail, detail)
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer
+
+
+async def _integrity(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, IntegrityError)  # noqa: S101  # as above
+    if getattr(error.orig, "sqlstate", "") == UNIQUE_VIOLATION:
+        detail = "Another request wrote the same thing at this moment. Read, then try again."
+        return problem(request, 409, "conflict.concurrent", STATUS[Conflict][1], detail)
+    return await _fault(request, error)
+
+
+async def _fault(request: Request, error: Exception) -> JSONResponse:
+    # Only the class and the places in our code: a message may hold what somebody submitted.
+    places, trace = [], error.__traceback__
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    log.error("fault", kind=type(error).__name__, places=places[-12:], trace_id=getattr(request.state, "trace_id", ""))
+    detail = "Something broke on our side. Nothing was changed."
+    return problem(request, 500, "internal", "Our fault", detail)

@@ -1,0 +1,166 @@
+"""Owns students and their demographics in REST: shapes and routes, no rule."""
+
+from datetime import date
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.access.work import Work
+from app.core import ids
+from app.rest.door import After, Limit, Opened, StudentPath, asks
+from app.rest.pages import Items, Shape, paged, place
+from app.roster import models, queries
+
+router = APIRouter(tags=["roster"])
+
+
+class ExternalIdShape(Shape):
+    """The row's name in a source; `sis:<source>:<sourced_id>` stands wherever an id does."""
+
+    source: str
+    sourced_id: str
+
+
+class Student(Shape):
+    """A student of the roster."""
+
+    id: str
+    given_name: str
+    family_name: str
+    middle_name: str | None
+    grades: list[str]
+    schools: list[str]
+    email: str | None
+    identifier: str | None
+    departed: bool
+    external_ids: list[ExternalIdShape]
+
+
+class Enrollment(Shape):
+    """A person in a class; `ends_on` is exclusive."""
+
+    class_id: str
+    school: str
+    role: str
+    begins_on: date | None
+    ends_on: date | None
+
+
+class Demographics(Shape):
+    """What the scope demographics:read opens."""
+
+    student: str
+    birth_date: date | None
+    sex: str | None
+    american_indian_or_alaska_native: bool | None
+    asian: bool | None
+    black_or_african_american: bool | None
+    native_hawaiian_or_other_pacific_islander: bool | None
+    white: bool | None
+    demographic_race_two_or_more_races: bool | None
+    hispanic_or_latino_ethnicity: bool | None
+    country_of_birth_code: str | None
+    state_of_birth_abbreviation: str | None
+    city_of_birth: str | None
+    public_school_residence_status: str | None
+
+
+Aliases = dict[UUID, list[tuple[str, str]]]
+
+
+def student_shape(row: models.Person, aliases: Aliases) -> Student:
+    """A student as REST shows one."""
+    return Student(
+        id=ids.show("student", row.id),
+        given_name=row.given_name,
+        family_name=row.family_name,
+        middle_name=row.middle_name,
+        grades=row.grades,
+        schools=[ids.show("org", school) for school in row.school_ids],
+        email=row.email,
+        identifier=row.identifier,
+        departed=row.removed_at is not None,
+        external_ids=external_ids(row.id, aliases),
+    )
+
+
+def enrollment_shape(row: models.Enrollment) -> Enrollment:
+    """An enrollment as a story shows it."""
+    return Enrollment(
+        class_id=ids.show("class", row.class_id),
+        school=ids.show("org", row.school_id),
+        role=row.role,
+        begins_on=row.begins_on,
+        ends_on=row.ends_on,
+    )
+
+
+def external_ids(row_id: UUID, aliases: Aliases) -> list[ExternalIdShape]:
+    """A row's names in its sources."""
+    return [ExternalIdShape(source=source, sourced_id=name) for source, name in aliases.get(row_id, [])]
+
+
+@router.get("/students", operation_id="list_students", **asks(queries.students))
+async def list_students(
+    work: Opened,
+    request: Request,
+    response: Response,
+    school: Annotated[str | None, Query(description="An id or an external id.")] = None,
+    class_: Annotated[str | None, Query(alias="class", description="An id or an external id.")] = None,
+    grade: Annotated[str | None, Query(description="A CEDS code, such as 03.")] = None,
+    family_name: str | None = None,
+    include_departed: bool = False,
+    after: After = None,
+    limit: Limit = None,
+) -> Items[Student]:
+    """The students within the caller's reach, by name."""
+    wanted = queries.StudentFilter(
+        school_id=(await queries.find_school(work, school, "/school")).id if school else None,
+        class_id=(await queries.find_class(work, class_, "/class")).id if class_ else None,
+        grade=grade,
+        family_name=family_name,
+        include_departed=include_departed,
+    )
+    page = await queries.students(work, place(work, "students", _told(wanted), after, limit), wanted)
+    aliases = await queries.external_ids_of(work, [row.id for row in page.rows])
+    items, then = paged(request, response, page, lambda row: student_shape(row, aliases))
+    return Items(items=items, next=then)
+
+
+@router.get("/students/{student}", operation_id="get_student", **asks(queries.find_student))
+async def get_student(work: Opened, student: StudentPath) -> Student:
+    """One student."""
+    row = await queries.find_student(work, student)
+    return student_shape(row, await queries.external_ids_of(work, [row.id]))
+
+
+@router.get(
+    "/students/{student}/demographics",
+    operation_id="get_demographics",
+    **asks(queries.find_student, queries.demographics_of),
+)
+async def get_demographics(work: Opened, student: StudentPath) -> Demographics:
+    """A student's demographics: kept apart, a scope of their own."""
+    row = await queries.demographics_of(work, (await queries.find_student(work, student)).id)
+    told = {name: getattr(row, name) for name in Demographics.model_fields if name != "student"}
+    return Demographics(student=ids.show("student", row.person_id), **told)
+
+
+def _told(wanted: queries.StudentFilter) -> dict[str, object]:
+    return {name: getattr(wanted, name) for name in wanted.__slots__}
+
+
+async def student_id(work: Work, name: str | None) -> UUID | None:
+    """The student that a filter names, if it names one."""
+    return (await queries.find_student(work, name, "/student")).id if name else None
+
+
+async def school_id(work: Work, name: str | None) -> UUID | None:
+    """The school that a filter names, if it names one."""
+    return (await queries.find_school(work, name, "/school")).id if name else None
+
+
+async def staff_id(work: Work, name: str | None, pointer: str) -> UUID | None:
+    """The member of staff that a filter names, if it names one."""
+    return (await queries.find_staff(work, name, pointer)).id if name else None

@@ -1,0 +1,147 @@
+"""Owns schools, classes and staff in REST: shapes and routes, no rule."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+
+from app.core import ids
+from app.rest.door import After, Limit, Opened, asks
+from app.rest.pages import Items, Shape, paged, place
+from app.rest.roster import Aliases, ExternalIdShape, external_ids
+from app.roster import models, queries
+
+router = APIRouter(tags=["roster"])
+
+
+class Staff(Shape):
+    """A member of staff."""
+
+    id: str
+    role: str
+    given_name: str
+    family_name: str
+    schools: list[str]
+    email: str | None
+    external_ids: list[ExternalIdShape]
+
+
+class School(Shape):
+    """An org of type school."""
+
+    id: str
+    name: str
+    identifier: str | None
+    external_ids: list[ExternalIdShape]
+
+
+class Class(Shape):
+    """A class."""
+
+    id: str
+    school: str
+    title: str
+    code: str | None
+    type: str
+    grades: list[str]
+    subjects: list[str]
+    external_ids: list[ExternalIdShape]
+
+
+@router.get("/staff", operation_id="list_staff", **asks(queries.staff))
+async def list_staff(
+    work: Opened,
+    request: Request,
+    response: Response,
+    class_: Annotated[str | None, Query(alias="class", description="An id or an external id.")] = None,
+    after: After = None,
+    limit: Limit = None,
+) -> Items[Staff]:
+    """Staff, by name."""
+    class_id = (await queries.find_class(work, class_, "/class")).id if class_ else None
+    page = await queries.staff(work, place(work, "staff", {"class": class_id}, after, limit), class_id)
+    aliases = await queries.external_ids_of(work, [row.id for row in page.rows])
+    items, then = paged(request, response, page, lambda row: _staff(row, aliases))
+    return Items(items=items, next=then)
+
+
+@router.get("/staff/{person}", operation_id="get_staff", **asks(queries.find_staff))
+async def get_staff(work: Opened, person: str) -> Staff:
+    """One member of staff."""
+    row = await queries.find_staff(work, person)
+    return _staff(row, await queries.external_ids_of(work, [row.id]))
+
+
+@router.get("/schools", operation_id="list_schools", **asks(queries.schools))
+async def list_schools(
+    work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
+) -> Items[School]:
+    """The district's schools."""
+    page = await queries.schools(work, place(work, "schools", {}, after, limit))
+    aliases = await queries.external_ids_of(work, [row.id for row in page.rows])
+    items, then = paged(request, response, page, lambda row: _school(row, aliases))
+    return Items(items=items, next=then)
+
+
+@router.get("/schools/{school}", operation_id="get_school", **asks(queries.find_school))
+async def get_school(work: Opened, school: str) -> School:
+    """One school."""
+    row = await queries.find_school(work, school)
+    return _school(row, await queries.external_ids_of(work, [row.id]))
+
+
+@router.get("/classes", operation_id="list_classes", **asks(queries.classes))
+async def list_classes(
+    work: Opened,
+    request: Request,
+    response: Response,
+    school: Annotated[str | None, Query(description="An id or an external id.")] = None,
+    after: After = None,
+    limit: Limit = None,
+) -> Items[Class]:
+    """The district's classes."""
+    school_id = (await queries.find_school(work, school, "/school")).id if school else None
+    page = await queries.classes(work, place(work, "classes", {"school": school_id}, after, limit), school_id)
+    aliases = await queries.external_ids_of(work, [row.id for row in page.rows])
+    items, then = paged(request, response, page, lambda row: _class(row, aliases))
+    return Items(items=items, next=then)
+
+
+@router.get("/classes/{class_}", operation_id="get_class", **asks(queries.find_class))
+async def get_class(work: Opened, class_: str) -> Class:
+    """One class."""
+    row = await queries.find_class(work, class_)
+    return _class(row, await queries.external_ids_of(work, [row.id]))
+
+
+def _staff(row: models.Person, aliases: Aliases) -> Staff:
+    return Staff(
+        id=ids.show("person", row.id),
+        role=row.role,
+        given_name=row.given_name,
+        family_name=row.family_name,
+        schools=[ids.show("org", school) for school in row.school_ids],
+        email=row.email,
+        external_ids=external_ids(row.id, aliases),
+    )
+
+
+def _school(row: models.Org, aliases: Aliases) -> School:
+    return School(
+        id=ids.show("org", row.id),
+        name=row.name,
+        identifier=row.identifier,
+        external_ids=external_ids(row.id, aliases),
+    )
+
+
+def _class(row: models.SchoolClass, aliases: Aliases) -> Class:
+    return Class(
+        id=ids.show("class", row.id),
+        school=ids.show("org", row.school_id),
+        title=row.title,
+        code=row.code,
+        type=row.type,
+        grades=row.grades,
+        subjects=row.subjects,
+        external_ids=external_ids(row.id, aliases),
+    )

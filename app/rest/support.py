@@ -1,0 +1,229 @@
+"""Owns supports, their phases and verdicts in REST: shapes and routes, no rule."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Annotated, Literal, cast
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import Field
+
+from app.access.work import Work
+from app.core import ids
+from app.playbook.queries import area_named, level_of_rank
+from app.response import models as response_models
+from app.response import queries as response_queries
+from app.response import service as response_service
+from app.rest.door import After, Limit, Opened, asks, row_id
+from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.response import Verdict, VerdictState, verdict_shape
+from app.rest.roster import school_id, staff_id, student_id
+from app.support import models, queries, service
+
+router = APIRouter(tags=["supports"])
+State = Literal["planned", "active", "ended"]
+
+
+class NewSupport(Input):
+    """A support as it is planned."""
+
+    student: str = Field(description="An id or an external id.")
+    intervention: str = Field(min_length=1, max_length=400, description="What is done.")
+    level: int = Field(description="The rank of a level: 2 is targeted by default.")
+    measure: str = Field(description="A code or an id: what follows the response.")
+    starts_on: date
+    goal: float
+    goal_on: date
+    minutes_per_session: int
+    sessions_per_week: int
+    baseline: float | None = Field(default=None, description="Without it, the median of the last three scores.")
+    concerns: list[str] = Field(default=[], description="The accepted concerns that this support answers.")
+    lead: str | None = Field(default=None, description="An id or an external id.")
+    provider: str | None = Field(default=None, description="An id or an external id.")
+
+
+class Start(Input):
+    """When it began."""
+
+    on: date | None = Field(default=None, description="The planned day, without it.")
+
+
+class Change(Input):
+    """What is different from a day on; what is not named stays as it was."""
+
+    because: str = Field(min_length=1, max_length=4000)
+    begins_on: date | None = None
+    level: int | None = None
+    goal: float | None = None
+    goal_on: date | None = None
+    baseline: float | None = None
+    minutes_per_session: int | None = None
+    sessions_per_week: int | None = None
+
+
+class End(Input):
+    """Why and when it ended."""
+
+    because: str = Field(min_length=1, max_length=4000)
+    on: date | None = None
+
+
+class Phase(Shape):
+    """A stretch between two changes; its aimline runs from the baseline to the goal."""
+
+    id: str
+    number: int
+    level: str
+    begins_on: date
+    ends_on: date | None
+    baseline: float
+    goal: float
+    goal_on: date
+    minutes_per_session: int
+    sessions_per_week: int
+    because: str
+
+
+class Support(Shape):
+    """A support, with its phases and the verdict that holds."""
+
+    id: str
+    student: str
+    intervention: str
+    area: str
+    level: str
+    measure: str
+    state: State
+    lead: str | None
+    provider: str | None
+    starts_on: date
+    ends_on: date | None
+    ended_because: str | None
+    concerns: list[str]
+    phases: list[Phase]
+    verdict: Verdict | None
+    version: int
+
+
+def phase_shape(row: models.Phase) -> Phase:
+    """A phase as REST shows it."""
+    return Phase(
+        id=ids.show("phase", row.id),
+        number=row.number,
+        level=ids.show("level", row.level_id),
+        begins_on=row.begins_on,
+        ends_on=row.ends_on,
+        baseline=row.baseline,
+        goal=row.goal,
+        goal_on=row.goal_on,
+        minutes_per_session=row.minutes_per_session,
+        sessions_per_week=row.sessions_per_week,
+        because=row.because,
+    )
+
+
+def support_shape(
+    row: models.Support,
+    phases: Sequence[models.Phase],
+    concerns: Sequence[UUID],
+    verdict: response_models.VerdictRow | None,
+) -> Support:
+    """A support as REST shows it."""
+    return Support.model_construct(
+        id=ids.show("support", row.id),
+        student=ids.show("student", row.student_id),
+        intervention=row.intervention,
+        area=ids.show("area", row.area_id),
+        level=ids.show("level", row.level_id),
+        measure=ids.show("measure", row.measure_id),
+        state=cast(State, row.state),
+        lead=ids.show("person", row.lead_id) if row.lead_id else None,
+        provider=ids.show("person", row.provider_id) if row.provider_id else None,
+        starts_on=row.starts_on,
+        ends_on=row.ends_on,
+        ended_because=row.ended_because,
+        concerns=[ids.show("concern", concern) for concern in concerns],
+        phases=[phase_shape(phase) for phase in phases],
+        verdict=verdict_shape(verdict) if verdict else None,
+        version=row.version,
+    )
+
+
+async def _with_all(work: Work, rows: Sequence[models.Support]) -> list[Support]:
+    support_ids = [row.id for row in rows]
+    phases = await queries.phases_of(work, support_ids)
+    concerns = await queries.concern_ids_of(work, support_ids)
+    verdicts = await response_queries.verdicts_now(work, support_ids)
+    return [support_shape(row, phases[row.id], concerns[row.id], verdicts.get(row.id)) for row in rows]
+
+
+READS = (queries.support, response_queries.verdicts_now)
+
+
+@router.post("/supports", status_code=201, operation_id="plan_support", **asks(service.plan_support, *READS))
+async def plan_support(work: Opened, new: NewSupport) -> Support:
+    """Plans a support with its goal and aimline."""
+    told = new.model_dump() | {"concerns": tuple(new.concerns)}
+    return (await _with_all(work, [await service.plan_support(work, service.NewSupport(**told))]))[0]
+
+
+@router.get("/supports", operation_id="list_supports", **asks(response_queries.supports))
+async def list_supports(
+    work: Opened,
+    request: Request,
+    response: Response,
+    student: Annotated[str | None, Query(description="An id or an external id.")] = None,
+    caseload: Annotated[str | None, Query(description="Whose: the lead's or provider's id or external id.")] = None,
+    school: Annotated[str | None, Query(description="An id or an external id.")] = None,
+    area: Annotated[str | None, Query(description="A code or an id.")] = None,
+    level: Annotated[int | None, Query(description="The rank of a level.")] = None,
+    state: State | None = None,
+    verdict: VerdictState | None = None,
+    after: After = None,
+    limit: Limit = None,
+) -> Items[Support]:
+    """Supports within the caller's reach, in the order in which they were planned."""
+    wanted = response_queries.SupportFilter(
+        student_id=await student_id(work, student),
+        staff_id=await staff_id(work, caseload, "/caseload"),
+        school_id=await school_id(work, school),
+        area_id=(await area_named(work, area, "/area")).id if area else None,
+        level_id=(await level_of_rank(work, level, "/level")).id if level is not None else None,
+        state=state,
+        verdict=verdict,
+    )
+    told = {name: getattr(wanted, name) for name in wanted.__slots__}
+    page = await response_queries.supports(work, place(work, "supports", told, after, limit), wanted)
+    shapes = {shape.id: shape for shape in await _with_all(work, page.rows)}
+    items, then = paged(request, response, page, lambda row: shapes[ids.show("support", row.id)])
+    return Items(items=items, next=then)
+
+
+@router.get("/supports/{support}", operation_id="get_support", **asks(*READS))
+async def get_support(work: Opened, support: str) -> Support:
+    """One support."""
+    return (await _with_all(work, [await queries.support(work, row_id("support", support))]))[0]
+
+
+@router.post("/supports/{support}/start", operation_id="start_support", **asks(response_service.start_support, *READS))
+async def start_support(work: Opened, support: str, start: Start) -> Support:
+    """The first session is given."""
+    row = await response_service.start_support(work, row_id("support", support), start.on)
+    return (await _with_all(work, [row]))[0]
+
+
+@router.post(
+    "/supports/{support}/change", operation_id="change_support", **asks(response_service.change_support, *READS)
+)
+async def change_support(work: Opened, support: str, change: Change) -> Support:
+    """Draws a phase line: from that day another level, goal or dosage."""
+    support_id = row_id("support", support)
+    await response_service.change_support(work, support_id, service.Change(**change.model_dump()))
+    return (await _with_all(work, [await queries.support(work, support_id)]))[0]
+
+
+@router.post("/supports/{support}/end", operation_id="end_support", **asks(service.end_support, *READS))
+async def end_support(work: Opened, support: str, end: End) -> Support:
+    """Ends a support, planned or active."""
+    row = await service.end_support(work, row_id("support", support), end.because, end.on)
+    return (await _with_all(work, [row]))[0]
