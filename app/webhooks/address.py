@@ -94,7 +94,7 @@ def is_public(address: Address) -> bool:
 
 def checked_url(url: str, allowed: Allowed = PUBLIC_ONLY, pointer: str = "/url") -> str:
     """The URL in its one spelling; raises `Invalid` with every violation. Names are not resolved here."""
-    if len(url) > MAX_LENGTH or any(ord(character) < 33 or character in '\\"<>^`{|}' for character in url):
+    if len(url) > MAX_LENGTH or any(_is_odd(character) for character in url):
         _refuse(pointer, "url.malformed", f"A URL has no spaces or odd signs and at most {MAX_LENGTH} characters.")
     parts, port, host = _split(url, pointer)
     literal = host if not isinstance(host, str) else None
@@ -146,6 +146,10 @@ def _host(text: str) -> Address | str:
     if len(name) > 253 or not all(_is_label(label) for label in labels):
         raise ValueError("name")
     return _loose_ipv4(labels) if _is_number(labels[-1]) else name
+
+
+def _is_odd(character: str) -> bool:
+    return not character.isprintable() or character in ' \\"<>^`{|}'
 
 
 def _is_label(label: str) -> bool:

@@ -65,14 +65,14 @@ class CheckedResolver(AbstractResolver):
 class Sender:
     """One client for all receivers. Opened and closed with the process, in its event loop."""
 
-    def __init__(self, allowed: Allowed) -> None:
-        self._allowed = allowed
+    def __init__(self, allowed: Allowed, *, timeout: float = TIMEOUT) -> None:
+        self._allowed, self._timeout = allowed, timeout
         transport = AiohttpTransport(client=self._session, trust_env=False)
         self._client = httpx.AsyncClient(
             transport=transport,
             trust_env=False,
             follow_redirects=False,
-            timeout=TIMEOUT,
+            timeout=timeout,
             cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
         )
 
@@ -82,7 +82,7 @@ class Sender:
         status: int | None = None
         failure: str | None = None
         try:
-            async with asyncio.timeout(TIMEOUT):
+            async with asyncio.timeout(self._timeout):
                 status = await self._post(checked_url(url, self._allowed), body, headers)
         except Invalid:
             failure = "address_refused"
@@ -134,12 +134,14 @@ class Sender:
 
 def _name(error: BaseException) -> str:
     """A stable name for a failure. Never its text, which may hold what a receiver sent."""
+    causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None:
-        for kinds, name in _NAMES:
-            if isinstance(cause, kinds):
-                return name
+        causes.append(cause)
         cause = cause.__cause__ or cause.__context__
+    for kinds, name in _NAMES:
+        if any(isinstance(found, kinds) for found in causes):
+            return name
     return "broken"
 
 

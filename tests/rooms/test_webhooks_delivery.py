@@ -1,13 +1,23 @@
 """Webhooks, over a real PostgreSQL and a receiver in a process of its own: what is committed arrives, signed."""
 
+import asyncio
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from app.access.audit import Disclosure
+from app.access.permission import Can
+from app.access.work import Work, needs
 from app.core.ids import show
+from app.events.catalogue import SYNC_APPLIED
+from app.settings import Settings
 from app.webhooks.models import DeliveryState
-from app.worker import drain
-from tests.rooms.webhook_town import Receiver, happen, log_of, receiving, register
+from app.webhooks.queries import endpoint
+from app.webhooks.service import remove_endpoint
+from app.worker import drain, work
+from tests.rooms.webhook_town import Receiver, happen, lay, log_of, make_due, receiving, register
 from tests.town import Town
 
 
@@ -18,11 +28,15 @@ def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
         yield running
 
 
+async def _drain(town: Town) -> int:
+    return await drain(town.settings, {town.district_id})
+
+
 async def test_a_committed_event_arrives_and_verifies(north: Town, receiver: Receiver) -> None:
     """The whole path: outbox, dispatch, claim, a POST that `standardwebhooks` verifies, the attempt in the log."""
     made = await register(north, receiver)
     event_id = await happen(north)
-    await drain(north.settings, {north.district_id})
+    await _drain(north)
     (came,) = receiver.at(made)
     assert came["verified"]
     assert came["webhook-id"] == show("event", event_id)
@@ -30,3 +44,188 @@ async def test_a_committed_event_arrives_and_verifies(north: Town, receiver: Rec
     (logged,) = await log_of(north, made)
     assert logged.delivery.state == DeliveryState.DELIVERED
     assert [(attempt.number, attempt.status) for attempt in logged.attempts] == [(1, 204)]
+
+
+async def test_what_arrives_names_nobody(north: Town, receiver: Receiver) -> None:
+    """A payload is thin: every name, address and source id of the town carries its canary, and none is in it."""
+    made = await register(north, receiver)
+    await happen(north)
+    await _drain(north)
+    (came,) = receiver.at(made)
+    assert north.canary not in str(came["body"])
+    assert set(came["body"]) == {"type", "timestamp", "data"}
+
+
+async def test_an_event_of_a_rolled_back_transaction_is_never_sent(north: Town, receiver: Receiver) -> None:
+    """No phantom: the event was laid and its transaction failed."""
+    made = await register(north, receiver)
+
+    async def fail() -> None:
+        async with north.unit() as unit:
+            lay(unit, north)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    real = await happen(north)
+    await _drain(north)
+    assert [came["webhook-id"] for came in receiver.at(made)] == [show("event", real)]
+
+
+async def test_an_endpoint_gets_no_history(north: Town, receiver: Receiver) -> None:
+    """What was before an endpoint is not sent to it, even while it still waits to go to an older endpoint."""
+    await happen(north)
+    first = await register(north, receiver)
+    await happen(north)
+    second = await register(north, receiver)
+    await happen(north)
+    await _drain(north)
+    assert len(receiver.at(first)) == 2
+    assert len(receiver.at(second)) == 1
+
+
+async def test_an_endpoint_gets_the_types_that_it_asked_for(north: Town, receiver: Receiver) -> None:
+    """The filter by type."""
+    made = await register(north, receiver, types=["sync.applied"])
+    await happen(north)
+    await happen(north, student=None, type_=SYNC_APPLIED)
+    await _drain(north)
+    assert [came["type"] for came in receiver.at(made)] == ["sync.applied"]
+
+
+async def test_an_endpoint_reaches_no_further_than_its_maker(north: Town, receiver: Receiver) -> None:
+    """A client of one school gets that school's events only, and of a secured area only what was opened to it."""
+    scopes = frozenset({"webhook:manage"})
+    one_school = await register(north, receiver, principal=north.client(scopes, (north.schools[0],)))
+    opened = await register(north, receiver, principal=north.client(scopes | {"area:sel"}))
+    at_one, at_two = await happen(north), await happen(north, student="cy", school=1)
+    secured = await happen(north, secured_area="sel")
+    await _drain(north)
+    ids = {name: show("event", one) for name, one in (("one", at_one), ("two", at_two), ("sel", secured))}
+    assert [came["webhook-id"] for came in receiver.at(one_school)] == [ids["one"]]
+    assert {came["webhook-id"] for came in receiver.at(opened)} == set(ids.values())
+
+
+async def test_another_districts_endpoint_gets_nothing(north: Town, south: Town, receiver: Receiver) -> None:
+    """The claim that matters most: an event of north is never sent to south."""
+    of_north, of_south = await register(north, receiver), await register(south, receiver)
+    await happen(north)
+    await drain(north.settings, {north.district_id, south.district_id})
+    assert len(receiver.at(of_north)) == 1
+    assert receiver.at(of_south) == []
+
+
+async def test_a_failure_is_tried_again_with_the_same_id_and_body(north: Town, tmp_path: Path) -> None:
+    """500 is tried again later, not at once; id and bytes are the same, and both attempts verify and are logged."""
+    with receiving(tmp_path, "--fail-first", "1") as receiver:
+        made = await register(north, receiver)
+        await happen(north)
+        assert await _drain(north) == 1
+        assert await _drain(north) == 0
+        await make_due(north)
+        assert await _drain(north) == 1
+        first, second = receiver.at(made)
+    assert (first["answered"], second["answered"]) == (500, 204)
+    assert first["webhook-id"] == second["webhook-id"]
+    assert (first["body"], first["size"]) == (second["body"], second["size"])
+    assert first["verified"]
+    assert second["verified"]
+    (logged,) = await log_of(north, made)
+    assert [attempt.status for attempt in logged.attempts] == [500, 204]
+
+
+async def test_gone_disables_the_endpoint(north: Town, tmp_path: Path) -> None:
+    """410 ends it: nothing more is sent, what waited for it ends, and the log stays."""
+    with receiving(tmp_path, "--status", "410") as receiver:
+        made = await register(north, receiver)
+        await happen(north)
+        await _drain(north)
+        await happen(north)
+        await _drain(north)
+        assert len(receiver.at(made)) == 1
+    async with north.unit() as unit:
+        found = await endpoint(unit, made.id)
+    assert found.disabled_at is not None
+    assert found.disabled_because == "answered_gone"
+    assert [logged.delivery.state for logged in await log_of(north, made)] == [DeliveryState.FAILED]
+
+
+async def test_a_redirect_is_a_failure_and_not_followed(north: Town, tmp_path: Path) -> None:
+    """3xx is tried again like any failure: a redirect could lead anywhere."""
+    with receiving(tmp_path, "--status", "307") as receiver:
+        made = await register(north, receiver)
+        await happen(north)
+        await _drain(north)
+        assert len(receiver.at(made)) == 1
+    (logged,) = await log_of(north, made)
+    assert logged.delivery.state == DeliveryState.PENDING
+
+
+async def test_nobody_there_is_a_logged_failure(north: Town, tmp_path: Path) -> None:
+    """A receiver that is down is an attempt with the name of the failure, and stays due later."""
+    with receiving(tmp_path) as receiver:
+        made = await register(north, receiver)
+    await happen(north)
+    await _drain(north)
+    (logged,) = await log_of(north, made)
+    assert [(attempt.status, attempt.failure) for attempt in logged.attempts] == [(None, "refused")]
+    assert logged.delivery.state == DeliveryState.PENDING
+
+
+async def test_loopback_is_not_reached_outside_a_sandbox(north: Town, receiver: Receiver) -> None:
+    """An address that was fit when it was saved is checked again when it is connected to."""
+    made = await register(north, receiver)
+    await happen(north)
+    production = north.settings.model_copy(update={"sandbox": False})
+    await drain(production, {north.district_id})
+    assert receiver.at(made) == []
+    async with north.unit() as unit:
+        found = await endpoint(unit, made.id)
+    assert found.disabled_at is None
+
+
+async def test_what_waits_for_a_removed_endpoint_ends(north: Town, tmp_path: Path) -> None:
+    """After a removal nothing is sent, and nothing stays due for ever."""
+    with receiving(tmp_path, "--fail-first", "1") as receiver:
+        made = await register(north, receiver)
+        await happen(north)
+        await _drain(north)
+        async with north.unit() as unit:
+            await remove_endpoint(unit, made.id)
+        await make_due(north)
+        await _drain(north)
+        assert len(receiver.at(made)) == 1
+    assert await _drain(north) == 0
+
+
+async def test_every_attempt_is_in_the_disclosure_log(north: Town, receiver: Receiver) -> None:
+    """An id with an event is personal information: who was in what was sent is written with the claim."""
+
+    @needs(Can.DELIVER_WEBHOOKS)
+    async def shown(unit: Work) -> list[Disclosure]:
+        here = Disclosure.district_id == unit.district_id
+        return list(await unit.db.scalars(select(Disclosure).where(here)))
+
+    await register(north, receiver)
+    await happen(north, student="ben")
+    await _drain(north)
+    async with north.house() as unit:
+        rows = await shown(unit)
+    assert [(row.kinds, row.student_ids) for row in rows] == [(["event"], [north.students["ben"]])]
+
+
+async def test_the_worker_delivers_on_its_own_and_stops_when_told(
+    north: Town, receiver: Receiver, settings: Settings
+) -> None:
+    """The loop finds what commits while it idles, and lands what is in flight before it ends."""
+    made = await register(north, receiver)
+    stop = asyncio.Event()
+    async with asyncio.timeout(40), asyncio.TaskGroup() as tasks:
+        tasks.create_task(work(settings, stop))
+        news = tasks.create_task(receiver.news(receiver.count()))
+        await happen(north)
+        await news
+        stop.set()
+    assert len(receiver.at(made)) == 1
+    (logged,) = await log_of(north, made)
+    assert logged.delivery.state == DeliveryState.DELIVERED

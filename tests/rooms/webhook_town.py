@@ -40,6 +40,16 @@ class Receiver:
         came: list[dict[str, Any]] = httpx.get(f"{self.address}received", trust_env=False).json()
         return [one for one in came if endpoint.url.endswith(one["path"])]
 
+    async def news(self, known: int) -> None:
+        """Returns when more has come than was known."""
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+            asked = {"after": known, "wait": 30}
+            assert (await client.get(f"{self.address}received", params=asked)).json()
+
+    def count(self) -> int:
+        """How many requests came so far."""
+        return len(httpx.get(f"{self.address}received", trust_env=False).json())
+
 
 @contextmanager
 def receiving(folder: Path, *options: str) -> Iterator[Receiver]:

@@ -1,0 +1,152 @@
+"""The lease: claims are disjoint and bounded, what a dead worker held is taken up, a late one is fenced off."""
+
+import asyncio
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.lease import Claimed, claim, settle
+from app.webhooks.deliver import LEASE, Parcel, claim_parcels, dispatch, record_attempt
+from app.webhooks.models import WebhookAttempt, WebhookDelivery
+from app.webhooks.send import Outcome
+from app.webhooks.service import NewEndpoint, register_endpoint
+from tests.rooms.webhook_town import end_leases, happen
+from tests.town import Town
+
+TAKEN, BROKEN = Outcome(204, None, 5), Outcome(None, "timeout", 15_000)
+
+
+async def _endpoint(town: Town) -> UUID:
+    async with town.unit() as work:
+        made, _ = await register_endpoint(work, NewEndpoint("https://example.org/", ("concern.raised",)))
+    return made.id
+
+
+@needs(Can.DELIVER_WEBHOOKS)
+async def _claim(work: Work, most: int) -> list[Claimed]:
+    return await claim(work.db, LEASE, work.district_id, most)
+
+
+@needs(Can.DELIVER_WEBHOOKS)
+async def _settle(work: Work, ours: Claimed) -> bool:
+    return await settle(work.db, LEASE, work.district_id, ours, {"state": "delivered"})
+
+
+@needs(Can.DELIVER_WEBHOOKS)
+async def _delivery(work: Work, delivery_id: UUID) -> tuple[str, int, list[int]]:
+    query = select(WebhookDelivery).where(
+        WebhookDelivery.district_id == work.district_id, WebhookDelivery.id == delivery_id
+    )
+    found = (await work.db.scalars(query)).one()
+    numbers = await work.db.scalars(
+        select(WebhookAttempt.number)
+        .where(WebhookAttempt.district_id == work.district_id, WebhookAttempt.delivery_id == delivery_id)
+        .order_by(WebhookAttempt.number)
+    )
+    return found.state, found.attempts, list(numbers)
+
+
+async def _parcels(town: Town) -> list[Parcel]:
+    async with town.house() as work:
+        await dispatch(work)
+        return await claim_parcels(work, 100)
+
+
+async def test_claims_at_the_same_time_are_disjoint_and_bounded(north: Town) -> None:
+    """Several workers in one moment: no delivery twice, and no endpoint over its number at once."""
+    made = [await _endpoint(north) for _ in range(3)]
+    for _ in range(12):
+        await happen(north)
+    async with north.house() as work:
+        await dispatch(work)
+    begun = asyncio.Barrier(4)
+
+    async def one_worker() -> list[Claimed]:
+        async with north.house() as work:
+            await begun.wait()
+            return await _claim(work, 100)
+
+    claims = await asyncio.gather(*(one_worker() for _ in range(4)))
+    ids = [row.id for rows in claims for row in rows]
+    assert len(ids) == len(set(ids)) == LEASE.at_once * len(made)
+
+
+async def test_a_claim_takes_no_more_than_it_was_asked_to(north: Town) -> None:
+    """The bound holds inside a plan that could run the limited part more than once."""
+    for _ in range(3):
+        await _endpoint(north)
+    for _ in range(6):
+        await happen(north)
+    async with north.house() as work:
+        await dispatch(work)
+        assert len(await _claim(work, 5)) == 5
+
+
+async def test_a_lease_that_ended_is_taken_up_and_the_late_one_is_fenced_off(north: Town) -> None:
+    """A worker that stalled past its lease cannot undo what the next one does; its attempt is still in the log."""
+    await _endpoint(north)
+    await happen(north)
+    (slow,) = await _parcels(north)
+    assert await _parcels(north) == []
+    await end_leases(north)
+    (quick,) = await _parcels(north)
+    assert (quick.claimed.id, quick.claimed.number) == (slow.claimed.id, slow.claimed.number + 1)
+    async with north.house() as work:
+        assert not await record_attempt(work, slow, BROKEN, 0.5)
+    async with north.house() as work:
+        assert await record_attempt(work, quick, TAKEN, 0.5)
+    async with north.house() as work:
+        assert await _delivery(work, quick.claimed.id) == ("delivered", 2, [1, 2])
+
+
+async def test_a_late_success_counts_while_nobody_else_has_taken_it_up(north: Town) -> None:
+    """The lease ended, the number is still ours: what was delivered is not sent again."""
+    await _endpoint(north)
+    await happen(north)
+    (slow,) = await _parcels(north)
+    await end_leases(north)
+    async with north.house() as work:
+        assert await record_attempt(work, slow, TAKEN, 0.5)
+    assert await _parcels(north) == []
+
+
+async def test_crashes_use_up_attempts(north: Town) -> None:
+    """A delivery over which workers die again and again ends; it does not kill workers for ever."""
+    await _endpoint(north)
+    await happen(north)
+    number = 0
+    while parcels := await _parcels(north):
+        number = parcels[0].claimed.number
+        await end_leases(north)
+    assert number == 10
+
+
+async def test_nothing_of_another_district_is_claimed_or_settled(north: Town, south: Town) -> None:
+    """A claim is within one district; a row of another is not there, even by its id and number."""
+    await _endpoint(north)
+    await happen(north)
+    (parcel,) = await _parcels(north)
+    await end_leases(north)
+    async with south.house() as work:
+        assert await _claim(work, 100) == []
+        assert not await _settle(work, parcel.claimed)
+
+
+async def test_a_rolled_back_claim_leaves_the_row_due(north: Town) -> None:
+    """Until the commit nothing is claimed: a worker that dies before it has taken nothing."""
+    await _endpoint(north)
+    await happen(north)
+
+    async def die() -> None:
+        async with north.house() as work:
+            await dispatch(work)
+            assert len(await _claim(work, 100)) == 1
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await die()
+    (parcel,) = await _parcels(north)
+    assert parcel.claimed.number == 1

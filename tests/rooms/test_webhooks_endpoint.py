@@ -1,0 +1,119 @@
+"""Endpoints: what is refused, what is sealed, who sees which."""
+
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import text
+
+from app.access.permission import Can
+from app.access.principal import Reach
+from app.access.work import Work, needs
+from app.core.crypto import KeyFault
+from app.core.errors import Forbidden, Invalid, NotFound
+from app.core.ids import new_id
+from app.core.page import keyset
+from app.webhooks.models import WebhookEndpoint
+from app.webhooks.queries import deliveries, endpoint, endpoints
+from app.webhooks.service import NewEndpoint, register_endpoint, remove_endpoint
+from app.webhooks.sign import shown
+from tests.town import Town
+
+FIT = NewEndpoint("https://example.org/hooks", ("concern.raised",))
+MANAGES = frozenset({"webhook:manage"})
+
+
+async def _make(town: Town, schools: tuple[int, ...] = ()) -> tuple[WebhookEndpoint, str]:
+    client = town.client(MANAGES, tuple(town.schools[number] for number in schools))
+    async with town.unit(client) as work:
+        return await register_endpoint(work, FIT)
+
+
+async def test_everything_wrong_is_said_at_once(north: Town) -> None:
+    """Every violation with its place, and never a submitted value."""
+    new = NewEndpoint("http://u:p@10.0.0.1/#x", ("concern.raised", "concern.invented"), "a" * 501)
+    async with north.unit() as work:
+        with pytest.raises(Invalid) as refused:
+            await register_endpoint(work, new)
+    found = {(violation.pointer, violation.code) for violation in refused.value.violations}
+    assert found == {
+        ("/url", "url.scheme"),
+        ("/url", "url.user_info"),
+        ("/url", "url.fragment"),
+        ("/url", "url.address"),
+        ("/event_types/1", "event_type.unknown"),
+        ("/description", "description.malformed"),
+    }
+    assert "invented" not in str(refused.value.violations)
+
+
+async def test_a_caseload_makes_no_endpoint(north: Town) -> None:
+    """A caseload changes from day to day; an endpoint would keep what its maker may no longer read."""
+    bound = replace(north.client(), reach=Reach.CASELOAD, students=(north.students["amy"],))
+    async with north.unit(bound) as work:
+        with pytest.raises(Forbidden):
+            await register_endpoint(work, FIT)
+
+
+async def test_a_secret_is_sealed_to_its_row(north: Town) -> None:
+    """At rest there is no secret, and what is there opens under its own endpoint and district only."""
+
+    @needs(Can.MANAGE_WEBHOOKS)
+    async def stored(work: Work, made: WebhookEndpoint) -> str:
+        query = text("SELECT w::text FROM webhook_endpoint w WHERE district_id = :district AND id = :id")
+        row = await work.db.scalar(query, {"district": work.district_id, "id": made.id})
+        return str(row)
+
+    made, secret = await _make(north)
+    async with north.unit() as work:
+        row = await stored(work, made)
+    assert secret.removeprefix("whsec_") not in row
+    ring = north.settings.keyring
+    opened = ring.open(made.secret_sealed, "webhook_endpoint", north.district_id, made.id)
+    assert shown(opened) == secret
+    with pytest.raises(KeyFault):
+        ring.open(made.secret_sealed, "webhook_endpoint", north.district_id, new_id())
+    with pytest.raises(KeyFault):
+        ring.open(made.secret_sealed, "webhook_endpoint", new_id(), made.id)
+
+
+async def test_who_reaches_less_does_not_see_the_endpoint(north: Town, south: Town) -> None:
+    """A client of one school sees endpoints of that school only; another district none."""
+    whole, _ = await _make(north)
+    school_one, _ = await _make(north, (0,))
+    listing = keyset(north.district_id, "endpoints", {}, None, 50)
+    async with north.unit(north.client(MANAGES, (north.schools[0],))) as work:
+        assert [one.id for one in (await endpoints(work, listing)).rows] == [school_one.id]
+        with pytest.raises(NotFound):
+            await endpoint(work, whole.id)
+    async with north.unit() as work:
+        assert {one.id for one in (await endpoints(work, listing)).rows} == {whole.id, school_one.id}
+    async with south.unit() as work:
+        for made in (whole, school_one):
+            with pytest.raises(NotFound):
+                await deliveries(work, made.id, keyset(south.district_id, "deliveries", {}, None, 50))
+            with pytest.raises(NotFound):
+                await remove_endpoint(work, made.id)
+
+
+async def test_a_list_is_paged_by_its_cursor(north: Town) -> None:
+    """Each endpoint once, over pages."""
+    made = [(await _make(north))[0].id for _ in range(3)]
+    seen, cursor = [], None
+    while True:
+        async with north.unit() as work:
+            page = await endpoints(work, keyset(north.district_id, "endpoints", {}, cursor, 2))
+        seen += [one.id for one in page.rows]
+        cursor = page.next
+        if cursor is None:
+            break
+    assert seen == made
+
+
+async def test_a_removed_endpoint_is_not_there(north: Town) -> None:
+    """A tombstone in the table; for callers it is gone, and cannot be removed again."""
+    made, _ = await _make(north)
+    async with north.unit() as work:
+        await remove_endpoint(work, made.id)
+    async with north.unit() as work:
+        with pytest.raises(NotFound):
+            await remove_endpoint(work, made.id)
