@@ -12,10 +12,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.authenticate import Tokens
 from app.core.db import check_server, open_engine
-from app.rest import concern, decision, events, evidence, health, oauth, playbook, response, roster, school, support
+from app.rest import (
+    concern,
+    decision,
+    events,
+    evidence,
+    health,
+    oauth,
+    playbook,
+    response,
+    roster,
+    school,
+    support,
+    webhooks,
+)
 from app.rest.door import House, refuse_unknown_parameters
 from app.rest.problem import answer_problems
 from app.settings import Settings
+from app.webhooks.address import Allowed
 
 VERSION = "1.0.0"
 DESCRIPTION = """\
@@ -26,7 +40,7 @@ Wherever an id of a roster row is taken, `sis:<source>:<sourcedId>` is taken as 
 names the person whom it acts for, and that person's role and caseload bind it. Lists are pages: pass `next` back as
 `after`. Errors are problem details (RFC 9457) and name everything that is wrong at once.
 """
-V1 = (roster, school, playbook, concern, support, response, evidence, decision, events)
+V1 = (roster, school, playbook, concern, support, response, evidence, decision, events, webhooks)
 log = structlog.get_logger()
 
 
@@ -82,8 +96,7 @@ def build(settings: Settings) -> FastAPI:
         keyring=settings.keyring,
         tokens=Tokens(settings.keyring, settings.base_url, settings.token_seconds),
         base_url=settings.base_url,
-        sandbox=settings.sandbox,
-        allow_networks=settings.allow_networks,
+        allowed=Allowed.parse(settings.allow_networks, sandbox=settings.sandbox),
     )
     answer_problems(app)
     app.include_router(health.router)

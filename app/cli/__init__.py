@@ -1,10 +1,14 @@
 """The command line. Each command says in one sentence what went wrong, and exits as DESIGN's table says."""
 
+import os
 import sys
 
 import typer
+from pydantic import ValidationError
+from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from app.cli import contracts, operate, process
+from app.cli import contracts, operate, process, sandbox
+from app.cli.sync import sync_app
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer
 from app.core.errors import AimlineError, Invalid
@@ -18,8 +22,12 @@ app = typer.Typer(
 process.add_to(app)
 operate.add_to(app)
 contracts.add_to(app)
+sandbox.add_to(app)
+app.add_typer(sync_app, name="sync")
 
-INTERNAL, USAGE = 1, 2
+INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
+BEHIND = ("42P01", "42703", "42883", "3F000")
+"""SQLSTATEs of a table, column, function or schema that is not there."""
 
 
 def main() -> None:
@@ -36,3 +44,23 @@ def main() -> None:
     except (KeyFault, UnfitServer) as error:
         print(error, file=sys.stderr)
         sys.exit(INTERNAL)
+    except ValidationError as error:
+        for one in error.errors():
+            print(f"AIMLINE_{'_'.join(str(part) for part in one['loc']).upper()}: {one['msg']}.", file=sys.stderr)
+        sys.exit(USAGE)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # nobody on a command line is helped by a stack trace
+        if os.environ.get("AIMLINE_DEBUG"):
+            raise
+        print(_what_broke(error), file=sys.stderr)
+        sys.exit(INTERNAL)
+
+
+def _what_broke(error: Exception) -> str:
+    # Never the message itself: it may hold what somebody submitted.
+    if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", "") in BEHIND:
+        return "The schema is not up to date. Run: aimline migrate"
+    if isinstance(error, OSError | DBAPIError):
+        return f"The database did not answer as it should ({type(error).__name__}). Is it running?"
+    return f"Something broke on our side ({type(error).__name__}). AIMLINE_DEBUG=1 shows where."

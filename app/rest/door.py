@@ -19,6 +19,7 @@ from app.core.crypto import Keyring
 from app.core.errors import Invalid, Malformed, NotFound, Unauthenticated, Violation
 from app.rest.problem import MEDIA_TYPE, Problem
 from app.roster.caseload import bound_to_person
+from app.webhooks.address import Allowed
 
 oauth2 = OAuth2(
     flows={
@@ -42,8 +43,7 @@ class House:
     keyring: Keyring
     tokens: Tokens
     base_url: str
-    sandbox: bool
-    allow_networks: str
+    allowed: Allowed
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
