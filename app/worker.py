@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
 from app.settings import Settings
 from app.webhooks.address import Allowed
-from app.webhooks.deliver import Parcel, Post, districts_due, send, take
+from app.webhooks.deliver import Attempt, Parcel, Post, districts_due, record, send, take
 from app.webhooks.send import Sender
 
 IDLE = 0.05  # seconds between two looks when there was nothing to do
@@ -35,10 +36,13 @@ class Deliveries:
 
     post: Post
     flying: set[asyncio.Task[None]] = field(default_factory=set)
+    unrecorded: list[Attempt] = field(default_factory=list)
+    recording: asyncio.Task[None] | None = None
+    out: int = 0  # claimed and not yet recorded
 
     async def turn(self, only: Collection[UUID] | None = None) -> int:
         """One look: dispatches and claims in every district that is due, begins to send; how many were begun."""
-        room = IN_FLIGHT - len(self.flying)
+        room = IN_FLIGHT - self.out
         if room <= 0:
             return 0
         due = await districts_due(self.post.engine, DISTRICTS)
@@ -49,6 +53,7 @@ class Deliveries:
         share = max(1, room // len(districts))
         taken = await asyncio.gather(*(self._take(district, share) for district in districts))
         parcels = [parcel for some in taken for parcel in some]
+        self.out += len(parcels)
         for parcel in parcels:
             task = asyncio.create_task(self._send(parcel))
             self.flying.add(task)
@@ -56,9 +61,9 @@ class Deliveries:
         return len(parcels)
 
     async def land(self) -> None:
-        """Waits for all that is in flight."""
-        while self.flying:
-            await asyncio.wait(self.flying)
+        """Waits for all that is in flight, until it is recorded."""
+        while self.flying or self.recording:
+            await asyncio.wait([*self.flying, *([self.recording] if self.recording else [])])
 
     async def _take(self, district_id: UUID, most: int) -> list[Parcel]:
         try:
@@ -70,10 +75,12 @@ class Deliveries:
     async def _send(self, parcel: Parcel) -> None:
         where = {"delivery": str(parcel.claimed.id), "attempt": parcel.claimed.number}
         try:
-            outcome = await send(self.post, parcel)
+            attempt = await send(self.post, parcel)
         except Exception as error:  # the lease ends, and the delivery is taken up again
             log.error("webhooks.send_failed", **where, error=type(error).__name__)
+            self.out -= 1
             return
+        outcome = attempt.outcome
         log.info(
             "webhooks.attempt",
             **where,
@@ -82,6 +89,24 @@ class Deliveries:
             failure=outcome.failure,
             milliseconds=outcome.milliseconds,
         )
+        self.unrecorded.append(attempt)
+        if self.recording is None:
+            self.recording = asyncio.create_task(self._record())
+
+    async def _record(self) -> None:
+        """Records what has come back, a transaction a district: the busier it is, the more goes into each."""
+        while self.unrecorded:
+            attempts, self.unrecorded = self.unrecorded, []
+            by_district = defaultdict(list)
+            for attempt in attempts:
+                by_district[attempt.parcel.district_id].append(attempt)
+            for district_id, some in by_district.items():
+                try:
+                    await record(self.post, district_id, some)
+                except Exception as error:  # the leases end, and what was sent is sent again: at least once
+                    log.error("webhooks.record_failed", district=str(district_id), error=type(error).__name__)
+                self.out -= len(some)
+        self.recording = None
 
 
 @asynccontextmanager
@@ -113,7 +138,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
             else:
                 if not begun:
                     await _pause(IDLE, stopping)
-        log.info("worker.stopping", in_flight=len(ours.flying))
+        log.info("worker.stopping", in_flight=ours.out)
 
 
 async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int:

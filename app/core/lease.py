@@ -1,17 +1,17 @@
 """Owns how rows that need work are claimed: a lease, a fencing number, at most so many at once for a key.
 
-A leased table has `district_id`, `id`, `state`, `due`, `attempts`, `leased_until` and the column of its key.
+A leased table has `district_id`, `id`, `state`, `due`, `attempts`, `leased_until`, `ended_at` and its key.
 Every instant is the database's own, so that two workers whose clocks differ agree on when a lease ends.
 Never knows what the work is.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, func, text, update
+from sqlalchemy import Table, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 # Locking the key rows first makes "at most so many at once" exact: whoever comes meanwhile passes them by.
@@ -41,6 +41,15 @@ UPDATE {table} t SET leased_until = now() + CAST(:length AS interval), attempts 
 FROM candidate c WHERE t.district_id = :district AND t.id = c.id
 RETURNING t.id, t.attempts
 """
+SETTLE = """
+UPDATE {table} t
+SET leased_until = NULL, state = v.state, due = coalesce(now() + v.wait, t.due),
+    ended_at = CASE WHEN v.state <> 'pending' THEN now() END
+FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS integer[]), CAST(:states AS text[]), CAST(:waits AS interval[]))
+    AS v (id, number, state, wait)
+WHERE t.district_id = :district AND t.id = v.id AND t.attempts = v.number AND t.state = 'pending'
+RETURNING t.id
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +71,15 @@ class Claimed:
     number: int
 
 
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What came of a claimed row: `pending` and how long it waits for the next time, or the state it ends in."""
+
+    claimed: Claimed
+    state: str
+    wait: timedelta | None = None
+
+
 async def claim(db: AsyncSession, lease: Lease, district_id: UUID, most: int) -> list[Claimed]:
     """Claims up to `most` rows of the district that are due. Commit before the work begins."""
     names = {"table": lease.table.name, "keys": lease.keys.name, "key": lease.key}
@@ -74,25 +92,16 @@ async def claim(db: AsyncSession, lease: Lease, district_id: UUID, most: int) ->
     return [Claimed(row.id, row.attempts) for row in rows]
 
 
-async def settle(
-    db: AsyncSession, lease: Lease, district_id: UUID, claimed: Claimed, values: Mapping[str, Any]
-) -> bool:
-    """Ends the lease and writes what came of the work; False, and nothing written, where a later claim fences off."""
-    columns = lease.table.c
-    held = await db.execute(
-        update(lease.table)
-        .where(
-            columns.district_id == district_id,
-            columns.id == claimed.id,
-            columns.attempts == claimed.number,
-            columns.state == "pending",
-        )
-        .values(leased_until=None, **values)
-        .returning(columns.id)
-    )
-    return held.scalar_one_or_none() is not None
+async def settle(db: AsyncSession, lease: Lease, district_id: UUID, settled: Sequence[Settled]) -> set[UUID]:
+    """Ends leases and writes what came of the work; the ids for which it was written.
 
-
-def in_(wait: timedelta) -> Any:
-    """An instant so far from now, by the database's clock."""
-    return func.now() + wait
+    Where a later claim has taken a row up nothing is written: whoever comes late is fenced off.
+    """
+    asked = {
+        "district": district_id,
+        "ids": [one.claimed.id for one in settled],
+        "numbers": [one.claimed.number for one in settled],
+        "states": [one.state for one in settled],
+        "waits": [one.wait for one in settled],
+    }
+    return set((await db.scalars(text(SETTLE.format(table=lease.table.name)), asked)).all())

@@ -7,7 +7,8 @@ point loses nothing, and a receiver may see an event twice, with the same id and
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -23,7 +24,7 @@ from app.core.clock import now
 from app.core.crypto import KeyFault, Keyring
 from app.core.db import lay_binding
 from app.core.ids import new_id, show
-from app.core.lease import Claimed, Lease, claim, in_, settle
+from app.core.lease import Claimed, Lease, Settled, claim, settle
 from app.events import render
 from app.events.models import Event, EventCounter
 from app.webhooks import schedule, sign
@@ -56,6 +57,13 @@ LEASE = Lease(
     length=timedelta(seconds=60),  # four times the longest POST
 )
 
+STATES = {
+    Meaning.DELIVERED: DeliveryState.DELIVERED,
+    Meaning.RETRY: DeliveryState.PENDING,
+    Meaning.FAILED: DeliveryState.FAILED,
+    Meaning.DISABLE: DeliveryState.FAILED,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Post:
@@ -79,6 +87,15 @@ class Parcel:
     event: Event
 
 
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A POST that was made, and what came of it."""
+
+    parcel: Parcel
+    at: datetime
+    outcome: Outcome
+
+
 async def districts_due(engine: AsyncEngine, most: int) -> list[UUID]:
     """Districts with something to dispatch or to send, in no order, so that none comes always last."""
     async with engine.connect() as connection:
@@ -97,21 +114,23 @@ async def take(post: Post, district_id: UUID, most: int) -> list[Parcel]:
         return await claim_parcels(work, most)
 
 
-async def send(post: Post, parcel: Parcel) -> Outcome:
-    """Posts a parcel, signed, and records what came of it."""
+async def send(post: Post, parcel: Parcel) -> Attempt:
+    """Posts a parcel, signed. What came of it is still to be recorded."""
     at = now()
     try:
         secret = post.keyring.open(parcel.secret_sealed, "webhook_endpoint", parcel.district_id, parcel.endpoint_id)
     except KeyFault:
-        outcome = Outcome(None, "secret_unreadable", 0)
-    else:
-        body = orjson.dumps(render.body(parcel.event, post.base_url))
-        headers = sign.headers(secret, show("event", parcel.event.id), at, body)
-        outcome = await post.sender.post(parcel.url, body, headers)
-    principal = house_principal(parcel.district_id, PRINCIPAL)
+        return Attempt(parcel, at, Outcome(None, "secret_unreadable", 0))
+    body = orjson.dumps(render.body(parcel.event, post.base_url))
+    headers = sign.headers(secret, show("event", parcel.event.id), at, body)
+    return Attempt(parcel, at, await post.sender.post(parcel.url, body, headers))
+
+
+async def record(post: Post, district_id: UUID, attempts: Sequence[Attempt]) -> None:
+    """Records attempts of one district in a transaction of their own."""
+    principal = house_principal(district_id, PRINCIPAL)
     async with unit(post.engine, principal, post.keyring, "webhook attempt") as work:
-        await record_attempt(work, parcel, outcome, random.random())
-    return outcome
+        await record_attempts(work, attempts)
 
 
 @needs(Can.DELIVER_WEBHOOKS)
@@ -122,9 +141,9 @@ async def dispatch(work: Work) -> int:
     round, and no event that commits after it is passed over.
     """
     here = WebhookPosition.district_id == work.district_id
-    last = await work.db.scalar(select(EventCounter.last).where(EventCounter.district_id == work.district_id))
-    position = await work.db.scalar(select(WebhookPosition.seq).where(here))
-    if last is None or position is None or last <= position:
+    behind = select(EventCounter.last).join(WebhookPosition, EventCounter.last > WebhookPosition.seq)
+    last = await work.db.scalar(behind.where(here, EventCounter.district_id == work.district_id))
+    if last is None:
         return 0
     position = await work.db.scalar(select(WebhookPosition.seq).where(here).with_for_update())
     if position is None or last <= position:
@@ -159,45 +178,51 @@ async def claim_parcels(work: Work, most: int) -> list[Parcel]:
         .where(WebhookDelivery.district_id == work.district_id, WebhookDelivery.id.in_(claimed))
         .order_by(WebhookDelivery.event_seq)
     )
-    parcels = []
+    parcels, ended = [], []
     for delivery_id, endpoint, event in rows:
         ours = claimed[delivery_id]
         if endpoint.removed_at or endpoint.disabled_at or ours.number > len(schedule.DELAYS):
-            await _end(work, ours, DeliveryState.FAILED)
+            ended.append(Settled(ours, DeliveryState.FAILED.value))
         else:
             parcels.append(Parcel(work.district_id, ours, endpoint.id, endpoint.url, endpoint.secret_sealed, event))
+    if ended:
+        await settle(work.db, LEASE, work.district_id, ended)
     work.disclose("event", (parcel.event.student_id for parcel in parcels if parcel.event.student_id))
     return parcels
 
 
 @needs(Can.DELIVER_WEBHOOKS)
-async def record_attempt(work: Work, parcel: Parcel, outcome: Outcome, jitter: float) -> bool:
-    """Logs an attempt and moves its delivery on. False for an attempt whose lease ended and was taken up by another:
-    it is in the log, and the delivery stays as the other leaves it.
+async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
+    """Logs attempts and moves their deliveries on; the ids of the deliveries that were moved.
+
+    An attempt whose lease ended and was taken up by another is in the log, and its delivery stays as the other
+    leaves it.
     """
-    ours = parcel.claimed
-    work.db.add(
-        WebhookAttempt(
-            district_id=work.district_id,
-            id=new_id(),
-            delivery_id=ours.id,
-            number=ours.number,
-            at=now() - timedelta(milliseconds=outcome.milliseconds),
-            milliseconds=outcome.milliseconds,
-            status=outcome.status,
-            failure=outcome.failure,
-        )
-    )
-    await work.db.flush()
-    follows = schedule.after(ours.number, outcome.status, jitter)
-    if follows.wait is not None:
-        due = {"due": in_(follows.wait)}
-        return await settle(work.db, LEASE, work.district_id, ours, due)
-    state = DeliveryState.DELIVERED if follows.meaning is Meaning.DELIVERED else DeliveryState.FAILED
-    held = await _end(work, ours, state)
-    if held and follows.meaning is Meaning.DISABLE:
-        await _disable(work, parcel.endpoint_id)
+    await work.db.execute(insert(WebhookAttempt), [_row(work.district_id, attempt) for attempt in attempts])
+    settled, gone = [], {}
+    for attempt in attempts:
+        ours = attempt.parcel.claimed
+        follows = schedule.after(ours.number, attempt.outcome.status, random.random())
+        settled.append(Settled(ours, STATES[follows.meaning].value, follows.wait))
+        if follows.meaning is Meaning.DISABLE:
+            gone[ours.id] = attempt.parcel.endpoint_id
+    held = await settle(work.db, LEASE, work.district_id, settled)
+    for delivery_id in held & gone.keys():
+        await _disable(work, gone[delivery_id])
     return held
+
+
+def _row(district_id: UUID, attempt: Attempt) -> dict[str, Any]:
+    return {
+        "district_id": district_id,
+        "id": new_id(),
+        "delivery_id": attempt.parcel.claimed.id,
+        "number": attempt.parcel.claimed.number,
+        "at": attempt.at,
+        "milliseconds": attempt.outcome.milliseconds,
+        "status": attempt.outcome.status,
+        "failure": attempt.outcome.failure,
+    }
 
 
 def _matches(district_id: UUID, after: int, upto: int) -> Select[int, UUID, UUID]:
@@ -243,11 +268,6 @@ async def _lay(work: Work, pairs: Sequence[Row[int, UUID, UUID]]) -> None:
         for seq, event_id, endpoint_id in pairs
     ]
     await work.db.execute(fresh.on_conflict_do_nothing(), rows)
-
-
-async def _end(work: Work, claimed: Claimed, state: DeliveryState) -> bool:
-    values = {"state": state.value, "ended_at": func.now()}
-    return await settle(work.db, LEASE, work.district_id, claimed, values)
 
 
 async def _disable(work: Work, endpoint_id: UUID) -> None:

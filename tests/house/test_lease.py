@@ -8,8 +8,9 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.lease import Claimed, claim, settle
-from app.webhooks.deliver import LEASE, Parcel, claim_parcels, dispatch, record_attempt
+from app.core.clock import now
+from app.core.lease import Claimed, Settled, claim, settle
+from app.webhooks.deliver import LEASE, Attempt, Parcel, claim_parcels, dispatch, record_attempts
 from app.webhooks.models import WebhookAttempt, WebhookDelivery
 from app.webhooks.send import Outcome
 from app.webhooks.service import NewEndpoint, register_endpoint
@@ -32,7 +33,7 @@ async def _claim(work: Work, most: int) -> list[Claimed]:
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def _settle(work: Work, ours: Claimed) -> bool:
-    return await settle(work.db, LEASE, work.district_id, ours, {"state": "delivered"})
+    return bool(await settle(work.db, LEASE, work.district_id, [Settled(ours, "delivered")]))
 
 
 @needs(Can.DELIVER_WEBHOOKS)
@@ -47,6 +48,10 @@ async def _delivery(work: Work, delivery_id: UUID) -> tuple[str, int, list[int]]
         .order_by(WebhookAttempt.number)
     )
     return found.state, found.attempts, list(numbers)
+
+
+def _came(parcel: Parcel, outcome: Outcome) -> Attempt:
+    return Attempt(parcel, now(), outcome)
 
 
 async def _parcels(town: Town) -> list[Parcel]:
@@ -95,9 +100,9 @@ async def test_a_lease_that_ended_is_taken_up_and_the_late_one_is_fenced_off(nor
     (quick,) = await _parcels(north)
     assert (quick.claimed.id, quick.claimed.number) == (slow.claimed.id, slow.claimed.number + 1)
     async with north.house() as work:
-        assert not await record_attempt(work, slow, BROKEN, 0.5)
+        assert not await record_attempts(work, [_came(slow, BROKEN)])
     async with north.house() as work:
-        assert await record_attempt(work, quick, TAKEN, 0.5)
+        assert await record_attempts(work, [_came(quick, TAKEN)])
     async with north.house() as work:
         assert await _delivery(work, quick.claimed.id) == ("delivered", 2, [1, 2])
 
@@ -109,7 +114,7 @@ async def test_a_late_success_counts_while_nobody_else_has_taken_it_up(north: To
     (slow,) = await _parcels(north)
     await end_leases(north)
     async with north.house() as work:
-        assert await record_attempt(work, slow, TAKEN, 0.5)
+        assert await record_attempts(work, [_came(slow, TAKEN)])
     assert await _parcels(north) == []
 
 
