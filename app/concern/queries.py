@@ -69,3 +69,16 @@ async def concerns_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, lis
         found[row.student_id].append(row)
     work.disclose("concern", (student_id for student_id, rows in found.items() if rows))
     return found
+
+
+@needs(Can.READ_CONCERNS)
+async def concerns_by_id(work: Work, concern_ids: Sequence[UUID]) -> dict[UUID, Concern]:
+    """Those of these concerns that the principal reaches."""
+    rows = await work.db.scalars(
+        select(Concern).where(
+            Concern.district_id == work.district_id, Concern.id == any_(cast(list(concern_ids), IdList))
+        )
+    )
+    found = {row.id: row for row in rows}
+    work.disclose("concern", (row.student_id for row in found.values()))
+    return found

@@ -9,6 +9,7 @@ from sqlalchemy import any_, cast, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core.errors import NotFound
 from app.core.page import Keyset, Page
 from app.evidence.models import Score
 from app.evidence.rules import BASELINE_SCORES
@@ -42,6 +43,18 @@ async def scores(work: Work, keyset: Keyset, wanted: ScoreFilter) -> Page[Score]
     page: Page[Score] = await by_id(work, keyset, query, Score.id)
     work.disclose("score", (score.student_id for score in page.rows))
     return page
+
+
+@needs(Can.READ_SCORES)
+async def score(work: Work, score_id: UUID) -> Score:
+    """One score; raises `NotFound`."""
+    row = await work.db.scalar(
+        select(Score).where(Score.district_id == work.district_id, Score.id == score_id, Score.removed_at.is_(None))
+    )
+    if row is None:
+        raise NotFound("score")
+    work.disclose("score", [row.student_id])
+    return row
 
 
 @needs(Can.READ_SCORES)

@@ -3,7 +3,8 @@
 from datetime import date, datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Text
+from sqlalchemy import Text
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import Mapped, mapped_column
 

@@ -42,6 +42,19 @@ async def support(work: Work, support_id: UUID) -> Support:
 
 
 @needs(Can.READ_SUPPORTS)
+async def supports_by_id(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, Support]:
+    """Those of these supports that the principal reaches."""
+    rows = await work.db.scalars(
+        select(Support).where(
+            Support.district_id == work.district_id, Support.id == any_(cast(list(support_ids), IdList))
+        )
+    )
+    found = {row.id: row for row in rows}
+    work.disclose("support", (row.student_id for row in found.values()))
+    return found
+
+
+@needs(Can.READ_SUPPORTS)
 async def supports_of_students(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Support]]:
     """Every support of these students, by student, oldest first."""
     rows = await work.db.scalars(
@@ -69,6 +82,16 @@ async def phases_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[
         found[row.support_id].append(row)
     work.disclose("support", (row.student_id for rows in found.values() for row in rows))
     return found
+
+
+@needs(Can.READ_SUPPORTS)
+async def phase(work: Work, phase_id: UUID) -> Phase:
+    """One phase; raises `NotFound`."""
+    row = await work.db.scalar(select(Phase).where(Phase.district_id == work.district_id, Phase.id == phase_id))
+    if row is None:
+        raise NotFound("phase")
+    work.disclose("support", [row.student_id])
+    return row
 
 
 @needs(Can.READ_SUPPORTS)

@@ -1,0 +1,161 @@
+"""Owns the shapes of concerns and the mutation that raises one. Holds no rule."""
+
+from dataclasses import asdict
+from datetime import date, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import strawberry
+
+from app.concern import models, queries
+from app.concern.service import NewConcern, raise_concern
+from app.core.errors import NotFound
+from app.graphql.door import Info, asks
+from app.graphql.node import Node, maybe_shown, named, shown
+from app.graphql.pages import Connection, connection, nothing, place
+from app.graphql.playbook import Area, area_id_of, area_of
+from app.graphql.problems import Problem, tried
+from app.graphql.roster import NAME, Student, row_id, student_of
+from app.playbook.queries import areas
+from app.roster.queries import find_school, find_student, students_by_id
+from app.support.queries import support_ids_of_concerns, supports_by_id, unserved_concerns
+
+if TYPE_CHECKING:
+    from app.graphql.support import Support
+
+
+@strawberry.enum(description="Where a concern stands.")
+class ConcernState(StrEnum):
+    """The states of `app.concern.rules`."""
+
+    RAISED = "raised"
+    ACCEPTED = "accepted"
+    DISMISSED = "dismissed"
+    RESOLVED = "resolved"
+
+
+@strawberry.type(description="A dated worry about one student in one area.")
+class Concern(Node):
+    """A concern."""
+
+    row_id: strawberry.Private[UUID]
+    student_row: strawberry.Private[UUID]
+    area_row: strawberry.Private[UUID]
+    state: ConcernState
+    description: str
+    raised_on: date
+    raised_by_id: strawberry.ID | None
+    settled_at: datetime | None
+    settled_because: str | None
+    version: int
+
+    @asks("Whom it is about.", students_by_id)
+    async def student(self, info: Info) -> Student | None:
+        return await student_of(info.context, self.student_row)
+
+    @asks("The area that it lies in.", areas)
+    async def area(self, info: Info) -> Area | None:
+        return await area_of(info.context, self.area_row)
+
+    @asks("The supports that answer it.", support_ids_of_concerns, supports_by_id)
+    async def supports(self, info: Info) -> list[Annotated["Support", strawberry.lazy("app.graphql.support")]] | None:
+        from app.graphql.support import Support
+
+        found = await info.context.load(support_ids_of_concerns, self.row_id) or []
+        rows = await info.context.load_each(supports_by_id, found)
+        return [Support.of(row) for row in rows]
+
+    @classmethod
+    def of(cls, row: models.Concern) -> "Concern":
+        """The shape of a row."""
+        return cls(
+            id=shown("concern", row.id),
+            row_id=row.id,
+            student_row=row.student_id,
+            area_row=row.area_id,
+            state=ConcernState(row.state),
+            description=row.description,
+            raised_on=row.raised_on,
+            raised_by_id=maybe_shown("person", row.raised_by),
+            settled_at=row.settled_at,
+            settled_because=row.settled_because,
+            version=row.version,
+        )
+
+
+@strawberry.input(description="A worry as it is raised.")
+class RaiseConcernInput:
+    """As `NewConcern`."""
+
+    student: strawberry.ID = strawberry.field(description=f"The student: {NAME}.")
+    area: str = strawberry.field(description="An area's code or id.")
+    description: str
+    raised_by: strawberry.ID | None = strawberry.field(default=None, description=f"Who raised it: {NAME}.")
+    raised_on: date | None = strawberry.field(default=None, description="Today, where it is not given.")
+
+
+@strawberry.type(description="What became of it: a concern, or problems.")
+class RaiseConcernPayload:
+    """A payload."""
+
+    concern: Concern | None
+    problems: list[Problem]
+
+
+@strawberry.type
+class ConcernQueries:
+    """The concerns' part of the query root."""
+
+    @asks("One concern.", queries.concern)
+    async def concern(self, info: Info, id: strawberry.ID) -> Concern | None:
+        concern_id = named("concern", id)
+        row = None if concern_id is None else await info.context.found(queries.concern, concern_id)
+        return None if row is None else Concern.of(row)
+
+    @asks(
+        "Concerns in the order in which they were raised here."
+        " With `unserved: true`, the accepted ones without an active support; this asks for `support:read` too.",
+        queries.concerns,
+    )
+    async def concerns(
+        self,
+        info: Info,
+        first: int | None = None,
+        after: str | None = None,
+        student_id: strawberry.ID | None = None,
+        school_id: strawberry.ID | None = None,
+        area: str | None = None,
+        state: ConcernState | None = None,
+        unserved: bool = False,
+    ) -> Connection[Concern] | None:
+        asked = info.context
+        try:
+            wanted = queries.ConcernFilter(
+                student_id=await row_id(asked, "student", student_id, find_student),
+                area_id=await area_id_of(asked, area),
+                school_id=await row_id(asked, "org", school_id, find_school),
+                state=None if state is None else state.value,
+            )
+        except NotFound:
+            return nothing()
+        listing, query = ("unserved_concerns", unserved_concerns) if unserved else ("concerns", queries.concerns)
+        at = place(asked, listing, asdict(wanted), after, first)
+        return connection(at, await asked.read(query, at, wanted), Concern.of)
+
+
+@strawberry.type
+class ConcernMutations:
+    """The concerns' part of the mutation root."""
+
+    @asks("Raises a concern about a student.", raise_concern)
+    async def raise_concern(self, info: Info, input: RaiseConcernInput) -> RaiseConcernPayload | None:
+        new = NewConcern(
+            student=input.student,
+            area=input.area,
+            description=input.description,
+            raised_by=input.raised_by,
+            raised_on=input.raised_on,
+        )
+        row, problems = await tried(info.context, raise_concern, new)
+        return RaiseConcernPayload(concern=None if row is None else Concern.of(row), problems=problems)

@@ -1,0 +1,170 @@
+"""Owns the shapes of decisions and the mutation that records one. Holds no rule."""
+
+from datetime import date
+from enum import StrEnum
+from uuid import UUID
+
+import strawberry
+
+from app.core.errors import NotFound
+from app.decision import models, queries
+from app.decision.service import NewDecision, decide
+from app.graphql.door import Info, asks
+from app.graphql.node import Node, maybe_shown, named, shown
+from app.graphql.pages import Connection, connection, nothing, place
+from app.graphql.problems import Problem, tried
+from app.graphql.roster import NAME, Student, row_id, student_of
+from app.graphql.support import Support
+from app.roster.queries import find_student, students_by_id
+from app.support.queries import supports_by_id
+from app.support.service import Change
+
+
+@strawberry.enum(description="What a team chose. A referral can be recorded at any time, with nothing before it.")
+class DecisionKind(StrEnum):
+    """The kinds of `app.decision.rules`."""
+
+    CONTINUE = "continue"
+    RAISE_GOAL = "raise_goal"
+    INTENSIFY = "intensify"
+    CHANGE = "change"
+    FADE = "fade"
+    EXIT = "exit"
+    RESTORE_FIDELITY = "restore_fidelity"
+    REFER = "refer"
+
+
+@strawberry.type(description="What people chose, with the verdict that they saw.")
+class Decision(Node):
+    """A decision."""
+
+    student_row: strawberry.Private[UUID]
+    support_row: strawberry.Private[UUID | None]
+    kind: DecisionKind
+    phase_id: strawberry.ID | None = strawberry.field(description="The phase that it began.")
+    verdict_id: strawberry.ID | None = strawberry.field(description="The verdict that the team saw.")
+    decided_on: date
+    decided_by_id: strawberry.ID | None
+    note: str | None
+    playbook_id: strawberry.ID
+
+    @asks("Whom it is about.", students_by_id)
+    async def student(self, info: Info) -> Student | None:
+        return await student_of(info.context, self.student_row)
+
+    @asks("The support that it is about; a referral may have none.", supports_by_id)
+    async def support(self, info: Info) -> Support | None:
+        if self.support_row is None:
+            return None
+        row = await info.context.load(supports_by_id, self.support_row)
+        return None if row is None else Support.of(row)
+
+    @classmethod
+    def of(cls, row: models.Decision) -> "Decision":
+        """The shape of a row."""
+        return cls(
+            id=shown("decision", row.id),
+            student_row=row.student_id,
+            support_row=row.support_id,
+            kind=DecisionKind(row.kind),
+            phase_id=maybe_shown("phase", row.phase_id),
+            verdict_id=maybe_shown("verdict", row.verdict_id),
+            decided_on=row.decided_on,
+            decided_by_id=maybe_shown("person", row.decided_by),
+            note=row.note,
+            playbook_id=shown("playbook", row.playbook_version_id),
+        )
+
+
+@strawberry.input(description="What is different from a day on; what is not named stays as it was.")
+class ChangeInput:
+    """As `Change`."""
+
+    because: str
+    begins_on: date | None = None
+    level: int | None = strawberry.field(default=None, description="A level's rank.")
+    goal: float | None = None
+    goal_on: date | None = None
+    baseline: float | None = None
+    minutes_per_session: int | None = None
+    sessions_per_week: int | None = None
+
+
+@strawberry.input(description="What a team chose.")
+class DecideInput:
+    """As `NewDecision`."""
+
+    kind: DecisionKind
+    support: strawberry.ID | None = strawberry.field(default=None, description="Only a referral can be without.")
+    student: strawberry.ID | None = strawberry.field(
+        default=None, description=f"The student, for a referral without a support: {NAME}."
+    )
+    verdict: strawberry.ID | None = strawberry.field(
+        default=None, description="The verdict that the team saw; else the one that holds."
+    )
+    decided_by: strawberry.ID | None = strawberry.field(default=None, description=f"Who decided: {NAME}.")
+    decided_on: date | None = strawberry.field(default=None, description="Today, where it is not given.")
+    note: str | None = None
+    change: ChangeInput | None = None
+
+
+@strawberry.type(description="What became of it: a decision, or problems.")
+class DecidePayload:
+    """A payload."""
+
+    decision: Decision | None
+    problems: list[Problem]
+
+
+@strawberry.type
+class DecisionQueries:
+    """The decisions' part of the query root."""
+
+    @asks("One decision.", queries.decision)
+    async def decision(self, info: Info, id: strawberry.ID) -> Decision | None:
+        decision_id = named("decision", id)
+        row = None if decision_id is None else await info.context.found(queries.decision, decision_id)
+        return None if row is None else Decision.of(row)
+
+    @asks("Decisions in the order in which they were recorded.", queries.decisions)
+    async def decisions(
+        self,
+        info: Info,
+        first: int | None = None,
+        after: str | None = None,
+        student_id: strawberry.ID | None = None,
+        support_id: strawberry.ID | None = None,
+    ) -> Connection[Decision] | None:
+        asked = info.context
+        try:
+            student = await row_id(asked, "student", student_id, find_student)
+        except NotFound:
+            return nothing()
+        support = None if support_id is None else named("support", support_id)
+        if support_id is not None and support is None:
+            return nothing()
+        at = place(asked, "decisions", {"student": student, "support": support}, after, first)
+        return connection(at, await asked.read(queries.decisions, at, student, support), Decision.of)
+
+
+@strawberry.type
+class DecisionMutations:
+    """The decisions' part of the mutation root."""
+
+    @asks(
+        "Records a team's decision and carries it out: a change draws a phase line, an exit ends the support.",
+        decide,
+    )
+    async def decide(self, info: Info, input: DecideInput) -> DecidePayload | None:
+        new = NewDecision(
+            kind=input.kind.value,
+            support=input.support,
+            student=input.student,
+            verdict=input.verdict,
+            decided_by=input.decided_by,
+            decided_on=input.decided_on,
+            note=input.note,
+            change=None if input.change is None else Change(**vars(input.change)),
+        )
+        row, problems = await tried(info.context, decide, new)
+        return DecidePayload(decision=None if row is None else Decision.of(row), problems=problems)

@@ -1,0 +1,193 @@
+"""Owns the shapes of scores and the mutation that records them. Holds no rule."""
+
+from dataclasses import asdict
+from datetime import date, datetime
+from enum import StrEnum
+from uuid import UUID
+
+import strawberry
+
+from app.core.errors import NotFound
+from app.evidence import models, queries, service
+from app.graphql.door import Info, asks
+from app.graphql.node import Node, maybe_shown, named, shown
+from app.graphql.pages import Connection, connection, nothing, place
+from app.graphql.playbook import Measure, measure_id_of, measure_of
+from app.graphql.problems import Problem, shaped, tried
+from app.graphql.roster import NAME, Student, row_id, student_of
+from app.playbook.queries import measures
+from app.response.service import record_scores
+from app.roster.queries import find_student, students_by_id
+
+
+@strawberry.enum(description="What a score is for.")
+class ScorePurpose(StrEnum):
+    """The purposes of `app.evidence.rules`."""
+
+    SCREENING = "screening"
+    BASELINE = "baseline"
+    PROGRESS = "progress"
+
+
+@strawberry.enum(description="What became of a score that was sent.")
+class ScoreOutcome(StrEnum):
+    """The outcomes of `app.evidence.service`."""
+
+    RECORDED = "recorded"
+    AMENDED = "amended"
+    UNCHANGED = "unchanged"
+    REFUSED = "refused"
+
+
+@strawberry.type(description="One administration of a measure to a student.")
+class Score(Node):
+    """A score."""
+
+    student_row: strawberry.Private[UUID]
+    measure_row: strawberry.Private[UUID]
+    taken_on: date
+    attempt: int
+    value: float = strawberry.field(description="In the measure's unit.")
+    purpose: ScorePurpose
+    form: str | None
+    given_by_id: strawberry.ID | None
+    external_id: str | None = strawberry.field(description="The sender's own id.")
+    recorded_at: datetime
+    version: int
+
+    @asks("Whose score it is.", students_by_id)
+    async def student(self, info: Info) -> Student | None:
+        return await student_of(info.context, self.student_row)
+
+    @asks("The measure.", measures)
+    async def measure(self, info: Info) -> Measure | None:
+        return await measure_of(info.context, self.measure_row)
+
+    @classmethod
+    def of(cls, row: models.Score) -> "Score":
+        """The shape of a row."""
+        return cls(
+            id=shown("score", row.id),
+            student_row=row.student_id,
+            measure_row=row.measure_id,
+            taken_on=row.taken_on,
+            attempt=row.attempt,
+            value=row.value,
+            purpose=ScorePurpose(row.purpose),
+            form=row.form,
+            given_by_id=maybe_shown("person", row.given_by),
+            external_id=row.external_id,
+            recorded_at=row.recorded_at,
+            version=row.version,
+        )
+
+
+@strawberry.input(description="A score as a sender gives it. The same score sent again changes nothing.")
+class NewScoreInput:
+    """As `NewScore`."""
+
+    student: strawberry.ID = strawberry.field(description=f"The student: {NAME}.")
+    measure: str = strawberry.field(description="A measure's code or id.")
+    taken_on: date
+    value: float
+    attempt: int = strawberry.field(default=1, description="Which one, where there were several on a day.")
+    purpose: ScorePurpose = ScorePurpose.PROGRESS
+    form: str | None = strawberry.field(default=None, description="The passage or version of the measure.")
+    given_by: strawberry.ID | None = strawberry.field(default=None, description=f"Who gave it: {NAME}.")
+    external_id: str | None = strawberry.field(
+        default=None, description="The sender's own id, by which it is upserted."
+    )
+
+
+@strawberry.input(description="1 to 500 scores.")
+class RecordScoresInput:
+    """Scores of several students and measures."""
+
+    scores: list[NewScoreInput]
+
+
+@strawberry.type(description="What became of one score; a refused one has its problems.")
+class ScoreResult:
+    """A result."""
+
+    outcome: ScoreOutcome
+    score: Score | None
+    problems: list[Problem]
+
+
+@strawberry.type(description="A result for each score, in order; `problems` are of the input as a whole.")
+class RecordScoresPayload:
+    """A payload."""
+
+    results: list[ScoreResult]
+    problems: list[Problem]
+
+
+@strawberry.type
+class EvidenceQueries:
+    """The scores' part of the query root."""
+
+    @asks("One score.", queries.score)
+    async def score(self, info: Info, id: strawberry.ID) -> Score | None:
+        score_id = named("score", id)
+        row = None if score_id is None else await info.context.found(queries.score, score_id)
+        return None if row is None else Score.of(row)
+
+    @asks("Scores in the order in which they were recorded.", queries.scores)
+    async def scores(
+        self,
+        info: Info,
+        first: int | None = None,
+        after: str | None = None,
+        student_id: strawberry.ID | None = None,
+        measure: str | None = None,
+        since: date | None = None,
+        until: date | None = None,
+    ) -> Connection[Score] | None:
+        asked = info.context
+        try:
+            wanted = queries.ScoreFilter(
+                student_id=await row_id(asked, "student", student_id, find_student),
+                measure_id=await measure_id_of(asked, measure),
+                since=since,
+                until=until,
+            )
+        except NotFound:
+            return nothing()
+        at = place(asked, "scores", asdict(wanted), after, first)
+        return connection(at, await asked.read(queries.scores, at, wanted), Score.of)
+
+
+@strawberry.type
+class EvidenceMutations:
+    """The scores' part of the mutation root."""
+
+    @asks(
+        "Records scores, each by itself: one that is no good is refused alone. What they change is judged at once.",
+        record_scores,
+    )
+    async def record_scores(self, info: Info, input: RecordScoresInput) -> RecordScoresPayload | None:
+        taken, problems = await tried(info.context, record_scores, [_new(score) for score in input.scores])
+        results = [
+            ScoreResult(
+                outcome=ScoreOutcome(one.outcome),
+                score=None if one.score is None else Score.of(one.score),
+                problems=shaped(one.violations),
+            )
+            for one in taken or []
+        ]
+        return RecordScoresPayload(results=results, problems=problems)
+
+
+def _new(score: NewScoreInput) -> service.NewScore:
+    return service.NewScore(
+        student=score.student,
+        measure=score.measure,
+        taken_on=score.taken_on,
+        value=score.value,
+        attempt=score.attempt,
+        purpose=score.purpose.value,
+        form=score.form,
+        given_by=score.given_by,
+        external_id=score.external_id,
+    )

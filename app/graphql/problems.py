@@ -1,0 +1,145 @@
+"""Owns how what went wrong reaches a GraphQL caller: problems in a payload, errors at the top. Never shows a value.
+
+A payload's problems carry REST's codes and pointers. At the top stand access, faults and requests that are no good;
+a fault shows no exception's text, there or in the log.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import strawberry
+import structlog
+from graphql import GraphQLError
+from sqlalchemy.exc import IntegrityError
+
+from app.access.work import Work
+from app.core.errors import AimlineError, Forbidden, Invalid, Violation
+from app.graphql.door import Asked
+
+P = ParamSpec("P")
+R = TypeVar("R")
+UNIQUE_VIOLATION = "23505"
+MISSING_PERMISSION = "permission.missing"
+FAULT = "Something broke on our side. Nothing was changed."
+log = structlog.get_logger()
+
+_VARIABLE = re.compile(r"^Variable '(\$\w+)' got invalid value .*?(?: at '([\w.\[\]]+)')?; ", re.DOTALL)
+_VALUE = re.compile(r"(, found |; | cannot represent | has invalid value |: ).*$", re.DOTALL)
+
+
+@strawberry.type(description="One thing wrong with an input: the same codes and pointers as in REST.")
+class Problem:
+    """A violation, or a refusal of the whole input."""
+
+    code: str = strawberry.field(description="A stable code.")
+    pointer: str = strawberry.field(
+        description="Where: a JSON Pointer (RFC 6901) into `input`, with the names that REST gives its fields; "
+        "empty for the input as a whole."
+    )
+    detail: str = strawberry.field(description="A sentence.")
+
+
+def shaped(violations: Sequence[Violation]) -> list[Problem]:
+    """Violations as problems."""
+    return [Problem(code=one.code, pointer=one.pointer, detail=one.detail) for one in violations]
+
+
+async def tried(
+    asked: Asked, command: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
+) -> tuple[R | None, list[Problem]]:
+    """A command in its savepoint: what it gave, or its problems. Missing permissions and faults go to the top."""
+    try:
+        return await asked.write(command, *args, **kwargs), []
+    except Invalid as error:
+        return None, shaped(error.violations)
+    except AimlineError as error:
+        if isinstance(error, Forbidden) and error.code == MISSING_PERMISSION:
+            raise
+        return None, [Problem(code=error.code, pointer="", detail=error.detail)]
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", "") != UNIQUE_VIOLATION:
+            raise
+        detail = "Another request wrote the same thing at this moment. Read, then try again."
+        return None, [Problem(code="conflict.concurrent", pointer="", detail=detail)]
+
+
+def is_fault(error: GraphQLError) -> bool:
+    """Whether this is our fault: neither the request's nor a refusal."""
+    cause = _cause(error)
+    if isinstance(cause, AimlineError):
+        return False
+    if error.path is None:
+        # Before execution: what the request brings on itself points into its document.
+        return cause is not None and not error.nodes
+    return cause is not None or not error.message.startswith("Argument ")
+
+
+def told(error: GraphQLError, trace_id: str) -> dict[str, Any]:
+    """An error as the answer shows it."""
+    if is_fault(error):
+        return fault(trace_id) | _where(error)
+    cause = _cause(error)
+    if isinstance(cause, AimlineError):
+        return refusal(cause, trace_id) | _where(error)
+    extensions = {"code": "request.malformed", "traceId": trace_id}
+    return {"message": _without_values(error), **_where(error), "extensions": extensions}
+
+
+def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
+    """One of our own errors as the answer shows it at the top."""
+    extensions: dict[str, Any] = {"code": error.code, "traceId": trace_id}
+    if isinstance(error, Invalid):
+        extensions["problems"] = [
+            {"code": one.code, "pointer": one.pointer, "detail": one.detail} for one in error.violations
+        ]
+    return {"message": error.detail, "extensions": extensions}
+
+
+def fault(trace_id: str) -> dict[str, Any]:
+    """What a caller is told of a fault of ours."""
+    return {"message": FAULT, "extensions": {"code": "internal", "traceId": trace_id}}
+
+
+def log_fault(error: BaseException, trace_id: str) -> None:
+    """Only the class and the places in our code: a message may hold what somebody submitted."""
+    places, trace = [], error.__traceback__
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    log.error("fault", kind=type(error).__name__, places=places[-12:], trace_id=trace_id)
+
+
+def cause_of(error: GraphQLError) -> BaseException:
+    """What lies beneath an error of a field."""
+    return _cause(error) or error
+
+
+def _cause(error: GraphQLError) -> BaseException | None:
+    cause: BaseException | None = error.original_error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    return cause
+
+
+def _where(error: GraphQLError) -> dict[str, Any]:
+    where: dict[str, Any] = {}
+    if error.locations:
+        where["locations"] = [{"line": one.line, "column": one.column} for one in error.locations]
+    if error.path:
+        where["path"] = error.path
+    return where
+
+
+def _without_values(error: GraphQLError) -> str:
+    """The library's messages quote what was submitted; what they say of it stays."""
+    message = error.message
+    variable = _VARIABLE.match(message)
+    if variable is not None:
+        at = f" at {variable[2]}" if variable[2] else ""
+        return f"The variable {variable[1]} has a value{at} that is not of its type."
+    if message.startswith("Syntax Error"):
+        return re.sub(r"(String|BlockString|Int|Float) .*", r"\1.", message, flags=re.DOTALL)
+    if any(node.kind.endswith("_value") for node in error.nodes or ()) or "value" in message:
+        return _VALUE.sub("", message).rstrip(".") + ": this value does not fit."
+    return message

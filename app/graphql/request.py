@@ -1,0 +1,98 @@
+"""Owns how a GraphQL operation is read from HTTP (the GraphQL-over-HTTP draft). Never runs it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.requests import Request
+
+MODERN = "application/graphql-response+json"
+LEGACY = "application/json"
+NUL = "\\u0000"
+
+
+class BadRequest(Exception):
+    """A request that is no GraphQL request, with the status that says so."""
+
+    def __init__(self, code: str, detail: str, status: int = 400, headers: dict[str, str] | None = None) -> None:
+        super().__init__(code)
+        self.code, self.detail, self.status, self.headers = code, detail, status, headers or {}
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What is asked for."""
+
+    query: str
+    variables: dict[str, Any] | None
+    name: str | None
+
+
+def media_type(request: Request) -> str:
+    """The media type of the answer; raises `BadRequest` (406) where neither is taken."""
+    accepts = request.headers.get("Accept", LEGACY)
+    weights = dict(_ranges(accepts))
+    modern = weights.get(MODERN, 0.0)
+    legacy = max(weights.get(one, 0.0) for one in (LEGACY, "application/*", "*/*"))
+    if modern > 0 and modern >= legacy:
+        return MODERN
+    if legacy > 0:
+        return LEGACY
+    raise BadRequest("not_acceptable", f"Take {MODERN} or {LEGACY}.", 406)
+
+
+async def operation_of(request: Request) -> Operation:
+    """The operation in a request; raises `BadRequest`."""
+    parameters = _from_query(request) if request.method == "GET" else await _from_body(request)
+    query, variables, name = (parameters.get(one) for one in ("query", "variables", "operationName"))
+    if not isinstance(query, str) or not query.strip():
+        raise BadRequest("query.missing", "Send the GraphQL document in `query`.")
+    if variables is not None and not isinstance(variables, dict):
+        raise BadRequest("variables.malformed", "`variables` must be an object.")
+    if name is not None and not isinstance(name, str):
+        raise BadRequest("operation_name.malformed", "`operationName` must be a string.")
+    if not isinstance(parameters.get("extensions") or {}, dict):
+        raise BadRequest("extensions.malformed", "`extensions` must be an object.")
+    return Operation(query, variables, name or None)
+
+
+def _from_query(request: Request) -> dict[str, Any]:
+    found: dict[str, Any] = dict(request.query_params)
+    for name in ("variables", "extensions"):
+        if found.get(name):
+            found[name] = _json(found[name].encode())
+        else:
+            found.pop(name, None)
+    return found
+
+
+async def _from_body(request: Request) -> dict[str, Any]:
+    kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != LEGACY:
+        raise BadRequest("media_type", f"Send the request as {LEGACY}.", 415)
+    found = _json(await request.body())
+    if not isinstance(found, dict):
+        raise BadRequest("body.malformed", "The body must be an object with `query`.")
+    return found
+
+
+def _json(raw: bytes) -> Any:
+    # PostgreSQL holds no NUL in a text; told here, it is the request's fault and not ours.
+    if NUL.encode() in raw or b"\x00" in raw:
+        raise BadRequest("text.nul", "A text may not hold the character U+0000.")
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        raise BadRequest("body.not_json", "This is not JSON.") from None
+
+
+def _ranges(accepts: str) -> list[tuple[str, float]]:
+    found = []
+    for part in accepts.split(","):
+        name, *parameters = (one.strip().lower() for one in part.split(";"))
+        weight = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+        try:
+            found.append((name, float(weight)))
+        except ValueError:
+            found.append((name, 0.0))
+    return found

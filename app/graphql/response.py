@@ -1,0 +1,95 @@
+"""Owns the shapes of verdicts. Holds no rule, and compares nobody."""
+
+from datetime import datetime
+from typing import Any
+
+import strawberry
+
+from app.graphql.door import Info, asks
+from app.graphql.node import Node, named, shown
+from app.response import models, queries
+from app.response.rules.verdict import Kind, State
+
+strawberry.enum(State, name="VerdictState", description="What a rule says of a series.")
+strawberry.enum(Kind, name="VerdictKind", description="How a student does not respond: never, or no longer.")
+
+
+@strawberry.type(description="A named number.")
+class Figure:
+    """A number that a reason or a rule names."""
+
+    name: str
+    value: float
+
+    @classmethod
+    def each(cls, values: dict[str, Any]) -> list["Figure"]:
+        """The numbers of an object, in its order."""
+        return [cls(name=name, value=value) for name, value in values.items()]
+
+
+@strawberry.type(description="One reason behind a verdict: a stable code and the numbers that it rests on.")
+class Reason:
+    """A reason."""
+
+    code: str
+    values: list[Figure]
+
+
+@strawberry.type(description="What a rule says of a phase's series. It informs a team; it never decides.")
+class Verdict(Node):
+    """A verdict with all that it rests on."""
+
+    support_id: strawberry.ID
+    phase_id: strawberry.ID
+    number: int
+    state: State
+    kind: Kind | None = strawberry.field(description="Only with `NOT_RESPONDING`.")
+    because: list[Reason]
+    sentence: str = strawberry.field(description="One sentence for a teacher, made from the numbers.")
+    statistic: float | None = strawberry.field(description="The rule's own.")
+    threshold: float | None = strawberry.field(description="The rule's own.")
+    rate: float | None = strawberry.field(description="Growth, in the measure's units a week.")
+    required_rate: float = strawberry.field(description="The aimline's, in the measure's units a week.")
+    change_week: int | None = strawberry.field(description="The instructional week about which growth slowed.")
+    rule: str
+    rule_version: int
+    parameters: list[Figure]
+    score_ids: list[strawberry.ID]
+    playbook_id: strawberry.ID
+    judged_at: datetime
+
+    @classmethod
+    def of(cls, row: models.VerdictRow) -> "Verdict":
+        """The shape of a row."""
+        return cls(
+            id=shown("verdict", row.id),
+            support_id=shown("support", row.support_id),
+            phase_id=shown("phase", row.phase_id),
+            number=row.number,
+            state=State(row.state),
+            kind=None if row.kind is None else Kind(row.kind),
+            because=[Reason(code=one["code"], values=Figure.each(one["values"])) for one in row.because],
+            sentence=row.sentence,
+            statistic=row.statistic,
+            threshold=row.threshold,
+            rate=row.rate,
+            required_rate=row.required_rate,
+            change_week=row.change_week,
+            rule=row.rule,
+            rule_version=row.rule_version,
+            parameters=Figure.each(row.parameters),
+            score_ids=[shown("score", score) for score in row.score_ids],
+            playbook_id=shown("playbook", row.playbook_version_id),
+            judged_at=row.judged_at,
+        )
+
+
+@strawberry.type
+class ResponseQueries:
+    """The verdicts' part of the query root."""
+
+    @asks("One verdict.", queries.verdict)
+    async def verdict(self, info: Info, id: strawberry.ID) -> Verdict | None:
+        verdict_id = named("verdict", id)
+        row = None if verdict_id is None else await info.context.found(queries.verdict, verdict_id)
+        return None if row is None else Verdict.of(row)

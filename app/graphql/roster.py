@@ -1,0 +1,195 @@
+"""Owns the shapes of the roster: students, and what hangs on a student. Holds no rule, shows no demographics."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
+from datetime import date
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import strawberry
+
+from app.access.work import Work
+from app.concern.queries import concerns_of
+from app.core.errors import NotFound
+from app.decision.queries import decisions_of
+from app.evidence.queries import scores_of
+from app.graphql.door import Asked, Info, asks
+from app.graphql.node import Node, shown
+from app.graphql.pages import Connection, connection, nothing, place
+from app.graphql.playbook import measure_id_of
+from app.roster import models, queries
+from app.roster.references import parse
+from app.support.queries import supports_of_students
+
+if TYPE_CHECKING:
+    from app.graphql.concern import Concern
+    from app.graphql.decision import Decision
+    from app.graphql.evidence import Score
+    from app.graphql.support import Support
+
+Finder = Callable[[Work, str], Awaitable[models.FromSource]]
+NAME = "an id, or an external id `sis:<source>:<sourcedId>`"
+
+
+@strawberry.type(description="How a source knows a row.")
+class ExternalId:
+    """An alias."""
+
+    source: str
+    sourced_id: str
+
+
+@strawberry.type(description="A student in a class.")
+class Enrollment:
+    """An enrollment."""
+
+    id: strawberry.ID
+    class_id: strawberry.ID
+    school_id: strawberry.ID
+    begins_on: date | None
+    ends_on: date | None = strawberry.field(description="Exclusive.")
+
+    @classmethod
+    def of(cls, row: models.Enrollment) -> "Enrollment":
+        """The shape of a row."""
+        return cls(
+            id=shown("enrollment", row.id),
+            class_id=shown("class", row.class_id),
+            school_id=shown("org", row.school_id),
+            begins_on=row.begins_on,
+            ends_on=row.ends_on,
+        )
+
+
+@strawberry.type(description="A student.")
+class Student(Node):
+    """A student, and everything about them."""
+
+    row_id: strawberry.Private[UUID]
+    given_name: str
+    family_name: str
+    middle_name: str | None
+    grades: list[str]
+    school_ids: list[strawberry.ID]
+    email: str | None
+    identifier: str | None
+    departed: bool = strawberry.field(description="Gone from the source; what was known is kept.")
+
+    @asks("How the sources know the student.", queries.external_ids_of)
+    async def external_ids(self, info: Info) -> list[ExternalId] | None:
+        found = await info.context.load(queries.external_ids_of, self.row_id)
+        return [ExternalId(source=source, sourced_id=sourced_id) for source, sourced_id in found or []]
+
+    @asks("The classes that the student is in.", queries.enrollments_of)
+    async def enrollments(self, info: Info) -> list[Enrollment] | None:
+        return [Enrollment.of(row) for row in await info.context.load(_enrollments, self.row_id) or []]
+
+    @asks("Every concern about the student, oldest first.", concerns_of)
+    async def concerns(self, info: Info) -> list[Annotated["Concern", strawberry.lazy("app.graphql.concern")]] | None:
+        from app.graphql.concern import Concern
+
+        return [Concern.of(row) for row in await info.context.load(concerns_of, self.row_id) or []]
+
+    @asks("Every support of the student, oldest first.", supports_of_students)
+    async def supports(self, info: Info) -> list[Annotated["Support", strawberry.lazy("app.graphql.support")]] | None:
+        from app.graphql.support import Support
+
+        return [Support.of(row) for row in await info.context.load(supports_of_students, self.row_id) or []]
+
+    @asks("The student's scores by date, of one measure or of all.", scores_of)
+    async def scores(
+        self, info: Info, measure: str | None = None
+    ) -> list[Annotated["Score", strawberry.lazy("app.graphql.evidence")]] | None:
+        from app.graphql.evidence import Score
+
+        try:
+            wanted = await measure_id_of(info.context, measure)
+        except NotFound:
+            return []
+        rows = await info.context.load(scores_of, self.row_id) or []
+        return [Score.of(row) for row in rows if wanted in (None, row.measure_id)]
+
+    @asks("Every decision about the student, oldest first.", decisions_of)
+    async def decisions(
+        self, info: Info
+    ) -> list[Annotated["Decision", strawberry.lazy("app.graphql.decision")]] | None:
+        from app.graphql.decision import Decision
+
+        return [Decision.of(row) for row in await info.context.load(decisions_of, self.row_id) or []]
+
+    @classmethod
+    def of(cls, row: models.Person) -> "Student":
+        """The shape of a row."""
+        return cls(
+            id=shown("student", row.id),
+            row_id=row.id,
+            given_name=row.given_name,
+            family_name=row.family_name,
+            middle_name=row.middle_name,
+            grades=list(row.grades),
+            school_ids=[shown("org", school) for school in row.school_ids],
+            email=row.email,
+            identifier=row.identifier,
+            departed=row.removed_at is not None,
+        )
+
+
+@strawberry.type
+class RosterQueries:
+    """The roster's part of the query root."""
+
+    @asks(f"One student, by {NAME}.", queries.find_student)
+    async def student(self, info: Info, id: strawberry.ID) -> Student | None:
+        row = await info.context.found(queries.find_student, id)
+        return None if row is None else Student.of(row)
+
+    @asks("Students by family name, given name and id.", queries.students)
+    async def students(
+        self,
+        info: Info,
+        first: int | None = None,
+        after: str | None = None,
+        school_id: strawberry.ID | None = None,
+        class_id: strawberry.ID | None = None,
+        grade: str | None = None,
+        family_name: str | None = None,
+        include_departed: bool = False,
+    ) -> Connection[Student] | None:
+        asked = info.context
+        try:
+            wanted = queries.StudentFilter(
+                school_id=await row_id(asked, "org", school_id, queries.find_school),
+                class_id=await row_id(asked, "class", class_id, queries.find_class),
+                grade=grade,
+                family_name=family_name,
+                include_departed=include_departed,
+            )
+        except NotFound:
+            return nothing()
+        at = place(asked, "students", asdict(wanted), after, first)
+        return connection(at, await asked.read(queries.students, at, wanted), Student.of, _by_name)
+
+
+async def student_of(asked: Asked, student_id: UUID) -> Student | None:
+    """The student of a row that names them."""
+    row = await asked.load(queries.students_by_id, student_id)
+    return None if row is None else Student.of(row)
+
+
+async def row_id(asked: Asked, kind: str, name: str | None, finder: Finder) -> UUID | None:
+    """The row that a filter names by its id or external id; raises `NotFound`."""
+    if name is None:
+        return None
+    named = parse(kind, name)
+    return named.id if named.id is not None else (await asked.read(finder, name)).id
+
+
+async def _enrollments(work: Work, student_ids: list[UUID]) -> dict[UUID, list[models.Enrollment]]:
+    found: dict[UUID, list[models.Enrollment]] = {student_id: [] for student_id in student_ids}
+    for row in await queries.enrollments_of(work, student_ids):
+        found[row.person_id].append(row)
+    return found
+
+
+def _by_name(row: models.Person) -> tuple[str, ...]:
+    return (row.family_name, row.given_name, str(row.id))

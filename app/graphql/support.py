@@ -1,0 +1,215 @@
+"""Owns the shapes of supports and phases. Holds no rule."""
+
+from dataclasses import asdict
+from datetime import date
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+from uuid import UUID
+
+import strawberry
+
+from app.concern.queries import concerns_by_id
+from app.core.errors import NotFound
+from app.decision.queries import decisions_of
+from app.evidence.queries import scores_of
+from app.graphql.concern import Concern
+from app.graphql.door import Info, asks
+from app.graphql.evidence import Score
+from app.graphql.node import Node, maybe_shown, named, shown
+from app.graphql.pages import Connection, connection, nothing, place
+from app.graphql.playbook import Area, Level, Measure, area_id_of, area_of, level_id_of, level_of, measure_of
+from app.graphql.response import Verdict
+from app.graphql.roster import Student, row_id, student_of
+from app.playbook.queries import areas, levels, measures
+from app.response import queries as response
+from app.response.rules.verdict import State
+from app.roster.queries import find_school, find_staff, find_student, students_by_id
+from app.support import models, queries
+
+if TYPE_CHECKING:
+    from app.graphql.decision import Decision
+
+
+@strawberry.enum(description="Where a support stands.")
+class SupportState(StrEnum):
+    """The states of `app.support.rules`."""
+
+    PLANNED = "planned"
+    ACTIVE = "active"
+    ENDED = "ended"
+
+
+@strawberry.type(description="A stretch of a support between two changes: its aimline runs from baseline to goal.")
+class Phase(Node):
+    """A phase."""
+
+    level_row: strawberry.Private[UUID]
+    support_id: strawberry.ID
+    number: int
+    begins_on: date
+    ends_on: date | None = strawberry.field(description="Exclusive.")
+    baseline: float
+    goal: float
+    goal_on: date
+    minutes_per_session: int
+    sessions_per_week: int
+    because: str
+
+    @asks("The level of support in this phase.", levels)
+    async def level(self, info: Info) -> Level | None:
+        return await level_of(info.context, self.level_row)
+
+    @classmethod
+    def of(cls, row: models.Phase) -> "Phase":
+        """The shape of a row."""
+        return cls(
+            id=shown("phase", row.id),
+            level_row=row.level_id,
+            support_id=shown("support", row.support_id),
+            number=row.number,
+            begins_on=row.begins_on,
+            ends_on=row.ends_on,
+            baseline=row.baseline,
+            goal=row.goal,
+            goal_on=row.goal_on,
+            minutes_per_session=row.minutes_per_session,
+            sessions_per_week=row.sessions_per_week,
+            because=row.because,
+        )
+
+
+@strawberry.type(description="An intervention provided, or planned, for a student.")
+class Support(Node):
+    """A support, with what it answers, what is seen and what was said of it."""
+
+    row_id: strawberry.Private[UUID]
+    student_row: strawberry.Private[UUID]
+    area_row: strawberry.Private[UUID]
+    level_row: strawberry.Private[UUID]
+    measure_row: strawberry.Private[UUID]
+    intervention: str
+    state: SupportState
+    starts_on: date
+    ends_on: date | None
+    ended_because: str | None
+    lead_id: strawberry.ID | None
+    provider_id: strawberry.ID | None
+    playbook_id: strawberry.ID
+    version: int
+
+    @asks("Whom it is for.", students_by_id)
+    async def student(self, info: Info) -> Student | None:
+        return await student_of(info.context, self.student_row)
+
+    @asks("The area that it works in.", areas)
+    async def area(self, info: Info) -> Area | None:
+        return await area_of(info.context, self.area_row)
+
+    @asks("Its present level.", levels)
+    async def level(self, info: Info) -> Level | None:
+        return await level_of(info.context, self.level_row)
+
+    @asks("The measure that follows it.", measures)
+    async def measure(self, info: Info) -> Measure | None:
+        return await measure_of(info.context, self.measure_row)
+
+    @asks("The concerns that it answers.", queries.concern_ids_of, concerns_by_id)
+    async def concerns(self, info: Info) -> list[Concern] | None:
+        found = await info.context.load(queries.concern_ids_of, self.row_id) or []
+        return [Concern.of(row) for row in await info.context.load_each(concerns_by_id, found)]
+
+    @asks("Its phases, in order.", queries.phases_of)
+    async def phases(self, info: Info) -> list[Phase] | None:
+        return [Phase.of(row) for row in await info.context.load(queries.phases_of, self.row_id) or []]
+
+    @asks("The student's scores of its measure, by date.", scores_of)
+    async def scores(self, info: Info) -> list[Score] | None:
+        rows = await info.context.load(scores_of, self.student_row) or []
+        return [Score.of(row) for row in rows if row.measure_id == self.measure_row]
+
+    @asks("The verdict that holds; none before it is judged.", response.verdicts_now)
+    async def verdict(self, info: Info) -> Verdict | None:
+        row = await info.context.load(response.verdicts_now, self.row_id)
+        return None if row is None else Verdict.of(row)
+
+    @asks("Every verdict, oldest first.", response.verdicts)
+    async def verdicts(
+        self, info: Info, first: int | None = None, after: str | None = None
+    ) -> Connection[Verdict] | None:
+        at = place(info.context, "verdicts", {"support": self.row_id}, after, first)
+        return connection(at, await info.context.read(response.verdicts, at, self.row_id), Verdict.of)
+
+    @asks("What the team decided about it, oldest first.", decisions_of)
+    async def decisions(
+        self, info: Info
+    ) -> list[Annotated["Decision", strawberry.lazy("app.graphql.decision")]] | None:
+        from app.graphql.decision import Decision
+
+        rows = await info.context.load(decisions_of, self.student_row) or []
+        return [Decision.of(row) for row in rows if row.support_id == self.row_id]
+
+    @classmethod
+    def of(cls, row: models.Support) -> "Support":
+        """The shape of a row."""
+        return cls(
+            id=shown("support", row.id),
+            row_id=row.id,
+            student_row=row.student_id,
+            area_row=row.area_id,
+            level_row=row.level_id,
+            measure_row=row.measure_id,
+            intervention=row.intervention,
+            state=SupportState(row.state),
+            starts_on=row.starts_on,
+            ends_on=row.ends_on,
+            ended_because=row.ended_because,
+            lead_id=maybe_shown("person", row.lead_id),
+            provider_id=maybe_shown("person", row.provider_id),
+            playbook_id=shown("playbook", row.playbook_version_id),
+            version=row.version,
+        )
+
+
+@strawberry.type
+class SupportQueries:
+    """The supports' part of the query root."""
+
+    @asks("One support.", queries.support)
+    async def support(self, info: Info, id: strawberry.ID) -> Support | None:
+        support_id = named("support", id)
+        row = None if support_id is None else await info.context.found(queries.support, support_id)
+        return None if row is None else Support.of(row)
+
+    @asks(
+        "Supports in the order in which they were planned."
+        " `staffId` names whose caseload (lead or provider), `level` a rank, `area` a code or an id.",
+        response.supports,
+    )
+    async def supports(
+        self,
+        info: Info,
+        first: int | None = None,
+        after: str | None = None,
+        student_id: strawberry.ID | None = None,
+        staff_id: strawberry.ID | None = None,
+        school_id: strawberry.ID | None = None,
+        area: str | None = None,
+        level: int | None = None,
+        state: SupportState | None = None,
+        verdict: State | None = None,
+    ) -> Connection[Support] | None:
+        asked = info.context
+        try:
+            wanted = response.SupportFilter(
+                student_id=await row_id(asked, "student", student_id, find_student),
+                staff_id=await row_id(asked, "person", staff_id, find_staff),
+                school_id=await row_id(asked, "org", school_id, find_school),
+                area_id=await area_id_of(asked, area),
+                level_id=await level_id_of(asked, level),
+                state=None if state is None else state.value,
+                verdict=None if verdict is None else verdict.value,
+            )
+        except NotFound:
+            return nothing()
+        at = place(asked, "supports", asdict(wanted), after, first)
+        return connection(at, await asked.read(response.supports, at, wanted), Support.of)

@@ -1,0 +1,75 @@
+"""An app that mounts the GraphQL face alone, a token for a town, and a way to ask."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.authenticate import Tokens
+from app.access.directory import Grant, KnownClient
+from app.core.crypto import Keyring
+from app.core.ids import new_id
+from app.graphql.router import graphql_router
+from app.settings import Settings
+from tests.town import ALL_SCOPES, Town
+
+MODERN = "application/graphql-response+json"
+
+
+@dataclass(frozen=True)
+class Here:
+    """What the face runs on."""
+
+    engine: AsyncEngine
+    keyring: Keyring
+    tokens: Tokens
+
+
+def tokens(settings: Settings) -> Tokens:
+    """As the product issues them."""
+    return Tokens(settings.keyring, settings.base_url, 900)
+
+
+def token(town: Town, scopes: frozenset[str] = ALL_SCOPES) -> str:
+    """An access token of a client of this town."""
+    grant = Grant(town.district_id, town.slug, scopes, ())
+    client = KnownClient(new_id(), "test client", (), (grant,))
+    return tokens(town.settings).issue(client, grant, tuple(sorted(scopes))).token
+
+
+@asynccontextmanager
+async def http(engine: AsyncEngine, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the face."""
+    app = FastAPI()
+    app.include_router(graphql_router(Here(engine, settings.keyring, tokens(settings))), prefix="/graphql")
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://aimline.test") as client:
+        yield client
+
+
+async def ask(
+    town: Town,
+    query: str,
+    variables: dict[str, Any] | None = None,
+    *,
+    scopes: frozenset[str] = ALL_SCOPES,
+    act_for: str | None = None,
+) -> httpx.Response:
+    """Posts one operation as a client of the town."""
+    headers = {"Authorization": f"Bearer {token(town, scopes)}", "Accept": MODERN}
+    if act_for is not None:
+        headers["Aimline-Act-For"] = act_for
+    async with http(town.engine, town.settings) as client:
+        return await client.post("/graphql", json={"query": query, "variables": variables}, headers=headers)
+
+
+async def told(town: Town, query: str, variables: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """The data of an operation that must have no error."""
+    answer = (await ask(town, query, variables, **more)).json()
+    assert "errors" not in answer, answer["errors"]
+    data: dict[str, Any] = answer["data"]
+    return data

@@ -1,0 +1,254 @@
+"""GraphQL reads: the nested read in one request and few statements, pages, ids, who sees what, the disclosure log."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import event, select
+
+from app.access.models import Disclosure
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.concern.service import NewConcern, accept_concern, raise_concern
+from app.core import ids
+from app.decision.service import NewDecision, decide
+from app.response.service import record_scores, start_support
+from app.support.service import plan_support
+from tests.faces.graphql_face import ask, told
+from tests.rooms.test_loop import RISES, STALLS, stu, support_for, weekly
+from tests.town import ALL_SCOPES, Town
+
+NESTED = """
+query Nested($id: ID!) {
+  student(id: $id) {
+    id givenName externalIds { source sourcedId } enrollments { classId }
+    concerns {
+      id state area { code }
+      supports {
+        id state level { rank } measure { code unit } phases { number goal level { name } }
+        scores { value takenOn }
+        verdict { state kind sentence because { code values { name value } } }
+        verdicts(first: 1) { edges { node { number } } pageInfo { hasNextPage endCursor } }
+        decisions { kind verdictId }
+        concerns { id student { id } }
+      }
+    }
+  }
+}
+"""
+MANY = """
+query Many {
+  students { edges { node {
+    givenName externalIds { sourcedId } enrollments { classId } decisions { kind } scores { value measure { code } }
+    concerns { area { code } student { id } supports {
+      phases { number level { rank } } scores { value } verdict { state because { code } }
+      concerns { id } student { id }
+    } }
+  } } }
+}
+"""
+
+
+async def in_the_loop(town: Town, name: str) -> dict[str, str]:
+    """A student with a concern, a support that stopped working, and a decision; ids as faces show them."""
+    async with town.unit() as work:
+        concern = await raise_concern(work, NewConcern(stu(town, name), "ela.fluency", f"Slow {town.canary}."))
+        await accept_concern(work, concern.id)
+        shown = ids.show("concern", concern.id)
+        support = await plan_support(work, support_for(town, name, concerns=(shown,)))
+        await start_support(work, support.id)
+        taken = await record_scores(work, weekly(town, name, RISES))
+        await record_scores(work, weekly(town, name, RISES + STALLS)[len(RISES) :])
+        support_id = ids.show("support", support.id)
+        decision = await decide(work, NewDecision("continue", support=support_id, note=town.canary))
+    assert taken[0].score is not None
+    assert decision.verdict_id is not None
+    return {
+        "student": stu(town, name),
+        "concern": shown,
+        "support": support_id,
+        "score": ids.show("score", taken[0].score.id),
+        "decision": ids.show("decision", decision.id),
+        "verdict": ids.show("verdict", decision.verdict_id),
+        "area": ids.show("area", town.areas["ela"]),
+        "measure": ids.show("measure", town.measures["orf"]),
+        "level": ids.show("level", town.levels[2]),
+    }
+
+
+async def test_the_loop_of_a_student_is_one_request(north: Town) -> None:
+    """Student, concerns, supports, phases, scores, verdict with its reasons, history and decisions, by either name."""
+    made = await in_the_loop(north, "amy")
+    for name in (made["student"], "sis:sis:amy-1"):
+        student = (await told(north, NESTED, {"id": name}))["student"]
+        assert student["id"] == made["student"]
+        assert student["externalIds"] == [{"source": "sis", "sourcedId": "amy-1"}]
+        (concern,) = student["concerns"]
+        (support,) = concern["supports"]
+        assert (concern["state"], concern["area"]["code"]) == ("ACCEPTED", "ela.fluency")
+        assert (support["level"]["rank"], support["measure"]["code"]) == (2, "orf")
+        assert [score["value"] for score in support["scores"]] == RISES + STALLS
+        assert (support["verdict"]["state"], support["verdict"]["kind"]) == ("NOT_RESPONDING", "STOPPED")
+        assert support["verdict"]["sentence"]
+        assert support["verdict"]["because"][0]["values"]
+        assert support["verdicts"]["pageInfo"]["hasNextPage"] is True
+        assert support["decisions"] == [{"kind": "CONTINUE", "verdictId": made["verdict"]}]
+        assert support["concerns"] == [{"id": made["concern"], "student": {"id": made["student"]}}]
+
+
+async def test_three_students_cost_as_many_statements_as_one(north: Town) -> None:
+    """The guard against N+1: nested reads go by batches."""
+    statements: list[str] = []
+
+    def count(*told: Any) -> None:
+        statements.append(told[2])
+
+    event.listen(north.engine.sync_engine, "before_cursor_execute", count)
+    try:
+        counts = []
+        for names in (("amy",), ("ben", "cy")):
+            for name in names:
+                await in_the_loop(north, name)
+            statements.clear()
+            found = (await told(north, MANY))["students"]["edges"]
+            assert sum(bool(edge["node"]["concerns"]) for edge in found) == len(names) + (names != ("amy",))
+            counts.append(len(statements))
+    finally:
+        event.remove(north.engine.sync_engine, "before_cursor_execute", count)
+    assert counts[0] == counts[1]
+    assert counts[0] < 20
+
+
+async def test_node_reads_the_prefix(north: Town) -> None:
+    """Every kind of id that the face shows leads back to its row."""
+    made = await in_the_loop(north, "amy")
+    query = "query($id: ID!) { node(id: $id) { __typename id } }"
+    for kind, row_id in made.items():
+        node = (await told(north, query, {"id": row_id}))["node"]
+        assert node == {"__typename": kind.title(), "id": row_id}
+    for nothing in ("stu_nonsense", "", "evt_" + "0" * 26, ids.show("student", north.staff["teacher"])):
+        assert (await told(north, query, {"id": nothing}))["node"] is None
+
+
+async def test_another_district_is_not_there(north: Town, south: Town) -> None:
+    """Its ids give null and empty pages, no error, and no byte of it anywhere."""
+    made = await in_the_loop(south, "amy")
+    school = ids.show("org", south.schools[0])
+    reads = [f'{kind}: {kind}(id: "{made[kind]}") {{ id }}' for kind in ("student", "concern", "support", "score")]
+    reads += [f'{kind}: {kind}(id: "{made[kind]}") {{ id }}' for kind in ("verdict", "decision")]
+    reads += [f'node_{kind}: node(id: "{row_id}") {{ id }}' for kind, row_id in made.items()]
+    answer = await ask(north, "{" + "\n".join(reads) + "}")
+    assert set(answer.json()["data"].values()) == {None}
+    assert "errors" not in answer.json()
+    assert south.canary not in answer.text
+    empty = f"""{{
+      students(schoolId: "{school}") {{ edges {{ cursor }} }}
+      concerns(studentId: "{made["student"]}") {{ edges {{ cursor }} }}
+      supports(schoolId: "{school}") {{ edges {{ cursor }} }}
+      scores(studentId: "{made["student"]}") {{ edges {{ cursor }} }}
+      decisions(supportId: "{made["support"]}") {{ edges {{ cursor }} }}
+    }}"""
+    assert [page["edges"] for page in (await told(north, empty)).values()] == [[]] * 5
+    everything = await ask(north, MANY)
+    assert south.canary not in everything.text
+    assert north.canary in everything.text
+
+
+async def test_a_person_acted_for_binds_every_list(north: Town) -> None:
+    """The teacher teaches amy: of three students with the same loop, every list shows hers alone."""
+    made = {name: await in_the_loop(north, name) for name in ("amy", "ben", "cy")}
+    lists = """{
+      students { edges { node { id } } }
+      concerns { edges { node { id student { id } } } }
+      unserved: concerns(unserved: true) { edges { node { student { id } } } }
+      supports { edges { node { student { id } } } }
+      scores { edges { node { student { id } } } }
+      decisions { edges { node { student { id } } } }
+    }"""
+    for act_for in ("sis:sis:teacher-1", ids.show("person", north.staff["teacher"])):
+        answer = await ask(north, lists, act_for=act_for)
+        assert made["amy"]["student"] in answer.text
+        assert all(page["edges"] for name, page in answer.json()["data"].items() if name != "unserved")
+        assert made["ben"]["student"] not in answer.text
+        assert made["cy"]["student"] not in answer.text
+        hidden = await told(
+            north, "query($id: ID!) { node(id: $id) { id } }", {"id": made["ben"]["support"]}, act_for=act_for
+        )
+        assert hidden["node"] is None
+    assert (await ask(north, "{ areas { code } }", act_for="sis:sis:parent-1")).status_code == 403
+    assert (await ask(north, "{ areas { code } }", act_for="sis:sis:nobody")).status_code == 400
+
+
+async def test_pages_go_on_where_they_ended(north: Town) -> None:
+    """A keyset walk shows every student once; a cursor of another filter, and an unfit size, are refused by place."""
+    query = """query($after: String) {
+      students(first: 2, after: $after) { edges { node { id } cursor } pageInfo { hasNextPage endCursor } } }"""
+    seen, after = [], None
+    while True:
+        page = (await told(north, query, {"after": after}))["students"]
+        seen += [edge["node"]["id"] for edge in page["edges"]]
+        after = page["pageInfo"]["endCursor"]
+        if not page["pageInfo"]["hasNextPage"]:
+            break
+    assert sorted(seen) == sorted(stu(north, name) for name in ("amy", "ben", "cy"))
+    for arguments, pointer in ((f'grade: "03", after: "{after}"', "/after"), ("first: 0", "/first")):
+        answer = (await ask(north, f"{{ students({arguments}) {{ edges {{ cursor }} }} }}")).json()
+        assert answer["data"] == {"students": None}
+        assert answer["errors"][0]["extensions"]["problems"][0]["pointer"] == pointer
+
+
+async def test_supports_are_found_by_what_a_screen_needs(north: Town) -> None:
+    """By verdict, level, area, state, caseload: each filter takes and leaves."""
+    made = await in_the_loop(north, "amy")
+    for taken, left in (
+        ("verdict: NOT_RESPONDING", "verdict: RESPONDING"),
+        ("level: 2", "level: 3"),
+        ('area: "ela.fluency"', 'area: "math"'),
+        ("state: ACTIVE", "state: ENDED"),
+        ('schoolId: "sis:sis:school-1"', 'schoolId: "sis:sis:school-2"'),
+        ('studentId: "sis:sis:amy-1"', 'studentId: "sis:sis:ben-1"'),
+    ):
+        query = f"{{ taken: supports({taken}) {{ ...ids }} left: supports({left}) {{ ...ids }} }}"
+        query += " fragment ids on SupportConnection { edges { node { id } } }"
+        data = await told(north, query)
+        assert [edge["node"]["id"] for edge in data["taken"]["edges"]] == [made["support"]], taken
+        assert data["left"]["edges"] == [], left
+
+
+async def test_whom_a_nested_read_shows_is_logged(north: Town) -> None:
+    """One row a request, with the students and kinds that it showed and the schema's names of what was asked."""
+    await in_the_loop(north, "amy")
+    await in_the_loop(north, "cy")
+    await told(north, MANY)
+
+    @needs(Can.READ_ROSTER)
+    async def logged(work: Work) -> list[Disclosure]:
+        rows = await work.db.scalars(select(Disclosure).where(Disclosure.district_id == north.district_id))
+        return list(rows)
+
+    async with north.unit() as work:
+        (row,) = [row for row in await logged(work) if row.operation.startswith("graphql")]
+    assert row.operation == "graphql query students"
+    assert set(row.student_ids) == set(north.students.values())
+    assert {"student", "concern", "support", "score", "verdict", "decision"} <= set(row.kinds)
+
+
+async def test_a_missing_permission_is_told_and_leaves_the_rest(north: Town) -> None:
+    """Access is told at the top with its code; what the caller may read is there."""
+    await in_the_loop(north, "amy")
+    query = "{ students { edges { node { id concerns { id } } } } areas { code } }"
+    answer = await ask(north, query, scopes=frozenset({"roster:read"}))
+    assert answer.status_code == 200
+    body = answer.json()
+    assert {error["extensions"]["code"] for error in body["errors"]} == {"permission.missing"}
+    assert body["data"]["areas"] is None
+    assert [edge["node"]["concerns"] for edge in body["data"]["students"]["edges"]] == [None] * 3
+
+
+@pytest.mark.parametrize("scope", ["area:sel"])
+async def test_a_secured_area_stays_shut(north: Town, scope: str) -> None:
+    """Without its scope, a secured concern is not there."""
+    async with north.unit() as work:
+        concern = await raise_concern(work, NewConcern(stu(north, "amy"), "sel", "Keeps apart."))
+    query = 'query($id: ID!) { concern(id: $id) { id } student(id: "sis:sis:amy-1") { concerns { id } } }'
+    shut = await told(north, query, {"id": ids.show("concern", concern.id)}, scopes=ALL_SCOPES - {scope})
+    assert shut == {"concern": None, "student": {"concerns": []}}
