@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.authenticate import Tokens
 from app.core.db import check_server, open_engine
+from app.graphql.router import graphql_router
 from app.rest import (
     concern,
     decision,
@@ -102,7 +103,8 @@ def build(settings: Settings) -> FastAPI:
     app.include_router(health.router)
     app.include_router(oauth.router)
     for face in V1:
-        app.include_router(face.router, prefix="/v1", dependencies=[Depends(refuse_unknown_parameters)])
+        app.include_router(face.router, dependencies=[Depends(refuse_unknown_parameters)])
+    app.include_router(graphql_router(app.state.house), prefix="/graphql")
     patch_fastapi(app)
     app.add_middleware(Traced)
     return app

@@ -14,7 +14,7 @@ from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.roster import school_id, student_id
 from app.support.queries import unserved_concerns
 
-router = APIRouter(tags=["concerns"])
+router = APIRouter(prefix="/v1", tags=["concerns"])
 State = Literal["raised", "accepted", "dismissed", "resolved"]
 
 

@@ -17,7 +17,7 @@ from app.rest.support import Change, Support, support_shape
 from app.roster.queries import external_ids_of
 from app.support.service import Change as PhaseChange
 
-router = APIRouter(tags=["decisions"])
+router = APIRouter(prefix="/v1", tags=["decisions"])
 Kind = Literal["continue", "raise_goal", "intensify", "change", "fade", "exit", "restore_fidelity", "refer"]
 
 

@@ -10,7 +10,7 @@ from app.events.render import body
 from app.rest.door import After, House, Limit, Opened, asks
 from app.rest.pages import Shape, place
 
-router = APIRouter(tags=["events"])
+router = APIRouter(prefix="/v1", tags=["events"])
 
 
 class Event(Shape):

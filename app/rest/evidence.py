@@ -17,7 +17,7 @@ from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.problem import ViolationShape
 from app.rest.roster import student_id
 
-router = APIRouter(tags=["scores"])
+router = APIRouter(prefix="/v1", tags=["scores"])
 Purpose = Literal["screening", "baseline", "progress"]
 Outcome = Literal["recorded", "amended", "unchanged", "refused"]
 

@@ -7,7 +7,7 @@ from app.playbook import models, queries
 from app.rest.door import Opened, asks
 from app.rest.pages import Shape
 
-router = APIRouter(tags=["playbook"])
+router = APIRouter(prefix="/v1", tags=["playbook"])
 
 
 class Area(Shape):

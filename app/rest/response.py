@@ -11,7 +11,7 @@ from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Items, Shape, paged, place
 from app.support import queries as support_queries
 
-router = APIRouter(tags=["verdicts"])
+router = APIRouter(prefix="/v1", tags=["verdicts"])
 VerdictKind = Literal["never", "stopped"]
 VerdictState = Literal[
     "insufficient_data",

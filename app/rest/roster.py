@@ -12,7 +12,7 @@ from app.rest.door import After, Limit, Opened, StudentPath, asks
 from app.rest.pages import Items, Shape, paged, place
 from app.roster import models, queries
 
-router = APIRouter(tags=["roster"])
+router = APIRouter(prefix="/v1", tags=["roster"])
 
 
 class ExternalIdShape(Shape):

@@ -10,7 +10,7 @@ from app.rest.pages import Items, Shape, paged, place
 from app.rest.roster import Aliases, ExternalIdShape, external_ids
 from app.roster import models, queries
 
-router = APIRouter(tags=["roster"])
+router = APIRouter(prefix="/v1", tags=["roster"])
 
 
 class Staff(Shape):

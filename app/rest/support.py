@@ -20,7 +20,7 @@ from app.rest.response import Verdict, VerdictState, verdict_shape
 from app.rest.roster import school_id, staff_id, student_id
 from app.support import models, queries, service
 
-router = APIRouter(tags=["supports"])
+router = APIRouter(prefix="/v1", tags=["supports"])
 State = Literal["planned", "active", "ended"]
 
 

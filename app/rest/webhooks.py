@@ -11,7 +11,7 @@ from app.rest.door import After, House, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.webhooks import models, queries, service
 
-router = APIRouter(tags=["webhooks"])
+router = APIRouter(prefix="/v1", tags=["webhooks"])
 DeliveryState = Literal["pending", "delivered", "failed", "dropped"]
 
 

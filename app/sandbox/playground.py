@@ -81,7 +81,11 @@ def play(folder: Path, port: int, roster: Path | None, *, once: bool) -> int:
 
 def _environment(folder: Path, port: int, things: contextlib.ExitStack) -> dict[str, str]:
     """What the processes read. Starts the embedded server, unless AIMLINE_DATABASE_URL names one of one's own."""
-    environment = os.environ | {"AIMLINE_SANDBOX": "1", "AIMLINE_BASE_URL": f"http://{HOST}:{port}"}
+    environment = os.environ | {
+        "AIMLINE_SANDBOX": "1",
+        "AIMLINE_TOKEN_SECONDS": "3600",
+        "AIMLINE_BASE_URL": f"http://{HOST}:{port}",
+    }
     environment["PYTHONUNBUFFERED"] = "1"
     key = _key_file(folder)
     if environment.get("AIMLINE_DATABASE_URL"):

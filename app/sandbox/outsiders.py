@@ -1,0 +1,120 @@
+"""Owns the story's outsiders: the operator's command line, a vendor's client, a receiver."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from app.sandbox.telling import StepFailed
+
+ANSWER_LIMIT = 20.0
+
+
+def aimline(*arguments: str, fine: tuple[int, ...] = (0,)) -> str:
+    """Runs the command line as an operator would; its output, or `StepFailed` with what it said."""
+    ran = subprocess.run(  # our own program, our own arguments
+        [sys.executable, "-m", "app", *arguments], capture_output=True, text=True, check=False
+    )
+    if ran.returncode not in fine:
+        said = (ran.stderr or ran.stdout).strip().splitlines()
+        last = said[-1] if said else "it said nothing"
+        raise StepFailed(f"aimline {arguments[0]} ended with {ran.returncode}: {last}")
+    return ran.stdout
+
+
+class Vendor:
+    """A SIS vendor's client: a token, and requests with it."""
+
+    def __init__(self, base_url: str, client_id: str, client_secret: str) -> None:
+        self._http = httpx.Client(base_url=base_url, timeout=ANSWER_LIMIT, trust_env=False)
+        self.token = self._token(client_id, client_secret)
+        self._http.headers["Authorization"] = f"Bearer {self.token}"
+
+    def _token(self, client_id: str, client_secret: str) -> str:
+        answer = self._http.post(
+            "/oauth/token", data={"grant_type": "client_credentials"}, auth=(client_id, client_secret)
+        )
+        return str(_expected(answer)["access_token"])
+
+    def get(self, path: str, *, act_for: str | None = None, **parameters: Any) -> Any:
+        """A read."""
+        return _expected(self._http.get(path, params=parameters, headers=_for(act_for)))
+
+    def post(self, path: str, body: Any, *, act_for: str | None = None) -> Any:
+        """A command."""
+        return _expected(self._http.post(path, json=body, headers=_for(act_for)))
+
+    def graphql(self, query: str, **variables: Any) -> Any:
+        """A GraphQL operation; `StepFailed` where it has errors."""
+        found = _expected(self._http.post("/graphql", json={"query": query, "variables": variables}))
+        if found.get("errors"):
+            raise StepFailed(f"GraphQL answered with the error {found['errors'][0]['message']!r}")
+        return found["data"]
+
+
+class Receiver:
+    """A webhook receiver in a process of its own, which verifies every signature."""
+
+    def __init__(self) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="aimline-receiver-")
+        self._secret = Path(self._folder.name) / "secret"
+        self._secret.touch(mode=0o600)
+
+    def __enter__(self) -> Self:
+        command = [sys.executable, "-m", "app.sandbox.receiver", "--port", "0", "--until-stdin-closes"]
+        self._process = subprocess.Popen(  # our own program, our own arguments
+            [*command, "--secret-file", str(self._secret)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None  # noqa: S101  # it was asked for as a pipe
+        self.url = self._process.stdout.readline().strip()
+        if not self.url.startswith("http"):
+            raise StepFailed("the receiver did not start")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self._process.stdin is not None  # noqa: S101  # as above
+        self._process.stdin.close()
+        self._process.wait(10)
+        self._folder.cleanup()
+
+    def learn(self, secret: str) -> None:
+        """Gives the receiver the endpoint's secret."""
+        self._secret.write_text(secret + "\n")
+
+    def wait_for(self, type_: str, seconds: float = 10.0) -> dict[str, Any]:
+        """The first delivery of this type."""
+        seen = 0
+        with httpx.Client(timeout=seconds + 5, trust_env=False) as http:
+            while True:
+                asked = {"after": seen, "wait": seconds}
+                found = json.loads(http.get(f"{self.url}received", params=asked).text)
+                if not found:
+                    raise StepFailed(f"no webhook {type_} arrived within {seconds:.0f} s")
+                for delivery in found:
+                    if (delivery.get("body") or {}).get("type") == type_:
+                        return dict(delivery)
+                seen += len(found)
+
+
+def _for(person: str | None) -> dict[str, str]:
+    return {"Aimline-Act-For": person} if person else {}
+
+
+def _expected(answer: httpx.Response) -> Any:
+    if answer.is_success:
+        return answer.json()
+    try:
+        told = answer.json()
+        said = told.get("detail") or told.get("error_description") or told
+        if told.get("violations"):
+            said = "; ".join(f"{one['pointer']}: {one['detail']}" for one in told["violations"])
+    except ValueError:
+        said = "no JSON"
+    raise StepFailed(f"{answer.request.method} {answer.request.url.path} answered {answer.status_code}: {said}")

@@ -1,0 +1,266 @@
+"""Owns the story: a student responds to support, stops, and a webhook says so. Told over public HTTP, from outside.
+
+`python -m app.sandbox.story --base-url URL [--roster FILE.zip]`; exit 0 when every step held, else 1.
+"""
+
+import argparse
+import json
+import secrets
+import sys
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+from rich.console import Console
+
+from app.sandbox.district import District
+from app.sandbox.export import export_csv
+from app.sandbox.growth import StoppingReader, stopping_reader
+from app.sandbox.outsiders import Receiver, Vendor, aimline
+from app.sandbox.telling import StepFailed, Telling
+
+WEEKS, GOAL_WEEKS, GOAL_RATE = 14, 20, 1.5
+SOURCE = "nightly"
+ELEMENTARY = {"01", "02", "03", "04", "05"}
+ONE_CALL = """
+query Story($id: ID!) {
+  student(id: $id) {
+    givenName
+    concerns { state supports { state phases { number } scores { value } verdict { state kind sentence } } }
+  }
+}
+"""
+
+
+@dataclass
+class Cast:
+    """Who is in the story."""
+
+    student: dict[str, Any]
+    teacher: dict[str, Any]
+    class_title: str
+
+    @property
+    def student_id(self) -> str:
+        """The student as the SIS knows them, where it does: a vendor need not learn our ids."""
+        known = self.student["external_ids"]
+        return f"sis:{known[0]['source']}:{known[0]['sourced_id']}" if known else str(self.student["id"])
+
+
+def main() -> None:
+    """Tells the story; says which step failed."""
+    parser = argparse.ArgumentParser(prog="app.sandbox.story", description="Tell Aimline's story over HTTP.")
+    parser.add_argument("--base-url", required=True)
+    parser.add_argument("--roster", type=Path, metavar="FILE.zip")
+    asked = parser.parse_args()
+    telling = Telling(Console(highlight=False))
+    try:
+        with Receiver() as receiver:
+            tell(telling, asked.base_url, asked.roster, receiver)
+    except (StepFailed, httpx.HTTPError, KeyError, LookupError) as error:
+        telling.console.print(f"  ✗ {telling.step}", style="bold red", markup=False)
+        print(f"The step failed: {telling.step}: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def tell(telling: Telling, base_url: str, roster: Path | None, receiver: Receiver) -> None:
+    """All of it, in order."""
+    slug = f"demo-{secrets.token_hex(3)}"
+    telling.chapter("A district comes in from its SIS")
+    _sync(telling, slug, roster)
+    vendor = telling.does("a vendor's client gets a token", lambda: _client(base_url, slug))
+    telling.does("the vendor's receiver is registered, in another process", lambda: _listen(vendor, receiver))
+    cast = telling.does("a class, its teacher and a student are found", lambda: _find_cast(vendor))
+    reader = stopping_reader(seed=7, weeks=WEEKS)
+
+    telling.chapter("Concern → support")
+    support = _open_support(telling, vendor, cast, reader)
+
+    telling.chapter("Support → response")
+    stopped, sent = _record_weeks(telling, vendor, cast, reader, support)
+    telling.says(stopped["sentence"])
+    arrived = telling.does(
+        "the webhook arrives in the other process, and its signature verifies",
+        lambda: _receive(receiver, support),
+    )
+    took = datetime.fromisoformat(arrived["received_at"]) - sent
+    telling.says(f"{took.total_seconds() * 1000:.0f} ms from sending the score to the verified webhook.")
+
+    telling.chapter("Response → decision")
+    telling.does("the team decides to intensify, which draws a phase line", lambda: _intensify(vendor, cast, support))
+    telling.does("GraphQL tells the same in one request", lambda: _ask_graphql(vendor, cast))
+    _say_where_to_go(telling, base_url, vendor, cast)
+
+
+def _sync(telling: Telling, slug: str, roster: Path | None) -> None:
+    with tempfile.TemporaryDirectory(prefix="aimline-story-") as folder:
+        file, name = roster, "a district of one's own"
+        if file is None:
+            district, out = District(1, 1500, datetime.now(UTC).date()), Path(folder) / "district.zip"
+            name, file = district.name, out
+            telling.does("the sandbox SIS exports its district as OneRoster 1.1 CSV", lambda: export_csv(district, out))
+        telling.does("the operator makes the district", lambda: aimline("district", "create", slug, "--name", name))
+        told = telling.does(
+            "its roster is synced",
+            lambda: aimline("sync", "csv", str(file), "--district", slug, "--source", SOURCE, "--json", fine=(0, 3)),
+        )
+        counts = json.loads(told)["kinds"]
+        made = (f"{one['created']:,} {one['file'].removesuffix('.csv')}" for one in counts.values() if one["created"])
+        telling.says(", ".join(made))
+
+
+def _client(base_url: str, slug: str) -> Vendor:
+    made = json.loads(aimline("client", "create", "--district", slug, "--scope", "all", "--name", "a vendor", "--json"))
+    return Vendor(base_url, made["client_id"], made["client_secret"])
+
+
+def _listen(vendor: Vendor, receiver: Receiver) -> None:
+    wanted = {"url": receiver.url, "event_types": ["response.stopped", "decision.made"]}
+    receiver.learn(vendor.post("/v1/webhook-endpoints", wanted)["secret"])
+
+
+def _find_cast(vendor: Vendor) -> Cast:
+    after: dict[str, Any] = {}
+    found = []
+    while True:
+        page = vendor.get("/v1/classes", limit=200, **after)
+        found += page["items"]
+        if page["next"] is None:
+            break
+        after = {"after": page["next"]}
+    # A young reader where there is one; any class of a roster of one's own will do.
+    for one in sorted(found, key=lambda one: (not ELEMENTARY & set(one["grades"]), one["type"] != "homeroom")):
+        teachers = [
+            person
+            for person in vendor.get("/v1/staff", **{"class": one["id"]}, limit=50)["items"]
+            if person["role"] == "teacher"
+        ]
+        students = vendor.get("/v1/students", **{"class": one["id"]}, limit=1)["items"] if teachers else []
+        if students:
+            return Cast(students[0], teachers[0], one["title"])
+    raise StepFailed("the roster has no class with a teacher and a student")
+
+
+def _open_support(telling: Telling, vendor: Vendor, cast: Cast, reader: StoppingReader) -> dict[str, Any]:
+    teacher = cast.teacher["id"]
+    begins = _first_monday()
+    reach = telling.does(
+        "acting for the teacher, the client sees their students only",
+        lambda: vendor.get("/v1/students", act_for=teacher, limit=200)["items"],
+    )
+    telling.says(f"{len(reach)} students on the caseload.")
+    _hold(any(one["id"] == cast.student["id"] for one in reach), "the student is not on the teacher's caseload")
+    raised = {"student": cast.student_id, "area": "ela.fluency", "description": "Reads word by word, and tires."}
+    concern = telling.does(
+        "the teacher raises a concern about a reader", lambda: vendor.post("/v1/concerns", raised, act_for=teacher)
+    )
+    path = f"/v1/concerns/{concern['id']}/accept"
+    telling.does("the team accepts it", lambda: vendor.post(path, {"because": "Seen by the grade team."}))
+    baseline = [_score(cast, begins - timedelta(days=5 - day), value) for day, value in enumerate(reader.baseline)]
+    for one in baseline:
+        one["purpose"] = "baseline"
+    telling.does("three baseline scores are sent", lambda: vendor.post("/v1/scores/bulk", {"scores": baseline}))
+    median = sorted(reader.baseline)[1]
+    plan = {
+        "student": cast.student_id,
+        "intervention": "Repeated reading in a group of four",
+        "level": 2,
+        "measure": "orf",
+        "starts_on": begins.isoformat(),
+        "goal": median + GOAL_RATE * GOAL_WEEKS,
+        "goal_on": (begins + timedelta(weeks=GOAL_WEEKS)).isoformat(),
+        "minutes_per_session": 30,
+        "sessions_per_week": 3,
+        "concerns": [concern["id"]],
+        "lead": teacher,
+    }
+    support = telling.does("the team opens a targeted support with a goal", lambda: vendor.post("/v1/supports", plan))
+    _hold(support["phases"][0]["baseline"] == median, "the baseline is not the median of the three scores")
+    telling.says(f"From {median:.0f} to {plan['goal']:.0f} words a minute in {GOAL_WEEKS} weeks: {GOAL_RATE} a week.")
+    started: dict[str, Any] = vendor.post(f"/v1/supports/{support['id']}/start", {})
+    _hold(started["state"] == "active", "the support is not active")
+    return started
+
+
+def _record_weeks(
+    telling: Telling, vendor: Vendor, cast: Cast, reader: StoppingReader, support: dict[str, Any]
+) -> tuple[dict[str, Any], datetime]:
+    """The scores week by week; the verdict that turned, and when the score was sent that turned it."""
+    telling.step = "weekly scores arrive; the student responds, then stops"
+    begins, line = _first_monday(), support["phases"][0]
+    states: list[str] = []
+    verdict: dict[str, Any] = {}
+    sent = datetime.now(UTC)
+    with telling.weeks("Words correct a minute") as weeks:
+        for week, value in enumerate(reader.weekly, start=1):
+            sent = datetime.now(UTC)
+            vendor.post("/v1/scores", _score(cast, begins + timedelta(weeks=week), value))
+            verdict = vendor.get(f"/v1/supports/{support['id']}/verdict")
+            states.append(verdict["state"])
+            weeks.add(week, value, line["baseline"] + GOAL_RATE * week, verdict["state"])
+            if verdict["state"] == "not_responding":
+                break
+    _hold("responding" in states, "the student was never found to respond")
+    _hold(states[-1] == "not_responding", "the verdict never turned to not_responding")
+    _hold(verdict["kind"] == "stopped", "the verdict does not say that the student stopped")
+    telling.held()
+    return verdict, sent
+
+
+def _receive(receiver: Receiver, support: dict[str, Any]) -> dict[str, Any]:
+    arrived = receiver.wait_for("response.stopped")
+    _hold(arrived["verified"], "the receiver could not verify the signature")
+    _hold(arrived["body"]["data"]["support"] == support["id"], "the webhook names another support")
+    return arrived
+
+
+def _intensify(vendor: Vendor, cast: Cast, support: dict[str, Any]) -> None:
+    vendor.post(
+        "/v1/decisions",
+        {"kind": "intensify", "support": support["id"], "note": "Daily, alone with the reading specialist."},
+        act_for=cast.teacher["id"],
+    )
+    phases = vendor.get(f"/v1/supports/{support['id']}")["phases"]
+    _hold(len(phases) == 2 and phases[0]["ends_on"] == phases[1]["begins_on"], "no phase line was drawn")
+
+
+def _ask_graphql(vendor: Vendor, cast: Cast) -> None:
+    student = vendor.graphql(ONE_CALL, id=cast.student["id"])["student"]
+    _hold(len(student["concerns"][0]["supports"][0]["phases"]) == 2, "GraphQL does not show both phases")
+
+
+def _say_where_to_go(telling: Telling, base_url: str, vendor: Vendor, cast: Cast) -> None:
+    telling.chapter("Every step held. Now you: paste these")
+    header = '-H "Authorization: Bearer $TOKEN"'
+    query = json.dumps({"query": f'{{ student(id: "{cast.student["id"]}") {{ givenName concerns {{ state }} }} }}'})
+    lines = (
+        f"export TOKEN={vendor.token}",
+        f"curl -s {header} '{base_url}/v1/supports?verdict=insufficient_data'",
+        f"curl -s {header} {base_url}/v1/students/{cast.student['id']}/story",
+        f"curl -s {header} -H 'Content-Type: application/json' {base_url}/graphql -d '{query}'",
+    )
+    for line in lines:
+        telling.console.print(line, markup=False, soft_wrap=True)
+    telling.console.print(f"\nThe contract, with no internet: {base_url}/docs", soft_wrap=True)
+
+
+def _score(cast: Cast, taken_on: date, value: float) -> dict[str, Any]:
+    return {"student": cast.student_id, "measure": "orf", "taken_on": taken_on.isoformat(), "value": value}
+
+
+def _first_monday() -> date:
+    # No score may lie in the future, so the support begins as many weeks ago as there are scores.
+    today = datetime.now(UTC).date()
+    return today - timedelta(days=today.weekday(), weeks=WEEKS)
+
+
+def _hold(held: object, otherwise: str) -> None:
+    if not held:
+        raise StepFailed(otherwise)
+
+
+if __name__ == "__main__":
+    main()

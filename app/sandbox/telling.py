@@ -1,0 +1,88 @@
+"""Owns how the story looks in a terminal: headings, one line a step, the weeks as they come. Holds no step."""
+
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+Answer = TypeVar("Answer")
+PACE = 0.12  # seconds between two weeks, where somebody is looking
+BAR = 28
+WORDS = {
+    "insufficient_data": "[dim]too few scores[/]",
+    "responding": "[green]responding[/]",
+    "goal_met": "[green]goal met[/]",
+    "not_responding": "[bold red]not responding[/]",
+}
+
+
+class StepFailed(Exception):
+    """A step did not hold; its name, and what was found in its place."""
+
+
+class Telling:
+    """Tells steps as they happen, and counts them."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.step = ""
+        self._pace = PACE if console.is_terminal else 0.0
+
+    def chapter(self, title: str) -> None:
+        """A heading."""
+        self.console.print(f"\n[bold]{title}[/]")
+
+    def does(self, step: str, run: Callable[[], Answer]) -> Answer:
+        """Runs a step; its name is what a failure is told by."""
+        self.step = step
+        began = time.perf_counter()
+        found = run()
+        took = time.perf_counter() - began
+        self.console.print(f"  [green]✓[/] {step} [dim]{took:.2f} s[/]", highlight=False)
+        return found
+
+    def held(self) -> None:
+        """Says that the step that was named and shown in another way held."""
+        self.console.print(f"  [green]✓[/] {self.step}", highlight=False)
+
+    def says(self, text: str) -> None:
+        """A line beneath a step."""
+        self.console.print(f"    [dim]{text}[/]", highlight=False)
+
+    def weeks(self, title: str) -> "Weeks":
+        """A table that grows as scores come."""
+        return Weeks(self.console, title, self._pace)
+
+
+class Weeks:
+    """The weekly scores against the aimline, with the verdict after each."""
+
+    def __init__(self, console: Console, title: str, pace: float) -> None:
+        self._pace = pace
+        self._console = console
+        self.table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 2))
+        for heading in ("week", "score", "aimline", "", "verdict"):
+            self.table.add_column(heading, justify="right" if heading in ("week", "score", "aimline") else "left")
+
+    def __enter__(self) -> "Weeks":
+        # A terminal watches the table grow; a log gets it once, when it is whole.
+        self._live = Live(self.table, console=self._console, auto_refresh=False, transient=False)
+        self._live.__enter__()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._live.__exit__(*raised)
+        if not self._console.is_terminal:
+            self._console.print()
+
+    def add(self, week: int, score: float, aimline: float, state: str) -> None:
+        """One week more."""
+        colour = "green" if score >= aimline else "red"
+        length = max(1, round(score / 90 * BAR))
+        bar = f"[{colour}]{'█' * min(length, BAR)}[/]"
+        self.table.add_row(str(week), f"{score:.0f}", f"{aimline:.1f}", bar, WORDS.get(state, state))
+        self._live.refresh()
+        time.sleep(self._pace)
