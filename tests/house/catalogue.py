@@ -1,0 +1,238 @@
+"""Owns the checks that PostgreSQL's catalogue must pass, table by table. Each gives its findings, none asserts.
+
+They read what is there, not what a migration meant to make, so that a new table cannot forget anything.
+What is let off stands in `LET_OFF`, with the reason.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
+Check = Callable[[asyncpg.Connection, dict[str, str]], Awaitable[list[str]]]
+
+LET_OFF = {
+    # A table that is not a tenant's.
+    "table alembic_version": "the migrations' own bookkeeping",
+    "table client": "a client may serve several districts; only the directory function and the worker read it",
+    "table client_secret": "belongs to a client, as above",
+    # A key that the district does not lead.
+    "key district.district_slug_key": "the operator finds a district by its short name, before its id is known",
+    "key client_grant.client_grant_client_id_fkey": "a client belongs to no district; the row itself does",
+    # People in a row that is not about a student.
+    "reach disclosure.person_id": "who asked, always staff; no face reads this log",
+    "reach disclosure.student_ids": "a request's students, several; no face reads this log",
+    # Functions that run with the owner's rights.
+    "definer app.client_directory(uuid)": "a client's grants, read before a district is known",
+    "definer app.district_directory(text)": "a district's id by its short name, as above",
+    "definer app.districts_with_webhooks_due(timestamp with time zone,integer)": "ids only, for the worker's claims",
+    # What may be deleted.
+    "delete caseload to api": "a support that ends takes its student off the caseload; the support remains",
+    "delete caseload to worker": "as above, and enrollments that end",
+}
+ABOUT_PEOPLE = {
+    "person": "id",
+    "school_membership": "person_id",
+    "enrollment": "person_id",
+    "demographics": "person_id",
+}
+"""Tables about a person, students among them, that do not say `student_id`."""
+NEVER_THE_APIS = ("sis_change", "client", "client_secret")
+ALLOWED_IN_POLICY = {"current_setting", "nullif", "any", "array", "and", "or", "not", "coalesce"}
+DISTRICT_IN_POLICY = "district_id = (NULLIF(current_setting('app.district_id'::text, true), ''::text))::uuid"
+OURS = "n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg_temp%'"
+
+
+def let_off(findings: list[tuple[str, str]]) -> list[str]:
+    """The findings, as (name, sentence), that nobody has let off."""
+    return [f"{name}: {sentence}" for name, sentence in findings if name not in LET_OFF]
+
+
+async def tenant_tables(db: asyncpg.Connection) -> list[asyncpg.Record]:
+    """Every table in public that is not let off, with what the catalogue says of it."""
+    rows = await db.fetch(
+        """SELECT c.oid, c.relname AS name, c.relrowsecurity AS secured, c.relforcerowsecurity AS forced,
+                  (SELECT a.attnum FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'district_id'
+                    AND NOT a.attisdropped AND a.attnotnull AND a.atttypid = 'uuid'::regtype) AS district,
+                  ARRAY (SELECT a.attname::text FROM pg_attribute a
+                         WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) AS columns
+           FROM pg_class c WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'f')
+           ORDER BY c.relname"""
+    )
+    return [row for row in rows if f"table {row['name']}" not in LET_OFF]
+
+
+async def every_table_has_a_district(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
+    """`district_id uuid NOT NULL` in every table, and no table elsewhere but the worker's staging."""
+    found = [
+        (f"table {row['name']}", "has no district_id uuid NOT NULL")
+        for row in await tenant_tables(db)
+        if row["district"] is None
+    ]
+    elsewhere = await db.fetch(
+        f"""SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE {OURS} AND c.relkind IN ('r', 'p', 'f') AND n.nspname NOT IN ('public', 'staging')"""
+    )
+    return let_off(found + [(f"table {row['name']}", "lies in a schema that nobody checks") for row in elsewhere])
+
+
+async def every_row_is_locked(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
+    """Row-level security is on and FORCEd: it binds the owner as well."""
+    found = []
+    for row in await tenant_tables(db):
+        if not row["secured"]:
+            found.append((f"table {row['name']}", "has no row-level security"))
+        if not row["forced"]:
+            found.append((f"table {row['name']}", "does not FORCE row-level security"))
+    return let_off(found)
+
+
+async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
+    """One permissive policy for both run-time roles, the owner's own, and no more; USING equals WITH CHECK."""
+    running = set(roles.values())
+    found = []
+    for table in await tenant_tables(db):
+        policies = await _policies(db, table["oid"])
+        name = f"table {table['name']}"
+        for policy in policies:
+            if not policy["permissive"]:
+                found.append((name, f"its policy {policy['name']} is RESTRICTIVE: shards would open it"))
+            if policy["command"] != "*":
+                found.append((name, f"its policy {policy['name']} is for one command only"))
+        theirs = [policy for policy in policies if running & set(policy["roles"]) or "public" in policy["roles"]]
+        if len(theirs) != 1 or set(theirs[0]["roles"]) != running:
+            found.append((name, f"has not exactly one policy for {sorted(running)}"))
+        for policy in theirs:
+            if policy["using"] is None or policy["using"] != policy["check"]:
+                found.append((name, f"the policy {policy['name']} has a WITH CHECK that is not its USING"))
+            found += [(name, said) for said in _unfit(policy["using"] or "")]
+    return let_off(found)
+
+
+async def people_are_within_reach(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
+    """A row about a student is under the reach; a row with a secured area is under its lock."""
+    found = []
+    for table in await tenant_tables(db):
+        text = " ".join(
+            policy["using"] or ""
+            for policy in await _policies(db, table["oid"])
+            if set(roles.values()) & set(policy["roles"])
+        )
+        about = ABOUT_PEOPLE.get(table["name"]) or ("student_id" if "student_id" in table["columns"] else None)
+        name = f"table {table['name']}"
+        if about is not None:
+            for setting in ("app.reach", "app.schools", "app.students"):
+                if f"current_setting('{setting}'" not in text:
+                    found.append((name, f"is about students, and its policy does not read {setting}"))
+            if f"({about} = ANY" not in text:
+                found.append((name, f"its policy does not hold {about} against the caseload"))
+        elif people := {"person_id", "staff_id", "student_ids", "person_ids"} & set(table["columns"]):
+            found += [(f"reach {table['name']}.{column}", "names people outside the reach") for column in people]
+        secured = "secured_area" in table["columns"]
+        if secured and "secured_area = ANY" not in text:
+            found.append((name, "has secured areas, and its policy does not lock them"))
+        if table["name"] == "demographics" and "'demographics'" not in text:
+            found.append((name, "demographics are not locked"))
+    return let_off(found)
+
+
+async def the_district_leads_every_key(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
+    """`district_id` is the first column of every primary key, unique constraint and index; each table has a key."""
+    found = []
+    for table in await tenant_tables(db):
+        indexes = await db.fetch(
+            "SELECT indexrelid::regclass::text AS name, indkey[0] AS first, indisprimary AS main FROM pg_index "
+            "WHERE indrelid = $1",
+            table["oid"],
+        )
+        found += [
+            (f"key {table['name']}.{index['name']}", "is not led by district_id")
+            for index in indexes
+            if index["first"] != table["district"]
+        ]
+        if not any(index["main"] for index in indexes):
+            found.append((f"table {table['name']}", "has no primary key"))
+    return let_off(found)
+
+
+async def references_stay_within_the_district(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
+    """Foreign keys begin with the district on both sides, and do nothing on DELETE or UPDATE."""
+    rows = await db.fetch(
+        """SELECT k.conname AS name, h.relname AS here, t.relname AS there, k.confdeltype::text AS deletes,
+                  k.confupdtype::text AS updates,
+                  (SELECT attname FROM pg_attribute WHERE attrelid = h.oid AND attnum = k.conkey[1]) AS first_here,
+                  (SELECT attname FROM pg_attribute WHERE attrelid = t.oid AND attnum = k.confkey[1]) AS first_there
+           FROM pg_constraint k JOIN pg_class h ON h.oid = k.conrelid JOIN pg_class t ON t.oid = k.confrelid
+           WHERE k.contype = 'f'"""
+    )
+    found = []
+    for row in rows:
+        name = f"key {row['here']}.{row['name']}"
+        if row["deletes"] not in "ar" or row["updates"] not in "ar":
+            found.append((name, "does something on DELETE or UPDATE of what it refers to"))
+        if f"table {row['here']}" in LET_OFF and f"table {row['there']}" in LET_OFF:
+            continue
+        if (row["first_here"], row["first_there"]) != ("district_id", "district_id"):
+            found.append((name, f"could refer to a {row['there']} of another district"))
+    return let_off(found)
+
+
+async def nothing_runs_by_itself(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
+    """No triggers, no rules, no sequences: numbers that order events come from the district's counter row."""
+    triggers = await db.fetch("SELECT tgrelid::regclass::text AS t, tgname FROM pg_trigger WHERE NOT tgisinternal")
+    rules = await db.fetch(
+        f"""SELECT r.rulename, c.relname FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class
+            JOIN pg_namespace n ON n.oid = c.relnamespace WHERE {OURS} AND c.relkind <> 'v'"""
+    )
+    others = await db.fetch(
+        f"""SELECT n.nspname || '.' || c.relname AS name, c.relkind::text AS kind, c.reloptions AS options
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE {OURS} AND c.relkind IN ('S', 'v', 'm') AND n.nspname <> 'staging'"""
+    )
+    found = [(f"trigger {row['t']}.{row['tgname']}", "no triggers") for row in triggers]
+    found += [(f"rule {row['relname']}.{row['rulename']}", "no rules") for row in rules]
+    for row in others:
+        if row["kind"] == "S":
+            found.append((f"sequence {row['name']}", "orders by arrival, not by commit, and not by district"))
+        elif row["kind"] == "m":
+            found.append((f"view {row['name']}", "a materialized view has no row-level security"))
+        elif "security_invoker=true" not in (row["options"] or []):
+            found.append((f"view {row['name']}", "reads with its owner's rights: make it security_invoker"))
+    return let_off(found)
+
+
+async def _policies(db: asyncpg.Connection, table: int) -> list[asyncpg.Record]:
+    rows: list[asyncpg.Record] = await db.fetch(
+        """SELECT polname AS name, polpermissive AS permissive, polcmd::text AS command,
+                  pg_get_expr(polqual, polrelid) AS using, pg_get_expr(polwithcheck, polrelid) AS check,
+                  ARRAY (SELECT CASE WHEN r = 0 THEN 'public' ELSE pg_get_userbyid(r)::text END
+                         FROM unnest(polroles) r) AS roles
+           FROM pg_policy WHERE polrelid = $1""",
+        table,
+    )
+    return rows
+
+
+def _unfit(text: str) -> list[str]:
+    found = []
+    if not (text.startswith(f"({DISTRICT_IN_POLICY}") or text.startswith(f"(({DISTRICT_IN_POLICY}")):
+        found.append("its policy does not begin with the district")
+    if " OR " in _outermost(text):
+        found.append("its policy has an OR outside of every parenthesis: the district must always hold")
+    if re.search(r"\bselect\b", text, re.IGNORECASE):
+        found.append("its policy holds a subquery")
+    called = {name.lower() for name in re.findall(r"([A-Za-z_][\w.]*)\s*\(", text)} - ALLOWED_IN_POLICY
+    if called:
+        found.append(f"its policy calls {sorted(called)}")
+    return found
+
+
+def _outermost(text: str) -> str:
+    """The text of a condition outside of every parenthesis but the one around the whole."""
+    depth, kept = 0, []
+    for letter in text:
+        depth += letter == "("
+        if depth <= 1:
+            kept.append(letter)
+        depth -= letter == ")"
+    return "".join(kept)

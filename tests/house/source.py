@@ -1,0 +1,73 @@
+"""Owns how the house's tests read the source of app/: every module parsed, none imported here but on demand."""
+
+import ast
+import importlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+REPOSITORY = Path(__file__).parents[2]
+APP = REPOSITORY / "app"
+
+
+@cache
+def modules() -> dict[str, ast.Module]:
+    """Every module of app/ by dotted name, parsed."""
+    return {
+        ".".join(path.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__"): ast.parse(
+            path.read_text()
+        )
+        for path in sorted(APP.rglob("*.py"))
+    }
+
+
+def imported(name: str) -> ModuleType:
+    """The module itself."""
+    return importlib.import_module(name)
+
+
+def import_models() -> None:
+    """Imports every room's tables, so that the metadata knows them all."""
+    for name in modules():
+        if name.endswith(".models"):
+            imported(name)
+
+
+def functions(tree: ast.Module) -> Iterator[ast.AsyncFunctionDef | ast.FunctionDef]:
+    """The functions of a module and the methods of its classes; not what is nested in them."""
+    for node in tree.body:
+        if isinstance(node, ast.AsyncFunctionDef | ast.FunctionDef):
+            yield node
+        elif isinstance(node, ast.ClassDef):
+            yield from (one for one in node.body if isinstance(one, ast.AsyncFunctionDef | ast.FunctionDef))
+
+
+def takes_work(function: ast.AsyncFunctionDef | ast.FunctionDef) -> bool:
+    """Whether an argument is annotated as a `Work`."""
+    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return any(
+        isinstance(node, ast.Name) and node.id == "Work"
+        for argument in arguments
+        if argument.annotation is not None
+        for node in ast.walk(_read(argument.annotation))
+    )
+
+
+def touches_the_session(function: ast.AST) -> bool:
+    """Whether the code reads `.db` of anything."""
+    return any(isinstance(node, ast.Attribute) and node.attr == "db" for node in ast.walk(function))
+
+
+def marked(function: ast.AsyncFunctionDef | ast.FunctionDef) -> bool:
+    """Whether a decorator is `needs(…)`."""
+    return any(
+        isinstance(one, ast.Call) and isinstance(one.func, ast.Name) and one.func.id == "needs"
+        for one in function.decorator_list
+    )
+
+
+def _read(annotation: ast.expr) -> ast.expr:
+    if isinstance(annotation, ast.Constant) and isinstance(annotation.value, str):
+        return ast.parse(annotation.value, mode="eval").body
+    return annotation

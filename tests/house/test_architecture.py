@@ -1,0 +1,99 @@
+"""Protects the layout: arrows, sizes, first lines, names, and what must never be in a tracked file."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.source import APP, REPOSITORY, modules
+
+MOST_LINES = 400
+NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc", "data"}
+# Put together here, so that this file does not hold what it looks for.
+REGISTRIES = ["pypi" + ".org", "python" + "hosted.org", "npm" + "js.org", "npm" + "js.com", "docker" + ".io"]
+PLACES = ["/wo" + "rk/", "/tmp/" + "venv", "/ro" + "ot/", "/home" + "/"]
+MAY_NAME = {
+    "tests/house/test_architecture.py": "puts the patterns together",
+}
+
+
+def tracked() -> list[Path]:
+    """The files that are in the repository."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPOSITORY, capture_output=True, check=True).stdout
+    return [REPOSITORY / name for name in listed.decode().split("\0") if name and (REPOSITORY / name).is_file()]
+
+
+def refused(text: str) -> list[str]:
+    """What of the refused is in a text."""
+    return [
+        pattern
+        for pattern in (*REGISTRIES, *PLACES)
+        if re.search(rf"(?<![\w./-]){re.escape(pattern)}", text) or (pattern in REGISTRIES and pattern in text)
+    ]
+
+
+def broken_module(name: str, tree: ast.Module, lines: int) -> list[str]:
+    """What is wrong with a module's shape."""
+    found = []
+    if lines > MOST_LINES:
+        found.append(f"{name} has {lines} lines; {MOST_LINES} is the most")
+    if ast.get_docstring(tree) is None:
+        found.append(f"{name} does not begin by saying what it owns")
+    if NAMES_THAT_SAY_NOTHING & set(name.split(".")):
+        found.append(f"{name} has a name that says nothing")
+    return found
+
+
+def test_imports_go_down_the_staircase() -> None:
+    """The contracts of import-linter in pyproject.toml hold."""
+    program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
+    command = [sys.executable, "-c", program, "--no-cache"]
+    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert ended.returncode == 0, ended.stdout
+
+
+def test_every_module_is_small_and_says_what_it_owns() -> None:
+    """No file over 400 lines, each begins with a docstring, none has a name that says nothing."""
+    found = []
+    for name, tree in modules().items():
+        path = REPOSITORY / Path(*name.split("."))
+        source = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        found += broken_module(name, tree, source.read_text().count("\n"))
+    assert found == []
+
+
+def test_a_room_has_at_most_eight_files() -> None:
+    """Twelve for the sync; the faces have one file a resource, and are not counted."""
+    faces = {"rest", "graphql", "oneroster", "cli", "sandbox", "core", "access"}
+    for room in (path for path in APP.iterdir() if path.is_dir() and path.name not in faces):
+        files = [path.name for path in room.glob("*.py") if path.name != "__init__.py"]
+        assert len(files) <= (12 if room.name == "sis" else 8), (room.name, sorted(files))
+
+
+def test_no_tracked_file_names_a_registry_or_a_place_of_some_machine() -> None:
+    """What is pushed holds for every machine and names no index."""
+    found = []
+    for path in tracked():
+        name = str(path.relative_to(REPOSITORY))
+        if name in MAY_NAME:
+            continue
+        try:
+            found += [f"{name}: {pattern}" for pattern in refused(path.read_text())]
+        except UnicodeDecodeError:
+            continue
+    assert found == []
+
+
+@pytest.mark.parametrize("pattern", [*REGISTRIES, *PLACES])
+def test_a_planted_name_is_found(pattern: str) -> None:
+    """The search sees what it is there for."""
+    assert refused(f"see {pattern}x") == [pattern]
+
+
+def test_a_planted_module_is_found() -> None:
+    """The shape of a module is looked at."""
+    found = broken_module("app.concern.helpers", ast.parse("x = 1"), MOST_LINES + 1)
+    assert len(found) == 3

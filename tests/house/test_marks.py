@@ -1,0 +1,258 @@
+"""Protects the second lock from being forgotten: who touches the session is marked `@needs`, and nobody ends a
+transaction but the door.
+
+A room's public function that takes a `Work` is marked, or stands in a module listed in `WITHIN`, whose functions
+work within the permission of whoever calls: called by nobody who is marked, each of them is refused.
+"""
+
+import ast
+import inspect
+from collections.abc import Callable, Iterator
+from datetime import date
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select
+
+from app.access.permission import GRANTABLE, INTERNAL, MEANING, ROLE_OPENS, Can
+from app.access.work import Work, needed_by
+from app.core.errors import Forbidden, Misuse
+from app.core.page import keyset
+from app.evidence.models import Score
+from app.playbook.models import Area, Measure
+from app.roster.models import Person
+from app.roster.references import Reference
+from app.support.models import Phase, Support
+from tests.house.source import functions, imported, marked, modules, takes_work, touches_the_session
+from tests.town import Town
+
+OUTSIDE = ("app.access", "app.core", "app.cli", "app.sandbox", "app.rest", "app.graphql", "app.main", "app.worker")
+"""The door itself, what knows no `Work`, and the faces: these reach rooms only through marked functions."""
+WITHIN = {
+    "app.roster.lookup": "finds roster rows for commands of every room",
+    "app.playbook.lookup": "finds playbook rows for commands of every room",
+    "app.support.lookup": "finds a support for commands of its room and above",
+    "app.support.phase": "writes a phase for the commands of its room",
+    "app.response.judge": "reads what a rule needs, for the judging command",
+}
+"""Modules whose functions open nothing themselves, and why they are apart."""
+ENDS = {"commit", "rollback", "begin", "begin_nested", "close"}
+MAKES_SESSIONS = {"AsyncSession", "async_sessionmaker", "sessionmaker", "_open_for"}
+HOLDS_ENGINE = {
+    "app.access.work": "the door",
+    "app.access.directory": "reads before a district is known, bound to nobody, and rolls back",
+    "app.webhooks.deliver": "asks which districts are due, bound to nobody, and rolls back",
+}
+"""Modules that may begin and end a transaction of SQLAlchemy's."""
+
+
+def unmarked(name: str, tree: ast.Module) -> list[str]:
+    """What takes or touches a session in a room without a mark."""
+    found = []
+    for function in functions(tree):
+        where = f"{name}.{function.name}"
+        public = not function.name.startswith("_")
+        asynchronous = isinstance(function, ast.AsyncFunctionDef)
+        if touches_the_session(function) and not takes_work(function) and "db" not in _arguments(function):
+            found.append(f"{where} touches a session that nobody gave it")
+        if not takes_work(function) or marked(function) or name in WITHIN:
+            continue
+        if public and asynchronous:
+            found.append(f"{where} takes a Work and is not marked @needs")
+        elif public and touches_the_session(function):
+            found.append(f"{where} touches the session and is not marked @needs")
+    return found
+
+
+def broken_habits(name: str, tree: ast.Module) -> list[str]:
+    """Ends of transactions outside of the door, sessions made elsewhere, lookups that name no district, local time."""
+    found = []
+    for node in ast.walk(tree):
+        line = f"{name}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Attribute):
+            on_a_session = _name(node.value) in ("db", "session", "_session", "connection")
+            if node.attr in ENDS and on_a_session and name not in HOLDS_ENGINE and not _is_drivers(name):
+                found.append(f"{line} calls {node.attr}: only the door ends a transaction")
+            if node.attr == "_session" and _name(node.value) != "self":
+                found.append(f"{line} goes around the lock of Work.db")
+            if node.attr == "get" and _name(node.value) in ("db", "session"):
+                found.append(f"{line} gets a row by its key: a select names the district")
+            clock = name == "app.core.clock" or name.startswith("app.sandbox")
+            if node.attr in ("now", "utcnow", "today") and _name(node.value) in ("datetime", "date") and not clock:
+                found.append(f"{line} asks for the time around core.clock")
+        made = isinstance(node, ast.Name) and node.id in MAKES_SESSIONS and not _annotation_only(tree, node)
+        if made and name != "app.access.work":
+            found.append(f"{line} uses {_name(node)}: sessions are made at the door")
+    return found
+
+
+def rooms() -> Iterator[tuple[str, ast.Module]]:
+    """Every module that is neither the door nor a face."""
+    for name, tree in modules().items():
+        if not name.startswith(OUTSIDE):
+            yield name, tree
+
+
+def marks() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Every marked function of app/."""
+    for name, tree in modules().items():
+        for function in functions(tree):
+            if marked(function):
+                yield f"{name}.{function.name}", getattr(imported(name), function.name)
+
+
+def test_every_function_that_takes_a_work_is_marked() -> None:
+    """Commands and reads of every room carry their permissions."""
+    assert [said for name, tree in rooms() for said in unmarked(name, tree)] == []
+
+
+def test_faces_and_the_rest_never_touch_the_session() -> None:
+    """A face calls rooms; `.db` is not in it."""
+    faces = {name: tree for name, tree in modules().items() if name.startswith(("app.rest", "app.graphql"))}
+    assert faces
+    assert [name for name, tree in faces.items() if touches_the_session(tree)] == []
+
+
+def test_only_the_door_ends_a_transaction() -> None:
+    """No commit, rollback, session or local time of anybody else's."""
+    assert [said for name, tree in modules().items() for said in broken_habits(name, tree)] == []
+
+
+def test_every_mark_names_permissions() -> None:
+    """A mark without a permission would open to everybody; every permission is asked for somewhere."""
+    found = dict(marks())
+    assert found
+    for name, function in found.items():
+        asked = needed_by(function)
+        assert asked, name
+        assert all(isinstance(can, Can) for can in asked), name
+        assert inspect.iscoroutinefunction(function), name
+    assert {can for function in found.values() for can in needed_by(function)} == set(Can)
+
+
+def test_every_permission_is_told_or_internal() -> None:
+    """What a client can be granted has a sentence for the contract; what is internal is nobody's."""
+    assert set(MEANING) == set(GRANTABLE)
+    assert set(Can) == GRANTABLE | INTERNAL
+    assert all(not opened & INTERNAL for opened in ROLE_OPENS.values())
+    assert all(not opened & {Can.ACT_FOR, Can.MANAGE_WEBHOOKS} for opened in ROLE_OPENS.values())
+
+
+WHEN = date(2026, 1, 5)
+FIT = {
+    "UUID": UUID(int=1),
+    "str": "sis:a:b",
+    "str | None": None,
+    "int": 1,
+    "float | None": None,
+    "date": WHEN,
+    "Support": Support(district_id=UUID(int=1), id=UUID(int=2), school_ids=[], secured_area=None),
+    "Phase": Phase(
+        begins_on=WHEN, baseline=1.0, goal=20.0, goal_on=date(2026, 5, 4), minutes_per_session=30, sessions_per_week=3
+    ),
+    "Measure": Measure(direction="up", lowest=0.0, highest=100.0),
+    "Area": Area(secured=False, parent_id=UUID(int=3)),
+    "Keyset": keyset(UUID(int=1), "any", {}, None, None),
+    "Select[Any]": select(Score),
+    "InstrumentedAttribute[UUID]": Score.id,
+    "type[Row]": Person,
+    "Reference": Reference("student", id=UUID(int=1)),
+}
+"""A value for each annotation in the modules of `WITHIN`."""
+
+
+@pytest.mark.parametrize("name", WITHIN)
+async def test_what_opens_nothing_itself_is_refused_by_itself(name: str, north: Town) -> None:
+    """Called by nobody who is marked, each function is refused at the lock; and so for who has no permission."""
+    tried = 0
+    for function in functions(modules()[name]):
+        if function.name.startswith("_") or not isinstance(function, ast.AsyncFunctionDef):
+            continue
+        called = getattr(imported(name), function.name)
+        given = [FIT[ast.unparse(one.annotation)] for one in function.args.args[1:] if one.annotation]
+        async with north.unit(north.client(frozenset())) as work:
+            with pytest.raises((Misuse, Forbidden), match=r"outside a function marked|asks for the permission"):
+                await called(work, *given)
+        tried += 1
+    assert tried
+
+
+PLANTED = """
+@needs(Can.READ_ROSTER)
+async def fine(work: Work): return await work.db.scalar(x)
+async def read_all(work: Work): return await helper(work)
+async def by_another_name(other: "Work | None"): return await other.db.scalar(x)
+def quick(work: Work): work.db.add(x)
+async def from_nowhere(thing): await thing.db.scalar(x)
+async def _inner(work: Work): await work.db.scalar(x)
+"""
+
+
+def test_planted_functions_without_a_mark_are_found() -> None:
+    """Public, asynchronous or not, with or without a `Work`: each is named; what is marked or private is not."""
+    told = [said.split()[0].rsplit(".", 1)[-1] for said in unmarked("app.concern.planted", ast.parse(PLANTED))]
+    assert told == ["read_all", "by_another_name", "quick", "from_nowhere"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("await work.db.commit()", "only the door"),
+        ("await session.rollback()", "only the door"),
+        ("work._session.add(x)", "goes around"),
+        ("await work.db.get(Person, 1)", "names the district"),
+        ("at = datetime.now(UTC)", "core.clock"),
+        ("session = AsyncSession(engine)", "at the door"),
+        ("_open_for.set(work)", "at the door"),
+    ],
+)
+def test_a_planted_habit_is_found(line: str, words: str) -> None:
+    """Each is named with its line."""
+    tree = ast.parse(f"async def f(work: Work):\n    {line}")
+    assert any(words in said for said in broken_habits("app.concern.planted", tree))
+
+
+async def test_a_mark_without_its_permission_is_refused(north: Town) -> None:
+    """Every marked function of every room refuses who lacks what it asks for, before anything else happens."""
+    nobody = north.client(frozenset())
+    for name, function in marks():
+        async with north.unit(nobody) as work:
+            with pytest.raises(Forbidden, match="asks for the permission"):
+                await function(work, *[SimpleNamespace()] * (len(inspect.signature(function).parameters) - 1))
+        assert name
+
+
+def test_a_mark_on_a_plain_function_is_refused() -> None:
+    """The lock is asynchronous; a plain function would open nothing and be believed to."""
+    from app.access.work import needs
+
+    def plain(work: Work) -> None: ...
+
+    with pytest.raises(Misuse, match="not async"):
+        needs(Can.READ_ROSTER)(plain)  # type: ignore[arg-type]  # on purpose
+
+
+def _name(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _arguments(function: ast.AsyncFunctionDef | ast.FunctionDef) -> set[str]:
+    return {one.arg for one in [*function.args.args, *function.args.kwonlyargs]}
+
+
+def _is_drivers(name: str) -> bool:
+    # Connections of asyncpg's own, closed by whoever opened them: start-up checks, migrations, the sync's COPY.
+    return name in ("app.core.db", "app.cli.migrate") or name.startswith("app.sandbox")
+
+
+def _annotation_only(tree: ast.Module, wanted: ast.Name) -> bool:
+    return any(
+        wanted is inner
+        for node in ast.walk(tree)
+        if isinstance(node, ast.arg) and node.annotation is not None
+        for inner in ast.walk(node.annotation)
+    )

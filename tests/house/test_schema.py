@@ -1,0 +1,157 @@
+"""Protects the models from drifting away from the schema: every table, column, type, nullability and key agrees."""
+
+import io
+from collections.abc import Iterable
+
+import asyncpg
+import pytest
+from alembic import command
+from alembic.script import ScriptDirectory
+from sqlalchemy import ARRAY, Column, MetaData, Table, Text
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import UUID
+
+from app.cli.migrate import alembic_config
+from app.core.db import Base
+from app.settings import Settings
+from tests.house.source import import_models
+
+WITHOUT_MODEL = {
+    "alembic_version": "the migrations' own bookkeeping",
+}
+SPELT = {
+    "VARCHAR": "text",
+    "FLOAT": "double precision",
+    "DOUBLE PRECISION": "double precision",
+    "TIMESTAMP WITH TIME ZONE": "timestamp with time zone",
+}
+"""What SQLAlchemy compiles a type to, where PostgreSQL's catalogue spells it otherwise."""
+
+Described = dict[str, tuple[dict[str, tuple[str, bool]], list[str]]]
+"""Table: (column: (type, may be null)), primary key in order."""
+
+
+def of_models(metadata: MetaData) -> Described:
+    """What the models say."""
+    return {
+        table.name: (
+            {column.name: (_type(column), bool(column.nullable)) for column in table.columns},
+            [column.name for column in table.primary_key.columns],
+        )
+        for table in metadata.tables.values()
+    }
+
+
+async def of_database(db: asyncpg.Connection) -> Described:
+    """What the catalogue says of public."""
+    columns = await db.fetch(
+        """SELECT c.relname AS t, a.attname AS name, format_type(a.atttypid, a.atttypmod) AS type,
+                  NOT a.attnotnull AS optional
+           FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+           WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0
+             AND NOT a.attisdropped ORDER BY c.relname, a.attnum"""
+    )
+    keys = await db.fetch(
+        """SELECT c.relname AS t, ARRAY (SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY u (n, place)
+                  JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = u.n ORDER BY u.place) AS key
+           FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid WHERE k.contype = 'p'"""
+    )
+    found: Described = {}
+    for row in columns:
+        found.setdefault(row["t"], ({}, []))[0][row["name"]] = (row["type"], row["optional"])
+    for row in keys:
+        if row["t"] in found:
+            found[row["t"]][1].extend(row["key"])
+    return found
+
+
+def differences(models: Described, database: Described) -> list[str]:
+    """Everything in which the two do not agree."""
+    found = [f"{name} has a model and no table" for name in models.keys() - database.keys()]
+    found += [f"{name} has no model" for name in database.keys() - models.keys() - WITHOUT_MODEL.keys()]
+    for name in sorted(models.keys() & database.keys()):
+        (here, key), (there, their_key) = models[name], database[name]
+        found += [f"{name}.{column} is in one of the two only" for column in here.keys() ^ there.keys()]
+        found += [
+            f"{name}.{column} is {here[column]} in the model and {there[column]} in the database"
+            for column in here.keys() & there.keys()
+            if here[column] != there[column]
+        ]
+        if sorted(key) != sorted(their_key):
+            found.append(f"{name} has the key {key} in the model and {their_key} in the database")
+    return sorted(found)
+
+
+@pytest.fixture
+async def database(settings: Settings) -> Described:
+    """The migrated database as it describes itself."""
+    connection = await asyncpg.connect(settings.url_of("owner"))
+    try:
+        return await of_database(connection)
+    finally:
+        await connection.close()
+
+
+def test_models_and_tables_agree(database: Described) -> None:
+    """A table without a model, a column of another type or nullability, another key: each is named."""
+    import_models()
+    assert differences(of_models(Base.metadata), database) == []
+    assert database.keys() >= WITHOUT_MODEL.keys()
+    assert not WITHOUT_MODEL.keys() & of_models(Base.metadata).keys()
+
+
+def test_each_planted_difference_is_found(database: Described) -> None:
+    """The comparison sees what it is there for."""
+    import_models()
+    models = of_models(Base.metadata)
+    columns, key = models["concern"]
+    models["concern"] = (
+        {name: one for name, one in columns.items() if name != "area_id"}
+        | {"state": ("integer", False), "settled_at": (columns["settled_at"][0], False)},
+        [*key, "student_id"],
+    )
+    models["planted"] = ({}, [])
+    del models["area"]
+    told = "\n".join(differences(models, database))
+    for words in (
+        "planted has a model and no table",
+        "area has no model",
+        "concern.area_id is in one of the two only",
+        "concern.state is ('integer', False) in the model",
+        "concern.settled_at is",
+        "concern has the key",
+    ):
+        assert words in told
+
+
+def test_types_are_compared_as_postgresql_spells_them() -> None:
+    """An array of texts is not a text, and a bigint is not an integer."""
+    table = Table("t", MetaData(), Column("a", ARRAY(Text)), Column("b", ARRAY(UUID)), Column("c", UUID))
+    assert [_type(column) for column in table.columns] == ["text[]", "uuid[]", "uuid"]
+
+
+def test_the_migrations_are_one_line(settings: Settings) -> None:
+    """Numbered without a gap, each on the one before: no branch, and a file's name begins with its number."""
+    scripts = list(ScriptDirectory.from_config(alembic_config(settings)).walk_revisions())
+    assert [script.revision for script in reversed(scripts)] == list(_numbers(len(scripts)))
+    assert [script.down_revision for script in reversed(scripts)] == [None, *_numbers(len(scripts) - 1)]
+    assert all(script.path.rsplit("/", 1)[-1].startswith(f"{script.revision}_") for script in scripts)
+
+
+def test_the_migrations_can_be_written_as_sql(settings: Settings, database: Described) -> None:
+    """A district's IT may apply them by hand: every table is in the SQL, and nothing needs a connection."""
+    config, out = alembic_config(settings), io.StringIO()
+    config.output_buffer = out
+    command.upgrade(config, "head", sql=True)
+    for table in database:
+        assert f"CREATE TABLE {table} (" in out.getvalue()
+
+
+def _numbers(count: int) -> Iterable[str]:
+    return (f"{number:04}" for number in range(1, count + 1))
+
+
+def _type(column: Column[object]) -> str:
+    compiled = column.type.compile(dialect=postgresql.dialect())
+    body, array = compiled.removesuffix("[]"), "[]" if compiled.endswith("[]") else ""
+    return SPELT.get(body, body.lower()) + array
