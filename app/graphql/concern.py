@@ -15,7 +15,7 @@ from app.graphql.door import Info, asks
 from app.graphql.node import Node, maybe_shown, named, shown
 from app.graphql.pages import Connection, connection, nothing, place
 from app.graphql.playbook import Area, area_id_of, area_of
-from app.graphql.problems import Problem, tried
+from app.graphql.problems import LONGEST, Problem, tried, unfit
 from app.graphql.roster import NAME, Student, row_id, student_of
 from app.playbook.queries import areas
 from app.roster.queries import find_school, find_student, students_by_id
@@ -153,9 +153,11 @@ class ConcernMutations:
         new = NewConcern(
             student=input.student,
             area=input.area,
-            description=input.description,
+            description=input.description.strip(),
             raised_by=input.raised_by,
             raised_on=input.raised_on,
         )
+        if problems := unfit([("/description", new.description, 1, LONGEST)]):
+            return RaiseConcernPayload(concern=None, problems=problems)
         row, problems = await tried(info.context, raise_concern, new)
         return RaiseConcernPayload(concern=None if row is None else Concern.of(row), problems=problems)

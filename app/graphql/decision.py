@@ -12,7 +12,7 @@ from app.decision.service import NewDecision, decide
 from app.graphql.door import Info, asks
 from app.graphql.node import Node, maybe_shown, named, shown
 from app.graphql.pages import Connection, connection, nothing, place
-from app.graphql.problems import Problem, tried
+from app.graphql.problems import LONGEST, Problem, tried, unfit
 from app.graphql.roster import NAME, Student, row_id, student_of
 from app.graphql.support import Support
 from app.roster.queries import find_student, students_by_id
@@ -166,5 +166,8 @@ class DecisionMutations:
             note=input.note,
             change=None if input.change is None else Change(**vars(input.change)),
         )
+        because = None if new.change is None else new.change.because
+        if problems := unfit([("/note", new.note, 0, LONGEST), ("/change/because", because, 1, LONGEST)]):
+            return DecidePayload(decision=None, problems=problems)
         row, problems = await tried(info.context, decide, new)
         return DecidePayload(decision=None if row is None else Decision.of(row), problems=problems)

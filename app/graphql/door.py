@@ -44,8 +44,9 @@ class Installation(Protocol):
 class Asked:
     """The context of one operation. Resolvers run at once and share one session: a lock puts them in a row."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: Work, operation_name: str | None = None) -> None:
         self.work = work
+        self.operation_name = operation_name
         self._lock = asyncio.Lock()
         self._loaders = Loaders(self.read)
 

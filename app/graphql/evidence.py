@@ -1,5 +1,6 @@
 """Owns the shapes of scores and the mutation that records them. Holds no rule."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import date, datetime
 from enum import StrEnum
@@ -13,7 +14,7 @@ from app.graphql.door import Info, asks
 from app.graphql.node import Node, maybe_shown, named, shown
 from app.graphql.pages import Connection, connection, nothing, place
 from app.graphql.playbook import Measure, measure_id_of, measure_of
-from app.graphql.problems import Problem, shaped, tried
+from app.graphql.problems import Problem, shaped, tried, unfit
 from app.graphql.roster import NAME, Student, row_id, student_of
 from app.playbook.queries import measures
 from app.response.service import record_scores
@@ -167,7 +168,10 @@ class EvidenceMutations:
         record_scores,
     )
     async def record_scores(self, info: Info, input: RecordScoresInput) -> RecordScoresPayload | None:
-        taken, problems = await tried(info.context, record_scores, [_new(score) for score in input.scores])
+        new = [_new(score) for score in input.scores]
+        if problems := unfit(_texts(new)):
+            return RecordScoresPayload(results=[], problems=problems)
+        taken, problems = await tried(info.context, record_scores, new)
         results = [
             ScoreResult(
                 outcome=ScoreOutcome(one.outcome),
@@ -177,6 +181,12 @@ class EvidenceMutations:
             for one in taken or []
         ]
         return RecordScoresPayload(results=results, problems=problems)
+
+
+def _texts(scores: list[service.NewScore]) -> Iterator[tuple[str, str | None, int, int]]:
+    for position, score in enumerate(scores):
+        yield f"/scores/{position}/form", score.form, 0, 100
+        yield f"/scores/{position}/external_id", score.external_id, 1, 200
 
 
 def _new(score: NewScoreInput) -> service.NewScore:

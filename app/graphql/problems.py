@@ -5,7 +5,7 @@ a fault shows no exception's text, there or in the log.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import strawberry
@@ -20,12 +20,22 @@ from app.graphql.door import Asked
 P = ParamSpec("P")
 R = TypeVar("R")
 UNIQUE_VIOLATION = "23505"
+LONGEST = 4000
 MISSING_PERMISSION = "permission.missing"
 FAULT = "Something broke on our side. Nothing was changed."
 log = structlog.get_logger()
 
 _VARIABLE = re.compile(r"^Variable '(\$\w+)' got invalid value .*?(?: at '([\w.\[\]]+)')?; ", re.DOTALL)
-_VALUE = re.compile(r"(, found |; | cannot represent | has invalid value |: ).*$", re.DOTALL)
+_TOKEN = re.compile(r"(String|BlockString|Int|Float)\b.*", re.DOTALL)
+_ABOUT_VALUE = re.compile(r"\bvalue\b|represent", re.IGNORECASE)
+_ABOUT_NAMES = ("Cannot query ", "Unknown ", "Field '", "Fragment ", "Variable '$")
+_TYPES = (
+    re.compile(r"^Expected value of type '([\w!\[\]]+)'"),
+    re.compile(r"^Value '\w+' does not exist in '(\w+)' enum"),
+    re.compile(r"^Enum '(\w+)' cannot represent"),
+    re.compile(r"^(\w+) cannot represent"),
+    re.compile(r"^Value cannot represent an? (\w+)"),
+)
 
 
 @strawberry.type(description="One thing wrong with an input: the same codes and pointers as in REST.")
@@ -43,6 +53,19 @@ class Problem:
 def shaped(violations: Sequence[Violation]) -> list[Problem]:
     """Violations as problems."""
     return [Problem(code=one.code, pointer=one.pointer, detail=one.detail) for one in violations]
+
+
+def unfit(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Problem]:
+    """The problems of texts too short or too long for REST; each is its pointer, the text, least and most."""
+    found = []
+    for pointer, text, least, most in texts:
+        if text is not None and len(text) < least:
+            found.append(
+                Problem(code="shape.string_too_short", pointer=pointer, detail=f"At least {least} characters.")
+            )
+        if text is not None and len(text) > most:
+            found.append(Problem(code="shape.string_too_long", pointer=pointer, detail=f"At most {most} characters."))
+    return found
 
 
 async def tried(
@@ -139,7 +162,9 @@ def _without_values(error: GraphQLError) -> str:
         at = f" at {variable[2]}" if variable[2] else ""
         return f"The variable {variable[1]} has a value{at} that is not of its type."
     if message.startswith("Syntax Error"):
-        return re.sub(r"(String|BlockString|Int|Float) .*", r"\1.", message, flags=re.DOTALL)
-    if any(node.kind.endswith("_value") for node in error.nodes or ()) or "value" in message:
-        return _VALUE.sub("", message).rstrip(".") + ": this value does not fit."
-    return message
+        return _TOKEN.sub(r"\1.", message)
+    if message.startswith(_ABOUT_NAMES) or not _ABOUT_VALUE.search(message):
+        return message
+    matches = (pattern.match(message) for pattern in _TYPES)
+    wanted = next((f" {match[1]}" for match in matches if match), "")
+    return f"A value in the document does not fit the type{wanted} that is asked for there."

@@ -79,10 +79,12 @@ async def _execute(
                 operation.query,
                 variable_values=operation.variables,
                 operation_name=operation.name,
-                context_value=Asked(work),
+                context_value=Asked(work, operation.name),
                 allowed_operation_types=GET_TAKES if method == "GET" else POST_TAKES,
             )
-        except InvalidOperationTypeError:
+        except InvalidOperationTypeError as error:
+            if error.operation_type is OperationType.SUBSCRIPTION:
+                raise BadRequest("operation.unknown", "There are no subscriptions here.") from None
             raise BadRequest("method", "A GET runs queries only: send this by POST.", 405, {"Allow": "POST"}) from None
         except (CannotGetOperationTypeError, MissingQueryError):
             detail = "Name one of the document's operations in `operationName`."

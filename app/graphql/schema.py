@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import strawberry
-from graphql import FieldNode, GraphQLError, get_operation_ast
+from graphql import FieldNode, GraphQLError, OperationDefinitionNode, get_operation_ast
 from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter, SchemaExtension
 from strawberry.types import ExecutionContext
 
@@ -45,7 +45,18 @@ class Mutation(ConcernMutations, EvidenceMutations, DecisionMutations):
 
 
 class NamedOperation(SchemaExtension):
-    """Names the unit of work by the operation's root fields, for the disclosure log: the schema's names, no value."""
+    """Names the unit of work by the operation's root fields, for the disclosure log: the schema's names, no value.
+
+    Of several operations the request must name one; the library would run the first.
+    """
+
+    def on_parse(self) -> Iterator[None]:
+        yield
+        context = self.execution_context
+        definitions = context.graphql_document.definitions if context.graphql_document else ()
+        several = sum(isinstance(one, OperationDefinitionNode) for one in definitions) > 1
+        if several and isinstance(context.context, Asked) and context.context.operation_name is None:
+            context.pre_execution_errors = [GraphQLError("Name one of the operations in `operationName`.")]
 
     def on_execute(self) -> Iterator[None]:
         context = self.execution_context

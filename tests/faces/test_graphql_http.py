@@ -1,0 +1,194 @@
+"""GraphQL over HTTP: who may ask, media types and statuses, GET, limits, what errors never show, the SDL."""
+
+from typing import Any
+
+import httpx
+import pytest
+from graphql import GraphQLField, GraphQLObjectType, build_schema
+
+from app.access.permission import GRANTABLE
+from app.concern.rules import STATES as CONCERN_STATES
+from app.decision.rules import KINDS
+from app.evidence.rules import PURPOSES
+from app.graphql.concern import ConcernState
+from app.graphql.decision import DecisionKind
+from app.graphql.evidence import ScorePurpose
+from app.graphql.schema import MOST_ALIASES, MOST_DEPTH, MOST_TOKENS, sdl
+from app.graphql.support import SupportState
+from app.support.rules import STATES as SUPPORT_STATES
+from tests.faces.graphql_face import MODERN, ask, http, token, told
+from tests.town import Town
+
+LEGACY = "application/json"
+AREAS = "{ areas { code } }"
+
+
+async def send(town: Town, method: str = "POST", *, accept: str | None = MODERN, **more: Any) -> httpx.Response:
+    """One request as it is given."""
+    headers = {"Authorization": f"Bearer {token(town)}", **({"Accept": accept} if accept else {})}
+    async with http(town.engine, town.settings) as client:
+        return await client.request(method, "/graphql", headers={**headers, **more.pop("headers", {})}, **more)
+
+
+@pytest.mark.parametrize("given", [None, "Bearer", "Bearer nonsense", "Basic abc"])
+async def test_without_a_token_there_is_nothing(north: Town, given: str | None) -> None:
+    """401 with a challenge, in GraphQL's shape."""
+    async with http(north.engine, north.settings) as client:
+        headers = {"Authorization": given} if given else {}
+        answer = await client.post("/graphql", json={"query": AREAS}, headers=headers)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert answer.json()["errors"][0]["extensions"]["code"] == "unauthenticated"
+    assert "data" not in answer.json()
+
+
+@pytest.mark.parametrize(
+    ("accept", "media"),
+    [(MODERN, MODERN), (f"{MODERN}, {LEGACY};q=0.9", MODERN), (LEGACY, LEGACY), ("*/*", LEGACY), (None, LEGACY)],
+)
+async def test_the_answer_has_the_media_type_that_is_taken(north: Town, accept: str | None, media: str) -> None:
+    """The draft's own type where it is accepted, plain JSON else; both for a good request with 200."""
+    answer = await send(north, accept=accept, json={"query": AREAS})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, f"{media}; charset=utf-8")
+    assert "errors" not in answer.json()
+
+
+async def test_neither_media_type(north: Town) -> None:
+    """406, not a guess."""
+    assert (await send(north, accept="text/html", json={"query": AREAS})).status_code == 406
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"query": "{"},
+        {"query": "{ nothing }"},
+        {"query": "query($id: ID!) { node(id: $id) { id } }"},
+        {"query": "query($n: Int) { students(first: $n) { edges { cursor } } }", "variables": {"n": "many"}},
+        {"query": "subscription { x }"},
+    ],
+)
+async def test_a_request_that_is_no_good(north: Town, body: dict[str, Any]) -> None:
+    """400 in the draft's type, 200 in plain JSON; no data in either."""
+    for accept, status in ((MODERN, 400), (LEGACY, 200)):
+        answer = await send(north, accept=accept, json=body)
+        assert answer.status_code == (400 if "subscription" in body["query"] else status)
+        assert answer.json()["errors"]
+        assert "data" not in answer.json()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status"),
+    [
+        (b"{", LEGACY, 400),
+        (b"[]", LEGACY, 400),
+        (b"{}", LEGACY, 400),
+        (b'{"query": 1}', LEGACY, 400),
+        (b'{"query": "{ areas { code } }", "variables": []}', LEGACY, 400),
+        (b'{"query": "{ areas { code } }", "variables": {"x": "\\u0000"}}', LEGACY, 400),
+        (b'{"query": "{ areas { code } }"}', "text/plain", 415),
+    ],
+)
+async def test_a_body_that_is_no_request(north: Town, content: bytes, kind: str, status: int) -> None:
+    """Told by status whatever is accepted."""
+    for accept in (MODERN, LEGACY):
+        answer = await send(north, accept=accept, content=content, headers={"Content-Type": kind})
+        assert answer.status_code == status
+        assert answer.json()["errors"][0]["message"]
+
+
+async def test_a_get_reads_and_never_writes(north: Town) -> None:
+    """A query by GET works; a mutation is 405; without a query there is no page of somebody's else."""
+    query = "query A($x: ID!) { node(id: $x) { id } }"
+    answer = await send(north, "GET", params={"query": query, "variables": '{"x": ""}'})
+    assert (answer.status_code, answer.json()) == (200, {"data": {"node": None}})
+    mutation = 'mutation { decide(input: {kind: REFER, student: "sis:sis:amy-1"}) { problems { code } } }'
+    answer = await send(north, "GET", params={"query": mutation})
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert (await told(north, "{ decisions { edges { cursor } } }"))["decisions"]["edges"] == []
+    assert (await send(north, "GET", accept="text/html,*/*")).status_code == 400
+
+
+async def test_the_named_operation_is_run(north: Town) -> None:
+    """Several operations ask for a name."""
+    document = "query A { areas { code } } query L { levels { rank } }"
+    answer = await send(north, json={"query": document, "operationName": "L"})
+    assert list(answer.json()["data"]) == ["levels"]
+    assert (await send(north, json={"query": document, "operationName": "X"})).status_code == 400
+    assert (await send(north, json={"query": document})).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{ students { edges { node " + "{ concerns { student " * MOST_DEPTH + "{ id }" + " } }" * MOST_DEPTH + " } } }",
+        "{" + " ".join(f"a{n}: areas {{ code }}" for n in range(MOST_ALIASES + 1)) + "}",
+        "{" + " areas { code }" * (MOST_TOKENS // 4 + 1) + "}",
+    ],
+    ids=["depth", "aliases", "tokens"],
+)
+async def test_there_are_limits(north: Town, query: str) -> None:
+    """A document that asks for too much is refused before anything is read."""
+    answer = await ask(north, query)
+    assert answer.status_code == 400
+    assert "data" not in answer.json()
+
+
+async def test_introspection_works(north: Town) -> None:
+    """Tools read the schema from the endpoint, within the limits."""
+    from graphql import get_introspection_query
+
+    data = await told(north, get_introspection_query(descriptions=True))
+    assert data["__schema"]["queryType"]["name"] == "Query"
+
+
+@pytest.mark.parametrize(
+    ("query", "variables"),
+    [
+        ("query($n: Int) { students(first: $n) { edges { cursor } } }", {"n": "CanaryChild"}),
+        ("query($n: Int) { students(first: $n) { edges { cursor } } }", {"n": {"CanaryChild": "at 'CanaryChild'; "}}),
+        (
+            "mutation($i: RaiseConcernInput!) { raiseConcern(input: $i) { problems { code } } }",
+            {"i": {"student": "s", "area": "ela", "description": "d", "raisedOn": "CanaryChild"}},
+        ),
+        ('{ students(first: "CanaryChild") { edges { cursor } } }', None),
+        ('{ scores(since: "CanaryChild") { edges { cursor } } }', None),
+        ('{ students(grade: "a" "CanaryChild") { edges { cursor } } }', None),
+        ('{ student(id: "CanaryChild', None),
+        ('{ student(id: {name: "CanaryChild"}) { id } }', None),
+        ('{ students(after: "CanaryChild") { edges { cursor } } }', None),
+        ("{ concerns(state: CanaryChild) { edges { cursor } } }", None),
+        ('{ concerns(state: "CanaryChild") { edges { cursor } } }', None),
+    ],
+)
+async def test_no_error_shows_a_submitted_value(north: Town, query: str, variables: dict[str, Any] | None) -> None:
+    """A child's name in the wrong place does not come back in an error, nor reach whoever logs it."""
+    answer = await ask(north, query, variables)
+    assert answer.json()["errors"][0]["message"]
+    assert "CanaryChild" not in answer.text
+
+
+def test_the_sdl_says_what_each_read_and_command_asks_for() -> None:
+    """Every root field, and every field that leads to another read, names its permissions."""
+    schema = build_schema(sdl())
+    roots = (schema.query_type, schema.mutation_type)
+    fields: list[tuple[str, GraphQLField]] = [
+        (f"{root.name}.{name}", field) for root in roots if root for name, field in root.fields.items()
+    ]
+    scopes = {f"`{can.value}`" for can in GRANTABLE}
+    for kind in schema.type_map.values():
+        if isinstance(kind, GraphQLObjectType) and kind.name in ("Student", "Concern", "Support", "Score", "Decision"):
+            nested = kind.fields.keys() & {"student", "concerns", "supports", "scores", "decisions", "verdict"}
+            fields += [(f"{kind.name}.{name}", kind.fields[name]) for name in sorted(nested)]
+    assert len(fields) > 25
+    for name, field in fields:
+        assert "Asks for: " in (field.description or ""), name
+        assert any(scope in (field.description or "") for scope in scopes), name
+
+
+def test_the_words_are_those_of_the_rooms() -> None:
+    """An enum of the face never falls behind the rules that it shows."""
+    assert tuple(ConcernState) == CONCERN_STATES
+    assert tuple(SupportState) == SUPPORT_STATES
+    assert tuple(ScorePurpose) == PURPOSES
+    assert tuple(DecisionKind) == KINDS

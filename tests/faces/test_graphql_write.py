@@ -1,0 +1,246 @@
+"""GraphQL mutations: problems in payloads, savepoints, one transaction, commit before the answer, no fault's text."""
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.concern.models import Concern
+from app.concern.queries import ConcernFilter, concerns
+from app.core import ids
+from app.core.page import keyset
+from app.events.feed import events_after
+from app.graphql.router import graphql_router
+from tests.faces.graphql_face import MODERN, Here, ask, token, tokens, told
+from tests.faces.test_graphql_read import in_the_loop
+from tests.rooms.test_loop import BEGINS, RISES, STALLS, served, stu
+from tests.town import ALL_SCOPES, Town
+
+RAISE = """
+mutation Raise($input: RaiseConcernInput!) {
+  raiseConcern(input: $input) {
+    concern { id state version student { id } area { code } } problems { code pointer detail } }
+}
+"""
+RECORD = """
+mutation Record($input: RecordScoresInput!) {
+  recordScores(input: $input) {
+    results { outcome score { id value student { supports { verdict { state kind } } } } problems { code pointer } }
+    problems { code pointer }
+  }
+}
+"""
+DECIDE = """
+mutation Decide($input: DecideInput!) {
+  decide(input: $input) {
+    decision { id kind phaseId support { level { rank } phases { number } verdict { state } } }
+    problems { code pointer detail }
+  }
+}
+"""
+TWO = """
+mutation Two($first: RaiseConcernInput!, $second: RaiseConcernInput!) {
+  first: raiseConcern(input: $first) { concern { id } problems { code } }
+  second: raiseConcern(input: $second) { concern { id } problems { code } }
+}
+"""
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+
+
+async def raised(town: Town) -> list[str]:
+    """The descriptions of the concerns that are there."""
+    async with town.unit() as work:
+        page = await concerns(work, keyset(town.district_id, "concerns", {}, None, None), ConcernFilter())
+    return [row.description for row in page.rows]
+
+
+def worry(town: Town, says: str, **more: Any) -> dict[str, Any]:
+    """A concern as it is raised about amy."""
+    return {"student": stu(town, "amy"), "area": "ela.fluency", "description": says, **more}
+
+
+async def test_a_concern_is_raised_and_told_with_the_object(north: Town) -> None:
+    """The payload carries the concern, which REST shows under the same id, and the event is there."""
+    payload = (await told(north, RAISE, {"input": worry(north, "Reads slowly.", student="sis:sis:amy-1")}))[
+        "raiseConcern"
+    ]
+    assert payload["problems"] == []
+    assert payload["concern"]["student"] == {"id": stu(north, "amy")}
+    assert (payload["concern"]["state"], payload["concern"]["area"]) == ("RAISED", {"code": "ela.fluency"})
+    async with north.unit() as work:
+        feed = await events_after(work, keyset(north.district_id, "events", {}, None, 10))
+    assert [ids.show("concern", event.subject_id) for event in feed.rows] == [payload["concern"]["id"]]
+
+
+@pytest.mark.parametrize(
+    ("more", "code", "pointer"),
+    [
+        ({"area": "astrology"}, "area.unknown", "/area"),
+        ({"student": "sis:sis:nobody"}, "student.unknown", "/student"),
+        ({"student": "nonsense"}, "id.malformed", "/student"),
+        ({"raisedBy": "sis:sis:nobody"}, "person.unknown", "/raised_by"),
+        ({"raisedOn": "2999-01-01"}, "concern.in_the_future", "/raised_on"),
+        ({"description": "   "}, "shape.string_too_short", "/description"),
+        ({"description": "x" * 4001}, "shape.string_too_long", "/description"),
+    ],
+)
+async def test_what_cannot_be_taken_is_a_problem_of_the_payload(
+    north: Town, more: dict[str, str], code: str, pointer: str
+) -> None:
+    """REST's codes and pointers, no error at the top, nothing written."""
+    payload = (await told(north, RAISE, {"input": worry(north, "Reads slowly.", **more)}))["raiseConcern"]
+    assert payload["concern"] is None
+    assert [(one["code"], one["pointer"]) for one in payload["problems"]] == [(code, pointer)]
+    assert await raised(north) == []
+
+
+async def test_another_districts_student_is_a_problem_and_untouched(north: Town, south: Town) -> None:
+    """A reference across districts is refused as unknown."""
+    made = await in_the_loop(south, "amy")
+    answer = await ask(north, RAISE, {"input": worry(north, "Reads slowly.", student=made["student"])})
+    assert answer.json()["data"]["raiseConcern"]["problems"][0]["code"] == "student.unknown"
+    decided = await told(north, DECIDE, {"input": {"kind": "EXIT", "support": made["support"]}})
+    assert decided["decide"]["problems"][0]["code"] == "not_found"
+    assert south.canary not in answer.text
+    assert await raised(south) == [f"Slow {south.canary}."]
+
+
+async def test_each_score_has_its_result(north: Town) -> None:
+    """A bad one is refused alone and named; the others are taken and judged in the same transaction."""
+    await served(north, "amy")
+    scores = [
+        {"student": "sis:sis:amy-1", "measure": "orf", "takenOn": str(BEGINS + timedelta(weeks=week)), "value": value}
+        for week, value in enumerate(RISES + STALLS, start=1)
+    ]
+    bad = {**scores[0], "value": 9999.0, "takenOn": "2999-01-01"}
+    payload = (await told(north, RECORD, {"input": {"scores": [bad, *scores, scores[-1]]}}))["recordScores"]
+    outcomes = [result["outcome"] for result in payload["results"]]
+    assert outcomes == ["REFUSED", *["RECORDED"] * len(scores), "UNCHANGED"]
+    assert payload["results"][0]["problems"] == [
+        {"code": "score.out_of_range", "pointer": "/scores/0/value"},
+        {"code": "score.in_the_future", "pointer": "/scores/0/taken_on"},
+    ]
+    (support,) = payload["results"][1]["score"]["student"]["supports"]
+    assert support["verdict"] == {"state": "NOT_RESPONDING", "kind": "STOPPED"}
+    none = (await told(north, RECORD, {"input": {"scores": []}}))["recordScores"]
+    assert none == {"results": [], "problems": [{"code": "scores.count", "pointer": "/scores"}]}
+
+
+async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north: Town) -> None:
+    """Intensify draws a phase line; nested reads of the payload are made after the command."""
+    made = await in_the_loop(north, "amy")
+    decided_on = str(BEGINS + timedelta(weeks=10, days=1))
+    new = {"kind": "INTENSIFY", "support": made["support"], "decidedOn": decided_on}
+    payload = (await told(north, DECIDE, {"input": new}))["decide"]
+    assert payload["problems"] == []
+    assert payload["decision"]["support"] == {
+        "level": {"rank": 3},
+        "phases": [{"number": 1}, {"number": 2}],
+        "verdict": {"state": "INSUFFICIENT_DATA"},
+    }
+    again = (await told(north, DECIDE, {"input": {**new, "change": {"because": "More.", "goal": 1.0}}}))["decide"]
+    assert again["decision"] is None
+    assert [one["pointer"] for one in again["problems"]] == ["/begins_on"]
+
+
+async def test_a_refused_field_leaves_the_next_one_standing(north: Town) -> None:
+    """Each root field is in a savepoint: what the first cannot do is undone alone, and told."""
+    made = await in_the_loop(north, "amy")
+    query = """mutation($input: DecideInput!, $worry: RaiseConcernInput!) {
+      decide(input: $input) { decision { id } problems { code } }
+      raiseConcern(input: $worry) { concern { id } problems { code } } }"""
+    # The support is locked, the goal refused only after the phase before was ended.
+    decided_on = str(BEGINS + timedelta(weeks=10, days=1))
+    new = {"kind": "RAISE_GOAL", "support": made["support"], "decidedOn": decided_on}
+    unfit = {**new, "change": {"because": "More.", "goal": -1.0}}
+    data = await told(north, query, {"input": unfit, "worry": worry(north, "Stands.")})
+    assert data["decide"]["problems"] == [{"code": "support.goal"}, {"code": "support.goal"}]
+    assert data["raiseConcern"]["concern"]["id"]
+    assert "Stands." in await raised(north)
+    phases = await told(
+        north, "query($id: ID!) { support(id: $id) { version phases { endsOn } } }", {"id": made["support"]}
+    )
+    assert phases["support"] == {"version": 2, "phases": [{"endsOn": None}]}
+
+
+async def test_a_missing_permission_leaves_the_next_field_standing(north: Town) -> None:
+    """Access is told at the top; the command that is allowed is done."""
+    query = """mutation($input: DecideInput!, $worry: RaiseConcernInput!) {
+      decide(input: $input) { decision { id } problems { code } }
+      raiseConcern(input: $worry) { concern { id } problems { code } } }"""
+    variables = {"input": {"kind": "REFER", "student": stu(north, "amy")}, "worry": worry(north, "Stands.")}
+    answer = (await ask(north, query, variables, scopes=ALL_SCOPES - {"decision:make"})).json()
+    assert answer["data"]["decide"] is None
+    assert answer["data"]["raiseConcern"]["concern"]["id"]
+    assert [(e["path"], e["extensions"]["code"]) for e in answer["errors"]] == [(["decide"], "permission.missing")]
+    assert await raised(north) == ["Stands."]
+
+
+@pytest.mark.parametrize("place", ["first", "second"])
+async def test_a_fault_undoes_the_whole_operation_and_says_nothing(
+    north: Town, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """No exception's text in the answer or the log, no data, nothing written by either field."""
+    from app.concern.service import raise_concern
+
+    @needs(Can.RAISE_CONCERN)
+    async def faulty(work: Work, new: Any) -> Concern:
+        concern = await raise_concern(work, new)
+        if new.description == place:
+            await work.db.execute(text("SELECT CAST('canary-of-a-child' AS integer)"))
+        return concern
+
+    monkeypatch.setattr("app.graphql.concern.raise_concern", faulty)
+    answer = await ask(north, TWO, {"first": worry(north, "first"), "second": worry(north, "second")})
+    assert answer.status_code == 500
+    body = answer.json()
+    assert body["data"] is None
+    assert [error["extensions"]["code"] for error in body["errors"]] == ["internal"]
+    assert body["errors"][0]["path"] == [place]
+    assert "canary-of-a-child" not in answer.text
+    assert "canary-of-a-child" not in "".join(capsys.readouterr())
+    assert await raised(north) == []
+
+
+async def test_what_cannot_be_committed_is_not_shown(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disclosure row is written with the answer or there is no answer."""
+
+    async def broken(_: Work) -> None:
+        raise RuntimeError("canary-of-a-child")
+
+    monkeypatch.setattr("app.access.work.log_disclosure", broken)
+    answer = await ask(north, "{ students { edges { node { givenName } } } }")
+    assert answer.status_code == 500
+    assert "data" not in answer.json()
+    assert "canary-of-a-child" not in answer.text
+    assert north.canary not in answer.text
+
+
+async def test_the_commit_comes_before_the_response_begins(north: Town) -> None:
+    """At the first byte of the answer another connection already sees the row."""
+    seen: list[list[str]] = []
+    app = FastAPI()
+    app.include_router(
+        graphql_router(Here(north.engine, north.settings.keyring, tokens(north.settings))), prefix="/graphql"
+    )
+
+    async def watching(scope: Message, receive: Any, send: Send) -> None:
+        async def watched(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                seen.append(await raised(north))
+            await send(message)
+
+        await app(scope, receive, watched)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=watching), base_url="http://aimline.test") as client:
+        headers = {"Authorization": f"Bearer {token(north)}", "Accept": MODERN}
+        body = {"query": RAISE, "variables": {"input": worry(north, "Seen.")}}
+        assert (await client.post("/graphql", json=body, headers=headers)).status_code == 200
+    assert seen == [["Seen."]]
