@@ -12,20 +12,15 @@ from app.sis.stage import Stage, fresh_id
 
 LONGEST_ID = 255  # OneRoster's own limit
 LONGEST_NAME = 300  # two names and an id must fit an index entry, in four bytes a character
-_CAMEL = tuple(word for word in WORDS if word != word.lower())
-_LIST = """CASE WHEN strpos({x}, ',') = 0 THEN ARRAY[{one}]
+_LIST = """CASE WHEN {x} IS NULL THEN NULL WHEN strpos({x}, ',') = 0 THEN ARRAY[{one}]
     ELSE (SELECT coalesce(array_agg({many} ORDER BY n) FILTER (WHERE btrim(i) <> ''), '{{}}')
           FROM unnest(string_to_array({x}, ',')) WITH ORDINALITY AS u (i, n)) END"""
 
 
 def _word(x: str) -> str:
     exact = ", ".join(f"'{word}'" for word in WORDS)
-    plain = ", ".join(f"'{word}'" for word in WORDS if word not in _CAMEL)
-    camel = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in _CAMEL)
-    return (
-        f"CASE WHEN {x} IN ({exact}) THEN {x} WHEN lower({x}) IN ({plain}) THEN lower({x}) "
-        f"ELSE CASE lower({x}) {camel} ELSE {x} END END"
-    )
+    other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in WORDS)
+    return f"CASE WHEN {x} IN ({exact}) THEN {x} ELSE CASE lower(btrim({x})) {other} ELSE btrim({x}) END END"
 
 
 def _grade(x: str) -> str:
@@ -38,15 +33,15 @@ def _grade(x: str) -> str:
 
 
 def _typed(field: Field, x: str) -> str:
-    """SQL that reads a value, or gives null where it cannot be read."""
+    """SQL that reads a value, or gives null where it cannot be read. What most values are is tried first."""
     match field.type:
         case "date":
             return f"CASE WHEN {x} LIKE '____-__-__' AND pg_input_is_valid({x}, 'date') THEN {x}::date END"
         case "boolean":
             return (
                 f"CASE WHEN {x} IN ('true', '1') THEN true WHEN {x} IN ('false', '0') THEN false "
-                f"WHEN lower({x}) IN ('true', 'yes', 'y', 't') THEN true "
-                f"WHEN lower({x}) IN ('false', 'no', 'n', 'f') THEN false END"
+                f"WHEN lower(btrim({x})) IN ('true', 'yes', 'y', 't', '1') THEN true "
+                f"WHEN lower(btrim({x})) IN ('false', 'no', 'n', 'f', '0') THEN false END"
             )
         case "year":
             return (
@@ -54,38 +49,36 @@ def _typed(field: Field, x: str) -> str:
                 rf"WHEN {x} ~ '^\d{{4}}\s*[-/–]\s*(\d{{2}}|\d{{4}})$' THEN left({x}, 4)::integer + 1 END"
             )
         case "list":
-            return _LIST.format(x=x, one=x, many="btrim(i)")
+            return _LIST.format(x=x, one=f"btrim({x})", many="btrim(i)")
         case "grades":
-            return _LIST.format(x=x, one=_grade(x), many=_grade("btrim(i)"))
+            return _LIST.format(x=x, one=_grade(f"btrim({x})"), many=_grade("btrim(i)"))
         case "word":
             return _word(x)
-    return x
+    return f"btrim({x})"
 
 
-def _fault(kind: Kind, fields: tuple[Field, ...], says: int) -> str:
-    """SQL for the first fault's field (`says` 0) or code (1); null for a row that can be taken."""
+def _fault(kind: Kind, fields: tuple[Field, ...]) -> str:
+    """SQL for the first fault as `<field> <code>`; null for a row that can be taken."""
     found = [
-        ("q.raw_fault IS NOT NULL", "''", "q.raw_fault"),
-        ("q.sourced_id IS NULL", "'sourcedId'", "'value.missing'"),
-        (f"length(q.sourced_id) > {LONGEST_ID}", "'sourcedId'", "'value.too_long'"),
-        ("NOT coalesce(q.status_known, true)", "'status'", "'status.unknown'"),
+        ("q.raw_fault IS NOT NULL", "' ' || q.raw_fault"),
+        ("q.sourced_id IS NULL", "'sourcedId value.missing'"),
+        (f"length(q.sourced_id) > {LONGEST_ID}", "'sourcedId value.too_long'"),
+        ("NOT q.status_known", "'status status.unknown'"),
+        ("q.gone", "NULL"),
     ]
-    faults = []
     for field in fields:
+        missing = f"q.x_{field.column} IS NULL"
         if field.required:
-            faults.append((f"q.x_{field.column} IS NULL", f"'{field.header}'", "'value.missing'"))
+            found.append((missing, f"'{field.header} value.missing'"))
         if field.type in ("date", "boolean"):
-            unread = f"q.{field.column} IS NULL AND q.x_{field.column} IS NOT NULL"
-            faults.append((unread, f"'{field.header}'", f"'{field.type}.malformed'"))
+            found.append((f"q.{field.column} IS NULL AND NOT {missing}", f"'{field.header} {field.type}.malformed'"))
         if field.column in ("given_name", "family_name"):
-            faults.append((f"length(q.{field.column}) > {LONGEST_NAME}", f"'{field.header}'", "'value.too_long'"))
+            found.append((f"length(q.{field.column}) > {LONGEST_NAME}", f"'{field.header} value.too_long'"))
     if kind.name == "academic_session":
-        faults.append(("q.ends_on < q.starts_on", "'endDate'", "'dates.reversed'"))
+        found.append(("q.ends_on < q.starts_on", "'endDate dates.reversed'"))
     if kind.name == "person":
-        nameless = "q.x_given_name IS NULL AND q.x_family_name IS NULL"
-        faults.append((nameless, "'familyName'", "'value.missing'"))
-    found += [(f"NOT q.gone AND {when}", field, code) for when, field, code in faults]
-    return f"CASE {' '.join(f'WHEN {row[0]} THEN {row[1 + says]}' for row in found)} END"
+        found.append(("q.x_given_name IS NULL AND q.x_family_name IS NULL", "'familyName value.missing'"))
+    return f"CASE {' '.join(f'WHEN {when} THEN {fault}' for when, fault in found)} END"
 
 
 async def conform(stage: Stage, kind: Kind, delivery: Delivery) -> int:
@@ -97,38 +90,37 @@ async def conform(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     staged = await stage.make(
         "staged",
         kind.name,
-        "row_number bigint, sourced_id text, gone boolean, fault_field text, fault_code text, " + ", ".join(columns),
+        "row_number bigint, sourced_id text, gone boolean, fault text, " + ", ".join(columns),
     )
-    status = f"lower(btrim({at['status']}))" if "status" in at else "NULL::text"
-    read = [f"nullif(btrim({at[f.header]}), '') AS x_{f.column}" for f in fields]
-    read += [f"nullif(btrim({at[r.header]}), '') AS ref_{r.column}" for r in refs]
+    status = f"coalesce(lower(btrim({at['status']})), '')" if "status" in at else "''"
+    read = [f"{at[f.header]} AS x_{f.column}" for f in fields]
+    read += [f"{at[r.header]} AS ref_{r.column}" for r in refs]
     typed = [f"{_typed(f, f'r.x_{f.column}')} AS {f.column}, r.x_{f.column}" for f in fields]
     # OFFSET 0 keeps each level apart: a value is read once, and judged by what came of it.
-    await stage.run(
+    rows = await stage.run(
         f"""
-        INSERT INTO {staged} (district_id, row_number, sourced_id, gone, fault_field, fault_code
+        INSERT INTO {staged} (district_id, row_number, sourced_id, gone, fault
                               {"".join(f", {f.column}" for f in fields)}
                               {"".join(f", ref_{r.column}" for r in refs)})
-        SELECT :district, q.row_number, q.sourced_id, q.gone, {_fault(kind, fields, 0)}, {_fault(kind, fields, 1)}
+        SELECT :district, q.row_number, q.sourced_id, q.gone, {_fault(kind, fields)}
                {"".join(f", coalesce(q.{f.column}, {f.default})" for f in fields)}
                {"".join(f", q.ref_{r.column}" for r in refs)}
         FROM (SELECT r.row_number, r.raw_fault, r.sourced_id,
-                     coalesce(r.status IN ('tobedeleted', 'inactive'), false) AS gone,
+                     r.status IN ('tobedeleted', 'inactive') AS gone,
                      r.status IN ('', 'active', 'tobedeleted', 'inactive') AS status_known,
                      {", ".join([*typed, *(f"r.ref_{r.column}" for r in refs)])}
-              FROM (SELECT r.row_number, r.fault AS raw_fault, nullif({at["sourcedId"]}, '') AS sourced_id,
+              FROM (SELECT r.row_number, r.fault AS raw_fault, {at["sourcedId"]} AS sourced_id,
                            {status} AS status, {", ".join(read)}
                     FROM {stage.table("raw", kind.name)} AS r OFFSET 0) AS r OFFSET 0) AS q
         """
     )
-    disbelieved = await _settle_repeats(stage, kind, delivery, staged)
+    rows -= await _settle_repeats(stage, kind, delivery, staged)
     await stage.driver.execute(f"ANALYZE {staged}")
-    taken = await stage.count(f"SELECT count(*) FROM {staged} WHERE district_id = :district")
-    return taken + disbelieved
+    return rows
 
 
 async def _settle_repeats(stage: Stage, kind: Kind, delivery: Delivery, staged: str) -> int:
-    """Returns how many rows it put into quarantine and out of the stage.
+    """Returns how many rows it took for repeats.
 
     A row repeated word for word is taken once. Of rows that share a sourcedId and differ, none is believed."""
     repeated = await stage.rows(
@@ -158,12 +150,12 @@ async def _settle_repeats(stage: Stage, kind: Kind, delivery: Delivery, staged: 
             WHERE s.district_id = :district ON CONFLICT DO NOTHING"""
     )
     await stage.run(
-        f"""UPDATE {staged} AS s SET fault_field = 'sourcedId', fault_code = 'sourcedId.repeated'
+        f"""UPDATE {staged} AS s SET fault = 'sourcedId sourcedId.repeated'
             FROM {names} AS d WHERE s.district_id = :district AND d.district_id = :district
              AND d.sourced_id = s.sourced_id AND d.differs AND d.first = s.row_number"""
     )
-    await stage.run(
+    gone = await stage.run(
         f"""DELETE FROM {staged} AS s USING {names} AS d WHERE s.district_id = :district
              AND d.district_id = :district AND d.sourced_id = s.sourced_id AND d.first < s.row_number"""
     )
-    return disbelieved
+    return gone - disbelieved

@@ -70,8 +70,8 @@ async def keep_memberships(stage: Stage) -> None:
         f"""INSERT INTO school_membership (district_id, id, person_id, school_id, is_student, begins_on)
             SELECT :district, {fresh_id("membership", "p.id::text || s.id::text")}, p.id, s.id, o.is_student,
                    CASE WHEN f.is_first THEN coalesce(f.year_began, :today) ELSE :today END
-            FROM {acted}
-            JOIN org AS s ON s.district_id = :district AND s.id = ANY (o.school_ids) AND s.type = 'school'
+            FROM {acted} CROSS JOIN LATERAL unnest(o.school_ids) AS u (school_id)
+            JOIN org AS s ON s.district_id = :district AND s.id = u.school_id AND s.type = 'school'
             CROSS JOIN (
                 SELECT NOT EXISTS (SELECT FROM sis_run AS r WHERE r.district_id = :district
                                    AND r.source_id = :source AND r.state = 'applied') AS is_first,

@@ -5,6 +5,8 @@ Rows that are as they were appear nowhere in it, so that a night without news co
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
+from collections.abc import Iterable
+
 from app.sis.kinds import KINDS, SQL_TYPES, Kind, Ref
 from app.sis.port import Delivery
 from app.sis.stage import Stage, fresh_id
@@ -30,7 +32,7 @@ async def lay_keys(stage: Stage, kind: Kind, delivered: bool) -> None:
                 LEFT JOIN external_id AS e ON {alias} AND e.sourced_id = s.sourced_id
                 LEFT JOIN {kind.table} AS t ON t.district_id = :district AND t.id = e.row_id
                 WHERE s.district_id = :district AND s.sourced_id IS NOT NULL AND NOT s.gone
-                  AND (s.fault_code IS NULL OR (t.id IS NOT NULL AND t.removed_at IS NULL))
+                  AND (s.fault IS NULL OR (t.id IS NOT NULL AND t.removed_at IS NULL))
                 ON CONFLICT DO NOTHING"""
         )
     await stage.driver.execute(f"ANALYZE {key}")
@@ -47,14 +49,18 @@ def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
     return [*fields, *refs, *((column, "boolean") for column, _ in kind.derived)]
 
 
-def known(kind: Kind) -> str:
+def known(kind: Kind, columns: Iterable[str] = ()) -> str:
     """SQL for the rows that are known from this source, removed ones too, with their sourcedIds."""
+    wanted = ", ".join(f"t.{column}" for column in ("district_id", kind.key, "removed_at", *columns))
     if kind.own_alias:
-        return f"SELECT t.* FROM {kind.table} AS t WHERE t.district_id = :district AND t.source_id = :source"
+        return (
+            f"SELECT t.sourced_id, {wanted} FROM {kind.table} AS t "
+            "WHERE t.district_id = :district AND t.source_id = :source"
+        )
     alias = "person" if kind.name == "demographics" else kind.name
     own = " AND t.source_id = :source" if kind.name == "demographics" else ""
     return (
-        f"SELECT e.sourced_id, t.* FROM external_id AS e "
+        f"SELECT e.sourced_id, {wanted} FROM external_id AS e "
         f"JOIN {kind.table} AS t ON t.district_id = :district AND t.{kind.key} = e.row_id{own} "
         f"WHERE e.district_id = :district AND e.source_id = :source AND e.kind = '{alias}'"
     )
@@ -81,7 +87,7 @@ def _resolved(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     orphan = f"CASE {' '.join(orphans)} END" if orphans else "NULL::text"
     derived = "".join(f", {sql} AS {column}" for column, sql in kind.derived)
     fields = "".join(f", s.{f.column}" for f in kind.fields if f.header in delivery.header)
-    return f"""SELECT s.district_id, s.row_number, s.sourced_id, s.gone, s.fault_code{fields}{derived},
+    return f"""SELECT s.district_id, s.row_number, s.sourced_id, s.gone, s.fault{fields}{derived},
                {", ".join([*columns, f"{orphan} AS orphan"])}
         FROM {stage.table("staged", kind.name)} AS s {" ".join(joins)} WHERE s.district_id = :district"""
 
@@ -114,6 +120,7 @@ async def lay_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bo
     differs = " OR ".join(
         f"(s.{column} IS DISTINCT FROM t.{column} {free.format(pin_of(column))})" for column, _ in columns
     )
+    compared = [*(column for column, _ in columns), *(["pinned"] if kind.pinnable else [])]
     new = "s.person_id" if kind.key == "person_id" else fresh_id(kind.name, "s.sourced_id")
     names = "".join(f", {column}" for column, _ in columns)
     absent = "CASE WHEN t.removed_at IS NULL THEN 'absent' END" if complete else "NULL"
@@ -124,7 +131,7 @@ async def lay_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bo
             SELECT coalesce(t.{kind.key}, {new}) AS id, coalesce(s.sourced_id, t.sourced_id) AS sourced_id,
                    s.row_number, s.orphan AS field{"".join(f", s.{column}" for column, _ in columns)},
                    CASE WHEN s.row_number IS NULL THEN {absent}
-                        WHEN s.fault_code IS NOT NULL THEN NULL
+                        WHEN s.fault IS NOT NULL THEN NULL
                         WHEN s.gone THEN CASE WHEN t.removed_at IS NULL AND t.{kind.key} IS NOT NULL
                                               THEN 'remove' END
                         WHEN s.orphan IS NOT NULL THEN 'refuse'
@@ -132,7 +139,7 @@ async def lay_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bo
                         WHEN t.removed_at IS NOT NULL THEN 'restore'
                         WHEN {differs} THEN 'update' END AS action
             FROM ({_resolved(stage, kind, delivery)}) AS s
-            FULL JOIN ({known(kind)}) AS t ON t.district_id = s.district_id AND t.sourced_id = s.sourced_id
+            FULL JOIN ({known(kind, compared)}) AS t ON t.district_id = s.district_id AND t.sourced_id = s.sourced_id
         ) AS p WHERE p.action IS NOT NULL
         """
     )

@@ -159,7 +159,7 @@ async def _carry_out(
     people = report.kinds["person"].known
     report.held_because += hold_because(
         came,
-        await weigh.shrunk(stage, source.deliveries),
+        await weigh.shrunk(stage, report.kinds),
         await weigh.rekeyed(stage, source.deliveries),
         people,
         limits,
@@ -176,8 +176,11 @@ async def _open_stage(work: Work, report: Report, source_id: UUID, source: Sourc
     zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
     largest = max(delivery.size for delivery in source.deliveries.values())
-    # Hash joins of a big delivery stay in memory; a small one asks for no more than it needs.
-    await driver.execute(f"SET LOCAL work_mem = '{min(max(largest >> 20, 16), 256)}MB'")
+    # Hash joins of a big delivery stay in memory; a small one asks for no more than it needs. What was just loaded
+    # has no statistics, and row-level security makes the planner guess a row or two: it must not loop over a million.
+    memory = min(max(4 * largest >> 20, 16), 256)
+    for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
+        await driver.execute(f"SET LOCAL {setting}")
     return Stage(driver, work.district_id, source_id, report.run_id, now(), today_in(str(zone)))
 
 
@@ -196,18 +199,17 @@ async def _plan_kind(stage: Stage, kind: Kind, source: Source, report: Report, p
     counts.fetched = await conform(stage, kind, delivery)
     if kind in ALIASED:
         await lay_keys(stage, kind, delivered=True)
-    nameless = await stage.count(
-        f"SELECT count(*) FROM {stage.table('staged', kind.name)} WHERE district_id = :district AND sourced_id IS NULL"
-    )
+    faulty, nameless = await weigh.faults(stage, kind)
     if nameless:
         report.warnings.append(
             f"{delivery.file}: {nameless:,} rows cannot be told apart for want of a sourcedId, so that none of the "
             f"known {kind.plural} is taken for gone."
         )
     await lay_plan(stage, kind, delivery, complete=delivery.complete and not nameless)
-    await _quarantine(stage, kind, delivery.file)
-    report.warnings += await weigh.loose_references(stage, kind, delivery)
     actions = await weigh.planned(stage, kind)
+    if faulty or actions.get("refuse"):
+        await _quarantine(stage, kind, delivery.file)
+    report.warnings += await weigh.loose_references(stage, kind, delivery)
     counts.created = actions.get("create", 0)
     counts.restored = actions.get("restore", 0)
     counts.updated = actions.get("update", 0) + counts.restored
@@ -219,7 +221,7 @@ async def _plan_kind(stage: Stage, kind: Kind, source: Source, report: Report, p
 async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
     """Notes the rows that cannot be taken: file, row, field, code."""
     for table, field, code, which in (
-        ("staged", "r.fault_field", "r.fault_code", "r.fault_code IS NOT NULL"),
+        ("staged", "split_part(r.fault, ' ', 1)", "split_part(r.fault, ' ', 2)", "r.fault IS NOT NULL"),
         ("plan", "r.field", "'reference.unknown'", "r.action = 'refuse'"),
     ):
         await stage.run(

@@ -100,6 +100,16 @@ async def planned(stage: Stage, kind: Kind) -> dict[str, int]:
     return {row["action"]: row["rows"] for row in rows}
 
 
+async def faults(stage: Stage, kind: Kind) -> tuple[int, int]:
+    """How many staged rows cannot be taken as they are, and how many of those have no sourcedId."""
+    (row,) = await stage.rows(
+        "SELECT count(*) FILTER (WHERE fault IS NOT NULL) AS faulty, "
+        "count(*) FILTER (WHERE sourced_id IS NULL) AS nameless "
+        f"FROM {stage.table('staged', kind.name)} WHERE district_id = :district"
+    )
+    return row["faulty"], row["nameless"]
+
+
 async def quarantined(stage: Stage, kind: Kind) -> int:
     """How many of a kind's rows this run put into quarantine."""
     return await stage.count(
@@ -127,7 +137,7 @@ async def loose_references(stage: Stage, kind: Kind, delivery: Delivery) -> list
             f"""SELECT count(DISTINCT u.row_number) FROM (
                     SELECT s.row_number, {item.format(ref.column)} AS item
                     FROM {stage.table("staged", kind.name)} AS s
-                    WHERE s.district_id = :district AND s.fault_code IS NULL AND NOT s.gone
+                    WHERE s.district_id = :district AND s.fault IS NULL AND NOT s.gone
                       AND s.ref_{ref.column} IS NOT NULL) AS u
                 WHERE NOT EXISTS (SELECT FROM {stage.table("key", ref.kind)} AS k
                                   WHERE k.district_id = :district AND k.sourced_id = btrim(u.item))"""
@@ -140,29 +150,24 @@ async def loose_references(stage: Stage, kind: Kind, delivery: Delivery) -> list
     return said
 
 
-async def shrunk(stage: Stage, delivered: Mapping[str, Delivery]) -> list[Shrunk]:
+async def shrunk(stage: Stage, kinds: Mapping[str, Counts]) -> list[Shrunk]:
     """Schools and classes that would lose students; a class that goes with its students is not one that shrinks."""
     found = []
-    if "person" in delivered:
-        plan = stage.table("plan", "person")
-        came_to = (
-            f"p.action IN {CAME} AND s.id = ANY (p.school_ids)"
-            if "orgSourcedIds" in delivered["person"].header
-            else "false"
-        )
+    people, enrollments = kinds["person"], kinds["enrollment"]
+    if people.updated + people.removed + people.absent:
         rows = await stage.rows(
             f"""SELECT count(*) AS students,
-                       count(*) FILTER (WHERE p.id IS NOT NULL AND NOT ({came_to})) AS lost
-                FROM person AS t
-                JOIN org AS s ON s.district_id = :district AND s.id = ANY (t.school_ids) AND s.type = 'school'
-                LEFT JOIN {plan} AS p ON p.district_id = :district AND p.id = t.id AND p.action <> 'refuse'
+                       count(*) FILTER (WHERE p.id IS NOT NULL
+                                        AND NOT (p.action IN {CAME} AND u.school_id = ANY (p.school_ids))) AS lost
+                FROM person AS t CROSS JOIN LATERAL unnest(t.school_ids) AS u (school_id)
+                JOIN org AS s ON s.district_id = :district AND s.id = u.school_id AND s.type = 'school'
+                LEFT JOIN {stage.table("plan", "person")} AS p
+                  ON p.district_id = :district AND p.id = t.id AND p.action <> 'refuse'
                 WHERE t.district_id = :district AND t.is_student AND t.removed_at IS NULL
-                  AND EXISTS (SELECT FROM {plan} AS a WHERE a.district_id = :district
-                              AND a.action IN ('remove', 'absent', 'update'))
                 GROUP BY s.id"""
         )
         found += [Shrunk("school", row["lost"], row["students"]) for row in rows if row["lost"]]
-    if "enrollment" in delivered:
+    if enrollments.removed + enrollments.absent:
         plan, classes = stage.table("plan", "enrollment"), stage.table("key", "class")
         rows = await stage.rows(
             f"""WITH lost AS (
