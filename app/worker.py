@@ -39,9 +39,11 @@ class Deliveries:
     unrecorded: list[Attempt] = field(default_factory=list)
     recording: asyncio.Task[None] | None = None
     out: int = 0  # claimed and not yet recorded
+    landed: asyncio.Event = field(default_factory=asyncio.Event)  # something was recorded: there is room again
 
     async def turn(self, only: Collection[UUID] | None = None) -> int:
         """One look: dispatches and claims in every district that is due, begins to send; how many were begun."""
+        self.landed.clear()
         room = IN_FLIGHT - self.out
         if room <= 0:
             return 0
@@ -106,6 +108,7 @@ class Deliveries:
                 except Exception as error:  # the leases end, and what was sent is sent again: at least once
                     log.error("webhooks.record_failed", district=str(district_id), error=type(error).__name__)
                 self.out -= len(some)
+            self.landed.set()
         self.recording = None
 
 
@@ -137,7 +140,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
                 await _pause(TROUBLE, stopping)
             else:
                 if not begun:
-                    await _pause(IDLE, stopping)
+                    await _pause(IDLE, ours.landed)
         log.info("worker.stopping", in_flight=ours.out)
 
 
@@ -170,10 +173,10 @@ async def _checked(settings: Settings) -> None:
     await work(settings, stop)
 
 
-async def _pause(seconds: float, stop: asyncio.Event) -> None:
+async def _pause(seconds: float, until: asyncio.Event) -> None:
     try:
         async with asyncio.timeout(seconds):
-            await stop.wait()
+            await until.wait()
     except TimeoutError:
         return
 

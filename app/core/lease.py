@@ -5,8 +5,8 @@ Every instant is the database's own, so that two workers whose clocks differ agr
 Never knows what the work is.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -39,7 +39,7 @@ WITH candidate AS MATERIALIZED (
     LIMIT :most)
 UPDATE {table} t SET leased_until = now() + CAST(:length AS interval), attempts = t.attempts + 1
 FROM candidate c WHERE t.district_id = :district AND t.id = c.id
-RETURNING t.id, t.attempts
+RETURNING t.*
 """
 SETTLE = """
 UPDATE {table} t
@@ -65,10 +65,11 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A row that is ours until its lease ends; `number` fences off whoever held it before."""
+    """A row that is ours until its lease ends; `number` fences off whoever held it before. `row` has its columns."""
 
     id: UUID
     number: int
+    row: Mapping[str, Any] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ async def claim(db: AsyncSession, lease: Lease, district_id: UUID, most: int) ->
         return []
     asked |= {"keys": list(keys), "at_once": lease.at_once, "length": lease.length}
     rows = await db.execute(text(ROWS.format(**names)), asked)
-    return [Claimed(row.id, row.attempts) for row in rows]
+    return [Claimed(row["id"], row["attempts"], dict(row)) for row in rows.mappings()]
 
 
 async def settle(db: AsyncSession, lease: Lease, district_id: UUID, settled: Sequence[Settled]) -> set[UUID]:

@@ -12,8 +12,9 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Row, Select, Table, and_, any_, func, literal, or_, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import BigInteger, Row, Select, Table, any_, cast, func, literal, or_, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
+from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import NOBODY
@@ -162,25 +163,13 @@ async def claim_parcels(work: Work, most: int) -> list[Parcel]:
 
     What is for an endpoint that is no more, or has used up its attempts in crashes, ends here.
     """
-    claimed = {row.id: row for row in await claim(work.db, LEASE, work.district_id, most)}
+    claimed = await claim(work.db, LEASE, work.district_id, most)
     if not claimed:
         return []
-    rows = await work.db.execute(
-        select(WebhookDelivery.id, WebhookEndpoint, Event)
-        .join(
-            WebhookEndpoint,
-            and_(
-                WebhookEndpoint.district_id == work.district_id,
-                WebhookEndpoint.id == WebhookDelivery.endpoint_id,
-            ),
-        )
-        .join(Event, and_(Event.district_id == work.district_id, Event.seq == WebhookDelivery.event_seq))
-        .where(WebhookDelivery.district_id == work.district_id, WebhookDelivery.id.in_(claimed))
-        .order_by(WebhookDelivery.event_seq)
-    )
+    endpoints, events = await _contents(work, claimed)
     parcels, ended = [], []
-    for delivery_id, endpoint, event in rows:
-        ours = claimed[delivery_id]
+    for ours in sorted(claimed, key=lambda one: int(one.row["event_seq"])):
+        endpoint, event = endpoints[ours.row["endpoint_id"]], events[ours.row["event_seq"]]
         if endpoint.removed_at or endpoint.disabled_at or ours.number > len(schedule.DELAYS):
             ended.append(Settled(ours, DeliveryState.FAILED.value))
         else:
@@ -210,6 +199,19 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
     for delivery_id in held & gone.keys():
         await _disable(work, gone[delivery_id])
     return held
+
+
+async def _contents(work: Work, claimed: Sequence[Claimed]) -> tuple[dict[UUID, WebhookEndpoint], dict[int, Event]]:
+    """The endpoints and events of claimed deliveries, each by its key: a join here was planned badly."""
+    ids = cast(list({one.row["endpoint_id"] for one in claimed}), ARRAY(PgUUID))
+    numbers = cast(list({one.row["event_seq"] for one in claimed}), ARRAY(BigInteger))
+    endpoints = await work.db.scalars(
+        select(WebhookEndpoint).where(WebhookEndpoint.district_id == work.district_id, WebhookEndpoint.id == any_(ids))
+    )
+    events = await work.db.scalars(
+        select(Event).where(Event.district_id == work.district_id, Event.seq == any_(numbers))
+    )
+    return {one.id: one for one in endpoints}, {one.seq: one for one in events}
 
 
 def _row(district_id: UUID, attempt: Attempt) -> dict[str, Any]:
