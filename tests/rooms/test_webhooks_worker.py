@@ -1,0 +1,77 @@
+"""The worker as a process: it delivers, ends cleanly when told, and does not start where it must not."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from app.settings import Settings
+from tests.rooms.webhook_town import end_leases, happen, log_of, receiving, register
+from tests.town import Town
+
+
+def _start(settings: Settings, **others: str) -> subprocess.Popen[str]:
+    given = {
+        "AIMLINE_DATABASE_URL": settings.database_url,
+        "AIMLINE_KEY": settings.key,
+        "AIMLINE_SANDBOX": "1",
+        "AIMLINE_BASE_URL": settings.base_url,
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "app.worker"],
+        env={**kept, **given, **others},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+async def test_the_process_delivers_and_ends_when_told(north: Town, tmp_path: Path) -> None:
+    """SIGTERM ends it with 0 after what is in flight is recorded; its log is JSON lines that name nobody."""
+    with receiving(tmp_path) as receiver, _start(north.settings) as worker:
+        try:
+            made = await register(north, receiver)
+            await happen(north)
+            await receiver.news(0)
+            worker.send_signal(signal.SIGTERM)
+            out, err = await asyncio.to_thread(worker.communicate, timeout=30)
+        finally:
+            worker.kill()
+    assert (worker.returncode, err) == (0, "")
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert [line["event"] for line in lines][:1] == ["worker.started"]
+    assert any(line["event"] == "webhooks.attempt" and line["status"] == 204 for line in lines)
+    assert str(north.students["amy"]) not in out
+    (logged,) = await log_of(north, made)
+    assert [attempt.status for attempt in logged.attempts] == [204]
+
+
+async def test_a_killed_worker_loses_nothing(north: Town, tmp_path: Path) -> None:
+    """SIGKILL in the middle: what was claimed and not recorded is taken up when its lease ends, with the same id."""
+    with receiving(tmp_path) as receiver:
+        made = await register(north, receiver)
+        ids = [await happen(north) for _ in range(20)]
+        with _start(north.settings) as first:
+            await receiver.news(0)
+            first.kill()
+        await end_leases(north)
+        with _start(north.settings) as second:
+            try:
+                while len({one["webhook-id"] for one in receiver.at(made)}) < len(ids):
+                    await receiver.news(receiver.count())
+            finally:
+                second.kill()
+        assert all(one["verified"] for one in receiver.at(made))
+
+
+def test_a_role_that_passes_row_level_security_is_refused(settings: Settings) -> None:
+    """The owner is never a run-time role: one sentence, exit 1."""
+    worker = _start(settings, AIMLINE_WORKER_DATABASE_URL=settings.database_url)
+    _, err = worker.communicate(timeout=30)
+    assert worker.returncode == 1
+    assert "passes row-level security" in err
+    assert len(err.splitlines()) == 1
