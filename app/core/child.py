@@ -1,5 +1,6 @@
 """Ties a child process to its parent and keeps it from being root. Knows nothing of what the child does."""
 
+import contextlib
 import ctypes
 import functools
 import os
@@ -83,12 +84,14 @@ def _namespaces() -> bool:
         return False
 
 
-def works_in(pid: int, folder: Path) -> bool:
-    """Whether this process lives and works in that folder, as a server does in its cluster."""
+def working_in(folder: Path, pid: int) -> list[int]:
+    """The live processes of ours whose working directory it is; where the system cannot say, `pid` if it names it."""
     if sys.platform == "linux":
-        try:
-            return Path(f"/proc/{pid}/cwd").samefile(folder)
-        except OSError:  # gone, a zombie, or someone else's
-            return False
+        found = []
+        for entry in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):  # gone, a zombie, or someone else's
+                if (entry / "cwd").samefile(folder):
+                    found.append(int(entry.name))
+        return found
     listed = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True)
-    return str(folder) in listed.stdout
+    return [pid] if pid and str(folder) in listed.stdout else []

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import IO, Self
 from urllib.parse import quote
 
-from app.core.child import unprivileged, user_outside, works_in
+from app.core.child import unprivileged, user_outside, working_in
 from app.core.postgres_wheel import EmbeddedPostgresError, binary, environment, run_program
 
 SUPERUSER = "postgres"
@@ -151,12 +151,14 @@ class EmbeddedPostgres:
                 os.chown(path, owner, -1, follow_symlinks=False)
 
     def _stop_orphan(self) -> None:
-        """A server that outlived its starter is stopped; the next has its own settings and parent."""
-        pid = int((self._pid_file() or ["0"])[0])
+        """A server that outlived its starter is stopped, and so is a backend at work that outlived its server."""
+        server = int((self._pid_file() or ["0"])[0])
         deadline = time.monotonic() + RETRY_LIMIT
-        while pid and works_in(pid, self._pgdata):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGINT if time.monotonic() < deadline else signal.SIGQUIT)
+        while self._pgdata.exists() and (alive := working_in(self._pgdata, server)):
+            patient = time.monotonic() < deadline
+            for pid in [server] if server in alive else alive:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGINT if pid == server and patient else signal.SIGQUIT)
             time.sleep(0.05)
 
     def _launch(self) -> None:

@@ -1,5 +1,6 @@
 """What the embedded PostgreSQL promises: it keeps rows, survives kill -9, and is open to nobody else."""
 
+import asyncio
 import os
 import shutil
 import signal
@@ -54,6 +55,26 @@ async def test_a_killed_server_starts_again(tmp_path: Path) -> None:
         server.stop()
         server.start()
         assert await ask(server, "SELECT n FROM kept") == 42
+
+
+async def test_a_backend_at_work_does_not_outlive_its_server_for_long(tmp_path: Path) -> None:
+    """A query that never looks up keeps the shared memory after kill -9 of the server; the next start ends it."""
+    with EmbeddedPostgres(tmp_path / "one", settings=QUICK) as server:
+        connection = await asyncpg.connect(server.url())
+        backend = connection.get_server_pid()
+        busy = asyncio.ensure_future(
+            connection.execute("SELECT count(*) FROM (SELECT generate_series(1, 10000000000)) s")
+        )
+        async with asyncio.timeout(30):
+            while (
+                await ask(server, f"SELECT state FROM pg_stat_activity WHERE pid = {backend}", "postgres") != "active"
+            ):
+                assert not busy.done()
+        os.kill(postmaster(server), signal.SIGKILL)
+        server.stop()
+        server.start()
+        with pytest.raises((asyncpg.PostgresConnectionError, asyncpg.OperatorInterventionError)):
+            await busy
 
 
 STARTER = """
