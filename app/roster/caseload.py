@@ -3,17 +3,17 @@
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import delete, or_, select, union
+from sqlalchemy import Select, any_, cast, delete, or_, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncEngine
-from sqlalchemy.orm import aliased
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.access.permission import Can
 from app.access.principal import Acting, Principal, acting_for
 from app.access.work import Work, needs, unit
 from app.core.clock import today_in
 from app.core.crypto import Keyring
-from app.roster.lookup import locate_staff, zone_of
+from app.roster.lookup import IdList, locate_staff, zone_of
 from app.roster.models import Caseload, Enrollment, Org, Person
 
 
@@ -78,31 +78,31 @@ async def release(work: Work, support_id: UUID) -> None:
 
 
 async def _caseload(work: Work, staff_id: UUID, today: date) -> tuple[UUID, ...]:
-    teaches, sits = aliased(Enrollment), aliased(Enrollment)
-    taught = (
-        select(sits.person_id.label("student_id"))
-        .join(teaches, (teaches.district_id == sits.district_id) & (teaches.class_id == sits.class_id))
-        .where(
-            teaches.district_id == work.district_id,
-            sits.district_id == work.district_id,
-            teaches.person_id == staff_id,
-            ~teaches.is_student,
-            sits.is_student,
-            teaches.removed_at.is_(None),
-            sits.removed_at.is_(None),
-            or_(teaches.ends_on.is_(None), teaches.ends_on > today),
-            or_(sits.ends_on.is_(None), sits.ends_on > today),
-        )
+    # In three steps, each bounded by the ids of the one before: a join of the table with itself would be at the
+    # mercy of statistics that a roster just loaded does not have yet.
+    taught = await work.db.scalars(
+        _live(work, today, Enrollment.class_id).where(~Enrollment.is_student, Enrollment.person_id == staff_id)
     )
-    supported = select(Caseload.student_id).where(
-        Caseload.district_id == work.district_id, Caseload.staff_id == staff_id
+    classes = cast(list(taught), IdList)
+    sitting = await work.db.scalars(
+        _live(work, today, Enrollment.person_id).where(Enrollment.is_student, Enrollment.class_id == any_(classes))
     )
-    wanted = union(taught, supported).subquery()
+    supported = await work.db.scalars(
+        select(Caseload.student_id).where(Caseload.district_id == work.district_id, Caseload.staff_id == staff_id)
+    )
+    wanted = cast(list({*sitting, *supported}), IdList)
     # A student who left is on nobody's caseload; their school and district still see them.
     rows = await work.db.scalars(
         select(Person.id)
-        .join(wanted, wanted.c.student_id == Person.id)
-        .where(Person.district_id == work.district_id, Person.removed_at.is_(None))
+        .where(Person.district_id == work.district_id, Person.id == any_(wanted), Person.removed_at.is_(None))
         .order_by(Person.id)
     )
     return tuple(rows)
+
+
+def _live(work: Work, today: date, column: InstrumentedAttribute[UUID]) -> Select[UUID]:
+    return select(column).where(
+        Enrollment.district_id == work.district_id,
+        Enrollment.removed_at.is_(None),
+        or_(Enrollment.ends_on.is_(None), Enrollment.ends_on > today),
+    )
