@@ -12,13 +12,15 @@ from app.concern import models, queries
 from app.concern.service import NewConcern, raise_concern
 from app.core.errors import NotFound
 from app.graphql.door import Info, asks
-from app.graphql.node import Node, maybe_shown, named, shown
+from app.graphql.names import NAME, row_id
+from app.graphql.node import Node, named, shown
 from app.graphql.pages import Connection, connection, nothing, place
 from app.graphql.playbook import Area, area_id_of, area_of
 from app.graphql.problems import LONGEST, Problem, tried, unfit
-from app.graphql.roster import NAME, Student, row_id, student_of
+from app.graphql.roster import Student, student_of
+from app.graphql.school import Staff, staff_of
 from app.playbook.queries import areas
-from app.roster.queries import find_school, find_student, students_by_id
+from app.roster.queries import find_school, find_student, staff_by_id, students_by_id
 from app.support.queries import support_ids_of_concerns, supports_by_id, unserved_concerns
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ class Concern(Node):
     state: ConcernState
     description: str
     raised_on: date
-    raised_by_id: strawberry.ID | None
+    raised_by_row: strawberry.Private[UUID | None]
+    settled_by_row: strawberry.Private[UUID | None]
     settled_at: datetime | None
     settled_because: str | None
     version: int
@@ -66,6 +69,14 @@ class Concern(Node):
         rows = await info.context.load_each(supports_by_id, found)
         return [Support.of(row) for row in rows]
 
+    @asks("Who raised it, where a person did.", staff_by_id)
+    async def raised_by(self, info: Info) -> Staff | None:
+        return await staff_of(info.context, self.raised_by_row)
+
+    @asks("Who settled it, where a person did.", staff_by_id)
+    async def settled_by(self, info: Info) -> Staff | None:
+        return await staff_of(info.context, self.settled_by_row)
+
     @classmethod
     def of(cls, row: models.Concern) -> "Concern":
         """The shape of a row."""
@@ -77,7 +88,8 @@ class Concern(Node):
             state=ConcernState(row.state),
             description=row.description,
             raised_on=row.raised_on,
-            raised_by_id=maybe_shown("person", row.raised_by),
+            raised_by_row=row.raised_by,
+            settled_by_row=row.settled_by,
             settled_at=row.settled_at,
             settled_because=row.settled_because,
             version=row.version,

@@ -10,12 +10,14 @@ from app.core.errors import NotFound
 from app.decision import models, queries
 from app.decision.service import NewDecision, decide
 from app.graphql.door import Info, asks
+from app.graphql.names import NAME, row_id
 from app.graphql.node import Node, maybe_shown, named, shown
 from app.graphql.pages import Connection, connection, nothing, place
 from app.graphql.problems import LONGEST, Problem, tried, unfit
-from app.graphql.roster import NAME, Student, row_id, student_of
+from app.graphql.roster import Student, student_of
+from app.graphql.school import Staff, staff_of
 from app.graphql.support import Support
-from app.roster.queries import find_student, students_by_id
+from app.roster.queries import find_student, staff_by_id, students_by_id
 from app.support.queries import supports_by_id
 from app.support.service import Change
 
@@ -44,7 +46,7 @@ class Decision(Node):
     phase_id: strawberry.ID | None = strawberry.field(description="The phase that it began.")
     verdict_id: strawberry.ID | None = strawberry.field(description="The verdict that the team saw.")
     decided_on: date
-    decided_by_id: strawberry.ID | None
+    decided_by_row: strawberry.Private[UUID | None]
     note: str | None
     playbook_id: strawberry.ID
 
@@ -59,6 +61,10 @@ class Decision(Node):
         row = await info.context.load(supports_by_id, self.support_row)
         return None if row is None else Support.of(row)
 
+    @asks("Who decided, where it is known.", staff_by_id)
+    async def decided_by(self, info: Info) -> Staff | None:
+        return await staff_of(info.context, self.decided_by_row)
+
     @classmethod
     def of(cls, row: models.Decision) -> "Decision":
         """The shape of a row."""
@@ -70,7 +76,7 @@ class Decision(Node):
             phase_id=maybe_shown("phase", row.phase_id),
             verdict_id=maybe_shown("verdict", row.verdict_id),
             decided_on=row.decided_on,
-            decided_by_id=maybe_shown("person", row.decided_by),
+            decided_by_row=row.decided_by,
             note=row.note,
             playbook_id=shown("playbook", row.playbook_version_id),
         )

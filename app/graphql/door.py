@@ -94,7 +94,9 @@ class Asked:
 Info = strawberry.Info[Asked, None]
 
 
-def asks(description: str, *functions: Callable[..., Any]) -> Callable[[Callable[..., Any]], StrawberryField]:
+def asks(
+    description: str, *functions: Callable[..., Any], name: str | None = None
+) -> Callable[[Callable[..., Any]], StrawberryField]:
     """A field whose description in the SDL names the permissions of the functions behind it."""
     permissions = list(dict.fromkeys(can for function in functions for can in needed_by(function)))
     if not permissions:
@@ -102,7 +104,7 @@ def asks(description: str, *functions: Callable[..., Any]) -> Callable[[Callable
     named = " ".join(f"`{can.value}` ({MEANING.get(can, can.value).rstrip('.')})." for can in permissions)
 
     def field(resolver: Callable[..., Any]) -> StrawberryField:
-        made: StrawberryField = strawberry.field(resolver, description=f"{description}\n\nAsks for: {named}")
+        made: StrawberryField = strawberry.field(resolver, name=name, description=f"{description}\n\nAsks for: {named}")
         return made
 
     return field

@@ -11,14 +11,16 @@ import strawberry
 from app.core.errors import NotFound
 from app.evidence import models, queries, service
 from app.graphql.door import Info, asks
-from app.graphql.node import Node, maybe_shown, named, shown
+from app.graphql.names import NAME, row_id
+from app.graphql.node import Node, named, shown
 from app.graphql.pages import Connection, connection, nothing, place
 from app.graphql.playbook import Measure, measure_id_of, measure_of
 from app.graphql.problems import Problem, shaped, tried, unfit
-from app.graphql.roster import NAME, Student, row_id, student_of
+from app.graphql.roster import Student, student_of
+from app.graphql.school import Staff, staff_of
 from app.playbook.queries import measures
 from app.response.service import record_scores
-from app.roster.queries import find_student, students_by_id
+from app.roster.queries import find_student, staff_by_id, students_by_id
 
 
 @strawberry.enum(description="What a score is for.")
@@ -51,7 +53,7 @@ class Score(Node):
     value: float = strawberry.field(description="In the measure's unit.")
     purpose: ScorePurpose
     form: str | None
-    given_by_id: strawberry.ID | None
+    given_by_row: strawberry.Private[UUID | None]
     external_id: str | None = strawberry.field(description="The sender's own id.")
     recorded_at: datetime
     version: int
@@ -63,6 +65,10 @@ class Score(Node):
     @asks("The measure.", measures)
     async def measure(self, info: Info) -> Measure | None:
         return await measure_of(info.context, self.measure_row)
+
+    @asks("Who gave it, where that is known.", staff_by_id)
+    async def given_by(self, info: Info) -> Staff | None:
+        return await staff_of(info.context, self.given_by_row)
 
     @classmethod
     def of(cls, row: models.Score) -> "Score":
@@ -76,7 +82,7 @@ class Score(Node):
             value=row.value,
             purpose=ScorePurpose(row.purpose),
             form=row.form,
-            given_by_id=maybe_shown("person", row.given_by),
+            given_by_row=row.given_by,
             external_id=row.external_id,
             recorded_at=row.recorded_at,
             version=row.version,

@@ -20,6 +20,7 @@ from app.graphql.node import Node
 from app.graphql.playbook import area_of, level_of, measure_of
 from app.graphql.response import Verdict
 from app.graphql.roster import student_of
+from app.graphql.school import class_of, school_of, staff_of
 from app.graphql.support import Phase, Support
 from app.playbook.queries import areas
 from app.response.queries import verdict
@@ -39,6 +40,9 @@ def _row(read: Callable[[Work, UUID], Awaitable[Any]], shape: Callable[[Any], No
 
 FINDS: dict[str, Find] = {
     "student": student_of,
+    "person": staff_of,
+    "org": school_of,
+    "class": class_of,
     "area": area_of,
     "level": level_of,
     "measure": measure_of,

@@ -25,16 +25,18 @@ MISSING_PERMISSION = "permission.missing"
 FAULT = "Something broke on our side. Nothing was changed."
 log = structlog.get_logger()
 
-_VARIABLE = re.compile(r"^Variable '(\$\w+)' got invalid value .*?(?: at '([\w.\[\]]+)')?; ", re.DOTALL)
+_VARIABLE = re.compile(r"^Variable '(\$\w+)' has invalid (?:default )?value( at [\w.\[\]]+)?: ")
 _TOKEN = re.compile(r"(String|BlockString|Int|Float)\b.*", re.DOTALL)
 _ABOUT_VALUE = re.compile(r"\bvalue\b|represent", re.IGNORECASE)
 _ABOUT_NAMES = ("Cannot query ", "Unknown ", "Field '", "Fragment ", "Variable '$")
+_MISSING = re.compile(r"^Expected value of type '\w+' to include required field '(\w+)'")
+_UNKNOWN = re.compile(r"^Expected value of type '(\w+)' not to include unknown field")
 _TYPES = (
-    re.compile(r"^Expected value of type '([\w!\[\]]+)'"),
+    re.compile(r"^Expected (?:a )?value of (?:non-null )?type '([\w!\[\]]+)'"),
     re.compile(r"^Value '\w+' does not exist in '(\w+)' enum"),
     re.compile(r"^Enum '(\w+)' cannot represent"),
-    re.compile(r"^(\w+) cannot represent"),
     re.compile(r"^Value cannot represent an? (\w+)"),
+    re.compile(r"^(\w+) cannot represent"),
 )
 
 
@@ -159,12 +161,19 @@ def _without_values(error: GraphQLError) -> str:
     message = error.message
     variable = _VARIABLE.match(message)
     if variable is not None:
-        at = f" at {variable[2]}" if variable[2] else ""
-        return f"The variable {variable[1]} has a value{at} that is not of its type."
+        return f"In the variable {variable[1]}{variable[2] or ''}: {_unfit(message[variable.end() :])}"
     if message.startswith("Syntax Error"):
         return _TOKEN.sub(r"\1.", message)
     if message.startswith(_ABOUT_NAMES) or not _ABOUT_VALUE.search(message):
         return message
+    return f"In the document: {_unfit(message)}"
+
+
+def _unfit(message: str) -> str:
+    if missing := _MISSING.match(message):
+        return f"the field {missing[1]} is missing."
+    if unknown := _UNKNOWN.match(message):
+        return f"there is a field that {unknown[1]} does not have."
     matches = (pattern.match(message) for pattern in _TYPES)
     wanted = next((f" {match[1]}" for match in matches if match), "")
-    return f"A value in the document does not fit the type{wanted} that is asked for there."
+    return f"a value does not fit the type{wanted} that is asked for."

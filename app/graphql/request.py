@@ -1,5 +1,6 @@
 """Owns how a GraphQL operation is read from HTTP (the GraphQL-over-HTTP draft). Never runs it."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +9,7 @@ from starlette.requests import Request
 
 MODERN = "application/graphql-response+json"
 LEGACY = "application/json"
-NUL = "\\u0000"
+_NUL = re.compile(r"\x00|\\u(?:0000|\{0+\})")
 
 
 class BadRequest(Exception):
@@ -47,6 +48,7 @@ async def operation_of(request: Request) -> Operation:
     query, variables, name = (parameters.get(one) for one in ("query", "variables", "operationName"))
     if not isinstance(query, str) or not query.strip():
         raise BadRequest("query.missing", "Send the GraphQL document in `query`.")
+    _refuse_nul(query)
     if variables is not None and not isinstance(variables, dict):
         raise BadRequest("variables.malformed", "`variables` must be an object.")
     if name is not None and not isinstance(name, str):
@@ -77,13 +79,17 @@ async def _from_body(request: Request) -> dict[str, Any]:
 
 
 def _json(raw: bytes) -> Any:
-    # PostgreSQL holds no NUL in a text; told here, it is the request's fault and not ours.
-    if NUL.encode() in raw or b"\x00" in raw:
-        raise BadRequest("text.nul", "A text may not hold the character U+0000.")
+    _refuse_nul(raw.decode(errors="replace"))
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise BadRequest("body.not_json", "This is not JSON.") from None
+
+
+def _refuse_nul(text: str) -> None:
+    # PostgreSQL holds no NUL in a text; told here, it is the request's fault and not ours.
+    if _NUL.search(text):
+        raise BadRequest("text.nul", "A text may not hold the character U+0000.")
 
 
 def _ranges(accepts: str) -> list[tuple[str, float]]:

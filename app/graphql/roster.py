@@ -1,6 +1,5 @@
 """Owns the shapes of the roster: students, and what hangs on a student. Holds no rule, shows no demographics."""
 
-from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import date
 from typing import TYPE_CHECKING, Annotated
@@ -14,11 +13,12 @@ from app.core.errors import NotFound
 from app.decision.queries import decisions_of
 from app.evidence.queries import scores_of
 from app.graphql.door import Asked, Info, asks
+from app.graphql.names import NAME, ExternalId, external_ids_of, row_id
 from app.graphql.node import Node, shown
 from app.graphql.pages import Connection, connection, nothing, place
 from app.graphql.playbook import measure_id_of
+from app.graphql.school import School, SchoolClass, by_name, class_of, schools_of
 from app.roster import models, queries
-from app.roster.references import parse
 from app.support.queries import supports_of_students
 
 if TYPE_CHECKING:
@@ -27,33 +27,26 @@ if TYPE_CHECKING:
     from app.graphql.evidence import Score
     from app.graphql.support import Support
 
-Finder = Callable[[Work, str], Awaitable[models.FromSource]]
-NAME = "an id, or an external id `sis:<source>:<sourcedId>`"
-
-
-@strawberry.type(description="How a source knows a row.")
-class ExternalId:
-    """An alias."""
-
-    source: str
-    sourced_id: str
-
 
 @strawberry.type(description="A student in a class.")
 class Enrollment:
     """An enrollment."""
 
-    id: strawberry.ID
+    class_row: strawberry.Private[UUID]
     class_id: strawberry.ID
     school_id: strawberry.ID
     begins_on: date | None
     ends_on: date | None = strawberry.field(description="Exclusive.")
 
+    @asks("The class.", queries.classes_by_id, name="class")
+    async def school_class(self, info: Info) -> SchoolClass | None:
+        return await class_of(info.context, self.class_row)
+
     @classmethod
     def of(cls, row: models.Enrollment) -> "Enrollment":
         """The shape of a row."""
         return cls(
-            id=shown("enrollment", row.id),
+            class_row=row.class_id,
             class_id=shown("class", row.class_id),
             school_id=shown("org", row.school_id),
             begins_on=row.begins_on,
@@ -71,14 +64,18 @@ class Student(Node):
     middle_name: str | None
     grades: list[str]
     school_ids: list[strawberry.ID]
+    school_rows: strawberry.Private[list[UUID]]
     email: str | None
     identifier: str | None
     departed: bool = strawberry.field(description="Gone from the source; what was known is kept.")
 
     @asks("How the sources know the student.", queries.external_ids_of)
     async def external_ids(self, info: Info) -> list[ExternalId] | None:
-        found = await info.context.load(queries.external_ids_of, self.row_id)
-        return [ExternalId(source=source, sourced_id=sourced_id) for source, sourced_id in found or []]
+        return await external_ids_of(info.context, self.row_id)
+
+    @asks("The schools that the student belongs to.", queries.orgs_by_id)
+    async def schools(self, info: Info) -> list[School] | None:
+        return await schools_of(info.context, self.school_rows)
 
     @asks("The classes that the student is in.", queries.enrollments_of)
     async def enrollments(self, info: Info) -> list[Enrollment] | None:
@@ -130,6 +127,7 @@ class Student(Node):
             school_ids=[shown("org", school) for school in row.school_ids],
             email=row.email,
             identifier=row.identifier,
+            school_rows=list(row.school_ids),
             departed=row.removed_at is not None,
         )
 
@@ -167,7 +165,7 @@ class RosterQueries:
         except NotFound:
             return nothing()
         at = place(asked, "students", asdict(wanted), after, first)
-        return connection(at, await asked.read(queries.students, at, wanted), Student.of, _by_name)
+        return connection(at, await asked.read(queries.students, at, wanted), Student.of, by_name)
 
 
 async def student_of(asked: Asked, student_id: UUID) -> Student | None:
@@ -176,20 +174,8 @@ async def student_of(asked: Asked, student_id: UUID) -> Student | None:
     return None if row is None else Student.of(row)
 
 
-async def row_id(asked: Asked, kind: str, name: str | None, finder: Finder) -> UUID | None:
-    """The row that a filter names by its id or external id; raises `NotFound`."""
-    if name is None:
-        return None
-    named = parse(kind, name)
-    return named.id if named.id is not None else (await asked.read(finder, name)).id
-
-
 async def _enrollments(work: Work, student_ids: list[UUID]) -> dict[UUID, list[models.Enrollment]]:
     found: dict[UUID, list[models.Enrollment]] = {student_id: [] for student_id in student_ids}
     for row in await queries.enrollments_of(work, student_ids):
         found[row.person_id].append(row)
     return found
-
-
-def _by_name(row: models.Person) -> tuple[str, ...]:
-    return (row.family_name, row.given_name, str(row.id))

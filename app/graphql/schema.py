@@ -15,6 +15,7 @@ from app.graphql.nodes import NodeQueries
 from app.graphql.playbook import PlaybookQueries
 from app.graphql.response import ResponseQueries
 from app.graphql.roster import RosterQueries
+from app.graphql.school import SchoolQueries
 from app.graphql.support import SupportQueries
 
 MOST_DEPTH = 12
@@ -26,6 +27,7 @@ MOST_TOKENS = 2000
 class Query(
     NodeQueries,
     RosterQueries,
+    SchoolQueries,
     PlaybookQueries,
     ConcernQueries,
     SupportQueries,

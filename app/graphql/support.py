@@ -15,15 +15,17 @@ from app.evidence.queries import scores_of
 from app.graphql.concern import Concern
 from app.graphql.door import Info, asks
 from app.graphql.evidence import Score
-from app.graphql.node import Node, maybe_shown, named, shown
+from app.graphql.names import row_id
+from app.graphql.node import Node, named, shown
 from app.graphql.pages import Connection, connection, nothing, place
 from app.graphql.playbook import Area, Level, Measure, area_id_of, area_of, level_id_of, level_of, measure_of
 from app.graphql.response import Verdict
-from app.graphql.roster import Student, row_id, student_of
+from app.graphql.roster import Student, student_of
+from app.graphql.school import Staff, staff_of
 from app.playbook.queries import areas, levels, measures
 from app.response import queries as response
 from app.response.rules.verdict import State
-from app.roster.queries import find_school, find_staff, find_student, students_by_id
+from app.roster.queries import find_school, find_staff, find_student, staff_by_id, students_by_id
 from app.support import models, queries
 
 if TYPE_CHECKING:
@@ -92,8 +94,8 @@ class Support(Node):
     starts_on: date
     ends_on: date | None
     ended_because: str | None
-    lead_id: strawberry.ID | None
-    provider_id: strawberry.ID | None
+    lead_row: strawberry.Private[UUID | None]
+    provider_row: strawberry.Private[UUID | None]
     playbook_id: strawberry.ID
     version: int
 
@@ -148,6 +150,14 @@ class Support(Node):
         rows = await info.context.load(decisions_of, self.student_row) or []
         return [Decision.of(row) for row in rows if row.support_id == self.row_id]
 
+    @asks("Who leads it.", staff_by_id)
+    async def lead(self, info: Info) -> Staff | None:
+        return await staff_of(info.context, self.lead_row)
+
+    @asks("Who provides it.", staff_by_id)
+    async def provider(self, info: Info) -> Staff | None:
+        return await staff_of(info.context, self.provider_row)
+
     @classmethod
     def of(cls, row: models.Support) -> "Support":
         """The shape of a row."""
@@ -163,8 +173,8 @@ class Support(Node):
             starts_on=row.starts_on,
             ends_on=row.ends_on,
             ended_because=row.ended_because,
-            lead_id=maybe_shown("person", row.lead_id),
-            provider_id=maybe_shown("person", row.provider_id),
+            lead_row=row.lead_id,
+            provider_row=row.provider_id,
             playbook_id=shown("playbook", row.playbook_version_id),
             version=row.version,
         )

@@ -128,6 +128,33 @@ async def students_by_id(work: Work, student_ids: list[UUID]) -> dict[UUID, Pers
     return found
 
 
+@needs(Can.READ_ROSTER)
+async def staff_by_id(work: Work, staff_ids: list[UUID]) -> dict[UUID, Person]:
+    """Those of these members of staff that are there."""
+    rows = await work.db.scalars(_people(work).where(Person.id == any_(cast(staff_ids, IdList)), ~Person.is_student))
+    return {person.id: person for person in rows}
+
+
+@needs(Can.READ_ROSTER)
+async def orgs_by_id(work: Work, org_ids: list[UUID]) -> dict[UUID, Org]:
+    """Those of these orgs that are there."""
+    rows = await work.db.scalars(
+        select(Org).where(Org.district_id == work.district_id, Org.id == any_(cast(org_ids, IdList)))
+    )
+    return {org.id: org for org in rows}
+
+
+@needs(Can.READ_ROSTER)
+async def classes_by_id(work: Work, class_ids: list[UUID]) -> dict[UUID, SchoolClass]:
+    """Those of these classes that are there."""
+    rows = await work.db.scalars(
+        select(SchoolClass).where(
+            SchoolClass.district_id == work.district_id, SchoolClass.id == any_(cast(class_ids, IdList))
+        )
+    )
+    return {row.id: row for row in rows}
+
+
 @needs(Can.READ_DEMOGRAPHICS)
 async def demographics_of(work: Work, student_id: UUID) -> Demographics:
     """A student's demographics; raises `NotFound`."""

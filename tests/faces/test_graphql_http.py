@@ -86,6 +86,7 @@ async def test_a_request_that_is_no_good(north: Town, body: dict[str, Any]) -> N
         (b'{"query": 1}', LEGACY, 400),
         (b'{"query": "{ areas { code } }", "variables": []}', LEGACY, 400),
         (b'{"query": "{ areas { code } }", "variables": {"x": "\\u0000"}}', LEGACY, 400),
+        (b'{"query": "{ student(id: \\"\\\\u{0}\\") { id } }"}', LEGACY, 400),
         (b'{"query": "{ areas { code } }"}', "text/plain", 415),
     ],
 )
@@ -151,6 +152,11 @@ async def test_introspection_works(north: Town) -> None:
             "mutation($i: RaiseConcernInput!) { raiseConcern(input: $i) { problems { code } } }",
             {"i": {"student": "s", "area": "ela", "description": "d", "raisedOn": "CanaryChild"}},
         ),
+        (
+            "mutation($i: RaiseConcernInput!) { raiseConcern(input: $i) { problems { code } } }",
+            {"i": {"student": "CanaryChild", "CanaryChild": "CanaryChild"}},
+        ),
+        ('query($d: Date = "CanaryChild") { scores(since: $d) { edges { cursor } } }', None),
         ('{ students(first: "CanaryChild") { edges { cursor } } }', None),
         ('{ scores(since: "CanaryChild") { edges { cursor } } }', None),
         ('{ students(grade: "a" "CanaryChild") { edges { cursor } } }', None),
@@ -166,6 +172,28 @@ async def test_no_error_shows_a_submitted_value(north: Town, query: str, variabl
     answer = await ask(north, query, variables)
     assert answer.json()["errors"][0]["message"]
     assert "CanaryChild" not in answer.text
+
+
+async def test_an_error_still_says_what_to_mend(north: Town) -> None:
+    """The place, the type and the missing field are told; only the value is not."""
+    record = "mutation($i: RecordScoresInput!) { recordScores(input: $i) { problems { code } } }"
+    for query, variables, message in (
+        (
+            record,
+            {"i": {"scores": [{"student": "s", "measure": "orf", "value": 1}]}},
+            "$i at .scores[0]: the field takenOn",
+        ),
+        ("query($value: Int!) { students(first: $value) { nothing } }", {"value": 1}, "Cannot query field 'nothing'"),
+        (
+            "query($n: Int!) { students(first: $n) { edges { cursor } } }",
+            {"n": "x"},
+            "$n: a value does not fit the type Int",
+        ),
+        ("{ concerns(state: LOST) { edges { cursor } } }", None, "the type ConcernState"),
+    ):
+        answer = (await ask(north, query, variables)).json()
+        assert message in answer["errors"][0]["message"]
+        assert answer["errors"][0]["extensions"]["code"] == "request.malformed"
 
 
 def test_the_sdl_says_what_each_read_and_command_asks_for() -> None:

@@ -183,6 +183,30 @@ async def test_a_missing_permission_leaves_the_next_field_standing(north: Town) 
     assert await raised(north) == ["Stands."]
 
 
+async def test_a_secured_area_without_its_scope_is_a_problem(north: Town) -> None:
+    """The verb is the caller's, this row is not: REST's 403 is a problem here, and nothing is written."""
+    answer = await told(
+        north, RAISE, {"input": worry(north, "Keeps apart.", area="sel")}, scopes=ALL_SCOPES - {"area:sel"}
+    )
+    assert [one["code"] for one in answer["raiseConcern"]["problems"]] == ["area.secured"]
+    assert await raised(north) == []
+
+
+async def test_a_fault_in_a_read_says_nothing(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One broken read, and the rest of the operation is not shown either."""
+
+    @needs(Can.READ_ROSTER)
+    async def faulty(work: Work, student_ids: list[Any]) -> dict[Any, Any]:
+        await work.db.execute(text("SELECT CAST('canary-of-a-child' AS integer)"))
+        return {}
+
+    monkeypatch.setattr("app.graphql.roster.concerns_of", faulty)
+    answer = await ask(north, "{ areas { code } students { edges { node { givenName concerns { id } } } } }")
+    assert (answer.status_code, answer.json()["data"]) == (500, None)
+    assert {error["extensions"]["code"] for error in answer.json()["errors"]} == {"internal"}
+    assert "canary-of-a-child" not in answer.text
+
+
 @pytest.mark.parametrize("place", ["first", "second"])
 async def test_a_fault_undoes_the_whole_operation_and_says_nothing(
     north: Town, place: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
