@@ -10,7 +10,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now, today_in
-from app.core.errors import Invalid, Violation
+from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.decision.models import Decision
 from app.decision.rules import DRAWS_PHASE_LINE, check_kind, next_rank
@@ -75,7 +75,11 @@ async def decide(work: Work, new: NewDecision) -> Decision:
 
 
 async def _about_support(work: Work, new: NewDecision, decision: Decision) -> None:
-    support = await locked(work, ids.read("support", new.support or "", "/support"))
+    try:
+        support = await locked(work, ids.read("support", new.support or "", "/support"))
+    except NotFound:
+        detail = "There is no such support within this caller's reach."
+        raise Invalid([Violation("/support", "support.unknown", detail)]) from None
     decision.support_id = support.id
     decision.student_id = support.student_id
     decision.school_ids = support.school_ids

@@ -107,7 +107,7 @@ async def test_another_districts_student_is_a_problem_and_untouched(north: Town,
     answer = await ask(north, RAISE, {"input": worry(north, "Reads slowly.", student=made["student"])})
     assert answer.json()["data"]["raiseConcern"]["problems"][0]["code"] == "student.unknown"
     decided = await told(north, DECIDE, {"input": {"kind": "EXIT", "support": made["support"]}})
-    assert decided["decide"]["problems"][0]["code"] == "not_found"
+    assert decided["decide"]["problems"][0]["code"] == "support.unknown"
     assert south.canary not in answer.text
     assert await raised(south) == [f"Slow {south.canary}."]
 
