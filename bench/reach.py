@@ -1,0 +1,155 @@
+"""Measures ways in which row-level security can know a caseload: a bound list or text, an array column, a view.
+
+600,000 rows about 6,000 students, a caseload of 150. `python -m bench.reach`; each figure is the median of runs in
+one session, beside the same statement without a policy.
+"""
+
+import argparse
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+from rich.console import Console
+from rich.table import Table
+
+from app.core.embedded import EmbeddedPostgres
+
+STUDENTS, CASELOAD, RUNS = 6_000, 150, 15
+ENOUGH = 5.0  # seconds for one figure
+MAKE = """
+DROP SCHEMA IF EXISTS bench_reach CASCADE;
+CREATE SCHEMA bench_reach;
+SET search_path = bench_reach;
+CREATE TABLE student AS SELECT gen_random_uuid() AS id, n, gen_random_uuid() AS staff
+FROM generate_series(1, {students}) n;
+CREATE TABLE plain (district_id uuid, student_id uuid, taken_on date, value float8, staff_ids uuid[]);
+INSERT INTO plain
+SELECT '00000000-0000-0000-0000-000000000001', s.id, date '2026-01-01' + (day % 200), day,
+       ARRAY[s.staff] || CASE WHEN s.n <= {caseload} THEN ARRAY['00000000-0000-0000-0000-0000000000aa'::uuid] END
+FROM student s, generate_series(1, {each}) day ORDER BY random();
+CREATE TABLE listed AS TABLE plain;
+CREATE TABLE arrayed AS TABLE plain;
+CREATE TABLE texted AS TABLE plain;
+CREATE TABLE viewed AS TABLE plain;
+CREATE TABLE caseload AS SELECT '00000000-0000-0000-0000-000000000001'::uuid AS district_id,
+       '00000000-0000-0000-0000-0000000000aa'::uuid AS staff_id, id AS student_id FROM student WHERE n <= {caseload};
+CREATE INDEX ON plain (district_id, student_id);
+CREATE INDEX ON listed (district_id, student_id);
+CREATE INDEX ON arrayed (district_id, student_id);
+CREATE INDEX ON texted (district_id, student_id);
+CREATE INDEX ON viewed (district_id, student_id);
+CREATE UNIQUE INDEX ON caseload (district_id, staff_id, student_id);
+"""
+DISTRICT = "district_id = nullif(current_setting('app.district_id', true), '')::uuid"
+POLICIES = {
+    "listed": f"{DISTRICT} AND (current_setting('app.reach', true) = 'district' OR "
+    "student_id = ANY (nullif(current_setting('app.students', true), '')::uuid[]))",
+    "texted": f"{DISTRICT} AND (current_setting('app.reach', true) = 'district' OR "
+    "strpos(current_setting('app.students', true), student_id::text) > 0)",
+    "arrayed": f"{DISTRICT} AND (current_setting('app.reach', true) = 'district' OR "
+    "nullif(current_setting('app.person_id', true), '')::uuid = ANY (staff_ids))",
+    "viewed": DISTRICT,
+}
+VIEW = """
+CREATE VIEW bench_reach.reached WITH (security_invoker = true) AS
+SELECT v.* FROM bench_reach.viewed v JOIN bench_reach.caseload c
+  ON c.district_id = v.district_id AND c.student_id = v.student_id
+WHERE c.staff_id = nullif(current_setting('app.person_id', true), '')::uuid
+"""
+STATEMENTS = {
+    "a page of the caseload, named by the statement": "SELECT value FROM {table} "
+    "WHERE district_id = $1 AND student_id = ANY ($2) ORDER BY student_id LIMIT 50",
+    "all of the caseload, named by the statement": "SELECT count(*), sum(value) FROM {table} "
+    "WHERE district_id = $1 AND student_id = ANY ($2)",
+    "all of the caseload, the policy alone": "SELECT count(*), sum(value) FROM {table} WHERE district_id = $1",
+}
+
+
+async def measure(url: str, rows: int) -> Table:
+    """Makes the tables, runs each statement against each form, and drops them."""
+    connection = await asyncpg.connect(url)
+    table = Table(title=f"{rows:,} rows, a caseload of {CASELOAD}: median ms")
+    table.add_column("statement")
+    forms = {
+        "no policy": "plain",
+        "bound list": "listed",
+        "bound text": "texted",
+        "array column": "arrayed",
+        "view": "reached",
+    }
+    for form in forms:
+        table.add_column(form, justify="right")
+    try:
+        await connection.execute(MAKE.format(students=STUDENTS, caseload=CASELOAD, each=rows // STUDENTS))
+        for name, condition in POLICIES.items():
+            await connection.execute(
+                f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY; ALTER TABLE {name} FORCE ROW LEVEL SECURITY;"
+                f"CREATE POLICY reach ON {name} USING ({condition})"
+            )
+        await connection.execute(VIEW)
+        await connection.execute("ANALYZE plain, listed, texted, arrayed, viewed, caseload")
+        district = await connection.fetchval("SELECT district_id FROM caseload LIMIT 1")
+        students = [row["student_id"] for row in await connection.fetch("SELECT student_id FROM caseload")]
+        await _bind(connection, str(district), ",".join(str(student) for student in students))
+        for words, statement in STATEMENTS.items():
+            takes_students = "$2" in statement
+            cells = []
+            for form, relation in forms.items():
+                if form == "no policy" and not takes_students:
+                    cells.append("–")  # without a policy this statement reads everybody
+                    continue
+                arguments = (district, students) if takes_students else (district,)
+                cells.append(f"{await _median(connection, statement.format(table=relation), arguments):.1f}")
+            table.add_row(words, *cells)
+    finally:
+        await connection.execute("DROP SCHEMA IF EXISTS bench_reach CASCADE")
+        await connection.close()
+    return table
+
+
+async def _bind(connection: asyncpg.Connection, district: str, students: str) -> None:
+    for name, value in (
+        ("app.district_id", district),
+        ("app.reach", "caseload"),
+        ("app.students", f"{{{students}}}"),
+        ("app.person_id", "00000000-0000-0000-0000-0000000000aa"),
+    ):
+        await connection.execute("SELECT set_config($1, $2, false)", name, value)
+
+
+async def _median(connection: asyncpg.Connection, statement: str, arguments: tuple[object, ...]) -> float:
+    took = []
+    while len(took) < RUNS and sum(took) < ENOUGH * 1000:
+        began = time.perf_counter()
+        await connection.fetch(statement, *arguments)
+        took.append((time.perf_counter() - began) * 1000)
+    return statistics.median(took)
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The address of a server: AIMLINE_DATABASE_URL's, else an embedded one for this run."""
+    if os.environ.get("AIMLINE_DATABASE_URL"):
+        yield os.environ["AIMLINE_DATABASE_URL"]
+        return
+    with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder)) as postgres:
+        yield postgres.url()
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(prog="bench.reach")
+    parser.add_argument("--rows", type=int, default=600_000)
+    asked = parser.parse_args()
+    with server() as url:
+        Console(width=110).print(asyncio.run(measure(url, asked.rows)))
+
+
+if __name__ == "__main__":
+    main()
