@@ -60,7 +60,7 @@ async def _parcels(town: Town) -> list[Parcel]:
         return await claim_parcels(work, 100)
 
 
-async def test_claims_at_the_same_time_are_disjoint_and_bounded(north: Town) -> None:
+async def test_claims_at_the_same_time_are_disjoint(north: Town) -> None:
     """Several workers in one moment: no delivery twice, and no endpoint over its number at once."""
     made = [await _endpoint(north) for _ in range(3)]
     for _ in range(12):
@@ -77,6 +77,24 @@ async def test_claims_at_the_same_time_are_disjoint_and_bounded(north: Town) -> 
     claims = await asyncio.gather(*(one_worker() for _ in range(4)))
     ids = [row.id for rows in claims for row in rows]
     assert len(ids) == len(set(ids)) == LEASE.at_once * len(made)
+
+
+async def test_an_endpoint_has_no_more_than_its_number_at_once(north: Town) -> None:
+    """While one claims, another passes the endpoint by; after it, what is out counts until its leases end."""
+    await _endpoint(north)
+    for _ in range(12):
+        await happen(north)
+    async with north.house() as work:
+        await dispatch(work)
+    async with north.house() as first:
+        assert len(await _claim(first, 100)) == LEASE.at_once
+        async with north.house() as second:
+            assert await _claim(second, 100) == []
+    async with north.house() as third:
+        assert await _claim(third, 100) == []
+    await end_leases(north)
+    async with north.house() as fourth:
+        assert len(await _claim(fourth, 100)) == LEASE.at_once
 
 
 async def test_a_claim_takes_no_more_than_it_was_asked_to(north: Town) -> None:
