@@ -24,6 +24,7 @@ class Can(StrEnum):
     READ_DECISIONS = "decision:read"
     DECIDE = "decision:make"
     READ_EVENTS = "event:read"
+    READ_SYNC = "sync:read"
     MANAGE_WEBHOOKS = "webhook:manage"
     ACT_FOR = "act-for"
     # Below: never granted to a client or a person; the worker, the sync and the operator have them.
@@ -51,6 +52,7 @@ MEANING: dict[Can, str] = {
     Can.READ_DECISIONS: "Read a team's decisions.",
     Can.DECIDE: "Record a team's decision.",
     Can.READ_EVENTS: "Read the change feed.",
+    Can.READ_SYNC: "Read what each sync did.",
     Can.MANAGE_WEBHOOKS: "Make, read and remove webhook endpoints.",
     Can.ACT_FOR: "Name the person that a request acts for.",
 }
