@@ -14,6 +14,7 @@ from typing import Annotated
 
 import orjson
 import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -30,6 +31,7 @@ from app.sis.service import sync_csv
 from app.sis.weigh import Counts, Report
 
 INTERNAL, USAGE, ALREADY_RUNNING, INTERRUPTED = 1, 2, 75, 130
+LOG_WIDTH = 120  # characters, where there is no terminal that knows its own
 COLUMNS = tuple(one.name for one in fields(Counts) if one.name not in ("file", "known"))
 
 sync_app = typer.Typer(help="Bring the roster from the district's SIS.", no_args_is_help=True)
@@ -103,19 +105,21 @@ def _progress(console: Console) -> Iterator[port.Progress]:
 
 def _print(report: Report) -> None:
     """The report for a person: counts by kind, what was refused, what was odd, one sentence."""
-    console = Console(soft_wrap=True)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=LOG_WIDTH)
     if report.kinds:
-        table = Table(title=f"{show('run', report.run_id)}: {report.state}", title_justify="left")
-        table.add_column("file")
+        table = Table(title=f"{show('run', report.run_id)}: {report.state}", title_justify="left", box=SIMPLE_HEAD)
+        table.add_column("file", no_wrap=True)
         for column in COLUMNS:
-            table.add_column(column, justify="right")
+            table.add_column(column, justify="right", overflow="fold")
         for name, counts in report.kinds.items():
             cells = (f"{getattr(counts, column):,}" if counts.file else "" for column in COLUMNS)
             table.add_row(counts.file or f"({name}: not in the zip)", *cells)
         table.add_row("all", *(f"{report.total(column):,}" for column in COLUMNS), style="bold")
         console.print(table)
     if report.refusals:
-        table = Table(title="First rows in quarantine (the header is row 1)", title_justify="left")
+        table = Table(title="First rows in quarantine (the header is row 1)", title_justify="left", box=SIMPLE_HEAD)
         for column in ("file", "row", "field", "code"):
             table.add_column(column, justify="right" if column == "row" else "left")
         for refusal in report.refusals:

@@ -12,7 +12,7 @@ from app.sis.stage import Stage, fresh_id
 
 LONGEST_ID = 255  # OneRoster's own limit
 LONGEST_NAME = 300  # two names and an id must fit an index entry, in four bytes a character
-_LIST = """CASE WHEN {x} IS NULL THEN NULL WHEN strpos({x}, ',') = 0 THEN ARRAY[{one}]
+_LIST = """CASE WHEN coalesce(btrim({x}), '') = '' THEN NULL WHEN strpos({x}, ',') = 0 THEN ARRAY[{one}]
     ELSE (SELECT coalesce(array_agg({many} ORDER BY n) FILTER (WHERE btrim(i) <> ''), '{{}}')
           FROM unnest(string_to_array({x}, ',')) WITH ORDINALITY AS u (i, n)) END"""
 
@@ -20,7 +20,9 @@ _LIST = """CASE WHEN {x} IS NULL THEN NULL WHEN strpos({x}, ',') = 0 THEN ARRAY[
 def _word(x: str) -> str:
     exact = ", ".join(f"'{word}'" for word in WORDS)
     other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in WORDS)
-    return f"CASE WHEN {x} IN ({exact}) THEN {x} ELSE CASE lower(btrim({x})) {other} ELSE btrim({x}) END END"
+    return (
+        f"CASE WHEN {x} IN ({exact}) THEN {x} ELSE CASE lower(btrim({x})) {other} ELSE nullif(btrim({x}), '') END END"
+    )
 
 
 def _grade(x: str) -> str:
@@ -54,7 +56,7 @@ def _typed(field: Field, x: str) -> str:
             return _LIST.format(x=x, one=_grade(f"btrim({x})"), many=_grade("btrim(i)"))
         case "word":
             return _word(x)
-    return f"btrim({x})"
+    return f"nullif(btrim({x}), '')"
 
 
 def _fault(kind: Kind, fields: tuple[Field, ...]) -> str:
@@ -67,17 +69,17 @@ def _fault(kind: Kind, fields: tuple[Field, ...]) -> str:
         ("q.gone", "NULL"),
     ]
     for field in fields:
-        missing = f"q.x_{field.column} IS NULL"
-        if field.required:
-            found.append((missing, f"'{field.header} value.missing'"))
         if field.type in ("date", "boolean"):
-            found.append((f"q.{field.column} IS NULL AND NOT {missing}", f"'{field.header} {field.type}.malformed'"))
+            unread = f"q.{field.column} IS NULL AND btrim(q.x_{field.column}) <> ''"
+            found.append((unread, f"'{field.header} {field.type}.malformed'"))
+        if field.required:
+            found.append((f"q.{field.column} IS NULL", f"'{field.header} value.missing'"))
         if field.column in ("given_name", "family_name"):
             found.append((f"length(q.{field.column}) > {LONGEST_NAME}", f"'{field.header} value.too_long'"))
     if kind.name == "academic_session":
         found.append(("q.ends_on < q.starts_on", "'endDate dates.reversed'"))
     if kind.name == "person":
-        found.append(("q.x_given_name IS NULL AND q.x_family_name IS NULL", "'familyName value.missing'"))
+        found.append(("q.given_name IS NULL AND q.family_name IS NULL", "'familyName value.missing'"))
     return f"CASE {' '.join(f'WHEN {when} THEN {fault}' for when, fault in found)} END"
 
 

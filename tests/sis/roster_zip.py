@@ -1,0 +1,200 @@
+"""A small OneRoster 1.1 CSV delivery that a test can bend, and what a test asks of the roster afterwards."""
+
+import csv
+import io
+import zipfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import text
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.sandbox.export import FILES, HEADERS
+from app.sis.guard import Limits
+from app.sis.service import sync_csv
+from app.sis.weigh import Report
+from tests.town import Town
+
+Row = dict[str, str]
+STUDENTS = 40
+LENIENT = Limits(removed=1, changed=1, refused=1, lost=1, rekeyed=1)
+"""A guard that lets everything pass but an empty collection."""
+
+
+def header(name: str) -> list[str]:
+    """The columns of a file."""
+    return ["sourcedId", "status", "dateLastModified", *HEADERS[name].split(",")]
+
+
+def _rows() -> dict[str, list[Row]]:
+    schools = ("north", "south")
+    return {
+        "academicSessions": [
+            _row("y27", title="2026-27", type="schoolYear", startDate="2026-08-17", endDate="2027-06-12"),
+            _row("fall", title="Fall", type="term", startDate="2026-08-17", endDate="2027-01-16"),
+        ],
+        "orgs": [
+            _row("d", name="District", type="district"),
+            *(_row(s, name=f"School {s}", type="school", parentSourcedId="d") for s in schools),
+        ],
+        "courses": [_row("read", title="Reading", orgSourcedId="d", schoolYearSourcedId="y27", grades="03,04")],
+        "classes": [
+            _row(
+                f"class-{s}",
+                title=f"Reading {s}",
+                courseSourcedId="read",
+                classType="scheduled",
+                schoolSourcedId=s,
+                termSourcedIds="fall,y27",
+            )
+            for s in schools
+        ],
+        "users": [
+            *(_person(f"t-{s}", "teacher", s) for s in schools),
+            *(_person(f"s{n}", "student", schools[n % 2], grades="3") for n in range(STUDENTS)),
+        ],
+        "enrollments": [
+            *(_enrolled(f"et-{s}", s, f"t-{s}", "teacher", primary="true") for s in schools),
+            *(_enrolled(f"e{n}", schools[n % 2], f"s{n}", "student") for n in range(STUDENTS)),
+        ],
+        "demographics": [
+            _row(f"s{n}", birthDate="2018-03-04", sex="female", asian="TRUE", white="0") for n in range(STUDENTS)
+        ],
+    }
+
+
+def _row(sourced_id: str, **cells: str) -> Row:
+    return {"sourcedId": sourced_id, **cells}
+
+
+def _person(sourced_id: str, role: str, school: str, **cells: str) -> Row:
+    return _row(
+        sourced_id,
+        enabledUser="true",
+        orgSourcedIds=school,
+        role=role,
+        username=sourced_id,
+        givenName=f"Given {sourced_id}",
+        familyName="Synthetic",
+        email=f"{sourced_id}@example.org",
+        identifier=f"id-{sourced_id}",
+        **cells,
+    )
+
+
+def _enrolled(sourced_id: str, school: str, user: str, role: str, **cells: str) -> Row:
+    return _row(
+        sourced_id,
+        classSourcedId=f"class-{school}",
+        schoolSourcedId=school,
+        userSourcedId=user,
+        role=role,
+        beginDate="2026-08-17",
+        endDate="2027-06-12",
+        **cells,
+    )
+
+
+@dataclass
+class Export:
+    """The files of a delivery by name; `raw` replaces a file's bytes, `modes` a file's mode in the manifest."""
+
+    rows: dict[str, list[Row]] = field(default_factory=_rows)
+    raw: dict[str, bytes] = field(default_factory=dict)
+    modes: dict[str, str] = field(default_factory=dict)
+    version: str = "1.1"
+
+    def row(self, name: str, sourced_id: str) -> Row:
+        """One row, to be changed."""
+        return next(row for row in self.rows[name] if row["sourcedId"] == sourced_id)
+
+    def without(self, name: str, *sourced_ids: str) -> list[Row]:
+        """Takes rows out; gives them back."""
+        gone = [row for row in self.rows[name] if row["sourcedId"] in sourced_ids]
+        self.rows[name] = [row for row in self.rows[name] if row["sourcedId"] not in sourced_ids]
+        return gone
+
+    def sheet(self, name: str) -> str:
+        """A file's text."""
+        out = io.StringIO(newline="")
+        sheet = csv.DictWriter(out, header(name), restval="", lineterminator="\r\n")
+        sheet.writeheader()
+        sheet.writerows(self.rows[name])
+        return out.getvalue()
+
+    def write(self, path: Path) -> Path:
+        """The zip."""
+        modes = {name: "bulk" if name in self.rows else "absent" for name in FILES} | self.modes
+        manifest = [("propertyName", "value"), ("manifest.version", "1.0"), ("oneroster.version", self.version)]
+        manifest += [(f"file.{name}", mode) for name, mode in modes.items()]
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("manifest.csv", "\r\n".join(",".join(pair) for pair in manifest))
+            for name in self.rows:
+                if name not in self.raw:
+                    archive.writestr(f"{name}.csv", self.sheet(name))
+            for name, raw in self.raw.items():
+                archive.writestr(f"{name}.csv", raw)
+        return path
+
+
+def _path(export: Export | Path, folder: Path) -> Path:
+    return export if isinstance(export, Path) else export.write(folder / "roster.zip")
+
+
+async def sync(
+    town: Town,
+    export: Export | Path,
+    folder: Path,
+    *,
+    dry: bool = False,
+    source: str = "csv",
+    limits: Limits | None = None,
+    progress: Callable[[str, int, int], None] = lambda _doing, _done, _of: None,
+) -> Report:
+    """Syncs the town from a delivery."""
+    path = _path(export, folder)
+    keyring = town.settings.keyring
+    return await sync_csv(town.worker_engine, keyring, town.district_id, path, source, dry, progress, limits)
+
+
+@needs(Can.SYNC_ROSTER)
+async def _rows_of(work: Work, sql: str, values: dict[str, Any]) -> list[Any]:
+    found = await work.db.execute(text(sql), {"district": work.district_id, **values})
+    return list(found.all()) if found.returns_rows else []
+
+
+async def ask(town: Town, sql: str, **values: Any) -> list[Any]:
+    """Rows of a statement as the worker of the town; it may name `:district`."""
+    async with town.house() as work:
+        return await _rows_of(work, sql, values)
+
+
+async def row_id(town: Town, kind: str, sourced_id: str) -> Any:
+    """The id of a row by its sourcedId in the source `csv`."""
+    rows = await ask(
+        town,
+        """SELECT e.row_id FROM external_id e JOIN source s ON s.district_id = :district AND s.id = e.source_id
+           WHERE e.district_id = :district AND s.name = 'csv' AND e.kind = :kind AND e.sourced_id = :id""",
+        kind=kind,
+        id=sourced_id,
+    )
+    return rows[0][0] if rows else None
+
+
+ROSTER = (
+    *("source", "external_id", "org", "academic_session", "course", "class", "person", "school_membership"),
+    *("enrollment", "demographics", "school_week", "caseload"),
+)
+
+
+async def fingerprint(town: Town, tables: Iterable[str] = ROSTER) -> dict[str, list[Any]]:
+    """Where every roster row of the town lies and which transaction wrote it: any write changes it."""
+    return {
+        table: await ask(
+            town, f"SELECT ctid::text, xmin::text, t::text FROM {table} t WHERE t.district_id = :district ORDER BY 1"
+        )
+        for table in tables
+    }

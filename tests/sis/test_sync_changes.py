@@ -1,0 +1,255 @@
+"""What a later delivery does: removal and return, transfers, pins, holds; one at a time, in its district only."""
+
+import asyncio
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import today_in
+from app.core.ids import new_id
+from app.sis.port import AlreadyRunning
+from tests.sis.roster_zip import LENIENT, STUDENTS, Export, ask, fingerprint, row_id, sync
+from tests.town import Town
+
+
+async def _person(town: Town, sourced_id: str) -> dict[str, Any]:
+    (row,) = await ask(
+        town,
+        "SELECT to_jsonb(p) FROM person p WHERE p.district_id = :district AND p.id = :id",
+        id=await row_id(town, "person", sourced_id),
+    )
+    return dict(row[0])
+
+
+async def test_who_is_removed_and_comes_back_is_the_same_person(north: Town, tmp_path: Path) -> None:
+    """A tombstone, memberships closed; on return the same id, and the change log holds both."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    first = await _person(north, "s3")
+    gone = {name: export.without(name, *ids) for name, ids in (("users", ["s3"]), ("enrollments", ["e3"]))}
+    gone["demographics"] = export.without("demographics", "s3")
+    report = await sync(north, export, tmp_path)
+    assert (report.kinds["person"].absent, report.kinds["enrollment"].absent) == (1, 1)
+    removed = await _person(north, "s3")
+    assert removed["removed_at"] is not None
+    ends = await ask(
+        north,
+        "SELECT ends_on FROM school_membership WHERE district_id = :district AND person_id = :id",
+        id=first["id"],
+    )
+    assert ends == [(today_in("America/Chicago"),)]
+    for name, rows in gone.items():
+        export.rows[name] += rows
+    back = await sync(north, export, tmp_path)
+    assert (back.kinds["person"].updated, back.kinds["person"].restored) == (1, 1)
+    assert await _person(north, "s3") == first
+    log = await ask(
+        north,
+        "SELECT action, before ->> 'given_name' FROM sis_change WHERE district_id = :district AND row_id = :id "
+        "AND kind = 'person' ORDER BY id",
+        id=first["id"],
+    )
+    assert log == [("remove", "Given s3"), ("restore", "Given s3")]
+    open_now = await ask(
+        north,
+        "SELECT count(*) FROM school_membership WHERE district_id = :district AND person_id = :id AND ends_on IS NULL",
+        id=first["id"],
+    )
+    assert open_now == [(1,)]
+
+
+@pytest.mark.parametrize("status", ["tobedeleted", "inactive", "ToBeDeleted"])
+async def test_a_row_marked_as_deleted_is_removed(north: Town, tmp_path: Path, status: str) -> None:
+    """It counts as fetched, and once only."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    export.row("enrollments", "e3")["status"] = status
+    report = await sync(north, export, tmp_path)
+    assert (report.kinds["enrollment"].removed, report.kinds["enrollment"].absent) == (1, 0)
+    again = await sync(north, export, tmp_path)
+    assert (again.kinds["enrollment"].removed, again.total("changes")) == (0, 0)
+
+
+async def test_an_update_keeps_the_row_as_it_was_in_the_log(north: Town, tmp_path: Path) -> None:
+    """What changed is one row; its before-image says what it was."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    export.row("users", "s3")["givenName"] = "New"
+    report = await sync(north, export, tmp_path)
+    assert (report.total("updated"), report.total("changes"), report.exit_code) == (1, 1, 0)
+    assert (await _person(north, "s3"))["given_name"] == "New"
+    log = await ask(
+        north,
+        "SELECT kind, action, before ->> 'given_name' FROM sis_change WHERE district_id = :district AND run_id = :run",
+        run=report.run_id,
+    )
+    assert log == [("person", "update", "Given s3")]
+
+
+async def test_a_field_that_people_pinned_is_left_alone(north: Town, tmp_path: Path) -> None:
+    """The pinned field stays, the others follow the source; where only the pinned one differs nothing is written."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    await ask(
+        north,
+        "UPDATE person SET given_name = 'Pinned', pinned = '{given_name}' WHERE district_id = :district AND id = :id",
+        id=await row_id(north, "person", "s3"),
+    )
+    assert (await sync(north, export, tmp_path)).total("changes") == 0
+    export.row("users", "s3").update(givenName="From the SIS", email="new@example.org")
+    assert (await sync(north, export, tmp_path)).total("updated") == 1
+    person = await _person(north, "s3")
+    assert (person["given_name"], person["email"]) == ("Pinned", "new@example.org")
+
+
+@needs(Can.SYNC_ROSTER)
+async def _raise_concern(work: Work, town: Town, student: Any, school: Any) -> None:
+    await work.db.execute(
+        text(
+            """INSERT INTO concern (district_id, id, student_id, school_ids, area_id, state, description, raised_on,
+                                    created_at, version)
+               VALUES (:district, :id, :student, ARRAY[CAST(:school AS uuid)], :area, 'raised', '', :day,
+                       now(), 1)"""
+        ),
+        {
+            "district": work.district_id,
+            "id": new_id(),
+            "student": student,
+            "school": school,
+            "area": next(iter(town.areas.values())),
+            "day": date(2026, 10, 1),
+        },
+    )
+
+
+async def test_a_transfer_takes_the_students_records_along(north: Town, tmp_path: Path) -> None:
+    """Concern and demographics follow to the new school; the old membership ends, the new one begins today."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    student, old, new = [
+        await row_id(north, kind, key) for kind, key in (("person", "s3"), ("org", "south"), ("org", "north"))
+    ]
+    async with north.house() as work:
+        await _raise_concern(work, north, student, old)
+    export.row("users", "s3")["orgSourcedIds"] = "north"
+    export.row("enrollments", "e3").update(schoolSourcedId="north", classSourcedId="class-north")
+    report = await sync(north, export, tmp_path)
+    assert (report.state, report.total("updated")) == ("applied", 2)
+    for table, key in (("concern", "student_id"), ("demographics", "person_id")):
+        rows = await ask(
+            north, f"SELECT school_ids FROM {table} WHERE district_id = :district AND {key} = :id", id=student
+        )
+        assert rows == [([new],)]
+    memberships = await ask(
+        north,
+        "SELECT school_id, begins_on, ends_on FROM school_membership "
+        "WHERE district_id = :district AND person_id = :id ORDER BY begins_on",
+        id=student,
+    )
+    today = today_in("America/Chicago")
+    assert memberships == [(old, date(2026, 8, 17), today), (new, today, None)]
+
+
+async def test_a_removal_of_over_a_tenth_is_held(north: Town, tmp_path: Path) -> None:
+    """Exit 4; the sentence names the numbers; the roster is as it was; the district's feed says so."""
+    export = Export()
+    export.rows["users"] += [
+        {**export.row("users", "s1"), "sourcedId": f"x{n}", "identifier": f"x{n}", "email": "", "username": ""}
+        for n in range(60)
+    ]
+    await sync(north, export, tmp_path)
+    before = await fingerprint(north)
+    export.without("users", *(f"x{n}" for n in range(30)))
+    report = await sync(north, export, tmp_path)
+    assert (report.state, report.exit_code) == ("held", 4)
+    assert "30 of 102 people (29%) would be removed; the limit is 10%." in report.sentence
+    assert await fingerprint(north) == before
+    events = await ask(
+        north, "SELECT type FROM event WHERE district_id = :district AND subject_kind = 'run' ORDER BY seq"
+    )
+    assert events == [("sync.applied",), ("sync.held",)]
+
+
+async def test_a_kind_that_no_longer_comes_is_held(north: Town, tmp_path: Path) -> None:
+    """A file left out of the zip is not a district without enrollments."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    del export.rows["enrollments"]
+    report = await sync(north, export, tmp_path, limits=LENIENT)
+    assert (report.state, report.exit_code) == ("held", 4)
+    assert f"No enrollments came, and {STUDENTS + 2} are known." in report.sentence
+
+
+async def test_a_class_that_loses_most_of_its_students_is_held(north: Town, tmp_path: Path) -> None:
+    """Eleven of twenty students out of one class, which itself stays."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    export.without("enrollments", *(f"e{n}" for n in range(0, 22, 2)))
+    report = await sync(north, export, tmp_path)
+    assert (report.state, report.held_because) == (
+        "held",
+        ["A class would lose over 50% of the students, the worst 11 of 20."],
+    )
+
+
+async def test_another_district_and_another_source_are_left_alone(north: Town, south: Town, tmp_path: Path) -> None:
+    """Absence is judged within its source, and a sync ends at the district."""
+    elsewhere, founded = await fingerprint(south), await row_id(north, "person", "amy-1")
+    await sync(south, Export(), tmp_path)
+    elsewhere = await fingerprint(south)
+    await sync(north, Export(), tmp_path)
+    kept = await ask(
+        north,
+        "SELECT count(*) FROM person WHERE district_id = :district AND arrived_in IS NULL AND removed_at IS NULL",
+    )
+    assert founded is None
+    assert kept == [(len(north.students) + len(north.staff),)]
+    assert await fingerprint(south) == elsewhere
+
+
+async def test_one_sync_a_district_at_a_time(north: Town, south: Town, tmp_path: Path) -> None:
+    """While one runs, a second of the same district is turned away at once; another district's is not."""
+    begun = asyncio.Event()
+    first = asyncio.create_task(sync(north, Export(), tmp_path, progress=lambda *_: begun.set()))
+    await begun.wait()
+    path = Export().write(tmp_path / "second.zip")
+    with pytest.raises(AlreadyRunning):
+        await sync(north, path, tmp_path)
+    assert (await sync(south, path, tmp_path)).state == "applied"
+    assert (await first).state == "applied"
+    assert (await sync(north, path, tmp_path)).state == "applied", "the lock is let go"
+
+
+async def test_an_interrupted_sync_changes_nothing_and_is_ended(north: Town, tmp_path: Path) -> None:
+    """Cancelled while it writes: the roster is as it was, the run says so, and the next one is not in its way."""
+    before = await fingerprint(north, ("external_id", "org", "person", "enrollment"))
+    running: list[asyncio.Task[Any]] = []
+
+    def progress(doing: str, _done: int, _of: int) -> None:
+        if doing.startswith("writing enrollments"):
+            running[0].cancel()
+
+    running.append(asyncio.create_task(sync(north, Export(), tmp_path, progress=progress)))
+    with pytest.raises(asyncio.CancelledError):
+        await running[0]
+    assert await fingerprint(north, before) == before
+    runs = await ask(north, "SELECT state, sentence FROM sis_run WHERE district_id = :district")
+    assert runs == [("failed", "The sync was interrupted. The roster is as it was.")]
+    assert (await sync(north, Export(), tmp_path)).state == "applied"
+
+
+async def test_a_run_that_a_crash_left_open_is_ended_by_the_next(north: Town, tmp_path: Path) -> None:
+    """No run stays `running` for ever."""
+    await sync(north, Export(), tmp_path)
+    await ask(
+        north,
+        "UPDATE sis_run SET state = 'running', ended_at = NULL WHERE district_id = :district",
+    )
+    await sync(north, Export(), tmp_path)
+    states = await ask(north, "SELECT state FROM sis_run WHERE district_id = :district ORDER BY id")
+    assert states == [("failed",), ("applied",)]

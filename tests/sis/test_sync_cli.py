@@ -1,0 +1,72 @@
+"""`aimline sync csv` as a process: its report on stdout, its exit code, nothing else there."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+from tests.sis.roster_zip import Export
+from tests.town import Town
+
+
+def _run(town: Town, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")},
+        "AIMLINE_DATABASE_URL": town.settings.database_url,
+        "AIMLINE_KEY": town.settings.key,
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "app", "sync", "csv", *arguments],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+async def test_the_command_syncs_and_says_so_in_json(north: Town, tmp_path: Path) -> None:
+    """One object on stdout, nothing on stderr where there is no terminal; exit 0, then 3 with a bad row."""
+    export = Export()
+    path = str(export.write(tmp_path / "roster.zip"))
+    arguments = (path, "--district", north.slug, "--source", "csv", "--json")
+    done = _run(north, *arguments)
+    report = json.loads(done.stdout)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (report["state"], report["kinds"]["org"]["created"]) == ("applied", 3)
+    assert report["run_id"].startswith("run_")
+    export.row("enrollments", "e3")["beginDate"] = "soon"
+    export.write(tmp_path / "roster.zip")
+    assert _run(north, *arguments).returncode == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("gone.zip", "--district", "{slug}", "--source", "csv"), 5, "There is no file gone.zip."),
+        (("gone.zip", "--district", "no-such-district", "--source", "csv"), 2, "There is no district"),
+        (("gone.zip",), 2, "Missing option"),
+    ],
+)
+async def test_the_command_fails_with_its_own_code(
+    north: Town, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    """A sentence that says what is wrong, and no traceback."""
+    done = _run(north, *(argument.format(slug=north.slug) for argument in arguments))
+    assert done.returncode == code
+    assert words in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+async def test_the_report_for_a_person_names_the_counts(north: Town, tmp_path: Path) -> None:
+    """A table by file and one sentence."""
+    path = str(Export().write(tmp_path / "roster.zip"))
+    done = _run(north, path, "--district", north.slug, "--source", "csv", "--dry-run")
+    assert done.returncode == 0
+    assert "users.csv" in done.stdout
+    assert "Nothing was written. The sync would make" in done.stdout

@@ -1,0 +1,183 @@
+"""A delivery that cannot be read whole, or that says what this version does not take, changes nothing and says why."""
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.sis.oneroster_csv import open_zip
+from app.sis.port import SourceRefused
+from tests.sis.roster_zip import Export, ask, fingerprint, header, sync
+from tests.town import Town
+
+
+def _text_header(name: str) -> str:
+    return ",".join(header(name))
+
+
+def _with_header(text: str) -> Export:
+    export = Export()
+    lines = export.sheet("users").split("\r\n")
+    export.raw["users"] = "\r\n".join([text, *lines[1:]]).encode()
+    return export
+
+
+def _lacking_file() -> Export:
+    export = Export()
+    del export.rows["users"]
+    export.modes["users"] = "bulk"
+    return export
+
+
+def _latin_1() -> Export:
+    export = Export()
+    export.row("users", "s1")["givenName"] = "Zoë"
+    export.raw["users"] = export.sheet("users").encode("latin-1")
+    return export
+
+
+REFUSED: dict[str, tuple[Callable[[], Export], str]] = {
+    "a missing file": (_lacking_file, "announces users.csv, and the zip does not hold it"),
+    "a zero-width space in a header": (
+        lambda: _with_header(_text_header("users").replace("email", "em\u200bail")),
+        "hidden or foreign characters",
+    ),
+    "a no-break space before a name": (
+        lambda: _with_header(_text_header("users").replace("email", "\u00a0email")),
+        "hidden or foreign characters",
+    ),
+    "semicolons": (
+        lambda: _with_header(_text_header("users").replace(",", ";")),
+        "users.csv lacks the columns",
+    ),
+    "a header in another case": (
+        lambda: _with_header(_text_header("users").replace("sourcedId", "SourcedID", 1)),
+        "users.csv lacks the column sourcedId",
+    ),
+    "a column twice": (
+        lambda: _with_header(_text_header("users").replace("email", "username")),
+        "names a column twice",
+    ),
+    "a header and no row": (
+        lambda: Export(raw={"users": f"{_text_header('users')}\r\n".encode()}),
+        "has a header and no row",
+    ),
+    "an empty file": (lambda: Export(raw={"users": b""}), "users.csv is empty"),
+    "UTF-16": (lambda: Export(raw={"users": Export().sheet("users").encode("utf-16")}), "not UTF-8"),
+    "Latin-1 in the middle": (_latin_1, "users.csv is not UTF-8 throughout"),
+    "a zero byte": (lambda: Export(raw={"users": Export().sheet("users").replace("s1,", "s\0,").encode()}), "UTF-8"),
+    "a quote that never closes": (
+        lambda: Export(raw={"users": Export().sheet("users").replace("Given s30", '"Given s30').encode()}),
+        "ends inside a quoted value",
+    ),
+    "a delta": (lambda: Export(modes={"enrollments": "delta"}), "enrollments.csv is a delta"),
+    "OneRoster 1.2": (lambda: Export(version="1.2"), "this zip says 1.2"),
+    "a mode that is none": (lambda: Export(modes={"users": "full"}), "neither absent, bulk nor delta"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+async def test_a_delivery_is_refused_and_the_roster_is_as_it_was(north: Town, tmp_path: Path, what: str) -> None:
+    """Exit 5, state `failed`, a sentence that names the file; no roster row is written, and the run is kept."""
+    make, words = REFUSED[what]
+    await sync(north, Export(), tmp_path)
+    before = await fingerprint(north)
+    report = await sync(north, make(), tmp_path)
+    assert (report.state, report.exit_code) == ("failed", 5)
+    assert words in report.sentence
+    assert await fingerprint(north) == before
+    (run,) = await ask(
+        north,
+        "SELECT state, sentence FROM sis_run WHERE district_id = :district ORDER BY began_at DESC LIMIT 1",
+    )
+    assert tuple(run) == ("failed", report.sentence)
+    (event,) = await ask(
+        north, "SELECT type, subject_id FROM event WHERE district_id = :district ORDER BY seq DESC LIMIT 1"
+    )
+    assert tuple(event) == ("sync.failed", report.run_id)
+
+
+def _broken(path: Path) -> None:
+    Export().write(path)
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+def _damaged(path: Path) -> None:
+    """The directory is whole; a byte in the middle of the users is not."""
+    with zipfile.ZipFile(path, "w") as archive:
+        Export().write(path)
+    raw = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo("users.csv")
+    raw[info.header_offset + 30 + len(info.filename) + info.compress_size // 2] ^= 0xFF
+    path.write_bytes(bytes(raw))
+
+
+def _inside_a_folder(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../users.csv", "x")
+
+
+def _without_manifest(path: Path) -> None:
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("users.csv", Export().sheet("users"))
+
+
+def _bomb(path: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("users.csv", b"0" * (30 << 20))
+
+
+def _no_zip(path: Path) -> None:
+    path.write_bytes(b"sourcedId,status\r\n")
+
+
+@pytest.mark.parametrize("spoil", [_broken, _damaged, _inside_a_folder, _without_manifest, _bomb, _no_zip])
+async def test_a_zip_that_is_not_whole_is_refused(north: Town, tmp_path: Path, spoil: Callable[[Path], None]) -> None:
+    """Cut off, damaged, slipping out of its folder, without a manifest, swelling, or no zip at all."""
+    path = tmp_path / "spoilt.zip"
+    spoil(path)
+    report = await sync(north, path, tmp_path)
+    assert (report.state, report.exit_code) == ("failed", 5)
+    people = await ask(
+        north,
+        "SELECT count(*) FROM person WHERE district_id = :district AND arrived_in = :run",
+        run=report.run_id,
+    )
+    assert people == [(0,)]
+
+
+async def test_a_file_that_is_not_there_is_refused(north: Town, tmp_path: Path) -> None:
+    """The sentence names the file, not the machine's folders."""
+    report = await sync(north, tmp_path / "gone.zip", tmp_path)
+    assert (report.exit_code, report.sentence) == (5, "There is no file gone.zip. The roster is as it was.")
+
+
+def test_a_byte_order_mark_and_another_order_are_taken(tmp_path: Path) -> None:
+    """Columns are read by their names; what is odd is said."""
+    export = Export()
+    lines = [line.split(",") for line in export.sheet("orgs").splitlines()]
+    export.raw["orgs"] = b"\xef\xbb\xbf" + "\r\n".join(",".join([line[0], *line[:0:-1]]) for line in lines).encode()
+    with open_zip(export.write(tmp_path / "roster.zip")) as source:
+        assert source.deliveries["org"].header[0] == "sourcedId"
+        assert source.warnings == ("orgs.csv has its columns in another order: read by their names.",)
+
+
+def test_a_file_that_the_manifest_calls_absent_is_not_read(tmp_path: Path) -> None:
+    """It is named as left out."""
+    export = Export(modes={"demographics": "absent"})
+    with open_zip(export.write(tmp_path / "roster.zip")) as source:
+        assert "demographics" not in source.deliveries
+        assert source.not_taken == ("demographics.csv",)
+
+
+def test_a_zip_with_a_password_is_refused(tmp_path: Path) -> None:
+    """The flag is enough: nothing is tried."""
+    path = Export().write(tmp_path / "roster.zip")
+    raw = bytearray(path.read_bytes())
+    at = raw.find(b"PK\x01\x02")
+    raw[at + 8] |= 1
+    path.write_bytes(bytes(raw))
+    with pytest.raises(SourceRefused, match="encrypted"), open_zip(path):
+        pass

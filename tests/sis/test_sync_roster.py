@@ -1,0 +1,206 @@
+"""A OneRoster zip becomes a roster; the same zip again changes nothing; what changed is applied and kept in the log."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Iterator
+from datetime import date
+from pathlib import Path
+
+import asyncpg
+import pytest
+from sqlalchemy.engine import make_url
+
+from app.cli.migrate import migrate
+from app.core.db import open_engine
+from app.core.ids import parse, show
+from app.sandbox.district import District
+from app.sandbox.export import export_csv
+from app.settings import Settings
+from tests.sis.roster_zip import ROSTER, STUDENTS, Export, ask, fingerprint, row_id, sync
+from tests.town import Town, found_town
+
+SAMPLES = Path(__file__).parents[3] / "shared/oneroster/samples/gospelnerd-1.1"
+
+
+@pytest.fixture(scope="session")
+def alone_settings(server: Settings) -> Iterator[Settings]:
+    """A database of these tests' own, where statistics count nothing but them."""
+    name = f"aimline_sync_{secrets.token_hex(4)}"
+    asyncio.run(_owner(server, f"CREATE DATABASE {name}"))
+    url = make_url(server.url_of("owner")).set(database=name).render_as_string(hide_password=False)
+    key = server.key or (server.key_file.read_text() if server.key_file else "")
+    settings = Settings(database_url=url, key=key, sandbox=True)
+    migrate(settings)
+    yield settings
+    asyncio.run(_owner(server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def _owner(server: Settings, statement: str) -> None:
+    owner = await asyncpg.connect(server.url_of("owner"))
+    await owner.execute(statement)
+    await owner.close()
+
+
+@pytest.fixture
+async def alone(alone_settings: Settings) -> AsyncIterator[Town]:
+    """A district with two connections, which are known, so that both can be asked to report what they wrote."""
+    engine = open_engine(alone_settings.url_of("worker"), name="tests alone", pool_size=1)
+    yield await found_town("alone", engine, engine, alone_settings)
+    await engine.dispose()
+
+
+async def _writes(town: Town) -> dict[str, int]:
+    """Rows inserted, updated and deleted so far, by roster table, as PostgreSQL counts them."""
+    connections = [await town.worker_engine.connect() for _ in range(2)]
+    for connection in connections:
+        driver = (await connection.get_raw_connection()).driver_connection
+        # A backend reports what it counted before it is ready for the next statement.
+        await driver.fetchval("SELECT pg_stat_force_next_flush()")
+    for connection in connections:
+        await connection.close()
+    rows = await ask(
+        town,
+        "SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables WHERE relname = ANY (:names)",
+        names=list(ROSTER),
+    )
+    return dict(tuple(row) for row in rows)
+
+
+def _sample(name: str) -> Path:
+    path = SAMPLES / f"oneroster-{name}.zip"
+    if not path.exists():
+        pytest.skip("The samples written by others are not beside this project.")
+    return path
+
+
+@pytest.mark.parametrize(("name", "people", "enrollments"), [("school-small", 79, 546), ("district-medium", 837, 5810)])
+async def test_a_zip_written_by_others_is_taken_as_it_is(
+    alone: Town, tmp_path: Path, name: str, people: int, enrollments: int
+) -> None:
+    """The whole of it, without a warning; a second run makes no change, and the statistics show no write."""
+    first = await sync(alone, _sample(name), tmp_path)
+    assert (first.state, first.exit_code, first.warnings, first.refusals) == ("applied", 0, [], [])
+    assert (first.kinds["person"].created, first.kinds["enrollment"].created) == (people, enrollments)
+    years = await ask(alone, "SELECT DISTINCT school_year FROM academic_session WHERE district_id = :district")
+    assert years == [(2027,)]
+    before = await _writes(alone)
+    assert before["enrollment"] >= enrollments
+    second = await sync(alone, _sample(name), tmp_path)
+    assert (second.state, second.exit_code, second.total("changes")) == ("applied", 0, 0)
+    assert second.total("unchanged") == second.total("fetched") == first.total("created")
+    assert await _writes(alone) == before
+
+
+async def test_the_sandbox_district_is_synced_day_by_day(north: Town, tmp_path: Path) -> None:
+    """A first load, the same again, and the next day's changes: each counted, and the counts add up."""
+    district = District(7, 200, date(2026, 11, 20))
+    path = tmp_path / "sandbox.zip"
+    export_csv(district, path)
+    first = await sync(north, path, tmp_path)
+    assert (first.state, first.exit_code) == ("applied", 0)
+    before = await fingerprint(north)
+    again = await sync(north, path, tmp_path)
+    assert again.total("changes") == 0
+    assert await fingerprint(north) == before
+    export_csv(district.on(10), path)
+    later = await sync(north, path, tmp_path)
+    assert later.state == "applied"
+    assert later.total("changes") > 0
+    for counts in (counts for report in (first, again, later) for counts in report.kinds.values()):
+        assert counts.fetched == (
+            counts.unchanged + counts.created + counts.updated + counts.removed + counts.quarantined
+        )
+
+
+async def test_what_the_files_say_is_what_the_roster_holds(north: Town, tmp_path: Path) -> None:
+    """Types, lists, grades, references, roles, memberships and weeks, from one small delivery."""
+    report = await sync(north, Export(), tmp_path)
+    assert (report.exit_code, report.sentence) == (0, f"{report.total('created'):,} changes were made.")
+    school, student = await row_id(north, "org", "south"), await row_id(north, "person", "s1")
+    (person,) = await ask(
+        north,
+        "SELECT role, is_student, grades, school_ids, enabled, arrived_in FROM person "
+        "WHERE district_id = :district AND id = :id",
+        id=student,
+    )
+    assert tuple(person) == ("student", True, ["03"], [school], True, report.run_id)
+    (demographics,) = await ask(
+        north,
+        "SELECT birth_date, sex, asian, white, school_ids FROM demographics "
+        "WHERE district_id = :district AND person_id = :id",
+        id=student,
+    )
+    assert tuple(demographics) == (date(2018, 3, 4), "female", True, False, [school])
+    memberships = await ask(
+        north,
+        "SELECT school_id, begins_on, ends_on FROM school_membership WHERE district_id = :district AND person_id = :id",
+        id=student,
+    )
+    assert memberships == [(school, date(2026, 8, 17), None)], "a first load begins with the school year"
+    weeks = await ask(
+        north,
+        "SELECT min(monday), max(n), count(*) FROM school_week WHERE district_id = :district AND school_id = :id",
+        id=school,
+    )
+    assert weeks == [(date(2026, 8, 17), 43, 43)]
+    (one,) = await ask(
+        north,
+        "SELECT c.academic_session_ids, k.grades FROM class c "
+        "JOIN course k ON k.district_id = :district AND k.id = c.course_id "
+        "WHERE c.district_id = :district AND c.id = :id",
+        id=await row_id(north, "class", "class-south"),
+    )
+    sessions = [await row_id(north, "academic_session", one) for one in ("fall", "y27")]
+    assert tuple(one) == (sessions, ["03", "04"])
+
+
+async def test_new_ids_are_time_ordered_uuids(north: Town, tmp_path: Path) -> None:
+    """Ids made in SQL are UUIDv7 by shape (RFC 9562), and go through the faces' spelling and back."""
+    await sync(north, Export(), tmp_path)
+    found = await row_id(north, "person", "s1")
+    assert (found.version, found.variant) == (7, "specified in RFC 4122")
+    assert parse(show("student", found)) == ("student", found)
+
+
+async def test_a_dry_run_plans_and_writes_nothing(north: Town, tmp_path: Path) -> None:
+    """The counts are those of the run itself; the roster is as it was; the run says that it was dry."""
+    before = await fingerprint(north, [table for table in ROSTER if table != "source"])
+    dry = await sync(north, Export(), tmp_path, dry=True)
+    assert (dry.state, dry.exit_code) == ("dry", 0)
+    assert await fingerprint(north, before) == before
+    real = await sync(north, Export(), tmp_path)
+    assert {k: c.created for k, c in real.kinds.items()} == {k: c.created for k, c in dry.kinds.items()}
+    states = await ask(north, "SELECT state, dry FROM sis_run WHERE district_id = :district ORDER BY began_at")
+    assert states == [("dry", True), ("applied", False)]
+
+
+async def test_a_run_leaves_nothing_staged(north: Town, tmp_path: Path) -> None:
+    """No staging table outlives its run, and with it no password of a user's row."""
+    export = Export()
+    export.row("users", "s1")["password"] = "Secret-in-a-file"
+    await sync(north, export, tmp_path)
+    left = await ask(north, "SELECT relname FROM pg_class WHERE relnamespace = 'staging'::regnamespace")
+    assert left == []
+    people = await ask(north, "SELECT t::text FROM person t WHERE district_id = :district")
+    assert not any("Secret-in-a-file" in row[0] for row in people)
+
+
+async def test_columns_that_a_file_lacks_leave_what_is_known(north: Town, tmp_path: Path) -> None:
+    """A header without `email` is not a district without e-mail addresses."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    lines = [line.split(",") for line in export.sheet("users").splitlines()]
+    at = lines[0].index("email")
+    export.raw["users"] = "\r\n".join(",".join([*line[:at], *line[at + 1 :]]) for line in lines).encode()
+    report = await sync(north, export, tmp_path)
+    assert report.total("changes") == 0
+    assert any("users.csv has no email" in warning for warning in report.warnings)
+    kept = await ask(north, "SELECT count(*) FROM person WHERE district_id = :district AND email LIKE 's%@example.org'")
+    assert kept == [(STUDENTS,)]
+
+
+async def test_files_that_are_not_taken_are_named(north: Town, tmp_path: Path) -> None:
+    """Grades in the zip are said to be left out, never dropped in silence."""
+    export = Export(raw={"results": b"sourcedId\r\nr1\r\n"}, modes={"results": "bulk"})
+    report = await sync(north, export, tmp_path)
+    assert (report.exit_code, report.not_taken) == (0, ["results.csv"])

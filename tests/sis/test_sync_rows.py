@@ -1,0 +1,167 @@
+"""A row that cannot be taken goes into quarantine, alone, named by file, row, field and code; nothing else is lost."""
+
+from pathlib import Path
+
+import pytest
+
+from app.sis.weigh import Refusal
+from tests.sis.roster_zip import LENIENT, STUDENTS, Export, ask, fingerprint, row_id, sync
+from tests.town import Town
+
+CANARY = "Xq7Zt9Lm"
+
+
+async def _quarantine(town: Town) -> list[tuple[str, int, str, str]]:
+    rows = await ask(
+        town,
+        "SELECT file, row_number, field, code FROM sis_quarantine WHERE district_id = :district "
+        "ORDER BY file, row_number",
+    )
+    return [tuple(row) for row in rows]
+
+
+FAULTS: dict[str, tuple[str, str, dict[str, str], tuple[str, str]]] = {
+    "a date that is none": ("enrollments", "e3", {"beginDate": "2026-13-45"}, ("beginDate", "date.malformed")),
+    "a date of another shape": ("demographics", "s3", {"birthDate": "3/4/2018"}, ("birthDate", "date.malformed")),
+    "a flag that is none": ("users", "s3", {"enabledUser": "perhaps"}, ("enabledUser", "boolean.malformed")),
+    "no role": ("users", "s3", {"role": ""}, ("role", "value.missing")),
+    "no name at all": ("users", "s3", {"givenName": "", "familyName": " "}, ("familyName", "value.missing")),
+    "a name too long to index": ("users", "s3", {"familyName": "n" * 301}, ("familyName", "value.too_long")),
+    "a status that is none": ("users", "s3", {"status": "asleep"}, ("status", "status.unknown")),
+    "a session that ends before it begins": (
+        "academicSessions",
+        "fall",
+        {"endDate": "2025-01-01"},
+        ("endDate", "dates.reversed"),
+    ),
+    "an unknown class": (
+        "enrollments",
+        "e3",
+        {"classSourcedId": "nowhere"},
+        ("classSourcedId", "reference.unknown"),
+    ),
+    "an unknown user": ("enrollments", "e3", {"userSourcedId": "nobody"}, ("userSourcedId", "reference.unknown")),
+    "an unknown school": ("classes", "class-north", {"schoolSourcedId": "x"}, ("schoolSourcedId", "reference.unknown")),
+    "no known org": ("users", "s3", {"orgSourcedIds": "x,y"}, ("orgSourcedIds", "reference.unknown")),
+}
+
+
+@pytest.mark.parametrize("what", FAULTS)
+async def test_a_row_that_cannot_be_taken_is_named_and_kept_as_it_was(north: Town, tmp_path: Path, what: str) -> None:
+    """Exit 3. The row of an earlier delivery stays untouched: refused is not removed."""
+    file, sourced_id, cells, (field, code) = FAULTS[what]
+    export = Export()
+    await sync(north, export, tmp_path)
+    before = await fingerprint(north)
+    export.row(file, sourced_id).update(cells)
+    report = await sync(north, export, tmp_path)
+    row = export.rows[file].index(export.row(file, sourced_id)) + 2
+    assert (report.state, report.exit_code) == ("applied", 3)
+    assert Refusal(f"{file}.csv", row, field, code) in report.refusals
+    assert report.total("changes") == 0
+    assert await fingerprint(north) == before
+    assert (f"{file}.csv", row, field, code) in await _quarantine(north)
+
+
+async def test_a_row_that_does_not_fit_its_header_is_one_row(north: Town, tmp_path: Path) -> None:
+    """COPY gives up on such a file; taken row by row it loses that row only, and not the person it names."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    lines = export.sheet("users").split("\r\n")
+    lines[5] += ",one,cell,too,many"
+    lines.insert(8, "")
+    lines[1] = lines[1].replace("Synthetic", "Changed")
+    export.raw["users"] = "\r\n".join(lines).encode()
+    report = await sync(north, export, tmp_path)
+    assert (report.state, report.exit_code) == ("applied", 3)
+    assert report.refusals == [Refusal("users.csv", 6, "", "row.columns")]
+    people = report.kinds["person"]
+    assert (people.updated, people.absent, people.unchanged) == (1, 0, STUDENTS)
+
+
+async def test_a_row_that_cannot_be_told_apart_removes_nobody(north: Town, tmp_path: Path) -> None:
+    """Where a row has lost its sourcedId, nobody is taken for gone: it could be theirs."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    export.row("users", "s3")["sourcedId"] = ""
+    report = await sync(north, export, tmp_path, limits=LENIENT)
+    assert report.kinds["person"].absent == 0
+    assert report.exit_code == 3
+    assert any("cannot be told apart" in warning for warning in report.warnings)
+
+
+async def test_a_row_repeated_word_for_word_is_taken_once(north: Town, tmp_path: Path) -> None:
+    """The same row twice is no fault."""
+    export = Export()
+    export.rows["users"].append(dict(export.row("users", "s3")))
+    report = await sync(north, export, tmp_path)
+    assert (report.exit_code, report.kinds["person"].created) == (0, STUDENTS + 2)
+    assert report.kinds["person"].fetched == STUDENTS + 2
+
+
+async def test_of_rows_that_share_an_id_and_differ_none_is_believed(north: Town, tmp_path: Path) -> None:
+    """Both are named; what was known stays."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    before = await fingerprint(north)
+    export.rows["users"].append({**export.row("users", "s3"), "givenName": "Another"})
+    report = await sync(north, export, tmp_path)
+    assert [(one.row, one.code) for one in report.refusals] == [
+        (7, "sourcedId.repeated"),
+        (STUDENTS + 4, "sourcedId.repeated"),
+    ]
+    assert (report.kinds["person"].fetched, report.kinds["person"].quarantined) == (STUDENTS + 3, 2)
+    assert await fingerprint(north) == before
+
+
+async def test_quarantine_and_report_never_hold_a_value(north: Town, tmp_path: Path) -> None:
+    """Not in the quarantine, the run, the events or the report: a row is named by where it stands."""
+    export = Export()
+    export.row("users", "s3").update(enabledUser=CANARY, familyName=CANARY, password=CANARY)
+    export.row("enrollments", "e5")["userSourcedId"] = CANARY
+    export.rows["users"].append({**export.row("users", "s5"), "givenName": CANARY})
+    report = await sync(north, export, tmp_path)
+    assert report.exit_code == 3
+    assert CANARY not in str(report.as_json())
+    for table in ("sis_quarantine", "sis_run", "event"):
+        rows = await ask(north, f"SELECT t::text FROM {table} t WHERE t.district_id = :district")
+        assert rows
+        assert not any(CANARY in row[0] for row in rows)
+
+
+async def test_sources_write_the_same_thing_in_many_ways(north: Town, tmp_path: Path) -> None:
+    """Cases, flags, grades, years, statuses and blanks as servers really send them."""
+    export = Export()
+    export.row("users", "s3").update(role="STUDENT", enabledUser="0", grades="K,3, 10", status="Active")
+    export.row("users", "s5").update(enabledUser="", middleName="  ", grades="Tenth grade")
+    export.row("academicSessions", "y27")["schoolYear"] = "2026-27"
+    export.row("enrollments", "e3").update(role="Student", primary="", endDate="")
+    report = await sync(north, export, tmp_path)
+    assert report.exit_code == 0
+    people = {
+        key: await ask(
+            north,
+            "SELECT role, is_student, enabled, middle_name, grades FROM person "
+            "WHERE district_id = :district AND id = :id",
+            id=await row_id(north, "person", key),
+        )
+        for key in ("s3", "s5")
+    }
+    assert people["s3"] == [("student", True, False, None, ["KG", "03", "10"])]
+    assert people["s5"] == [("student", True, True, None, ["Tenth grade"])]
+    years = await ask(
+        north,
+        "SELECT school_year FROM academic_session WHERE district_id = :district AND id = :id",
+        id=await row_id(north, "academic_session", "y27"),
+    )
+    assert years == [(2027,)]
+
+
+async def test_a_reference_that_may_be_missing_is_left_out_with_a_note(north: Town, tmp_path: Path) -> None:
+    """A class of an unknown course is still a class."""
+    export = Export()
+    export.row("classes", "class-north")["courseSourcedId"] = "gone"
+    export.row("orgs", "d")["parentSourcedId"] = "state"
+    report = await sync(north, export, tmp_path)
+    assert (report.exit_code, report.kinds["class"].created) == (0, 2)
+    assert len([warning for warning in report.warnings if "not there" in warning]) == 2
