@@ -102,6 +102,8 @@ def open_engine(url: str, *, name: str, pool_size: int = 10) -> AsyncEngine:
             # PostgreSQL was restarted: take another connection in place of failing a request.
             raise DisconnectionError
         driver.checked_out = True
+        # Whoever had it before may have begun nothing: their binding must not serve the next.
+        driver.binding = None
 
     return engine
 

@@ -5,9 +5,12 @@ from typing import Any
 import httpx
 import pytest
 from graphql import GraphQLField, GraphQLObjectType, build_schema
+from sqlalchemy import text
 
 from app.access.permission import GRANTABLE
 from app.concern.rules import STATES as CONCERN_STATES
+from app.core.db import open_engine
+from app.core.errors import Misuse
 from app.decision.rules import KINDS
 from app.evidence.rules import PURPOSES
 from app.graphql.concern import ConcernState
@@ -75,6 +78,21 @@ async def test_a_request_that_is_no_good(north: Town, body: dict[str, Any]) -> N
         assert answer.status_code == (400 if "subscription" in body["query"] else status)
         assert answer.json()["errors"]
         assert "data" not in answer.json()
+
+
+async def test_a_request_that_ran_nothing_leaves_no_principal_behind(north: Town) -> None:
+    """The pool's connection goes back without the binding that no BEGIN took: the next one must bring its own."""
+    engine = open_engine(north.settings.url_of("api"), name="tests one", pool_size=1)
+    try:
+        async with http(engine, north.settings) as client:
+            headers = {"Authorization": f"Bearer {token(north)}", "Accept": MODERN}
+            answer = await client.post("/graphql", json={"query": "{ nothing }"}, headers=headers)
+        assert answer.status_code == 400
+        with pytest.raises(Misuse):
+            async with engine.connect() as connection:
+                await connection.execute(text("SELECT 1"))
+    finally:
+        await engine.dispose()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """GraphQL reads: the nested read in one request and few statements, pages, ids, who sees what, the disclosure log."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from app.access.work import Work, needs
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
 from app.decision.service import NewDecision, decide
+from app.graphql.door import Asked
 from app.response.service import record_scores, start_support
 from app.support.service import plan_support
 from tests.faces.graphql_face import ask, told
@@ -259,3 +261,21 @@ async def test_a_secured_area_stays_shut(north: Town, scope: str) -> None:
     query = 'query($id: ID!) { concern(id: $id) { id } student(id: "sis:sis:amy-1") { concerns { id } } }'
     shut = await told(north, query, {"id": ids.show("concern", concern.id)}, scopes=ALL_SCOPES - {scope})
     assert shut == {"concern": None, "student": {"concerns": []}}
+
+
+async def test_resolvers_reach_the_session_one_at_a_time(north: Town) -> None:
+    """Resolvers run at once and a session serves one caller: the lock puts them in a row."""
+    inside: list[int] = []
+
+    @needs(Can.READ_PLAYBOOK)
+    async def slow(work: Work) -> None:
+        inside.append(1)
+        for _ in range(3):
+            await asyncio.sleep(0)
+            assert sum(inside) == 1
+        inside.append(-1)
+
+    async with north.unit() as work:
+        asked = Asked(work)
+        await asyncio.gather(*(asked.read(slow) for _ in range(5)))
+    assert len(inside) == 10

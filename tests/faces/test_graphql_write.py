@@ -150,6 +150,23 @@ async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north
     assert [one["pointer"] for one in again["problems"]] == ["/begins_on"]
 
 
+async def test_the_second_field_does_not_show_what_was_loaded_before_it(north: Town) -> None:
+    """What the first command's payload read is read anew after the second command."""
+    made = await in_the_loop(north, "amy")
+    query = """mutation($scores: RecordScoresInput!, $input: DecideInput!) {
+      recordScores(input: $scores) { results { score { student { ...now } } } }
+      decide(input: $input) { decision { student { ...now } } }
+    }
+    fragment now on Student { supports { phases { number } verdict { state } } }"""
+    score = {"student": "sis:sis:amy-1", "measure": "orf", "takenOn": str(BEGINS + timedelta(weeks=11)), "value": 47}
+    new = {"kind": "INTENSIFY", "support": made["support"], "decidedOn": str(BEGINS + timedelta(weeks=11, days=1))}
+    data = await told(north, query, {"scores": {"scores": [score]}, "input": new})
+    before = data["recordScores"]["results"][0]["score"]["student"]["supports"]
+    after = data["decide"]["decision"]["student"]["supports"]
+    assert before == [{"phases": [{"number": 1}], "verdict": {"state": "NOT_RESPONDING"}}]
+    assert after == [{"phases": [{"number": 1}, {"number": 2}], "verdict": {"state": "INSUFFICIENT_DATA"}}]
+
+
 async def test_a_refused_field_leaves_the_next_one_standing(north: Town) -> None:
     """Each root field is in a savepoint: what the first cannot do is undone alone, and told."""
     made = await in_the_loop(north, "amy")
