@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import any_, cast, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -20,7 +20,7 @@ from app.evidence.models import Score
 from app.evidence.rules import MOST_AT_ONCE, Range, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.playbook.models import Measure
-from app.roster.lookup import locate_staff, locate_student, zone_of
+from app.roster.lookup import IdList, locate_people, zone_of
 from app.roster.models import Person
 
 
@@ -48,14 +48,21 @@ class TakenScore:
     violations: tuple[Violation, ...] = ()
 
 
-class _Lookups:
-    """What a batch asks for again and again, asked for once."""
+class _Known:
+    """What a batch needs to know, read at once: the people, the measures, and the scores that are there already."""
 
     def __init__(self, today: date) -> None:
         self.today = today
         self.students: dict[str, Person] = {}
         self.staff: dict[str, Person] = {}
-        self.measures: dict[str, tuple[Measure, str | None]] = {}
+        self.measures: dict[str, tuple[Measure, str | None] | AimlineError] = {}
+        self.by_key: dict[tuple[UUID, UUID, date, int], Score] = {}
+        self.by_name: dict[str, Score] = {}
+
+    def keep(self, score: Score) -> None:
+        self.by_key[score.student_id, score.measure_id, score.taken_on, score.attempt] = score
+        if score.external_id is not None:
+            self.by_name[score.external_id] = score
 
 
 @needs(Can.RECORD_SCORES)
@@ -63,12 +70,12 @@ async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scor
     """Takes up to 500 scores, each by itself; the result has one entry for each, in order."""
     if not 1 <= len(new) <= MOST_AT_ONCE:
         raise Invalid([Violation(at, "scores.count", f"Send 1 to {MOST_AT_ONCE} scores at once.")])
-    lookups = _Lookups(today_in(await zone_of(work)))
+    known = await _read(work, new)
     taken = []
     for position, score in enumerate(new):
         pointer = f"{at}/{position}" if at else ""
         try:
-            taken.append(await _take(work, score, lookups, pointer))
+            taken.append(_take(work, score, known, pointer))
         except Invalid as error:
             taken.append(TakenScore("refused", violations=error.violations))
         except AimlineError as error:
@@ -77,34 +84,50 @@ async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scor
     return taken
 
 
-async def _take(work: Work, new: NewScore, lookups: _Lookups, at: str) -> TakenScore:
-    student = lookups.students.get(new.student)
-    if student is None:
-        student = lookups.students[new.student] = await locate_student(work, new.student, f"{at}/student")
-    if new.measure not in lookups.measures:
-        measure = await locate_measure(work, new.measure, f"{at}/measure")
-        secured = await secured_code(work, await area_by_id(work, measure.area_id))
-        lookups.measures[new.measure] = (measure, secured)
-    measure, secured_area = lookups.measures[new.measure]
-    given_by = None
-    if new.given_by is not None:
-        if new.given_by not in lookups.staff:
-            lookups.staff[new.given_by] = await locate_staff(work, new.given_by, f"{at}/given_by")
-        given_by = lookups.staff[new.given_by].id
+async def _read(work: Work, new: Sequence[NewScore]) -> _Known:
+    known = _Known(today_in(await zone_of(work)))
+    known.students = await locate_people(work, (score.student for score in new), students=True)
+    given_by = [score.given_by for score in new if score.given_by is not None]
+    known.staff = await locate_people(work, given_by, students=False) if given_by else {}
+    for name in {score.measure for score in new}:
+        try:
+            measure = await locate_measure(work, name, "/measure")
+            known.measures[name] = (measure, await secured_code(work, await area_by_id(work, measure.area_id)))
+        except AimlineError as error:
+            known.measures[name] = error
+    students = [person.id for person in known.students.values()]
+    there = select(Score).where(Score.district_id == work.district_id)
+    same_days = there.where(
+        Score.student_id == any_(cast(students, IdList)), Score.taken_on.in_({score.taken_on for score in new})
+    )
+    for score in await work.db.scalars(same_days.with_for_update()):
+        known.keep(score)
+    names = {score.external_id for score in new if score.external_id is not None}
+    if names:
+        same_names = there.where(Score.sender == work.principal.client_id, Score.external_id.in_(names))
+        for score in await work.db.scalars(same_names.with_for_update()):
+            known.keep(score)
+    # A name is its sender's own: another sender's, met on the same day, is no name here.
+    known.by_name = {name: score for name, score in known.by_name.items() if score.sender == work.principal.client_id}
+    return known
+
+
+def _take(work: Work, new: NewScore, known: _Known, at: str) -> TakenScore:
+    student, given_by, measure, secured_area = _who_and_what(new, known, at)
     violations = violations_of(
         new.value,
         new.taken_on,
         new.attempt,
         new.purpose,
         range_=Range(measure.lowest, measure.highest),
-        today=lookups.today,
+        today=known.today,
         at=at,
     )
     if violations:
         raise Invalid(violations)
-    there = await _already_there(work, new, student.id, measure.id, at)
+    there = _already_there(new, student.id, measure.id, known, at)
     if there is not None:
-        return await _amend(work, there, new, given_by)
+        return _amend(work, there, new, given_by)
     score = Score(
         district_id=work.district_id,
         id=new_id(),
@@ -124,32 +147,45 @@ async def _take(work: Work, new: NewScore, lookups: _Lookups, at: str) -> TakenS
         version=1,
     )
     work.db.add(score)
-    await work.db.flush()
+    known.keep(score)
     return TakenScore("recorded", score)
 
 
-async def _already_there(work: Work, new: NewScore, student_id: UUID, measure_id: UUID, at: str) -> Score | None:
-    natural = and_(
-        Score.student_id == student_id,
-        Score.measure_id == measure_id,
-        Score.taken_on == new.taken_on,
-        Score.attempt == new.attempt,
-    )
-    named = and_(Score.sender == work.principal.client_id, Score.external_id == new.external_id)
-    query = select(Score).where(
-        Score.district_id == work.district_id, natural if new.external_id is None else or_(natural, named)
-    )
-    rows = (await work.db.scalars(query.with_for_update())).all()
-    if len(rows) > 1:
+def _who_and_what(new: NewScore, known: _Known, at: str) -> tuple[Person, UUID | None, Measure, str | None]:
+    violations = []
+    unknown = "There is no such {} within this caller's reach."
+    if new.student not in known.students:
+        violations.append(Violation(f"{at}/student", "student.unknown", unknown.format("student")))
+    if new.given_by is not None and new.given_by not in known.staff:
+        violations.append(Violation(f"{at}/given_by", "person.unknown", unknown.format("person")))
+    measured = known.measures[new.measure]
+    if isinstance(measured, Invalid):
+        told = measured.violations[0]
+        violations.append(Violation(f"{at}/measure", told.code, told.detail))
+    elif isinstance(measured, AimlineError):
+        violations.append(Violation(f"{at}/measure", measured.code, measured.detail))
+    if violations or isinstance(measured, AimlineError):
+        raise Invalid(violations)
+    given_by = known.staff[new.given_by].id if new.given_by is not None else None
+    return known.students[new.student], given_by, *measured
+
+
+def _already_there(new: NewScore, student_id: UUID, measure_id: UUID, known: _Known, at: str) -> Score | None:
+    by_key = known.by_key.get((student_id, measure_id, new.taken_on, new.attempt))
+    by_name = known.by_name.get(new.external_id) if new.external_id is not None else None
+    if by_name is None:
+        return by_key
+    detail = None
+    if by_key is not None and by_key is not by_name:
         detail = "This external id names another score than this student, measure, date and attempt do."
-        raise Invalid([Violation(f"{at}/external_id", "score.two_identities", detail)])
-    if rows and (rows[0].student_id, rows[0].measure_id) != (student_id, measure_id):
+    elif (by_name.student_id, by_name.measure_id) != (student_id, measure_id):
         detail = "This external id belongs to another student's or measure's score, and stays with it."
+    if detail is not None:
         raise Invalid([Violation(f"{at}/external_id", "score.two_identities", detail)])
-    return rows[0] if rows else None
+    return by_name
 
 
-async def _amend(work: Work, score: Score, new: NewScore, given_by: UUID | None) -> TakenScore:
+def _amend(work: Work, score: Score, new: NewScore, given_by: UUID | None) -> TakenScore:
     wanted = {
         "taken_on": new.taken_on,
         "attempt": new.attempt,
@@ -168,5 +204,4 @@ async def _amend(work: Work, score: Score, new: NewScore, given_by: UUID | None)
     for name, value in changed.items():
         setattr(score, name, value)
     score.version += 1
-    await work.db.flush()
     return TakenScore("amended", score)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, tuple_
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -38,9 +38,9 @@ async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scor
         for one in taken
         if one.score is not None and one.outcome != "unchanged"
     }
-    async with work.as_district("judging"):
-        for student_id, measure_id in sorted(touched):
-            await judge_series(work, student_id, measure_id)
+    if touched:
+        async with work.as_district("judging"):
+            await judge_series(work, touched)
     return taken
 
 
@@ -61,14 +61,13 @@ async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
 
 
 @needs(Can.JUDGE)
-async def judge_series(work: Work, student_id: UUID, measure_id: UUID) -> None:
-    """Judges every active support of this student that this measure follows."""
+async def judge_series(work: Work, touched: set[tuple[UUID, UUID]]) -> None:
+    """Judges every active support that one of these measures follows, given as pairs of student and measure."""
     active = await work.db.scalars(
         select(Support)
         .where(
             Support.district_id == work.district_id,
-            Support.student_id == student_id,
-            Support.measure_id == measure_id,
+            tuple_(Support.student_id, Support.measure_id).in_(sorted(touched)),
             Support.state == "active",
         )
         .order_by(Support.id)

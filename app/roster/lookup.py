@@ -1,9 +1,11 @@
 """Owns how commands find roster rows. Opens no session itself: it works within the permission of whoever calls."""
 
+from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, any_, cast, select, true
+from sqlalchemy import ColumnElement, Select, any_, cast, select, true, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import InstrumentedAttribute
@@ -35,6 +37,28 @@ async def locate_student(work: Work, name: str, pointer: str | None = None) -> P
 async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Person:
     """The member of staff named by an id or an external id; raises as `locate_student`."""
     return await found(work, Person, parse("person", name, pointer), pointer, Person.is_student.is_(False))
+
+
+async def locate_people(work: Work, names: Iterable[str], *, students: bool) -> dict[str, Person]:
+    """Those of these students, or staff, whom the principal reaches, by the name that was given; two statements."""
+    kind = "student" if students else "person"
+    references: dict[str, Reference] = {}
+    for name in set(names):
+        with suppress(NotFound):
+            references[name] = parse(kind, name)
+    aliased = await _aliased(work, [one for one in references.values() if one.id is None])
+    ids = {name: one.id or aliased.get((one.source, one.sourced_id)) for name, one in references.items()}
+    rows = await work.db.scalars(
+        select(Person).where(
+            Person.district_id == work.district_id,
+            Person.id == any_(cast([one for one in ids.values() if one is not None], IdList)),
+            Person.is_student.is_(students),
+        )
+    )
+    people = {person.id: person for person in rows}
+    if students:
+        work.disclose("student", people)
+    return {name: people[one] for name, one in ids.items() if one in people}
 
 
 async def zone_of(work: Work) -> str:
@@ -71,6 +95,22 @@ async def found(
     if isinstance(row, Person) and row.is_student:
         work.disclose("student", [row.id])
     return row
+
+
+async def _aliased(work: Work, references: list[Reference]) -> dict[tuple[str, str], UUID]:
+    if not references:
+        return {}
+    rows = await work.db.execute(
+        select(Source.name, ExternalId.sourced_id, ExternalId.row_id)
+        .join(Source, (Source.district_id == ExternalId.district_id) & (Source.id == ExternalId.source_id))
+        .where(
+            ExternalId.district_id == work.district_id,
+            Source.district_id == work.district_id,
+            ExternalId.kind == ALIAS_KINDS[references[0].kind],
+            tuple_(Source.name, ExternalId.sourced_id).in_([(one.source, one.sourced_id) for one in references]),
+        )
+    )
+    return {(source, sourced_id): row_id for source, sourced_id, row_id in rows}
 
 
 def _alias_of(work: Work, reference: Reference) -> Any:

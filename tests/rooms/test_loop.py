@@ -219,3 +219,24 @@ async def test_the_story_is_one_call_and_is_logged_as_a_disclosure(north: Town) 
     assert len(rows) == 1
     assert rows[0].student_ids == [north.students["amy"]]
     assert {"student", "support"} <= set(rows[0].kinds)
+
+
+async def test_a_batch_that_names_a_score_twice_amends_it(north: Town) -> None:
+    """A batch is read once and taken in order: the second of two equal keys amends the first."""
+    first = NewScore(stu(north, "amy"), "orf", BEGINS, 40.0, external_id="a")
+    second = NewScore("sis:sis:amy-1", "orf", BEGINS, 41.0, external_id="a")
+    other = NewScore(stu(north, "ben"), "orf", BEGINS, 41.0, external_id="a")
+    async with north.unit() as work:
+        taken = await record_scores(work, [first, second, other])
+    assert [one.outcome for one in taken] == ["recorded", "amended", "refused"]
+    assert taken[2].violations[0].code == "score.two_identities"
+    assert taken[0].score is taken[1].score
+
+
+async def test_another_senders_name_for_a_score_is_not_ours(north: Town) -> None:
+    """Two vendors may use the same external id for different scores."""
+    async with north.unit() as work:
+        await record_scores(work, [NewScore(stu(north, "amy"), "orf", BEGINS, 40.0, external_id="a")])
+    async with north.unit() as work:
+        taken = await record_scores(work, [NewScore(stu(north, "ben"), "orf", BEGINS, 41.0, external_id="a")])
+    assert taken[0].outcome == "recorded"
