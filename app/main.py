@@ -105,7 +105,7 @@ def build(settings: Settings) -> FastAPI:
     app.include_router(oauth.router)
     for face in V1:
         app.include_router(face.router, dependencies=[Depends(refuse_unknown_parameters)])
-    app.include_router(graphql_router(app.state.house), prefix="/graphql")
+    app.include_router(graphql_router(app.state.house))
     patch_fastapi(app)
     app.add_middleware(Traced)
     return app

@@ -36,10 +36,10 @@ class _Faulted(Exception):
 
 
 def graphql_router(installation: Installation) -> APIRouter:
-    """The routes of the face, to be mounted under /graphql."""
+    """The route of the face, /graphql."""
     router = APIRouter()
 
-    @router.api_route("", methods=["GET", "POST"], include_in_schema=False, name="graphql")
+    @router.api_route("/graphql", methods=["GET", "POST"], include_in_schema=False, name="graphql")
     async def graphql(request: Request) -> Response:
         return await _answer(request, installation)
 

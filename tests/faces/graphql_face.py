@@ -45,7 +45,7 @@ def token(town: Town, scopes: frozenset[str] = ALL_SCOPES) -> str:
 async def http(engine: AsyncEngine, settings: Settings) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the face."""
     app = FastAPI()
-    app.include_router(graphql_router(Here(engine, settings.keyring, tokens(settings))), prefix="/graphql")
+    app.include_router(graphql_router(Here(engine, settings.keyring, tokens(settings))))
     transport = httpx.ASGITransport(app=app)
     async with httpx.AsyncClient(transport=transport, base_url="http://aimline.test") as client:
         yield client

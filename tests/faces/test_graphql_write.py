@@ -268,9 +268,7 @@ async def test_the_commit_comes_before_the_response_begins(north: Town) -> None:
     """At the first byte of the answer another connection already sees the row."""
     seen: list[list[str]] = []
     app = FastAPI()
-    app.include_router(
-        graphql_router(Here(north.engine, north.settings.keyring, tokens(north.settings))), prefix="/graphql"
-    )
+    app.include_router(graphql_router(Here(north.engine, north.settings.keyring, tokens(north.settings))))
 
     async def watching(scope: Message, receive: Any, send: Send) -> None:
         async def watched(message: Message) -> None:
