@@ -20,6 +20,7 @@ from app.core.crypto import fresh_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
+from tests.faces.rest_town import app  # noqa: F401  # the product's app, a fixture
 from tests.house.watch import every_statement_names_its_district  # noqa: F401  # a fixture for every test
 from tests.town import Town, found_town
 

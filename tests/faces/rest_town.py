@@ -1,0 +1,88 @@
+"""The product's own app over ASGI, and a caller of it with a token of a town."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.access.directory import Grant, KnownClient
+from app.access.permission import GRANTABLE
+from app.core.ids import new_id
+from app.main import build
+from app.rest.door import House
+from app.settings import Settings
+from tests.town import Town
+
+CLIENT_SCOPES = frozenset(can.value for can in GRANTABLE) | {"area:sel"}
+"""Everything that a client can be granted."""
+
+
+@pytest.fixture(scope="session")
+async def app(settings: Settings) -> AsyncIterator[FastAPI]:
+    """The app as the product builds it, once a run."""
+    built = build(settings)
+    yield built
+    await built.state.house.engine.dispose()
+
+
+@dataclass
+class Caller:
+    """A client with one token; `act_for` names the person for whom it asks."""
+
+    app: FastAPI
+    token: str
+    client_id: UUID = field(default_factory=new_id)
+    act_for: str | None = None
+
+    async def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        """One request. A fault of the app's is its 500, not an exception here."""
+        headers = {"Authorization": f"Bearer {self.token}", **more.pop("headers", {})}
+        if self.act_for is not None:
+            headers["Aimline-Act-For"] = self.act_for
+        async with plain(self.app) as client:
+            return await client.request(method, path, headers=headers, **more)
+
+    async def get(self, path: str, **params: Any) -> httpx.Response:
+        """A read."""
+        return await self.ask("GET", path, params=params)
+
+    async def post(self, path: str, body: Any) -> httpx.Response:
+        """A command."""
+        return await self.ask("POST", path, json=body)
+
+    async def items(self, path: str, **params: Any) -> list[dict[str, Any]]:
+        """All items of a list, page by page."""
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = await self.get(path, **params)
+            assert answer.status_code == 200, answer.text
+            found += answer.json()["items"]
+            if answer.json().get("next") is None:
+                return found
+            params["after"] = answer.json()["next"]
+
+
+def plain(app: FastAPI) -> httpx.AsyncClient:
+    """A client without a token."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx.AsyncClient(transport=transport, base_url="http://aimline.test")
+
+
+def caller(
+    app: FastAPI,
+    town: Town,
+    scopes: frozenset[str] = CLIENT_SCOPES,
+    *,
+    schools: tuple[UUID, ...] = (),
+    act_for: str | None = None,
+) -> Caller:
+    """A client of this town with these scopes, by default all there are."""
+    house: House = app.state.house
+    client_id = new_id()
+    grant = Grant(town.district_id, town.slug, scopes, schools)
+    known = KnownClient(client_id, "test client", (), (grant,))
+    return Caller(app, house.tokens.issue(known, grant, tuple(sorted(scopes))).token, client_id, act_for)

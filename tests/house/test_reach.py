@@ -1,0 +1,216 @@
+"""Protects the reach: on every list there is, whom a request acts for, and which schools a client was granted, bound
+what comes; what lies outside is not there.
+"""
+
+import re
+
+import asyncpg
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core import ids
+from app.core.clock import now
+from app.roster.models import Person
+from app.settings import Settings
+from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
+from tests.house.test_stranger_graphql import reads
+from tests.house.told_town import Told, tell
+from tests.house.walk import Operation, operations, own_request
+from tests.town import found_town
+
+ABOUT = re.compile(r"(?:stu|con|sup|pha|sco|ver|dec)_[0-9a-hjkmnp-tv-z]{26}")
+NO_STUDENTS = {
+    **dict.fromkeys(("list_staff", "list_schools", "list_classes"), "staff and places are seen by all of the district"),
+    **dict.fromkeys(("list_areas", "list_levels", "list_measures"), "the playbook is the district's"),
+    "list_event_types": "a catalogue",
+    **dict.fromkeys(("list_endpoints", "list_deliveries"), "endpoints are a client's; people have none"),
+    **dict.fromkeys(("list_sync_runs", "list_quarantine"), "a run has counts and places, never a value"),
+}
+"""Lists that name no student."""
+
+
+@pytest.fixture(scope="module")
+async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+    """A town with everything in it: amy and ben at school one, cy at school two; the teacher has amy."""
+    return await tell(await found_town("north", engine, worker_engine, settings))
+
+
+def lists(app: FastAPI) -> list[Operation]:
+    """Every list of the live routes about students."""
+    found = [
+        one
+        for one in operations(app)
+        if one.reads and one.path.startswith("/v1/") and ("after" in one.names("query") or one.name in NO_STUDENTS)
+    ]
+    assert {one.name for one in found} >= NO_STUDENTS.keys()
+    return [one for one in found if one.name not in NO_STUDENTS]
+
+
+async def seen(asks: Caller, operation: Operation, told: Told) -> tuple[int, str]:
+    """The status of a list and everything on all of its pages."""
+    path, text, after = own_request(operation, told).path, "", {}
+    while True:
+        answer = await asks.get(path, limit=3, **after)
+        text += answer.text
+        following = answer.json().get("next") if answer.status_code == 200 else None
+        if not following or not answer.json()["items"]:
+            return answer.status_code, text
+        after = {"after": following}
+
+
+def acting(app: FastAPI, told: Told, person: str, scopes: frozenset[str] = CLIENT_SCOPES) -> Caller:
+    """A client with everything that acts for a person of the town, named as the source does."""
+    return caller(app, told.town, scopes, act_for=f"sis:sis:{person}-1")
+
+
+def whom(text: str, told: Told) -> set[str]:
+    """The students whose ids, rows or names stand in an answer."""
+    return {
+        name
+        for name, row in told.town.students.items()
+        if ids.show("student", row) in text or f"{name.title()}{told.town.canary}" in text
+    }
+
+
+@pytest.fixture(scope="module")
+async def owned(told: Told, settings: Settings) -> dict[str, str]:
+    """Every id of a row about a student, as faces show it: whose it is."""
+    names = {row: name for name, row in told.town.students.items()}
+    found = {ids.show("student", row): name for row, name in names.items()}
+    connection = await asyncpg.connect(settings.url_of("owner"))
+    for kind in ("concern", "support", "phase", "score", "verdict", "decision"):
+        rows = await connection.fetch(
+            f"SELECT id, student_id FROM {kind} WHERE district_id = $1", told.town.district_id
+        )
+        found |= {ids.show(kind, row["id"]): names[row["student_id"]] for row in rows}
+    await connection.close()
+    return found
+
+
+REACHES = [
+    ("teacher", {"amy"}),
+    ("aide", set()),
+    ("other_teacher", {"cy"}),
+    ("administrator", {"amy", "ben"}),
+]
+
+
+@pytest.mark.parametrize(("person", "reached"), REACHES, ids=[person for person, _ in REACHES])
+async def test_every_list_is_bound_by_whom_it_acts_for(
+    app: FastAPI, told: Told, owned: dict[str, str], person: str, reached: set[str]
+) -> None:
+    """A caseload, or a school: nobody else's row is on any list; what the role may not read at all is 403."""
+    answered = 0
+    for operation in lists(app):
+        if operation.names("path"):
+            continue
+        status, text = await seen(acting(app, told, person), operation, told)
+        assert status in (200, 403), (operation.name, text)
+        assert {owned.get(found, "nobody") for found in ABOUT.findall(text)} <= reached, operation.name
+        assert whom(text, told) <= reached, operation.name
+        if status == 200 and operation.name in ("list_students", "list_scores", "list_decisions", "list_supports"):
+            assert whom(text, told) == reached, operation.name
+        answered += status == 200
+    assert answered >= 5
+
+
+@pytest.mark.parametrize(("person", "reached"), REACHES, ids=[person for person, _ in REACHES])
+async def test_every_graphql_list_is_bound_as_well(
+    app: FastAPI, told: Told, owned: dict[str, str], person: str, reached: set[str]
+) -> None:
+    """The same rows through the other face, with everything that is nested in them."""
+    for name, document, variables in reads(told):
+        answer = await acting(app, told, person).post("/graphql", {"query": document, "variables": variables})
+        sent = set(map(str, variables.values()))
+        found = {owned.get(one, "nobody") for one in ABOUT.findall(answer.text) if one not in sent}
+        assert found <= reached, (name, variables, answer.text)
+        assert whom(answer.text.replace(str(variables.get("id")), ""), told) <= reached, (name, variables)
+
+
+async def test_what_hangs_on_a_row_out_of_reach_is_not_there(app: FastAPI, told: Told) -> None:
+    """A path that names a row of another's student is 404, in every read and before every command."""
+    tried = 0
+    for operation in operations(app):
+        kinds = {"student": "cy", "support": "support of cy", "concern": "concern of cy"}
+        names = operation.names("path")
+        if not names or names[0] not in kinds:
+            continue
+        path = operation.path.replace(f"{{{names[0]}}}", told.shown[kinds[names[0]]])
+        body = own_request(operation, told).json
+        answer = await acting(app, told, "teacher").ask(operation.method, path, json=body)
+        expected = 403 if operation.name == "get_demographics" and answer.status_code == 403 else 404
+        assert answer.status_code == expected, (operation.name, answer.text)
+        tried += 1
+    assert tried > 10
+
+
+@pytest.mark.parametrize("scopes", [CLIENT_SCOPES, frozenset({"act-for", "roster:read"})])
+async def test_a_role_that_opens_nothing_is_refused_everywhere(
+    app: FastAPI, told: Told, scopes: frozenset[str]
+) -> None:
+    """A parent is in the roster and opens nothing; nor does a student, or somebody who is not known."""
+    for operation in lists(app):
+        answer = await acting(app, told, "parent", scopes).get(own_request(operation, told).path)
+        assert (answer.status_code, answer.json()["type"]) == (403, "urn:aimline:problem:act_for.role"), operation.name
+    for person in ("amy", "nobody"):
+        answer = await acting(app, told, person, scopes).get("/v1/students")
+        assert answer.status_code == 422, answer.text
+
+
+async def test_only_a_client_that_may_names_a_person(app: FastAPI, told: Told) -> None:
+    """Without the scope the header is refused: it never widens, and is never ignored."""
+    answer = await acting(app, told, "teacher", CLIENT_SCOPES - {"act-for"}).get("/v1/students")
+    assert (answer.status_code, answer.json()["type"]) == (403, "urn:aimline:problem:permission.missing")
+
+
+async def test_a_departed_teacher_opens_nothing(
+    app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
+) -> None:
+    """Who left the roster is refused, whatever they once taught."""
+    town = await found_town("north", engine, worker_engine, settings)
+
+    @needs(Can.SYNC_ROSTER)
+    async def leave(work: Work) -> None:
+        mine = (Person.district_id == work.district_id) & (Person.id == town.staff["teacher"])
+        await work.db.execute(update(Person).where(mine).values(removed_at=now()))
+
+    async with town.house() as work:
+        await leave(work)
+    answer = await acting(app, Told(town), "teacher").get("/v1/students")
+    assert (answer.status_code, answer.json()["type"]) == (403, "urn:aimline:problem:act_for.role")
+
+
+async def test_a_client_of_some_schools_reaches_their_students_only(
+    app: FastAPI, told: Told, owned: dict[str, str]
+) -> None:
+    """By itself and through a person: neither an administrator nor a teacher widens what it was granted."""
+    second = (told.town.schools[1],)
+    for operation in lists(app):
+        if not operation.names("path"):
+            status, text = await seen(caller(app, told.town, schools=second), operation, told)
+            assert status == 200, (operation.name, text)
+            assert {owned.get(found, "nobody") for found in ABOUT.findall(text)} <= {"cy"}, operation.name
+    for person in ("administrator", "teacher"):
+        both = caller(app, told.town, schools=second, act_for=f"sis:sis:{person}-1")
+        assert (await both.items("/v1/students")) == [], person
+
+
+async def test_a_secured_area_is_shut_on_every_list(app: FastAPI, told: Told) -> None:
+    """Without its scope, and to a teacher even with it, a secured concern is nowhere: no row, no event, no story."""
+    secured = told.shown["secured concern"]
+    without = caller(app, told.town, CLIENT_SCOPES - {"area:sel"})
+    whole = caller(app, told.town)
+    shown_to_the_granted = ""
+    for operation in [*lists(app), *(one for one in operations(app) if one.name == "get_story")]:
+        for asks in (without, acting(app, told, "teacher")):
+            _, text = await seen(asks, operation, told)
+            assert secured not in text, operation.name
+        shown_to_the_granted += (await seen(whole, operation, told))[1]
+    assert secured in shown_to_the_granted
+    for asks, status in ((without, 404), (acting(app, told, "teacher"), 404), (whole, 200)):
+        assert (await asks.get(f"/v1/concerns/{secured}")).status_code == status
+    assert (await acting(app, told, "administrator").get(f"/v1/concerns/{secured}")).status_code == 200

@@ -1,0 +1,245 @@
+"""The stranger walk over GraphQL: every field of the query and of the mutation root, found by introspection, asked by
+another district's client with north's ids: null, nothing of north's in any answer, and north's rows as they were.
+
+A field with an argument that the walk does not know fails it.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from graphql import (
+    GraphQLEnumType,
+    GraphQLField,
+    GraphQLInputObjectType,
+    GraphQLInterfaceType,
+    GraphQLNamedType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    get_named_type,
+)
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.graphql.schema import schema
+from app.settings import Settings
+from tests.faces.rest_town import caller
+from tests.house.told_town import Told, ids_of, rows_of, spellings, tell
+from tests.house.walk import Unwalkable, leaks
+from tests.house.walk_knows import FIELDS, LEFT_OUT, REFERENCES, VALUES
+from tests.town import found_town
+
+ROWS = ("student", "person", "org", "class", "concern", "support", "phase", "score", "verdict", "decision")
+"""What `node` is asked for, by the names of a told town's rows; and the type of each."""
+TYPES = {"student": "Student", "person": "Staff", "org": "School", "class": "Class"}
+OPERATION = {"raiseConcern": "raise_concern", "recordScores": "record_scores", "decide": "decide"}
+CORE: GraphQLSchema = schema._schema  # the library gives its own schema by no other name
+
+
+@pytest.fixture(scope="module")
+async def told_north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+    """North with everything in it."""
+    return await tell(await found_town("north", engine, worker_engine, settings))
+
+
+@pytest.fixture(scope="module")
+async def told_south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+    """South with everything in it."""
+    return await tell(await found_town("south", engine, worker_engine, settings))
+
+
+@pytest.fixture
+async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """The owner's connection, which sees all districts."""
+    connection = await asyncpg.connect(settings.url_of("owner"))
+    yield connection
+    await connection.close()
+
+
+def roots(kind: str) -> dict[str, GraphQLField]:
+    """The fields of a root."""
+    root = CORE.query_type if kind == "query" else CORE.mutation_type
+    assert root is not None
+    return dict(root.fields)
+
+
+def reads(told: Told) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Every field of the query root: its name, a document, variables; by itself and with each argument.
+
+    A row is read deep, a list with the rows beside its own, a filtered list by itself.
+    """
+    for name, one in roots("query").items():
+        needed = [arg for arg, spec in one.args.items() if str(spec.type).endswith("!") and not spec.default_value]
+        needed = [arg for arg in needed if arg == "id"]
+        if needed:
+            for row in ROWS if name == "node" else (name,):
+                for value in _spellings(told, row, external=name == "student"):
+                    yield (
+                        name,
+                        _document("query", name, one, ["id"], TYPES.get(row, row.title()), deep=2),
+                        {"id": value},
+                    )
+            continue
+        yield name, _document("query", name, one, [], "", deep=1), {}
+        for arg, spec in one.args.items():
+            if arg != "after":
+                for value in _values(name, arg, get_named_type(spec.type), told):
+                    yield name, _document("query", name, one, [arg], ""), {arg: value}
+
+
+def commands(mine: Told, theirs: Told | None) -> Iterator[tuple[str, str, dict[str, Any], str]]:
+    """Every field of the mutation root with a good input, or with one reference of another's in it."""
+    for name, one in roots("mutation").items():
+        if name not in OPERATION or list(one.args) != ["input"]:
+            raise Unwalkable(f"The mutation {name} is not known to the walk: say in OPERATION what it is.")
+        type_ = get_named_type(one.args["input"].type)
+        assert isinstance(type_, GraphQLInputObjectType)
+        document = _document("mutation", name, one, ["input"], "", deep=1)
+        if theirs is None:
+            yield name, document, {"input": _input(name, type_, mine)}, ""
+            continue
+        for field, row in _references(type_):
+            for value in _spellings(theirs, row, external=True):
+                made = _input(name, type_, mine)
+                target = made["scores"][0] if name == "recordScores" else made
+                if name == "decide" and field == "student":
+                    made = target = {"kind": "REFER"}
+                target[field] = value
+                yield name, document, {"input": made}, field
+
+
+async def test_the_towns_own_client_reads_everything(app: FastAPI, told_north: Told) -> None:
+    """Each field answers the town's own client without an error, and with rows where it is asked for one."""
+    north = caller(app, told_north.town)
+    for name, document, variables in reads(told_north):
+        answer = await north.post("/graphql", {"query": document, "variables": variables})
+        assert "errors" not in answer.json(), (name, variables, answer.text)
+        if "id" in variables:
+            assert answer.json()["data"][name] is not None, (name, variables)
+
+
+async def test_a_stranger_reads_and_changes_nothing(
+    app: FastAPI, told_north: Told, told_south: Told, owner: asyncpg.Connection
+) -> None:
+    """Null for north's ids, a problem for each reference to north, no byte of north's, and its rows unchanged."""
+    before = await rows_of(owner, told_north.town.district_id)
+    spelt = spellings(await ids_of(owner, told_north.town.district_id))
+    south = caller(app, told_south.town)
+
+    async def asked(document: str, variables: dict[str, Any]) -> httpx.Response:
+        answer = await south.post("/graphql", {"query": document, "variables": variables})
+        assert leaks(answer.text, str(variables), told_north.town.canary, spelt) == [], (document, answer.text)
+        assert answer.status_code < 500, answer.text
+        return answer
+
+    for name, document, variables in reads(told_north):
+        answer = await asked(document, variables)
+        if "id" in variables:
+            assert answer.json()["data"] == {name: None}, (name, variables, answer.text)
+    for name, document, variables, field in commands(told_south, told_north):
+        data = (await asked(document, variables)).json()["data"][name]
+        refused = data["results"][0]["outcome"] == "REFUSED" if name == "recordScores" else bool(data["problems"])
+        assert refused, (name, field, data)
+    assert await rows_of(owner, told_north.town.district_id) == before
+
+
+async def test_the_towns_own_client_can_do_everything(app: FastAPI, told_north: Told) -> None:
+    """The inputs of the walk are good: each mutation is carried out for a client of the town."""
+    north = caller(app, told_north.town)
+    for name, document, variables, _ in commands(told_north, None):
+        answer = (await north.post("/graphql", {"query": document, "variables": variables})).json()
+        assert "errors" not in answer, (name, answer)
+        assert answer["data"][name].get("problems", []) == [], (name, answer)
+        if name == "recordScores":
+            assert answer["data"][name]["results"][0]["outcome"] != "REFUSED", answer
+
+
+def test_there_are_no_subscriptions_yet() -> None:
+    """A third root would be walked by nobody."""
+    assert CORE.subscription_type is None
+
+
+def test_an_unknown_argument_fails_the_walk(told_north: Told) -> None:
+    """Whoever adds an argument or a field says what it is."""
+    with pytest.raises(Unwalkable, match="planted"):
+        _values("students", "planted", CORE.type_map["String"], told_north)
+
+
+def _document(kind: str, name: str, one: GraphQLField, args: list[str], shown: str, *, deep: int = 0) -> str:
+    declared = ", ".join(f"${arg}: {one.args[arg].type}" for arg in args)
+    passed = ", ".join(f"{arg}: ${arg}" for arg in args)
+    selection = _selection(get_named_type(one.type), deep, shown)
+    return f"{kind}{f'({declared})' if declared else ''} {{ {name}{f'({passed})' if passed else ''} {selection} }}"
+
+
+def _selection(type_: GraphQLNamedType, deep: int, shown: str = "") -> str:
+    """Every scalar of a type, and of what it leads to, so deep."""
+    if isinstance(type_, GraphQLInterfaceType):
+        return f"{{ __typename id ... on {shown} {_selection(CORE.type_map[shown], deep)} }}"
+    if not isinstance(type_, GraphQLObjectType):
+        return ""
+    parts = ["__typename"]
+    for name, one in type_.fields.items():
+        inner = get_named_type(one.type)
+        if not isinstance(inner, GraphQLObjectType):
+            parts.append(name)
+        elif type_.name.endswith(("Connection", "Edge", "Payload", "Result")):
+            parts.append(f"{name} {_selection(inner, deep)}")
+        elif deep > 0:
+            parts.append(f"{name} {_selection(inner, deep - 1 if not inner.name.endswith('Connection') else 0)}")
+    return f"{{ {' '.join(parts)} }}"
+
+
+def _spellings(told: Told, row: str, *, external: bool) -> list[str]:
+    return [told.shown[row], *([told.alias[row]] if external and row in told.alias else [])]
+
+
+def _values(field: str, arg: str, type_: GraphQLNamedType, told: Told) -> list[Any]:
+    snake = _snake(arg).removesuffix("_id")
+    row = {"staff": "person", "measure": "measure"}.get(snake) or REFERENCES.get(snake)
+    if isinstance(type_, GraphQLEnumType):
+        return list(type_.values)
+    if arg == "first":
+        return [100]
+    if arg == "familyName":
+        return [f"Family{told.town.canary}"]
+    if type_.name == "Boolean":
+        return [True]
+    if row is not None:
+        return _spellings(told, row, external=True)
+    if snake in VALUES:
+        return [VALUES[snake]]
+    raise Unwalkable(f"{field} takes {arg}: say in walk_knows what it is.")
+
+
+def _input(mutation: str, type_: GraphQLInputObjectType, told: Told) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for name, one in type_.fields.items():
+        snake, inner = _snake(name), get_named_type(one.type)
+        if (OPERATION[mutation], snake) in LEFT_OUT:
+            continue
+        if isinstance(inner, GraphQLInputObjectType):
+            value = _input(mutation, inner, told)
+            made[name] = [value] if "[" in str(one.type) else value
+        elif snake in REFERENCES:
+            made[name] = told.shown[REFERENCES[snake]]
+        elif snake in FIELDS:
+            made[name] = FIELDS[snake].upper() if isinstance(inner, GraphQLEnumType) else FIELDS[snake]
+        else:
+            raise Unwalkable(f"{mutation} takes {name} in its input: say in walk_knows what it is.")
+    return made
+
+
+def _references(type_: GraphQLInputObjectType) -> Iterator[tuple[str, str]]:
+    for name, one in type_.fields.items():
+        inner = get_named_type(one.type)
+        if isinstance(inner, GraphQLInputObjectType):
+            yield from _references(inner)
+        elif _snake(name) in REFERENCES:
+            yield name, REFERENCES[_snake(name)]
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in name)

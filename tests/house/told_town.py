@@ -1,0 +1,248 @@
+"""A town whose loop has been told once, so that every kind of row is there, every text with the town's canary."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.concern.models import Concern
+from app.concern.service import NewConcern, accept_concern, raise_concern
+from app.core import ids
+from app.core.clock import now
+from app.core.ids import new_id
+from app.decision.service import NewDecision, decide
+from app.evidence.service import NewScore
+from app.response.queries import verdicts_now
+from app.response.service import record_scores, start_support
+from app.roster.models import ExternalId
+from app.sis.models import SisQuarantine, SisRun
+from app.support.models import Support
+from app.support.queries import phases_of
+from app.support.service import NewSupport, plan_support
+from app.webhooks.address import Allowed
+from app.webhooks.deliver import dispatch
+from app.webhooks.service import NewEndpoint, register_endpoint
+from tests.town import YEAR_BEGINS, Town
+
+BEGINS = YEAR_BEGINS + timedelta(weeks=2)
+RISES_THEN_STALLS = [42.0, 44.0, 45.0, 47.0, 48.0, 47.0, 47.0, 46.0, 47.0, 47.0]
+ALIAS_KIND = {"student": "person", "person": "person", "org": "org", "class": "class"}
+
+
+@dataclass
+class Told:
+    """The town and its rows by a name: `shown` as faces show them, `alias` as its source names them alone."""
+
+    town: Town
+    shown: dict[str, str] = field(default_factory=dict)
+    alias: dict[str, str] = field(default_factory=dict)
+
+    def note(self, name: str, kind: str, row_id: UUID) -> str:
+        """Keeps a row's id under a name; gives it as faces show it."""
+        self.shown[name] = ids.show(kind, row_id)
+        return self.shown[name]
+
+
+async def tell(town: Town) -> Told:
+    """Concerns in every state, supports planned, active and at their end, scores, verdicts, a decision, a webhook."""
+    told = Told(town)
+    await _names(told)
+    for code in ("ela.fluency", "sel"):
+        told.note(f"area {code}", "area", town.areas[code])
+    told.note("measure", "measure", town.measures["orf"])
+    told.note("level", "level", town.levels[2])
+    await _endpoint(told)
+    await _sync(told)
+    for name, student, state in (
+        ("concern", "amy", "raised"),
+        ("concern to dismiss", "amy", "raised"),
+        ("concern to resolve", "amy", "accepted"),
+        ("concern to serve", "amy", "accepted"),
+        ("concern of ben", "ben", "accepted"),
+        ("concern of cy", "cy", "raised"),
+    ):
+        told.note(name, "concern", (await _concern(told, student, state)).id)
+    told.note("secured concern", "concern", (await _concern(told, "amy", "raised", "sel")).id)
+    await _supports(told)
+    async with town.house() as work:
+        await dispatch(work)
+    return told
+
+
+async def rows_of(db: asyncpg.Connection, district_id: UUID) -> dict[str, tuple[int, str]]:
+    """Every table: how many rows of the district it has, and a digest of all their bytes."""
+    found = {}
+    for table in await _tables(db):
+        row = await db.fetchrow(
+            f"SELECT count(*) AS n, md5(coalesce(string_agg(t::text, '|' ORDER BY t::text), '')) AS digest "
+            f'FROM "{table}" t WHERE district_id = $1',
+            district_id,
+        )
+        assert row is not None
+        found[table] = (row["n"], row["digest"])
+    return found
+
+
+async def ids_of(db: asyncpg.Connection, district_id: UUID) -> set[UUID]:
+    """Every id of the district's rows, and the district's own."""
+    found = {district_id}
+    for table in await _tables(db):
+        columns = [
+            row["name"]
+            for row in await db.fetch(
+                "SELECT attname::text AS name FROM pg_attribute WHERE attrelid = $1::regclass AND attnum > 0 "
+                "AND NOT attisdropped AND atttypid = 'uuid'::regtype",
+                f'"{table}"',
+            )
+        ]
+        for row in await db.fetch(
+            f'SELECT {", ".join(columns)} FROM "{table}" WHERE district_id = $1',
+            district_id,
+        ):
+            found.update(value for value in row.values() if value is not None)
+    return found
+
+
+def spellings(row_ids: Iterable[UUID]) -> dict[str, UUID]:
+    """Each id as it could stand in an answer: the body of an identifier, the UUID with and without hyphens."""
+    found = {}
+    for row_id in row_ids:
+        for text in (ids.show("student", row_id).partition("_")[2], str(row_id), row_id.hex):
+            found[text] = row_id
+    return found
+
+
+async def _tables(db: asyncpg.Connection) -> list[str]:
+    return [
+        row["name"]
+        for row in await db.fetch(
+            "SELECT c.relname::text AS name FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid "
+            "WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') "
+            "AND a.attname = 'district_id' ORDER BY c.relname"
+        )
+    ]
+
+
+async def _names(told: Told) -> None:
+    """Ids, and an alias for each that no other district has."""
+    town = told.town
+    people = {"student": ("student", town.students["amy"]), "person": ("person", town.staff["teacher"])}
+    rows = people | {"org": ("org", town.schools[0]), "class": ("class", town.classes[0])}
+    for name, (kind, row_id) in rows.items():
+        told.note(name, kind, row_id)
+        told.alias[name] = f"sis:sis:only-{town.slug}-{name}"
+    for name in ("ben", "cy"):
+        told.note(name, "student", town.students[name])
+
+    @needs(Can.SYNC_ROSTER)
+    async def add(work: Work) -> None:
+        for name, (kind, row_id) in rows.items():
+            sourced_id = told.alias[name].rsplit(":", 1)[-1]
+            work.db.add(
+                ExternalId(
+                    district_id=town.district_id,
+                    source_id=town.source_id,
+                    kind=ALIAS_KIND[kind],
+                    sourced_id=sourced_id,
+                    row_id=row_id,
+                )
+            )
+        await work.db.flush()
+
+    async with town.house() as work:
+        await add(work)
+
+
+async def _concern(told: Told, student: str, state: str, area: str = "ela.fluency") -> Concern:
+    town = told.town
+    new = NewConcern(ids.show("student", town.students[student]), area, f"Worry {town.canary}", told.shown["person"])
+    async with town.unit() as work:
+        concern = await raise_concern(work, new)
+        if state == "accepted":
+            concern = await accept_concern(work, concern.id, f"Because {town.canary}")
+    return concern
+
+
+async def _support(told: Told, student: str, *, start: bool, concerns: tuple[str, ...] = ()) -> Support:
+    town = told.town
+    new = NewSupport(
+        student=ids.show("student", town.students[student]),
+        intervention=f"Reading {town.canary}",
+        level=2,
+        measure="orf",
+        starts_on=BEGINS,
+        goal=70.0,
+        goal_on=BEGINS + timedelta(weeks=20),
+        minutes_per_session=30,
+        sessions_per_week=3,
+        baseline=40.0,
+        concerns=concerns,
+        lead=told.shown["person"] if student == "amy" else None,
+    )
+    async with town.unit() as work:
+        support = await plan_support(work, new)
+        if start:
+            support = await start_support(work, support.id)
+    return support
+
+
+async def _supports(told: Told) -> None:
+    town = told.town
+    support = await _support(told, "amy", start=True, concerns=(told.shown["concern to serve"],))
+    told.note("support", "support", support.id)
+    told.note("support of cy", "support", (await _support(told, "cy", start=True)).id)
+    told.note("support to end", "support", (await _support(told, "ben", start=True)).id)
+    told.note("support to start", "support", (await _support(told, "ben", start=False)).id)
+    scores = [
+        NewScore(told.shown["student"], "orf", BEGINS + timedelta(weeks=week), value, form=f"Form {town.canary}")
+        for week, value in enumerate(RISES_THEN_STALLS, start=1)
+    ]
+    scores += [
+        NewScore(told.shown["cy"], "orf", BEGINS + timedelta(weeks=1), 40.0),
+        NewScore(told.shown["ben"], "orf", BEGINS + timedelta(weeks=1), 41.0),
+    ]
+    async with town.unit() as work:
+        taken = await record_scores(work, scores)
+    assert taken[0].score is not None
+    told.note("score", "score", taken[0].score.id)
+    async with town.unit() as work:
+        told.note("verdict", "verdict", (await verdicts_now(work, [support.id]))[support.id].id)
+        told.note("phase", "phase", (await phases_of(work, [support.id]))[support.id][0].id)
+        on = BEGINS + timedelta(weeks=11)
+        new = NewDecision("continue", told.shown["support"], decided_on=on, note=f"Note {town.canary}")
+        told.note("decision", "decision", (await decide(work, new)).id)
+        for name in ("ben", "cy"):
+            await decide(work, NewDecision("refer", student=told.shown[name], decided_on=on))
+
+
+async def _endpoint(told: Told) -> None:
+    town = told.town
+    url = f"http://127.0.0.1:9999/{town.canary.lower()}"
+    new = NewEndpoint(url, ("concern.raised", "response.stopped"), f"Hook {town.canary}")
+    async with town.unit() as work:
+        made, _ = await register_endpoint(work, new, Allowed(sandbox=True))
+    told.note("endpoint", "endpoint", made.id)
+
+
+async def _sync(told: Told) -> None:
+    town, run_id = told.town, new_id()
+
+    @needs(Can.SYNC_ROSTER)
+    async def ran(work: Work) -> None:
+        of = {"district_id": town.district_id}
+        said = {"counts": {}, "warnings": [], "sentence": f"Done {town.canary}."}
+        work.db.add(
+            SisRun(**of, id=run_id, source_id=town.source_id, state="applied", dry=False, began_at=now(), **said)
+        )
+        await work.db.flush()
+        where = {"kind": "users", "file": f"users {town.canary}", "row_number": 7, "field": "email", "code": "bad"}
+        work.db.add(SisQuarantine(**of, id=new_id(), run_id=run_id, **where))
+        await work.db.flush()
+
+    async with town.house() as work:
+        await ran(work)
+    told.note("run", "run", run_id)

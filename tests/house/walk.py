@@ -1,0 +1,222 @@
+"""Owns how every live operation is called: the routes of the app, the parameters and bodies that each one takes.
+
+An operation with a parameter or a field that is not known here cannot be walked, and that fails the walk: whoever
+adds one says in `walk_knows` what it is.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI
+
+from tests.house.told_town import Told
+from tests.house.walk_knows import FIELDS, LEFT_OUT, OWN_ROW, PATHS, REFERENCES, VALUES
+
+
+class Unwalkable(Exception):
+    """The walk does not know what this operation takes."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """A method and a path of the contract."""
+
+    method: str
+    path: str
+    name: str
+    parameters: tuple[Mapping[str, Any], ...]
+    body: Mapping[str, Any] | None
+    reads: bool = field(default=False)
+
+    def names(self, place: str) -> list[str]:
+        """Its parameters in the path, the query or the header."""
+        return [one["name"] for one in self.parameters if one["in"] == place]
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request of the walk, and what of another's it names."""
+
+    operation: Operation
+    path: str
+    params: dict[str, Any] = field(default_factory=dict)
+    json: Any = None
+    named: str = ""
+    in_path: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.operation.name} ({self.named or 'nothing'} named)"
+
+
+def leaks(text: str, request_text: str, canary: str, spelt: Iterable[str]) -> list[str]:
+    """What of another's stands in an answer and was not sent by the request itself."""
+    found = [canary] if canary.lower() in text.lower() and canary.lower() not in request_text.lower() else []
+    return found + [one for one in spelt if one in text and one not in request_text]
+
+
+def live_routes(app: FastAPI) -> set[tuple[str, str]]:
+    """Every (method, path) that the app answers, whether the contract has it or not."""
+    return {
+        (method, path)
+        for path, methods in _routes(app.routes)
+        for method in methods or {"GET"}
+        if method not in ("HEAD", "OPTIONS")
+    }
+
+
+def operations(app: FastAPI) -> list[Operation]:
+    """Every operation of the contract."""
+    contract = app.openapi()
+    return [
+        Operation(
+            method=method.upper(),
+            path=path,
+            name=told["operationId"],
+            parameters=tuple(told.get("parameters", ())),
+            body=_body_of(contract, told),
+            reads=method == "get",
+        )
+        for path, methods in contract["paths"].items()
+        for method, told in methods.items()
+    ]
+
+
+def own_request(operation: Operation, told: Told) -> Request:
+    """The request that a client of the town itself makes, and that is taken."""
+    path = _path(operation, told)
+    return Request(operation, path, json=_body(operation, told) if operation.body is not None else None)
+
+
+def own_filters(operation: Operation, told: Told) -> Iterator[Request]:
+    """A read with each of its filters by itself, by id and by external id."""
+    path = _path(operation, told)
+    for name in operation.names("query"):
+        if name != "after":
+            for value in _query_values(operation, name, told):
+                yield Request(operation, path, {name: value}, named=name)
+
+
+def strangers_requests(operation: Operation, mine: Told, theirs: Told) -> Iterator[Request]:
+    """The requests of `mine`, each with one thing of `theirs` in it: a path id, a filter, a reference of the body."""
+    body = _body(operation, mine) if operation.body is not None else None
+    if operation.names("path"):
+        for spelt in (theirs.shown, theirs.alias):
+            if all(PATHS[name] in spelt for name in operation.names("path")):
+                yield Request(operation, _path(operation, theirs, spelt), json=body, named="path", in_path=True)
+        own_row = Request(operation, _path(operation, mine), json=body)
+    else:
+        own_row = Request(operation, operation.path, json=body)
+        yield own_row
+    for name in operation.names("query"):
+        if name != "after":
+            for value in _query_values(operation, name, theirs):
+                yield Request(operation, own_row.path, {name: value}, named=name)
+    if operation.body is not None:
+        yield from _bodies_with_one_of_theirs(operation, own_row.path, mine, theirs)
+
+
+def _routes(routes: Any, prefix: str = "") -> Iterator[tuple[str, set[str] | None]]:
+    for route in routes:
+        if hasattr(route, "effective_candidates"):
+            yield from _routes(route.effective_candidates(), prefix)
+        elif hasattr(route, "routes") and getattr(route, "routes", None):
+            yield from _routes(route.routes, prefix + getattr(route, "path", ""))
+        elif getattr(route, "path", None) is not None:
+            yield prefix + route.path, getattr(route, "methods", None)
+        else:
+            raise Unwalkable(f"The walk cannot see into a {type(route).__name__}.")
+
+
+def _path(operation: Operation, told: Told, spelt: Mapping[str, str] | None = None) -> str:
+    path = operation.path
+    for name in operation.names("path"):
+        if name not in PATHS:
+            raise Unwalkable(f"{operation.name} takes {name} in its path: say in PATHS what it is.")
+        row = PATHS[name]
+        if spelt is None and operation.name in OWN_ROW:
+            row = OWN_ROW[operation.name]
+        path = path.replace(f"{{{name}}}", (spelt or told.shown)[row])
+    return path
+
+
+def _query_values(operation: Operation, name: str, told: Told) -> list[Any]:
+    schema = next(one["schema"] for one in operation.parameters if one["name"] == name and one["in"] == "query")
+    choices = [value for one in schema.get("anyOf", [schema]) for value in one.get("enum", ())]
+    if choices:
+        return choices
+    if name == "family_name":
+        return [f"Family{told.town.canary}"]
+    if name in REFERENCES:
+        row = REFERENCES[name]
+        return [told.shown[row], *([told.alias[row]] if row in told.alias else [])]
+    if name in VALUES:
+        return [VALUES[name]]
+    raise Unwalkable(f"{operation.name} takes {name} in its query: say in REFERENCES or VALUES what it is.")
+
+
+def _body_of(contract: Mapping[str, Any], told: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    content = told.get("requestBody", {}).get("content", {})
+    if "application/json" not in content:
+        return None
+    return _resolved(contract, content["application/json"]["schema"])
+
+
+def _resolved(contract: Mapping[str, Any], schema: Any) -> Any:
+    if isinstance(schema, Mapping):
+        if "$ref" in schema:
+            return _resolved(contract, contract["components"]["schemas"][schema["$ref"].rsplit("/", 1)[-1]])
+        return {name: _resolved(contract, value) for name, value in schema.items()}
+    return [_resolved(contract, value) for value in schema] if isinstance(schema, list) else schema
+
+
+def _body(operation: Operation, told: Told) -> Any:
+    return _object(operation, operation.body or {}, told)
+
+
+def _object(operation: Operation, schema: Mapping[str, Any], told: Told) -> dict[str, Any]:
+    made = {}
+    for name, one in schema.get("properties", {}).items():
+        value = _field(operation, name, one, told)
+        if (operation.name, name) not in LEFT_OUT:
+            made[name] = value
+    return made
+
+
+def _field(operation: Operation, name: str, schema: Mapping[str, Any], told: Told) -> Any:
+    if name == "concerns":
+        return [told.shown["concern to serve"]]
+    if name in REFERENCES:
+        return told.shown[REFERENCES[name]]
+    if name in FIELDS:
+        return FIELDS[name]
+    inner = next((one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"), {})
+    if inner.get("type") == "array":
+        return [_object(operation, inner["items"], told)]
+    if inner.get("properties"):
+        return _object(operation, inner, told)
+    raise Unwalkable(f"{operation.name} takes {name} in its body: say in REFERENCES or FIELDS what it is.")
+
+
+def _bodies_with_one_of_theirs(operation: Operation, path: str, mine: Told, theirs: Told) -> Iterator[Request]:
+    base = _body(operation, mine)
+    items = next(
+        (value for value in base.values() if isinstance(value, list) and value and isinstance(value[0], dict)), None
+    )
+    for name in list((items[0] if items else base).keys()) + ["student"] * (operation.name == "decide"):
+        if name == "concerns":
+            spelt = [[theirs.shown["concern to serve"]]]
+        elif name in REFERENCES:
+            row = REFERENCES[name]
+            spelt = [theirs.shown[row], *([theirs.alias[row]] if row in theirs.alias else [])]
+        else:
+            continue
+        for value in spelt:
+            body = deepcopy(base)
+            if operation.name == "decide" and name == "student":
+                body = {"kind": "refer", "student": value}
+            else:
+                found = next((one for one in body.values() if isinstance(one, list) and items), None)
+                (found[0] if items and found else body)[name] = value
+            yield Request(operation, path, json=body, named=name)

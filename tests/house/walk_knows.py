@@ -1,0 +1,94 @@
+"""Owns what the walk knows of the operations: which rows their parameters name, which values they take.
+
+Only tables: whoever adds a parameter or a field says here what it is.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from tests.house.told_town import BEGINS
+
+UNWALKED = {
+    "/openapi.json": "the contract; asks for nobody's rows",
+    "/docs": "a page of our own files",
+    "/": "leads to the page",
+    "/swagger/swagger-ui-bundle.js": "as the page",
+    "/swagger/swagger-ui.css": "as the page",
+    "/swagger/favicon-32x32.png": "as the page",
+    "/graphql": "walked by its schema, in test_stranger_graphql.py",
+}
+"""Routes outside of the contract."""
+OPEN = {"live", "ready", "token", "jwks", "authorization_server"}
+"""Operations that ask for no token and read no district's rows but by a client's secret."""
+
+PATHS = {
+    "student": "student",
+    "person": "person",
+    "school": "org",
+    "class_": "class",
+    "concern": "concern",
+    "support": "support",
+    "verdict": "verdict",
+    "decision": "decision",
+    "endpoint": "endpoint",
+    "run": "run",
+}
+"""Path parameter: the name of a row of a told town."""
+OWN_ROW = {
+    "dismiss_concern": "concern to dismiss",
+    "resolve_concern": "concern to resolve",
+    "start_support": "support to start",
+    "end_support": "support to end",
+}
+"""The row in whose state the operation can be carried out, where it is not the first of its kind."""
+REFERENCES = {
+    **{"student": "student", "school": "org", "class": "class", "caseload": "person", "support": "support"},
+    **{"area": "area ela.fluency", "measure": "measure", "verdict": "verdict"},
+    **dict.fromkeys(("raised_by", "given_by", "decided_by", "lead", "provider"), "person"),
+}
+"""Query parameter or field of a body: the name of the row that it refers to."""
+VALUES: dict[str, Any] = {
+    "grade": "03",
+    "include_departed": "true",
+    "unserved": "true",
+    "state": "active",
+    "type": "concern.raised",
+    "level": 2,
+    "since": str(BEGINS),
+    "until": str(BEGINS + timedelta(weeks=30)),
+    "limit": 200,
+}
+"""Query parameter: a value that matches rows of a told town."""
+FIELDS: dict[str, Any] = {
+    "description": "Said of them.",
+    "because": "They say so.",
+    "note": "Seen.",
+    "raised_on": str(BEGINS),
+    "decided_on": str(BEGINS + timedelta(weeks=11)),
+    "taken_on": str(BEGINS + timedelta(weeks=11)),
+    "begins_on": str(BEGINS + timedelta(weeks=11)),
+    "starts_on": str(BEGINS),
+    "on": str(BEGINS + timedelta(weeks=11)),
+    "goal_on": str(BEGINS + timedelta(weeks=20)),
+    "intervention": "Reading",
+    "form": "A",
+    "external_id": "theirs-1",
+    "purpose": "progress",
+    "kind": "continue",
+    "url": "http://127.0.0.1:9999/hook",
+    "event_types": ["concern.raised"],
+    "level": 2,
+    "goal": 75.0,
+    "baseline": 41.0,
+    "value": 47.0,
+    "attempt": 1,
+    "minutes_per_session": 30,
+    "sessions_per_week": 3,
+}
+"""Field of a body that refers to no row: a value that is taken."""
+LEFT_OUT = {
+    ("decide", "student"): "a decision names the support or the student",
+    ("decide", "change"): "nothing changes by a `continue`",
+    ("start_support", "on"): "as planned",
+}
+"""Optional fields that would make a good body a bad one."""
