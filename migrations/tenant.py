@@ -61,7 +61,8 @@ def tenant_table(
         parts.append(f"CONSTRAINT {name}_{named}_fkey FOREIGN KEY ({here}) REFERENCES {target} ({there})")
     constraints = ",\n    ".join(parts)
     op.execute(
-        f"CREATE TABLE {name} (\n    district_id uuid NOT NULL,\n    {own_key}\n    {columns.strip()},\n    {constraints}\n)"
+        f"CREATE TABLE {name} (\n    district_id uuid NOT NULL,\n    {own_key}\n"
+        f"    {columns.strip()},\n    {constraints}\n)"
     )
     for index in indexes:
         columns_of = ("district_id", *index)

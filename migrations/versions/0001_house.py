@@ -49,7 +49,8 @@ def upgrade() -> None:
         api="SELECT",
     )
     op.execute(
-        "CREATE TABLE client (client_id uuid NOT NULL, name text NOT NULL, created_at timestamptz NOT NULL, CONSTRAINT client_pkey PRIMARY KEY (client_id))"
+        "CREATE TABLE client (client_id uuid NOT NULL, name text NOT NULL, created_at timestamptz NOT NULL, "
+        "CONSTRAINT client_pkey PRIMARY KEY (client_id))"
     )
     op.execute(
         "CREATE TABLE client_secret (client_id uuid NOT NULL, fingerprint text NOT NULL, "
