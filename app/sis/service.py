@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, update
+from sqlalchemy import select, text, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.models import District
@@ -39,6 +39,7 @@ from app.sis.weigh import Counts, Report
 SOURCE_KIND = "oneroster-csv"
 LOCK = 0x41494D53  # the first half of the advisory locks of the sync; the second is the district's
 EVENTS: dict[str, EventType] = {"applied": SYNC_APPLIED, "held": SYNC_HELD, "failed": SYNC_FAILED}
+MANY = 500  # changes after which the planner should look at the tables anew
 EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
 
 
@@ -68,6 +69,9 @@ async def sync_csv(
             with open_zip(file) as source:
                 async with unit(engine, principal, keyring, "sync") as work:
                     await _carry_out(work, report, source_id, source, dry, progress, limits or Limits())
+            if report.state == "applied" and report.total("changes") >= MANY:
+                async with unit(engine, principal, keyring, "sync statistics") as work:
+                    await _refresh_statistics(work)
         except (SourceRefused, SourceInconsistent) as error:
             which = "refused" if isinstance(error, SourceRefused) else "inconsistent"
             report.sentence, report.exit_code = f"{error.detail} The roster is as it was.", EXITS[which]
@@ -79,6 +83,13 @@ async def sync_csv(
                 await _fail(engine, principal, keyring, report)
             raise
     return report
+
+
+@needs(Can.SYNC_ROSTER)
+async def _refresh_statistics(work: Work) -> None:
+    """Has the planner look at what was loaded: a first load is read within the minute, before any autovacuum."""
+    tables = ", ".join(sorted({*(kind.table for kind in KINDS), "external_id", "school_membership"}))
+    await work.db.execute(text(f"ANALYZE {tables}"))
 
 
 @asynccontextmanager
