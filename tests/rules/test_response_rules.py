@@ -50,9 +50,7 @@ def test_never_on_pace_is_told_apart_from_stopped():
 def test_two_good_scores_are_too_few_to_say_that_growth_stopped():
     few = judge("four-point", beside_line([5, 5, -1, -1, -1, -1]))
     assert few.kind is Kind.NEVER
-    assert few.sentence.endswith(
-        "before them two of two scores kept pace, too few to say that growth once did."
-    )
+    assert few.sentence.endswith("before them two of two scores kept pace, too few to say that growth once did.")
     assert judge("four-point", beside_line([5, 5, 5, -1, -1, -1, -1])).kind is Kind.STOPPED
 
 
@@ -122,8 +120,7 @@ def test_goal_met_holds_against_every_rule():
         assert (verdict.state, verdict.kind) == (State.GOAL_MET, None)
         assert verdict.because[0].code == "goal_met"
     assert (
-        verdict.sentence
-        == "The median of the last three scores (weeks 29 to 31) is 40.7, which meets the goal of 40."
+        verdict.sentence == "The median of the last three scores (weeks 29 to 31) is 40.7, which meets the goal of 40."
     )
 
 

@@ -57,9 +57,7 @@ def test_the_order_of_arrival_changes_nothing(rule, series, seed):
 
 
 @rules
-@given(
-    series=any_series(), scale=st.sampled_from([0.1, 0.5, 3, 7.3]), shift=st.sampled_from([-20, 0.1, 33.3])
-)
+@given(series=any_series(), scale=st.sampled_from([0.1, 0.5, 3, 7.3]), shift=st.sampled_from([-20, 0.1, 33.3]))
 def test_the_units_of_the_measure_change_nothing(rule, series, scale, shift):
     one, other = judge(rule, series), judge(rule, moved(series, scale, shift))
     assert (one.state, one.kind, one.change_week) == (other.state, other.kind, other.change_week)
