@@ -7,7 +7,7 @@ import asyncpg
 from alembic import command
 from alembic.config import Config
 
-from app.core.db import UnfitServer, sqlalchemy_url
+from app.core.db import UnfitServer, connect, sqlalchemy_url
 from app.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ async def make_roles(settings: Settings, *, reset: bool = False) -> None:
     server: it is refused in a sentence, unless `reset` says to set the password anew.
     """
     given = {"api": settings.api_database_url, "worker": settings.worker_database_url}
-    connection = await asyncpg.connect(settings.url_of("owner"))
+    connection = await connect(settings.url_of("owner"), "owner")
     try:
         found = {row["rolname"] for row in await connection.fetch("SELECT rolname FROM pg_roles")}
         for role in (role for role in given if not given[role]):
@@ -66,7 +66,7 @@ async def _can_log_in(url: str) -> bool:
 
 async def grant_connect(settings: Settings) -> None:
     """Lets the run-time roles into the database, and nobody else make objects there."""
-    connection = await asyncpg.connect(settings.url_of("owner"))
+    connection = await connect(settings.url_of("owner"), "owner")
     try:
         name = sqlalchemy_url(settings.url_of("owner")).database
         for role in ("api", "worker"):

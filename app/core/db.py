@@ -121,16 +121,23 @@ class UnfitServer(RuntimeError):
     """A server too old, out of reach, or a role that row-level security does not hold."""
 
 
-async def check_server(url: str, purpose: str) -> None:
-    """Refuses, in one sentence, a server too old or a role that could pass row-level security."""
+async def connect(url: str, purpose: str) -> asyncpg.Connection:
+    """A plain connection; raises `UnfitServer` where there is none to be had, or the server is too old."""
     try:
-        connection = await asyncpg.connect(url.replace("+asyncpg", ""), timeout=10)
+        connection = await asyncpg.connect(url, timeout=10)
     except (OSError, asyncpg.PostgresError, TimeoutError, ssl.SSLError) as error:
         raise UnfitServer(f"The database is out of reach as {purpose}: {type(error).__name__}: {error}") from None
+    found = connection.get_server_version().major
+    if found < MINIMUM_VERSION:
+        await connection.close()
+        raise UnfitServer(f"Aimline needs PostgreSQL {MINIMUM_VERSION} or newer; this server is {found}.")
+    return connection
+
+
+async def check_server(url: str, purpose: str) -> None:
+    """Refuses, in one sentence, a server too old or a role that could pass row-level security."""
+    connection = await connect(url, purpose)
     try:
-        if connection.get_server_version().major < MINIMUM_VERSION:
-            found = connection.get_server_version().major
-            raise UnfitServer(f"Aimline needs PostgreSQL {MINIMUM_VERSION} or newer; this server is {found}.")
         row = await connection.fetchrow(
             """SELECT r.rolname, r.rolsuper, r.rolbypassrls, r.rolcreaterole,
                       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
