@@ -68,18 +68,18 @@ async def keep_memberships(stage: Stage) -> None:
     )
     await stage.run(
         f"""INSERT INTO school_membership (district_id, id, person_id, school_id, is_student, begins_on)
-            SELECT :district, {fresh_id("membership", "p.id::text || s.id::text")}, p.id, s.id, o.is_student,
+            SELECT :district, {fresh_id("membership", "p.id::text || s.id::text")}, p.id, s.id, p.is_student,
                    CASE WHEN f.is_first THEN coalesce(f.year_began, :today) ELSE :today END
-            FROM {acted} CROSS JOIN LATERAL unnest(o.school_ids) AS u (school_id)
-            JOIN org AS s ON s.district_id = :district AND s.id = u.school_id AND s.type = 'school'
+            FROM (SELECT p.id, o.is_student, unnest(o.school_ids) AS school_id FROM {acted}
+                  WHERE p.district_id = :district AND p.action IN ('create', 'update', 'restore') OFFSET 0) AS p
+            JOIN org AS s ON s.district_id = :district AND s.id = p.school_id AND s.type = 'school'
             CROSS JOIN (
                 SELECT NOT EXISTS (SELECT FROM sis_run AS r WHERE r.district_id = :district
                                    AND r.source_id = :source AND r.state = 'applied') AS is_first,
                        (SELECT coalesce(max(a.starts_on) FILTER (WHERE a.type = 'schoolYear'), min(a.starts_on))
                         FROM academic_session AS a WHERE a.district_id = :district AND a.removed_at IS NULL
                          AND a.starts_on <= :today AND a.ends_on > :today) AS year_began) AS f
-            WHERE p.district_id = :district AND p.action IN ('create', 'update', 'restore')
-              AND NOT EXISTS (SELECT FROM school_membership AS m
+            WHERE NOT EXISTS (SELECT FROM school_membership AS m
                               WHERE m.district_id = :district AND m.person_id = p.id
                                 AND m.school_id = s.id AND m.ends_on IS NULL)
             ON CONFLICT DO NOTHING"""

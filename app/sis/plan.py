@@ -139,7 +139,7 @@ async def lay_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bo
                         WHEN t.removed_at IS NOT NULL THEN 'restore'
                         WHEN {differs} THEN 'update' END AS action
             FROM ({_resolved(stage, kind, delivery)}) AS s
-            FULL JOIN ({known(kind, compared)}) AS t ON t.district_id = s.district_id AND t.sourced_id = s.sourced_id
+            FULL JOIN ({known(kind, compared)}) AS t ON t.sourced_id = s.sourced_id
         ) AS p WHERE p.action IS NOT NULL
         """
     )

@@ -158,12 +158,12 @@ async def shrunk(stage: Stage, kinds: Mapping[str, Counts]) -> list[Shrunk]:
         rows = await stage.rows(
             f"""SELECT count(*) AS students,
                        count(*) FILTER (WHERE p.id IS NOT NULL
-                                        AND NOT (p.action IN {CAME} AND u.school_id = ANY (p.school_ids))) AS lost
-                FROM person AS t CROSS JOIN LATERAL unnest(t.school_ids) AS u (school_id)
-                JOIN org AS s ON s.district_id = :district AND s.id = u.school_id AND s.type = 'school'
+                                        AND NOT (p.action IN {CAME} AND t.school_id = ANY (p.school_ids))) AS lost
+                FROM (SELECT t.id, unnest(t.school_ids) AS school_id FROM person AS t
+                      WHERE t.district_id = :district AND t.is_student AND t.removed_at IS NULL OFFSET 0) AS t
+                JOIN org AS s ON s.district_id = :district AND s.id = t.school_id AND s.type = 'school'
                 LEFT JOIN {stage.table("plan", "person")} AS p
                   ON p.district_id = :district AND p.id = t.id AND p.action <> 'refuse'
-                WHERE t.district_id = :district AND t.is_student AND t.removed_at IS NULL
                 GROUP BY s.id"""
         )
         found += [Shrunk("school", row["lost"], row["students"]) for row in rows if row["lost"]]
