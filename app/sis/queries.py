@@ -53,4 +53,4 @@ async def quarantine(work: Work, keyset: Keyset, run_id: UUID) -> Page[SisQuaran
 
 async def _sources(work: Work) -> dict[UUID, str]:
     rows = await work.db.execute(select(Source.id, Source.name).where(Source.district_id == work.district_id))
-    return dict(rows.tuples().all())
+    return {row.id: row.name for row in rows}
