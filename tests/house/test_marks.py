@@ -146,6 +146,7 @@ FIT = {
     "str": "sis:a:b",
     "str | None": None,
     "int": 1,
+    "bool": True,
     "float | None": None,
     "date": WHEN,
     "Support": Support(district_id=UUID(int=1), id=UUID(int=2), school_ids=[], secured_area=None),
@@ -157,6 +158,7 @@ FIT = {
     "Keyset": keyset(UUID(int=1), "any", {}, None, None),
     "Select[Any]": select(Score),
     "InstrumentedAttribute[UUID]": Score.id,
+    "Iterable[str]": ["stu_00000000000000000000000000"],
     "type[Row]": Person,
     "Reference": Reference("student", id=UUID(int=1)),
 }
@@ -172,9 +174,10 @@ async def test_what_opens_nothing_itself_is_refused_by_itself(name: str, north: 
             continue
         called = getattr(imported(name), function.name)
         given = [FIT[ast.unparse(one.annotation)] for one in function.args.args[1:] if one.annotation]
+        named = {one.arg: FIT[ast.unparse(one.annotation)] for one in function.args.kwonlyargs if one.annotation}
         async with north.unit(north.client(frozenset())) as work:
             with pytest.raises((Misuse, Forbidden), match=r"outside a function marked|asks for the permission"):
-                await called(work, *given)
+                await called(work, *given, **named)
         tried += 1
     assert tried
 

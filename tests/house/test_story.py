@@ -1,0 +1,123 @@
+"""The story and the README's requests, as a newcomer meets them: other processes, public HTTP."""
+
+import asyncio
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+import uvicorn
+
+from app.access.authenticate import Tokens
+from app.access.directory import Grant, KnownClient
+from app.core.ids import new_id
+from app.main import build
+from app.settings import Settings
+from tests.town import ALL_SCOPES, Town
+
+REPOSITORY = Path(__file__).parents[2]
+README = (REPOSITORY / "README.md").read_text()
+ADDRESS = "http://127.0.0.1:8000"
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
+
+
+def test_the_story_holds_from_an_empty_folder(tmp_path: Path) -> None:
+    """SIS → roster → concern → support → scores → verdict → webhook → decision, each step checked from outside."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "app.sandbox.playground", "--once", "--port", "0", "--folder", str(tmp_path)],
+        cwd=REPOSITORY,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+    assert "Every step held" in ran.stdout
+
+
+def test_a_step_that_does_not_hold_is_named(tmp_path: Path) -> None:
+    """A roster without a class ends the story with the step that failed, and not with 0."""
+    broken = tmp_path / "broken.zip"
+    broken.write_bytes(b"this is no zip")
+    asked = ["--once", "--port", "0", "--folder", str(tmp_path / "folder"), "--roster", str(broken)]
+    ran = subprocess.run(
+        [sys.executable, "-m", "app.sandbox.playground", *asked],
+        cwd=REPOSITORY,
+        env=_environment(),
+        capture_output=True,
+        text=True,
+        timeout=180,
+        check=False,
+    )
+    assert ran.returncode != 0
+    assert "The step failed: its roster is synced" in ran.stderr
+    assert "Traceback" not in ran.stdout + ran.stderr
+
+
+@pytest.fixture
+def serving(settings: Settings) -> Iterator[str]:
+    """The api on a port of its own."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(build(settings), log_level="error", access_log=False))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    address = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"{address}/health/ready", trust_env=False).is_success:
+                break
+        except httpx.TransportError:
+            continue
+    yield address
+    server.should_exit = True
+    thread.join(10)
+
+
+def _requests() -> list[str]:
+    blocks = re.findall(r"```\n(.*?)```", README, re.DOTALL)
+    return [block for block in blocks if block.startswith("curl")]
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="the README's requests are made with curl")
+@pytest.mark.parametrize("request_", _requests(), ids=lambda text: "graphql" if "graphql" in text else "rest")
+async def test_a_request_of_the_readme_works_when_pasted(
+    request_: str, serving: str, north: Town, settings: Settings
+) -> None:
+    """What the README gives to paste answers with data."""
+    grant = Grant(north.district_id, north.slug, ALL_SCOPES, ())
+    client = KnownClient(new_id(), "reader", (), (grant,))
+    token = Tokens(settings.keyring, settings.base_url, 900).issue(client, grant, tuple(sorted(ALL_SCOPES))).token
+    assert ADDRESS in request_
+    ran = await asyncio.to_thread(
+        subprocess.run,
+        ["bash", "-c", request_.replace(ADDRESS, serving)],
+        env=_environment() | {"TOKEN": token},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert ran.returncode == 0
+    assert '"items":[]' in ran.stdout or '"edges":[]' in ran.stdout.replace(" ", ""), ran.stdout
+
+
+def test_the_readme_gives_both_commands_and_links_that_lead_somewhere() -> None:
+    """`run`, `test`, and every file that it names."""
+    assert "python3 dev.py run" in README
+    assert "python3 dev.py test" in README
+    for target in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (REPOSITORY / target).exists(), target
+    assert len(_requests()) == 2
