@@ -97,7 +97,7 @@ class Tokens:
                 frozenset(claims["scope"].split()),
                 tuple(ids.read("org", school) for school in claims["schools"]),
             )
-        except (JoseError, ValueError, KeyError, AimlineError):
+        except (JoseError, ValueError, TypeError, KeyError, AttributeError, AimlineError):
             raise Unauthenticated("This access token does not hold. Ask for a new one.") from None
 
 

@@ -25,6 +25,8 @@ async def locate_measure(work: Work, name: str, pointer: str) -> Measure:
 
 async def locate_level(work: Work, rank: int, pointer: str) -> Level:
     """The level of this rank; raises `Invalid` at `pointer`."""
+    if not 0 <= rank < 2**31:  # beyond an `integer`, which PostgreSQL would not take
+        raise _unknown("level", pointer)
     return await _one(work, Level, "level", Level.rank == rank, pointer)
 
 
@@ -72,11 +74,17 @@ async def secured_code(work: Work, area: Area) -> str | None:
 async def _named(work: Work, model: type[Row], kind: str, name: str, by_code: ColumnElement[bool], pointer: str) -> Row:
     if name.startswith(f"{ids.PREFIXES[kind]}_"):
         return await _one(work, model, kind, model.id == ids.read(kind, name, pointer), pointer)
+    if "\x00" in name:  # PostgreSQL stores none, so no code has it; asked for, it would be a fault
+        raise _unknown(kind, pointer)
     return await _one(work, model, kind, by_code, pointer)
 
 
 async def _one(work: Work, model: type[Row], kind: str, condition: ColumnElement[bool], pointer: str) -> Row:
     row = await work.db.scalar(select(model).where(model.district_id == work.district_id, condition))
     if row is None:
-        raise Invalid([Violation(pointer, f"{kind}.unknown", f"The playbook has no such {kind}.")])
+        raise _unknown(kind, pointer)
     return row
+
+
+def _unknown(kind: str, pointer: str) -> Invalid:
+    return Invalid([Violation(pointer, f"{kind}.unknown", f"The playbook has no such {kind}.")])

@@ -17,6 +17,7 @@ from app.access.work import Work, needed_by, unit
 from app.core import ids
 from app.core.crypto import Keyring
 from app.core.errors import Invalid, Malformed, NotFound, Unauthenticated, Violation
+from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE, Problem
 from app.roster.caseload import bound_to_person
 from app.webhooks.address import Allowed
@@ -47,7 +48,10 @@ class House:
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
-    """A misspelt filter must not answer with everything: unknown query parameters are refused."""
+    """A misspelt filter must not answer with everything: unknown query parameters are refused.
+
+    So is the one character that PostgreSQL does not store, which no row can have.
+    """
     route = request.scope["route"]
     known = {
         field.alias for field in get_flat_params(route.dependant) if field.field_info.__class__.__name__ == "Query"
@@ -58,6 +62,9 @@ async def refuse_unknown_parameters(request: Request) -> None:
         raise Malformed(
             [Violation(f"/{name}", "parameter.unknown", f"This takes the parameters: {taken}.") for name in unknown]
         )
+    spoilt = [name for name, value in request.query_params.multi_items() if NUL in value]
+    if spoilt:
+        raise Malformed([Violation(f"/{name}", "parameter.nul", "A text has no NUL character.") for name in spoilt])
 
 
 async def principal_of(
@@ -97,7 +104,8 @@ def asks(*functions: Callable[..., Any], **more: Any) -> dict[str, Any]:
     scopes = sorted({can.value for function in functions for can in needed_by(function)})
     told = {"model": Problem, "content": {MEDIA_TYPE: {}}}
     return {
-        "openapi_extra": {"security": [{"oauth2": scopes}]},
+        # A tuple takes the place of what FastAPI has written; a list would be added to it, as another way in.
+        "openapi_extra": {"security": ({"oauth2": scopes},)},
         "responses": {status: {**told, "description": words} for status, words in _ANSWERS.items()},
         **more,
     }

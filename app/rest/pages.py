@@ -4,13 +4,17 @@ from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
 
 from fastapi import Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_core import PydanticCustomError
 
 from app.access.work import Work
 from app.core.page import Keyset, Page, keyset
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
+NUL = "\x00"
+LARGEST = 2**31 - 1
+"""The largest number of a PostgreSQL `integer`."""
 
 
 class Shape(BaseModel):
@@ -23,6 +27,17 @@ class Input(BaseModel):
     """What comes in; a field that is not known is refused, so that a misspelt one is not lost."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def storable(cls, value: Any) -> Any:
+        """Refuses what PostgreSQL cannot store: a NUL in a text, a whole number beyond an `integer`."""
+        for one in value if isinstance(value, list) else [value]:
+            if isinstance(one, str) and NUL in one:
+                raise PydanticCustomError("nul", "A text has no NUL character")
+            if isinstance(one, int) and not -LARGEST <= one <= LARGEST:
+                raise PydanticCustomError("too_large", "This number is too large")
+        return value
 
 
 class Items(Shape, Generic[Item]):

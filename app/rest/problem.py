@@ -73,12 +73,29 @@ def problem(
 
 
 def answer_problems(app: FastAPI) -> None:
-    """Lays the handlers; every error leaves as a problem."""
+    """Lays the handlers; every error leaves as a problem, and the contract says so."""
+    described = app.openapi
+
+    def contract() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            _as_problems(described())
+        return described()
+
+    app.openapi = contract  # type: ignore[method-assign]  # how FastAPI says that a contract is extended
     app.add_exception_handler(AimlineError, _ours)
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(IntegrityError, _integrity)
-    app.add_exception_handler(Exception, _fault)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _as_problems(contract: dict[str, Any]) -> None:
+    # FastAPI files every model under application/json; these leave as problems only.
+    for operation in (one for methods in contract["paths"].values() for one in methods.values()):
+        for answer in operation.get("responses", {}).values():
+            content = answer.get("content", {})
+            if MEDIA_TYPE in content and "application/json" in content:
+                content[MEDIA_TYPE] = content.pop("application/json")
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -123,6 +140,13 @@ async def _integrity(request: Request, error: Exception) -> JSONResponse:
         detail = "Another request wrote the same thing at this moment. Read, then try again."
         return problem(request, 409, "conflict.concurrent", STATUS[Conflict][1], detail)
     return await _fault(request, error)
+
+
+async def _unexpected(request: Request, error: Exception) -> JSONResponse:
+    answer = await _fault(request, error)
+    # Answered outside of every middleware: the header that they lay is laid here.
+    answer.headers["Trace-Id"] = getattr(request.state, "trace_id", "")
+    return answer
 
 
 async def _fault(request: Request, error: Exception) -> JSONResponse:

@@ -33,7 +33,8 @@ def parse(kind: str, text: str, pointer: str | None = None) -> Reference:
             raise NotFound(kind) from None
         raise
     source, _, sourced_id = text.removeprefix(SIS).partition(":")
-    if source and sourced_id:
+    # PostgreSQL stores no NUL, so no row has it in its name.
+    if source and sourced_id and "\x00" not in text:
         return Reference(kind, source=source, sourced_id=sourced_id)
     if pointer is None:
         raise NotFound(kind)
