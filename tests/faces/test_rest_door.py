@@ -1,0 +1,150 @@
+"""Protects the seam between HTTP and the transaction: the commit comes before the response, a fault says nothing."""
+
+import re
+from typing import Any
+
+import httpx
+import pytest
+import structlog
+from fastapi import FastAPI
+from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core import ids
+from app.main import build
+from app.rest.door import Opened
+from app.settings import Settings
+from tests.faces.rest_town import caller, plain
+from tests.house.told_town import BEGINS
+from tests.town import Town
+
+SECRET = "Zq7SubmittedValue"
+
+
+@pytest.fixture
+async def broken(settings: Settings) -> Any:
+    """The product's app with routes whose transaction cannot commit, or whose code fails."""
+    app = build(settings)
+
+    @app.get("/v1/fails-at-commit/{how}")
+    async def fails_at_commit(work: Opened, how: str) -> dict[str, str]:
+        async def fail(_: Work) -> None:
+            if how == "unique":
+                raise IntegrityError(SECRET, {"name": SECRET}, _Unique(SECRET))
+            raise RuntimeError(SECRET)
+
+        work.last("planted", fail)
+        await _leave_a_trace(work)
+        return {"ok": SECRET}
+
+    @app.get("/v1/fails")
+    async def fails(work: Opened, name: str) -> dict[str, str]:
+        await _divide(work, name)
+        return {}
+
+    yield app
+    await app.state.house.engine.dispose()
+
+
+class _Unique(Exception):
+    sqlstate = "23505"
+
+
+@needs(Can.RAISE_CONCERN)
+async def _leave_a_trace(work: Work) -> None:
+    statement = "UPDATE event_counter SET last = last + 1000 WHERE district_id = :district"
+    await work.db.execute(text(statement), {"district": work.district_id})
+
+
+@needs(Can.READ_ROSTER)
+async def _divide(work: Work, name: str) -> None:
+    statement = "SELECT 1 / (length(:name) - length(:name)) FROM person WHERE district_id = :district"
+    await work.db.execute(text(statement), {"name": name, "district": work.district_id})
+
+
+@needs(Can.READ_EVENTS)
+async def _counted(work: Work) -> int:
+    statement = "SELECT last FROM event_counter WHERE district_id = :district"
+    return int((await work.db.execute(text(statement), {"district": work.district_id})).scalar_one())
+
+
+@pytest.mark.parametrize(("how", "status"), [("unique", 409), ("fault", 500)])
+async def test_a_commit_that_fails_is_not_answered_with_success(
+    broken: FastAPI, north: Town, how: str, status: int
+) -> None:
+    """The client sees the failure, not a 200 that was sent too early; nothing of the request remains."""
+    answer = await caller(broken, north).get(f"/v1/fails-at-commit/{how}")
+    assert answer.status_code == status
+    assert SECRET not in answer.text
+    async with north.unit() as work:
+        assert await _counted(work) == 0
+
+
+async def test_a_fault_says_and_logs_nothing_of_what_was_submitted(broken: FastAPI, north: Town) -> None:
+    """No text of an exception, no parameter of a statement; in the log the class and the places."""
+    with structlog.testing.capture_logs() as logs:
+        answer = await caller(broken, north).get("/v1/fails", name=SECRET)
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert "division" not in answer.text
+    assert SECRET not in answer.text
+    assert SECRET not in str(logs)
+    (fault,) = [line for line in logs if line["event"] == "fault"]
+    assert fault["trace_id"] == answer.json()["trace_id"] == answer.headers["trace-id"]
+    assert "division" not in str(fault)
+
+
+async def test_the_log_names_a_route_and_never_a_path(app: FastAPI, north: Town) -> None:
+    """One line a request: the template, so that no student's id is in it."""
+    student = ids.show("student", north.students["amy"])
+    with structlog.testing.capture_logs() as logs:
+        await caller(app, north).get(f"/v1/students/{student}", family_name="x")
+        await caller(app, north).get("/v1/students", family_name=f"Family{north.canary}")
+    lines = [line for line in logs if line["event"] == "request"]
+    assert [line["route"] for line in lines] == ["/v1/students/{student}", "/v1/students"]
+    assert student not in str(logs)
+    assert north.canary not in str(logs)
+
+
+@pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning")  # the package reads its files the old way
+async def test_the_documentation_asks_no_other_host(app: FastAPI) -> None:
+    """It works with no internet: every address on the page is our own, and answers."""
+    async with plain(app) as client:
+        page = (await client.get("/docs")).text
+        named = set(re.findall(r"""(?:src|href|url)\s*[=:]\s*["']([^"']+)""", page))
+        assert len(named) >= 3
+        for url in named:
+            assert httpx.URL(url).host in ("", "aimline.test"), url
+            assert (await client.get(url)).status_code == 200, url
+        assert (await client.get("/health/live")).json() == {"ok": True}
+        assert (await client.get("/health/ready")).json() == {"ok": True}
+
+
+async def test_scores_in_bulk_have_a_result_each(app: FastAPI, north: Town) -> None:
+    """Bad ones are named by their place and refused; the others are taken, and are there."""
+    good = {"student": "sis:sis:amy-1", "measure": "orf", "taken_on": str(BEGINS), "value": 40}
+    scores: list[dict[str, Any]] = [
+        good,
+        good | {"value": 9999},
+        good | {"student": "sis:sis:nobody"},
+        good | {"student": ids.show("student", north.students["ben"]), "given_by": "sis:sis:teacher-1"},
+        good,
+        good | {"measure": "none"},
+    ]
+    north_client = caller(app, north)
+    answer = await north_client.post("/v1/scores/bulk", {"scores": scores})
+    assert answer.status_code == 200, answer.text
+    results = answer.json()["results"]
+    outcomes = ["recorded", "refused", "refused", "recorded", "unchanged", "refused"]
+    assert [one["outcome"] for one in results] == outcomes
+    assert [one["violations"][0]["pointer"] for one in results if one["violations"]] == [
+        *("/scores/1/value", "/scores/2/student", "/scores/5/measure")
+    ]
+    assert [one["score"] is None for one in results] == [name == "refused" for name in outcomes]
+    assert {one["id"] for one in await north_client.items("/v1/scores")} == {
+        one["score"]["id"] for one in results if one["score"]
+    }
+    assert (await north_client.post("/v1/scores/bulk", {"scores": []})).status_code == 422
+    assert (await north_client.post("/v1/scores/bulk", {"scores": [good] * 501})).status_code == 422

@@ -1,0 +1,190 @@
+"""Protects the token endpoint and what a token opens: OAuth's own errors, one district a token, keys that verify."""
+
+import base64
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from joserfc import jwt
+from joserfc.jwk import KeySet
+
+from app.access.authenticate import Tokens
+from app.access.directory import Grant, KnownClient
+from app.access.service import NewClient, grant_client, register_client, rotate_secret
+from app.core import ids
+from app.core.crypto import Keyring, fresh_key
+from app.core.ids import new_id
+from app.rest.door import House
+from tests.faces.rest_town import Caller, plain
+from tests.town import Town
+
+SCOPES = ("roster:read", "concern:read")
+
+
+async def made(town: Town, *more: Town, schools: tuple[UUID, ...] = ()) -> tuple[str, str]:
+    """A client of these districts: its id as it is shown, and its secret."""
+    async with town.house() as work:
+        client = await register_client(work, NewClient("vendor", SCOPES, schools))
+    for other in more:
+        async with other.house() as work:
+            await grant_client(work, client.client_id, NewClient("vendor", SCOPES))
+    return ids.show("client", client.client_id), client.secret
+
+
+async def ask(app: FastAPI, headers: dict[str, str] | None = None, **form: str) -> httpx.Response:
+    """A request to the token endpoint."""
+    async with plain(app) as client:
+        data = {"grant_type": "client_credentials", **form}
+        return await client.post("/oauth/token", data=data, headers=headers)
+
+
+def basic(client_id: str, secret: str) -> dict[str, str]:
+    """The Basic header of a client."""
+    return {"Authorization": "Basic " + base64.b64encode(f"{client_id}:{secret}".encode()).decode()}
+
+
+def error(answer: httpx.Response) -> tuple[int, str]:
+    """Status and OAuth's code."""
+    return answer.status_code, answer.json()["error"]
+
+
+async def test_a_client_gets_a_token_by_header_or_body(app: FastAPI, north: Town) -> None:
+    """Both ways of RFC 6749; the answer is never stored; the token opens the district."""
+    client_id, secret = await made(north)
+    for answer in (
+        await ask(app, basic(client_id, secret)),
+        await ask(app, client_id=client_id, client_secret=secret),
+    ):
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["cache-control"] == "no-store"
+        told = answer.json()
+        assert (told["token_type"], told["scope"]) == ("Bearer", "concern:read roster:read")
+        assert told["district"] == ids.show("district", north.district_id)
+        caller = Caller(app, told["access_token"])
+        assert len(await caller.items("/v1/students")) == 3
+        assert (await caller.get("/v1/scores")).status_code == 403
+
+
+async def test_what_is_wrong_is_said_as_oauth_says_it(app: FastAPI, north: Town) -> None:
+    """Codes of RFC 6749 §5.2; 401 asks for Basic; a wrong secret and an unknown client look the same."""
+    client_id, secret = await made(north)
+    wrong = [
+        await ask(app, client_id=client_id, client_secret="aim_wrong"),
+        await ask(app, client_id=ids.show("client", new_id()), client_secret=secret),
+        await ask(app, client_id="nonsense\x00", client_secret=secret),
+        await ask(app, basic(client_id, "wrong")),
+        await ask(app, {"Authorization": "Basic not-base64"}),
+        await ask(app),
+    ]
+    for answer in wrong:
+        assert error(answer) == (401, "invalid_client")
+        assert answer.headers["www-authenticate"].startswith("Basic")
+        assert answer.headers["content-type"] == "application/json"
+    assert wrong[0].json() == wrong[1].json()
+    given = {"client_id": client_id, "client_secret": secret}
+    assert error(await ask(app, **given, scope="score:read")) == (400, "invalid_scope")
+    assert error(await ask(app, **given, scope="sis:sync")) == (400, "invalid_scope")
+    assert error(await ask(app, **given, district="no-such")) == (400, "invalid_request")
+    async with plain(app) as client:
+        assert error(await client.post("/oauth/token", data={"grant_type": "password"})) == (
+            400,
+            "unsupported_grant_type",
+        )
+        assert error(await client.post("/oauth/token")) == (400, "invalid_request")
+
+
+async def test_a_client_of_several_districts_names_one(app: FastAPI, north: Town, south: Town) -> None:
+    """A token is for one district, by short name or id; without a name the request is refused."""
+    client_id, secret = await made(north, south)
+    given = {"client_id": client_id, "client_secret": secret}
+    assert error(await ask(app, **given)) == (400, "invalid_request")
+    for town, name in ((north, north.slug), (south, ids.show("district", south.district_id))):
+        token = (await ask(app, **given, district=name)).json()["access_token"]
+        found = await Caller(app, token).items("/v1/students")
+        assert {one["family_name"] for one in found} == {f"Family{town.canary}"}
+
+
+async def test_scopes_can_be_narrowed(app: FastAPI, north: Town) -> None:
+    """A token has what was asked for, not what was granted."""
+    client_id, secret = await made(north)
+    answer = await ask(app, client_id=client_id, client_secret=secret, scope="concern:read")
+    assert answer.json()["scope"] == "concern:read"
+    assert (await Caller(app, answer.json()["access_token"]).get("/v1/students")).status_code == 403
+
+
+async def test_a_client_of_some_schools_keeps_to_them(app: FastAPI, north: Town) -> None:
+    """The reach of the grant is in the token."""
+    client_id, secret = await made(north, schools=(north.schools[1],))
+    token = (await ask(app, client_id=client_id, client_secret=secret)).json()["access_token"]
+    found = await Caller(app, token).items("/v1/students")
+    assert [one["id"] for one in found] == [ids.show("student", north.students["cy"])]
+
+
+async def test_two_secrets_live_while_one_replaces_the_other(app: FastAPI, north: Town) -> None:
+    """Rotation: both work, then the old one is revoked."""
+    client_id, first = await made(north)
+    row = ids.read("client", client_id)
+    async with north.house() as work:
+        second = await rotate_secret(work, row)
+    for secret in (first, second):
+        assert (await ask(app, client_id=client_id, client_secret=secret)).status_code == 200
+    async with north.house() as work:
+        third = await rotate_secret(work, row, revoke_others=True)
+    for secret, status in ((first, 401), (second, 401), (third, 200)):
+        assert (await ask(app, client_id=client_id, client_secret=secret)).status_code == status
+
+
+async def test_tokens_verify_by_the_public_keys(app: FastAPI, north: Town) -> None:
+    """Anybody can check a token by the JWKS; no private part is in it; the metadata points there."""
+    client_id, secret = await made(north)
+    token = (await ask(app, client_id=client_id, client_secret=secret)).json()["access_token"]
+    async with plain(app) as client:
+        metadata = (await client.get("/.well-known/oauth-authorization-server")).json()
+        keys = (await client.get("/oauth/jwks.json")).json()
+    assert metadata["jwks_uri"].endswith("/oauth/jwks.json")
+    assert all("d" not in key and key["kty"] == "EC" for key in keys["keys"])
+    decoded = jwt.decode(token, KeySet.import_key_set(keys), algorithms=["ES256"])
+    assert decoded.claims["sub"] == client_id
+    assert decoded.claims["iss"] == metadata["issuer"]
+    assert 0 < decoded.claims["exp"] - decoded.claims["iat"] <= 3600
+
+
+def _unsigned(token: str) -> str:
+    header = base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("=")
+    return f"{header}.{token.split('.')[1]}."
+
+
+async def test_a_token_that_does_not_hold_is_refused(app: FastAPI, north: Town) -> None:
+    """Expired, another issuer's, another key's, unsigned, spoilt, absent: 401, and nothing said of why."""
+    house: House = app.state.house
+    grant = Grant(north.district_id, north.slug, frozenset(SCOPES), ())
+    client = KnownClient(new_id(), "vendor", (), (grant,))
+
+    def issued(keyring: Keyring = house.keyring, issuer: str = house.base_url, seconds: int = 900) -> str:
+        return Tokens(keyring, issuer, seconds).issue(client, grant, SCOPES).token
+
+    good = issued()
+    assert (await Caller(app, good).get("/v1/students")).status_code == 200
+    other = Keyring.parse(fresh_key("k1"))
+    bad = [issued(seconds=-10), issued(issuer="http://elsewhere.test"), issued(keyring=other), good[:-4] + "AAAA"]
+    for token in (*bad, _unsigned(good), "x", ""):
+        answer = await Caller(app, token).get("/v1/students")
+        assert answer.status_code == 401, token
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert answer.json()["type"] == "urn:aimline:problem:unauthenticated"
+    async with plain(app) as http:
+        assert (await http.get("/v1/students")).status_code == 401
+        assert (await http.get("/v1/students", headers=basic("a", "b"))).status_code == 401
+
+
+@pytest.mark.parametrize("claims", [{"district": None}, {"scope": 7}, {"schools": "x"}, {"sub": "stu_1"}])
+async def test_a_signed_token_of_another_shape_is_refused(app: FastAPI, north: Town, claims: dict[str, Any]) -> None:
+    """A token of ours that says something else than ours do is not read halfway."""
+    house: House = app.state.house
+    grant = Grant(north.district_id, north.slug, frozenset(SCOPES), ())
+    token = house.tokens.issue(KnownClient(new_id(), "vendor", (), (grant,)), grant, SCOPES).token
+    told = jwt.decode(token, house.tokens._keys, algorithms=["ES256"]).claims | claims  # to sign what is spoilt
+    spoilt = jwt.encode({"alg": "ES256", "kid": house.tokens._signing.kid}, told, house.tokens._signing)
+    assert (await Caller(app, spoilt).get("/v1/students")).status_code == 401

@@ -1,0 +1,100 @@
+"""Protects the pages of every list: all rows, each once; a cursor that belongs to its list, filter and district."""
+
+import base64
+
+import orjson
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.settings import Settings
+from tests.faces.rest_town import Caller, caller
+from tests.house.told_town import Told, tell
+from tests.house.walk import Operation, operations, own_request
+from tests.town import found_town
+
+
+@pytest.fixture(scope="module")
+async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+    """A town with everything in it."""
+    return await tell(await found_town("north", engine, worker_engine, settings))
+
+
+def paged(app: FastAPI) -> list[Operation]:
+    """Every list with pages."""
+    return [one for one in operations(app) if "after" in one.names("query")]
+
+
+async def test_all_pages_together_are_all_rows_once(app: FastAPI, told: Told) -> None:
+    """In pages of one as in a page of 200, over the cursor and over the Link header alike."""
+    north = caller(app, told.town)
+    walked = 0
+    for operation in paged(app):
+        path = own_request(operation, told).path
+        whole = (await north.get(path, limit=200)).json()["items"]
+        found, answer = [], await north.get(path, limit=1)
+        while True:
+            page = answer.json()["items"]
+            if not page:
+                break
+            found += page
+            if "next" in answer.links:
+                assert answer.links["next"]["url"].endswith(f"after={answer.json()['next']}")
+                answer = await north.ask("GET", answer.links["next"]["url"])
+            elif answer.json()["next"]:
+                answer = await north.get(path, limit=1, after=answer.json()["next"])
+            else:
+                break
+        assert found == whole, operation.name
+        walked += len(found) > 1
+    assert walked >= 9
+
+
+async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, told: Told) -> None:
+    """Of another list, with another filter, or spoilt: a bad request that names the parameter."""
+    north = caller(app, told.town)
+    for operation in paged(app):
+        path = own_request(operation, told).path
+        cursor = (await north.get(path, limit=1)).json()["next"]
+        if cursor is None:
+            continue
+        for other in paged(app):
+            if other.path != operation.path:
+                await _refused(north, own_request(other, told).path, after=cursor)
+        filters = set(operation.names("query")) & {"student", "school"}
+        for name in filters:
+            await _refused(north, path, after=cursor, **{name: told.shown["student" if name == "student" else "org"]})
+        for spoilt in ("x", "", cursor[:-3], cursor + "A", "%00", "é", "null"):
+            await _refused(north, path, after=spoilt)
+
+
+@pytest.mark.parametrize("place", [[10**30], ["x"], [], [None], [-1], [1, 2, 3, 4], [{"a": 1}], ["\x00", "a", "b"]])
+async def test_a_cursor_made_up_with_the_right_binding_breaks_nothing(
+    app: FastAPI, told: Told, place: list[object]
+) -> None:
+    """The binding is no secret: what else stands in a cursor is read with care."""
+    north = caller(app, told.town)
+    for operation in paged(app):
+        path = own_request(operation, told).path
+        cursor = (await north.get(path, limit=1)).json()["next"]
+        if cursor is None:
+            continue
+        bound = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))[0]
+        made_up = base64.urlsafe_b64encode(
+            orjson.dumps([bound, *place]) if place != [10**30] else f'["{bound}",{10**30}]'.encode()
+        ).decode()
+        answer = await north.get(path, after=made_up)
+        assert answer.status_code in (200, 400), (operation.name, answer.text)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1", "201", "x", "1e3", "99999999999999999999", ""])
+async def test_an_unfit_limit_is_a_bad_request(app: FastAPI, told: Told, limit: str) -> None:
+    """1 to 200, and nothing else."""
+    for operation in paged(app):
+        await _refused(caller(app, told.town), own_request(operation, told).path, name="limit", limit=limit)
+
+
+async def _refused(north: Caller, path: str, *, name: str = "after", **params: str) -> None:
+    answer = await north.get(path, **params)
+    assert answer.status_code == 400, (path, params, answer.text)
+    assert answer.json()["violations"][0]["pointer"] == f"/{name}", answer.text

@@ -1,0 +1,181 @@
+"""Protects what a caller is told when something is wrong: everything, where it is, and never a submitted value."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.core import ids
+from app.core.ids import new_id
+from app.settings import Settings
+from tests.faces.rest_town import CLIENT_SCOPES, caller
+from tests.house.told_town import Told, tell
+from tests.house.walk import Operation, operations, own_request
+from tests.house.walk_knows import OPEN
+from tests.town import found_town
+
+SECRET = "Zq7SubmittedValue"
+PROBLEM = {"type", "title", "status", "detail", "trace_id", "violations"}
+
+
+@pytest.fixture(scope="module")
+async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+    """A town with everything in it."""
+    return await tell(await found_town("north", engine, worker_engine, settings))
+
+
+def commands(app: FastAPI) -> list[Operation]:
+    """Every operation that takes a body."""
+    return [one for one in operations(app) if one.body is not None and one.name not in OPEN]
+
+
+def places(body: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path to every value of a body."""
+    inner = body.items() if isinstance(body, dict) else enumerate(body) if isinstance(body, list) else ()
+    for key, value in inner:
+        yield (*at, key)
+        yield from places(value, (*at, key))
+
+
+def spoilt(body: Any, at: tuple[Any, ...], value: Any) -> Any:
+    """The body with another value at one place."""
+    made = deepcopy(body)
+    inner = made
+    for key in at[:-1]:
+        inner = inner[key]
+    inner[at[-1]] = value
+    return made
+
+
+WRONG = [SECRET, f"{SECRET}\x00", [SECRET], {"planted": SECRET}, f"stu_{SECRET}", f"sis:{SECRET}:{SECRET}", 10**30, -1]
+
+
+async def test_no_error_shows_what_was_submitted(app: FastAPI, told: Told) -> None:
+    """Every field of every command with values of every wrong kind: no 500, and no value in any error."""
+    north = caller(app, told.town)
+    tried = 0
+    for operation in commands(app):
+        request = own_request(operation, told)
+        for at in places(request.json):
+            for value in WRONG:
+                answer = await north.ask(operation.method, request.path, json=spoilt(request.json, at, value))
+                where = (operation.name, at, value, answer.text)
+                assert answer.status_code < 500, where
+                if answer.status_code >= 400:
+                    assert SECRET.lower() not in answer.text.lower(), where
+                    assert answer.headers["content-type"] == "application/problem+json", where
+                    assert answer.json().keys() == PROBLEM, where
+                    tried += 1
+    assert tried > 200
+
+
+async def test_no_read_breaks_or_shows_what_was_asked(app: FastAPI, told: Told) -> None:
+    """Every filter and every path with values of every wrong kind."""
+    north = caller(app, told.town)
+    for operation in operations(app):
+        if not operation.reads or operation.name in OPEN:
+            continue
+        path = own_request(operation, told).path
+        for name in operation.names("query"):
+            for value in (SECRET, f"{SECRET}\x00", f"stu_{SECRET}", f"sis:{SECRET}:{SECRET}\x00", str(2**70), "-1"):
+                answer = await north.get(path, **{name: value})
+                assert answer.status_code < 500, (operation.name, name, value, answer.text)
+                assert answer.is_success or SECRET not in answer.text, (operation.name, name, value)
+        for name in operation.names("path"):
+            for value in (
+                SECRET,
+                f"sis:sis:{SECRET}%00",
+                "%00",
+                "stu_" + "z" * 26,
+                "sis:sis",
+                "%F0%9F%92%A9",
+                "sis:sis:%00",
+            ):
+                answer = await north.get(operation.path.replace(f"{{{name}}}", value))
+                assert answer.status_code == 404, (operation.name, value, answer.text)
+                assert SECRET not in answer.text
+
+
+async def test_everything_that_is_wrong_is_said_at_once(app: FastAPI, told: Told) -> None:
+    """Of shapes and of values, each with its JSON Pointer and a stable code."""
+    north = caller(app, told.town)
+    shape = await north.post("/v1/concerns", {"student": 7, "raised_on": "x", "planted": 1})
+    assert shape.status_code == 422
+    assert {one["pointer"] for one in shape.json()["violations"]} == {
+        *("/student", "/area", "/description", "/raised_on", "/planted")
+    }
+    plan = own_request(next(one for one in operations(app) if one.name == "plan_support"), told).json
+    values = await north.post(
+        "/v1/supports", plan | {"goal": 30.0, "goal_on": plan["starts_on"], "sessions_per_week": 0}
+    )
+    assert values.status_code == 422
+    assert {one["pointer"] for one in values.json()["violations"]} == {"/goal", "/goal_on", "/sessions_per_week"}
+    assert all(one["code"] and one["detail"].endswith(".") for one in values.json()["violations"])
+
+
+@pytest.mark.parametrize("body", [b"{", b"", b"\xff\xfe", b"[]", b"null", b'{"a": NaN}', b'"x"', b"[" * 10_000])
+async def test_a_body_that_is_no_json_object_is_refused(app: FastAPI, told: Told, body: bytes) -> None:
+    """Broken JSON is a bad request; JSON of another shape cannot be processed."""
+    headers = {"content-type": "application/json"}
+    answer = await caller(app, told.town).ask("POST", "/v1/concerns", content=body, headers=headers)
+    assert answer.status_code in (400, 422), answer.text
+    assert answer.json().keys() == PROBLEM
+
+
+async def test_unknown_parameters_are_refused_everywhere(app: FastAPI, told: Told) -> None:
+    """A misspelt filter must not answer with everything; so for every operation, and the name is in the pointer."""
+    north = caller(app, told.town)
+    for operation in operations(app):
+        if operation.name in OPEN:
+            continue
+        request = own_request(operation, told)
+        answer = await north.ask(operation.method, request.path, json=request.json, params={"studnet": SECRET})
+        assert answer.status_code == 400, (operation.name, answer.text)
+        assert answer.json()["violations"][0]["pointer"] == "/studnet"
+        assert SECRET not in answer.text
+
+
+async def test_what_is_not_there_and_what_is_not_allowed_differ(app: FastAPI, told: Told) -> None:
+    """404 for a row that is not to be seen; 403 for a verb that the caller lacks, whatever the row."""
+    few = caller(app, told.town, frozenset({"concern:read"}))
+    seen = f"/v1/concerns/{told.shown['concern']}"
+    assert (await few.get(seen)).status_code == 200
+    refused = await few.post(f"{seen}/accept", {})
+    assert (refused.status_code, refused.json()["type"]) == (403, "urn:aimline:problem:permission.missing")
+    nowhere = ids.show("concern", new_id())
+    for asks, status in ((caller(app, told.town), 404), (few, 403)):
+        assert (await asks.post(f"/v1/concerns/{nowhere}/accept", {})).status_code == status
+    assert (await few.get(f"/v1/concerns/{nowhere}")).status_code == 404
+
+
+async def test_every_operation_asks_for_each_of_its_scopes(
+    app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
+) -> None:
+    """The scopes that the contract names are those without which the operation is refused, and nothing is done."""
+    told = await tell(await found_town("north", engine, worker_engine, settings))
+    contract = app.openapi()
+    for operation in operations(app):
+        if operation.name in OPEN:
+            continue
+        security = contract["paths"][operation.path][operation.method.lower()]["security"]
+        (scopes,) = [one["oauth2"] for one in security]
+        assert scopes, operation.name
+        request = own_request(operation, told)
+        for scope in scopes:
+            without = caller(app, told.town, CLIENT_SCOPES - {scope})
+            answer = await without.ask(operation.method, request.path, json=request.json)
+            assert answer.status_code == 403, (operation.name, scope, answer.text)
+
+
+async def test_a_route_or_a_verb_that_is_not_there_is_a_problem(app: FastAPI, told: Told) -> None:
+    """404 and 405 have the same shape as every error; the trace id of the body is the header's."""
+    north = caller(app, told.town)
+    for method, path, status in (("GET", "/v1/nothing", 404), ("PUT", "/v1/students", 405), ("GET", "/v2", 404)):
+        answer = await north.ask(method, path)
+        assert answer.status_code == status
+        assert answer.json().keys() == PROBLEM
+        assert answer.json()["trace_id"] == answer.headers["trace-id"]
+    assert (await north.ask("PUT", "/v1/students")).headers["allow"] == "GET"

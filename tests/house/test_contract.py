@@ -1,0 +1,45 @@
+"""Protects the contract: the committed files are what the code says, and every operation says all of itself."""
+
+from fastapi import FastAPI
+
+from app.access.permission import GRANTABLE
+from app.cli.contracts import FOLDER, _contracts
+from tests.house.walk import operations
+from tests.house.walk_knows import OPEN
+
+
+def test_the_committed_contracts_have_not_drifted() -> None:
+    """Whoever changes a shape sees the change in the contract. Write them anew with: aimline contracts"""
+    made = _contracts()
+    assert {path.name for path in FOLDER.iterdir() if path.is_file()} == set(made)
+    for name, text in made.items():
+        assert (FOLDER / name).read_text() == text, f"openapi/{name} has drifted. Run: aimline contracts"
+
+
+def test_every_operation_says_all_of_itself(app: FastAPI) -> None:
+    """An id of its own, a summary and a description, the scopes, and what each answer means."""
+    contract = app.openapi()
+    names = [one.name for one in operations(app)]
+    assert len(names) == len(set(names))
+    for operation in operations(app):
+        told = contract["paths"][operation.path][operation.method.lower()]
+        assert told.get("summary"), operation.name
+        assert told.get("description", "").endswith("."), operation.name
+        if operation.name in OPEN:
+            continue
+        assert told["tags"], operation.name
+        (security,) = told["security"]
+        assert set(security["oauth2"]) <= {can.value for can in GRANTABLE}, operation.name
+        for status, answer in told["responses"].items():
+            if status >= "400":
+                assert set(answer["content"]) == {"application/problem+json"}, (operation.name, status)
+        assert {"400", "401", "403", "404"} <= told["responses"].keys(), operation.name
+        assert "422" in told["responses"], operation.name
+
+
+def test_scopes_are_explained(app: FastAPI) -> None:
+    """The security scheme names every scope that a client can be granted, and no internal one."""
+    scheme = app.openapi()["components"]["securitySchemes"]["oauth2"]
+    scopes = scheme["flows"]["clientCredentials"]["scopes"]
+    assert set(scopes) == {can.value for can in GRANTABLE}
+    assert all(scopes.values())

@@ -1,0 +1,87 @@
+"""Protects the disclosure log: every student whose id stands in an answer stands in the row of that request."""
+
+import re
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import asyncpg
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.core import ids
+from app.settings import Settings
+from tests.faces.rest_town import caller
+from tests.house.test_stranger_graphql import commands, reads
+from tests.house.told_town import Told, tell
+from tests.house.walk import operations, own_filters, own_request
+from tests.house.walk_knows import OPEN
+from tests.town import found_town
+
+STUDENT = re.compile(r"stu_[0-9a-hjkmnp-tv-z]{26}")
+
+
+@pytest.fixture(scope="module")
+async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+    """A town with everything in it."""
+    return await tell(await found_town("north", engine, worker_engine, settings))
+
+
+@pytest.fixture
+async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """The owner's connection, which reads the log."""
+    connection = await asyncpg.connect(settings.url_of("owner"))
+    yield connection
+    await connection.close()
+
+
+def shown_in(text: str) -> set[UUID]:
+    """The students whose ids stand in an answer."""
+    return {ids.read("student", found) for found in STUDENT.findall(text)}
+
+
+async def logged(owner: asyncpg.Connection, told: Told, client_id: UUID) -> tuple[int, set[UUID]]:
+    """How many rows a client's only request left in the log, and the students in them."""
+    rows = await owner.fetch(
+        "SELECT student_ids FROM disclosure WHERE district_id = $1 AND client_id = $2", told.town.district_id, client_id
+    )
+    return len(rows), {student for row in rows for student in row["student_ids"]}
+
+
+async def test_every_answer_over_rest_is_logged(app: FastAPI, told: Told, owner: asyncpg.Connection) -> None:
+    """Each read and each filter, then each command: one row a request, with everybody whom the answer names."""
+    seen = 0
+    walked = [one for one in operations(app) if one.name not in OPEN]
+    for operation in sorted(
+        walked, key=lambda one: (not one.reads, one.method == "DELETE", one.name != "plan_support")
+    ):
+        filters = list(own_filters(operation, told)) if operation.reads else []
+        for request in (own_request(operation, told), *filters):
+            north = caller(app, told.town)
+            more = {} if request.json is None else {"json": request.json}
+            answer = await north.ask(operation.method, request.path, params=request.params, **more)
+            assert answer.status_code < 300, (str(request), answer.text)
+            rows, students = await logged(owner, told, north.client_id)
+            assert shown_in(answer.text) <= students, str(request)
+            assert rows == bool(students), str(request)
+            seen += bool(shown_in(answer.text))
+    assert seen > 30
+
+
+async def test_every_answer_over_graphql_is_logged(app: FastAPI, told: Told, owner: asyncpg.Connection) -> None:
+    """Each field with its nested rows, and each mutation."""
+    seen = 0
+    asked = [*reads(told), *((name, document, given) for name, document, given, _ in commands(told, None))]
+    for name, document, variables in asked:
+        north = caller(app, told.town)
+        answer = await north.post("/graphql", {"query": document, "variables": variables})
+        _, students = await logged(owner, told, north.client_id)
+        assert shown_in(answer.text) <= students, (name, variables)
+        seen += bool(shown_in(answer.text))
+    assert seen > 20
+
+
+async def test_a_student_who_is_not_logged_is_found(told: Told, owner: asyncpg.Connection) -> None:
+    """The comparison sees an id in any place of an answer, and the log of a client that asked nothing is empty."""
+    assert shown_in(f'{{"a": ["{told.shown["student"]}"]}}') == {told.town.students["amy"]}
+    assert await logged(owner, told, UUID(int=5)) == (0, set())

@@ -1,0 +1,170 @@
+"""The stranger walk over REST: another district's client, with every scope, calls every live operation with north's
+ids, and gets no byte of north's; afterwards north's rows are as they were.
+
+An operation that the walk does not know how to call fails it.
+"""
+
+from collections.abc import AsyncIterator
+from uuid import UUID
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.settings import Settings
+from tests.faces.rest_town import caller
+from tests.house.told_town import Told, ids_of, rows_of, spellings, tell
+from tests.house.walk import (
+    Operation,
+    Request,
+    Unwalkable,
+    leaks,
+    live_routes,
+    operations,
+    own_filters,
+    own_request,
+    strangers_requests,
+)
+from tests.house.walk_knows import OPEN, UNWALKED
+from tests.town import found_town
+
+
+@pytest.fixture(scope="module")
+async def told_north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+    """North with everything in it."""
+    return await tell(await found_town("north", engine, worker_engine, settings))
+
+
+@pytest.fixture(scope="module")
+async def told_south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+    """South with everything in it: what its client sends is good, but for what is north's."""
+    return await tell(await found_town("south", engine, worker_engine, settings))
+
+
+@pytest.fixture
+async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """The owner's connection, which sees all districts."""
+    connection = await asyncpg.connect(settings.url_of("owner"))
+    yield connection
+    await connection.close()
+
+
+def test_the_walk_sees_every_live_route(app: FastAPI) -> None:
+    """A route that is mounted and not in the contract is walked by nobody: it must be listed with its reason."""
+    walked = {(one.method, one.path) for one in operations(app)}
+    live = {(method, path) for method, path in live_routes(app) if path not in UNWALKED}
+    assert live == walked
+    assert {path for _, path in live_routes(app)} >= UNWALKED.keys()
+
+
+def test_an_operation_that_cannot_be_walked_fails(told_north: Told) -> None:
+    """An unknown path parameter, filter or field is an error of the walk, not a silent success."""
+    unknown = {"in": "path", "name": "planted", "schema": {"type": "string"}}
+    with pytest.raises(Unwalkable, match="PATHS"):
+        own_request(Operation("GET", "/v1/x/{planted}", "x", (unknown,), None), told_north)
+    with pytest.raises(Unwalkable, match="VALUES"):
+        list(own_filters(Operation("GET", "/v1/x", "x", ({**unknown, "in": "query"},), None), told_north))
+    body = {"properties": {"planted": {"type": "string"}}}
+    with pytest.raises(Unwalkable, match="FIELDS"):
+        own_request(Operation("POST", "/v1/x", "x", (), body), told_north)
+
+
+async def test_the_towns_own_client_reads_everything(app: FastAPI, told_north: Told) -> None:
+    """The walk is not passed by being broken: each read, and each filter, answers the town's own client with rows."""
+    north = caller(app, told_north.town)
+    for operation in operations(app):
+        if not operation.reads or operation.name in OPEN:
+            continue
+        for request in (own_request(operation, told_north), *own_filters(operation, told_north)):
+            answer = await north.ask("GET", request.path, params=request.params)
+            assert answer.status_code == 200, (str(request), answer.text)
+            if "items" in answer.json() and not request.params.keys() & {"state", "verdict", "grade"}:
+                assert answer.json()["items"], str(request)
+
+
+async def test_a_stranger_gets_nothing(
+    app: FastAPI, told_north: Told, told_south: Told, owner: asyncpg.Connection
+) -> None:
+    """No canary, no id, 404 for what a path names, refusals for what a body names, and not a byte of north changed."""
+    before = await rows_of(owner, told_north.town.district_id)
+    assert all(before[table][0] for table in ("person", "score", "verdict", "decision", "webhook_delivery", "event"))
+    spelt = spellings(await ids_of(owner, told_north.town.district_id))
+    walked = 0
+    for operation in operations(app):
+        if operation.name in OPEN:
+            continue
+        for request in _in_order(operation, told_south, told_north):
+            answer = await _as_south(app, told_south, request)
+            _nothing_is_norths(request, answer, told_north.town.canary, spelt)
+            _is_refused(request, answer)
+            walked += 1
+    assert walked > 100
+    assert await rows_of(owner, told_north.town.district_id) == before
+
+
+async def test_a_cursor_of_another_district_is_refused(app: FastAPI, told_north: Told, told_south: Told) -> None:
+    """A cursor is bound to the district: one of north's is a bad request in south."""
+    north, south = caller(app, told_north.town), caller(app, told_south.town)
+    tried = 0
+    for operation in operations(app):
+        if "after" not in operation.names("query"):
+            continue
+        own = own_request(operation, told_north)
+        cursor = (await north.get(own.path, limit=1)).json()["next"]
+        if cursor is not None:
+            answer = await south.get(own_request(operation, told_south).path, after=cursor)
+            assert answer.status_code == 400, (str(own), answer.text)
+            tried += 1
+    assert tried >= 8
+
+
+async def test_the_towns_own_client_can_do_everything(
+    app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
+) -> None:
+    """The bodies of the walk are good: carried out by a client of the town, every command is taken."""
+    told = await tell(await found_town("north", engine, worker_engine, settings))
+    north = caller(app, told.town)
+    commands = [one for one in operations(app) if not one.reads and one.name not in OPEN]
+    for operation in sorted(commands, key=lambda one: (one.method == "DELETE", one.name != "plan_support")):
+        request = own_request(operation, told)
+        answer = await north.ask(operation.method, request.path, json=request.json)
+        assert answer.status_code in (200, 201, 204), (str(request), answer.text)
+        if operation.name == "record_scores":
+            assert answer.json()["results"][0]["outcome"] != "refused", answer.text
+
+
+@pytest.mark.parametrize("text", ["a Canary01 b", "stu_01k", "x"])
+def test_a_planted_byte_is_found(text: str) -> None:
+    """What was not sent and is another's is a leak; what the request sent itself is not."""
+    found = leaks(text, "", "Canary01", {"01k": None})
+    assert found == {"a Canary01 b": ["Canary01"], "stu_01k": ["01k"], "x": []}[text]
+    assert leaks(text, "Canary01 01k", "Canary01", {"01k": None}) == []
+
+
+def _in_order(operation: Operation, mine: Told, theirs: Told) -> list[Request]:
+    return list(strangers_requests(operation, mine, theirs))
+
+
+async def _as_south(app: FastAPI, south: Told, request: Request) -> httpx.Response:
+    more = {} if request.json is None else {"json": request.json}
+    return await caller(app, south.town).ask(request.operation.method, request.path, params=request.params, **more)
+
+
+def _nothing_is_norths(request: Request, answer: httpx.Response, canary: str, spelt: dict[str, UUID]) -> None:
+    sent = f"{request.path} {request.params} {request.json}"
+    told = f"{answer.text} {dict(answer.headers)}"
+    assert leaks(told, sent, canary, spelt) == [], str(request)
+    assert answer.status_code < 500, (str(request), answer.text)
+
+
+def _is_refused(request: Request, answer: httpx.Response) -> None:
+    if request.in_path:
+        assert answer.status_code == 404, (str(request), answer.text)
+    elif request.named and request.json is not None and request.operation.name == "record_scores":
+        assert answer.json()["results"][0]["outcome"] == "refused", (str(request), answer.text)
+    elif request.named and request.json is not None:
+        assert answer.status_code == 422, (str(request), answer.text)
+    elif answer.status_code == 200 and request.named in ("support", "family_name"):
+        assert answer.json()["items"] == [], str(request)
