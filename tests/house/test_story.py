@@ -87,7 +87,7 @@ def serving(settings: Settings) -> Iterator[str]:
 
 
 def _requests() -> list[str]:
-    blocks = re.findall(r"```\n(.*?)```", README, re.DOTALL)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
     return [block for block in blocks if block.startswith("curl")]
 
 
