@@ -10,8 +10,10 @@ from app.sis.kinds import SQL_TYPES, WORDS, Field, Kind
 from app.sis.port import Delivery
 from app.sis.stage import Stage, fresh_id
 
-LONGEST_ID = 255  # OneRoster's own limit
+LONGEST_ID = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
 LONGEST_NAME = 300  # two names and an id must fit an index entry, in four bytes a character
+_GONE = """CASE WHEN {x} IS NULL THEN false WHEN lower(btrim({x})) IN ('', 'active') THEN false
+    WHEN lower(btrim({x})) IN ('tobedeleted', 'inactive') THEN true END"""
 _LIST = """CASE WHEN coalesce(btrim({x}), '') = '' THEN NULL WHEN strpos({x}, ',') = 0 THEN ARRAY[{one}]
     ELSE (SELECT coalesce(array_agg({many} ORDER BY n) FILTER (WHERE btrim(i) <> ''), '{{}}')
           FROM unnest(string_to_array({x}, ',')) WITH ORDINALITY AS u (i, n)) END"""
@@ -64,8 +66,8 @@ def _fault(kind: Kind, fields: tuple[Field, ...]) -> str:
     found = [
         ("q.raw_fault IS NOT NULL", "' ' || q.raw_fault"),
         ("q.sourced_id IS NULL", "'sourcedId value.missing'"),
-        (f"length(q.sourced_id) > {LONGEST_ID}", "'sourcedId value.too_long'"),
-        ("NOT q.status_known", "'status status.unknown'"),
+        (f"octet_length(q.sourced_id) > {LONGEST_ID}", "'sourcedId value.too_long'"),
+        ("q.gone IS NULL", "'status status.unknown'"),
         ("q.gone", "NULL"),
     ]
     for field in fields:
@@ -94,7 +96,7 @@ async def conform(stage: Stage, kind: Kind, delivery: Delivery) -> int:
         kind.name,
         "row_number bigint, sourced_id text, gone boolean, fault text, " + ", ".join(columns),
     )
-    status = f"coalesce(lower(btrim({at['status']})), '')" if "status" in at else "''"
+    gone = _GONE.format(x=at["status"]) if "status" in at else "false"
     typed = [f"{_typed(f, at[f.header])} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
     typed += [f"{at[r.header]} AS ref_{r.column}" for r in refs]
     # OFFSET 0 keeps the two levels apart: a value is read once, and judged by what came of it.
@@ -103,13 +105,11 @@ async def conform(stage: Stage, kind: Kind, delivery: Delivery) -> int:
         INSERT INTO {staged} (district_id, row_number, sourced_id, gone, fault
                               {"".join(f", {f.column}" for f in fields)}
                               {"".join(f", ref_{r.column}" for r in refs)})
-        SELECT :district, q.row_number, q.sourced_id, q.gone, {_fault(kind, fields)}
+        SELECT :district, q.row_number, q.sourced_id, coalesce(q.gone, false), {_fault(kind, fields)}
                {"".join(f", coalesce(q.{f.column}, {f.default})" for f in fields)}
                {"".join(f", q.ref_{r.column}" for r in refs)}
         FROM (SELECT r.row_number, r.fault AS raw_fault, {at["sourcedId"]} AS sourced_id,
-                     {status} IN ('tobedeleted', 'inactive') AS gone,
-                     {status} IN ('', 'active', 'tobedeleted', 'inactive') AS status_known,
-                     {", ".join(typed)}
+                     {gone} AS gone, {", ".join(typed)}
               FROM {stage.table("raw", kind.name)} AS r OFFSET 0) AS q
         """
     )

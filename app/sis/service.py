@@ -1,4 +1,7 @@
-"""Owns a sync from its first row to its last: lock, run, plan, guard, apply, report. Never reads a source's format."""
+"""Owns a sync from its first row to its last: lock, run, plan, guard, apply, report. Never reads a source's format.
+
+Longer than most: the whole course of a run is read in one place.
+"""
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
@@ -24,8 +27,8 @@ from app.core.ids import new_id
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, Happened
 from app.events.outbox import record
 from app.roster.models import Source as RosterSource
-from app.sis import follow, weigh
-from app.sis.apply import apply
+from app.sis import weigh
+from app.sis.apply import apply, follow_moves, keep_memberships, lay_school_weeks, note_moves
 from app.sis.conform import conform
 from app.sis.guard import Limits, hold_because
 from app.sis.kinds import KINDS, Kind
@@ -248,7 +251,7 @@ async def _apply_all(stage: Stage, source: Source, progress: Progress) -> None:
     """Every kind's plan in the order of dependence, then what follows from people and sessions."""
     people = "person" in source.deliveries
     if people:
-        await follow.note_moves(stage)
+        await note_moves(stage)
     for kind in KINDS:
         delivery = source.deliveries.get(kind.name)
         if delivery is None:
@@ -256,9 +259,9 @@ async def _apply_all(stage: Stage, source: Source, progress: Progress) -> None:
         progress(f"writing {kind.plural}", 0, 0)
         await apply(stage, kind, delivery, await weigh.planned(stage, kind))
     if people:
-        await follow.follow_moves(stage)
-        await follow.keep_memberships(stage)
-    await follow.lay_school_weeks(stage)
+        await follow_moves(stage)
+        await keep_memberships(stage)
+    await lay_school_weeks(stage)
 
 
 def _conclude(report: Report, dry: bool) -> None:

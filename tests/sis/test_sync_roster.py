@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -16,6 +17,8 @@ from app.core.ids import parse, show
 from app.sandbox.district import District
 from app.sandbox.export import export_csv
 from app.settings import Settings
+from app.sis.stage import Stage
+from tests.house.watch import findings_of
 from tests.sis.roster_zip import ROSTER, STUDENTS, Export, ask, fingerprint, row_id, sync
 from tests.town import Town, found_town
 
@@ -204,3 +207,28 @@ async def test_files_that_are_not_taken_are_named(north: Town, tmp_path: Path) -
     export = Export(raw={"results": b"sourcedId\r\nr1\r\n"}, modes={"results": "bulk"})
     report = await sync(north, export, tmp_path)
     assert (report.exit_code, report.not_taken) == (0, ["results.csv"])
+
+
+async def test_every_statement_of_a_sync_names_its_district(
+    north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that go to the driver past the watch: on each tenant table, in each join, on every path."""
+    sent: list[str] = []
+    bound = Stage._bound
+
+    def watched(stage: Stage, sql: str) -> tuple[Any, ...]:
+        statement, *values = bound(stage, sql)
+        sent.append(statement)
+        return (statement, *values)
+
+    monkeypatch.setattr(Stage, "_bound", watched)
+    export = Export()
+    await sync(north, export, tmp_path)
+    export.row("users", "s3")["orgSourcedIds"] = "north"
+    export.row("users", "s4")["orgSourcedIds"] = "nowhere"
+    export.rows["users"].append({**export.row("users", "s5"), "givenName": "Another"})
+    export.without("enrollments", "e7")
+    report = await sync(north, export, tmp_path)
+    assert (report.state, report.exit_code) == ("applied", 3)
+    assert len(sent) > 100
+    assert [finding for statement in sent for finding in findings_of(statement)] == []
