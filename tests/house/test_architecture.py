@@ -52,7 +52,7 @@ def test_imports_go_down_the_staircase() -> None:
     program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     command = [sys.executable, "-c", program, "--no-cache"]
     ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 0, ended.stdout
+    assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
 def test_every_module_is_small_and_says_what_it_owns() -> None:

@@ -57,4 +57,4 @@ def every_statement_names_its_district() -> Iterator[None]:
     findings.clear()
     yield
     left_out, findings[:] = list(findings), []
-    assert left_out == []
+    assert not left_out, "Without their district:\n" + "\n".join(left_out)

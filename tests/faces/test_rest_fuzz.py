@@ -1,0 +1,77 @@
+"""Protects the REST face from requests that nobody thought of: schemathesis reads the contract and makes them up.
+
+Made without luck, so the same on every run; what is looked for is a fault of ours (500).
+"""
+
+import string
+from typing import Any
+from urllib.parse import quote
+
+from fastapi import FastAPI
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import GenerationMode, openapi
+from schemathesis.core import NOT_SET
+
+from tests.faces.rest_town import caller
+from tests.house.walk import Operation, operations
+from tests.house.walk_knows import OPEN
+from tests.town import Town
+
+EXAMPLES = 8
+
+
+def cases(contract: dict[str, Any], operation: Operation) -> list[Any]:
+    """Requests of one operation, such as the contract takes."""
+    made: list[Any] = []
+    described = openapi.from_dict(contract)[operation.path][operation.method]
+
+    @settings(
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(described.as_strategy(generation_mode=GenerationMode.POSITIVE))
+    def collect(case: Any) -> None:
+        made.append(case)
+
+    collect()
+    return made
+
+
+async def test_no_request_that_is_made_up_is_a_fault(app: FastAPI, north: Town) -> None:
+    """Bodies, filters and paths such as the contract takes, at its edges: an answer below 500."""
+    contract, asks = app.openapi(), caller(app, north)
+    sent = 0
+    for operation in operations(app):
+        if operation.name in OPEN:
+            continue
+        for case in cases(contract, operation):
+            path = operation.path
+            for name, value in (case.path_parameters or {}).items():
+                path = path.replace(f"{{{name}}}", quote(str(value), safe="") or "-")
+            more: dict[str, Any] = {"params": _texts(case.query)}
+            if case.body is not NOT_SET:
+                more["content" if isinstance(case.body, bytes) else "json"] = case.body
+            try:
+                answer = await asks.ask(operation.method, path, headers=_printable(case.headers), **more)
+            except (UnicodeEncodeError, ValueError, TypeError):
+                continue  # what no HTTP client can put on the wire
+            assert answer.status_code < 500, (operation.name, path, more, answer.text)
+            sent += 1
+    assert sent > 100
+
+
+def _texts(query: Any) -> dict[str, Any]:
+    return {str(name): value if isinstance(value, list) else str(value) for name, value in (query or {}).items()}
+
+
+def _printable(headers: Any) -> dict[str, str]:
+    told = {str(name): str(value) for name, value in (headers or {}).items()}
+    return {
+        name: value
+        for name, value in told.items()
+        if value and name.lower() != "authorization" and all(one in string.printable[:95] for one in value)
+    }
