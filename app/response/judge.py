@@ -39,6 +39,7 @@ async def judge_phase(work: Work, support: Support, phase: Phase) -> Judged:
             # A goal within the first instructional week counts as one week away.
             goal_week=max(weeks_between(weeks, phase.begins_on, phase.goal_on), 1),
             direction="down" if measure.direction == "down" else "up",
+            sem=measure.sem or None,
         ),
         chosen.parameters,
     )

@@ -25,7 +25,7 @@ def any_series(draw: st.DrawFn) -> Series:
     baseline, rise = draw(st.integers(-50, 50)), draw(st.integers(1, 60))
     values = draw(st.lists(st.integers(-60, 120), min_size=len(weeks), max_size=len(weeks)))
     observations = tuple(Observation(t, v, f"sco_{t}") for t, v in zip(weeks, values, strict=True))
-    series = Series(observations, baseline, baseline + rise, draw(st.integers(1, 40)))
+    series = Series(observations, baseline, baseline + rise, draw(st.integers(1, 40)), sem=7.0)
     return mirrored(series) if draw(st.booleans()) else series
 
 
@@ -34,7 +34,8 @@ def moved(series: Series, scale: float, shift: float) -> Series:
     direction = series.direction if scale > 0 else ("down" if series.direction == "up" else "up")
     observations = tuple(replace(o, value=scale * o.value + shift) for o in series.observations)
     baseline, goal = (scale * v + shift for v in (series.baseline, series.goal))
-    return Series(observations, baseline, goal, series.goal_week, direction)
+    sem = None if series.sem is None else abs(scale) * series.sem
+    return Series(observations, baseline, goal, series.goal_week, direction, sem)
 
 
 def mirrored(series: Series) -> Series:
@@ -44,8 +45,10 @@ def mirrored(series: Series) -> Series:
 @rules
 @given(series=any_series())
 def test_too_few_scores_give_insufficient_data_and_enough_never_do(rule, series):
-    (least,) = RULES[rule].defaults.values()
-    assert (judge(rule, series).state is State.INSUFFICIENT_DATA) == (len(series.observations) < least)
+    least = RULES[rule].parameter.default
+    early = not series.weeks or series.weeks[-1] < RULES[rule].defaults.get("from_week", 0)
+    few = len(series.observations) < least
+    assert (judge(rule, series).state is State.INSUFFICIENT_DATA) == (few or early)
 
 
 @rules

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from app.response.rules import kpoint, trend
+from app.response.rules import kpoint, median, slopes, trend
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, State, Verdict
 from app.response.rules.wording import count, plain, scores, weeks
@@ -35,7 +35,7 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A rule with its parameter, which is also the least number of scores that it needs.
+    """A rule with its parameters; the first is also the least number of scores that it needs.
 
     A new version is a new number: it may not give another verdict for the same series under the same number.
     """
@@ -45,26 +45,36 @@ class Rule:
     parameter: Parameter
     find: Callable[[Series, Mapping[str, int]], Finding]
     least_weeks: int = 1
+    more: tuple[Parameter, ...] = ()
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return (self.parameter, *self.more)
 
     @property
     def defaults(self) -> dict[str, int]:
-        return {self.parameter.name: self.parameter.default}
+        return {parameter.name: parameter.default for parameter in self.parameters}
 
     def settle(self, parameters: Mapping[str, int] | None = None) -> dict[str, int]:
         """All parameters, defaults filled in.
 
         Raises UnusableRule: `unknown_parameter`, `parameter_out_of_range`.
         """
-        known, given = self.parameter, dict(parameters or {})
-        value = given.pop(known.name, known.default)
+        given, settled = dict(parameters or {}), {}
+        for known in self.parameters:
+            value = given.pop(known.name, known.default)
+            if type(value) is not int or not known.lowest <= value <= known.highest:
+                raise UnusableRule(
+                    "parameter_out_of_range",
+                    f"Give {known.name} of the rule {self.name} as a whole number "
+                    f"from {known.lowest} to {known.highest}.",
+                )
+            settled[known.name] = value
         if given:
-            raise UnusableRule("unknown_parameter", f"The rule {self.name} takes only the parameter {known.name}.")
-        if type(value) is not int or not known.lowest <= value <= known.highest:
             raise UnusableRule(
-                "parameter_out_of_range",
-                f"Give {known.name} of the rule {self.name} as a whole number from {known.lowest} to {known.highest}.",
+                "unknown_parameter", f"The rule {self.name} takes only {' and '.join(self.defaults)} as parameters."
             )
-        return {known.name: value}
+        return settled
 
     def judge(self, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
         """The rule's verdict. Raises UnjudgeableSeries and UnusableRule."""
@@ -111,6 +121,11 @@ def _too_little(rule: Rule, series: Series, parameters: Mapping[str, int]) -> Fi
             f"{count(rule.least_weeks)} different weeks; {AT_ANY_TIME}"
         )
         return Finding(State.INSUFFICIENT_DATA, (Reason("too_few_weeks", numbers),), sentence)
+    if there and series.weeks[-1] < parameters.get("from_week", 0):
+        first = parameters["from_week"]
+        early: dict[str, float] = {"last_week": series.weeks[-1], "from_week": first}
+        sentence = f"This rule judges from week {first} on, and the last score is from {weeks(series.weeks[-1:])}; "
+        return Finding(State.INSUFFICIENT_DATA, (Reason("too_early", early),), sentence + AT_ANY_TIME)
     return None
 
 
@@ -149,6 +164,25 @@ RULES: dict[str, Rule] = {
         Rule("four-point", 1, Parameter("k", 4, LEVEL_SCORES, 12), kpoint.find),
         Rule("three-point", 1, Parameter("k", 3, LEVEL_SCORES, 12), kpoint.find),
         Rule("trend", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), trend.find, least_weeks=2),
+        Rule("median", 1, Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52), median.find),
+        Rule("theil-sen", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_theil_sen, least_weeks=2),
+        Rule(
+            "dual-discrepancy",
+            1,
+            Parameter("minimum", 8, LEVEL_SCORES, 52),
+            slopes.find_dual_discrepancy,
+            least_weeks=2,
+            more=(Parameter("percentile", 25, 1, 50),),
+        ),
+        Rule(
+            "slope-interval",
+            1,
+            Parameter("minimum", 4, LEVEL_SCORES, 52),
+            slopes.find_slope_interval,
+            least_weeks=2,
+            more=(Parameter("from_week", 6, 1, 52), Parameter("confidence", 75, 50, 99)),
+        ),
+        Rule("eb-slope", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_shrunken, least_weeks=2),
     )
 }
 

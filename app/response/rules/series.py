@@ -30,7 +30,7 @@ class Series:
 
     Observations may come in any order: they are sorted by week, and within a week they keep the order in
     which they were given (so give attempts in order). Nothing is checked until `check` or `aimline` is
-    asked for.
+    asked for. `sem` is the measure's standard error of measurement, in its units; None where it is unknown.
     """
 
     observations: tuple[Observation, ...]
@@ -38,6 +38,7 @@ class Series:
     goal: float
     goal_week: int
     direction: Direction = "up"
+    sem: float | None = None
 
     def __post_init__(self) -> None:
         in_order = tuple(sorted(self.observations, key=lambda observation: observation.week))
@@ -49,7 +50,7 @@ class Series:
     def check(self) -> Aimline:
         """The aimline, once all is fit to be judged.
 
-        Raises UnjudgeableSeries: what Aimline raises, `score_not_a_number`, `week_before_phase`.
+        Raises UnjudgeableSeries: what Aimline raises, `score_not_a_number`, `week_before_phase`, `sem_not_positive`.
         """
         line = self.aimline
         if not all(usable(observation.value) for observation in self.observations):
@@ -58,6 +59,11 @@ class Series:
             raise UnjudgeableSeries(
                 "week_before_phase",
                 "Leave out scores from before the phase began: they belong to its baseline.",
+            )
+        if self.sem is not None and not (usable(self.sem) and self.sem > 0):
+            raise UnjudgeableSeries(
+                "sem_not_positive",
+                "Give the measure's standard error of measurement as a number above zero, or leave it out.",
             )
         return line
 

@@ -1,0 +1,40 @@
+"""Owns the median rule: the median of the last three scores' leads over the aimline. Never looks at slopes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from statistics import median
+
+from app.response.rules.series import LEVEL_SCORES, Series
+from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.wording import growth, plain, scores, weeks
+
+
+def find(series: Series, parameters: Mapping[str, int]) -> Finding:
+    """median(y(t) - A(t)) of the last three scores, A(t) = b + g * t, on the worse side: `not_responding`.
+
+    The statistic is that median, turned so that better is positive, in the measure's units; the threshold 0.
+    `stopped` where the median of all earlier leads (three or more) lies on the aimline or better, and growth
+    then slowed about the first week of the last three; else `never`. The minimum is checked by the caller.
+
+    Source: the median-based decision of curriculum-based measurement (Deno & Mirkin, 1977; reviewed by Ardoin
+    and others, 2013).
+    """
+    line = series.aimline
+    leads = [line.better * (y - line.at(t)) for t, y in zip(series.weeks, series.values, strict=True)]
+    now, last = median(leads[-LEVEL_SCORES:]), series.weeks[-LEVEL_SCORES:]
+    numbers: dict[str, float] = {"lead": now, "first_week": last[0], "last_week": last[-1]}
+    start = f"The median of the last {scores(LEVEL_SCORES)} ({weeks(last)})"
+    if now >= -series.slack:
+        sentence = f"{start} keeps up with the aimline, so this rule gives no reason to change the support."
+        return Finding(State.RESPONDING, (Reason("median_keeps_pace", numbers),), sentence, now, 0.0)
+    reason, earlier = Reason("median_behind", numbers), leads[:-LEVEL_SCORES]
+    start += f" lies {plain(-now)} on the worse side of the aimline; "
+    if len(earlier) < LEVEL_SCORES or median(earlier) < -series.slack:
+        sentence = f"{start}no earlier stretch of three scores or more kept pace."
+        return Finding(State.NOT_RESPONDING, (reason,), sentence, now, 0.0, Kind.NEVER)
+    change = Reason("change", {"week": last[0]})
+    sentence = f"{start}the median before them kept pace, so {growth(series.direction)} most likely slowed about " + (
+        f"week {last[0]}."
+    )
+    return Finding(State.NOT_RESPONDING, (reason, change), sentence, now, 0.0, Kind.STOPPED, last[0])
