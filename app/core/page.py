@@ -14,6 +14,7 @@ from app.core.errors import Malformed, Violation
 Row = TypeVar("Row")
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
+BIGINT = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +44,10 @@ class Keyset:
         """The number in the cursor; 0 without one."""
         if self.after is None:
             return 0
-        if len(self.after) != 1 or not isinstance(self.after[0], int):
+        number = self.after[0] if len(self.after) == 1 else None
+        if type(number) is not int or not 0 <= number < BIGINT:
             raise _made_up()
-        return self.after[0]
+        return number
 
     def mark(self, *place: Any) -> str:
         """A cursor at this place."""

@@ -57,7 +57,9 @@ def paged(
 ) -> tuple[list[Item], str | None]:
     """The items of a page; lays the Link header where more follow."""
     if page.next is not None:
-        response.headers["Link"] = f'<{request.url.include_query_params(after=page.next)}>; rel="next"'
+        then = request.url.include_query_params(after=page.next)
+        # Relative to the request: whatever host and scheme a proxy shows, it leads back through the same door.
+        response.headers["Link"] = f'<{then.path}?{then.query}>; rel="next"'
     return [shape(row) for row in page.rows], page.next
 
 
