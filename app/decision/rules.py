@@ -1,6 +1,6 @@
 """Owns which decisions there are and what each asks for. Pure."""
 
-from app.core.errors import Invalid, Violation
+from app.core.errors import Conflict, Invalid, Violation
 
 KINDS = ("continue", "raise_goal", "intensify", "change", "fade", "exit", "restore_fidelity", "refer")
 DRAWS_PHASE_LINE = frozenset({"raise_goal", "intensify", "change", "fade"})
@@ -18,6 +18,12 @@ def check_kind(kind: str, *, has_support: bool, has_student: bool) -> None:
         raise Invalid([Violation("/support", "decision.support", "This decision is about a support: name it.")])
     if not has_support and not has_student:
         raise Invalid([Violation("/student", "decision.student", "Name the student whom this is about.")])
+
+
+def check_state(kind: str, state: str) -> None:
+    """Raises `Conflict` for a decision on a support that has ended; a referral can be recorded at any time."""
+    if state == "ended" and kind not in NEEDS_NO_SUPPORT:
+        raise Conflict("This support has ended.", code="support.ended")
 
 
 def next_rank(kind: str, rank: int) -> int:

@@ -13,7 +13,7 @@ from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.decision.models import Decision
-from app.decision.rules import DRAWS_PHASE_LINE, check_kind, next_rank
+from app.decision.rules import DRAWS_PHASE_LINE, check_kind, check_state, next_rank
 from app.events.catalogue import DECISION_MADE, Happened
 from app.events.outbox import record
 from app.playbook.lookup import published
@@ -80,16 +80,25 @@ async def _about_support(work: Work, new: NewDecision, decision: Decision) -> No
     except NotFound:
         detail = "There is no such support within this caller's reach."
         raise Invalid([Violation("/support", "support.unknown", detail)]) from None
+    check_state(new.kind, support.state)
     decision.support_id = support.id
     decision.student_id = support.student_id
     decision.school_ids = support.school_ids
     decision.secured_area = support.secured_area
     decision.verdict_id = await _seen(work, new.verdict, support)
     if new.kind in DRAWS_PHASE_LINE:
-        phase = await response.change_support(work, support.id, await _change(work, new, decision, support))
-        decision.phase_id = phase.id
+        decision.phase_id = await _draw_phase_line(work, new, decision, support)
     elif new.kind == "exit":
         await end_support(work, support.id, new.note or "The team decided to end it.", decision.decided_on)
+
+
+async def _draw_phase_line(work: Work, new: NewDecision, decision: Decision, support: Support) -> UUID:
+    change = await _change(work, new, decision, support)
+    try:
+        return (await response.change_support(work, support.id, change)).id
+    except Invalid as error:
+        # What a change says of its own fields stands, in a decision, beneath `change`.
+        raise Invalid([replace(one, pointer=f"/change{one.pointer}") for one in error.violations]) from None
 
 
 async def _change(work: Work, new: NewDecision, decision: Decision, support: Support) -> Change:

@@ -186,10 +186,10 @@ async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
 async def end_support(work: Work, support_id: UUID, because: str, on: date | None = None) -> Support:
     """Ends a support, planned or active; the student leaves the caseloads that it had put them on."""
     support = await locked(work, support_id)
-    support.state = after(support.state, "end")
+    was_active, support.state = support.state == "active", after(support.state, "end")
     phase = await current_phase(work, support)
     ends_on = on or today_in(await zone_of(work))
-    if ends_on < phase.begins_on and support.version > 1:
+    if was_active and ends_on < phase.begins_on:
         raise Invalid([Violation("/on", "support.ends_on", "A support ends after its last phase began.")])
     support.ends_on = phase.ends_on = max(ends_on, phase.begins_on)
     support.ended_because = because

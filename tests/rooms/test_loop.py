@@ -240,3 +240,33 @@ async def test_another_senders_name_for_a_score_is_not_ours(north: Town) -> None
     async with north.unit() as work:
         taken = await record_scores(work, [NewScore(stu(north, "ben"), "orf", BEGINS, 41.0, external_id="a")])
     assert taken[0].outcome == "recorded"
+
+
+async def test_a_decision_that_has_no_way_to_go_says_where(north: Town) -> None:
+    """Beyond the highest level there is none: the violation lies beneath `change`, and nothing is changed."""
+    support = await served(north, "amy")
+    named = ids.show("support", support.id)
+    on = BEGINS + timedelta(weeks=1)
+    async with north.unit() as work:
+        await decide(work, NewDecision("intensify", support=named, decided_on=on))
+    with pytest.raises(Invalid) as caught:
+        async with north.unit() as work:
+            await decide(work, NewDecision("intensify", support=named, decided_on=on + timedelta(weeks=1)))
+    assert [violation.pointer for violation in caught.value.violations] == ["/change/level"]
+    async with north.unit() as work:
+        assert len((await phases_of(work, [support.id]))[support.id]) == 2
+
+
+async def test_an_ended_support_takes_no_decision_but_a_referral(north: Town) -> None:
+    """An exit ends the support; after it a referral can still be recorded, at any time."""
+    support = await served(north, "amy")
+    named = ids.show("support", support.id)
+    async with north.unit() as work:
+        await decide(work, NewDecision("exit", support=named))
+    with pytest.raises(Conflict) as caught:
+        async with north.unit() as work:
+            await decide(work, NewDecision("continue", support=named))
+    assert caught.value.code == "support.ended"
+    async with north.unit() as work:
+        referral = await decide(work, NewDecision("refer", support=named))
+    assert referral.support_id == support.id
