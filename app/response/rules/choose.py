@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from app.response.rules import kpoint, median, slopes, trend
+from app.response.rules import kpoint, median, monitor, slopes, trend
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, State, Verdict
 from app.response.rules.wording import count, plain, scores, weeks
@@ -89,7 +89,10 @@ class Rule:
             sentence=finding.sentence,
             statistic=finding.statistic,
             threshold=finding.threshold,
-            rate=trend.slope(series.weeks, series.values) if enough else None,
+            rate=trend.slope(series.weeks, series.values) if enough and finding.rate is None else finding.rate,
+            rate_low=finding.rate_low,
+            rate_high=finding.rate_high,
+            odds=finding.odds,
             required_rate=line.rate,
             change_week=finding.change_week,
             rule=self.name,
@@ -183,6 +186,13 @@ RULES: dict[str, Rule] = {
             more=(Parameter("from_week", 6, 1, 52), Parameter("confidence", 75, 50, 99)),
         ),
         Rule("eb-slope", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_shrunken, least_weeks=2),
+        Rule(
+            "monitor",
+            1,
+            Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
+            monitor.find,
+            more=(Parameter("far_percent", 10, 1, 50),),
+        ),
     )
 }
 

@@ -25,12 +25,33 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class Dosage:
+    """Minutes planned and delivered, by instructional week from week 1 on; one number alone is the whole phase.
+
+    Weeks without a record are unknown, not missed: leave both numbers out by giving nan, or end the lists earlier.
+    """
+
+    planned: tuple[float, ...]
+    delivered: tuple[float, ...]
+
+    def share(self, after: int, upto: int) -> float | None:
+        """Delivered over planned in the weeks after `after` up to `upto`; None where nothing is known of them."""
+        whole = len(self.planned) == 1
+        window = slice(None) if whole else slice(after, upto)
+        pairs = zip(self.planned[window], self.delivered[window], strict=False)
+        known = [(planned, delivered) for planned, delivered in pairs if planned == planned and delivered == delivered]
+        planned = sum(pair[0] for pair in known)
+        return sum(pair[1] for pair in known) / planned if planned > 0 else None
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """The scores of the current phase with baseline, goal and the week of the goal.
 
     Observations may come in any order: they are sorted by week, and within a week they keep the order in
     which they were given (so give attempts in order). Nothing is checked until `check` or `aimline` is
     asked for. `sem` is the measure's standard error of measurement, in its units; None where it is unknown.
+    `dosage` is what was planned and delivered; None where nobody recorded it.
     """
 
     observations: tuple[Observation, ...]
@@ -39,6 +60,7 @@ class Series:
     goal_week: int
     direction: Direction = "up"
     sem: float | None = None
+    dosage: Dosage | None = None
 
     def __post_init__(self) -> None:
         in_order = tuple(sorted(self.observations, key=lambda observation: observation.week))

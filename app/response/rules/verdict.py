@@ -10,6 +10,9 @@ import orjson
 
 DECIMALS = 6
 
+MAYBE = ("rate_low", "rate_high", "odds")
+"""Fields that only some rules fill."""
+
 
 class State(StrEnum):
     """What a rule says of a series. The rules here give only the first, second, fourth and sixth."""
@@ -65,6 +68,10 @@ class Finding:
     threshold: float | None = None
     kind: Kind | None = None
     change_week: int | None = None
+    rate: float | None = None
+    rate_low: float | None = None
+    rate_high: float | None = None
+    odds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,8 @@ class Verdict:
     rate: least-squares slope, units a week; None under three scores or within a single week.
     required_rate: units a week.
     change_week: the instructional week, counted as the series counts them, about which growth slowed.
+    rate_low, rate_high: the middle 80 % of the rate now, for a rule that knows it; odds: of "growth is slow" against
+    "growth keeps pace"; left out of the JSON where the rule gives none.
     parameters: all of the rule's, defaults included. scores: the ids of the phase's scores, in order.
     """
 
@@ -92,16 +101,22 @@ class Verdict:
     rule_version: int
     parameters: dict[str, int]
     scores: tuple[str, ...]
+    rate_low: float | None = None
+    rate_high: float | None = None
+    odds: float | None = None
 
     def __post_init__(self) -> None:
         if (self.kind is None) == (self.state is State.NOT_RESPONDING):
             raise ValueError("A kind goes with not_responding, and with nothing else.")
-        for name in ("statistic", "threshold", "rate", "required_rate"):
+        for name in ("statistic", "threshold", "rate", "required_rate", *MAYBE):
             object.__setattr__(self, name, maybe_rounded(getattr(self, name)))
 
     def as_json(self) -> dict[str, Any]:
         """A JSON-ready dict; its keys stand in the order of the fields."""
         shown = {field.name: getattr(self, field.name) for field in fields(self)}
+        for name in MAYBE:
+            if shown[name] is None:
+                del shown[name]
         return shown | {
             "state": self.state.value,
             "kind": self.kind.value if self.kind else None,

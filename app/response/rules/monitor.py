@@ -1,0 +1,154 @@
+"""Owns what the response monitor says: state, kind, one sentence. Never the arithmetic that it says it from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from app.response.aimline import Direction
+from app.response.rules.monitor_model import Prior
+from app.response.rules.monitor_panel import STOPPED, Found, Panel, judge_panel
+from app.response.rules.rates import threshold_at
+from app.response.rules.series import Dosage, Series
+from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.wording import growth, plain
+
+WATCH = 0.25
+"""The stated false-alarm rate of the watch threshold: from there on extra scores are worth their time."""
+
+DOSAGE = 0.8
+"""A support of which less was delivered cannot be judged by its outcome."""
+
+LONGEST = 260
+"""Instructional weeks: the filters' work grows with the square of a series' length."""
+
+MEDIAN_NOISE = 0.45
+"""The variance of a median of three, in that of one score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What belongs to one series beside its scores. goal_rate is in units a week, as the measure runs."""
+
+    goal_rate: float
+    direction: Direction
+    last_week: int
+    scores: int
+    dosage: Dosage | None = None
+    adjusted: bool = False
+
+
+def find(series: Series, parameters: Mapping[str, int]) -> Finding:
+    """The response monitor on one series without a cohort, so without form adjustment.
+
+    A Gaussian model of the series with the measure's SEM. Hypotheses: the rate never changed, or it changed after
+    week w, for every w. Rate before ~ N(.87 g, .40 g), after ~ N(.07 g, .20 g); hazard .0165 a week; the level is
+    open; the noise is marginalised over seven multiples of the SEM with log-normal weights (log SD .35); the true
+    level wobbles by SEM/16 a week; a score further off than three standard errors counts as three. Statistic:
+    log [ P(rate now < .5 g) / P(rate now >= .8 g) ], threshold by stated false-alarm rate (`far_percent`). The
+    baseline, a median of three, is a score at week 0 with .45 of the variance. Without a SEM:
+    `insufficient_data`.
+
+    Source: this project's; a bank of Kalman filters over change times (Kalman, 1960; Adams and MacKay, 2007) read
+    as a sequential ratio with an indifference zone (Wald, 1945). Measured in docs/response.md.
+    """
+    if series.sem is None:
+        sentence = (
+            "The measure has no standard error of measurement, which this rule needs; enter it in the playbook, "
+            "or choose another rule for this measure."
+        )
+        return Finding(State.INSUFFICIENT_DATA, (Reason("no_sem", {}),), sentence)
+    line, times = series.aimline, np.array([0, *series.weeks])
+    facts = Facts(line.rate, series.direction, int(times[-1]), len(series.weeks), series.dosage)
+    if facts.last_week > LONGEST:
+        reason = Reason("phase_too_long", {"weeks": facts.last_week, "most": LONGEST})
+        sentence = f"This phase is longer than the {LONGEST} weeks that this rule can judge; begin a new phase."
+        return Finding(State.INSUFFICIENT_DATA, (reason,), sentence)
+    # From the baseline on and in SEM, so that neither the scale's zero nor its unit changes anything.
+    values = np.array([0.0, *(line.better * (value - series.baseline) / series.sem for value in series.values)])
+    noise = np.where(np.arange(len(times)) == 0, MEDIAN_NOISE, 1.0)
+    g = np.array([abs(line.rate) / series.sem])
+    panel = Panel(times, values[:, None], g, np.zeros(1, np.int64), noise)
+    return conclude(judge_panel(panel, Prior(), adjust=False), 0, facts, parameters["far_percent"] / 100)
+
+
+def conclude(found: Found, student: int, facts: Facts, far: float) -> Finding:
+    """The state of one student of a panel, with its reasons, and one sentence for a teacher."""
+    statistic, threshold = round(float(found.statistic[student]), 9), threshold_at("monitor", far)
+    watch = min(threshold, threshold_at("monitor", WATCH))
+    rate, low, high = (float(part[student]) * facts.goal_rate for part in (found.rate, found.low, found.high))
+    low, high = min(low, high), max(low, high)
+    slow, pace = float(found.slow[student]), float(found.pace[student])
+    change = int(found.change[student])
+    kind = Kind.STOPPED if float(found.stopped[student]) > STOPPED and change else Kind.NEVER
+    reasons = [
+        Reason("odds", {"slow": slow, "pace": pace, "required_rate": facts.goal_rate}),
+        Reason("rate_now", {"rate": rate, "low": low, "high": high}),
+    ]
+    state, since = State.NOT_RESPONDING, change if kind is Kind.STOPPED else 0
+    if statistic <= threshold:
+        below = float(found.high[student]) < 1
+        state = State.UNCERTAIN if statistic > watch else State.BELOW_PACE if below else State.RESPONDING
+    share = facts.dosage.share(since, facts.last_week) if facts.dosage else None
+    if share is not None:
+        reasons.append(Reason("dosage", {"share": share, "least": DOSAGE, "after_week": since}))
+    if state is State.NOT_RESPONDING and share is not None and share < DOSAGE:
+        state = State.UNDER_DELIVERED
+    stopped = state is State.NOT_RESPONDING and kind is Kind.STOPPED
+    if stopped:
+        reasons.append(Reason("change", {"week": change}))
+    sentence = _sentence(state, statistic, (rate, low, high), change if stopped else None, share, facts)
+    return Finding(
+        state,
+        tuple(reasons),
+        sentence,
+        statistic,
+        threshold,
+        kind if state is State.NOT_RESPONDING else None,
+        change if stopped else None,
+        rate,
+        low,
+        high,
+        math.exp(statistic),
+    )
+
+
+def _times(log_odds: float) -> str:
+    odds = math.exp(abs(log_odds))
+    return "over 1000 times" if odds > 1000 else f"{plain(odds, 1 if odds < 10 else 0)} times"
+
+
+def _sentence(
+    state: State,
+    statistic: float,
+    rate: tuple[float, float, float],
+    change: int | None,
+    share: float | None,
+    facts: Facts,
+) -> str:
+    """Posterior odds in words: it never speaks of the likelihood of the scores, and never says to hold back help."""
+    what, needed = growth(facts.direction), plain(facts.goal_rate)
+    allowing = ", and allowing for how hard each passage was for everyone," if facts.adjusted else ""
+    slow, pace = f"{what} is now under half of the {needed} a week that the goal needs", "it is still on pace"
+    if statistic > 0:
+        said = f"it is {_times(statistic)} more likely that {slow} than that {pace}"
+    else:
+        said = f"it is {_times(statistic)} more likely that {what} is on pace for the {needed} a week that the goal" + (
+            " needs than that it is under half of it"
+        )
+    parts = [f"Given these scores{allowing} {said}" if allowing else f"Given these scores, {said}"]
+    if state is State.NOT_RESPONDING:
+        began = "there is no sign that it was ever on pace for long"
+        parts.append(began if change is None else f"the slowdown most likely began about week {change}")
+    elif state is State.UNDER_DELIVERED:
+        parts.append("but the support itself was not delivered as planned, so the scores cannot speak of it")
+    elif state is State.UNCERTAIN:
+        parts.append("that is not enough to say so, and extra scores would settle it")
+    elif state is State.BELOW_PACE:
+        parts.append(f"the rate is most likely {plain(rate[1])} to {plain(rate[2])}, which will miss the goal")
+    if share is not None:
+        parts.append(f"{plain(100 * share, 0)} % of the planned minutes were delivered")
+    return "; ".join(parts) + "."

@@ -1,0 +1,58 @@
+"""Owns the figures: false alarms, delays and hits of a rule in a population. Never sets what a rule says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.response.world import BETWEEN, NEVER, RESPONDER, STOPPER, Year
+
+Array = NDArray[np.float64]
+
+NAMES = ("FAR", "between", "N8", "N12", "S6", "S8", "S10", "delay", "PPV")
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The figures of one rule by name, and the number of students behind each (for its standard error)."""
+
+    value: dict[str, float]
+    count: dict[str, int]
+
+
+def first_flag(excess: Array, threshold: float) -> NDArray[np.int64]:
+    """The week (from 1) in which the statistic first exceeds the threshold; 0 for never."""
+    over = excess > threshold
+    return np.where(over.any(axis=1), over.argmax(axis=1) + 1, 0)
+
+
+def threshold_for(excess: Array, year: Year, far: float) -> float:
+    """The threshold at which this share of the responders of a population is ever flagged."""
+    worst = excess[year.group == RESPONDER].max(axis=1)
+    return float(np.quantile(worst, 1 - far))
+
+
+def figures(flag: NDArray[np.int64], year: Year) -> Figures:
+    """The figures from each student's first flag. A stopper flagged before the stop is a false alarm.
+
+    It counts as one in PPV, and leaves the denominator of S6 to S10: nothing is left to find.
+    """
+    never, stopper, responder = (year.group == kind for kind in (NEVER, STOPPER, RESPONDER))
+    late = np.where(flag > year.stop, flag - year.stop, 0)[stopper & ((flag == 0) | (flag > year.stop))]
+    hit = flag > 0
+    right = hit & (never | (stopper & (flag > year.stop)))
+    wrong = hit & (responder | (stopper & (flag <= year.stop)))
+    value = {
+        "FAR": hit[responder].mean(),
+        "between": hit[year.group == BETWEEN].mean(),
+        **{f"N{w}": (hit & (flag <= w))[never].mean() for w in (8, 12)},
+        **{f"S{w}": ((late > 0) & (late <= w)).mean() for w in (6, 8, 10)},
+        "delay": np.median(late[late > 0]) if (late > 0).any() else np.nan,
+        "PPV": right.sum() / max(right.sum() + wrong.sum(), 1),
+    }
+    of = {"N": never, "S": stopper, "F": responder}
+    count = {name: int(of.get(name[0], year.group == BETWEEN).sum()) for name in NAMES}
+    count["PPV"] = int(right.sum() + wrong.sum())
+    return Figures({name: float(value[name]) for name in NAMES}, count)
