@@ -7,7 +7,7 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from app.cli import contracts, operate, process, sandbox
+from app.cli import contracts, judge, operate, process, runs, sandbox
 from app.cli.sync import sync_app
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer
@@ -23,6 +23,8 @@ process.add_to(app)
 operate.add_to(app)
 contracts.add_to(app)
 sandbox.add_to(app)
+judge.add_to(app)
+runs.add_to(sync_app)
 app.add_typer(sync_app, name="sync")
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130

@@ -11,6 +11,8 @@ from app.response.rules.verdict import Finding, Reason, State, Verdict
 from app.response.rules.wording import count, plain, scores, weeks
 
 # Too few scores must never delay help, nor a referral.
+TOO_LITTLE = ("too_few_scores", "too_few_weeks", "too_early")
+
 AT_ANY_TIME = "a decision or a referral can be made without it at any time."
 
 
@@ -76,11 +78,15 @@ class Rule:
             )
         return settled
 
+    def finding(self, series: Series, settled: Mapping[str, int]) -> Finding:
+        """What the rule itself finds, whether or not the goal is met already."""
+        return _too_little(self, series, settled) or self.find(series, settled)
+
     def judge(self, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
         """The rule's verdict. Raises UnjudgeableSeries and UnusableRule."""
         settled = self.settle(parameters)
         line = series.check()
-        finding = _too_little(self, series, settled) or _unless_goal_met(series, self.find(series, settled))
+        finding = _unless_goal_met(series, self.finding(series, settled))
         enough = len(series.observations) >= LEVEL_SCORES
         return Verdict(
             state=finding.state,
@@ -138,7 +144,8 @@ def _unless_goal_met(series: Series, finding: Finding) -> Finding:
     The rule's own reasons, statistic and threshold stay beside it.
     """
     level = series.level_now()
-    if level is None or not series.goal_is_met():
+    few = any(reason.code in TOO_LITTLE for reason in finding.because)
+    if few or level is None or not series.goal_is_met():
         return finding
     last = series.weeks[-LEVEL_SCORES:]
     numbers: dict[str, float] = {

@@ -19,6 +19,8 @@ from app.response.rules.wording import growth, plain
 WATCH = 0.25
 """The stated false-alarm rate of the watch threshold: from there on extra scores are worth their time."""
 
+DEFAULT_FAR = 0.10
+
 DOSAGE = 0.8
 """A support of which less was delivered cannot be judged by its outcome."""
 
@@ -114,6 +116,16 @@ def conclude(found: Found, student: int, facts: Facts, far: float) -> Finding:
         high,
         math.exp(statistic),
     )
+
+
+def probes(finding: Finding) -> int:
+    """How many scores to ask for next week, 0 to 3: more where they would settle the matter."""
+    if finding.statistic is None or finding.threshold is None:
+        return 1
+    if finding.state in (State.NOT_RESPONDING, State.UNDER_DELIVERED):
+        return 1
+    short = finding.threshold - finding.statistic
+    return 3 if short < 1.0 else 2 if short < 2.0 else 1
 
 
 def _times(log_odds: float) -> str:

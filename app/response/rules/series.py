@@ -26,18 +26,18 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Dosage:
-    """Minutes planned and delivered, by instructional week from week 1 on; one number alone is the whole phase.
+    """Minutes planned and delivered, by instructional week from week 1 on; or one number, the whole phase's.
 
     Weeks without a record are unknown, not missed: leave both numbers out by giving nan, or end the lists earlier.
     """
 
     planned: tuple[float, ...]
     delivered: tuple[float, ...]
+    by_week: bool = True
 
     def share(self, after: int, upto: int) -> float | None:
         """Delivered over planned in the weeks after `after` up to `upto`; None where nothing is known of them."""
-        whole = len(self.planned) == 1
-        window = slice(None) if whole else slice(after, upto)
+        window = slice(after, upto) if self.by_week else slice(None)
         pairs = zip(self.planned[window], self.delivered[window], strict=False)
         known = [(planned, delivered) for planned, delivered in pairs if planned == planned and delivered == delivered]
         planned = sum(pair[0] for pair in known)

@@ -1,0 +1,107 @@
+"""`aimline judge`: judges series from standard input, offline. It opens no database and keeps nothing."""
+
+import sys
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Annotated, BinaryIO
+
+import orjson
+import typer
+
+from app.response.aimline import UnjudgeableSeries
+from app.response.rules.line import Line, read_line
+from app.response.rules.offline import Options, judge_cohort
+
+BAD_LINES = 3
+
+
+class RuleName(StrEnum):
+    """The rules by the names that a playbook uses."""
+
+    MONITOR = "monitor"
+    FOUR_POINT = "four-point"
+    THREE_POINT = "three-point"
+    TREND = "trend"
+    THEIL_SEN = "theil-sen"
+    MEDIAN = "median"
+    DUAL_DISCREPANCY = "dual-discrepancy"
+    SLOPE_INTERVAL = "slope-interval"
+    EB_SLOPE = "eb-slope"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @app.command()
+    def judge(
+        rule: Annotated[RuleName, typer.Option(help="The rule to judge by.")] = RuleName.MONITOR,
+        far: Annotated[
+            float | None,
+            typer.Option(min=0.001, max=0.5, help="Stated false-alarm rate; without it the rule as the field uses it."),
+        ] = None,
+        every_week: Annotated[bool, typer.Option("--every-week", help="A line for each week.")] = False,
+        no_form_adjustment: Annotated[
+            bool, typer.Option("--no-form-adjustment", help="Leave each passage's difficulty in the scores.")
+        ] = False,
+        adaptive: Annotated[
+            bool, typer.Option("--adaptive", help="Say how many scores would help next week, 0 to 3.")
+        ] = False,
+    ) -> None:
+        """Judges series: JSON Lines on standard input, verdicts as JSON Lines on standard output.
+
+        Lines of one cohort stand together. A bad line is named on standard error; the others are judged, and the
+        exit code is 3.
+        """
+        options = Options(rule.value, far, every_week, not no_form_adjustment, adaptive)
+        if not judge_stream(sys.stdin.buffer, sys.stdout.buffer, options):
+            raise typer.Exit(BAD_LINES)
+
+
+def judge_stream(source: BinaryIO, out: BinaryIO, options: Options) -> bool:
+    """Judges cohort by cohort, each as soon as it is read; False if a line was bad."""
+    faults = Faults()
+    for lines in _cohorts(source, options, faults):
+        for answer in judge_cohort(lines, options):
+            out.write(orjson.dumps(answer) + b"\n")
+        out.flush()
+    return not faults.number
+
+
+class Faults:
+    """The bad lines: told at once by number and what is wrong, never with what the line holds."""
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def tell(self, line: int, sentence: str) -> None:
+        self.number += 1
+        print(f"line {line}: {sentence}", file=sys.stderr)
+
+
+def _cohorts(source: BinaryIO, options: Options, faults: Faults) -> Iterator[list[Line]]:
+    """The lines by cohort, one cohort in memory at a time; a line without a cohort is one of its own."""
+    held: list[Line] = []
+    closed: set[str] = set()
+    for number, text in enumerate(source, 1):
+        if not text.strip():
+            continue
+        try:
+            line = read_line(orjson.loads(text), every_week=options.every_week)
+        except orjson.JSONDecodeError:
+            faults.tell(number, "This is no JSON object; give one series a line.")
+            continue
+        except UnjudgeableSeries as unfit:
+            faults.tell(number, unfit.sentence)
+            continue
+        if held and (line.cohort is None or line.cohort != held[0].cohort):
+            yield held
+            closed.update(cohort for cohort in (held[0].cohort,) if cohort is not None)
+            held = []
+        if line.cohort in closed:
+            faults.tell(number, "Its cohort came before; let lines of one cohort stand together.")
+        elif any(line.id == other.id for other in held):
+            faults.tell(number, "Another line of this cohort has the same id.")
+        else:
+            held.append(line)
+    if held:
+        yield held

@@ -1,0 +1,152 @@
+"""Owns one series as a line of JSON: what it may hold, and what is wrong with it. Never echoes a value."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+from typing import Any, Literal
+
+from app.response.aimline import UnjudgeableSeries, usable
+from app.response.rules.monitor import LONGEST
+from app.response.rules.series import Dosage, Observation, Series
+
+GOAL_WEEK = 26
+"""Where the aimline ends when a line names no `goal_week`: the benchmark's year."""
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A score of a line: instructional week, value, the form if known."""
+
+    week: int
+    value: float
+    form: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One series read from a line. `goal_rate` is per week as the measure runs, so below zero where down is better."""
+
+    id: str
+    cohort: str | None
+    baseline: tuple[float, ...]
+    scores: tuple[Score, ...]
+    goal_rate: float
+    sem: float | None
+    direction: Literal["up", "down"]
+    dosage: Dosage | None
+    goal_week: int | None = None
+
+    @property
+    def last_week(self) -> int:
+        return max((score.week for score in self.scores), default=0)
+
+    def upto(self, week: int) -> Line:
+        """What was known at the end of that week."""
+        return replace(self, scores=tuple(score for score in self.scores if score.week <= week))
+
+    def series(self) -> Series:
+        """As the rules take it. Raises UnjudgeableSeries."""
+        base = float(median(self.baseline))
+        end = self.goal_week or GOAL_WEEK
+        seen = tuple(Observation(score.week, score.value) for score in self.scores)
+        series = Series(seen, base, base + self.goal_rate * end, end, self.direction, self.sem, self.dosage)
+        series.check()
+        return series
+
+
+def read_line(given: object, *, every_week: bool = False) -> Line:
+    """The line, checked whole. Raises UnjudgeableSeries with what is wrong in one sentence, without any value."""
+    if not isinstance(given, Mapping):
+        raise _wrong("not_an_object", "Give each series as one JSON object.")
+    direction = given.get("direction", "up")
+    if direction not in ("up", "down"):
+        raise _wrong("direction", 'Give "direction" as "up" or "down".')
+    rate = _number(given, "goal_rate")
+    if rate == 0 or (rate < 0 and direction == "up"):
+        raise _wrong("goal_rate", 'Give "goal_rate" in units a week, above zero: the rate that the goal needs.')
+    sem = None if given.get("sem") is None else _number(given, "sem")
+    if sem is not None and sem <= 0:
+        raise _wrong("sem", 'Give "sem" as a number above zero, or leave it out.')
+    goal_week = given.get("goal_week")
+    if goal_week is not None and (type(goal_week) is not int or not 1 <= goal_week <= LONGEST):
+        raise _wrong("goal_week", f'Give "goal_week" as a whole number from 1 to {LONGEST}, or leave it out.')
+    line = Line(
+        _text(given, "id"),
+        None if given.get("cohort") is None else _text(given, "cohort"),
+        _baseline(given.get("baseline")),
+        _scores(given.get("scores")),
+        abs(rate) if direction == "up" else -abs(rate),
+        sem,
+        direction,
+        _dosage(given.get("planned_minutes"), given.get("delivered_minutes"), every_week),
+        goal_week,
+    )
+    line.series()
+    return line
+
+
+def _wrong(code: str, sentence: str) -> UnjudgeableSeries:
+    return UnjudgeableSeries(code, sentence)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and usable(value)
+
+
+def _number(given: Mapping[str, Any], name: str) -> float:
+    if not _is_number(given.get(name)):
+        raise _wrong(name, f'Give "{name}" as an ordinary finite number.')
+    return float(given[name])
+
+
+def _text(given: Mapping[str, Any], name: str) -> str:
+    value = given.get(name)
+    if not isinstance(value, str) or not value:
+        raise _wrong(name, f'Give "{name}" as a text that is not empty.')
+    return value
+
+
+def _baseline(given: Any) -> tuple[float, ...]:
+    values = given if isinstance(given, list) else [given]
+    if not values or not all(_is_number(value) for value in values):
+        raise _wrong("baseline", 'Give "baseline" as a list of one number or more; three are the rule.')
+    return tuple(float(value) for value in values)
+
+
+def _scores(given: Any) -> tuple[Score, ...]:
+    if not isinstance(given, list):
+        raise _wrong("scores", 'Give "scores" as a list of objects with "week" and "value".')
+    found: list[Score] = []
+    seen: set[tuple[int, str | None, float | None]] = set()
+    for number, one in enumerate(given, 1):
+        if not isinstance(one, Mapping) or not _is_number(one.get("value")):
+            raise _wrong("score", f'Give score {number} as an object with "week" and a finite "value".')
+        week, form = one.get("week"), one.get("form")
+        if type(week) is not int or not 0 <= week <= LONGEST:
+            raise _wrong("week", f'Give "week" of score {number} as a whole number from 0 to {LONGEST}.')
+        if form is not None and not isinstance(form, str):
+            raise _wrong("form", f'Give "form" of score {number} as a text, or leave it out.')
+        key = (week, form, float(one["value"]) if form is None else None)
+        if key in seen:
+            raise _wrong("doubled", f"Score {number} is there twice; leave one out.")
+        seen.add(key)
+        found.append(Score(week, float(one["value"]), form))
+    return tuple(sorted(found, key=lambda score: score.week))
+
+
+def _dosage(planned: Any, delivered: Any, every_week: bool) -> Dosage | None:
+    if planned is None and delivered is None:
+        return None
+    lists = isinstance(planned, list), isinstance(delivered, list)
+    if planned is None or delivered is None or lists[0] != lists[1]:
+        raise _wrong("minutes", 'Give "planned_minutes" and "delivered_minutes" both as one number or both by week.')
+    if every_week and not lists[0]:
+        raise _wrong("minutes", "Give the minutes as lists by week: judging every week needs to know when they were.")
+    sides = [side if isinstance(side, list) else [side] for side in (planned, delivered)]
+    if not all(value is None or (_is_number(value) and value >= 0) for side in sides for value in side):
+        raise _wrong("minutes", "Give minutes as numbers from zero on; null is a week without a record.")
+    planned_, delivered_ = (tuple(math.nan if value is None else float(value) for value in side) for side in sides)
+    return Dosage(planned_, delivered_, by_week=lists[0])

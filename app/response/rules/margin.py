@@ -1,0 +1,54 @@
+"""Owns the field's rules at a stated false-alarm rate: the margin beyond a rule. Never the rules themselves."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from app.response.rules.choose import RULES
+from app.response.rules.rates import threshold_at
+from app.response.rules.series import Series
+from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.wording import plain
+
+
+def beyond(rule: str, series: Series, finding: Finding) -> float:
+    """How far the series is beyond the rule as used; above zero exactly where that says not responding.
+
+    In SEM for the k-point rules (the smallest of the last k distances), the median and the slope interval; as a
+    part of g for the slopes; in standard errors for the dual discrepancy. Needs a SEM and a finding with a statistic.
+    """
+    line, sem, statistic = series.aimline, series.sem, finding.statistic
+    if sem is None or statistic is None:
+        raise ValueError("A margin needs the measure's SEM and enough scores.")
+    if rule in ("four-point", "three-point"):
+        k = RULES[rule].parameter.default
+        last = zip(series.weeks[-k:], series.values[-k:], strict=True)
+        return min(line.better * (line.at(week) - value) / sem for week, value in last)
+    if rule == "median":
+        return -statistic / sem
+    if rule == "slope-interval":
+        return statistic / sem
+    if rule == "dual-discrepancy":
+        return (finding.threshold or 0.0) - statistic
+    return 1 - statistic / line.rate
+
+
+def at_rate(rule: str, series: Series, finding: Finding, far: float) -> Finding:
+    """The rule's finding with the margin at which it has this stated false-alarm rate in the benchmark."""
+    if finding.statistic is None:
+        return finding
+    if series.sem is None:
+        sentence = "A stated false-alarm rate needs the measure's standard error of measurement; enter it first."
+        return Finding(State.INSUFFICIENT_DATA, (Reason("no_sem", {}),), sentence)
+    excess, margin = beyond(rule, series, finding), threshold_at(rule, far)
+    reason = Reason("margin", {"beyond": excess, "margin": margin, "false_alarm_rate": far})
+    found = replace(finding, statistic=excess, threshold=margin, because=(*finding.because, reason))
+    flagged = finding.state is State.NOT_RESPONDING
+    if (excess > margin) == flagged:
+        return found
+    stated = f"a stated false-alarm rate of {plain(100 * far, 1)} %"
+    if flagged:
+        sentence = f"{finding.sentence.rstrip('.')}; but the margin of {stated} is not passed."
+        return replace(found, state=State.RESPONDING, kind=None, change_week=None, sentence=sentence)
+    sentence = f"{finding.sentence.rstrip('.')}; but the wider margin of {stated} counts this as not responding."
+    return replace(found, state=State.NOT_RESPONDING, kind=Kind.NEVER, change_week=None, sentence=sentence)

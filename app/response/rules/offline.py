@@ -1,0 +1,140 @@
+"""Owns judging a cohort of lines with any rule, as of its last week or week by week. Reads and writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from app.response.rules.choose import RULES
+from app.response.rules.line import Line
+from app.response.rules.margin import at_rate
+from app.response.rules.monitor import DEFAULT_FAR, Facts, conclude, probes
+from app.response.rules.monitor_model import Prior
+from app.response.rules.monitor_panel import Panel, judge_panel
+from app.response.rules.series import LEVEL_SCORES
+from app.response.rules.trend import slope
+from app.response.rules.verdict import Finding, maybe_rounded
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Which rule and how; `far` None is the rule as the field uses it, for the monitor a rate of .10."""
+
+    rule: str = "monitor"
+    far: float | None = None
+    every_week: bool = False
+    adjust: bool = True
+    adaptive: bool = False
+
+
+def judge_cohort(lines: Sequence[Line], options: Options) -> Iterator[dict[str, Any]]:
+    """The answers for lines of one cohort, in their order; with every week, week by week for each line.
+
+    Each week's answer rests on what was known at the end of that week, the cohort's other series included.
+    """
+    weeks = {line.last_week for line in lines}
+    if options.every_week:
+        weeks = set(range(1, max(weeks, default=0) + 1)) | weeks
+    by_week: dict[int, dict[int, Finding]] = {}
+    for week in sorted(weeks):
+        wanted = [n for n, line in enumerate(lines) if week == line.last_week or _asked(line, week, options)]
+        judged = _monitor if options.rule == "monitor" else _classic
+        by_week[week] = judged(lines, wanted, week, options)
+    for n, line in enumerate(lines):
+        for week, found in by_week.items():
+            if n in found:
+                yield _answer(line, week, found[n], options)
+
+
+def _asked(line: Line, week: int, options: Options) -> bool:
+    return options.every_week and 1 <= week < line.last_week
+
+
+def _classic(lines: Sequence[Line], wanted: Sequence[int], week: int, options: Options) -> dict[int, Finding]:
+    rule, found = RULES[options.rule], {}
+    for n in wanted:
+        series = lines[n].upto(week).series()
+        finding = rule.finding(series, rule.defaults)
+        found[n] = finding if options.far is None else at_rate(rule.name, series, finding, options.far)
+    return found
+
+
+def _monitor(lines: Sequence[Line], wanted: Sequence[int], week: int, options: Options) -> dict[int, Finding]:
+    """The monitor over the cohort as it was in that week. Series of another SEM or direction are another measure."""
+    rule, far = RULES["monitor"], DEFAULT_FAR if options.far is None else options.far
+    known = {n: line.upto(week) for n, line in enumerate(lines)}
+    groups: dict[tuple[float, str], list[int]] = {}
+    found: dict[int, Finding] = {}
+    for n, line in known.items():
+        if line.sem is not None:
+            groups.setdefault((line.sem, line.direction), []).append(n)
+    for n in wanted:
+        if known[n].sem is None or len(known[n].scores) < LEVEL_SCORES:
+            found[n] = rule.finding(known[n].series(), rule.defaults)
+    for (sem, _), members in groups.items():
+        if not any(n in wanted and n not in found for n in members):
+            continue
+        judged = judge_panel(_panel([known[n] for n in members], sem), Prior(), adjust=options.adjust, week=week)
+        adjusted = options.adjust and len(members) >= 5
+        for at, n in enumerate(members):
+            if n in wanted and n not in found:
+                line = known[n]
+                facts = Facts(
+                    line.goal_rate, lines[n].direction, week, len(line.scores), line.dosage, adjusted=adjusted
+                )
+                found[n] = conclude(judged, at, facts, far)
+    return found
+
+
+def _panel(lines: Sequence[Line], sem: float) -> Panel:
+    """One cohort on common slots; scores of a week without a form are taken to be of one form."""
+    better = 1.0 if lines[0].goal_rate > 0 else -1.0
+    zero = float(np.median([value for line in lines for value in line.baseline]))
+    cells: list[dict[tuple[int, int, str, int], float]] = []
+    for line in lines:
+        mine: dict[tuple[int, int, str, int], float] = {}
+        for n, value in enumerate(line.baseline):
+            mine[(0, 0, "", n)] = value
+        for score in line.scores:
+            attempt = 0
+            while (score.week, 1, score.form or "", attempt) in mine:
+                attempt += 1
+            mine[(score.week, 1, score.form or "", attempt)] = score.value
+        cells.append(mine)
+    slots = sorted({slot for mine in cells for slot in mine})
+    row = {slot: n for n, slot in enumerate(slots)}
+    values = np.full((len(slots), len(lines)), np.nan)
+    for student, mine in enumerate(cells):
+        for slot, value in mine.items():
+            values[row[slot], student] = better * (value - zero) / sem
+    g = np.array([abs(line.goal_rate) / sem for line in lines])
+    times = np.array([slot[0] for slot in slots])
+    return Panel(times, values, g, np.zeros(len(lines), np.int64), np.ones(len(slots)))
+
+
+def _answer(line: Line, week: int, finding: Finding, options: Options) -> dict[str, Any]:
+    scores = [score for score in line.scores if score.week <= week]
+    rate = finding.rate
+    if rate is None and len(scores) >= LEVEL_SCORES:
+        rate = slope([score.week for score in scores], [score.value for score in scores])
+    answer: dict[str, Any] = {
+        "id": line.id,
+        "week": week,
+        "state": finding.state.value,
+        "kind": finding.kind.value if finding.kind else None,
+        "statistic": maybe_rounded(finding.statistic),
+        "threshold": maybe_rounded(finding.threshold),
+        "rate": maybe_rounded(rate),
+        "rate_low": maybe_rounded(finding.rate_low),
+        "rate_high": maybe_rounded(finding.rate_high),
+        "change_week": finding.change_week,
+        "because": finding.sentence,
+        "reasons": [reason.as_json() for reason in finding.because],
+        "odds": maybe_rounded(finding.odds),
+        "rule": options.rule,
+        "rule_version": RULES[options.rule].version,
+    }
+    return answer | ({"probe": probes(finding)} if options.adaptive else {})

@@ -1,0 +1,158 @@
+"""`aimline judge`: series in, verdicts out, bad lines named, nothing else touched."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from app.cli import app
+from app.cli.judge import RuleName, judge_stream
+from app.response.rules.choose import RULES
+from app.response.rules.offline import Options
+from bench.response.classic import RULES as BEYOND
+from bench.response.monitor import watch
+from bench.response.world import World, simulate
+
+
+def line(**changes):
+    flat = [{"week": week, "value": 33.0 + week % 2, "form": f"w{week}"} for week in range(1, 13)]
+    return {"id": "s1", "baseline": [31, 35, 33], "scores": flat, "goal_rate": 1.5, "sem": 4.0} | changes
+
+
+def run(lines, *options):
+    text = b"\n".join(one if isinstance(one, bytes) else orjson.dumps(one) for one in lines)
+    result = CliRunner().invoke(app, ["judge", *options], input=text)
+    return result, [orjson.loads(one) for one in result.stdout.splitlines()]
+
+
+def year_lines(year):
+    """A simulated population as lines of JSON."""
+    for n, (baseline, scores, cohort) in enumerate(zip(year.baseline, year.scores, year.cohort, strict=True)):
+        given = [{"week": w + 1, "value": float(y), "form": f"w{w}"} for w, y in enumerate(scores) if y == y]
+        yield {
+            "id": f"s{n}",
+            "cohort": f"c{cohort}",
+            "baseline": baseline.tolist(),
+            "scores": given,
+            "goal_rate": year.world.goal_rate,
+            "sem": year.world.stated_sem,
+        }
+
+
+def judged(lines, options):
+    out = io.BytesIO()
+    assert judge_stream(io.BytesIO(b"\n".join(map(orjson.dumps, lines))), out, options)
+    return [orjson.loads(one) for one in out.getvalue().splitlines()]
+
+
+def test_every_rule_of_the_registry_can_be_chosen():
+    assert {name.value for name in RuleName} == set(RULES)
+
+
+@pytest.mark.parametrize("rule", list(RULES))
+def test_a_flat_series_is_not_responding_by_every_rule_and_the_shape_is_as_stated(rule):
+    result, (answer,) = run([line()], "--rule", rule)
+    assert result.exit_code == 0
+    assert (answer["id"], answer["week"], answer["state"], answer["kind"]) == ("s1", 12, "not_responding", "never")
+    assert {"statistic", "threshold", "rate", "rate_low", "rate_high", "change_week", "because"} < set(answer)
+    stated, (at_rate,) = run([line()], "--rule", rule, "--far", "0.10")
+    assert stated.exit_code == 0
+    assert at_rate["state"] in ("not_responding", "responding")
+
+
+def test_bad_lines_are_named_without_their_values_and_the_good_ones_are_judged():
+    bad = [
+        b"not json",
+        line(scores=[{"week": 1, "value": "1234.5"}]),
+        line(sem=-4321.0),
+        line(goal_rate=0),
+        line(scores=[{"week": -2, "value": 30}]),
+        line(scores=[{"week": 2, "value": 30, "form": "a"}, {"week": 2, "value": 31, "form": "a"}]),
+        line(planned_minutes=90),
+        line(baseline=[]),
+        line(id=""),
+        [],
+    ]
+    result, answers = run([line(), *bad, line(id="s2")])
+    assert result.exit_code == 3
+    assert [answer["id"] for answer in answers] == ["s1", "s2"]
+    assert [one.split(":")[0] for one in result.stderr.splitlines()] == [f"line {n}" for n in range(2, 12)]
+    assert "1234" not in result.stderr
+    assert "4321" not in result.stderr
+
+
+def test_lines_of_one_cohort_that_stand_apart_are_refused():
+    lines = [line(cohort="a"), line(cohort="b"), line(cohort="a", id="s2"), line(cohort="b")]
+    result, answers = run(lines)
+    assert (result.exit_code, len(answers)) == (3, 2)
+    assert "stand together" in result.stderr
+
+
+def test_no_sem_is_insufficient_data_with_the_reason():
+    _, (answer,) = run([line(sem=None)])
+    assert (answer["state"], answer["reasons"][0]["code"]) == ("insufficient_data", "no_sem")
+
+
+def test_a_support_that_was_not_delivered_is_not_blamed_on_the_student():
+    short = line(planned_minutes=[90] * 12, delivered_minutes=[30] * 12)
+    assert run([short])[1][0]["state"] == "under_delivered"
+    assert {a["state"] for a in run([short], "--every-week")[1]} >= {"under_delivered"}
+    whole, alone = line(planned_minutes=1000, delivered_minutes=500), ("--every-week",)
+    assert run([whole])[1][0]["state"] == "under_delivered"
+    assert run([whole], *alone)[0].exit_code == 3
+
+
+def test_down_is_better_is_the_mirror_image():
+    down = [{"week": s["week"], "value": -s["value"]} for s in line()["scores"]]
+    _, (up,) = run([line()])
+    _, (mirrored,) = run([line(scores=down, baseline=[-31, -35, -33], direction="down", goal_rate=-1.5)])
+    assert (mirrored["state"], mirrored["statistic"]) == (up["state"], up["statistic"])
+    assert mirrored["rate"] == -up["rate"]
+
+
+def test_a_week_is_judged_by_what_was_known_up_to_it():
+    """The answers for the first ten weeks are the same bytes whether or not later weeks are there."""
+    lines = list(year_lines(simulate(World(), 50, 3)))
+    early = [one | {"scores": [s for s in one["scores"] if s["week"] <= 10]} for one in lines]
+    options = Options(every_week=True)
+    whole = {(a["id"], a["week"]): a for a in judged(lines, options)}
+    for answer in judged(early, options):
+        assert whole[(answer["id"], answer["week"])] == answer
+
+
+def test_every_week_is_what_the_benchmark_scores():
+    """The command and the benchmark's arrays give the same statistic for every student and week."""
+    year = simulate(World(), 75, 4)
+    watched = watch(year).statistic
+    answers = judged(year_lines(year), Options(every_week=True))
+    assert len(answers) > 75 * 20
+    for answer in answers:
+        if answer["statistic"] is not None:
+            expected = watched[int(answer["id"][1:]), answer["week"] - 1]
+            assert answer["statistic"] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("rule", list(BEYOND))
+def test_the_fields_rules_are_what_the_benchmark_scores(rule):
+    """At a stated rate the command's statistic is the benchmark's margin, and as used the sign of it is the state."""
+    year = simulate(World(), 25, 6)
+    with np.errstate(all="ignore"):
+        beyond = BEYOND[rule](year)
+    lines = [one | {"goal_week": 26} for one in year_lines(year)]
+    checked = 0
+    for answer in judged(lines, Options(rule=rule, far=0.10, every_week=True)):
+        student, week = int(answer["id"][1:]), answer["week"]
+        seen = [s["week"] for s in lines[student]["scores"] if s["week"] <= week]
+        if answer["statistic"] is not None and seen[-1] == week:
+            assert answer["statistic"] == pytest.approx(beyond[student, week - 1], abs=1e-4)
+            checked += 1
+    assert checked > 300
+
+
+def test_adaptive_asks_for_no_more_than_three_scores():
+    answers = judged(year_lines(simulate(World(), 25, 5)), Options(every_week=True, adaptive=True))
+    assert {answer["probe"] for answer in answers} <= {0, 1, 2, 3}
