@@ -25,6 +25,7 @@ class Can(StrEnum):
     DECIDE = "decision:make"
     READ_EVENTS = "event:read"
     READ_SYNC = "sync:read"
+    APPROVE_SYNC = "sync:approve"
     MANAGE_WEBHOOKS = "webhook:manage"
     ACT_FOR = "act-for"
     # Below: never granted to a client or a person; the worker, the sync and the operator have them.
@@ -53,6 +54,7 @@ MEANING: dict[Can, str] = {
     Can.DECIDE: "Record a team's decision.",
     Can.READ_EVENTS: "Read the change feed.",
     Can.READ_SYNC: "Read what each sync did.",
+    Can.APPROVE_SYNC: "Approve or discard a sync that is held.",
     Can.MANAGE_WEBHOOKS: "Make, read and remove webhook endpoints.",
     Can.ACT_FOR: "Name the person that a request acts for.",
 }

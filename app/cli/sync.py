@@ -25,8 +25,8 @@ from app.core.db import UnfitServer, check_server, open_engine
 from app.core.errors import NotFound
 from app.core.ids import show
 from app.settings import Settings
-from app.sis import port
-from app.sis.port import AlreadyRunning
+from app.sis import kinds
+from app.sis.kinds import AlreadyRunning
 from app.sis.service import sync_csv
 from app.sis.weigh import Counts, Report
 
@@ -70,12 +70,12 @@ def sync_csv_zip(
     if as_json:
         typer.echo(orjson.dumps(report.as_json()).decode())
     else:
-        _print(report)
+        print_report(report)
     raise typer.Exit(report.exit_code)
 
 
 async def _sync(
-    settings: Settings, file: Path, district: str, source: str, dry: bool, progress: port.Progress
+    settings: Settings, file: Path, district: str, source: str, dry: bool, progress: kinds.Progress
 ) -> Report:
     url = settings.url_of("worker")
     await check_server(url, "worker")
@@ -88,7 +88,7 @@ async def _sync(
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[port.Progress]:
+def _progress(console: Console) -> Iterator[kinds.Progress]:
     """A bar on a terminal; elsewhere nothing, so that a log stays a log."""
     if not sys.stderr.isatty():
         yield lambda _doing, _done, _of: None
@@ -103,7 +103,7 @@ def _progress(console: Console) -> Iterator[port.Progress]:
         yield tell
 
 
-def _print(report: Report) -> None:
+def print_report(report: Report) -> None:
     """The report for a person: counts by kind, what was refused, what was odd, one sentence."""
     console = Console()
     if not console.is_terminal:
@@ -130,3 +130,8 @@ def _print(report: Report) -> None:
     for warning in report.warnings:
         console.print(f"Note: {warning}", markup=False)
     console.print(report.sentence, markup=False)
+    if report.plan:
+        answer = f"{show('run', report.run_id)} --district DISTRICT"
+        console.print(f"Apply this plan: aimline sync approve {answer} --plan {report.plan['digest']}", markup=False)
+        console.print("  and leave out who and what would be removed: add --without-removals", markup=False)
+        console.print(f"Forget it: aimline sync discard {answer}", markup=False)

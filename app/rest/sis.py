@@ -8,8 +8,8 @@ from pydantic import Field
 
 from app.core import ids
 from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Items, Shape, paged, place
-from app.sis import models, queries
+from app.rest.pages import Input, Items, Shape, paged, place
+from app.sis import answer, models, queries
 
 router = APIRouter(prefix="/v1", tags=["sync"])
 
@@ -19,12 +19,19 @@ class SyncRun(Shape):
 
     id: str
     source: str
-    state: str = Field(description="running, applied, held, failed or dry.")
+    state: str = Field(description="running, applied, held, approved, discarded, failed or dry.")
     sentence: str = Field(description="In plain words.")
     began_at: datetime
     ended_at: datetime | None
     counts: dict[str, Any] = Field(description="By kind.")
     warnings: list[Any]
+
+
+class Approval(Input):
+    """The plan that was read, and how much of it is wanted."""
+
+    plan: str = Field(max_length=64, description="The `plan` that the report shows: it is refused if it is another.")
+    without_removals: bool = Field(default=False, description="Nobody and nothing is removed.")
 
 
 class QuarantinedRow(Shape):
@@ -34,6 +41,15 @@ class QuarantinedRow(Shape):
     row: int = Field(description="The header is row 1.")
     field: str
     code: str
+
+
+class SyncReport(SyncRun):
+    """A run with what a person needs to answer it."""
+
+    held_because: list[str] = Field(description="The guard's reasons, a sentence each.")
+    plan: str | None = Field(description="What an approval names; null where no plan waits.")
+    not_taken: list[str] = Field(description="Files that came and that this version does not take.")
+    first_quarantined: list[QuarantinedRow]
 
 
 @router.get("/sync-runs", operation_id="list_sync_runs", **asks(queries.runs))
@@ -62,6 +78,38 @@ async def list_quarantine(
     page = await queries.quarantine(work, keyset, found.run.id)
     items, then = paged(request, response, page, _quarantined)
     return Items(items=items, next=then)
+
+
+@router.get("/sync-runs/{run}/report", operation_id="get_sync_report", **asks(queries.run, queries.read_report))
+async def get_sync_report(work: Opened, run: str) -> SyncReport:
+    """What a run did or would do, and its plan where it is held."""
+    found = await queries.run(work, row_id("run", run))
+    report = await queries.read_report(work, found.run.id)
+    return SyncReport(
+        **_run(found).model_dump(),
+        held_because=report.held_because,
+        plan=report.plan and report.plan["digest"],
+        not_taken=report.not_taken,
+        first_quarantined=[
+            QuarantinedRow(file=one.file, row=one.row, field=one.field, code=one.code) for one in report.refusals
+        ],
+    )
+
+
+@router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **asks(answer.approve, queries.run))
+async def approve_sync_run(work: Opened, run: str, body: Approval) -> SyncRun:
+    """Approves a held run; it is applied shortly after, unless the roster has changed since."""
+    run_id = row_id("run", run)
+    await answer.approve(work, run_id, body.plan, body.without_removals)
+    return _run(await queries.run(work, run_id))
+
+
+@router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **asks(answer.discard, queries.run))
+async def discard_sync_run(work: Opened, run: str) -> SyncRun:
+    """Discards a held run; the roster stays as it is."""
+    run_id = row_id("run", run)
+    await answer.discard(work, run_id)
+    return _run(await queries.run(work, run_id))
 
 
 def _run(found: queries.RunOfSource) -> SyncRun:

@@ -8,9 +8,11 @@ Never deletes, never decides; never touches a record whose student stayed where 
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
-from app.sis.kinds import Kind
+from collections.abc import Mapping
+
+from app.sis import weigh
+from app.sis.kinds import KINDS, Delivery, Kind, Progress, SourceInconsistent
 from app.sis.plan import pin_of, plan_columns
-from app.sis.port import Delivery, SourceInconsistent
 from app.sis.stage import Stage, fresh_id
 
 DONE = {
@@ -22,6 +24,23 @@ DONE = {
 NOT_FOLLOWING = ("event", "disclosure")
 """What happened, and what was shown, stays where it happened."""
 LONGEST_YEAR = 400  # days: a session that claims more is no school year
+
+
+async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: Progress) -> None:
+    """Every kind's plan in the order of dependence, then what follows from people and sessions."""
+    people = "person" in deliveries
+    if people:
+        await note_moves(stage)
+    for kind in KINDS:
+        delivery = deliveries.get(kind.name)
+        if delivery is None:
+            continue
+        progress(f"writing {kind.plural}", 0, 0)
+        await apply(stage, kind, delivery, await weigh.planned(stage, kind))
+    if people:
+        await follow_moves(stage)
+        await keep_memberships(stage)
+    await lay_school_weeks(stage)
 
 
 async def apply(stage: Stage, kind: Kind, delivery: Delivery, planned: dict[str, int]) -> None:

@@ -6,8 +6,7 @@ absent.
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
-from app.sis.kinds import SQL_TYPES, WORDS, Field, Kind
-from app.sis.port import Delivery
+from app.sis.kinds import SQL_TYPES, WORDS, Delivery, Field, Kind
 from app.sis.stage import Stage, fresh_id
 
 LONGEST_ID = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster

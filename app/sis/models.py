@@ -5,13 +5,18 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, TenantRow
 
 
 class SisRun(TenantRow, Base):
-    """One sync: `running`, then `applied`, `held`, `failed` or `dry`; counts by kind, and a sentence in plain words."""
+    """One sync: `running`, then `applied`, `held`, `failed` or `dry`; counts by kind, and a sentence in plain words.
+
+    A held run has a `plan`: its digest and what each file said, beside the rows in staging. Its `answer` makes it
+    `approved`, then `applied`; or `discarded`. `undoes` names the run that this one takes back.
+    """
 
     __tablename__ = "sis_run"
 
@@ -23,6 +28,11 @@ class SisRun(TenantRow, Base):
     counts: Mapped[dict[str, Any]]
     warnings: Mapped[list[Any]]
     sentence: Mapped[str]
+    held_because: Mapped[list[Any]] = mapped_column(default=list)
+    not_taken: Mapped[list[Any]] = mapped_column(default=list)
+    plan: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    answer: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    undoes: Mapped[UUID | None]
 
 
 class SisQuarantine(TenantRow, Base):

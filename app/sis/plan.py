@@ -1,14 +1,17 @@
 """Owns the plan: for each kind rows to create, update, restore, remove, found by one join. Never writes the roster.
 
-Rows that are as they were appear nowhere in it, so that a night without news costs a comparison.
+Rows that are as they were appear nowhere in it, so that a night without news costs a comparison. The plan of a held
+run is kept in logged tables, under a digest of itself and of the rows that it would touch, until it is answered.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from uuid import UUID
 
-from app.sis.kinds import KINDS, SQL_TYPES, Kind, Ref
-from app.sis.port import Delivery
+from app.sis.kinds import BY_NAME, KINDS, SQL_TYPES, Delivery, Kind, Ref
 from app.sis.stage import Stage, fresh_id
 
 
@@ -160,3 +163,56 @@ def pin_of(column: str) -> str:
 
 ALIASED = tuple(kind for kind in KINDS if not kind.own_alias and kind.key == "id")
 """Kinds that other rows refer to by a sourcedId."""
+
+
+async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[str, Any]:
+    """Keeps the plan beyond the run's transaction and beyond a crash; refused rows are not kept.
+
+    Gives what the run's row remembers of it: the digest that an approval must name, and what each file spoke of.
+    """
+    for kind in deliveries:
+        table = stage.table("plan", kind)
+        await stage.run(f"DELETE FROM {table} WHERE district_id = :district AND action = 'refuse'")
+        await stage.driver.execute(f"ALTER TABLE {table} SET LOGGED")
+        stage.made.remove(table)
+    files = {kind: {"file": one.file, "header": list(one.header)} for kind, one in deliveries.items()}
+    return {"digest": await digest(stage, deliveries), "files": files}
+
+
+def kept_deliveries(plan: Mapping[str, Any]) -> dict[str, Delivery]:
+    """What a kept plan was made of, as the apply asks for it: the columns, and no rows to read."""
+
+    def nothing() -> Iterator[bytes]:
+        return iter(())
+
+    return {
+        kind: Delivery(kind, one["file"], False, tuple(one["header"]), 0, nothing)
+        for kind, one in plan["files"].items()
+    }
+
+
+async def digest(stage: Stage, kinds: Iterable[str]) -> str:
+    """16 hexadecimal digits that change with any row of the plan, and with any roster row that it would touch."""
+    found = hashlib.sha256()
+    for kind in (one for one in KINDS if one.name in set(kinds)):
+        (row,) = await stage.rows(
+            f"""SELECT md5(coalesce(string_agg(md5(p::text || coalesce(t::text, '')), '' ORDER BY p.id), '')) AS rows
+                FROM {stage.table("plan", kind.name)} AS p
+                LEFT JOIN {kind.table} AS t ON t.district_id = :district AND t.{kind.key} = p.id
+                WHERE p.district_id = :district"""
+        )
+        found.update(f"{kind.name} {row['rows']}".encode())
+    return found.hexdigest()[:16]
+
+
+async def leave_removals(stage: Stage, kinds: Iterable[str]) -> None:
+    """Takes every removal out of the plan."""
+    for kind in kinds:
+        await stage.run(
+            f"DELETE FROM {stage.table('plan', kind)} WHERE district_id = :district AND action IN ('remove', 'absent')"
+        )
+
+
+def kept_tables(run_id: UUID, plan: Mapping[str, Any]) -> list[str]:
+    """The staging tables that hold the plan of a run."""
+    return [f"staging.plan_{BY_NAME[kind].name}_{run_id.hex}" for kind in plan["files"]]

@@ -12,6 +12,7 @@ from app.core.page import Keyset, Page
 from app.roster.lookup import by_id
 from app.roster.models import Source
 from app.sis.models import SisQuarantine, SisRun
+from app.sis.weigh import FIRST, Counts, Refusal, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,32 @@ async def run(work: Work, run_id: UUID) -> RunOfSource:
     if row is None:
         raise NotFound("run")
     return RunOfSource(row, (await _sources(work))[row.source_id])
+
+
+@needs(Can.READ_SYNC)
+async def read_report(work: Work, run_id: UUID) -> Report:
+    """What a run said when it ended, and what became of it since; raises `NotFound`."""
+    row = (await run(work, run_id)).run
+    refused = await work.db.scalars(
+        select(SisQuarantine)
+        .where(SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id)
+        .order_by(SisQuarantine.kind, SisQuarantine.row_number)
+        .limit(FIRST)
+    )
+    return Report(
+        run_id,
+        state=row.state,
+        sentence=row.sentence,
+        exit_code=0,
+        began_at=row.began_at,
+        ended_at=row.ended_at,
+        kinds={name: Counts(**counts) for name, counts in row.counts.items()},
+        refusals=[Refusal(one.file, one.row_number, one.field, one.code) for one in refused],
+        warnings=list(row.warnings),
+        not_taken=list(row.not_taken),
+        held_because=list(row.held_because),
+        plan=row.plan,
+    )
 
 
 @needs(Can.READ_SYNC)

@@ -6,7 +6,7 @@ Longer than most: the whole course of a run is read in one place.
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -28,14 +28,13 @@ from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType
 from app.events.outbox import record
 from app.roster.models import Source as RosterSource
 from app.sis import weigh
-from app.sis.apply import apply, follow_moves, keep_memberships, lay_school_weeks, note_moves
+from app.sis.apply import apply_all
 from app.sis.conform import conform
 from app.sis.guard import Limits, hold_because
-from app.sis.kinds import KINDS, Kind
+from app.sis.kinds import KINDS, AlreadyRunning, Kind, Progress, Source, SourceInconsistent, SourceRefused
 from app.sis.models import SisRun
 from app.sis.oneroster_csv import open_zip
-from app.sis.plan import ALIASED, lay_keys, lay_plan
-from app.sis.port import AlreadyRunning, Progress, Source, SourceInconsistent, SourceRefused
+from app.sis.plan import ALIASED, keep_plan, kept_tables, lay_keys, lay_plan
 from app.sis.stage import Stage, copy_raw, fresh_id
 from app.sis.weigh import Counts, Report
 
@@ -64,7 +63,7 @@ async def sync_csv(
     """
     principal = house_principal(district_id, "sync")
 
-    async with _alone(engine, district_id):
+    async with alone(engine, district_id):
         report = Report(new_id(), began_at=now())
         async with unit(engine, principal, keyring, "sync begins") as work:
             source_id = await _begin(work, report, source_name, dry)
@@ -74,7 +73,7 @@ async def sync_csv(
                     await _carry_out(work, report, source_id, source, dry, progress, limits or Limits())
             if report.state == "applied" and report.total("changes") >= MANY:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
-                    await _refresh_statistics(work)
+                    await refresh_statistics(work)
         except (SourceRefused, SourceInconsistent) as error:
             which = "refused" if isinstance(error, SourceRefused) else "inconsistent"
             report.sentence, report.exit_code = f"{error.detail} The roster is as it was.", EXITS[which]
@@ -89,14 +88,14 @@ async def sync_csv(
 
 
 @needs(Can.SYNC_ROSTER)
-async def _refresh_statistics(work: Work) -> None:
+async def refresh_statistics(work: Work) -> None:
     """Has the planner look at what was loaded: a first load is read within the minute, before any autovacuum."""
     tables = ", ".join(sorted({*(kind.table for kind in KINDS), "external_id", "school_membership"}))
     await work.db.execute(text(f"ANALYZE {tables}"))
 
 
 @asynccontextmanager
-async def _alone(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
+async def alone(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
     """Holds the district's sync lock on a connection of its own, outside any transaction, until the run has ended."""
     key = int.from_bytes(district_id.bytes[-4:], signed=True)
     async with engine.connect() as connection:
@@ -165,7 +164,8 @@ async def _carry_out(
     """Stages, plans, and applies what the guard lets pass; ends the run in the same transaction."""
     report.warnings += source.warnings
     report.not_taken += source.not_taken
-    stage = await _open_stage(work, report, source_id, source)
+    largest = max(delivery.size for delivery in source.deliveries.values())
+    stage = await open_stage(work, report.run_id, source_id, largest)
     for kind in KINDS:
         await _plan_kind(stage, kind, source, report, progress)
     progress("weighing the plan", 0, 0)
@@ -180,22 +180,25 @@ async def _carry_out(
     )
     report.refusals += await weigh.first_refusals(stage)
     if not dry and not report.held_because:
-        await _apply_all(stage, source, progress)
+        await apply_all(stage, source.deliveries, progress)
+    conclude(report, dry)
+    if report.state == "held":
+        report.plan = await keep_plan(stage, source.deliveries)
     await stage.drop()
-    _conclude(report, dry)
-    await _end(work, report)
+    await end(work, report)
 
 
-async def _open_stage(work: Work, report: Report, source_id: UUID, source: Source) -> Stage:
+@needs(Can.SYNC_ROSTER)
+async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) -> Stage:
+    """A run's stage in this transaction; `largest` is the size of its largest file in bytes."""
     zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
-    largest = max(delivery.size for delivery in source.deliveries.values())
     # Hash joins of a big delivery stay in memory; a small one asks for no more than it needs. What was just loaded
     # has no statistics, and row-level security makes the planner guess a row or two: it must not loop over a million.
     memory = min(max(4 * largest >> 20, 16), 256)
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
-    return Stage(driver, work.district_id, source_id, report.run_id, now(), today_in(str(zone)))
+    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(str(zone)))
 
 
 async def _plan_kind(stage: Stage, kind: Kind, source: Source, report: Report, progress: Progress) -> None:
@@ -247,24 +250,7 @@ async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
         )
 
 
-async def _apply_all(stage: Stage, source: Source, progress: Progress) -> None:
-    """Every kind's plan in the order of dependence, then what follows from people and sessions."""
-    people = "person" in source.deliveries
-    if people:
-        await note_moves(stage)
-    for kind in KINDS:
-        delivery = source.deliveries.get(kind.name)
-        if delivery is None:
-            continue
-        progress(f"writing {kind.plural}", 0, 0)
-        await apply(stage, kind, delivery, await weigh.planned(stage, kind))
-    if people:
-        await follow_moves(stage)
-        await keep_memberships(stage)
-    await lay_school_weeks(stage)
-
-
-def _conclude(report: Report, dry: bool) -> None:
+def conclude(report: Report, dry: bool) -> None:
     """State, exit code and sentence of a run that came to its end."""
     changes, refused = report.total("changes"), report.total("quarantined")
     left = f" {refused:,} rows could not be taken and are in quarantine." if refused else ""
@@ -285,9 +271,9 @@ def _conclude(report: Report, dry: bool) -> None:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _end(work: Work, report: Report) -> None:
-    """Ends the run's row, with its event where there is news for the district."""
-    await work.db.execute(
+async def end(work: Work, report: Report) -> None:
+    """Ends the run's row, with its event where there is news for the district. It takes the place of held runs."""
+    source_id = await work.db.scalar(
         update(SisRun)
         .where(SisRun.district_id == work.district_id, SisRun.id == report.run_id)
         .values(
@@ -296,11 +282,38 @@ async def _end(work: Work, report: Report) -> None:
             counts={name: asdict(counts) for name, counts in report.kinds.items()},
             warnings=report.warnings,
             sentence=report.sentence,
+            held_because=report.held_because,
+            not_taken=report.not_taken,
+            plan=report.plan,
         )
+        .returning(SisRun.source_id)
     )
+    if report.state in ("applied", "held"):
+        await _take_the_place(work, report.run_id, source_id)
     quiet = report.state == "applied" and not report.total("changes")
     if report.state in EVENTS and not quiet:
         record(work, Happened(EVENTS[report.state], report.run_id, 1, {}))
+
+
+async def _take_the_place(work: Work, run_id: UUID, source_id: UUID | None) -> None:
+    """Discards the other plans of the source that wait: what they compared with is history."""
+    of = SisRun.district_id == work.district_id
+    waiting = await work.db.execute(
+        select(SisRun.id, SisRun.plan).where(
+            of, SisRun.source_id == source_id, SisRun.id != run_id, SisRun.state.in_(("held", "approved"))
+        )
+    )
+    for held_id, plan in waiting.all():
+        gone = {"state": "discarded", "sentence": "A later sync took its place. The roster is as it was.", "plan": None}
+        await work.db.execute(update(SisRun).where(of, SisRun.id == held_id).values(gone))
+        await drop_kept(work, held_id, plan)
+
+
+@needs(Can.SYNC_ROSTER)
+async def drop_kept(work: Work, run_id: UUID, plan: Mapping[str, Any] | None) -> None:
+    """Drops the tables that keep a run's plan."""
+    if plan and plan["files"]:
+        await work.db.execute(text(f"DROP TABLE IF EXISTS {', '.join(kept_tables(run_id, plan))}"))
 
 
 async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report) -> None:
@@ -309,4 +322,4 @@ async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, rep
     report.kinds.clear()
     report.refusals.clear()
     async with unit(engine, principal, keyring, "sync failed") as work:
-        await _end(work, report)
+        await end(work, report)

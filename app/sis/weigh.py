@@ -10,9 +10,8 @@ from uuid import UUID
 
 from app.core import ids
 from app.sis.guard import Seen, Shrunk
-from app.sis.kinds import BY_NAME, Kind
+from app.sis.kinds import BY_NAME, Delivery, Kind
 from app.sis.plan import known
-from app.sis.port import Delivery
 from app.sis.stage import Stage
 
 FIRST: Final = 20  # quarantined rows that a report names
@@ -58,7 +57,10 @@ class Refusal:
 
 @dataclass
 class Report:
-    """What a run did, or would do: `state` is applied, held, dry or failed; `sentence` says it in plain words."""
+    """What a run did, or would do: `state` is applied, held, dry or failed; `sentence` says it in plain words.
+
+    `plan` is there while a held plan waits for its answer; its `digest` is what an approval names.
+    """
 
     run_id: UUID
     state: str = "running"
@@ -71,6 +73,7 @@ class Report:
     warnings: list[str] = field(default_factory=list)
     not_taken: list[str] = field(default_factory=list)
     held_because: list[str] = field(default_factory=list)
+    plan: dict[str, Any] | None = None
 
     def total(self, what: str) -> int:
         """The sum of one count over all kinds."""
@@ -81,6 +84,7 @@ class Report:
         return {
             **asdict(self),
             "run_id": ids.show("run", self.run_id),
+            "plan": self.plan and self.plan["digest"],
             "began_at": self.began_at.isoformat() if self.began_at else None,
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,
         }

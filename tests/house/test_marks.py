@@ -44,6 +44,7 @@ HOLDS_ENGINE = {
     "app.access.work": "the door",
     "app.access.directory": "reads before a district is known, bound to nobody, and rolls back",
     "app.webhooks.deliver": "asks which districts are due, bound to nobody, and rolls back",
+    "app.sis.answer": "as above",
 }
 """Modules that may begin and end a transaction of SQLAlchemy's."""
 

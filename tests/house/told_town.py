@@ -230,6 +230,7 @@ async def _endpoint(told: Told) -> None:
 
 async def _sync(told: Told) -> None:
     town, run_id = told.town, new_id()
+    held = {"held run": new_id(), "held run to discard": new_id()}
 
     @needs(Can.SYNC_ROSTER)
     async def ran(work: Work) -> None:
@@ -239,6 +240,13 @@ async def _sync(told: Told) -> None:
             SisRun(**of, id=run_id, source_id=town.source_id, state="applied", dry=False, began_at=now(), **said)
         )
         await work.db.flush()
+        for held_id in held.values():
+            more = {"plan": {"digest": "0123456789abcdef", "files": {}}, "held_because": [f"Few {town.canary}."]}
+            run = SisRun(
+                **of, id=held_id, source_id=town.source_id, state="held", dry=False, began_at=now(), **said, **more
+            )
+            work.db.add(run)
+        await work.db.flush()
         where = {"kind": "users", "file": f"users {town.canary}", "row_number": 7, "field": "email", "code": "bad"}
         work.db.add(SisQuarantine(**of, id=new_id(), run_id=run_id, **where))
         await work.db.flush()
@@ -246,3 +254,5 @@ async def _sync(told: Told) -> None:
     async with town.house() as work:
         await ran(work)
     told.note("run", "run", run_id)
+    for name, held_id in held.items():
+        told.note(name, "run", held_id)

@@ -39,6 +39,8 @@ OWN_ROW = {
     "resolve_concern": "concern to resolve",
     "start_support": "support to start",
     "end_support": "support to end",
+    "approve_sync_run": "held run",
+    "discard_sync_run": "held run to discard",
 }
 """The row in whose state the operation can be carried out, where it is not the first of its kind."""
 REFERENCES = {
@@ -84,6 +86,8 @@ FIELDS: dict[str, Any] = {
     "attempt": 1,
     "minutes_per_session": 30,
     "sessions_per_week": 3,
+    "plan": "0123456789abcdef",
+    "without_removals": False,
 }
 """Field of a body that refers to no row: a value that is taken."""
 LEFT_OUT = {

@@ -20,7 +20,7 @@ def _run(town: Town, *arguments: str) -> subprocess.CompletedProcess[str]:
         "AIMLINE_KEY": town.settings.key,
     }
     return subprocess.run(
-        [sys.executable, "-m", "app", "sync", "csv", *arguments],
+        [sys.executable, "-m", "app", "sync", *arguments],
         cwd=REPOSITORY,
         env=environment,
         capture_output=True,
@@ -35,14 +35,14 @@ async def test_the_command_syncs_and_says_so_in_json(north: Town, tmp_path: Path
     export = Export()
     path = str(export.write(tmp_path / "roster.zip"))
     arguments = (path, "--district", north.slug, "--source", "csv", "--json")
-    done = _run(north, *arguments)
+    done = _run(north, "csv", *arguments)
     report = json.loads(done.stdout)
     assert (done.returncode, done.stderr) == (0, "")
     assert (report["state"], report["kinds"]["org"]["created"]) == ("applied", 3)
     assert report["run_id"].startswith("run_")
     export.row("enrollments", "e3")["beginDate"] = "soon"
     export.write(tmp_path / "roster.zip")
-    assert _run(north, *arguments).returncode == 3
+    assert _run(north, "csv", *arguments).returncode == 3
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ async def test_the_command_fails_with_its_own_code(
     north: Town, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     """A sentence that says what is wrong, and no traceback."""
-    done = _run(north, *(argument.format(slug=north.slug) for argument in arguments))
+    done = _run(north, "csv", *(argument.format(slug=north.slug) for argument in arguments))
     assert done.returncode == code
     assert words in done.stdout + done.stderr
     assert "Traceback" not in done.stderr
@@ -66,7 +66,31 @@ async def test_the_command_fails_with_its_own_code(
 async def test_the_report_for_a_person_names_the_counts(north: Town, tmp_path: Path) -> None:
     """A table by file and one sentence."""
     path = str(Export().write(tmp_path / "roster.zip"))
-    done = _run(north, path, "--district", north.slug, "--source", "csv", "--dry-run")
+    done = _run(north, "csv", path, "--district", north.slug, "--source", "csv", "--dry-run")
     assert done.returncode == 0
     assert "users.csv" in done.stdout
     assert "Nothing was written. The sync would make" in done.stdout
+
+
+async def test_a_held_run_is_answered_on_the_command_line(north: Town, tmp_path: Path) -> None:
+    """Held with exit 4 and the words to go on with; a wrong plan is turned away; the right one is applied at once."""
+    export = Export()
+    path = str(export.write(tmp_path / "roster.zip"))
+    arguments = ("csv", path, "--district", north.slug, "--source", "csv")
+    assert _run(north, *arguments).returncode == 0
+    export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
+    export.write(tmp_path / "roster.zip")
+    held = _run(north, *arguments, "--json")
+    report = json.loads(held.stdout)
+    assert (held.returncode, report["state"], len(report["plan"])) == (4, "held", 16)
+    named = (report["run_id"], "--district", north.slug)
+    shown = _run(north, "report", *named)
+    assert f"aimline sync approve {report['run_id']} --district DISTRICT --plan {report['plan']}" in shown.stdout
+    assert json.loads(_run(north, "report", *named, "--json").stdout)["kinds"] == report["kinds"]
+    wrong = _run(north, "approve", *named, "--plan", "0" * 16)
+    assert (wrong.returncode, wrong.stderr.split(".")[0]) == (2, "The plan is not the one that was read")
+    done = _run(north, "approve", *named, "--plan", report["plan"])
+    assert (done.returncode, "12 changes were made." in done.stdout) == (0, True)
+    assert json.loads(_run(north, "status", *named, "--json").stdout)["state"] == "applied"
+    late = _run(north, "discard", *named)
+    assert (late.returncode, "The run is applied" in late.stderr) == (2, True)

@@ -181,8 +181,12 @@ async def test_a_run_leaves_nothing_staged(north: Town, tmp_path: Path) -> None:
     """No staging table outlives its run, and with it no password of a user's row."""
     export = Export()
     export.row("users", "s1")["password"] = "Secret-in-a-file"
-    await sync(north, export, tmp_path)
-    left = await ask(north, "SELECT relname FROM pg_class WHERE relnamespace = 'staging'::regnamespace")
+    report = await sync(north, export, tmp_path)
+    left = await ask(
+        north,
+        "SELECT relname FROM pg_class WHERE relnamespace = 'staging'::regnamespace AND strpos(relname, :run) > 0",
+        run=report.run_id.hex,
+    )
     assert left == []
     people = await ask(north, "SELECT t::text FROM person t WHERE district_id = :district")
     assert not any("Secret-in-a-file" in row[0] for row in people)

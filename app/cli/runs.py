@@ -1,0 +1,102 @@
+"""`aimline sync status|report|approve|discard`: what became of a run, and what a person says to one that is held.
+
+Exit codes as those of `aimline sync`. Never decides.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+import orjson
+import typer
+from rich.console import Console
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.directory import find_district
+from app.access.principal import house_principal
+from app.access.work import Work, unit
+from app.cli.operate import AsJson, District, as_operator
+from app.cli.sync import ALREADY_RUNNING, USAGE, print_report
+from app.core import ids
+from app.core.errors import AimlineError
+from app.settings import Settings
+from app.sis import answer, queries
+from app.sis.kinds import AlreadyRunning
+from app.sis.weigh import Report
+
+Answer = TypeVar("Answer")
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: run_…")]
+Plan = Annotated[str, typer.Option(help="The plan that you read: the report shows it.")]
+Kept = Annotated[bool, typer.Option("--without-removals", help="Remove nobody and nothing.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds these commands."""
+
+    @app.command("status")
+    def status(run: Run, district: District, as_json: AsJson = False) -> None:
+        """Says what became of a run, in a line."""
+        report = _ask(district, lambda work: queries.read_report(work, ids.read("run", run)))
+        told = {"run_id": run, "state": report.state, "sentence": report.sentence}
+        print(orjson.dumps(told).decode() if as_json else f"{run}: {report.state}. {report.sentence}")
+
+    @app.command("report")
+    def report(run: Run, district: District, as_json: AsJson = False) -> None:
+        """Shows a run's report, with its plan where it is held."""
+        _show(_ask(district, lambda work: queries.read_report(work, ids.read("run", run))), as_json)
+
+    @app.command("approve")
+    def approve(
+        run: Run, district: District, plan: Plan, without_removals: Kept = False, as_json: AsJson = False
+    ) -> None:
+        """Applies the plan of a held run, if it is the one that was read and the roster is as it was."""
+        run_id = ids.read("run", run)
+        _answer(district, run_id, lambda work: answer.approve(work, run_id, plan, without_removals), as_json)
+
+    @app.command("discard")
+    def discard(run: Run, district: District, as_json: AsJson = False) -> None:
+        """Forgets the plan of a held run."""
+        run_id = ids.read("run", run)
+        _answer(district, run_id, lambda work: answer.discard(work, run_id), as_json)
+
+
+def _ask(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
+    async def run(engine: AsyncEngine, settings: Settings) -> Answer:
+        district_id = await find_district(engine, district)
+        async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sync") as work:
+            return await read(work)
+
+    return _refused(lambda: as_operator(run))
+
+
+def _answer(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]], as_json: bool) -> None:
+    """Marks the answer, then carries it out; one that a crash leaves between is carried out by the worker."""
+
+    async def run(engine: AsyncEngine, settings: Settings) -> Report:
+        district_id = await find_district(engine, district)
+        async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sync answer") as work:
+            await mark(work)
+        return await answer.carry_out(engine, settings.keyring, district_id, run_id, lambda _doing, _done, _of: None)
+
+    report = _refused(lambda: as_operator(run))
+    _show(report, as_json)
+    raise typer.Exit(report.exit_code)
+
+
+def _refused(run: Callable[[], Answer]) -> Answer:
+    """What the command says where it is turned away."""
+    try:
+        return run()
+    except AlreadyRunning as error:
+        Console(stderr=True).print(f"{error.detail} The answer is kept: the worker carries it out.", markup=False)
+        raise typer.Exit(ALREADY_RUNNING) from None
+    except AimlineError as error:
+        Console(stderr=True).print(error.detail, markup=False)
+        raise typer.Exit(USAGE) from None
+
+
+def _show(report: Report, as_json: bool) -> None:
+    if as_json:
+        typer.echo(orjson.dumps(report.as_json()).decode())
+    else:
+        print_report(report)

@@ -1,0 +1,157 @@
+"""A held run: its plan outlives the run, is applied whole or without its removals once approved, or is discarded."""
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from app.core.errors import Conflict, NotFound
+from app.core.ids import new_id
+from app.sis.answer import approve, carry_out, carry_out_approved, discard
+from app.sis.weigh import Report
+from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, row_id, sync
+from tests.town import Town
+
+
+async def _answer(town: Town, run_id: UUID, plan: str, *, without_removals: bool = False) -> Report:
+    async with town.unit() as work:
+        await approve(work, run_id, plan, without_removals)
+    return await carry_out(
+        town.worker_engine, town.settings.keyring, town.district_id, run_id, lambda _doing, _done, _of: None
+    )
+
+
+async def _held(town: Town, folder: Path) -> tuple[Export, Report]:
+    """A class that loses most of its students, a new student, a new name."""
+    export = Export()
+    await sync(town, export, folder)
+    export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
+    export.row("users", "s3")["givenName"] = "New"
+    export.rows["users"].append({**export.row("users", "s1"), "sourcedId": "s99", "identifier": "99", "email": ""})
+    report = await sync(town, export, folder)
+    assert (report.state, report.exit_code) == ("held", 4)
+    assert report.plan is not None
+    return export, report
+
+
+async def _kept_tables(town: Town) -> list[Any]:
+    return await ask(
+        town,
+        "SELECT c.relname, c.relpersistence::text FROM pg_class c WHERE c.relkind = 'r' "
+        "AND c.relnamespace = 'staging'::regnamespace AND c.relname LIKE '%' || :run",
+        run=(await _state(town))[0][2].hex,
+    )
+
+
+async def _state(town: Town) -> list[Any]:
+    return await ask(
+        town,
+        "SELECT state, sentence, id, plan FROM sis_run WHERE district_id = :district ORDER BY id DESC",
+    )
+
+
+async def _living(town: Town, table: str) -> int:
+    rows = await ask(
+        town,
+        f"SELECT count(*) FROM {table} WHERE district_id = :district AND removed_at IS NULL AND arrived_in IS NOT NULL",
+    )
+    return int(rows[0][0])
+
+
+async def test_an_approved_plan_is_applied_whole(north: Town, tmp_path: Path) -> None:
+    """As the sync would have: removals, changes, creations and memberships; a next run of the file finds no news."""
+    export, report = await _held(north, tmp_path)
+    assert report.plan is not None
+    assert {how for _, how in await _kept_tables(north)} == {"p"}, "the plan is kept in logged tables"
+    done = await _answer(north, report.run_id, report.plan["digest"])
+    assert (done.state, done.exit_code, done.sentence) == ("applied", 0, "14 changes were made.")
+    assert await _living(north, "enrollment") == STUDENTS + 2 - 12
+    assert await row_id(north, "person", "s99") is not None
+    assert (await _state(north))[0][3] is None
+    assert await _kept_tables(north) == []
+    again = await sync(north, export, tmp_path)
+    assert (again.state, again.total("changes")) == ("applied", 0)
+    types = await ask(
+        north, "SELECT type FROM event WHERE district_id = :district AND subject_kind = 'run' ORDER BY seq"
+    )
+    assert [row[0] for row in types] == ["sync.applied", "sync.held", "sync.applied"]
+
+
+async def test_a_plan_can_be_approved_without_its_removals(north: Town, tmp_path: Path) -> None:
+    """Who is new comes and what changed changes; nobody goes."""
+    _, report = await _held(north, tmp_path)
+    assert report.plan is not None
+    done = await _answer(north, report.run_id, report.plan["digest"], without_removals=True)
+    assert (done.state, done.total("changes"), done.total("absent")) == ("applied", 2, 0)
+    assert await _living(north, "enrollment") == STUDENTS + 2
+    assert await row_id(north, "person", "s99") is not None
+
+
+async def test_only_the_plan_that_was_read_is_approved(north: Town, tmp_path: Path) -> None:
+    """Another digest, a run that is not there, a second answer: each is refused and nothing is marked."""
+    _, report = await _held(north, tmp_path)
+    assert report.plan is not None
+    before = await fingerprint(north)
+    with pytest.raises(Conflict) as refused:
+        await _answer(north, report.run_id, "0" * 16)
+    assert refused.value.code == "run.plan_changed"
+    with pytest.raises(NotFound):
+        await _answer(north, new_id(), report.plan["digest"])
+    assert (await _state(north))[0][0] == "held"
+    assert await fingerprint(north) == before
+    await _answer(north, report.run_id, report.plan["digest"])
+    with pytest.raises(Conflict) as again:
+        await _answer(north, report.run_id, report.plan["digest"])
+    assert again.value.code == "run.not_held"
+
+
+@pytest.mark.parametrize("change", ["roster", "plan", "gone"])
+async def test_a_plan_that_no_longer_fits_is_refused(north: Town, tmp_path: Path, change: str) -> None:
+    """Somebody pinned a name in between, or the kept plan is another: nothing is applied, the run is discarded."""
+    _, report = await _held(north, tmp_path)
+    assert report.plan is not None
+    table = f"staging.plan_person_{report.run_id.hex}"
+    sql = {
+        "roster": "UPDATE person SET pinned = '{given_name}' WHERE district_id = :district AND id = :id",
+        "plan": f"UPDATE {table} SET family_name = 'Other' WHERE district_id = :district AND id = :id",
+        "gone": f"DROP TABLE {table}",
+    }[change]
+    await ask(north, sql, id=await row_id(north, "person", "s3"))
+    before = await fingerprint(north)
+    done = await _answer(north, report.run_id, report.plan["digest"])
+    assert (done.state, done.exit_code) == ("discarded", 6)
+    assert "The roster has changed since the plan was made" in done.sentence
+    assert await fingerprint(north) == before
+    assert await _kept_tables(north) == []
+
+
+async def test_the_worker_carries_out_what_a_face_answered(north: Town, south: Town, tmp_path: Path) -> None:
+    """Approved in one district, discarded in another: one call does both, and the next finds nothing."""
+    _, approved = await _held(north, tmp_path)
+    _, discarded = await _held(south, tmp_path)
+    assert approved.plan is not None
+    async with north.unit() as work:
+        await approve(work, approved.run_id, approved.plan["digest"], False)
+    async with south.unit() as work:
+        await discard(work, discarded.run_id)
+    assert len(await _kept_tables(south)) == 7
+    assert await carry_out_approved(north.worker_engine, north.settings.keyring) == 2
+    assert [(await _state(town))[0][0] for town in (north, south)] == ["applied", "discarded"]
+    assert await _kept_tables(south) == []
+    assert await carry_out_approved(north.worker_engine, north.settings.keyring) == 0
+
+
+async def test_a_later_sync_takes_the_place_of_a_held_one(north: Town, tmp_path: Path) -> None:
+    """A plan is of the day on which it was made: the next night's, applied or held, discards it; a dry run does not."""
+    export, report = await _held(north, tmp_path)
+    assert (await sync(north, export, tmp_path, dry=True)).state == "dry"
+    assert [row[0] for row in await _state(north)] == ["dry", "held", "applied"]
+    later = await sync(north, export, tmp_path)
+    states = await _state(north)
+    assert [row[0] for row in states] == ["held", "dry", "discarded", "applied"]
+    assert "A later sync took its place." in states[2][1]
+    left = await ask(north, "SELECT count(*) FROM pg_class WHERE relname LIKE '%' || :run", run=report.run_id.hex)
+    assert left == [(0,)]
+    assert later.plan is not None
+    assert (await _answer(north, later.run_id, later.plan["digest"])).state == "applied"
