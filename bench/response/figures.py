@@ -45,10 +45,10 @@ def figures(flag: NDArray[np.int64], year: Year) -> Figures:
     right = hit & (never | (stopper & (flag > year.stop)))
     wrong = hit & (responder | (stopper & (flag <= year.stop)))
     value = {
-        "FAR": hit[responder].mean(),
-        "between": hit[year.group == BETWEEN].mean(),
-        **{f"N{w}": (hit & (flag <= w))[never].mean() for w in (8, 12)},
-        **{f"S{w}": ((late > 0) & (late <= w)).mean() for w in (6, 8, 10)},
+        "FAR": _share(hit[responder]),
+        "between": _share(hit[year.group == BETWEEN]),
+        **{f"N{w}": _share((hit & (flag <= w))[never]) for w in (8, 12)},
+        **{f"S{w}": _share((late > 0) & (late <= w)) for w in (6, 8, 10)},
         "delay": np.median(late[late > 0]) if (late > 0).any() else np.nan,
         "PPV": right.sum() / max(right.sum() + wrong.sum(), 1),
     }
@@ -56,3 +56,7 @@ def figures(flag: NDArray[np.int64], year: Year) -> Figures:
     count = {name: int(of.get(name[0], year.group == BETWEEN).sum()) for name in NAMES}
     count["PPV"] = int(right.sum() + wrong.sum())
     return Figures({name: float(value[name]) for name in NAMES}, count)
+
+
+def _share(those: NDArray[np.bool_]) -> float:
+    return float(those.mean()) if len(those) else float("nan")

@@ -6,6 +6,7 @@ Pure arrays, batched; one student is a batch of one. Never a sentence, a thresho
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ class Prior:
 
     before: tuple[float, float] = (0.87, 0.40)
     after: tuple[float, float] = (0.07, 0.20)
-    hazard: float = 0.0165
+    hazard: float = 0.0145
     wobble: float = 0.0625
     noise_spread: float = 0.35
     share: float = 0.35
@@ -90,54 +91,100 @@ def filter_bank(
     from `after` at the end of week w; level and rate are exact Gaussian (Kalman, 1960; Adams and MacKay, 2007,
     for the bank of change times).
     """
-    kind, students = values.dtype, values.shape[1]
     last = int(times[-1]) if upto is None else upto
-    factor = np.exp(2 * prior.noise_spread * NODES).astype(kind)
-    shape = (max(last, 1), len(NODES), students)
-    level, rate, ll, was, was_var = (np.zeros(shape, kind) for _ in range(5))
-    vll, vlr, vrr = (np.zeros(shape, kind) for _ in range(3))
-    level[0], vll[0] = start[0], start[1]
-    rate[0], vrr[0] = prior.before[0] * g, (prior.before[1] * g) ** 2
-    ll[0] = (-0.5 * NODES**2)[:, None]
-    q = np.asarray((prior.wobble) ** 2, kind)
-    stay, change = np.log1p(-prior.hazard), np.log(prior.hazard)
-    after_mean, after_var = prior.after[0] * g, (prior.after[1] * g) ** 2
-    slot, live = 0, 1
+    bank = _Bank(max(last, 1), values.dtype, g, start, prior)
+    slot = 0
     for week in range(last + 1):
-        a = slice(0, live)
         if week:
-            level[a] += rate[a]
-            vll[a] += 2 * vlr[a] + vrr[a] + q
-            vlr[a] += vrr[a]
+            bank.predict()
         while slot < len(times) and times[slot] <= week:
-            there = ~np.isnan(values[slot])
-            if there.any():
-                v = np.where(there, values[slot], 0) - level[a]
-                s = vll[a] + (own[slot] * factor)[:, None] + extra[slot]
-                inverse = there / s
-                limit = CLIP * np.sqrt(s)
-                v = np.minimum(np.maximum(v, -limit), limit)
-                kl, kr = vll[a] * inverse, vlr[a] * inverse
-                ll[a] -= 0.5 * (v * v * inverse + np.where(there, np.log(s), 0))
-                level[a] += kl * v
-                rate[a] += kr * v
-                vrr[a] -= kr * vlr[a]
-                vlr[a] -= kl * vlr[a]
-                vll[a] -= kl * vll[a]
+            bank.see(values[slot], own[slot], extra[slot])
             slot += 1
         if 1 <= week < last:
-            w = live
-            level[w], vll[w], vlr[w] = level[0], vll[0], 0
-            rate[w], vrr[w] = after_mean, after_var
-            was[w], was_var[w] = rate[0], vrr[0]
-            ll[w] = ll[0] + change
-            live += 1
-            ll[0] += stay
-    ll, a = ll[:live], slice(0, live)
-    top = ll.max(axis=(0, 1))
-    weight = np.exp(ll - top)
-    weight /= weight.sum(axis=(0, 1))
-    return Posterior(weight, rate[a] / g, np.sqrt(vrr[a]) / g, was[a] / g, np.sqrt(was_var[a]) / g, prior)
+            bank.split()
+    return bank.posterior()
+
+
+class _Bank:
+    """The filters that live so far: no change, then one for each week of change. Axes: filter, noise, student."""
+
+    def __init__(self, most: int, kind: np.dtype[Any], g: Array, start: tuple[Array, Array], prior: Prior) -> None:
+        shape = (most, len(NODES), len(g))
+        self.live, self.g, self.prior = 1, g, prior
+        self.factor = np.exp(2 * prior.noise_spread * NODES).astype(kind)
+        self.level, self.rate, self.was, self.was_var = (np.zeros(shape, kind) for _ in range(4))
+        self.vll, self.vlr, self.vrr = (np.zeros(shape, kind) for _ in range(3))
+        self.lost, self.size, self.logs = np.zeros(shape, kind), np.ones(shape, kind), np.zeros(shape, kind)
+        self.room = [np.empty(shape, kind) for _ in range(4)]
+        self.level[0], self.vll[0] = start
+        self.rate[0], self.vrr[0] = prior.before[0] * g, (prior.before[1] * g) ** 2
+        self.logs[0] = (NODES**2)[:, None]
+        self.seen = 0
+
+    def predict(self) -> None:
+        """A week goes by: the level moves by the rate, and wobbles."""
+        a, step = slice(0, self.live), self.room[0][: self.live]
+        self.level[a] += self.rate[a]
+        np.add(self.vlr[a], self.vlr[a], out=step)
+        step += self.vrr[a]
+        step += np.asarray(self.prior.wobble**2, step.dtype)
+        self.vll[a] += step
+        self.vlr[a] += self.vrr[a]
+
+    def see(self, values: Array, own: Array, extra: Array) -> None:
+        """One slot's scores; students without one stay as they are."""
+        missing = np.flatnonzero(np.isnan(values))
+        if len(missing) == len(values):
+            return
+        a = slice(0, self.live)
+        s, v, e, k = (room[a] for room in self.room)
+        np.add(self.vll[a], (own * self.factor)[:, None] + extra, out=s)
+        s[:, :, missing] = np.inf
+        np.subtract(np.nan_to_num(values), self.level[a], out=v)
+        np.multiply(v, v, out=e)
+        e /= s
+        far = e > CLIP**2
+        if far.any():
+            v[far] = np.copysign(CLIP * np.sqrt(s[far]), v[far])
+            e[far] = CLIP**2
+        self.lost[a] += e
+        np.divide(self.vlr[a], s, out=k)
+        self._gain(k, v, e, self.rate[a], self.vrr[a])
+        np.divide(self.vll[a], s, out=k)
+        self._gain(k, v, e, self.level[a], self.vlr[a])
+        k *= self.vll[a]
+        self.vll[a] -= k
+        s[:, :, missing] = 1
+        self.size[a] *= s
+        self.seen += 1
+        if self.seen % 8 == 0:
+            # Logarithms are dear: one for eight scores.
+            self.logs[a] += np.log(self.size[a])
+            self.size[a] = 1
+
+    def _gain(self, k: Array, v: Array, room: Array, mean: Array, variance: Array) -> None:
+        np.multiply(k, v, out=room)
+        mean += room
+        np.multiply(k, self.vlr[: self.live], out=room)
+        variance -= room
+
+    def split(self) -> None:
+        """From the filter without a change, one in which the rate is drawn anew at the end of this week."""
+        w, after = self.live, self.prior.after
+        self.level[w], self.vll[w], self.size[w], self.lost[w] = self.level[0], self.vll[0], self.size[0], self.lost[0]
+        self.rate[w], self.vrr[w], self.vlr[w] = after[0] * self.g, (after[1] * self.g) ** 2, 0
+        self.was[w], self.was_var[w] = self.rate[0], self.vrr[0]
+        self.logs[w] = self.logs[0] - 2 * np.log(self.prior.hazard)
+        self.logs[0] -= 2 * np.log1p(-self.prior.hazard)
+        self.live += 1
+
+    def posterior(self) -> Posterior:
+        a, g = slice(0, self.live), self.g
+        ll = -0.5 * (self.lost[a] + self.logs[a] + np.log(self.size[a]))
+        weight = np.exp(ll - ll.max(axis=(0, 1)))
+        weight /= weight.sum(axis=(0, 1))
+        sd, was_sd = np.sqrt(self.vrr[a]) / g, np.sqrt(self.was_var[a]) / g
+        return Posterior(weight, self.rate[a] / g, sd, self.was[a] / g, was_sd, self.prior)
 
 
 def log_odds(posterior: Posterior) -> Array:

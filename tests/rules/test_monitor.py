@@ -1,0 +1,218 @@
+"""The response monitor: its arithmetic by another way, what it may not depend on, and what it says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.response.rules.choose import judge
+from app.response.rules.monitor_forms import form_effects
+from app.response.rules.monitor_model import NODES, Prior, filter_bank, normal_cdf
+from app.response.rules.monitor_panel import Panel, judge_panel, starting_level
+from app.response.rules.rates import GRID, THRESHOLDS, threshold_at
+from app.response.rules.series import Dosage, Observation, Series
+from app.response.rules.verdict import Kind, State
+from bench.response.figures import figures, first_flag
+from bench.response.monitor import panel, told_apart, watch
+from bench.response.world import World, simulate
+
+PRIOR = Prior()
+
+
+def series(values, *, sem=4.0, dosage=None, goal_rate=1.5) -> Series:
+    observations = tuple(Observation(n + 1, float(v), f"sco_{n}") for n, v in enumerate(values))
+    return Series(observations, 30.0, 30 + 60 * goal_rate, 60, sem=sem, dosage=dosage)
+
+
+def dense(times, y, g, start, prior):
+    """The same posterior by whole covariance matrices: weights, means, SDs of the rate now, by (change, noise)."""
+    last, out = int(times[-1]), {}
+    seen = ~np.isnan(y)
+    t, y = times[seen].astype(float), y[seen]
+    for change in (0, *range(1, last)):
+        early, late = (np.minimum(t, change), np.maximum(t - change, 0)) if change else (t, 0 * t)
+        mean = start[0] + g * (prior.before[0] * early + prior.after[0] * late)
+        cov = start[1] + prior.wobble**2 * np.minimum.outer(t, t)
+        cov += (prior.before[1] * g) ** 2 * np.outer(early, early) + (prior.after[1] * g) ** 2 * np.outer(late, late)
+        belief, line = (prior.after, late) if change else (prior.before, early)
+        weeks = change if change else last
+        stay = (weeks - 1) * np.log1p(-prior.hazard) + (np.log(prior.hazard) if change else 0)
+        for n, z in enumerate(NODES):
+            whole = cov + np.eye(len(t)) * (np.exp(2 * prior.noise_spread * z) * (1 - prior.share) + prior.share)
+            solved = np.linalg.solve(whole, np.column_stack([y - mean, line * belief[1] ** 2 * g]))
+            ll = -0.5 * ((y - mean) @ solved[:, 0] + np.linalg.slogdet(whole)[1]) - 0.5 * z * z + stay
+            rate = belief[0] + line @ solved[:, 0] * belief[1] ** 2 * g
+            out[change, n] = ll, rate, np.sqrt(belief[1] ** 2 - (line * belief[1] ** 2 * g) @ solved[:, 1])
+    return out
+
+
+def test_the_filter_bank_is_the_exact_gaussian_posterior():
+    """Filters in sequence against dense matrices, with a missing week and two scores in one week."""
+    rng = np.random.default_rng(8)
+    times = np.array([0, 0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9])
+    y = 4 + 0.19 * np.minimum(times, 5) + 0.5 * rng.normal(size=len(times))
+    y[5] = np.nan
+    found = filter_bank(
+        times, y[:, None], np.full((12, 1), PRIOR.share), np.array([0.19]), (np.array([4.2]), np.array([1.5])),
+        np.full(12, 1 - PRIOR.share), PRIOR,
+    )  # fmt: skip
+    expected = dense(times, y, 0.19, (4.2, 1.5), PRIOR)
+    top = max(value[0] for value in expected.values())
+    total = sum(np.exp(value[0] - top) for value in expected.values())
+    for (change, n), (ll, rate, sd) in expected.items():
+        assert found.weight[change, n, 0] == pytest.approx(np.exp(ll - top) / total, rel=1e-8)
+        assert found.mean[change, n, 0] == pytest.approx(rate, abs=1e-9)
+        assert found.sd[change, n, 0] == pytest.approx(sd, abs=1e-9)
+
+
+def test_the_normal_distribution_holds_in_both_tails():
+    assert normal_cdf(np.array([-6.0, -1.0, 0.0, 1.0, 6.0])) == pytest.approx(
+        [9.865876450377018e-10, 0.15865525393145707, 0.5, 0.8413447460685429, 1 - 9.865876450377018e-10], rel=2e-7
+    )
+
+
+def test_the_difficulty_of_forms_is_recovered():
+    """With 25 students the estimates correlate .85 or better with the true difficulties."""
+    year = simulate(World(), 1000, 11)
+    # The forms are the first draws after the noise: taken here from the scores of many students on the same forms.
+    whole = panel(year)
+    start = starting_level(whole)
+    found, variance = form_effects(whole.times, whole.values, whole.g, start, whole.cohort, PRIOR)
+    big = simulate(World(cohort=1000), 1000, 12)
+    many = panel(big)
+    truth, _ = form_effects(many.times, many.values, many.g, starting_level(many), many.cohort, PRIOR)
+    small = replace(many, cohort=np.arange(1000) // 25)
+    seen, _ = form_effects(small.times, small.values, small.g, starting_level(small), small.cohort, PRIOR)
+    assert np.corrcoef(truth[3:, 0], seen[3:, 0])[0, 1] > 0.85
+    assert found.std() == pytest.approx(np.sqrt(PRIOR.share), rel=0.15)
+    assert (variance < PRIOR.share).all()
+
+
+def test_a_cohort_is_judged_by_itself_alone():
+    """Other cohorts in the same array, and the order of cohorts, change nothing."""
+    whole = panel(simulate(World(weeks=12), 75, 2))
+    alone = judge_panel(whole.part(slice(25, 50)), PRIOR)
+    together = judge_panel(whole, PRIOR)
+    assert together.statistic[25:50] == pytest.approx(alone.statistic, abs=1e-9)
+    assert list(together.change[25:50]) == list(alone.change)
+
+
+def test_a_hard_passage_for_everyone_is_nobodys_stall():
+    """A week in which all of a cohort scored a SEM and a half lower is mostly put down to the passage."""
+    year = simulate(World(weeks=12, growth=(1.6, 0.1), stopping=0, form_share=0.1), 250, 3)
+    lower = year.scores.copy()
+    lower[:, 11] -= 12
+    moved = []
+    for y in (year, replace(year, scores=lower)):
+        p = panel(y)
+        moved.append(form_effects(p.times, p.values, p.g, starting_level(p), p.cohort, PRIOR)[0][-1].mean())
+    assert moved[1] - moved[0] < -1.0
+    rise = {}
+    for adjust in (True, False):
+        before, after = (judge_panel(panel(y), PRIOR, adjust=adjust) for y in (year, replace(year, scores=lower)))
+        rise[adjust] = np.mean(after.statistic - before.statistic)
+    assert abs(rise[True]) < 0.65 * rise[False]
+
+
+def test_a_group_that_stalls_as_a_whole_is_not_explained_away():
+    year = simulate(World(growth=(1.8, 0.2), stopping=1.0, stops=(10, 10)), 500, 5)
+    flags = first_flag(watch(year).statistic, threshold_at("monitor", 0.10))
+    assert figures(flags, year).value["S10"] > 0.3
+
+
+def test_small_numbers_are_enough_in_float32():
+    """Bulk judging in 32 bits differs from 64 bits in the fourth place only."""
+    whole = panel(simulate(World(weeks=17), 100, 4))
+    small = Panel(*(part if part.dtype == np.int64 else part.astype(np.float32) for part in (
+        whole.times, whole.values, whole.g, whole.cohort, whole.noise)))  # fmt: skip
+    found = judge_panel(small, PRIOR).statistic
+    assert found.dtype == np.float32
+    assert found == pytest.approx(judge_panel(whole, PRIOR).statistic, abs=1e-3)
+
+
+def test_the_stated_rate_holds_in_a_small_population():
+    """2,000 students of another seed: a coarse guard against a change that nobody measured."""
+    year = simulate(World(), 2000, 99)
+    watched, threshold = watch(year), threshold_at("monitor", 0.10)
+    value = figures(first_flag(watched.statistic, threshold), year).value
+    assert value["FAR"] < 0.14
+    assert value["N12"] > 0.72
+    assert value["S10"] > 0.58
+    told = told_apart(watched, year, threshold)
+    assert told["change error"] <= 2
+    assert told["never"] > 0.9
+
+
+def test_never_and_stopped_are_said_in_one_sentence():
+    never = judge("monitor", series([30 + 0.1 * t for t in range(1, 16)]))
+    assert (never.state, never.kind) == (State.NOT_RESPONDING, Kind.NEVER)
+    stopped = judge("monitor", series([30 + 2 * min(t, 10) for t in range(1, 21)]))
+    assert (stopped.state, stopped.kind) == (State.NOT_RESPONDING, Kind.STOPPED)
+    assert abs(stopped.change_week - 10) <= 1
+    assert "more likely that growth is now under half of the 1.5 a week that the goal needs" in stopped.sentence
+    assert f"the slowdown most likely began about week {stopped.change_week}" in stopped.sentence
+    assert stopped.rate_low < stopped.rate < stopped.rate_high
+    growing = judge("monitor", series([30 + 1.6 * t for t in range(1, 16)]))
+    assert (growing.state, growing.kind) == (State.RESPONDING, None)
+
+
+def test_a_support_that_was_not_delivered_is_not_called_not_responding():
+    flat = [30.0] * 15
+    short = judge("monitor", series(flat, dosage=Dosage((90.0,) * 15, (60.0,) * 15)))
+    assert (short.state, short.kind) == (State.UNDER_DELIVERED, None)
+    assert "67 % of the planned minutes were delivered" in short.sentence
+    assert short.rate is not None
+    unknown = judge("monitor", series(flat, dosage=Dosage((90.0,) * 15, (float("nan"),) * 15)))
+    assert unknown.state is State.NOT_RESPONDING
+
+
+def test_only_the_minutes_since_the_slowdown_count():
+    stalled = [30 + 2 * min(t, 10) for t in range(1, 21)]
+    late = Dosage((90.0,) * 20, (90.0,) * 10 + (20.0,) * 10)
+    early = Dosage((90.0,) * 20, (20.0,) * 9 + (90.0,) * 11)
+    assert judge("monitor", series(stalled, dosage=late)).state is State.UNDER_DELIVERED
+    assert judge("monitor", series(stalled, dosage=early)).state is State.NOT_RESPONDING
+
+
+def test_without_a_sem_it_says_so_and_guesses_nothing():
+    verdict = judge("monitor", series([30.0] * 15, sem=None))
+    assert (verdict.state, verdict.because[0].code) == (State.INSUFFICIENT_DATA, "no_sem")
+
+
+@given(
+    values=st.lists(st.integers(0, 100), min_size=3, max_size=25),
+    scale=st.sampled_from([0.1, 0.5, 3.0, 7.3]),
+    shift=st.sampled_from([-20.0, 0.1, 33.3]),
+)
+def test_shift_and_scale_move_the_statistic_by_less_than_a_millionth(values, scale, shift):
+    one = series(values)
+    moved = Series(
+        tuple(replace(o, value=scale * o.value + shift) for o in one.observations),
+        scale * one.baseline + shift,
+        scale * one.goal + shift,
+        one.goal_week,
+        sem=scale * 4.0,
+    )
+    first, second = judge("monitor", one), judge("monitor", moved)
+    assert first.state is second.state
+    assert abs(first.statistic - second.statistic) < 1e-6
+
+
+def test_one_wild_score_counts_for_no_more_than_three_standard_errors():
+    values = [30 + 1.6 * t for t in range(1, 16)]
+    wild, wilder = [*values[:-1], 0.0], [*values[:-1], -400.0]
+    assert judge("monitor", series(wilder)).statistic == pytest.approx(
+        judge("monitor", series(wild)).statistic, abs=0.5
+    )
+
+
+def test_thresholds_fall_as_the_stated_rate_rises():
+    for rule, table in THRESHOLDS.items():
+        assert len(table) == len(GRID)
+        assert list(table) == sorted(table, reverse=True)
+        assert threshold_at(rule, 0.075) == pytest.approx((table[2] + table[3]) / 2, abs=1e-3)
+        assert threshold_at(rule, 0.001) == table[0]
