@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 # Locking the key rows first makes "at most so many at once" exact: whoever comes meanwhile passes them by.
 KEYS = """
 SELECT k.id FROM {keys} k
-WHERE k.district_id = :district AND EXISTS (
+WHERE k.district_id = :district AND ({ready}) AND EXISTS (
     SELECT FROM {table} t
     WHERE t.district_id = :district AND t.{key} = k.id AND t.state = 'pending' AND t.due <= now()
       AND (t.leased_until IS NULL OR t.leased_until <= now()))
@@ -54,13 +54,17 @@ RETURNING t.id
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Which rows are claimed, under which key (a column that names a row of `keys`), how many, for how long."""
+    """Which rows are claimed, under which key (a column that names a row of `keys`), how many, for how long.
+
+    `ready` is a condition in SQL on the key's row `k`, under which its rows are claimed at all; never anybody's input.
+    """
 
     table: Table
     key: str
     keys: Table
     at_once: int
     length: timedelta
+    ready: str = "true"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,7 @@ class Settled:
 
 async def claim(db: AsyncSession, lease: Lease, district_id: UUID, most: int) -> list[Claimed]:
     """Claims up to `most` rows of the district that are due. Commit before the work begins."""
-    names = {"table": lease.table.name, "keys": lease.keys.name, "key": lease.key}
+    names = {"table": lease.table.name, "keys": lease.keys.name, "key": lease.key, "ready": lease.ready}
     asked: dict[str, Any] = {"district": district_id, "most": most}
     keys = (await db.scalars(text(KEYS.format(**names)), asked)).all()
     if not keys:

@@ -52,6 +52,8 @@ DECISION_MADE = _type("decision.made", "decision", "A team decided on a support.
 SYNC_APPLIED = _type("sync.applied", "run", "A sync changed the roster.")
 SYNC_HELD = _type("sync.held", "run", "A sync was held: everything is as it was.")
 SYNC_FAILED = _type("sync.failed", "run", "A sync failed: everything is as it was.")
+ENDPOINT_DISABLED = _type("endpoint.disabled", "endpoint", "An endpoint gets nothing more: it only failed, or is gone.")
+ENDPOINT_TESTED = _type("endpoint.tested", "endpoint", "A test of one endpoint, sent to that endpoint alone.")
 
 CATALOGUE: dict[str, EventType] = {
     kind.name: kind
@@ -71,5 +73,7 @@ CATALOGUE: dict[str, EventType] = {
         SYNC_APPLIED,
         SYNC_HELD,
         SYNC_FAILED,
+        ENDPOINT_DISABLED,
+        ENDPOINT_TESTED,
     )
 }

@@ -1,5 +1,7 @@
 """Owns how an event is written: in the transaction of the fact, numbered last. Never sends anything."""
 
+from uuid import UUID
+
 from sqlalchemy import update
 
 from app.access.work import Work
@@ -10,12 +12,14 @@ from app.events.catalogue import Happened
 from app.events.models import Event, EventCounter
 
 
-def record(work: Work, happened: Happened) -> None:
-    """Lays an event to be written with this unit of work. A referral is never in a payload: it has no event."""
+def record(work: Work, happened: Happened) -> UUID:
+    """Lays an event to be written with this unit of work; its id. A referral is never in a payload: it has no event."""
     if set(happened.ids) | {happened.type.subject} != set(happened.type.ids):
         raise Misuse(f"The event {happened.type.name} must carry the ids {happened.type.ids}.")
-    work.pending_events.append((new_id(), now(), happened))
+    event_id = new_id()
+    work.pending_events.append((event_id, now(), happened))
     work.last("events", _number_and_write)
+    return event_id
 
 
 async def _number_and_write(work: Work) -> None:

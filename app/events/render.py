@@ -11,6 +11,7 @@ _PATHS = {
     "support": "supports",
     "decision": "decisions",
     "run": "sync-runs",
+    "endpoint": "webhook-endpoints",
 }
 
 

@@ -31,9 +31,14 @@ class Receiver:
     """What came, and how to answer. With a `status` and no `fail_first`, every POST gets that status."""
 
     def __init__(
-        self, secret_file: Path, log: Path | None, fail_first: int | None = None, status: int | None = None
+        self,
+        secret_file: Path,
+        log: Path | None,
+        fail_first: int | None = None,
+        status: int | None = None,
+        retry_after: str | None = None,
     ) -> None:
-        self.secret_file, self.log = secret_file, log
+        self.secret_file, self.log, self.retry_after = secret_file, log, retry_after
         self.failures = float(fail_first if fail_first is not None else "inf" if status else 0)
         self.status = status or 500
         self.received: list[dict[str, Any]] = []
@@ -46,6 +51,7 @@ class Receiver:
         code = 204 if verified else 401
         if len(self.received) < self.failures:
             code = self.status
+        said = {"retry-after": self.retry_after} if self.retry_after and code >= 400 else None
         parsed = _parsed(body)
         entry = {
             "received_at": datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -63,7 +69,7 @@ class Receiver:
         async with self.news:
             self.received.append(entry)
             self.news.notify_all()
-        return Response(status_code=code)
+        return Response(None if code == 204 else f"Answered {code}.", status_code=code, headers=said)
 
     async def get(self, request: Request) -> Response:
         """What came after the first `after` (0), at once; with `wait`, as soon as there is anything new.
@@ -135,13 +141,14 @@ def main() -> None:
     parser.add_argument("--log", type=Path, help="append a JSON line for each request")
     parser.add_argument("--fail-first", type=int, help="answer so many requests with --status (500)")
     parser.add_argument("--status", type=int, help="the failing answer; without --fail-first, to every request")
+    parser.add_argument("--retry-after", help="the header of that name, with every failing answer")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when the parent process does")
     options = parser.parse_args()
     try:
         listening = socket.create_server(("127.0.0.1", options.port))
     except OSError as error:
         parser.exit(1, f"Port {options.port} cannot be used ({error.strerror}): pass another --port, or 0.\n")
-    receiver = Receiver(options.secret_file, options.log, options.fail_first, options.status)
+    receiver = Receiver(options.secret_file, options.log, options.fail_first, options.status, options.retry_after)
     config = uvicorn.Config(app(receiver), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
     server = uvicorn.Server(config)
     if options.until_stdin_closes:

@@ -5,6 +5,7 @@ point loses nothing, and a receiver may see an event twice, with the same id and
 """
 
 import random
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,14 +13,14 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import BigInteger, Row, Select, Table, any_, cast, func, literal, or_, select, text, update
+from sqlalchemy import BigInteger, Table, any_, cast, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import NOBODY
 from app.access.permission import Can
-from app.access.principal import EVERYTHING_SECURED, house_principal
+from app.access.principal import house_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import KeyFault, Keyring
@@ -27,7 +28,9 @@ from app.core.db import lay_binding
 from app.core.ids import new_id, show
 from app.core.lease import Claimed, Lease, Settled, claim, settle
 from app.events import render
+from app.events.catalogue import ENDPOINT_DISABLED, Happened
 from app.events.models import Event, EventCounter
+from app.events.outbox import record as record_event
 from app.webhooks import schedule, sign
 from app.webhooks.models import (
     DeliveryState,
@@ -36,8 +39,10 @@ from app.webhooks.models import (
     WebhookEndpoint,
     WebhookPosition,
 )
-from app.webhooks.schedule import Meaning
+from app.webhooks.queries import matches
+from app.webhooks.schedule import Meaning, Next
 from app.webhooks.send import Outcome, Sender
+from app.webhooks.service import laid
 
 EVENTS_AT_ONCE = 500
 PRINCIPAL = "worker"
@@ -56,6 +61,7 @@ LEASE = Lease(
     keys=_table(WebhookEndpoint),
     at_once=8,
     length=timedelta(seconds=60),  # four times the longest POST
+    ready="k.paused_at IS NULL AND (k.slowed_until IS NULL OR k.slowed_until <= now())",
 )
 
 STATES = {
@@ -78,13 +84,13 @@ class Post:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """A claimed delivery with all that sending it takes. The secret stays sealed until it signs."""
+    """A claimed delivery with all that sending it takes. The secrets stay sealed until they sign."""
 
     district_id: UUID
     claimed: Claimed
     endpoint_id: UUID
     url: str
-    secret_sealed: str
+    secrets_sealed: tuple[str, ...]
     event: Event
 
 
@@ -119,11 +125,14 @@ async def send(post: Post, parcel: Parcel) -> Attempt:
     """Posts a parcel, signed. What came of it is still to be recorded."""
     at = now()
     try:
-        secret = post.keyring.open(parcel.secret_sealed, "webhook_endpoint", parcel.district_id, parcel.endpoint_id)
+        secrets = [
+            post.keyring.open(sealed, "webhook_endpoint", parcel.district_id, parcel.endpoint_id)
+            for sealed in parcel.secrets_sealed
+        ]
     except KeyFault:
         return Attempt(parcel, at, Outcome(None, "secret_unreadable", 0))
     body = orjson.dumps(render.body(parcel.event, post.base_url))
-    headers = sign.headers(secret, show("event", parcel.event.id), at, body)
+    headers = sign.headers(secrets, show("event", parcel.event.id), at, body)
     return Attempt(parcel, at, await post.sender.post(parcel.url, body, headers))
 
 
@@ -150,9 +159,9 @@ async def dispatch(work: Work) -> int:
     if position is None or last <= position:
         return 0
     upto = min(last, position + EVENTS_AT_ONCE)
-    pairs = (await work.db.execute(_matches(work.district_id, position, upto))).all()
+    pairs = (await work.db.execute(matches(work.district_id, position, upto))).all()
     if pairs:
-        await _lay(work, pairs)
+        await work.db.execute(*laid(work.district_id, pairs))
     await work.db.execute(update(WebhookPosition).where(here).values(seq=upto))
     return len(pairs)
 
@@ -170,10 +179,10 @@ async def claim_parcels(work: Work, most: int) -> list[Parcel]:
     parcels, ended = [], []
     for ours in sorted(claimed, key=lambda one: int(one.row["event_seq"])):
         endpoint, event = endpoints[ours.row["endpoint_id"]], events[ours.row["event_seq"]]
-        if endpoint.removed_at or endpoint.disabled_at or ours.number > len(schedule.DELAYS):
+        if endpoint.removed_at or endpoint.disabled_at or _turn(ours) > len(schedule.DELAYS):
             ended.append(Settled(ours, DeliveryState.FAILED.value))
         else:
-            parcels.append(Parcel(work.district_id, ours, endpoint.id, endpoint.url, endpoint.secret_sealed, event))
+            parcels.append(Parcel(work.district_id, ours, endpoint.id, endpoint.url, _secrets(endpoint), event))
     if ended:
         await settle(work.db, LEASE, work.district_id, ended)
     work.disclose("event", (parcel.event.student_id for parcel in parcels if parcel.event.student_id))
@@ -188,17 +197,47 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
     leaves it.
     """
     await work.db.execute(insert(WebhookAttempt), [_row(work.district_id, attempt) for attempt in attempts])
-    settled, gone = [], {}
+    settled, told = [], {}
     for attempt in attempts:
-        ours = attempt.parcel.claimed
-        follows = schedule.after(ours.number, attempt.outcome.status, random.random())
+        ours, outcome = attempt.parcel.claimed, attempt.outcome
+        asked = schedule.retry_after(outcome.retry_after, attempt.at)
+        follows = schedule.after(_turn(ours), outcome.status, random.random(), asked)
         settled.append(Settled(ours, STATES[follows.meaning].value, follows.wait))
-        if follows.meaning is Meaning.DISABLE:
-            gone[ours.id] = attempt.parcel.endpoint_id
+        told[ours.id] = (attempt, follows)
     held = await settle(work.db, LEASE, work.district_id, settled)
-    for delivery_id in held & gone.keys():
-        await _disable(work, gone[delivery_id])
+    by_endpoint: dict[UUID, list[tuple[Attempt, Next]]] = defaultdict(list)
+    for delivery_id in held:
+        by_endpoint[told[delivery_id][0].parcel.endpoint_id].append(told[delivery_id])
+    failing = await _failing(work, list(by_endpoint))
+    for endpoint_id in sorted(by_endpoint):  # one order for all, so that two workers never wait for each other
+        some = by_endpoint[endpoint_id]
+        if endpoint_id in failing or any(follows.meaning is not Meaning.DELIVERED for _, follows in some):
+            await _note(work, endpoint_id, some)
     return held
+
+
+async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
+    """Which of these endpoints are known to fail: for the others a success changes nothing, and writes nothing."""
+    found = await work.db.scalars(
+        select(WebhookEndpoint.id).where(
+            WebhookEndpoint.district_id == work.district_id,
+            WebhookEndpoint.id == any_(cast(endpoint_ids, ARRAY(PgUUID))),
+            WebhookEndpoint.failing_since.is_not(None),
+        )
+    )
+    return set(found)
+
+
+def _turn(claimed: Claimed) -> int:
+    """Which attempt this is since the delivery was last asked for, from 1."""
+    return claimed.number - int(claimed.row["asked_after"])
+
+
+def _secrets(endpoint: WebhookEndpoint) -> tuple[str, ...]:
+    """The secret, and while it is being replaced the one before it."""
+    if endpoint.former_sealed is None or endpoint.former_until is None or endpoint.former_until <= now():
+        return (endpoint.secret_sealed,)
+    return (endpoint.secret_sealed, endpoint.former_sealed)
 
 
 async def _contents(work: Work, claimed: Sequence[Claimed]) -> tuple[dict[UUID, WebhookEndpoint], dict[int, Event]]:
@@ -224,62 +263,37 @@ def _row(district_id: UUID, attempt: Attempt) -> dict[str, Any]:
         "milliseconds": attempt.outcome.milliseconds,
         "status": attempt.outcome.status,
         "failure": attempt.outcome.failure,
+        "answer": attempt.outcome.answer,
     }
 
 
-def _matches(district_id: UUID, after: int, upto: int) -> Select[int, UUID, UUID]:
-    """Events and the endpoints that they are for: the type, the reach and the secured areas of the endpoint.
-
-    As its maker reads the feed: an event about no student is for every school, a secured one only where it is open.
-    """
-    everywhere = or_(Event.student_id.is_(None), func.cardinality(WebhookEndpoint.school_ids) == 0)
-    opens = WebhookEndpoint.opens
-    return (
-        select(Event.seq, Event.id, WebhookEndpoint.id)
-        .join(WebhookEndpoint, WebhookEndpoint.district_id == Event.district_id)
-        .where(
-            Event.district_id == district_id,
-            WebhookEndpoint.district_id == district_id,
-            Event.seq > after,
-            Event.seq <= upto,
-            Event.seq > WebhookEndpoint.after_seq,
-            WebhookEndpoint.removed_at.is_(None),
-            WebhookEndpoint.disabled_at.is_(None),
-            Event.type == any_(WebhookEndpoint.event_types),
-            or_(everywhere, Event.school_ids.bool_op("&&")(WebhookEndpoint.school_ids)),
-            or_(
-                Event.secured_area.is_(None),
-                Event.secured_area == any_(opens),
-                literal(EVERYTHING_SECURED) == any_(opens),
-            ),
-        )
-        .order_by(Event.seq)
+async def _note(work: Work, endpoint_id: UUID, told: Sequence[tuple[Attempt, Next]]) -> None:
+    """Writes on an endpoint how it does: failing since when, how long it rests, and whether it is given up."""
+    found = await work.db.scalar(
+        select(WebhookEndpoint)
+        .where(WebhookEndpoint.district_id == work.district_id, WebhookEndpoint.id == endpoint_id)
+        .with_for_update(key_share=True)
+        .execution_options(populate_existing=True)
     )
+    if found is None or found.disabled_at is not None:
+        return
+    at = now()
+    if any(follows.meaning is Meaning.DELIVERED for _, follows in told):
+        found.failing_since = None
+    elif found.failing_since is None:
+        found.failing_since = min(attempt.at for attempt, _ in told)
+    rests = [follows.rest for _, follows in told if follows.rest is not None]
+    if rests:
+        found.slowed_until = max(at + max(rests), found.slowed_until or at)
+    if any(follows.meaning is Meaning.DISABLE for _, follows in told):
+        _disable(work, found, "answered_gone")
+    elif found.failing_since is not None and schedule.is_hopeless(found.failing_since, at):
+        _disable(work, found, "failed_for_days")
+    await work.db.flush()
 
 
-async def _lay(work: Work, pairs: Sequence[Row[int, UUID, UUID]]) -> None:
-    fresh = insert(LEASE.table).values(
-        district_id=work.district_id,
-        state=DeliveryState.PENDING.value,
-        due=func.now(),
-        attempts=0,
-        created_at=func.now(),
-    )
-    rows = [
-        {"id": new_id(), "event_seq": seq, "event_id": event_id, "endpoint_id": endpoint_id}
-        for seq, event_id, endpoint_id in pairs
-    ]
-    await work.db.execute(fresh.on_conflict_do_nothing(), rows)
-
-
-async def _disable(work: Work, endpoint_id: UUID) -> None:
-    """The receiver said that it is gone for good: it gets nothing more, and nothing of its log is deleted."""
-    await work.db.execute(
-        update(WebhookEndpoint)
-        .where(
-            WebhookEndpoint.district_id == work.district_id,
-            WebhookEndpoint.id == endpoint_id,
-            WebhookEndpoint.disabled_at.is_(None),
-        )
-        .values(disabled_at=func.now(), disabled_because="answered_gone", version=WebhookEndpoint.version + 1)
-    )
+def _disable(work: Work, endpoint: WebhookEndpoint, because: str) -> None:
+    """It gets nothing more, and nothing of its log is deleted; the feed and the other endpoints are told."""
+    endpoint.disabled_at, endpoint.disabled_because = now(), because
+    endpoint.version += 1
+    record_event(work, Happened(ENDPOINT_DISABLED, endpoint.id, endpoint.version, {}))

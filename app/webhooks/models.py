@@ -26,7 +26,8 @@ class WebhookEndpoint(TenantRow, Base):
     """An address that gets events of some types, no further than its maker reaches.
 
     `school_ids` empty means the whole district; `opens` are the secured areas whose events it gets; events up to
-    the number `after_seq` were there before it and are not sent.
+    the number `after_seq` were there before it and are not sent. Until `former_until` the secret before this one signs
+    as well. `failing_since` is the first failure after the last success; until `slowed_until` nothing is sent.
     """
 
     __tablename__ = "webhook_endpoint"
@@ -35,6 +36,8 @@ class WebhookEndpoint(TenantRow, Base):
     description: Mapped[str | None]
     event_types: Mapped[list[str]] = mapped_column(ARRAY(Text))
     secret_sealed: Mapped[str]
+    former_sealed: Mapped[str | None]
+    former_until: Mapped[datetime | None]
     opens: Mapped[list[str]] = mapped_column(ARRAY(Text))
     school_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PgUUID))
     after_seq: Mapped[int] = mapped_column(BigInteger)
@@ -42,12 +45,18 @@ class WebhookEndpoint(TenantRow, Base):
     created_at: Mapped[datetime]
     disabled_at: Mapped[datetime | None]
     disabled_because: Mapped[str | None]
+    paused_at: Mapped[datetime | None]
+    failing_since: Mapped[datetime | None]
+    slowed_until: Mapped[datetime | None]
     removed_at: Mapped[datetime | None]
     version: Mapped[int]
 
 
 class WebhookDelivery(TenantRow, Base):
-    """One event on its way to one endpoint. `attempts` is also the fencing number of the lease."""
+    """One event on its way to one endpoint. `attempts` is also the fencing number of the lease.
+
+    `asked_after` is how many attempts there were when it was last asked for: the waits begin anew from there.
+    """
 
     __tablename__ = "webhook_delivery"
 
@@ -57,13 +66,17 @@ class WebhookDelivery(TenantRow, Base):
     state: Mapped[str]
     due: Mapped[datetime]
     attempts: Mapped[int]
+    asked_after: Mapped[int]
     leased_until: Mapped[datetime | None]
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
 
 
 class WebhookAttempt(TenantRow, Base):
-    """One POST and what came of it: an HTTP status, or the name of a failure."""
+    """One POST and what came of it: an HTTP status and how the answer begins, or the name of a failure.
+
+    The answer is the receiver's text, as it came; nothing of ours is added to it.
+    """
 
     __tablename__ = "webhook_attempt"
 
@@ -73,6 +86,7 @@ class WebhookAttempt(TenantRow, Base):
     milliseconds: Mapped[int]
     status: Mapped[int | None]
     failure: Mapped[str | None]
+    answer: Mapped[str | None]
 
 
 class WebhookPosition(Tenant, Base):

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, cast, func, select
+from sqlalchemy import ColumnElement, Select, and_, any_, cast, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 
 from app.access.permission import Can
-from app.access.principal import Reach
+from app.access.principal import EVERYTHING_SECURED, Reach
 from app.access.work import Work, needs
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
+from app.events.catalogue import ENDPOINT_TESTED
 from app.events.models import Event
 from app.webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
@@ -71,6 +72,70 @@ async def deliveries(work: Work, endpoint_id: UUID, keyset: Keyset) -> Page[Deli
     work.disclose("event", (row.student_id for row in page.rows if row.student_id is not None))
     made = await _attempts(work, [row[0].id for row in page.rows])
     return Page([Delivered(row[0], row.type, tuple(made[row[0].id])) for row in page.rows], page.next)
+
+
+@needs(Can.MANAGE_WEBHOOKS)
+async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> Delivered:
+    """One delivery with its attempts; raises `NotFound`, also where the caller cannot read its event."""
+    await endpoint(work, endpoint_id)
+    query = (
+        select(WebhookDelivery, Event.type, Event.student_id)
+        .join(Event, and_(Event.district_id == work.district_id, Event.seq == WebhookDelivery.event_seq))
+        .where(
+            WebhookDelivery.district_id == work.district_id,
+            WebhookDelivery.endpoint_id == endpoint_id,
+            WebhookDelivery.id == delivery_id,
+        )
+    )
+    found = (await work.db.execute(query.execution_options(populate_existing=True))).one_or_none()
+    if found is None:
+        raise NotFound("delivery")
+    if found.student_id is not None:
+        work.disclose("event", [found.student_id])
+    made = await _attempts(work, [delivery_id])
+    return Delivered(found[0], found.type, tuple(made[delivery_id]))
+
+
+def matches(district_id: UUID, after: int, upto: int, *, again: UUID | None = None) -> Select[int, UUID, UUID]:
+    """Events and the endpoints that they are for: the type, the reach and the secured areas of the endpoint.
+
+    As its maker reads the feed: an event about no student is for every school, a secured one only where it is open.
+    With `again`, what is for that endpoint and was never laid for it, also of the time before it was made.
+    """
+    everywhere = or_(Event.student_id.is_(None), func.cardinality(WebhookEndpoint.school_ids) == 0)
+    opens = WebhookEndpoint.opens
+    tested = Event.type == ENDPOINT_TESTED.name
+    query = (
+        select(Event.seq, Event.id, WebhookEndpoint.id)
+        .join(WebhookEndpoint, WebhookEndpoint.district_id == Event.district_id)
+        .where(
+            Event.district_id == district_id,
+            WebhookEndpoint.district_id == district_id,
+            Event.seq > after,
+            Event.seq <= upto,
+            WebhookEndpoint.removed_at.is_(None),
+            WebhookEndpoint.disabled_at.is_(None),
+            or_(
+                and_(~tested, Event.type == any_(WebhookEndpoint.event_types)),
+                and_(tested, Event.subject_id == WebhookEndpoint.id),
+            ),
+            or_(everywhere, Event.school_ids.bool_op("&&")(WebhookEndpoint.school_ids)),
+            or_(
+                Event.secured_area.is_(None),
+                Event.secured_area == any_(opens),
+                literal(EVERYTHING_SECURED) == any_(opens),
+            ),
+        )
+        .order_by(Event.seq)
+    )
+    if again is None:
+        return query.where(Event.seq > WebhookEndpoint.after_seq)
+    laid = select(WebhookDelivery.id).where(
+        WebhookDelivery.district_id == district_id,
+        WebhookDelivery.endpoint_id == again,
+        WebhookDelivery.event_seq == Event.seq,
+    )
+    return query.where(WebhookEndpoint.id == again, ~tested, ~laid.exists())
 
 
 async def _attempts(work: Work, delivery_ids: list[UUID]) -> dict[UUID, list[WebhookAttempt]]:

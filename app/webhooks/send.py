@@ -35,11 +35,23 @@ class AddressRefused(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a POST: the status, or the name of the failure; and how long it took."""
+    """What came of a POST: the status, or the name of the failure; how long it took; what the receiver said.
+
+    `answer` is how its body begins, `retry_after` the header of that name, both as they came.
+    """
 
     status: int | None
     failure: str | None
     milliseconds: int
+    answer: str | None = None
+    retry_after: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    text: str
+    retry_after: str | None
 
 
 class CheckedResolver(AbstractResolver):
@@ -79,22 +91,25 @@ class Sender:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Posts JSON; never raises for what a receiver or the network does."""
         began = time.monotonic()
-        status: int | None = None
+        answer: _Answer | None = None
         failure: str | None = None
         try:
             async with asyncio.timeout(self._timeout):
-                status = await self._post(checked_url(url, self._allowed), body, headers)
+                answer = await self._post(checked_url(url, self._allowed), body, headers)
         except Invalid:
             failure = "address_refused"
         except (OSError, httpx.HTTPError, aiohttp.ClientError, ValueError) as error:
             failure = _name(error)
-        return Outcome(status, failure, round((time.monotonic() - began) * 1000))
+        took = round((time.monotonic() - began) * 1000)
+        if answer is None:
+            return Outcome(None, failure, took)
+        return Outcome(answer.status, None, took, answer.text, answer.retry_after)
 
     async def close(self) -> None:
         """Closes every connection."""
         await self._client.aclose()
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> int:
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> _Answer:
         sent = {
             "content-type": "application/json",
             "user-agent": AGENT,
@@ -102,14 +117,15 @@ class Sender:
             **headers,
         }
         async with self._client.stream("POST", url, content=body, headers=sent) as answer:
-            read = 0
+            read = bytearray()
             # The status is what counts: an answer that breaks off after it was still an answer.
             with suppress(httpx.HTTPError, aiohttp.ClientError):
                 async for part in answer.aiter_raw():
-                    read += len(part)
-                    if read >= LONGEST_ANSWER:
+                    read += part
+                    if len(read) >= LONGEST_ANSWER:
                         break
-            return answer.status_code
+            said = _storable(bytes(read[:LONGEST_ANSWER]))
+            return _Answer(answer.status_code, said, answer.headers.get("retry-after"))
 
     def _session(self) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
@@ -130,6 +146,11 @@ class Sender:
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)
         return made
+
+
+def _storable(answer: bytes) -> str:
+    """A text that PostgreSQL can keep, whatever the receiver sent."""
+    return answer.decode("utf-8", "replace").replace("\x00", "\ufffd")
 
 
 def _name(error: BaseException) -> str:

@@ -1,26 +1,33 @@
-"""Owns how endpoints come to be and go. Never sends anything, and shows a secret once only."""
+"""Owns how endpoints come to be, change and go, and what is sent again. Never sends, and shows a secret once only."""
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Insert, Row, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.access.permission import Can
 from app.access.principal import Reach
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.core.errors import Forbidden, Invalid, Violation
+from app.core.errors import Conflict, Forbidden, Invalid, Violation
 from app.core.ids import new_id
-from app.events.catalogue import CATALOGUE
-from app.events.models import EventCounter
+from app.events.catalogue import CATALOGUE, ENDPOINT_TESTED, Happened
+from app.events.models import Event, EventCounter
+from app.events.outbox import record
 from app.webhooks import sign
 from app.webhooks.address import PUBLIC_ONLY, Allowed, checked_url
-from app.webhooks.models import WebhookEndpoint, WebhookPosition
-from app.webhooks.queries import endpoint
+from app.webhooks.models import DeliveryState, WebhookDelivery, WebhookEndpoint, WebhookPosition
+from app.webhooks.queries import Delivered, delivery, endpoint, matches
 
 LONGEST_DESCRIPTION = 500
+OVERLAP = timedelta(days=1)
+LONGEST_OVERLAP = timedelta(days=7)
+MISSING_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,147 @@ async def remove_endpoint(work: Work, endpoint_id: UUID) -> None:
     found.removed_at = now()
     found.version += 1
     await work.db.flush()
+
+
+@needs(Can.MANAGE_WEBHOOKS)
+async def rotate_secret(work: Work, endpoint_id: UUID, overlap: timedelta = OVERLAP) -> tuple[WebhookEndpoint, str]:
+    """Gives an endpoint a new secret, shown once; until the overlap ends the one before it signs as well.
+
+    At most two sign: rotating again ends the older one. Raises `NotFound`; `Invalid` for an overlap that is too long.
+    """
+    if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
+        detail = f"An overlap lasts 0 to {int(LONGEST_OVERLAP.total_seconds())} seconds."
+        raise Invalid([Violation("/overlap_seconds", "overlap.length", detail)])
+    found, secret = await endpoint(work, endpoint_id), secrets.token_bytes(sign.SECRET_BYTES)
+    found.former_sealed = found.secret_sealed if overlap else None
+    found.former_until = now() + overlap if overlap else None
+    found.secret_sealed = work.keyring.seal(secret, "webhook_endpoint", work.district_id, endpoint_id)
+    found.version += 1
+    await work.db.flush()
+    return found, sign.shown(secret)
+
+
+@needs(Can.MANAGE_WEBHOOKS)
+async def pause_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
+    """Holds back what an endpoint would get; it waits. Raises `NotFound`."""
+    found = await endpoint(work, endpoint_id)
+    if found.paused_at is None:
+        found.paused_at = now()
+        found.version += 1
+        await work.db.flush()
+    return found
+
+
+@needs(Can.MANAGE_WEBHOOKS)
+async def resume_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
+    """Opens an endpoint that was paused, slowed down or disabled. Raises `NotFound`.
+
+    What waited is sent. What failed, or happened while it was disabled, is sent when it is asked for: `replay`.
+    """
+    found = await endpoint(work, endpoint_id)
+    if any((found.paused_at, found.disabled_at, found.failing_since, found.slowed_until)):
+        found.paused_at = found.disabled_at = found.disabled_because = None
+        found.failing_since = found.slowed_until = None
+        found.version += 1
+        await work.db.flush()
+    return found
+
+
+@needs(Can.MANAGE_WEBHOOKS)
+async def send_test(work: Work, endpoint_id: UUID) -> UUID:
+    """Lays `endpoint.tested` for this endpoint alone, whatever types it takes; the event's id.
+
+    Raises `NotFound`; `Conflict` where nothing is sent to it.
+    """
+    found = await _open(work, endpoint_id)
+    return record(work, Happened(ENDPOINT_TESTED, found.id, found.version, {}))
+
+
+@needs(Can.MANAGE_WEBHOOKS)
+async def resend(work: Work, endpoint_id: UUID, delivery_id: UUID) -> Delivered:
+    """Sends one delivery again, whatever came of it, with the same id and body. Raises `NotFound`, `Conflict`.
+
+    One that is on its way at this moment is left alone.
+    """
+    await _open(work, endpoint_id)
+    await delivery(work, endpoint_id, delivery_id)
+    await work.db.execute(
+        _again(work.district_id).where(WebhookDelivery.endpoint_id == endpoint_id, WebhookDelivery.id == delivery_id)
+    )
+    return await delivery(work, endpoint_id, delivery_id)
+
+
+@needs(Can.MANAGE_WEBHOOKS)
+async def replay_failed(work: Work, endpoint_id: UUID, since: datetime) -> int:
+    """Sends again all that failed for good since an instant; how many deliveries. Raises `NotFound`, `Conflict`."""
+    await _open(work, endpoint_id)
+    mine = (WebhookDelivery.district_id == work.district_id, WebhookDelivery.endpoint_id == endpoint_id)
+    # Through the events: row-level security leaves out those that the caller cannot read.
+    failed = (
+        select(WebhookDelivery.id)
+        .join(Event, and_(Event.district_id == work.district_id, Event.seq == WebhookDelivery.event_seq))
+        .where(*mine, WebhookDelivery.state == DeliveryState.FAILED.value, Event.at >= since)
+    )
+    again = _again(work.district_id).where(*mine, WebhookDelivery.id.in_(failed)).returning(WebhookDelivery.id)
+    return len((await work.db.scalars(again)).all())
+
+
+@needs(Can.MANAGE_WEBHOOKS)
+async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
+    """Sends what happened since an instant and was never meant for this endpoint until now; how many deliveries.
+
+    That is what happened before it was made, or while it was disabled; oldest first, at most 1,000 at a time. Raises
+    `NotFound`, `Conflict`.
+    """
+    await _open(work, endpoint_id)
+    last = select(EventCounter.last).where(EventCounter.district_id == work.district_id)
+    upto = (await work.db.scalars(last)).one()
+    query = matches(work.district_id, 0, upto, again=endpoint_id).where(Event.at >= since)
+    pairs = (await work.db.execute(query.limit(MISSING_AT_ONCE))).all()
+    if pairs:
+        await work.db.execute(*laid(work.district_id, pairs))
+    return len(pairs)
+
+
+def laid(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) -> tuple[Insert, list[dict[str, Any]]]:
+    """The statement and the rows of deliveries that begin: of events, by number and id, to endpoints."""
+    fresh = insert(WebhookDelivery).values(
+        district_id=district_id,
+        state=DeliveryState.PENDING.value,
+        due=func.now(),
+        attempts=0,
+        asked_after=0,
+        created_at=func.now(),
+    )
+    rows = [
+        {"id": new_id(), "event_seq": seq, "event_id": event_id, "endpoint_id": endpoint_id}
+        for seq, event_id, endpoint_id in pairs
+    ]
+    return fresh.on_conflict_do_nothing(), rows
+
+
+def _again(district_id: UUID) -> Any:
+    """Deliveries that nobody holds are due now, and their waits begin anew."""
+    free = or_(WebhookDelivery.leased_until.is_(None), WebhookDelivery.leased_until <= func.now())
+    return (
+        update(WebhookDelivery)
+        .where(WebhookDelivery.district_id == district_id, free)
+        .values(
+            state=DeliveryState.PENDING.value,
+            due=func.now(),
+            asked_after=WebhookDelivery.attempts,
+            leased_until=None,
+            ended_at=None,
+        )
+    )
+
+
+async def _open(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
+    """The endpoint, to which something can be sent now; raises `NotFound`, `Conflict`."""
+    found = await endpoint(work, endpoint_id)
+    if found.disabled_at is not None or found.paused_at is not None:
+        raise Conflict("Nothing is sent to this endpoint: resume it first.", code="endpoint.closed")
+    return found
 
 
 async def _begin_dispatch(work: Work) -> int:

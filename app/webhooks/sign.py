@@ -1,6 +1,7 @@
 """Owns the headers and secrets of Standard Webhooks: pure. Never stores or sends anything."""
 
 import base64
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from standardwebhooks.webhooks import Webhook
@@ -14,13 +15,16 @@ def shown(secret: bytes) -> str:
     return SECRET_PREFIX + base64.b64encode(secret).decode()
 
 
-def headers(secret: bytes, webhook_id: str, at: datetime, body: bytes) -> dict[str, str]:
-    """The three headers over exactly these bytes. `at` must be in UTC: another zone would change the signature."""
+def headers(secrets: Sequence[bytes], webhook_id: str, at: datetime, body: bytes) -> dict[str, str]:
+    """The three headers over exactly these bytes, a signature for each secret, joined by one space.
+
+    `at` must be in UTC: another zone would change the signature.
+    """
     if at.utcoffset() != timedelta(0):
         raise ValueError("A webhook is signed with an instant in UTC.")
     whole = datetime.fromtimestamp(int(at.timestamp()), UTC)
     return {
         "webhook-id": webhook_id,
         "webhook-timestamp": str(int(whole.timestamp())),
-        "webhook-signature": Webhook(secret).sign(webhook_id, whole, body.decode()),
+        "webhook-signature": " ".join(Webhook(secret).sign(webhook_id, whole, body.decode()) for secret in secrets),
     }

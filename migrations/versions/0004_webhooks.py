@@ -7,7 +7,8 @@ from migrations.tenant import roles, tenant_table
 revision = "0004"
 down_revision = "0003"
 
-# One look at each district that has a position; the partial index ends it at the first row that is due.
+# One look at each district that has a position, and at each endpoint that is neither paused nor slowed down; the
+# partial index of turns ends it at the first row that is due.
 DUE = """
 CREATE FUNCTION app.districts_with_webhooks_due(at timestamptz, most integer) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
@@ -15,16 +16,19 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
     FROM public.webhook_position p
     JOIN public.event_counter c ON c.district_id = p.district_id
     WHERE c.last > p.seq
-       OR EXISTS (SELECT FROM public.webhook_delivery d
-                  WHERE d.district_id = p.district_id AND d.state = 'pending' AND d.due <= at
-                    AND (d.leased_until IS NULL OR d.leased_until <= at))
+       OR EXISTS (SELECT FROM public.webhook_endpoint e
+                  WHERE e.district_id = p.district_id AND e.paused_at IS NULL
+                    AND (e.slowed_until IS NULL OR e.slowed_until <= at)
+                    AND EXISTS (SELECT FROM public.webhook_delivery d
+                                WHERE d.district_id = p.district_id AND d.endpoint_id = e.id
+                                  AND d.state = 'pending' AND d.due <= at
+                                  AND (d.leased_until IS NULL OR d.leased_until <= at)))
     ORDER BY random() LIMIT most
 $$
 """
 
 # Small whatever the history is: what is pending, in the order of its turn; what is out; an endpoint's list.
 INDEXES = (
-    "webhook_delivery_due_idx ON webhook_delivery (district_id, due) WHERE state = 'pending'",
     "webhook_delivery_turn_idx ON webhook_delivery (district_id, endpoint_id, due, id) WHERE state = 'pending'",
     "webhook_delivery_out_idx ON webhook_delivery (district_id, endpoint_id) WHERE leased_until IS NOT NULL",
 )
@@ -38,6 +42,8 @@ def upgrade() -> None:
         description text,
         event_types text[] NOT NULL,
         secret_sealed text NOT NULL,
+        former_sealed text,
+        former_until timestamptz,
         opens text[] NOT NULL,
         school_ids uuid[] NOT NULL,
         after_seq bigint NOT NULL,
@@ -45,6 +51,9 @@ def upgrade() -> None:
         created_at timestamptz NOT NULL,
         disabled_at timestamptz,
         disabled_because text,
+        paused_at timestamptz,
+        failing_since timestamptz,
+        slowed_until timestamptz,
         removed_at timestamptz,
         version integer NOT NULL
         """,
@@ -59,6 +68,7 @@ def upgrade() -> None:
         state text NOT NULL,
         due timestamptz NOT NULL,
         attempts integer NOT NULL,
+        asked_after integer NOT NULL,
         leased_until timestamptz,
         created_at timestamptz NOT NULL,
         ended_at timestamptz,
@@ -68,7 +78,6 @@ def upgrade() -> None:
         refs={"endpoint_id": "webhook_endpoint"},
         uniques=(("endpoint_id", "event_id"),),
         indexes=(("endpoint_id", "event_seq"),),
-        api="SELECT",
     )
     for index in INDEXES:
         op.execute(f"CREATE INDEX {index}")
@@ -80,7 +89,8 @@ def upgrade() -> None:
         at timestamptz NOT NULL,
         milliseconds integer NOT NULL,
         status integer,
-        failure text
+        failure text,
+        answer text
         """,
         refs={"delivery_id": "webhook_delivery"},
         uniques=(("delivery_id", "number"),),

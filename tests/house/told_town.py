@@ -14,6 +14,7 @@ from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
 from app.core.clock import now
 from app.core.ids import new_id
+from app.core.page import keyset
 from app.decision.service import NewDecision, decide
 from app.evidence.service import NewScore
 from app.response.queries import verdicts_now
@@ -25,6 +26,7 @@ from app.support.queries import phases_of
 from app.support.service import NewSupport, plan_support
 from app.webhooks.address import Allowed
 from app.webhooks.deliver import dispatch
+from app.webhooks.queries import deliveries
 from app.webhooks.service import NewEndpoint, register_endpoint
 from tests.town import YEAR_BEGINS, Town
 
@@ -70,6 +72,10 @@ async def tell(town: Town) -> Told:
     await _supports(told)
     async with town.house() as work:
         await dispatch(work)
+    async with town.unit() as work:
+        endpoint_id = ids.read("endpoint", told.shown["endpoint"])
+        page = await deliveries(work, endpoint_id, keyset(town.district_id, "deliveries", {}, None, None))
+    told.note("delivery", "delivery", page.rows[0].delivery.id)
     return told
 
 

@@ -31,6 +31,7 @@ PATHS = {
     "verdict": "verdict",
     "decision": "decision",
     "endpoint": "endpoint",
+    "delivery": "delivery",
     "run": "run",
 }
 """Path parameter: the name of a row of a told town."""
@@ -62,6 +63,9 @@ VALUES: dict[str, Any] = {
 }
 """Query parameter: a value that matches rows of a told town."""
 FIELDS: dict[str, Any] = {
+    "since": f"{BEGINS}T00:00:00Z",
+    "which": "failed",
+    "overlap_seconds": 3600,
     "description": "Said of them.",
     "because": "They say so.",
     "note": "Seen.",

@@ -145,6 +145,18 @@ async def test_an_endless_answer_is_cut() -> None:
     assert sent < 50_000_000
 
 
+async def test_what_a_receiver_says_is_kept_as_far_as_it_can_be_stored() -> None:
+    """The first 4,096 bytes, whatever they are: PostgreSQL takes neither a NUL nor half a letter."""
+    body = b"no\x00\xff" + "é".encode() * 4000
+    head = f"HTTP/1.1 500 X\r\nRetry-After: 7\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    async with listening(plainly(head + body)) as (port, _):
+        outcome = await post(f"http://127.0.0.1:{port}/")
+    assert outcome.answer is not None
+    assert outcome.answer.startswith("no\ufffd\ufffdéé")
+    assert len(outcome.answer) == 4 + (4096 - 4) // 2
+    assert outcome.retry_after == "7"
+
+
 async def test_a_byte_now_and_then_is_not_waited_for() -> None:
     """The timeout is for the whole, not for each byte."""
 

@@ -1,12 +1,22 @@
 """When a delivery is tried again, and what an answer means. Pure."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.webhooks.schedule import DELAYS, JITTER, Meaning, after, wait_before
+from app.webhooks.schedule import (
+    DELAYS,
+    JITTER,
+    LONGEST_REST,
+    SLOWED,
+    Meaning,
+    after,
+    is_hopeless,
+    retry_after,
+    wait_before,
+)
 
 JITTERS = st.floats(0, 1, exclude_max=True)
 NUMBERS = st.integers(1, len(DELAYS))
@@ -47,3 +57,55 @@ def test_every_answer_means_exactly_one_thing(number: int, status: int | None, j
     else:
         assert found.meaning is Meaning.RETRY
     assert (found.wait is not None) == (found.meaning is Meaning.RETRY)
+
+
+@pytest.mark.parametrize(
+    ("header", "waits"),
+    [
+        ("120", timedelta(seconds=120)),
+        (" 0 ", timedelta(0)),
+        ("Mon, 02 Mar 2026 12:10:00 GMT", timedelta(minutes=10)),
+        ("Mon, 02 Mar 2026 11:00:00 GMT", timedelta(0)),
+        ("9" * 400, LONGEST_REST),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_REST),
+        (None, None),
+        ("", None),
+        ("-5", None),
+        ("soon", None),
+        ("1.5", None),
+        ("１２", None),
+    ],
+)
+def test_retry_after_is_seconds_or_a_date(header: str | None, waits: timedelta | None) -> None:
+    """Both forms of RFC 9110; a day at most; what is neither is as if it were not there."""
+    assert retry_after(header, datetime(2026, 3, 2, 12, tzinfo=UTC)) == waits
+
+
+@given(st.text(max_size=60))
+def test_no_header_breaks_the_reading(header: str) -> None:
+    """A receiver writes what it likes."""
+    found = retry_after(header, datetime(2026, 3, 2, 12, tzinfo=UTC))
+    assert found is None or timedelta(0) <= found <= LONGEST_REST
+
+
+@given(NUMBERS, STATUSES, JITTERS, st.timedeltas(timedelta(0), LONGEST_REST))
+def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, jitter: float, asked: timedelta) -> None:
+    """A retry is never sooner than asked, nor sooner than the schedule; the endpoint rests as long."""
+    found = after(number, status, jitter, asked)
+    if found.meaning is Meaning.RETRY:
+        assert found.wait == max(wait_before(number + 1, jitter), asked)
+        assert found.rest == asked
+
+
+@pytest.mark.parametrize("status", [429, 502, 504])
+def test_an_overloaded_receiver_gets_a_rest(status: int) -> None:
+    """Also where it does not say for how long; other failures are of one delivery, not of the endpoint."""
+    assert after(1, status, 0).rest == SLOWED
+    assert after(1, 500, 0).rest is None
+
+
+def test_five_days_of_failure_are_hopeless() -> None:
+    """To the instant."""
+    began = datetime(2026, 3, 2, 12, tzinfo=UTC)
+    assert not is_hopeless(began, began + timedelta(days=5, seconds=-1))
+    assert is_hopeless(began, began + timedelta(days=5))

@@ -1,0 +1,277 @@
+"""How an endpoint is cared for: rests, disabling, secrets that rotate, pauses, and what is sent again."""
+
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import select, text
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.core.errors import Conflict, Invalid, NotFound
+from app.core.ids import show
+from app.events.models import Event
+from app.webhooks import service
+from app.webhooks.models import DeliveryState, WebhookEndpoint
+from app.webhooks.queries import endpoint
+from app.worker import drain
+from tests.rooms.webhook_town import Receiver, happen, log_of, make_due, receiving, register
+from tests.town import Town
+
+
+async def _drain(town: Town) -> int:
+    return await drain(town.settings, {town.district_id})
+
+
+async def _endpoint(town: Town, made: WebhookEndpoint) -> WebhookEndpoint:
+    async with town.unit() as work:
+        return await endpoint(work, made.id)
+
+
+@needs(Can.READ_EVENTS)
+async def _types(work: Work) -> list[str]:
+    query = select(Event.type).where(Event.district_id == work.district_id).order_by(Event.seq)
+    return list(await work.db.scalars(query))
+
+
+async def _failing_since(town: Town, made: WebhookEndpoint, at: datetime) -> None:
+    """Time goes by: the endpoint has been failing since then, and its rest is over."""
+
+    @needs(Can.DELIVER_WEBHOOKS)
+    async def write(work: Work) -> None:
+        statement = (
+            "UPDATE webhook_endpoint SET failing_since = :at, slowed_until = NULL "
+            "WHERE district_id = :district AND id = :id"
+        )
+        await work.db.execute(text(statement), {"at": at, "district": work.district_id, "id": made.id})
+
+    async with town.house() as work:
+        await write(work)
+
+
+async def _came(receiver: Receiver, made: WebhookEndpoint) -> list[str]:
+    return [one["webhook-id"] for one in receiver.at(made)]
+
+
+async def test_an_overloaded_endpoint_rests_as_long_as_it_asks(north: Town, tmp_path: Path) -> None:
+    """429 with Retry-After: nothing more is sent to it meanwhile, not even what is new; then all of it."""
+    with receiving(tmp_path, "--fail-first", "1", "--status", "429", "--retry-after", "3600") as receiver:
+        made = await register(north, receiver)
+        await happen(north)
+        began = now()
+        await _drain(north)
+        await happen(north)
+        await make_due(north)
+        assert await _drain(north) == 0
+        found = await _endpoint(north, made)
+        assert found.slowed_until is not None
+        assert timedelta(minutes=59) < found.slowed_until - began < timedelta(minutes=61)
+        first, _ = await log_of(north, made)
+        assert first.attempts[0].answer == "Answered 429."
+        async with north.unit() as work:
+            await service.resume_endpoint(work, made.id)
+        assert await _drain(north) == 2
+        assert len(set(await _came(receiver, made))) == 2
+
+
+async def test_a_waiting_delivery_is_not_due_before_the_receiver_asked(north: Town, tmp_path: Path) -> None:
+    """The log shows when it will be tried again: after what Retry-After says, not after five seconds."""
+    with receiving(tmp_path, "--status", "503", "--retry-after", "7200") as receiver:
+        made = await register(north, receiver)
+        await happen(north)
+        await _drain(north)
+    (logged,) = await log_of(north, made)
+    assert logged.delivery.due - now() > timedelta(minutes=119)
+
+
+async def test_five_days_of_failure_disable_an_endpoint_and_say_so(north: Town, tmp_path: Path) -> None:
+    """The district's other endpoint and the feed are told, and nothing is deleted; one success begins anew."""
+    (tmp_path / "dead").mkdir()
+    with receiving(tmp_path) as well, receiving(tmp_path / "dead", "--status", "500") as dead:
+        other = await register(north, well, types=["endpoint.disabled"])
+        made = await register(north, dead)
+        await happen(north)
+        await _drain(north)
+        since = (await _endpoint(north, made)).failing_since
+        assert since is not None
+        await _failing_since(north, made, now() - timedelta(days=5, seconds=1))
+        await happen(north)
+        await _drain(north)
+        found = await _endpoint(north, made)
+        assert found.disabled_because == "failed_for_days"
+        await _drain(north)
+        (told,) = well.at(other)
+        assert told["type"] == "endpoint.disabled"
+        assert told["body"]["data"]["endpoint"] == show("endpoint", made.id)
+        assert len(await log_of(north, made)) == 2
+    async with north.unit() as work:
+        assert await _types(work) == ["concern.raised", "concern.raised", "endpoint.disabled"]
+
+
+async def test_a_success_ends_a_row_of_failures(north: Town, tmp_path: Path) -> None:
+    """Five days of nothing but failure: a single delivery among them keeps an endpoint open."""
+    with receiving(tmp_path, "--fail-first", "1") as receiver:
+        made = await register(north, receiver)
+        await happen(north)
+        await _drain(north)
+        await _failing_since(north, made, now() - timedelta(days=6))
+        await happen(north)
+        await _drain(north)
+        found = await _endpoint(north, made)
+        assert (found.failing_since, found.disabled_at) == (None, None)
+
+
+async def test_gone_tells_the_feed(north: Town, tmp_path: Path) -> None:
+    """410 disables at once, and says so like five days of failure."""
+    with receiving(tmp_path, "--status", "410") as receiver:
+        await register(north, receiver)
+        await happen(north)
+        await _drain(north)
+    async with north.unit() as work:
+        assert await _types(work) == ["concern.raised", "endpoint.disabled"]
+
+
+async def test_a_secret_is_rotated_with_an_overlap(north: Town, tmp_path: Path) -> None:
+    """During the overlap a receiver that knows either secret verifies; with none, only the new one signs."""
+    with receiving(tmp_path) as receiver:
+        made = await register(north, receiver)
+        old = receiver.secrets.read_text()
+        async with north.unit() as work:
+            found, fresh = await service.rotate_secret(work, made.id)
+        assert found.former_until is not None
+        assert timedelta(hours=23) < found.former_until - now() <= timedelta(hours=24)
+        await happen(north)
+        await _drain(north)
+        receiver.secrets.write_text(fresh)
+        await happen(north)
+        await _drain(north)
+        async with north.unit() as work:
+            _, last = await service.rotate_secret(work, made.id, timedelta(0))
+        await happen(north)
+        await _drain(north)
+        receiver.secrets.write_text(last)
+        await happen(north)
+        await _drain(north)
+        assert [one["verified"] for one in receiver.at(made)] == [True, True, False, True]
+        assert old.strip() != fresh != last
+
+
+async def test_an_overlap_has_a_bound(north: Town, tmp_path: Path) -> None:
+    """A week at most: an old secret that signs for ever was not replaced."""
+    with receiving(tmp_path) as receiver:
+        made = await register(north, receiver)
+    for overlap in (timedelta(seconds=-1), timedelta(days=8)):
+        async with north.unit() as work:
+            with pytest.raises(Invalid):
+                await service.rotate_secret(work, made.id, overlap)
+
+
+async def test_what_happens_during_a_pause_waits(north: Town, tmp_path: Path) -> None:
+    """Nothing is sent, nothing is lost, and a test is refused until somebody resumes."""
+    with receiving(tmp_path) as receiver:
+        made = await register(north, receiver)
+        async with north.unit() as work:
+            await service.pause_endpoint(work, made.id)
+        event_id = await happen(north)
+        assert await _drain(north) == 0
+        async with north.unit() as work:
+            with pytest.raises(Conflict):
+                await service.send_test(work, made.id)
+        async with north.unit() as work:
+            await service.resume_endpoint(work, made.id)
+        assert await _drain(north) == 1
+        assert await _came(receiver, made) == [show("event", event_id)]
+
+
+async def test_a_test_event_reaches_one_endpoint_only(north: Town, tmp_path: Path) -> None:
+    """Whatever types it takes, and not the endpoint beside it; the feed has it as well."""
+    with receiving(tmp_path) as receiver:
+        made = await register(north, receiver)
+        beside = await register(north, receiver, types=["endpoint.tested"])
+        async with north.unit() as work:
+            event_id = await service.send_test(work, made.id)
+        await _drain(north)
+        assert await _came(receiver, made) == [show("event", event_id)]
+        assert receiver.at(beside) == []
+    async with north.unit() as work:
+        assert await _types(work) == ["endpoint.tested"]
+
+
+async def _deliver(town: Town, receiver: Receiver) -> tuple[WebhookEndpoint, UUID]:
+    made = await register(town, receiver)
+    await happen(town)
+    await _drain(town)
+    (logged,) = await log_of(town, made)
+    return made, logged.delivery.id
+
+
+async def test_a_delivery_is_sent_again_with_the_same_id_and_body(north: Town, tmp_path: Path) -> None:
+    """Also one that was delivered; its waits begin anew and its attempts are counted on."""
+    with receiving(tmp_path) as receiver:
+        made, delivery_id = await _deliver(north, receiver)
+        async with north.unit() as work:
+            again = await service.resend(work, made.id, delivery_id)
+        assert again.delivery.state == DeliveryState.PENDING
+        await _drain(north)
+        first, second = receiver.at(made)
+        assert (first["webhook-id"], first["body"]) == (second["webhook-id"], second["body"])
+        (logged,) = await log_of(north, made)
+        assert [attempt.number for attempt in logged.attempts] == [1, 2]
+
+
+async def test_a_resend_names_a_delivery_of_its_endpoint(north: Town, tmp_path: Path) -> None:
+    """A delivery of another endpoint, or one whose event the caller cannot read, is not there."""
+    with receiving(tmp_path) as receiver:
+        _, delivery_id = await _deliver(north, receiver)
+        opened = north.client(frozenset({"webhook:manage", "area:sel"}))
+        other = await register(north, receiver, principal=opened)
+        await happen(north, secured_area="sel")
+        await _drain(north)
+        (secured,) = await log_of(north, other)
+    plain = north.client(frozenset({"webhook:manage"}))
+    for principal, named in ((None, delivery_id), (plain, secured.delivery.id)):
+        async with north.unit(principal) as work:
+            with pytest.raises(NotFound):
+                await service.resend(work, other.id, named)
+
+
+async def test_all_that_failed_is_replayed(north: Town, tmp_path: Path) -> None:
+    """After an outage: each failed delivery since then once more, and what was delivered is left alone."""
+    with receiving(tmp_path, "--fail-first", "3", "--status", "410") as receiver:
+        made = await register(north, receiver)
+        ids = [await happen(north) for _ in range(3)]
+        await _drain(north)
+        began = now() - timedelta(hours=1)
+        async with north.unit() as work:
+            with pytest.raises(Conflict):
+                await service.replay_failed(work, made.id, began)
+        async with north.unit() as work:
+            await service.resume_endpoint(work, made.id)
+        delivered = await happen(north)
+        await _drain(north)
+        async with north.unit() as work:
+            assert await service.replay_failed(work, made.id, now() + timedelta(hours=1)) == 0
+            assert await service.replay_failed(work, made.id, began) == 3
+        await _drain(north)
+        assert sorted(await _came(receiver, made)) == sorted(
+            [*(show("event", one) for one in ids), *(show("event", one) for one in ids), show("event", delivered)]
+        )
+
+
+async def test_what_was_missed_is_replayed_once(north: Town, tmp_path: Path) -> None:
+    """What happened before the endpoint, as far as it reaches; a second replay finds nothing."""
+    missed = await happen(north)
+    await happen(north, secured_area="sel")
+    with receiving(tmp_path) as receiver:
+        made = await register(north, receiver, principal=north.client(frozenset({"webhook:manage"})))
+        await _drain(north)
+        assert receiver.at(made) == []
+        began = now() - timedelta(hours=1)
+        async with north.unit() as work:
+            assert await service.replay_missing(work, made.id, began) == 1
+        async with north.unit() as work:
+            assert await service.replay_missing(work, made.id, began) == 0
+        await _drain(north)
+        assert await _came(receiver, made) == [show("event", missed)]
