@@ -93,12 +93,14 @@ def filter_bank(
     """
     last = int(times[-1]) if upto is None else upto
     bank = _Bank(max(last, 1), values.dtype, g, start, prior)
-    slot = 0
+    holes, slot = np.isnan(values), 0
+    filled, none = np.where(holes, 0, values), np.all(holes, axis=1, keepdims=True)[:, 0]
     for week in range(last + 1):
         if week:
             bank.predict()
         while slot < len(times) and times[slot] <= week:
-            bank.see(values[slot], own[slot], extra[slot])
+            if not none[slot]:
+                bank.see(filled[slot], np.flatnonzero(holes[slot]), own[slot], extra[slot])
             slot += 1
         if 1 <= week < last:
             bank.split()
@@ -131,16 +133,14 @@ class _Bank:
         self.vll[a] += step
         self.vlr[a] += self.vrr[a]
 
-    def see(self, values: Array, own: Array, extra: Array) -> None:
+    def see(self, values: Array, missing: NDArray[np.int64], own: Array, extra: Array) -> None:
         """One slot's scores; students without one stay as they are."""
-        missing = np.flatnonzero(np.isnan(values))
-        if len(missing) == len(values):
-            return
         a = slice(0, self.live)
         s, v, e, k = (room[a] for room in self.room)
         np.add(self.vll[a], (own * self.factor)[:, None] + extra, out=s)
-        s[:, :, missing] = np.inf
-        np.subtract(np.nan_to_num(values), self.level[a], out=v)
+        if len(missing):
+            s[:, :, missing] = np.inf
+        np.subtract(values, self.level[a], out=v)
         np.multiply(v, v, out=e)
         e /= s
         far = e > CLIP**2
@@ -154,7 +154,8 @@ class _Bank:
         self._gain(k, v, e, self.level[a], self.vlr[a])
         k *= self.vll[a]
         self.vll[a] -= k
-        s[:, :, missing] = 1
+        if len(missing):
+            s[:, :, missing] = 1
         self.size[a] *= s
         self.seen += 1
         if self.seen % 8 == 0:

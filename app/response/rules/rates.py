@@ -15,7 +15,7 @@ THRESHOLDS: dict[str, tuple[float, ...]] = {
     "dual-discrepancy": (1.661, 1.365, 0.903, 0.503, 0.237, 0.021, -0.143, -0.305, -0.592, -0.865),
     "slope-interval": (8.358, 6.558, 4.333, 2.757, 1.89, 1.339, 0.942, 0.607, 0.099, -0.336),
     "eb-slope": (0.608, 0.54, 0.444, 0.367, 0.317, 0.277, 0.246, 0.218, 0.167, 0.121),
-    "monitor": (2.9, 2.4, 1.6, 0.97, 0.55, 0.2, 0.0, -0.3, -0.8, -1.2),
+    "monitor": (2.842, 2.311, 1.544, 0.99, 0.663, 0.406, 0.213, 0.055, -0.213, -0.428),
 }
 """By rule, at each rate of GRID. For the monitor: log odds; for the others: the margin beyond the rule as used."""
 

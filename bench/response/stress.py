@@ -1,0 +1,65 @@
+"""`python -m bench.response.stress`: the monitor in worlds that are not the benchmark's, at its stated threshold."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import warnings
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+
+from app.response.rules.rates import threshold_at
+from bench.response.figures import figures, first_flag
+from bench.response.monitor import watch
+from bench.response.world import World, simulate
+
+WORLDS: dict[str, World] = {
+    "the benchmark's own": World(),
+    "slower growth (mean 1.0)": World(growth=(1.0, 0.6)),
+    "faster growth (mean 1.6)": World(growth=(1.6, 0.6)),
+    "growth more alike (SD .3)": World(growth=(1.3, 0.3)),
+    "growth less alike (SD .9)": World(growth=(1.3, 0.9)),
+    "noise 25 % above the SEM": World(noise=10.0),
+    "noise 25 % under the SEM": World(noise=6.0),
+    "students' noise less alike": World(noise_spread=0.5),
+    "errors correlated .3": World(autocorrelation=0.3),
+    "errors correlated .5": World(autocorrelation=0.5),
+    "5 % outliers, four times as wide": World(outliers=0.05),
+    "heavier tails (t3)": World(tail=3.0),
+    "forms equated (no form effect)": World(form_share=0.0),
+    "forms 60 % of the variance": World(form_share=0.6),
+    "baseline forms not shared": World(baseline_forms=False),
+    "cohorts of 10": World(cohort=10),
+    "cohorts of 5": World(cohort=5),
+    "30 % missing": World(missing=0.3),
+    "wobble of 1 a week": World(wobble=1.0),
+    "slow fades over 6 weeks": World(fade=6),
+    "partial stops (half kept)": World(kept=0.5),
+    "growth slows for all by a third in spring": World(spring=0.67),
+    "nobody stops": World(stopping=0.0),
+    "several at once": World(growth=(1.1, 0.5), noise=9.0, autocorrelation=0.2, cohort=12, missing=0.2, outliers=0.02),
+}
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(prog="python -m bench.response.stress", description=__doc__)
+    ask.add_argument("--students", type=int, default=5_000)
+    ask.add_argument("--seed", type=int, default=1001)
+    given = ask.parse_args()
+    print("| world | FAR | N12 | S8 | S10 | PPV |\n|---|---|---|---|---|---|")
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        rows = pool.map(partial(one, given.students, given.seed), WORLDS.values())
+        for name, value in zip(WORLDS, rows, strict=True):
+            shown = " | ".join(f"{value[figure]:.3f}" for figure in ("FAR", "N12", "S8", "S10", "PPV"))
+            print(f"| {name} | {shown} |", flush=True)
+
+
+def one(students: int, seed: int, world: World) -> dict[str, float]:
+    """The figures of the monitor in one world, at the threshold stated for a false-alarm rate of .10."""
+    warnings.simplefilter("ignore", RuntimeWarning)
+    year = simulate(world, students, seed)
+    return figures(first_flag(watch(year).statistic, threshold_at("monitor", 0.10)), year).value
+
+
+if __name__ == "__main__":
+    main()
