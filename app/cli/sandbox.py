@@ -1,5 +1,7 @@
 """`aimline sandbox`: a synthetic district, for partners and for trying things."""
 
+import secrets
+import sys
 from datetime import date
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +11,12 @@ import typer
 from app.core.clock import now
 from app.sandbox.district import District
 from app.sandbox.export import export_with_progress
+from app.sandbox.sis import run
+from app.sandbox.sis_auth import Gate
+from app.sandbox.sis_quirks import QUIRKS, Quirks, UnknownQuirk
+from app.sandbox.sis_server import Sis
+
+USAGE, BUSY = 2, 1
 
 
 def add_to(app: typer.Typer) -> None:
@@ -31,3 +39,45 @@ def add_to(app: typer.Typer) -> None:
         """Writes the district as a OneRoster 1.1 CSV zip."""
         within = date.fromisoformat(on) if on else now().date()
         export_with_progress(District(seed, students, within).on(day), out)
+
+    _add_sis(sandbox)
+
+
+def _add_sis(sandbox: typer.Typer) -> None:
+    @sandbox.command("sis")
+    def sis(
+        port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+        host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+        students: Annotated[int, typer.Option(min=1, help="About how many.")] = 1500,
+        seed: Annotated[int, typer.Option(help="The same seed gives the same district.")] = 1,
+        on: Annotated[str, typer.Option(help="A date in the school year; today without it.")] = "",
+        day: Annotated[int, typer.Option(min=0, help="Days of plausible change since.")] = 0,
+        quirk: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Behave badly; may be repeated.")] = None,
+        client: Annotated[str, typer.Option(metavar="ID:SECRET", help="Made up and printed without it.")] = "",
+        token_seconds: Annotated[int, typer.Option(min=1, help="How long a token lives.")] = 3600,
+        until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
+    ) -> None:
+        """Serves the district as a SIS would: OneRoster 1.1, 1.2 and CSV, well or badly behaved."""
+        try:
+            quirks = Quirks(quirk or ())
+            within = date.fromisoformat(on) if on else now().date()
+        except UnknownQuirk as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(USAGE) from None
+        except ValueError:
+            print("--on is a date, such as 2026-11-21.", file=sys.stderr)
+            raise typer.Exit(USAGE) from None
+        client_id, _, secret = client.partition(":")
+        gate = Gate(client_id or "sandbox", secret or secrets.token_urlsafe(18), token_seconds, quirks)
+        try:
+            run(Sis(District(seed, students, within, day), gate, quirks), host, port, until_stdin_closes)
+        except OSError as error:
+            print(f"Port {port} cannot be used ({error.strerror}): pass another --port, or 0.", file=sys.stderr)
+            raise typer.Exit(BUSY) from None
+
+    @sandbox.command("quirks")
+    def quirks() -> None:
+        """Lists the ways in which the sandbox SIS can behave badly."""
+        width = max(map(len, QUIRKS))
+        for name, does in QUIRKS.items():
+            print(f"{name:{width}}  {does}")

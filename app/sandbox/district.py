@@ -71,7 +71,7 @@ class District:
         yield Org(district, self.name, "district", "D001")
         for school in schools(self.students):
             code = f"S{school.number + 1:04d}"
-            yield Org(self._school_id(school), _name(school), "school", code, "public", "mixed", False, district)
+            yield Org(self.school_id(school), _name(school), "school", code, "public", "mixed", False, district)
 
     def academic_sessions(self) -> Iterator[AcademicSession]:
         """A school year without gaps to its neighbours, so that it contains every date, and two semesters."""
@@ -93,8 +93,14 @@ class District:
                     yield Course(sourced_id, year, title, f"{subject.code}{grade}", *about)
 
     def classes(self) -> Iterator[Class]:
+        for school in schools(self.students):
+            for grade in range(len(school.sizes)):
+                yield from self.classes_of(school, grade)
+
+    def classes_of(self, school: School, grade: int) -> Iterator[Class]:
+        """The classes of one grade of one school, subject by subject."""
         terms = self._terms()
-        for school, grade, subject, section in self._sections():
+        for subject, section in _sections(school, grade):
             code = school.level.grades[grade]
             period = str(subject.slot if school.level is ELEMENTARY else (subject.slot - 1 + grade) % 7 + 1)
             yield Class(
@@ -105,7 +111,7 @@ class District:
                 f"{subject.code}{code}-{section + 1}",
                 "scheduled" if subject.slot else "homeroom",
                 f"Room {(grade if school.level is ELEMENTARY else subject.slot) + 1}{section + 1:02d}",
-                self._school_id(school),
+                self.school_id(school),
                 tuple(terms[semester + 1][0] for semester in subject.semesters),
                 (subject.area,),
                 (subject.sced,),
@@ -114,65 +120,82 @@ class District:
 
     def users(self) -> Iterator[User]:
         yield from self.staff()
-        yield from (self._student(seat) for seat in self.seats())
+        yield from (self.student(seat) for seat in self.seats())
 
     def staff(self) -> Iterator[User]:
         """The district's administrator; then, school by school, its administrator, teachers and aides."""
         district = self._id("org", "district")
         yield self._adult("district/admin", "administrator", (district,), "00000000")
         for school in schools(self.students):
-            here = self._school_id(school)
-            for number, (role, key) in enumerate(posts(school)):
-                # The music teacher of an elementary school also belongs to the middle school beside it.
-                shared = school.level is ELEMENTARY and key == "special/MUS"
-                orgs = (here, self._id("org", str(school.number + 1))) if shared else (here,)
-                yield self._adult(f"{school.number}/{key}", role, orgs, f"{school.number + 1:05d}{number:03d}")
+            yield from self.staff_of(school)
+
+    def staff_of(self, school: School) -> Iterator[User]:
+        """A school's administrator, teachers and aides."""
+        here = self.school_id(school)
+        for number, (role, key) in enumerate(posts(school)):
+            # The music teacher of an elementary school also belongs to the middle school beside it.
+            shared = school.level is ELEMENTARY and key == "special/MUS"
+            orgs = (here, self._id("org", str(school.number + 1))) if shared else (here,)
+            yield self._adult(f"{school.number}/{key}", role, orgs, f"{school.number + 1:05d}{number:03d}")
 
     def enrollments(self) -> Iterator[Enrollment]:
         """The adults of every class (one of them primary), then ten classes for every student."""
-        terms = self._terms()
-        for school, grade, subject, section in self._sections():
-            here, dates = self._school_id(school), _dates(terms, subject)
+        for school in schools(self.students):
+            for grade in range(len(school.sizes)):
+                yield from self.adult_enrollments_of(school, grade)
+        for seat in self.seats():
+            yield from self.enrollments_of(seat)
+
+    def adult_enrollments_of(self, school: School, grade: int) -> Iterator[Enrollment]:
+        """The adults of the classes of one grade of one school."""
+        terms, here = self._terms(), self.school_id(school)
+        for subject, section in _sections(school, grade):
+            dates = _dates(terms, subject)
             room = self._class_id(school, grade, subject, section)
             for role, key, primary in adults(school, grade, subject, section):
                 user = self._id("user", f"{school.number}/{key}")
                 yield Enrollment(self._id("enrollment", room + user), room, here, user, role, primary, *dates)
-        prefix = f"{self.seed}/enrollment/"  # a million times: this loop is the export's speed
-        for seat in self.seats():
-            user, here = self.student_id(seat), self._school_id(seat.school)
-            number, grade = seat.school.number, seat.grade
-            for subject in seat.school.level.subjects:
-                room = _class_id(self.seed, number, grade, subject.code, seat.section(subject))
-                starts, ends = _dates(terms, subject)
-                yield Enrollment(_opaque(prefix + room + user), room, here, user, "student", None, starts, ends)
+
+    def enrollments_of(self, seat: Seat) -> Iterator[Enrollment]:
+        """The ten classes of one student."""
+        terms, prefix = self._terms(), f"{self.seed}/enrollment/"  # a million times: this loop is the export's speed
+        user, here = self.student_id(seat), self.school_id(seat.school)
+        number, grade = seat.school.number, seat.grade
+        for subject in seat.school.level.subjects:
+            room = _class_id(self.seed, number, grade, subject.code, seat.section(subject))
+            starts, ends = _dates(terms, subject)
+            yield Enrollment(_opaque(prefix + room + user), room, here, user, "student", None, starts, ends)
 
     def demographics(self) -> Iterator[Demographics]:
+        yield from (self.demographics_of(seat) for seat in self.seats())
+
+    def demographics_of(self, seat: Seat) -> Demographics:
+        """Those of one student; they never change."""
         begins = self._terms()[0][1].year
-        for seat in self.seats():
-            rng = Random(f"{self.seed}/demographics/{seat.key}")
-            age = 5 + seat.grade + 13 - sum(len(level.grades) for level in LEVELS[LEVELS.index(seat.home.level) :])
-            born = date(begins - age - 1, 9, 2) + timedelta(days=rng.randrange(365))
-            sex = rng.choices(names.SEXES, (51, 48, 1))[0]
-            many = rng.random() < 0.05
-            first, second = rng.choices(range(5), (2, 8, 16, 1, 73))[0], rng.randrange(1, 5)
-            races = (race == first or (many and race == (first + second) % 5) for race in range(5))
-            native, asian, black, pacific, white = races
-            hispanic, abroad = rng.random() < 0.27, rng.random() < 0.08
-            yield Demographics(
-                self.student_id(seat),
-                born,
-                sex,
-                native,
-                asian,
-                black,
-                pacific,
-                white,
-                many,
-                hispanic,
-                rng.choice(names.COUNTRIES) if abroad else "US",
-                None if abroad else rng.choice(names.STATES),
-                None if abroad else rng.choice(names.TOWNS),
-            )
+        rng = Random(f"{self.seed}/demographics/{seat.key}")
+        age = 5 + seat.grade + 13 - sum(len(level.grades) for level in LEVELS[LEVELS.index(seat.home.level) :])
+        born = date(begins - age - 1, 9, 2) + timedelta(days=rng.randrange(365))
+        sex = rng.choices(names.SEXES, (51, 48, 1))[0]
+        many = rng.random() < 0.05
+        first, second = rng.choices(range(5), (2, 8, 16, 1, 73))[0], rng.randrange(1, 5)
+        races = (race == first or (many and race == (first + second) % 5) for race in range(5))
+        native, asian, black, pacific, white = races
+        hispanic, abroad = rng.random() < 0.27, rng.random() < 0.08
+        return Demographics(
+            self.student_id(seat),
+            born,
+            sex,
+            native,
+            asian,
+            black,
+            pacific,
+            white,
+            many,
+            hispanic,
+            rng.choice(names.COUNTRIES) if abroad else "US",
+            None if abroad else rng.choice(names.STATES),
+            None if abroad else rng.choice(names.TOWNS),
+        )
 
     def seats(self) -> Iterator[Seat]:
         """Every student who is there on this day."""
@@ -183,15 +206,19 @@ class District:
                 for number in range(size):
                     seat = Seat(home, grade, number, home)
                     if self.day:
-                        fate = self._fate(seat.key)
+                        fate = self.fate(seat.key)
                         if fate[0] < left:
                             continue
                         moves, *changes = fate[1] < moved, fate[2] < renamed, fate[3] < regraded
                         seat = Seat(home, grade, number, there if moves else home, moves, *changes)
                     yield seat
-                late = Random(f"{self.seed}/entering/{home.number}/{grade}").random()
-                for number in range(size, size + int(late + self.day * ENTERING * size)):
+                for number in range(size, size + self.entered(home, grade)):
                     yield Seat(home, grade, number, home)
+
+    def entered(self, home: School, grade: int) -> int:
+        """How many students have entered one grade of one school since day 0."""
+        late = Random(f"{self.seed}/entering/{home.number}/{grade}").random()
+        return int(late + self.day * ENTERING * home.sizes[grade])
 
     def student_id(self, seat: Seat) -> str:
         """The student's `sourcedId`. The first two differ in case only, as case-sensitive ids may."""
@@ -199,7 +226,8 @@ class District:
             return self._id("user", "0/student/0/0").swapcase()
         return self._id("user", seat.key)
 
-    def _student(self, seat: Seat) -> User:
+    def student(self, seat: Seat) -> User:
+        """The user row of one student."""
         rng = Random(f"{self.seed}/person/{seat.key}")
         given, family, middle = names.person(rng)
         if seat.renamed:
@@ -209,7 +237,7 @@ class District:
         grade = grades[min(seat.grade + 1, len(grades) - 1) if seat.regraded else seat.grade]
         login = f"{names.login(given, family)}{int(number)}"
         email = None if grade in ("KG", "01", "02") else f"{login}@students.{self.place.lower()}.example.org"
-        orgs = (self._school_id(seat.school),)
+        orgs = (self.school_id(seat.school),)
         ids = (f"{{State:{rng.randrange(10**9, 10**10)}}}",)
         sourced_id = self.student_id(seat)
         return User(sourced_id, True, orgs, "student", login, ids, given, family, middle, number, email, (grade,))
@@ -222,27 +250,16 @@ class District:
         sourced_id = self._id("user", key)
         return User(sourced_id, True, orgs, role, login, ids, given, family, middle, f"E{number}", email)
 
-    def _sections(self) -> Iterator[tuple[School, int, Subject, int]]:
-        for school in schools(self.students):
-            for grade in range(len(school.sizes)):
-                for subject in school.level.subjects:
-                    for section in range(school.sections[grade]):
-                        yield school, grade, subject, section
-
     def _terms(self) -> tuple[Term, Term, Term]:
-        begins = self.date.year - (self.date.month < 8)
-        august, january, june = date(begins, 8, 15), date(begins + 1, 1, 8), date(begins + 1, 6, 8)
-        fall, spring, summer = (day + timedelta(days=-day.weekday() % 7) for day in (august, january, june))
-        year = (self._id("session", f"{begins}"), date(begins, 8, 1), date(begins + 1, 8, 1))
-        first = (self._id("session", f"{begins}/fall"), fall, spring)
-        return year, first, (self._id("session", f"{begins}/spring"), spring, summer)
+        return _terms(self.seed, self.date)
 
-    def _fate(self, key: str) -> list[float]:
+    def fate(self, key: str) -> list[float]:
         """Four numbers in [0, 1): a thing has happened to a student once its chance has grown past theirs."""
         digest = hashlib.blake2b(f"{self.seed}/fate/{key}".encode(), digest_size=16).digest()
         return [int.from_bytes(digest[at : at + 4], "big") / 2**32 for at in (0, 4, 8, 12)]
 
-    def _school_id(self, school: School) -> str:
+    def school_id(self, school: School) -> str:
+        """The `sourcedId` of a school's org."""
         return self._id("org", str(school.number))
 
     def _course_id(self, level: Level, grade: str, subject: Subject) -> str:
@@ -264,6 +281,20 @@ def _opaque(key: str) -> str:
 @lru_cache(maxsize=4096)  # asked for once by each of a class's students
 def _class_id(seed: int, school: int, grade: int, subject: str, section: int) -> str:
     return _opaque(f"{seed}/class/{school}/{grade}/{subject}/{section}")
+
+
+@lru_cache(maxsize=8)  # asked for by each student's row
+def _terms(seed: int, within: date) -> tuple[Term, Term, Term]:
+    begins = within.year - (within.month < 8)
+    august, january, june = date(begins, 8, 15), date(begins + 1, 1, 8), date(begins + 1, 6, 8)
+    fall, spring, summer = (day + timedelta(days=-day.weekday() % 7) for day in (august, january, june))
+    year = (_opaque(f"{seed}/session/{begins}"), date(begins, 8, 1), date(begins + 1, 8, 1))
+    first = (_opaque(f"{seed}/session/{begins}/fall"), fall, spring)
+    return year, first, (_opaque(f"{seed}/session/{begins}/spring"), spring, summer)
+
+
+def _sections(school: School, grade: int) -> Iterator[tuple[Subject, int]]:
+    return ((subject, section) for subject in school.level.subjects for section in range(school.sections[grade]))
 
 
 def _name(school: School) -> str:

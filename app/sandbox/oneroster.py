@@ -28,7 +28,7 @@ class AcademicSession:
 
     sourced_id: str
     title: str
-    type: Literal["schoolYear", "semester"]
+    type: Literal["schoolYear", "semester", "gradingPeriod"]
     start_date: date
     end_date: date
     parent_sourced_id: str | None

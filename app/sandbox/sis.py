@@ -1,0 +1,43 @@
+"""Runs the sandbox SIS as a process: its socket, its first lines, its end. Owns no answer.
+
+The first line it prints is its address; then what a client needs, one `name: value` a line, and an empty line.
+"""
+
+import os
+import socket
+import threading
+
+import uvicorn
+
+from app.sandbox.sis_operations import GRADEBOOK, ROSTERING, V11, bases
+from app.sandbox.sis_server import Sis
+
+
+def run(sis: Sis, host: str, port: int, until_stdin_closes: bool = False) -> None:
+    """Serves until it is stopped. OSError when the port cannot be used; 0 takes a free one."""
+    listening = socket.create_server((host, port))
+    here = f"http://{host}:{listening.getsockname()[1]}"
+    server = uvicorn.Server(uvicorn.Config(sis.app(), log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
+    if until_stdin_closes:
+        threading.Thread(target=_stop_when_stdin_closes, args=(server,), daemon=True).start()
+    told = {
+        "token": f"{here}/oauth/token",
+        "client id": sis.gate.client_id,
+        "client secret": sis.gate.client_secret,
+        "OneRoster 1.1": here + V11,
+        "OneRoster 1.2": here + ROSTERING,
+        "gradebook 1.2": here + GRADEBOOK,
+        "CSV": f"{here}/csv/oneroster.zip",
+    }
+    if moved := sis.quirks.text("base"):
+        for name in ("OneRoster 1.1", "OneRoster 1.2", "gradebook 1.2"):
+            told.pop(name)
+        told["OneRoster 1.2"] = here + next(iter(bases(moved)))
+    print(f"{here}/", *(f"{name}: {value}" for name, value in told.items()), "", sep="\n", flush=True)
+    server.run(sockets=[listening])
+
+
+def _stop_when_stdin_closes(server: uvicorn.Server) -> None:
+    while os.read(0, 4096):
+        pass
+    server.should_exit = True

@@ -1,0 +1,104 @@
+"""Owns the finding of a page's rows. What each costs, for a collection of n rows:
+
+* no filter: the counts of the blocks by arithmetic (after day 0: one hash a student, once), then only the blocks that
+  the page lies in, however deep it is;
+* a filter, or a nested path: one scan, whose count for each block is kept, then only the blocks that have the page. By
+  `dateLastModified>` the scan makes no row of a student who has not changed since;
+* a sort: one scan that holds every key while it sorts, then eight bytes a row; a page makes the blocks of its rows.
+
+Counts and orders of the last few queries are kept, for one day.
+"""
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from itertools import accumulate, islice
+from typing import Any
+
+import numpy as np
+
+from app.sandbox.sis_history import Row, stamp
+from app.sandbox.sis_json import Json
+from app.sandbox.sis_query import Query, sort_key
+from app.sandbox.sis_rows import Block, Rows
+from app.sandbox.sis_views import View
+
+KEPT = 16
+Write = Callable[[Row], Json]
+
+
+class Pages:
+    """Pages of one day's rows."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+
+    def page(self, view: View, query: Query, version: str, write: Write) -> tuple[list[Json], int]:
+        """The rows of a page as JSON, and how many rows there are in all."""
+        if query.sort is not None:
+            return self._sorted(view, query, version, write)
+        key = (view.key, version, query.filter)
+        ends = self._keep(key, lambda: list(accumulate(self._counts(view, query, write))))
+        total = ends[-1] if ends else 0
+        found: list[Json] = []
+        at = bisect_right(ends, query.offset)
+        skipped = query.offset - (ends[at - 1] if at else 0)
+        while at < len(ends) and len(found) < query.limit:
+            matching = self._matching(view, view.blocks[at], query, write)
+            found.extend(islice(matching, skipped, skipped + query.limit - len(found)))
+            at, skipped = at + 1, 0
+        return found, total
+
+    def _counts(self, view: View, query: Query, write: Write) -> Iterator[int]:
+        for block in view.blocks:
+            if view.keep is None and query.keep is None:
+                yield self.rows.count(view.kind, block)
+            elif query.keep is None and view.keep is not None:
+                yield sum(1 for row in self.rows.of(view.kind, block) if view.keep(row.record))
+            else:
+                yield sum(1 for _ in self._matching(view, block, query, write))
+
+    def _matching(self, view: View, block: Block, query: Query, write: Write) -> Iterator[Json]:
+        for row in self.rows.of(view.kind, block, self._since(query.since)):
+            if view.keep is not None and not view.keep(row.record):
+                continue
+            written = write(row)
+            if query.keep is None or query.keep(written):
+                yield written
+
+    def _since(self, since: datetime | None) -> int:
+        """The last day all of whose changes are before `since`; -1 if none is, or a quirk hides when they were."""
+        if since is None or any(name.startswith("modified-") for name in self.rows.quirks.values):
+            return -1
+        days = range(self.rows.district.day, -1, -1)
+        return next((day for day in days if stamp(self.rows.district, day) < since), -1)
+
+    def _sorted(self, view: View, query: Query, version: str, write: Write) -> tuple[list[Json], int]:
+        key = (view.key, version, query.filter, query.sort, query.descending)
+        order = self._keep(key, lambda: self._order(view, query, write))
+        found = []
+        for block, number in order[query.offset : query.offset + query.limit].tolist():
+            rows = self.rows.of(view.kind, view.blocks[block])
+            found.append(write(next(islice(rows, number, None))))
+        return found, len(order)
+
+    def _order(self, view: View, query: Query, write: Write) -> Any:
+        keys = []
+        for at, block in enumerate(view.blocks):
+            for number, row in enumerate(self.rows.of(view.kind, block)):
+                if view.keep is not None and not view.keep(row.record):
+                    continue
+                written = write(row)
+                if query.keep is None or query.keep(written):
+                    keys.append((sort_key(written, query.sort or ""), at, number))
+        keys.sort(key=lambda one: one[0], reverse=query.descending)
+        return np.array([one[1:] for one in keys], dtype=np.int32).reshape(-1, 2)
+
+    def _keep(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        if key not in self._kept:
+            self._kept[key] = make()
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return self._kept[key]

@@ -1,0 +1,218 @@
+"""Owns the sandbox SIS: a synthetic district over HTTP as OneRoster 1.1, 1.2 and CSV. Read-only; knows no product.
+
+Beside the standard's paths: `POST /oauth/token`, `GET /csv/oneroster.zip` (?day=), `GET /sandbox`; and, for tests,
+`POST /sandbox/day/{day}`, which lets nights pass, and `POST /sandbox/quirks?name=…`, which sets all quirks anew.
+"""
+
+import tempfile
+from collections import OrderedDict
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from app.sandbox.district import District
+from app.sandbox.export import export_csv
+from app.sandbox.sis_answers import origin, paging, refusal, status_info
+from app.sandbox.sis_auth import Gate
+from app.sandbox.sis_history import stamp
+from app.sandbox.sis_json import FIELDS, SINGLE, Json, Writer, instant
+from app.sandbox.sis_operations import GRADEBOOK, ROSTERING, V11, Operation, bases, operation
+from app.sandbox.sis_pages import Pages
+from app.sandbox.sis_query import Query, Refused, read_fields, read_query, select
+from app.sandbox.sis_quirks import Quirks, UnknownQuirk
+from app.sandbox.sis_rows import Rows
+from app.sandbox.sis_shapes import Shapes
+from app.sandbox.sis_views import kind_of, nested, one, whole
+
+DAYS_HELD = 2
+LAGGING = {"users", "classes", "demographics"}
+FAILING = {  # quirk: status, and the header that goes with it
+    "throttle": (429, {"Retry-After": "1"}),
+    "throttle-silent": (429, {}),
+    "bad-gateway": (502, {}),
+    "gateway-timeout": (504, {}),
+}
+
+
+class Sis:
+    """A district, the day it is on, who may ask, and how badly it behaves."""
+
+    def __init__(self, district: District, gate: Gate, quirks: Quirks) -> None:
+        self.gate, self._lock, self._begun = gate, Lock(), district
+        self.under_way = 0
+        self.behave(quirks)
+
+    def behave(self, quirks: Quirks) -> None:
+        """From now on like this, on the first day again."""
+        with self._lock:
+            self.quirks = self.gate.quirks = quirks
+            self.district = _next_year(self._begun) if "rollover" in quirks else self._begun
+            self.asked = self.pages_served = 0
+            self._days: OrderedDict[int, Pages] = OrderedDict()
+
+    async def token(self, request: Request) -> Response:
+        """RFC 6749, 4.4."""
+        if "oauth1-only" in self.quirks:
+            return JSONResponse({"error": "not_found"}, 404)
+        if "token-redirect" in self.quirks and request.url.path == "/oauth/token":
+            return RedirectResponse(f"{origin(request.url)}/oauth/moved/token", 307)
+        try:
+            return JSONResponse(await self.gate.grant(request), headers={"Cache-Control": "no-store"})
+        except Refused as error:
+            told = {"error": error.minor, "error_description": error.description}
+            return JSONResponse(told, error.status, error.headers)
+
+    async def csv(self, request: Request) -> Response:
+        """The district's bulk zip; of an earlier or later day with `?day=`."""
+        day = request.query_params.get("day", str(self.district.day))
+        if not day.isdecimal():
+            return JSONResponse({"error": "day is a whole number."}, 400)
+        folder = tempfile.TemporaryDirectory(prefix="aimline-sis-")
+        path = Path(folder.name) / "oneroster.zip"
+        await run_in_threadpool(export_csv, self.district.on(int(day)), path)
+        return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))
+
+    async def tell(self, request: Request) -> Response:
+        """What the sandbox is set to; a POST sets the day."""
+        if "day" in request.path_params:
+            self.district = self.district.on(request.path_params["day"])
+        told = {"district": self.district.name, "students": self.district.students, "seed": self.district.seed}
+        quirks = sorted(self.quirks.values)
+        return JSONResponse(told | {"day": self.district.day, "date": str(self.district.date), "quirks": quirks})
+
+    async def set_quirks(self, request: Request) -> Response:
+        """The quirks named, and no other."""
+        try:
+            self.behave(Quirks(request.query_params.getlist("name")))
+        except UnknownQuirk as error:
+            return JSONResponse({"error": str(error)}, 400)
+        return await self.tell(request)
+
+    async def serve(self, request: Request) -> Response:
+        """Every path of OneRoster."""
+        self.asked += 1
+        self.under_way += 1
+        version = "1.1" if request.url.path.startswith(V11) else "1.2"
+        try:
+            self._falter()
+            base, prefix, asked, parts = self._locate(request)
+            version = asked.version
+            if request.method != "GET":
+                raise Refused(405, "unsupportedoperation", "The sandbox is read-only.", {"Allow": "GET"})
+            self.gate.check(request, version, asked.scopes)
+            return await run_in_threadpool(self._answer, request, asked, (base, prefix), parts)
+        except Refused as error:
+            return refusal(error, version, self.quirks)
+        finally:
+            self.under_way -= 1
+
+    def _falter(self) -> None:
+        most = self.quirks.number("at-most")
+        if most is not None and self.under_way > most:
+            raise Refused(429, "server_busy", "Too many requests at once.")
+        for name, (status, headers) in FAILING.items():
+            every = self.quirks.number(name)
+            if every is not None and self.asked % every == 0:
+                raise Refused(status, "server_busy", "Try again later.", headers)
+
+    def _locate(self, request: Request) -> tuple[str, str, Operation, tuple[str, ...]]:
+        path = request.url.path
+        for prefix, services in bases(self.quirks.text("base")).items():
+            if not path.startswith(prefix + "/"):
+                continue
+            parts = tuple(path[len(prefix) + 1 :].split("/"))
+            for base in services:
+                found = operation(base, parts)
+                if found and not self.quirks.named("missing", "/".join(parts[::2])):
+                    return base, prefix, found, parts
+        raise Refused(404, "unknownobject", "There is no such endpoint.")
+
+    def _answer(self, request: Request, asked: Operation, base: tuple[str, str], parts: tuple[str, ...]) -> Response:
+        with self._lock:  # a count or an order is made once, however many ask for it
+            version, kind = asked.version, kind_of(parts[-2] if len(parts) % 2 == 0 else parts[-1])
+            pages = self._pages(self.district.day - (kind in LAGGING and "lagging-users" in self.quirks))
+            shapes = Shapes(self.quirks, origin(request.url), instant(stamp(pages.rows.district, 0)))
+            writer = self._writer(request, asked.version, base[1], pages)
+            parts = tuple(shapes.inward(part) if number % 2 else part for number, part in enumerate(parts))
+            known, single = FIELDS[version][kind], SINGLE[kind]
+            if len(parts) == 2:
+                fields = read_fields(request.query_params, known, version)
+                row = shapes.row(single, writer.write(kind, one(pages.rows, *parts)))
+                return _json({single: select(row, fields)})
+            query = read_query(request.query_params, known, version)
+            cap = self.quirks.number("clamp")
+            query = query if cap is None else replace(query, limit=min(cap, query.limit))
+            view = whole(pages.rows, parts[0]) if len(parts) == 1 else nested(pages.rows, parts)
+            if len(parts) == 1 and self.quirks.named("error-200", parts[0]):
+                fault = Refused(500, "internal_server_error", "The view could not be read.")
+                return _json(status_info(fault, version, self.quirks))
+            rows: list[Json] = []
+            total = 0
+            if len(parts) > 1 or not self.quirks.named("empty", parts[0]):
+                write = lambda row: shapes.row(single, writer.write(kind, row))  # noqa: E731  # one expression
+                rows, total = pages.page(view, self._overlapping(query), version, write)
+            headers = paging(request, query, total, self.quirks) | self._turn()
+            return _json({kind: [select(row, query.fields) for row in rows]}, headers)
+
+    def _overlapping(self, query: Query) -> Query:
+        if "repeated-rows" not in self.quirks or query.offset == 0:
+            return query
+        return replace(query, offset=query.offset - 1, limit=query.limit + 1)
+
+    def _turn(self) -> dict[str, str]:
+        every = self.quirks.number("day-turns")
+        if every is None:
+            return {}
+        revision = {"X-Roster-Revision": str(self.district.day)}
+        self.pages_served += 1
+        if self.pages_served % every == 0:
+            self.district = self.district.on(self.district.day + 1)
+        return revision
+
+    def _pages(self, day: int) -> Pages:
+        day = max(0, day)
+        if day not in self._days:
+            self._days[day] = Pages(Rows(self.district.on(day), self.quirks))
+            while len(self._days) > DAYS_HELD:
+                self._days.popitem(last=False)
+        return self._days[day]
+
+    def _writer(self, request: Request, version: str, prefix: str, pages: Pages) -> Writer:
+        here, rows = origin(request.url), pages.rows
+        services = (V11, V11) if version == "1.1" else (ROSTERING, GRADEBOOK)
+        if "base" in self.quirks:
+            services = (prefix, prefix)
+        when = {day: instant(stamp(rows.district, day)) for day in range(rows.district.day + 1)}
+        return Writer(version, (here + services[0], here + services[1]), when.__getitem__, rows.children)
+
+    def app(self) -> Starlette:
+        """As an ASGI application."""
+        routes = [
+            Route("/oauth/token", self.token, methods=["POST"]),
+            Route("/oauth/moved/token", self.token, methods=["POST"]),
+            Route("/csv/oneroster.zip", self.csv, methods=["GET"]),
+            Route("/sandbox", self.tell, methods=["GET"]),
+            Route("/sandbox/quirks", self.set_quirks, methods=["POST"]),
+            Route("/sandbox/day/{day:int}", self.tell, methods=["POST"]),
+            Route("/{path:path}", self.serve, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
+        ]
+        return Starlette(routes=routes)
+
+
+def _json(body: Json, headers: dict[str, Any] | None = None) -> Response:
+    return Response(orjson.dumps(body), headers=headers, media_type="application/json")
+
+
+def _next_year(district: District) -> District:
+    last = date(district.date.year + 1, district.date.month, min(28, district.date.day))
+    return replace(district, date=last)

@@ -1,0 +1,91 @@
+"""Runs the sandbox SIS as a process for the tests, and asks it as a client would. Shares no code with it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+
+from tests.conftest import REPOSITORY
+
+ON = "2026-11-21"
+V11, V12, BOOK = "ims/oneroster/v1p1", "ims/oneroster/rostering/v1p2", "ims/oneroster/gradebook/v1p2"
+PURL = "https://purl.imsglobal.org/spec/or"
+ALL = " ".join(
+    [f"{PURL}/v1p1/scope/{name}.readonly" for name in ("roster-core", "roster", "roster-demographics", "gradebook")]
+    + [
+        f"{PURL}/v1p2/scope/{name}.readonly"
+        for name in ("roster-core", "roster", "roster-demographics", "gradebook", "assessment")
+    ]
+)
+Row = dict[str, Any]
+
+
+@contextmanager
+def running(*arguments: str) -> Iterator[str]:
+    """The address of a sandbox SIS whose client is `north` with the secret `of-a-test`."""
+    command = [sys.executable, "-m", "app", "sandbox", "sis", "--on", ON, "--client", "north:of-a-test"]
+    process = subprocess.Popen(
+        [*command, "--until-stdin-closes", *arguments],
+        cwd=REPOSITORY,
+        env={name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        address = process.stdout.readline().strip()
+        assert address.startswith("http://127.0.0.1:"), "the sandbox SIS did not start"
+        yield address
+    finally:
+        process.stdin.close()
+        process.stdout.close()
+        process.wait(timeout=20)
+
+
+def signed_in(address: str, scope: str = ALL) -> httpx.Client:
+    """A client that bears a token of these scopes."""
+    asked = {"grant_type": "client_credentials", "scope": scope}
+    answer = httpx.post(f"{address}oauth/token", data=asked, auth=("north", "of-a-test"))
+    assert answer.status_code == 200, answer.text
+    token = answer.json()["access_token"]
+    return httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+
+
+@contextmanager
+def client_of(*arguments: str) -> Iterator[httpx.Client]:
+    """A client of a sandbox SIS of its own."""
+    with running(*arguments) as address, signed_in(address) as client:
+        yield client
+
+
+def rows(answer: httpx.Response) -> list[Row]:
+    """The rows of a list's answer."""
+    assert answer.status_code == 200, answer.text
+    (found,) = answer.json().values()
+    assert isinstance(found, list)
+    return found
+
+
+def everything(client: httpx.Client, path: str, limit: int = 5000, **query: str) -> list[Row]:
+    """All pages, by offset, until one is empty."""
+    found: list[Row] = []
+    while page := rows(client.get(path, params={"limit": limit, "offset": len(found), **query})):
+        found += page
+    return found
+
+
+def error(answer: httpx.Response) -> tuple[int, str]:
+    """Status and imsx_codeMinorFieldValue of a refusal, whose form is checked."""
+    info = answer.json()
+    assert info["imsx_codeMajor"] == "failure"
+    assert info["imsx_severity"] == "error"
+    assert info["imsx_description"]
+    (field,) = info["imsx_CodeMinor"]["imsx_codeMinorField"]
+    return answer.status_code, field["imsx_codeMinorFieldValue"]

@@ -1,0 +1,135 @@
+"""Guards what the sandbox SIS tells of change: a delta is the difference of two exports, and says who has left."""
+
+import csv
+import io
+import zipfile
+from typing import Any
+
+import httpx
+import pytest
+
+from app.sandbox.district import District
+from app.sandbox.sis_history import Row as Kept
+from app.sandbox.sis_history import fold
+from app.sandbox.sis_quirks import Quirks
+from app.sandbox.sis_rows import Rows
+from tests.sis.sandbox_sis import BOOK, V11, Row, client_of, everything
+from tests.sis.test_sandbox_district import DATE
+
+KINDS = ("orgs", "academicSessions", "courses", "classes", "users", "enrollments", "demographics")
+REFERENCES = {"class": "classSourcedId", "school": "schoolSourcedId", "user": "userSourcedId", "orgs": "orgSourcedIds"}
+SINCE = {day: f"dateLastModified>'2026-11-{21 + day}T12:00:00.000Z'" for day in range(6)}
+
+
+def exported(client: httpx.Client, day: int) -> dict[str, dict[str, dict[str, str]]]:
+    """The CSV zip of a day, by file and sourcedId."""
+    answer = client.get("csv/oneroster.zip", params={"day": day})
+    assert answer.status_code == 200
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        files = {kind: archive.read(f"{kind}.csv").decode() for kind in KINDS}
+    return {
+        kind: {row["sourcedId"]: row for row in csv.DictReader(io.StringIO(text, newline=""))}
+        for kind, text in files.items()
+    }
+
+
+def flat(row: Row) -> dict[str, str]:
+    """A row of the API as the cells of the CSV binding, as far as both have them under one name."""
+    cells = {}
+    for name, value in row.items():
+        if name in ("status", "dateLastModified", "metadata", "userIds"):
+            continue
+        if name in REFERENCES:
+            ids = [one["sourcedId"] for one in (value if isinstance(value, list) else [value])]
+            cells[REFERENCES[name]] = ",".join(ids)
+        elif isinstance(value, bool):
+            cells[name] = str(value).lower()
+        elif isinstance(value, str):
+            cells[name] = value
+        elif isinstance(value, list) and value and isinstance(value[0], str):
+            cells[name] = ",".join(value)
+    return cells
+
+
+@pytest.mark.parametrize(("before", "after"), [(0, 1), (2, 5)])
+def test_a_delta_is_the_difference_of_two_exports(before: int, after: int) -> None:
+    """Of each collection: what is new or other in the later export is active; what it lacks is tobedeleted."""
+    changes = 0
+    with client_of("--students", "1500", "--day", str(after)) as client:
+        earlier, later = exported(client, before), exported(client, after)
+        for kind in KINDS:
+            delta = everything(client, f"{V11}/{kind}", 300, filter=SINCE[before])
+            active = {row["sourcedId"]: row for row in delta if row["status"] == "active"}
+            gone = {row["sourcedId"] for row in delta if row["status"] == "tobedeleted"}
+            changed = {one for one, row in later[kind].items() if earlier[kind].get(one) != row}
+            assert active.keys() == changed
+            # Who came and went between the two exports is told too, and was in neither.
+            assert earlier[kind].keys() - later[kind].keys() == gone & earlier[kind].keys()
+            assert not gone & later[kind].keys()
+            for one, row in active.items():
+                cells = flat(row)
+                assert cells.items() <= later[kind][one].items(), one
+            changes += len(delta)
+    assert changes > 40
+
+
+def test_the_whole_is_the_export() -> None:
+    """What is active, of the whole list, is what the export has, cell for cell; grading periods are the API's own."""
+    with client_of("--students", "400", "--day", "4") as client:
+        bulk = exported(client, 4)
+        for kind in KINDS:
+            found = [row for row in everything(client, f"{V11}/{kind}") if row["status"] == "active"]
+            found = [row for row in found if row.get("type") != "gradingPeriod"]
+            assert [row["sourcedId"] for row in found] == list(bulk[kind]) or kind == "enrollments"
+            assert {row["sourcedId"] for row in found} == bulk[kind].keys()
+            for row in found:
+                assert flat(row).items() <= bulk[kind][row["sourcedId"]].items()
+
+
+def test_a_night_passes() -> None:
+    """A test may turn the day: the same server then serves the next day, and each grade that has come."""
+    with client_of("--students", "200") as client:
+        first = everything(client, f"{V11}/results")
+        assert client.post("sandbox/day/5").json()["day"] == 5
+        later = everything(client, f"{V11}/results")
+        items = {row["lineItem"]["sourcedId"] for row in later} - {row["lineItem"]["sourcedId"] for row in first}
+        assert items
+        new = {row["sourcedId"] for row in everything(client, f"{BOOK}/lineItems", filter=SINCE[4])}
+        assert items <= new
+        delta = {row["sourcedId"] for row in everything(client, f"{BOOK}/results", filter=SINCE[0])}
+        before, after = ({row["sourcedId"]: _told(row) for row in found} for found in (first, later))
+        assert delta == {one for one, row in after.items() if before.get(one) != row}
+
+
+def _told(row: Row) -> tuple[Any, ...]:
+    return row["status"], row.get("score")
+
+
+def test_counts_are_those_of_the_rows() -> None:
+    """What arithmetic says of a block is what is made; an id leads to its block."""
+    for day in (0, 7):
+        rows = Rows(District(5, 1600, DATE, day), Quirks())
+        for kind in ("users", "enrollments", "demographics", "results", "assessmentResults", "classes"):
+            for block in rows.blocks(kind)[::5]:
+                made = list(rows.of(kind, block))
+                assert rows.count(kind, block) == len(made)
+                for row in made[:: len(made) // 3 + 1]:
+                    assert rows.find(kind, row.record.sourced_id) == row
+
+
+def test_what_is_made_again_as_it_was_keeps_its_day() -> None:
+    """A record's day is the last on which it changed, not on which something else about the student did."""
+
+    class Record:
+        def __init__(self, sourced_id: str) -> None:
+            self.sourced_id = sourced_id
+
+    stays, goes, comes = Record("stays"), Record("goes"), Record("comes")
+    seat = next(District(1, 100, DATE).seats())
+    made = {0: [stays, goes], 3: [stays, comes]}
+    assert fold([(0, seat), (3, seat)], lambda _, day: made[day]) == [
+        Kept(stays, True, 0),
+        Kept(goes, False, 3),
+        Kept(comes, True, 3),
+    ]
+    assert [row.active for row in fold([(0, seat), (2, None)], lambda *_: [stays])] == [False]
