@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import uuid4
 
 import structlog
@@ -101,6 +102,7 @@ def build(settings: Settings) -> FastAPI:
         allowed=Allowed.parse(settings.allow_networks, sandbox=settings.sandbox),
     )
     answer_problems(app)
+    _tell_webhooks(app)
     app.include_router(health.router)
     app.include_router(oauth.router)
     for face in V1:
@@ -109,6 +111,16 @@ def build(settings: Settings) -> FastAPI:
     patch_fastapi(app)
     app.add_middleware(Traced)
     return app
+
+
+def _tell_webhooks(app: FastAPI) -> None:
+    """The contract says what endpoints are sent, beside what can be asked."""
+    described = app.openapi
+
+    def contract() -> dict[str, Any]:
+        return described() | {"webhooks": events.webhooks()}
+
+    app.openapi = contract  # type: ignore[method-assign]  # how FastAPI says that a contract is extended
 
 
 def create() -> FastAPI:

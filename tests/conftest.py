@@ -21,7 +21,10 @@ from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
 from tests.faces.rest_town import app  # noqa: F401  # the product's app, a fixture
-from tests.house.watch import every_statement_names_its_district  # noqa: F401  # a fixture for every test
+from tests.house.watch import (  # noqa: F401  # fixtures for every test
+    every_event_is_as_its_schema_says,
+    every_statement_names_its_district,
+)
 from tests.town import Town, found_town
 
 REPOSITORY = Path(__file__).parents[1]

@@ -10,6 +10,7 @@ import typer
 
 from app.core.crypto import fresh_key
 from app.events.catalogue import CATALOGUE
+from app.events.render import schema
 from app.settings import Settings
 
 FOLDER = Path(__file__).parents[2] / "openapi"
@@ -58,37 +59,7 @@ def event_schemas() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Aimline events",
         "oneOf": [{"$ref": f"#/$defs/{name}"} for name in sorted(CATALOGUE)],
-        "$defs": {name: _event_schema(name) for name in sorted(CATALOGUE)},
-    }
-
-
-def _event_schema(name: str) -> dict[str, Any]:
-    type_ = CATALOGUE[name]
-    shown = {"type": "string", "pattern": "^[a-z]{3}_[0-9a-hjkmnp-tv-z]{26}$"}
-    data = {
-        "id": shown,
-        "version": {"const": type_.version},
-        "district": shown,
-        "subject": shown,
-        "subject_version": {"type": "integer", "minimum": 1},
-        **dict.fromkeys(type_.ids, shown),
-        "link": {"type": "string", "format": "uri"},
-    }
-    return {
-        "description": type_.meaning,
-        "type": "object",
-        "properties": {
-            "type": {"const": name},
-            "timestamp": {"type": "string", "format": "date-time"},
-            "data": {
-                "type": "object",
-                "properties": data,
-                "required": sorted(data),
-                "additionalProperties": False,
-            },
-        },
-        "required": ["type", "timestamp", "data"],
-        "additionalProperties": False,
+        "$defs": {name: schema(CATALOGUE[name]) for name in sorted(CATALOGUE)},
     }
 
 

@@ -17,6 +17,7 @@ from app.cli.district import open_district
 from app.core import ids
 from app.core.db import open_engine
 from app.core.errors import AimlineError, Conflict, NotFound
+from app.events.service import begin_epoch
 from app.roster.queries import find_school
 from app.settings import Settings
 
@@ -65,6 +66,19 @@ def add_to(app: typer.Typer) -> None:
 
         shown = as_operator(run)
         print(json.dumps({"district": slug, "id": shown}) if as_json else f"Made the district {slug} ({shown}).")
+
+    @district.command("new-epoch")
+    def new_epoch(slug: Annotated[str, typer.Argument(help="The district's short name.")]) -> None:
+        """Run this after restoring from a copy: readers of the change feed are told to begin anew."""
+
+        async def run(engine: AsyncEngine, settings: Settings) -> None:
+            district_id = await find_district(engine, slug)
+            operator = house_principal(district_id, "operator")
+            async with unit(engine, operator, settings.keyring, "district new-epoch") as work:
+                await begin_epoch(work)
+
+        as_operator(run)
+        print(f"The change feed of {slug} begins anew: cursors given out before are refused.")
 
     @client.command("create")
     def create_client(

@@ -40,11 +40,11 @@ class Keyset:
         except (ValueError, IndexError):
             raise _made_up() from None
 
-    def after_number(self) -> int:
-        """The number in the cursor; 0 without one."""
+    def after_number(self, place: int = 0) -> int:
+        """The number at a place of the cursor, the last one; 0 without a cursor."""
         if self.after is None:
             return 0
-        number = self.after[0] if len(self.after) == 1 else None
+        number = self.after[place] if len(self.after) == place + 1 else None
         if type(number) is not int or not 0 <= number < BIGINT:
             raise _made_up()
         return number

@@ -12,11 +12,15 @@ from app.core.db import Base, Tenant
 
 
 class EventCounter(Tenant, Base):
-    """The number of a district's last event; locked last before each commit, so that numbers follow commits."""
+    """The number of a district's last event; locked last before each commit, so that numbers follow commits.
+
+    An operator gives the feed a new `epoch` after a restore: numbers that were given out may be given out again.
+    """
 
     __tablename__ = "event_counter"
 
     last: Mapped[int] = mapped_column(BigInteger)
+    epoch: Mapped[UUID]
 
 
 class Event(Tenant, Base):

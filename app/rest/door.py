@@ -99,14 +99,15 @@ After = Annotated[str | None, Query(description="The cursor from `next` of the p
 Limit = Annotated[int | None, Query(description="Rows a page, 1 to 200; 50 without it.")]
 
 
-def asks(*functions: Callable[..., Any], **more: Any) -> dict[str, Any]:
+def asks(*functions: Callable[..., Any], gone: str | None = None, **more: Any) -> dict[str, Any]:
     """What a route tells of itself in the contract: the scopes that its functions need, the problems it answers."""
     scopes = sorted({can.value for function in functions for can in needed_by(function)})
+    answers = {**_ANSWERS, 410: gone} if gone else _ANSWERS
     told = {"model": Problem, "content": {MEDIA_TYPE: {}}}
     return {
         # A tuple takes the place of what FastAPI has written; a list would be added to it, as another way in.
         "openapi_extra": {"security": ({"oauth2": scopes},)},
-        "responses": {status: {**told, "description": words} for status, words in _ANSWERS.items()},
+        "responses": {status: {**told, "description": words} for status, words in answers.items()},
         **more,
     }
 

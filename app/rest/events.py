@@ -4,9 +4,11 @@ from datetime import datetime
 from typing import Annotated, Any, cast
 
 from fastapi import APIRouter, Query, Request
+from pydantic import Field
 
 from app.events import feed
-from app.events.render import body
+from app.events.catalogue import CATALOGUE, EventType
+from app.events.render import body, schema
 from app.rest.door import After, House, Limit, Opened, asks
 from app.rest.pages import Shape, place
 
@@ -35,6 +37,7 @@ class EventTypeShape(Shape):
     version: int
     meaning: str
     ids: list[str]
+    body: dict[str, Any] = Field(description="The JSON Schema of a body of this type and version.")
 
 
 class EventTypes(Shape):
@@ -43,17 +46,26 @@ class EventTypes(Shape):
     items: list[EventTypeShape]
 
 
-@router.get("/events", operation_id="list_events", **asks(feed.events_after))
+@router.get(
+    "/events",
+    operation_id="list_events",
+    **asks(feed.events_after, gone="Older than the feed is kept, or of before a restore."),
+)
 async def list_events(
     work: Opened,
     request: Request,
-    type_: Annotated[str | None, Query(alias="type", description="Only events of this type.")] = None,
+    type_: Annotated[list[str] | None, Query(alias="type", description="Only events of these types.")] = None,
     after: After = None,
     limit: Limit = None,
 ) -> Events:
-    """Events after a cursor. `next` is always there: keep it, and ask again from it."""
+    """Events after a cursor, of the last 30 days. `next` is always there: keep it, and ask again from it.
+
+    410 where events between the cursor and now are kept no longer, or the feed began anew after a restore: read what
+    you need from the lists, then ask without a cursor.
+    """
     house: House = request.app.state.house
-    page = await feed.events_after(work, place(work, "events", {"type": type_}, after, limit), type_)
+    types = sorted(set(type_)) if type_ else None
+    page = await feed.events_after(work, place(work, "events", {"type": types}, after, limit), types)
     items = [Event.model_validate(body(event, house.base_url)) for event in page.rows]
     return Events(items=items, next=cast(str, page.next))
 
@@ -63,6 +75,35 @@ async def list_event_types(work: Opened) -> EventTypes:
     """The catalogue of events."""
     rows = await feed.event_types(work)
     shapes = [
-        EventTypeShape(name=row.name, version=row.version, meaning=row.meaning, ids=list(row.ids)) for row in rows
+        EventTypeShape(name=row.name, version=row.version, meaning=row.meaning, ids=list(row.ids), body=schema(row))
+        for row in rows
     ]
     return EventTypes(items=shapes)
+
+
+def webhooks() -> dict[str, Any]:
+    """What an endpoint is sent, for the `webhooks` of the contract: a POST for each type of event."""
+    return {name: {"post": _webhook(type_)} for name, type_ in sorted(CATALOGUE.items())}
+
+
+def _webhook(type_: EventType) -> dict[str, Any]:
+    said = {
+        "webhook-id": "The event's id, the same at every attempt: what you have seen, you can leave.",
+        "webhook-timestamp": "When this attempt was signed, in whole seconds of Unix time.",
+        "webhook-signature": "v1,<base64> for each live secret, joined by one space; see Standard Webhooks.",
+    }
+    return {
+        "operationId": f"on_{type_.name.replace('.', '_')}",
+        "summary": type_.meaning,
+        "tags": ["webhooks"],
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "schema": {"type": "string"}, "description": words}
+            for name, words in said.items()
+        ],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema(type_)}}},
+        "responses": {
+            "2XX": {"description": "Taken."},
+            "410": {"description": "Gone for good: the endpoint is disabled."},
+            "default": {"description": "Not taken: it is tried again, ten times over three days."},
+        },
+    }

@@ -95,7 +95,7 @@ def upgrade() -> None:
     )
     tenant_table(
         "event_counter",
-        "last bigint NOT NULL",
+        "last bigint NOT NULL, epoch uuid NOT NULL",
         key=(),
         refs={"district_id": "district"},
         api="SELECT, UPDATE",
@@ -119,6 +119,7 @@ def upgrade() -> None:
         key=("seq",),
         refs={"district_id": "district"},
         uniques=(("id",),),
+        indexes=(("at",),),
         student="student_id",
         unless="student_id IS NULL",
         lock="secured_area",

@@ -1,15 +1,22 @@
 """Watches every statement that the tests send through SQLAlchemy, as whichever role: each names the district.
 
 Row-level security is the net beneath; on many nodes a statement without its district would go to all of them.
+And every event that the tests make happen: its body is what the catalogue's schema says, or the test fails.
 """
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
+import jsonschema_rs
+import orjson
 import pytest
 from sqlalchemy import Engine, event
 
 from app.core.db import Base
+from app.events.catalogue import CATALOGUE
+from app.events.models import Event
+from app.events.render import body, schema
 from tests.house.source import import_models
 from tests.house.statements import unbound
 
@@ -18,6 +25,7 @@ LET_OFF = {
     "SELECT count(*) AS count_1 FROM person WHERE person.is_student": "as above",
 }
 findings: list[str] = []
+misshapen: list[str] = []
 _seen: dict[str, list[str]] = {}
 
 
@@ -27,6 +35,23 @@ def _look(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
     if found is None:
         found = _seen[statement] = findings_of(statement)
     findings.extend(found)
+
+
+@event.listens_for(Event, "after_insert")
+def _emitted(_mapper: Any, _connection: Any, happened: Event) -> None:
+    misshapen.extend(misshapen_in(orjson.loads(orjson.dumps(body(happened, "http://aimline.test")))))
+
+
+def misshapen_in(told: dict[str, Any]) -> list[str]:
+    """Where the body of an event is not as the catalogue's schema of its type says."""
+    return [
+        f"{told['type']} {error.instance_path}: {error.message}" for error in _validator(told["type"]).iter_errors(told)
+    ]
+
+
+@cache
+def _validator(name: str) -> Any:
+    return jsonschema_rs.validator_for(schema(CATALOGUE[name]), validate_formats=True)
 
 
 def findings_of(statement: str) -> list[str]:
@@ -49,6 +74,15 @@ def seen() -> int:
 
 
 _tenants: set[str] = set()
+
+
+@pytest.fixture(autouse=True)
+def every_event_is_as_its_schema_says() -> Iterator[None]:
+    """Fails the test that made an event with another body than the catalogue says."""
+    misshapen.clear()
+    yield
+    found, misshapen[:] = list(misshapen), []
+    assert not found, "Not as the schema says:\n" + "\n".join(found)
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,229 @@
+"""The change feed: nothing is skipped, nothing is silently lost, and every body is as its schema says."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import jsonschema_rs
+import orjson
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import text
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.core.errors import Gone, Malformed
+from app.core.ids import show
+from app.core.page import Page, keyset
+from app.events.catalogue import CATALOGUE, CONCERN_ACCEPTED, CONCERN_RAISED, SYNC_APPLIED
+from app.events.feed import KEPT, events_after
+from app.events.models import Event
+from app.events.service import begin_epoch
+from tests.faces.rest_town import caller
+from tests.house.watch import misshapen_in
+from tests.rooms.webhook_town import happen, lay
+from tests.town import Town
+
+
+async def _read(town: Town, cursor: str | None, *types: str, limit: int | None = None) -> Page[Event]:
+    async with town.unit() as work:
+        asked = keyset(town.district_id, "events", {"type": list(types)}, cursor, limit)
+        return await events_after(work, asked, types)
+
+
+def _ids(page: Page[Event]) -> list[UUID]:
+    return [event.id for event in page.rows]
+
+
+async def _age(town: Town, event_id: UUID, by: timedelta) -> None:
+    """Time goes by: the event happened so much earlier."""
+    owner = await asyncpg.connect(town.settings.url_of("owner"))
+    try:
+        statement = "UPDATE event SET at = at - $3::interval WHERE district_id = $1 AND id = $2"
+        await owner.execute(statement, town.district_id, event_id, by)
+    finally:
+        await owner.close()
+
+
+async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
+    """Laid first and committed last, it stands behind the cursor of whoever has read the other one.
+
+    By its id, or any number or time taken when it was laid, it comes before the other: a reader who keeps the last
+    one seen would never see it. The test says so as well, so that it cannot pass by accident.
+    """
+    async with north.unit() as late:
+        laid_first = lay(late, north)
+        laid_later = await happen(north)
+        assert laid_first < laid_later
+        page = await _read(north, None)
+        assert _ids(page) == [laid_later]
+        by_id = max(_ids(page))
+    page = await _read(north, page.next)
+    assert _ids(page) == [laid_first]
+    assert not [one for one in _ids(page) if one > by_id]
+
+
+async def test_a_number_is_held_until_its_commit(north: Town) -> None:
+    """Whoever took a number has the district's counter until it ends: no higher number can be read before."""
+
+    @needs(Can.OPERATE)
+    async def counter_is_free(work: Work) -> bool:
+        statement = "SELECT 1 FROM event_counter WHERE district_id = :district FOR UPDATE SKIP LOCKED"
+        return (await work.db.execute(text(statement), {"district": work.district_id})).first() is not None
+
+    async with north.unit() as first:
+        lay(first, north)
+        await first.finish()
+        async with north.house() as other:
+            assert not await counter_is_free(other)
+    async with north.house() as other:
+        assert await counter_is_free(other)
+
+
+async def test_an_event_that_was_rolled_back_leaves_no_gap_and_no_trace(north: Town) -> None:
+    """No phantom in the feed, and its number is the next one's."""
+
+    async def fail() -> None:
+        async with north.unit() as work:
+            lay(work, north)
+            await work.finish()
+            raise ZeroDivisionError
+
+    first = await happen(north)
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    second = await happen(north)
+    page = await _read(north, None)
+    assert _ids(page) == [first, second]
+    assert [event.seq for event in page.rows] == [1, 2]
+
+
+async def test_several_types_are_read_at_once(north: Town) -> None:
+    """Each event of the types asked for, in order; a type that is not in the catalogue is refused."""
+    raised, applied = await happen(north), await happen(north, student=None, type_=SYNC_APPLIED)
+    await happen(north, type_=CONCERN_ACCEPTED)
+    page = await _read(north, None, CONCERN_RAISED.name, SYNC_APPLIED.name)
+    assert _ids(page) == [raised, applied]
+    with pytest.raises(Malformed):
+        await _read(north, None, "concern.invented")
+
+
+async def test_the_feed_is_paged_and_always_says_where_to_go_on(north: Town) -> None:
+    """An empty page has a cursor too."""
+    page = await _read(north, None)
+    assert page.next is not None
+    made = [await happen(north) for _ in range(5)]
+    seen: list[UUID] = []
+    while True:
+        page = await _read(north, page.next, limit=2)
+        if not page.rows:
+            break
+        seen += _ids(page)
+    assert seen == made
+
+
+async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> None:
+    """The feed is kept 30 days. Who comes without a cursor begins there; a cursor with a hole behind it is 410."""
+    start = (await _read(north, None)).next
+    old, kept = await happen(north), await happen(north)
+    past_old = (await _read(north, start, limit=1)).next
+    await _age(north, old, KEPT + timedelta(minutes=1))
+    await _age(north, kept, KEPT - timedelta(minutes=1))
+    with pytest.raises(Gone, match="kept no longer"):
+        await _read(north, start)
+    assert _ids(await _read(north, past_old)) == [kept]
+    assert _ids(await _read(north, None)) == [kept]
+
+
+async def test_a_new_epoch_refuses_every_older_cursor(north: Town) -> None:
+    """After a restore numbers are given out again: the operator says so, and no reader goes on as if nothing were."""
+    first = await happen(north)
+    cursor = (await _read(north, None)).next
+    async with north.house() as work:
+        await begin_epoch(work)
+    with pytest.raises(Gone, match="began anew"):
+        await _read(north, cursor)
+    page = await _read(north, None)
+    assert _ids(page) == [first]
+    assert _ids(await _read(north, page.next)) == []
+
+
+async def test_a_cursor_beyond_the_head_is_refused(north: Town) -> None:
+    """Even where nobody gave the restored feed a new epoch."""
+    await happen(north)
+    cursor = (await _read(north, None)).next
+    owner = await asyncpg.connect(north.settings.url_of("owner"))
+    try:
+        await owner.execute("UPDATE event_counter SET last = 0 WHERE district_id = $1", north.district_id)
+    finally:
+        await owner.close()
+    with pytest.raises(Gone, match="beyond"):
+        await _read(north, cursor)
+
+
+async def test_what_is_gone_is_said_over_rest(app: FastAPI, north: Town) -> None:
+    """410, and how to go on; types can be repeated."""
+    north_client = caller(app, north)
+    await happen(north)
+    answer = await north_client.ask("GET", "/v1/events?type=concern.raised&type=sync.applied")
+    assert [one["type"] for one in answer.json()["items"]] == ["concern.raised"]
+    cursor = answer.json()["next"]
+    async with north.house() as work:
+        await begin_epoch(work)
+    answer = await north_client.ask("GET", f"/v1/events?type=sync.applied&type=concern.raised&after={cursor}")
+    assert answer.status_code == 410
+    assert answer.json()["type"] == "urn:aimline:problem:feed.epoch"
+    assert "without a cursor" in answer.json()["detail"]
+    assert (await north_client.get("/v1/events", type="concern.invented")).status_code == 400
+
+
+async def test_the_catalogue_has_a_schema_for_every_type(app: FastAPI, north: Town) -> None:
+    """At GET /v1/event-types and in the contract's `webhooks`, the same; what the feed shows is as it says."""
+    await happen(north)
+    north_client = caller(app, north)
+    told = {one["name"]: one["body"] for one in (await north_client.get("/v1/event-types")).json()["items"]}
+    assert told.keys() == CATALOGUE.keys()
+    contract = app.openapi()["webhooks"]
+    for name, schema in told.items():
+        content = contract[name]["post"]["requestBody"]["content"]
+        assert content["application/json"]["schema"] == schema
+        jsonschema_rs.meta.validate({"$schema": "https://json-schema.org/draft/2020-12/schema", **schema})
+    (item,) = await _items(north_client.token, app)
+    assert jsonschema_rs.is_valid(told["concern.raised"], item)
+
+
+async def _items(token: str, app: FastAPI) -> list[dict[str, object]]:
+    from tests.faces.rest_town import plain
+
+    async with plain(app) as client:
+        answer = await client.get("/v1/events", headers={"Authorization": f"Bearer {token}"})
+    items: list[dict[str, object]] = orjson.loads(answer.content)["items"]
+    return items
+
+
+async def test_a_planted_body_is_found(north: Town) -> None:
+    """The watch over every event of the tests sees a name, a missing id, an id of another kind."""
+    good = {
+        "type": "sync.applied",
+        "timestamp": now().isoformat(),
+        "data": {
+            "id": show("event", north.district_id),
+            "version": 1,
+            "district": show("district", north.district_id),
+            "subject": show("run", north.district_id),
+            "subject_version": 1,
+            "run": show("run", north.district_id),
+            "link": "http://aimline.test/v1/sync-runs/x",
+        },
+    }
+    assert misshapen_in(good) == []
+    data = good["data"]
+    assert isinstance(data, dict)
+    for spoilt in (
+        {**data, "name": "Amy"},
+        {key: value for key, value in data.items() if key != "run"},
+        {**data, "run": show("student", north.district_id)},
+        {**data, "version": 2},
+    ):
+        assert len(misshapen_in({**good, "data": spoilt})) == 1
