@@ -17,8 +17,8 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
     `stopped` where the median of all earlier leads (three or more) lies on the aimline or better, and growth
     then slowed about the first week of the last three; else `never`. The minimum is checked by the caller.
 
-    Source: the median-based decision of curriculum-based measurement (Deno & Mirkin, 1977; reviewed by Ardoin
-    and others, 2013).
+    Source: a median of three in place of single scores, among the decision rules reviewed by Ardoin, Christ,
+    Morena, Cormier and Klingbeil (2013).
     """
     line = series.aimline
     leads = [line.better * (y - line.at(t)) for t, y in zip(series.weeks, series.values, strict=True)]

@@ -47,7 +47,7 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
     """The response monitor on one series without a cohort, so without form adjustment.
 
     A Gaussian model of the series with the measure's SEM. Hypotheses: the rate never changed, or it changed after
-    week w, for every w. Rate before ~ N(.87 g, .40 g), after ~ N(.07 g, .20 g); hazard .0145 a week; the level is
+    week w, for every w. Rate before ~ N(.87 g, .40 g), after ~ N(.07 g, .20 g); hazard .0165 a week; the level is
     open; the noise is marginalised over seven multiples of the SEM with log-normal weights (log SD .35); the true
     level wobbles by SEM/16 a week; a score further off than three standard errors counts as three. Statistic:
     log [ P(rate now < .5 g) / P(rate now >= .8 g) ], threshold by stated false-alarm rate (`far_percent`). The

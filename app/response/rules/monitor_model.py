@@ -31,7 +31,7 @@ class Prior:
 
     before: tuple[float, float] = (0.87, 0.40)
     after: tuple[float, float] = (0.07, 0.20)
-    hazard: float = 0.0145
+    hazard: float = 0.0165
     wobble: float = 0.0625
     noise_spread: float = 0.35
     share: float = 0.35

@@ -122,8 +122,7 @@ def find_slope_interval(series: Series, parameters: Mapping[str, int]) -> Findin
     two-sided normal quantile of `confidence` (75 gives 1.15). The statistic is how far the goal lies beyond the
     interval's better end, units, positive where it does; the threshold 0. From week `from_week` on.
 
-    Source: interval estimates of growth for curriculum-based measurement (Christ, Zopluoglu, Monaghen and Van
-    Norman, 2013).
+    Source: the standard error of the slope is that of Christ (2006); see `trend.slope_se`.
     """
     line, rate = series.aimline, slope(series.weeks, series.values)
     if rate is None:
