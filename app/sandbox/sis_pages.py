@@ -101,4 +101,5 @@ class Pages:
             self._kept[key] = make()
             while len(self._kept) > KEPT:
                 self._kept.popitem(last=False)
+        self._kept.move_to_end(key)
         return self._kept[key]

@@ -14,7 +14,7 @@ import numpy as np
 from app.sandbox import sis_gradebook as gradebook
 from app.sandbox.district import District
 from app.sandbox.oneroster import AcademicSession
-from app.sandbox.school import School, Seat, schools
+from app.sandbox.school import School, Seat, adults, posts, schools
 from app.sandbox.sis_history import Row, State, fold, histories
 from app.sandbox.sis_quirks import Quirks
 
@@ -64,8 +64,18 @@ class Rows:
 
     def count(self, kind: str, block: Block) -> int:
         """How many rows a block has; without making them, where arithmetic can tell."""
-        if block.school is None or block.part != "seats" or self.quirks.change_rows:
+        if block.school is None or self.quirks.change_rows:
             return len(self._cached(kind, block))
+        if block.part == "rooms":
+            school, grade = block.school, block.grade
+            rooms = [
+                (subject, section) for subject in school.level.subjects for section in range(school.sections[grade])
+            ]
+            if kind == "enrollments":
+                return sum(1 for room in rooms for _ in adults(school, grade, *room))
+            return len(rooms) * (gradebook.line_items_by(self.district.day) if kind == "lineItems" else 1)
+        if block.part == "staff":
+            return sum(1 for _ in posts(block.school))
         there = block.school.sizes[block.grade] + self.district.entered(block.school, block.grade)
         if kind in ("users", "demographics"):
             return there

@@ -109,7 +109,7 @@ def test_counts_are_those_of_the_rows() -> None:
     """What arithmetic says of a block is what is made; an id leads to its block."""
     for day in (0, 7):
         rows = Rows(District(5, 1600, DATE, day), Quirks())
-        for kind in ("users", "enrollments", "demographics", "results", "assessmentResults", "classes"):
+        for kind in ("users", "enrollments", "demographics", "results", "assessmentResults", "classes", "lineItems"):
             for block in rows.blocks(kind)[::5]:
                 made = list(rows.of(kind, block))
                 assert rows.count(kind, block) == len(made)
