@@ -1,15 +1,11 @@
 """Builds the ASGI app: settings → engine → faces. Holds no route and no rule of its own."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
 
-import structlog
 from fastapi import Depends, FastAPI
 from fastapi_swagger import patch_fastapi  # type: ignore[import-untyped]  # it ships no types
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.access.authenticate import Tokens
 from app.core.db import check_server, open_engine
@@ -30,6 +26,7 @@ from app.rest import (
     webhooks,
 )
 from app.rest.door import House, refuse_unknown_parameters
+from app.rest.edge import Edge
 from app.rest.problem import answer_problems
 from app.settings import Settings
 from app.webhooks.address import Allowed
@@ -44,35 +41,6 @@ names the person whom it acts for, and that person's role and caseload bind it. 
 `after`. Errors are problem details (RFC 9457) and name everything that is wrong at once.
 """
 V1 = (roster, school, playbook, concern, support, response, evidence, decision, events, webhooks, sis)
-log = structlog.get_logger()
-
-
-class Traced:
-    """Gives each request a trace id and one log line: the route's template, never a path with somebody's id."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        trace_id, began, status = uuid4().hex, time.perf_counter(), 500
-        scope.setdefault("state", {})["trace_id"] = trace_id
-
-        async def traced(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                message["headers"] = [*message["headers"], (b"trace-id", trace_id.encode())]
-            await send(message)
-
-        try:
-            await self.app(scope, receive, traced)
-        finally:
-            route = getattr(scope.get("route"), "path", "unknown")
-            took = round((time.perf_counter() - began) * 1000, 1)
-            log.info("request", method=scope["method"], route=route, status=status, ms=took, trace_id=trace_id)
 
 
 def build(settings: Settings) -> FastAPI:
@@ -109,7 +77,7 @@ def build(settings: Settings) -> FastAPI:
         app.include_router(face.router, dependencies=[Depends(refuse_unknown_parameters)])
     app.include_router(graphql_router(app.state.house))
     patch_fastapi(app)
-    app.add_middleware(Traced)
+    app.add_middleware(Edge)
     return app
 
 

@@ -1,11 +1,13 @@
 """Owns the settings, read once from the environment. Read by main, worker, cli and migrations only."""
 
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from app.core.crypto import KeyFault, Keyring
 
@@ -48,12 +50,32 @@ class Settings(BaseSettings):
             "worker": self.worker_database_url,
         }[role]
         if given:
+            _address(given, role)
             return given
         if not self.database_url:
             raise KeyFault("No database: set AIMLINE_DATABASE_URL, or use `python3 dev.py run`.")
-        url = make_url(self.database_url).set(username=role, password=self.keyring.password(role))
+        url = _address(self.database_url, "owner").set(username=role, password=self.keyring.password(role))
         return url.render_as_string(hide_password=False)
 
     def role_name(self, role: str) -> str:
         """The name under which PostgreSQL knows `api` or `worker`."""
         return make_url(self.url_of(role)).username or role
+
+    def check_networks(self) -> None:
+        """Refuses, in a sentence, an entry of `allow_networks` that is no network."""
+        for entry in filter(None, (part.strip() for part in self.allow_networks.split(","))):
+            try:
+                ip_network(entry)
+            except ValueError:
+                raise KeyFault(f"AIMLINE_ALLOW_NETWORKS: {entry!r} is no network, such as 10.1.0.0/16.") from None
+
+
+def _address(text: str, role: str) -> URL:
+    name = "AIMLINE_DATABASE_URL" if role == "owner" else f"AIMLINE_{role.upper()}_DATABASE_URL"
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or not url.drivername.startswith("postgres"):
+        raise KeyFault(f"{name} is no address of a PostgreSQL, such as postgresql://user@host/database.") from None
+    return url

@@ -35,7 +35,7 @@ BEHIND = ("42P01", "42703", "42883", "3F000")
 def main() -> None:
     """Runs the command; a refusal is a sentence on standard error, never a stack trace."""
     try:
-        app()
+        app(prog_name="aimline")
     except Invalid as error:
         for violation in error.violations:
             print(violation.detail, file=sys.stderr)

@@ -41,6 +41,7 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Serves REST and GraphQL."""
         settings = Settings()
+        settings.check_networks()
         asyncio.run(check_server(settings.url_of("api"), "api"))
         log_as_json()
         uvicorn.run(
@@ -59,6 +60,7 @@ def add_to(app: typer.Typer) -> None:
         """Delivers webhooks and runs what is due."""
         from app.worker import main
 
+        Settings().check_networks()
         log_as_json()
         main()
 

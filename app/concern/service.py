@@ -23,7 +23,7 @@ from app.events.catalogue import (
 )
 from app.events.outbox import record
 from app.playbook.lookup import locate_area, secured_code
-from app.roster.lookup import locate_staff, locate_student, zone_of
+from app.roster.lookup import locate_student, who_did, zone_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,7 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
     today = today_in(await zone_of(work))
     if new.raised_on is not None and new.raised_on > today:
         raise Invalid([Violation("/raised_on", "concern.in_the_future", "A concern is raised today or before.")])
-    raised_by = work.principal.person_id
-    if new.raised_by is not None:
-        raised_by = (await locate_staff(work, new.raised_by, "/raised_by")).id
+    raised_by = await who_did(work, new.raised_by, "/raised_by")
     concern = Concern(
         district_id=work.district_id,
         id=new_id(),

@@ -86,7 +86,7 @@ def _read(bound: str, cursor: str) -> tuple[Any, ...]:
         found, place = parts[0], tuple(parts[1:])
     except (ValueError, TypeError, IndexError, KeyError):
         found, place = None, ()
-    if found != bound:
+    if found != bound or any(isinstance(part, str) and "\x00" in part for part in place):
         raise _made_up()
     return place
 

@@ -13,14 +13,21 @@ from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.decision.models import Decision
-from app.decision.rules import DRAWS_PHASE_LINE, check_kind, check_state, next_rank
+from app.decision.rules import (
+    DRAWS_PHASE_LINE,
+    check_goal,
+    check_kind,
+    check_level,
+    check_state,
+    next_rank,
+)
 from app.events.catalogue import DECISION_MADE, Happened
 from app.events.outbox import record
-from app.playbook.lookup import published
+from app.playbook.lookup import locate_level, measure_by_id, published
 from app.response import service as response
 from app.response.models import ResponseState, VerdictRow
-from app.roster.lookup import locate_staff, locate_student, zone_of
-from app.support.lookup import level_rank, locked
+from app.roster.lookup import locate_student, who_did, zone_of
+from app.support.lookup import current_phase, level_rank, locked
 from app.support.models import Support
 from app.support.service import Change, end_support
 
@@ -42,14 +49,17 @@ class NewDecision:
 @needs(Can.DECIDE)
 async def decide(work: Work, new: NewDecision) -> Decision:
     """Records a decision and carries it out: a change draws a phase line, an exit ends the support."""
-    check_kind(new.kind, has_support=new.support is not None, has_student=new.student is not None)
+    check_kind(
+        new.kind,
+        has_support=new.support is not None,
+        has_student=new.student is not None,
+        has_change=new.change is not None,
+    )
     today = today_in(await zone_of(work))
     decided_on = new.decided_on or today
     if decided_on > today:
         raise Invalid([Violation("/decided_on", "decision.in_the_future", "A decision is made today or before.")])
-    decided_by = work.principal.person_id
-    if new.decided_by is not None:
-        decided_by = (await locate_staff(work, new.decided_by, "/decided_by")).id
+    decided_by = await who_did(work, new.decided_by, "/decided_by")
     decision = Decision(
         district_id=work.district_id,
         id=new_id(),
@@ -81,6 +91,8 @@ async def _about_support(work: Work, new: NewDecision, decision: Decision) -> No
         detail = "There is no such support within this caller's reach."
         raise Invalid([Violation("/support", "support.unknown", detail)]) from None
     check_state(new.kind, support.state)
+    if new.student is not None and (await locate_student(work, new.student, "/student")).id != support.student_id:
+        raise Invalid([Violation("/student", "decision.student", "The support is another student's.")])
     decision.support_id = support.id
     decision.student_id = support.student_id
     decision.school_ids = support.school_ids
@@ -105,11 +117,25 @@ async def _change(work: Work, new: NewDecision, decision: Decision, support: Sup
     change = new.change or Change(because=new.note or f"The team decided: {new.kind.replace('_', ' ')}.")
     if change.begins_on is None:
         change = replace(change, begins_on=decision.decided_on)
-    if change.level is None and new.kind in ("intensify", "fade"):
-        change = replace(change, level=next_rank(new.kind, await level_rank(work, support)))
-    if new.kind == "raise_goal" and change.goal is None:
-        raise Invalid([Violation("/change/goal", "decision.goal", "Name the higher goal.")])
+    if new.kind in ("intensify", "fade"):
+        rank = await level_rank(work, support)
+        if change.level is None:
+            change = replace(change, level=await _next_level(work, new.kind, rank))
+        check_level(new.kind, rank, change.level if change.level is not None else rank)
+    if new.kind == "raise_goal":
+        measure = await measure_by_id(work, support.measure_id)
+        check_goal(change.goal, (await current_phase(work, support)).goal, measure.direction)
     return change
+
+
+async def _next_level(work: Work, kind: str, rank: int) -> int:
+    wanted = next_rank(kind, rank)
+    try:
+        return (await locate_level(work, wanted, "/kind")).rank
+    except Invalid:
+        end = "highest" if wanted > rank else "lowest"
+        detail = f"This support is at the {end} level already."
+        raise Invalid([Violation("/kind", "decision.level", detail)]) from None
 
 
 async def _seen(work: Work, name: str | None, support: Support) -> UUID | None:

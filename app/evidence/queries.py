@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import any_, cast, select
+from sqlalchemy import and_, any_, cast, or_, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -94,14 +94,17 @@ async def series(work: Work, student_id: UUID, measure_id: UUID, begins: date, e
 
 @needs(Can.READ_SCORES)
 async def last_values(work: Work, student_id: UUID, measure_id: UUID, until: date) -> list[float]:
-    """The last three values up to a date, that day included, oldest first: what a baseline is made of."""
+    """The last three values before a day, oldest first: what a baseline is made of.
+
+    Of the day itself only baseline scores count: the others belong to the series that begins there.
+    """
     rows = await work.db.scalars(
         select(Score.value)
         .where(
             Score.district_id == work.district_id,
             Score.student_id == student_id,
             Score.measure_id == measure_id,
-            Score.taken_on <= until,
+            or_(Score.taken_on < until, and_(Score.taken_on == until, Score.purpose == "baseline")),
             Score.removed_at.is_(None),
         )
         .order_by(Score.taken_on.desc(), Score.attempt.desc(), Score.id.desc())

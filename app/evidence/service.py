@@ -51,13 +51,17 @@ class TakenScore:
 class _Known:
     """What a batch needs to know, read at once: the people, the measures, and the scores that are there already."""
 
-    def __init__(self, today: date) -> None:
+    def __init__(self, today: date, sender: UUID | None) -> None:
         self.today = today
+        self.sender = sender
         self.students: dict[str, Person] = {}
         self.staff: dict[str, Person] = {}
         self.measures: dict[str, tuple[Measure, str | None] | AimlineError] = {}
         self.by_key: dict[tuple[UUID, UUID, date, int], Score] = {}
         self.by_name: dict[str, Score] = {}
+
+    def forget(self, score: Score) -> None:
+        self.by_key.pop((score.student_id, score.measure_id, score.taken_on, score.attempt), None)
 
     def keep(self, score: Score) -> None:
         self.by_key[score.student_id, score.measure_id, score.taken_on, score.attempt] = score
@@ -85,7 +89,7 @@ async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scor
 
 
 async def _read(work: Work, new: Sequence[NewScore]) -> _Known:
-    known = _Known(today_in(await zone_of(work)))
+    known = _Known(today_in(await zone_of(work)), work.principal.client_id)
     known.students = await locate_people(work, (score.student for score in new), students=True)
     given_by = [score.given_by for score in new if score.given_by is not None]
     known.staff = await locate_people(work, given_by, students=False) if given_by else {}
@@ -100,12 +104,12 @@ async def _read(work: Work, new: Sequence[NewScore]) -> _Known:
     same_days = there.where(
         Score.student_id == any_(cast(students, IdList)), Score.taken_on.in_({score.taken_on for score in new})
     )
-    for score in await work.db.scalars(same_days.with_for_update()):
+    for score in await work.db.scalars(same_days.order_by(Score.id).with_for_update()):
         known.keep(score)
     names = {score.external_id for score in new if score.external_id is not None}
     if names:
         same_names = there.where(Score.sender == work.principal.client_id, Score.external_id.in_(names))
-        for score in await work.db.scalars(same_names.with_for_update()):
+        for score in await work.db.scalars(same_names.order_by(Score.id).with_for_update()):
             known.keep(score)
     # A name is its sender's own: another sender's, met on the same day, is no name here.
     known.by_name = {name: score for name, score in known.by_name.items() if score.sender == work.principal.client_id}
@@ -127,7 +131,10 @@ def _take(work: Work, new: NewScore, known: _Known, at: str) -> TakenScore:
         raise Invalid(violations)
     there = _already_there(new, student.id, measure.id, known, at)
     if there is not None:
-        return _amend(work, there, new, given_by)
+        known.forget(there)
+        taken = _amend(work, there, new, given_by)
+        known.keep(there)
+        return taken
     score = Score(
         district_id=work.district_id,
         id=new_id(),
@@ -173,9 +180,12 @@ def _who_and_what(new: NewScore, known: _Known, at: str) -> tuple[Person, UUID |
 def _already_there(new: NewScore, student_id: UUID, measure_id: UUID, known: _Known, at: str) -> Score | None:
     by_key = known.by_key.get((student_id, measure_id, new.taken_on, new.attempt))
     by_name = known.by_name.get(new.external_id) if new.external_id is not None else None
-    if by_name is None:
-        return by_key
     detail = None
+    if by_name is None:
+        if by_key is None or not _is_anothers(by_key, new, known):
+            return by_key
+        detail = "The same sender gave the score of this student, measure, date and attempt another external id."
+        raise Invalid([Violation(f"{at}/external_id", "score.two_identities", detail)])
     if by_key is not None and by_key is not by_name:
         detail = "This external id names another score than this student, measure, date and attempt do."
     elif (by_name.student_id, by_name.measure_id) != (student_id, measure_id):
@@ -183,6 +193,12 @@ def _already_there(new: NewScore, student_id: UUID, measure_id: UUID, known: _Kn
     if detail is not None:
         raise Invalid([Violation(f"{at}/external_id", "score.two_identities", detail)])
     return by_name
+
+
+def _is_anothers(score: Score, new: NewScore, known: _Known) -> bool:
+    """Whether the sender knows this score by another name: two of its scores must not become one unseen."""
+    named = (score.external_id, new.external_id)
+    return None not in named and named[0] != named[1] and score.sender == known.sender
 
 
 def _amend(work: Work, score: Score, new: NewScore, given_by: UUID | None) -> TakenScore:

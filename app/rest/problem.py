@@ -8,7 +8,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from app.core.errors import (
@@ -33,7 +33,8 @@ STATUS: dict[type[AimlineError], tuple[int, str]] = {
     Malformed: (400, "Bad request"),
     Invalid: (422, "Values that cannot be taken"),
 }
-UNIQUE_VIOLATION = "23505"
+CONCURRENT = ("23505", "40001", "40P01")
+"""SQLSTATEs of two requests in each other's way: a unique violation, a failed serialization, a deadlock."""
 log = structlog.get_logger()
 
 
@@ -85,8 +86,7 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(AimlineError, _ours)
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(IntegrityError, _integrity)
-    app.add_exception_handler(Exception, _unexpected)
+    app.add_exception_handler(DBAPIError, _database)
 
 
 def _as_problems(contract: dict[str, Any]) -> None:
@@ -134,22 +134,16 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return answer
 
 
-async def _integrity(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, IntegrityError)  # noqa: S101  # as above
-    if getattr(error.orig, "sqlstate", "") == UNIQUE_VIOLATION:
+async def _database(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DBAPIError)  # noqa: S101  # as above
+    if getattr(error.orig, "sqlstate", "") in CONCURRENT:
         detail = "Another request wrote the same thing at this moment. Read, then try again."
         return problem(request, 409, "conflict.concurrent", STATUS[Conflict][1], detail)
-    return await _fault(request, error)
+    return fault(request, error)
 
 
-async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    answer = await _fault(request, error)
-    # Answered outside of every middleware: the header that they lay is laid here.
-    answer.headers["Trace-Id"] = getattr(request.state, "trace_id", "")
-    return answer
-
-
-async def _fault(request: Request, error: Exception) -> JSONResponse:
+def fault(request: Request, error: Exception) -> JSONResponse:
+    """Our own fault, as an answer and a line in the log that say nothing of what was submitted."""
     # Only the class and the places in our code: a message may hold what somebody submitted.
     places, trace = [], error.__traceback__
     while trace is not None:

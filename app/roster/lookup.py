@@ -39,6 +39,21 @@ async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Per
     return await found(work, Person, parse("person", name, pointer), pointer, Person.is_student.is_(False))
 
 
+async def who_did(work: Work, name: str | None, pointer: str) -> UUID | None:
+    """The person to whom an act is put down: the one named, else whom the request acts for.
+
+    A request that acts for a person cannot put an act down to another: raises `Invalid` at `pointer`.
+    """
+    bound = work.principal.person_id
+    if name is None:
+        return bound
+    person = await locate_staff(work, name, pointer)
+    if bound is not None and person.id != bound:
+        detail = "A request that acts for a person cannot put this down to another."
+        raise Invalid([Violation(pointer, "person.another", detail)])
+    return person.id
+
+
 async def locate_people(work: Work, names: Iterable[str], *, students: bool) -> dict[str, Person]:
     """Those of these students, or staff, whom the principal reaches, by the name that was given; two statements."""
     kind = "student" if students else "person"

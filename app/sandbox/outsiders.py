@@ -21,9 +21,16 @@ def aimline(*arguments: str, fine: tuple[int, ...] = (0,)) -> str:
     )
     if ran.returncode not in fine:
         said = (ran.stderr or ran.stdout).strip().splitlines()
-        last = said[-1] if said else "it said nothing"
+        last = _sentence(said[-1]) if said else "it said nothing"
         raise StepFailed(f"aimline {arguments[0]} ended with {ran.returncode}: {last}")
     return ran.stdout
+
+
+def _sentence(said: str) -> str:
+    try:
+        return str(json.loads(said)["sentence"])
+    except (ValueError, KeyError, TypeError):
+        return said
 
 
 class Vendor:

@@ -48,6 +48,8 @@ def main() -> NoReturn:
         sys.exit(str(error))
     except PermissionError as error:
         sys.exit(f"No permission for {error.filename}; give it to this user, or use --folder.")
+    except OSError as error:
+        sys.exit(f"{error.filename or 'The folder'}: {error.strerror}. Use another --folder.")
     except Stopped:
         sys.exit(130)
 

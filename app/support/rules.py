@@ -6,6 +6,8 @@ from datetime import date
 from app.core.errors import Conflict, Violation
 
 STATES = ("planned", "active", "ended")
+ROUNDING = 1e-6
+EARLIEST_YEAR, LONGEST_DAYS = 2000, 3 * 366
 _VERBS: dict[str, tuple[tuple[str, ...], str]] = {
     "start": (("planned",), "active"),
     "change": (("active",), "active"),
@@ -38,6 +40,11 @@ class Plan:
     sessions_per_week: int
 
 
+def is_ahead(goal: float, baseline: float, direction: str) -> bool:
+    """Whether the goal is better than the baseline by more than rounding."""
+    return (goal - baseline if direction == "up" else baseline - goal) > ROUNDING * max(1.0, abs(baseline), abs(goal))
+
+
 def violations_of(plan: Plan) -> list[Violation]:
     """Everything wrong with a plan, by the pointers of the input's fields."""
     found = []
@@ -45,10 +52,12 @@ def violations_of(plan: Plan) -> list[Violation]:
         if not plan.lowest <= value <= plan.highest:
             detail = f"This measure gives values from {plan.lowest:g} to {plan.highest:g}."
             found.append(Violation(f"/{name}", f"support.{name}", detail))
-    better = plan.goal > plan.baseline if plan.direction == "up" else plan.goal < plan.baseline
-    if not better:
+    if not is_ahead(plan.goal, plan.baseline, plan.direction):
         side = "above" if plan.direction == "up" else "below"
         found.append(Violation("/goal", "support.goal", f"The goal must lie {side} the baseline."))
+    if plan.begins_on.year < EARLIEST_YEAR or (plan.goal_on - plan.begins_on).days > LONGEST_DAYS:
+        detail = f"A stretch begins in {EARLIEST_YEAR} or later, and its goal lies within three years."
+        found.append(Violation("/goal_on", "support.goal_on", detail))
     if (plan.goal_on - plan.begins_on).days < 7:
         detail = "The goal's date must lie a week or more after the beginning."
         found.append(Violation("/goal_on", "support.goal_on", detail))

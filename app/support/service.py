@@ -35,7 +35,7 @@ from app.roster.lookup import locate_staff, locate_student, zone_of
 from app.support.lookup import current_phase, locked
 from app.support.models import Phase, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, whose
-from app.support.rules import after
+from app.support.rules import after, is_ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +84,13 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
     }
     concerns = [await _concern(work, name, student.id, place) for place, name in enumerate(new.concerns)]
     area = await area_by_id(work, concerns[0].area_id if concerns else measure.area_id)
+    secured_area = await _secured(work, {measure.area_id, *(concern.area_id for concern in concerns)})
     support = Support(
         district_id=work.district_id,
         id=new_id(),
         student_id=student.id,
         school_ids=student.school_ids,
-        secured_area=await secured_code(work, area),
+        secured_area=secured_area,
         intervention=new.intervention,
         area_id=area.id,
         level_id=level.id,
@@ -136,7 +137,9 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
     support = await locked(work, support_id)
     support.state = after(support.state, "start")
     phase = await current_phase(work, support)
-    begins_on = on or support.starts_on
+    today = today_in(await zone_of(work))
+    begins_on = on or min(support.starts_on, today)
+    _refuse_future(begins_on, today, "/on")
     if begins_on >= phase.goal_on:
         raise Invalid([Violation("/on", "support.goal_on", "The goal's date lies before this beginning.")])
     support.starts_on = phase.begins_on = begins_on
@@ -152,13 +155,18 @@ async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
     support = await locked(work, support_id)
     support.state = after(support.state, "change")
     last = await current_phase(work, support)
-    begins_on = change.begins_on or today_in(await zone_of(work))
+    today = today_in(await zone_of(work))
+    begins_on = change.begins_on or today
+    _refuse_future(begins_on, today, "/begins_on")
     if begins_on <= last.begins_on:
         detail = "A phase begins after the one before it began."
         raise Invalid([Violation("/begins_on", "phase.begins_on", detail)])
     measure = await measure_by_id(work, support.measure_id)
     level_id = last.level_id if change.level is None else (await locate_level(work, change.level, "/level")).id
     baseline = await baseline_from(work, support, change.baseline, begins_on, otherwise=last.baseline)
+    if change.goal is None and not is_ahead(last.goal, baseline, measure.direction):
+        detail = "The baseline of this stretch meets the present goal already: name the next one."
+        raise Invalid([Violation("/goal", "support.goal_met", detail)])
     last.ends_on = begins_on
     support.level_id = level_id
     support.version += 1
@@ -173,8 +181,8 @@ async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
             baseline=baseline,
             goal=last.goal if change.goal is None else change.goal,
             goal_on=change.goal_on or last.goal_on,
-            minutes_per_session=change.minutes_per_session or last.minutes_per_session,
-            sessions_per_week=change.sessions_per_week or last.sessions_per_week,
+            minutes_per_session=_kept(change.minutes_per_session, last.minutes_per_session),
+            sessions_per_week=_kept(change.sessions_per_week, last.sessions_per_week),
             because=change.because,
         ),
     )
@@ -191,13 +199,32 @@ async def end_support(work: Work, support_id: UUID, because: str, on: date | Non
     ends_on = on or today_in(await zone_of(work))
     if was_active and ends_on < phase.begins_on:
         raise Invalid([Violation("/on", "support.ends_on", "A support ends after its last phase began.")])
-    support.ends_on = phase.ends_on = max(ends_on, phase.begins_on)
+    support.ends_on, phase.ends_on = ends_on, max(ends_on, phase.begins_on)
     support.ended_because = because
     support.version += 1
     await work.db.flush()
     await release(work, support.id)
     _tell(work, SUPPORT_ENDED, support)
     return support
+
+
+async def _secured(work: Work, area_ids: set[UUID]) -> str | None:
+    """The one secured area that the measure or a concern lies in; a support answers to one lock only."""
+    codes = {await secured_code(work, await area_by_id(work, area_id)) for area_id in area_ids} - {None}
+    if len(codes) > 1:
+        detail = "The measure and the concerns lie in different secured areas: plan a support for each."
+        raise Invalid([Violation("/concerns", "support.secured_areas", detail)])
+    return next(iter(codes), None)
+
+
+def _refuse_future(day: date, today: date, pointer: str) -> None:
+    if day > today:
+        detail = "A stretch begins today or before; what lies ahead is a plan."
+        raise Invalid([Violation(pointer, "support.in_the_future", detail)])
+
+
+def _kept(changed: int | None, last: int) -> int:
+    return last if changed is None else changed
 
 
 async def _concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:

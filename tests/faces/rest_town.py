@@ -68,7 +68,7 @@ class Caller:
 
 def plain(app: FastAPI) -> httpx.AsyncClient:
     """A client without a token."""
-    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    transport = httpx.ASGITransport(app=app)
     return httpx.AsyncClient(transport=transport, base_url="http://aimline.test")
 
 

@@ -1,6 +1,7 @@
 """Protects the seam between HTTP and the transaction: the commit comes before the response, a fault says nothing."""
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -148,3 +149,17 @@ async def test_scores_in_bulk_have_a_result_each(app: FastAPI, north: Town) -> N
     }
     assert (await north_client.post("/v1/scores/bulk", {"scores": []})).status_code == 422
     assert (await north_client.post("/v1/scores/bulk", {"scores": [good] * 501})).status_code == 422
+
+
+async def test_a_body_over_the_limit_is_refused_before_it_is_read(app: FastAPI) -> None:
+    """Announced or not: 413, whoever asks."""
+
+    async def parts() -> AsyncIterator[bytes]:
+        for _ in range(40):
+            yield b"x" * 100_000
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://aimline.test") as http:
+        for body in (b"x" * 4_000_000, parts()):
+            answer = await http.post("/v1/scores", content=body, headers={"Content-Type": "application/json"})
+            assert answer.status_code == 413
+            assert answer.json()["type"] == "urn:aimline:problem:body.too_large"

@@ -1,6 +1,6 @@
 """The loop in the rooms: a concern, a support, scores that stop, a verdict, a decision, and what is told of it."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 import pytest
 from sqlalchemy import select
@@ -18,11 +18,12 @@ from app.decision.service import NewDecision, decide
 from app.events.feed import events_after
 from app.evidence.service import NewScore
 from app.response.queries import verdicts_now
-from app.response.service import record_scores, start_support
+from app.response.service import change_support, record_scores, start_support
+from app.roster.caseload import bound_to_person
 from app.support.models import Support
 from app.support.queries import phases_of, unserved_concerns
-from app.support.service import NewSupport, plan_support
-from tests.town import YEAR_BEGINS, Town
+from app.support.service import Change, NewSupport, plan_support
+from tests.town import ALL_SCOPES, YEAR_BEGINS, Town
 
 BEGINS = YEAR_BEGINS + timedelta(weeks=2)
 
@@ -243,7 +244,7 @@ async def test_another_senders_name_for_a_score_is_not_ours(north: Town) -> None
 
 
 async def test_a_decision_that_has_no_way_to_go_says_where(north: Town) -> None:
-    """Beyond the highest level there is none: the violation lies beneath `change`, and nothing is changed."""
+    """Beyond the highest level there is none: said of the decision, and nothing is changed."""
     support = await served(north, "amy")
     named = ids.show("support", support.id)
     on = BEGINS + timedelta(weeks=1)
@@ -252,7 +253,7 @@ async def test_a_decision_that_has_no_way_to_go_says_where(north: Town) -> None:
     with pytest.raises(Invalid) as caught:
         async with north.unit() as work:
             await decide(work, NewDecision("intensify", support=named, decided_on=on + timedelta(weeks=1)))
-    assert [violation.pointer for violation in caught.value.violations] == ["/change/level"]
+    assert [violation.pointer for violation in caught.value.violations] == ["/kind"]
     async with north.unit() as work:
         assert len((await phases_of(work, [support.id]))[support.id]) == 2
 
@@ -270,3 +271,74 @@ async def test_an_ended_support_takes_no_decision_but_a_referral(north: Town) ->
     async with north.unit() as work:
         referral = await decide(work, NewDecision("refer", support=named))
     assert referral.support_id == support.id
+
+
+async def test_a_support_is_locked_by_its_measure_and_all_its_concerns(north: Town) -> None:
+    """A measure of a secured area secures the support, whatever its first concern is about."""
+    async with north.unit() as work:
+        concern = await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Reads slowly."))
+        await accept_concern(work, concern.id)
+    plan = support_for(
+        north,
+        "amy",
+        measure="sel-screener",
+        baseline=10.0,
+        goal=40.0,
+        concerns=(ids.show("concern", concern.id),),
+    )
+    async with north.unit() as work:
+        assert (await plan_support(work, plan)).secured_area == "sel"
+    without = frozenset(scope for scope in ALL_SCOPES if scope != "area:sel")
+    with pytest.raises(Forbidden):
+        async with north.unit(north.client(without)) as work:
+            await plan_support(work, plan)
+
+
+async def test_a_stretch_does_not_begin_in_the_future(north: Town) -> None:
+    """A phase that lies ahead would leave today's scores to no judge."""
+    support = await served(north, "amy")
+    ahead = date.today() + timedelta(days=30)
+    with pytest.raises(Invalid) as caught:
+        async with north.unit() as work:
+            await change_support(work, support.id, Change(because="More time.", begins_on=ahead))
+    assert caught.value.violations[0].code == "support.in_the_future"
+
+
+async def test_two_scores_of_one_sender_do_not_become_one(north: Town) -> None:
+    """The second name for the same student, measure, date and attempt is refused, not merged."""
+    async with north.unit() as work:
+        await record_scores(work, [NewScore(stu(north, "amy"), "orf", BEGINS, 10.0, external_id="a")])
+        taken = await record_scores(work, [NewScore(stu(north, "amy"), "orf", BEGINS, 99.0, external_id="b")])
+    assert taken[0].outcome == "refused"
+    assert taken[0].violations[0].code == "score.two_identities"
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "pointer"),
+    [
+        ("intensify", Change(because="Less.", level=1), "/change/level"),
+        ("fade", Change(because="More.", level=3), "/change/level"),
+        ("raise_goal", Change(because="Lower.", goal=60.0), "/change/goal"),
+        ("continue", Change(because="None."), "/change"),
+    ],
+)
+async def test_a_decision_does_not_contradict_itself(north: Town, kind: str, change: Change, pointer: str) -> None:
+    """What a team chose and what it changes agree."""
+    support = await served(north, "amy")
+    new = NewDecision(kind, support=ids.show("support", support.id), change=change)
+    with pytest.raises(Invalid) as caught:
+        async with north.unit() as work:
+            await decide(work, new)
+    assert caught.value.violations[0].pointer == pointer
+
+
+async def test_nobody_puts_an_act_down_to_another(north: Town) -> None:
+    """A request that acts for a teacher raises the teacher's concerns, not an administrator's."""
+    client = north.client()
+    teacher, administrator = (ids.show("person", north.staff[name]) for name in ("teacher", "administrator"))
+    bound = await bound_to_person(north.engine, north.settings.keyring, client, teacher)
+    new = NewConcern(stu(north, "amy"), "ela.fluency", "Reads slowly.", raised_by=administrator)
+    with pytest.raises(Invalid) as caught:
+        async with north.unit(bound) as work:
+            await raise_concern(work, new)
+    assert caught.value.violations[0].code == "person.another"

@@ -1,0 +1,84 @@
+"""Owns the outermost layer of every request: a trace id, a limit, one log line, and what becomes of a fault.
+
+A fault ends here: whatever the server would log of it could hold what somebody submitted.
+"""
+
+import time
+from uuid import uuid4
+
+import structlog
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.rest.problem import fault, problem
+
+LARGEST_BODY = 2 * 1024 * 1024
+"""Bytes; 500 scores are about a tenth of it."""
+log = structlog.get_logger()
+
+
+class Edge:
+    """Lays a trace id on each request and its answer; the log names the route's template, never somebody's id."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        trace_id, began = uuid4().hex, time.perf_counter()
+        scope.setdefault("state", {})["trace_id"] = trace_id
+        passage = _Passage(receive, send, trace_id)
+        request = Request(scope)
+        try:
+            if _announced(scope) > LARGEST_BODY:
+                passage.too_large = True
+            else:
+                await self.app(scope, passage.receive, passage.send)
+        except Exception as error:
+            answer = fault(request, error)
+            if passage.status is None and not passage.too_large:
+                await answer(scope, receive, passage.send)
+        if passage.too_large and passage.status is None:
+            detail = f"A body has at most {LARGEST_BODY} bytes. Send it in parts."
+            passage.too_large = False
+            await problem(request, 413, "body.too_large", "Too much at once", detail)(scope, receive, passage.send)
+        route = getattr(scope.get("route"), "path", "unknown")
+        took = round((time.perf_counter() - began) * 1000, 1)
+        log.info(
+            "request", method=scope["method"], route=route, status=passage.status or 500, ms=took, trace_id=trace_id
+        )
+
+
+class _Passage:
+    """What comes in and goes out of one request."""
+
+    def __init__(self, receive: Receive, send: Send, trace_id: str) -> None:
+        self._receive, self._send, self._trace_id = receive, send, trace_id
+        self._read = 0
+        self.status: int | None = None
+        self.too_large = False
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        self._read += len(message.get("body", b""))
+        if self._read > LARGEST_BODY:
+            self.too_large = True
+            return {"type": "http.disconnect"}
+        return message
+
+    async def send(self, message: Message) -> None:
+        if self.too_large and self.status is None:
+            return  # what the app says of a body that was cut off is not what is wrong
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], (b"trace-id", self._trace_id.encode())]
+        await self._send(message)
+
+
+def _announced(scope: Scope) -> int:
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return 0
