@@ -7,8 +7,8 @@ import asyncio
 import logging
 import signal
 import sys
-from collections import defaultdict
-from collections.abc import AsyncIterator, Collection
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -25,6 +25,7 @@ from app.webhooks.send import Sender
 IDLE = 0.05  # seconds between two looks when there was nothing to do
 TROUBLE = 1.0  # seconds before the next look when the database is out of reach
 IN_FLIGHT = 128  # deliveries at once in this process
+OF_ONE_DISTRICT = 64  # and of one district's: the flood of one, or its dead endpoints, leave room for the others
 DISTRICTS = 16  # districts in one look
 
 log = structlog.get_logger()
@@ -39,6 +40,7 @@ class Deliveries:
     unrecorded: list[Attempt] = field(default_factory=list)
     recording: asyncio.Task[None] | None = None
     out: int = 0  # claimed and not yet recorded
+    of: Counter[UUID] = field(default_factory=Counter)  # the same by district
     landed: asyncio.Event = field(default_factory=asyncio.Event)  # something was recorded: there is room again
 
     async def turn(self, only: Collection[UUID] | None = None) -> int:
@@ -53,9 +55,12 @@ class Deliveries:
             return 0
         # Each district gets its share of the room, so that the flood of one leaves room for the others.
         share = max(1, room // len(districts))
-        taken = await asyncio.gather(*(self._take(district, share) for district in districts))
+        most = {district: min(share, OF_ONE_DISTRICT - self.of[district]) for district in districts}
+        taken = await asyncio.gather(*(self._take(district, n) for district, n in most.items() if n > 0))
         parcels = [parcel for some in taken for parcel in some]
-        self.out += len(parcels)
+        if parcels:
+            log.info("webhooks.claimed", deliveries=len(parcels))
+        self._out(parcels, 1)
         for parcel in parcels:
             task = asyncio.create_task(self._send(parcel))
             self.flying.add(task)
@@ -66,6 +71,13 @@ class Deliveries:
         """Waits for all that is in flight, until it is recorded."""
         while self.flying or self.recording:
             await asyncio.wait([*self.flying, *([self.recording] if self.recording else [])])
+
+    def _out(self, parcels: Sequence[Parcel], each: int) -> None:
+        """Counts parcels out (1) or in again (-1)."""
+        self.out += each * len(parcels)
+        for parcel in parcels:
+            self.of[parcel.district_id] += each
+        self.of += Counter()  # districts with nothing out are forgotten
 
     async def _take(self, district_id: UUID, most: int) -> list[Parcel]:
         try:
@@ -80,7 +92,7 @@ class Deliveries:
             attempt = await send(self.post, parcel)
         except Exception as error:  # the lease ends, and the delivery is taken up again
             log.error("webhooks.send_failed", **where, error=type(error).__name__)
-            self.out -= 1
+            self._out([parcel], -1)
             return
         outcome = attempt.outcome
         log.info(
@@ -107,7 +119,8 @@ class Deliveries:
                     await record(self.post, district_id, some)
                 except Exception as error:  # the leases end, and what was sent is sent again: at least once
                     log.error("webhooks.record_failed", district=str(district_id), error=type(error).__name__)
-                self.out -= len(some)
+                self._out([attempt.parcel for attempt in some], -1)
+            log.info("webhooks.recorded", attempts=len(attempts))
             self.landed.set()
         self.recording = None
 

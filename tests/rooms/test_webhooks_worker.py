@@ -2,52 +2,25 @@
 
 import asyncio
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
-import asyncpg
-
 from app.settings import Settings
-from tests.rooms.webhook_town import end_leases, happen, log_of, receiving, register
+from tests.rooms.webhook_town import (
+    end_leases,
+    happen,
+    log_of,
+    receiving,
+    register,
+    sessions_end,
+    start_worker,
+)
 from tests.town import Town
-
-
-def _start(settings: Settings, **others: str) -> subprocess.Popen[str]:
-    given = {
-        "AIMLINE_DATABASE_URL": settings.database_url,
-        "AIMLINE_KEY": settings.key,
-        "AIMLINE_SANDBOX": "1",
-        "AIMLINE_BASE_URL": settings.base_url,
-    }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
-    return subprocess.Popen(
-        [sys.executable, "-m", "app.worker"],
-        env={**kept, **given, **others},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-async def _sessions_end(settings: Settings) -> None:
-    """Returns when the server has ended every session of a worker."""
-    connection = await asyncpg.connect(settings.url_of("worker"))
-    try:
-        while await connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name = 'aimline worker'"
-        ):
-            await connection.execute("SELECT pg_sleep(0.02)")
-    finally:
-        await connection.close()
 
 
 async def test_the_process_delivers_and_ends_when_told(north: Town, tmp_path: Path) -> None:
     """SIGTERM ends it with 0 after what is in flight is recorded; its log is JSON lines that name nobody."""
-    with receiving(tmp_path) as receiver, _start(north.settings) as worker:
+    with receiving(tmp_path) as receiver, start_worker(north.settings) as worker:
         try:
             made = await register(north, receiver)
             await happen(north)
@@ -70,13 +43,13 @@ async def test_a_killed_worker_loses_nothing(north: Town, tmp_path: Path) -> Non
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver)
         ids = [await happen(north) for _ in range(20)]
-        with _start(north.settings) as first:
+        with start_worker(north.settings) as first:
             await receiver.news(0)
             first.kill()
         # The server may still commit what the killed process sent last; then its sessions are gone.
-        await _sessions_end(north.settings)
+        await sessions_end(north.settings)
         await end_leases(north)
-        with _start(north.settings) as second:
+        with start_worker(north.settings) as second:
             try:
                 while known := receiver.count():
                     if len({one["webhook-id"] for one in receiver.at(made)}) == len(ids):
@@ -89,7 +62,7 @@ async def test_a_killed_worker_loses_nothing(north: Town, tmp_path: Path) -> Non
 
 def test_a_role_that_passes_row_level_security_is_refused(settings: Settings) -> None:
     """The owner is never a run-time role: one sentence, exit 1."""
-    worker = _start(settings, AIMLINE_WORKER_DATABASE_URL=settings.database_url)
+    worker = start_worker(settings, AIMLINE_WORKER_DATABASE_URL=settings.database_url)
     _, err = worker.communicate(timeout=30)
     assert worker.returncode == 1
     assert "passes row-level security" in err

@@ -1,5 +1,6 @@
 """What tests of webhooks share: a receiver in a process of its own, events that happen, the log as callers read it."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
 from sqlalchemy import text
 
@@ -19,6 +21,7 @@ from app.core.ids import new_id
 from app.core.page import keyset
 from app.events.catalogue import CONCERN_RAISED, EventType, Happened
 from app.events.outbox import record
+from app.settings import Settings
 from app.webhooks.address import Allowed
 from app.webhooks.models import WebhookEndpoint
 from app.webhooks.queries import Delivered, deliveries
@@ -143,3 +146,34 @@ async def end_leases(town: Town) -> None:
             work,
             "UPDATE webhook_delivery SET leased_until = now() WHERE district_id = :district AND leased_until > now()",
         )
+
+
+def start_worker(settings: Settings, **others: str) -> subprocess.Popen[str]:
+    """The worker as a process, over these settings."""
+    given = {
+        "AIMLINE_DATABASE_URL": settings.database_url,
+        "AIMLINE_KEY": settings.key,
+        "AIMLINE_SANDBOX": "1",
+        "AIMLINE_BASE_URL": settings.base_url,
+    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "app.worker"],
+        env={**kept, **given, **others},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+async def sessions_end(settings: Settings) -> None:
+    """Returns when the server has ended every session of a worker."""
+    connection = await asyncpg.connect(settings.url_of("worker"))
+    try:
+        while await connection.fetchval(
+            "SELECT count(*) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'aimline worker'"
+        ):
+            await connection.execute("SELECT pg_sleep(0.02)")
+    finally:
+        await connection.close()

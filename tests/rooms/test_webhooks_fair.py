@@ -1,0 +1,123 @@
+"""Who is slow, dead or loud harms itself only: other endpoints and other districts get theirs as if nothing were."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+from app.settings import Settings
+from app.worker import IN_FLIGHT, OF_ONE_DISTRICT, deliveries
+from tests.rooms.webhook_town import Receiver, happen, lay, register
+from tests.town import Town
+
+SOON = 10.0  # seconds: less than a receiver that does not answer is waited for
+
+
+@dataclass
+class Bare:
+    """A receiver in this process: it takes POSTs, and answers when it is let."""
+
+    answers: asyncio.Event = field(default_factory=asyncio.Event)
+    came: int = 0
+    waiting: int = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        try:
+            while True:
+                head = (await reader.readuntil(b"\r\n\r\n")).lower()
+                await reader.readexactly(int(head.split(b"content-length:")[1].split(b"\r\n")[0]))
+                self.came += 1
+                self.waiting += 1
+                await self.answers.wait()
+                self.waiting -= 1
+                writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+                await writer.drain()
+        except (asyncio.IncompleteReadError, ConnectionError):
+            pass
+        finally:
+            writer.close()
+
+
+@asynccontextmanager
+async def bare(folder: Path, *, answers: bool) -> AsyncIterator[tuple[Bare, Receiver]]:
+    """A receiver that answers at once, or only when the test lets it."""
+    ours = Bare()
+    if answers:
+        ours.answers.set()
+    async with await asyncio.start_server(ours.serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        yield ours, Receiver(f"http://127.0.0.1:{port}/", folder / "secrets")
+        ours.answers.set()
+
+
+@asynccontextmanager
+async def delivering(
+    settings: Settings, only: set[UUID], let_go: Bare
+) -> AsyncIterator[Callable[[Callable[[], bool]], Awaitable[None]]]:
+    """Delivers in these districts; gives what waits for a condition. Lets go of who hangs before it ends."""
+    async with deliveries(settings) as ours:
+
+        async def until(done: Callable[[], bool]) -> None:
+            async with asyncio.timeout(SOON):
+                while not done():
+                    await ours.turn(only)
+                    await asyncio.sleep(0.01)  # lets what is in flight go on
+
+        try:
+            yield until
+        finally:
+            let_go.answers.set()
+
+
+async def test_an_endpoint_that_does_not_answer_delays_no_other(
+    north: Town, settings: Settings, tmp_path: Path
+) -> None:
+    """Forty events for two endpoints: one gets all of them while the other still holds its first few."""
+    async with bare(tmp_path, answers=False) as (dead, to_dead), bare(tmp_path, answers=True) as (well, to_well):
+        await register(north, to_dead)
+        await register(north, to_well)
+        async with north.unit() as work:
+            for _ in range(40):
+                lay(work, north)
+        async with delivering(settings, {north.district_id}, dead) as until:
+            await until(lambda: well.came == 40)
+            assert 0 < dead.came == dead.waiting <= 8
+
+
+async def test_a_district_full_of_dead_endpoints_delays_no_other_district(
+    north: Town, south: Town, settings: Settings, tmp_path: Path
+) -> None:
+    """North has more on its way to receivers that hang than this process sends at once; south is served at once."""
+    async with bare(tmp_path, answers=False) as (dead, to_dead), bare(tmp_path, answers=True) as (well, to_well):
+        for _ in range(20):
+            await register(north, to_dead)
+        await register(south, to_well)
+        async with north.unit() as work:
+            for _ in range(8):
+                lay(work, north)
+        assert IN_FLIGHT < 20 * 8
+        async with delivering(settings, {north.district_id, south.district_id}, dead) as until:
+            await until(lambda: dead.waiting == OF_ONE_DISTRICT)
+            await happen(south)
+            await until(lambda: well.came == 1)
+            assert dead.waiting == OF_ONE_DISTRICT
+
+
+async def test_a_flood_leaves_another_district_its_share(
+    north: Town, south: Town, settings: Settings, tmp_path: Path
+) -> None:
+    """Two thousand deliveries of north's are due; south's only one goes out among the first."""
+    async with bare(tmp_path, answers=True) as (loud, to_loud), bare(tmp_path, answers=True) as (well, to_well):
+        for _ in range(4):
+            await register(north, to_loud)
+        await register(south, to_well)
+        async with north.unit() as work:
+            for _ in range(500):
+                lay(work, north)
+        await happen(south)
+        async with delivering(settings, {north.district_id, south.district_id}, loud) as until:
+            await until(lambda: well.came == 1)
+            assert loud.came < 500
