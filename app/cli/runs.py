@@ -1,4 +1,4 @@
-"""`aimline sync status|report|approve|discard`: what became of a run, and what a person says to one that is held.
+"""`aimline sync status|report|approve|discard|undo|history`: what became of a run, and what a person says to it.
 
 Exit codes as those of `aimline sync`. Never decides.
 """
@@ -59,6 +59,48 @@ def add_to(app: typer.Typer) -> None:
         run_id = ids.read("run", run)
         _answer(district, run_id, lambda work: answer.discard(work, run_id), as_json)
 
+    @app.command("history")
+    def history(
+        person: Annotated[str, typer.Argument(metavar="PERSON", help="An id, or sis:<source>:<sourcedId>.")],
+        district: District,
+        as_json: AsJson = False,
+    ) -> None:
+        """Tells what every sync did to a person: why somebody is there, or is not."""
+
+        async def read(work: Work) -> list[dict[str, str]]:
+            _, steps = await queries.history_of(work, person)
+            runs = [(one, one.run.run) for one in steps]
+            return [
+                {
+                    "run_id": ids.show("run", run.id),
+                    "at": (run.ended_at or run.began_at).isoformat(timespec="seconds"),
+                    "kind": one.kind,
+                    "action": one.action,
+                    "sentence": one.sentence,
+                }
+                for one, run in runs
+            ]
+
+        told = _ask(district, read)
+        if as_json:
+            print(orjson.dumps(told).decode())
+        for step in () if as_json else told:
+            print(f"{step['at']}  {step['run_id']}  {step['sentence']}")
+        if not as_json and not told:
+            print("No sync has touched this person.")
+
+    @app.command("undo")
+    def undo(run: Run, district: District, as_json: AsJson = False) -> None:
+        """Takes an applied run back, unless a later one changed the same rows."""
+
+        async def go(engine: AsyncEngine, settings: Settings) -> Report:
+            district_id, nobody = await find_district(engine, district), lambda _doing, _done, _of: None
+            return await answer.undo(engine, settings.keyring, district_id, ids.read("run", run), nobody)
+
+        report = _refused(lambda: as_operator(go))
+        _show(report, as_json)
+        raise typer.Exit(report.exit_code)
+
 
 def _ask(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
     async def run(engine: AsyncEngine, settings: Settings) -> Answer:
@@ -88,7 +130,7 @@ def _refused(run: Callable[[], Answer]) -> Answer:
     try:
         return run()
     except AlreadyRunning as error:
-        Console(stderr=True).print(f"{error.detail} The answer is kept: the worker carries it out.", markup=False)
+        Console(stderr=True).print(error.detail, markup=False)
         raise typer.Exit(ALREADY_RUNNING) from None
     except AimlineError as error:
         Console(stderr=True).print(error.detail, markup=False)

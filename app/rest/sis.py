@@ -7,8 +7,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from app.core import ids
-from app.rest.door import After, Limit, Opened, asks, row_id
+from app.rest.door import After, Limit, Opened, StudentPath, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
+from app.roster.queries import find_student
 from app.sis import answer, models, queries
 
 router = APIRouter(prefix="/v1", tags=["sync"])
@@ -52,6 +53,26 @@ class SyncReport(SyncRun):
     first_quarantined: list[QuarantinedRow]
 
 
+class SyncStep(Shape):
+    """What one sync did to the student, or to an enrollment."""
+
+    run: str
+    source: str
+    at: datetime
+    kind: str = Field(description="person or enrollment.")
+    action: str = Field(description="create, update, restore, remove (marked as deleted) or absent (came no more).")
+    class_id: str | None = Field(description="Of an enrollment.")
+    sentence: str = Field(description="In plain words.")
+
+
+class SyncHistory(Shape):
+    """Everything that syncs did to one student, newest first."""
+
+    student: str
+    departed: bool
+    steps: list[SyncStep]
+
+
 @router.get("/sync-runs", operation_id="list_sync_runs", **asks(queries.runs))
 async def list_sync_runs(
     work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
@@ -92,6 +113,31 @@ async def get_sync_report(work: Opened, run: str) -> SyncReport:
         not_taken=report.not_taken,
         first_quarantined=[
             QuarantinedRow(file=one.file, row=one.row, field=one.field, code=one.code) for one in report.refusals
+        ],
+    )
+
+
+@router.get(
+    "/students/{student}/sync-history", operation_id="get_sync_history", **asks(find_student, queries.history_of)
+)
+async def get_sync_history(work: Opened, student: StudentPath) -> SyncHistory:
+    """What every sync did to a student and the student's enrollments: why somebody is there, or is not."""
+    await find_student(work, student)  # who is out of reach is not there, whatever else is lacking
+    person, steps = await queries.history_of(work, student)
+    return SyncHistory(
+        student=ids.show("student", person.id),
+        departed=person.removed_at is not None,
+        steps=[
+            SyncStep(
+                run=ids.show("run", step.run.run.id),
+                source=step.run.source,
+                at=step.run.run.ended_at or step.run.run.began_at,
+                kind=step.kind,
+                action=step.action,
+                class_id=step.class_id and ids.show("class", step.class_id),
+                sentence=step.sentence,
+            )
+            for step in steps
         ],
     )
 

@@ -1,9 +1,15 @@
-"""Owns what is answered to a held run: approve its plan, or discard it; carries the answer out. Never plans anew.
+"""Owns what people say to a run: approve or discard the plan of a held one, undo an applied one. Never reads a source.
 
-A face only marks the answer, since it reaches no staging; the worker, or the command line at once, carries it out.
+A face only marks an answer, since it reaches no staging; the worker, or the command line at once, carries it out.
+Over 250 lines, because the answers share how they begin and how they end.
 """
 
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+
+from datetime import date
+from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import asyncpg
 from sqlalchemy import select, text, update
@@ -11,21 +17,26 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import NOBODY
+from app.access.models import District
 from app.access.permission import Can
 from app.access.principal import house_principal
 from app.access.work import Work, needs, unit
+from app.core import ids
 from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.db import lay_binding
 from app.core.errors import Conflict, NotFound
+from app.core.ids import new_id
+from app.sis import weigh
 from app.sis.apply import apply_all
-from app.sis.kinds import AlreadyRunning, Progress, SourceInconsistent
+from app.sis.kinds import BY_NAME, KINDS, AlreadyRunning, Kind, Progress, SourceInconsistent
 from app.sis.models import SisRun
-from app.sis.plan import digest, kept_deliveries, leave_removals
+from app.sis.plan import digest, kept_deliveries, leave_removals, make_plan, plan_columns, whole
 from app.sis.queries import read_report
 from app.sis.queries import run as find_run
-from app.sis.service import EXITS, MANY, alone, conclude, drop_kept, end, open_stage, refresh_statistics
-from app.sis.weigh import Report
+from app.sis.service import EXITS, MANY, alone, begin, conclude, drop_kept, end, open_stage, refresh_statistics
+from app.sis.stage import Stage
+from app.sis.weigh import WENT, Counts, Report
 
 KEPT_SIZE = 64 << 20  # bytes: how large a plan is taken for, whose files are no longer there
 DISTRICTS = 16  # in one look
@@ -175,3 +186,141 @@ async def _give_up(work: Work, run_id: UUID) -> Report:
     report.plan = None
     await end(work, report)
     return report
+
+
+async def undo(engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID, progress: Progress) -> Report:
+    """Takes an applied run back, as a run of its own with its own change log, in one transaction.
+
+    What it created is removed; what it changed, removed or restored is as it was, pinned fields left alone. Raises
+    `NotFound`; `Conflict` where the run was not applied, is undone already, or a later one changed the same rows;
+    `AlreadyRunning` while the district syncs.
+    """
+    principal = house_principal(district_id, "sync")
+    report = Report(new_id(), began_at=now())
+    async with alone(engine, district_id), unit(engine, principal, keyring, "sync undo") as work:
+        await _undo(work, run_id, report, progress)
+    return report
+
+
+@needs(Can.SYNC_ROSTER)
+async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress) -> None:
+    undone = (await find_run(work, run_id)).run
+    await _must_be_undoable(work, undone)
+    await begin(work, report, undone.source_id, dry=False, undoes=run_id)
+    stage = await open_stage(work, report.run_id, undone.source_id, KEPT_SIZE)
+    deliveries = {kind.name: whole(kind) for kind in KINDS}
+    for kind in KINDS:
+        await lay_undo(stage, kind, run_id)
+        actions = await weigh.planned(stage, kind)
+        restored, removed = actions.get("restore", 0), actions.get("remove", 0)
+        updated = actions.get("update", 0) + restored
+        known = await weigh.known_rows(stage, kind)
+        counts = Counts(kind.plural, known, updated + removed, updated=updated, restored=restored, removed=removed)
+        report.kinds[kind.name] = counts
+    if undone.ended_at is not None:
+        await reopen_memberships(stage, undone.ended_at.astimezone(ZoneInfo(await _zone(work))).date())
+    await apply_all(stage, deliveries, progress)
+    for kind in KINDS:
+        await put_back_removed(stage, kind, run_id)
+    await stage.drop()
+    conclude(report, dry=False)
+    report.sentence = f"{ids.show('run', run_id)} is undone. {report.sentence}"
+    await end(work, report)
+
+
+@needs(Can.SYNC_ROSTER)
+async def _zone(work: Work) -> str:
+    return str(await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id)))
+
+
+@needs(Can.SYNC_ROSTER)
+async def _must_be_undoable(work: Work, run: SisRun) -> None:
+    if run.state != "applied" or run.undoes is not None:
+        what = "undid another" if run.undoes else f"is {run.state}"
+        raise Conflict(f"The run {what}: only a sync that was applied can be undone.", code="run.not_applied")
+    of = SisRun.district_id == work.district_id
+    undone = set(await work.db.scalars(select(SisRun.undoes).where(of, SisRun.undoes.is_not(None))))
+    if run.id in undone:
+        raise Conflict("The run is undone already.", code="run.undone")
+    rows = await work.db.scalars(
+        select(SisRun.id).where(of, SisRun.state == "applied", SisRun.undoes.is_(None), SisRun.ended_at > run.ended_at)
+    )
+    later = [one for one in rows if one not in undone]
+    found = [f"{kind.plural}: {count:,}" for kind in KINDS if later and (count := await _since(work, kind, run, later))]
+    if found:
+        raise Conflict(
+            f"Later syncs changed, or build on, what this run brought: {', '.join(found)}. Undo the later ones first, "
+            "or have the source send the right data and sync again.",
+            code="run.changed_since",
+        )
+
+
+@needs(Can.SYNC_ROSTER)
+async def _since(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
+    """How many rows of a kind later runs changed that this one had touched, or created upon what it had created."""
+    upon = "".join(
+        f""" UNION SELECT t.{kind.key} FROM {kind.table} AS t
+             JOIN {BY_NAME[ref.kind].table} AS c ON c.district_id = :district AND c.id = t.{ref.column}
+             WHERE t.district_id = :district AND t.removed_at IS NULL AND t.arrived_in = ANY (:later)
+               AND c.arrived_in = :run"""
+        for ref in kind.refs
+        if not ref.many
+    )
+    statement = f"""SELECT count(*) FROM (
+        SELECT c.row_id FROM sis_change AS c
+        WHERE c.district_id = :district AND c.kind = :kind AND c.run_id = ANY (:later)
+          AND (EXISTS (SELECT FROM sis_change AS m WHERE m.district_id = :district AND m.run_id = :run
+                       AND m.kind = c.kind AND m.row_id = c.row_id)
+               OR EXISTS (SELECT FROM {kind.table} AS t WHERE t.district_id = :district AND t.{kind.key} = c.row_id
+                          AND t.arrived_in = :run)){upon}) AS found"""
+    values: dict[str, Any] = {"district": work.district_id, "kind": kind.name, "run": run.id, "later": later}
+    return int(await work.db.scalar(text(statement), values) or 0)
+
+
+async def lay_undo(stage: Stage, kind: Kind, run_id: UUID) -> None:
+    """A kind's plan that takes a run back, from its change log and from what says that it came with it."""
+    columns = plan_columns(kind, whole(kind))
+    names = "".join(f", {column}" for column, _ in columns)
+    plan = await make_plan(stage, kind, columns)
+    await stage.run(
+        f"""INSERT INTO {plan} (district_id, id, action{names})
+            SELECT :district, c.row_id,
+                   CASE WHEN c.action IN {WENT} THEN 'restore' WHEN c.action = 'restore' THEN 'remove' ELSE 'update' END
+                   {"".join(f", b.{column}" for column, _ in columns)}
+            FROM sis_change AS c, LATERAL jsonb_populate_record(NULL::{kind.table}, c.before) AS b
+            WHERE c.district_id = :district AND c.run_id = '{run_id}' AND c.kind = '{kind.name}'
+            ON CONFLICT DO NOTHING"""
+    )
+    await stage.run(
+        f"""INSERT INTO {plan} (district_id, id, action)
+            SELECT :district, t.{kind.key}, 'remove' FROM {kind.table} AS t
+            WHERE t.district_id = :district AND t.arrived_in = '{run_id}' AND t.removed_at IS NULL
+            ON CONFLICT DO NOTHING"""
+    )
+
+
+async def reopen_memberships(stage: Stage, ran_on: date) -> None:
+    """Opens again what the run closed: who comes back to a school by an undo was never away."""
+    await stage.run(
+        f"""UPDATE school_membership AS m SET ends_on = NULL FROM {stage.table("plan", "person")} AS p
+            WHERE m.district_id = :district AND p.district_id = :district AND m.person_id = p.id
+              AND p.action IN ('update', 'restore') AND m.school_id = ANY (p.school_ids) AND m.ends_on = '{ran_on}'
+              AND NOT EXISTS (SELECT FROM school_membership AS o WHERE o.district_id = :district
+                              AND o.person_id = m.person_id AND o.school_id = m.school_id
+                              AND (o.ends_on IS NULL OR (o.ends_on = m.ends_on AND o.id > m.id)))"""
+    )
+
+
+async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
+    """What the run had restored is again removed as it was before, on the day on which it was.
+
+    Not its schools: the records of a student who left stay in the schools in which they are.
+    """
+    columns = [column for column, _ in plan_columns(kind, whole(kind)) if column != "school_ids"]
+    await stage.run(
+        f"""UPDATE {kind.table} AS t
+            SET removed_at = b.removed_at{"".join(f", {column} = b.{column}" for column in columns)}
+            FROM sis_change AS c, LATERAL jsonb_populate_record(NULL::{kind.table}, c.before) AS b
+            WHERE t.district_id = :district AND c.district_id = :district AND c.run_id = '{run_id}'
+              AND c.kind = '{kind.name}' AND c.action = 'restore' AND t.{kind.key} = c.row_id"""
+    )

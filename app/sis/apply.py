@@ -64,7 +64,7 @@ async def _keep_before(stage: Stage, kind: Kind) -> None:
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
             SELECT :district, {fresh_id("change " + kind.name, "p.id::text")}, :run, '{kind.name}', p.id,
-                   CASE p.action WHEN 'absent' THEN 'remove' ELSE p.action END, to_jsonb(t)
+                   p.action, to_jsonb(t)
             FROM {stage.table("plan", kind.name)} AS p
             JOIN {kind.table} AS t ON t.district_id = :district AND t.{kind.key} = p.id
             WHERE p.district_id = :district AND p.action IN ('update', 'restore', 'remove', 'absent')

@@ -49,7 +49,10 @@ class SisQuarantine(TenantRow, Base):
 
 
 class SisChange(TenantRow, Base):
-    """What a run updated, restored or removed, with the row as it was. What it created says so by `arrived_in`."""
+    """What a run updated, restored or removed, with the row as it was. What it created says so by `arrived_in`.
+
+    Of what was removed, `remove` was marked as deleted by the source, and `absent` came no more.
+    """
 
     __tablename__ = "sis_change"
 

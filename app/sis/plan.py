@@ -7,7 +7,7 @@ run is kept in logged tables, under a digest of itself and of the rows that it w
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -107,18 +107,21 @@ def _lists(stage: Stage, kind: Kind, ref: Ref) -> str:
         GROUP BY l.list"""
 
 
+async def make_plan(stage: Stage, kind: Kind, columns: Iterable[tuple[str, str]]) -> str:
+    """An empty plan for a kind, with these columns and SQL types; gives its table."""
+    typed = "".join(f", {column} {sql}" for column, sql in columns)
+    return await stage.make(
+        "plan", kind.name, f"id uuid, sourced_id text, row_number bigint, action text, field text{typed}"
+    )
+
+
 async def lay_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
     """Compares a kind's staged rows with those that are known, and keeps what is to be done.
 
     `complete` is false where absence may not be believed: then nothing is removed for not being there.
     """
     columns = plan_columns(kind, delivery)
-    plan = await stage.make(
-        "plan",
-        kind.name,
-        "id uuid, sourced_id text, row_number bigint, action text, field text"
-        + "".join(f", {column} {sql}" for column, sql in columns),
-    )
+    plan = await make_plan(stage, kind, columns)
     free = "AND NOT '{0}' = ANY (t.pinned)" if kind.pinnable else ""
     differs = " OR ".join(
         f"(s.{column} IS DISTINCT FROM t.{column} {free.format(pin_of(column))})" for column, _ in columns
@@ -179,14 +182,16 @@ async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[st
     return {"digest": await digest(stage, deliveries), "files": files}
 
 
+def whole(kind: Kind) -> Delivery:
+    """A delivery that speaks of every column of a kind, without rows to read."""
+    header = (*(field.header for field in kind.fields), *(ref.header for ref in kind.refs))
+    return Delivery(kind.name, "", False, header, 0, lambda: iter(()))
+
+
 def kept_deliveries(plan: Mapping[str, Any]) -> dict[str, Delivery]:
     """What a kept plan was made of, as the apply asks for it: the columns, and no rows to read."""
-
-    def nothing() -> Iterator[bytes]:
-        return iter(())
-
     return {
-        kind: Delivery(kind, one["file"], False, tuple(one["header"]), 0, nothing)
+        kind: Delivery(kind, one["file"], False, tuple(one["header"]), 0, lambda: iter(()))
         for kind, one in plan["files"].items()
     }
 

@@ -1,5 +1,6 @@
 """Owns the reads of sync runs: what each did, and the rows that it could not take. Never a refused row's value."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,10 +10,22 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.lookup import by_id
-from app.roster.models import Source
-from app.sis.models import SisQuarantine, SisRun
+from app.roster.lookup import by_id, locate_staff, locate_student
+from app.roster.models import Enrollment, Person, Source
+from app.sis.models import SisChange, SisQuarantine, SisRun
 from app.sis.weigh import FIRST, Counts, Refusal, Report
+
+TOLD = {
+    "create": "came for the first time from {source}.",
+    "update": "was changed, as {source} had it.",
+    "restore": "was in {source} again and came back.",
+    "remove": "was removed: {source} marked it as deleted.",
+    "absent": "was removed: it was no longer in {source}.",
+}
+UNDONE = {
+    **{"create": "came", "update": "was put back", "restore": "came back", "remove": "was removed"},
+    "absent": "was removed",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +81,66 @@ async def read_report(work: Work, run_id: UUID) -> Report:
         held_because=list(row.held_because),
         plan=row.plan,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one run did to a person or to one of the person's enrollments."""
+
+    run: RunOfSource
+    kind: str
+    action: str
+    class_id: UUID | None
+    sentence: str
+
+
+@needs(Can.READ_SYNC, Can.READ_ROSTER)
+async def history_of(work: Work, name: str) -> tuple[Person, list[Step]]:
+    """Everything that syncs did to the person of this id or external id, newest first; raises `NotFound`.
+
+    What changed is said, never from what to what: how a row was is not the faces' to read.
+    """
+    try:
+        person = await locate_student(work, name)
+    except NotFound:
+        person = await locate_staff(work, name)
+    enrolled = (
+        await work.db.scalars(
+            select(Enrollment).where(Enrollment.district_id == work.district_id, Enrollment.person_id == person.id)
+        )
+    ).all()
+    classes = {one.id: one.class_id for one in enrolled}
+    steps = [(row.arrived_in, kind, "create", row.id) for kind, row in _rows(person, enrolled) if row.arrived_in]
+    changed = await work.db.execute(
+        select(SisChange.run_id, SisChange.kind, SisChange.action, SisChange.row_id).where(
+            SisChange.district_id == work.district_id,
+            ((SisChange.kind == "person") & (SisChange.row_id == person.id))
+            | ((SisChange.kind == "enrollment") & SisChange.row_id.in_(classes)),
+        )
+    )
+    steps += [(row.run_id, row.kind, row.action, row.row_id) for row in changed]
+    runs_of = await work.db.scalars(
+        select(SisRun).where(SisRun.district_id == work.district_id, SisRun.id.in_({step[0] for step in steps}))
+    )
+    names = await _sources(work)
+    runs_by_id = {row.id: RunOfSource(row, names[row.source_id]) for row in runs_of}
+    told = [
+        Step(runs_by_id[run_id], kind, action, classes.get(row_id), _told(runs_by_id[run_id], kind, action))
+        for run_id, kind, action, row_id in steps
+    ]
+    return person, sorted(told, key=lambda one: (one.run.run.ended_at or one.run.run.began_at, one.kind), reverse=True)
+
+
+def _rows(person: Person, enrolled: Sequence[Enrollment]) -> Iterator[tuple[str, Person | Enrollment]]:
+    yield "person", person
+    yield from (("enrollment", one) for one in enrolled)
+
+
+def _told(run_of: RunOfSource, kind: str, action: str) -> str:
+    who = "The person" if kind == "person" else "An enrollment"
+    if run_of.run.undoes is not None:
+        return f"{who} {UNDONE[action]} because an earlier sync was undone."
+    return f"{who} {TOLD[action].format(source=run_of.source)}"
 
 
 @needs(Can.READ_SYNC)

@@ -66,7 +66,7 @@ async def sync_csv(
     async with alone(engine, district_id):
         report = Report(new_id(), began_at=now())
         async with unit(engine, principal, keyring, "sync begins") as work:
-            source_id = await _begin(work, report, source_name, dry)
+            source_id = await _open_run(work, report, source_name, dry)
         try:
             with open_zip(file) as source:
                 async with unit(engine, principal, keyring, "sync") as work:
@@ -109,8 +109,8 @@ async def alone(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _begin(work: Work, report: Report, source_name: str, dry: bool) -> UUID:
-    """Writes the run's row; the source's too, on its first use. A run that a crash left open is ended."""
+async def _open_run(work: Work, report: Report, source_name: str, dry: bool) -> UUID:
+    """Writes the run's row; the source's too, on its first use."""
     known = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
     if known is None:
         raise NotFound("district")
@@ -129,6 +129,13 @@ async def _begin(work: Work, report: Report, source_name: str, dry: bool) -> UUI
             )
         )
         await work.db.flush()
+    await begin(work, report, source_id, dry)
+    return source_id
+
+
+@needs(Can.SYNC_ROSTER)
+async def begin(work: Work, report: Report, source_id: UUID, dry: bool, undoes: UUID | None = None) -> None:
+    """Writes the run's row. A run that a crash left open is ended."""
     await work.db.execute(
         update(SisRun)
         .where(SisRun.district_id == work.district_id, SisRun.state == "running")
@@ -145,10 +152,10 @@ async def _begin(work: Work, report: Report, source_name: str, dry: bool) -> UUI
             counts={},
             warnings=[],
             sentence="The sync is running.",
+            undoes=undoes,
         )
     )
     await work.db.flush()
-    return source_id
 
 
 @needs(Can.SYNC_ROSTER)

@@ -20,7 +20,7 @@ from app.evidence.service import NewScore
 from app.response.queries import verdicts_now
 from app.response.service import record_scores, start_support
 from app.roster.models import ExternalId
-from app.sis.models import SisQuarantine, SisRun
+from app.sis.models import SisChange, SisQuarantine, SisRun
 from app.support.models import Support
 from app.support.queries import phases_of
 from app.support.service import NewSupport, plan_support
@@ -252,6 +252,8 @@ async def _sync(told: Told) -> None:
                 **of, id=held_id, source_id=town.source_id, state="held", dry=False, began_at=now(), **said, **more
             )
             work.db.add(run)
+        touched = {"row_id": town.students["amy"], "before": {"given_name": f"Was {town.canary}"}}
+        work.db.add(SisChange(**of, id=new_id(), run_id=run_id, kind="person", action="absent", **touched))
         await work.db.flush()
         where = {"kind": "users", "file": f"users {town.canary}", "row_number": 7, "field": "email", "code": "bad"}
         work.db.add(SisQuarantine(**of, id=new_id(), run_id=run_id, **where))

@@ -54,7 +54,7 @@ async def test_who_is_removed_and_comes_back_is_the_same_person(north: Town, tmp
         "AND kind = 'person' ORDER BY id",
         id=first["id"],
     )
-    assert log == [("remove", "Given s3"), ("restore", "Given s3")]
+    assert log == [("absent", "Given s3"), ("restore", "Given s3")]
     open_now = await ask(
         north,
         "SELECT count(*) FROM school_membership WHERE district_id = :district AND person_id = :id AND ends_on IS NULL",
