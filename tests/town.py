@@ -52,6 +52,7 @@ class Town:
     worker_engine: AsyncEngine
     settings: Settings
     source_id: UUID
+    client_id: UUID = field(default_factory=new_id)
     schools: list[UUID] = field(default_factory=list)
     students: dict[str, UUID] = field(default_factory=dict)
     staff: dict[str, UUID] = field(default_factory=dict)
@@ -62,7 +63,7 @@ class Town:
 
     def client(self, scopes: frozenset[str] = ALL_SCOPES, schools: tuple[UUID, ...] = ()) -> Principal:
         """A machine client of this district."""
-        return client_principal(self.district_id, new_id(), "test client", scopes, schools)
+        return client_principal(self.district_id, self.client_id, "test client", scopes, schools)
 
     @asynccontextmanager
     async def unit(self, principal: Principal | None = None, operation: str = "test") -> AsyncIterator[Work]:

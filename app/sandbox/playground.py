@@ -68,7 +68,7 @@ def play(folder: Path, port: int, roster: Path | None, *, once: bool) -> int:
         worker = Process("worker", folder, ["app", "worker"], environment)
         things.callback(worker.stop)
         _wait_until_ready(port, [api, worker])
-        code = _tell_story(port, roster, environment, [api, worker], things)
+        code = _tell_story(_story(port, roster, once=once), environment, [api, worker], things)
         if not once:
             if code:
                 print(f"The story ended with code {code}. The logs are in {folder / 'log'}.", flush=True)
@@ -142,17 +142,18 @@ def _ready(port: int) -> bool:
         connection.close()
 
 
+def _story(port: int, roster: Path | None, *, once: bool) -> list[str]:
+    given = [] if roster is None else ["--roster", str(roster.resolve())]
+    return ["--base-url", f"http://{HOST}:{port}", *given, *(["--once"] if once else [])]
+
+
 def _tell_story(
-    port: int,
-    roster: Path | None,
+    arguments: list[str],
     environment: dict[str, str],
     processes: list[Process],
     things: contextlib.ExitStack,
 ) -> int:
     """The story as a process of its own on this terminal; its exit code."""
-    arguments = ["--base-url", f"http://{HOST}:{port}"]
-    if roster is not None:
-        arguments += ["--roster", str(roster.resolve())]
     story = subprocess.Popen(
         [sys.executable, "-m", "app.sandbox.story", *arguments],
         cwd=REPOSITORY,

@@ -55,19 +55,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="app.sandbox.story", description="Tell Aimline's story over HTTP.")
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--roster", type=Path, metavar="FILE.zip")
+    parser.add_argument("--once", action="store_true", help="nothing serves on afterwards: give no requests to paste")
     asked = parser.parse_args()
     telling = Telling(Console(highlight=False))
     try:
         with Receiver() as receiver:
-            tell(telling, asked.base_url, asked.roster, receiver)
+            vendor, cast = tell(telling, asked.base_url, asked.roster, receiver)
+        if asked.once:
+            telling.chapter("Every step held.")
+        else:
+            _say_where_to_go(telling, asked.base_url, vendor, cast)
     except (StepFailed, httpx.HTTPError, KeyError, LookupError) as error:
         telling.console.print(f"  ✗ {telling.step}", style="bold red", markup=False)
         print(f"The step failed: {telling.step}: {error}", file=sys.stderr)
         sys.exit(1)
 
 
-def tell(telling: Telling, base_url: str, roster: Path | None, receiver: Receiver) -> None:
-    """All of it, in order."""
+def tell(telling: Telling, base_url: str, roster: Path | None, receiver: Receiver) -> tuple[Vendor, Cast]:
+    """All of it, in order; the client that told it, and about whom."""
     slug = f"demo-{secrets.token_hex(3)}"
     telling.chapter("A district comes in from its SIS")
     _sync(telling, slug, roster)
@@ -92,7 +97,7 @@ def tell(telling: Telling, base_url: str, roster: Path | None, receiver: Receive
     telling.chapter("Response → decision")
     telling.does("the team decides to intensify, which draws a phase line", lambda: _intensify(vendor, cast, support))
     telling.does("GraphQL tells the same in one request", lambda: _ask_graphql(vendor, cast))
-    _say_where_to_go(telling, base_url, vendor, cast)
+    return vendor, cast
 
 
 def _sync(telling: Telling, slug: str, roster: Path | None) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, any_, cast, func, literal, or_, select
+from sqlalchemy import ColumnElement, Select, Text, and_, any_, cast, func, literal, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 
@@ -151,8 +151,13 @@ async def _attempts(work: Work, delivery_ids: list[UUID]) -> dict[UUID, list[Web
 
 
 def _theirs(work: Work) -> ColumnElement[bool]:
-    """The caller's endpoints: of the district, not removed, and of no school beyond the caller's own."""
-    here = and_(WebhookEndpoint.district_id == work.district_id, WebhookEndpoint.removed_at.is_(None))
+    """The caller's own endpoints that are not removed, and that reach no school and no area beyond the caller's."""
+    here = and_(
+        WebhookEndpoint.district_id == work.district_id,
+        WebhookEndpoint.removed_at.is_(None),
+        WebhookEndpoint.created_by == work.principal.client_id,
+        WebhookEndpoint.opens.bool_op("<@")(cast(sorted(work.principal.opens), ARRAY(Text))),
+    )
     if work.principal.reach is Reach.DISTRICT:
         return here
     schools = cast(list(work.principal.schools), ARRAY(PgUUID))

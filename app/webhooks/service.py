@@ -39,7 +39,7 @@ class NewEndpoint:
     description: str | None = None
 
 
-@needs(Can.MANAGE_WEBHOOKS)
+@needs(Can.MANAGE_WEBHOOKS, Can.READ_EVENTS)
 async def register_endpoint(
     work: Work, new: NewEndpoint, allowed: Allowed = PUBLIC_ONLY
 ) -> tuple[WebhookEndpoint, str]:

@@ -1,7 +1,7 @@
 """The product's own app over ASGI, and a caller of it with a token of a town."""
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -11,7 +11,6 @@ from fastapi import FastAPI
 
 from app.access.directory import Grant, KnownClient
 from app.access.permission import GRANTABLE
-from app.core.ids import new_id
 from app.main import build
 from app.rest.door import House
 from app.settings import Settings
@@ -35,7 +34,6 @@ class Caller:
 
     app: FastAPI
     token: str
-    client_id: UUID = field(default_factory=new_id)
     act_for: str | None = None
 
     async def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
@@ -82,7 +80,6 @@ def caller(
 ) -> Caller:
     """A client of this town with these scopes, by default all there are."""
     house: House = app.state.house
-    client_id = new_id()
     grant = Grant(town.district_id, town.slug, scopes, schools)
-    known = KnownClient(client_id, "test client", (), (grant,))
-    return Caller(app, house.tokens.issue(known, grant, tuple(sorted(scopes))).token, client_id, act_for)
+    known = KnownClient(town.client_id, "test client", (), (grant,))
+    return Caller(app, house.tokens.issue(known, grant, tuple(sorted(scopes))).token, act_for)

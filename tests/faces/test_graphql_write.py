@@ -145,7 +145,8 @@ async def test_a_decision_is_carried_out_and_its_payload_shows_what_is_now(north
         "phases": [{"number": 1}, {"number": 2}],
         "verdict": {"state": "INSUFFICIENT_DATA"},
     }
-    again = (await told(north, DECIDE, {"input": {**new, "change": {"because": "More.", "goal": 1.0}}}))["decide"]
+    change = {"because": "More.", "goal": 1.0}
+    again = (await told(north, DECIDE, {"input": {**new, "kind": "CHANGE", "change": change}}))["decide"]
     assert again["decision"] is None
     assert [one["pointer"] for one in again["problems"]] == ["/change/begins_on"]
 
@@ -175,7 +176,7 @@ async def test_a_refused_field_leaves_the_next_one_standing(north: Town) -> None
       raiseConcern(input: $worry) { concern { id } problems { code } } }"""
     # The support is locked, the goal refused only after the phase before was ended.
     decided_on = str(BEGINS + timedelta(weeks=10, days=1))
-    new = {"kind": "RAISE_GOAL", "support": made["support"], "decidedOn": decided_on}
+    new = {"kind": "CHANGE", "support": made["support"], "decidedOn": decided_on}
     unfit = {**new, "change": {"because": "More.", "goal": -1.0}}
     data = await told(north, query, {"input": unfit, "worry": worry(north, "Stands.")})
     assert data["decide"]["problems"] == [{"code": "support.goal"}, {"code": "support.goal"}]

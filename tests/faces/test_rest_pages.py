@@ -68,7 +68,9 @@ async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, told: Told
             await _refused(north, path, after=spoilt)
 
 
-@pytest.mark.parametrize("place", [[10**30], ["x"], [], [None], [-1], [1, 2, 3, 4], [2**63], [True], [{"a": 1}], ["\x00", "a", "b"]])
+@pytest.mark.parametrize(
+    "place", [[10**30], ["x"], [], [None], [-1], [1, 2, 3, 4], [2**63], [True], [{"a": 1}], ["\x00", "a", "b"]]
+)
 async def test_a_cursor_made_up_with_the_right_binding_breaks_nothing(
     app: FastAPI, told: Told, place: list[object]
 ) -> None:

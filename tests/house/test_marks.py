@@ -145,7 +145,7 @@ WHEN = date(2026, 1, 5)
 FIT = {
     "UUID": UUID(int=1),
     "str": "sis:a:b",
-    "str | None": None,
+    "str | None": "sis:a:b",
     "int": 1,
     "bool": True,
     "float | None": None,

@@ -1,5 +1,6 @@
 """The loop in the rooms: a concern, a support, scores that stop, a verdict, a decision, and what is told of it."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -238,7 +239,7 @@ async def test_another_senders_name_for_a_score_is_not_ours(north: Town) -> None
     """Two vendors may use the same external id for different scores."""
     async with north.unit() as work:
         await record_scores(work, [NewScore(stu(north, "amy"), "orf", BEGINS, 40.0, external_id="a")])
-    async with north.unit() as work:
+    async with north.unit(replace(north.client(), client_id=ids.new_id())) as work:
         taken = await record_scores(work, [NewScore(stu(north, "ben"), "orf", BEGINS, 41.0, external_id="a")])
     assert taken[0].outcome == "recorded"
 

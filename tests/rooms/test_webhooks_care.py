@@ -225,12 +225,12 @@ async def test_a_resend_names_a_delivery_of_its_endpoint(north: Town, tmp_path: 
     """A delivery of another endpoint, or one whose event the caller cannot read, is not there."""
     with receiving(tmp_path) as receiver:
         _, delivery_id = await _deliver(north, receiver)
-        opened = north.client(frozenset({"webhook:manage", "area:sel"}))
+        opened = north.client(frozenset({"webhook:manage", "event:read", "area:sel"}))
         other = await register(north, receiver, principal=opened)
         await happen(north, secured_area="sel")
         await _drain(north)
         (secured,) = await log_of(north, other)
-    plain = north.client(frozenset({"webhook:manage"}))
+    plain = north.client(frozenset({"webhook:manage", "event:read"}))
     for principal, named in ((None, delivery_id), (plain, secured.delivery.id)):
         async with north.unit(principal) as work:
             with pytest.raises(NotFound):
@@ -265,7 +265,7 @@ async def test_what_was_missed_is_replayed_once(north: Town, tmp_path: Path) -> 
     missed = await happen(north)
     await happen(north, secured_area="sel")
     with receiving(tmp_path) as receiver:
-        made = await register(north, receiver, principal=north.client(frozenset({"webhook:manage"})))
+        made = await register(north, receiver, principal=north.client(frozenset({"webhook:manage", "event:read"})))
         await _drain(north)
         assert receiver.at(made) == []
         began = now() - timedelta(hours=1)

@@ -95,7 +95,7 @@ async def test_an_endpoint_gets_the_types_that_it_asked_for(north: Town, receive
 
 async def test_an_endpoint_reaches_no_further_than_its_maker(north: Town, receiver: Receiver) -> None:
     """A client of one school gets that school's events only, and of a secured area only what was opened to it."""
-    scopes = frozenset({"webhook:manage"})
+    scopes = frozenset({"webhook:manage", "event:read"})
     one_school = await register(north, receiver, principal=north.client(scopes, (north.schools[0],)))
     opened = await register(north, receiver, principal=north.client(scopes | {"area:sel"}))
     at_one, at_two = await happen(north), await happen(north, student="cy", school=1)

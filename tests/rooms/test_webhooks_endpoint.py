@@ -19,7 +19,7 @@ from app.webhooks.sign import shown
 from tests.town import Town
 
 FIT = NewEndpoint("https://example.org/hooks", ("concern.raised",))
-MANAGES = frozenset({"webhook:manage"})
+MANAGES = frozenset({"webhook:manage", "event:read"})
 
 
 async def _make(town: Town, schools: tuple[int, ...] = ()) -> tuple[WebhookEndpoint, str]:
