@@ -18,10 +18,12 @@ import structlog
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
 from app.settings import Settings
+from app.sis.answer import carry_out_approved
 from app.webhooks.address import Allowed
 from app.webhooks.deliver import Attempt, Parcel, Post, districts_due, record, send, take
 from app.webhooks.send import Sender
 
+ANSWERS = 1.0  # seconds between two looks for answered syncs
 IDLE = 0.05  # seconds between two looks when there was nothing to do
 TROUBLE = 1.0  # seconds before the next look when the database is out of reach
 IN_FLIGHT = 128  # deliveries at once in this process
@@ -143,8 +145,9 @@ async def deliveries(settings: Settings) -> AsyncIterator[Deliveries]:
 async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
     """Works until `stop` is set; then finishes what is in flight."""
     stopping = stop or asyncio.Event()
-    async with deliveries(settings) as ours:
+    async with deliveries(settings) as ours, asyncio.TaskGroup() as beside:
         log.info("worker.started")
+        beside.create_task(_answer_syncs(ours.post, stopping))
         while not stopping.is_set():
             try:
                 begun = await ours.turn()
@@ -155,6 +158,16 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
                 if not begun:
                     await _pause(IDLE, ours.landed)
         log.info("worker.stopping", in_flight=ours.out)
+
+
+async def _answer_syncs(post: Post, stopping: asyncio.Event) -> None:
+    """Carries out held syncs that somebody has approved or discarded."""
+    while not stopping.is_set():
+        try:
+            await carry_out_approved(post.engine, post.keyring)
+        except Exception as error:  # what is answered stays answered
+            log.error("syncs.trouble", error=type(error).__name__)
+        await _pause(ANSWERS, stopping)
 
 
 async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int:
