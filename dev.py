@@ -3,7 +3,7 @@
 
 python3 dev.py run [--once] [--roster FILE.zip] [--port N] [--folder DIR]
                              try Aimline: database, api, worker, and a story played against them
-python3 dev.py test ...      the whole suite; arguments go to pytest
+python3 dev.py test ...      the whole suite, two files at once; or, with arguments, pytest with those
 python3 dev.py lock          make requirements.lock anew from pyproject.toml (needs uv)
 python3 dev.py aimline ...   Aimline's own command line, e.g. `aimline --help`
 python3 dev.py COMMAND ...   any other program of the environment
@@ -46,7 +46,8 @@ def main() -> NoReturn:
         enter("python", "-P", "-m", "app.sandbox.playground", *rest)
     if command == "test":
         os.chdir(REPO)
-        enter("python", "-m", "pytest", *rest)
+        # Two at once, a file at a time: each half of the suite has a PostgreSQL of its own.
+        enter("python", "-m", "pytest", *(rest or ["-n", "2", "--dist", "loadfile"]))
     if not (VENV / "bin" / command).exists():
         sys.exit(f"There is no `{command}` here. `python3 dev.py --help` says what there is.")
     enter(command, *rest)

@@ -51,8 +51,7 @@ class Deliveries:
         room = IN_FLIGHT - self.out
         if room <= 0:
             return 0
-        due = await districts_due(self.post.engine, DISTRICTS)
-        districts = [district for district in due if only is None or district in only]
+        districts = await districts_due(self.post.engine, DISTRICTS) if only is None else list(only)
         if not districts:
             return 0
         # Each district gets its share of the room, so that the flood of one leaves room for the others.
