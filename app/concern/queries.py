@@ -11,7 +11,7 @@ from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.lookup import IdList, by_id, within_reach
+from app.roster.lookup import IdList, by_id, of_students, within_reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +59,7 @@ async def concern(work: Work, concern_id: UUID) -> Concern:
 @needs(Can.READ_CONCERNS)
 async def concerns_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Concern]]:
     """Every concern about these students, by student, oldest first."""
-    rows = await work.db.scalars(
-        select(Concern)
-        .where(Concern.district_id == work.district_id, Concern.student_id == any_(cast(list(student_ids), IdList)))
-        .order_by(Concern.id)
-    )
-    found: dict[UUID, list[Concern]] = {student_id: [] for student_id in student_ids}
-    for row in rows:
-        found[row.student_id].append(row)
-    work.disclose("concern", (student_id for student_id, rows in found.items() if rows))
-    return found
+    return await of_students(work, Concern, "concern", student_ids, Concern.id)
 
 
 @needs(Can.READ_CONCERNS)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy import any_, cast, select
+from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -17,7 +17,7 @@ from app.evidence.models import Score
 from app.evidence.queries import scores_of
 from app.response.models import VerdictRow
 from app.response.queries import verdicts_now
-from app.roster.lookup import IdList, by_id, within_reach
+from app.roster.lookup import by_id, of_students, within_reach
 from app.roster.models import Enrollment, Person
 from app.roster.queries import enrollments_of, find_student
 from app.support.models import Phase, Support
@@ -95,13 +95,4 @@ async def decision(work: Work, decision_id: UUID) -> Decision:
 @needs(Can.READ_DECISIONS)
 async def decisions_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Decision]]:
     """Every decision about these students, by student, oldest first."""
-    rows = await work.db.scalars(
-        select(Decision)
-        .where(Decision.district_id == work.district_id, Decision.student_id == any_(cast(list(student_ids), IdList)))
-        .order_by(Decision.id)
-    )
-    found: dict[UUID, list[Decision]] = {student_id: [] for student_id in student_ids}
-    for row in rows:
-        found[row.student_id].append(row)
-    work.disclose("decision", (student_id for student_id, rows in found.items() if rows))
-    return found
+    return await of_students(work, Decision, "decision", student_ids, Decision.id)

@@ -1,6 +1,6 @@
 """Owns how commands find roster rows. Opens no session itself: it works within the permission of whoever calls."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 from uuid import UUID
@@ -15,10 +15,11 @@ from app.access.principal import Reach
 from app.access.work import Work
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.page import Keyset, Page
-from app.roster.models import ExternalId, FromSource, Person, Source
+from app.roster.models import AboutStudent, ExternalId, FromSource, Person, Source
 from app.roster.references import ALIAS_KINDS, Reference, parse
 
 Row = TypeVar("Row", bound=FromSource)
+About = TypeVar("About", bound=AboutStudent)
 IdList = ARRAY(PgUUID)
 
 
@@ -82,6 +83,22 @@ async def zone_of(work: Work) -> str:
     if zone is None:
         raise NotFound("district")
     return zone
+
+
+async def of_students(
+    work: Work, model: type[About], kind: str, student_ids: Sequence[UUID], order: InstrumentedAttribute[UUID]
+) -> dict[UUID, list[About]]:
+    """Every row of a kind about these students, by student, in order; told to the disclosure log."""
+    rows = await work.db.scalars(
+        select(model)
+        .where(model.district_id == work.district_id, model.student_id == any_(cast(list(student_ids), IdList)))
+        .order_by(order)
+    )
+    found: dict[UUID, list[About]] = {student_id: [] for student_id in student_ids}
+    for row in rows:
+        found[row.student_id].append(row)
+    work.disclose(kind, (student_id for student_id, rows_of in found.items() if rows_of))
+    return found
 
 
 async def by_id(work: Work, keyset: Keyset, query: Select[Any], column: InstrumentedAttribute[UUID]) -> Page[Any]:

@@ -11,7 +11,7 @@ from app.concern.models import Concern
 from app.concern.queries import ConcernFilter, matching
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.lookup import IdList, by_id
+from app.roster.lookup import IdList, by_id, of_students
 from app.support.models import Phase, Support, SupportConcern
 
 
@@ -57,16 +57,7 @@ async def supports_by_id(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, 
 @needs(Can.READ_SUPPORTS)
 async def supports_of_students(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Support]]:
     """Every support of these students, by student, oldest first."""
-    rows = await work.db.scalars(
-        select(Support)
-        .where(Support.district_id == work.district_id, Support.student_id == any_(cast(list(student_ids), IdList)))
-        .order_by(Support.id)
-    )
-    found: dict[UUID, list[Support]] = {student_id: [] for student_id in student_ids}
-    for row in rows:
-        found[row.student_id].append(row)
-    work.disclose("support", (student_id for student_id, rows in found.items() if rows))
-    return found
+    return await of_students(work, Support, "support", student_ids, Support.id)
 
 
 @needs(Can.READ_SUPPORTS)

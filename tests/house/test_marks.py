@@ -161,6 +161,8 @@ FIT = {
     "InstrumentedAttribute[UUID]": Score.id,
     "Iterable[str]": ["stu_00000000000000000000000000"],
     "type[Row]": Person,
+    "type[About]": Score,
+    "Sequence[UUID]": [UUID(int=1)],
     "Reference": Reference("student", id=UUID(int=1)),
 }
 """A value for each annotation in the modules of `WITHIN`."""
