@@ -31,9 +31,9 @@ from app.core.embedded import EmbeddedPostgres
 from app.sandbox.district import District
 from app.sandbox.export import export_with_progress
 from app.settings import Settings
-from app.sis.oneroster_csv import open_zip
+from app.sis.engine.weigh import Report
+from app.sis.oneroster_csv.archive import open_zip
 from app.sis.service import sync_csv
-from app.sis.weigh import Report
 
 DAY = date(2026, 11, 2)  # the same bytes in whatever year it is run
 SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB"}

@@ -21,8 +21,8 @@ from app.core import ids
 from app.core.errors import AimlineError
 from app.settings import Settings
 from app.sis import answer, queries
-from app.sis.kinds import AlreadyRunning
-from app.sis.weigh import Report
+from app.sis.engine.weigh import Report
+from app.sis.port import AlreadyRunning
 
 Answer = TypeVar("Answer")
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: run_…")]

@@ -25,10 +25,10 @@ from app.core.db import UnfitServer, check_server, open_engine
 from app.core.errors import NotFound
 from app.core.ids import show
 from app.settings import Settings
-from app.sis import kinds
-from app.sis.kinds import AlreadyRunning
+from app.sis import port
+from app.sis.engine.weigh import Counts, Report
+from app.sis.port import AlreadyRunning
 from app.sis.service import sync_csv
-from app.sis.weigh import Counts, Report
 
 INTERNAL, USAGE, ALREADY_RUNNING, INTERRUPTED = 1, 2, 75, 130
 LOG_WIDTH = 120  # characters, where there is no terminal that knows its own
@@ -75,7 +75,7 @@ def sync_csv_zip(
 
 
 async def _sync(
-    settings: Settings, file: Path, district: str, source: str, dry: bool, progress: kinds.Progress
+    settings: Settings, file: Path, district: str, source: str, dry: bool, progress: port.Progress
 ) -> Report:
     url = settings.url_of("worker")
     await check_server(url, "worker")
@@ -88,7 +88,7 @@ async def _sync(
 
 
 @contextmanager
-def _progress(console: Console) -> Iterator[kinds.Progress]:
+def _progress(console: Console) -> Iterator[port.Progress]:
     """A bar on a terminal; elsewhere nothing, so that a log stays a log."""
     if not sys.stderr.isatty():
         yield lambda _doing, _done, _of: None

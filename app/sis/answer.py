@@ -27,16 +27,17 @@ from app.core.crypto import Keyring
 from app.core.db import lay_binding
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
-from app.sis import weigh
-from app.sis.apply import apply_all
-from app.sis.kinds import BY_NAME, KINDS, AlreadyRunning, Kind, Progress, SourceInconsistent
+from app.sis.engine import weigh
+from app.sis.engine.apply import apply_all
+from app.sis.engine.plan import digest, kept_deliveries, leave_removals, make_plan, plan_columns, whole
+from app.sis.engine.stage import Stage
+from app.sis.engine.weigh import WENT, Counts, Report
+from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.models import SisRun
-from app.sis.plan import digest, kept_deliveries, leave_removals, make_plan, plan_columns, whole
+from app.sis.port import AlreadyRunning, Progress, SourceInconsistent
 from app.sis.queries import read_report
 from app.sis.queries import run as find_run
 from app.sis.service import EXITS, MANY, alone, begin, conclude, drop_kept, end, open_stage, refresh_statistics
-from app.sis.stage import Stage
-from app.sis.weigh import WENT, Counts, Report
 
 KEPT_SIZE = 64 << 20  # bytes: how large a plan is taken for, whose files are no longer there
 DISTRICTS = 16  # in one look

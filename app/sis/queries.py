@@ -12,8 +12,8 @@ from app.core.errors import NotFound
 from app.core.page import Keyset, Page
 from app.roster.lookup import by_id, locate_staff, locate_student
 from app.roster.models import Enrollment, Person, Source
+from app.sis.engine.weigh import FIRST, Counts, Refusal, Report
 from app.sis.models import SisChange, SisQuarantine, SisRun
-from app.sis.weigh import FIRST, Counts, Refusal, Report
 
 TOLD = {
     "create": "came for the first time from {source}.",

@@ -27,16 +27,17 @@ from app.core.ids import new_id
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, Happened
 from app.events.outbox import record
 from app.roster.models import Source as RosterSource
-from app.sis import weigh
-from app.sis.apply import apply_all
-from app.sis.conform import conform
+from app.sis.engine import weigh
+from app.sis.engine.apply import apply_all
+from app.sis.engine.conform import conform
+from app.sis.engine.plan import ALIASED, keep_plan, kept_tables, lay_keys, lay_plan
+from app.sis.engine.stage import Stage, copy_raw, fresh_id
+from app.sis.engine.weigh import Counts, Report
 from app.sis.guard import Limits, hold_because
-from app.sis.kinds import KINDS, AlreadyRunning, Kind, Progress, Source, SourceInconsistent, SourceRefused
+from app.sis.kinds import KINDS, Kind
 from app.sis.models import SisRun
-from app.sis.oneroster_csv import open_zip
-from app.sis.plan import ALIASED, keep_plan, kept_tables, lay_keys, lay_plan
-from app.sis.stage import Stage, copy_raw, fresh_id
-from app.sis.weigh import Counts, Report
+from app.sis.oneroster_csv.archive import open_zip
+from app.sis.port import AlreadyRunning, Opener, Progress, Source, SourceInconsistent, SourceRefused
 
 SOURCE_KIND = "oneroster-csv"
 LOCK = 0x41494D53  # the first half of the advisory locks of the sync; the second is the district's
@@ -55,7 +56,27 @@ async def sync_csv(
     progress: Progress,
     limits: Limits | None = None,
 ) -> Report:
-    """Syncs a district's roster from a OneRoster 1.1 CSV zip, as role `worker`.
+    """Syncs a district's roster from a OneRoster CSV zip on this machine; see `sync`."""
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[Source]:
+        with open_zip(file) as source:
+            yield source
+
+    return await sync(engine, keyring, district_id, opened, source_name, dry, progress, limits)
+
+
+async def sync(
+    engine: AsyncEngine,
+    keyring: Keyring,
+    district_id: UUID,
+    opener: Opener,
+    source_name: str,
+    dry: bool,
+    progress: Progress,
+    limits: Limits | None = None,
+) -> Report:
+    """Syncs a district from what `opener` gives, as role `worker`; no transaction is open while it fetches.
 
     The report says what became of it; a source that is refused is a report of state `failed`. Raises
     `AlreadyRunning` while another sync of the district runs, and `NotFound` for an unknown district. Whatever else
@@ -68,7 +89,7 @@ async def sync_csv(
         async with unit(engine, principal, keyring, "sync begins") as work:
             source_id = await _open_run(work, report, source_name, dry)
         try:
-            with open_zip(file) as source:
+            async with opener() as source:
                 async with unit(engine, principal, keyring, "sync") as work:
                     await _carry_out(work, report, source_id, source, dry, progress, limits or Limits())
             if report.state == "applied" and report.total("changes") >= MANY:

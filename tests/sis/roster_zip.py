@@ -13,9 +13,9 @@ from sqlalchemy import text
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.sandbox.export import FILES, HEADERS
+from app.sis.engine.weigh import Report
 from app.sis.guard import Limits
 from app.sis.service import sync_csv
-from app.sis.weigh import Report
 from tests.town import Town
 
 Row = dict[str, str]

@@ -11,7 +11,7 @@ from app import worker
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
 from app.sis.answer import approve, carry_out, carry_out_approved, discard
-from app.sis.weigh import Report
+from app.sis.engine.weigh import Report
 from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, row_id, sync
 from tests.town import Town
 

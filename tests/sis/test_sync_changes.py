@@ -12,7 +12,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import today_in
 from app.core.ids import new_id
-from app.sis.kinds import AlreadyRunning
+from app.sis.port import AlreadyRunning
 from tests.sis.roster_zip import LENIENT, STUDENTS, Export, ask, fingerprint, row_id, sync
 from tests.town import Town
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.sis.kinds import SourceRefused
-from app.sis.oneroster_csv import open_zip
+from app.sis.oneroster_csv.archive import open_zip
+from app.sis.port import SourceRefused
 from tests.sis.roster_zip import Export, ask, fingerprint, header, sync
 from tests.town import Town
 

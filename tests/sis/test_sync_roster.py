@@ -17,7 +17,7 @@ from app.core.ids import parse, show
 from app.sandbox.district import District
 from app.sandbox.export import export_csv
 from app.settings import Settings
-from app.sis.stage import Stage
+from app.sis.engine.stage import Stage
 from tests.house.watch import findings_of
 from tests.sis.roster_zip import ROSTER, STUDENTS, Export, ask, fingerprint, row_id, sync
 from tests.town import Town, found_town

@@ -8,7 +8,7 @@ import pytest
 
 from app.core.errors import Conflict
 from app.sis.answer import undo
-from app.sis.weigh import Report
+from app.sis.engine.weigh import Report
 from tests.sis.roster_zip import LENIENT, STUDENTS, Export, ask, row_id, sync
 from tests.town import Town
 

@@ -6,8 +6,9 @@ absent.
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
-from app.sis.kinds import SQL_TYPES, WORDS, Delivery, Field, Kind
-from app.sis.stage import Stage, fresh_id
+from app.sis.engine.stage import Stage, fresh_id
+from app.sis.kinds import SQL_TYPES, WORDS, Field, Kind
+from app.sis.port import Delivery
 
 LONGEST_ID = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
 LONGEST_NAME = 300  # two names and an id must fit an index entry, in four bytes a character

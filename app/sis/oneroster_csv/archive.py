@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from app.sis.kinds import Delivery, SourceRefused
+from app.sis.port import Delivery, SourceRefused
 
 FILES: Final = {
     "orgs": "org",

@@ -9,10 +9,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.core import ids
+from app.sis.engine.plan import known
+from app.sis.engine.stage import Stage
 from app.sis.guard import Seen, Shrunk
-from app.sis.kinds import BY_NAME, Delivery, Kind
-from app.sis.plan import known
-from app.sis.stage import Stage
+from app.sis.kinds import BY_NAME, Kind
+from app.sis.port import Delivery
 
 FIRST: Final = 20  # quarantined rows that a report names
 CAME: Final = "('create', 'restore', 'update')"

@@ -10,10 +10,11 @@ Never deletes, never decides; never touches a record whose student stayed where 
 
 from collections.abc import Mapping
 
-from app.sis import weigh
-from app.sis.kinds import KINDS, Delivery, Kind, Progress, SourceInconsistent
-from app.sis.plan import pin_of, plan_columns
-from app.sis.stage import Stage, fresh_id
+from app.sis.engine import weigh
+from app.sis.engine.plan import pin_of, plan_columns
+from app.sis.engine.stage import Stage, fresh_id
+from app.sis.kinds import KINDS, Kind
+from app.sis.port import Delivery, Progress, SourceInconsistent
 
 DONE = {
     "created": ("create",),

@@ -17,7 +17,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.sis.kinds import Delivery, Progress, SourceRefused
+from app.sis.port import Delivery, Progress, SourceRefused
 
 _NAMED = re.compile(r"(?<!:):([a-z_]+)")
 _TYPES = {

@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
-from app.sis.kinds import BY_NAME, KINDS, SQL_TYPES, Delivery, Kind, Ref
-from app.sis.stage import Stage, fresh_id
+from app.sis.engine.stage import Stage, fresh_id
+from app.sis.kinds import BY_NAME, KINDS, SQL_TYPES, Kind, Ref
+from app.sis.port import Delivery
 
 
 async def lay_keys(stage: Stage, kind: Kind, delivered: bool) -> None:

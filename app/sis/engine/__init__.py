@@ -1,0 +1,1 @@
+"""The engine: staging, checking, planning, weighing, applying. One set of statements for whatever source."""

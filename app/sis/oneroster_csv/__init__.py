@@ -1,0 +1,1 @@
+"""OneRoster as CSV files in a zip: the adapter."""
