@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from app.response.rules.monitor_model import Prior
-from app.response.rules.monitor_panel import STOPPED, Panel, judge_panel
+from app.response.rules.monitor.model import Prior
+from app.response.rules.monitor.panel import STOPPED, Panel, judge_panel
 from bench.response.figures import first_flag
 from bench.response.world import BASELINES, NEVER, STOPPER, Year
 

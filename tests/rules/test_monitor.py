@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.response.rules.choose import judge
-from app.response.rules.monitor_forms import form_effects
-from app.response.rules.monitor_model import NODES, Prior, filter_bank, normal_cdf
-from app.response.rules.monitor_panel import Panel, judge_panel, starting_level
+from app.response.rules.monitor.forms import form_effects
+from app.response.rules.monitor.model import NODES, Prior, filter_bank, normal_cdf
+from app.response.rules.monitor.panel import Panel, judge_panel, starting_level
 from app.response.rules.rates import GRID, THRESHOLDS, threshold_at
 from app.response.rules.series import Dosage, Observation, Series
 from app.response.rules.verdict import Kind, State

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from app.response.rules.choose import judge
-from app.response.rules.kpoint import last_run
+from app.response.rules.field.kpoint import last_run
+from app.response.rules.field.trend import best_break, slope, slope_se
 from app.response.rules.series import Observation, Series
-from app.response.rules.trend import best_break, slope, slope_se
 from app.response.rules.verdict import State
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from app.response.aimline import UnjudgeableSeries
 from app.response.rules.choose import RULES, UnusableRule, judge
+from app.response.rules.field.slopes import residual_error, theil_sen
 from app.response.rules.series import Observation, Series
-from app.response.rules.slopes import residual_error, theil_sen
 from app.response.rules.verdict import Kind, State
 
 SLOPES = ("theil-sen", "dual-discrepancy", "slope-interval", "eb-slope")

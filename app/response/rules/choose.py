@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from app.response.rules import kpoint, median, monitor, slopes, trend
+from app.response.rules.field import kpoint, median, slopes, trend
+from app.response.rules.monitor import rule as monitor
+from app.response.rules.rates import stated_far
 from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, State, Verdict
 from app.response.rules.wording import count, plain, scores, weeks
@@ -99,6 +101,7 @@ class Rule:
             rate_low=finding.rate_low,
             rate_high=finding.rate_high,
             odds=finding.odds,
+            stated_far=stated_far(self.name, settled, self.defaults),
             required_rate=line.rate,
             change_week=finding.change_week,
             rule=self.name,

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, Literal
 
 from app.response.aimline import UnjudgeableSeries, usable
-from app.response.rules.monitor import LONGEST
+from app.response.rules.monitor.rule import LONGEST
 from app.response.rules.series import Dosage, Observation, Series
 
 GOAL_WEEK = 26

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from app.response.rules.choose import RULES
+from app.response.rules.field.trend import slope
 from app.response.rules.line import Line
 from app.response.rules.margin import at_rate
-from app.response.rules.monitor import DEFAULT_FAR, Facts, conclude, probes
-from app.response.rules.monitor_model import Prior
-from app.response.rules.monitor_panel import Panel, judge_panel
+from app.response.rules.monitor.model import Prior
+from app.response.rules.monitor.panel import Panel, judge_panel
+from app.response.rules.monitor.rule import DEFAULT_FAR, Facts, conclude, probes
 from app.response.rules.series import LEVEL_SCORES
-from app.response.rules.trend import slope
 from app.response.rules.verdict import Finding, maybe_rounded
 
 

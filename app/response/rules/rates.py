@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
+
+AS_USED = {
+    "four-point": 0.296,
+    "three-point": 0.448,
+    "median": 0.756,
+    "trend": 0.607,
+    "theil-sen": 0.619,
+    "dual-discrepancy": 0.214,
+    "slope-interval": 0.428,
+    "eb-slope": 0.756,
+}
+"""By rule, with its default parameters, as the field uses it: the share of the benchmark's responders ever flagged."""
 
 GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
 
@@ -18,6 +31,18 @@ THRESHOLDS: dict[str, tuple[float, ...]] = {
     "eb-slope": (0.634, 0.554, 0.449, 0.37, 0.319, 0.279, 0.248, 0.219, 0.168, 0.123),
 }
 """By rule, at each rate of GRID. For the monitor: log odds; for the others: the margin beyond the rule as used."""
+
+HOLDS_BADLY = {
+    "monitor": "errors correlated from week to week, noise above the SEM, growth more alike than in the benchmark",
+}
+"""Where the stated rate does not hold, measured in docs/response.md. The others were not measured elsewhere."""
+
+
+def stated_far(rule: str, parameters: Mapping[str, int], defaults: Mapping[str, int]) -> float | None:
+    """The false-alarm rate that is stated of a rule with these parameters; None where it was not measured."""
+    if "far_percent" in parameters:
+        return parameters["far_percent"] / 100
+    return AS_USED.get(rule) if dict(parameters) == dict(defaults) else None
 
 
 def threshold_at(rule: str, far: float) -> float:

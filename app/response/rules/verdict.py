@@ -10,7 +10,7 @@ import orjson
 
 DECIMALS = 6
 
-MAYBE = ("rate_low", "rate_high", "odds")
+MAYBE = ("rate_low", "rate_high", "odds", "stated_far")
 """Fields that only some rules fill."""
 
 
@@ -85,6 +85,8 @@ class Verdict:
     change_week: the instructional week, counted as the series counts them, about which growth slowed.
     rate_low, rate_high: the middle 80 % of the rate now, for a rule that knows it; odds: of "growth is slow" against
     "growth keeps pace"; left out of the JSON where the rule gives none.
+    stated_far: share of the benchmark's responders whom the rule with these parameters ever flags in 26 weeks; left
+    out where it was not measured. docs/response.md says where it does not hold.
     parameters: all of the rule's, defaults included. scores: the ids of the phase's scores, in order.
     """
 
@@ -104,6 +106,7 @@ class Verdict:
     rate_low: float | None = None
     rate_high: float | None = None
     odds: float | None = None
+    stated_far: float | None = None
 
     def __post_init__(self) -> None:
         if (self.kind is None) == (self.state is State.NOT_RESPONDING):

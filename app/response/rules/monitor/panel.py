@@ -8,8 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from app.response.rules.monitor_forms import LEAST, form_effects
-from app.response.rules.monitor_model import Array, Posterior, Prior, filter_bank, log_odds, normal_cdf
+from app.response.rules.monitor.forms import LEAST, form_effects
+from app.response.rules.monitor.model import Array, Posterior, Prior, filter_bank, log_odds, normal_cdf
 
 WIDE = 100.0
 """Variance of the level, SEM^2, where no cohort says where students stand."""

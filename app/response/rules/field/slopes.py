@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import NormalDist, median
 
+from app.response.rules.field.trend import best_break, slope, slope_se
 from app.response.rules.series import LEVEL_SCORES, Series
-from app.response.rules.trend import best_break, slope, slope_se
 from app.response.rules.verdict import Finding, Kind, Reason, State
 from app.response.rules.wording import growth, plain, plainly, scores, weeks
 

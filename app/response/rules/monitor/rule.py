@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.response.aimline import Direction
-from app.response.rules.monitor_model import Prior
-from app.response.rules.monitor_panel import STOPPED, Found, Panel, judge_panel
+from app.response.rules.monitor.model import Prior
+from app.response.rules.monitor.panel import STOPPED, Found, Panel, judge_panel
 from app.response.rules.rates import threshold_at
 from app.response.rules.series import Dosage, Series
 from app.response.rules.verdict import Finding, Kind, Reason, State

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from app.response.rules.monitor_model import Array, Prior
+from app.response.rules.monitor.model import Array, Prior
 
 LEAST = 5
 """A form's difficulty is estimated from at least four classmates beside the student."""

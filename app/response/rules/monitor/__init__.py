@@ -1,0 +1,1 @@
+"""The response monitor: arithmetic on arrays, calibration, and what it says. Never a database, never a face."""
