@@ -8,6 +8,7 @@ from fastapi import Depends, FastAPI
 from fastapi_swagger import patch_fastapi  # type: ignore[import-untyped]  # it ships no types
 
 from app.access.authenticate import Tokens
+from app.core.address import Allowed
 from app.core.db import check_server, open_engine
 from app.graphql.router import graphql_router
 from app.rest import (
@@ -29,7 +30,6 @@ from app.rest.door import House, refuse_unknown_parameters
 from app.rest.edge import Edge
 from app.rest.problem import answer_problems
 from app.settings import Settings
-from app.webhooks.address import Allowed
 
 VERSION = "1.0.0"
 DESCRIPTION = """\

@@ -15,11 +15,11 @@ from uuid import UUID
 
 import structlog
 
+from app.core.address import Allowed
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
 from app.settings import Settings
 from app.sis.answer import carry_out_approved
-from app.webhooks.address import Allowed
 from app.webhooks.deliver import Attempt, Parcel, Post, districts_due, record, send, take
 from app.webhooks.send import Sender
 

@@ -15,12 +15,12 @@ from app.access.permission import GRANTABLE, MEANING
 from app.access.principal import Principal
 from app.access.work import Work, needed_by, unit
 from app.core import ids
+from app.core.address import Allowed
 from app.core.crypto import Keyring
 from app.core.errors import Invalid, Malformed, NotFound, Unauthenticated, Violation
 from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE, Problem
 from app.roster.caseload import bound_to_person
-from app.webhooks.address import Allowed
 
 oauth2 = OAuth2(
     flows={

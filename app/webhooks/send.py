@@ -1,7 +1,6 @@
 """Owns the POST to a receiver. Never follows a redirect, reads the environment, keeps a cookie or trusts a name.
 
-The address is checked where the socket is made, so what was checked is what is connected to: a name that
-resolves anew in between changes nothing. A kept connection goes to an address that was checked when it was opened.
+The address is checked where the socket is made (`core/outbound.py`), so what was checked is what is connected to.
 """
 
 import asyncio
@@ -12,25 +11,19 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
 
 import aiohttp
 import httpx
-from aiohttp.abc import AbstractResolver, ResolveResult
-from aiohttp.resolver import ThreadedResolver
 from httpx_aiohttp import AiohttpTransport
 
+from app.core.address import Allowed, checked_url
 from app.core.errors import Invalid
-from app.webhooks.address import Allowed, checked_url, resolved
+from app.core.outbound import AddressRefused, checked_session
 
 TIMEOUT = 15.0  # seconds, for everything: a receiver that sends a byte a second is not waited for
 LONGEST_ANSWER = 4096  # bytes that are read of an answer
 KEPT_OPEN = 4.0  # seconds: less than receivers keep their end, or a POST could meet a closing connection
 AGENT = "Aimline-Webhooks/1"
-
-
-class AddressRefused(OSError):
-    """The name leads to an address that a webhook may not reach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +45,6 @@ class _Answer:
     status: int
     text: str
     retry_after: str | None
-
-
-class CheckedResolver(AbstractResolver):
-    """Resolves a name once, and refuses it when any of its addresses is not to be reached."""
-
-    def __init__(self, allowed: Allowed) -> None:
-        self._allowed = allowed
-        self._system = ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Every address of the name, each one checked."""
-        found = await self._system.resolve(host, port, family)
-        if not all(self._allowed.reaches(resolved(address["host"])) for address in found):
-            raise AddressRefused
-        return found
-
-    async def close(self) -> None:
-        """Nothing is held."""
 
 
 class Sender:
@@ -128,24 +101,7 @@ class Sender:
             return _Answer(answer.status_code, said, answer.headers.get("retry-after"))
 
     def _session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=0,  # the worker bounds what is in flight
-            ssl=ssl.create_default_context(),
-            resolver=CheckedResolver(self._allowed),
-            use_dns_cache=False,
-            keepalive_timeout=KEPT_OPEN,
-            socket_factory=self._socket,
-        )
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
-
-    def _socket(self, target: Any) -> socket.socket:
-        """A socket for this very address, or `AddressRefused`: the last look before the first packet."""
-        family, kind, protocol, _, address = target
-        if not self._allowed.reaches(resolved(address[0])):
-            raise AddressRefused
-        made = socket.socket(family, kind, protocol)
-        made.setblocking(False)
-        return made
+        return checked_session(self._allowed, KEPT_OPEN)
 
 
 def _storable(answer: bytes) -> str:

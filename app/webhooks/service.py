@@ -13,6 +13,7 @@ from sqlalchemy.dialects.postgresql import insert
 from app.access.permission import Can
 from app.access.principal import Reach
 from app.access.work import Work, needs
+from app.core.address import PUBLIC_ONLY, Allowed, checked_url
 from app.core.clock import now
 from app.core.errors import Conflict, Forbidden, Invalid, Violation
 from app.core.ids import new_id
@@ -20,7 +21,6 @@ from app.events.catalogue import CATALOGUE, ENDPOINT_TESTED, Happened
 from app.events.models import Event, EventCounter
 from app.events.outbox import record
 from app.webhooks import sign
-from app.webhooks.address import PUBLIC_ONLY, Allowed, checked_url
 from app.webhooks.models import DeliveryState, WebhookDelivery, WebhookEndpoint, WebhookPosition
 from app.webhooks.queries import Delivered, delivery, endpoint, matches
 

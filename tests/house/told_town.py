@@ -12,6 +12,7 @@ from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
+from app.core.address import Allowed
 from app.core.clock import now
 from app.core.ids import new_id
 from app.core.page import keyset
@@ -24,7 +25,6 @@ from app.sis.models import SisChange, SisQuarantine, SisRun
 from app.support.models import Support
 from app.support.queries import phases_of
 from app.support.service import NewSupport, plan_support
-from app.webhooks.address import Allowed
 from app.webhooks.deliver import dispatch
 from app.webhooks.queries import deliveries
 from app.webhooks.service import NewEndpoint, register_endpoint

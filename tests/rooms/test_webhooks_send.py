@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from app.webhooks.address import Allowed
-from app.webhooks.send import AddressRefused, CheckedResolver, Outcome, Sender
+from app.core.address import Allowed
+from app.core.outbound import AddressRefused, CheckedResolver
+from app.webhooks.send import Outcome, Sender
 
 SANDBOX = Allowed(sandbox=True)
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

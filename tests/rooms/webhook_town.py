@@ -17,12 +17,12 @@ from sqlalchemy import text
 from app.access.permission import Can
 from app.access.principal import Principal
 from app.access.work import Work, needs
+from app.core.address import Allowed
 from app.core.ids import new_id
 from app.core.page import keyset
 from app.events.catalogue import CONCERN_RAISED, EventType, Happened
 from app.events.outbox import record
 from app.settings import Settings
-from app.webhooks.address import Allowed
 from app.webhooks.models import WebhookEndpoint
 from app.webhooks.queries import Delivered, deliveries
 from app.webhooks.service import NewEndpoint, register_endpoint

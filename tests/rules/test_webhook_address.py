@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.core.address import Allowed, checked_url, is_public
 from app.core.errors import Invalid
-from app.webhooks.address import Allowed, checked_url, is_public
 
 SANDBOX = Allowed(sandbox=True)
 

@@ -1,6 +1,6 @@
-"""Owns which addresses a webhook may reach: pure, over a URL's text and addresses already resolved.
+"""Owns which addresses we may reach on another's behalf: pure, over a URL's text and addresses already resolved.
 
-Checked when an endpoint is saved and again at every connect, on the very address that is connected to.
+Checked when a URL is saved and again at every connect, on the very address that is connected to.
 """
 
 import unicodedata
@@ -75,7 +75,7 @@ class Allowed:
         return cls(tuple(found), sandbox)
 
     def reaches(self, address: Address) -> bool:
-        """Whether a webhook may connect to this address."""
+        """Whether a connection may be made to this address."""
         if isinstance(address, IPv6Address) and address.scope_id is not None:
             return False
         networks = self.networks + (LOOPBACK if self.sandbox else ())

@@ -1,0 +1,65 @@
+"""Owns the connection to another machine whose address somebody gave us. Never reads the environment or keeps a cookie.
+
+The address is checked where the socket is made, so what was checked is what is connected to: a name that resolves
+anew in between changes nothing. A kept connection goes to an address that was checked when it was opened.
+"""
+
+import socket
+import ssl
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.resolver import ThreadedResolver
+
+from app.core.address import Allowed, resolved
+
+
+class AddressRefused(OSError):
+    """The name leads to an address that may not be reached."""
+
+
+class CheckedResolver(AbstractResolver):
+    """Resolves a name once, and refuses it when any of its addresses is not to be reached."""
+
+    def __init__(self, allowed: Allowed) -> None:
+        self._allowed = allowed
+        self._system = ThreadedResolver()
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Every address of the name, each one checked."""
+        found = await self._system.resolve(host, port, family)
+        if not all(self._allowed.reaches(resolved(address["host"])) for address in found):
+            raise AddressRefused
+        return found
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession:
+    """A session whose every connection is checked; idle ones are kept for `kept_open` seconds.
+
+    Made in the event loop that uses it. How many requests go at once is for its user to bound.
+    """
+
+    def checked_socket(target: Any) -> socket.socket:
+        """A socket for this very address, or `AddressRefused`: the last look before the first packet."""
+        family, kind, protocol, _, address = target
+        if not allowed.reaches(resolved(address[0])):
+            raise AddressRefused
+        made = socket.socket(family, kind, protocol)
+        made.setblocking(False)
+        return made
+
+    connector = aiohttp.TCPConnector(
+        limit=0,
+        ssl=ssl.create_default_context(),
+        resolver=CheckedResolver(allowed),
+        use_dns_cache=False,
+        keepalive_timeout=kept_open,
+        socket_factory=checked_socket,
+    )
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
