@@ -159,6 +159,25 @@ class Enrollment(FromSource, Base):
     sourced_id: Mapped[str]
 
 
+class PersonRole(FromSource, Base):
+    """A role of a person in an org, as OneRoster 1.2 has them; `ends_on` is exclusive.
+
+    What a person is and where, `person.role` and `person.school_ids`, follows from these by the sync.
+    """
+
+    __tablename__ = "person_role"
+
+    person_id: Mapped[UUID]
+    org_id: Mapped[UUID | None]
+    role: Mapped[str]
+    role_type: Mapped[str | None]
+    is_student: Mapped[bool]
+    begins_on: Mapped[date | None]
+    ends_on: Mapped[date | None]
+    source_id: Mapped[UUID]
+    sourced_id: Mapped[str]
+
+
 class Demographics(Tenant, Base):
     """What a scope of its own opens: kept apart from the person."""
 

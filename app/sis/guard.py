@@ -26,7 +26,10 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One kind: rows known before, rows that came (`came` when any file did), what would become of them."""
+    """One kind: rows known before, rows that came (`came` when any file did), what would become of them.
+
+    `may_be_silent` says that nothing need come: of a delta, and of a kind that a delivery may leave out.
+    """
 
     plural: str
     known: int
@@ -35,6 +38,7 @@ class Seen:
     changed: int
     removed: int
     refused: int
+    may_be_silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def hold_because(
 
 
 def _of_kind(kind: Seen, limits: Limits) -> list[str]:
-    if kind.known and not (kind.came and kind.fetched):
+    if kind.known and not (kind.came and kind.fetched) and not kind.may_be_silent:
         return [f"No {kind.plural} came, and {kind.known:,} are known."]
     reasons = []
     for count, share, floor, verb in (

@@ -1,7 +1,7 @@
 """Owns the kinds of record that come from a source: their columns, types and references.
 
 The statements of the other modules are made from these, so that a column is named once. Never runs a statement,
-never reads a file.
+never reads a file. Over 250 lines, because all kinds of OneRoster are read in one place.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,11 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of record: the table, and `own_alias` where the row keeps its sourcedId itself."""
+    """A kind of record: the table, and `own_alias` where the row keeps its sourcedId itself.
+
+    `about` is the column that names the student whom a row is about, whose schools the row then has. An `optional`
+    kind may stay away from a delivery, as grades do from a roster's; one that is not optional may not.
+    """
 
     name: str
     plural: str
@@ -50,6 +54,8 @@ class Kind:
     derived: tuple[tuple[str, str], ...] = ()
     own_alias: bool = False
     pinnable: bool = False
+    about: str | None = None
+    optional: bool = False
 
     @property
     def key(self) -> str:
@@ -65,13 +71,50 @@ SQL_TYPES: Final = {
     "year": "integer",
     "list": "text[]",
     "grades": "text[]",
+    "number": "double precision",
+    "day": "date",
+    "instant": "timestamptz",
+    "json": "jsonb",
 }
-"""The type of a staged column by the way in which it is read."""
+"""The type of a staged column by the way in which it is read. A `day` may come as a date and time of that day."""
+
+MALFORMED: Final = {
+    "date": "date.malformed",
+    "day": "date.malformed",
+    "boolean": "boolean.malformed",
+    "number": "number.malformed",
+    "instant": "instant.malformed",
+    "json": "json.malformed",
+}
+"""The fault of a value that is there and cannot be read. Other ways of reading leave out what they cannot read."""
 
 
 def _race(column: str, header: str) -> Field:
     return Field(column, header, "boolean")
 
+
+_FOR_SCORES: Final = (
+    Field("title", "title", default="''"),
+    Field("description", "description"),
+    Field("result_value_min", "resultValueMin", "number"),
+    Field("result_value_max", "resultValueMax", "number"),
+    Field("learning_objectives", "learningObjectiveSet", "json"),
+)
+"""Of a line item and an assessment line item. `learningObjectiveSet` is JSON, as the models of the gradebook say it."""
+
+_SCORED: Final = (
+    Field("score_status", "scoreStatus"),
+    Field("score", "score", "number"),
+    Field("text_score", "textScore"),
+    Field("score_date", "scoreDate", "day"),
+    Field("comment", "comment"),
+    Field("in_progress", "inProgress", "boolean"),
+    Field("incomplete", "incomplete", "boolean"),
+    Field("late", "late", "boolean"),
+    Field("missing", "missing", "boolean"),
+    Field("learning_objectives", "learningObjectiveSet", "json"),
+)
+"""Of a result and an assessment result. No score is required: a student may be exempt."""
 
 KINDS: Final = (
     Kind(
@@ -195,6 +238,108 @@ KINDS: Final = (
             Field("public_school_residence_status", "publicSchoolResidenceStatus"),
         ),
         (Ref("person_id", "sourcedId", "person", required=True),),
+        about="person_id",
+    ),
+    Kind(
+        "role",
+        "roles",
+        "person_role",
+        (
+            Field("role", "role", "word", required=True),
+            Field("role_type", "roleType", "word"),
+            Field("begins_on", "beginDate", "day"),
+            Field("ends_on", "endDate", "day"),
+        ),
+        (
+            Ref("person_id", "userSourcedId", "person", required=True),
+            Ref("org_id", "orgSourcedId", "org"),
+        ),
+        derived=(("is_student", "(s.role = 'student')"),),
+        own_alias=True,
+        optional=True,
+    ),
+    Kind(
+        "category",
+        "categories",
+        "category",
+        (Field("title", "title", default="''"), Field("weight", "weight", "number")),
+        optional=True,
+    ),
+    Kind(
+        "score_scale",
+        "score scales",
+        "score_scale",
+        (
+            Field("title", "title", default="''"),
+            Field("type", "type"),
+            Field("scale_values", "scoreScaleValue", "list", default="'{}'"),
+        ),
+        (
+            Ref("org_id", "orgSourcedId", "org"),
+            Ref("course_id", "courseSourcedId", "course"),
+            Ref("class_id", "classSourcedId", "class"),
+        ),
+        optional=True,
+    ),
+    Kind(
+        "line_item",
+        "line items",
+        "line_item",
+        (
+            *_FOR_SCORES,
+            Field("assigned_at", "assignDate", "instant"),
+            Field("due_at", "dueDate", "instant"),
+        ),
+        (
+            Ref("class_id", "classSourcedId", "class", required=True),
+            Ref("category_id", "categorySourcedId", "category"),
+            Ref("grading_period_id", "gradingPeriodSourcedId", "academic_session"),
+            Ref("academic_session_id", "academicSessionSourcedId", "academic_session"),
+            Ref("school_id", "schoolSourcedId", "org"),
+            Ref("score_scale_id", "scoreScaleSourcedId", "score_scale"),
+        ),
+        optional=True,
+    ),
+    Kind(
+        "result",
+        "results",
+        "result",
+        _SCORED,
+        (
+            Ref("line_item_id", "lineItemSourcedId", "line_item", required=True),
+            Ref("student_id", "studentSourcedId", "person", required=True),
+            Ref("class_id", "classSourcedId", "class"),
+            Ref("score_scale_id", "scoreScaleSourcedId", "score_scale"),
+        ),
+        own_alias=True,
+        about="student_id",
+        optional=True,
+    ),
+    Kind(
+        "assessment_line_item",
+        "assessment line items",
+        "assessment_line_item",
+        _FOR_SCORES,
+        (
+            Ref("class_id", "classSourcedId", "class"),
+            Ref("parent_id", "parentAssessmentLineItemSourcedId", "assessment_line_item"),
+            Ref("score_scale_id", "scoreScaleSourcedId", "score_scale"),
+        ),
+        optional=True,
+    ),
+    Kind(
+        "assessment_result",
+        "assessment results",
+        "assessment_result",
+        (*_SCORED, Field("score_percentile", "scorePercentile", "number")),
+        (
+            Ref("assessment_line_item_id", "assessmentLineItemSourcedId", "assessment_line_item", required=True),
+            Ref("student_id", "studentSourcedId", "person", required=True),
+            Ref("score_scale_id", "scoreScaleSourcedId", "score_scale"),
+        ),
+        own_alias=True,
+        about="student_id",
+        optional=True,
     ),
 )
 """In the order of their dependence: a kind refers only to itself and to those before it."""
@@ -206,6 +351,6 @@ WORDS: Final = (
     *("gradingPeriod", "semester", "schoolYear", "term", "homeroom", "scheduled"),
     *("administrator", "aide", "guardian", "parent", "proctor", "relative", "student", "teacher", "counselor"),
     *("principal", "districtAdministrator", "siteAdministrator", "systemAdministrator"),
-    *("male", "female", "unspecified", "other"),
+    *("male", "female", "unspecified", "other", "primary", "secondary"),
 )
 """OneRoster's own words: taken in their spelling however a source cases them. Others are taken as they are."""

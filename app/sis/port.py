@@ -35,7 +35,8 @@ class Delivery:
 
     `complete` says that a known row which is not here is gone. `header` holds the columns' names in the file's
     order. `read` opens the bytes anew at each call, the header first, and raises `SourceRefused` when they end
-    too soon.
+    too soon. `stated` are columns without which a row cannot be taken, whatever its kind: in a delta of CSV, the
+    status and when the row changed.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class Delivery:
     header: tuple[str, ...]
     size: int
     read: Callable[[], Iterator[bytes]]
+    stated: tuple[str, ...] = ()
 
 
 class Source(Protocol):

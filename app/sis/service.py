@@ -197,7 +197,7 @@ async def _carry_out(
     for kind in KINDS:
         await _plan_kind(stage, kind, source, report, progress)
     progress("weighing the plan", 0, 0)
-    came = [weigh.seen(kind, report.kinds[kind.name], came=kind.name in source.deliveries) for kind in KINDS]
+    came = [weigh.seen(kind, report.kinds[kind.name], source.deliveries) for kind in KINDS]
     people = report.kinds["person"].known
     report.held_because += hold_because(
         came,
@@ -236,14 +236,14 @@ async def _plan_kind(stage: Stage, kind: Kind, source: Source, report: Report, p
     delivery = source.deliveries.get(kind.name)
     if delivery is None:
         if kind in ALIASED:
-            await lay_keys(stage, kind, delivered=False)
+            await lay_keys(stage, kind, None)
         return
     counts.file = delivery.file
     await copy_raw(stage, delivery, progress)
     progress(f"checking {kind.plural}", 0, 0)
     counts.fetched = await conform(stage, kind, delivery)
     if kind in ALIASED:
-        await lay_keys(stage, kind, delivered=True)
+        await lay_keys(stage, kind, delivery)
     faulty, nameless = await weigh.faults(stage, kind)
     if nameless:
         report.warnings.append(

@@ -35,6 +35,7 @@ ABOUT_PEOPLE = {
     "person": "id",
     "school_membership": "person_id",
     "enrollment": "person_id",
+    "person_role": "person_id",
     "demographics": "person_id",
 }
 """Tables about a person, students among them, that do not say `student_id`."""

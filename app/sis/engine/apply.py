@@ -89,13 +89,16 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     if kind.pinnable:
         columns.append("pinned")
         values.append("'{}'")
+    if kind.about is not None:
+        columns.append("school_ids")
+        values.append("o.school_ids")
+        joined = f"JOIN person AS o ON o.district_id = :district AND o.id = p.{_about(kind)}"
     if kind.own_alias:
         columns += ["source_id", "sourced_id"]
         values += [":source", "p.sourced_id"]
     elif kind.key == "person_id":
-        columns += ["source_id", "school_ids"]
-        values += [":source", "o.school_ids"]
-        joined = "JOIN person AS o ON o.district_id = :district AND o.id = p.id"
+        columns.append("source_id")
+        values.append(":source")
     else:
         await stage.run(
             f"""INSERT INTO external_id (district_id, source_id, kind, sourced_id, row_id)
@@ -112,17 +115,27 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     )
 
 
+def _about(kind: Kind) -> str:
+    """The column of a plan that names the student whom its rows are about."""
+    return "id" if kind.about == kind.key else str(kind.about)
+
+
 async def _update(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     def value(column: str) -> str:
         if not kind.pinnable:
             return f"p.{column}"
         return f"CASE WHEN '{pin_of(column)}' = ANY (t.pinned) THEN t.{column} ELSE p.{column} END"
 
-    sets = ", ".join(f"{column} = {value(column)}" for column, _ in plan_columns(kind, delivery))
+    columns = [column for column, _ in plan_columns(kind, delivery)]
+    sets, joined = ", ".join(f"{column} = {value(column)}" for column in columns), ""
+    if kind.about in columns:
+        # A row that is now about another student is in that student's schools.
+        sets += ", school_ids = o.school_ids"
+        joined = f"JOIN person AS o ON o.district_id = :district AND o.id = p.{kind.about}"
     return await stage.count(
         f"""WITH changed AS (
             UPDATE {kind.table} AS t SET removed_at = NULL, {sets}
-            FROM {stage.table("plan", kind.name)} AS p
+            FROM {stage.table("plan", kind.name)} AS p {joined}
             WHERE t.district_id = :district AND p.district_id = :district AND t.{kind.key} = p.id
               AND p.action IN ('update', 'restore') RETURNING 1)
         SELECT count(*) FROM changed"""

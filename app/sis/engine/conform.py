@@ -7,7 +7,7 @@ absent.
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.kinds import SQL_TYPES, WORDS, Field, Kind
+from app.sis.kinds import MALFORMED, SQL_TYPES, WORDS, Field, Kind
 from app.sis.port import Delivery
 
 LONGEST_ID = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
@@ -17,6 +17,13 @@ _GONE = """CASE WHEN {x} IS NULL THEN false WHEN lower(btrim({x})) IN ('', 'acti
 _LIST = """CASE WHEN coalesce(btrim({x}), '') = '' THEN NULL WHEN strpos({x}, ',') = 0 THEN ARRAY[{one}]
     ELSE (SELECT coalesce(array_agg({many} ORDER BY n) FILTER (WHERE btrim(i) <> ''), '{{}}')
           FROM unnest(string_to_array({x}, ',')) WITH ORDINALITY AS u (i, n)) END"""
+
+_DAY_AND_TIME = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}"
+_INSTANT = r"""CASE WHEN {x} !~ '^\d{{4}}-\d{{2}}-\d{{2}}([T ]\d{{2}}:\d{{2}}.*)?$' THEN NULL
+    WHEN {x} ~ 'Z$|[+-]\d{{2}}:?\d{{2}}$' AND length({x}) > 10
+    THEN CASE WHEN pg_input_is_valid({x}, 'timestamptz') THEN {x}::timestamptz END
+    WHEN pg_input_is_valid({x}, 'timestamp') THEN {x}::timestamp AT TIME ZONE 'UTC' END"""
+_NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*$"
 
 
 def _word(x: str) -> str:
@@ -41,6 +48,18 @@ def _typed(field: Field, x: str) -> str:
     match field.type:
         case "date":
             return f"CASE WHEN {x} LIKE '____-__-__' AND pg_input_is_valid({x}, 'date') THEN {x}::date END"
+        case "day":
+            day = f"left(btrim({x}), 10)"
+            return (
+                f"CASE WHEN ({x} LIKE '____-__-__' OR btrim({x}) ~ '{_DAY_AND_TIME}') "
+                f"AND pg_input_is_valid({day}, 'date') THEN {day}::date END"
+            )
+        case "instant":
+            return _INSTANT.format(x=f"btrim({x})")
+        case "number":
+            return f"CASE WHEN {x} ~ '{_NUMBER}' AND pg_input_is_valid({x}, 'float8') THEN {x}::float8 END"
+        case "json":
+            return f"CASE WHEN pg_input_is_valid({x}, 'jsonb') THEN {x}::jsonb END"
         case "boolean":
             return (
                 f"CASE WHEN {x} IN ('true', '1') THEN true WHEN {x} IN ('false', '0') THEN false "
@@ -61,19 +80,20 @@ def _typed(field: Field, x: str) -> str:
     return f"nullif(btrim({x}), '')"
 
 
-def _fault(kind: Kind, fields: tuple[Field, ...]) -> str:
+def _fault(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str:
     """SQL for the first fault as `<field> <code>`; null for a row that can be taken."""
     found = [
         ("q.raw_fault IS NOT NULL", "' ' || q.raw_fault"),
         ("q.sourced_id IS NULL", "'sourcedId value.missing'"),
         (f"octet_length(q.sourced_id) > {LONGEST_ID}", "'sourcedId value.too_long'"),
         ("q.gone IS NULL", "'status status.unknown'"),
+        *((f"q.said_{column} IS NULL", f"'{column} value.missing'") for column in delivery.stated),
         ("q.gone", "NULL"),
     ]
     for field in fields:
-        if field.type in ("date", "boolean"):
+        if field.type in MALFORMED:
             unread = f"q.{field.column} IS NULL AND btrim(q.x_{field.column}) <> ''"
-            found.append((unread, f"'{field.header} {field.type}.malformed'"))
+            found.append((unread, f"'{field.header} {MALFORMED[field.type]}'"))
         if field.required:
             found.append((f"q.{field.column} IS NULL", f"'{field.header} value.missing'"))
         if field.column in ("given_name", "family_name"):
@@ -99,13 +119,14 @@ async def conform(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     gone = _GONE.format(x=at["status"]) if "status" in at else "false"
     typed = [f"{_typed(f, at[f.header])} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
     typed += [f"{at[r.header]} AS ref_{r.column}" for r in refs]
+    typed += [f"nullif(btrim({at[column]}), '') AS said_{column}" for column in delivery.stated]
     # OFFSET 0 keeps the two levels apart: a value is read once, and judged by what came of it.
     rows = await stage.run(
         f"""
         INSERT INTO {staged} (district_id, row_number, sourced_id, gone, fault
                               {"".join(f", {f.column}" for f in fields)}
                               {"".join(f", ref_{r.column}" for r in refs)})
-        SELECT :district, q.row_number, q.sourced_id, coalesce(q.gone, false), {_fault(kind, fields)}
+        SELECT :district, q.row_number, q.sourced_id, coalesce(q.gone, false), {_fault(kind, fields, delivery)}
                {"".join(f", coalesce(q.{f.column}, {f.default})" for f in fields)}
                {"".join(f", q.ref_{r.column}" for r in refs)}
         FROM (SELECT r.row_number, r.fault AS raw_fault, {at["sourcedId"]} AS sourced_id,

@@ -16,23 +16,29 @@ from app.sis.kinds import BY_NAME, KINDS, SQL_TYPES, Kind, Ref
 from app.sis.port import Delivery
 
 
-async def lay_keys(stage: Stage, kind: Kind, delivered: bool) -> None:
-    """The table that turns a sourcedId of this kind into a row's id, known or to be."""
+async def lay_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
+    """The table that turns a sourcedId of this kind into a row's id, known or to be.
+
+    What is not delivered keeps its keys; of a delta, what came and what is known and was not taken back.
+    """
     key = await stage.make("key", kind.name, "sourced_id text, id uuid, existed boolean")
     alias = f"e.district_id = :district AND e.source_id = :source AND e.kind = '{kind.name}'"
-    if not delivered:
+    staged = stage.table("staged", kind.name)
+    if delivery is None or not delivery.complete:
+        came = f"SELECT FROM {staged} AS s WHERE s.district_id = :district AND s.sourced_id = e.sourced_id"
+        others = f"AND NOT EXISTS ({came})" if delivery is not None else ""
         await stage.run(
             f"""INSERT INTO {key} (district_id, sourced_id, id, existed)
                 SELECT :district, e.sourced_id, e.row_id, true FROM external_id AS e
                 JOIN {kind.table} AS t ON t.district_id = :district AND t.id = e.row_id
-                WHERE {alias} AND t.removed_at IS NULL ON CONFLICT DO NOTHING"""
+                WHERE {alias} AND t.removed_at IS NULL {others} ON CONFLICT DO NOTHING"""
         )
-    else:
+    if delivery is not None:
         await stage.run(
             f"""INSERT INTO {key} (district_id, sourced_id, id, existed)
                 SELECT :district, s.sourced_id, coalesce(e.row_id, {fresh_id(kind.name, "s.sourced_id")}),
                        e.row_id IS NOT NULL
-                FROM {stage.table("staged", kind.name)} AS s
+                FROM {staged} AS s
                 LEFT JOIN external_id AS e ON {alias} AND e.sourced_id = s.sourced_id
                 LEFT JOIN {kind.table} AS t ON t.district_id = :district AND t.id = e.row_id
                 WHERE s.district_id = :district AND s.sourced_id IS NOT NULL AND NOT s.gone

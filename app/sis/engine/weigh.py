@@ -209,14 +209,20 @@ async def rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
     return await stage.count(f"SELECT count(*) FROM ({matches}) AS m") if matches else 0
 
 
-def seen(kind: Kind, counts: Counts, *, came: bool) -> Seen:
-    """One kind's counts as the guard takes them."""
+def seen(kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery]) -> Seen:
+    """One kind's counts as the guard takes them. Where any file is a delta, a kind without changes has no file."""
+    delivery = deliveries.get(kind.name)
+    if delivery is None:
+        silent = kind.optional or not all(one.complete for one in deliveries.values())
+    else:
+        silent = not delivery.complete
     return Seen(
         plural=kind.plural,
         known=counts.known,
-        came=came,
+        came=delivery is not None,
         fetched=counts.fetched,
         changed=counts.updated - counts.restored,
         removed=counts.removed + counts.absent,
         refused=counts.quarantined,
+        may_be_silent=silent,
     )

@@ -1,0 +1,108 @@
+"""Owns the gradebook's tables. Rows come from sources, as the roster's do; only a sync writes them."""
+
+from datetime import date, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from app.core.db import Base
+from app.roster.models import FromSource, Ids, Texts
+
+
+class Category(FromSource, Base):
+    """A kind of line item: homework, quiz, test. `weight` in per cent, where the source weighs."""
+
+    __tablename__ = "category"
+
+    title: Mapped[str]
+    weight: Mapped[float | None]
+
+
+class ScoreScale(FromSource, Base):
+    """How scores of a class are worded; `scale_values` are `{LHS:RHS}`, such as `{A:90-100}`."""
+
+    __tablename__ = "score_scale"
+
+    title: Mapped[str]
+    type: Mapped[str | None]
+    org_id: Mapped[UUID | None]
+    course_id: Mapped[UUID | None]
+    class_id: Mapped[UUID | None]
+    scale_values: Mapped[list[str]] = mapped_column(Texts)
+
+
+class ForScores(FromSource):
+    """What scores are given for. `learning_objectives` is a list of `{"source", "id"}`, sorted."""
+
+    title: Mapped[str]
+    description: Mapped[str | None]
+    class_id: Mapped[UUID | None]
+    score_scale_id: Mapped[UUID | None]
+    result_value_min: Mapped[float | None]
+    result_value_max: Mapped[float | None]
+    learning_objectives: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
+
+
+class LineItem(ForScores, Base):
+    """A piece of work of a class: OneRoster's line item."""
+
+    __tablename__ = "line_item"
+
+    assigned_at: Mapped[datetime | None]
+    due_at: Mapped[datetime | None]
+    category_id: Mapped[UUID | None]
+    grading_period_id: Mapped[UUID | None]
+    academic_session_id: Mapped[UUID | None]
+    school_id: Mapped[UUID | None]
+
+
+class AssessmentLineItem(ForScores, Base):
+    """An assessment, or a part of the one that `parent_id` names."""
+
+    __tablename__ = "assessment_line_item"
+
+    parent_id: Mapped[UUID | None]
+
+
+class Scored(FromSource):
+    """What a student has reached. `score_status` is in the source's own words, `comment` free text about a child.
+
+    A score may lie above the line item's highest value (extra credit), and be missing (exempt). `learning_objectives`
+    is a list of `{"source", "id", "score", "text_score"}`, sorted.
+    """
+
+    student_id: Mapped[UUID]
+    school_ids: Mapped[list[UUID]] = mapped_column(Ids)
+    score_scale_id: Mapped[UUID | None]
+    score_status: Mapped[str | None]
+    score: Mapped[float | None]
+    text_score: Mapped[str | None]
+    score_date: Mapped[date | None]
+    comment: Mapped[str | None]
+    in_progress: Mapped[bool | None]
+    incomplete: Mapped[bool | None]
+    late: Mapped[bool | None]
+    missing: Mapped[bool | None]
+    learning_objectives: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
+    source_id: Mapped[UUID]
+    sourced_id: Mapped[str]
+
+
+class Result(Scored, Base):
+    """A student's result in a line item."""
+
+    __tablename__ = "result"
+
+    line_item_id: Mapped[UUID]
+    class_id: Mapped[UUID | None]
+
+
+class AssessmentResult(Scored, Base):
+    """A student's result in an assessment."""
+
+    __tablename__ = "assessment_result"
+
+    assessment_line_item_id: Mapped[UUID]
+    score_percentile: Mapped[float | None]
