@@ -15,7 +15,7 @@ PURL: Final = {
 }
 _CORE = ("roster-core.readonly", "roster.readonly")
 _DEMOGRAPHICS = ("roster-demographics.readonly",)
-_GRADEBOOK: Final = {
+_GRADEBOOK: Final[dict[str, tuple[str, ...]]] = {
     "1.1": ("gradebook.readonly",),
     "1.2": ("gradebook-core.readonly", "gradebook.readonly", "assessment.readonly"),
 }
@@ -90,7 +90,7 @@ class Connection:
         """The scopes to ask a token for."""
         if self.scopes:
             return self.scopes
-        names = _CORE
+        names: tuple[str, ...] = _CORE
         if "demographics" not in self.leave_out:
             names += _DEMOGRAPHICS
         if not self.leave_out >= GRADES:

@@ -1,0 +1,305 @@
+"""Owns a whole pull: which collections, in which order, what is done when a source moves, what is said of the rest.
+
+Everything is on disk before it gives anything; no transaction is open meanwhile, because nobody has one yet.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+from app.sis.kinds import BY_NAME, KINDS
+from app.sis.oneroster_rest.connection import Connection
+from app.sis.oneroster_rest.reader import Absent, BadQuery, Reader
+from app.sis.oneroster_rest.spool import Spool
+from app.sis.oneroster_rest.translate import ROLE, Translator, roles_of
+from app.sis.oneroster_rest.walk import Moved, Page, Walk
+from app.sis.oneroster_rest.wire import Wire
+from app.sis.port import Delivery, Progress, Source, SourceInconsistent, SourceRefused
+
+RESTARTS: Final = 3
+SIDE_BY_SIDE: Final = 2  # collections at once, so that the first page of one is not waited for alone
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """A collection of OneRoster and the kind of its rows; `instead` are those that hold the same rows together."""
+
+    name: str
+    kind: str
+    optional: bool = False
+    instead: tuple[str, ...] = ()
+
+
+COLLECTIONS: Final = (
+    Collection("results", "result", optional=True),
+    Collection("assessmentResults", "assessment_result", optional=True),
+    Collection("enrollments", "enrollment"),
+    Collection("demographics", "demographics", optional=True),
+    Collection("assessmentLineItems", "assessment_line_item", optional=True),
+    Collection("lineItems", "line_item", optional=True),
+    Collection("scoreScales", "score_scale", optional=True),
+    Collection("categories", "category", optional=True),
+    Collection("users", "person", instead=("students", "teachers")),
+    Collection("classes", "class"),
+    Collection("courses", "course", optional=True),
+    Collection("academicSessions", "academic_session", instead=("terms", "gradingPeriods")),
+    Collection("orgs", "org", instead=("schools",)),
+)
+"""What refers comes before what it refers to: a row that is added meanwhile is then missed whole, not by half."""
+
+IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessmentResults"})
+
+
+@dataclass(slots=True)
+class Pulled:
+    """A collection as it came, or why it did not."""
+
+    spool: Spool | None = None
+    roles: Spool | None = None
+    whole: bool = True
+    said: tuple[object, ...] = ()
+    revision: str | None = None
+    absent: int | None = None
+    instead: bool = False
+
+    def close(self) -> None:
+        """Its rows are gone."""
+        for spool in (self.spool, self.roles):
+            if spool is not None:
+                spool.close()
+
+
+@dataclass(slots=True)
+class RestSource:
+    """What a pull gave: the port's Source."""
+
+    deliveries: Mapping[str, Delivery]
+    warnings: tuple[str, ...]
+    not_taken: tuple[str, ...] = ()
+
+
+@asynccontextmanager
+async def open_rest(connection: Connection, *, since: datetime | None, progress: Progress) -> AsyncIterator[Source]:
+    """Pulls a source to files of its own; with `since`, only what changed after it, as deltas.
+
+    Raises `SourceRefused` when it cannot be read whole, `SourceInconsistent` when it does not stand still.
+    """
+    pull = Pull(connection, since, progress)
+    try:
+        async with Wire(connection) as wire:
+            source = await pull.source(wire)
+        yield source
+    finally:
+        pull.close()
+
+
+@dataclass(slots=True)
+class Pull:
+    """One pull."""
+
+    connection: Connection
+    since: datetime | None
+    progress: Progress
+    done: dict[str, Pulled] = field(default_factory=dict)
+    before: dict[str, Pulled] = field(default_factory=dict)
+    unsorted: set[str] = field(default_factory=set)
+
+    async def source(self, wire: Wire) -> RestSource:
+        """Everything, again where it moved."""
+        reader = Reader(wire)
+        wanted = [one for one in COLLECTIONS if self._is_wanted(one)]
+        todo = wanted
+        for attempt in range(1 + RESTARTS):
+            if attempt:
+                self.progress(f"starting again with {', '.join(one.name for one in todo)}", 0, 0)
+                await asyncio.sleep(random.uniform(0.5, 1) * self.connection.patience.first * 2**attempt)
+            await self._pull(reader, todo)
+            todo = self._unsettled(wanted)
+            if not todo:
+                return self._given(wanted, reader.warnings)
+        names = ", ".join(one.name for one in todo)
+        raise SourceInconsistent(
+            f"The source changed while it was read, {1 + RESTARTS} times in a row ({names}): sync it at an hour at "
+            "which nothing is written to it."
+        )
+
+    def close(self) -> None:
+        """Drops what was spooled."""
+        for pulled in self.done.values():
+            pulled.close()
+
+    def _is_wanted(self, one: Collection) -> bool:
+        left_out = one.optional and one.name in self.connection.leave_out
+        return not left_out and (self.connection.version == "1.2" or one.name not in IN_12_ONLY)
+
+    def _unsettled(self, wanted: list[Collection]) -> list[Collection]:
+        """Those that moved, or were read under another revision than the last."""
+        revisions = [pulled.revision for pulled in self.done.values() if pulled.revision is not None]
+        last = revisions[-1] if revisions else None
+        return [one for one in wanted if one.name not in self.done or self.done[one.name].revision not in (None, last)]
+
+    async def _pull(self, reader: Reader, todo: list[Collection]) -> None:
+        waiting = iter(todo)
+
+        async def work() -> None:
+            for one in waiting:
+                old = self.done.pop(one.name, None)
+                if old is not None:
+                    old.close()
+                pulled = await self._one(reader, one)
+                if pulled is not None:
+                    self.done[one.name] = pulled
+
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(SIDE_BY_SIDE):
+                    group.create_task(work())
+        except BaseExceptionGroup as errors:
+            raise _first(errors) from None
+
+    async def _one(self, reader: Reader, one: Collection) -> Pulled | None:
+        """A collection; None where it moved. A mandatory one that is not there is looked for under other names."""
+        try:
+            return await self._spooled(reader, one, (one.name,))
+        except Absent as absent:
+            status = absent.status
+        if one.instead and status not in (401, 403):
+            try:
+                pulled = await self._spooled(reader, one, one.instead)
+            except Absent:
+                pulled = None
+            else:
+                if pulled is not None:
+                    pulled.instead = True
+                return pulled
+        if not one.optional:
+            raise SourceRefused(_missing(one, status))
+        return Pulled(absent=status)
+
+    async def _spooled(self, reader: Reader, one: Collection, names: tuple[str, ...]) -> Pulled | None:
+        translator = Translator(BY_NAME[one.kind])
+        pulled = Pulled(Spool(one.kind, " and ".join(names), translator.header))
+        if one.kind == "person" and self.connection.version == "1.2":
+            pulled.roles = Spool("role", "users.roles", ROLE.header)
+        try:
+            for name in names:
+                walk = await self._walk(reader, one, name, translator, pulled)
+                pulled.whole = pulled.whole and walk.whole
+                pulled.said += (walk.total, walk.offset)
+                pulled.revision = walk.revision or pulled.revision
+            if self._settle(one, pulled):
+                return pulled
+        except Moved:
+            pass
+        except BaseException:
+            pulled.close()
+            raise
+        pulled.close()
+        return None
+
+    async def _walk(self, reader: Reader, one: Collection, name: str, translator: Translator, pulled: Pulled) -> Walk:
+        while True:
+            query = self._query(name)
+
+            async def fetch(limit: int, offset: int, link: str | None, query: Mapping[str, str] = query) -> Page:
+                return await reader.page(name, limit, offset, query, link)
+
+            walk = Walk(fetch, self.connection.page_size, self.connection.concurrency)
+            try:
+                async for page in walk.walk():
+                    self._spool(one, translator, page, pulled)
+                    self.progress(f"fetching {name}", walk.offset, walk.total or 0)
+                return walk
+            except BadQuery:
+                if "sort" not in query:
+                    raise SourceRefused(self._unasked(name)) from None
+                self.unsorted.add(name)
+
+    def _query(self, name: str) -> dict[str, str]:
+        if self.since is None:
+            return {}
+        since = self.since.astimezone(UTC)
+        query = {"filter": f"dateLastModified>'{since:%Y-%m-%dT%H:%M:%S}.{since.microsecond // 1000:03}Z'"}
+        return query if name in self.unsorted else query | {"sort": "dateLastModified", "orderBy": "asc"}
+
+    def _unasked(self, name: str) -> str:
+        if self.since is not None:
+            return f"The source cannot be asked for the changes of {name} only: sync it with --full."
+        return f"The source does not take limit and offset for {name}: ask its vendor how its pages are asked for."
+
+    def _spool(self, one: Collection, translator: Translator, page: Page, pulled: Pulled) -> None:
+        if pulled.spool is not None:
+            pulled.spool.add(map(translator.cells, page.rows))
+        if pulled.roles is not None:
+            pulled.roles.add(role for row in page.rows for role in roles_of(row))
+
+    def _settle(self, one: Collection, pulled: Pulled) -> bool:
+        """Whether a collection can be believed. What twice came short in the same way is taken, but proves no
+        absence."""
+        if pulled.spool is None:
+            return True
+        repeats = pulled.spool.repeats()
+        if repeats.differ:
+            return False
+        total = pulled.said[0] if len(pulled.said) == 2 else None
+        short = not pulled.whole or (isinstance(total, int) and repeats.distinct < total)
+        pulled.said += (repeats.distinct, repeats.digest)
+        if short:
+            pulled.whole = False
+            last = self.before.get(one.name)
+            self.before[one.name] = pulled
+            if last is None or last.said != pulled.said:
+                return False
+        if repeats.again:
+            pulled.spool.without(repeats.again)
+        if pulled.roles is not None and (again := pulled.roles.repeats().again):
+            pulled.roles.without(again)
+        return True
+
+    def _given(self, wanted: list[Collection], warnings: list[str]) -> RestSource:
+        deliveries: dict[str, Delivery] = {}
+        said: list[str] = list(warnings)
+        gone: dict[int | None, list[str]] = {}
+        for one in wanted:
+            pulled = self.done[one.name]
+            if pulled.spool is None:
+                gone.setdefault(pulled.absent, []).append(one.name)
+                continue
+            if not pulled.whole:
+                said.append(
+                    f"The source gives fewer {one.name} than it says it has: what did not come is not taken for gone."
+                )
+            if pulled.instead:
+                said.append(f"The source has no {one.name}: taken from {' and '.join(one.instead)}.")
+            complete = self.since is None and pulled.whole
+            deliveries[one.kind] = pulled.spool.delivery(complete=complete)
+            if pulled.roles is not None:
+                deliveries["role"] = pulled.roles.delivery(complete=complete)
+        for status, names in gone.items():
+            why = "does not let us read" if status in (401, 403) else "has no"
+            said.append(f"The source {why} {', '.join(names)} ({status}): left out.")
+        ordered = {kind.name: deliveries[kind.name] for kind in KINDS if kind.name in deliveries}
+        return RestSource(ordered, tuple(said))
+
+
+def _missing(one: Collection, status: int) -> str:
+    if status in (401, 403):
+        return (
+            f"The source does not let us read {one.name} ({status}), without which there is no roster: ask its vendor "
+            "to grant it, or check the source's scopes."
+        )
+    return (
+        f"The source has no {one.name} ({status}), without which there is no roster: check its url. "
+        "`aimline sis doctor` looks for the right one."
+    )
+
+
+def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended the others."""
+    for error in errors.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    return errors

@@ -1,0 +1,138 @@
+"""Owns the rows of one kind on their way: CSV in a file without a name, and a digest of each row beside it.
+
+The files are of this process only (0600) and gone with it, whatever becomes of it. Memory holds one page of rows; when
+a collection has come, sixteen bytes a row, in parts.
+"""
+
+import csv
+import io
+import os
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import IO, Final
+
+import numpy as np
+
+from app.sis.oneroster_rest.translate import Cells
+from app.sis.port import Delivery
+
+CHUNK: Final = 1 << 20
+PART: Final = 4_000_000  # rows whose digests are compared at once
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """What a collection has more than once: rows again word for word, by their number; and whether any differ.
+
+    `distinct` ids there are, of which `digest` is made in no order.
+    """
+
+    again: tuple[int, ...]
+    differ: bool
+    distinct: int
+    digest: int
+
+
+class Spool:
+    """The rows of one kind."""
+
+    def __init__(self, kind: str, file: str, header: Cells) -> None:
+        self.kind, self.file, self.header = kind, file, header
+        self.rows = 0
+        self._digests = self._opened()
+        self._csv = self._opened()
+        self._size = 0
+        self._write([header])
+
+    def add(self, rows: Iterable[Cells]) -> None:
+        """Writes rows, and notes the digest of each one's id and of the rest but the time of its change."""
+        kept = list(rows)
+        self._write(kept)
+        digests = array("q")
+        for row in kept:
+            digests.append(hash(row[0]))
+            digests.append(hash(row[2:]))
+        self._digests.write(digests.tobytes())
+        self.rows += len(kept)
+
+    def repeats(self) -> Repeats:
+        """What came more than once."""
+        self._digests.flush()
+        parts = self.rows // PART + 1
+        again: list[int] = []
+        differ, distinct, digest = False, 0, 0
+        for part in range(parts):
+            numbers, ids, contents = self._part(part, parts)
+            order = np.lexsort((numbers, ids))
+            ids, contents, numbers = ids[order], contents[order], numbers[order]
+            same = np.zeros(len(ids), dtype=bool)
+            same[1:] = ids[1:] == ids[:-1]
+            if same.any():
+                differ = differ or bool((contents[1:][same[1:]] != contents[:-1][same[1:]]).any())
+                again += numbers[same].tolist()
+            distinct += int((~same).sum())
+            digest ^= int(np.bitwise_xor.reduce(ids[~same])) if len(ids) else 0
+        return Repeats(tuple(sorted(again)), differ, distinct, digest)
+
+    def _part(self, part: int, parts: int) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
+        """Numbers, ids and contents of the rows whose id falls into this part."""
+        found = []
+        for start in range(0, self.rows, PART):
+            count = min(PART, self.rows - start)
+            block = np.frombuffer(os.pread(self._digests.fileno(), 16 * count, 16 * start), dtype=np.int64)
+            block = block.reshape(-1, 2)
+            chosen = np.flatnonzero(block[:, 0].astype(np.uint64) % parts == part) if parts > 1 else slice(None)
+            numbers = np.arange(start, start + count)[chosen]
+            found.append((numbers, block[chosen, 0], block[chosen, 1]))
+        if not found:
+            empty = np.zeros(0, dtype=np.int64)
+            return empty, empty, empty
+        numbers, ids, contents = (np.concatenate(column) for column in zip(*found, strict=True))
+        return numbers, ids, contents
+
+    def without(self, again: Iterable[int]) -> None:
+        """Drops rows by their number: those that came word for word before."""
+        left_out, old = set(again), self._csv
+        self._csv, self._size = self._opened(), 0
+        old.seek(0)
+        with io.TextIOWrapper(old, encoding="utf-8", newline="") as lines:
+            batch: list[Cells] = []
+            for number, cells in enumerate(csv.reader(lines), start=-1):
+                if number not in left_out:
+                    batch.append(tuple(cells))
+                if len(batch) >= 1000:
+                    self._write(batch)
+                    batch.clear()
+            self._write(batch)
+        self.rows -= len(left_out)
+
+    def delivery(self, *, complete: bool) -> Delivery:
+        """As the port has it. Readable until `close`."""
+        self._csv.flush()
+        self._digests.close()
+        return Delivery(
+            kind=self.kind, file=self.file, complete=complete, header=self.header, size=self._size, read=self._read
+        )
+
+    def close(self) -> None:
+        """The rows are gone."""
+        self._digests.close()
+        self._csv.close()
+
+    @staticmethod
+    def _opened() -> IO[bytes]:
+        return tempfile.TemporaryFile()  # unlinked from the first, and 0600
+
+    def _write(self, rows: list[Cells]) -> None:
+        out = io.StringIO(newline="")
+        csv.writer(out, lineterminator="\n").writerows(rows)
+        # PostgreSQL keeps no NUL, and UTF-8 has no half a surrogate.
+        self._size += self._csv.write(out.getvalue().replace("\0", "\ufffd").encode("utf-8", "replace"))
+
+    def _read(self) -> Iterator[bytes]:
+        at = 0
+        while chunk := os.pread(self._csv.fileno(), CHUNK, at):
+            yield chunk
+            at += len(chunk)

@@ -1,0 +1,149 @@
+"""Owns how the pages of one collection are walked, so that no row is lost, whatever a source says of its pages.
+
+The offset advances by the rows that came, less those that the page before had already. A page with nothing new is the
+end; a total is believed once two pages have agreed on it and no `next` speaks against it. Never speaks HTTP.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from app.sis.port import SourceRefused
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page: its rows with their ids, and what was said with it.
+
+    `more` is whether a `next` was promised, None where links are not used; `beyond` is a `next` that is no offset.
+    """
+
+    rows: list[Any]
+    ids: list[str]
+    total: int | None = None
+    more: bool | None = None
+    revision: str | None = None
+    beyond: str | None = None
+
+
+class Moved(Exception):
+    """The collection changed while it was walked: its total or its revision did."""
+
+
+Fetch = Callable[[int, int, str | None], Awaitable[Page]]
+"""A page by limit and offset, or by the link that the page before it gave."""
+
+
+class Walk:
+    """One walk through a collection. Afterwards `whole` is whether nothing that was said speaks for more rows."""
+
+    def __init__(self, fetch: Fetch, limit: int, ahead: int) -> None:
+        self._fetch, self._limit, self._ahead = fetch, limit, ahead
+        self.total: int | None = None
+        self.revision: str | None = None
+        self.whole = True
+        self.offset = self.pages = 0
+        self._agreed = 0
+        self._counts_pages = False
+        self._first: Page | None = None
+        self._last: Page | None = None
+        self._seen: frozenset[str] = frozenset()
+
+    async def walk(self) -> AsyncIterator[Page]:
+        """The pages in their order. Raises `Moved`, `SourceRefused`, and what `fetch` raises."""
+        first = await self._fetch(self._limit, 0, None)
+        if not await self._take(first):
+            return
+        yield first
+        if self.total is not None and self._ahead > 1 and not first.beyond:
+            async for page in self._stride(len(first.rows), self.total):
+                yield page
+        while not self._ended():
+            page = await self._fetch(self._limit, self.offset, self._last.beyond if self._last else None)
+            if not await self._take(page):
+                return
+            yield page
+
+    async def _stride(self, step: int, total: int) -> AsyncIterator[Page]:
+        """Asks for the pages ahead at once, while each has as many rows as it should."""
+        starts = iter(range(step, total, step))
+        under_way: list[asyncio.Task[Page]] = []
+        try:
+            while True:
+                while len(under_way) < self._ahead and (start := next(starts, None)) is not None:
+                    under_way.append(asyncio.ensure_future(self._fetch(step, start, None)))
+                if not under_way:
+                    return
+                page = await under_way.pop(0)
+                asked = self.offset
+                if not await self._take(page):
+                    return
+                yield page
+                if self.offset != min(asked + step, total):
+                    return
+        finally:
+            for task in under_way:
+                task.cancel()
+            await asyncio.gather(*under_way, return_exceptions=True)
+
+    async def _take(self, page: Page) -> bool:
+        """Notes what a page says, and whether it has rows that the page before did not have."""
+        self._compare(page)
+        last, self._last = self._last, page
+        new = len(page.ids) - sum(map(self._seen.__contains__, page.ids))
+        if new and not self._wraps(page):
+            self._first = self._first or page
+            self.offset += new
+            self.pages += 1
+            self._seen = frozenset(page.ids)
+            return True
+        promised = bool(last and last.more) or bool(new)
+        self.whole = not promised and (self.total is None or self.offset >= self.total)
+        if page.rows and last and self.pages == 1 and len(last.rows) > 1 and self.total != len(last.rows):
+            await self._probe(last)
+        return False
+
+    def _compare(self, page: Page) -> None:
+        """Raises `Moved` when the page says another total or revision than those before it."""
+        if page.total is not None and not self._counts_pages:
+            beyond = not page.rows and not page.total and self.offset >= (self.total or 0)
+            if self.total is None:
+                self.total = page.total
+            elif page.total != self.total and not beyond:
+                first = self._first
+                if not (self.pages == 1 and first and self.total == len(first.rows) and page.total == len(page.rows)):
+                    raise Moved
+                self.total, self._counts_pages = None, True  # what each page says is how many rows it has itself
+            self._agreed += 1
+        if page.revision is not None:
+            if self.revision not in (None, page.revision):
+                raise Moved
+            self.revision = page.revision
+
+    async def _probe(self, first: Page) -> None:
+        """The second page was the first again. Raises `SourceRefused` where rows may lie behind it.
+
+        Who asks for one row from the second on gets all rows of a source that never pages, and the second of one
+        that has no more. A source that limits and does not move on gives the first."""
+        one = await self._fetch(1, 1, None)
+        if one.ids != first.ids and one.ids[:1] != first.ids[1:2]:
+            raise SourceRefused(
+                "The source answers with the same page for every offset, so that the rest of its rows cannot be "
+                "read: ask its vendor, or set the source's page size above the size of its collections."
+            )
+        self.whole = True
+
+    def _wraps(self, page: Page) -> bool:
+        """Whether a source without a total begins anew behind its end."""
+        first = self._first
+        return self.total is None and self.pages > 1 and first is not None and first.ids[0] == page.ids[0]
+
+    def _ended(self) -> bool:
+        """Whether the end is reached, by a total that can be believed, or by the last of the links."""
+        if self._last is None or self._last.beyond:
+            return False
+        if self._first and self._first.beyond:
+            self.whole = self.total is None or self.offset >= self.total
+            return True
+        return self._agreed > 1 and self.total is not None and self.offset >= self.total and not self._last.more

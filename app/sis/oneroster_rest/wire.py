@@ -1,0 +1,185 @@
+"""Owns one request to a source: who may send when, how long a source is waited for, what is given up. No paging.
+
+Nothing of an answer's body is ever told: it may hold a name.
+"""
+
+import asyncio
+import random
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from typing import Final, Self
+from urllib.parse import urlsplit
+
+import aiohttp
+from yarl import URL
+
+from app.core.clock import now
+from app.core.errors import Misuse
+from app.core.outbound import AddressRefused, checked_session
+from app.sis.oneroster_rest.connection import Connection
+from app.sis.port import SourceRefused
+
+AGENT: Final = "Aimline-OneRoster/1"
+LONGEST: Final = 256 << 20  # bytes of one answer, unpacked
+KEPT_OPEN: Final = 15.0
+CONNECTING: Final = 20.0
+WAITS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
+CALM: Final = 50  # answers without a 429 after which one more request at once is tried again
+BROKEN = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
+Headers = Callable[[], Awaitable[Mapping[str, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came: a status, the headers, by their names in small letters, and the whole body."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Wire:
+    """The connections to one source, for one pull. At most `concurrency` requests are under way at once.
+
+    After a 429 one fewer goes at once, and nobody asks before the time that the source named.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection, self._patience = connection, connection.patience
+        self.requests = 0
+        self._open = self._most = max(1, connection.concurrency)
+        self._gate = asyncio.Semaphore(self._most)
+        self._withheld, self._calm, self._quiet_until = 0, 0, 0.0
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = checked_session(self.connection.allowed, KEPT_OPEN)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def ask(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
+        """The answer, whatever it is, to a request that is sent again while the source is busy or the network breaks.
+
+        `headers` are made anew for each try. Raises `SourceRefused` when the source has been waited for long enough.
+        """
+        patience, tries, waited = self._patience, 0, 0.0
+        while True:
+            sent, tries, told = await headers(), tries + 1, None
+            await self._enter()
+            try:
+                answer = await self._once(method, url, sent, body)
+                if answer.status not in WAITS:
+                    return answer
+                why, told = f"answers {answer.status}", told_to_wait(answer.headers.get("retry-after"))
+                if answer.status == 429:
+                    self._slow_down(told)
+            except BROKEN as error:
+                why = _failure(error)
+            finally:
+                self._leave()
+            wait = random.uniform(0.5, 1) * min(patience.first * 2**tries, patience.longest)  # jitter
+            if told:
+                wait = told + random.uniform(0, 0.1) * min(told, 10)  # jitter
+            if tries >= patience.tries or waited + wait > patience.total:
+                asked = f" and asks to be left alone for {told:,.0f} s" if told else ""
+                raise SourceRefused(
+                    f"The source {why} at {_place(url)}{asked}; it was asked {tries} times. Try again later; if it "
+                    "stays so, lower the source's page size or concurrency, or ask its vendor."
+                )
+            waited += wait
+            await asyncio.sleep(wait)
+
+    async def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
+        if self._session is None:
+            raise Misuse("The wire is not open.")
+        self.requests += 1
+        silence = self._patience.answer
+        timeout = aiohttp.ClientTimeout(total=5 * silence, sock_connect=CONNECTING, sock_read=silence)
+        async with self._session.request(
+            method,
+            URL(url, encoded=True),
+            headers={"User-Agent": AGENT, "Accept": "application/json", **headers},
+            data=body,
+            allow_redirects=False,
+            timeout=timeout,
+        ) as response:
+            read, size = [], 0
+            async for part in response.content.iter_any():
+                read.append(part)
+                size += len(part)
+                if size > LONGEST:
+                    raise SourceRefused(
+                        f"The source answers with over {LONGEST >> 20} MB in one page at {_place(url)}: "
+                        "lower its page size, or ask its vendor why it does not page."
+                    )
+            return Answer(
+                response.status, {name.lower(): value for name, value in response.headers.items()}, b"".join(read)
+            )
+
+    async def _enter(self) -> None:
+        await self._gate.acquire()
+        await asyncio.sleep(max(0.0, self._quiet_until - time.monotonic()))
+
+    def _leave(self) -> None:
+        self._calm += 1
+        if self._withheld:
+            self._withheld -= 1
+            return
+        self._gate.release()
+        if self._open < self._most and self._calm >= CALM:
+            self._open, self._calm = self._open + 1, 0
+            self._gate.release()
+
+    def _slow_down(self, told: float | None) -> None:
+        self._calm = 0
+        if self._open > 1:
+            self._open -= 1
+            self._withheld += 1
+        if told and told <= self._patience.total:
+            self._quiet_until = max(self._quiet_until, time.monotonic() + told)
+
+
+def told_to_wait(header: str | None) -> float | None:
+    """The seconds of a `Retry-After` (RFC 9110, 10.2.3): a number, or a date; None where it says neither."""
+    if header is None:
+        return None
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, (parsedate_to_datetime(text) - now()).total_seconds())
+    except (ValueError, TypeError):
+        return None
+
+
+def _failure(error: BaseException) -> str:
+    """What the network did, in words; raises `SourceRefused` for what another try cannot change."""
+    causes: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    causes += [one.os_error for one in causes if isinstance(one, aiohttp.ClientConnectorError)]
+    if any(isinstance(one, AddressRefused) for one in causes):
+        raise SourceRefused(
+            "The source's address is not of the public Internet. An operator may allow its network: "
+            "AIMLINE_ALLOW_NETWORKS."
+        ) from None
+    if any(isinstance(one, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for one in causes):
+        raise SourceRefused("The source's certificate is not trusted: its vendor must mend it.") from None
+    if any(isinstance(one, aiohttp.ClientConnectorDNSError) for one in causes):
+        return "has a name that is not known"
+    if any(isinstance(one, TimeoutError) for one in causes):
+        return "does not answer in time"
+    return "cannot be reached, or breaks off,"
+
+
+def _place(url: str) -> str:
+    """The path of a URL, without its query."""
+    return urlsplit(url).path or "/"
