@@ -44,6 +44,10 @@ PREFIXES = {
 }
 KIND_OF_PREFIX = {prefix: kind for kind, prefix in PREFIXES.items()}
 
+_PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
+_SHIFTS = range(120, -1, -10)
+"""Two characters are ten bits: a page of events shows hundreds of ids."""
+
 _lock = threading.Lock()
 _last = 0
 
@@ -62,11 +66,8 @@ def new_id() -> UUID:
 
 def show(kind: str, value: UUID) -> str:
     """The identifier of a row as faces show it, such as `stu_01j…`."""
-    number, characters = value.int, []
-    for _ in range(_LENGTH):
-        characters.append(ALPHABET[number & 31])
-        number >>= 5
-    return f"{PREFIXES[kind]}_{''.join(reversed(characters))}"
+    number = value.int
+    return f"{PREFIXES[kind]}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def read(kind: str, text: str, pointer: str = "") -> UUID:

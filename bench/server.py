@@ -1,0 +1,60 @@
+"""Gives a benchmark a migrated database of its own, dropped at the end. Owns no figure.
+
+It is on the embedded server in a temporary folder, or on the server of `AIMLINE_DATABASE_URL`.
+"""
+
+import asyncio
+import secrets
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+from sqlalchemy.engine import make_url
+
+from app.cli.migrate import migrate
+from app.core.crypto import fresh_key
+from app.core.embedded import EmbeddedPostgres
+from app.settings import Settings
+
+SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
+
+
+@contextmanager
+def migrated(**options: Any) -> Iterator[Settings]:
+    """Settings over a fresh database; `options` are settings of the product."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        with _server(folder) as given:
+            database = f"aimline_bench_{secrets.token_hex(4)}"
+            asyncio.run(as_owner(given, f"CREATE DATABASE {database}"))
+            url = make_url(given.url_of("owner")).set(database=database).render_as_string(hide_password=False)
+            settings = given.model_copy(update={"database_url": url, **options})
+            try:
+                migrate(settings)
+                yield settings
+            finally:
+                asyncio.run(as_owner(given, f"DROP DATABASE {database} WITH (FORCE)"))
+
+
+async def as_owner(settings: Settings, statement: str) -> Any:
+    """Runs a statement as the owner of the database; its first value."""
+    connection = await asyncpg.connect(settings.url_of("owner"))
+    try:
+        return await connection.fetchval(statement)
+    finally:
+        await connection.close()
+
+
+@contextmanager
+def _server(folder: Path) -> Iterator[Settings]:
+    given = Settings()
+    if given.database_url:
+        key = given.key or (given.key_file.read_text() if given.key_file else fresh_key("k1"))
+        yield given.model_copy(update={"key": key})
+        return
+    with EmbeddedPostgres(folder / "server", settings=SERVER) as postgres:
+        yield Settings(database_url=postgres.url("owner"), key=fresh_key("k1"))

@@ -1,0 +1,96 @@
+"""A district with endpoints and a worker, for the benchmarks of webhooks. Owns no figure."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.principal import Principal, house_principal
+from app.access.work import unit
+from app.cli.district import open_district
+from app.core.ids import new_id, show
+from app.events.catalogue import CATALOGUE, EventType, Happened
+from app.events.outbox import record
+from app.settings import Settings
+from app.core.address import Allowed
+from app.webhooks.service import NewEndpoint, register_endpoint
+
+ENDPOINTS = 20
+LOOPBACK = Allowed(sandbox=True)
+
+
+@dataclass
+class Bench:
+    """A district of its own, its endpoints at the receiver, one for each of `types`."""
+
+    settings: Settings
+    engine: AsyncEngine
+    district_id: UUID
+    port: int
+    types: list[EventType]
+
+    @property
+    def principal(self) -> Principal:
+        """Who commits the events."""
+        return house_principal(self.district_id, "bench")
+
+    async def happen(self, numbers: range) -> list[str]:
+        """Commits these events in one transaction, of the types in turn; their ids."""
+        async with unit(self.engine, self.principal, self.settings.keyring, "bench") as work:
+            made = []
+            for number in numbers:
+                type_ = self.types[number % len(self.types)]
+                ids = {kind: new_id() for kind in type_.ids if kind != type_.subject}
+                made.append(show("event", record(work, Happened(type_, new_id(), 1, ids))))
+        return made
+
+    def came(self) -> list[tuple[float, str]]:
+        """What came at the receiver since this was asked last."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/") as answer:
+            return [(at, event) for at, event in json.load(answer)]
+
+
+async def open_bench(settings: Settings, engine: AsyncEngine, port: int, slug: str) -> Bench:
+    """A fresh district with its endpoints: each subscribes to one type of event."""
+    district_id = await open_district(engine, settings.keyring, slug, slug, "UTC")
+    named = [one for one in CATALOGUE.values() if not one.name.startswith("endpoint.")]
+    types = [named[number % len(named)] for number in range(min(ENDPOINTS, len(named)))]
+    bench = Bench(settings, engine, district_id, port, types)
+    async with unit(engine, bench.principal, settings.keyring, "bench") as work:
+        for number, type_ in enumerate(types):
+            await register_endpoint(work, NewEndpoint(f"http://127.0.0.1:{port}/{number}", (type_.name,)), LOOPBACK)
+    return bench
+
+
+@contextmanager
+def receiving() -> Iterator[int]:
+    """The receiver in a process of its own; its port."""
+    with _process("bench.webhooks.receiver", {}) as process:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+
+
+@contextmanager
+def working(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    """The product's worker in a process of its own."""
+    given = {"DATABASE_URL": settings.database_url, "KEY": settings.key, "SANDBOX": "1"}
+    with _process("app.worker", {f"AIMLINE_{name}": value for name, value in given.items()}) as process:
+        yield process
+
+
+@contextmanager
+def _process(module: str, given: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
+    quiet = subprocess.DEVNULL if given else subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-m", module], stdout=quiet, env={**kept, **given}) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()

@@ -1,0 +1,84 @@
+"""A page of the feed at the end of ten million events beside the first page. Owns no threshold.
+
+A page is what a request for it costs below HTTP: a unit of work of an outside client, its rows, their bodies, the
+disclosure log, the commit.
+"""
+
+import os
+import statistics
+import time
+
+import orjson
+from sqlalchemy import text
+
+from app.access.permission import Can
+from app.access.principal import client_principal
+from app.access.work import Work, needs, unit
+from app.core.ids import new_id
+from app.core.page import keyset
+from app.events import render
+from app.events.feed import events_after
+from bench.server import as_owner
+from bench.webhooks.district import Bench
+
+EVENTS = int(os.environ.get("AIMLINE_BENCH_EVENTS", "10000000"))
+LIMIT = 100
+PAGES = 200
+
+LAY = """INSERT INTO event (district_id, seq, id, type, version, at, subject_kind, subject_id, subject_version,
+                   student_id, school_ids, ids)
+SELECT district, n, lpad(to_hex(n), 32, '0')::uuid, 'concern.raised', 1,
+       now() - interval '29 days' * ({last} - n) / {last}, 'concern', one, 1, one, ARRAY[one],
+       jsonb_build_object('concern', one, 'student', one)
+FROM (SELECT '{district}'::uuid AS district, n, md5((n / 7)::text)::uuid AS one
+      FROM generate_series({first}, {upto}) AS n) AS made
+ON CONFLICT DO NOTHING"""
+AT_ONCE = 1_000_000
+
+
+async def feed(bench: Bench) -> list[tuple[str, float, str]]:
+    """Milliseconds of a page of 100 events: the first, and the last of ten million."""
+    district = bench.district_id
+    for first in range(1, EVENTS + 1, AT_ONCE):
+        upto = min(first + AT_ONCE - 1, EVENTS)
+        async with unit(bench.engine, bench.principal, bench.settings.keyring, "bench") as work:
+            await _lay(work, LAY.format(district=district, first=first, upto=upto, last=EVENTS))
+    async with unit(bench.engine, bench.principal, bench.settings.keyring, "bench") as work:
+        await _lay(work, f"UPDATE event_counter SET last = {EVENTS} WHERE district_id = '{district}'")
+    await as_owner(bench.settings, "ANALYZE event")
+    async with unit(bench.engine, bench.principal, bench.settings.keyring, "bench") as work:
+        page = await events_after(work, keyset(district, "events", {}, None, 1))
+        epoch = str(page.next)
+    begin, end = _cursor(bench, epoch, 0), _cursor(bench, epoch, EVENTS - LIMIT)
+    took: dict[str | None, list[float]] = {None: [], begin: [], end: []}
+    for _ in range(PAGES):
+        for cursor, times in took.items():
+            times.append(await _page(bench, cursor))
+    newest, first_page, last_page = (statistics.median(took[cursor]) for cursor in (None, begin, end))
+    return [
+        ("feed: the first page, without a cursor, ms", newest, ""),
+        ("feed: the first page after a cursor, ms", first_page, ""),
+        (f"feed: the last page of {EVENTS:,} events, ms", last_page, ""),
+        ("feed: last page over first page", last_page / first_page, "≤ 1.3"),
+    ]
+
+
+@needs(Can.DELIVER_WEBHOOKS)
+async def _lay(work: Work, statement: str) -> None:
+    await work.db.execute(text(statement))
+
+
+def _cursor(bench: Bench, given: str, number: int) -> str:
+    """A cursor at a number, in the epoch of a cursor that the feed gave."""
+    asked = keyset(bench.district_id, "events", {}, given, LIMIT)
+    return asked.mark(asked.after_id(), number)
+
+
+async def _page(bench: Bench, cursor: str | None) -> float:
+    reader = client_principal(bench.district_id, new_id(), "bench", frozenset({str(Can.READ_EVENTS)}))
+    began = time.perf_counter()
+    async with unit(bench.engine, reader, bench.settings.keyring, "bench") as work:
+        page = await events_after(work, keyset(bench.district_id, "events", {}, cursor, LIMIT))
+        body = orjson.dumps([render.body(event, bench.settings.base_url) for event in page.rows])
+    assert len(page.rows) == LIMIT, len(body)
+    return (time.perf_counter() - began) * 1000

@@ -1,0 +1,62 @@
+"""A receiver as fast as asyncio gives: answers 204 to every POST and remembers when it came. Verifies nothing.
+
+`python -m bench.webhooks.receiver` prints its port. `GET /` gives what came since the last `GET /`: the number, and
+for each the instant (seconds since 1970) with the webhook-id.
+"""
+
+import asyncio
+import json
+import time
+
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+class Connection(asyncio.Protocol):
+    """One kept connection; requests come one after another."""
+
+    came: list[tuple[float, str]] = []  # noqa: RUF012  # all connections fill one list
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begins."""
+        self.transport, self.buffer = transport, b""
+
+    def data_received(self, data: bytes) -> None:
+        """Answers every request that is whole."""
+        self.buffer += data
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            head = self.buffer[:end]
+            length = int(_header(head, b"content-length") or 0)
+            if len(self.buffer) < end + 4 + length:
+                return
+            self.buffer = self.buffer[end + 4 + length :]
+            self._answer(head)
+
+    def _answer(self, head: bytes) -> None:
+        assert isinstance(self.transport, asyncio.Transport)
+        if head.startswith(b"GET"):
+            body = json.dumps(self.came).encode()
+            self.came.clear()
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+            return
+        self.came.append((time.time(), _header(head, b"webhook-id").decode()))
+        self.transport.write(NO_CONTENT)
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    at = head.lower().find(b"\r\n" + name + b":")
+    if at < 0:
+        return b""
+    begin = at + len(name) + 3
+    end = head.find(b"\r\n", begin)
+    return head[begin : end if end >= 0 else len(head)].strip()
+
+
+async def main() -> None:
+    """Serves until it is ended."""
+    server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

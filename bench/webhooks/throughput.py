@@ -1,0 +1,102 @@
+"""Deliveries a second beside a bare loop of httpx over the aiohttp transport, and the worker's memory. No threshold."""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import aiohttp
+import httpx
+import orjson
+from httpx_aiohttp import AiohttpTransport
+
+from app.core.ids import new_id, show
+from app.webhooks import sign
+from bench.webhooks.district import Bench, working
+from bench.webhooks.latency import arrived
+
+CONCURRENCIES = (8, 16, 32, 64, 128)
+POSTS = 4000
+DELIVERIES = 20_000
+BACKLOG = 100_000
+TRANSACTION = 500  # events committed at once
+
+
+async def throughput(bench: Bench) -> list[tuple[str, float, str]]:
+    """Deliveries a second of one worker, and as a share of the bare loop's best."""
+    rates = {at_once: await _bare(bench, at_once) for at_once in CONCURRENCIES}
+    best = max(rates, key=lambda at_once: rates[at_once])
+    bench.came()
+    await _lay(bench, DELIVERIES)
+    with working(bench.settings):
+        rate = _rate(await arrived(bench, DELIVERIES))
+    again = await _bare(bench, best)
+    bare = (rates[best] + again) / 2
+    bench.came()
+    return [
+        (f"bare loop, posts a second at {best} at once", bare, ""),
+        ("deliveries a second, one worker", rate, ""),
+        ("share of the bare loop", rate / bare, "≥ .5"),
+    ]
+
+
+async def backlog(bench: Bench) -> list[tuple[str, float, str]]:
+    """The rate over a backlog, and the worker's memory at nine tenths of it over that at one tenth."""
+    await _lay(bench, BACKLOG)
+    memory: dict[int, int] = {}
+    came: list[tuple[float, str]] = []
+    with working(bench.settings) as worker:
+        while len(came) < BACKLOG:
+            await asyncio.sleep(0.2)
+            came += bench.came()
+            for mark in (BACKLOG // 10, BACKLOG * 9 // 10):
+                if len(came) >= mark and mark not in memory:
+                    memory[mark] = _resident(worker.pid)
+    early, late = memory[BACKLOG // 10], memory[BACKLOG * 9 // 10]
+    tenth = BACKLOG // 10
+    return [
+        (f"backlog of {BACKLOG:,}: deliveries a second", _rate(came), "as above"),
+        ("the same, the last tenth", _rate(came[-tenth:]), "as above"),
+        ("worker's memory at 90,000 sent, MB", late / 1e6, ""),
+        ("the same over that at 10,000", late / early, "≤ 1.1"),
+    ]
+
+
+async def _lay(bench: Bench, count: int) -> None:
+    for begin in range(0, count, TRANSACTION):
+        await bench.happen(range(begin, begin + TRANSACTION))
+
+
+def _rate(came: list[tuple[float, str]]) -> float:
+    return (len(came) - 1) / (came[-1][0] - came[0][0])
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory of a process (Linux)."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) * 1024
+    raise ProcessLookupError(pid)
+
+
+async def _bare(bench: Bench, at_once: int) -> float:
+    """Posts a second of a loop that signs and posts, and keeps nothing."""
+    secret = b"x" * sign.SECRET_BYTES
+    body = orjson.dumps({"type": "concern.raised", "timestamp": "2026-11-22T00:00:00Z", "data": {"id": "x" * 200}})
+    numbers = iter(range(POSTS))
+
+    def session() -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+
+    async with httpx.AsyncClient(transport=AiohttpTransport(client=session), trust_env=False) as client:
+
+        async def loop() -> None:
+            for number in numbers:
+                headers = sign.headers([secret], show("event", new_id()), datetime.now(UTC), body)
+                headers = {"content-type": "application/json", **headers}
+                url = f"http://127.0.0.1:{bench.port}/{number % 20}"
+                (await client.post(url, content=body, headers=headers)).raise_for_status()
+
+        began = time.perf_counter()
+        await asyncio.gather(*(loop() for _ in range(at_once)))
+        return POSTS / (time.perf_counter() - began)
