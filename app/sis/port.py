@@ -36,7 +36,8 @@ class Delivery:
     `complete` says that a known row which is not here is gone. `header` holds the columns' names in the file's
     order. `read` opens the bytes anew at each call, the header first, and raises `SourceRefused` when they end
     too soon. `stated` are columns without which a row cannot be taken, whatever its kind: in a delta of CSV, the
-    status and when the row changed.
+    status and when the row changed. `made` are the last columns of the header: `read` does not give them, they are
+    put together from the `asides`, files that add to the rows of this one.
     """
 
     kind: str
@@ -46,6 +47,8 @@ class Delivery:
     size: int
     read: Callable[[], Iterator[bytes]]
     stated: tuple[str, ...] = ()
+    made: tuple[str, ...] = ()
+    asides: tuple["Delivery", ...] = ()
 
 
 class Source(Protocol):

@@ -29,9 +29,9 @@ from app.events.outbox import record
 from app.roster.models import Source as RosterSource
 from app.sis.engine import weigh
 from app.sis.engine.apply import apply_all
-from app.sis.engine.conform import conform
+from app.sis.engine.asides import bring
 from app.sis.engine.plan import ALIASED, keep_plan, kept_tables, lay_keys, lay_plan
-from app.sis.engine.stage import Stage, copy_raw, fresh_id
+from app.sis.engine.stage import Stage, fresh_id
 from app.sis.engine.weigh import Counts, Report
 from app.sis.guard import Limits, hold_because
 from app.sis.kinds import KINDS, Kind
@@ -239,9 +239,7 @@ async def _plan_kind(stage: Stage, kind: Kind, source: Source, report: Report, p
             await lay_keys(stage, kind, None)
         return
     counts.file = delivery.file
-    await copy_raw(stage, delivery, progress)
-    progress(f"checking {kind.plural}", 0, 0)
-    counts.fetched = await conform(stage, kind, delivery)
+    counts.fetched = await bring(stage, kind, delivery, progress)
     if kind in ALIASED:
         await lay_keys(stage, kind, delivery)
     faulty, nameless = await weigh.faults(stage, kind)

@@ -71,8 +71,7 @@ REFUSED: dict[str, tuple[Callable[[], Export], str]] = {
         lambda: Export(raw={"users": Export().sheet("users").replace("Given s30", '"Given s30').encode()}),
         "ends inside a quoted value",
     ),
-    "a delta": (lambda: Export(modes={"enrollments": "delta"}), "enrollments.csv is a delta"),
-    "OneRoster 1.2": (lambda: Export(version="1.2"), "this zip says 1.2"),
+    "OneRoster 1.3": (lambda: Export(version="1.3"), "this zip says 1.3"),
     "a mode that is none": (lambda: Export(modes={"users": "full"}), "neither absent, bulk nor delta"),
 }
 

@@ -207,10 +207,10 @@ async def test_columns_that_a_file_lacks_leave_what_is_known(north: Town, tmp_pa
 
 
 async def test_files_that_are_not_taken_are_named(north: Town, tmp_path: Path) -> None:
-    """Grades in the zip are said to be left out, never dropped in silence."""
-    export = Export(raw={"results": b"sourcedId\r\nr1\r\n"}, modes={"results": "bulk"})
+    """Resources in the zip are said to be left out, never dropped in silence."""
+    export = Export(raw={"resources": b"sourcedId\r\nr1\r\n"}, modes={"resources": "bulk"})
     report = await sync(north, export, tmp_path)
-    assert (report.exit_code, report.not_taken) == (0, ["results.csv"])
+    assert (report.exit_code, report.not_taken) == (0, ["resources.csv"])
 
 
 async def test_every_statement_of_a_sync_names_its_district(

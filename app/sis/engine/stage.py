@@ -46,6 +46,8 @@ class Stage:
     now: datetime
     today: date
     made: list[str] = field(default_factory=list)
+    brought: dict[str, int] = field(default_factory=dict)
+    """Rows of the kinds that were staged along with another, before their turn."""
 
     def table(self, what: str, kind: str) -> str:
         """The name of this run's staging table."""

@@ -1,0 +1,172 @@
+"""Owns the files of OneRoster's CSV binding, 1.1 and 1.2: their columns, what each must have, what becomes of it.
+
+Read by column name, so that 1.2.0 and 1.2.1 are one. Never opens a file.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from app.sis.kinds import BY_NAME
+
+COMMON: Final = ("sourcedId", "status", "dateLastModified")
+VERSIONS: Final = ("1.1", "1.2")
+
+
+@dataclass(frozen=True, slots=True)
+class CsvFile:
+    """A file: the kind of record that it holds, or for an aside the kind that it adds to.
+
+    `columns` are those of 1.1 and 1.2 after the common three; `since` is the version that brought it.
+    """
+
+    name: str
+    kind: str
+    columns: tuple[str, ...]
+    required: frozenset[str]
+    since: str = "1.1"
+    aside: str = ""
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """The columns of which something becomes."""
+        if self.aside:
+            return frozenset((*COMMON, *self.columns))
+        kind = BY_NAME[self.kind]
+        return frozenset((*COMMON, *(f.header for f in kind.fields), *(r.header for r in kind.refs)))
+
+
+def _file(name: str, kind: str, columns: str, required: str, since: str = "1.1", aside: str = "") -> CsvFile:
+    return CsvFile(name, kind, tuple(columns.split(",")), frozenset(("sourcedId", *required.split(","))), since, aside)
+
+
+_ROSTER: Final = (
+    _file("orgs", "org", "name,type,identifier,parentSourcedId", "name,type"),
+    _file(
+        "academicSessions",
+        "academic_session",
+        "title,type,startDate,endDate,parentSourcedId,schoolYear",
+        "title,type,startDate,endDate",
+    ),
+    _file(
+        "courses",
+        "course",
+        "schoolYearSourcedId,title,courseCode,grades,orgSourcedId,subjects,subjectCodes",
+        "title,orgSourcedId",
+    ),
+    _file(
+        "classes",
+        "class",
+        "title,grades,courseSourcedId,classCode,classType,location,schoolSourcedId,termSourcedIds,subjects,"
+        "subjectCodes,periods",
+        "title,courseSourcedId,classType,schoolSourcedId,termSourcedIds",
+    ),
+    _file(
+        "users",
+        "person",
+        "enabledUser,orgSourcedIds,role,username,userIds,givenName,familyName,middleName,identifier,email,sms,phone,"
+        "agentSourcedIds,grades,password,userMasterIdentifier,resourceSourcedIds,preferredGivenName,"
+        "preferredMiddleName,preferredFamilyName,primaryOrgSourcedId,pronouns",
+        "enabledUser,givenName,familyName",
+    ),
+    _file(
+        "roles",
+        "role",
+        "userSourcedId,roleType,role,beginDate,endDate,orgSourcedId,userProfileSourcedId",
+        "userSourcedId,role,orgSourcedId",
+        since="1.2",
+    ),
+    _file(
+        "enrollments",
+        "enrollment",
+        "classSourcedId,schoolSourcedId,userSourcedId,role,primary,beginDate,endDate",
+        "classSourcedId,schoolSourcedId,userSourcedId,role",
+    ),
+    _file(
+        "demographics",
+        "demographics",
+        "birthDate,sex,americanIndianOrAlaskaNative,asian,blackOrAfricanAmerican,nativeHawaiianOrOtherPacificIslander,"
+        "white,demographicRaceTwoOrMoreRaces,hispanicOrLatinoEthnicity,countryOfBirthCode,stateOfBirthAbbreviation,"
+        "cityOfBirth,publicSchoolResidenceStatus",
+        "birthDate,sex",
+    ),
+)
+
+_GRADEBOOK: Final = (
+    _file("categories", "category", "title,weight", "title"),
+    _file(
+        "scoreScales",
+        "score_scale",
+        "title,type,orgSourcedId,courseSourcedId,classSourcedId,scoreScaleValue",
+        "title,scoreScaleValue",
+        since="1.2",
+    ),
+    _file(
+        "lineItems",
+        "line_item",
+        "title,description,assignDate,dueDate,classSourcedId,categorySourcedId,gradingPeriodSourcedId,"
+        "academicSessionSourcedId,resultValueMin,resultValueMax,schoolSourcedId",
+        "title,classSourcedId",
+    ),
+    _file(
+        "results",
+        "result",
+        "lineItemSourcedId,studentSourcedId,scoreStatus,score,scoreDate,comment,textScore,classSourcedId,inProgress,"
+        "incomplete,late,missing",
+        "lineItemSourcedId,studentSourcedId,scoreStatus,score",
+    ),
+)
+
+_ASIDES: Final = (
+    _file(
+        "lineItemScoreScales",
+        "line_item",
+        "title,lineItemSourcedId,scoreScaleSourcedId",
+        "lineItemSourcedId,scoreScaleSourcedId",
+        since="1.2",
+        aside="item_scale",
+    ),
+    _file(
+        "lineItemLearningObjectiveIds",
+        "line_item",
+        "lineItemSourcedId,source,learningObjectiveId",
+        "lineItemSourcedId,source,learningObjectiveId",
+        since="1.2",
+        aside="item_objective",
+    ),
+    _file(
+        "resultScoreScales",
+        "result",
+        "title,resultSourcedId,scoreScaleSourcedId",
+        "resultSourcedId,scoreScaleSourcedId",
+        since="1.2",
+        aside="result_scale",
+    ),
+    _file(
+        "resultLearningObjectiveIds",
+        "result",
+        "resultSourcedId,source,learningObjectiveId,score,textScore",
+        "resultSourcedId,source,learningObjectiveId",
+        since="1.2",
+        aside="result_objective",
+    ),
+)
+
+FILES: Final = {file.name: file for file in (*_ROSTER, *_GRADEBOOK, *_ASIDES)}
+"""The files that are taken. Resources have no place here; user profiles hold credentials, and are left unread."""
+
+ONLY_1_1: Final = {"users": {"orgSourcedIds", "role"}, "lineItems": {"gradingPeriodSourcedId"}}
+ONLY_1_2: Final = {
+    "users": {
+        *("userMasterIdentifier", "resourceSourcedIds", "preferredGivenName", "preferredMiddleName"),
+        *("preferredFamilyName", "primaryOrgSourcedId", "pronouns"),
+    },
+    "categories": {"weight"},
+    "lineItems": {"academicSessionSourcedId", "schoolSourcedId"},
+    "results": {"textScore", "classSourcedId", "inProgress", "incomplete", "late", "missing"},
+}
+
+
+def expected(file: CsvFile, version: str) -> tuple[str, ...]:
+    """The columns of a file in a version, in its order."""
+    others = (ONLY_1_2 if version == "1.1" else ONLY_1_1).get(file.name, set())
+    return (*COMMON, *(column for column in file.columns if column not in others))

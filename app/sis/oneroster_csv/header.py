@@ -1,0 +1,96 @@
+"""Owns what is refused in a file's first line, and what is said of it. Never reads the rows."""
+
+import csv
+import io
+import unicodedata
+from itertools import islice
+
+from app.sis.oneroster_csv.files import ONLY_1_1, CsvFile, expected
+from app.sis.port import SourceRefused
+
+MOST_COLUMNS = 200
+PEEKED = 20  # rows in which a bulk file is looked at for what only a delta should say
+BOM = b"\xef\xbb\xbf"
+
+
+def decoded(raw: bytes, file: str) -> str:
+    """The text of a file's beginning. Refuses another encoding, and bytes that no text has."""
+    try:
+        text = raw.removeprefix(BOM).decode("utf-8")
+    except UnicodeDecodeError:
+        raise SourceRefused(f"{file} is not UTF-8: export it as UTF-8.") from None
+    if "\0" in text:
+        raise SourceRefused(f"{file} is not UTF-8 text, since it holds a NUL character: export it as UTF-8.")
+    return text
+
+
+def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...]:
+    """The names of the columns. Refuses an empty file, a bulk file without rows, and one in another encoding.
+
+    A delta without rows is taken: it says that nothing has changed.
+    """
+    if not head.strip(BOM + b"\r\n \t"):
+        raise SourceRefused(f"{file} is empty. A file without rows must be announced as absent.")
+    end = min((at for at in (head.find(b"\n"), head.find(b"\r")) if at >= 0), default=len(head))
+    if more and end == len(head):
+        raise SourceRefused(f"The first line of {file} does not end where a header does: export it again.")
+    line = decoded(head[:end], file)
+    if mode == "bulk" and not more and not head[end:].strip():
+        raise SourceRefused(f"{file} has a header and no row. This is not read as “everyone is gone”: export it again.")
+    try:
+        return tuple(next(csv.reader([line], strict=True)))
+    except (csv.Error, StopIteration):
+        raise SourceRefused(f"The header of {file} is not well-formed CSV.") from None
+
+
+def check_columns(header: tuple[str, ...], file: CsvFile, version: str, mode: str) -> list[str]:
+    """What is odd about the columns, in sentences. Refuses names that are no names, that come twice, or that lack."""
+    name = f"{file.name}.csv"
+    if len(header) > MOST_COLUMNS:
+        raise SourceRefused(f"{name} has {len(header):,} columns, more than OneRoster has by far: export it again.")
+    for number, column in enumerate(header, start=1):
+        if not column or not column.isascii() or not column.isprintable() or " " in column:
+            hidden = ", ".join(sorted({_named(c) for c in column if not c.isascii() or not c.isprintable()}))
+            raise SourceRefused(
+                f"The name of column {number} of {name} is empty or holds hidden or foreign characters"
+                f"{f' ({hidden})' if hidden else ''}: export it as UTF-8 with the header of OneRoster {version}."
+            )
+    if len(set(header)) != len(header):
+        raise SourceRefused(f"{name} names a column twice.")
+    required = file.required | (ONLY_1_1["users"] if file.name == "users" and version == "1.1" else set())
+    if mode == "delta":
+        required |= {"status", "dateLastModified"}
+    missing = sorted(required - set(header))
+    if missing:
+        raise SourceRefused(f"{name} lacks the column{'s'[: len(missing) > 1]} {', '.join(missing)}.")
+    return _odd(header, file, version)
+
+
+def _odd(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]:
+    name, columns, said = f"{file.name}.csv", expected(file, version), []
+    here = [column for column in header if column in columns]
+    if here != [column for column in columns if column in here]:
+        said.append(f"{name} has its columns in another order: read by their names.")
+    lacking = [column for column in columns if column not in header and column in file.taken]
+    if lacking:
+        said.append(f"{name} has no {', '.join(lacking)}: what is known of that stays.")
+    known = {*columns, *file.columns}
+    if [column for column in header if column not in known and not column.startswith("metadata.")]:
+        said.append(f"{name} has columns that OneRoster {version} does not know: not taken.")
+    return said
+
+
+def says_what_deltas_say(head: bytes, header: tuple[str, ...], file: str) -> bool:
+    """Whether the first rows of a bulk file fill in status or dateLastModified, which bulk leaves blank."""
+    places = [header.index(column) for column in ("status", "dateLastModified") if column in header]
+    text = head.removeprefix(BOM).decode("utf-8", "replace")
+    whole = text[: text.rfind("\n") + 1] or text
+    try:
+        rows = list(islice(csv.reader(io.StringIO(whole, newline="")), 1, PEEKED))
+    except csv.Error:
+        return False
+    return any(len(row) > place and row[place].strip() for row in rows for place in places)
+
+
+def _named(character: str) -> str:
+    return unicodedata.name(character, f"U+{ord(character):04X}")

@@ -1,0 +1,56 @@
+"""Owns how bytes come out of a zip that nobody trusts: no folders, no locks, no bombs. Knows nothing of OneRoster."""
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+
+from app.sis.oneroster_csv.header import BOM
+from app.sis.port import SourceRefused
+
+CHUNK = 1 << 20
+HEAD = 1 << 16  # bytes in which a header must end
+UNPACKED_LIMIT = 16 << 30  # bytes of all files together
+RATIO_LIMIT = 200  # unpacked to packed; rosters come to 5–40
+MOST_ENTRIES = 200
+BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
+
+
+def entries_of(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """The files by name. Refuses a zip that is locked, that slips out of its folder, or that swells."""
+    if len(archive.infolist()) > MOST_ENTRIES:
+        raise SourceRefused("The zip holds far more files than OneRoster has: not opened.")
+    entries: dict[str, zipfile.ZipInfo] = {}
+    for entry in archive.infolist():
+        name = entry.filename
+        if entry.is_dir() or name.startswith("__MACOSX/"):
+            continue
+        if entry.flag_bits & 0x1:
+            raise SourceRefused("The zip is encrypted: send it without a password.")
+        if "/" in name or "\\" in name:
+            raise SourceRefused("The zip holds folders: OneRoster's files stand at its root.")
+        if name in entries:
+            raise SourceRefused("The zip holds the same file twice.")
+        if entry.file_size > 10 << 20 and entry.file_size > RATIO_LIMIT * max(entry.compress_size, 1):
+            raise SourceRefused("The zip swells beyond what a roster does when it is unpacked: not opened.")
+        entries[name] = entry
+    if sum(entry.file_size for entry in entries.values()) > UNPACKED_LIMIT:
+        raise SourceRefused("The zip is too large when it is unpacked: not opened.")
+    return entries
+
+
+def stream(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int | None = None) -> Iterator[bytes]:
+    """The bytes of a file without its byte order mark; with a limit, little more than that many."""
+    given = 0
+    try:
+        with archive.open(entry) as file:
+            chunk = file.read(CHUNK if limit is None else limit + 1).removeprefix(BOM)
+            while chunk:
+                yield chunk
+                given += len(chunk)
+                if limit is not None and given > limit:
+                    return
+                chunk = file.read(CHUNK)
+    except BROKEN as error:
+        raise SourceRefused(
+            f"{entry.filename} cannot be read from the zip to its end ({type(error).__name__}): send it again."
+        ) from None

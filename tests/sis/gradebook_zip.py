@@ -1,0 +1,108 @@
+"""A small OneRoster CSV delivery with a gradebook, of 1.1 or 1.2, bulk or delta by file, that a test can bend."""
+
+import csv
+import io
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from app.sis.oneroster_csv.files import FILES, expected
+from tests.sis.roster_zip import Export, Row
+
+STAMP = "2026-11-20T06:00:00.000Z"
+ITEMS, GRADED = ("quiz", "essay"), 4
+COLUMNS_OF_USERS_1_1 = ("role", "orgSourcedIds")
+
+
+def _gradebook() -> dict[str, list[Row]]:
+    """Two line items of each of two classes, and results of the first students."""
+    return {
+        "categories": [_row("tests", title="Tests"), _row("home", title="Homework")],
+        "lineItems": [
+            _row(
+                f"{item}-{school}",
+                title=f"{item} {school}",
+                classSourcedId=f"class-{school}",
+                categorySourcedId="tests",
+                assignDate="2026-09-01",
+                dueDate="2026-09-08T15:00:00-05:00",
+                resultValueMin="0",
+                resultValueMax="100",
+            )
+            for item in ITEMS
+            for school in ("north", "south")
+        ],
+        "results": [
+            _row(
+                f"r-{item}-s{n}",
+                lineItemSourcedId=f"{item}-{('north', 'south')[n % 2]}",
+                studentSourcedId=f"s{n}",
+                scoreStatus="fully graded",
+                score=str(70 + n),
+                scoreDate="2026-09-09",
+                comment="",
+            )
+            for item in ITEMS
+            for n in range(GRADED)
+        ],
+    }
+
+
+def _row(sourced_id: str, **cells: str) -> Row:
+    return {"sourcedId": sourced_id, **cells}
+
+
+@dataclass
+class Delivered(Export):
+    """The roster of `Export` with a gradebook beside it; a delta has only the rows that a test lays there."""
+
+    more: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Columns that a file has beyond those of its version."""
+
+    def __post_init__(self) -> None:
+        self.rows |= _gradebook()
+        if self.version == "1.2":
+            self._to_1_2()
+
+    def _to_1_2(self) -> None:
+        for item in self.rows["lineItems"]:
+            item["academicSessionSourcedId"] = "fall"
+            item["schoolSourcedId"] = item["classSourcedId"].removeprefix("class-")
+        self.rows["roles"] = []
+        for user in self.rows["users"]:
+            role, orgs = (user.pop(column) for column in COLUMNS_OF_USERS_1_1)
+            self.rows["roles"] += [self.role(f"ro-{user['sourcedId']}", user["sourcedId"], role, orgs)]
+
+    @staticmethod
+    def role(sourced_id: str, user: str, role: str, org: str, role_type: str = "primary", **cells: str) -> Row:
+        """A row of roles.csv."""
+        return _row(sourced_id, userSourcedId=user, role=role, orgSourcedId=org, roleType=role_type, **cells)
+
+    def delta(self, **rows: list[Row]) -> "Delivered":
+        """A delta of these files, changed just now unless a row says otherwise; the others are absent."""
+        made = Delivered(version=self.version)
+        made.rows = {
+            name: [{"status": "active", "dateLastModified": STAMP} | row for row in of] for name, of in rows.items()
+        }
+        made.modes = dict.fromkeys(rows, "delta")
+        return made
+
+    def sheet(self, name: str) -> str:
+        """A file's text."""
+        out = io.StringIO(newline="")
+        columns = [*expected(FILES[name], self.version), *self.more.get(name, ())]
+        sheet = csv.DictWriter(out, columns, restval="", lineterminator="\r\n")
+        sheet.writeheader()
+        sheet.writerows(self.rows[name])
+        return out.getvalue()
+
+    def write(self, path: Path) -> Path:
+        """The zip."""
+        modes = {name: "bulk" if name in self.rows else "absent" for name in FILES} | self.modes
+        manifest = [("propertyName", "value"), ("manifest.version", "1.0"), ("oneroster.version", self.version)]
+        manifest += [(f"file.{name}", mode) for name, mode in modes.items()]
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("manifest.csv", "\r\n".join(",".join(pair) for pair in manifest))
+            for name in self.rows:
+                archive.writestr(f"{name}.csv", self.raw.get(name) or self.sheet(name).encode())
+        return path
