@@ -26,6 +26,8 @@ class Can(StrEnum):
     READ_EVENTS = "event:read"
     READ_SYNC = "sync:read"
     APPROVE_SYNC = "sync:approve"
+    RUN_SYNC = "sync:run"
+    MANAGE_SOURCES = "source:manage"
     MANAGE_WEBHOOKS = "webhook:manage"
     ACT_FOR = "act-for"
     # Below: never granted to a client or a person; the worker, the sync and the operator have them.
@@ -54,7 +56,9 @@ MEANING: dict[Can, str] = {
     Can.DECIDE: "Record a team's decision.",
     Can.READ_EVENTS: "Read the change feed.",
     Can.READ_SYNC: "Read what each sync did.",
-    Can.APPROVE_SYNC: "Approve or discard a sync that is held.",
+    Can.APPROVE_SYNC: "Approve or discard a sync that is held, undo one that was applied.",
+    Can.RUN_SYNC: "Ask for a sync of a source that is set up.",
+    Can.MANAGE_SOURCES: "Make, change and pause the sources that a district syncs from.",
     Can.MANAGE_WEBHOOKS: "Make, read and remove webhook endpoints.",
     Can.ACT_FOR: "Name the person that a request acts for.",
 }

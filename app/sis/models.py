@@ -1,21 +1,67 @@
-"""Owns the sync's tables: runs, the rows that could not be taken, the change log. Never a refused row's value."""
+"""Owns the sync's tables: sources' settings, runs, the rows that could not be taken, the change log.
+
+Never a secret in the clear, never a refused row's value.
+"""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import BigInteger, Text
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, TenantRow
 
 
+class SisSource(TenantRow, Base):
+    """How a source is reached, when, and within which limits. Its id is the `source`'s own.
+
+    `client_secret_sealed` is the worker's alone to read. `due` is when the schedule next asks for a run, `overdue_at`
+    when silence becomes news; `pulled_until` is up to when what it has is known, `full_at` as of when a whole delivery
+    was last applied, both by the source's clock where it says so. `look_asked_at` asks the worker for `findings`.
+    """
+
+    __tablename__ = "sis_source"
+
+    url: Mapped[str]
+    gradebook_url: Mapped[str | None]
+    token_url: Mapped[str | None]
+    auth: Mapped[str | None]
+    client_id: Mapped[str | None]
+    scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    page_size: Mapped[int | None]
+    concurrency: Mapped[int]
+    left_out: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    limits: Mapped[dict[str, Any]]
+    rollover: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    mapping: Mapped[dict[str, Any]]
+    cron: Mapped[str | None]
+    jitter_minutes: Mapped[int]
+    frozen: Mapped[list[Any]]
+    full_cron: Mapped[str | None]
+    overlap_hours: Mapped[int]
+    due: Mapped[datetime | None]
+    overdue_at: Mapped[datetime | None]
+    pulled_until: Mapped[datetime | None]
+    full_at: Mapped[datetime | None]
+    look_asked_at: Mapped[datetime | None]
+    findings: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    found_at: Mapped[datetime | None]
+    paused_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    version: Mapped[int]
+    client_secret_sealed: Mapped[str | None] = mapped_column(deferred=True, deferred_raiseload=True)
+
+
 class SisRun(TenantRow, Base):
     """One sync: `running`, then `applied`, `held`, `failed` or `dry`; counts by kind, and a sentence in plain words.
 
-    A held run has a `plan`: its digest and what each file said, beside the rows in staging. Its `answer` makes it
-    `approved`, then `applied`; or `discarded`. `undoes` names the run that this one takes back.
+    A run that was asked for, or that a schedule asks for, is `pending` from `due` on until a worker takes it, with a
+    lease; `attempts` counts how often that was. One that finds no new file is `skipped`. A held run has a `plan`: its
+    digest and what each file said, beside the rows in staging. Its `answer` makes it `approved`, then `applied`; or
+    `discarded`. `undoes` names the run that this one takes back. `weighed` is what the guard looked at, `taken` the
+    file that was read, `pulled_at` as of when it or the source was.
     """
 
     __tablename__ = "sis_run"
@@ -33,6 +79,14 @@ class SisRun(TenantRow, Base):
     plan: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     answer: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     undoes: Mapped[UUID | None]
+    mode: Mapped[str | None]
+    asked_by: Mapped[str | None]
+    due: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(default=0)
+    leased_until: Mapped[datetime | None]
+    taken: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    pulled_at: Mapped[datetime | None]
+    weighed: Mapped[list[Any]] = mapped_column(default=list)
 
 
 class SisQuarantine(TenantRow, Base):

@@ -1,4 +1,4 @@
-"""Owns the reads of sync runs: what each did, and the rows that it could not take. Never a refused row's value."""
+"""Owns the reads of sources and runs: what each did and could not take. Never a secret or a refused value."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,8 @@ from app.core.page import Keyset, Page
 from app.roster.lookup import by_id, locate_staff, locate_student
 from app.roster.models import Enrollment, Person, Source
 from app.sis.engine.weigh import FIRST, Counts, Refusal, Report
-from app.sis.models import SisChange, SisQuarantine, SisRun
+from app.sis.models import SisChange, SisQuarantine, SisRun, SisSource
+from app.sis.sources import Configured
 
 TOLD = {
     "create": "came for the first time from {source}.",
@@ -149,6 +150,30 @@ async def quarantine(work: Work, keyset: Keyset, run_id: UUID) -> Page[SisQuaran
     query = select(SisQuarantine).where(SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id)
     page: Page[SisQuarantine] = await by_id(work, keyset, query, SisQuarantine.id)
     return page
+
+
+@needs(Can.READ_SYNC)
+async def sources(work: Work, keyset: Keyset) -> Page[Configured]:
+    """A page of the sources that have settings, oldest first."""
+    query = select(SisSource).where(SisSource.district_id == work.district_id)
+    page: Page[SisSource] = await by_id(work, keyset, query, SisSource.id)
+    return Page(await _with_sources(work, page.rows), page.next)
+
+
+@needs(Can.READ_SYNC)
+async def all_sources(work: Work) -> list[Configured]:
+    """Every source that has settings: a district has a few."""
+    query = select(SisSource).where(SisSource.district_id == work.district_id).order_by(SisSource.id)
+    return await _with_sources(work, (await work.db.scalars(query)).all())
+
+
+@needs(Can.READ_SYNC)
+async def _with_sources(work: Work, rows: Sequence[SisSource]) -> list[Configured]:
+    named = await work.db.scalars(
+        select(Source).where(Source.district_id == work.district_id, Source.id.in_([row.id for row in rows]))
+    )
+    by_key = {one.id: one for one in named}
+    return [Configured(by_key[row.id], row) for row in rows]
 
 
 async def _sources(work: Work) -> dict[UUID, str]:

@@ -25,6 +25,7 @@ LET_OFF = {
     # Functions that run with the owner's rights.
     "definer app.client_directory(uuid)": "a client's grants, read before a district is known",
     "definer app.district_directory(text)": "a district's id by its short name, as above",
+    "definer app.districts_with_syncs_due(integer)": "ids only, for the worker that carries runs out",
     "definer app.districts_with_syncs_answered(integer)": "ids only, for the worker that carries answers out",
     "definer app.districts_with_webhooks_due(timestamp with time zone,integer)": "ids only, for the worker's claims",
     # What may be deleted.

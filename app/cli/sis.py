@@ -1,0 +1,257 @@
+"""`aimline sis`: the sources that a district syncs from: made, shown, changed, paused, looked at. Never decides.
+
+A secret is read from a file, never from the command line, which other people of the machine can see.
+"""
+
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import orjson
+import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.directory import find_district
+from app.access.principal import house_principal
+from app.access.work import Work, unit
+from app.cli.operate import AsJson, District, as_operator
+from app.core.address import Allowed
+from app.core.errors import AimlineError, Invalid
+from app.settings import Settings
+from app.sis import queries, sources
+from app.sis.settings import Settings as Fit
+
+Answer = TypeVar("Answer")
+USAGE = 2
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The source's name.")]
+Url = Annotated[str | None, typer.Option(help="The OneRoster base; or a zip or folder of CSV: https, file: or a path.")]
+GradebookUrl = Annotated[str | None, typer.Option(help="The gradebook's base, where it is another.")]
+TokenUrl = Annotated[str | None, typer.Option(help="The OAuth 2 token endpoint, where it is not beside the base.")]
+Auth = Annotated[str | None, typer.Option(help="oauth2-basic, oauth2-body, oauth1 or oauth1-sha1.")]
+ClientId = Annotated[str | None, typer.Option(help="The client's id at the source.")]
+SecretFile = Annotated[Path | None, typer.Option(help="A file with the client's secret; - reads it from stdin.")]
+Scope = Annotated[list[str] | None, typer.Option(help="A scope to ask for; may be repeated.")]
+PageSize = Annotated[int | None, typer.Option(help="Rows asked for in a page.")]
+Concurrency = Annotated[int | None, typer.Option(help="Requests at once: 5 without it.")]
+LeaveOut = Annotated[list[str] | None, typer.Option(help="A collection that is not asked for; may be repeated.")]
+Limit = Annotated[list[str] | None, typer.Option(metavar="NAME=N", help="A limit of the guard, such as removed=0.2.")]
+Rollover = Annotated[str | None, typer.Option(metavar="FIRST..LAST", help="Days on which the school year turns over.")]
+RolloverLimit = Annotated[list[str] | None, typer.Option(metavar="NAME=N", help="A limit on those days.")]
+Mapping = Annotated[Path | None, typer.Option(help="A JSON file: which results become scores of which measure.")]
+Schedule = Annotated[str | None, typer.Option(metavar="CRON", help="When it runs, in the district's time zone.")]
+Jitter = Annotated[int | None, typer.Option(help="Minutes over which sources are spread: 30 without it.")]
+Freeze = Annotated[list[str] | None, typer.Option(metavar="FIRST..LAST", help="Days on which no run begins.")]
+Full = Annotated[str | None, typer.Option("--full-schedule", metavar="CRON", help="When a run must be a full one.")]
+Overlap = Annotated[int | None, typer.Option(help="Hours by which a delta reaches back: 24 without it.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds these commands."""
+    sis = typer.Typer(help="The sources that a district syncs from.", no_args_is_help=True)
+    app.add_typer(sis, name="sis")
+    _add(sis)
+    _set(sis)
+    _show(sis)
+
+
+def _add(sis: typer.Typer) -> None:
+    @sis.command("add")
+    def add(
+        district: District,
+        name: Annotated[str, typer.Option(help="The name by which people, and ids, know it.")],
+        kind: Annotated[str, typer.Option(help="oneroster-1.1, oneroster-1.2 or oneroster-csv.")],
+        url: Annotated[str, typer.Option(help="The OneRoster base; or a zip or folder of CSV.")],
+        gradebook_url: GradebookUrl = None,
+        token_url: TokenUrl = None,
+        auth: Auth = None,
+        client_id: ClientId = None,
+        client_secret_file: SecretFile = None,
+        scope: Scope = None,
+        page_size: PageSize = None,
+        concurrency: Concurrency = None,
+        leave_out: LeaveOut = None,
+        limit: Limit = None,
+        rollover: Rollover = None,
+        rollover_limit: RolloverLimit = None,
+        mapping: Mapping = None,
+        schedule: Schedule = None,
+        jitter: Jitter = None,
+        freeze: Freeze = None,
+        full_schedule: Full = None,
+        overlap: Overlap = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Makes a source. Nothing is fetched yet: see `aimline sis doctor`, then `aimline sync run`."""
+        new = Fit(kind=kind, **_given(locals()))
+        _tell(
+            _run(district, lambda work, allowed: sources.register_source(work, name, new, allowed, local=True)), as_json
+        )
+
+
+def _set(sis: typer.Typer) -> None:
+    @sis.command("set")
+    def set_(
+        name: Name,
+        district: District,
+        url: Url = None,
+        gradebook_url: GradebookUrl = None,
+        token_url: TokenUrl = None,
+        auth: Auth = None,
+        client_id: ClientId = None,
+        client_secret_file: SecretFile = None,
+        scope: Scope = None,
+        page_size: PageSize = None,
+        concurrency: Concurrency = None,
+        leave_out: LeaveOut = None,
+        limit: Limit = None,
+        rollover: Rollover = None,
+        rollover_limit: RolloverLimit = None,
+        mapping: Mapping = None,
+        schedule: Schedule = None,
+        jitter: Jitter = None,
+        freeze: Freeze = None,
+        full_schedule: Full = None,
+        overlap: Overlap = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Changes what is named and leaves the rest; an empty value ("") clears what can be empty."""
+        given = _given(locals())
+        if not given:
+            _refuse("Name what is to be changed, such as --schedule '0 2 * * *'.")
+
+        async def change(work: Work, allowed: Allowed) -> sources.Configured:
+            found = await sources.source_named(work, name)
+            return await sources.change_source(work, found.source.id, given, allowed, local=True)
+
+        _tell(_run(district, change), as_json)
+
+
+def _show(sis: typer.Typer) -> None:
+    @sis.command("list")
+    def list_(district: District, as_json: AsJson = False) -> None:
+        """Lists the district's sources."""
+        found = _run(district, lambda work, _: queries.all_sources(work))
+        if as_json:
+            print(orjson.dumps([sources.shown(one) for one in found]).decode())
+        for one in () if as_json else found:
+            row = one.settings
+            when = "paused" if row.paused_at else f"next {row.due:%Y-%m-%d %H:%M} UTC" if row.due else "no schedule"
+            print(f"{one.source.name:20} {one.source.kind:14} {when:26} {row.url}")
+        if not found and not as_json:
+            print("There is no source yet. Make one with: aimline sis add")
+
+    @sis.command("show")
+    def show(name: Name, district: District, as_json: AsJson = False) -> None:
+        """Shows a source's settings; never its secret."""
+        _tell(_run(district, lambda work, _: sources.source_named(work, name)), as_json)
+
+    @sis.command("pause")
+    @sis.command("remove", help="As pause: what it brought stays, and so does what it did.")
+    def pause(name: Name, district: District, as_json: AsJson = False) -> None:
+        """No run of it begins by itself any more; its rows and its history stay."""
+
+        async def go(work: Work, _: Allowed) -> sources.Configured:
+            return await sources.pause_source(work, (await sources.source_named(work, name)).source.id)
+
+        _tell(_run(district, go), as_json)
+
+    @sis.command("resume")
+    def resume(name: Name, district: District, as_json: AsJson = False) -> None:
+        """Its schedule holds again."""
+
+        async def go(work: Work, _: Allowed) -> sources.Configured:
+            return await sources.resume_source(work, (await sources.source_named(work, name)).source.id)
+
+        _tell(_run(district, go), as_json)
+
+
+def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Answer:
+    """What comes of a step in the district, as the operator; a refusal is a sentence for each thing that is wrong."""
+
+    async def go(engine: AsyncEngine, settings: Settings) -> Answer:
+        allowed = Allowed.parse(settings.allow_networks, sandbox=settings.sandbox)
+        district_id = await find_district(engine, district)
+        async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sis") as work:
+            return await do(work, allowed)
+
+    try:
+        return as_operator(go)
+    except Invalid as error:
+        _refuse(*(f"{one.pointer.lstrip('/')}: {one.detail}" for one in error.violations))
+    except AimlineError as error:
+        _refuse(error.detail)
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given, as settings."""
+    given = {
+        "scopes": options["scope"] and tuple(one for text in options["scope"] for one in text.split()),
+        "left_out": options["leave_out"] and tuple(one for one in options["leave_out"] if one),
+        "limits": options["limit"] and _numbers(options["limit"]),
+        "freeze": options["freeze"] and tuple(_days(one) for one in options["freeze"] if one),
+        "cron": options["schedule"],
+        "jitter_minutes": options["jitter"],
+        "full_cron": options["full_schedule"],
+        "overlap_hours": options["overlap"],
+        "client_secret": options["client_secret_file"] and _secret(options["client_secret_file"]),
+        "mapping": options["mapping"] and _json(options["mapping"]),
+        **{name: options[name] for name in ("url", "gradebook_url", "token_url", "auth", "client_id")},
+        **{name: options[name] for name in ("page_size", "concurrency")},
+    }
+    found = {name: value if value != "" else None for name, value in given.items() if value is not None}
+    if options["rollover"] == "":
+        found["rollover"] = None
+    elif options["rollover"]:
+        first, last = _days(options["rollover"])
+        limits = {"limits": _numbers(options["rollover_limit"])} if options["rollover_limit"] else {}
+        found["rollover"] = {"begins_on": first, "ends_on": last, **limits}
+    elif options["rollover_limit"]:
+        _refuse("Name the days of the rollover as well: --rollover FIRST..LAST")
+    return found
+
+
+def _numbers(limits: list[str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for one in filter(None, limits):
+        name, _, text = one.partition("=")
+        try:
+            found[name] = int(text) if text.isdigit() else float(text)
+        except ValueError:
+            _refuse(f"{one!r} is no limit, such as removed=0.2 or removed_rows=50.")
+    return found
+
+
+def _days(text: str) -> tuple[str, str]:
+    first, _, last = text.partition("..")
+    return first.strip(), (last or first).strip()
+
+
+def _secret(file: Path) -> str:
+    try:
+        return (sys.stdin.read() if str(file) == "-" else file.read_text()).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        _refuse(f"The file with the secret cannot be read ({type(error).__name__}).")
+
+
+def _json(file: Path) -> Any:
+    try:
+        return orjson.loads(file.read_bytes())
+    except (OSError, orjson.JSONDecodeError) as error:
+        _refuse(f"{file.name} cannot be read as JSON ({type(error).__name__}).")
+
+
+def _tell(found: sources.Configured, as_json: bool) -> None:
+    told = sources.shown(found)
+    if as_json:
+        print(orjson.dumps(told).decode())
+        return
+    for name, value in told.items():
+        if value not in (None, [], {}):
+            print(f"{name:16} {value if isinstance(value, str | int) else orjson.dumps(value).decode()}")
+
+
+def _refuse(*sentences: str) -> NoReturn:
+    for sentence in sentences:
+        print(sentence, file=sys.stderr)
+    raise typer.Exit(USAGE)

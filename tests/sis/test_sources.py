@@ -1,0 +1,221 @@
+"""Sources: what can be set within which bounds, a secret that only the worker opens, pausing, and the schedule laid."""
+
+from collections.abc import Mapping
+from datetime import date, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.exc import DBAPIError
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.address import PUBLIC_ONLY, Allowed
+from app.core.clock import now
+from app.core.crypto import KeyFault
+from app.core.errors import Conflict, Forbidden, Invalid, NotFound
+from app.sis import sources
+from app.sis.guard import Limits
+from app.sis.models import SisSource
+from app.sis.settings import Settings, checked, limits_of
+from tests.sis.roster_zip import Export, ask, row_id, sync
+from tests.town import Town
+
+SECRET = "s3cret-of-a-test"
+REST: dict[str, Any] = {
+    "kind": "oneroster-1.1",
+    "url": "https://sis.example.org/ims/oneroster/v1p1",
+    "client_id": "north",
+    "client_secret": SECRET,
+}
+
+
+def _codes(more: Mapping[str, Any], *, local: bool = False, name: str = "main") -> list[tuple[str, str]]:
+    try:
+        checked(Settings(**{**REST, **more}), PUBLIC_ONLY, name=name, local=local)
+    except Invalid as error:
+        return [(one.pointer, one.code) for one in error.violations]
+    return []
+
+
+CSV = {"kind": "oneroster-csv", "client_id": None, "client_secret": None}
+
+
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ({}, []),
+        ({"kind": "sftp"}, [("/kind", "kind.unknown")]),
+        ({"url": "http://sis.example.org/"}, [("/url", "url.scheme")]),
+        ({"url": "https://10.0.0.7/v1p1"}, [("/url", "url.address")]),
+        ({"token_url": "https://169.254.169.254/token"}, [("/token_url", "url.address")]),
+        ({"auth": "ntlm"}, [("/auth", "auth.unknown")]),
+        ({"kind": "oneroster-1.2", "auth": "oauth1"}, [("/auth", "auth.unknown")]),
+        ({"client_id": None}, [("/client_id", "client_id.missing")]),
+        ({"client_secret": None}, [("/client_secret", "client_secret.missing")]),
+        ({"client_secret": "two words"}, [("/client_secret", "client_secret.malformed")]),
+        ({"page_size": 0}, [("/page_size", "page_size.range")]),
+        ({"concurrency": 21}, [("/concurrency", "concurrency.range")]),
+        ({"concurrency": 20, "page_size": 100_000}, []),
+        ({"limits": {"removed": 1, "removed_rows": 0}}, []),
+        ({"limits": {"removed": 1.01}}, [("/limits/removed", "limit.range")]),
+        ({"limits": {"removed": -0.01}}, [("/limits/removed", "limit.range")]),
+        ({"limits": {"removed": float("nan")}}, [("/limits/removed", "limit.range")]),
+        ({"limits": {"removed": True}}, [("/limits/removed", "limit.range")]),
+        ({"limits": {"removed_rows": 2.5}}, [("/limits/removed_rows", "limit.range")]),
+        ({"limits": {"deleted": 0.5}}, [("/limits/deleted", "limit.unknown")]),
+        ({"rollover": {"begins_on": "2026-07-01", "ends_on": "2026-08-31"}}, []),
+        ({"rollover": {"begins_on": "2026-08-31", "ends_on": "2026-07-01"}}, [("/rollover", "rollover.dates")]),
+        ({"rollover": {"begins_on": "2026-01-01", "ends_on": "2026-12-31"}}, [("/rollover", "rollover.dates")]),
+        ({"rollover": {"from": "2026-07-01"}}, [("/rollover", "rollover.malformed")]),
+        ({"cron": "0 2 * * 1-5", "full_cron": "0 3 * * 6"}, []),
+        ({"cron": "0 2 * *"}, [("/cron", "cron.malformed")]),
+        ({"cron": "0 0 31 2 *"}, [("/cron", "cron.malformed")]),
+        ({"freeze": (("2026-12-21", "2027-01-01"),)}, []),
+        ({"freeze": (("2027-01-01", "2026-12-21"),)}, [("/freeze/0", "freeze.malformed")]),
+        ({"freeze": ("2026-12-21",)}, [("/freeze/0", "freeze.malformed")]),
+        ({**CSV, "url": "https://sis.example.org/roster.zip"}, []),
+        ({**CSV, "url": "/srv/drop"}, [("/url", "url.local")]),
+        ({**CSV, "url": "file:///srv/drop"}, [("/url", "url.local")]),
+        ({**CSV, "url": "https://sis.example.org/a.zip", "auth": "oauth1"}, [("/auth", "auth.unknown")]),
+    ],
+)
+def test_a_setting_is_held_to_its_bounds(more: dict[str, Any], found: list[tuple[str, str]]) -> None:
+    """Each with its own pointer and code, at the bound itself and beyond it."""
+    assert _codes(more) == found
+
+
+def test_a_local_path_is_an_operators_to_name() -> None:
+    """A whole path, never upwards; a REST base is never a file."""
+    assert _codes({**CSV, "url": "/srv/drop"}, local=True) == []
+    assert _codes({**CSV, "url": "/srv/../etc"}, local=True) == [("/url", "url.malformed")]
+    assert _codes({"url": "/srv/drop"}, local=True) == [("/url", "url.malformed")]
+    assert _codes({}, name="a:b") == [("/name", "name.malformed")]
+
+
+def test_everything_that_is_wrong_is_said_at_once() -> None:
+    """Not one thing after the other."""
+    assert len(_codes({"url": "http://sis.example.org", "cron": "never", "page_size": -1})) == 3
+
+
+def test_the_rollover_changes_the_limits_on_its_days_only() -> None:
+    """Both days are within it; what it does not name is as the house has it, or as the source has it otherwise."""
+    rollover = {"begins_on": "2026-07-01", "ends_on": "2026-08-31"}
+    set_ = {"refused": 0.2}
+    for day, removed in (("2026-06-30", 0.1), ("2026-07-01", 1.0), ("2026-08-31", 1.0), ("2026-09-01", 0.1)):
+        limits = limits_of(set_, rollover, date.fromisoformat(day))
+        assert (limits.removed, limits.refused) == (removed, 0.2)
+    own = limits_of({}, {**rollover, "limits": {"removed_rows": 900}}, date(2026, 7, 9))
+    assert own == Limits(removed_rows=900)
+
+
+async def _make(town: Town, name: str = "main", **more: Any) -> sources.Configured:
+    async with town.unit() as work:
+        return await sources.register_source(work, name, Settings(**{**REST, **more}))
+
+
+async def test_a_secret_is_sealed_and_opened_by_the_worker_only(north: Town, south: Town) -> None:
+    """No text of it in the row; sealed to its district and row; the api may not even read what it sealed."""
+    made = await _make(north)
+    ((sealed,),) = await ask(north, "SELECT client_secret_sealed FROM sis_source WHERE district_id = :district")
+    assert SECRET not in sealed
+    async with north.house() as work:
+        assert await sources.open_secret(work, made.source.id) == SECRET
+    with pytest.raises(KeyFault):
+        north.settings.keyring.open(sealed, sources.SEALED_AS, south.district_id, made.source.id)
+
+    @needs(Can.READ_SYNC)
+    async def peek(work: Work) -> Any:
+        here = SisSource.district_id == work.district_id
+        return await work.db.scalar(select(SisSource.client_secret_sealed).where(here))
+
+    with pytest.raises(DBAPIError, match="permission denied"):
+        async with north.unit() as work:
+            await peek(work)
+    assert SECRET not in str(sources.shown(made)) + repr(Settings(**REST))
+
+
+async def test_a_secret_follows_no_address_to_another_host(north: Town) -> None:
+    """Who may change a source could else have its secret sent to a host of their own; with the secret anew it goes."""
+    made = await _make(north)
+    moved = {"token_url": "https://other.example.net/token"}
+    async with north.unit() as work:
+        with pytest.raises(Invalid) as refused:
+            await sources.change_source(work, made.source.id, moved)
+    assert [one.code for one in refused.value.violations] == ["secret.again"]
+    async with north.unit() as work:
+        await sources.change_source(work, made.source.id, {"url": "https://sis.example.org/other"})
+        changed = await sources.change_source(work, made.source.id, {**moved, "client_secret": "another"})
+    assert changed.settings.version == 3
+    async with north.house() as work:
+        assert await sources.open_secret(work, made.source.id) == "another"
+
+
+async def test_a_change_leaves_what_it_does_not_name(north: Town) -> None:
+    """One setting at a time; what is refused changes nothing."""
+    made = await _make(north, limits={"removed": 0.2}, left_out=("demographics",), scopes=("roster.readonly",))
+    async with north.unit() as work:
+        await sources.change_source(work, made.source.id, {"page_size": 500})
+    async with north.unit() as work:
+        with pytest.raises(Invalid):
+            await sources.change_source(work, made.source.id, {"page_size": 0, "concurrency": 2})
+    async with north.unit() as work:
+        kept = sources.settings_of(await sources.source_named(work, "main"))
+    assert (kept.page_size, kept.concurrency, kept.limits) == (500, 5, {"removed": 0.2})
+    assert (kept.left_out, kept.scopes, kept.auth) == (("demographics",), ("roster.readonly",), "oauth2-basic")
+
+
+async def test_a_source_that_was_only_named_gets_its_settings(north: Town, tmp_path: Any) -> None:
+    """Its rows stay its own; a second time the name is taken; another district's is not there."""
+    await sync(north, Export(), tmp_path)
+    before = await row_id(north, "person", "s1")
+    made = await _make(north, "csv", **CSV, url="https://sis.example.org/roster.zip")
+    again = await sync(north, Export(), tmp_path)
+    assert again.total("changes") == 0
+    assert await row_id(north, "person", "s1") == before
+    with pytest.raises(Conflict):
+        await _make(north, "csv")
+    async with north.unit() as work:
+        with pytest.raises(NotFound):
+            await sources.source_named(work, "sis")
+        assert (await sources.configured(work, made.source.id)).source.name == "csv"
+
+
+async def test_only_who_may_touches_a_source(north: Town) -> None:
+    """Reading runs opens settings to the eye; changing them asks for more."""
+    made = await _make(north)
+    reader = north.client(frozenset({"sync:read"}))
+    async with north.unit(reader) as work:
+        assert (await sources.configured(work, made.source.id)).source.id == made.source.id
+        with pytest.raises(Forbidden):
+            await sources.change_source(work, made.source.id, {"page_size": 5})
+        with pytest.raises(Forbidden):
+            await sources.pause_source(work, made.source.id)
+        with pytest.raises(Forbidden):
+            await sources.open_secret(work, made.source.id)
+
+
+async def test_pausing_lifts_the_schedule_and_resuming_lays_it(north: Town) -> None:
+    """A source without a schedule is never due; silence is news 26 hours from now at the earliest."""
+    made = await _make(north, cron="0 2 * * *", jitter_minutes=0)
+    assert made.settings.due is not None
+    assert made.settings.overdue_at is not None
+    assert now() < made.settings.due <= now() + timedelta(hours=25)
+    assert made.settings.overdue_at >= now() + timedelta(hours=25)
+    async with north.unit() as work:
+        paused = await sources.pause_source(work, made.source.id)
+        assert (paused.settings.due, paused.settings.overdue_at) == (None, None)
+    async with north.unit() as work:
+        resumed = await sources.resume_source(work, made.source.id)
+        assert resumed.settings.due == made.settings.due
+    async with north.unit() as work:
+        silent = await sources.change_source(work, made.source.id, {"cron": None})
+        assert silent.settings.due is None
+
+
+def test_an_allowed_network_is_the_operators_to_open() -> None:
+    """A SIS within the district's own walls is reached once its network is allowed."""
+    inside = Settings(**{**REST, "url": "https://10.1.2.3/v1p1"})
+    with pytest.raises(Invalid):
+        checked(inside, PUBLIC_ONLY, name="main")
+    assert checked(inside, Allowed.parse("10.1.0.0/16"), name="main").url == "https://10.1.2.3/v1p1"
