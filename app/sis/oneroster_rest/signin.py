@@ -111,6 +111,7 @@ class Token:
             raise SourceRefused("The source has no token-url, and OAuth 2 needs one: ask its vendor for it.")
         self._url = fit(connection.token_url, connection.allowed, "token-url")
         self.scopes: tuple[str, ...] = connection.wanted_scopes
+        self.wanted = self.scopes
         self.granted: tuple[str, ...] | None = None
         self.lifetime: float | None = None
         self._lock = asyncio.Lock()
