@@ -22,6 +22,7 @@ from app.rest import (
     response,
     roster,
     school,
+    session,
     sis,
     support,
     webhooks,
@@ -40,7 +41,7 @@ Wherever an id of a roster row is taken, `sis:<source>:<sourcedId>` is taken as 
 names the person whom it acts for, and that person's role and caseload bind it. Lists are pages: pass `next` back as
 `after`. Errors are problem details (RFC 9457) and name everything that is wrong at once.
 """
-V1 = (roster, school, playbook, concern, support, response, evidence, decision, events, webhooks, sis)
+V1 = (roster, school, playbook, concern, support, session, response, evidence, decision, events, webhooks, sis)
 
 
 def build(settings: Settings) -> FastAPI:

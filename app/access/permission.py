@@ -18,6 +18,7 @@ class Can(StrEnum):
     SETTLE_CONCERN = "concern:settle"
     READ_SUPPORTS = "support:read"
     PLAN_SUPPORT = "support:plan"
+    RECORD_SESSIONS = "session:record"
     READ_SCORES = "score:read"
     RECORD_SCORES = "score:record"
     READ_VERDICTS = "verdict:read"
@@ -47,8 +48,9 @@ MEANING: dict[Can, str] = {
     Can.READ_CONCERNS: "Read concerns.",
     Can.RAISE_CONCERN: "Raise a concern about a student.",
     Can.SETTLE_CONCERN: "Accept, dismiss and resolve concerns.",
-    Can.READ_SUPPORTS: "Read supports.",
+    Can.READ_SUPPORTS: "Read supports, their sessions and their dosage.",
     Can.PLAN_SUPPORT: "Plan, start, change and end supports.",
+    Can.RECORD_SESSIONS: "Record, amend and remove the sessions of a support.",
     Can.READ_SCORES: "Read scores.",
     Can.RECORD_SCORES: "Record scores.",
     Can.READ_VERDICTS: "Read verdicts and their reasons.",
@@ -74,7 +76,7 @@ _READS = frozenset(
         Can.READ_DECISIONS,
     }
 )
-_TEACHES = _READS | {Can.RAISE_CONCERN, Can.RECORD_SCORES}
+_TEACHES = _READS | {Can.RAISE_CONCERN, Can.RECORD_SCORES, Can.RECORD_SESSIONS}
 _LEADS = _TEACHES | {Can.SETTLE_CONCERN, Can.PLAN_SUPPORT, Can.DECIDE}
 
 ROLE_OPENS: dict[str, frozenset[Can]] = {

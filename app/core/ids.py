@@ -33,6 +33,7 @@ PREFIXES = {
     "concern": "con",
     "support": "sup",
     "phase": "pha",
+    "session": "sit",
     "score": "sco",
     "verdict": "ver",
     "decision": "dec",

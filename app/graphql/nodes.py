@@ -21,11 +21,12 @@ from app.graphql.playbook import area_of, level_of, measure_of
 from app.graphql.response import Verdict
 from app.graphql.roster import student_of
 from app.graphql.school import class_of, school_of, staff_of
+from app.graphql.session import Session
 from app.graphql.support import Phase, Support
 from app.playbook.queries import areas
 from app.response.queries import verdict
 from app.roster.queries import find_student
-from app.support.queries import phase, support
+from app.support.queries import phase, session, support
 
 Find = Callable[[Asked, UUID], Awaitable[Node | None]]
 
@@ -49,6 +50,7 @@ FINDS: dict[str, Find] = {
     "concern": _row(concern, Concern.of),
     "support": _row(support, Support.of),
     "phase": _row(phase, Phase.of),
+    "session": _row(session, Session.of),
     "score": _row(score, Score.of),
     "verdict": _row(verdict, Verdict.of),
     "decision": _row(decision, Decision.of),
@@ -65,7 +67,7 @@ class NodeQueries:
         "it asks for the one that reading a thing of its kind asks for.",
         find_student,
         areas,
-        *(concern, support, phase, score, verdict, decision),
+        *(concern, support, phase, session, score, verdict, decision),
     )
     async def node(self, info: Info, id: strawberry.ID) -> Node | None:
         try:

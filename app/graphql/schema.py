@@ -16,6 +16,7 @@ from app.graphql.playbook import PlaybookQueries
 from app.graphql.response import ResponseQueries
 from app.graphql.roster import RosterQueries
 from app.graphql.school import SchoolQueries
+from app.graphql.session import SessionMutations, SessionQueries
 from app.graphql.support import SupportQueries
 
 MOST_DEPTH = 12
@@ -31,6 +32,7 @@ class Query(
     PlaybookQueries,
     ConcernQueries,
     SupportQueries,
+    SessionQueries,
     EvidenceQueries,
     ResponseQueries,
     DecisionQueries,
@@ -42,7 +44,7 @@ class Query(
     description="Commands. Each field stands or falls alone: what it cannot take is told in its `problems`. "
     "A fault of ours undoes the whole operation."
 )
-class Mutation(ConcernMutations, EvidenceMutations, DecisionMutations):
+class Mutation(ConcernMutations, SessionMutations, EvidenceMutations, DecisionMutations):
     """The mutation root."""
 
 

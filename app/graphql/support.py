@@ -22,6 +22,7 @@ from app.graphql.playbook import Area, Level, Measure, area_id_of, area_of, leve
 from app.graphql.response import Verdict
 from app.graphql.roster import Student, student_of
 from app.graphql.school import Staff, staff_of
+from app.graphql.session import Dosage, Session
 from app.playbook.queries import areas, levels, measures
 from app.response import queries as response
 from app.response.rules.verdict import State
@@ -140,6 +141,22 @@ class Support(Node):
     ) -> Connection[Verdict] | None:
         at = place(info.context, "verdicts", {"support": self.row_id}, after, first)
         return connection(at, await info.context.read(response.verdicts, at, self.row_id), Verdict.of)
+
+    @asks("Its sessions, in the order in which they were recorded.", queries.sessions)
+    async def sessions(
+        self,
+        info: Info,
+        first: int | None = None,
+        after: str | None = None,
+        since: date | None = None,
+        until: date | None = None,
+    ) -> Connection[Session] | None:
+        at = place(info.context, "sessions", {"support": self.row_id, "since": since, "until": until}, after, first)
+        return connection(at, await info.context.read(queries.sessions, at, self.row_id, since, until), Session.of)
+
+    @asks("What of it was delivered; without days, in its last phase.", queries.dosage_between)
+    async def dosage(self, info: Info, since: date | None = None, until: date | None = None) -> Dosage | None:
+        return Dosage.of(await info.context.read(queries.dosage_between, self.row_id, since, until))
 
     @asks("What the team decided about it, oldest first.", decisions_of)
     async def decisions(

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from datetime import date, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from app.access.principal import Reach
 from app.access.work import Work
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.page import Keyset, Page
-from app.roster.models import AboutStudent, ExternalId, FromSource, Person, Source
+from app.roster.models import AboutStudent, ExternalId, FromSource, Person, SchoolWeek, Source
 from app.roster.references import ALIAS_KINDS, Reference, parse
 
 Row = TypeVar("Row", bound=FromSource)
@@ -98,6 +99,33 @@ async def of_students(
     for row in rows:
         found[row.student_id].append(row)
     work.disclose(kind, (student_id for student_id, rows_of in found.items() if rows_of))
+    return found
+
+
+async def weeks_off(work: Work, school_ids: Iterable[UUID], begins: date, until: date) -> dict[UUID, frozenset[date]]:
+    """The Mondays of weeks without instruction, for those of these schools that have a calendar in this time.
+
+    A week that a school's calendar leaves out between two of its own (a summer) is one of them; before the first and
+    after the last the calendar says nothing.
+    """
+    rows = await work.db.execute(
+        select(SchoolWeek.school_id, SchoolWeek.monday, SchoolWeek.instructional)
+        .where(
+            SchoolWeek.district_id == work.district_id,
+            SchoolWeek.school_id == any_(cast(sorted(set(school_ids)), IdList)),
+            SchoolWeek.monday >= begins - timedelta(days=begins.weekday()),
+            SchoolWeek.monday <= until,
+        )
+        .order_by(SchoolWeek.monday)
+    )
+    told: dict[UUID, dict[date, bool]] = {}
+    for school_id, monday, instructional in rows:
+        told.setdefault(school_id, {})[monday] = instructional
+    found = {}
+    for school_id, weeks in told.items():
+        first, last = next(iter(weeks)), next(reversed(weeks))
+        between = (first + timedelta(weeks=n) for n in range((last - first).days // 7 + 1))
+        found[school_id] = frozenset(monday for monday in between if not weeks.get(monday, False))
     return found
 
 

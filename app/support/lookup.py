@@ -1,13 +1,18 @@
-"""Owns how commands find a support and its phases. Opens no session itself: the caller's permission holds."""
+"""Owns how commands find a support, its phases and its dosage. Opens nothing itself: the caller's permission holds."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ARRAY, TIMESTAMP, Date, cast, func, literal_column, select
 
 from app.access.work import Work
 from app.core.errors import NotFound
 from app.playbook.lookup import level_by_id
-from app.support.models import Phase, Support
+from app.roster.lookup import IdList, weeks_off
+from app.support.dosage import Delivered, Dosage, dosage
+from app.support.models import Phase, Session, Support
 
 
 async def locked(work: Work, support_id: UUID) -> Support:
@@ -37,3 +42,90 @@ async def current_phase(work: Work, support: Support) -> Phase:
 async def level_rank(work: Work, support: Support) -> int:
     """The rank of the support's present level."""
     return (await level_by_id(work, support.level_id)).rank
+
+
+@dataclass(frozen=True, slots=True)
+class DosageWindow:
+    """The days of a phase over which dosage is asked for, both included; what lies outside the phase is left out."""
+
+    support: Support
+    phase: Phase
+    since: date
+    until: date
+
+    @property
+    def first(self) -> date:
+        """The first day that counts."""
+        return max(self.since, self.phase.begins_on)
+
+    @property
+    def last(self) -> date:
+        """The last day that counts; the day on which a phase ends belongs to the next, where one follows."""
+        ends_on = self.phase.ends_on
+        if ends_on is None:
+            return self.until
+        return min(self.until, ends_on if ends_on == self.support.ends_on else ends_on - timedelta(days=1))
+
+
+async def dosage_of(work: Work, support: Support, phase: Phase, since: date, until: date) -> Dosage:
+    """The dosage of a phase from one day to another, both included; nothing is told to the disclosure log."""
+    return (await dosages_of(work, [DosageWindow(support, phase, since, until)]))[0]
+
+
+async def dosages_of(work: Work, windows: Sequence[DosageWindow]) -> list[Dosage]:
+    """As `dosage_of` for many, in order: one statement for the sessions, one for the calendar, however many."""
+    if not windows:
+        return []
+    delivered = await _delivered(work, windows)
+    first, last = min(one.first for one in windows), max(one.last for one in windows)
+    off = await weeks_off(work, {school for one in windows for school in one.support.school_ids}, first, last)
+    return [
+        dosage(
+            one.first,
+            one.last,
+            next((off[school] for school in one.support.school_ids if school in off), ()),
+            delivered[place],
+            minutes_per_session=one.phase.minutes_per_session,
+            sessions_per_week=one.phase.sessions_per_week,
+        )
+        for place, one in enumerate(windows)
+    ]
+
+
+async def _delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[Delivered]]:
+    """The sessions of each window, summed by week and reason where they lie."""
+    asked = (
+        func.unnest(
+            cast([one.support.id for one in windows], IdList),
+            cast([one.first for one in windows], ARRAY(Date)),
+            cast([one.last for one in windows], ARRAY(Date)),
+        )
+        .table_valued("support_id", "since", "until", with_ordinality="place", name="asked")
+        .render_derived()
+    )
+    # As a timestamp without a zone: a date has none, and must not get the server's.
+    monday = cast(func.date_trunc(literal_column("'week'"), cast(Session.held_on, TIMESTAMP)), Date)
+    rows = await work.db.execute(
+        select(
+            asked.c.place,
+            monday,
+            func.count().filter(Session.planned_minutes > literal_column("0")),
+            func.count().filter(Session.delivered_minutes > literal_column("0")),
+            func.sum(Session.planned_minutes),
+            func.sum(Session.delivered_minutes),
+            func.sum(func.greatest(Session.planned_minutes - Session.delivered_minutes, literal_column("0"))),
+            Session.lost_because,
+        )
+        .join_from(asked, Session, Session.support_id == asked.c.support_id)
+        .where(
+            Session.district_id == work.district_id,
+            Session.held_on >= asked.c.since,
+            Session.held_on <= asked.c.until,
+            Session.removed_at.is_(None),
+        )
+        .group_by(asked.c.place, monday, Session.lost_because)
+    )
+    found: list[list[Delivered]] = [[] for _ in windows]
+    for place, *of_week in rows:
+        found[place - 1].append(Delivered(*of_week))
+    return found

@@ -1,6 +1,7 @@
-"""Owns the tables of supports and their phases."""
+"""Owns the tables of supports, their phases and their sessions."""
 
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Mapped, mapped_column
@@ -56,3 +57,38 @@ class Phase(AboutStudent, Base):
     minutes_per_session: Mapped[int]
     sessions_per_week: Mapped[int]
     because: Mapped[str]
+
+
+class Session(AboutStudent, Base):
+    """One delivery of a support, held or lost. `number` counts on a day; `external_id` is the sender's own name."""
+
+    __tablename__ = "session"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    support_id: Mapped[UUID]
+    held_on: Mapped[date]
+    number: Mapped[int]
+    planned_minutes: Mapped[int]
+    delivered_minutes: Mapped[int]
+    attended: Mapped[bool]
+    lost_because: Mapped[str | None]
+    recorded_by: Mapped[UUID | None]
+    sender: Mapped[UUID | None]
+    external_id: Mapped[str | None]
+    recorded_at: Mapped[datetime]
+    version: Mapped[int]
+    removed_at: Mapped[datetime | None]
+
+
+class SessionChange(AboutStudent, Base):
+    """What a session said before it was amended or removed, and who changed it; never changed itself."""
+
+    __tablename__ = "session_change"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    session_id: Mapped[UUID]
+    version: Mapped[int]
+    before: Mapped[dict[str, Any]]
+    changed_by: Mapped[UUID | None]
+    sender: Mapped[UUID | None]
+    changed_at: Mapped[datetime]

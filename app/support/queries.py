@@ -1,6 +1,7 @@
-"""Owns the reads of supports and phases, and of concerns that no support answers."""
+"""Owns the reads of supports, phases, sessions and dosage, and of concerns that no support answers."""
 
 from collections.abc import Sequence
+from datetime import date
 from uuid import UUID
 
 from sqlalchemy import any_, cast, exists, select
@@ -9,10 +10,13 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.concern.queries import ConcernFilter, matching
-from app.core.errors import NotFound
+from app.core.clock import today_in
+from app.core.errors import Malformed, NotFound, Violation
 from app.core.page import Keyset, Page
-from app.roster.lookup import IdList, by_id, of_students
-from app.support.models import Phase, Support, SupportConcern
+from app.roster.lookup import IdList, by_id, of_students, zone_of
+from app.support.dosage import Dosage, together
+from app.support.lookup import DosageWindow, dosages_of
+from app.support.models import Phase, Session, SessionChange, Support, SupportConcern
 
 
 @needs(Can.READ_CONCERNS, Can.READ_SUPPORTS)
@@ -117,3 +121,61 @@ async def support_ids_of_concerns(work: Work, concern_ids: Sequence[UUID]) -> di
     for concern_id, support_id in rows:
         found[concern_id].append(support_id)
     return found
+
+
+@needs(Can.READ_SUPPORTS)
+async def sessions(
+    work: Work, keyset: Keyset, support_id: UUID, since: date | None = None, until: date | None = None
+) -> Page[Session]:
+    """A page of a support's sessions in the order in which they were recorded; both days included."""
+    query = select(Session).where(
+        Session.district_id == work.district_id, Session.support_id == support_id, Session.removed_at.is_(None)
+    )
+    if since is not None:
+        query = query.where(Session.held_on >= since)
+    if until is not None:
+        query = query.where(Session.held_on <= until)
+    page: Page[Session] = await by_id(work, keyset, query, Session.id)
+    work.disclose("session", (row.student_id for row in page.rows))
+    return page
+
+
+@needs(Can.READ_SUPPORTS)
+async def session(work: Work, session_id: UUID) -> Session:
+    """One session; raises `NotFound`."""
+    row = await work.db.scalar(
+        select(Session).where(
+            Session.district_id == work.district_id, Session.id == session_id, Session.removed_at.is_(None)
+        )
+    )
+    if row is None:
+        raise NotFound("session")
+    work.disclose("session", [row.student_id])
+    return row
+
+
+@needs(Can.READ_SUPPORTS)
+async def changes_of(work: Work, session_id: UUID) -> list[SessionChange]:
+    """What a session said before each change, oldest first."""
+    rows = await work.db.scalars(
+        select(SessionChange)
+        .where(SessionChange.district_id == work.district_id, SessionChange.session_id == session_id)
+        .order_by(SessionChange.version)
+    )
+    found = list(rows)
+    work.disclose("session", (row.student_id for row in found))
+    return found
+
+
+@needs(Can.READ_SUPPORTS)
+async def dosage_between(work: Work, support_id: UUID, since: date | None, until: date | None) -> Dosage:
+    """A support's dosage over its phases; without days, of its last phase up to today or to its end."""
+    row = await support(work, support_id)
+    phases = (await phases_of(work, [support_id]))[support_id]
+    today = today_in(await zone_of(work))
+    last = today if until is None else min(until, today)
+    first = max(phases[-1].begins_on if since is None else since, phases[0].begins_on)
+    if since is not None and until is not None and since > until:
+        raise Malformed([Violation("/since", "window.empty", "The first day lies after the last.")])
+    windows = [DosageWindow(row, phase, first, last) for phase in phases]
+    return together(first, last, await dosages_of(work, [one for one in windows if one.first <= one.last]))

@@ -24,6 +24,7 @@ from app.evidence.models import Score
 from app.playbook.models import Area, Measure
 from app.roster.models import Person
 from app.roster.references import Reference
+from app.support.lookup import DosageWindow
 from app.support.models import Phase, Support
 from tests.house.source import functions, imported, marked, modules, takes_work, touches_the_session
 from tests.town import Town
@@ -33,7 +34,7 @@ OUTSIDE = ("app.access", "app.core", "app.cli", "app.sandbox", "app.rest", "app.
 WITHIN = {
     "app.roster.lookup": "finds roster rows for commands of every room",
     "app.playbook.lookup": "finds playbook rows for commands of every room",
-    "app.support.lookup": "finds a support for commands of its room and above",
+    "app.support.lookup": "finds a support and its dosage for commands of its room and above",
     "app.support.phase": "writes a phase for the commands of its room",
     "app.response.judge": "reads what a rule needs, for the judging command",
 }
@@ -152,7 +153,13 @@ FIT = {
     "date": WHEN,
     "Support": Support(district_id=UUID(int=1), id=UUID(int=2), school_ids=[], secured_area=None),
     "Phase": Phase(
-        begins_on=WHEN, baseline=1.0, goal=20.0, goal_on=date(2026, 5, 4), minutes_per_session=30, sessions_per_week=3
+        begins_on=WHEN,
+        ends_on=None,
+        baseline=1.0,
+        goal=20.0,
+        goal_on=date(2026, 5, 4),
+        minutes_per_session=30,
+        sessions_per_week=3,
     ),
     "Measure": Measure(direction="up", lowest=0.0, highest=100.0),
     "Area": Area(secured=False, parent_id=UUID(int=3)),
@@ -164,6 +171,10 @@ FIT = {
     "type[About]": Score,
     "Sequence[UUID]": [UUID(int=1)],
     "Reference": Reference("student", id=UUID(int=1)),
+    "Iterable[UUID]": [UUID(int=1)],
+    "Sequence[DosageWindow]": [
+        DosageWindow(Support(id=UUID(int=2), school_ids=[]), Phase(begins_on=WHEN, ends_on=None), WHEN, WHEN)
+    ],
 }
 """A value for each annotation in the modules of `WITHIN`."""
 

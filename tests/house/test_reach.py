@@ -22,7 +22,7 @@ from tests.house.told_town import Told, tell
 from tests.house.walk import Operation, operations, own_request
 from tests.town import found_town
 
-ABOUT = re.compile(r"(?:stu|con|sup|pha|sco|ver|dec)_[0-9a-hjkmnp-tv-z]{26}")
+ABOUT = re.compile(r"(?:stu|con|sup|pha|sit|sco|ver|dec)_[0-9a-hjkmnp-tv-z]{26}")
 NO_STUDENTS = {
     **dict.fromkeys(("list_staff", "list_schools", "list_classes"), "staff and places are seen by all of the district"),
     **dict.fromkeys(("list_areas", "list_levels", "list_measures"), "the playbook is the district's"),
@@ -82,7 +82,7 @@ async def owned(told: Told, settings: Settings) -> dict[str, str]:
     names = {row: name for name, row in told.town.students.items()}
     found = {ids.show("student", row): name for row, name in names.items()}
     connection = await asyncpg.connect(settings.url_of("owner"))
-    for kind in ("concern", "support", "phase", "score", "verdict", "decision"):
+    for kind in ("concern", "support", "phase", "session", "score", "verdict", "decision"):
         rows = await connection.fetch(
             f"SELECT id, student_id FROM {kind} WHERE district_id = $1", told.town.district_id
         )

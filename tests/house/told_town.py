@@ -25,6 +25,7 @@ from app.sis.models import SisChange, SisQuarantine, SisRun
 from app.support.models import Support
 from app.support.queries import phases_of
 from app.support.service import NewSupport, plan_support
+from app.support.session import Amendment, NewSession, amend_session, record_sessions
 from app.webhooks.deliver import dispatch
 from app.webhooks.queries import deliveries
 from app.webhooks.service import NewEndpoint, register_endpoint
@@ -70,6 +71,7 @@ async def tell(town: Town) -> Told:
         told.note(name, "concern", (await _concern(told, student, state)).id)
     told.note("secured concern", "concern", (await _concern(told, "amy", "raised", "sel")).id)
     await _supports(told)
+    await _sessions(told)
     async with town.house() as work:
         await dispatch(work)
     async with town.unit() as work:
@@ -223,6 +225,24 @@ async def _supports(told: Told) -> None:
         told.note("decision", "decision", (await decide(work, new)).id)
         for name in ("ben", "cy"):
             await decide(work, NewDecision("refer", student=told.shown[name], decided_on=on))
+
+
+async def _sessions(told: Told) -> None:
+    named = {"session": 0, "session to amend": 1, "session to remove": 2}
+    async with told.town.unit() as work:
+        for name in ("support", "support of cy", "support to end"):
+            support_id = ids.read("support", told.shown[name])
+            new = [
+                NewSession(BEGINS + timedelta(days=day), attended=True, external_id=f"{name}-{day}")
+                for day in named.values()
+            ]
+            taken = [one.session for one in await record_sessions(work, support_id, new)]
+            assert all(taken)
+            for row, called in zip(taken, named, strict=True):
+                if row is not None and name == "support":
+                    told.note(called, "session", row.id)
+            if taken[0] is not None:
+                await amend_session(work, taken[0].id, Amendment(delivered_minutes=20, lost_because="no_provider"))
 
 
 async def _endpoint(told: Told) -> None:

@@ -28,6 +28,7 @@ PATHS = {
     "class_": "class",
     "concern": "concern",
     "support": "support",
+    "session": "session",
     "verdict": "verdict",
     "decision": "decision",
     "endpoint": "endpoint",
@@ -40,6 +41,8 @@ OWN_ROW = {
     "resolve_concern": "concern to resolve",
     "start_support": "support to start",
     "end_support": "support to end",
+    "amend_session": "session to amend",
+    "remove_session": "session to remove",
     "approve_sync_run": "held run",
     "discard_sync_run": "held run to discard",
 }
@@ -75,6 +78,7 @@ FIELDS: dict[str, Any] = {
     "begins_on": str(BEGINS + timedelta(weeks=11)),
     "starts_on": str(BEGINS),
     "on": str(BEGINS + timedelta(weeks=11)),
+    "held_on": str(BEGINS + timedelta(weeks=3)),
     "goal_on": str(BEGINS + timedelta(weeks=20)),
     "intervention": "Reading",
     "form": "A",
@@ -90,6 +94,11 @@ FIELDS: dict[str, Any] = {
     "attempt": 1,
     "minutes_per_session": 30,
     "sessions_per_week": 3,
+    "number": 1,
+    "attended": True,
+    "planned_minutes": 30,
+    "delivered_minutes": 20,
+    "lost_because": "schedule",
     "plan": "0123456789abcdef",
     "without_removals": False,
 }
@@ -98,5 +107,6 @@ LEFT_OUT = {
     ("decide", "student"): "a decision names the support or the student",
     ("decide", "change"): "nothing changes by a `continue`",
     ("start_support", "on"): "as planned",
+    ("amend_session", "held_on"): "the day of another",
 }
 """Optional fields that would make a good body a bad one."""

@@ -1,0 +1,273 @@
+"""Sessions and dosage in the support room: recorded, amended, removed with a trace, read back, and summed."""
+
+from datetime import date, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.errors import Conflict, Forbidden, Invalid, NotFound
+from app.core.page import keyset
+from app.response.service import change_support, start_support
+from app.roster.caseload import bound_to_person
+from app.roster.models import SchoolWeek
+from app.support.dosage import Dosage
+from app.support.lookup import DosageWindow, dosage_of, dosages_of
+from app.support.models import Support
+from app.support.queries import changes_of, dosage_between, phases_of, session, sessions
+from app.support.service import Change, end_support, plan_support
+from app.support.session import Amendment, NewSession, TakenSession, amend_session, record_sessions, remove_session
+from tests.rooms.test_loop import BEGINS, served, support_for
+from tests.town import ALL_SCOPES, Town
+
+
+def on(week: int, weekday: int = 0) -> date:
+    """A day of the support's weeks, counted from 0."""
+    return BEGINS + timedelta(weeks=week, days=weekday)
+
+
+def held(week: int, weekday: int = 0, **more: object) -> NewSession:
+    """A session that was held as planned, but for what is said."""
+    return NewSession(**({"held_on": on(week, weekday), "attended": True} | more))  # type: ignore[arg-type]  # by name
+
+
+async def recorded(town: Town, support: Support, *new: NewSession) -> list[TakenSession]:
+    """What became of these sessions."""
+    async with town.unit() as work:
+        return await record_sessions(work, support.id, new)
+
+
+async def codes(town: Town, support: Support, *new: NewSession) -> list[set[str]]:
+    """The codes with which each was refused."""
+    return [{said.code for said in one.violations} for one in await recorded(town, support, *new)]
+
+
+async def test_a_session_is_recorded_as_planned_and_changes_nothing_when_sent_again(north: Town) -> None:
+    """Minutes come from the phase; a session sent again is unchanged, one that says something else is amended."""
+    support = await served(north, "amy")
+    lost = held(0, 2, attended=False, lost_because="absent", external_id="b")
+    first = await recorded(north, support, held(0, external_id="a"), lost)
+    assert [one.outcome for one in first] == ["recorded", "recorded"]
+    rows = [one.session for one in first if one.session]
+    assert [(row.planned_minutes, row.delivered_minutes) for row in rows] == [(30, 30), (30, 0)]
+    again = await recorded(north, support, held(0, external_id="a"), lost)
+    assert [one.outcome for one in again] == ["unchanged", "unchanged"]
+    amended = await recorded(north, support, held(0, external_id="a", delivered_minutes=10, lost_because="event"))
+    assert [one.outcome for one in amended] == ["amended"]
+    async with north.unit() as work:
+        page = await sessions(work, keyset(north.district_id, "sessions", {}, None, None), support.id)
+        assert [(row.id, row.version) for row in page.rows] == [(rows[0].id, 2), (rows[1].id, 1)]
+        (before,) = await changes_of(work, rows[0].id)
+        assert (before.version, before.before["delivered_minutes"]) == (1, 30)
+
+
+async def test_an_external_id_follows_its_session_to_another_day(north: Town) -> None:
+    """A session that is moved keeps its name, also when another takes its place in the same request."""
+    support = await served(north, "amy")
+    await recorded(north, support, held(0, external_id="a"))
+    taken = await recorded(north, support, held(0, 1, external_id="a"), held(0, external_id="b"))
+    assert [one.outcome for one in taken] == ["amended", "recorded"]
+    refused = await codes(north, support, held(0, 1, external_id="b"), held(0, 1, external_id="c"))
+    assert refused == [{"session.two_identities"}, {"session.two_identities"}]
+    other = await served(north, "ben")
+    assert await codes(north, other, held(0, external_id="a")) == [{"session.two_identities"}]
+
+
+async def test_twice_in_one_request_is_one_session(north: Town) -> None:
+    """The second of two for the same day amends the first; what it said is kept."""
+    support = await served(north, "amy")
+    taken = await recorded(north, support, held(0), held(0, delivered_minutes=20, lost_because="schedule"))
+    assert [one.outcome for one in taken] == ["recorded", "amended"]
+    assert taken[1].session is not None
+    async with north.unit() as work:
+        assert len(await changes_of(work, taken[1].session.id)) == 1
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [
+        ({"held_on": date.today() + timedelta(days=2)}, "session.in_the_future"),
+        ({"held_on": BEGINS - timedelta(days=1)}, "session.outside_support"),
+        ({"number": 0}, "session.number"),
+        ({"planned_minutes": 481}, "session.minutes"),
+        ({"delivered_minutes": -1, "lost_because": "event"}, "session.minutes"),
+        ({"attended": False, "delivered_minutes": 5, "lost_because": "event"}, "session.not_attended"),
+        ({"attended": False}, "session.reason_missing"),
+        ({"delivered_minutes": 29}, "session.reason_missing"),
+        ({"delivered_minutes": 29, "lost_because": "dog"}, "session.reason"),
+        ({"delivered_minutes": 29, "lost_because": "absent"}, "session.reason"),
+        ({"lost_because": "event"}, "session.nothing_lost"),
+    ],
+)
+async def test_what_does_not_fit_is_refused_alone(north: Town, more: dict[str, object], code: str) -> None:
+    """The bad one is named, the good one beside it is taken."""
+    support = await served(north, "amy")
+    taken = await recorded(north, support, held(1, **more), held(1, 1))
+    assert [one.outcome for one in taken] == ["refused", "recorded"]
+    assert {said.code for said in taken[0].violations} == {code}
+    assert all(said.pointer.startswith("/sessions/0/") for said in taken[0].violations)
+
+
+async def test_sessions_belong_to_a_support_that_has_begun(north: Town) -> None:
+    """A planned support takes none; one that ended takes those of its time, and none after."""
+    async with north.unit() as work:
+        planned = await plan_support(work, support_for(north, "amy"))
+    with pytest.raises(Conflict, match="start it"):
+        await recorded(north, planned, held(0))
+    async with north.unit() as work:
+        await start_support(work, planned.id)
+        await end_support(work, planned.id, "Enough.", on(3))
+    assert await codes(north, planned, held(3), held(3, 1)) == [set(), {"session.outside_support"}]
+
+
+async def test_how_many_are_taken_at_once_is_bounded(north: Town) -> None:
+    """None, or over 500, is no batch."""
+    support = await served(north, "amy")
+    for count in (0, 501):
+        with pytest.raises(Invalid):
+            await recorded(north, support, *[held(0)] * count)
+
+
+async def test_an_amendment_keeps_what_was_said(north: Town) -> None:
+    """Attended after all: the minutes follow, the reason goes, the trace has what stood there and who changed it."""
+    support = await served(north, "amy")
+    (taken, other) = await recorded(north, support, held(0, attended=False, lost_because="absent"), held(0, 1))
+    assert taken.session is not None
+    teacher = await bound_to_person(north.engine, north.settings.keyring, north.client(ALL_SCOPES), "sis:sis:teacher-1")
+    async with north.unit(teacher) as work:
+        row = await amend_session(work, taken.session.id, Amendment(attended=True))
+        assert (row.delivered_minutes, row.lost_because, row.version) == (30, None, 2)
+        unchanged = await amend_session(work, taken.session.id, Amendment(attended=True))
+        assert unchanged.version == 2
+    async with north.unit() as work:
+        (change,) = await changes_of(work, taken.session.id)
+        assert change.changed_by == north.staff["teacher"]
+        assert (change.before["attended"], change.before["lost_because"]) == (False, "absent")
+        with pytest.raises(Invalid):
+            await amend_session(work, taken.session.id, Amendment(held_on=on(0, 1)))
+        with pytest.raises(Invalid):
+            await amend_session(work, taken.session.id, Amendment(delivered_minutes=10))
+    assert other.session is not None
+
+
+async def test_a_removed_session_is_unknown_again_and_can_come_back(north: Town) -> None:
+    """It is on no list and in no sum; its trace stays; sent again, it is the same session."""
+    support = await served(north, "amy")
+    (taken,) = await recorded(north, support, held(0, external_id="a"))
+    assert taken.session is not None
+    async with north.unit() as work:
+        await remove_session(work, taken.session.id)
+    async with north.unit() as work:
+        page = await sessions(work, keyset(north.district_id, "sessions", {}, None, None), support.id)
+        assert page.rows == []
+        assert (await dosage_between(work, support.id, on(0), on(0, 4))).unknown_sessions == 3
+        for gone in (session(work, taken.session.id), remove_session(work, taken.session.id)):
+            with pytest.raises(NotFound):
+                await gone
+    (back,) = await recorded(north, support, held(0, external_id="a"))
+    assert back.session is not None
+    assert (back.outcome, back.session.id, back.session.version) == ("amended", taken.session.id, 3)
+
+
+async def test_who_may(north: Town) -> None:
+    """Recording asks for its own permission; a teacher records for those on the caseload, and sees no other's."""
+    amys, cys = await served(north, "amy"), await served(north, "cy")
+    async with north.unit(north.client(ALL_SCOPES - {"session:record"})) as work:
+        with pytest.raises(Forbidden):
+            await record_sessions(work, amys.id, [held(0)])
+    (taken,) = await recorded(north, cys, held(0))
+    assert taken.session is not None
+    teacher = await bound_to_person(north.engine, north.settings.keyring, north.client(ALL_SCOPES), "sis:sis:teacher-1")
+    async with north.unit(teacher) as work:
+        (mine,) = await record_sessions(work, amys.id, [held(0)])
+        assert mine.session is not None
+        assert mine.session.recorded_by == north.staff["teacher"]
+        for refused in (
+            record_sessions(work, cys.id, [held(1)]),
+            session(work, taken.session.id),
+            amend_session(work, taken.session.id, Amendment(number=2)),
+        ):
+            with pytest.raises(NotFound):
+                await refused
+
+
+async def test_dosage_is_read_over_phases_and_breaks(north: Town) -> None:
+    """The plan of each phase, nothing in a week off, the unknown apart, lost minutes by reason."""
+    support = await served(north, "amy")
+    async with north.unit() as work:
+        await change_support(
+            work,
+            support.id,
+            Change("More.", begins_on=on(4), sessions_per_week=5, minutes_per_session=20, baseline=45.0),
+        )
+    await _take_off(north, on(2))
+    await recorded(
+        north,
+        support,
+        *(held(week, day) for week in (0, 1) for day in (0, 2, 4)),
+        held(3, 0, delivered_minutes=10, lost_because="no_provider"),
+        held(3, 1, attended=False, lost_because="absent"),
+        *(held(4, day) for day in range(5)),
+    )
+    async with north.unit() as work:
+        first, second = (await phases_of(work, [support.id]))[support.id]
+        whole = await dosage_between(work, support.id, on(0), on(4, 6))
+        last = await dosage_between(work, support.id, None, on(4, 6))
+        by_phase = await _dosages(work, [DosageWindow(support, phase, on(0), on(4, 6)) for phase in (first, second)])
+    assert [week.planned_sessions for week in whole.weeks] == [3, 3, 3, 5]
+    assert (whole.planned_sessions, whole.delivered_sessions, whole.unknown_sessions) == (14, 12, 1)
+    assert (whole.known_minutes, whole.delivered_minutes) == (8 * 30 + 5 * 20, 7 * 30 - 20 + 5 * 20)
+    assert whole.lost == {"absent": 30, "no_provider": 20}
+    assert (last.since, last.planned_sessions, last.share) == (on(4), 5, 1.0)
+    assert [one.planned_sessions for one in by_phase] == [9, 5]
+    assert by_phase[1].weeks == last.weeks
+
+
+async def test_many_dosages_are_what_each_is_by_itself(north: Town) -> None:
+    """The set-based read gives for each support what reading it alone gives, in the order asked."""
+    supports = [await served(north, name) for name in ("amy", "ben", "cy")]
+    for place, support in enumerate(supports):
+        await recorded(north, support, *(held(week) for week in range(place + 1)))
+    async with north.unit() as work:
+        phases = await phases_of(work, [one.id for one in supports])
+        windows = [
+            DosageWindow(one, phases[one.id][0], on(0), on(2 + place, 2))
+            for place, one in enumerate(reversed(supports))
+        ]
+        together = await _dosages(work, windows)
+        alone = [await _dosage(work, one) for one in windows]
+        assert together == alone
+        assert [one.delivered_sessions for one in together] == [3, 2, 1]
+        assert await _dosages(work, []) == []
+        nothing = await _dosage(work, DosageWindow(supports[0], phases[supports[0].id][0], on(0), on(-1)))
+        assert (nothing.planned_sessions, nothing.share) == (0, None)
+
+
+async def test_a_window_that_ends_before_it_begins_is_refused(north: Town) -> None:
+    """A misspelt window answers with its fault, not with nothing."""
+    support = await served(north, "amy")
+    async with north.unit() as work:
+        with pytest.raises(Invalid):
+            await dosage_between(work, support.id, on(3), on(2))
+
+
+@needs(Can.READ_SUPPORTS)
+async def _dosages(work: Work, windows: list[DosageWindow]) -> list[Dosage]:
+    return await dosages_of(work, windows)
+
+
+@needs(Can.READ_SUPPORTS)
+async def _dosage(work: Work, window: DosageWindow) -> Dosage:
+    return await dosage_of(work, window.support, window.phase, window.since, window.until)
+
+
+@needs(Can.SYNC_ROSTER)
+async def _off(work: Work, monday: date) -> None:
+    mine = (SchoolWeek.district_id == work.district_id, SchoolWeek.monday == monday)
+    await work.db.execute(update(SchoolWeek).where(*mine).values(instructional=False))
+
+
+async def _take_off(town: Town, monday: date) -> None:
+    async with town.house() as work:
+        await _off(work, monday)

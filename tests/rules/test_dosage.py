@@ -1,0 +1,156 @@
+"""Protects what dosage is: delivered against planned, with the unknown kept apart from the missed."""
+
+from datetime import date, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.support.dosage import LOST_BECAUSE, Delivered, Dosage, dosage, of_session, planned_in, school_days, together
+
+MONDAY = date(2026, 1, 5)
+PLAN = {"minutes_per_session": 30, "sessions_per_week": 3}
+
+
+def day(week: int, weekday: int = 0) -> date:
+    """A day of a week, both counted from 0."""
+    return MONDAY + timedelta(weeks=week, days=weekday)
+
+
+def held(week: int, weekday: int, delivered: int = 30, planned: int = 30, because: str | None = None) -> Delivered:
+    """A session."""
+    reason = because or ("schedule" if delivered < planned else None)
+    return of_session(day(week, weekday), planned, delivered, delivered > 0, reason)
+
+
+def over(weeks: int, records: list[Delivered], off: frozenset[date] = frozenset()) -> Dosage:
+    """The dosage of whole weeks, three sessions of 30 minutes planned in each."""
+    return dosage(MONDAY, day(weeks - 1, 4), off, records, **PLAN)
+
+
+def test_what_has_no_record_is_unknown_and_not_missed() -> None:
+    """Two of six sessions were recorded, both held: two known, four unknown, nothing lost."""
+    found = over(2, [held(0, 0), held(0, 2)])
+    assert (found.planned_sessions, found.delivered_sessions, found.unknown_sessions) == (6, 2, 4)
+    assert (found.planned_minutes, found.known_minutes, found.delivered_minutes) == (180, 60, 60)
+    assert found.lost == {}
+
+
+def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
+    """Under half known there is no share, and so no gate; from half on it is that of the known sessions alone."""
+    assert over(2, [held(0, 0), held(0, 2)]).share is None
+    half = over(2, [held(0, 0), held(0, 2), held(1, 0, 0)])
+    assert half.is_known
+    assert half.share == pytest.approx(2 / 3)
+
+
+def test_the_share_is_the_lesser_of_sessions_and_minutes() -> None:
+    """Each session given, each cut to a third: all sessions, a third of the minutes."""
+    found = over(1, [held(0, weekday, 10) for weekday in range(3)])
+    assert found.session_share == 1.0
+    assert found.share == found.minute_share == pytest.approx(1 / 3)
+    assert found.lost == {"schedule": 60}
+
+
+def test_a_session_that_makes_up_for_another_is_no_plan_of_its_own() -> None:
+    """Missed on Monday, made up for on Thursday: three planned, three delivered."""
+    records = [held(0, 0, 0), held(0, 1), held(0, 2), held(0, 3, planned=0)]
+    found = over(1, records)
+    assert (found.planned_sessions, found.delivered_sessions, found.unknown_sessions) == (3, 3, 0)
+    assert found.share == 1.0
+
+
+def test_a_week_without_instruction_asks_for_nothing() -> None:
+    """A break is no loss; a session that was recorded in it counts as one that was planned."""
+    off = frozenset({day(1)})
+    assert over(3, [], off).planned_sessions == 6
+    assert [week.monday for week in over(3, [], off).weeks] == [day(0), day(2)]
+    assert over(3, [held(1, 1)], off).planned_sessions == 7
+
+
+def test_a_window_that_cuts_a_week_asks_for_its_share() -> None:
+    """From Wednesday to Tuesday: three of five days, then two; a weekend has none."""
+    days = school_days(day(0, 2), day(1, 1), ())
+    assert days == {day(0): 3, day(1): 2}
+    assert [planned_in(one, 3) for one in (0, 1, 2, 3, 4, 5)] == [0, 1, 1, 2, 2, 3]
+    assert school_days(day(0, 5), day(0, 6), ()) == {day(0): 0}
+    assert school_days(day(1), day(0), ()) == {}
+
+
+def test_phases_add_up_and_share_a_week() -> None:
+    """A change in the middle of a week is one week of the support, with both plans' sessions."""
+    first = dosage(MONDAY, day(1, 1), (), [held(0, 0)], **PLAN)
+    second = dosage(day(1, 2), day(2, 4), (), [held(2, 0)], minutes_per_session=20, sessions_per_week=5)
+    whole = together(MONDAY, day(2, 4), [first, second])
+    assert [week.monday for week in whole.weeks] == [day(0), day(1), day(2)]
+    assert whole.planned_sessions == first.planned_sessions + second.planned_sessions
+    assert whole.planned_minutes == first.planned_minutes + second.planned_minutes
+    assert whole.known_sessions == 2
+
+
+SESSIONS = st.builds(
+    of_session,
+    st.integers(0, 6 * 7 - 1).map(lambda n: MONDAY + timedelta(days=n)),
+    st.integers(0, 120),
+    st.integers(0, 120),
+    st.booleans(),
+    st.sampled_from([None, *LOST_BECAUSE]),
+)
+RECORDS = st.lists(SESSIONS, max_size=40)
+OFF = st.frozensets(st.integers(0, 5).map(day))
+WEEKLY = st.integers(1, 25)
+
+
+def made(records: list[Delivered], off: frozenset[date], weekly: int) -> Dosage:
+    """Six weeks of this plan."""
+    return dosage(MONDAY, day(5, 6), off, records, minutes_per_session=45, sessions_per_week=weekly)
+
+
+@given(RECORDS, OFF, WEEKLY)
+def test_sums_hold_together(records: list[Delivered], off: frozenset[date], weekly: int) -> None:
+    """Known and unknown make the plan; delivered is what the records say; what is not lost of the known was given."""
+    found = made(records, off, weekly)
+    assert found.known_sessions + found.unknown_sessions == found.planned_sessions
+    assert found.known_sessions == sum(one.planned_sessions for one in records)
+    assert found.delivered_sessions <= len(records)
+    assert found.delivered_minutes == sum(one.delivered_minutes for one in records)
+    assert found.planned_minutes == found.known_minutes + 45 * found.unknown_sessions
+    assert sum(found.lost.values()) >= found.known_minutes - found.delivered_minutes
+    assert set(found.lost) <= set(LOST_BECAUSE)
+    assert min(getattr(found, name) for name in ("unknown_sessions", "delivered_minutes", "known_minutes")) >= 0
+
+
+@given(RECORDS, OFF, WEEKLY, st.randoms(use_true_random=False))
+def test_the_order_of_records_changes_nothing(
+    records: list[Delivered], off: frozenset[date], weekly: int, random: object
+) -> None:
+    """Nor whether the sums were made one by one or in the database."""
+    mixed = list(records)
+    random.shuffle(mixed)  # type: ignore[attr-defined]  # hypothesis gives a random.Random
+    assert made(mixed, off, weekly) == made(records, off, weekly)
+
+
+@given(RECORDS, OFF, WEEKLY, st.integers(0, 5))
+def test_the_unknown_is_never_counted_as_missed(
+    records: list[Delivered], off: frozenset[date], weekly: int, week: int
+) -> None:
+    """A plan that asks for more, with the same records, loses no minute and moves no share: at most it hides it."""
+    less, more = made(records, off, weekly), made(records, off, weekly + 3)
+    assert more.lost == less.lost
+    assert more.delivered_minutes == less.delivered_minutes
+    assert more.share in (None, less.share)
+    # One session more that was held as planned never lowers the share.
+    better = made([*records, of_session(day(week), 45, 45, True, None)], off, weekly)
+    if less.share is not None and less.share <= 1 and better.share is not None:
+        assert better.share >= less.share - 1e-12
+
+
+@given(RECORDS, OFF, WEEKLY, st.integers(1, 5))
+def test_two_windows_make_the_whole(records: list[Delivered], off: frozenset[date], weekly: int, at: int) -> None:
+    """Cut between two weeks, the parts add up to the whole."""
+    parts = [
+        dosage(since, until, off, [one for one in records if since <= one.monday <= until], **plan)
+        for since, until in ((MONDAY, day(at - 1, 6)), (day(at), day(5, 6)))
+        for plan in ({"minutes_per_session": 45, "sessions_per_week": weekly},)
+    ]
+    assert together(MONDAY, day(5, 6), parts) == made(records, off, weekly)
