@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.rules.monitor.model import Prior
-from app.response.rules.monitor.panel import STOPPED, Panel, judge_panel
+from app.response.rules.monitor.panel import STOPPED, Panel, judge_weeks
 from bench.response.figures import first_flag
 from bench.response.world import BASELINES, NEVER, STOPPER, Year
 
@@ -38,7 +38,7 @@ def panel(year: Year) -> Panel:
 def watch(year: Year, prior: Prior | None = None, *, adjust: bool = True) -> Watched:
     """Judges every student in every week, each time from data up to that week only."""
     whole, prior, weeks = panel(year), prior or Prior(), year.scores.shape[1]
-    found = [judge_panel(whole, prior, adjust=adjust, week=week) for week in range(1, weeks + 1)]
+    found = judge_weeks(whole, prior, range(1, weeks + 1), adjust=adjust)
     columns = {name: np.stack([getattr(f, name) for f in found], axis=1) for name in Watched.__dataclass_fields__}
     return Watched(**columns)
 

@@ -87,8 +87,13 @@ class Rule:
     def judge(self, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
         """The rule's verdict. Raises UnjudgeableSeries and UnusableRule."""
         settled = self.settle(parameters)
-        line = series.check()
-        finding = _unless_goal_met(series, self.finding(series, settled))
+        series.check()
+        return self.verdict(series, settled, self.finding(series, settled))
+
+    def verdict(self, series: Series, settled: Mapping[str, int], finding: Finding) -> Verdict:
+        """The verdict from what was found, be it by this rule alone or in a panel with the student's cohort."""
+        finding = _too_little(self, series, settled) or finding
+        finding = _unless_goal_met(series, finding)
         enough = len(series.observations) >= LEVEL_SCORES
         return Verdict(
             state=finding.state,
@@ -102,11 +107,11 @@ class Rule:
             rate_high=finding.rate_high,
             odds=finding.odds,
             stated_far=stated_far(self.name, settled, self.defaults),
-            required_rate=line.rate,
+            required_rate=series.goal_rate,
             change_week=finding.change_week,
             rule=self.name,
             rule_version=self.version,
-            parameters=settled,
+            parameters=dict(settled),
             scores=tuple(observation.score_id for observation in series.observations if observation.score_id),
         )
 
@@ -198,7 +203,7 @@ RULES: dict[str, Rule] = {
         Rule("eb-slope", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_shrunken, least_weeks=2),
         Rule(
             "monitor",
-            1,
+            2,
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
             monitor.find,
             more=(Parameter("far_percent", 10, 1, 50),),

@@ -85,7 +85,7 @@ def _monitor(lines: Sequence[Line], wanted: Sequence[int], week: int, options: O
                 facts = Facts(
                     line.goal_rate, lines[n].direction, week, len(line.scores), line.dosage, adjusted=adjusted
                 )
-                found[n] = conclude(judged, at, facts, far)
+                found[n] = conclude(judged, at, facts, far, adaptive=options.adaptive)
     return found
 
 

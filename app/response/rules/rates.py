@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 AS_USED = {
@@ -21,6 +21,7 @@ GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
 
 THRESHOLDS: dict[str, tuple[float, ...]] = {
     "monitor": (3.062, 2.413, 1.587, 1.01, 0.677, 0.417, 0.222, 0.062, -0.207, -0.423),
+    "monitor, adaptive": (3.062, 2.413, 1.587, 1.01, 0.677, 0.417, 0.222, 0.062, -0.207, -0.423),
     "four-point": (1.659, 1.348, 0.964, 0.631, 0.42, 0.255, 0.115, -0.008, -0.233, -0.448),
     "three-point": (2.05, 1.755, 1.325, 0.987, 0.762, 0.596, 0.45, 0.319, 0.095, -0.116),
     "median": (2.976, 2.593, 2.095, 1.725, 1.489, 1.307, 1.153, 1.02, 0.789, 0.569),
@@ -48,12 +49,16 @@ def stated_far(rule: str, parameters: Mapping[str, int], defaults: Mapping[str, 
 def threshold_at(rule: str, far: float) -> float:
     """The threshold at which this share of responders is ever flagged in the 26 weeks of the benchmark.
 
-    Linear between the rates of GRID, and the end's value beyond it. Raises KeyError for a rule without a table.
+    Raises KeyError for a rule without a table.
     """
-    table = THRESHOLDS[rule]
-    if far <= GRID[0]:
-        return table[0]
-    for (low, at_low), (high, at_high) in pairwise(zip(GRID, table, strict=True)):
+    return between(GRID, THRESHOLDS[rule], far)
+
+
+def between(rates: Sequence[float], thresholds: Sequence[float], far: float) -> float:
+    """Linear between the rates of a table, and its end's value beyond it."""
+    if far <= rates[0]:
+        return thresholds[0]
+    for (low, at_low), (high, at_high) in pairwise(zip(rates, thresholds, strict=True)):
         if far <= high:
             return round(at_low + (at_high - at_low) * (far - low) / (high - low), 4)
-    return table[-1]
+    return thresholds[-1]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
-from app.response.rules.monitor.model import Array, Prior
+from app.response.rules.monitor.model import Array, Prior, Weeks
 
 LEAST = 5
 """A form's difficulty is estimated from at least four classmates beside the student."""
@@ -16,10 +19,17 @@ COMMON_LEVEL, COMMON_RATE = 2.0, 0.15
 TURNS = ((0.0, 0.9), (0.3, 0.1))
 """SD of the weekly turn of the cohort's common rate, in g, with its prior probability: few groups turn as one."""
 
+CLIP = 3.0
+"""A score further than this many standard errors from what the student's others say counts as no further."""
 
-def path_moments(times: NDArray[np.int64], prior: Prior) -> tuple[Array, Array]:
-    """Mean (in g) and covariance (in g^2) over `times` of a student's gain since week 0, over all change weeks."""
-    t, last = times.astype(float), max(int(times[-1]), 1)
+WILD = 4
+"""So many scores of a series can count as wild."""
+
+
+@lru_cache(maxsize=256)
+def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
+    """Mean (in g) and covariance (in g^2) of a student's gain since week 0, over weeks 0 to `weeks`."""
+    t, last = np.arange(weeks + 1.0), max(weeks, 1)
     change = np.arange(1, last + 1)
     p = prior.hazard * (1 - prior.hazard) ** (change - 1.0)
     p[-1] = (1 - prior.hazard) ** (last - 1.0)
@@ -33,69 +43,148 @@ def path_moments(times: NDArray[np.int64], prior: Prior) -> tuple[Array, Array]:
     return mean, second - np.outer(mean, mean)
 
 
-def _common(times: NDArray[np.int64], g: Array, prior: Prior, turn: float) -> Array:
+class Paths:
+    """Every student's scores under the monitor's own Gaussian model of paths: the inverse of their covariance.
+
+    It grows score by score, so that each week costs no more than its own scores. Form effects are not in it where
+    their share is taken off the noise. inverse: (slots, slots, students), zero where there is no score.
+    """
+
+    def __init__(self, times: Weeks, values: Array, g: Array, start: tuple[Array, Array], began: Weeks) -> None:
+        same = bool((began == began[0]).all()) if len(began) else True
+        self.grown = np.maximum(times[:, None] - (began[:1] if same else began), 0)
+        self.values, self.g, self.start = values, g, start
+        self.seen = ~np.isnan(values)
+        self.inverse = np.zeros((len(times), len(times), values.shape[1]))
+        self.known = 0
+
+    def upto(self, slots: int, own: Array, prior: Prior) -> Array:
+        """Takes the scores up to that slot in; gives their surprise, (slots, students), 0 where there is none."""
+        grown, seen, g2, v = self.grown, self.seen, self.g**2, self.start[1]
+        mean, spread = path_moments(int(grown.max(initial=0)), prior)
+        if not self.known:
+            self._at_once(slots, own, spread, prior)
+        for t in range(max(self.known, 1), slots):
+            cov = g2 * spread[grown[: t + 1], grown[t]] + prior.wobble**2 * np.minimum(grown[: t + 1], grown[t]) + v
+            whole, cov = cov[t] + own[t], cov[:t] * seen[:t]
+            past = self.inverse[:t, :t]
+            told = np.einsum("jks,ks->js", past, cov)
+            weight = np.where(seen[t], 1 / (whole - np.einsum("ks,ks->s", told, cov)), 0)
+            part = told * weight
+            past += told[:, None] * part[None]
+            self.inverse[:t, t] = self.inverse[t, :t] = -part
+            self.inverse[t, t] = weight
+        self.known = max(self.known, slots)
+        expected = self.start[0] + self.g * mean[grown[:slots]]
+        return np.where(seen[:slots], self.values[:slots] - expected, 0)
+
+    def _at_once(self, slots: int, own: Array, spread: Array, prior: Prior) -> None:
+        """The first scores together: one inversion a student."""
+        grown, seen = self.grown[:slots].T, self.seen[:slots].T
+        one, other = grown[:, :, None], grown[:, None, :]
+        cov = (self.g**2)[:, None, None] * spread[one, other] + prior.wobble**2 * np.minimum(one, other)
+        cov += self.start[1][:, None, None]
+        cov *= seen[:, :, None] & seen[:, None, :]
+        at = np.arange(slots)
+        cov[:, at, at] += np.where(seen, own[:slots].T, 1)
+        inverse = np.linalg.inv(cov)
+        inverse[:, at, at] *= seen
+        self.inverse[:slots, :slots] = np.moveaxis(inverse, 0, -1)
+        self.known = slots
+
+    def weighted(self, surprise: Array) -> Array:
+        """The inverse covariance times that, (slots, students)."""
+        slots = len(surprise)
+        return np.asarray(np.einsum("jks,ks->js", self.inverse[:slots, :slots], surprise))
+
+    def clipped(self, surprise: Array, form: Array) -> Array:
+        """The surprise, with no score further off than CLIP standard errors from what the student's others say.
+
+        The worst first, so that it does not throw suspicion on the others. form: variance of each score's form
+        effect, (slots, students).
+        """
+        slots, surprise = len(surprise), surprise.copy()
+        inverse, rows = self.inverse[:slots, :slots], np.arange(surprise.shape[1])
+        own = np.maximum(np.einsum("tts->ts", inverse), 1e-12)
+        most = CLIP * np.sqrt(1 / own + form)
+        for _ in range(WILD):
+            off = np.einsum("jks,ks->js", inverse, surprise[:, rows]) / own
+            worst = (np.abs(off) / most).argmax(axis=0)[None]
+            far, limit = np.take_along_axis(off, worst, 0)[0], np.take_along_axis(most, worst, 0)[0]
+            some = np.abs(far) > limit * (1 + 1e-9)
+            if not some.any():
+                break
+            rows, worst = rows[some], worst[0, some]
+            surprise[worst, rows] -= far[some] - np.copysign(limit[some], far[some])
+            inverse, own, most = inverse[:, :, some], own[:, some], most[:, some]
+        return surprise
+
+
+@dataclass(frozen=True, slots=True)
+class Cohorts:
+    """Students of one cohort stand side by side: `first` is where each begins, `index` each student's cohort."""
+
+    first: NDArray[np.int64]
+    index: NDArray[np.int64]
+    size: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, cohort: NDArray[np.int64]) -> Cohorts:
+        new = np.r_[True, cohort[1:] != cohort[:-1]]
+        first = np.flatnonzero(new)
+        return cls(first, np.cumsum(new) - 1, np.diff(np.r_[first, len(cohort)]))
+
+    def sums(self, values: Array) -> Array:
+        """Sums over the students of each cohort, who are the last axis; the cohorts are the last axis then."""
+        if len(set(self.size)) == 1:
+            return np.asarray(values.reshape(*values.shape[:-1], len(self.first), -1).sum(axis=-1))
+        return np.asarray(np.add.reduceat(values, self.first, axis=-1))
+
+
+def _common(t: Array, g: Array, prior: Prior, turn: float) -> Array:
     """The prior covariance of a form's effect and of what the cohort has in common, (cohorts, slots, slots)."""
-    t = times.astype(float)
-    late = np.maximum(t - np.arange(max(int(times[-1]), 1))[:, None], 0)
+    late = np.maximum(t - np.arange(max(int(t[-1]), 1))[:, None], 0)
     moving = COMMON_RATE**2 * np.outer(t, t) + turn**2 * late.T @ late
     return np.asarray(COMMON_LEVEL**2 + (g * g)[:, None, None] * moving + prior.share * np.eye(len(t)))
 
 
-def _solved(a: Array, b: Array, common: Array, share: float) -> tuple[Array, Array, Array]:
+def _solved(a: Array, b: Array, common: Array, which: NDArray[np.int64], share: float) -> tuple[Array, Array, Array]:
     """A cohort's form effects and their variances under one prior, and the log evidence for it."""
-    p = np.linalg.inv(common)
-    posterior = np.linalg.inv(a + p)
-    x = (posterior @ b[:, :, None])[:, :, 0]
+    p, size = np.linalg.inv(common), np.linalg.slogdet(common)[1]
+    p, size = p[which], size[which]
+    inner = a + p
+    after = np.linalg.inv(inner)
+    x = (after @ b[:, :, None])[:, :, 0]
     found = share * (p @ x[:, :, None])[:, :, 0]
-    left = share - share**2 * np.einsum("cii->ci", p - p @ posterior @ p)
-    size = np.linalg.slogdet(posterior)[1] - np.linalg.slogdet(common)[1]
-    return found, np.clip(left, 0, share), 0.5 * (size + (b * x).sum(axis=1))
+    left = share - share**2 * (np.einsum("cii->ci", p) - np.einsum("cij,cji->ci", p @ after, p))
+    return found, np.clip(left, 0, share), 0.5 * ((b * x).sum(axis=1) - np.linalg.slogdet(inner)[1] - size)
 
 
-def form_effects(
-    times: NDArray[np.int64],
-    values: Array,
-    g: Array,
-    start: tuple[Array, Array],
-    cohort: NDArray[np.int64],
-    prior: Prior,
-) -> tuple[Array, Array]:
+def form_effects(paths: Paths, times: Weeks, surprise: Array, cohorts: Cohorts, prior: Prior) -> tuple[Array, Array]:
     """Each slot's difficulty for each student's cohort and its variance, (slots, students), in SEM and SEM^2.
 
-    A slot is a form in a week; other arguments as for `filter_bank`; `cohort` is (students,), the same number side
-    by side. Each student's path is Gaussian with the monitor's own mean and covariance, so the weight of a score is
-    known exactly; the sum over the cohort is the best linear estimate of the form's effect, shrunk by its variance.
-    What the whole cohort has in common from week to week (its level, its growth, a turn of its growth) stays in the
-    scores: a group that stalls is not explained away. Cohorts under five students, and slots under five scores, are
-    left as they are, with the whole variance of the form. Source: Poncy, Skinner and Axtell (2005) for the share.
+    A slot is a form in a week. Each student's path is Gaussian with the monitor's own mean and covariance, so the
+    weight of a score is known exactly; the sum over the cohort is the best linear estimate of the form's effect,
+    shrunk by its variance. What the whole cohort has in common from week to week (its level, its growth, a turn of
+    its growth) stays in the scores: a group that stalls is not explained away. Cohorts under five students, and slots
+    under five scores, are left as they are, with the whole variance of the form.
     """
-    students, kind = values.shape[1], values.dtype
-    effect, variance = np.zeros_like(values), np.full_like(values, prior.share)
-    if not students or prior.share <= 0:
-        return effect, variance
-    seen = ~np.isnan(values.T)
-    firsts = np.flatnonzero(np.r_[True, cohort[1:] != cohort[:-1]])
-    mean, spread = path_moments(times, prior)
-    wobble = prior.wobble**2 * np.minimum.outer(times, times)
-    cov = (g * g)[:, None, None] * spread.astype(kind) + (start[1][:, None, None] + wobble.astype(kind))
-    both = seen[:, :, None] & seen[:, None, :]
-    cov = np.where(both, cov, 0)
-    diagonal = np.arange(len(times))
-    cov[:, diagonal, diagonal] += 1 - prior.share
-    weight = np.where(both, np.linalg.inv(cov), 0)
-    surprise = np.where(seen, values.T - start[0][:, None] - g[:, None] * mean.astype(kind), 0)
-    a = np.add.reduceat(weight, firsts, axis=0).astype(float)
-    b = np.add.reduceat((weight @ surprise[:, :, None])[:, :, 0], firsts, axis=0).astype(float)
-    known = np.add.reduceat(seen.astype(np.int64), firsts, axis=0)
-    middle = np.add.reduceat(g, firsts) / np.diff(np.r_[firsts, students])
-    solved = [_solved(a, b, _common(times, middle.astype(float), prior, turn), prior.share) for turn, _ in TURNS]
+    slots = len(surprise)
+    variance = np.full_like(surprise, prior.share)
+    if prior.share <= 0 or int(cohorts.size.max(initial=0)) < LEAST:
+        return np.zeros_like(surprise), variance
+    a = np.moveaxis(cohorts.sums(paths.inverse[:slots, :slots]), -1, 0)
+    b = cohorts.sums(paths.weighted(surprise)).T
+    known = cohorts.sums(paths.seen[:slots].astype(float)).T
+    middle = cohorts.sums(paths.g) / cohorts.size
+    t = (times[:slots] - times[0]).astype(float)
+    g, which = np.unique(middle.round(12), return_inverse=True)
+    solved = [_solved(a, b, _common(t, g, prior, turn), which, prior.share) for turn, _ in TURNS]
     evidence = np.stack([each[2] + np.log(part) for each, (_, part) in zip(solved, TURNS, strict=True)])
     odds = np.exp(evidence - evidence.max(axis=0))[:, :, None]
     odds /= odds.sum(axis=0)
-    found = np.sum([o * each[0] for o, each in zip(odds, solved, strict=True)], axis=0)
-    left = np.sum([o * (each[1] + (each[0] - found) ** 2) for o, each in zip(odds, solved, strict=True)], axis=0)
-    enough = (known >= LEAST) & (np.diff(np.r_[firsts, students]) >= LEAST)[:, None]
-    index = np.cumsum(np.r_[0, (cohort[1:] != cohort[:-1]).astype(np.int64)])
-    effect = np.where(enough, found, 0)[index].T.astype(kind)
-    variance = np.where(enough, left, prior.share)[index].T.astype(kind)
-    return effect, variance
+    found = sum(o * each[0] for o, each in zip(odds, solved, strict=True))
+    left = sum(o * (each[1] + (each[0] - found) ** 2) for o, each in zip(odds, solved, strict=True))
+    enough = (known >= LEAST) & (cohorts.size >= LEAST)[:, None]
+    effect, variance = np.where(enough, found, 0), np.where(enough, left, prior.share)
+    return effect.T[:, cohorts.index], variance.T[:, cohorts.index]

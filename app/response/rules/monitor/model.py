@@ -1,4 +1,4 @@
-"""Owns the response monitor's arithmetic: a bank of Kalman filters over students, one for every week of change.
+"""Owns the response monitor's arithmetic: what a series says of every week in which growth may have changed.
 
 Pure arrays, batched; one student is a batch of one. Never a sentence, a threshold or a state.
 """
@@ -6,15 +6,12 @@ Pure arrays, batched; one student is a batch of one. Never a sentence, a thresho
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
-
-CLIP = 3.0
-"""A score further than this many standard errors from what is expected counts as if it were no further."""
+Weeks = NDArray[np.int64]
 
 NODES = np.linspace(-1.5, 1.5, 7)
 
@@ -40,12 +37,15 @@ class Prior:
     once: float = 0.7
 
 
+DEFAULT = Prior()
+
+
 @dataclass(frozen=True, slots=True)
 class Posterior:
     """The mixture at the last week. Axes: change week (0: no change), noise multiple, student.
 
-    weight sums to 1 over the first two. mean, sd: of the rate now, in g. was: mean and SD of the rate just
-    before the change, as it was known then, `was_mean`, `was_sd`.
+    weight sums to 1 over the first two. mean, sd: of the rate now, in g. was_mean, was_sd: of the rate just before
+    the change, as it was known then; without a change, of the rate now. week: of each change, from the second on.
     """
 
     weight: Array
@@ -53,6 +53,8 @@ class Posterior:
     sd: Array
     was_mean: Array
     was_sd: Array
+    week: Weeks
+    began: Weeks
     prior: Prior
 
 
@@ -61,137 +63,192 @@ def normal_cdf(z: Array) -> Array:
 
     A Chebyshev fit of erfc in t = 1 / (1 + |x| / 2) (Press and others, Numerical Recipes, "erfcc").
     """
-    x = np.abs(z) * np.asarray(0.7071067811865476, z.dtype)
+    x = np.abs(z)
+    x *= 0.7071067811865476
     t = 1 / (1 + 0.5 * x)
     series = np.full_like(t, 0.17087277)
     for c in (-0.82215223, 1.48851587, -1.13520398, 0.27886807, -0.18628806, 0.09678418, 0.37409196, 1.00002368):
         series *= t
         series += c
-    tail = 0.5 * t * np.exp(np.maximum(-x * x - 1.26551223 + t * series, -80))
+    series *= t
+    x *= x
+    series -= x
+    series -= 1.26551223
+    tail = np.exp(np.maximum(series, -80, out=series), out=series)
+    tail *= t
+    tail *= 0.5
     return np.asarray(np.where(z > 0, 1 - tail, tail))
 
 
-def filter_bank(
-    times: NDArray[np.int64],
+def posterior(
+    times: Weeks,
     values: Array,
     extra: Array,
     g: Array,
     start: tuple[Array, Array],
     own: Array,
     prior: Prior,
-    upto: int | None = None,
+    began: Weeks,
+    last: Weeks,
 ) -> Posterior:
-    """The posterior over change weeks and rates, given scores at these times, as of week `upto`.
+    """The exact posterior over change weeks and rates, given scores at these times, as of week `last`.
 
     times: (slots,), whole weeks in order. values: (slots, students) in SEM, nan where there is no score, better
     is up. extra: (slots, students) or (slots, 1), variance of each score besides the student's own, SEM^2.
-    g: (students,), the required rate in SEM a week. start: mean and variance of the level at week 0,
-    (students,). own: (slots,), variance of a
-    score's own noise, SEM^2. Under "change after week w" the rate is drawn anew
-    from `after` at the end of week w; level and rate are exact Gaussian (Kalman, 1960; Adams and MacKay, 2007,
-    for the bank of change times).
+    g: (students,), the required rate in SEM a week. start: mean and variance of the level at the start,
+    (students,). own: (slots,), variance of a score's own noise, SEM^2. began, last: (students,), the weeks in which
+    each phase began and as of which it is judged; scores from before count as taken in week `began`.
+
+    Under "change after week w" the rate is drawn anew from `after` at the end of week w; level and rate are Gaussian.
+    A filter forwards (Kalman, 1960) says what the scores up to w say of the level then, one backwards, in information
+    form (Fraser and Potter, 1969, "The optimum linear smoother as a combination of two optimum linear filters"), what
+    the later scores say of level and rate at w; each week's hypothesis is the product of the two with the new rate.
     """
-    last = int(times[-1]) if upto is None else upto
-    bank = _Bank(max(last, 1), values.dtype, g, start, prior)
-    holes, slot = np.isnan(values), 0
-    filled, none = np.where(holes, 0, values), np.all(holes, axis=1, keepdims=True)[:, 0]
-    for week in range(last + 1):
-        if week:
-            bank.predict()
-        while slot < len(times) and times[slot] <= week:
-            if not none[slot]:
-                bank.see(filled[slot], np.flatnonzero(holes[slot]), own[slot], extra[slot])
-            slot += 1
-        if 1 <= week < last:
-            bank.split()
-    return bank.posterior()
+    weeks = np.arange(int(times[0]), int(times[-1]) + 1)
+    grown = np.maximum(times[:, None] - began, 0)
+    seen = ~np.isnan(values)
+    y = np.where(seen, values - start[0] - prior.before[0] * g * grown, 0)
+    factor = np.exp(2 * prior.noise_spread * NODES)
+    error = (own[:, None] * factor)[:, :, None] + extra[:, None, :]
+    inverse = seen[:, None, :] / error
+    edges = np.searchsorted(times, np.arange(weeks[0], weeks[-1] + 2)).tolist()
+    ahead = _forwards(weeks, edges, y, inverse, g, start[1], prior, began)
+    back = _backwards(edges, y, inverse, prior)
+    rate, spread, evidence = _joined(ahead, back, g, prior)
+    # A change is possible at the end of each week of the phase but the last.
+    phase = weeks[:, None] - began
+    possible = (phase >= 1) & (weeks[:, None] < last)
+    stay = np.log1p(-prior.hazard)
+    chance = np.where(possible, (phase - 1) * stay + np.log(prior.hazard), -np.inf)
+    logs = np.empty((len(weeks) + 1, *evidence.shape[1:]))
+    logs[0] = ahead.log[-1] + np.maximum(last - began - 1, 0) * stay
+    logs[1:] = evidence
+    logs[1:] += chance[:, None, :]
+    node = -0.5 * (NODES**2)[:, None] - 0.5 * (seen[:, None, :] * np.log(error)).sum(axis=0)
+    logs += node
+    logs -= logs.max(axis=(0, 1))
+    weight = np.exp(logs, out=logs)
+    weight /= weight.sum(axis=(0, 1))
+    moved, was = prior.before[0], np.sqrt(ahead.vrr) / g
+    mean = np.concatenate([ahead.rate[-1:], rate]) / g + moved
+    sd = np.concatenate([np.sqrt(ahead.vrr[-1:]), np.sqrt(spread)]) / g
+    was_mean = np.concatenate([ahead.rate[-1:], ahead.rate]) / g + moved
+    return Posterior(weight, mean, sd, was_mean, np.concatenate([was[-1:], was]), weeks, began, prior)
 
 
-class _Bank:
-    """The filters that live so far: no change, then one for each week of change. Axes: filter, noise, student."""
+@dataclass(frozen=True, slots=True)
+class _Ahead:
+    """What the scores up to the end of each week say: level, rate, variances, log likelihood; (weeks, noise, n)."""
 
-    def __init__(self, most: int, kind: np.dtype[Any], g: Array, start: tuple[Array, Array], prior: Prior) -> None:
-        shape = (most, len(NODES), len(g))
-        self.live, self.g, self.prior = 1, g, prior
-        self.factor = np.exp(2 * prior.noise_spread * NODES).astype(kind)
-        self.level, self.rate, self.was, self.was_var = (np.zeros(shape, kind) for _ in range(4))
-        self.vll, self.vlr, self.vrr = (np.zeros(shape, kind) for _ in range(3))
-        self.lost, self.size, self.logs = np.zeros(shape, kind), np.ones(shape, kind), np.zeros(shape, kind)
-        self.room = [np.empty(shape, kind) for _ in range(4)]
-        self.level[0], self.vll[0] = start
-        self.rate[0], self.vrr[0] = prior.before[0] * g, (prior.before[1] * g) ** 2
-        self.logs[0] = (NODES**2)[:, None]
-        self.seen = 0
-
-    def predict(self) -> None:
-        """A week goes by: the level moves by the rate, and wobbles."""
-        a, step = slice(0, self.live), self.room[0][: self.live]
-        self.level[a] += self.rate[a]
-        np.add(self.vlr[a], self.vlr[a], out=step)
-        step += self.vrr[a]
-        step += np.asarray(self.prior.wobble**2, step.dtype)
-        self.vll[a] += step
-        self.vlr[a] += self.vrr[a]
-
-    def see(self, values: Array, missing: NDArray[np.int64], own: Array, extra: Array) -> None:
-        """One slot's scores; students without one stay as they are."""
-        a = slice(0, self.live)
-        s, v, e, k = (room[a] for room in self.room)
-        np.add(self.vll[a], (own * self.factor)[:, None] + extra, out=s)
-        if len(missing):
-            s[:, :, missing] = np.inf
-        np.subtract(values, self.level[a], out=v)
-        np.multiply(v, v, out=e)
-        e /= s
-        far = e > CLIP**2
-        if far.any():
-            v[far] = np.copysign(CLIP * np.sqrt(s[far]), v[far])
-            e[far] = CLIP**2
-        self.lost[a] += e
-        np.divide(self.vlr[a], s, out=k)
-        self._gain(k, v, e, self.rate[a], self.vrr[a])
-        np.divide(self.vll[a], s, out=k)
-        self._gain(k, v, e, self.level[a], self.vlr[a])
-        k *= self.vll[a]
-        self.vll[a] -= k
-        if len(missing):
-            s[:, :, missing] = 1
-        self.size[a] *= s
-        self.seen += 1
-        if self.seen % 8 == 0:
-            # Logarithms are dear: one for eight scores.
-            self.logs[a] += np.log(self.size[a])
-            self.size[a] = 1
-
-    def _gain(self, k: Array, v: Array, room: Array, mean: Array, variance: Array) -> None:
-        np.multiply(k, v, out=room)
-        mean += room
-        np.multiply(k, self.vlr[: self.live], out=room)
-        variance -= room
-
-    def split(self) -> None:
-        """From the filter without a change, one in which the rate is drawn anew at the end of this week."""
-        w, after = self.live, self.prior.after
-        self.level[w], self.vll[w], self.size[w], self.lost[w] = self.level[0], self.vll[0], self.size[0], self.lost[0]
-        self.rate[w], self.vrr[w], self.vlr[w] = after[0] * self.g, (after[1] * self.g) ** 2, 0
-        self.was[w], self.was_var[w] = self.rate[0], self.vrr[0]
-        self.logs[w] = self.logs[0] - 2 * np.log(self.prior.hazard)
-        self.logs[0] -= 2 * np.log1p(-self.prior.hazard)
-        self.live += 1
-
-    def posterior(self) -> Posterior:
-        a, g = slice(0, self.live), self.g
-        ll = -0.5 * (self.lost[a] + self.logs[a] + np.log(self.size[a]))
-        weight = np.exp(ll - ll.max(axis=(0, 1)))
-        weight /= weight.sum(axis=(0, 1))
-        sd, was_sd = np.sqrt(self.vrr[a]) / g, np.sqrt(self.was_var[a]) / g
-        return Posterior(weight, self.rate[a] / g, sd, self.was[a] / g, was_sd, self.prior)
+    level: Array
+    vll: Array
+    rate: Array
+    vrr: Array
+    log: Array
 
 
-def log_odds(posterior: Posterior) -> Array:
+def _forwards(
+    weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
+) -> _Ahead:
+    """The Kalman filter under no change, in deviations from the expected path. Errors come as inverse variances.
+
+    edges: where each week's slots begin, and the end.
+    """
+    shape, q = inverse.shape[1:], prior.wobble**2
+    kept, state = np.empty((len(weeks), 7, *shape)), np.zeros((7, *shape))
+    level, rate, vll, vlr, vrr, lost, size = state
+    vll += start
+    vrr += (prior.before[1] * g) ** 2
+    size += 1
+    one, two, more, room = np.empty((4, *shape))
+    together = bool((began == weeks[0]).all())
+    for n, week in enumerate(weeks):
+        if n:
+            on = 1.0 if together else (week > began).astype(float)
+            level += np.multiply(rate, on, out=room)
+            np.add(vlr, vlr, out=one)
+            one += vrr
+            one += q
+            vll += np.multiply(one, on, out=one)
+            vlr += np.multiply(vrr, on, out=room)
+        for slot in range(edges[n], edges[n + 1]):
+            np.multiply(vll, inverse[slot], out=one)
+            one += 1
+            size *= one
+            np.divide(inverse[slot], one, out=two)
+            np.subtract(y[slot], level, out=more)
+            lost += np.multiply(np.multiply(more, more, out=room), two, out=room)
+            more *= two
+            level += np.multiply(more, vll, out=room)
+            rate += np.multiply(more, vlr, out=room)
+            two *= vlr
+            vrr -= np.multiply(two, vlr, out=room)
+            state[2:4] /= one
+        kept[n] = state
+    log = -0.5 * (kept[:, 5] + np.log(kept[:, 6]))
+    return _Ahead(kept[:, 0], kept[:, 2], kept[:, 1], kept[:, 4], log)
+
+
+def _backwards(edges: list[int], y: Array, inverse: Array, prior: Prior) -> Array:
+    """What the scores after the end of each week say of level and rate there, as information: (weeks, 7, noise, n).
+
+    The log likelihood is c + h'x - x'Lx / 2. Along the second axis: L of level and level, and of level and rate; h of
+    level, and of rate; L of rate and rate; c; and what `c` is made of.
+    """
+    shape, q, weeks = inverse.shape[1:], prior.wobble**2, len(edges) - 1
+    kept, state = np.empty((weeks, 7, *shape)), np.zeros((7, *shape))
+    ll, lr, hl, hr, rr, lost, size = state
+    size += 1
+    one, two, more, room = np.empty((4, *shape))
+    told = inverse * y[:, None]
+    squares = told * y[:, None]
+    for n in range(weeks - 1, -1, -1):
+        kept[n] = state
+        for slot in range(edges[n], edges[n + 1]):
+            ll += inverse[slot]
+            hl += told[slot]
+            lost += squares[slot]
+        np.multiply(ll, q, out=one)
+        one += 1
+        size *= one
+        np.divide(q, one, out=two)
+        np.multiply(lr, two, out=more)
+        rr -= np.multiply(more, lr, out=room)
+        hr -= np.multiply(more, hl, out=room)
+        two *= hl
+        lost -= np.multiply(two, hl, out=room)
+        state[:3] /= one
+        rr += lr
+        rr += lr
+        rr += ll
+        lr += ll
+        hr += hl
+    kept[:, 5] += np.log(kept[:, 6])
+    kept[:, 5] *= -0.5
+    return kept
+
+
+def _joined(ahead: _Ahead, back: Array, g: Array, prior: Prior) -> tuple[Array, Array, Array]:
+    """For a change at the end of each week: mean and variance of the rate since, and the log evidence of all scores."""
+    ll, lr, hl, hr, rr, c = back[:, :6].swapaxes(0, 1)
+    rho, sigma = (prior.after[0] - prior.before[0]) * g, (prior.after[1] * g) ** 2
+    m, v = ahead.level, ahead.vll
+    lr_rho, rr_rho = lr * rho, rr * rho
+    ul, ur = hl - ll * m, hr - lr * m
+    # h'mu - mu'L mu / 2 = ((h + u)'mu) / 2, with u = h - L mu and mu = (m, rho)
+    ul -= lr_rho
+    ur -= rr_rho
+    evidence = ahead.log + c + 0.5 * ((hl + ul) * m + (hr + ur) * rho)
+    left, right = 1 + v * ll, 1 + sigma * rr
+    cross = v * sigma * lr
+    det = left * right - cross * lr
+    evidence += 0.5 * ((v * right * ul - 2 * cross * ur) * ul + sigma * left * ur * ur) / det
+    evidence -= 0.5 * np.log(det)
+    spread = sigma * left / det
+    return rho + spread * ur - cross * ul / det, spread, evidence
+
+
+def log_odds(slow: Array, pace: Array) -> Array:
     """log [ P(rate now < slow g) / P(rate now >= pace g) ], (students,); kept within +-15."""
-    p, prior = posterior, posterior.prior
-    slow = (p.weight * normal_cdf((prior.slow - p.mean) / p.sd)).sum(axis=(0, 1))
-    pace = (p.weight * normal_cdf((p.mean - prior.pace) / p.sd)).sum(axis=(0, 1))
     floor = 1e-30
     return np.asarray(np.clip(np.log((slow + floor) / (pace + floor)), -15, 15))

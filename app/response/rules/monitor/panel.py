@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from app.response.rules.monitor.forms import LEAST, form_effects
-from app.response.rules.monitor.model import Array, Posterior, Prior, filter_bank, log_odds, normal_cdf
+from app.response.rules.monitor.forms import LEAST, Cohorts, Paths, form_effects
+from app.response.rules.monitor.model import Array, Posterior, Prior, Weeks, log_odds, normal_cdf, posterior
 
 WIDE = 100.0
 """Variance of the level, SEM^2, where no cohort says where students stand."""
@@ -19,7 +20,7 @@ STOPPED = 0.62
 
 MIDDLE_80 = 1.2815515655446004
 
-CHUNK = 500
+CHUNK = 200
 """Students judged at a time: what a processor's cache holds."""
 
 
@@ -30,21 +31,30 @@ class Panel:
     times: (slots,) instructional weeks, in order; 0 for the baseline. values: (slots, students) in SEM, nan where
     there is none, turned so that better is up. g: (students,), the required rate, SEM a week, above zero. cohort:
     (students,), equal numbers side by side. noise: (slots,), variance of a slot's error in SEM^2, 1 for one score.
+    began: (students,), the week of `times` in which each phase began, where that is not the first for all; scores
+    from before it are baseline.
     """
 
-    times: NDArray[np.int64]
+    times: Weeks
     values: Array
     g: Array
     cohort: NDArray[np.int64]
     noise: Array
+    began: Weeks | None = None
 
     def upto(self, week: int) -> Panel:
         """What was known at the end of that week."""
         known = self.times <= week
-        return Panel(self.times[known], self.values[known], self.g, self.cohort, self.noise[known])
+        return Panel(self.times[known], self.values[known], self.g, self.cohort, self.noise[known], self.began)
 
     def part(self, students: slice) -> Panel:
-        return Panel(self.times, self.values[:, students], self.g[students], self.cohort[students], self.noise)
+        began = None if self.began is None else self.began[students]
+        return Panel(self.times, self.values[:, students], self.g[students], self.cohort[students], self.noise, began)
+
+    @property
+    def starts(self) -> Weeks:
+        """The week in which each student's phase began."""
+        return np.full(len(self.g), self.times[0]) if self.began is None else self.began
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +62,7 @@ class Found:
     """For each student: the statistic (log odds), the rate now with its middle 80 % in g, and how it came to be.
 
     slow, pace: P(rate < .5 g), P(rate >= .8 g). stopped: P(growth kept pace before it changed, given that it is
-    slow now). change: the likeliest week of the change, 0 where no change is likelier than none.
+    slow now). change: the likeliest week of the change, counted from the phase's start, 0 where none was possible.
     """
 
     statistic: Array
@@ -64,52 +74,86 @@ class Found:
     stopped: Array
     change: NDArray[np.int64]
 
+    @classmethod
+    def together(cls, parts: Sequence[Found]) -> Found:
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
-def starting_level(panel: Panel) -> tuple[Array, Array]:
-    """Mean and variance of the level at week 0 for each student: the cohort's, from its first scores.
 
-    Cohorts of under five students get their own first score and a variance that leaves it open.
+def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
+    """Mean and variance of the level when the phase begins, for each student: the cohort's, from its baselines.
+
+    Cohorts of under five students, or with a student who has no baseline, get each student's own first score and a
+    variance that leaves it open.
     """
-    base = np.where((panel.times == 0)[:, None], panel.values, np.nan)
-    there = ~np.isnan(base)
+    seen = ~np.isnan(panel.values)
+    there = seen & (panel.times[:, None] <= panel.starts)
     number = there.sum(axis=0)
-    first = np.take_along_axis(panel.values, (~np.isnan(panel.values)).argmax(axis=0)[None], axis=0)[0]
-    first = np.where(np.isnan(first), 0, first)
-    level = np.where(number > 0, np.where(there, base, 0).sum(axis=0) / np.maximum(number, 1), first)
-    noise = np.where(there, panel.noise[:, None], 0).sum(axis=0) / np.maximum(number, 1) ** 2
-    mean, variance = level.copy(), np.full_like(level, WIDE)
-    edges = np.flatnonzero(np.r_[True, panel.cohort[1:] != panel.cohort[:-1], True])
-    for begin, end in pairwise(edges):
-        if end - begin >= LEAST and number[begin:end].all():
-            mean[begin:end] = level[begin:end].mean()
-            spread = level[begin:end].var(ddof=1) - noise[begin:end].mean()
-            variance[begin:end] = max(spread, 0.3) + 0.1
-    return mean, variance
+    values = np.where(seen, panel.values, 0)
+    first = np.take_along_axis(values, seen.argmax(axis=0)[None], axis=0)[0]
+    level = np.where(number > 0, (values * there).sum(axis=0) / np.maximum(number, 1), first)
+    noise = (there * panel.noise[:, None]).sum(axis=0) / np.maximum(number, 1) ** 2
+    size = cohorts.size
+    middle = cohorts.sums(level) / size
+    spread = cohorts.sums((level - middle[cohorts.index]) ** 2) / np.maximum(size - 1, 1) - cohorts.sums(noise) / size
+    enough = ((size >= LEAST) & (cohorts.sums((number > 0).astype(float)) == size))[cohorts.index]
+    variance = np.maximum(spread, 0.3) + 0.1
+    return np.where(enough, middle[cohorts.index], level), np.where(enough, variance[cohorts.index], WIDE)
 
 
-def posterior_of(panel: Panel, prior: Prior, adjust: bool, week: int | None = None) -> Posterior:
-    """The monitor's posterior for a panel whose times are all up to `week`."""
-    start = starting_level(panel)
-    effect: Array = np.zeros((len(panel.times), 1))
-    variance: Array = np.full((len(panel.times), 1), prior.share)
-    if adjust:
-        effect, variance = form_effects(panel.times, panel.values, panel.g, start, panel.cohort, prior)
+def posteriors(
+    panel: Panel, prior: Prior, weeks: Sequence[int], *, adjust: bool = True, last: Weeks | None = None
+) -> Iterator[Posterior]:
+    """The monitor's posterior as of each of some weeks in order, each from the scores up to that week only.
+
+    last: (students,), for a judgement as of each student's own week in place of the last of `weeks`.
+    """
+    cohorts = Cohorts.of(panel.cohort)
+    start, began = starting_level(panel, cohorts), panel.starts
+    paths = Paths(panel.times, panel.values, panel.g, start, began)
     own = (1 - prior.share) * panel.noise
-    extra = variance * np.minimum(panel.noise, 1)[:, None]
-    return filter_bank(panel.times, panel.values - effect, extra, panel.g, start, own, prior, week)
+    form: Array = np.broadcast_to(prior.share * np.minimum(panel.noise, 1)[:, None], panel.values.shape)
+    # Where a cohort says nothing of its forms they are part of each score's own error.
+    known = (cohorts.size >= LEAST)[cohorts.index] & adjust
+    for week in weeks:
+        slots = int(np.searchsorted(panel.times, week, side="right"))
+        raw = paths.upto(slots, own[:, None] + np.where(known, 0, form), prior)
+        surprise: Array = raw
+        left: Array = form[:slots]
+        if known.any():
+            surprise = paths.clipped(surprise, np.where(known, left, 0))
+            effect, left = form_effects(paths, panel.times, surprise, cohorts, prior)
+            left = left * np.minimum(panel.noise[:slots, None], 1)
+            surprise = raw - effect * paths.seen[:slots]
+        values = panel.values[:slots] + paths.clipped(surprise, np.where(known, left, 0)) - raw
+        asof = np.full(len(began), week) if last is None else last
+        yield posterior(panel.times[:slots], values, left, panel.g, start, own[:slots], prior, began, asof)
 
 
-def judge_panel(panel: Panel, prior: Prior, *, adjust: bool = True, week: int | None = None) -> Found:
-    """The monitor as of `week` (default: the last that has a score). Work and memory grow with students x slots."""
+def judge_weeks(panel: Panel, prior: Prior, weeks: Sequence[int], *, adjust: bool = True) -> list[Found]:
+    """The monitor as of each of these weeks, in order, each from what was known at its end."""
+    parts = [[read(p) for p in posteriors(panel.part(part), prior, weeks, adjust=adjust)] for part in parts_of(panel)]
+    return [Found.together(week) for week in zip(*parts, strict=True)]
+
+
+def judge_panel(
+    panel: Panel, prior: Prior, *, adjust: bool = True, week: int | None = None, last: Weeks | None = None
+) -> Found:
+    """The monitor as of `week` (default: the last that has a score), or of each student's own week of `last`.
+
+    Work and memory grow with students x slots.
+    """
     week = int(panel.times[-1]) if week is None else week
     panel = panel.upto(week)
-    parts = [read(posterior_of(panel.part(part), prior, adjust, week)) for part in _parts(panel.cohort)]
-    names = Found.__dataclass_fields__
-    return Found(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    parts = []
+    for part in parts_of(panel):
+        mine = None if last is None else last[part]
+        parts += [read(p) for p in posteriors(panel.part(part), prior, [week], adjust=adjust, last=mine)]
+    return Found.together(parts)
 
 
-def _parts(cohort: NDArray[np.int64]) -> list[slice]:
+def parts_of(panel: Panel) -> list[slice]:
     """Runs of whole cohorts of about CHUNK students; a larger cohort stays whole."""
+    cohort = panel.cohort
     edges = np.flatnonzero(np.r_[True, cohort[1:] != cohort[:-1], True])
     cuts = [0]
     for begin, end in pairwise(edges):
@@ -127,8 +171,7 @@ def read(posterior: Posterior) -> Found:
     sd = np.sqrt(np.maximum((p.weight * (p.sd**2 + p.mean**2)).sum(axis=(0, 1)) - rate**2, 1e-12))
     changed = below[1:]
     once = (changed * normal_cdf((p.was_mean[1:] - prior.once) / np.maximum(p.was_sd[1:], 1e-6))).sum(axis=(0, 1))
-    by_week = changed.sum(axis=1)
-    change = by_week.argmax(axis=0) + 1 if len(by_week) else np.zeros(rate.shape, np.int64)
+    change = p.week[changed.sum(axis=1).argmax(axis=0)] - p.began
     stopped = once / np.maximum(slow, 1e-30)
     low, high = rate - MIDDLE_80 * sd, rate + MIDDLE_80 * sd
-    return Found(log_odds(p), rate, low, high, slow, pace, stopped, change)
+    return Found(log_odds(slow, pace), rate, low, high, slow, pace, stopped, np.maximum(change, 0))

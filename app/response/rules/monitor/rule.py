@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.response.aimline import Direction
-from app.response.rules.monitor.model import Prior
+from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.panel import STOPPED, Found, Panel, judge_panel
-from app.response.rules.rates import threshold_at
 from app.response.rules.series import Dosage, Series
 from app.response.rules.verdict import Finding, Kind, Reason, State
 from app.response.rules.wording import growth, plain
@@ -25,7 +24,7 @@ DOSAGE = 0.8
 """A support of which less was delivered cannot be judged by its outcome."""
 
 LONGEST = 260
-"""Instructional weeks: the filters' work grows with the square of a series' length."""
+"""Instructional weeks: the work grows with the square of a series' length."""
 
 MEDIAN_NOISE = 0.45
 """The variance of a median of three, in that of one score."""
@@ -44,43 +43,65 @@ class Facts:
 
 
 def find(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """The response monitor on one series without a cohort, so without form adjustment.
+    """The response monitor on one series without a cohort, so without form adjustment, by the published defaults.
 
     A Gaussian model of the series with the measure's SEM. Hypotheses: the rate never changed, or it changed after
     week w, for every w. Rate before ~ N(.87 g, .40 g), after ~ N(.07 g, .20 g); hazard .0165 a week; the level is
     open; the noise is marginalised over seven multiples of the SEM with log-normal weights (log SD .35); the true
-    level wobbles by SEM/16 a week; a score further off than three standard errors counts as three. Statistic:
-    log [ P(rate now < .5 g) / P(rate now >= .8 g) ], threshold by stated false-alarm rate (`far_percent`). The
-    baseline, a median of three, is a score at week 0 with .45 of the variance. Without a SEM:
-    `insufficient_data`.
+    level wobbles by SEM/16 a week; a score further than three standard errors from what the student's others say
+    counts as three. Statistic: log [ P(rate now < .5 g) / P(rate now >= .8 g) ], threshold by stated false-alarm
+    rate (`far_percent`). The baseline, a median of three, is a score at week 0 with .45 of the variance. Without a
+    SEM: `insufficient_data`.
 
-    Source: this project's; a bank of Kalman filters over change times (Kalman, 1960; Adams and MacKay, 2007) read
-    as a sequential ratio with an indifference zone (Wald, 1945). Measured in docs/response.md.
+    Source: this project's; filters over change times (Kalman, 1960; Adams and MacKay, 2007) read as a sequential
+    ratio with an indifference zone (Wald, 1945). Measured in docs/response.md.
     """
+    return find_calibrated(series, parameters["far_percent"] / 100, PUBLISHED)
+
+
+def find_calibrated(series: Series, far: float, calibration: Calibration) -> Finding:
+    """As `find`, with what was estimated of the district's own series."""
+    refused = unfit(series)
+    if refused is not None:
+        return refused
+    line, times = series.aimline, np.array([0, *series.weeks])
+    sem = (series.sem or math.nan) * calibration.noise
+    facts = Facts(line.rate, series.direction, int(times[-1]), len(series.weeks), series.dosage)
+    # From the baseline on and in SEM, so that neither the scale's zero nor its unit changes anything.
+    values = np.array([0.0, *(line.better * (value - series.baseline) / sem for value in series.values)])
+    noise = np.where(np.arange(len(times)) == 0, MEDIAN_NOISE, 1.0)
+    panel = Panel(times, values[:, None], np.array([abs(line.rate) / sem]), np.zeros(1, np.int64), noise)
+    return conclude(judge_panel(panel, calibration.prior, adjust=False), 0, facts, far, calibration)
+
+
+def unfit(series: Series) -> Finding | None:
+    """`insufficient_data` with the reason where this rule cannot judge a series, whatever its scores."""
     if series.sem is None:
         sentence = (
             "The measure has no standard error of measurement, which this rule needs; enter it in the playbook, "
             "or choose another rule for this measure."
         )
         return Finding(State.INSUFFICIENT_DATA, (Reason("no_sem", {}),), sentence)
-    line, times = series.aimline, np.array([0, *series.weeks])
-    facts = Facts(line.rate, series.direction, int(times[-1]), len(series.weeks), series.dosage)
-    if facts.last_week > LONGEST:
-        reason = Reason("phase_too_long", {"weeks": facts.last_week, "most": LONGEST})
+    last = max(series.weeks, default=0)
+    if last > LONGEST:
+        reason = Reason("phase_too_long", {"weeks": last, "most": LONGEST})
         sentence = f"This phase is longer than the {LONGEST} weeks that this rule can judge; begin a new phase."
         return Finding(State.INSUFFICIENT_DATA, (reason,), sentence)
-    # From the baseline on and in SEM, so that neither the scale's zero nor its unit changes anything.
-    values = np.array([0.0, *(line.better * (value - series.baseline) / series.sem for value in series.values)])
-    noise = np.where(np.arange(len(times)) == 0, MEDIAN_NOISE, 1.0)
-    g = np.array([abs(line.rate) / series.sem])
-    panel = Panel(times, values[:, None], g, np.zeros(1, np.int64), noise)
-    return conclude(judge_panel(panel, Prior(), adjust=False), 0, facts, parameters["far_percent"] / 100)
+    return None
 
 
-def conclude(found: Found, student: int, facts: Facts, far: float) -> Finding:
+def conclude(
+    found: Found,
+    student: int,
+    facts: Facts,
+    far: float,
+    calibration: Calibration = PUBLISHED,
+    *,
+    adaptive: bool = False,
+) -> Finding:
     """The state of one student of a panel, with its reasons, and one sentence for a teacher."""
-    statistic, threshold = round(float(found.statistic[student]), 9), threshold_at("monitor", far)
-    watch = min(threshold, threshold_at("monitor", WATCH))
+    statistic, threshold = round(float(found.statistic[student]), 9), calibration.threshold_at(far, adaptive=adaptive)
+    watch = min(threshold, calibration.threshold_at(WATCH))
     rate, low, high = (float(part[student]) * facts.goal_rate for part in (found.rate, found.low, found.high))
     low, high = min(low, high), max(low, high)
     slow, pace = float(found.slow[student]), float(found.pace[student])

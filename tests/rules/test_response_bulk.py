@@ -1,0 +1,122 @@
+"""Judging a whole district in arrays: the same as one by one, in any order, with nothing lost between."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+
+from app.response.rules.choose import RULES
+from app.response.rules.monitor.bulk import STATES, Batch, judge_bulk
+from app.response.rules.monitor.calibration import PUBLISHED, Calibration
+from app.response.rules.series import Observation, Series
+from app.response.rules.verdict import State
+from bench.response.world import World, simulate
+
+
+def batch(year, *, alone=False, began=0) -> Batch:
+    n, weeks = year.scores.shape
+    full = np.full(n, 1.0)
+    return Batch(
+        np.arange(1, weeks + 1) + began,
+        year.scores,
+        np.median(year.baseline, axis=1),
+        1.5 * full,
+        75 * full,
+        8 * full,
+        np.full(n, began),
+        np.arange(n) if alone else year.cohort,
+    )
+
+
+def series(of: Batch, n: int) -> Series:
+    seen = tuple(
+        Observation(int(w - of.began[n]), float(v)) for w, v in zip(of.weeks, of.values[n], strict=True) if v == v
+    )
+    base, rate = float(of.baseline[n]), float(of.goal_rate[n])
+    week = round((float(of.goal[n]) - base) / rate, 6)
+    end = max(round(week), 1)
+    return Series(seen, base, base + rate * end, end, "up" if rate > 0 else "down", float(of.sem[n]))
+
+
+def test_a_series_alone_is_judged_as_by_the_single_rule():
+    """The array's statistic, rate, interval and week are the single rule's to a thousand-millionth."""
+    of = batch(simulate(World(weeks=20), 50, 7), alone=True, began=3)
+    judged = judge_bulk(of)
+    rule = RULES["monitor"]
+    for n in range(50):
+        one = rule.find(series(of, n), rule.defaults)
+        assert one.statistic == pytest.approx(judged.found.statistic[n], abs=1e-9)
+        assert one.rate == pytest.approx(1.5 * judged.found.rate[n], abs=1e-9)
+        assert one.rate_low == pytest.approx(1.5 * judged.found.low[n], abs=1e-9)
+        state = STATES[judged.state[n]]
+        assert state in (one.state, State.GOAL_MET)
+        if one.change_week:
+            assert one.change_week == judged.found.change[n]
+
+
+def test_the_order_of_rows_changes_nothing():
+    """Rows shuffled, cohorts torn apart: the same bytes for each student."""
+    of = batch(simulate(World(weeks=12), 100, 8))
+    order = np.random.default_rng(0).permutation(100)
+    one, other = judge_bulk(of), judge_bulk(of.rows(np.sort(order)))
+    assert list(one.state) == list(other.state)
+    torn = judge_bulk(of.rows(order))
+    assert torn.found.statistic == pytest.approx(one.found.statistic[order], abs=1e-9)
+    assert list(torn.state) == list(one.state[order])
+
+
+def test_down_is_better_and_other_units_are_the_mirror_image():
+    of = batch(simulate(World(weeks=12), 50, 9))
+    down = replace(
+        of, values=-3 * of.values, baseline=-3 * of.baseline, goal_rate=-3 * of.goal_rate, goal=-3 * of.goal,
+        sem=3 * of.sem,
+    )  # fmt: skip
+    one, other = judge_bulk(of), judge_bulk(down)
+    assert list(one.state) == list(other.state)
+    assert other.found.statistic == pytest.approx(one.found.statistic, abs=1e-9)
+
+
+def test_what_cannot_be_judged_is_insufficient_data():
+    """No SEM, no score, two scores, a goal rate of zero: each row by itself, and the others are judged."""
+    of = batch(simulate(World(weeks=12, missing=0), 25, 10))
+    values, sem, rate = of.values.copy(), of.sem.copy(), of.goal_rate.copy()
+    sem[0], rate[1] = np.nan, 0.0
+    values[2] = np.nan
+    values[3, 2:] = np.nan
+    judged = judge_bulk(replace(of, values=values, sem=sem, goal_rate=rate))
+    assert {STATES[s] for s in judged.state[:4]} == {State.INSUFFICIENT_DATA}
+    assert State.INSUFFICIENT_DATA not in {STATES[s] for s in judged.state[4:]}
+    assert judged.last[3] == 2
+
+
+def test_a_cohorts_hard_passage_is_allowed_for():
+    """A week that is lower for all moves a student among classmates less than a student alone."""
+    year = simulate(World(weeks=12, growth=(1.6, 0.1), stopping=0, form_share=0.1), 100, 3)
+    lower = year.scores.copy()
+    lower[:, 11] -= 12
+    rise = {}
+    for alone in (True, False):
+        before, after = (judge_bulk(batch(y, alone=alone)) for y in (year, replace(year, scores=lower)))
+        rise[alone] = np.mean(after.found.statistic - before.found.statistic)
+    assert rise[False] < 0.65 * rise[True]
+
+
+def test_a_calibration_reads_back_from_its_json_and_changes_the_threshold():
+    own = replace(PUBLISHED, thresholds=tuple(t + 0.5 for t in PUBLISHED.thresholds), noise=1.25, series=500)
+    assert Calibration.from_json(own.as_json()).as_json() == own.as_json()
+    assert Calibration.from_json(PUBLISHED.as_json()) == PUBLISHED
+    assert own.threshold_at(0.10) == pytest.approx(PUBLISHED.threshold_at(0.10) + 0.5)
+    of = batch(simulate(World(weeks=12), 50, 9))
+    assert (judge_bulk(of, own).found.statistic != judge_bulk(of).found.statistic).any()
+    with pytest.raises(ValueError, match="no fields but"):
+        Calibration.from_json({"noises": 1.0})
+    with pytest.raises(ValueError, match="one for each stated rate"):
+        Calibration.from_json({"thresholds": [1.0]})
+
+
+def test_nothing_of_nothing():
+    of = batch(simulate(World(weeks=12), 25, 9))
+    judged = judge_bulk(of.rows(np.zeros(0, np.int64)))
+    assert {len(getattr(judged.found, f.name)) for f in fields(judged.found)} == {0}
