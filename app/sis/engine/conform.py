@@ -98,9 +98,9 @@ def _fault(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str:
             found.append((f"q.{field.column} IS NULL", f"'{field.header} value.missing'"))
         if field.column in ("given_name", "family_name"):
             found.append((f"length(q.{field.column}) > {LONGEST_NAME}", f"'{field.header} value.too_long'"))
-    if kind.name == "academic_session":
+    if {"starts_on", "ends_on"} <= {field.column for field in fields}:
         found.append(("q.ends_on < q.starts_on", "'endDate dates.reversed'"))
-    if kind.name == "person":
+    if {"given_name", "family_name"} <= {field.column for field in fields}:
         found.append(("q.given_name IS NULL AND q.family_name IS NULL", "'familyName value.missing'"))
     return f"CASE {' '.join(f'WHEN {when} THEN {fault}' for when, fault in found)} END"
 

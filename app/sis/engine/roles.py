@@ -81,8 +81,8 @@ def _held(stage: Stage, roles: Delivery | None) -> str:
     if roles is None or not roles.complete:
         came = f"SELECT FROM {staged} AS s WHERE s.district_id = :district AND s.sourced_id = k.sourced_id"
         parts.append(
-            f"""SELECT x.sourced_id, k.role, coalesce(k.role_type, '') = 'primary', o.sourced_id, k.begins_on,
-                       k.ends_on, k.sourced_id
+            f"""SELECT x.sourced_id AS person, k.role, coalesce(k.role_type, '') = 'primary' AS is_primary,
+                       o.sourced_id AS org, k.begins_on, k.ends_on, k.sourced_id AS key
                 FROM person_role AS k
                 JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id
                 LEFT JOIN external_id AS o ON o.district_id = :district AND o.source_id = :source AND o.kind = 'org'
