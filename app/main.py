@@ -16,6 +16,7 @@ from app.rest import (
     decision,
     events,
     evidence,
+    gradebook,
     health,
     oauth,
     playbook,
@@ -41,7 +42,21 @@ Wherever an id of a roster row is taken, `sis:<source>:<sourcedId>` is taken as 
 names the person whom it acts for, and that person's role and caseload bind it. Lists are pages: pass `next` back as
 `after`. Errors are problem details (RFC 9457) and name everything that is wrong at once.
 """
-V1 = (roster, school, playbook, concern, support, session, response, evidence, decision, events, webhooks, sis)
+V1 = (
+    roster,
+    school,
+    gradebook,
+    playbook,
+    concern,
+    support,
+    session,
+    response,
+    evidence,
+    decision,
+    events,
+    webhooks,
+    sis,
+)
 
 
 def build(settings: Settings) -> FastAPI:

@@ -12,6 +12,7 @@ class Can(StrEnum):
 
     READ_ROSTER = "roster:read"
     READ_DEMOGRAPHICS = "demographics:read"
+    READ_GRADES = "grades:read"
     READ_PLAYBOOK = "playbook:read"
     READ_CONCERNS = "concern:read"
     RAISE_CONCERN = "concern:raise"
@@ -44,6 +45,7 @@ GRANTABLE = frozenset(Can) - INTERNAL
 MEANING: dict[Can, str] = {
     Can.READ_ROSTER: "Read students, staff, schools, classes and enrollments.",
     Can.READ_DEMOGRAPHICS: "Read demographics, which are kept apart.",
+    Can.READ_GRADES: "Read grades: line items and results, as the SIS has them.",
     Can.READ_PLAYBOOK: "Read areas, levels, measures and rules.",
     Can.READ_CONCERNS: "Read concerns.",
     Can.RAISE_CONCERN: "Raise a concern about a student.",
@@ -68,6 +70,7 @@ MEANING: dict[Can, str] = {
 _READS = frozenset(
     {
         Can.READ_ROSTER,
+        Can.READ_GRADES,
         Can.READ_PLAYBOOK,
         Can.READ_CONCERNS,
         Can.READ_SUPPORTS,

@@ -26,6 +26,7 @@ ABOUT = re.compile(r"(?:stu|con|sup|pha|sit|sco|ver|dec)_[0-9a-hjkmnp-tv-z]{26}"
 NO_STUDENTS = {
     **dict.fromkeys(("list_staff", "list_schools", "list_classes"), "staff and places are seen by all of the district"),
     **dict.fromkeys(("list_areas", "list_levels", "list_measures"), "the playbook is the district's"),
+    "list_line_items": "what a class works on is no student's",
     "list_event_types": "a catalogue",
     **dict.fromkeys(("list_endpoints", "list_deliveries"), "endpoints are a client's; people have none"),
     **dict.fromkeys(("list_sync_runs", "list_quarantine"), "a run has counts and places, never a value"),

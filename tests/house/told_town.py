@@ -29,6 +29,7 @@ from app.support.session import Amendment, NewSession, amend_session, record_ses
 from app.webhooks.deliver import dispatch
 from app.webhooks.queries import deliveries
 from app.webhooks.service import NewEndpoint, register_endpoint
+from tests.rooms.gradebook_town import grade
 from tests.town import YEAR_BEGINS, Town
 
 BEGINS = YEAR_BEGINS + timedelta(weeks=2)
@@ -58,6 +59,7 @@ async def tell(town: Town) -> Told:
         told.note(f"area {code}", "area", town.areas[code])
     told.note("measure", "measure", town.measures["orf"])
     told.note("level", "level", town.levels[2])
+    await grade(town)
     await _endpoint(told)
     await _sync(told)
     for name, student, state in (
