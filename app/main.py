@@ -13,7 +13,9 @@ from app.core.db import check_server, open_engine
 from app.graphql.router import graphql_router
 from app.rest import (
     concern,
+    consumers,
     decision,
+    deliveries,
     events,
     evidence,
     gradebook,
@@ -54,7 +56,9 @@ V1 = (
     evidence,
     decision,
     events,
+    consumers,
     webhooks,
+    deliveries,
     sis,
 )
 

@@ -57,6 +57,13 @@ async def find_district(engine: AsyncEngine, slug: str) -> UUID:
     return UUID(str(found))
 
 
+async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> list[UUID]:
+    """The next districts in the order of their ids, for the worker's rounds; none after the last."""
+    async with _bound_to_nobody(engine) as connection:
+        found = await connection.scalars(text("SELECT app.districts_after(:last, :most)"), {"last": last, "most": most})
+        return [UUID(str(district)) for district in found]
+
+
 async def ready(engine: AsyncEngine) -> bool:
     """Whether the database answers under the house's schema."""
     async with _bound_to_nobody(engine) as connection:

@@ -55,11 +55,16 @@ def _contracts() -> dict[str, str]:
 
 def event_schemas() -> dict[str, Any]:
     """A JSON Schema for the body of every type of event, as the feed and the webhooks send it."""
+    schemas = {
+        name if one is CATALOGUE[name] else f"{name}:{one.version}": schema(one)
+        for name in sorted(CATALOGUE)
+        for one in CATALOGUE[name].versions
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Aimline events",
-        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in sorted(CATALOGUE)],
-        "$defs": {name: schema(CATALOGUE[name]) for name in sorted(CATALOGUE)},
+        "oneOf": [{"$ref": f"#/$defs/{name}"} for name in sorted(schemas)],
+        "$defs": schemas,
     }
 
 

@@ -1,26 +1,47 @@
 """Owns every event type there is: name, version, meaning, the ids that it carries. Never a value or a name.
 
-A payload is thin (ids, type, time, link): no student data leaves by push.
+A payload is thin (ids, type, time, link; of a sync, counts): no student data leaves by push. A payload that changes
+gets a version of its own, and the one before it stays in `former`, for those who were made with it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """A type of event: past tense, a version of its payload, a sentence for the contract, ids by kind."""
+    """A type of event: past tense, the newest version of its payload, a sentence for the contract, ids by name.
+
+    `counts` says that it carries numbers by kind of row. `former` are the versions before it, oldest first.
+    """
 
     name: str
     version: int
     meaning: str
     subject: str
     ids: tuple[str, ...]
+    counts: bool = False
+    former: tuple["EventType", ...] = ()
+
+    @property
+    def versions(self) -> tuple["EventType", ...]:
+        """Every version that is still rendered, oldest first."""
+        return (*self.former, self)
+
+    @property
+    def carried(self) -> frozenset[str]:
+        """The ids that an event must carry, so that each version of it can be rendered."""
+        return frozenset(name for one in self.versions for name in one.ids)
+
+    def at(self, version: int) -> "EventType":
+        """This version, or the newest below it; the oldest where there is none."""
+        return next((one for one in reversed(self.versions) if one.version <= version), self.versions[0])
 
 
 @dataclass(frozen=True, slots=True)
 class Happened:
-    """One event on its way to the outbox. `ids` are row ids by kind."""
+    """One event on its way to the outbox. `ids` are row ids by name, `counts` numbers by kind of row."""
 
     type: EventType
     subject_id: UUID
@@ -29,29 +50,43 @@ class Happened:
     student_id: UUID | None = None
     school_ids: tuple[UUID, ...] = ()
     secured_area: str | None = None
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-def _type(name: str, subject: str, meaning: str, *ids: str) -> EventType:
-    return EventType(name=name, version=1, meaning=meaning, subject=subject, ids=(subject, *ids))
+KIND_OF = {"school": "org"}
+"""An id's name in a payload, where it is not the kind of the row."""
+
+
+def _type(name: str, subject: str, meaning: str, *ids: str, counts: bool = False) -> EventType:
+    return EventType(name=name, version=1, meaning=meaning, subject=subject, ids=(subject, *ids), counts=counts)
 
 
 CONCERN_RAISED = _type("concern.raised", "concern", "A concern about a student was raised.", "student")
 CONCERN_ACCEPTED = _type("concern.accepted", "concern", "A team accepted a concern.", "student")
 CONCERN_DISMISSED = _type("concern.dismissed", "concern", "A team dismissed a concern.", "student")
 CONCERN_RESOLVED = _type("concern.resolved", "concern", "A concern was resolved.", "student")
+CONCERN_UNANSWERED = _type("concern.unanswered", "concern", "Nobody has answered a concern for days.", "student")
 SUPPORT_PLANNED = _type("support.planned", "support", "A support was planned.", "student")
 SUPPORT_STARTED = _type("support.started", "support", "A support began.", "student")
 SUPPORT_CHANGED = _type("support.changed", "support", "A support was changed: a phase line.", "student", "phase")
 SUPPORT_ENDED = _type("support.ended", "support", "A support ended.", "student")
+SUPPORT_NOT_STARTED = _type("support.not_started", "support", "A planned support should have begun.", "student")
+SCORE_OVERDUE = _type("score.overdue", "support", "An active support has had no score for weeks.", "student")
 RESPONSE_STOPPED = _type(
     "response.stopped", "support", "A student who responded has stopped responding.", "student", "verdict"
 )
 RESPONSE_NEVER = _type("response.never", "support", "A student has not responded so far.", "student", "verdict")
 RESPONSE_RECOVERED = _type("response.recovered", "support", "A student responds again.", "student", "verdict")
 DECISION_MADE = _type("decision.made", "decision", "A team decided on a support.", "student", "support")
-SYNC_APPLIED = _type("sync.applied", "run", "A sync changed the roster.")
-SYNC_HELD = _type("sync.held", "run", "A sync was held: everything is as it was.")
-SYNC_FAILED = _type("sync.failed", "run", "A sync failed: everything is as it was.")
+DECISION_OVERDUE = _type(
+    "decision.overdue", "support", "A student does not respond, and no team has decided for days.", "student", "verdict"
+)
+STUDENT_ENTERED = _type("student.entered", "student", "A student entered a school.", "school")
+STUDENT_LEFT = _type("student.left", "student", "A student left a school.", "school")
+STUDENT_RETURNED = _type("student.returned", "student", "A student came back to a school.", "school")
+SYNC_APPLIED = _type("sync.applied", "run", "A sync changed the roster.", counts=True)
+SYNC_HELD = _type("sync.held", "run", "A sync was held: everything is as it was.", counts=True)
+SYNC_FAILED = _type("sync.failed", "run", "A sync failed: everything is as it was.", counts=True)
 ENDPOINT_DISABLED = _type("endpoint.disabled", "endpoint", "An endpoint gets nothing more: it only failed, or is gone.")
 ENDPOINT_TESTED = _type("endpoint.tested", "endpoint", "A test of one endpoint, sent to that endpoint alone.")
 
@@ -62,14 +97,21 @@ CATALOGUE: dict[str, EventType] = {
         CONCERN_ACCEPTED,
         CONCERN_DISMISSED,
         CONCERN_RESOLVED,
+        CONCERN_UNANSWERED,
         SUPPORT_PLANNED,
         SUPPORT_STARTED,
         SUPPORT_CHANGED,
         SUPPORT_ENDED,
+        SUPPORT_NOT_STARTED,
+        SCORE_OVERDUE,
         RESPONSE_STOPPED,
         RESPONSE_NEVER,
         RESPONSE_RECOVERED,
         DECISION_MADE,
+        DECISION_OVERDUE,
+        STUDENT_ENTERED,
+        STUDENT_LEFT,
+        STUDENT_RETURNED,
         SYNC_APPLIED,
         SYNC_HELD,
         SYNC_FAILED,
@@ -77,3 +119,13 @@ CATALOGUE: dict[str, EventType] = {
         ENDPOINT_TESTED,
     )
 }
+
+
+def newest(names: Iterable[str], asked: Mapping[str, int] | None = None) -> dict[str, int]:
+    """The version in which each of these types is told from now on: the one asked for, else the newest."""
+    return {name: (asked or {}).get(name, CATALOGUE[name].version) for name in sorted(set(names))}
+
+
+def is_version(name: str, version: int) -> bool:
+    """Whether there is this version of this type."""
+    return name in CATALOGUE and any(one.version == version for one in CATALOGUE[name].versions)

@@ -4,7 +4,8 @@ A cursor holds the feed's epoch and a number. It never skips: where something be
 the database was restored from a copy, the reader is told to begin anew.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -13,13 +14,32 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.core.errors import Gone, Malformed, Violation
+from app.core.errors import Gone, Invalid, Malformed, Violation
 from app.core.page import Keyset, Page
-from app.events.catalogue import CATALOGUE, EventType
+from app.events.catalogue import CATALOGUE, EventType, is_version
 from app.events.models import Event, EventCounter
 
 KEPT = timedelta(days=30)
+GRACE = timedelta(minutes=1)  # who has just begun at the oldest event is not sent away over it
 RESYNC = "Read what you need from the lists, then ask for events without a cursor."
+UNKNOWN = "There is no such type of event. See GET /v1/event-types."
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where the feed ends, as of when it was asked: its epoch, its last number, the last number kept no longer."""
+
+    epoch: UUID
+    last: int
+    expired: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Events after a number, and the number up to which nothing more of them is to come."""
+
+    rows: Sequence[Event]
+    until: int
 
 
 @needs(Can.READ_EVENTS)
@@ -28,57 +48,98 @@ async def events_after(work: Work, keyset: Keyset, types: Sequence[str] | None =
 
     Raises `Malformed` for a type that is not in the catalogue, `Gone` for a cursor from which something was lost.
     """
-    _known(types or ())
-    # The head is read first: what commits after it is behind the cursor that this page gives, or beyond its rows.
-    head = (
-        await work.db.execute(
-            select(EventCounter.epoch, EventCounter.last).where(EventCounter.district_id == work.district_id)
+    wrong = unknown_types(types or (), "/type")
+    if wrong:
+        raise Malformed(wrong)
+    at = await head(work)
+    after = await beginning(work) if keyset.after is None else number_of(keyset, at)
+    found = await stretch(work, at, after, keyset.limit, types or (), RESYNC)
+    return Page(found.rows, keyset.mark(at.epoch, found.until))
+
+
+@needs(Can.READ_EVENTS)
+async def head(work: Work) -> Head:
+    """The end of the feed. Read it before the rows: what is up to it is committed, and can be read."""
+    row = await work.db.execute(
+        select(EventCounter.epoch, EventCounter.last, EventCounter.expired).where(
+            EventCounter.district_id == work.district_id
         )
-    ).one()
-    oldest = now() - KEPT
-    after = await _oldest_kept(work, oldest) if keyset.after is None else _from(keyset, head.epoch, head.last)
+    )
+    return Head(*row.one())
+
+
+@needs(Can.READ_EVENTS)
+async def stretch(work: Work, at: Head, after: int, limit: int, types: Sequence[str], resync: str) -> Stretch:
+    """Up to `limit` events after a number; raises `Gone`, with how to `resync`, where one after it is kept no longer.
+
+    Where fewer are left, all that is before the head was looked at: a reader of a rare type goes on from there.
+    """
+    oldest = now() - KEPT - GRACE
     query = (
-        select(Event)
-        .where(Event.district_id == work.district_id, Event.seq > after)
-        .order_by(Event.seq)
-        .limit(keyset.limit)
+        select(Event).where(Event.district_id == work.district_id, Event.seq > after).order_by(Event.seq).limit(limit)
     )
     if types:
         query = query.where(Event.type.in_(types))
     rows = (await work.db.scalars(query)).all()
-    if keyset.after is not None and rows and rows[0].at < oldest:
-        raise Gone(f"Events after this cursor are kept no longer. {RESYNC}", code="feed.expired")
+    if after < at.expired or (rows and rows[0].at < oldest):
+        raise Gone(f"Events after this cursor are kept no longer. {resync}", code="feed.expired")
     work.disclose("event", (event.student_id for event in rows if event.student_id is not None))
-    return Page(rows, keyset.mark(head.epoch, rows[-1].seq if rows else after))
+    last = rows[-1].seq if rows else after
+    return Stretch(rows, last if len(rows) == limit else max(last, at.last))
 
 
-def _from(keyset: Keyset, epoch: UUID, last: int) -> int:
-    """The number in a cursor; raises `Gone` for one of another epoch or beyond the head, `Malformed` if made up."""
-    if keyset.after_id() != epoch:
-        raise Gone(f"The feed began anew since this cursor was given. {RESYNC}", code="feed.epoch")
-    number = keyset.after_number(1)
-    if number > last:
-        raise Gone(f"This cursor is beyond the end of the feed. {RESYNC}", code="feed.beyond")
-    return number
-
-
-async def _oldest_kept(work: Work, oldest: datetime) -> int:
+@needs(Can.READ_EVENTS)
+async def beginning(work: Work) -> int:
     """The number after which the feed begins, for who comes without a cursor."""
+    return await before(work, now() - KEPT)
+
+
+@needs(Can.READ_EVENTS)
+async def before(work: Work, instant: datetime) -> int:
+    """The number after which what happened from an instant on begins; the head's where there is nothing yet."""
+    at = await head(work)
     first = (
         select(Event.seq)
-        .where(Event.district_id == work.district_id, Event.at >= oldest)
+        .where(Event.district_id == work.district_id, Event.at >= instant)
         .order_by(Event.at, Event.seq)
         .limit(1)
     )
     found = await work.db.scalar(first)
-    return 0 if found is None else found - 1
+    return at.last if found is None else max(found - 1, at.expired)
 
 
-def _known(types: Sequence[str]) -> None:
-    detail = "There is no such type of event. See GET /v1/event-types."
-    wrong = [Violation("/type", "event_type.unknown", detail) for name in types if name not in CATALOGUE]
-    if wrong:
-        raise Malformed(wrong)
+def number_of(keyset: Keyset, at: Head, resync: str = RESYNC) -> int:
+    """The number in a cursor; raises `Gone` for one of another epoch or beyond the head, `Malformed` if made up."""
+    if keyset.after_id() != at.epoch:
+        raise Gone(f"The feed began anew since this cursor was given. {resync}", code="feed.epoch")
+    number = keyset.after_number(1)
+    if number > at.last:
+        raise Gone(f"This cursor is beyond the end of the feed. {resync}", code="feed.beyond")
+    return number
+
+
+def unknown_types(types: Sequence[str], pointer: str) -> list[Violation]:
+    """A violation for each type that is not in the catalogue."""
+    return [Violation(pointer, "event_type.unknown", UNKNOWN) for name in types if name not in CATALOGUE]
+
+
+def check_versions(versions: Mapping[str, int], pointer: str) -> None:
+    """Raises `Invalid` where there is no such version of a type."""
+    if not all(is_version(name, version) for name, version in versions.items()):
+        detail = "There is no such version of a type of event. See GET /v1/event-types."
+        raise Invalid([Violation(pointer, "event_type.version", detail)])
+
+
+def read_versions(texts: Sequence[str]) -> dict[str, int]:
+    """Versions by type, each written `type:version`; raises `Malformed` for what is not, or is not there."""
+    versions: dict[str, int] = {}
+    for text in texts:
+        name, _, number = text.partition(":")
+        if not (number.isascii() and number.isdigit() and len(number) < 6 and is_version(name, int(number))):
+            detail = "A version reads concern.raised:1, of a type and version in GET /v1/event-types."
+            raise Malformed([Violation("/version", "event_type.version", detail)])
+        versions[name] = int(number)
+    return versions
 
 
 @needs(Can.READ_EVENTS)

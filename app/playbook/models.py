@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.orm import Mapped
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, TenantRow
 
@@ -45,10 +45,14 @@ class Measure(TenantRow, Base):
 
 
 class PlaybookVersion(TenantRow, Base):
-    """A published version: which rule judges, by measure code, with `*` for the rest."""
+    """A published version: which rule judges, by measure code, with `*` for the rest.
+
+    `reminders` says after how many days of instruction something is overdue; what is not named is as by default.
+    """
 
     __tablename__ = "playbook_version"
 
     number: Mapped[int]
     published_at: Mapped[datetime]
     rules: Mapped[dict[str, Any]]
+    reminders: Mapped[dict[str, Any]] = mapped_column(default=dict)

@@ -8,11 +8,12 @@ from pydantic import Field
 
 from app.events import feed
 from app.events.catalogue import CATALOGUE, EventType
-from app.events.render import body, schema
+from app.events.render import OLDEST, body, schema
 from app.rest.door import After, House, Limit, Opened, asks
 from app.rest.pages import Shape, place
 
 router = APIRouter(prefix="/v1", tags=["events"])
+VERSION = f"The version in which a type is told, as concern.raised:2; can be repeated. {OLDEST} of each, without it."
 
 
 class Event(Shape):
@@ -30,14 +31,23 @@ class Events(Shape):
     next: str
 
 
+class PayloadVersion(Shape):
+    """A version of a type's payload."""
+
+    version: int
+    ids: list[str]
+    body: dict[str, Any] = Field(description="The JSON Schema of a body of this type and version.")
+
+
 class EventTypeShape(Shape):
-    """A type of event."""
+    """A type of event, in its newest version; `versions` are all that are still told, oldest first."""
 
     name: str
     version: int
     meaning: str
     ids: list[str]
     body: dict[str, Any] = Field(description="The JSON Schema of a body of this type and version.")
+    versions: list[PayloadVersion]
 
 
 class EventTypes(Shape):
@@ -55,6 +65,7 @@ async def list_events(
     work: Opened,
     request: Request,
     type_: Annotated[list[str] | None, Query(alias="type", description="Only events of these types.")] = None,
+    version: Annotated[list[str] | None, Query(description=VERSION)] = None,
     after: After = None,
     limit: Limit = None,
 ) -> Events:
@@ -65,8 +76,9 @@ async def list_events(
     """
     house: House = request.app.state.house
     types = sorted(set(type_)) if type_ else None
+    versions = feed.read_versions(version or ())
     page = await feed.events_after(work, place(work, "events", {"type": types}, after, limit), types)
-    items = [Event.model_validate(body(event, house.base_url)) for event in page.rows]
+    items = [Event.model_validate(body(event, house.base_url, versions)) for event in page.rows]
     return Events(items=items, next=cast(str, page.next))
 
 
@@ -74,11 +86,15 @@ async def list_events(
 async def list_event_types(work: Opened) -> EventTypes:
     """The catalogue of events."""
     rows = await feed.event_types(work)
-    shapes = [
-        EventTypeShape(name=row.name, version=row.version, meaning=row.meaning, ids=list(row.ids), body=schema(row))
-        for row in rows
-    ]
-    return EventTypes(items=shapes)
+    return EventTypes(items=[_type(row) for row in rows])
+
+
+def _type(row: EventType) -> EventTypeShape:
+    told = [PayloadVersion(version=one.version, ids=list(one.ids), body=schema(one)) for one in row.versions]
+    last = told[-1]
+    return EventTypeShape(
+        name=row.name, version=last.version, meaning=row.meaning, ids=last.ids, body=last.body, versions=told
+    )
 
 
 def webhooks() -> dict[str, Any]:
@@ -87,6 +103,7 @@ def webhooks() -> dict[str, Any]:
 
 
 def _webhook(type_: EventType) -> dict[str, Any]:
+    bodies = [schema(one) for one in type_.versions]
     said = {
         "webhook-id": "The event's id, the same at every attempt: what you have seen, you can leave.",
         "webhook-timestamp": "When this attempt was signed, in whole seconds of Unix time.",
@@ -100,7 +117,10 @@ def _webhook(type_: EventType) -> dict[str, Any]:
             {"name": name, "in": "header", "required": True, "schema": {"type": "string"}, "description": words}
             for name, words in said.items()
         ],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema(type_)}}},
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": bodies[0] if len(bodies) == 1 else {"oneOf": bodies}}},
+        },
         "responses": {
             "2XX": {"description": "Taken."},
             "410": {"description": "Gone for good: the endpoint is disabled."},

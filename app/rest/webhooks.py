@@ -1,18 +1,23 @@
-"""Owns webhook endpoints and their deliveries in REST: shapes and routes, no rule."""
+"""Owns webhook endpoints in REST: shapes and routes, no rule. What was sent to them is in `deliveries`."""
 
 from datetime import datetime, timedelta
-from typing import Literal, cast
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from app.core import ids
 from app.rest.door import After, House, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.webhooks import models, queries, service
+from app.webhooks.sign import Signature
 
 router = APIRouter(prefix="/v1", tags=["webhooks"])
-DeliveryState = Literal["pending", "delivered", "failed", "dropped"]
+SIGNATURE = "With `hmac-sha256` (`v1`) both know a secret; with `ed25519` (`v1a`) you verify with our public key."
+
+
+SCHOOLS = "Ids or external ids: only events of these schools, and the district's own. Of all in reach, without them."
+VERSIONS = "The payload's version by type; the newest of now, where a type is not named."
 
 
 class NewEndpoint(Input):
@@ -21,35 +26,25 @@ class NewEndpoint(Input):
     url: str = Field(max_length=2048, description="https, on a public address.")
     event_types: list[str] = Field(max_length=100, description="See GET /v1/event-types.")
     description: str | None = None
+    schools: list[str] = Field(default=[], max_length=500, description=SCHOOLS)
+    versions: dict[str, int] = Field(default={}, max_length=100, description=VERSIONS)
+    signature: Literal["hmac-sha256", "ed25519"] = Field(default="hmac-sha256", description=SIGNATURE)
+
+
+class ChangedEndpoint(Input):
+    """What is different of an endpoint; what is not named stays. Deliveries that wait go to the new address."""
+
+    url: str | None = Field(default=None, max_length=2048, description="https, on a public address.")
+    event_types: list[str] | None = Field(default=None, max_length=100, description="See GET /v1/event-types.")
+    description: str | None = Field(default=None, description="Empty takes it away.")
+    schools: list[str] | None = Field(default=None, max_length=500, description=SCHOOLS)
+    versions: dict[str, int] = Field(default={}, max_length=100, description=VERSIONS)
 
 
 class Rotation(Input):
     """How long the secret that is replaced signs as well."""
 
     overlap_seconds: int = Field(default=86_400, ge=0, le=604_800, description="A day, without it; 0 ends it at once.")
-
-
-class Replay(Input):
-    """What is sent again."""
-
-    since: AwareDatetime = Field(description="Events from this instant on.")
-    which: Literal["failed", "missing"] = Field(
-        default="failed",
-        description="`failed`: deliveries that ended in failure. `missing`: events that were never meant for this "
-        "endpoint until now, because it was made later or was disabled; oldest first, 1,000 a request.",
-    )
-
-
-class Replayed(Shape):
-    """How many deliveries are on their way; for `missing`, ask again until there are none."""
-
-    deliveries: int
-
-
-class Tested(Shape):
-    """The test event that is on its way."""
-
-    event: str
 
 
 class Endpoint(Shape):
@@ -59,7 +54,11 @@ class Endpoint(Shape):
     url: str
     description: str | None
     event_types: list[str]
-    schools: list[str] = Field(description="Only events of these schools; of all, where there are none.")
+    schools: list[str] = Field(description="Only events of these schools, and the district's own; of all, if empty.")
+    versions: dict[str, int] = Field(description="The payload's version by type: it stays as it was made.")
+    signature: Literal["hmac-sha256", "ed25519"]
+    public_key: str | None = Field(description="whpk_…: verifies what is signed with ed25519.")
+    former_public_key: str | None = Field(description="The one before it, which signs as well while it is replaced.")
     created_at: datetime
     disabled_at: datetime | None
     disabled_because: str | None = Field(description="answered_gone (410), or failed_for_days (five days).")
@@ -73,36 +72,23 @@ class Endpoint(Shape):
 class NewlyMadeEndpoint(Endpoint):
     """An endpoint just made, with the secret that is shown this once."""
 
-    secret: str = Field(description="whsec_…: verify deliveries with it, as Standard Webhooks has it.")
-
-
-class Attempt(Shape):
-    """One try to deliver."""
-
-    number: int
-    at: datetime
-    milliseconds: int
-    status: int | None
-    failure: str | None
-    answer: str | None = Field(description="How the receiver's answer begins: 4,096 bytes at most.")
-
-
-class Delivery(Shape):
-    """What became of one event for one endpoint."""
-
-    id: str
-    event: str
-    type: str
-    state: DeliveryState
-    due: datetime
-    attempts: list[Attempt]
+    secret: str | None = Field(
+        description="whsec_…: verify deliveries with it, as Standard Webhooks has it. None with ed25519."
+    )
 
 
 @router.post("/webhook-endpoints", status_code=201, operation_id="register_endpoint", **asks(service.register_endpoint))
 async def register_endpoint(work: Opened, request: Request, new: NewEndpoint) -> NewlyMadeEndpoint:
     """Makes an endpoint and shows its secret, this once."""
     house: House = request.app.state.house
-    asked = service.NewEndpoint(new.url, tuple(new.event_types), new.description)
+    asked = service.NewEndpoint(
+        new.url,
+        tuple(new.event_types),
+        new.description,
+        tuple(new.schools),
+        new.versions,
+        Signature(new.signature),
+    )
     row, secret = await service.register_endpoint(work, asked, house.allowed)
     return NewlyMadeEndpoint(**_endpoint(row).model_dump(), secret=secret)
 
@@ -123,49 +109,26 @@ async def get_endpoint(work: Opened, endpoint: str) -> Endpoint:
     return _endpoint(await queries.endpoint(work, row_id("endpoint", endpoint)))
 
 
+@router.patch("/webhook-endpoints/{endpoint}", operation_id="change_endpoint", **asks(service.change_endpoint))
+async def change_endpoint(work: Opened, request: Request, endpoint: str, changed: ChangedEndpoint) -> Endpoint:
+    """Changes the address, the types, the schools or the note of an endpoint; its secret stays."""
+    house: House = request.app.state.house
+    change = service.Change(
+        changed.url,
+        None if changed.event_types is None else tuple(changed.event_types),
+        changed.description,
+        None if changed.schools is None else tuple(changed.schools),
+        changed.versions,
+    )
+    return _endpoint(await service.change_endpoint(work, row_id("endpoint", endpoint), change, house.allowed))
+
+
 @router.delete(
     "/webhook-endpoints/{endpoint}", status_code=204, operation_id="remove_endpoint", **asks(service.remove_endpoint)
 )
 async def remove_endpoint(work: Opened, endpoint: str) -> None:
     """Removes an endpoint: it gets nothing more."""
     await service.remove_endpoint(work, row_id("endpoint", endpoint))
-
-
-@router.get("/webhook-endpoints/{endpoint}/deliveries", operation_id="list_deliveries", **asks(queries.deliveries))
-async def list_deliveries(
-    work: Opened, request: Request, response: Response, endpoint: str, after: After = None, limit: Limit = None
-) -> Items[Delivery]:
-    """What was sent, newest first, with every attempt."""
-    endpoint_id = row_id("endpoint", endpoint)
-    keyset = place(work, "deliveries", {"endpoint": endpoint_id}, after, limit)
-    page = await queries.deliveries(work, endpoint_id, keyset)
-    items, then = paged(request, response, page, _delivery)
-    return Items(items=items, next=then)
-
-
-@router.post(
-    "/webhook-endpoints/{endpoint}/deliveries/{delivery}/resend", operation_id="resend", **asks(service.resend)
-)
-async def resend(work: Opened, endpoint: str, delivery: str) -> Delivery:
-    """Sends one delivery again, with the same id and body, whatever came of it."""
-    return _delivery(await service.resend(work, row_id("endpoint", endpoint), row_id("delivery", delivery)))
-
-
-@router.post(
-    "/webhook-endpoints/{endpoint}/replay",
-    operation_id="replay",
-    **asks(service.replay_failed, service.replay_missing),
-)
-async def replay(work: Opened, endpoint: str, asked: Replay) -> Replayed:
-    """Sends again what failed, or what was missed, since an instant."""
-    sends = service.replay_failed if asked.which == "failed" else service.replay_missing
-    return Replayed(deliveries=await sends(work, row_id("endpoint", endpoint), asked.since))
-
-
-@router.post("/webhook-endpoints/{endpoint}/test", operation_id="send_test", **asks(service.send_test))
-async def send_test(work: Opened, endpoint: str) -> Tested:
-    """Sends an `endpoint.tested` event to this endpoint alone."""
-    return Tested(event=ids.show("event", await service.send_test(work, row_id("endpoint", endpoint))))
 
 
 @router.post("/webhook-endpoints/{endpoint}/rotate", operation_id="rotate_secret", **asks(service.rotate_secret))
@@ -195,6 +158,10 @@ def _endpoint(row: models.WebhookEndpoint) -> Endpoint:
         description=row.description,
         event_types=row.event_types,
         schools=[ids.show("org", school) for school in row.school_ids],
+        versions=row.versions,
+        signature=Signature(row.signature).value,
+        public_key=row.public_key,
+        former_public_key=row.former_public_key,
         created_at=row.created_at,
         disabled_at=row.disabled_at,
         disabled_because=row.disabled_because,
@@ -203,25 +170,4 @@ def _endpoint(row: models.WebhookEndpoint) -> Endpoint:
         slowed_until=row.slowed_until,
         former_secret_until=row.former_until,
         version=row.version,
-    )
-
-
-def _delivery(found: queries.Delivered) -> Delivery:
-    return Delivery(
-        id=ids.show("delivery", found.delivery.id),
-        event=ids.show("event", found.delivery.event_id),
-        type=found.event_type,
-        state=cast(DeliveryState, found.delivery.state),
-        due=found.delivery.due,
-        attempts=[
-            Attempt(
-                number=one.number,
-                at=one.at,
-                milliseconds=one.milliseconds,
-                status=one.status,
-                failure=one.failure,
-                answer=one.answer,
-            )
-            for one in found.attempts
-        ],
     )

@@ -6,8 +6,8 @@ point loses nothing, and a receiver may see an event twice, with the same id and
 
 import random
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -32,6 +32,7 @@ from app.events.catalogue import ENDPOINT_DISABLED, Happened
 from app.events.models import Event, EventCounter
 from app.events.outbox import record as record_event
 from app.webhooks import schedule, sign
+from app.webhooks.deliveries.again import laid
 from app.webhooks.models import (
     DeliveryState,
     WebhookAttempt,
@@ -42,7 +43,7 @@ from app.webhooks.models import (
 from app.webhooks.queries import matches
 from app.webhooks.schedule import Meaning, Next
 from app.webhooks.send import Outcome, Sender
-from app.webhooks.service import laid
+from app.webhooks.sign import Signature
 
 EVENTS_AT_ONCE = 500
 PRINCIPAL = "worker"
@@ -92,6 +93,8 @@ class Parcel:
     url: str
     secrets_sealed: tuple[str, ...]
     event: Event
+    signature: Signature = Signature.HMAC
+    versions: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +134,8 @@ async def send(post: Post, parcel: Parcel) -> Attempt:
         ]
     except KeyFault:
         return Attempt(parcel, at, Outcome(None, "secret_unreadable", 0))
-    body = orjson.dumps(render.body(parcel.event, post.base_url))
-    headers = sign.headers(secrets, show("event", parcel.event.id), at, body)
+    body = orjson.dumps(render.body(parcel.event, post.base_url, parcel.versions))
+    headers = sign.headers(secrets, show("event", parcel.event.id), at, body, parcel.signature)
     return Attempt(parcel, at, await post.sender.post(parcel.url, body, headers))
 
 
@@ -170,7 +173,8 @@ async def dispatch(work: Work) -> int:
 async def claim_parcels(work: Work, most: int) -> list[Parcel]:
     """Claims deliveries that are due, at most so many an endpoint at once. Each is logged as a disclosure.
 
-    What is for an endpoint that is no more, or has used up its attempts in crashes, ends here.
+    What is for an endpoint that is no more, tells of an event that is kept no longer, or has used up its attempts in
+    crashes, ends here.
     """
     claimed = await claim(work.db, LEASE, work.district_id, most)
     if not claimed:
@@ -178,11 +182,11 @@ async def claim_parcels(work: Work, most: int) -> list[Parcel]:
     endpoints, events = await _contents(work, claimed)
     parcels, ended = [], []
     for ours in sorted(claimed, key=lambda one: int(one.row["event_seq"])):
-        endpoint, event = endpoints[ours.row["endpoint_id"]], events[ours.row["event_seq"]]
-        if endpoint.removed_at or endpoint.disabled_at or _turn(ours) > len(schedule.DELAYS):
+        endpoint, event = endpoints[ours.row["endpoint_id"]], events.get(ours.row["event_seq"])
+        if event is None or endpoint.removed_at or endpoint.disabled_at or _turn(ours) > len(schedule.DELAYS):
             ended.append(Settled(ours, DeliveryState.FAILED.value))
         else:
-            parcels.append(Parcel(work.district_id, ours, endpoint.id, endpoint.url, _secrets(endpoint), event))
+            parcels.append(_parcel(ours, endpoint, event))
     if ended:
         await settle(work.db, LEASE, work.district_id, ended)
     work.disclose("event", (parcel.event.student_id for parcel in parcels if parcel.event.student_id))
@@ -231,6 +235,11 @@ async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
 def _turn(claimed: Claimed) -> int:
     """Which attempt this is since the delivery was last asked for, from 1."""
     return claimed.number - int(claimed.row["asked_after"])
+
+
+def _parcel(ours: Claimed, endpoint: WebhookEndpoint, event: Event) -> Parcel:
+    how, versions = Signature(endpoint.signature), endpoint.versions
+    return Parcel(endpoint.district_id, ours, endpoint.id, endpoint.url, _secrets(endpoint), event, how, versions)
 
 
 def _secrets(endpoint: WebhookEndpoint) -> tuple[str, ...]:

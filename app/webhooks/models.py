@@ -5,6 +5,7 @@ Never holds a secret in the clear.
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, BigInteger, Text
@@ -26,8 +27,9 @@ class WebhookEndpoint(TenantRow, Base):
     """An address that gets events of some types, no further than its maker reaches.
 
     `school_ids` empty means the whole district; `opens` are the secured areas whose events it gets; events up to
-    the number `after_seq` were there before it and are not sent. Until `former_until` the secret before this one signs
-    as well. `failing_since` is the first failure after the last success; until `slowed_until` nothing is sent.
+    the number `after_seq` were there before it and are not sent. `versions` holds the payload's version by type, 1
+    where it says nothing. Until `former_until` the secret before this one signs as well. `failing_since` is the first
+    failure after the last success; until `slowed_until` nothing is sent.
     """
 
     __tablename__ = "webhook_endpoint"
@@ -38,6 +40,10 @@ class WebhookEndpoint(TenantRow, Base):
     secret_sealed: Mapped[str]
     former_sealed: Mapped[str | None]
     former_until: Mapped[datetime | None]
+    signature: Mapped[str] = mapped_column(default="hmac-sha256")
+    public_key: Mapped[str | None]
+    former_public_key: Mapped[str | None]
+    versions: Mapped[dict[str, Any]] = mapped_column(default=dict)
     opens: Mapped[list[str]] = mapped_column(ARRAY(Text))
     school_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PgUUID))
     after_seq: Mapped[int] = mapped_column(BigInteger)

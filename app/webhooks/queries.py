@@ -99,10 +99,12 @@ async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> Delivere
 def matches(district_id: UUID, after: int, upto: int, *, again: UUID | None = None) -> Select[int, UUID, UUID]:
     """Events and the endpoints that they are for: the type, the reach and the secured areas of the endpoint.
 
-    As its maker reads the feed: an event about no student is for every school, a secured one only where it is open.
+    As its maker reads the feed: an event about no student and no school is the district's, and for every school's
+    endpoint as well; a secured one goes only where its area is open.
     With `again`, what is for that endpoint and was never laid for it, also of the time before it was made.
     """
-    everywhere = or_(Event.student_id.is_(None), func.cardinality(WebhookEndpoint.school_ids) == 0)
+    districts = and_(Event.student_id.is_(None), func.cardinality(Event.school_ids) == 0)
+    everywhere = or_(districts, func.cardinality(WebhookEndpoint.school_ids) == 0)
     opens = WebhookEndpoint.opens
     tested = Event.type == ENDPOINT_TESTED.name
     query = (

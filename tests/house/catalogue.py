@@ -27,10 +27,14 @@ LET_OFF = {
     "definer app.district_directory(text)": "a district's id by its short name, as above",
     "definer app.districts_with_syncs_due(integer)": "ids only, for the worker that carries runs out",
     "definer app.districts_with_syncs_answered(integer)": "ids only, for the worker that carries answers out",
+    "definer app.districts_after(uuid,integer)": "ids only, for the worker's daily round",
     "definer app.districts_with_webhooks_due(timestamp with time zone,integer)": "ids only, for the worker's claims",
     # What may be deleted.
     "delete caseload to api": "a support that ends takes its student off the caseload; the support remains",
     "delete caseload to worker": "as above, and enrollments that end",
+    "delete event to worker": "the feed is kept 30 days; the disclosure log stays",
+    "delete webhook_delivery to worker": "the log of what was sent is kept as long as its event, 30 days after its end",
+    "delete webhook_attempt to worker": "as above",
 }
 ABOUT_PEOPLE = {
     "person": "id",

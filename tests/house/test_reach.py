@@ -29,6 +29,7 @@ NO_STUDENTS = {
     "list_line_items": "what a class works on is no student's",
     "list_event_types": "a catalogue",
     **dict.fromkeys(("list_endpoints", "list_deliveries"), "endpoints are a client's; people have none"),
+    "list_consumers": "as endpoints",
     **dict.fromkeys(("list_sync_runs", "list_quarantine"), "a run has counts and places, never a value"),
 }
 """Lists that name no student."""

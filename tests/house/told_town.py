@@ -1,5 +1,6 @@
 """A town whose loop has been told once, so that every kind of row is there, every text with the town's canary."""
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -17,6 +18,7 @@ from app.core.clock import now
 from app.core.ids import new_id
 from app.core.page import keyset
 from app.decision.service import NewDecision, decide
+from app.events.consumers import Wanted, keep_consumer
 from app.evidence.service import NewScore
 from app.response.queries import verdicts_now
 from app.response.service import record_scores, start_support
@@ -61,6 +63,7 @@ async def tell(town: Town) -> Told:
     told.note("level", "level", town.levels[2])
     await grade(town)
     await _endpoint(told)
+    await _consumer(told)
     await _sync(told)
     for name, student, state in (
         ("concern", "amy", "raised"),
@@ -254,6 +257,14 @@ async def _endpoint(told: Told) -> None:
     async with town.unit() as work:
         made, _ = await register_endpoint(work, new, Allowed(sandbox=True))
     told.note("endpoint", "endpoint", made.id)
+
+
+async def _consumer(told: Told) -> None:
+    """A consumer of the feed from its beginning; its name is no other's."""
+    told.shown["consumer"] = f"reader-{secrets.token_hex(4)}"
+    async with told.town.unit() as work:
+        place, _ = await keep_consumer(work, told.shown["consumer"], Wanted(begin="beginning"))
+    told.shown["cursor of consumer"] = place.cursor
 
 
 async def _sync(told: Told) -> None:

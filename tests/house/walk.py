@@ -12,7 +12,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from tests.house.told_town import Told
-from tests.house.walk_knows import FIELDS, LEFT_OUT, OWN_ROW, PATHS, REFERENCES, VALUES
+from tests.house.walk_knows import FIELDS, LEFT_OUT, LISTED, NAMES_ITS_OWN, OWN_ROW, PATHS, REFERENCES, VALUES
 
 
 class Unwalkable(Exception):
@@ -103,7 +103,8 @@ def strangers_requests(operation: Operation, mine: Told, theirs: Told) -> Iterat
     body = _body(operation, mine) if operation.body is not None else None
     if operation.names("path"):
         for spelt in (theirs.shown, theirs.alias):
-            if all(PATHS[name] in spelt for name in operation.names("path")):
+            known = all(PATHS[name] in spelt for name in operation.names("path"))
+            if known and operation.name not in NAMES_ITS_OWN:
                 yield Request(operation, _path(operation, theirs, spelt), json=body, named="path", in_path=True)
         own_row = Request(operation, _path(operation, mine), json=body)
     else:
@@ -185,8 +186,8 @@ def _object(operation: Operation, schema: Mapping[str, Any], told: Told) -> dict
 
 
 def _field(operation: Operation, name: str, schema: Mapping[str, Any], told: Told) -> Any:
-    if name == "concerns":
-        return [told.shown["concern to serve"]]
+    if name in LISTED:
+        return [told.shown[LISTED[name]]]
     if name in REFERENCES:
         return told.shown[REFERENCES[name]]
     if name in FIELDS:
@@ -205,8 +206,8 @@ def _bodies_with_one_of_theirs(operation: Operation, path: str, mine: Told, thei
         (value for value in base.values() if isinstance(value, list) and value and isinstance(value[0], dict)), None
     )
     for name in list((items[0] if items else base).keys()) + ["student"] * (operation.name == "decide"):
-        if name == "concerns":
-            spelt = [[theirs.shown["concern to serve"]]]
+        if name in LISTED:
+            spelt = [[theirs.shown[LISTED[name]]]]
         elif name in REFERENCES:
             row = REFERENCES[name]
             spelt = [theirs.shown[row], *([theirs.alias[row]] if row in theirs.alias else [])]

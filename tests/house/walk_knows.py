@@ -34,8 +34,11 @@ PATHS = {
     "endpoint": "endpoint",
     "delivery": "delivery",
     "run": "run",
+    "name": "consumer",
 }
 """Path parameter: the name of a row of a told town."""
+NAMES_ITS_OWN = {"keep_consumer"}
+"""Operations whose path gives a name to a row of the caller's own: another's row of that name is not named by it."""
 OWN_ROW = {
     "dismiss_concern": "concern to dismiss",
     "resolve_concern": "concern to resolve",
@@ -50,9 +53,12 @@ OWN_ROW = {
 REFERENCES = {
     **{"student": "student", "school": "org", "class": "class", "caseload": "person", "support": "support"},
     **{"area": "area ela.fluency", "measure": "measure", "verdict": "verdict"},
+    "cursor": "cursor of consumer",
     **dict.fromkeys(("raised_by", "given_by", "decided_by", "lead", "provider"), "person"),
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
+LISTED = {"concerns": "concern to serve", "schools": "org"}
+"""Field of a body that lists references: the name of the row that it lists."""
 VALUES: dict[str, Any] = {
     "grade": "03",
     "include_departed": "true",
@@ -60,6 +66,7 @@ VALUES: dict[str, Any] = {
     "state": "active",
     "type": "concern.raised",
     "level": 2,
+    "version": "concern.raised:1",
     "since": str(BEGINS),
     "until": str(BEGINS + timedelta(weeks=30)),
     "limit": 200,
@@ -87,6 +94,11 @@ FIELDS: dict[str, Any] = {
     "kind": "continue",
     "url": "http://127.0.0.1:9999/hook",
     "event_types": ["concern.raised"],
+    "signature": "ed25519",
+    "versions": {"concern.raised": 1},
+    "begin": "end",
+    "to": "cursor",
+    "time": f"{BEGINS}T00:00:00Z",
     "level": 2,
     "goal": 75.0,
     "baseline": 41.0,
@@ -108,5 +120,6 @@ LEFT_OUT = {
     ("decide", "change"): "nothing changes by a `continue`",
     ("start_support", "on"): "as planned",
     ("amend_session", "held_on"): "the day of another",
+    ("seek_consumer", "time"): "to a cursor",
 }
 """Optional fields that would make a good body a bad one."""

@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import Engine, event
 
 from app.core.db import Base
-from app.events.catalogue import CATALOGUE
+from app.events.catalogue import CATALOGUE, EventType
 from app.events.models import Event
 from app.events.render import body, schema
 from tests.house.source import import_models
@@ -45,13 +45,14 @@ def _emitted(_mapper: Any, _connection: Any, happened: Event) -> None:
 def misshapen_in(told: dict[str, Any]) -> list[str]:
     """Where the body of an event is not as the catalogue's schema of its type says."""
     return [
-        f"{told['type']} {error.instance_path}: {error.message}" for error in _validator(told["type"]).iter_errors(told)
+        f"{told['type']} {error.instance_path}: {error.message}"
+        for error in _validator(CATALOGUE[told["type"]].at(told["data"]["version"])).iter_errors(told)
     ]
 
 
 @cache
-def _validator(name: str) -> Any:
-    return jsonschema_rs.validator_for(schema(CATALOGUE[name]), validate_formats=True)
+def _validator(type_: EventType) -> Any:
+    return jsonschema_rs.validator_for(schema(type_), validate_formats=True)
 
 
 def findings_of(statement: str) -> list[str]:

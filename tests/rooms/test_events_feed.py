@@ -214,6 +214,7 @@ async def test_a_planted_body_is_found(north: Town) -> None:
             "subject": show("run", north.district_id),
             "subject_version": 1,
             "run": show("run", north.district_id),
+            "counts": {"person": {"created": 3}},
             "link": "http://aimline.test/v1/sync-runs/x",
         },
     }
@@ -225,5 +226,6 @@ async def test_a_planted_body_is_found(north: Town) -> None:
         {key: value for key, value in data.items() if key != "run"},
         {**data, "run": show("student", north.district_id)},
         {**data, "version": 2},
+        {**data, "counts": {"person": {"created": "Amy"}}},
     ):
         assert len(misshapen_in({**good, "data": spoilt})) == 1

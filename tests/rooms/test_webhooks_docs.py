@@ -7,7 +7,8 @@ from pathlib import Path
 
 from app.core.ids import show
 from app.events.catalogue import CATALOGUE
-from app.webhooks.service import NewEndpoint, register_endpoint, send_test
+from app.webhooks.deliveries.again import send_test
+from app.webhooks.service import NewEndpoint, register_endpoint
 from app.worker import drain
 from tests.rooms.webhook_town import SANDBOX, happen, log_of
 from tests.town import Town
@@ -31,7 +32,7 @@ async def test_the_receiver_of_the_page_takes_what_we_send(north: Town, tmp_path
             new = NewEndpoint(f"http://127.0.0.1:{port}/", ("concern.raised", "response.stopped"))
             async with north.unit() as work:
                 made, secret = await register_endpoint(work, new, SANDBOX)
-            secret_file.write_text(secret)
+            secret_file.write_text(str(secret))
             async with north.unit() as work:
                 await send_test(work, made.id)
             await happen(north)

@@ -72,9 +72,10 @@ async def register(
     *,
     types: Sequence[str] = (CONCERN_RAISED.name,),
     principal: Principal | None = None,
+    **more: Any,
 ) -> WebhookEndpoint:
     """An endpoint of the town's at a path of the receiver's own, its secret handed to the receiver."""
-    new = NewEndpoint(f"{receiver.address}{new_id().hex}", tuple(types))
+    new = NewEndpoint(f"{receiver.address}{new_id().hex}", tuple(types), **more)
     async with town.unit(principal) as work:
         made, secret = await register_endpoint(work, new, SANDBOX)
     with receiver.secrets.open("a") as lines:

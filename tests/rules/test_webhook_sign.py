@@ -4,9 +4,10 @@ import base64
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from app.webhooks.sign import headers, shown
+from app.webhooks.sign import Signature, headers, public_key, shown
 
 SECRET = bytes(range(32))
 BODY = '{"type":"concern.raised","data":{"é":1}}'.encode()
@@ -52,3 +53,28 @@ def test_only_an_instant_in_utc_is_signed(zone: timezone | None) -> None:
     """The library takes a local time for UTC: a signature that no receiver could verify."""
     with pytest.raises(ValueError, match="UTC"):
         headers([SECRET], "evt_1", datetime(2026, 3, 2, tzinfo=zone), BODY)
+
+
+# RFC 8032, section 7.1, test 1: the private key and the public one that belongs to it.
+PRIVATE = bytes.fromhex("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60")
+PUBLIC = bytes.fromhex("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a")
+
+
+def test_a_known_key_has_its_known_public_half() -> None:
+    """As Standard Webhooks writes it: `whpk_` and base64."""
+    assert public_key(PRIVATE) == f"whpk_{base64.b64encode(PUBLIC).decode()}"
+
+
+def test_an_asymmetric_signature_is_over_id_time_and_body() -> None:
+    """`v1a,` and base64, one for each key, joined by one space; verified with the public halves alone."""
+    at = datetime(2026, 3, 2, 12, 0, 0, 999_999, tzinfo=UTC)
+    sent = headers([PRIVATE, SECRET], "evt_1", at, BODY, Signature.ED25519)
+    told = b"evt_1.%d." % int(at.timestamp()) + BODY
+    for one, public in zip(sent["webhook-signature"].split(" "), (PUBLIC, _public(SECRET)), strict=True):
+        kind, _, signature = one.partition(",")
+        assert kind == "v1a"
+        Ed25519PublicKey.from_public_bytes(public).verify(base64.b64decode(signature), told)
+
+
+def _public(private: bytes) -> bytes:
+    return base64.b64decode(public_key(private).removeprefix("whpk_"))

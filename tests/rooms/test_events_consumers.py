@@ -1,0 +1,328 @@
+"""Named consumers: the server remembers a reader's place, moves it forward only, and says when something was lost."""
+
+from datetime import timedelta
+from uuid import UUID
+
+import asyncpg
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import any_, func, literal, select
+
+from app.access.models import Disclosure
+from app.access.permission import Can
+from app.access.principal import Principal, client_principal
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.core.errors import Conflict, Forbidden, Gone, Invalid, NotFound
+from app.core.ids import new_id, show
+from app.core.page import Page, keyset
+from app.events import consumers
+from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_RAISED
+from app.events.consumers import Place, Wanted
+from app.events.feed import KEPT, events_after
+from app.events.models import Event
+from app.events.service import begin_epoch
+from tests.faces.rest_town import caller
+from tests.rooms.webhook_town import happen
+from tests.town import ALL_SCOPES, Town
+
+
+async def _keep(town: Town, wanted: Wanted | None = None, principal: Principal | None = None) -> Place:
+    async with town.unit(principal) as work:
+        place, _ = await consumers.keep_consumer(work, "nightly", wanted or Wanted())
+    return place
+
+
+async def _read(town: Town, limit: int | None = None, principal: Principal | None = None) -> Page[Event]:
+    async with town.unit(principal) as work:
+        _, page = await consumers.consumer_events(work, "nightly", limit)
+    return page
+
+
+async def _commit(town: Town, cursor: str | None) -> Place:
+    async with town.unit() as work:
+        return await consumers.commit(work, "nightly", cursor or "")
+
+
+async def _seek(town: Town, to: consumers.Where, **more: object) -> Place:
+    async with town.unit() as work:
+        return await consumers.seek(work, "nightly", to, **more)  # type: ignore[arg-type]  # a test's shorthand
+
+
+def _ids(page: Page[Event]) -> list[UUID]:
+    return [event.id for event in page.rows]
+
+
+async def _age(town: Town, event_id: UUID, by: timedelta) -> None:
+    """Time goes by: the event happened so much earlier."""
+    owner = await asyncpg.connect(town.settings.url_of("owner"))
+    try:
+        statement = "UPDATE event SET at = at - $3::interval WHERE district_id = $1 AND id = $2"
+        await owner.execute(statement, town.district_id, event_id, by)
+    finally:
+        await owner.close()
+
+
+async def test_a_consumer_goes_on_from_what_was_committed(north: Town) -> None:
+    """Reading moves nothing: what was not committed comes again; what was does not; nothing is passed over."""
+    before = await happen(north)
+    await _keep(north)
+    made = [await happen(north) for _ in range(5)]
+    assert _ids(await _read(north, 2)) == _ids(await _read(north, 2)) == made[:2]
+    seen: list[UUID] = []
+    while page := await _read(north, 2):
+        if not page.rows:
+            break
+        seen += _ids(page)
+        assert (await _commit(north, page.next)).consumer.committed_at is not None
+    assert seen == made
+    assert before not in seen
+    async with north.unit() as work:
+        assert (await consumers.consumer(work, "nightly")).behind == 0
+
+
+async def test_a_commit_never_moves_back(north: Town) -> None:
+    """Two readers of one consumer: the slower one's commit, of less, changes nothing."""
+    await _keep(north)
+    made = [await happen(north) for _ in range(4)]
+    slow, fast = await _read(north, 1), await _read(north, 3)
+    await _commit(north, fast.next)
+    place = await _commit(north, slow.next)
+    assert place.behind == 1
+    assert _ids(await _read(north)) == made[3:]
+
+
+async def test_what_was_read_before_a_seek_commits_nothing(north: Town) -> None:
+    """Who moved a consumer back is not overtaken by a reader that still holds a page of before."""
+    await _keep(north)
+    made = [await happen(north) for _ in range(3)]
+    page = await _read(north)
+    await _seek(north, "beginning")
+    with pytest.raises(Conflict, match="moved by a seek"):
+        await _commit(north, page.next)
+    assert _ids(await _read(north)) == made
+
+
+async def test_a_consumer_seeks_anywhere_that_is_kept(north: Town) -> None:
+    """The beginning, the end, an instant, a cursor of its own, a cursor of the feed."""
+    made = [await happen(north) for _ in range(4)]
+    await _keep(north)
+    await _age(north, made[0], timedelta(hours=3))
+    await _age(north, made[1], timedelta(hours=2))
+    assert _ids(await _read(north)) == []
+    assert (await _seek(north, "beginning")).behind == 4
+    assert _ids(await _read(north)) == made
+    own = (await _read(north, 3)).next
+    await _seek(north, "time", time=now() - timedelta(hours=2, minutes=30))
+    assert _ids(await _read(north)) == made[1:]
+    await _seek(north, "time", time=now() - timedelta(days=400))
+    assert _ids(await _read(north)) == made
+    await _seek(north, "time", time=now() + timedelta(hours=1))
+    assert _ids(await _read(north)) == []
+    await _seek(north, "cursor", cursor=own)
+    assert _ids(await _read(north)) == made[3:]
+    async with north.unit() as work:
+        feed = await events_after(work, keyset(north.district_id, "events", {}, None, 1))
+    await _seek(north, "cursor", cursor=feed.next)
+    assert _ids(await _read(north)) == made[1:]
+    await _seek(north, "end")
+    assert _ids(await _read(north)) == []
+
+
+async def test_a_seek_says_where_to(north: Town) -> None:
+    """A cursor without `to: cursor`, a time without its own, a cursor of another consumer: refused, nothing moves."""
+    await _keep(north)
+    async with north.unit() as work:
+        other, _ = await consumers.keep_consumer(work, "other", Wanted())
+    for to, more in (
+        ("end", {"cursor": other.cursor}),
+        ("cursor", {}),
+        ("time", {}),
+        ("cursor", {"cursor": "made-up"}),
+        ("cursor", {"cursor": other.cursor}),
+    ):
+        with pytest.raises(Invalid):
+            await _seek(north, to, **more)  # type: ignore[arg-type]  # a test's shorthand
+    with pytest.raises(Invalid):
+        await _commit(north, other.cursor)
+
+
+async def test_types_are_a_consumers_own(north: Town) -> None:
+    """It reads its types only, and goes on past the others; given other types, it keeps its place."""
+    await _keep(north, Wanted((CONCERN_ACCEPTED.name,)))
+    await happen(north)
+    accepted = await happen(north, type_=CONCERN_ACCEPTED)
+    raised = await happen(north)
+    page = await _read(north)
+    assert _ids(page) == [accepted]
+    assert (await _commit(north, page.next)).behind == 0
+    later = await happen(north)
+    place = await _keep(north, Wanted((CONCERN_RAISED.name,), begin="beginning"))
+    assert place.behind == 1
+    assert _ids(await _read(north)) == [later]
+    assert raised != later
+    async with north.unit() as work:
+        with pytest.raises(Invalid):
+            await consumers.keep_consumer(work, "No Such Name", Wanted(("concern.invented",)))
+        with pytest.raises(Invalid):
+            await consumers.keep_consumer(work, "nightly", Wanted(versions={"concern.raised": 99}))
+
+
+async def test_a_reader_of_a_rare_type_does_not_fall_out(north: Town) -> None:
+    """A page that is not full goes up to the head: what it has looked at may expire without a 410."""
+    await _keep(north, Wanted((CONCERN_ACCEPTED.name,)))
+    old = await happen(north)
+    await _commit(north, (await _read(north)).next)
+    await _expire(north, old)
+    assert _ids(await _read(north)) == []
+
+
+async def _expire(town: Town, event_id: UUID) -> None:
+    """Time goes by: everything up to this event is kept no longer."""
+    owner = await asyncpg.connect(town.settings.url_of("owner"))
+    try:
+        gone = "SELECT seq FROM event WHERE district_id = $1 AND id = $2"
+        await owner.execute(
+            f"UPDATE event_counter SET expired = ({gone}) WHERE district_id = $1", town.district_id, event_id
+        )
+        await owner.execute(
+            "DELETE FROM event WHERE district_id = $1 AND seq <= (SELECT expired FROM event_counter "
+            "WHERE district_id = $1)",
+            town.district_id,
+        )
+    finally:
+        await owner.close()
+
+
+async def test_a_place_that_fell_out_says_how_to_go_on(north: Town) -> None:
+    """Something after its place is kept no longer, deleted or not yet: 410, and a seek mends it."""
+    await _keep(north)
+    old, kept = await happen(north), await happen(north)
+    await _age(north, old, KEPT + timedelta(minutes=2))
+    with pytest.raises(Gone, match="seek to the beginning or the end"):
+        await _read(north)
+    await _expire(north, old)
+    with pytest.raises(Gone, match="kept no longer"):
+        await _read(north)
+    await _seek(north, "beginning")
+    assert _ids(await _read(north)) == [kept]
+
+
+async def test_a_new_epoch_ends_every_place(north: Town) -> None:
+    """After a restore a consumer does not go on as if nothing were; nor does a cursor that it gave."""
+    await _keep(north)
+    made = await happen(north)
+    cursor = (await _read(north)).next
+    async with north.house() as work:
+        await begin_epoch(work)
+    with pytest.raises(Gone, match="began anew"):
+        await _read(north)
+    with pytest.raises(Gone, match="began anew"):
+        await _commit(north, cursor)
+    with pytest.raises(Gone, match="began anew"):
+        await _seek(north, "cursor", cursor=cursor)
+    await _seek(north, "beginning")
+    assert _ids(await _read(north)) == [made]
+
+
+async def test_a_place_beyond_the_head_is_refused(north: Town) -> None:
+    """Even where nobody gave the restored feed a new epoch."""
+    await happen(north)
+    await _keep(north)
+    owner = await asyncpg.connect(north.settings.url_of("owner"))
+    try:
+        await owner.execute("UPDATE event_counter SET last = 0 WHERE district_id = $1", north.district_id)
+    finally:
+        await owner.close()
+    with pytest.raises(Gone, match="beyond"):
+        await _read(north)
+
+
+async def test_a_consumer_is_its_clients_own(north: Town) -> None:
+    """Another client of the district has none of this name, may have its own, and moves only that."""
+    await _keep(north)
+    other = client_principal(north.district_id, new_id(), "another", ALL_SCOPES)
+    async with north.unit(other) as work:
+        with pytest.raises(NotFound):
+            await consumers.consumer(work, "nightly")
+    await happen(north)
+    await _keep(north, principal=other)
+    assert _ids(await _read(north, principal=other)) == []
+    assert len(_ids(await _read(north))) == 1
+    async with north.unit(other) as work:
+        await consumers.remove_consumer(work, "nightly")
+        page = await consumers.consumers(work, keyset(north.district_id, "consumers", {}, None, None))
+    assert page.rows == []
+    assert len(_ids(await _read(north))) == 1
+
+
+async def test_a_consumer_of_no_client_is_refused(north: Town) -> None:
+    """The house has no consumers: there is nobody to whom one could belong."""
+    async with north.house() as work:
+        with pytest.raises(Forbidden):
+            await consumers.keep_consumer(work, "nightly", Wanted())
+
+
+async def test_a_removed_consumer_begins_anew(north: Town) -> None:
+    """Made again under its name it has no old place, and an old cursor commits nothing."""
+    await _keep(north)
+    await happen(north)
+    cursor = (await _read(north)).next
+    async with north.unit() as work:
+        await consumers.remove_consumer(work, "nightly")
+    with pytest.raises(NotFound):
+        await _read(north)
+    assert (await _keep(north)).behind == 0
+    with pytest.raises(Conflict):
+        await _commit(north, cursor)
+
+
+async def test_a_consumer_reads_what_its_client_reads(north: Town) -> None:
+    """Row-level security bounds it: a client of one school sees that school's, a secured area only where it is open.
+
+    What it read is in the disclosure log.
+    """
+    plain = north.client(frozenset({"event:read"}), schools=(north.schools[0],))
+    await _keep(north, principal=plain)
+    seen = await happen(north)
+    await happen(north, student="cy", school=1)
+    await happen(north, secured_area="sel")
+    assert _ids(await _read(north, principal=plain)) == [seen]
+
+    @needs(Can.OPERATE)
+    async def logged(work: Work) -> int:
+        query = select(func.count()).where(
+            Disclosure.district_id == north.district_id, literal("event") == any_(Disclosure.kinds)
+        )
+        return int((await work.db.execute(query)).scalar_one())
+
+    async with north.house() as work:
+        assert await logged(work) == 1
+
+
+async def test_a_consumer_over_rest(app: FastAPI, north: Town) -> None:
+    """201, then 200; events in the pinned version; commit, seek, 409, 410, 404 and 422 as the contract says."""
+    client = caller(app, north)
+    path = "/v1/events/consumers/nightly"
+    new = {"event_types": ["concern.raised"], "versions": {"concern.raised": 1}}
+    assert (await client.ask("PUT", path, json=new)).status_code == 201
+    assert (await client.ask("PUT", path, json=new)).status_code == 200
+    event_id = await happen(north)
+    read = (await client.get(f"{path}/events")).json()
+    assert [one["data"]["id"] for one in read["items"]] == [show("event", event_id)]
+    feed = (await client.get("/v1/events", version="concern.raised:1")).json()
+    assert read["items"] == feed["items"]
+    committed = await client.post(f"{path}/commit", {"cursor": read["next"]})
+    assert committed.json()["behind"] == 0
+    assert (await client.post(f"{path}/seek", {"to": "beginning"})).json()["behind"] == 1
+    assert (await client.post(f"{path}/commit", {"cursor": read["next"]})).status_code == 409
+    assert (await client.post(f"{path}/seek", {"to": "somewhere"})).status_code == 422
+    assert (await client.post(f"{path}/commit", {"cursor": "x"})).status_code == 422
+    assert [one["name"] for one in await client.items("/v1/events/consumers")] == ["nightly"]
+    async with north.house() as work:
+        await begin_epoch(work)
+    gone = await client.get(f"{path}/events")
+    assert (gone.status_code, gone.json()["type"]) == (410, "urn:aimline:problem:feed.epoch")
+    assert (await client.ask("DELETE", path)).status_code == 204
+    assert (await client.get(path)).status_code == 404
+    assert (await client.ask("PUT", "/v1/events/consumers/A%20b", json=new)).status_code == 422
