@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -25,13 +26,14 @@ from app.core.crypto import Keyring
 from app.core.errors import NotFound
 from app.core.ids import new_id
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, Happened
-from app.events.outbox import record
+from app.events.outbox import record, record_of_students
 from app.roster.models import Source as RosterSource
 from app.sis.engine import weigh
 from app.sis.engine.apply import apply_all
 from app.sis.engine.asides import bring
 from app.sis.engine.plan import ALIASED, keep_plan, kept_tables, lay_keys, lay_plan
 from app.sis.engine.stage import Stage, fresh_id
+from app.sis.engine.tell import counted
 from app.sis.engine.weigh import Counts, Report
 from app.sis.guard import Limits, hold_because
 from app.sis.kinds import KINDS, Kind
@@ -226,7 +228,8 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     memory = min(max(4 * largest >> 20, 16), 256)
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
-    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(str(zone)))
+    tell = partial(record_of_students, work)
+    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(str(zone)), tell)
 
 
 async def _plan_kind(stage: Stage, kind: Kind, source: Source, report: Report, progress: Progress) -> None:
@@ -318,7 +321,7 @@ async def end(work: Work, report: Report) -> None:
         await _take_the_place(work, report.run_id, source_id)
     quiet = report.state == "applied" and not report.total("changes")
     if report.state in EVENTS and not quiet:
-        record(work, Happened(EVENTS[report.state], report.run_id, 1, {}))
+        record(work, Happened(EVENTS[report.state], report.run_id, 1, {}, counts=counted(report)))
 
 
 async def _take_the_place(work: Work, run_id: UUID, source_id: UUID | None) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from app.sis.engine import weigh
 from app.sis.engine.plan import pin_of, plan_columns
 from app.sis.engine.stage import Stage, fresh_id
+from app.sis.engine.tell import tell_students
 from app.sis.kinds import KINDS, Kind
 from app.sis.port import Delivery, Progress, SourceInconsistent
 
@@ -40,6 +41,7 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
         await apply(stage, kind, delivery, await weigh.planned(stage, kind))
     if people:
         await follow_moves(stage)
+        await tell_students(stage)
         await keep_memberships(stage)
     await lay_school_weeks(stage)
 

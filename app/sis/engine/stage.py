@@ -9,7 +9,7 @@ They live and die in the run's one transaction, so that a crash leaves none. Col
 import codecs
 import csv
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from uuid import UUID
 
 import asyncpg
 
+from app.events.catalogue import EventType
 from app.sis.port import Delivery, Progress, SourceRefused
 
 _NAMED = re.compile(r"(?<!:):([a-z_]+)")
@@ -30,6 +31,8 @@ _TYPES = {
     "salt": "text",
 }
 BATCH = 5000
+Tell = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
+"""Lays an event for each of these students of a school, to commit with the run."""
 
 
 @dataclass
@@ -45,6 +48,7 @@ class Stage:
     run_id: UUID
     now: datetime
     today: date
+    tell: Tell
     made: list[str] = field(default_factory=list)
     brought: dict[str, int] = field(default_factory=dict)
     """Rows of the kinds that were staged along with another, before their turn."""

@@ -1,0 +1,109 @@
+"""What a sync tells: students who entered, left or came back, and counts; nothing of a first load, nobody by name."""
+
+from pathlib import Path
+from typing import Any
+
+from app.core.ids import show
+from app.core.page import keyset
+from app.events.feed import events_after
+from app.events.render import body
+from tests.house.watch import misshapen_in
+from tests.sis.roster_zip import LENIENT, Export, row_id, sync
+from tests.town import Town
+
+
+async def _told(town: Town, prefix: str = "") -> list[dict[str, Any]]:
+    """The feed's bodies of these types, each as its schema says."""
+    async with town.unit() as work:
+        page = await events_after(work, keyset(town.district_id, "events", {}, None, 200))
+    told = [body(event, "http://aimline.test") for event in page.rows]
+    assert [found for one in told for found in misshapen_in(one)] == []
+    assert [event.seq for event in page.rows] == list(range(1, len(told) + 1))
+    return [one for one in told if one["type"].startswith(prefix)]
+
+
+async def _of(town: Town, told: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return sorted((one["type"], one["data"]["student"], one["data"]["school"]) for one in told)
+
+
+async def test_a_first_load_tells_of_no_student(north: Town, tmp_path: Path) -> None:
+    """Nobody came on the day of the import; the sync itself is told, with counts and nothing else."""
+    await sync(north, Export(), tmp_path)
+    (only,) = await _told(north)
+    assert only["type"] == "sync.applied"
+    assert only["data"]["counts"]["person"]["created"] == 42
+    assert only["data"]["counts"]["person"]["removed"] == 0
+    assert north.canary not in str(only)
+
+
+async def test_who_enters_moves_leaves_and_returns_is_told(north: Town, tmp_path: Path) -> None:
+    """By school: a move is a leaving and an entering; a return is told where the student had been before."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    schools = {name: show("org", await row_id(north, "org", name)) for name in ("north", "south")}
+    s2 = show("student", await row_id(north, "person", "s2"))
+    s3 = show("student", await row_id(north, "person", "s3"))
+    gone = {name: export.without(name, *ids) for name, ids in (("users", ["s3"]), ("enrollments", ["e3"]))}
+    gone["demographics"] = export.without("demographics", "s3")
+    mover = next(row for row in export.rows["users"] if row["sourcedId"] == "s2")
+    mover["orgSourcedIds"] = "south"
+    new = {**mover, "sourcedId": "s99", "username": "s99", "orgSourcedIds": "north", "identifier": "99"}
+    export.rows["users"].append(new)
+    await sync(north, export, tmp_path, limits=LENIENT)
+    s99 = show("student", await row_id(north, "person", "s99"))
+    first = await _told(north, "student.")
+    assert await _of(north, first) == sorted(
+        [
+            ("student.entered", s99, schools["north"]),
+            ("student.entered", s2, schools["south"]),
+            ("student.left", s2, schools["north"]),
+            ("student.left", s3, schools["south"]),
+        ]
+    )
+    for name, rows in gone.items():
+        export.rows[name] += rows
+    mover["orgSourcedIds"] = "north"
+    await sync(north, export, tmp_path, limits=LENIENT)
+    again = (await _told(north, "student."))[len(first) :]
+    assert await _of(north, again) == sorted(
+        [
+            ("student.left", s2, schools["south"]),
+            ("student.returned", s2, schools["north"]),
+            ("student.returned", s3, schools["south"]),
+        ]
+    )
+    assert not any("Given" in str(one) for one in first + again)
+
+
+async def test_an_unchanged_night_tells_nothing(north: Town, tmp_path: Path) -> None:
+    """The same delivery again: no event at all."""
+    await sync(north, Export(), tmp_path)
+    before = len(await _told(north))
+    await sync(north, Export(), tmp_path)
+    assert len(await _told(north)) == before
+
+
+async def test_a_school_hears_of_its_own_students_only(north: Town, tmp_path: Path) -> None:
+    """An event carries the school that it is about: a client of the other school does not read it."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    for name, ids in (("users", ["s3"]), ("enrollments", ["e3"]), ("demographics", ["s3"])):
+        export.without(name, *ids)
+    await sync(north, export, tmp_path)
+    for school, sees in (("south", 1), ("north", 0)):
+        reader = north.client(schools=(await row_id(north, "org", school),))
+        async with north.unit(reader) as work:
+            page = await events_after(work, keyset(north.district_id, "events", {}, None, 200))
+        assert [event.type for event in page.rows].count("student.left") == sees
+
+
+async def test_a_held_sync_tells_its_counts_and_no_student(north: Town, tmp_path: Path) -> None:
+    """What would have happened is in numbers; nobody has left while a sync is held."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    export.rows["users"] = export.rows["users"][:5]
+    report = await sync(north, export, tmp_path)
+    assert report.state == "held"
+    (held,) = await _told(north, "sync.held")
+    assert held["data"]["counts"]["person"]["absent"] > 30
+    assert await _told(north, "student.") == []
