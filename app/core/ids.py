@@ -41,6 +41,7 @@ PREFIXES = {
     "score": "sco",
     "verdict": "ver",
     "decision": "dec",
+    "calibration": "cal",
     "event": "evt",
     "endpoint": "end",
     "delivery": "del",

@@ -77,6 +77,13 @@ RESPONSE_STOPPED = _type(
 )
 RESPONSE_NEVER = _type("response.never", "support", "A student has not responded so far.", "student", "verdict")
 RESPONSE_RECOVERED = _type("response.recovered", "support", "A student responds again.", "student", "verdict")
+RESPONSE_RETRACTED = _type(
+    "response.retracted", "support", "An alert no longer holds: scores were changed or added.", "student", "verdict"
+)
+RESPONSE_UNDER_DELIVERED = _type(
+    "response.under_delivered", "support", "Too little was delivered to judge by the scores.", "student", "verdict"
+)
+PROBE_REQUESTED = _type("probe.requested", "support", "More scores would settle a verdict.", "student", "verdict")
 DECISION_MADE = _type("decision.made", "decision", "A team decided on a support.", "student", "support")
 DECISION_OVERDUE = _type(
     "decision.overdue", "support", "A student does not respond, and no team has decided for days.", "student", "verdict"
@@ -107,6 +114,9 @@ CATALOGUE: dict[str, EventType] = {
         RESPONSE_STOPPED,
         RESPONSE_NEVER,
         RESPONSE_RECOVERED,
+        RESPONSE_RETRACTED,
+        RESPONSE_UNDER_DELIVERED,
+        PROBE_REQUESTED,
         DECISION_MADE,
         DECISION_OVERDUE,
         STUDENT_ENTERED,

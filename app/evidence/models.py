@@ -1,6 +1,7 @@
-"""Owns the table of scores."""
+"""Owns the tables of scores and of what became of them."""
 
 from datetime import date, datetime
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Mapped, mapped_column
@@ -27,3 +28,19 @@ class Score(AboutStudent, Base):
     recorded_at: Mapped[datetime]
     version: Mapped[int]
     removed_at: Mapped[datetime | None]
+
+
+class ScoreChange(AboutStudent, Base):
+    """That a score was amended or removed: by whom, why, and how it was before. Never changed."""
+
+    __tablename__ = "score_change"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    score_id: Mapped[UUID]
+    version: Mapped[int]
+    action: Mapped[str]
+    because: Mapped[str | None]
+    before: Mapped[dict[str, Any]]
+    changed_by: Mapped[UUID | None]
+    changed_by_client: Mapped[UUID | None]
+    changed_at: Mapped[datetime]

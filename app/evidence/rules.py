@@ -38,6 +38,13 @@ def violations_of(
     return found
 
 
+def unknown_form(form: str | None, forms: Sequence[str] | None, at: str) -> list[Violation]:
+    """A form that the measure does not list; any form will do for a measure that lists none."""
+    if form is None or forms is None or form in forms:
+        return []
+    return [Violation(f"{at}/form", "score.unknown_form", "This measure has no such form.")]
+
+
 def baseline_of(values: Sequence[float]) -> float | None:
     """The median of three scores (DOMAIN: baseline); None when there are fewer."""
     return median(values[-BASELINE_SCORES:]) if len(values) >= BASELINE_SCORES else None

@@ -16,8 +16,9 @@ from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.errors import AimlineError, Invalid, Violation
 from app.core.ids import new_id
+from app.evidence.amend import change_of
 from app.evidence.models import Score
-from app.evidence.rules import MOST_AT_ONCE, Range, violations_of
+from app.evidence.rules import MOST_AT_ONCE, Range, unknown_form, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.playbook.models import Measure
 from app.roster.lookup import IdList, locate_people, zone_of
@@ -41,11 +42,15 @@ class NewScore:
 
 @dataclass(frozen=True, slots=True)
 class TakenScore:
-    """What became of one score: `recorded`, `amended`, `unchanged`, or `refused` with the reasons."""
+    """What became of one score: `recorded`, `amended`, `unchanged`, or `refused` with the reasons.
+
+    `was_on`: the day that an amended score had before.
+    """
 
     outcome: str
     score: Score | None = None
     violations: tuple[Violation, ...] = ()
+    was_on: date | None = None
 
 
 class _Known:
@@ -127,6 +132,7 @@ def _take(work: Work, new: NewScore, known: _Known, at: str) -> TakenScore:
         today=known.today,
         at=at,
     )
+    violations += unknown_form(new.form, measure.forms, at)
     if violations:
         raise Invalid(violations)
     there = _already_there(new, student.id, measure.id, known, at)
@@ -217,7 +223,12 @@ def _amend(work: Work, score: Score, new: NewScore, given_by: UUID | None) -> Ta
     changed = {name: value for name, value in wanted.items() if getattr(score, name) != value}
     if not changed:
         return TakenScore("unchanged", score)
+    was_on = score.taken_on
+    # A score of this very batch has no row yet, and nothing that it was before.
+    if score not in work.db.new:
+        action = "restored" if score.removed_at is not None else "amended"
+        work.db.add(change_of(work, score, action, None, given_by))
     for name, value in changed.items():
         setattr(score, name, value)
     score.version += 1
-    return TakenScore("amended", score)
+    return TakenScore("amended", score, was_on=was_on)

@@ -1,12 +1,12 @@
 """Owns the shapes of verdicts. Holds no rule, and compares nobody."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import strawberry
 
 from app.graphql.door import Info, asks
-from app.graphql.node import Node, named, shown
+from app.graphql.node import Node, maybe_shown, named, shown
 from app.response import models, queries
 from app.response.rules.verdict import Kind, State
 
@@ -49,8 +49,16 @@ class Verdict(Node):
     statistic: float | None = strawberry.field(description="The rule's own.")
     threshold: float | None = strawberry.field(description="The rule's own.")
     rate: float | None = strawberry.field(description="Growth, in the measure's units a week.")
+    rate_low: float | None = strawberry.field(description="With `rateHigh`: the middle 80 % of what the rate may be.")
+    rate_high: float | None
+    odds: float | None = strawberry.field(description="How many times likelier slow growth is than growth on pace.")
     required_rate: float = strawberry.field(description="The aimline's, in the measure's units a week.")
     change_week: int | None = strawberry.field(description="The instructional week about which growth slowed.")
+    change_on: date | None = strawberry.field(description="The Monday of that week.")
+    last_on: date | None = strawberry.field(description="Of the last score that it knew.")
+    stated_far: float | None = strawberry.field(description="The rule's stated false-alarm rate, in a simulation.")
+    calibration_id: strawberry.ID | None = strawberry.field(description="None where the published defaults held.")
+    retracts_id: strawberry.ID | None = strawberry.field(description="The verdict whose alert this one takes back.")
     rule: str
     rule_version: int
     parameters: list[Figure]
@@ -73,8 +81,16 @@ class Verdict(Node):
             statistic=row.statistic,
             threshold=row.threshold,
             rate=row.rate,
+            rate_low=row.rate_low,
+            rate_high=row.rate_high,
+            odds=row.odds,
             required_rate=row.required_rate,
             change_week=row.change_week,
+            change_on=row.change_on,
+            last_on=row.last_on,
+            stated_far=row.stated_far,
+            calibration_id=maybe_shown("calibration", row.calibration_id),
+            retracts_id=maybe_shown("verdict", row.retracts),
             rule=row.rule,
             rule_version=row.rule_version,
             parameters=Figure.each(row.parameters),

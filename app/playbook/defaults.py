@@ -23,5 +23,8 @@ MEASURES: tuple[tuple[str, str, str, str, str, float | None, float, float], ...]
 )
 """Code, name, area, unit, direction, standard error of measurement, lowest, highest."""
 
-RULES: dict[str, dict[str, object]] = {"*": {"rule": "four-point", "parameters": {}}}
+COUNTS = frozenset({"referrals"})
+"""Measures that count incidents; the others grow along a line."""
+
+RULES: dict[str, dict[str, object]] = {"*": {"rule": "monitor", "parameters": {"far_percent": 10}}}
 """The rule by measure code; `*` serves the rest."""

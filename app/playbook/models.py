@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from sqlalchemy import ARRAY, Text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, TenantRow
@@ -30,7 +31,11 @@ class Level(TenantRow, Base):
 
 
 class Measure(TenantRow, Base):
-    """An instrument: unit, direction (`up` or `down` is better), standard error of measurement, range."""
+    """An instrument: unit, direction (`up` or `down` is better), standard error of measurement, range.
+
+    `kind`: `growth` for what grows along a line, else `count`, `percentage` or `criterion`, which have rules of
+    their own. `forms`: its passages or versions; none where the district does not list them.
+    """
 
     __tablename__ = "measure"
 
@@ -42,6 +47,8 @@ class Measure(TenantRow, Base):
     sem: Mapped[float | None]
     lowest: Mapped[float]
     highest: Mapped[float]
+    kind: Mapped[str] = mapped_column(default="growth")
+    forms: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
 
 
 class PlaybookVersion(TenantRow, Base):

@@ -1,6 +1,6 @@
 """Owns the reads of the playbook: areas, levels, measures, the rule that judges a measure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -10,7 +10,8 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.playbook.lookup import locate_area, locate_level, locate_measure, published
-from app.playbook.models import Area, Level, Measure
+from app.playbook.models import Area, Level, Measure, PlaybookVersion
+from app.playbook.rules import AREA, choose
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,37 @@ async def level_of_rank(work: Work, rank: int, pointer: str) -> Level:
     return await locate_level(work, rank, pointer)
 
 
+@dataclass(frozen=True, slots=True)
+class Rulebook:
+    """The rules of a version, with the areas in their tree; reads nothing more."""
+
+    playbook_version_id: UUID
+    rules: Mapping[str, Any]
+    above: Mapping[UUID, tuple[str, ...]]
+
+    def rule_for(self, measure: str, area_id: UUID, schools: Sequence[UUID]) -> ChosenRule:
+        """The rule that judges this measure in this area at the first of these schools that has its own."""
+        rule, parameters = choose(self.rules, measure, self.above.get(area_id, ()), schools)
+        return ChosenRule(rule, parameters, self.playbook_version_id)
+
+
 @needs(Can.READ_PLAYBOOK)
-async def rule_for(work: Work, measure_code: str) -> ChosenRule:
-    """The rule of the published version for a measure."""
+async def playbook_now(work: Work) -> PlaybookVersion:
+    """The version in force."""
+    return await published(work)
+
+
+@needs(Can.READ_PLAYBOOK)
+async def rulebook(work: Work, rules: Mapping[str, Any] | None = None) -> Rulebook:
+    """The rules in force, or others in their place, as they would be."""
     version = await published(work)
-    chosen = version.rules.get(measure_code) or version.rules["*"]
-    return ChosenRule(chosen["rule"], chosen.get("parameters") or {}, version.id)
+    found = version.rules if rules is None else rules
+    rows = {row.id: row for row in await areas(work)} if any(AREA in key for key in found) else {}
+    above: dict[UUID, tuple[str, ...]] = {}
+    for area_id in rows:
+        codes, at = [], rows.get(area_id)
+        while at is not None:
+            codes.append(at.code)
+            at = rows.get(at.parent_id) if at.parent_id else None
+        above[area_id] = tuple(codes)
+    return Rulebook(version.id, found, above)

@@ -9,7 +9,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.ids import new_id
-from app.playbook.defaults import AREAS, LEVELS, MEASURES, RULES
+from app.playbook.defaults import AREAS, COUNTS, LEVELS, MEASURES, RULES
 from app.playbook.models import Area, Level, Measure, PlaybookVersion
 
 
@@ -45,6 +45,7 @@ async def open_playbook(work: Work) -> None:
                 sem=sem,
                 lowest=lowest,
                 highest=highest,
+                kind="count" if code in COUNTS else "growth",
             )
         )
     await work.db.flush()

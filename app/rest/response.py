@@ -1,9 +1,10 @@
 """Owns verdicts in REST: shapes and routes, no rule."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any, Literal, cast
 
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 
 from app.core import ids
 from app.response import models, queries
@@ -46,12 +47,22 @@ class Verdict(Shape):
     because: list[Reason]
     statistic: float | None
     threshold: float | None
-    rate: float | None
-    required_rate: float
-    change_week: int | None
+    rate: float | None = Field(description="Growth now, in the measure's units a week.")
+    rate_low: float | None = Field(description="With `rate_high`: the middle 80 % of what the rate now may be.")
+    rate_high: float | None
+    odds: float | None = Field(description="How many times likelier slow growth is than growth on pace.")
+    required_rate: float = Field(description="The aimline's, in the measure's units a week.")
+    change_week: int | None = Field(description="The instructional week about which growth slowed.")
+    change_on: date | None = Field(description="The Monday of that week.")
+    last_on: date | None = Field(description="Of the last score that it knew.")
     rule: str
     rule_version: int
     parameters: dict[str, Any]
+    stated_far: float | None = Field(
+        description="The rule's stated false-alarm rate, in a simulation: docs/response.md says where it does not hold."
+    )
+    calibration: str | None = Field(description="Whose estimates it used; null for the published defaults.")
+    retracts: str | None = Field(description="The verdict whose alert this one takes back.")
     playbook: str
     scores: list[str]
     judged_at: datetime
@@ -70,11 +81,19 @@ def verdict_shape(row: models.VerdictRow) -> Verdict:
         statistic=row.statistic,
         threshold=row.threshold,
         rate=row.rate,
+        rate_low=row.rate_low,
+        rate_high=row.rate_high,
+        odds=row.odds,
         required_rate=row.required_rate,
         change_week=row.change_week,
+        change_on=row.change_on,
+        last_on=row.last_on,
         rule=row.rule,
         rule_version=row.rule_version,
         parameters=row.parameters,
+        stated_far=row.stated_far,
+        calibration=ids.show("calibration", row.calibration_id) if row.calibration_id else None,
+        retracts=ids.show("verdict", row.retracts) if row.retracts else None,
         playbook=ids.show("playbook", row.playbook_version_id),
         scores=[ids.show("score", score) for score in row.score_ids],
         judged_at=row.judged_at,

@@ -1,6 +1,6 @@
 """Owns the instructional weeks in which series are measured. Reads the school's weeks; falls back to the calendar."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from uuid import UUID
 
@@ -46,14 +46,36 @@ async def school_weeks(work: Work, school_ids: list[UUID], begins: date, until: 
         by_school.setdefault(school_id, []).append((monday, instructional))
     for school_id in school_ids:
         if school_id in by_school:
-            return _counted(by_school[school_id])
+            return counted(by_school[school_id])
     return {}
 
 
-def _counted(weeks: list[tuple[date, bool]]) -> dict[date, int]:
+@needs(Can.READ_ROSTER)
+async def weeks_of_schools(
+    work: Work, school_ids: Collection[UUID], begins: date, until: date
+) -> dict[UUID, list[tuple[date, bool]]]:
+    """By school, its weeks in order: the Monday, and whether there was instruction. For many series at once."""
+    rows = await work.db.execute(
+        select(SchoolWeek.school_id, SchoolWeek.monday, SchoolWeek.instructional)
+        .where(
+            SchoolWeek.district_id == work.district_id,
+            SchoolWeek.school_id == any_(cast(list(school_ids), IdList)),
+            SchoolWeek.monday >= monday_of(begins),
+            SchoolWeek.monday <= monday_of(until),
+        )
+        .order_by(SchoolWeek.monday)
+    )
+    found: dict[UUID, list[tuple[date, bool]]] = {}
+    for school_id, monday, instructional in rows:
+        found.setdefault(school_id, []).append((monday, instructional))
+    return found
+
+
+def counted(weeks: Sequence[tuple[date, bool]]) -> dict[date, int]:
+    """Week numbers by Monday, from the first of these weeks on."""
     # Counted from where the reading starts, so that a phase may run from one school year into the next.
-    counted, n = {}, 0
+    found, n = {}, 0
     for monday, instructional in weeks:
         n += 1 if instructional else 0
-        counted[monday] = max(n, 1)
-    return counted
+        found[monday] = max(n, 1)
+    return found

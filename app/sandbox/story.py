@@ -22,7 +22,7 @@ from app.sandbox.growth import StoppingReader, stopping_reader
 from app.sandbox.outsiders import Receiver, Vendor, aimline
 from app.sandbox.telling import StepFailed, Telling
 
-WEEKS, GOAL_WEEKS, GOAL_RATE = 14, 20, 1.5
+WEEKS, GOAL_WEEKS, GOAL_RATE = 22, 26, 1.5
 SOURCE = "nightly"
 ELEMENTARY = {"01", "02", "03", "04", "05"}
 ONE_CALL = """

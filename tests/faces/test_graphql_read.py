@@ -17,7 +17,7 @@ from app.response.service import record_scores, start_support
 from app.support.service import plan_support
 from tests.faces.graphql_face import ask, told
 from tests.rooms.test_loop import RISES, STALLS, stu, support_for, weekly
-from tests.town import ALL_SCOPES, Town
+from tests.town import ALL_SCOPES, Town, by_four_points
 
 NESTED = """
 query Nested($id: ID!) {
@@ -53,6 +53,7 @@ query Many {
 
 async def in_the_loop(town: Town, name: str) -> dict[str, str]:
     """A student with a concern, a support that stopped working, and a decision; ids as faces show them."""
+    await by_four_points(town)
     async with town.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(town, name), "ela.fluency", f"Slow {town.canary}."))
         await accept_concern(work, concern.id)

@@ -36,7 +36,6 @@ WITHIN = {
     "app.playbook.lookup": "finds playbook rows for commands of every room",
     "app.support.lookup": "finds a support and its dosage for commands of its room and above",
     "app.support.phase": "writes a phase for the commands of its room",
-    "app.response.judge": "reads what a rule needs, for the judging command",
 }
 """Modules whose functions open nothing themselves, and why they are apart."""
 ENDS = {"commit", "rollback", "begin", "begin_nested", "close"}
@@ -46,6 +45,7 @@ HOLDS_ENGINE = {
     "app.access.directory": "reads before a district is known, bound to nobody, and rolls back",
     "app.webhooks.deliver": "asks which districts are due, bound to nobody, and rolls back",
     "app.sis.answer": "as above",
+    "app.response.judging.settle": "as above",
 }
 """Modules that may begin and end a transaction of SQLAlchemy's."""
 

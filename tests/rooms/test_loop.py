@@ -24,7 +24,7 @@ from app.roster.caseload import bound_to_person
 from app.support.models import Support
 from app.support.queries import phases_of, unserved_concerns
 from app.support.service import Change, NewSupport, plan_support
-from tests.town import ALL_SCOPES, YEAR_BEGINS, Town
+from tests.town import ALL_SCOPES, YEAR_BEGINS, Town, by_four_points
 
 BEGINS = YEAR_BEGINS + timedelta(weeks=2)
 
@@ -60,7 +60,8 @@ def weekly(town: Town, name: str, values: list[float]) -> list[NewScore]:
 
 
 async def served(town: Town, name: str) -> Support:
-    """A support that is active."""
+    """A support that is active, under the four-point rule."""
+    await by_four_points(town)
     async with town.unit() as work:
         planned = await plan_support(work, support_for(town, name))
         return await start_support(work, planned.id)

@@ -1,0 +1,117 @@
+"""Owns judging from end to end, for one series or for all of a district: read, judge, write. Never takes a score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, timedelta
+from uuid import UUID
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import today_in
+from app.playbook.queries import rulebook
+from app.response.judging.calibrated import calibrations
+from app.response.judging.cohort import Calibrated, Judged, Key, judge_series
+from app.response.judging.load import Followed, Loaded, Wanted, load
+from app.response.judging.write import Holding, Step, holdings, write
+from app.response.rules.verdict import State
+from app.roster.calendar import monday_of
+from app.roster.lookup import zone_of
+
+HISTORY = timedelta(weeks=8)
+"""A series whose last score is older than this is history: it is judged, and raises no alert."""
+
+
+@dataclass(frozen=True, slots=True)
+class How:
+    """How to judge.
+
+    `quiet`: a backfill or a change of rules, that raises no alert. `settles`: the Monday of a week whose cohort is
+    complete. `amended`: scores were changed or taken away, so an alert that stands is looked at again at once.
+    """
+
+    quiet: bool = False
+    settles: date | None = None
+    amended: bool = False
+
+
+AS_USUAL = How()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What was judged: the series with their classmates, and how many verdicts were appended."""
+
+    loaded: Loaded
+    judged: int
+    appended: int
+
+
+@needs(Can.JUDGE)
+async def judge_wanted(work: Work, wanted: Wanted, how: How = AS_USUAL) -> Outcome:
+    """Judges the wanted series as they stand and writes what differs."""
+    loaded = await load(work, wanted, await rulebook(work))
+    asked = [one for one in loaded.wanted.values() if _concerns(one, how)]
+    if not asked:
+        return Outcome(loaded, 0, 0)
+    known = await calibrations(work, {one.measure.id for one in asked})
+    judged = judge_series(asked, [*loaded.beside.values(), *_others(loaded, asked)], known)
+    holding = await holdings(work, list(judged))
+    undone = _undone(loaded, judged, holding, known, how)
+    since = today_in(await zone_of(work)) - HISTORY
+    steps = [
+        Step(
+            judged=one,
+            holding=holding.get(support_id),
+            settled_on=how.settles if how.settles and _last_monday(one.followed) == how.settles else None,
+            quiet=how.quiet or _is_history(one.followed, since),
+            undone=support_id in undone,
+        )
+        for support_id, one in judged.items()
+    ]
+    return Outcome(loaded, len(judged), await write(work, steps))
+
+
+def _concerns(one: Followed, how: How) -> bool:
+    """A week that is settled concerns the series with a score in it or after it."""
+    monday = _last_monday(one)
+    return how.settles is None or (monday is not None and monday >= how.settles)
+
+
+def _others(loaded: Loaded, asked: list[Followed]) -> list[Followed]:
+    wanted = {one.support.id for one in asked}
+    return [one for one in loaded.wanted.values() if one.support.id not in wanted]
+
+
+def _undone(
+    loaded: Loaded,
+    judged: dict[UUID, Judged],
+    holding: dict[UUID, Holding],
+    known: dict[Key, Calibrated],
+    how: How,
+) -> set[UUID]:
+    """Whose alert stands, and would not be raised if its own week were judged with the scores of today."""
+    as_of: dict[UUID, int] = {}
+    for support_id, one in judged.items():
+        held = holding.get(support_id)
+        if held is None or held.alert_week is None or not held.alerting(one.followed.phase.id):
+            continue
+        if one.verdict.state is State.NOT_RESPONDING:
+            continue
+        # Another score of the alert's own week does not take it back: that is for when the week is in.
+        if how.amended or how.settles is not None or one.week > held.alert_week:
+            as_of[support_id] = held.alert_week
+    if not as_of:
+        return set()
+    again = [one for support_id, one in loaded.wanted.items() if support_id in as_of]
+    others = [one for support_id, one in loaded.wanted.items() if support_id not in as_of]
+    then = judge_series(again, [*loaded.beside.values(), *others], known, as_of)
+    return {support_id for support_id, one in then.items() if one.verdict.state is not State.NOT_RESPONDING}
+
+
+def _last_monday(one: Followed) -> date | None:
+    return monday_of(one.scores[-1].taken_on) if one.scores else None
+
+
+def _is_history(one: Followed, since: date) -> bool:
+    return bool(one.scores) and one.scores[-1].taken_on < since

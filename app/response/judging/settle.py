@@ -1,0 +1,154 @@
+"""Owns settling: a verdict in a request is provisional; when a cohort's week is in, its series are judged again.
+
+What is to settle is a row, claimed with a lease; one measure of a district is settled by one worker at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from datetime import UTC, date, datetime, time, timedelta
+from uuid import UUID
+
+from sqlalchemy import Table, func, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.directory import NOBODY
+from app.access.permission import Can
+from app.access.principal import house_principal
+from app.access.work import Work, needs, unit
+from app.core.clock import now
+from app.core.crypto import Keyring
+from app.core.db import lay_binding
+from app.core.ids import new_id
+from app.core.lease import Claimed, Lease, Settled, claim, settle
+from app.playbook.models import Measure
+from app.response.judging.load import Followed, Loaded, Wanted
+from app.response.judging.many import How, judge_wanted
+from app.response.models import Settlement
+from app.roster.calendar import monday_of
+from app.support.models import Support
+
+WEEK, RULES = "week", "rules"
+DISTRICTS, AT_ONCE, TRIES = 16, 8, 5
+OVER = time(6)
+"""A week that is not complete is settled on the Monday after it, at this time in UTC."""
+LATE = timedelta(seconds=2)
+"""Scores of a week that is over come in batches: wait for the batch."""
+
+
+def _table(model: type[Settlement] | type[Measure]) -> Table:
+    table = model.__table__
+    if not isinstance(table, Table):
+        raise TypeError("A leased model must be a table.")
+    return table
+
+
+LEASE = Lease(_table(Settlement), "measure_id", _table(Measure), at_once=1, length=timedelta(minutes=10))
+
+
+@needs(Can.JUDGE)
+async def lay(work: Work, loaded: Loaded, days: Collection[tuple[UUID, UUID, date]], *, quiet: bool) -> None:
+    """Lays what is to settle after scores were written, as (student, measure, day)."""
+    asked = set(days)
+    weeks: dict[tuple[UUID, UUID, date], datetime] = {}
+    every = [*loaded.wanted.values(), *loaded.beside.values()]
+    for one in loaded.wanted.values():
+        support = one.support
+        for student_id, measure_id, day in asked:
+            if (student_id, measure_id) != (support.student_id, support.measure_id) or not support.school_ids:
+                continue
+            monday = monday_of(day)
+            weeks[measure_id, support.school_ids[0], monday] = _due(monday, one, every)
+    await _lay(work, WEEK, weeks, quiet=quiet)
+
+
+@needs(Can.JUDGE)
+async def lay_rules(work: Work, *, quiet: bool) -> int:
+    """Lays every followed measure at every school to be judged under the rules as they are now; how many."""
+    school = func.unnest(Support.school_ids).label("school")
+    rows = await work.db.execute(
+        select(Support.measure_id, school)
+        .where(Support.district_id == work.district_id, Support.state == "active")
+        .distinct()
+    )
+    at, monday = now(), monday_of(now().date())
+    found = {(measure_id, school_id, monday): at for measure_id, school_id in rows}
+    await _lay(work, RULES, found, quiet=quiet)
+    return len(found)
+
+
+async def _lay(work: Work, kind: str, weeks: dict[tuple[UUID, UUID, date], datetime], *, quiet: bool) -> None:
+    if not weeks:
+        return
+    rows = [
+        {
+            "district_id": work.district_id,
+            "id": new_id(),
+            "kind": kind,
+            "measure_id": measure_id,
+            "school_id": school_id,
+            "monday": monday,
+            "quiet": quiet,
+            "state": "pending",
+            "due": due,
+            "attempts": 0,
+            "leased_until": None,
+            "ended_at": None,
+        }
+        for (measure_id, school_id, monday), due in sorted(weeks.items())
+    ]
+    added = upsert(Settlement)
+    # The attempts begin anew: whoever is at it now is fenced off, and what has just come is settled after it.
+    names = ("quiet", "state", "due", "attempts", "leased_until", "ended_at")
+    keys = [getattr(Settlement, name) for name in ("district_id", "kind", "measure_id", "school_id", "monday")]
+    changed = {name: added.excluded[name] for name in names}
+    await work.db.execute(added.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+
+
+def _due(monday: date, one: Followed, every: Iterable[Followed]) -> datetime:
+    """At once where every classmate has a score of the week; else when the week is over."""
+    classmates = [other for other in every if other.cohort == one.cohort]
+    complete = all(any(monday_of(seen.taken_on) == monday for seen in other.scores) for other in classmates)
+    at = now()
+    over = datetime.combine(monday + timedelta(weeks=1), OVER, UTC)
+    return at if complete else max(over, at + LATE)
+
+
+async def settle_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUID] | None = None) -> int:
+    """Settles what is due, in all districts or in some; how many weeks were settled."""
+    done = 0
+    for district_id in await _districts(engine) if only is None else only:
+        principal = house_principal(district_id, "settling")
+        async with unit(engine, principal, keyring, "settle") as work:
+            claimed = await _claim(work)
+        for one in claimed:
+            async with unit(engine, principal, keyring, "settle") as work:
+                done += await _settle(work, one)
+    return done
+
+
+async def _districts(engine: AsyncEngine) -> list[UUID]:
+    async with engine.connect() as connection:
+        await lay_binding(connection, NOBODY)
+        found = await connection.execute(text("SELECT app.districts_with_settlements_due(:most)"), {"most": DISTRICTS})
+        districts = [row[0] for row in found]
+        await connection.rollback()
+    return districts
+
+
+@needs(Can.JUDGE)
+async def _claim(work: Work) -> list[Claimed]:
+    return await claim(work.db, LEASE, work.district_id, AT_ONCE)
+
+
+@needs(Can.JUDGE)
+async def _settle(work: Work, ours: Claimed) -> bool:
+    """Judges what one row asks for. A row that a worker dies over is taken up again, and given up at last."""
+    row = ours.row
+    if ours.number > TRIES:
+        await settle(work.db, LEASE, work.district_id, [Settled(ours, "failed")])
+        return False
+    wanted = Wanted(measure_id=row["measure_id"], school_id=row["school_id"])
+    await judge_wanted(work, wanted, How(quiet=row["quiet"], settles=row["monday"] if row["kind"] == WEEK else None))
+    return bool(await settle(work.db, LEASE, work.district_id, [Settled(ours, "settled")]))

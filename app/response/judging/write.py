@@ -1,0 +1,229 @@
+"""Owns what judging writes: verdicts, each support's present state, and what is told of a change. Never judges.
+
+A verdict is appended where it says something else than the one that holds; a state is written where it differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import any_, cast, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.orm import aliased
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.core.ids import new_id
+from app.events.catalogue import (
+    PROBE_REQUESTED,
+    RESPONSE_NEVER,
+    RESPONSE_RECOVERED,
+    RESPONSE_RETRACTED,
+    RESPONSE_STOPPED,
+    RESPONSE_UNDER_DELIVERED,
+    EventType,
+    Happened,
+)
+from app.events.outbox import record
+from app.response.alerts import Said, Tell, advance, as_json, from_json
+from app.response.judging.cohort import Judged
+from app.response.models import ResponseState, VerdictRow
+from app.response.rules.verdict import Kind
+from app.roster.lookup import IdList
+from app.support.models import Support
+
+CONTENT = (
+    *("phase_id", "state", "kind", "because", "sentence", "statistic", "threshold", "rate", "rate_low", "rate_high"),
+    *("odds", "stated_far", "required_rate", "change_week", "rule", "rule_version", "parameters", "score_ids"),
+    *("playbook_version_id", "calibration_id"),
+)
+"""What a verdict says and rests on: equal in all of it, two verdicts are one."""
+
+TOLD: dict[Tell, EventType] = {
+    Tell.RECOVERED: RESPONSE_RECOVERED,
+    Tell.RETRACTED: RESPONSE_RETRACTED,
+    Tell.UNDER_DELIVERED: RESPONSE_UNDER_DELIVERED,
+    Tell.PROBE: PROBE_REQUESTED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What holds for a support before it is judged: its last verdict, its state, the week of the alert that stands."""
+
+    verdict: VerdictRow
+    since: Any
+    memory: dict[str, Any]
+    alert_id: UUID | None
+    alert_week: int | None
+    settled_on: date | None
+
+    def alerting(self, phase_id: UUID) -> bool:
+        """Whether an alert of this phase stands."""
+        return self.alert_id is not None and self.memory.get("phase") == str(phase_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A verdict on its way to be written, with what alerts need to know of it."""
+
+    judged: Judged
+    holding: Holding | None
+    settled_on: date | None = None
+    quiet: bool = False
+    undone: bool = False
+
+
+@needs(Can.JUDGE)
+async def holdings(work: Work, support_ids: Collection[UUID]) -> dict[UUID, Holding]:
+    """What holds for these supports; nothing for one that was never judged."""
+    alert = aliased(VerdictRow)
+    rows = await work.db.execute(
+        select(
+            VerdictRow,
+            ResponseState.since,
+            ResponseState.memory,
+            ResponseState.alert_id,
+            alert.last_week,
+            ResponseState.settled_on,
+        )
+        .select_from(ResponseState)
+        .join(
+            VerdictRow,
+            (VerdictRow.district_id == ResponseState.district_id) & (VerdictRow.id == ResponseState.verdict_id),
+        )
+        .outerjoin(alert, (alert.district_id == ResponseState.district_id) & (alert.id == ResponseState.alert_id))
+        .where(
+            ResponseState.district_id == work.district_id,
+            VerdictRow.district_id == work.district_id,
+            ResponseState.support_id == any_(cast(list(support_ids), IdList)),
+        )
+    )
+    return {row[0].support_id: Holding(*row) for row in rows}
+
+
+@needs(Can.JUDGE)
+async def write(work: Work, steps: Sequence[Step]) -> int:
+    """Writes what differs, by two statements; how many verdicts were appended."""
+    verdicts: list[dict[str, Any]] = []
+    states: list[dict[str, Any]] = []
+    for step in steps:
+        verdict, state = _step(work, step)
+        if verdict is not None:
+            verdicts.append(verdict)
+        if state is not None:
+            states.append(state)
+    if verdicts:
+        await work.db.execute(insert(VerdictRow), verdicts)
+    if states:
+        added = upsert(ResponseState)
+        changed = {
+            name: added.excluded[name]
+            for name in ("verdict_id", "state", "kind", "since", "alert_id", "memory", "settled_on")
+        }
+        keys = [ResponseState.district_id, ResponseState.support_id]
+        await work.db.execute(added.on_conflict_do_update(index_elements=keys, set_=changed), states)
+    return len(verdicts)
+
+
+def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    support, phase = step.judged.followed.support, step.judged.followed.phase
+    verdict, holding = step.judged.verdict, step.holding
+    memory = from_json(holding.memory if holding else None, str(phase.id))
+    settled = step.settled_on is not None
+    said = Said(verdict.state, step.judged.week, settled=settled, quiet=step.quiet, undone=step.undone)
+    kept, tells = advance(memory, said)
+    row = _row(step.judged, 1 if holding is None else holding.verdict.number + 1)
+    retracted = memory.alert.stands and not kept.alert.stands and (step.undone or not memory.before.alert.on)
+    if retracted and holding is not None and holding.alert_id is not None:
+        row["retracts"] = holding.alert_id
+    same = holding is not None and all(getattr(holding.verdict, name) == row[name] for name in CONTENT)
+    appended = not same or row["retracts"] is not None
+    verdict_id = row["id"] if appended or holding is None else holding.verdict.id
+    for tell in tells:
+        kind = RESPONSE_STOPPED if verdict.kind is Kind.STOPPED else RESPONSE_NEVER
+        _tell(work, TOLD.get(tell, kind), support, verdict_id)
+    alert_id = holding.alert_id if holding is not None and memory.alert.stands else None
+    if kept.alert.stands and not memory.alert.stands:
+        alert_id = verdict_id
+    kept_on = holding.settled_on if holding is not None and step.settled_on is None else step.settled_on
+    now_is = {
+        **_about(support),
+        "support_id": support.id,
+        "verdict_id": verdict_id,
+        "state": row["state"],
+        "kind": row["kind"],
+        "since": row["judged_at"] if holding is None or _turned(holding, row) else holding.since,
+        "alert_id": alert_id if kept.alert.stands else None,
+        "memory": as_json(kept),
+        "settled_on": kept_on,
+    }
+    unchanged = holding is not None and not appended and _stands(holding, now_is)
+    return row if appended else None, None if unchanged else now_is
+
+
+def _turned(holding: Holding, row: Mapping[str, Any]) -> bool:
+    return (holding.verdict.state, holding.verdict.kind) != (row["state"], row["kind"])
+
+
+def _stands(holding: Holding, state: Mapping[str, Any]) -> bool:
+    return (holding.alert_id, holding.memory, holding.settled_on) == (
+        state["alert_id"],
+        state["memory"],
+        state["settled_on"],
+    )
+
+
+def _about(support: Support) -> dict[str, Any]:
+    return {
+        "district_id": support.district_id,
+        "student_id": support.student_id,
+        "school_ids": support.school_ids,
+        "secured_area": support.secured_area,
+    }
+
+
+def _row(judged: Judged, number: int) -> dict[str, Any]:
+    followed, verdict = judged.followed, judged.verdict
+    known = [seen for seen in followed.scores if seen.week <= judged.week]
+    change = verdict.change_week
+    return {
+        **_about(followed.support),
+        "id": new_id(),
+        "support_id": followed.support.id,
+        "phase_id": followed.phase.id,
+        "number": number,
+        **{name: getattr(verdict, name) for name in CONTENT if hasattr(verdict, name)},
+        "state": verdict.state.value,
+        "kind": verdict.kind.value if verdict.kind else None,
+        "because": [reason.as_json() for reason in verdict.because],
+        "parameters": dict(sorted(verdict.parameters.items())),
+        "score_ids": [UUID(score) for score in verdict.scores],
+        "change_on": None if change is None else followed.monday_of_week(change),
+        "last_on": known[-1].taken_on if known else None,
+        "last_week": judged.week if known else None,
+        "playbook_version_id": followed.chosen.playbook_version_id,
+        "calibration_id": judged.calibration_id,
+        "retracts": None,
+        "judged_at": now(),
+    }
+
+
+def _tell(work: Work, type_: EventType, support: Support, verdict_id: UUID) -> None:
+    record(
+        work,
+        Happened(
+            type=type_,
+            subject_id=support.id,
+            subject_version=support.version,
+            ids={"student": support.student_id, "verdict": verdict_id},
+            student_id=support.student_id,
+            school_ids=tuple(support.school_ids),
+            secured_area=support.secured_area,
+        ),
+    )
