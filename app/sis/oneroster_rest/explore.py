@@ -1,6 +1,6 @@
 """Owns what can be found out of a source without writing anything: `aimline sis doctor`. Never tells a value of a row.
 
-Each question is asked by itself, so that one that fails leaves the others.
+Each question is asked by itself, so that one that fails leaves the others. Longer than most: there are many questions.
 """
 
 from collections.abc import AsyncIterator

@@ -1,6 +1,7 @@
 """Owns a whole pull: which collections, in which order, what is done when a source moves, what is said of the rest.
 
-Everything is on disk before it gives anything; no transaction is open meanwhile, because nobody has one yet.
+Everything is on disk before it gives anything; no transaction is open meanwhile, because nobody has one yet. Longer
+than most: when a collection is believed, and when all begins anew, is read in one place.
 """
 
 import asyncio
@@ -61,7 +62,9 @@ class Pulled:
     spool: Spool | None = None
     roles: Spool | None = None
     whole: bool = True
-    said: tuple[object, ...] = ()
+    totals: list[int | None] = field(default_factory=list)
+    offsets: list[int] = field(default_factory=list)
+    said: tuple[int, ...] = ()
     revision: str | None = None
     absent: int | None = None
     instead: bool = False
@@ -107,6 +110,7 @@ class Pull:
     done: dict[str, Pulled] = field(default_factory=dict)
     before: dict[str, Pulled] = field(default_factory=dict)
     unsorted: set[str] = field(default_factory=set)
+    disordered: set[str] = field(default_factory=set)
 
     async def source(self, wire: Wire) -> RestSource:
         """Everything, again where it moved."""
@@ -189,7 +193,8 @@ class Pull:
             for name in names:
                 walk = await self._walk(reader, one, name, translator, pulled)
                 pulled.whole = pulled.whole and walk.whole
-                pulled.said += (walk.total, walk.offset)
+                pulled.totals.append(walk.total)
+                pulled.offsets.append(walk.offset)
                 pulled.revision = walk.revision or pulled.revision
             if self._settle(one, pulled):
                 return pulled
@@ -220,11 +225,13 @@ class Pull:
                 self.unsorted.add(name)
 
     def _query(self, name: str) -> dict[str, str]:
-        if self.since is None:
-            return {}
-        since = self.since.astimezone(UTC)
-        query = {"filter": f"dateLastModified>'{since:%Y-%m-%dT%H:%M:%S}.{since.microsecond // 1000:03}Z'"}
-        return query if name in self.unsorted else query | {"sort": "dateLastModified", "orderBy": "asc"}
+        """A delta in the order of its changes; by id, which is an order without ties, once pages came out of order."""
+        query, order = {}, "sourcedId" if name in self.disordered else ""
+        if self.since is not None:
+            since = self.since.astimezone(UTC)
+            query["filter"] = f"dateLastModified>'{since:%Y-%m-%dT%H:%M:%S}.{since.microsecond // 1000:03}Z'"
+            order = order or "dateLastModified"
+        return query | {"sort": order, "orderBy": "asc"} if order and name not in self.unsorted else query
 
     def _unasked(self, name: str) -> str:
         if self.since is not None:
@@ -245,13 +252,15 @@ class Pull:
         repeats = pulled.spool.repeats()
         if repeats.differ:
             return False
-        total = pulled.said[0] if len(pulled.said) == 2 else None
-        short = not pulled.whole or (isinstance(total, int) and repeats.distinct < total)
-        pulled.said += (repeats.distinct, repeats.digest)
+        short, total = not pulled.whole, pulled.totals[0] or 0
+        if len(pulled.totals) == 1:  # of two collections in place of one, a person may be in both
+            short |= repeats.distinct < total or (repeats.scattered and repeats.distinct < pulled.offsets[0])
+        pulled.said = (total, repeats.distinct, repeats.digest)
         if short:
             pulled.whole = False
             last = self.before.get(one.name)
             self.before[one.name] = pulled
+            self.disordered |= {one.name, *one.instead}
             if last is None or last.said != pulled.said:
                 return False
         if repeats.again:

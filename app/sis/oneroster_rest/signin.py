@@ -20,7 +20,7 @@ from app.sis.port import SourceRefused
 
 HASHES: Final = {"HMAC-SHA1": hashlib.sha1, "HMAC-SHA256": hashlib.sha256}
 HOPS: Final = 3  # redirects of the token endpoint
-FRUITLESS: Final = 3  # new tokens in a row that were refused, after which no other is asked for
+FRUITLESS: Final = 3  # tokens or signatures in a row that were refused, after which no other is tried
 MARGIN: Final = 60.0  # seconds before its end at which a token is renewed; a tenth of its life where that is less
 ERRORS: Final = frozenset(
     {
@@ -129,7 +129,8 @@ class Token:
         async with self._lock:
             if used == f"Bearer {self._value}":
                 self._fruitless += 1
-                if self._fruitless >= FRUITLESS:
+                # One that died of its use was taken by a request whose answer may still be on its way.
+                if self._fruitless >= FRUITLESS + self._wire.connection.concurrency:
                     return False
                 await self._renew()
             return True

@@ -26,11 +26,13 @@ PART: Final = 4_000_000  # rows whose digests are compared at once
 class Repeats:
     """What a collection has more than once: rows again word for word, by their number; and whether any differ.
 
+    `scattered` is whether one came again apart from itself: where pages have no order, others are then missing.
     `distinct` ids there are, of which `digest` is made in no order.
     """
 
     again: tuple[int, ...]
     differ: bool
+    scattered: bool
     distinct: int
     digest: int
 
@@ -62,7 +64,7 @@ class Spool:
         self._digests.flush()
         parts = self.rows // PART + 1
         again: list[int] = []
-        differ, distinct, digest = False, 0, 0
+        differ, scattered, distinct, digest = False, False, 0, 0
         for part in range(parts):
             numbers, ids, contents = self._part(part, parts)
             order = np.lexsort((numbers, ids))
@@ -71,10 +73,11 @@ class Spool:
             same[1:] = ids[1:] == ids[:-1]
             if same.any():
                 differ = differ or bool((contents[1:][same[1:]] != contents[:-1][same[1:]]).any())
+                scattered = scattered or bool((np.diff(numbers)[same[1:]] > 1).any())
                 again += numbers[same].tolist()
             distinct += int((~same).sum())
             digest ^= int(np.bitwise_xor.reduce(ids[~same])) if len(ids) else 0
-        return Repeats(tuple(sorted(again)), differ, distinct, digest)
+        return Repeats(tuple(sorted(again)), differ, scattered, distinct, digest)
 
     def _part(self, part: int, parts: int) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
         """Numbers, ids and contents of the rows whose id falls into this part."""

@@ -93,6 +93,8 @@ class Walk:
         last, self._last = self._last, page
         new = len(page.ids) - sum(map(self._seen.__contains__, page.ids))
         if new and not self._wraps(page):
+            if self.pages and self.total is not None and self.offset >= self.total:
+                self.total, self._counts_pages = None, True  # rows behind its own end
             self._first = self._first or page
             self.offset += new
             self.pages += 1
@@ -100,7 +102,7 @@ class Walk:
             return True
         promised = bool(last and last.more) or bool(new)
         self.whole = not promised and (self.total is None or self.offset >= self.total)
-        if page.rows and last and self.pages == 1 and len(last.rows) > 1 and self.total != len(last.rows):
+        if last and self.pages == 1 and page.ids == last.ids and len(last.ids) > 1 and self.total != len(last.ids):
             await self._probe(last)
         return False
 
@@ -127,7 +129,7 @@ class Walk:
         Who asks for one row from the second on gets all rows of a source that never pages, and the second of one
         that has no more. A source that limits and does not move on gives the first."""
         one = await self._fetch(1, 1, None)
-        if one.ids != first.ids and one.ids[:1] != first.ids[1:2]:
+        if first.ids[1] not in one.ids:
             raise SourceRefused(
                 "The source answers with the same page for every offset, so that the rest of its rows cannot be "
                 "read: ask its vendor, or set the source's page size above the size of its collections."
@@ -137,7 +139,8 @@ class Walk:
     def _wraps(self, page: Page) -> bool:
         """Whether a source without a total begins anew behind its end."""
         first = self._first
-        return self.total is None and self.pages > 1 and first is not None and first.ids[0] == page.ids[0]
+        anew = first is not None and first.ids[0] == page.ids[0] and self._seen.isdisjoint(page.ids)
+        return anew and self.total is None and self.pages > 1
 
     def _ended(self) -> bool:
         """Whether the end is reached, by a total that can be believed, or by the last of the links."""

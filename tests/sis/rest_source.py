@@ -1,0 +1,94 @@
+"""A sandbox SIS over HTTP for tests of the REST adapters, and what a pull of it gave."""
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Literal
+
+import httpx
+
+from app.sis.oneroster_rest.connection import Connection, Patience
+from app.sis.oneroster_rest.pull import open_rest
+from app.sis.port import Source
+from tests.sis.sandbox_sis import V11, V12
+
+Version = Literal["1.1", "1.2"]
+Rows = dict[str, dict[str, dict[str, str]]]
+"""By kind, by sourcedId."""
+
+HASTY = Patience(tries=8, first=0.01, longest=0.05, total=20.0, answer=20.0)
+FLAGS = {
+    *("enabledUser", "primary", "americanIndianOrAlaskaNative", "asian", "blackOrAfricanAmerican"),
+    *("nativeHawaiianOrOtherPacificIslander", "white", "demographicRaceTwoOrMoreRaces", "hispanicOrLatinoEthnicity"),
+}
+
+
+def quiet(_doing: str, _done: int, _of: int) -> None:
+    """A progress that nobody sees."""
+
+
+def connect(address: str, version: Version, **changed: Any) -> Connection:
+    """The settings of a sandbox SIS."""
+    connection = Connection(
+        version=version,
+        url=address + (V11 if version == "1.1" else V12),
+        gradebook_url=None,
+        token_url=f"{address}oauth/token",
+        auth="oauth2-basic",
+        client_id="north",
+        client_secret="of-a-test",
+        sandbox=True,
+        patience=HASTY,
+    )
+    return replace(connection, **changed)
+
+
+def behave(address: str, *quirks: str, day: int = 0) -> None:
+    """Has a running sandbox SIS behave like this from now on, on this day."""
+    asked = httpx.post(f"{address}sandbox/quirks", params={"name": list(quirks)})
+    assert asked.status_code == 200, asked.text
+    httpx.post(f"{address}sandbox/day/{day}")
+
+
+async def pulled(connection: Connection, since: datetime | None = None) -> tuple[Rows, tuple[str, ...]]:
+    """Every row of a pull, and its warnings."""
+    async with open_rest(connection, since=since, progress=quiet) as source:
+        return rows_of(source), source.warnings
+
+
+def rows_of(source: Source) -> Rows:
+    """The rows of a source; no id comes twice."""
+    found: Rows = {}
+    for kind, delivery in source.deliveries.items():
+        rows = cells_of(delivery.read())
+        assert all(tuple(row) == delivery.header for row in rows)
+        found[kind] = {row["sourcedId"]: row for row in rows}
+        assert len(found[kind]) == len(rows), f"{kind} came twice"
+    return found
+
+
+def cells_of(chunks: Iterable[bytes]) -> list[dict[str, str]]:
+    """CSV as rows."""
+    return list(csv.DictReader(io.StringIO(b"".join(chunks).decode(), newline="")))
+
+
+def without(rows: Rows, *columns: str) -> Rows:
+    """The rows without some columns."""
+    return {
+        kind: {one: {name: cell for name, cell in row.items() if name not in columns} for one, row in found.items()}
+        for kind, found in rows.items()
+    }
+
+
+def alike(rows: Rows) -> Rows:
+    """The rows with every boolean in one form, as the sync's check reads it."""
+    form = {"1": "true", "0": "false"}
+    return {
+        kind: {
+            one: {name: form.get(cell, cell) if name in FLAGS else cell for name, cell in row.items()}
+            for one, row in found.items()
+        }
+        for kind, found in rows.items()
+    }

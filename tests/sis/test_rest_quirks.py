@@ -1,0 +1,299 @@
+"""Each quirk of the sandbox SIS through the REST adapters: the same rows as without it, or a clear refusal.
+
+What only the guard can judge (an empty collection, new ids, a rollover) is in `test_rest_sync`.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from app.sandbox.sis_quirks import QUIRKS
+from app.sis.oneroster_rest.connection import GRADES
+from app.sis.port import SourceInconsistent, SourceRefused
+from tests.sis.rest_source import Rows, Version, alike, behave, connect, pulled, without
+from tests.sis.sandbox_sis import running
+
+DAY = 8  # nights after the first, so that some rows are tobedeleted
+PAGE = 200
+ROSTER = {"org", "academic_session", "course", "class", "person", "enrollment", "demographics", "role"}
+VERSIONS: tuple[Version, ...] = ("1.1", "1.2")
+
+
+@pytest.fixture(scope="module")
+def sis() -> Iterator[str]:
+    """One sandbox SIS, whose behaviour each test sets."""
+    with running("--students", "60") as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def well(sis: str) -> dict[Version, Rows]:
+    """What the well-behaved source gives in each version."""
+    behave(sis, day=DAY)
+    return {version: asyncio.run(pulled(connect(sis, version)))[0] for version in VERSIONS}
+
+
+UNSEEN = [
+    *(["clamp:37"], ["no-total"], ["no-link"], ["no-total", "no-link", "clamp:37"], ["relative-next"]),
+    *(["hostless-next"], ["foreign-next", "no-total", "clamp:50"], ["repeated-rows"], ["repeated-rows", "clamp:23"]),
+    *(["repeated-rows", "clamp:23", "no-total", "no-link"], ["flat-refs"], ["relative-hrefs"], ["grades-string"]),
+    *(["grades-names"], ["periods-string"], ["periods-list"], ["passwords"], ["token-basic"], ["token-redirect"]),
+    *(["no-expires"], ["no-expires", "token-dies:7"], ["token-dies:1"], ["throttle-silent:3"], ["bad-gateway:4"]),
+    *(["gateway-timeout:4"], ["at-most:2"], ["html-errors", "bad-gateway:5"], ["no-code-minor", "bad-gateway:5"]),
+]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("quirks", UNSEEN, ids=" ".join)
+async def test_a_quirk_of_the_wire_or_of_a_shape_changes_no_row(
+    sis: str, well: dict[Version, Rows], quirks: list[str], version: Version
+) -> None:
+    """Paging, references, lists, tokens, throttles: every row, once, with the same cells, without a warning."""
+    behave(sis, *quirks, day=DAY)
+    left_out = GRADES if version == "1.2" else frozenset()  # 1.1 has enough pages of grades for both
+    rows, warnings = await pulled(connect(sis, version, page_size=PAGE, leave_out=left_out))
+    assert rows == {kind: found for kind, found in well[version].items() if version == "1.1" or kind in ROSTER}
+    assert warnings == ()
+
+
+OTHERWISE = [
+    ("status-empty", ["status"]),
+    ("status-missing", ["status"]),
+    ("status-inactive", ["status"]),
+    ("modified-null", ["dateLastModified"]),
+    ("modified-offset", ["dateLastModified"]),
+    ("modified-same", ["dateLastModified"]),
+    ("no-titles", ["title"]),
+    ("few-usernames", ["username"]),
+    ("booleans:null", ["enabledUser", "primary", "asian", "white", "blackOrAfricanAmerican"]),
+    ("extra-credit", ["score"]),
+    ("exempt", ["score", "scoreStatus"]),
+    ("vendor-status", ["scoreStatus"]),
+]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize(("quirk", "columns"), OTHERWISE, ids=[quirk for quirk, _ in OTHERWISE])
+async def test_a_quirk_of_a_value_changes_that_value_only(
+    sis: str, well: dict[Version, Rows], quirk: str, columns: list[str], version: Version
+) -> None:
+    """The value goes on as the source says it, for the sync's check to read; every row is there."""
+    more = ["americanIndianOrAlaskaNative", "nativeHawaiianOrOtherPacificIslander", "demographicRaceTwoOrMoreRaces"]
+    left = [*columns, *more, "hispanicOrLatinoEthnicity"] if quirk == "booleans:null" else columns
+    behave(sis, quirk, day=DAY)
+    rows, warnings = await pulled(connect(sis, version))
+    assert without(rows, *left) == without(well[version], *left)
+    assert rows != well[version]
+    assert warnings == ()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("form", ["native", "string", "one"])
+async def test_booleans_are_read_in_every_form(
+    sis: str, well: dict[Version, Rows], form: str, version: Version
+) -> None:
+    """true, "true" and 1 come to the same."""
+    behave(sis, f"booleans:{form}", day=DAY)
+    rows, _ = await pulled(connect(sis, version))
+    assert alike(rows) == well[version]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_rows_that_are_not_served_are_the_only_ones_missing(
+    sis: str, well: dict[Version, Rows], version: Version
+) -> None:
+    """Without tombstones, what is active comes whole."""
+    behave(sis, "no-tombstones", day=DAY)
+    rows, _ = await pulled(connect(sis, version))
+    for kind, found in rows.items():
+        active = {one: row for one, row in well[version][kind].items() if row["status"] != "tobedeleted"}
+        assert found == active
+    assert any(row["status"] == "tobedeleted" for row in well[version]["enrollment"].values())
+    behave(sis, "current-enrollments", day=DAY)
+    current, _ = await pulled(connect(sis, version))
+    assert current["person"] == well[version]["person"]
+    assert 0 < len(current["enrollment"]) < len(well[version]["enrollment"])
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("quirk", ["row-per-school", "rekeyed", "re-enrolled", "rollover", "lagging-users"])
+async def test_a_quirk_of_identity_is_passed_on_as_it_is(sis: str, quirk: str, version: Version) -> None:
+    """Who is who is the sync's to judge; the adapter gives every row once under the id that the source says."""
+    behave(sis, quirk, day=DAY)
+    rows, warnings = await pulled(connect(sis, version))
+    assert warnings == ()
+    named = {row["userSourcedId"] for row in rows["enrollment"].values()}
+    assert quirk == "lagging-users" or named <= set(rows["person"])
+    assert quirk != "rekeyed" or all(one.startswith("u2-") for one in rows["person"])
+    pairs = [(row["userSourcedId"], row["classSourcedId"]) for row in rows["enrollment"].values()]
+    assert (len(set(pairs)) < len(pairs)) == (quirk == "re-enrolled")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_an_error_answered_200_is_refused(sis: str, version: Version) -> None:
+    """No envelope, no rows: never "everyone is gone"; and the standard's word for it is told."""
+    behave(sis, "error-200:enrollments")
+    with pytest.raises(SourceRefused, match=r"something else than a list of them \(internal_server_error\)"):
+        await pulled(connect(sis, version))
+    behave(sis, "error-200:enrollments", "no-code-minor")
+    with pytest.raises(SourceRefused, match="nothing is taken for gone"):
+        await pulled(connect(sis, version))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_an_empty_collection_is_a_delivery_without_rows(sis: str, version: Version) -> None:
+    """It came, and it is empty: the guard holds what empties."""
+    behave(sis, "empty:enrollments", day=DAY)
+    rows, _ = await pulled(connect(sis, version))
+    assert rows["enrollment"] == {}
+    assert rows["person"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_what_is_optional_may_be_missing(sis: str, well: dict[Version, Rows], version: Version) -> None:
+    """It is left out, in a sentence, and is no delivery."""
+    behave(sis, "missing:demographics", "missing:results", "missing:gradingPeriods", day=DAY)
+    rows, warnings = await pulled(connect(sis, version))
+    assert warnings == ("The source has no results, demographics (404): left out.",)
+    gone = {"demographics", "result"}
+    assert rows == {kind: found for kind, found in well[version].items() if kind not in gone}
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_what_is_set_to_be_left_out_is_not_asked_for(
+    sis: str, well: dict[Version, Rows], version: Version
+) -> None:
+    """Optional collections only; without a warning, because it was set so."""
+    behave(sis, day=DAY)
+    rows, warnings = await pulled(connect(sis, version, leave_out=frozenset({"demographics", "results", "users"})))
+    assert set(well[version]) - set(rows) == {"demographics", "result"}
+    assert warnings == ()
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_what_a_roster_needs_is_looked_for_elsewhere_or_refused(
+    sis: str, well: dict[Version, Rows], version: Version
+) -> None:
+    """Without /orgs the schools, without /users students and teachers; without classes there is no roster."""
+    behave(sis, "missing:orgs", "missing:users", "missing:academicSessions", day=DAY)
+    rows, warnings = await pulled(connect(sis, version))
+    roles = {"student", "teacher"}
+    expected = {one: row for one, row in well[version]["person"].items() if row["role"] in roles}
+    assert rows["person"] == expected
+    assert set(rows["org"]) < set(well[version]["org"])
+    assert set(warnings) == {
+        "The source has no orgs: taken from schools.",
+        "The source has no users: taken from students and teachers.",
+        "The source has no academicSessions: taken from terms and gradingPeriods.",
+    }
+    behave(sis, "missing:classes")
+    with pytest.raises(SourceRefused, match=r"has no classes \(404\).*check its url"):
+        await pulled(connect(sis, version))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_day_that_turns_restarts_what_was_read(sis: str, version: Version) -> None:
+    """What was read under an older revision is read again; the rows are those of one day."""
+    behave(sis, "day-turns:60", day=DAY)
+    await pulled(connect(sis, version, page_size=100))
+    assert _day(sis) == DAY
+    turned, _ = await pulled(connect(sis, version, page_size=100))
+    after = _day(sis)
+    assert after == DAY + 1
+    behave(sis, day=after)
+    still, _ = await pulled(connect(sis, version))
+    assert turned == still
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_source_that_never_stands_still_is_given_up(sis: str, version: Version) -> None:
+    """Three restarts, then exit code 6's error; nothing was given to anybody."""
+    behave(sis, "day-turns:3")
+    with pytest.raises(SourceInconsistent, match="4 times in a row"):
+        await pulled(connect(sis, version))
+
+
+async def test_another_base_is_a_setting(sis: str, well: dict[Version, Rows]) -> None:
+    """An odd base without a `gradebook` segment has its gradebook under the same."""
+    behave(sis, "base:learningdata/v1", day=DAY)
+    rows, warnings = await pulled(connect(sis, "1.2", url=f"{sis}learningdata/v1"))
+    assert (rows, warnings) == (well["1.2"], ())
+    with pytest.raises(SourceRefused, match="check its url"):
+        await pulled(connect(sis, "1.2"))
+
+
+async def test_credentials_go_the_way_that_is_set(sis: str, well: dict[Version, Rows]) -> None:
+    """Basic, the body, and both signatures of OAuth 1.0a; the wrong way is a sentence that says what to do."""
+    behave(sis, "token-body", day=DAY)
+    rows, _ = await pulled(connect(sis, "1.1", auth="oauth2-body"))
+    assert rows == well["1.1"]
+    with pytest.raises(SourceRefused, match=r"invalid_client.*doctor"):
+        await pulled(connect(sis, "1.1"))
+    behave(sis, "oauth1-only", day=DAY)
+    for signature in ("HMAC-SHA1", "HMAC-SHA256"):
+        rows, _ = await pulled(connect(sis, "1.1", auth="oauth1", signature=signature, token_url=None))
+        assert rows == well["1.1"]
+    with pytest.raises(SourceRefused, match="oauth1"):
+        await pulled(connect(sis, "1.1"))
+    with pytest.raises(SourceRefused, match="does not let us read"):
+        await pulled(connect(sis, "1.1", auth="oauth1", client_secret="another"))
+
+
+async def test_what_is_not_granted_is_left_out_or_refused(sis: str, well: dict[Version, Rows]) -> None:
+    """403 for want of a scope: demographics stay away, classes cannot."""
+    behave(sis, day=DAY)
+    purl = "https://purl.imsglobal.org/spec/or/v1p2/scope/"
+    rows, warnings = await pulled(connect(sis, "1.2", scopes=(f"{purl}roster-core.readonly",)))
+    assert rows["person"] == well["1.2"]["person"]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("The source does not let us read results, assessmentResults, demographics")
+    with pytest.raises(SourceRefused, match=r"does not let us read \w+ \(403\).*scopes"):
+        await pulled(connect(sis, "1.2", scopes=(f"{purl}gradebook.readonly",)))
+
+
+async def test_a_scope_that_is_not_granted_costs_only_itself(sis: str, well: dict[Version, Rows]) -> None:
+    """invalid_scope gives no token at all: those that are granted are asked for alone."""
+    behave(sis, day=DAY)
+    purl = "https://purl.imsglobal.org/spec/or/v1p1/scope/"
+    names = ["roster-core", "roster", "roster-demographics", "gradebook", "nonsense"]
+    rows, warnings = await pulled(connect(sis, "1.1", scopes=tuple(f"{purl}{name}.readonly" for name in names)))
+    assert rows == well["1.1"]
+    assert warnings == ("The source does not grant nonsense.readonly: asked for without.",)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_no_password_is_spooled(sis: str, version: Version) -> None:
+    """It is in every user's row of this source, and in no file of ours."""
+    behave(sis, "passwords", day=DAY)
+    rows, _ = await pulled(connect(sis, version))
+    assert "made-up" not in str(rows)
+    assert "password" not in str(rows)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_delta_has_what_changed_with_its_status(sis: str, well: dict[Version, Rows], version: Version) -> None:
+    """Rows changed since, `tobedeleted` among them; nothing else."""
+    behave(sis, day=DAY)
+    since = datetime(2026, 11, 21, tzinfo=UTC)
+    rows, warnings = await pulled(connect(sis, version), since)
+    assert warnings == ()
+    stamp = since.strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    for kind, found in well[version].items():
+        changed = {one: row for one, row in found.items() if row["dateLastModified"] > stamp}
+        assert rows[kind] == changed, kind
+    assert any(row["status"] == "tobedeleted" for row in rows["enrollment"].values())
+    assert len(rows["enrollment"]) < len(well[version]["enrollment"])
+
+
+def _day(address: str) -> int:
+    return int(httpx.get(f"{address}sandbox").json()["day"])
+
+
+def test_every_quirk_goes_through_the_adapters() -> None:
+    """A quirk that is added to the sandbox must go through the adapters."""
+    source = Path(__file__).read_text()
+    assert [name for name in QUIRKS if name.partition(":")[0] not in source] == []

@@ -1,0 +1,189 @@
+"""However a source pages, each of its rows is walked once, or it is said that some did not come. Pure."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.sis.oneroster_rest.walk import Fetch, Moved, Page, Walk
+from app.sis.port import SourceRefused
+
+
+def page(rows: list[str], **said: object) -> Page:
+    """A page of rows that are their ids."""
+    return Page(list(rows), list(rows), **said)  # type: ignore[arg-type]  # named in each call
+
+
+def many(count: int) -> list[str]:
+    """That many rows."""
+    return [f"r{number}" for number in range(count)]
+
+
+async def walked(fetch: Fetch, limit: int = 10, ahead: int = 5) -> tuple[list[str], Walk]:
+    """Every row in the order in which it came."""
+    walk = Walk(fetch, limit, ahead)
+    return [row async for one in walk.walk() for row in one.rows], walk
+
+
+def serving(rows: list[str], cap: int, short: list[int], *, total: bool, link: bool, overlap: int) -> Fetch:
+    """A source that cuts pages at `cap`, and some short of it; that repeats rows at a page's head."""
+    cuts = iter(short * 1000)
+
+    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+        count = max(1, min(limit, cap) - next(cuts, 0))
+        first = max(0, offset - overlap) if offset else 0
+        found = rows[first : offset + count] if offset < len(rows) else []
+        return page(found, total=len(rows) if total else None, more=offset + count < len(rows) if link else None)
+
+    return fetch
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    count=st.integers(0, 120),
+    limit=st.integers(1, 40),
+    cap=st.integers(1, 50),
+    short=st.lists(st.integers(0, 9), max_size=6),
+    total=st.booleans(),
+    link=st.booleans(),
+    overlap=st.integers(0, 2),
+    ahead=st.integers(1, 6),
+)
+async def test_every_row_comes_once_whatever_the_pages(
+    count: int, limit: int, cap: int, short: list[int], total: bool, link: bool, overlap: int, ahead: int
+) -> None:
+    """Caps, short pages, repeats at a page's head, with and without totals and links, one by one and ahead."""
+    rows = many(count)
+    served = serving(rows, cap, short, total=total, link=link, overlap=overlap)
+    found, walk = await walked(served, limit, ahead)
+    assert list(dict.fromkeys(found)) == rows
+    assert overlap or found == rows
+    assert walk.whole
+
+
+async def test_a_small_collection_is_asked_about_once_more() -> None:
+    """A total that only repeats how many rows the page has would otherwise cost the rest."""
+    rows = many(25)
+
+    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+        found = rows[offset : offset + min(limit, 10)]
+        return page(found, total=len(found))
+
+    found, walk = await walked(fetch)
+    assert found == rows
+    assert walk.whole
+
+
+async def test_a_total_that_is_too_high_proves_no_absence() -> None:
+    """Everything that came is given; but it is said that there should be more."""
+    rows = many(25)
+
+    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+        return page(rows[offset : offset + limit], total=30)
+
+    found, walk = await walked(fetch)
+    assert found == rows
+    assert not walk.whole
+
+
+async def test_a_next_that_leads_to_nothing_proves_no_absence() -> None:
+    """The source promised a page and gave none."""
+
+    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+        return page(many(10), more=True) if not offset else page([])
+
+    _, walk = await walked(fetch)
+    assert not walk.whole
+
+
+@pytest.mark.parametrize("size", [7, 10, 25])
+async def test_a_source_that_never_pages_is_read_at_once(size: int) -> None:
+    """The same rows whatever limit and offset are: they are all."""
+
+    async def fetch(_limit: int, _offset: int, _link: str | None) -> Page:
+        return page(many(size))
+
+    found, walk = await walked(fetch)
+    assert found == many(size)
+    assert walk.whole
+
+
+@pytest.mark.parametrize("cap", [7, 10])
+async def test_a_source_that_ignores_the_offset_is_refused(cap: int) -> None:
+    """It cuts its page and moves on to no other: the rest would be lost."""
+
+    async def fetch(limit: int, _offset: int, _link: str | None) -> Page:
+        return page(many(100)[: min(limit, cap)])
+
+    with pytest.raises(SourceRefused, match="same page for every offset"):
+        await walked(fetch)
+
+
+@pytest.mark.parametrize("end", ["last page again", "first page again", "nothing"])
+async def test_the_end_is_seen_however_it_looks(end: str) -> None:
+    """Behind its end a source may give its last page for ever, or begin anew."""
+    rows = many(25)
+
+    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+        if offset >= len(rows):
+            return page({"last page again": rows[20:], "first page again": rows[:limit], "nothing": []}[end])
+        return page(rows[offset : offset + limit])
+
+    found, walk = await walked(fetch)
+    assert found == rows
+    assert walk.whole == (end != "first page again")
+
+
+async def test_links_that_are_no_offsets_are_followed() -> None:
+    """A source with cursors; its last page has no link, and nothing more is asked for."""
+    rows, asked = many(25), []
+
+    async def fetch(limit: int, offset: int, link: str | None) -> Page:
+        at = int(link or 0)
+        asked.append(link)
+        return page(rows[at : at + limit], more=at + limit < 25, beyond=str(at + limit) if at + limit < 25 else None)
+
+    found, walk = await walked(fetch)
+    assert found == rows
+    assert asked == [None, "10", "20"]
+    assert walk.whole
+
+
+def _turning(at: int, after: Callable[[], dict[str, object]]) -> Fetch:
+    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+        said: dict[str, object] = {"total": 95, "revision": "1"} if offset < at else after()
+        return page(many(95)[offset : offset + limit], **said)
+
+    return fetch
+
+
+@pytest.mark.parametrize("ahead", [1, 5])
+@pytest.mark.parametrize("said", [{"total": 96, "revision": "1"}, {"total": 95, "revision": "2"}])
+async def test_a_source_that_moves_is_noticed(said: dict[str, object], ahead: int) -> None:
+    """By its total, and by its revision; one page at a time and several at once."""
+    with pytest.raises(Moved):
+        await walked(_turning(40, lambda: said), ahead=ahead)
+
+
+async def test_pages_ahead_are_no_more_than_allowed_and_end_with_the_walk() -> None:
+    """So many under way at once, and no task is left behind when a walk breaks off."""
+    under_way, most = 0, 0
+
+    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        try:
+            await asyncio.sleep(0)
+            if offset == 60:
+                raise SourceRefused("no")
+            return page(many(200)[offset : offset + limit], total=200)
+        finally:
+            under_way -= 1
+
+    with pytest.raises(SourceRefused):
+        await walked(fetch, ahead=4)
+    assert most <= 4
+    assert under_way == 0
