@@ -10,7 +10,8 @@ import typer
 
 from app.core.clock import now
 from app.sandbox.district import District
-from app.sandbox.export import export_with_progress
+from app.sandbox.export import Wanted, export_with_progress
+from app.sandbox.export_files import CSV_QUIRKS, Binding, UnknownCsvQuirk, csv_quirks
 from app.sandbox.sis import run
 from app.sandbox.sis_auth import Gate
 from app.sandbox.sis_quirks import QUIRKS, Quirks, UnknownQuirk
@@ -35,10 +36,23 @@ def add_to(app: typer.Typer) -> None:
         seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 1,
         on: Annotated[str, typer.Option(help="A date in the school year; today without it.")] = "",
         day: Annotated[int, typer.Option(min=0, help="Days of plausible change since.")] = 0,
+        oneroster: Annotated[str, typer.Option(metavar="1.1|1.2", help="The version of the binding.")] = "1.1",
+        gradebook: Annotated[bool, typer.Option("--gradebook", help="With categories, line items, results.")] = False,
+        line_items: Annotated[int | None, typer.Option(min=0, help="Of each class, at most.")] = None,
+        quirk: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Badly made; may be repeated.")] = None,
     ) -> None:
-        """Writes the district as a OneRoster 1.1 CSV zip."""
+        """Writes the district as a OneRoster CSV zip, 1.1 or 1.2, with or without its gradebook."""
         within = date.fromisoformat(on) if on else now().date()
-        export_with_progress(District(seed, students, within).on(day), out)
+        if oneroster not in ("1.1", "1.2"):
+            print("--oneroster is 1.1 or 1.2.", file=sys.stderr)
+            raise typer.Exit(USAGE)
+        binding = Binding(oneroster, gradebook)
+        try:
+            wanted = Wanted(binding, line_items, csv_quirks(quirk or (), binding.headers))
+        except UnknownCsvQuirk as error:
+            print(error, file=sys.stderr)
+            raise typer.Exit(USAGE) from None
+        export_with_progress(District(seed, students, within).on(day), out, wanted)
 
     _add_sis(sandbox)
 
@@ -80,4 +94,7 @@ def _add_sis(sandbox: typer.Typer) -> None:
         """Lists the ways in which the sandbox SIS can behave badly."""
         width = max(map(len, QUIRKS))
         for name, does in QUIRKS.items():
+            print(f"{name:{width}}  {does}")
+        print("\nOf a CSV export:")
+        for name, does in CSV_QUIRKS.items():
             print(f"{name:{width}}  {does}")

@@ -1,6 +1,7 @@
-"""Owns how a synthetic district is written as a OneRoster 1.1 CSV bulk zip. Never decides what is in it.
+"""Owns how a synthetic district is written as a OneRoster CSV bulk zip, 1.1 or 1.2. Never decides what is in it.
 
-`python -m app.sandbox.export OUT.zip [--students N] [--seed S] [--date YYYY-MM-DD] [--day D]`
+`python -m app.sandbox.export OUT.zip [--students N] [--seed S] [--date YYYY-MM-DD] [--day D] [--oneroster 1.2]
+[--gradebook [--line-items N]] [--quirk NAME]…`
 """
 
 import argparse
@@ -10,94 +11,103 @@ import os
 import re
 import zipfile
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from app.sandbox.district import District
+from app.sandbox.export_files import CSV_QUIRKS, STAMP, Binding, csv_quirks
+from app.sandbox.export_grades import Grades
+from app.sandbox.sis_gradebook import line_items_by
 
-# The 1.1 binding's headers after `sourcedId,status,dateLastModified`, with which every file begins.
-HEADERS: Final = {
-    "academicSessions": "title,type,startDate,endDate,parentSourcedId,schoolYear",
-    "orgs": "name,type,identifier,metadata.classification,metadata.gender,metadata.boarding,parentSourcedId",
-    "courses": "schoolYearSourcedId,title,courseCode,grades,orgSourcedId,subjects,subjectCodes",
-    "classes": "title,grades,courseSourcedId,classCode,classType,location,schoolSourcedId,termSourcedIds,"
-    "subjects,subjectCodes,periods",
-    "users": "enabledUser,orgSourcedIds,role,username,userIds,givenName,familyName,middleName,identifier,"
-    "email,sms,phone,agentSourcedIds,grades,password",
-    "enrollments": "classSourcedId,schoolSourcedId,userSourcedId,role,primary,beginDate,endDate",
-    "demographics": "birthDate,sex,americanIndianOrAlaskaNative,asian,blackOrAfricanAmerican,"
-    "nativeHawaiianOrOtherPacificIslander,white,demographicRaceTwoOrMoreRaces,hispanicOrLatinoEthnicity,"
-    "countryOfBirthCode,stateOfBirthAbbreviation,cityOfBirth,publicSchoolResidenceStatus",
-}
-# The 1.1 manifest names all thirteen data files, in this order.
-FILES: Final = (
-    "academicSessions",
-    "categories",
-    "classes",
-    "classResources",
-    "courses",
-    "courseResources",
-    "demographics",
-    "enrollments",
-    "lineItems",
-    "orgs",
-    "resources",
-    "results",
-    "users",
-)
 BATCH = 5000
-ROWS_PER_STUDENT = 12.8  # of all files together, for the progress bar
+ROWS_PER_STUDENT = 12.8  # of all files of the roster together, for the progress bar
+RESULTS_PER_ITEM = 10
 
 
-def export_csv(district: District, path: Path, progress: Callable[[int], None] | None = None) -> None:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How a district is written. `line_items` are those of a class at most; `quirks` see `export_files`."""
+
+    binding: Binding = field(default_factory=Binding)
+    line_items: int | None = None
+    quirks: frozenset[str] = frozenset()
+
+    def rows(self, district: District) -> int:
+        """About how many, for the progress bar."""
+        items = line_items_by(district.day) if self.line_items is None else self.line_items
+        grades = RESULTS_PER_ITEM * items if self.binding.gradebook else 0
+        return int(district.students * (ROWS_PER_STUDENT + grades + (self.binding.version != "1.1")))
+
+
+def export_csv(
+    district: District, path: Path, progress: Callable[[int], None] | None = None, wanted: Wanted | None = None
+) -> None:
     """Write the district to `path`; the same district gives the same bytes (under the same zlib).
 
-    `progress` is called with the number of rows just written. The file appears under its name only when it is
-    whole. OSError as the file system raises it.
+    Of OneRoster 1.1 without grades, unless `wanted` says otherwise. `progress` is called with the number of rows just
+    written. The file appears under its name only when it is whole. OSError as the file system raises it.
     """
+    wanted = wanted or Wanted()
     part = path.with_name(path.name + ".part")
-    kinds: dict[str, Iterator[Any]] = {
-        "academicSessions": district.academic_sessions(),
-        "orgs": district.orgs(),
-        "courses": district.courses(),
-        "classes": district.classes(),
-        "users": district.users(),
-        "enrollments": district.enrollments(),
-        "demographics": district.demographics(),
+    kinds: dict[str, Callable[[], Iterator[Any]]] = {
+        "academicSessions": district.academic_sessions,
+        "orgs": district.orgs,
+        "courses": district.courses,
+        "classes": district.classes,
+        "users": district.users,
+        "enrollments": district.enrollments,
+        "demographics": district.demographics,
     }
+    grades = Grades(district, wanted.line_items)
     try:
         with zipfile.ZipFile(part, "w") as archive:
-            _write(archive, "manifest", ["propertyName", "value"], _manifest(district), None)
-            for kind, records in kinds.items():
-                header = ["sourcedId", "status", "dateLastModified", *HEADERS[kind].split(",")]
-                _write(archive, kind, header, _rows(kind, records), progress)
+            _write(archive, "manifest", ["propertyName", "value"], _manifest(district, wanted.binding), None)
+            for kind, columns in wanted.binding.headers.items():
+                header = ["sourcedId", "status", "dateLastModified", *columns.split(",")]
+                rows = _rows(columns, kinds[kind]()) if kind in kinds else _named(header, grades.rows(kind))
+                _write(archive, kind, header, rows, progress, wanted.quirks)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
-def _manifest(district: District) -> Iterator[list[str]]:
+def _manifest(district: District, binding: Binding) -> Iterator[list[str]]:
     yield ["manifest.version", "1.0"]
-    yield ["oneroster.version", "1.1"]
-    for name in FILES:
-        yield [f"file.{name}", "bulk" if name in HEADERS else "absent"]
+    yield ["oneroster.version", binding.version]
+    for name in binding.files:
+        yield [f"file.{name}", "bulk" if name in binding.headers else "absent"]
     yield ["source.systemName", f"Aimline sandbox SIS of {district.name}"]
     yield ["source.systemCode", f"sandbox-{district.seed}"]
 
 
-def _rows(kind: str, records: Iterable[Any]) -> Iterator[list[str]]:
+def _rows(columns: str, records: Iterable[Any]) -> Iterator[list[str]]:
     """Records as cells in the header's order; status and dateLastModified stay blank, as bulk asks."""
-    columns = [re.sub("[A-Z]", lambda m: f"_{m[0].lower()}", c).replace(".", "_") for c in HEADERS[kind].split(",")]
-    read = attrgetter("sourced_id", *columns)
-    for record in records:
+    names = [re.sub("[A-Z]", lambda m: f"_{m[0].lower()}", c).replace(".", "_") for c in columns.split(",")]
+    records = iter(records)
+    first = next(records)
+    # What the district does not say, such as a pronoun, is blank.
+    known = [hasattr(first, name) for name in names]
+    read = attrgetter("sourced_id", *(name for name, has in zip(names, known, strict=True) if has))
+    for record in chain((first,), records):
         sourced_id, *cells = read(record)
-        yield [sourced_id, "", "", *[cell if cell.__class__ is str else _cell(cell) for cell in cells]]
+        told = [cell if cell.__class__ is str else _cell(cell) for cell in cells]
+        if not all(known):
+            given = iter(told)
+            told = [next(given) if has else "" for has in known]
+        yield [sourced_id, "", "", *told]
+
+
+def _named(header: list[str], rows: Iterable[dict[str, Any]]) -> Iterator[list[str]]:
+    for row in rows:
+        cells = (row.get(column) for column in header)
+        yield [cell if cell.__class__ is str else _cell(cell) for cell in cells]
 
 
 @lru_cache(maxsize=1024, typed=True)  # the same few dates, flags and lists, a million times
@@ -121,11 +131,19 @@ def _write(
     header: list[str],
     rows: Iterator[list[str]],
     progress: Callable[[int], None] | None,
+    quirks: frozenset[str] = frozenset(),
 ) -> None:
+    if f"hidden-header:{name}" in quirks:
+        header = [*header[:-1], f"{header[-1]}\u200b"]
+    if f"header-only:{name}" in quirks:
+        rows = iter(())
+    if "status-filled" in quirks and name != "manifest":
+        rows = ([row[0], "active", STAMP, *row[3:]] for row in rows)
+    encoding = "utf-16" if f"utf-16:{name}" in quirks else "utf-8"
     entry = zipfile.ZipInfo(f"{name}.csv", date_time=(1980, 1, 1, 0, 0, 0))
     entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, 0o644 << 16
     with archive.open(entry, "w", force_zip64=True) as binary:
-        with io.TextIOWrapper(binary, encoding="utf-8", newline="") as text:
+        with io.TextIOWrapper(binary, encoding=encoding, newline="") as text:
             sheet = csv.writer(text, lineterminator="\r\n")
             sheet.writerow(header)
             while batch := list(islice(rows, BATCH)):
@@ -142,21 +160,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--date", type=date.fromisoformat, default=None, help="a day in the school year; today")
     parser.add_argument("--day", type=int, default=0, help="days of change after the first export")
+    parser.add_argument("--oneroster", choices=("1.1", "1.2"), default="1.1")
+    parser.add_argument("--gradebook", action="store_true", help="with categories, line items and results")
+    parser.add_argument("--line-items", type=int, default=None, help="of each class, at most")
+    parser.add_argument("--quirk", action="append", default=[], help=f"badly made: {', '.join(CSV_QUIRKS)}")
     options = parser.parse_args(arguments)
+    binding = Binding(options.oneroster, options.gradebook)
     try:
         district = District(options.seed, options.students, options.date or date.today(), options.day)
+        wanted = Wanted(binding, options.line_items, csv_quirks(options.quirk, binding.headers))
     except ValueError as error:
         parser.error(str(error))
-    export_with_progress(district, options.path)
+    export_with_progress(district, options.path, wanted)
     print(f"{district.name}: {options.path}, {options.path.stat().st_size:,} bytes")
 
 
-def export_with_progress(district: District, path: Path) -> None:
+def export_with_progress(district: District, path: Path, wanted: Wanted | None = None) -> None:
     """`export_csv` with a bar on the terminal."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns) as bar:
-        task = bar.add_task("rows", total=int(district.students * ROWS_PER_STUDENT))
-        export_csv(district, path, lambda rows: bar.advance(task, rows))
+        task = bar.add_task("rows", total=(wanted or Wanted()).rows(district))
+        export_csv(district, path, lambda rows: bar.advance(task, rows), wanted)
         bar.update(task, total=bar.tasks[0].completed)
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.sandbox.export import FILES, HEADERS
+from app.sandbox.export_files import FILES, HEADERS
 from app.sis.engine.weigh import Report
 from app.sis.guard import Limits
 from app.sis.service import sync_csv

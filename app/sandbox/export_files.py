@@ -1,0 +1,117 @@
+"""Owns the headers of the CSV bindings, 1.1 and 1.2, and how an export can be bad. Never writes a file."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+# The headers after `sourcedId,status,dateLastModified`, with which every file begins.
+HEADERS: Final = {
+    "academicSessions": "title,type,startDate,endDate,parentSourcedId,schoolYear",
+    "orgs": "name,type,identifier,metadata.classification,metadata.gender,metadata.boarding,parentSourcedId",
+    "courses": "schoolYearSourcedId,title,courseCode,grades,orgSourcedId,subjects,subjectCodes",
+    "classes": "title,grades,courseSourcedId,classCode,classType,location,schoolSourcedId,termSourcedIds,"
+    "subjects,subjectCodes,periods",
+    "users": "enabledUser,orgSourcedIds,role,username,userIds,givenName,familyName,middleName,identifier,"
+    "email,sms,phone,agentSourcedIds,grades,password",
+    "enrollments": "classSourcedId,schoolSourcedId,userSourcedId,role,primary,beginDate,endDate",
+    "demographics": "birthDate,sex,americanIndianOrAlaskaNative,asian,blackOrAfricanAmerican,"
+    "nativeHawaiianOrOtherPacificIslander,white,demographicRaceTwoOrMoreRaces,hispanicOrLatinoEthnicity,"
+    "countryOfBirthCode,stateOfBirthAbbreviation,cityOfBirth,publicSchoolResidenceStatus",
+}
+GRADES: Final = {
+    "categories": "title",
+    "lineItems": "title,description,assignDate,dueDate,classSourcedId,categorySourcedId,gradingPeriodSourcedId,"
+    "resultValueMin,resultValueMax",
+    "results": "lineItemSourcedId,studentSourcedId,scoreStatus,score,scoreDate,comment",
+}
+"""Of the gradebook, in 1.1."""
+
+HEADERS_1_2: Final = {
+    **HEADERS,
+    "orgs": "name,type,identifier,parentSourcedId",
+    "users": "enabledUser,username,userIds,givenName,familyName,middleName,identifier,email,sms,phone,"
+    "agentSourcedIds,grades,password,userMasterIdentifier,preferredGivenName,preferredMiddleName,"
+    "preferredFamilyName,primaryOrgSourcedId,pronouns",
+    "roles": "userSourcedId,roleType,role,beginDate,endDate,orgSourcedId,userProfileSourcedId",
+}
+GRADES_1_2: Final = {
+    "categories": "title,weight",
+    "scoreScales": "title,type,orgSourcedId,courseSourcedId,classSourcedId,scoreScaleValue",
+    "lineItems": "title,description,assignDate,dueDate,classSourcedId,categorySourcedId,academicSessionSourcedId,"
+    "resultValueMin,resultValueMax,schoolSourcedId",
+    "results": "lineItemSourcedId,studentSourcedId,scoreStatus,score,scoreDate,comment,textScore,classSourcedId,"
+    "inProgress,incomplete,late,missing",
+    "lineItemScoreScales": "title,lineItemSourcedId,scoreScaleSourcedId",
+    "lineItemLearningObjectiveIds": "lineItemSourcedId,source,learningObjectiveId",
+}
+# The manifest names every data file of the binding, in this order.
+FILES: Final = (
+    "academicSessions",
+    "categories",
+    "classes",
+    "classResources",
+    "courses",
+    "courseResources",
+    "demographics",
+    "enrollments",
+    "lineItems",
+    "orgs",
+    "resources",
+    "results",
+    "users",
+)
+FILES_1_2: Final = (
+    *FILES,
+    "lineItemLearningObjectiveIds",
+    "lineItemScoreScales",
+    "resultLearningObjectiveIds",
+    "resultScoreScales",
+    "roles",
+    "scoreScales",
+    "userProfiles",
+    "userResources",
+)
+
+CSV_QUIRKS: Final = {
+    "status-filled": "status and dateLastModified are filled in, though the manifest says bulk.",
+    "hidden-header:FILE": "A zero-width space in the file's header.",
+    "utf-16:FILE": "The file is UTF-16.",
+    "header-only:FILE": "The file has a header and no row.",
+}
+"""What a badly made zip has; the sandbox's other quirks are those of a service."""
+STAMP: Final = "2026-11-20T06:00:00.000Z"
+
+
+class UnknownCsvQuirk(ValueError):
+    """No such quirk, or no such file in it; the message says which there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """What is exported: a version, with or without the gradebook."""
+
+    version: str = "1.1"
+    gradebook: bool = False
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The columns of each file that is written, in the order of writing."""
+        roster, grades = (HEADERS, GRADES) if self.version == "1.1" else (HEADERS_1_2, GRADES_1_2)
+        return {**roster, **grades} if self.gradebook else dict(roster)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that the manifest names."""
+        return FILES if self.version == "1.1" else tuple(sorted(FILES_1_2, key=str.lower))
+
+
+def csv_quirks(asked: Iterable[str], files: Iterable[str]) -> frozenset[str]:
+    """The quirks that were asked for, such as `utf-16:users`. Raises `UnknownCsvQuirk`."""
+    known, forms = set(files), {name.partition(":")[0]: name for name in CSV_QUIRKS}
+    found = frozenset(asked)
+    for one in found:
+        name, _, file = one.partition(":")
+        form = forms.get(name)
+        if form is None or (":" in form) != bool(file) or (file and file not in known):
+            raise UnknownCsvQuirk(f"{one} is no quirk of an export. There are: {', '.join(CSV_QUIRKS)}.")
+    return found
