@@ -18,12 +18,14 @@ import structlog
 from app.core.address import Allowed
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
+from app.response.judging.settle import settle_due
 from app.settings import Settings
 from app.sis.answer import carry_out_approved
 from app.webhooks.deliver import Attempt, Parcel, Post, districts_due, record, send, take
 from app.webhooks.send import Sender
 
 ANSWERS = 1.0  # seconds between two looks for answered syncs
+SETTLES = 1.0  # seconds between two looks for weeks to settle
 IDLE = 0.05  # seconds between two looks when there was nothing to do
 TROUBLE = 1.0  # seconds before the next look when the database is out of reach
 IN_FLIGHT = 128  # deliveries at once in this process
@@ -147,6 +149,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
     async with deliveries(settings) as ours, asyncio.TaskGroup() as beside:
         log.info("worker.started")
         beside.create_task(_answer_syncs(ours.post, stopping))
+        beside.create_task(_settle_weeks(ours.post, stopping))
         while not stopping.is_set():
             try:
                 begun = await ours.turn()
@@ -167,6 +170,17 @@ async def _answer_syncs(post: Post, stopping: asyncio.Event) -> None:
         except Exception as error:  # what is answered stays answered
             log.error("syncs.trouble", error=type(error).__name__)
         await _pause(ANSWERS, stopping)
+
+
+async def _settle_weeks(post: Post, stopping: asyncio.Event) -> None:
+    """Judges again what was judged before its cohort's week was in, and what new rules are to judge."""
+    while not stopping.is_set():
+        try:
+            settled = await settle_due(post.engine, post.keyring)
+        except Exception as error:  # what is due stays due
+            log.error("settling.trouble", error=type(error).__name__)
+            settled = 0
+        await _pause(0 if settled else SETTLES, stopping)
 
 
 async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int:

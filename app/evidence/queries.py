@@ -11,7 +11,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.evidence.models import Score
+from app.evidence.models import Score, ScoreChange
 from app.evidence.rules import BASELINE_SCORES
 from app.roster.lookup import IdList, by_id, within_reach
 
@@ -55,6 +55,23 @@ async def score(work: Work, score_id: UUID) -> Score:
         raise NotFound("score")
     work.disclose("score", [row.student_id])
     return row
+
+
+@needs(Can.READ_SCORES)
+async def changes_of(work: Work, score_id: UUID) -> list[ScoreChange]:
+    """What became of a score, oldest first; raises `NotFound` for a score that is not there, not for a removed one."""
+    whose = await work.db.scalar(
+        select(Score.student_id).where(Score.district_id == work.district_id, Score.id == score_id)
+    )
+    if whose is None:
+        raise NotFound("score")
+    work.disclose("score", [whose])
+    rows = await work.db.scalars(
+        select(ScoreChange)
+        .where(ScoreChange.district_id == work.district_id, ScoreChange.score_id == score_id)
+        .order_by(ScoreChange.version)
+    )
+    return list(rows)
 
 
 @needs(Can.READ_SCORES)

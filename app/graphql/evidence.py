@@ -1,16 +1,21 @@
-"""Owns the shapes of scores and the mutation that records them. Holds no rule."""
+"""Owns the shapes of scores and the mutations that record, amend and remove them. Holds no rule.
 
-from collections.abc import Iterator
+Over 250 lines, since a score has many inputs and each says what it is.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict
 from datetime import date, datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import strawberry
 
-from app.core.errors import NotFound
+from app.core.errors import NotFound, Violation
 from app.evidence import models, queries, service
-from app.graphql.door import Info, asks
+from app.evidence.amend import Amendment
+from app.graphql.door import Asked, Info, asks
 from app.graphql.names import NAME, row_id
 from app.graphql.node import Node, named, shown
 from app.graphql.pages import Connection, connection, nothing, place
@@ -19,7 +24,7 @@ from app.graphql.problems import Problem, shaped, tried, unfit
 from app.graphql.roster import Student, student_of
 from app.graphql.school import Staff, staff_of
 from app.playbook.queries import measures
-from app.response.service import record_scores
+from app.response.service import amend_score, record_scores, remove_score
 from app.roster.queries import find_student, staff_by_id, students_by_id
 
 
@@ -111,6 +116,32 @@ class RecordScoresInput:
     """Scores of several students and measures."""
 
     scores: list[NewScoreInput]
+    backfill: bool = strawberry.field(
+        default=False, description="Scores of the past: they are judged, and raise no alerts."
+    )
+
+
+@strawberry.input(description="What was wrong of a score, and why it is changed; what is not named stays.")
+class AmendScoreInput:
+    """As `Amendment`."""
+
+    score_id: strawberry.ID
+    because: str
+    by: strawberry.ID | None = strawberry.field(default=None, description=f"Who says so: {NAME}.")
+    value: float | None = None
+    taken_on: date | None = None
+    attempt: int | None = None
+    purpose: ScorePurpose | None = None
+    form: str | None = None
+
+
+@strawberry.input(description="Why a score counts no more.")
+class RemoveScoreInput:
+    """A removal."""
+
+    score_id: strawberry.ID
+    because: str
+    by: strawberry.ID | None = strawberry.field(default=None, description=f"Who says so: {NAME}.")
 
 
 @strawberry.type(description="What became of one score; a refused one has its problems.")
@@ -127,6 +158,14 @@ class RecordScoresPayload:
     """A payload."""
 
     results: list[ScoreResult]
+    problems: list[Problem]
+
+
+@strawberry.type(description="The score after the change, or the problems.")
+class ScorePayload:
+    """A payload."""
+
+    score: Score | None
     problems: list[Problem]
 
 
@@ -177,7 +216,7 @@ class EvidenceMutations:
         new = [_new(score) for score in input.scores]
         if problems := unfit(_texts(new)):
             return RecordScoresPayload(results=[], problems=problems)
-        taken, problems = await tried(info.context, record_scores, new)
+        taken, problems = await tried(info.context, record_scores, new, backfill=input.backfill)
         results = [
             ScoreResult(
                 outcome=ScoreOutcome(one.outcome),
@@ -187,6 +226,39 @@ class EvidenceMutations:
             for one in taken or []
         ]
         return RecordScoresPayload(results=results, problems=problems)
+
+    @asks("Amends a score; what rests on it is judged again at once.", amend_score)
+    async def amend_score(self, info: Info, input: AmendScoreInput) -> ScorePayload | None:
+        if problems := unfit([("/because", input.because, 1, 500), ("/form", input.form, 0, 100)]):
+            return ScorePayload(score=None, problems=problems)
+        amendment = Amendment(
+            because=input.because,
+            by=input.by,
+            value=input.value,
+            taken_on=input.taken_on,
+            attempt=input.attempt,
+            purpose=input.purpose.value if input.purpose else None,
+            form=input.form,
+        )
+        return await _changed(info.context, input.score_id, amend_score, amendment)
+
+    @asks("Takes a score out of its series; what rests on it is judged again at once.", remove_score)
+    async def remove_score(self, info: Info, input: RemoveScoreInput) -> ScorePayload | None:
+        if problems := unfit([("/because", input.because, 1, 500)]):
+            return ScorePayload(score=None, problems=problems)
+        return await _changed(info.context, input.score_id, remove_score, input.because, input.by)
+
+
+async def _changed(
+    asked: Asked, name: str, command: Callable[..., Awaitable[models.Score]], *given: Any
+) -> ScorePayload:
+    score_id = named("score", name)
+    if score_id is None:
+        return ScorePayload(
+            score=None, problems=shaped([Violation("/score_id", "id.malformed", "This is no score's id.")])
+        )
+    row, problems = await tried(asked, command, score_id, *given)
+    return ScorePayload(score=None if row is None else Score.of(row), problems=problems)
 
 
 def _texts(scores: list[service.NewScore]) -> Iterator[tuple[str, str | None, int, int]]:

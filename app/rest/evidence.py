@@ -1,18 +1,20 @@
 """Owns scores in REST: shapes and routes, no rule."""
 
 from datetime import date, datetime
-from typing import Annotated, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 from fastapi import APIRouter, Query, Request, Response
-from pydantic import Field
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from app.core import ids
 from app.core.errors import Invalid
 from app.evidence import models, queries
 from app.evidence import service as evidence
+from app.evidence.amend import Amendment
 from app.playbook.queries import measure_named
 from app.response import service
-from app.rest.door import After, Limit, Opened, asks
+from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.problem import ViolationShape
 from app.rest.roster import student_id
@@ -22,14 +24,33 @@ Purpose = Literal["screening", "baseline", "progress"]
 Outcome = Literal["recorded", "amended", "unchanged", "refused"]
 
 
+def _day(given: Any) -> Any:
+    """A day is a day: an instant would be another day in another zone."""
+    if isinstance(given, date) or (isinstance(given, str) and len(given) == len("2026-01-05")):
+        return given
+    raise PydanticCustomError("day", "Give a day as YYYY-MM-DD, without a time")
+
+
+def _number(given: Any) -> Any:
+    """A score is a number: neither a yes nor a text counts as one."""
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise PydanticCustomError("number", "Give a number")
+    return given
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+Number = Annotated[float, BeforeValidator(_number)]
+Count = Annotated[int, BeforeValidator(_number)]
+
+
 class NewScore(Input):
     """One administration of a measure. The same score sent again changes nothing."""
 
     student: str = Field(description="An id or an external id.")
     measure: str = Field(description="A code or an id.")
-    taken_on: date
-    value: float
-    attempt: int = Field(default=1, description="Which one, where there were several on a day.")
+    taken_on: Day
+    value: Number
+    attempt: Count = Field(default=1, description="Which one, where there were several on a day.")
     purpose: Purpose = "progress"
     form: str | None = Field(default=None, max_length=100, description="The passage or version of the measure.")
     given_by: str | None = Field(default=None, description="Who gave it: an id or an external id.")
@@ -42,6 +63,28 @@ class NewScores(Input):
     """Up to 500 scores at once."""
 
     scores: list[NewScore] = Field(min_length=1, max_length=500)
+    backfill: bool = Field(
+        default=False, description="Scores of the past: they are judged, and raise no alerts.", strict=True
+    )
+
+
+class ScoreAmendment(Input):
+    """What was wrong of a score, and why it is changed; what is not named stays."""
+
+    because: str = Field(min_length=1, max_length=500)
+    by: str | None = Field(default=None, description="Who says so: an id or an external id of staff.")
+    value: Number | None = None
+    taken_on: Day | None = None
+    attempt: Count | None = None
+    purpose: Purpose | None = None
+    form: str | None = Field(default=None, max_length=100)
+
+
+class ScoreRemoval(Input):
+    """Why a score counts no more."""
+
+    because: str = Field(min_length=1, max_length=500)
+    by: str | None = Field(default=None, description="Who says so: an id or an external id of staff.")
 
 
 class Score(Shape):
@@ -59,6 +102,23 @@ class Score(Shape):
     external_id: str | None
     recorded_at: datetime
     version: int
+
+
+class ScoreChange(Shape):
+    """That a score was amended, removed or restored, and how it was before."""
+
+    version: int = Field(description="The score's, before the change.")
+    action: Literal["amended", "removed", "restored"]
+    because: str | None = Field(description="Null where the sender only sent it again.")
+    before: dict[str, Any]
+    changed_by: str | None
+    changed_at: datetime
+
+
+class ScoreChanges(Shape):
+    """All changes of a score."""
+
+    items: list[ScoreChange]
 
 
 class Taken(Shape):
@@ -105,8 +165,35 @@ async def record_score(work: Opened, new: NewScore) -> Score:
 @router.post("/scores/bulk", operation_id="record_scores", **asks(service.record_scores))
 async def record_scores(work: Opened, new: NewScores) -> TakenScores:
     """Records many scores, each by itself: a bad one is named and refused, the others are taken."""
-    taken = await service.record_scores(work, [evidence.NewScore(**score.model_dump()) for score in new.scores])
+    scores = [evidence.NewScore(**score.model_dump()) for score in new.scores]
+    taken = await service.record_scores(work, scores, backfill=new.backfill)
     return TakenScores.model_construct(results=[_taken(one) for one in taken])
+
+
+@router.post("/scores/{score}/amend", operation_id="amend_score", **asks(service.amend_score))
+async def amend_score(work: Opened, score: str, amendment: ScoreAmendment) -> Score:
+    """Amends a score and judges its series again; an alert that no longer holds is retracted, with an event."""
+    given = Amendment(**amendment.model_dump())
+    return score_shape(await service.amend_score(work, row_id("score", score), given))
+
+
+@router.post("/scores/{score}/remove", operation_id="remove_score", **asks(service.remove_score))
+async def remove_score(work: Opened, score: str, removal: ScoreRemoval) -> Score:
+    """Takes a score out of its series and judges that again. Sent anew under the same key, it comes back."""
+    return score_shape(await service.remove_score(work, row_id("score", score), removal.because, removal.by))
+
+
+@router.get("/scores/{score}", operation_id="get_score", **asks(queries.score))
+async def get_score(work: Opened, score: str) -> Score:
+    """One score; 404 for one that was removed."""
+    return score_shape(await queries.score(work, row_id("score", score)))
+
+
+@router.get("/scores/{score}/changes", operation_id="list_score_changes", **asks(queries.changes_of))
+async def list_score_changes(work: Opened, score: str) -> ScoreChanges:
+    """What became of a score: by whom, why, and how it was before; oldest first. Also of one that was removed."""
+    rows = await queries.changes_of(work, row_id("score", score))
+    return ScoreChanges(items=[_change(row) for row in rows])
 
 
 @router.get("/scores", operation_id="list_scores", **asks(queries.scores))
@@ -141,4 +228,15 @@ def _taken(one: evidence.TakenScore) -> Taken:
         violations=[
             ViolationShape(pointer=said.pointer, code=said.code, detail=said.detail) for said in one.violations
         ],
+    )
+
+
+def _change(row: models.ScoreChange) -> ScoreChange:
+    return ScoreChange.model_construct(
+        version=row.version,
+        action=cast(Any, row.action),
+        because=row.because,
+        before=row.before,
+        changed_by=ids.show("person", row.changed_by) if row.changed_by else None,
+        changed_at=row.changed_at,
     )

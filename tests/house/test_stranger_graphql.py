@@ -38,6 +38,8 @@ OPERATION = {
     "raiseConcern": "raise_concern",
     "recordSessions": "record_sessions",
     "recordScores": "record_scores",
+    "amendScore": "amend_score",
+    "removeScore": "remove_score",
     "decide": "decide",
 }
 IN_BULK = {"recordScores": "scores", "recordSessions": "sessions"}

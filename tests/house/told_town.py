@@ -220,8 +220,9 @@ async def _supports(told: Told) -> None:
     ]
     async with town.unit() as work:
         taken = await record_scores(work, scores)
-    assert taken[0].score is not None
-    told.note("score", "score", taken[0].score.id)
+    for name, one in zip(("score", "score to change", "score to remove"), taken, strict=False):
+        assert one.score is not None
+        told.note(name, "score", one.score.id)
     async with town.unit() as work:
         told.note("verdict", "verdict", (await verdicts_now(work, [support.id]))[support.id].id)
         told.note("phase", "phase", (await phases_of(work, [support.id]))[support.id][0].id)

@@ -29,6 +29,7 @@ PATHS = {
     "concern": "concern",
     "support": "support",
     "session": "session",
+    "score": "score",
     "verdict": "verdict",
     "decision": "decision",
     "endpoint": "endpoint",
@@ -46,6 +47,8 @@ OWN_ROW = {
     "end_support": "support to end",
     "amend_session": "session to amend",
     "remove_session": "session to remove",
+    "amend_score": "score to change",
+    "remove_score": "score to remove",
     "approve_sync_run": "held run",
     "discard_sync_run": "held run to discard",
 }
@@ -54,7 +57,8 @@ REFERENCES = {
     **{"student": "student", "school": "org", "class": "class", "caseload": "person", "support": "support"},
     **{"area": "area ela.fluency", "measure": "measure", "verdict": "verdict"},
     "cursor": "cursor of consumer",
-    **dict.fromkeys(("raised_by", "given_by", "decided_by", "lead", "provider"), "person"),
+    "score_id": "score to change",
+    **dict.fromkeys(("by", "raised_by", "given_by", "decided_by", "lead", "provider"), "person"),
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
 LISTED = {"concerns": "concern to serve", "schools": "org"}
@@ -113,6 +117,7 @@ FIELDS: dict[str, Any] = {
     "lost_because": "schedule",
     "plan": "0123456789abcdef",
     "without_removals": False,
+    "backfill": False,
 }
 """Field of a body that refers to no row: a value that is taken."""
 LEFT_OUT = {
@@ -120,6 +125,7 @@ LEFT_OUT = {
     ("decide", "change"): "nothing changes by a `continue`",
     ("start_support", "on"): "as planned",
     ("amend_session", "held_on"): "the day of another",
+    ("amend_score", "taken_on"): "as above",
     ("seek_consumer", "time"): "to a cursor",
 }
 """Optional fields that would make a good body a bad one."""

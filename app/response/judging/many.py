@@ -26,12 +26,12 @@ HISTORY = timedelta(weeks=8)
 class How:
     """How to judge.
 
-    `quiet`: a backfill or a change of rules, that raises no alert. `settles`: the Monday of a week whose cohort is
-    complete. `amended`: scores were changed or taken away, so an alert that stands is looked at again at once.
+    `quiet`: a backfill or a change of rules, that raises no alert. `settles`: the Mondays of weeks whose cohort
+    is complete. `amended`: scores were changed or taken away, so an alert that stands is looked at again at once.
     """
 
     quiet: bool = False
-    settles: date | None = None
+    settles: frozenset[date] = frozenset()
     amended: bool = False
 
 
@@ -63,7 +63,7 @@ async def judge_wanted(work: Work, wanted: Wanted, how: How = AS_USUAL) -> Outco
         Step(
             judged=one,
             holding=holding.get(support_id),
-            settled_on=how.settles if how.settles and _last_monday(one.followed) == how.settles else None,
+            settled_on=monday if (monday := _last_monday(one.followed)) in how.settles else None,
             quiet=how.quiet or _is_history(one.followed, since),
             undone=support_id in undone,
         )
@@ -75,7 +75,7 @@ async def judge_wanted(work: Work, wanted: Wanted, how: How = AS_USUAL) -> Outco
 def _concerns(one: Followed, how: How) -> bool:
     """A week that is settled concerns the series with a score in it or after it."""
     monday = _last_monday(one)
-    return how.settles is None or (monday is not None and monday >= how.settles)
+    return not how.settles or (monday is not None and monday >= min(how.settles))
 
 
 def _others(loaded: Loaded, asked: list[Followed]) -> list[Followed]:
@@ -99,7 +99,7 @@ def _undone(
         if one.verdict.state is State.NOT_RESPONDING:
             continue
         # Another score of the alert's own week does not take it back: that is for when the week is in.
-        if how.amended or how.settles is not None or one.week > held.alert_week:
+        if how.amended or how.settles or one.week > held.alert_week:
             as_of[support_id] = held.alert_week
     if not as_of:
         return set()

@@ -1,11 +1,11 @@
 """Owns settling: a verdict in a request is provisional; when a cohort's week is in, its series are judged again.
 
-What is to settle is a row, claimed with a lease; one measure of a district is settled by one worker at a time.
+What is to settle is a row, claimed with a lease; all weeks of a measure at a school that are due are settled together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 
@@ -30,7 +30,7 @@ from app.roster.calendar import monday_of
 from app.support.models import Support
 
 WEEK, RULES = "week", "rules"
-DISTRICTS, AT_ONCE, TRIES = 16, 8, 5
+DISTRICTS, AT_ONCE, TRIES = 16, 64, 5
 OVER = time(6)
 """A week that is not complete is settled on the Monday after it, at this time in UTC."""
 LATE = timedelta(seconds=2)
@@ -44,7 +44,7 @@ def _table(model: type[Settlement] | type[Measure]) -> Table:
     return table
 
 
-LEASE = Lease(_table(Settlement), "measure_id", _table(Measure), at_once=1, length=timedelta(minutes=10))
+LEASE = Lease(_table(Settlement), "measure_id", _table(Measure), at_once=AT_ONCE, length=timedelta(minutes=10))
 
 
 @needs(Can.JUDGE)
@@ -122,9 +122,13 @@ async def settle_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUI
         principal = house_principal(district_id, "settling")
         async with unit(engine, principal, keyring, "settle") as work:
             claimed = await _claim(work)
+        groups: dict[tuple[str, UUID, UUID, bool], list[Claimed]] = {}
         for one in claimed:
+            row = one.row
+            groups.setdefault((row["kind"], row["measure_id"], row["school_id"], row["quiet"]), []).append(one)
+        for group in groups.values():
             async with unit(engine, principal, keyring, "settle") as work:
-                done += await _settle(work, one)
+                done += await _settle(work, group)
     return done
 
 
@@ -143,12 +147,17 @@ async def _claim(work: Work) -> list[Claimed]:
 
 
 @needs(Can.JUDGE)
-async def _settle(work: Work, ours: Claimed) -> bool:
-    """Judges what one row asks for. A row that a worker dies over is taken up again, and given up at last."""
-    row = ours.row
-    if ours.number > TRIES:
-        await settle(work.db, LEASE, work.district_id, [Settled(ours, "failed")])
-        return False
-    wanted = Wanted(measure_id=row["measure_id"], school_id=row["school_id"])
-    await judge_wanted(work, wanted, How(quiet=row["quiet"], settles=row["monday"] if row["kind"] == WEEK else None))
-    return bool(await settle(work.db, LEASE, work.district_id, [Settled(ours, "settled")]))
+async def _settle(work: Work, group: Sequence[Claimed]) -> int:
+    """Judges what rows of one measure and school ask for, all their weeks at once; how many were settled.
+
+    A row that workers die over is taken up again, and given up at last.
+    """
+    tried = [one for one in group if one.number <= TRIES]
+    if tried:
+        row = tried[0].row
+        mondays = frozenset(one.row["monday"] for one in tried) if row["kind"] == WEEK else frozenset()
+        wanted = Wanted(measure_id=row["measure_id"], school_id=row["school_id"])
+        await judge_wanted(work, wanted, How(quiet=row["quiet"], settles=mondays, amended=row["kind"] == RULES))
+    ends = [Settled(one, "settled" if one in tried else "failed") for one in group]
+    written = await settle(work.db, LEASE, work.district_id, ends)
+    return len(written & {one.id for one in tried})

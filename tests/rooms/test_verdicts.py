@@ -1,0 +1,280 @@
+"""Verdicts where they are kept: by the district's rule, with the cohort, once told, retracted, settled, in bulk."""
+
+import asyncio
+from datetime import timedelta
+from random import Random
+
+import asyncpg
+import pytest
+from sqlalchemy import update
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.evidence.amend import Amendment
+from app.evidence.models import ScoreChange
+from app.evidence.service import NewScore
+from app.playbook.rules import Entry, stored
+from app.playbook.service import publish_rules
+from app.response.judging.settle import settle_due
+from app.response.judging.write import CONTENT
+from app.response.models import Settlement, VerdictRow
+from app.response.service import amend_score, judge_many, record_scores, remove_score
+from app.support.session import NewSession, record_sessions
+from tests.rooms.verdict_town import (
+    BEGINS,
+    classmates,
+    reader,
+    scores,
+    settlements,
+    state,
+    supported,
+    told,
+    verdicts,
+)
+from tests.town import Town, by_four_points
+
+RISES = [42.0, 44.0, 45.0, 47.0, 48.0]
+STALLS = [47.0, 47.0, 46.0, 47.0]
+BEYOND_NAMES = {"phase_id", "score_ids", "playbook_version_id"}
+"""What two districts with the same scores do not share."""
+
+
+async def send(town: Town, new: list[NewScore], *, backfill: bool = False) -> None:
+    """Scores in one request."""
+    async with town.unit() as work:
+        taken = await record_scores(work, new, backfill=backfill)
+    assert {one.outcome for one in taken} <= {"recorded", "amended", "unchanged"}, taken
+
+
+def content(row: VerdictRow) -> dict[str, object]:
+    """What a verdict says."""
+    return {name: getattr(row, name) for name in CONTENT if name not in BEYOND_NAMES}
+
+
+async def settle_all(town: Town) -> int:
+    """Makes everything due that is laid, and settles it as the worker does."""
+
+    @needs(Can.JUDGE)
+    async def due(work: Work) -> None:
+        await work.db.execute(
+            update(Settlement)
+            .where(Settlement.district_id == town.district_id, Settlement.state == "pending")
+            .values(due=now() - timedelta(minutes=1))
+        )
+
+    async with town.house() as work:
+        await due(work)
+    done = 0
+    while more := await settle_due(town.worker_engine, town.settings.keyring, [town.district_id]):
+        done += more
+    return done
+
+
+async def test_a_new_district_is_judged_by_the_monitor_and_all_is_kept(north: Town) -> None:
+    """Interval, odds, stated rate, required rate, rule and what it rested on stand in the row."""
+    support = await supported(north, "amy")
+    await send(north, scores(north, "amy", [40.0, 39.0, 41.0, 38.0, 40.0, 37.0, 39.0, 38.0, 36.0, 37.0]))
+    row = (await verdicts(north, support))[-1]
+    assert (row.rule, row.parameters["far_percent"], row.stated_far) == ("monitor", 10, 0.1)
+    assert (row.state, row.kind) == ("not_responding", "never")
+    assert row.rate_low is not None
+    assert row.rate_low < (row.rate or 0) < (row.rate_high or 0) < row.required_rate == 1.5
+    assert (row.odds or 0) > 2
+    assert (row.statistic or 0) > (row.threshold or 9)
+    assert row.last_on == BEGINS + timedelta(weeks=10)
+    assert len(row.score_ids) == 10
+    assert row.calibration_id is None
+    assert await told(north) == ["response.never"]
+
+
+async def test_judging_again_changes_nothing(north: Town) -> None:
+    """In a request, again, or all of the district at once: the same bytes, so no new verdict and no event."""
+    support = await supported(north, "amy")
+    await send(north, scores(north, "amy", reader(1, 9)))
+    before, events = await verdicts(north, support), await told(north)
+    async with north.house() as work:
+        outcome = await judge_many(work)
+    assert (outcome.judged, outcome.appended) == (1, 0)
+    assert len(await verdicts(north, support)) == len(before)
+    assert await told(north) == events
+
+
+async def test_the_order_of_arrival_changes_nothing_once_a_week_is_settled(north: Town, south: Town) -> None:
+    """Two districts, the same scores in other orders and requests: after settling, the same verdicts to the byte."""
+    hard = {6: 9.0}
+    kept = []
+    for town, seed in ((north, 1), (south, 2)):
+        names = await classmates(town, 6)
+        supports = [
+            await supported(town, name, BEGINS + timedelta(weeks=place % 2)) for place, name in enumerate(names)
+        ]
+        series = [
+            scores(town, name, reader(place, 8, 0.4 if place == 2 else 1.5, hard), form=True)
+            for place, name in enumerate(names)
+        ]
+        new = [one for some in series for one in some if one.taken_on >= BEGINS + timedelta(weeks=2)]
+        Random(seed).shuffle(new)
+        for at in range(0, len(new), 7):
+            await send(town, new[at : at + 7])
+        assert await settle_all(town)
+        kept.append(
+            [(content((await verdicts(town, one))[-1]), (await state(town, one)).memory["now"]) for one in supports]
+        )
+    assert kept[0] == kept[1]
+    assert {one["statistic"] is not None for one, _ in kept[0]} == {True}
+
+
+async def test_a_hard_passage_is_seen_in_the_class(north: Town) -> None:
+    """With classmates who took the same form, a week that was hard for all weighs less than it does alone."""
+    names = await classmates(north, 6)
+    supports = [await supported(north, name) for name in names]
+    alone = await supported(north, "cy")
+    hard = {8: 14.0, 9: 14.0}
+    await send(north, scores(north, "cy", reader(0, 9, hard=hard), form=True))
+    for place, name in enumerate(names):
+        await send(north, scores(north, name, reader(place, 9, hard=hard), form=True))
+    await settle_all(north)
+    with_class, by_self = (await verdicts(north, supports[0]))[-1], (await verdicts(north, alone))[-1]
+    assert (with_class.statistic or 0) < (by_self.statistic or 0)
+    assert "passage" in with_class.sentence
+    assert "passage" not in by_self.sentence
+
+
+async def test_an_amended_score_takes_the_alert_back(north: Town) -> None:
+    """A score that was wrong is amended, with who and why: judged again, retracted, told, and all can be read."""
+    await by_four_points(north)
+    support = await supported(north, "amy")
+    await send(north, scores(north, "amy", RISES + STALLS))
+    alert = (await verdicts(north, support))[-1]
+    assert (await state(north, support)).alert_id == alert.id
+    async with north.unit() as work:
+        score = await amend_score(work, alert.score_ids[-1], Amendment("Read the wrong line.", value=60.0))
+    assert (score.value, score.version) == (60.0, 2)
+    last = (await verdicts(north, support))[-1]
+    assert (last.state, last.retracts) == ("responding", alert.id)
+    assert (await state(north, support)).alert_id is None
+    assert await told(north) == ["response.stopped", "response.retracted"]
+    from tests.rooms.verdict_town import rows
+
+    (change,) = await rows(north, ScoreChange)
+    assert (change.action, change.because, change.before["value"]) == ("amended", "Read the wrong line.", 47.0)
+
+
+async def test_a_removed_score_takes_the_alert_back_and_comes_back_when_sent_again(north: Town) -> None:
+    """Removed is kept and counts no more; the same sent again restores it, and the alert is raised once more."""
+    await by_four_points(north)
+    support = await supported(north, "amy")
+    new = scores(north, "amy", RISES + STALLS)
+    await send(north, new)
+    alert = (await verdicts(north, support))[-1]
+    async with north.unit() as work:
+        await remove_score(work, alert.score_ids[-1], "Another child's.")
+    last = (await verdicts(north, support))[-1]
+    assert (last.state, len(last.score_ids)) == ("responding", len(alert.score_ids) - 1)
+    assert await told(north) == ["response.stopped", "response.retracted"]
+    await send(north, new)
+    assert (await verdicts(north, support))[-1].score_ids == alert.score_ids
+
+
+async def test_a_verdict_is_never_changed(north: Town, settings: object) -> None:
+    """The api may not write over a verdict, whatever it is told."""
+    await supported(north, "amy")
+    await send(north, scores(north, "amy", RISES))
+    connection = await asyncpg.connect(north.settings.url_of("api"))
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute("UPDATE verdict SET state = 'responding'")
+    finally:
+        await connection.close()
+
+
+async def test_a_week_is_settled_when_it_is_in(north: Town) -> None:
+    """One classmate's score of a week is still missing: the week waits; with it, the worker settles it at once."""
+    names = await classmates(north, 2)
+    supports = [await supported(north, name) for name in names]
+    await send(north, scores(north, names[0], reader(1, 6)))
+    waiting = await settlements(north)
+    assert {row.state for row in waiting} == {"pending"}
+    assert min(row.due for row in waiting) > now()
+    await send(north, scores(north, names[1], reader(2, 6)))
+    assert {row.due <= now() for row in await settlements(north)} == {True}
+    assert await settle_due(north.worker_engine, north.settings.keyring, [north.district_id]) == 6
+    assert {row.state for row in await settlements(north)} == {"settled"}
+    for support in supports:
+        assert (await state(north, support)).settled_on == BEGINS + timedelta(weeks=6)
+
+
+async def test_two_workers_settle_each_week_once(north: Town) -> None:
+    """What one worker has claimed, another leaves alone."""
+    await supported(north, "amy")
+    await send(north, scores(north, "amy", reader(1, 8)))
+    settled = await asyncio.gather(
+        *(settle_due(north.worker_engine, north.settings.keyring, [north.district_id]) for _ in range(2))
+    )
+    assert sum(settled) == 8
+
+
+async def test_a_backfill_is_judged_and_raises_no_alert(north: Town) -> None:
+    """The state shows it; nothing is told, not even by the next score."""
+    await by_four_points(north)
+    support = await supported(north, "amy")
+    await send(north, scores(north, "amy", RISES + STALLS), backfill=True)
+    assert (await state(north, support)).state == "not_responding"
+    await send(north, scores(north, "amy", [46.0], since=10))
+    assert await told(north) == []
+
+
+async def test_too_little_delivered_is_not_blamed_on_the_student(north: Town) -> None:
+    """Under 80 % of the planned sessions: `under_delivered`, with the estimate, by any rule, and told once."""
+    await by_four_points(north)
+    support = await supported(north, "amy")
+    given = [
+        NewSession(
+            BEGINS + timedelta(weeks=week, days=day), attended=day == 0, lost_because=None if day == 0 else "absent"
+        )
+        for week in range(10)
+        for day in (0, 1, 2)
+    ]
+    async with north.unit() as work:
+        taken = await record_sessions(work, support.id, given)
+    assert {one.outcome for one in taken} == {"recorded"}, taken
+    await send(north, scores(north, "amy", RISES + STALLS))
+    row = (await verdicts(north, support))[-1]
+    assert (row.state, row.kind) == ("under_delivered", None)
+    assert row.rate is not None
+    assert {"dosage"} <= {reason["code"] for reason in row.because}
+    await send(north, scores(north, "amy", [46.0], since=10))
+    assert await told(north) == ["response.under_delivered"]
+
+
+async def test_a_school_has_its_own_rule_and_an_area_and_a_measure(north: Town) -> None:
+    """The school's before the district's; the measure's before the area's, the area's before the rest."""
+    entries = [
+        Entry("monitor", {}),
+        Entry("trend", {}, area="ela"),
+        Entry("median", {}, measure="orf"),
+        Entry("three-point", {}, school=north.schools[1]),
+    ]
+    async with north.house() as work:
+        await publish_rules(work, stored(entries))
+    supports = {
+        "amy": await supported(north, "amy"),
+        "ben": await supported(north, "ben", measure="maze", baseline=10.0, goal=20.0),
+        "cy": await supported(north, "cy"),
+    }
+    found = {name: (await verdicts(north, one))[-1].rule for name, one in supports.items()}
+    assert found == {"amy": "median", "ben": "trend", "cy": "three-point"}
+
+
+async def test_a_measure_without_a_standard_error_says_so(north: Town) -> None:
+    """No silent guess: `insufficient_data` with the reason."""
+    support = await supported(north, "amy", measure="referrals", baseline=6.0, goal=1.0)
+    new = [
+        NewScore(one.student, "referrals", one.taken_on, value)
+        for one, value in zip(scores(north, "amy", [0.0] * 5), [6.0, 5.0, 7.0, 6.0, 5.0], strict=True)
+    ]
+    await send(north, new)
+    row = (await verdicts(north, support))[-1]
+    assert row.state == "insufficient_data"
+    assert [reason["code"] for reason in row.because] == ["no_sem"]

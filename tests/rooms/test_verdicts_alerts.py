@@ -1,0 +1,126 @@
+"""When a verdict is told: once a transition, with hysteresis, whatever order the scores of a week came in."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.response.alerts import Memory, Said, Tell, advance, as_json, from_json
+from app.response.rules.verdict import State
+
+STATES = st.sampled_from([state for state in State if state is not State.INSUFFICIENT_DATA])
+NOT, BETWEEN, GOOD = State.NOT_RESPONDING, State.UNCERTAIN, State.RESPONDING
+
+
+def told(said: list[Said], memory: Memory | None = None) -> tuple[Memory, list[Tell]]:
+    """Everything that is told of a sequence of verdicts."""
+    kept, tells = memory or Memory("phase"), []
+    for one in said:
+        kept, more = advance(kept, one)
+        tells += more
+    return kept, tells
+
+
+def weekly(*states: State) -> list[Said]:
+    """One settled verdict a week."""
+    return [Said(state, week, settled=True) for week, state in enumerate(states, 1)]
+
+
+def test_an_alert_is_told_once_and_recovers_after_two_calm_weeks() -> None:
+    """One calm week is not recovery; two are, and it is told once."""
+    assert told(weekly(GOOD, NOT, NOT, NOT))[1] == [Tell.ALERT]
+    assert told(weekly(GOOD, NOT, GOOD))[1] == [Tell.ALERT]
+    assert told(weekly(GOOD, NOT, GOOD, GOOD, GOOD))[1] == [Tell.ALERT, Tell.RECOVERED]
+
+
+def test_between_the_thresholds_nothing_changes() -> None:
+    """Under the alert threshold and over the watch threshold an alert stands, however long."""
+    assert told(weekly(NOT, BETWEEN, BETWEEN, NOT, BETWEEN, NOT))[1] == [Tell.ALERT]
+    assert told(weekly(NOT, GOOD, BETWEEN, GOOD, NOT))[1] == [Tell.ALERT]
+
+
+def test_a_probe_is_asked_for_once_on_the_way_up() -> None:
+    """Extra scores are asked for at the watch threshold, and not again on the way down from an alert."""
+    assert told(weekly(GOOD, BETWEEN, BETWEEN, NOT))[1] == [Tell.PROBE, Tell.ALERT]
+    assert told(weekly(NOT, BETWEEN))[1] == [Tell.ALERT]
+    assert told(weekly(BETWEEN, GOOD, GOOD, BETWEEN))[1] == [Tell.PROBE, Tell.PROBE]
+
+
+def test_what_was_not_delivered_is_told_once() -> None:
+    """Under-delivery has an event of its own, and does not take an alert back."""
+    under = State.UNDER_DELIVERED
+    assert told(weekly(GOOD, under, under))[1] == [Tell.UNDER_DELIVERED]
+    kept, tells = told(weekly(NOT, under, NOT))
+    assert tells == [Tell.ALERT, Tell.UNDER_DELIVERED]
+    assert kept.alert.stands
+
+
+def test_a_provisional_alert_is_retracted_when_its_week_is_settled() -> None:
+    """The week's other scores said otherwise: taken back, by an event, and not before the week is in."""
+    first = [Said(GOOD, 4, settled=True), Said(NOT, 5)]
+    assert told([*first, Said(GOOD, 5)])[1] == [Tell.ALERT]
+    assert told([*first, Said(GOOD, 5), Said(GOOD, 5, settled=True)])[1] == [Tell.ALERT, Tell.RETRACTED]
+    assert told([*first, Said(GOOD, 5), Said(GOOD, 6)])[1] == [Tell.ALERT, Tell.RETRACTED]
+
+
+def test_an_amended_score_takes_its_alert_back_at_once() -> None:
+    """What would not be raised again on today's scores is retracted, not recovered."""
+    alert = weekly(GOOD, NOT, NOT)
+    assert told([*alert, Said(GOOD, 3, undone=True)])[1] == [Tell.ALERT, Tell.RETRACTED]
+    assert told([*alert, Said(NOT, 3, undone=True)])[1] == [Tell.ALERT]
+
+
+def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
+    """A backfill tells nothing, also later on: nobody hears the end of what they never heard of."""
+    kept, tells = told([Said(NOT, 3, quiet=True)])
+    assert tells == []
+    assert kept.alert.stands
+    assert told([Said(NOT, 4), Said(GOOD, 5), Said(GOOD, 6)], kept)[1] == []
+
+
+def test_a_phase_line_begins_anew() -> None:
+    """The memory of one phase says nothing in the next."""
+    kept, _ = told(weekly(NOT, NOT))
+    stored = json.loads(json.dumps(as_json(kept)))
+    assert from_json(stored, "phase") == kept
+    assert from_json(stored, "another") == Memory("another")
+
+
+@given(st.lists(STATES, min_size=1, max_size=8), st.lists(st.tuples(STATES, st.booleans()), max_size=12))
+def test_within_a_week_an_alert_is_told_at_most_once(past: list[State], week: list[tuple[State, bool]]) -> None:
+    """Whatever the verdicts of a week, settled or not, it brings one alert at most, and one retraction."""
+    kept, _ = told(weekly(*past))
+    said = [Said(state, len(past) + 1, settled=settled) for state, settled in week]
+    _, tells = told(said, kept)
+    assert tells.count(Tell.ALERT) <= 1
+    assert tells.count(Tell.RETRACTED) + tells.count(Tell.RECOVERED) <= 1
+    assert tells.count(Tell.PROBE) <= 1
+
+
+@given(st.lists(STATES, max_size=8), st.lists(STATES, max_size=6), st.lists(STATES, max_size=6), STATES)
+def test_the_order_of_arrival_leaves_no_trace(
+    past: list[State], one: list[State], other: list[State], settled: State
+) -> None:
+    """Once a week is settled, what is latched is the same, whatever was said on the way."""
+    kept, _ = told(weekly(*past))
+    week, last = len(past) + 1, Said(settled, len(past) + 1, settled=True)
+    first, _ = told([*(Said(state, week) for state in one), last], kept)
+    second, _ = told([*(Said(state, week) for state in other), last], kept)
+    assert first.now == second.now
+
+
+@given(st.lists(st.booleans(), min_size=2, max_size=30))
+def test_alternating_around_the_threshold_is_one_alert(flips: list[bool]) -> None:
+    """A statistic that goes up and down about the alert threshold, above the watch threshold, is one alert."""
+    _, tells = told(weekly(*(NOT if flip else BETWEEN for flip in flips)))
+    assert tells.count(Tell.ALERT) == int(any(flips))
+    assert tells.count(Tell.RETRACTED) == tells.count(Tell.RECOVERED) == 0
+
+
+@given(st.lists(STATES, min_size=1, max_size=12))
+def test_judging_twice_changes_nothing(states: list[State]) -> None:
+    """The same verdict again tells nothing and keeps the same memory."""
+    kept, _ = told(weekly(*states))
+    again, tells = advance(kept, weekly(*states)[-1])
+    assert tells == ()
+    assert again == kept

@@ -1,0 +1,115 @@
+"""Supports and series for the tests of verdicts: classmates of one grade, who take the same forms."""
+
+from datetime import date, timedelta
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core import ids
+from app.core.page import keyset
+from app.events.feed import events_after
+from app.evidence.service import NewScore
+from app.response.models import ResponseState, Settlement, VerdictRow
+from app.response.service import start_support
+from app.support.models import Support
+from app.support.service import NewSupport, plan_support
+from tests.town import YEAR_BEGINS, Town
+from tests.town import _person as person
+
+BEGINS = YEAR_BEGINS + timedelta(weeks=2)
+LOOP = ("response.", "probe.")
+
+
+async def classmates(town: Town, number: int) -> list[str]:
+    """More students at school one, in grade three; their names."""
+    names = [f"mate{n}" for n in range(number)]
+    async with town.house() as work:
+        for name in names:
+            town.students[name] = await add(work, town, name)
+    return names
+
+
+@needs(Can.SYNC_ROSTER)
+async def add(work: Work, town: Town, name: str) -> UUID:
+    """One student."""
+    return await person(work, town, name, "student", town.schools[0])
+
+
+async def supported(town: Town, name: str, begins: date = BEGINS, **more: Any) -> Support:
+    """An active reading support with a goal of 1.5 words a week."""
+    plan: dict[str, Any] = {
+        "student": ids.show("student", town.students[name]),
+        "intervention": "Repeated reading",
+        "level": 2,
+        "measure": "orf",
+        "starts_on": begins,
+        "goal": 70.0,
+        "goal_on": begins + timedelta(weeks=20),
+        "baseline": 40.0,
+        "minutes_per_session": 30,
+        "sessions_per_week": 3,
+    }
+    async with town.unit() as work:
+        planned = await plan_support(work, NewSupport(**(plan | more)))
+        return await start_support(work, planned.id)
+
+
+def scores(town: Town, name: str, values: list[float], *, since: int = 1, form: bool = False) -> list[NewScore]:
+    """A score a week, from a week of the phase on."""
+    return [
+        NewScore(
+            ids.show("student", town.students[name]),
+            "orf",
+            BEGINS + timedelta(weeks=week),
+            value,
+            form=f"W{week}" if form else None,
+        )
+        for week, value in enumerate(values, since)
+    ]
+
+
+def reader(seed: int, weeks: int, rate: float = 1.5, hard: dict[int, float] | None = None) -> list[float]:
+    """A made-up series about a line; `hard` takes so much off in a week."""
+    rng = Random(seed)
+    return [
+        float(round(40 + rate * week + rng.gauss(0, 4) - (hard or {}).get(week, 0.0))) for week in range(1, weeks + 1)
+    ]
+
+
+async def told(town: Town) -> list[str]:
+    """What the feed tells of responses, in order."""
+    async with town.unit() as work:
+        feed = await events_after(work, keyset(town.district_id, "events", {}, None, 200))
+    return [event.type for event in feed.rows if event.type.startswith(LOOP)]
+
+
+async def rows(town: Town, model: type[Any]) -> list[Any]:
+    """Every row of a table in the district, in order."""
+
+    @needs(Can.JUDGE)
+    async def read(work: Work) -> list[Any]:
+        found = await work.db.scalars(select(model).where(model.district_id == town.district_id))
+        return list(found)
+
+    async with town.house() as work:
+        return await read(work)
+
+
+async def verdicts(town: Town, support: Support) -> list[VerdictRow]:
+    """The verdicts of a support, oldest first."""
+    found = [row for row in await rows(town, VerdictRow) if row.support_id == support.id]
+    return sorted(found, key=lambda row: row.number)
+
+
+async def state(town: Town, support: Support) -> ResponseState:
+    """The present state of a support."""
+    return next(row for row in await rows(town, ResponseState) if row.support_id == support.id)
+
+
+async def settlements(town: Town) -> list[Settlement]:
+    """What is or was to settle."""
+    return sorted(await rows(town, Settlement), key=lambda row: (row.kind, row.monday))
