@@ -20,10 +20,11 @@ from app.core.address import Allowed
 from app.core.errors import AimlineError, Invalid
 from app.settings import Settings
 from app.sis import queries, sources
+from app.sis.pull import look
 from app.sis.settings import Settings as Fit
 
 Answer = TypeVar("Answer")
-USAGE = 2
+USAGE, REFUSED = 2, 5
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The source's name.")]
 Url = Annotated[str | None, typer.Option(help="The OneRoster base; or a zip or folder of CSV: https, file: or a path.")]
 GradebookUrl = Annotated[str | None, typer.Option(help="The gradebook's base, where it is another.")]
@@ -146,6 +147,21 @@ def _show(sis: typer.Typer) -> None:
         """Shows a source's settings; never its secret."""
         _tell(_run(district, lambda work, _: sources.source_named(work, name)), as_json)
 
+    @sis.command("doctor")
+    def doctor(name: Name, district: District, as_json: AsJson = False) -> None:
+        """Asks a source what it is like: how to sign in, its bases, pages, collections. Writes nothing."""
+
+        async def go(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
+            allowed = Allowed.parse(settings.allow_networks, sandbox=settings.sandbox)
+            district_id = await find_district(engine, district)
+            async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sis") as work:
+                source_id = (await sources.source_named(work, name)).source.id
+            return await look(engine, settings.keyring, district_id, source_id, allowed)
+
+        found = _or_refuse(lambda: as_operator(go))
+        print(orjson.dumps(found).decode() if as_json else "\n".join(found["sentences"]))
+        raise typer.Exit(0 if found["ready"] else REFUSED)
+
     @sis.command("pause")
     @sis.command("remove", help="As pause: what it brought stays, and so does what it did.")
     def pause(name: Name, district: District, as_json: AsJson = False) -> None:
@@ -175,8 +191,12 @@ def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Ans
         async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sis") as work:
             return await do(work, allowed)
 
+    return _or_refuse(lambda: as_operator(go))
+
+
+def _or_refuse(run: Callable[[], Answer]) -> Answer:
     try:
-        return as_operator(go)
+        return run()
     except Invalid as error:
         _refuse(*(f"{one.pointer.lstrip('/')}: {one.detail}" for one in error.violations))
     except AimlineError as error:

@@ -1,4 +1,4 @@
-"""Owns `aimline sync`: brings a district's SIS export to the roster and says what became of it. Never decides.
+"""Owns `aimline sync run` and `csv`: brings a source to the roster and says what became of it. Never decides.
 
 Exit codes: 0 done · 1 internal · 2 usage · 3 done with quarantined rows · 4 held · 5 source unreadable or refused ·
 6 source inconsistent · 75 already running · 130 interrupted.
@@ -6,11 +6,12 @@ Exit codes: 0 done · 1 internal · 2 usage · 3 done with quarantined rows · 4
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
+from uuid import UUID
 
 import orjson
 import typer
@@ -18,21 +19,27 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import find_district
+from app.access.principal import house_principal
+from app.access.work import unit
+from app.core.address import Allowed
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
-from app.core.errors import NotFound
+from app.core.errors import AimlineError, NotFound
 from app.core.ids import show
 from app.settings import Settings
 from app.sis import port
 from app.sis.engine.weigh import Counts, Report
 from app.sis.port import AlreadyRunning
+from app.sis.pull import Mode, run_source
 from app.sis.service import sync_csv
+from app.sis.sources import source_named
 
 INTERNAL, USAGE, ALREADY_RUNNING, INTERRUPTED = 1, 2, 75, 130
 LOG_WIDTH = 120  # characters, where there is no terminal that knows its own
-COLUMNS = tuple(one.name for one in fields(Counts) if one.name not in ("file", "known"))
+COLUMNS = tuple(one.name for one in fields(Counts) if one.name not in ("file", "known", "expired"))
 
 sync_app = typer.Typer(help="Bring the roster from the district's SIS.", no_args_is_help=True)
 
@@ -51,18 +58,55 @@ def sync_csv_zip(
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
     """Sync a OneRoster 1.1 CSV zip."""
+    _carry(lambda run: _sync_csv(run, file, source, dry_run), district, as_json)
+
+
+@sync_app.command("run")
+def sync_run(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The source: see `aimline sis list`.")],
+    district: Annotated[str, typer.Option(help="The district's short name.")],
+    full: Annotated[bool, typer.Option("--full", help="Everything; a file is taken again.")] = False,
+    delta: Annotated[bool, typer.Option("--delta", help="Only what has changed since the last run.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, and write nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
+) -> None:
+    """Sync from a source now. Without --full or --delta, its schedule for full runs says which."""
+    if full and delta:
+        print("Ask for --full or for --delta, not for both.", file=sys.stderr)
+        raise typer.Exit(USAGE)
+    mode: Mode | None = "full" if full else "delta" if delta else None
+    _carry(lambda run: _sync_source(run, name, mode, dry_run), district, as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a run on the command line stands on."""
+
+    engine: AsyncEngine
+    settings: Settings
+    district_id: UUID
+    progress: port.Progress
+
+
+def _carry(sync: Callable[[Running], Awaitable[Report]], district: str, as_json: bool) -> NoReturn:
+    """Runs a sync, shows its report and exits as it says."""
     errors = Console(stderr=True)
     try:
         with _progress(errors) as progress:
-            report = asyncio.run(_sync(Settings(), file, district, source, dry_run, progress))
+            report = asyncio.run(_over_engine(sync, Settings(), district, progress))
     except KeyboardInterrupt:
         errors.print("Interrupted. The roster is as it was.")
         raise typer.Exit(INTERRUPTED) from None
     except AlreadyRunning as error:
         errors.print(error.detail)
         raise typer.Exit(ALREADY_RUNNING) from None
-    except NotFound:
-        errors.print(f"There is no district {district!r}. Make it with: aimline district create", markup=False)
+    except NotFound as error:
+        named = "such source" if error.kind == "source" else f"district {district!r}"
+        made = "sis add" if error.kind == "source" else "district create"
+        errors.print(f"There is no {named}. Make it with: aimline {made}", markup=False)
+        raise typer.Exit(USAGE) from None
+    except AimlineError as error:
+        errors.print(error.detail, markup=False)
         raise typer.Exit(USAGE) from None
     except (KeyFault, UnfitServer) as error:
         errors.print(str(error), markup=False)
@@ -74,15 +118,26 @@ def sync_csv_zip(
     raise typer.Exit(report.exit_code)
 
 
-async def _sync(
-    settings: Settings, file: Path, district: str, source: str, dry: bool, progress: port.Progress
+async def _sync_csv(run: Running, file: Path, source: str, dry: bool) -> Report:
+    return await sync_csv(run.engine, run.settings.keyring, run.district_id, file, source, dry, run.progress)
+
+
+async def _sync_source(run: Running, name: str, mode: Mode | None, dry: bool) -> Report:
+    keyring, operator = run.settings.keyring, house_principal(run.district_id, "operator")
+    async with unit(run.engine, operator, keyring, "sync run") as work:
+        source_id = (await source_named(work, name)).source.id
+    allowed = Allowed.parse(run.settings.allow_networks, sandbox=run.settings.sandbox)
+    return await run_source(run.engine, keyring, run.district_id, source_id, run.progress, allowed, mode=mode, dry=dry)
+
+
+async def _over_engine(
+    sync: Callable[[Running], Awaitable[Report]], settings: Settings, district: str, progress: port.Progress
 ) -> Report:
     url = settings.url_of("worker")
     await check_server(url, "worker")
     engine = open_engine(url, name="sync", pool_size=2)
     try:
-        district_id = await find_district(engine, district)
-        return await sync_csv(engine, settings.keyring, district_id, file, source, dry, progress)
+        return await sync(Running(engine, settings, await find_district(engine, district), progress))
     finally:
         await engine.dispose()
 
@@ -95,7 +150,7 @@ def _progress(console: Console) -> Iterator[port.Progress]:
         return
     columns = TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn()
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("opening the zip", total=None)
+        task = bar.add_task("opening the source", total=None)
 
         def tell(doing: str, done: int, of: int) -> None:
             bar.update(task, description=doing, completed=done, total=of or None)

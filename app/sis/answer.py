@@ -30,6 +30,7 @@ from app.core.ids import new_id
 from app.sis.engine import weigh
 from app.sis.engine.apply import apply_all
 from app.sis.engine.plan import digest, kept_deliveries, leave_removals, make_plan, plan_columns, whole
+from app.sis.engine.run import EXITS, Asked, begin, conclude, drop_kept, end, note_run
 from app.sis.engine.stage import Stage
 from app.sis.engine.weigh import WENT, Counts, Report
 from app.sis.kinds import BY_NAME, KINDS, Kind
@@ -37,7 +38,7 @@ from app.sis.models import SisRun
 from app.sis.port import AlreadyRunning, Progress, SourceInconsistent
 from app.sis.queries import read_report
 from app.sis.queries import run as find_run
-from app.sis.service import EXITS, MANY, alone, begin, conclude, drop_kept, end, open_stage, refresh_statistics
+from app.sis.service import MANY, alone, open_stage, refresh_statistics
 
 KEPT_SIZE = 64 << 20  # bytes: how large a plan is taken for, whose files are no longer there
 DISTRICTS = 16  # in one look
@@ -189,7 +190,14 @@ async def _give_up(work: Work, run_id: UUID) -> Report:
     return report
 
 
-async def undo(engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID, progress: Progress) -> Report:
+async def undo(
+    engine: AsyncEngine,
+    keyring: Keyring,
+    district_id: UUID,
+    run_id: UUID,
+    progress: Progress,
+    asked: Asked = Asked(),
+) -> Report:
     """Takes an applied run back, as a run of its own with its own change log, in one transaction.
 
     What it created is removed; what it changed, removed or restored is as it was, pinned fields left alone. Raises
@@ -197,17 +205,17 @@ async def undo(engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id:
     `AlreadyRunning` while the district syncs.
     """
     principal = house_principal(district_id, "sync")
-    report = Report(new_id(), began_at=now())
+    report = Report(asked.run_id or new_id(), began_at=now())
     async with alone(engine, district_id), unit(engine, principal, keyring, "sync undo") as work:
-        await _undo(work, run_id, report, progress)
+        await _undo(work, run_id, report, progress, asked)
     return report
 
 
 @needs(Can.SYNC_ROSTER)
-async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress) -> None:
+async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress, asked: Asked) -> None:
     undone = (await find_run(work, run_id)).run
-    await _must_be_undoable(work, undone)
-    await begin(work, report, undone.source_id, dry=False, undoes=run_id)
+    await must_be_undoable(work, undone)
+    await begin(work, report, undone.source_id, dry=False, undoes=run_id, asked=asked)
     stage = await open_stage(work, report.run_id, undone.source_id, KEPT_SIZE)
     deliveries = {kind.name: whole(kind) for kind in KINDS}
     for kind in KINDS:
@@ -227,6 +235,7 @@ async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress) ->
     conclude(report, dry=False)
     report.sentence = f"{ids.show('run', run_id)} is undone. {report.sentence}"
     await end(work, report)
+    await note_run(work, undone.source_id, False, None, None, undone=True)
 
 
 @needs(Can.SYNC_ROSTER)
@@ -234,13 +243,15 @@ async def _zone(work: Work) -> str:
     return str(await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id)))
 
 
-@needs(Can.SYNC_ROSTER)
-async def _must_be_undoable(work: Work, run: SisRun) -> None:
+@needs(Can.APPROVE_SYNC)
+async def must_be_undoable(work: Work, run: SisRun) -> None:
+    """Raises `Conflict` where a run was not applied, is undone already, or a later one changed the same rows."""
     if run.state != "applied" or run.undoes is not None:
         what = "undid another" if run.undoes else f"is {run.state}"
         raise Conflict(f"The run {what}: only a sync that was applied can be undone.", code="run.not_applied")
     of = SisRun.district_id == work.district_id
-    undone = set(await work.db.scalars(select(SisRun.undoes).where(of, SisRun.undoes.is_not(None))))
+    undoes = select(SisRun.undoes).where(of, SisRun.undoes.is_not(None), SisRun.state == "applied")
+    undone = set(await work.db.scalars(undoes))
     if run.id in undone:
         raise Conflict("The run is undone already.", code="run.undone")
     rows = await work.db.scalars(
@@ -256,7 +267,7 @@ async def _must_be_undoable(work: Work, run: SisRun) -> None:
         )
 
 
-@needs(Can.SYNC_ROSTER)
+@needs(Can.APPROVE_SYNC)
 async def _since(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
     """How many rows of a kind later runs changed that this one had touched, or created upon what it had created."""
     upon = "".join(

@@ -28,7 +28,8 @@ class Limits:
 class Seen:
     """One kind: rows known before, rows that came (`came` when any file did), what would become of them.
 
-    `may_be_silent` says that nothing need come: of a delta, and of a kind that a delivery may leave out.
+    `may_be_silent` says that nothing need come: of a delta, and of a kind that a delivery may leave out. `expired` of
+    the removed had come to their end before: they go in the course of things, and count neither as removed nor known.
     """
 
     plural: str
@@ -39,6 +40,7 @@ class Seen:
     removed: int
     refused: int
     may_be_silent: bool = False
+    expired: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,52 +52,82 @@ class Shrunk:
     of: int
 
 
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """One rule against the numbers: `count` of `of`, held above the share `limit` and the floor `rows`.
+
+    `what` is a kind in the plural, `schools`, `classes` or `people`; `sentence` says why it is held, where it is.
+    """
+
+    rule: str
+    what: str
+    count: int
+    of: int
+    limit: float
+    rows: int
+    held: bool
+    sentence: str = ""
+
+
 def hold_because(
     kinds: Sequence[Seen], shrunk: Sequence[Shrunk], rekeyed: int, people: int, limits: Limits
 ) -> tuple[str, ...]:
-    """Every reason to hold the plan, a sentence each; none when it may be applied.
+    """Every reason to hold the plan, a sentence each; none when it may be applied. As `weigh`."""
+    return tuple(one.sentence for one in weigh(kinds, shrunk, rekeyed, people, limits) if one.held)
+
+
+def weigh(kinds: Sequence[Seen], shrunk: Sequence[Shrunk], rekeyed: int, people: int, limits: Limits) -> list[Weighed]:
+    """What each rule says of the plan: those with something to weigh, in the order of the kinds.
 
     `rekeyed` are people who would be removed and come anew under another sourcedId, of `people` known before.
     """
-    reasons: list[str] = []
-    for kind in kinds:
-        reasons += _of_kind(kind, limits)
-    for what in ("school", "class"):
-        found = [one for one in shrunk if one.what == what and _loses_half(one, limits)]
-        if found:
-            worst = max(found, key=lambda one: one.lost / one.of)
-            many = f"{len(found):,} {'classes' if what == 'class' else 'schools'}" if len(found) > 1 else f"A {what}"
-            reasons.append(
-                f"{many} would lose over {limits.lost:.0%} of the students, the worst {worst.lost:,} of {worst.of:,}."
+    found = [one for kind in kinds for one in _of_kind(kind, limits)]
+    for what, many in (("school", "schools"), ("class", "classes")):
+        lost = [one for one in shrunk if one.what == what and one.of >= limits.lost_of and one.lost]
+        if lost:
+            worst = max(lost, key=lambda one: one.lost / one.of)
+            over = sum(one.lost > limits.lost * one.of for one in lost)
+            which = f"{over:,} {many}" if over > 1 else f"A {what}"
+            found.append(
+                Weighed(
+                    *("shrunk", many, worst.lost, worst.of, limits.lost, limits.lost_of - 1, over > 0),
+                    f"{which} would lose over {limits.lost:.0%} of the students, the worst {worst.lost:,} of "
+                    f"{worst.of:,}.",
+                )
             )
-    if _over(rekeyed, people, limits.rekeyed, limits.rekeyed_people):
-        reasons.append(f"{rekeyed:,} of {people:,} people would come back under another sourcedId.")
-    return tuple(reasons)
-
-
-def _of_kind(kind: Seen, limits: Limits) -> list[str]:
-    if kind.known and not (kind.came and kind.fetched) and not kind.may_be_silent:
-        return [f"No {kind.plural} came, and {kind.known:,} are known."]
-    reasons = []
-    for count, share, floor, verb in (
-        (kind.removed, limits.removed, limits.removed_rows, "removed"),
-        (kind.changed, limits.changed, limits.changed_rows, "changed"),
-    ):
-        if _over(count, kind.known, share, floor):
-            reasons.append(
-                f"{count:,} of {kind.known:,} {kind.plural} ({count / kind.known:.0%}) would be {verb}; "
-                f"the limit is {share:.0%}."
-            )
-    if _over(kind.refused, kind.fetched, limits.refused, limits.refused_rows):
-        reasons.append(
-            f"{kind.refused:,} of the {kind.fetched:,} rows of {kind.plural} ({kind.refused / kind.fetched:.0%}) "
-            f"cannot be taken; the limit is {limits.refused:.0%}."
+    if rekeyed:
+        held = _over(rekeyed, people, limits.rekeyed, limits.rekeyed_people)
+        sentence = f"{rekeyed:,} of {people:,} people would come back under another sourcedId."
+        found.append(
+            Weighed("rekeyed", "people", rekeyed, people, limits.rekeyed, limits.rekeyed_people, held, sentence)
         )
-    return reasons
+    return found
 
 
-def _loses_half(one: Shrunk, limits: Limits) -> bool:
-    return one.of >= limits.lost_of and one.lost > limits.lost * one.of
+def _of_kind(kind: Seen, limits: Limits) -> list[Weighed]:
+    if kind.known and not (kind.came and kind.fetched) and not kind.may_be_silent:
+        sentence = f"No {kind.plural} came, and {kind.known:,} are known."
+        return [Weighed("empty", kind.plural, 0, kind.known, 0, 0, True, sentence)]
+    living = kind.known - kind.expired
+    weighed = []
+    for rule, count, of, share, floor in (
+        ("removed", kind.removed - kind.expired, living, limits.removed, limits.removed_rows),
+        ("changed", kind.changed, kind.known, limits.changed, limits.changed_rows),
+        ("refused", kind.refused, kind.fetched, limits.refused, limits.refused_rows),
+    ):
+        if count > 0 and of > 0:
+            held = _over(count, of, share, floor)
+            weighed.append(
+                Weighed(rule, kind.plural, count, of, share, floor, held, _said(rule, kind, count, of, share))
+            )
+    return weighed
+
+
+def _said(rule: str, kind: Seen, count: int, of: int, share: float) -> str:
+    what, would = f"{of:,} {kind.plural}", f"would be {rule}"
+    if rule == "refused":
+        what, would = f"the {of:,} rows of {kind.plural}", "cannot be taken"
+    return f"{count:,} of {what} ({count / of:.0%}) {would}; the limit is {share:.0%}."
 
 
 def _over(count: int, of: int, share: float, floor: int) -> bool:

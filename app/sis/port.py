@@ -23,6 +23,12 @@ class SourceInconsistent(AimlineError):
     code = "sis.source_inconsistent"
 
 
+class NothingNew(AimlineError):
+    """The source has nothing that was not taken before. Nothing was changed, and nothing is wrong."""
+
+    code = "sis.nothing_new"
+
+
 class AlreadyRunning(Conflict):
     """Another sync of this district has not ended."""
 

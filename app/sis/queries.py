@@ -23,6 +23,10 @@ TOLD = {
     "remove": "was removed: {source} marked it as deleted.",
     "absent": "was removed: it was no longer in {source}.",
 }
+PLACES = ("org", "academic_session", "course", "class", "category", "line_item", "score_scale", "assessment_line_item")
+"""Kinds that are about no student."""
+SHOWN = ("org", "academic_session", "course", "class")
+"""Those of them that faces show by an id."""
 UNDONE = {
     **{"create": "came", "update": "was put back", "restore": "came back", "remove": "was removed"},
     "absent": "was removed",
@@ -81,6 +85,10 @@ async def read_report(work: Work, run_id: UUID) -> Report:
         not_taken=list(row.not_taken),
         held_because=list(row.held_because),
         plan=row.plan,
+        mode=row.mode,
+        weighed=list(row.weighed),
+        taken=row.taken,
+        pulled_at=row.pulled_at,
     )
 
 
@@ -150,6 +158,50 @@ async def quarantine(work: Work, keyset: Keyset, run_id: UUID) -> Page[SisQuaran
     query = select(SisQuarantine).where(SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id)
     page: Page[SisQuarantine] = await by_id(work, keyset, query, SisQuarantine.id)
     return page
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeOfRun:
+    """A row that a run changed: the kind and id under which faces show it, where they do."""
+
+    id: UUID
+    kind: str
+    action: str
+    row: tuple[str, UUID] | None
+
+
+@needs(Can.READ_SYNC)
+async def changes(work: Work, keyset: Keyset, run_id: UUID) -> Page[ChangeOfRun]:
+    """A page of what a run updated, restored or removed; rows about people only as far as the caller reaches them."""
+    of = (SisChange.district_id == work.district_id, SisChange.run_id == run_id)
+    query = select(SisChange.id, SisChange.kind, SisChange.action, SisChange.row_id).where(*of)
+    if keyset.after is not None:
+        query = query.where(SisChange.id > keyset.after_id())
+    rows = (await work.db.execute(query.order_by(SisChange.id).limit(keyset.limit + 1))).all()
+    page = keyset.cut(rows, lambda row: (str(row.id),))
+    ids_of = {name: [row.row_id for row in page.rows if row.kind == name] for name in ("person", "enrollment")}
+    # Row-level security leaves out whom the caller does not reach.
+    people = await work.db.execute(
+        select(Person.id, Person.is_student).where(
+            Person.district_id == work.district_id, Person.id.in_(ids_of["person"])
+        )
+    )
+    enrolled = await work.db.scalars(
+        select(Enrollment.id).where(Enrollment.district_id == work.district_id, Enrollment.id.in_(ids_of["enrollment"]))
+    )
+    seen = {row.id: ("student" if row.is_student else "person", row.id) for row in people}
+    work.disclose("sync", (row_id for kind, row_id in seen.values() if kind == "student"))
+    seen |= {one: ("enrollment", one) for one in enrolled}
+    found = [
+        ChangeOfRun(row.id, row.kind, row.action, seen.get(row.row_id) or _place(row.kind, row.row_id))
+        for row in page.rows
+        if row.kind in PLACES or row.row_id in seen
+    ]
+    return Page(found, page.next)
+
+
+def _place(kind: str, row_id: UUID) -> tuple[str, UUID] | None:
+    return (kind, row_id) if kind in SHOWN else None
 
 
 @needs(Can.READ_SYNC)

@@ -6,7 +6,7 @@ Longer than most: the whole course of a run is read in one place.
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.models import District
@@ -25,27 +25,24 @@ from app.core.clock import now, today_in
 from app.core.crypto import Keyring
 from app.core.errors import NotFound
 from app.core.ids import new_id
-from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, Happened
-from app.events.outbox import record, record_of_students
+from app.events.outbox import record_of_students
 from app.roster.models import Source as RosterSource
 from app.sis.engine import weigh
 from app.sis.engine.apply import apply_all
 from app.sis.engine.asides import bring
-from app.sis.engine.plan import ALIASED, keep_plan, kept_tables, lay_keys, lay_plan
+from app.sis.engine.plan import ALIASED, keep_plan, lay_keys, lay_plan
+from app.sis.engine.run import EXITS, Asked, begin, conclude, end, limits_in_force
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.engine.tell import counted
 from app.sis.engine.weigh import Counts, Report
-from app.sis.guard import Limits, hold_because
+from app.sis.guard import Limits
+from app.sis.guard import weigh as weigh_plan
 from app.sis.kinds import KINDS, Kind
-from app.sis.models import SisRun
 from app.sis.oneroster_csv.archive import open_zip
-from app.sis.port import AlreadyRunning, Opener, Progress, Source, SourceInconsistent, SourceRefused
+from app.sis.port import AlreadyRunning, NothingNew, Opener, Progress, Source, SourceInconsistent, SourceRefused
 
 SOURCE_KIND = "oneroster-csv"
 LOCK = 0x41494D53  # the first half of the advisory locks of the sync; the second is the district's
-EVENTS: dict[str, EventType] = {"applied": SYNC_APPLIED, "held": SYNC_HELD, "failed": SYNC_FAILED}
 MANY = 500  # changes after which the planner should look at the tables anew
-EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
 
 
 async def sync_csv(
@@ -77,26 +74,33 @@ async def sync(
     dry: bool,
     progress: Progress,
     limits: Limits | None = None,
+    asked: Asked = Asked(),
 ) -> Report:
     """Syncs a district from what `opener` gives, as role `worker`; no transaction is open while it fetches.
 
-    The report says what became of it; a source that is refused is a report of state `failed`. Raises
-    `AlreadyRunning` while another sync of the district runs, and `NotFound` for an unknown district. Whatever else
-    is raised, the roster is as it was.
+    `limits` take the place of the source's own. The report says what became of it; a source that is refused is a
+    report of state `failed`, one that has nothing new of state `skipped`. Raises `AlreadyRunning` while another sync
+    of the district runs, and `NotFound` for an unknown district. Whatever else is raised, the roster is as it was.
     """
     principal = house_principal(district_id, "sync")
 
     async with alone(engine, district_id):
-        report = Report(new_id(), began_at=now())
+        report = Report(asked.run_id or new_id(), began_at=now(), mode=asked.mode)
         async with unit(engine, principal, keyring, "sync begins") as work:
-            source_id = await _open_run(work, report, source_name, dry)
+            source_id = await _open_run(work, report, source_name, dry, asked)
         try:
             async with opener() as source:
                 async with unit(engine, principal, keyring, "sync") as work:
-                    await _carry_out(work, report, source_id, source, dry, progress, limits or Limits())
+                    fit = limits or await limits_in_force(work, source_id)
+                    await _carry_out(work, report, source_id, source, dry, progress, fit)
             if report.state == "applied" and report.total("changes") >= MANY:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
                     await refresh_statistics(work)
+        except NothingNew as error:
+            report.state, report.sentence, report.exit_code = "skipped", error.detail, EXITS["done"]
+            report.ended_at = now()
+            async with unit(engine, principal, keyring, "sync skipped") as work:
+                await end(work, report)
         except (SourceRefused, SourceInconsistent) as error:
             which = "refused" if isinstance(error, SourceRefused) else "inconsistent"
             report.sentence, report.exit_code = f"{error.detail} The roster is as it was.", EXITS[which]
@@ -132,7 +136,7 @@ async def alone(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _open_run(work: Work, report: Report, source_name: str, dry: bool) -> UUID:
+async def _open_run(work: Work, report: Report, source_name: str, dry: bool, asked: Asked) -> UUID:
     """Writes the run's row; the source's too, on its first use."""
     known = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
     if known is None:
@@ -152,33 +156,8 @@ async def _open_run(work: Work, report: Report, source_name: str, dry: bool) -> 
             )
         )
         await work.db.flush()
-    await begin(work, report, source_id, dry)
+    await begin(work, report, source_id, dry, asked=asked)
     return source_id
-
-
-@needs(Can.SYNC_ROSTER)
-async def begin(work: Work, report: Report, source_id: UUID, dry: bool, undoes: UUID | None = None) -> None:
-    """Writes the run's row. A run that a crash left open is ended."""
-    await work.db.execute(
-        update(SisRun)
-        .where(SisRun.district_id == work.district_id, SisRun.state == "running")
-        .values(state="failed", ended_at=now(), sentence="The sync broke off. The roster is as it was.")
-    )
-    work.db.add(
-        SisRun(
-            district_id=work.district_id,
-            id=report.run_id,
-            source_id=source_id,
-            state="running",
-            dry=dry,
-            began_at=report.began_at,
-            counts={},
-            warnings=[],
-            sentence="The sync is running.",
-            undoes=undoes,
-        )
-    )
-    await work.db.flush()
 
 
 @needs(Can.SYNC_ROSTER)
@@ -194,20 +173,20 @@ async def _carry_out(
     """Stages, plans, and applies what the guard lets pass; ends the run in the same transaction."""
     report.warnings += source.warnings
     report.not_taken += source.not_taken
-    largest = max(delivery.size for delivery in source.deliveries.values())
+    whole = all(delivery.complete for delivery in source.deliveries.values())
+    report.mode = report.mode or ("full" if whole else "delta")
+    report.taken, report.pulled_at = getattr(source, "taken", None), getattr(source, "as_of", None) or report.began_at
+    largest = max((delivery.size for delivery in source.deliveries.values()), default=0)
     stage = await open_stage(work, report.run_id, source_id, largest)
     for kind in KINDS:
         await _plan_kind(stage, kind, source, report, progress)
     progress("weighing the plan", 0, 0)
     came = [weigh.seen(kind, report.kinds[kind.name], source.deliveries) for kind in KINDS]
     people = report.kinds["person"].known
-    report.held_because += hold_because(
-        came,
-        await weigh.shrunk(stage, report.kinds),
-        await weigh.rekeyed(stage, source.deliveries),
-        people,
-        limits,
-    )
+    shrunk, rekeyed = await weigh.shrunk(stage, report.kinds), await weigh.rekeyed(stage, source.deliveries)
+    weighed = weigh_plan(came, shrunk, rekeyed, people, limits)
+    report.weighed = [asdict(one) for one in weighed]
+    report.held_because += [one.sentence for one in weighed if one.held]
     report.refusals += await weigh.first_refusals(stage)
     if not dry and not report.held_because:
         await apply_all(stage, source.deliveries, progress)
@@ -261,6 +240,7 @@ async def _plan_kind(stage: Stage, kind: Kind, source: Source, report: Report, p
     counts.updated = actions.get("update", 0) + counts.restored
     counts.removed, counts.absent = actions.get("remove", 0), actions.get("absent", 0)
     counts.quarantined = await weigh.quarantined(stage, kind)
+    counts.expired = await weigh.expired(stage, kind) if counts.removed + counts.absent else 0
     counts.unchanged = counts.fetched - counts.created - counts.updated - counts.removed - counts.quarantined
 
 
@@ -277,72 +257,6 @@ async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
                 FROM {stage.table(table, kind.name)} AS r WHERE r.district_id = :district AND {which}
                 ON CONFLICT DO NOTHING"""
         )
-
-
-def conclude(report: Report, dry: bool) -> None:
-    """State, exit code and sentence of a run that came to its end."""
-    changes, refused = report.total("changes"), report.total("quarantined")
-    left = f" {refused:,} rows could not be taken and are in quarantine." if refused else ""
-    report.ended_at = now()
-    report.exit_code = EXITS["quarantined" if refused else "done"]
-    if report.held_because:
-        report.state = "dry" if dry else "held"
-        report.exit_code = EXITS["held"]
-        verb = "would be held" if dry else "is held, and the roster is as it was"
-        report.sentence = f"The sync {verb}: {' '.join(report.held_because)}"
-    elif dry:
-        report.state = "dry"
-        report.sentence = f"Nothing was written. The sync would make {changes:,} changes.{left}"
-    else:
-        report.state = "applied"
-        done = f"{changes:,} changes were made." if changes else "Nothing has changed."
-        report.sentence = f"{done}{left}"
-
-
-@needs(Can.SYNC_ROSTER)
-async def end(work: Work, report: Report) -> None:
-    """Ends the run's row, with its event where there is news for the district. It takes the place of held runs."""
-    source_id = await work.db.scalar(
-        update(SisRun)
-        .where(SisRun.district_id == work.district_id, SisRun.id == report.run_id)
-        .values(
-            state=report.state,
-            ended_at=report.ended_at,
-            counts={name: asdict(counts) for name, counts in report.kinds.items()},
-            warnings=report.warnings,
-            sentence=report.sentence,
-            held_because=report.held_because,
-            not_taken=report.not_taken,
-            plan=report.plan,
-        )
-        .returning(SisRun.source_id)
-    )
-    if report.state in ("applied", "held"):
-        await _take_the_place(work, report.run_id, source_id)
-    quiet = report.state == "applied" and not report.total("changes")
-    if report.state in EVENTS and not quiet:
-        record(work, Happened(EVENTS[report.state], report.run_id, 1, {}, counts=counted(report)))
-
-
-async def _take_the_place(work: Work, run_id: UUID, source_id: UUID | None) -> None:
-    """Discards the other plans of the source that wait: what they compared with is history."""
-    of = SisRun.district_id == work.district_id
-    waiting = await work.db.execute(
-        select(SisRun.id, SisRun.plan).where(
-            of, SisRun.source_id == source_id, SisRun.id != run_id, SisRun.state.in_(("held", "approved"))
-        )
-    )
-    for held_id, plan in waiting.all():
-        gone = {"state": "discarded", "sentence": "A later sync took its place. The roster is as it was.", "plan": None}
-        await work.db.execute(update(SisRun).where(of, SisRun.id == held_id).values(gone))
-        await drop_kept(work, held_id, plan)
-
-
-@needs(Can.SYNC_ROSTER)
-async def drop_kept(work: Work, run_id: UUID, plan: Mapping[str, Any] | None) -> None:
-    """Drops the tables that keep a run's plan."""
-    if plan and plan["files"]:
-        await work.db.execute(text(f"DROP TABLE IF EXISTS {', '.join(kept_tables(run_id, plan))}"))
 
 
 async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report) -> None:

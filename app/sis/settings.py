@@ -80,7 +80,7 @@ def checked(
     if new.kind not in KINDS:
         found.append(_wrong("/kind", "kind.unknown", f"The kind is one of {', '.join(KINDS)}."))
         raise Invalid(found)
-    urls, wrong = _urls(new, allowed, local)
+    urls, wrong = _urls(new, allowed, local, before)
     found += [*wrong, *_credentials(new), *_numbers(new), *_words(new), *_limits(new.limits, "/limits")]
     found += [*_rollover(new.rollover), *_schedule(new)]
     fit = replace(new, **urls, auth=new.auth or next(iter(AUTHS[new.kind]), None))
@@ -115,13 +115,15 @@ def path_of(url: str) -> str:
     return urlsplit(url).path if url.startswith("file:") else url
 
 
-def _urls(new: Settings, allowed: Allowed, local: bool) -> tuple[dict[str, Any], list[Violation]]:
+def _urls(
+    new: Settings, allowed: Allowed, local: bool, before: Settings | None
+) -> tuple[dict[str, Any], list[Violation]]:
     fit: dict[str, Any] = {}
     found: list[Violation] = []
     for name in _URLS:
         url = getattr(new, name)
-        if url is None:
-            continue
+        if url is None or (before is not None and url == getattr(before, name)):
+            continue  # what stands stands; it is checked again at each connect
         if name == "url" and new.kind == "oneroster-csv" and is_local(url):
             plain = PurePosixPath(path_of(url))
             if not local:

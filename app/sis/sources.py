@@ -155,16 +155,19 @@ async def open_secret(work: Work, source_id: UUID) -> str | None:
     return work.keyring.open(sealed, SEALED_AS, work.district_id, source_id).decode() if sealed else None
 
 
-@needs(Can.MANAGE_SOURCES)
-async def lay_schedule(work: Work, row: SisSource, last: datetime | None = None) -> None:
-    """Works out when the source is due, and when silence becomes news; `last` is when a run last began."""
-    row.due = row.overdue_at = None
+@needs(Can.READ_SYNC)
+async def lay_schedule(work: Work, row: SisSource, last: datetime | None = None, *, keep_due: bool = False) -> None:
+    """Works out when the source is due, and when silence becomes news; `last` is when a run last came.
+
+    With `keep_due`, a time that is laid already stays, also one that has come and waits for a worker.
+    """
+    due, row.due, row.overdue_at = row.due, None, None
     if row.cron is None or row.paused_at is not None:
         return
     zone, freeze = await zone_of(work), freeze_of(row.frozen)
     jitter = schedule.jitter_of(row.id, row.jitter_minutes)
     try:
-        row.due = schedule.next_run(row.cron, zone, now(), jitter, freeze)
+        row.due = (keep_due and due) or schedule.next_run(row.cron, zone, now(), jitter, freeze)
         row.overdue_at = schedule.overdue_at(row.cron, zone, last or now(), jitter, freeze)
     except ValueError:
         return  # the freeze outlasts every look: there is no run to wait for

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.sis.guard import Limits, Seen, Shrunk, hold_because
+from app.sis.guard import Limits, Seen, Shrunk, hold_because, weigh
 
 
 def _seen(known: int = 1000, fetched: int = 1000, changed: int = 0, removed: int = 0, refused: int = 0) -> Seen:
@@ -62,3 +62,65 @@ def test_every_reason_is_named_with_its_numbers() -> None:
         "2 classes would lose over 50% of the students, the worst 9 of 10.",
         "30 of 1,000 people would come back under another sourcedId.",
     )
+
+
+@pytest.mark.parametrize(
+    ("removed", "expired", "held"),
+    [(500, 500, False), (140, 90, False), (181, 90, False), (182, 90, True), (116, 91, False), (120, 0, True)],
+)
+def test_what_had_come_to_its_end_counts_as_no_removal(removed: int, expired: int, held: bool) -> None:
+    """Ended enrollments and classes go in the course of things, and do not hide the loss of those that live."""
+    seen = Seen("enrollments", 1000, True, 1000 - removed, 0, removed, 0, expired=expired)
+    assert bool(hold_because([seen], [], 0, 0, Limits())) is held
+
+
+@pytest.mark.parametrize(("silent", "held"), [(False, True), (True, False)])
+def test_an_empty_collection_is_held_unless_nothing_need_come(silent: bool, held: bool) -> None:
+    """Also where everything that is known had come to its end: an empty answer is never believed by itself."""
+    seen = Seen("enrollments", 10, True, 0, 0, 10, 0, may_be_silent=silent, expired=10)
+    assert bool(hold_because([seen], [], 0, 0, Limits())) is held
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "seen", "shrunk", "rekeyed", "held"),
+    [
+        ("removed", 0.2, _seen(removed=200), (), 0, False),
+        ("removed", 0.2, _seen(removed=201), (), 0, True),
+        ("removed_rows", 101, _seen(removed=101), (), 0, False),
+        ("removed_rows", 100, _seen(removed=101), (), 0, True),
+        ("changed", 0.8, _seen(changed=800), (), 0, False),
+        ("changed", 0.8, _seen(changed=801), (), 0, True),
+        ("changed_rows", 900, _seen(changed=900), (), 0, False),
+        ("changed_rows", 900, _seen(changed=901), (), 0, True),
+        ("refused", 0.1, _seen(refused=100), (), 0, False),
+        ("refused", 0.1, _seen(refused=101), (), 0, True),
+        ("refused_rows", 60, _seen(refused=60), (), 0, False),
+        ("refused_rows", 60, _seen(refused=61), (), 0, True),
+        ("lost", 0.8, _seen(), (Shrunk("class", 8, 10),), 0, False),
+        ("lost", 0.8, _seen(), (Shrunk("class", 9, 10),), 0, True),
+        ("lost_of", 11, _seen(), (Shrunk("class", 10, 10),), 0, False),
+        ("lost_of", 10, _seen(), (Shrunk("class", 10, 10),), 0, True),
+        ("rekeyed", 0.05, _seen(), (), 50, False),
+        ("rekeyed", 0.05, _seen(), (), 51, True),
+        ("rekeyed_people", 30, _seen(), (), 30, False),
+        ("rekeyed_people", 30, _seen(), (), 31, True),
+    ],
+)
+def test_each_limit_is_the_sources_own_to_set(
+    name: str, value: float, seen: Seen, shrunk: tuple[Shrunk, ...], rekeyed: int, held: bool
+) -> None:
+    """The value itself still passes, one more is held."""
+    limits = Limits(**{name: value})  # type: ignore[arg-type]  # a float or an int, as the name asks
+    assert bool(hold_because([seen], shrunk, rekeyed, 1000, limits)) is held
+
+
+def test_the_report_has_what_was_weighed_against_each_limit() -> None:
+    """Also what stayed within it: a person sees how near the night came."""
+    weighed = weigh([_seen(removed=90, changed=3)], [Shrunk("class", 2, 10)], 1, 1000, Limits())
+    told = [(one.rule, one.what, one.count, one.of, one.limit, one.rows, one.held) for one in weighed]
+    assert told == [
+        ("removed", "people", 90, 1000, 0.10, 25, False),
+        ("changed", "people", 3, 1000, 0.75, 25, False),
+        ("shrunk", "classes", 2, 10, 0.50, 4, False),
+        ("rekeyed", "people", 1, 1000, 0.02, 5, False),
+    ]

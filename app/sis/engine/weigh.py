@@ -26,7 +26,8 @@ class Counts:
 
     `fetched` is what the file holds, a row repeated word for word counted once. `removed` are rows that the file
     marks `tobedeleted` and that were there. `absent` were known, are not in the file, and are removed too: they
-    stand apart, since nothing was fetched of them. `restored` says how many of the updated had been removed.
+    stand apart, since nothing was fetched of them. `restored` says how many of the updated had been removed,
+    `expired` how many of the removed and absent had come to their end before.
     """
 
     file: str = ""
@@ -39,6 +40,7 @@ class Counts:
     removed: int = 0
     absent: int = 0
     quarantined: int = 0
+    expired: int = 0
 
     @property
     def changes(self) -> int:
@@ -60,7 +62,8 @@ class Refusal:
 class Report:
     """What a run did, or would do: `state` is applied, held, dry or failed; `sentence` says it in plain words.
 
-    `plan` is there while a held plan waits for its answer; its `digest` is what an approval names.
+    `plan` is there while a held plan waits for its answer; its `digest` is what an approval names. `mode` is full or
+    delta, `weighed` what each rule of the guard found, `taken` the file that was read, `pulled_at` as of when it is.
     """
 
     run_id: UUID
@@ -75,6 +78,10 @@ class Report:
     not_taken: list[str] = field(default_factory=list)
     held_because: list[str] = field(default_factory=list)
     plan: dict[str, Any] | None = None
+    mode: str | None = None
+    weighed: list[dict[str, Any]] = field(default_factory=list)
+    taken: dict[str, Any] | None = None
+    pulled_at: datetime | None = None
 
     def total(self, what: str) -> int:
         """The sum of one count over all kinds."""
@@ -88,6 +95,7 @@ class Report:
             "plan": self.plan and self.plan["digest"],
             "began_at": self.began_at.isoformat() if self.began_at else None,
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,
+            "pulled_at": self.pulled_at.isoformat() if self.pulled_at else None,
         }
 
 
@@ -179,6 +187,7 @@ async def shrunk(stage: Stage, kinds: Mapping[str, Counts]) -> list[Shrunk]:
                     SELECT t.class_id, count(DISTINCT t.person_id) AS students
                     FROM {plan} AS p JOIN enrollment AS t ON t.district_id = :district AND t.id = p.id
                     WHERE p.district_id = :district AND p.action IN {WENT} AND t.is_student
+                      AND (t.ends_on IS NULL OR t.ends_on > :today)
                       AND t.class_id IN (SELECT k.id FROM {classes} AS k WHERE k.district_id = :district)
                       AND NOT EXISTS (SELECT FROM {plan} AS c WHERE c.district_id = :district
                                       AND c.action IN {CAME} AND c.class_id = t.class_id
@@ -225,4 +234,22 @@ def seen(kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery]) -> Seen
         removed=counts.removed + counts.absent,
         refused=counts.quarantined,
         may_be_silent=silent,
+        expired=counts.expired,
+    )
+
+
+async def expired(stage: Stage, kind: Kind) -> int:
+    """How many of the removals are of enrollments and classes whose time was over; the end of each is exclusive."""
+    over = {
+        "enrollment": "t.ends_on <= :today",
+        "class": """cardinality(t.academic_session_ids) > 0 AND NOT EXISTS (
+            SELECT FROM academic_session AS a WHERE a.district_id = :district
+             AND a.id = ANY (t.academic_session_ids) AND a.ends_on > :today)""",
+    }.get(kind.name)
+    if over is None:
+        return 0
+    return await stage.count(
+        f"""SELECT count(*) FROM {stage.table("plan", kind.name)} AS p
+            JOIN {kind.table} AS t ON t.district_id = :district AND t.id = p.id
+            WHERE p.district_id = :district AND p.action IN {WENT} AND {over}"""
     )

@@ -1,0 +1,184 @@
+"""Owns a run's row: how it begins, is taken up, concludes and ends, and what that means for its source.
+
+Never stages, plans or applies.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import select, text, update
+
+from app.access.models import District
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now, today_in
+from app.core.errors import Conflict
+from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, Happened
+from app.events.outbox import record
+from app.sis.engine.plan import kept_tables
+from app.sis.engine.tell import counted
+from app.sis.engine.weigh import Report
+from app.sis.guard import Limits
+from app.sis.models import SisRun, SisSource
+from app.sis.settings import limits_of
+from app.sis.sources import lay_schedule
+
+EVENTS: dict[str, EventType] = {"applied": SYNC_APPLIED, "held": SYNC_HELD, "failed": SYNC_FAILED}
+EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A run that was asked for before it begins: its row, and the number of the attempt that may carry it out.
+
+    `mode` is full or delta; without it what came says so.
+    """
+
+    run_id: UUID | None = None
+    attempt: int = 0
+    mode: str | None = None
+
+
+@needs(Can.SYNC_ROSTER)
+async def limits_in_force(work: Work, source_id: UUID) -> Limits:
+    """The limits that hold for a source today; the house's where it has no settings."""
+    here = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
+    row = await work.db.scalar(select(SisSource).where(here))
+    zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
+    return limits_of(row.limits, row.rollover, today_in(str(zone))) if row else Limits()
+
+
+@needs(Can.SYNC_ROSTER)
+async def begin(
+    work: Work, report: Report, source_id: UUID, dry: bool, undoes: UUID | None = None, asked: Asked = Asked()
+) -> None:
+    """Writes the run's row, or takes up the one that was asked for. A run that a crash left open is ended.
+
+    Raises `Conflict` where another worker has taken the run up meanwhile.
+    """
+    of = SisRun.district_id == work.district_id
+    await work.db.execute(
+        update(SisRun)
+        .where(of, SisRun.state == "running", SisRun.id != report.run_id)
+        .values(state="failed", ended_at=now(), sentence="The sync broke off. The roster is as it was.")
+    )
+    if asked.run_id is not None:
+        mine = (of, SisRun.id == asked.run_id, SisRun.state == "pending", SisRun.attempts == asked.attempt)
+        runs = {"state": "running", "began_at": report.began_at, "sentence": "The sync is running.", "mode": asked.mode}
+        if await work.db.scalar(update(SisRun).where(*mine).values(runs).returning(SisRun.id)) is None:
+            raise Conflict("The run was taken up by another worker.", code="run.taken_up")
+        return
+    work.db.add(
+        SisRun(
+            district_id=work.district_id,
+            id=report.run_id,
+            source_id=source_id,
+            state="running",
+            dry=dry,
+            began_at=report.began_at,
+            counts={},
+            warnings=[],
+            sentence="The sync is running.",
+            undoes=undoes,
+            mode=report.mode,
+        )
+    )
+    await work.db.flush()
+
+
+def conclude(report: Report, dry: bool) -> None:
+    """State, exit code and sentence of a run that came to its end."""
+    changes, refused = report.total("changes"), report.total("quarantined")
+    left = f" {refused:,} rows could not be taken and are in quarantine." if refused else ""
+    report.ended_at = now()
+    report.exit_code = EXITS["quarantined" if refused else "done"]
+    if report.held_because:
+        report.state = "dry" if dry else "held"
+        report.exit_code = EXITS["held"]
+        verb = "would be held" if dry else "is held, and the roster is as it was"
+        report.sentence = f"The sync {verb}: {' '.join(report.held_because)}"
+    elif dry:
+        report.state = "dry"
+        report.sentence = f"Nothing was written. The sync would make {changes:,} changes.{left}"
+    else:
+        report.state = "applied"
+        done = f"{changes:,} changes were made." if changes else "Nothing has changed."
+        report.sentence = f"{done}{left}"
+
+
+@needs(Can.SYNC_ROSTER)
+async def end(work: Work, report: Report) -> None:
+    """Ends the run's row, with its event where there is news for the district. It takes the place of held runs.
+
+    Once it is applied, what the source has is known up to when the run was read: a delta begins from there.
+    """
+    source_id = await work.db.scalar(
+        update(SisRun)
+        .where(SisRun.district_id == work.district_id, SisRun.id == report.run_id)
+        .values(
+            state=report.state,
+            ended_at=report.ended_at,
+            counts={name: asdict(counts) for name, counts in report.kinds.items()},
+            warnings=report.warnings,
+            sentence=report.sentence,
+            held_because=report.held_because,
+            not_taken=report.not_taken,
+            plan=report.plan,
+            mode=report.mode,
+            weighed=report.weighed,
+            taken=report.taken,
+            pulled_at=report.pulled_at,
+            leased_until=None,
+        )
+        .returning(SisRun.source_id)
+    )
+    if report.state in ("applied", "held"):
+        await _take_the_place(work, report.run_id, source_id)
+    if source_id is not None and report.state in ("applied", "held", "failed"):
+        await note_run(work, source_id, report.state == "applied", report.mode, report.pulled_at)
+    quiet = report.state == "applied" and not report.total("changes")
+    if report.state in EVENTS and not quiet:
+        record(work, Happened(EVENTS[report.state], report.run_id, 1, {}, counts=counted(report)))
+
+
+@needs(Can.SYNC_ROSTER)
+async def note_run(
+    work: Work, source_id: UUID, applied: bool, mode: str | None, pulled_at: datetime | None, *, undone: bool = False
+) -> None:
+    """Notes at the source that a run came to its end; an undone one leaves the next no delta to begin from."""
+    here = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
+    row = await work.db.scalar(select(SisSource).where(here))
+    if row is None:
+        return
+    if undone:
+        row.pulled_until = row.full_at = None
+    elif applied and pulled_at is not None:
+        row.pulled_until = max(pulled_at, row.pulled_until or pulled_at)
+        if mode == "full":
+            row.full_at = max(pulled_at, row.full_at or pulled_at)
+    await lay_schedule(work, row, now(), keep_due=True)
+    await work.db.flush()
+
+
+async def _take_the_place(work: Work, run_id: UUID, source_id: UUID | None) -> None:
+    """Discards the other plans of the source that wait: what they compared with is history."""
+    of = SisRun.district_id == work.district_id
+    waiting = await work.db.execute(
+        select(SisRun.id, SisRun.plan).where(
+            of, SisRun.source_id == source_id, SisRun.id != run_id, SisRun.state.in_(("held", "approved"))
+        )
+    )
+    for held_id, plan in waiting.all():
+        gone = {"state": "discarded", "sentence": "A later sync took its place. The roster is as it was.", "plan": None}
+        await work.db.execute(update(SisRun).where(of, SisRun.id == held_id).values(gone))
+        await drop_kept(work, held_id, plan)
+
+
+@needs(Can.SYNC_ROSTER)
+async def drop_kept(work: Work, run_id: UUID, plan: Mapping[str, Any] | None) -> None:
+    """Drops the tables that keep a run's plan."""
+    if plan and plan["files"]:
+        await work.db.execute(text(f"DROP TABLE IF EXISTS {', '.join(kept_tables(run_id, plan))}"))

@@ -1,0 +1,102 @@
+"""When a source is due: cron in the district's time zone over changes of clocks, jitter, freeze dates, full or not."""
+
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.sis.night.schedule import is_cron, is_full_due, jitter_of, next_run, overdue_at
+
+CHICAGO = "America/Chicago"
+NIGHTLY = "30 2 * * *"
+
+
+def _utc(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def _local(text: str, zone: str = CHICAGO) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+
+
+def test_a_night_is_of_the_districts_own_clock() -> None:
+    """Half past two in Chicago is another instant in winter than in summer."""
+    assert next_run(NIGHTLY, CHICAGO, _utc("2026-01-15T00:00")) == _utc("2026-01-15T08:30")
+    assert next_run(NIGHTLY, CHICAGO, _utc("2026-07-15T00:00")) == _utc("2026-07-15T07:30")
+    assert next_run(NIGHTLY, "Asia/Tokyo", _utc("2026-01-15T00:00")) == _utc("2026-01-15T17:30")
+
+
+def test_a_time_that_the_clocks_skip_runs_right_after_it() -> None:
+    """On 8 March 2026 there is no 02:30 in Chicago: that night is not left out, and runs once."""
+    first = next_run(NIGHTLY, CHICAGO, _local("2026-03-07T12:00"))
+    assert first == _local("2026-03-08T03:00")
+    assert next_run(NIGHTLY, CHICAGO, first) == _local("2026-03-09T02:30")
+
+
+def test_a_time_that_comes_twice_runs_once() -> None:
+    """On 1 November 2026 it is 01:30 twice in Chicago."""
+    first = next_run("30 1 * * *", CHICAGO, _local("2026-10-31T12:00"))
+    assert first.astimezone(ZoneInfo(CHICAGO)).strftime("%d %H:%M") == "01 01:30"
+    second = next_run("30 1 * * *", CHICAGO, first)
+    assert second.astimezone(ZoneInfo(CHICAGO)).strftime("%d %H:%M") == "02 01:30"
+
+
+@given(
+    st.datetimes(datetime(2025, 1, 1), datetime(2028, 1, 1)),
+    st.sampled_from([CHICAGO, "Europe/Berlin", "Australia/Lord_Howe", "UTC", "Pacific/Apia"]),
+    st.sampled_from([NIGHTLY, "0 3 * * 1-5", "*/20 * * * *", "15 1,2,3 * * *", "0 0 1 * *"]),
+    st.integers(0, 720),
+)
+def test_the_next_run_is_always_later_and_never_far(at: datetime, zone: str, cron: str, minutes: int) -> None:
+    """Whatever the clocks do, time goes on: no run is due before, or at, the one that was."""
+    after, jitter = at.replace(tzinfo=UTC), timedelta(minutes=minutes)
+    due = next_run(cron, zone, after, jitter)
+    assert after < due <= after + timedelta(days=32)
+    assert next_run(cron, zone, due, jitter) > due
+
+
+def test_the_jitter_is_a_sources_own_and_stays() -> None:
+    """Sources are spread over the window, each always at its own moment of it."""
+    found = [jitter_of(UUID(int=n), 30) for n in range(200)]
+    assert found == [jitter_of(UUID(int=n), 30) for n in range(200)]
+    assert all(timedelta(0) <= one < timedelta(minutes=30) for one in found)
+    assert len(set(found)) > 150
+    assert jitter_of(UUID(int=1), 0) == timedelta(0)
+    late = next_run(NIGHTLY, "UTC", _utc("2026-01-15T02:40"), timedelta(minutes=20))
+    assert late == _utc("2026-01-15T02:50"), "the run of tonight, which its jitter has still before it"
+
+
+def test_no_run_begins_on_a_frozen_day() -> None:
+    """The first and the last day are frozen too; a freeze without an end leaves no run."""
+    freeze = [(date(2026, 12, 21), date(2027, 1, 1))]
+    assert next_run(NIGHTLY, "UTC", _utc("2026-12-19T12:00"), freeze=freeze) == _utc("2026-12-20T02:30")
+    assert next_run(NIGHTLY, "UTC", _utc("2026-12-20T12:00"), freeze=freeze) == _utc("2027-01-02T02:30")
+    with pytest.raises(ValueError, match="leave no run"):
+        next_run(NIGHTLY, "UTC", _utc("2026-12-20T12:00"), freeze=[(date(2026, 1, 1), date(9998, 1, 1))])
+
+
+def test_a_run_is_full_when_the_reconcile_has_come_since_the_last() -> None:
+    """Without a schedule for it, or without a full one applied, always: a delta cannot prove that somebody is gone."""
+    saturday = "0 3 * * 6"
+    full_at = _utc("2026-11-14T03:10")  # a Saturday
+    assert is_full_due(None, "UTC", full_at, _utc("2026-11-15T03:00"))
+    assert is_full_due(saturday, "UTC", None, _utc("2026-11-15T03:00"))
+    assert not is_full_due(saturday, "UTC", full_at, _utc("2026-11-21T02:59"))
+    assert is_full_due(saturday, "UTC", full_at, _utc("2026-11-21T03:00"))
+
+
+def test_silence_is_news_after_26_hours_or_after_the_schedule_itself_has_spoken() -> None:
+    """A nightly source after 26 hours; one that rests at weekends not on Saturday."""
+    friday = _utc("2026-11-20T02:30")
+    assert overdue_at(NIGHTLY, "UTC", friday) == friday + timedelta(hours=26)
+    assert overdue_at("30 2 * * 1-5", "UTC", friday) == _utc("2026-11-23T04:30")
+    assert overdue_at("0 * * * *", "UTC", friday) == friday + timedelta(hours=26)
+
+
+@pytest.mark.parametrize("text", ["", "* * * *", "61 * * * *", "0 0 30 2 *", "0 2 * * * *", "@daily", "a b c d e"])
+def test_what_is_no_cron_expression_is_none(text: str) -> None:
+    """Five fields that come to pass at some time."""
+    assert not is_cron(text)

@@ -1,0 +1,209 @@
+"""Where a zip of CSV comes from: a file, a drop folder, an address. What is taken, what is left, what is refused."""
+
+import contextlib
+import http.server
+import os
+import shutil
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.core.address import Allowed
+from app.core.clock import now
+from app.core.ids import new_id
+from app.sis import sources
+from app.sis.engine.weigh import Report
+from app.sis.oneroster_csv.fetch import open_path, open_url
+from app.sis.port import NothingNew, SourceRefused
+from app.sis.pull import Mode, look, run_source
+from app.sis.settings import Settings
+from tests.sis.roster_zip import Export, ask
+from tests.town import Town
+
+OLD = 3600.0
+SANDBOX = Allowed(sandbox=True)
+
+
+def _quiet(_doing: str, _done: int, _of: int) -> None:
+    """No progress."""
+
+
+def _drop(folder: Path, name: str, export: Export, age: float = OLD) -> Path:
+    path = export.write(folder / name)
+    os.utime(path, (now().timestamp() - age,) * 2)
+    return path
+
+
+async def _make(town: Town, url: str, **more: Any) -> sources.Configured:
+    async with town.unit() as work:
+        return await sources.register_source(
+            work, "csv", Settings(kind="oneroster-csv", url=url, **more), SANDBOX, local=True
+        )
+
+
+async def _run(town: Town, made: sources.Configured, mode: Mode | None = None, *, dry: bool = False) -> Report:
+    keyring = town.settings.keyring
+    return await run_source(
+        town.worker_engine, keyring, town.district_id, made.source.id, _quiet, SANDBOX, mode=mode, dry=dry
+    )
+
+
+async def _chosen(folder: Path, taken: list[dict[str, Any]], *, again: bool = False) -> str | None:
+    try:
+        async with open_path(folder, taken, again=again) as found:
+            taken.append(found.taken)
+            return str(found.taken["name"])
+    except NothingNew:
+        return None
+
+
+async def test_a_file_is_taken_once_unless_it_is_asked_for_again(north: Town, tmp_path: Path) -> None:
+    """A second run finds nothing new and is no failure; a dry one looks anyway; --full reads the same again."""
+    made = await _make(north, str(_drop(tmp_path, "roster.zip", Export())))
+    assert (await _run(north, made, dry=True)).state == "dry"
+    first = await _run(north, made)
+    assert (first.state, first.exit_code, first.mode) == ("applied", 0, "full")
+    assert first.taken is not None
+    assert first.taken["name"] == "roster.zip"
+    again = await _run(north, made)
+    assert (again.state, again.exit_code) == ("skipped", 0)
+    assert "Nothing new lies in roster.zip" in again.sentence
+    assert (await _run(north, made, "full")).state == "applied"
+    types = await ask(north, "SELECT type FROM event WHERE district_id = :district AND subject_kind = 'run'")
+    assert types == [("sync.applied",)]
+
+
+async def test_the_same_bytes_under_another_time_are_the_same_file(tmp_path: Path) -> None:
+    """An export that was copied anew brings no news; other bytes of the same name do."""
+    path, taken = _drop(tmp_path, "a.zip", Export()), []
+    assert await _chosen(path, taken) == "a.zip"
+    os.utime(path, (now().timestamp() - 100,) * 2)
+    assert await _chosen(path, taken) is None
+    export = Export()
+    export.row("users", "s1")["givenName"] = "Other"
+    _drop(tmp_path, "a.zip", export, 50)
+    assert await _chosen(path, taken) == "a.zip"
+
+
+async def test_of_a_drop_folder_the_newest_whole_zip_is_taken(tmp_path: Path) -> None:
+    """What is older than what was taken is never taken after it."""
+    taken: list[dict[str, Any]] = []
+    assert await _chosen(tmp_path, taken) is None
+    for age, name in ((300, "a.zip"), (200, "b.zip"), (100, "c.ZIP")):
+        export = Export()
+        export.row("users", "s1")["givenName"] = name
+        _drop(tmp_path, name, export, age)
+    assert await _chosen(tmp_path, taken) == "c.ZIP"
+    assert await _chosen(tmp_path, taken) is None
+    assert await _chosen(tmp_path, taken, again=True) == "c.ZIP"
+
+
+async def test_deltas_in_a_drop_folder_are_taken_each_in_turn(tmp_path: Path) -> None:
+    """Leaving one out would lose what it says; a newer whole delivery makes older ones needless."""
+    taken: list[dict[str, Any]] = []
+    for age, name, mode in ((400, "a.zip", "delta"), (300, "b.zip", "bulk"), (200, "c.zip", "delta")):
+        export = Export(modes={"users": mode}, rows={"users": [{**Export().row("users", "s1"), "givenName": name}]})
+        if mode == "delta":
+            export.rows["users"][0] |= {"status": "active", "dateLastModified": "2026-11-20T00:00:00Z"}
+        _drop(tmp_path, name, export, age)
+    _drop(tmp_path, "d.zip", export, 100)
+    export.rows["users"][0]["givenName"] = "last"
+    _drop(tmp_path, "d.zip", export, 100)
+    assert [await _chosen(tmp_path, taken) for _ in range(4)] == ["b.zip", "c.zip", "d.zip", None]
+
+
+async def test_a_file_that_is_still_written_is_left(tmp_path: Path) -> None:
+    """One that changed a moment ago, one without its end, a part, a hidden one, a link, a folder."""
+    whole = _drop(tmp_path / "..", f"{new_id()}.zip", Export())
+    _drop(tmp_path, "fresh.zip", Export(), 1)
+    (tmp_path / "half.zip").write_bytes(whole.read_bytes()[:-30])
+    (tmp_path / "text.zip").write_text("no zip")
+    shutil.copy(whole, tmp_path / "whole.zip.part")
+    shutil.copy(whole, tmp_path / ".hidden.zip")
+    (tmp_path / "link.zip").symlink_to(whole)
+    (tmp_path / "folder.zip").mkdir()
+    for name in os.listdir(tmp_path):
+        path = tmp_path / name
+        if path.name != "fresh.zip" and not path.is_symlink():
+            os.utime(path, (now().timestamp() - OLD,) * 2)
+    assert await _chosen(tmp_path, []) is None
+    os.utime(tmp_path / "fresh.zip", (now().timestamp() - OLD,) * 2)
+    assert await _chosen(tmp_path, []) == "fresh.zip"
+
+
+async def test_a_bad_zip_is_refused_each_night_until_it_is_replaced(north: Town, tmp_path: Path) -> None:
+    """It is not remembered as taken: whoever mends it under the same name and time is read."""
+    path = tmp_path / "roster.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("orgs.csv", "sourcedId")
+    made = await _make(north, str(tmp_path))
+    os.utime(path, (now().timestamp() - OLD,) * 2)
+    for _ in range(2):
+        failed = await _run(north, made)
+        assert (failed.state, failed.exit_code, "manifest.csv is missing" in failed.sentence) == ("failed", 5, True)
+    found = await look(north.worker_engine, north.settings.keyring, north.district_id, made.source.id, SANDBOX)
+    assert (found["ready"], found["sentences"][-1]) == (False, "A sync cannot read this source as it is set.")
+    _drop(tmp_path, "roster.zip", Export())
+    found = await look(north.worker_engine, north.settings.keyring, north.district_id, made.source.id, SANDBOX)
+    assert (found["ready"], found["facts"]["files"]["users.csv"]) == (True, "bulk")
+    assert (await _run(north, made)).state == "applied"
+
+
+@contextlib.contextmanager
+def _served(body: bytes, status: int = 200, **headers: str) -> Iterator[str]:
+    class Answer(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            """Quiet."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/roster.zip"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path: Path) -> None:
+    """As of the time that the source says; each download is read, for the roster may be what has changed."""
+    with _served(Export().write(tmp_path / "a.zip").read_bytes()) as url:
+        made = await _make(north, url)
+        first = await _run(north, made)
+        assert first.state == "applied"
+        assert first.pulled_at is not None
+        assert abs((first.pulled_at - now()).total_seconds()) < 60
+        assert ((await _run(north, made)).state, first.total("created") > 100) == ("applied", True)
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "words"),
+    [(404, {}, "answers 404"), (302, {"Location": "http://169.254.169.254/"}, "answers 302"), (200, {}, "no zip")],
+)
+async def test_what_is_no_zip_is_refused(status: int, headers: dict[str, str], words: str) -> None:
+    """An error page, a redirect that would lead anywhere, a text."""
+    with _served(b"<html>", status, **headers) as url:
+        with pytest.raises(SourceRefused, match=words):
+            async with open_url(url, SANDBOX, _quiet):
+                pytest.fail("it was opened")
+
+
+async def test_a_zip_within_the_house_is_not_fetched(tmp_path: Path) -> None:
+    """Without the operator's leave no private address is reached, however its name looks."""
+    with _served(b"secret") as url:
+        for allowed, address in ((Allowed(), url), (SANDBOX, "https://10.0.0.1/roster.zip")):
+            with pytest.raises(SourceRefused, match="url cannot be used"):
+                async with open_url(address, allowed, _quiet):
+                    pytest.fail("it was opened")

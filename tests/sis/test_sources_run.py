@@ -1,0 +1,159 @@
+"""A configured source from end to end: signed in, pulled whole, then as deltas from where the last one ended."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from app.core.address import Allowed
+from app.core.clock import now
+from app.core.errors import Conflict
+from app.sis import sources
+from app.sis.answer import approve, carry_out, undo
+from app.sis.engine.weigh import Report
+from app.sis.models import SisSource
+from app.sis.port import AlreadyRunning
+from app.sis.pull import Mode, ask_for_run, look, run_source
+from app.sis.settings import Settings
+from tests.sis.roster_zip import ask
+from tests.sis.sandbox_sis import V11, running
+from tests.town import Town
+
+SANDBOX = Allowed(sandbox=True)
+SMALL = ("--students", "60")
+
+
+def _quiet(_doing: str, _done: int, _of: int) -> None:
+    """No progress."""
+
+
+async def _make(town: Town, address: str, **more: Any) -> sources.Configured:
+    new = Settings(
+        kind="oneroster-1.1",
+        url=f"{address}{V11}",
+        token_url=f"{address}oauth/token",
+        client_id="north",
+        client_secret="of-a-test",
+        **more,
+    )
+    async with town.unit() as work:
+        return await sources.register_source(work, "rest", new, SANDBOX)
+
+
+async def _moved(town: Town, made: sources.Configured, address: str) -> None:
+    """The same source at another port, a day later."""
+    there = {"url": f"{address}{V11}", "token_url": f"{address}oauth/token", "client_secret": "of-a-test"}
+    async with town.unit() as work:
+        await sources.change_source(work, made.source.id, there, SANDBOX)
+
+
+async def _run(town: Town, made: sources.Configured, mode: Mode | None = None, **more: Any) -> Report:
+    keyring = town.settings.keyring
+    return await run_source(
+        town.worker_engine, keyring, town.district_id, made.source.id, _quiet, SANDBOX, mode=mode, **more
+    )
+
+
+async def _row(town: Town, made: sources.Configured) -> SisSource:
+    async with town.unit() as work:
+        return (await sources.configured(work, made.source.id)).settings
+
+
+async def test_a_source_is_pulled_whole_and_then_by_deltas(north: Town) -> None:
+    """The watermark is the time at which the pull began; it moves with what is applied, and back with an undo."""
+    with running(*SMALL) as address:
+        made = await _make(north, address, full_cron="0 3 1 1 *", overlap_hours=24 * 30)
+        with pytest.raises(Conflict, match="A delta begins from a full run"):
+            await _run(north, made, "delta")
+        began = now()
+        first = await _run(north, made)
+        assert (first.state, first.mode) == ("applied", "full"), first.sentence
+        assert first.kinds["person"].created > 60
+        row = await _row(north, made)
+        assert row.pulled_until is not None
+        assert abs(row.pulled_until - began) < timedelta(minutes=1)
+        assert row.full_at == row.pulled_until
+        dry = await _run(north, made, dry=True)
+        assert (dry.state, dry.mode, dry.total("changes")) == ("dry", "delta", 0)
+        assert (await _row(north, made)).pulled_until == row.pulled_until
+    with running(*SMALL, "--day", "9") as address:
+        await _moved(north, made, address)
+        second = await _run(north, made)
+        assert (second.state, second.mode) == ("applied", "delta"), second.sentence
+        assert second.total("changes") > 0
+        assert second.total("absent") == 0
+        later = await _row(north, made)
+        assert later.pulled_until is not None
+        assert later.pulled_until > row.pulled_until
+        assert later.full_at == row.full_at
+        whole = await _run(north, made, "full")
+        assert whole.mode == "full"
+        whole_row = await _row(north, made)
+        assert whole_row.full_at == whole_row.pulled_until
+    await undo(north.worker_engine, north.settings.keyring, north.district_id, second.run_id, _quiet)
+    undone = await _row(north, made)
+    assert (undone.pulled_until, undone.full_at) == (None, None)
+
+
+async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) -> None:
+    """What was not applied is asked for again; once it is, it is known up to when it was read."""
+    with running(*SMALL) as address:
+        made = await _make(north, address)
+        await _run(north, made)
+        before = await _row(north, made)
+        async with north.unit() as work:
+            await sources.change_source(work, made.source.id, {"limits": {"changed": 0.0, "changed_rows": 0}})
+    with running(*SMALL, "--day", "9") as address:
+        await _moved(north, made, address)
+        held = await _run(north, made)
+        assert held.state == "held"
+        assert (await _row(north, made)).pulled_until == before.pulled_until
+        assert any(one["rule"] == "changed" and one["held"] and one["limit"] == 0 for one in held.weighed)
+    assert held.plan is not None
+    async with north.unit() as work:
+        await approve(work, held.run_id, held.plan["digest"], False)
+    done = await carry_out(north.worker_engine, north.settings.keyring, north.district_id, held.run_id, _quiet)
+    assert done.state == "applied"
+    after = await _row(north, made)
+    assert after.pulled_until == held.pulled_at
+
+
+async def test_a_source_that_refuses_is_a_failed_run(north: Town) -> None:
+    """Wrong credentials, nobody there: exit 5, a sentence, no watermark, and the roster as it was."""
+    with running(*SMALL) as address:
+        made = await _make(north, address)
+        async with north.unit() as work:
+            await sources.change_source(work, made.source.id, {"client_secret": "wrong"}, SANDBOX)
+        failed = await _run(north, made)
+        assert (failed.state, failed.exit_code) == ("failed", 5)
+        assert "wrong" not in failed.sentence
+        assert (await _row(north, made)).pulled_until is None
+        people = await ask(
+            north, "SELECT count(*) FROM person WHERE district_id = :district AND arrived_in IS NOT NULL"
+        )
+        assert people == [(0,)]
+
+
+async def test_the_doctor_writes_nothing(north: Town) -> None:
+    """It finds the source readable, and the district is to the byte as it was."""
+    with running(*SMALL) as address:
+        made = await _make(north, address)
+        tables = "SELECT count(*), max(version) FROM sis_source WHERE district_id = :district"
+        before = await ask(north, tables)
+        found = await look(north.worker_engine, north.settings.keyring, north.district_id, made.source.id, SANDBOX)
+        assert found["ready"], found["sentences"]
+        assert await ask(north, tables) == before
+        assert await ask(north, "SELECT count(*) FROM sis_run WHERE district_id = :district") == [(0,)]
+
+
+async def test_one_run_a_district_is_asked_for_at_a_time(north: Town) -> None:
+    """A second one is told so, of whichever source; a delta that cannot be is refused when it is asked for."""
+    made = await _make(north, "http://127.0.0.1:65000/")
+    async with north.unit() as work:
+        with pytest.raises(Conflict, match="A delta begins"):
+            await ask_for_run(work, made.source.id, "delta")
+        run = await ask_for_run(work, made.source.id, "full")
+    assert (run.state, run.mode, run.asked_by) == ("pending", "full", "test client")
+    async with north.unit() as work:
+        with pytest.raises(AlreadyRunning):
+            await ask_for_run(work, made.source.id)
