@@ -27,6 +27,7 @@ from app.rest import (
     school,
     session,
     sis,
+    sources,
     support,
     webhooks,
 )
@@ -60,6 +61,7 @@ V1 = (
     webhooks,
     deliveries,
     sis,
+    sources,
 )
 
 

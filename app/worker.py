@@ -1,4 +1,4 @@
-"""Owns the second process: it dispatches events and delivers webhooks until it is told to stop. Never serves a request.
+"""Owns the second process: it delivers webhooks and syncs by night until it is told to stop. Never serves a request.
 
 As many may run as wanted: what one claims, another leaves alone; what one dies over, another takes up.
 """
@@ -7,13 +7,15 @@ import asyncio
 import logging
 import signal
 import sys
+import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Collection, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
+from prometheus_client import start_http_server
 
 from app.core.address import Allowed
 from app.core.crypto import KeyFault
@@ -21,10 +23,13 @@ from app.core.db import UnfitServer, check_server, open_engine
 from app.response.judging.settle import settle_due
 from app.settings import Settings
 from app.sis.answer import carry_out_approved
+from app.sis.night.carry import Night
+from app.sis.night.standing import REGISTRY, read_standing
 from app.webhooks.deliver import Attempt, Parcel, Post, districts_due, record, send, take
 from app.webhooks.send import Sender
 
-ANSWERS = 1.0  # seconds between two looks for answered syncs
+ANSWERS = 1.0  # seconds between two looks for answered syncs, and for those that are due
+STANDING = 30.0  # seconds between two looks at how the sources stand
 SETTLES = 1.0  # seconds between two looks for weeks to settle
 IDLE = 0.05  # seconds between two looks when there was nothing to do
 TROUBLE = 1.0  # seconds before the next look when the database is out of reach
@@ -150,6 +155,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
         log.info("worker.started")
         beside.create_task(_answer_syncs(ours.post, stopping))
         beside.create_task(_settle_weeks(ours.post, stopping))
+        beside.create_task(_sync_by_night(settings, ours.post, stopping))
         while not stopping.is_set():
             try:
                 begun = await ours.turn()
@@ -170,6 +176,39 @@ async def _answer_syncs(post: Post, stopping: asyncio.Event) -> None:
         except Exception as error:  # what is answered stays answered
             log.error("syncs.trouble", error=type(error).__name__)
         await _pause(ANSWERS, stopping)
+
+
+async def _sync_by_night(settings: Settings, post: Post, stopping: asyncio.Event) -> None:
+    """Carries out the syncs that schedules and people ask for; tells an operator's alarms how they stand."""
+    allowed = Allowed.parse(settings.allow_networks, sandbox=settings.sandbox)
+    night, told = Night(post.engine, post.keyring, allowed), 0.0
+    with _metrics(settings):
+        while not stopping.is_set():
+            try:
+                await night.turn()
+                if settings.metrics_port is not None and time.monotonic() - told >= STANDING:
+                    await read_standing(post.engine)
+                    told = time.monotonic()
+            except Exception as error:  # what is due stays due
+                log.error("syncs.trouble", error=type(error).__name__)
+            await _pause(ANSWERS, stopping)
+        await night.land()
+
+
+@contextmanager
+def _metrics(settings: Settings) -> Iterator[int | None]:
+    """Serves the gauges for Prometheus, where the settings name a port; on loopback unless they name an address."""
+    if settings.metrics_port is None:
+        yield None
+        return
+    server, thread = start_http_server(settings.metrics_port, settings.metrics_host, REGISTRY)
+    log.info("metrics.served", port=server.server_port)
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 async def _settle_weeks(post: Post, stopping: asyncio.Event) -> None:

@@ -19,6 +19,7 @@ _PATHS = {
     "support": "supports",
     "decision": "decisions",
     "run": "sync-runs",
+    "source": "sis-sources",
     "endpoint": "webhook-endpoints",
 }
 

@@ -1,16 +1,18 @@
 """Owns sync runs in REST: shapes and routes, no rule."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
 from app.core import ids
 from app.rest.door import After, Limit, Opened, StudentPath, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.roster.queries import find_student
-from app.sis import answer, models, queries
+from app.sis import answer, models, pull, queries
+from app.sis.night.report import as_text, what_next
 
 router = APIRouter(prefix="/v1", tags=["sync"])
 
@@ -20,7 +22,11 @@ class SyncRun(Shape):
 
     id: str
     source: str
-    state: str = Field(description="running, applied, held, approved, discarded, failed or dry.")
+    state: str = Field(
+        description="pending, running, applied, held, approved, discarded, failed, dry, or skipped (nothing new)."
+    )
+    mode: str | None = Field(description="full or delta, where it is known.")
+    asked_by: str | None = Field(description="Who asked for it; `schedule` for the schedule.")
     sentence: str = Field(description="In plain words.")
     began_at: datetime
     ended_at: datetime | None
@@ -33,6 +39,38 @@ class Approval(Input):
 
     plan: str = Field(max_length=64, description="The `plan` that the report shows: it is refused if it is another.")
     without_removals: bool = Field(default=False, description="Nobody and nothing is removed.")
+
+
+class NewRun(Input):
+    """A run that is asked for."""
+
+    source: str = Field(max_length=64, description="A source's id.")
+    mode: Literal["full", "delta"] | None = Field(
+        default=None, description="Without it, the source's schedule for full runs says which."
+    )
+    dry: bool = Field(default=False, description="Plan and report, and write nothing.")
+
+
+class WeighedRule(Shape):
+    """One rule of the guard against what was found: held above the share `limit` and the floor `rows`."""
+
+    rule: str = Field(description="empty, removed, changed, refused, shrunk or rekeyed.")
+    what: str
+    count: int
+    of: int
+    limit: float
+    rows: int
+    held: bool
+    sentence: str
+
+
+class SyncChange(Shape):
+    """A row that a run changed; never how it was."""
+
+    id: str
+    kind: str
+    row: str | None = Field(description="Its id, where faces show it by one.")
+    action: str = Field(description="update, restore, remove (marked as deleted), absent (came no more) or rekey.")
 
 
 class QuarantinedRow(Shape):
@@ -50,7 +88,9 @@ class SyncReport(SyncRun):
     held_because: list[str] = Field(description="The guard's reasons, a sentence each.")
     plan: str | None = Field(description="What an approval names; null where no plan waits.")
     not_taken: list[str] = Field(description="Files that came and that this version does not take.")
+    weighed: list[WeighedRule] = Field(description="The guard's limits against what was found.")
     first_quarantined: list[QuarantinedRow]
+    next: list[str] = Field(description="What a person may do about it.")
 
 
 class SyncStep(Shape):
@@ -101,16 +141,31 @@ async def list_quarantine(
     return Items(items=items, next=then)
 
 
+@router.get("/sync-runs/{run}/changes", operation_id="list_sync_changes", **asks(queries.run, queries.changes))
+async def list_sync_changes(
+    work: Opened, request: Request, response: Response, run: str, after: After = None, limit: Limit = None
+) -> Items[SyncChange]:
+    """Which rows a run changed, removed or restored, and how; those within the caller's reach."""
+    found = await queries.run(work, row_id("run", run))
+    page = await queries.changes(work, place(work, "sync-changes", {"run": found.run.id}, after, limit), found.run.id)
+    items, then = paged(request, response, page, _change)
+    return Items(items=items, next=then)
+
+
 @router.get("/sync-runs/{run}/report", operation_id="get_sync_report", **asks(queries.run, queries.read_report))
-async def get_sync_report(work: Opened, run: str) -> SyncReport:
-    """What a run did or would do, and its plan where it is held."""
+async def get_sync_report(work: Opened, request: Request, run: str) -> SyncReport:
+    """What a run did or would do, and its plan where it is held. As text/plain where that is asked for."""
     found = await queries.run(work, row_id("run", run))
     report = await queries.read_report(work, found.run.id)
+    if "text/plain" in request.headers.get("accept", ""):
+        return PlainTextResponse(as_text(report))  # type: ignore[return-value]  # FastAPI sends a response as it is
     return SyncReport(
         **_run(found).model_dump(),
         held_because=report.held_because,
         plan=report.plan and report.plan["digest"],
         not_taken=report.not_taken,
+        weighed=[WeighedRule(**one) for one in report.weighed],
+        next=what_next(report),
         first_quarantined=[
             QuarantinedRow(file=one.file, row=one.row, field=one.field, code=one.code) for one in report.refusals
         ],
@@ -150,6 +205,27 @@ async def approve_sync_run(work: Opened, run: str, body: Approval) -> SyncRun:
     return _run(await queries.run(work, run_id))
 
 
+@router.post("/sync-runs", status_code=202, operation_id="ask_for_sync", **asks(pull.ask_for_run, queries.run))
+async def ask_for_sync(work: Opened, response: Response, asked: NewRun) -> SyncRun:
+    """Asks for a sync of a source; the worker carries it out. 409 while one waits or runs."""
+    source_id = ids.read("source", asked.source, "/source")
+    run = await pull.ask_for_run(work, source_id, asked.mode, dry=asked.dry, pointer="/source")
+    return await _asked(work, response, run)
+
+
+@router.post(
+    "/sync-runs/{run}/undo", status_code=202, operation_id="undo_sync_run", **asks(pull.ask_to_undo, queries.run)
+)
+async def undo_sync_run(work: Opened, response: Response, run: str) -> SyncRun:
+    """Asks for an applied run to be taken back, as a run of its own; 409 where a later one changed the same rows."""
+    return await _asked(work, response, await pull.ask_to_undo(work, row_id("run", run)))
+
+
+async def _asked(work: Opened, response: Response, run: models.SisRun) -> SyncRun:
+    response.headers["Location"] = f"/v1/sync-runs/{ids.show('run', run.id)}"
+    return _run(await queries.run(work, run.id))
+
+
 @router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **asks(answer.discard, queries.run))
 async def discard_sync_run(work: Opened, run: str) -> SyncRun:
     """Discards a held run; the roster stays as it is."""
@@ -163,6 +239,8 @@ def _run(found: queries.RunOfSource) -> SyncRun:
         id=ids.show("run", found.run.id),
         source=found.source,
         state=found.run.state,
+        mode=found.run.mode,
+        asked_by=found.run.asked_by,
         sentence=found.run.sentence,
         began_at=found.run.began_at,
         ended_at=found.run.ended_at,
@@ -173,3 +251,7 @@ def _run(found: queries.RunOfSource) -> SyncRun:
 
 def _quarantined(row: models.SisQuarantine) -> QuarantinedRow:
     return QuarantinedRow(file=row.file, row=row.row_number, field=row.field, code=row.code)
+
+
+def _change(found: queries.ChangeOfRun) -> SyncChange:
+    return SyncChange(id=str(found.id), kind=found.kind, row=found.row and ids.show(*found.row), action=found.action)

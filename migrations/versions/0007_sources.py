@@ -67,6 +67,21 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 $$
 """
 
+STANDING = """
+CREATE FUNCTION app.sync_standing()
+RETURNS TABLE (district_id uuid, source_id uuid, hours double precision, held bigint, failed bigint, silent boolean)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+    SELECT s.district_id, s.id,
+           extract(epoch FROM now() - max(r.ended_at) FILTER (WHERE r.state = 'applied' AND r.undoes IS NULL)) / 3600,
+           count(*) FILTER (WHERE r.state = 'held'),
+           count(*) FILTER (WHERE r.state = 'failed' AND r.ended_at > now() - interval '26 hours'),
+           s.cron IS NOT NULL AND s.paused_at IS NULL AND (s.overdue_at IS NULL OR s.overdue_at <= now())
+    FROM public.sis_source AS s
+    LEFT JOIN public.sis_run AS r ON r.district_id = s.district_id AND r.source_id = s.id
+    GROUP BY s.district_id, s.id
+$$
+"""
+
 
 def upgrade() -> None:
     tenant_table(
@@ -85,6 +100,7 @@ def upgrade() -> None:
     op.execute(f'GRANT INSERT ON sis_run TO "{api}"')
     for index in INDEXES:
         op.execute(f"CREATE INDEX {index}")
-    op.execute(DUE)
-    op.execute("REVOKE ALL ON FUNCTION app.districts_with_syncs_due(integer) FROM PUBLIC")
-    op.execute(f'GRANT EXECUTE ON FUNCTION app.districts_with_syncs_due(integer) TO "{worker}"')
+    for function, signature in ((DUE, "app.districts_with_syncs_due(integer)"), (STANDING, "app.sync_standing()")):
+        op.execute(function)
+        op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
+        op.execute(f'GRANT EXECUTE ON FUNCTION {signature} TO "{worker}"')

@@ -26,7 +26,7 @@ LET_OFF = {
     "definer app.client_directory(uuid)": "a client's grants, read before a district is known",
     "definer app.district_directory(text)": "a district's id by its short name, as above",
     "definer app.districts_with_syncs_due(integer)": "ids only, for the worker that carries runs out",
-    "definer app.districts_with_settlements_due(integer)": "ids only, for the worker that settles weeks",
+    "definer app.sync_standing()": "ids, hours and counts of runs, for the operator's alarms",
     "definer app.districts_with_syncs_answered(integer)": "ids only, for the worker that carries answers out",
     "definer app.districts_after(uuid,integer)": "ids only, for the worker's daily round",
     "definer app.districts_with_webhooks_due(timestamp with time zone,integer)": "ids only, for the worker's claims",

@@ -31,6 +31,7 @@ NO_STUDENTS = {
     **dict.fromkeys(("list_endpoints", "list_deliveries"), "endpoints are a client's; people have none"),
     "list_consumers": "as endpoints",
     **dict.fromkeys(("list_sync_runs", "list_quarantine"), "a run has counts and places, never a value"),
+    "list_sources": "where a roster comes from",
 }
 """Lists that name no student."""
 

@@ -24,6 +24,8 @@ from app.response.queries import verdicts_now
 from app.response.service import record_scores, start_support
 from app.roster.models import ExternalId
 from app.sis.models import SisChange, SisQuarantine, SisRun
+from app.sis.settings import Settings as SourceSettings
+from app.sis.sources import register_source
 from app.support.models import Support
 from app.support.queries import phases_of
 from app.support.service import NewSupport, plan_support
@@ -271,6 +273,12 @@ async def _consumer(told: Told) -> None:
 async def _sync(told: Told) -> None:
     town, run_id = told.town, new_id()
     held = {"held run": new_id(), "held run to discard": new_id()}
+    undone_id = new_id()
+    url = f"http://127.0.0.1:9999/{town.canary.lower()}"
+    new = SourceSettings("oneroster-1.1", url, client_id=town.canary, client_secret=town.canary)
+    async with town.unit() as work:
+        source = await register_source(work, f"source-{town.canary}", new, Allowed(sandbox=True))
+    told.note("source", "source", source.source.id)
 
     @needs(Can.SYNC_ROSTER)
     async def ran(work: Work) -> None:
@@ -280,6 +288,8 @@ async def _sync(told: Told) -> None:
             SisRun(**of, id=run_id, source_id=town.source_id, state="applied", dry=False, began_at=now(), **said)
         )
         await work.db.flush()
+        of_run = {"state": "applied", "dry": False, "began_at": now(), "ended_at": now()}
+        work.db.add(SisRun(**of, id=undone_id, source_id=town.source_id, **of_run, **said))
         for held_id in held.values():
             more = {"plan": {"digest": "0123456789abcdef", "files": {}}, "held_because": [f"Few {town.canary}."]}
             run = SisRun(
@@ -296,5 +306,6 @@ async def _sync(told: Told) -> None:
     async with town.house() as work:
         await ran(work)
     told.note("run", "run", run_id)
+    told.note("run to undo", "run", undone_id)
     for name, held_id in held.items():
         told.note(name, "run", held_id)

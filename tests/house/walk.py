@@ -12,7 +12,17 @@ from typing import Any
 from fastapi import FastAPI
 
 from tests.house.told_town import Told
-from tests.house.walk_knows import FIELDS, LEFT_OUT, LISTED, NAMES_ITS_OWN, OWN_ROW, PATHS, REFERENCES, VALUES
+from tests.house.walk_knows import (
+    FIELDS,
+    LEFT_OUT,
+    LISTED,
+    NAMES_ITS_OWN,
+    OWN_FIELDS,
+    OWN_ROW,
+    PATHS,
+    REFERENCES,
+    VALUES,
+)
 
 
 class Unwalkable(Exception):
@@ -190,6 +200,8 @@ def _field(operation: Operation, name: str, schema: Mapping[str, Any], told: Tol
         return [told.shown[LISTED[name]]]
     if name in REFERENCES:
         return told.shown[REFERENCES[name]]
+    if (operation.name, name) in OWN_FIELDS:
+        return OWN_FIELDS[operation.name, name]
     if name in FIELDS:
         return FIELDS[name]
     inner = next((one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"), {})

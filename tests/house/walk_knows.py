@@ -35,6 +35,7 @@ PATHS = {
     "endpoint": "endpoint",
     "delivery": "delivery",
     "run": "run",
+    "source": "source",
     "name": "consumer",
 }
 """Path parameter: the name of a row of a told town."""
@@ -51,6 +52,7 @@ OWN_ROW = {
     "remove_score": "score to remove",
     "approve_sync_run": "held run",
     "discard_sync_run": "held run to discard",
+    "undo_sync_run": "run to undo",
 }
 """The row in whose state the operation can be carried out, where it is not the first of its kind."""
 REFERENCES = {
@@ -58,6 +60,7 @@ REFERENCES = {
     **{"area": "area ela.fluency", "measure": "measure", "verdict": "verdict"},
     "cursor": "cursor of consumer",
     "score_id": "score to change",
+    "source": "source",
     **dict.fromkeys(("by", "raised_by", "given_by", "decided_by", "lead", "provider"), "person"),
 }
 """Query parameter or field of a body: the name of the row that it refers to."""
@@ -120,6 +123,34 @@ FIELDS: dict[str, Any] = {
     "backfill": False,
 }
 """Field of a body that refers to no row: a value that is taken."""
+_SOURCE = {
+    "gradebook_url": "http://127.0.0.1:9999/grades",
+    "token_url": "http://127.0.0.1:9999/token",
+    "auth": "oauth2-basic",
+    "client_id": "north",
+    "client_secret": "of-a-test",
+    "scopes": ["roster.readonly"],
+    "page_size": 500,
+    "concurrency": 3,
+    "left_out": ["demographics"],
+    "limits": {"removed": 0.2},
+    "rollover": {"begins_on": "2026-07-01", "ends_on": "2026-08-31"},
+    "mapping": {},
+    "cron": "0 2 * * *",
+    "jitter_minutes": 5,
+    "freeze": [["2026-12-21", "2027-01-01"]],
+    "full_cron": "0 3 * * 6",
+    "overlap_hours": 48,
+}
+OWN_FIELDS: dict[tuple[str, str], Any] = {
+    **{("register_source", name): value for name, value in _SOURCE.items()},
+    **{("change_source", name): value for name, value in _SOURCE.items()},
+    ("register_source", "name"): "walked",
+    ("register_source", "kind"): "oneroster-1.1",
+    ("ask_for_sync", "mode"): "full",
+    ("ask_for_sync", "dry"): False,
+}
+"""Field of one operation's body that refers to no row: a value that is taken."""
 LEFT_OUT = {
     ("decide", "student"): "a decision names the support or the student",
     ("decide", "change"): "nothing changes by a `continue`",

@@ -76,10 +76,8 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
     began, done = now(), 0
     try:
         fit = checked_url(url, allowed)
-        async with checked_session(allowed, 1.0) as session:
-            async with session.get(
-                fit, headers={"User-Agent": AGENT}, allow_redirects=False, timeout=TIMEOUT
-            ) as answer:
+        async with checked_session(allowed, 1.0) as web:
+            async with web.get(fit, headers={"User-Agent": AGENT}, allow_redirects=False, timeout=TIMEOUT) as answer:
                 if answer.status != 200:
                     raise SourceRefused(f"The source answers {answer.status} where the zip should be. Look at its URL.")
                 of = answer.content_length or 0

@@ -1,0 +1,255 @@
+"""Owns the night as a worker works it: runs that a schedule or somebody asks for are laid, claimed and carried out.
+
+One run a district at a time. A run is claimed with a lease that is renewed while it goes on; one whose worker is lost
+begins anew, three times at most. Never decides what is applied.
+"""
+
+import asyncio
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any, cast
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Table, and_, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.directory import NOBODY
+from app.access.permission import Can
+from app.access.principal import Principal, house_principal
+from app.access.work import Work, needs, unit
+from app.core.address import Allowed
+from app.core.clock import now
+from app.core.crypto import Keyring
+from app.core.db import lay_binding
+from app.core.errors import AimlineError
+from app.core.ids import new_id
+from app.core.lease import Claimed, Lease, Settled, claim, settle
+from app.events.catalogue import SYNC_OVERDUE, Happened
+from app.events.outbox import record
+from app.roster.models import Source
+from app.sis.answer import undo
+from app.sis.engine.run import Asked, end
+from app.sis.engine.weigh import Report
+from app.sis.models import SisRun, SisSource
+from app.sis.port import AlreadyRunning
+from app.sis.pull import OPEN, look, note_findings, run_source
+from app.sis.sources import lay_schedule
+
+DISTRICTS = 16  # in one look
+AT_ONCE = 2  # districts that this process syncs at the same time
+LENGTH = timedelta(minutes=2)
+BUSY = timedelta(seconds=30)  # until the next look at a district that syncs already
+ATTEMPTS = 3
+RUNS = Lease(cast(Table, SisRun.__table__), "source_id", cast(Table, Source.__table__), 1, LENGTH)
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Night:
+    """The syncs of this process: what is under way, and how more is taken."""
+
+    engine: AsyncEngine
+    keyring: Keyring
+    allowed: Allowed
+    length: timedelta = LENGTH
+    flying: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
+
+    async def turn(self) -> int:
+        """One look: begins what is due in some districts; how many of them that were."""
+        room = AT_ONCE - len(self.flying)
+        if room <= 0:
+            return 0
+        due = [one for one in await districts_due(self.engine) if one not in self.flying][:room]
+        for district_id in due:
+            task = asyncio.create_task(self._district(district_id))
+            self.flying[district_id] = task
+            task.add_done_callback(partial(self._landed, district_id))
+        return len(due)
+
+    async def land(self) -> None:
+        """Waits for all that is under way."""
+        while self.flying:
+            await asyncio.wait(list(self.flying.values()))
+
+    def _landed(self, district_id: UUID, _: asyncio.Task[None]) -> None:
+        self.flying.pop(district_id, None)
+
+    async def _district(self, district_id: UUID) -> None:
+        try:
+            async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
+                looks = await lay_what_is_due(work)
+            for source_id in looks:
+                await self._look(district_id, source_id)
+            async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
+                claimed = await claim_run(work, self.length)
+            for one in claimed:
+                await self._carry(district_id, one)
+        except Exception as error:  # one district's fault must not stop the others; what is due stays due
+            log.error("night.trouble", district=str(district_id), error=type(error).__name__)
+
+    async def _look(self, district_id: UUID, source_id: UUID) -> None:
+        found = await look(self.engine, self.keyring, district_id, source_id, self.allowed)
+        async with unit(self.engine, _principal(district_id), self.keyring, "sync look") as work:
+            await note_findings(work, source_id, found)
+
+    async def _carry(self, district_id: UUID, claimed: Claimed) -> None:
+        """Carries out a run, and keeps its lease meanwhile."""
+        beat = asyncio.create_task(self._keep(district_id, claimed))
+        where = {"run": str(claimed.id), "attempt": claimed.number}
+        log.info("syncs.begun", **where)
+        try:
+            report = await self._run(district_id, claimed)
+            log.info("syncs.ended", **where, state=report.state, changes=report.total("changes"))
+        except AlreadyRunning:
+            async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
+                await _settle(work, Settled(claimed, "pending", BUSY))
+        except AimlineError as error:
+            log.error("syncs.refused", **where, code=error.code)
+            async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
+                await give_up(work, claimed.id, claimed.number, f"{error.detail} The roster is as it was.")
+        finally:
+            beat.cancel()
+            with suppress(asyncio.CancelledError):
+                await beat
+
+    async def _run(self, district_id: UUID, claimed: Claimed) -> Report:
+        row, asked = claimed.row, Asked(claimed.id, claimed.number, claimed.row["mode"])
+        if row["undoes"] is not None:
+            return await undo(self.engine, self.keyring, district_id, row["undoes"], _quiet, asked)
+        return await run_source(
+            *(self.engine, self.keyring, district_id, row["source_id"], _quiet, self.allowed),
+            mode=row["mode"],
+            dry=row["dry"],
+            asked=asked,
+        )
+
+    async def _keep(self, district_id: UUID, claimed: Claimed) -> None:
+        while True:
+            await asyncio.sleep(self.length.total_seconds() / 3)
+            with suppress(Exception):  # the next beat is in time
+                async with unit(self.engine, _principal(district_id), self.keyring, "sync lease") as work:
+                    await keep_lease(work, claimed, self.length)
+
+
+async def districts_due(engine: AsyncEngine) -> list[UUID]:
+    """Some districts in which a run, a look or a silence is due."""
+    async with engine.connect() as connection:
+        await lay_binding(connection, NOBODY)
+        found = await connection.scalars(text("SELECT app.districts_with_syncs_due(:most)"), {"most": DISTRICTS})
+        districts = [UUID(str(district)) for district in found]
+        await connection.rollback()
+    return districts
+
+
+@needs(Can.SYNC_ROSTER)
+async def lay_what_is_due(work: Work) -> list[UUID]:
+    """Lays the runs whose time has come, takes up those that were lost, says which sources are silent.
+
+    Gives the sources that somebody wants looked at.
+    """
+    await _take_up_lost(work)
+    rows = await work.db.scalars(
+        select(SisSource)
+        .where(
+            SisSource.district_id == work.district_id,
+            (SisSource.due <= func.now()) | (SisSource.overdue_at <= func.now()) | SisSource.look_asked_at.is_not(None),
+        )
+        .order_by(SisSource.id)
+        .with_for_update(skip_locked=True)
+    )
+    looks = []
+    for row in rows:
+        if row.look_asked_at is not None:
+            looks.append(row.id)
+            row.look_asked_at = None
+        if row.overdue_at is not None and row.overdue_at <= now():
+            record(work, Happened(SYNC_OVERDUE, row.id, row.version, {}))
+            row.overdue_at = None
+        if row.due is not None and row.due <= now():
+            await _lay_due(work, row)
+    await work.db.flush()
+    return looks
+
+
+@needs(Can.SYNC_ROSTER)
+async def _lay_due(work: Work, row: SisSource) -> None:
+    """The run that the schedule asks for, unless one of this source waits or goes on; and when the next is."""
+    of = SisRun.district_id == work.district_id
+    waiting = await work.db.scalar(select(SisRun.id).where(of, SisRun.source_id == row.id, SisRun.state.in_(OPEN)))
+    if waiting is None:
+        work.db.add(
+            SisRun(
+                district_id=work.district_id,
+                id=new_id(),
+                source_id=row.id,
+                state="pending",
+                dry=False,
+                began_at=now(),
+                due=now(),
+                counts={},
+                warnings=[],
+                sentence="The sync is due and waits for a worker.",
+                asked_by="schedule",
+            )
+        )
+    overdue = row.overdue_at
+    await lay_schedule(work, row)
+    row.overdue_at = overdue
+
+
+@needs(Can.SYNC_ROSTER)
+async def _take_up_lost(work: Work) -> None:
+    """Runs whose lease has ended wait again; one that has lost three workers has failed."""
+    lost = await work.db.scalars(
+        select(SisRun).where(
+            SisRun.district_id == work.district_id, SisRun.state == "running", SisRun.leased_until <= func.now()
+        )
+    )
+    for run in lost.all():
+        if run.attempts >= ATTEMPTS:
+            await give_up(work, run.id, run.attempts, f"The sync broke off {ATTEMPTS} times. The roster is as it was.")
+        else:
+            run.state, run.leased_until = "pending", None
+            run.sentence = "The sync broke off and waits for another worker. The roster is as it was."
+    await work.db.flush()
+
+
+@needs(Can.SYNC_ROSTER)
+async def claim_run(work: Work, length: timedelta = LENGTH) -> list[Claimed]:
+    """Claims the district's next run, if there is one. Commit before the work begins."""
+    lease = Lease(RUNS.table, RUNS.key, RUNS.keys, RUNS.at_once, length)
+    return await claim(work.db, lease, work.district_id, 1)
+
+
+@needs(Can.SYNC_ROSTER)
+async def keep_lease(work: Work, claimed: Claimed, length: timedelta = LENGTH) -> None:
+    """Renews the lease of a run that goes on; of one that another worker has taken up, nothing."""
+    mine = and_(SisRun.district_id == work.district_id, SisRun.id == claimed.id, SisRun.attempts == claimed.number)
+    await work.db.execute(update(SisRun).where(mine, SisRun.state.in_(OPEN)).values(leased_until=func.now() + length))
+
+
+@needs(Can.SYNC_ROSTER)
+async def give_up(work: Work, run_id: UUID, attempt: int, sentence: str) -> None:
+    """Ends a run as failed, if it is still this attempt's."""
+    mine = and_(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.attempts == attempt)
+    run = await work.db.scalar(select(SisRun).where(mine, SisRun.state.in_(OPEN)))
+    if run is not None:
+        ended: dict[str, Any] = {"state": "failed", "sentence": sentence, "began_at": run.began_at, "ended_at": now()}
+        await end(work, Report(run_id, mode=run.mode, **ended))
+
+
+@needs(Can.SYNC_ROSTER)
+async def _settle(work: Work, settled: Settled) -> None:
+    await settle(work.db, RUNS, work.district_id, [settled])
+
+
+def _principal(district_id: UUID) -> Principal:
+    return house_principal(district_id, "sync")
+
+
+def _quiet(_doing: str, _done: int, _of: int) -> None:
+    """Nobody watches a night."""

@@ -1,0 +1,65 @@
+"""Owns the report of a run as text, and what a person may do next. Pure; never a student's data, never a name."""
+
+from app.core import ids
+from app.sis.engine.weigh import Report
+
+WIDTH = 22
+COLUMNS = ("known", "fetched", "created", "updated", "removed", "absent", "quarantined")
+
+
+def as_text(report: Report) -> str:
+    """The report for a mail or a terminal: the sentence, counts by kind, the guard, first error codes, what to do."""
+    shown = ids.show("run", report.run_id)
+    ended = report.ended_at.strftime("%Y-%m-%d %H:%M UTC") if report.ended_at else "not ended"
+    lines = [f"{shown}: {report.state}{f', {report.mode}' if report.mode else ''}, {ended}", report.sentence, ""]
+    kinds = [(name, counts) for name, counts in report.kinds.items() if counts.file or counts.known]
+    if kinds:
+        lines.append("".join([f"{'':{WIDTH}}", *(f"{column:>12}" for column in COLUMNS)]))
+        lines += [
+            "".join([f"{name:{WIDTH}}", *(f"{getattr(counts, column):>12,}" for column in COLUMNS)])
+            for name, counts in kinds
+        ]
+        lines.append("")
+    lines += [f"{'HELD ' if one['held'] else 'within '}{told_weight(one)}" for one in report.weighed]
+    lines += [f"In quarantine: {one.file} row {one.row}, {one.field}: {one.code}" for one in report.refusals]
+    lines += [f"Not taken: {file}" for file in report.not_taken]
+    lines += [f"Note: {warning}" for warning in report.warnings]
+    lines += ["", "What to do next:", *(f"* {step}" for step in what_next(report))]
+    return "\n".join(lines) + "\n"
+
+
+def told_weight(one: dict[str, object]) -> str:
+    """One rule of the guard against what was found, such as `removed people: 90 of 1,000, limit 10% over 25`."""
+    limit = (
+        f"limit {float(str(one['limit'])):.0%} over {int(str(one['rows'])):,}"
+        if one["rule"] != "empty"
+        else "none came"
+    )
+    return f"{one['rule']} {one['what']}: {int(str(one['count'])):,} of {int(str(one['of'])):,}, {limit}"
+
+
+def what_next(report: Report) -> list[str]:
+    """What a person may do about a run, in sentences; the commands as they are typed."""
+    shown = ids.show("run", report.run_id)
+    held = {one["rule"] for one in report.weighed if one["held"]}
+    steps = []
+    if report.state == "held":
+        steps.append("Look at the source first: is what it sends meant? If not, mend it and run the sync again.")
+        if "rekeyed" in held:
+            steps.append(f"People come back under other ids: aimline sync rekey {shown} --match identifier")
+        if report.plan:
+            steps.append(f"To apply it as it is: aimline sync approve {shown} --plan {report.plan['digest']}")
+        if held & {"removed", "shrunk"}:
+            steps.append("To leave out who and what would be removed, add --without-removals.")
+        steps.append(f"To forget it: aimline sync discard {shown}")
+    elif report.state == "failed":
+        steps.append(
+            "The roster is as it was. Look at the source with: aimline sis doctor NAME, then run the sync again."
+        )
+    elif report.state == "skipped":
+        steps.append("Nothing, if no new export was due. To take the same again: aimline sync run NAME --full")
+    elif report.state == "applied":
+        steps.append(f"Nothing. To take it back: aimline sync undo {shown}")
+    if report.total("quarantined"):
+        steps.append("Have the rows in quarantine mended at the source: the next run takes them.")
+    return steps or ["Nothing."]

@@ -1,0 +1,51 @@
+"""Owns what an operator's alarms read: for each source, hours since a run was applied, what is held, what has failed.
+
+Read from the database, so that every worker tells the same, also after a restart. Never a student's data, and no name.
+"""
+
+from typing import Final
+from uuid import UUID
+
+from prometheus_client import CollectorRegistry, Gauge
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.directory import NOBODY
+from app.core import ids
+from app.core.db import lay_binding
+
+REGISTRY: Final = CollectorRegistry()
+_OF = ("district", "source")
+HOURS: Final = Gauge(
+    "aimline_sync_hours_since_applied", "Hours since a run of the source was applied.", _OF, registry=REGISTRY
+)
+HELD: Final = Gauge(
+    "aimline_sync_held", "Runs of the source that are held and wait for an answer.", _OF, registry=REGISTRY
+)
+FAILED: Final = Gauge(
+    "aimline_sync_failed", "Runs of the source that have failed within 26 hours.", _OF, registry=REGISTRY
+)
+SILENT: Final = Gauge(
+    "aimline_sync_overdue",
+    "1 while the source has a schedule and no run has come for 26 hours.",
+    _OF,
+    registry=REGISTRY,
+)
+
+
+async def read_standing(engine: AsyncEngine) -> int:
+    """Brings the gauges up to date; how many sources there are."""
+    async with engine.connect() as connection:
+        await lay_binding(connection, NOBODY)
+        rows = (await connection.execute(text("SELECT * FROM app.sync_standing()"))).all()
+        await connection.rollback()
+    for gauge in (HOURS, HELD, FAILED, SILENT):
+        gauge.clear()
+    for row in rows:
+        of = (ids.show("district", UUID(str(row.district_id))), ids.show("source", UUID(str(row.source_id))))
+        if row.hours is not None:
+            HOURS.labels(*of).set(float(row.hours))
+        HELD.labels(*of).set(row.held)
+        FAILED.labels(*of).set(row.failed)
+        SILENT.labels(*of).set(int(row.silent))
+    return len(rows)

@@ -1,0 +1,293 @@
+"""The night as the worker works it: what is due is run once, one run a district; lost runs, silence, alarms."""
+
+import asyncio
+import http.client
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import generate_latest
+from sqlalchemy import text
+
+from app import worker
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core import ids
+from app.core.address import Allowed
+from app.core.clock import now
+from app.core.errors import Conflict
+from app.sis import sources
+from app.sis.engine.run import Asked
+from app.sis.night.carry import Night, claim_run, keep_lease, lay_what_is_due
+from app.sis.night.report import as_text, what_next
+from app.sis.night.standing import REGISTRY, read_standing
+from app.sis.pull import ask_for_run, ask_to_undo, run_source
+from app.sis.queries import read_report
+from app.sis.service import alone
+from app.sis.settings import Settings
+from tests.sis.roster_zip import Export, ask
+from tests.town import Town
+
+SANDBOX = Allowed(sandbox=True)
+
+
+async def _make(town: Town, path: Path, name: str = "csv", **more: Any) -> sources.Configured:
+    async with town.unit() as work:
+        new = Settings(kind="oneroster-csv", url=str(path), **more)
+        return await sources.register_source(work, name, new, SANDBOX, local=True)
+
+
+@needs(Can.SYNC_ROSTER)
+async def _set(work: Work, sql: str, values: dict[str, Any]) -> None:
+    await work.db.execute(text(sql), {"district": work.district_id, **values})
+
+
+async def _due(town: Town, made: sources.Configured, **times: Any) -> None:
+    """Lays the source's times anew."""
+    sets = ", ".join(f"{name} = :{name}" for name in times)
+    async with town.house() as work:
+        await _set(
+            work,
+            f"UPDATE sis_source SET {sets} WHERE district_id = :district AND id = :id",
+            {"id": made.source.id, **times},
+        )
+
+
+async def _night(town: Town, **more: Any) -> None:
+    """A night of this district alone, until nothing is under way."""
+    night = Night(town.worker_engine, town.settings.keyring, SANDBOX, **more)
+    await night._district(town.district_id)
+    await night.land()
+
+
+async def _runs(town: Town) -> list[Any]:
+    return await ask(
+        town, "SELECT state, asked_by, attempts, sentence, id FROM sis_run WHERE district_id = :district ORDER BY id"
+    )
+
+
+async def _events(town: Town) -> list[str]:
+    rows = await ask(town, "SELECT type FROM event WHERE district_id = :district AND type LIKE 'sync.%' ORDER BY seq")
+    return [row[0] for row in rows]
+
+
+async def test_what_the_schedule_asks_for_is_run_once(north: Town, tmp_path: Path) -> None:
+    """The run is applied, the next time is laid; a second look finds nothing due."""
+    made = await _make(north, Export().write(tmp_path / "a.zip"), cron="0 2 * * *")
+    await _due(north, made, due=now() - timedelta(minutes=1))
+    await _night(north)
+    ((state, asked_by, attempts, *_),) = await _runs(north)
+    assert (state, asked_by, attempts) == ("applied", "schedule", 1)
+    await _night(north)
+    assert len(await _runs(north)) == 1
+    ((due, overdue),) = await ask(north, "SELECT due, overdue_at FROM sis_source WHERE district_id = :district")
+    assert due > now()
+    assert overdue > now() + timedelta(hours=25)
+
+
+async def test_a_paused_source_is_never_due(north: Town, tmp_path: Path) -> None:
+    """Pausing lifts what was laid; by hand it can still be asked for."""
+    made = await _make(north, Export().write(tmp_path / "a.zip"), cron="0 2 * * *")
+    async with north.unit() as work:
+        await sources.pause_source(work, made.source.id)
+    await _night(north)
+    assert await _runs(north) == []
+    async with north.unit() as work:
+        await ask_for_run(work, made.source.id, dry=True)
+    await _night(north)
+    assert [row[0] for row in await _runs(north)] == ["dry"]
+
+
+async def test_one_run_a_district_at_a_time(north: Town, tmp_path: Path) -> None:
+    """While another sync goes on the run waits, due again shortly; nobody counts it as failed."""
+    made = await _make(north, Export().write(tmp_path / "a.zip"))
+    async with north.unit() as work:
+        await ask_for_run(work, made.source.id)
+    async with alone(north.worker_engine, north.district_id):
+        await _night(north)
+    ((state, *_),) = await _runs(north)
+    assert state == "pending"
+    ((wait,),) = await ask(north, "SELECT due - now() FROM sis_run WHERE district_id = :district")
+    assert timedelta(0) < wait <= timedelta(seconds=30)
+    async with north.house() as work:
+        await _set(work, "UPDATE sis_run SET due = now() WHERE district_id = :district", {})
+    await _night(north)
+    assert (await _runs(north))[0][0] == "applied"
+
+
+async def test_a_lost_workers_run_begins_anew_and_a_late_one_is_fenced_off(north: Town, tmp_path: Path) -> None:
+    """Its lease has ended: another takes it up; who comes back with the old number may not begin it."""
+    made = await _make(north, Export().write(tmp_path / "a.zip"))
+    async with north.unit() as work:
+        run = await ask_for_run(work, made.source.id)
+    async with north.house() as work:
+        (lost,) = await claim_run(work)
+    async with north.house() as work:
+        assert await claim_run(work) == [], "the lease holds"
+        await keep_lease(work, lost)
+    end = "UPDATE sis_run SET state = 'running', leased_until = now() - interval '1 s' WHERE district_id = :district"
+    async with north.house() as work:
+        await _set(work, end, {})
+    await _night(north)
+    ((state, _, attempts, *_),) = await _runs(north)
+    assert (state, attempts) == ("applied", 2)
+    with pytest.raises(Conflict):
+        await run_source(
+            *(north.worker_engine, north.settings.keyring, north.district_id, made.source.id),
+            *(lambda _doing, _done, _of: None, SANDBOX),
+            asked=Asked(run.id, lost.number),
+        )
+    assert len(await _runs(north)) == 1
+
+
+async def test_a_run_that_loses_three_workers_has_failed(north: Town, tmp_path: Path) -> None:
+    """It is not tried for ever: it says so, with an event."""
+    made = await _make(north, Export().write(tmp_path / "a.zip"))
+    async with north.unit() as work:
+        await ask_for_run(work, made.source.id)
+    lose = (
+        "UPDATE sis_run SET state = 'running', attempts = 3, leased_until = now() - interval '1 s' "
+        "WHERE district_id = :district"
+    )
+    async with north.house() as work:
+        await _set(work, lose, {})
+    await _night(north)
+    ((state, _, _, sentence, _),) = await _runs(north)
+    assert (state, sentence) == ("failed", "The sync broke off 3 times. The roster is as it was.")
+    assert await _events(north) == ["sync.failed"]
+
+
+async def test_silence_is_told_once_until_a_run_comes(north: Town, tmp_path: Path) -> None:
+    """No run for 26 hours: one event, about the source; after a run it can be told again."""
+    path = Export().write(tmp_path / "a.zip")
+    made = await _make(north, path, cron="0 2 * * *")
+    past = now() - timedelta(minutes=1)
+    await _due(north, made, overdue_at=past)
+    for _ in range(2):
+        async with north.house() as work:
+            await lay_what_is_due(work)
+    assert await _events(north) == ["sync.overdue"]
+    await _due(north, made, due=past)
+    await _night(north)
+    await _due(north, made, overdue_at=past)
+    async with north.house() as work:
+        await lay_what_is_due(work)
+    assert await _events(north) == ["sync.overdue", "sync.applied", "sync.overdue"]
+    ((subject,),) = await ask(
+        north, "SELECT DISTINCT subject_id FROM event WHERE district_id = :district AND type = 'sync.overdue'"
+    )
+    assert subject == made.source.id
+
+
+async def test_a_look_that_is_asked_for_is_noted(north: Town, tmp_path: Path) -> None:
+    """The worker looks; a face only asks and reads."""
+    made = await _make(north, Export().write(tmp_path / "a.zip"))
+    async with north.unit() as work:
+        await sources.ask_to_look(work, made.source.id)
+    await _night(north)
+    async with north.unit() as work:
+        found = (await sources.configured(work, made.source.id)).settings
+    assert found.findings is not None
+    assert (found.findings["ready"], found.look_asked_at) == (True, None)
+    assert await _runs(north) == []
+
+
+async def test_an_undo_that_is_asked_for_is_carried_out(north: Town, tmp_path: Path) -> None:
+    """As a run of its own; asked for twice it is refused."""
+    made = await _make(north, Export().write(tmp_path / "a.zip"))
+    async with north.unit() as work:
+        run = await ask_for_run(work, made.source.id)
+    await _night(north)
+    async with north.unit() as work:
+        await ask_to_undo(work, run.id)
+    await _night(north)
+    assert [row[0] for row in await _runs(north)] == ["applied", "applied"]
+    living = (
+        "SELECT count(*) FROM person WHERE district_id = :district AND arrived_in IS NOT NULL AND removed_at IS NULL"
+    )
+    assert await ask(north, living) == [(0,)]
+    async with north.unit() as work:
+        with pytest.raises(Conflict, match="undone already"):
+            await ask_to_undo(work, run.id)
+
+
+async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path) -> None:
+    """Hours since the last applied run, held, failed, silent: by ids, from the database, without a name."""
+    export = Export()
+    made = await _make(north, export.write(tmp_path / "a.zip"), cron="0 2 * * *")
+    async with north.unit() as work:
+        await ask_for_run(work, made.source.id)
+    await _night(north)
+    export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
+    export.write(tmp_path / "a.zip")
+    async with north.unit() as work:
+        await ask_for_run(work, made.source.id)
+    await _night(north)
+    await _due(north, made, overdue_at=None)
+    assert await read_standing(north.worker_engine) >= 1
+    of = {"district": ids.show("district", north.district_id), "source": ids.show("source", made.source.id)}
+    told = {
+        name: REGISTRY.get_sample_value(f"aimline_sync_{name}", of)
+        for name in ("hours_since_applied", "held", "failed", "overdue")
+    }
+    hours = told.pop("hours_since_applied")
+    assert hours is not None
+    assert 0 <= hours < 0.5
+    assert told == {"held": 1, "failed": 0, "overdue": 1}
+    assert north.slug not in generate_latest(REGISTRY).decode()
+
+
+async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, tmp_path: Path) -> None:
+    """As text and as JSON, without a student's data."""
+    export = Export()
+    made = await _make(north, export.write(tmp_path / "a.zip"))
+    for _ in range(2):
+        async with north.unit() as work:
+            run = await ask_for_run(work, made.source.id)
+        await _night(north)
+        export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
+        export.row("enrollments", "e25")["beginDate"] = "soon"
+        export.write(tmp_path / "a.zip")
+    async with north.unit() as work:
+        report = await read_report(work, run.id)
+    told = as_text(report)
+    assert report.state == "held"
+    assert "HELD shrunk classes: " in told
+    assert "limit 50% over 4" in told
+    assert "In quarantine: enrollments.csv row" in told
+    assert "beginDate: date.malformed" in told
+    assert f"aimline sync approve {ids.show('run', run.id)} --plan " in told
+    assert "--without-removals" in " ".join(what_next(report))
+    for canary in ("Synthetic", "Given s", "@example.org", "id-s", "soon"):
+        assert canary not in told + str(report.as_json())
+
+
+async def test_the_worker_runs_the_night_and_serves_the_alarms(north: Town, tmp_path: Path) -> None:
+    """The process itself: a run that is due is applied, Prometheus is answered, and it stops when it is told to."""
+    made = await _make(north, Export().write(tmp_path / "a.zip"))
+    async with north.unit() as work:
+        await ask_for_run(work, made.source.id)
+    settings = north.settings.model_copy(update={"metrics_port": 0})
+    stop = asyncio.Event()
+    working = asyncio.create_task(worker.work(settings, stop))
+    async with asyncio.timeout(60):
+        while (await _runs(north))[0][0] != "applied":  # noqa: ASYNC110  # a row, which no event tells of
+            await asyncio.sleep(0.1)
+        stop.set()
+        await working
+
+
+async def test_prometheus_is_answered(north: Town) -> None:
+    """The gauges over HTTP, in Prometheus's own text."""
+    with worker._metrics(north.settings.model_copy(update={"metrics_port": 0})) as port:
+        assert port is not None
+
+        def read() -> str:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            connection.request("GET", "/metrics")
+            body = connection.getresponse().read().decode()
+            connection.close()
+            return body
+
+        assert "# TYPE aimline_sync_hours_since_applied gauge" in await asyncio.to_thread(read)
