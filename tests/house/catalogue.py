@@ -29,6 +29,7 @@ LET_OFF = {
     "definer app.sync_standing()": "ids, hours and counts of runs, for the operator's alarms",
     "definer app.districts_with_syncs_answered(integer)": "ids only, for the worker that carries answers out",
     "definer app.districts_after(uuid,integer)": "ids only, for the worker's daily round",
+    "definer app.districts_with_settlements_due(integer)": "ids only, for the worker that settles weeks",
     "definer app.districts_with_webhooks_due(timestamp with time zone,integer)": "ids only, for the worker's claims",
     # What may be deleted.
     "delete caseload to api": "a support that ends takes its student off the caseload; the support remains",
