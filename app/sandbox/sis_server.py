@@ -130,7 +130,7 @@ class Sis:
         for prefix, services in bases(self.quirks.text("base")).items():
             if not path.startswith(prefix + "/"):
                 continue
-            parts = tuple(path[len(prefix) + 1 :].split("/"))
+            parts = tuple(path[len(prefix) + 1 :].rstrip("/").split("/"))  # a client of others ends its paths so
             for base in services:
                 found = operation(base, parts)
                 if found and not self.quirks.named("missing", "/".join(parts[::2])):

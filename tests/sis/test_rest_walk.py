@@ -61,6 +61,7 @@ async def test_every_row_comes_once_whatever_the_pages(
     assert list(dict.fromkeys(found)) == rows
     assert overlap or found == rows
     assert walk.whole
+    assert not walk.disordered
 
 
 async def test_a_small_collection_is_asked_about_once_more() -> None:
@@ -134,6 +135,21 @@ async def test_the_end_is_seen_however_it_looks(end: str) -> None:
     found, walk = await walked(fetch)
     assert found == rows
     assert walk.whole == (end != "first page again")
+
+
+@pytest.mark.parametrize("ahead", [1, 5])
+@pytest.mark.parametrize("total", [None, 40])
+async def test_pages_without_an_order_are_noticed(total: int | None, ahead: int) -> None:
+    """A sort with ties gives a row on two pages, and then some other on none: seen on a provider of others."""
+    rows = many(40)
+
+    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+        order = rows[:] if offset < 20 else [*rows[:20], rows[19], *rows[20:39]]
+        return page(order[offset : offset + limit], total=total)
+
+    found, walk = await walked(fetch, ahead=ahead)
+    assert len(set(found)) < 40
+    assert walk.disordered
 
 
 async def test_links_that_are_no_offsets_are_followed() -> None:

@@ -62,6 +62,7 @@ class Pulled:
     spool: Spool | None = None
     roles: Spool | None = None
     whole: bool = True
+    disordered: bool = False
     totals: list[int | None] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     said: tuple[int, ...] = ()
@@ -193,6 +194,7 @@ class Pull:
             for name in names:
                 walk = await self._walk(reader, one, name, translator, pulled)
                 pulled.whole = pulled.whole and walk.whole
+                pulled.disordered = pulled.disordered or walk.disordered
                 pulled.totals.append(walk.total)
                 pulled.offsets.append(walk.offset)
                 pulled.revision = walk.revision or pulled.revision
@@ -225,13 +227,15 @@ class Pull:
                 self.unsorted.add(name)
 
     def _query(self, name: str) -> dict[str, str]:
-        """A delta in the order of its changes; by id, which is an order without ties, once pages came out of order."""
-        query, order = {}, "sourcedId" if name in self.disordered else ""
+        """A delta in the order of ids, and whatever came out of order: an order without ties, in which a row that
+        changes meanwhile keeps its place. By the time of change, rows that changed together change places."""
+        query = {}
         if self.since is not None:
             since = self.since.astimezone(UTC)
             query["filter"] = f"dateLastModified>'{since:%Y-%m-%dT%H:%M:%S}.{since.microsecond // 1000:03}Z'"
-            order = order or "dateLastModified"
-        return query | {"sort": order, "orderBy": "asc"} if order and name not in self.unsorted else query
+        if (query or name in self.disordered) and name not in self.unsorted:
+            query |= {"sort": "sourcedId", "orderBy": "asc"}
+        return query
 
     def _unasked(self, name: str) -> str:
         if self.since is not None:
@@ -252,9 +256,11 @@ class Pull:
         repeats = pulled.spool.repeats()
         if repeats.differ:
             return False
-        short, total = not pulled.whole, pulled.totals[0] or 0
+        total = pulled.totals[0] or 0
         if len(pulled.totals) == 1:  # of two collections in place of one, a person may be in both
-            short |= repeats.distinct < total or (repeats.scattered and repeats.distinct < pulled.offsets[0])
+            pulled.disordered |= repeats.scattered and repeats.distinct < pulled.offsets[0]
+            pulled.whole = pulled.whole and repeats.distinct >= total
+        short = pulled.disordered or not pulled.whole
         pulled.said = (total, repeats.distinct, repeats.digest)
         if short:
             pulled.whole = False
@@ -279,9 +285,8 @@ class Pull:
                 gone.setdefault(pulled.absent, []).append(one.name)
                 continue
             if not pulled.whole:
-                said.append(
-                    f"The source gives fewer {one.name} than it says it has: what did not come is not taken for gone."
-                )
+                why = "come in no fixed order" if pulled.disordered else "end before all that it says it has"
+                said.append(f"The source's pages of {one.name} {why}: what did not come is not taken for gone.")
             if pulled.instead:
                 said.append(f"The source has no {one.name}: taken from {' and '.join(one.instead)}.")
             complete = self.since is None and pulled.whole

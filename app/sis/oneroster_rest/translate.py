@@ -135,7 +135,7 @@ def _any_case(row: Row, name: str) -> Any:
 READ: Final[dict[str, Callable[[Any], str]]] = {"word": word, "date": day, "day": day, "grades": grades}
 SPECIAL: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], str]]]] = {
     "userIds": (("userIds",), user_ids),
-    "agentSourcedIds": (("agents", "agentSourcedIds"), refs),
+    "agentSourcedIds": (("agents", "agentSourcedIds", "agentSourceIds"), refs),
     "scoreScaleValue": (("scoreScaleValue", "scoreScaleValues"), scale),
     "learningObjectiveSet": (("learningObjectiveSet",), objectives),
 }

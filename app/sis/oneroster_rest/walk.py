@@ -36,7 +36,11 @@ Fetch = Callable[[int, int, str | None], Awaitable[Page]]
 
 
 class Walk:
-    """One walk through a collection. Afterwards `whole` is whether nothing that was said speaks for more rows."""
+    """One walk through a collection. Afterwards `whole` is whether nothing that was said speaks for more rows.
+
+    `disordered` is whether a row came again as no source that repeats the end of its last page would give it: pages
+    without a fixed order, of which some row is then missing.
+    """
 
     def __init__(self, fetch: Fetch, limit: int, ahead: int) -> None:
         self._fetch, self._limit, self._ahead = fetch, limit, ahead
@@ -44,6 +48,8 @@ class Walk:
         self.revision: str | None = None
         self.whole = True
         self.offset = self.pages = 0
+        self.disordered = False
+        self._overlaps: bool | None = None
         self._agreed = 0
         self._counts_pages = False
         self._first: Page | None = None
@@ -93,6 +99,11 @@ class Walk:
         last, self._last = self._last, page
         new = len(page.ids) - sum(map(self._seen.__contains__, page.ids))
         if new and not self._wraps(page):
+            if last is not None:
+                again = len(page.ids) - new
+                overlaps = again > 0 and page.ids[:again] == last.ids[-again:]
+                self.disordered |= (again > 0 and not overlaps) or self._overlaps not in (None, overlaps)
+                self._overlaps = overlaps
             if self.pages and self.total is not None and self.offset >= self.total:
                 self.total, self._counts_pages = None, True  # rows behind its own end
             self._first = self._first or page
