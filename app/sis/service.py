@@ -37,6 +37,7 @@ from app.sis.engine.weigh import Counts, Report
 from app.sis.guard import Limits
 from app.sis.guard import weigh as weigh_plan
 from app.sis.kinds import KINDS, Kind
+from app.sis.mapping.follow import follow_results
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import AlreadyRunning, NothingNew, Opener, Progress, Source, SourceInconsistent, SourceRefused
 
@@ -190,6 +191,7 @@ async def _carry_out(
     report.refusals += await weigh.first_refusals(stage)
     if not dry and not report.held_because:
         await apply_all(stage, source.deliveries, progress)
+        report.warnings += await follow_results(work, stage)
     conclude(report, dry)
     if report.state == "held":
         report.plan = await keep_plan(stage, source.deliveries)

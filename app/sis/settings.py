@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from app.core.address import Allowed, checked_url
 from app.core.errors import Invalid, Violation
 from app.sis.guard import Limits
+from app.sis.mapping.rules import wrong_in
 from app.sis.night.schedule import is_cron
 
 KINDS: Final = ("oneroster-1.1", "oneroster-1.2", "oneroster-csv")
@@ -82,7 +83,7 @@ def checked(
         raise Invalid(found)
     urls, wrong = _urls(new, allowed, local, before)
     found += [*wrong, *_credentials(new), *_numbers(new), *_words(new), *_limits(new.limits, "/limits")]
-    found += [*_rollover(new.rollover), *_schedule(new)]
+    found += [*_rollover(new.rollover), *_schedule(new), *wrong_in(new.mapping)]
     fit = replace(new, **urls, auth=new.auth or next(iter(AUTHS[new.kind]), None))
     if before is None and AUTHS[new.kind] and not new.client_secret:
         found.append(_wrong("/client_secret", "client_secret.missing", "A OneRoster service asks for a secret."))

@@ -78,21 +78,21 @@ async def _refuse(stage: Stage, kind: Kind, delivery: Delivery, aside: Delivery)
     raw, target = stage.table("raw", aside.kind), TARGETS[aside.kind]
     at = _places(aside)
     key = f"c{delivery.header.index('sourcedId') + 1}"
-    there = f"EXISTS (SELECT FROM {stage.table('raw', kind.name)} AS t WHERE t.{key} = btrim({at[target]}))"
+    there = f"SELECT t.{key} AS key FROM {stage.table('raw', kind.name)} AS t WHERE t.{key} IS NOT NULL"
     if not delivery.complete:
-        there += f" OR EXISTS (SELECT FROM ({known(kind)}) AS t WHERE t.removed_at IS NULL AND t.sourced_id = "
-        there += f"btrim({at[target]}))"
+        there += f" UNION SELECT t.sourced_id FROM ({known(kind)}) AS t WHERE t.removed_at IS NULL"
     faults = [
         ("r.fault IS NOT NULL", "' ' || r.fault"),
         *((f"coalesce(btrim({at[c]}), '') = ''", f"'{c} value.missing'") for c in (*aside.stated, target)),
-        (f"NOT ({there})", f"'{target} reference.unknown'"),
+        ("t.key IS NULL", f"'{target} reference.unknown'"),
     ]
     if "score" in at:
         faults.append((f"btrim({at['score']}) <> '' AND {at['score']} !~ '{NUMBER}'", "'score number.malformed'"))
     found = f"CASE {' '.join(f'WHEN {when} THEN {fault}' for when, fault in faults)} END"
     await stage.run(
         f"""UPDATE {raw} AS u SET fault = f.fault FROM (
-                SELECT r.row_number, {found} AS fault FROM {raw} AS r) AS f
+                SELECT r.row_number, {found} AS fault FROM {raw} AS r
+                LEFT JOIN (SELECT DISTINCT o.key FROM ({there}) AS o) AS t ON t.key = btrim({at[target]})) AS f
             WHERE u.row_number = f.row_number AND f.fault IS NOT NULL"""
     )
     return await stage.run(

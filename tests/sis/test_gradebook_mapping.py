@@ -1,0 +1,320 @@
+"""Protects how mapped results become scores: as they are, once, judged together, and theirs who amended them."""
+
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core import ids
+from app.core.clock import now
+from app.core.errors import Invalid
+from app.evidence.amend import Amendment
+from app.evidence.service import NewScore
+from app.response.service import amend_score, record_scores, remove_score, start_support
+from app.roster.models import Source
+from app.sis.answer import undo
+from app.sis.mapping.rules import read_mapping
+from app.sis.models import SisSource
+from app.support.service import NewSupport, plan_support
+from tests.sis.gradebook_zip import GRADED, Delivered
+from tests.sis.roster_zip import ask, row_id, sync
+from tests.town import Town
+
+BY_TITLE = {"rules": [{"title": "QUIZ*", "measure": "orf", "form": "A"}]}
+
+
+async def _map(town: Town, mapping: dict[str, Any]) -> None:
+    """Gives the source `csv` a mapping."""
+
+    @needs(Can.SYNC_ROSTER)
+    async def lay(work: Work) -> None:
+        source = await work.db.scalar(
+            select(Source).where(Source.district_id == work.district_id, Source.name == "csv")
+        )
+        row = await work.db.scalar(
+            select(SisSource).where(SisSource.district_id == work.district_id, SisSource.id == source.id)
+        )
+        if row is None:
+            plain: dict[str, Any] = {"scopes": [], "left_out": [], "limits": {}, "frozen": [], "concurrency": 1}
+            row = SisSource(
+                district_id=work.district_id,
+                id=source.id,
+                url="roster.zip",
+                jitter_minutes=0,
+                overlap_hours=0,
+                created_at=now(),
+                version=1,
+                **plain,
+            )
+            work.db.add(row)
+        row.mapping = mapping
+        await work.db.flush()
+
+    async with town.house() as work:
+        await lay(work)
+
+
+async def _scores(town: Town, which: str = "s.removed_at IS NULL") -> dict[str, tuple[float, date, int, str | None]]:
+    rows = await ask(
+        town,
+        f"""SELECT s.external_id, s.value, s.taken_on, s.attempt, s.form FROM score s
+            JOIN source c ON c.district_id = :district AND c.id = s.sender AND c.name = 'csv'
+            WHERE s.district_id = :district AND {which}""",
+    )
+    return {row[0]: tuple(row[1:]) for row in rows}
+
+
+async def _score_id(town: Town, external_id: str) -> Any:
+    rows = await ask(town, "SELECT id FROM score WHERE district_id = :district AND external_id = :id", id=external_id)
+    return rows[0][0]
+
+
+@pytest.fixture
+async def mapped(north: Town, tmp_path: Path) -> Delivered:
+    """A source whose quizzes are mapped, before its gradebook came."""
+    export = Delivered()
+    grades = {name: export.rows.pop(name) for name in ("categories", "lineItems", "results")}
+    await sync(north, export, tmp_path)
+    export.rows |= grades
+    await _map(north, BY_TITLE)
+    return export
+
+
+async def test_mapped_results_become_scores_and_the_others_stay_grades(
+    north: Town, tmp_path: Path, mapped: Delivered
+) -> None:
+    """Each quiz a score of its student on its day; an essay is none. The next night changes nothing."""
+    mapped.row("results", "r-quiz-s1")["score"] = ""
+    report = await sync(north, mapped, tmp_path)
+    assert (report.state, report.exit_code, report.warnings) == ("applied", 0, [])
+    want = {f"result:r-quiz-s{n}": (70.0 + n, date(2026, 9, 9), 1, "A") for n in range(GRADED) if n != 1}
+    assert await _scores(north) == want
+    (row,) = await ask(
+        north,
+        """SELECT s.student_id, s.school_ids, m.code FROM score s
+           JOIN measure m ON m.district_id = :district AND m.id = s.measure_id
+           WHERE s.district_id = :district AND s.external_id = 'result:r-quiz-s2'""",
+    )
+    assert tuple(row) == (await row_id(north, "person", "s2"), [await row_id(north, "org", "north")], "orf")
+    before = await ask(north, "SELECT xmin::text, s::text FROM score s WHERE s.district_id = :district ORDER BY 2")
+    await sync(north, mapped, tmp_path)
+    assert before == await ask(
+        north, "SELECT xmin::text, s::text FROM score s WHERE s.district_id = :district ORDER BY 2"
+    )
+
+
+async def test_a_score_follows_its_result(north: Town, tmp_path: Path, mapped: Delivered) -> None:
+    """Amended, removed, and back again, with the trace of each; an undo takes the scores along."""
+    await sync(north, mapped, tmp_path)
+    mapped.row("results", "r-quiz-s0").update(score="91", scoreDate="2026-09-10")
+    gone = mapped.without("results", "r-quiz-s3")
+    run = await sync(north, mapped, tmp_path)
+    scores = await _scores(north)
+    assert scores["result:r-quiz-s0"] == (91.0, date(2026, 9, 10), 1, "A")
+    assert "result:r-quiz-s3" not in scores
+    changes = await ask(
+        north,
+        """SELECT c.action, c.before ->> 'value', c.because FROM score_change c
+           WHERE c.district_id = :district ORDER BY 1""",
+    )
+    assert [tuple(row) for row in changes] == [
+        ("amended", "70", "The source says so."),
+        ("removed", "73", "The source says so."),
+    ]
+    await undo(
+        north.worker_engine, north.settings.keyring, north.district_id, run.run_id, lambda _doing, _done, _of: None
+    )
+    assert (await _scores(north))["result:r-quiz-s0"] == (70.0, date(2026, 9, 9), 1, "A")
+    assert "result:r-quiz-s3" in await _scores(north)
+    mapped.rows["results"] += gone
+    mapped.row("results", "r-quiz-s0").update(score="70", scoreDate="2026-09-09")
+    assert (await sync(north, mapped, tmp_path)).total("changes") == 0
+
+
+async def test_what_people_amended_or_removed_stays_as_they_left_it(
+    north: Town, tmp_path: Path, mapped: Delivered
+) -> None:
+    """The source goes on saying what it said; it is not heard any more of that score."""
+    await sync(north, mapped, tmp_path)
+    async with north.unit() as work:
+        await amend_score(work, await _score_id(north, "result:r-quiz-s0"), Amendment("Read wrongly.", value=75.0))
+        await remove_score(work, await _score_id(north, "result:r-quiz-s1"), "Not this student's.")
+    mapped.row("results", "r-quiz-s0")["score"] = "99"
+    mapped.row("results", "r-quiz-s1")["score"] = "98"
+    await sync(north, mapped, tmp_path)
+    scores = await _scores(north)
+    assert scores["result:r-quiz-s0"][0] == 75.0
+    assert "result:r-quiz-s1" not in scores
+
+
+async def test_a_score_that_was_typed_in_is_the_same_score(north: Town, tmp_path: Path, mapped: Delivered) -> None:
+    """Same student, measure, date and attempt: one score, then the source's; a named one of another keeps its place."""
+    students = {n: ids.show("student", await row_id(north, "person", f"s{n}")) for n in (0, 2)}
+    async with north.unit() as work:
+        taken = await record_scores(
+            work,
+            [
+                NewScore(students[0], "orf", date(2026, 9, 9), 60.0),
+                NewScore(students[2], "orf", date(2026, 9, 9), 61.0, external_id="theirs"),
+            ],
+        )
+    assert [one.outcome for one in taken] == ["recorded", "recorded"]
+    await sync(north, mapped, tmp_path)
+    scores = await _scores(north)
+    assert scores["result:r-quiz-s0"] == (70.0, date(2026, 9, 9), 1, "A")
+    assert scores["result:r-quiz-s2"] == (72.0, date(2026, 9, 9), 2, "A")
+    rows = await ask(north, "SELECT count(*) FROM score WHERE district_id = :district AND removed_at IS NULL")
+    assert rows == [(GRADED + 1,)]
+
+
+async def test_two_results_of_a_day_are_two_attempts(north: Town, tmp_path: Path, mapped: Delivered) -> None:
+    """And swapping their days is no crash: each keeps a place of its own."""
+    await _map(north, {"rules": [{"category_title": "tests", "measure": "orf"}]})
+    await sync(north, mapped, tmp_path)
+    scores = await _scores(north)
+    assert len(scores) == 2 * GRADED
+    assert {scores[f"result:r-{item}-s0"][2] for item in ("quiz", "essay")} == {1, 2}
+    mapped.row("results", "r-quiz-s0")["scoreDate"] = "2026-09-11"
+    await sync(north, mapped, tmp_path)
+    mapped.row("results", "r-quiz-s0")["scoreDate"] = "2026-09-09"
+    mapped.row("results", "r-essay-s0")["scoreDate"] = "2026-09-11"
+    await sync(north, mapped, tmp_path)
+    scores = await _scores(north)
+    assert scores["result:r-quiz-s0"][1] == date(2026, 9, 9)
+    assert scores["result:r-essay-s0"][1] == date(2026, 9, 11)
+
+
+async def test_results_that_cannot_be_scores_are_counted_and_stay_grades(
+    north: Town, tmp_path: Path, mapped: Delivered
+) -> None:
+    """Beyond the measure, of a day to come, without a day; a measure that the playbook has not."""
+    mapped.row("results", "r-quiz-s0")["score"] = "100000"
+    mapped.row("results", "r-quiz-s1")["scoreDate"] = "2046-01-01"
+    mapped.row("results", "r-quiz-s2")["scoreDate"] = ""
+    rules = [*BY_TITLE["rules"], {"title": "*", "measure": "nowhere"}]
+    await _map(north, {"rules": rules})
+    report = await sync(north, mapped, tmp_path)
+    assert report.kinds["result"].created == 2 * GRADED
+    assert set(await _scores(north)) == {"result:r-quiz-s3"}
+    assert report.warnings == [
+        "Rule 2 of the mapping names a measure that the playbook has not: not followed.",
+        "Mapped results that stay grades only: 1 without a date, 1 of a day to come, 1 outside what the measure gives.",
+    ]
+
+
+async def test_a_mapping_that_changes_is_followed(north: Town, tmp_path: Path, mapped: Delivered) -> None:
+    """The scores of a rule that is taken out go, and come back with it."""
+    await sync(north, mapped, tmp_path)
+    await _map(north, {"rules": [{"line_item": "essay-north", "measure": "orf", "attempt": 3}]})
+    await sync(north, mapped, tmp_path)
+    assert {(name, one[2]) for name, one in (await _scores(north)).items()} == {
+        ("result:r-essay-s0", 3),
+        ("result:r-essay-s2", 3),
+    }
+    await _map(north, {"rules": [{"category": "tests", "title": "quiz*", "measure": "orf"}]})
+    await sync(north, mapped, tmp_path)
+    assert set(await _scores(north)) == {f"result:r-quiz-s{n}" for n in range(GRADED)}
+
+
+MALFORMED: dict[str, tuple[Any, str]] = {
+    "no measure": ([{"title": "x"}], "/mapping/rules/0/measure value.missing"),
+    "nothing matched": ([{"measure": "orf"}], "/mapping/rules/0 mapping.matches"),
+    "two kinds": ([{"measure": "orf", "title": "a", "assessment": "b"}], "/mapping/rules/0 mapping.matches"),
+    "a word that is none": ([{"measure": "orf", "titel": "a", "title": "a"}], "/mapping/rules/0/titel mapping.unknown"),
+    "an attempt that is none": (
+        [{"measure": "orf", "title": "a", "attempt": 0}],
+        "/mapping/rules/0/attempt score.attempt",
+    ),
+    "a purpose that is none": (
+        [{"measure": "orf", "title": "a", "purpose": "fun"}],
+        "/mapping/rules/0/purpose score.purpose",
+    ),
+    "no list": ({"a": 1}, "/mapping/rules mapping.malformed"),
+    "no object": (["orf"], "/mapping/rules/0 mapping.malformed"),
+    "a title that is none": ([{"measure": "orf", "title": 7}], "/mapping/rules/0/title mapping.malformed"),
+}
+
+
+@pytest.mark.parametrize("what", MALFORMED)
+def test_a_mapping_that_is_none_is_refused_by_its_place(what: str) -> None:
+    """Every violation has a pointer and a code."""
+    rules, told = MALFORMED[what]
+    with pytest.raises(Invalid) as caught:
+        read_mapping({"rules": rules})
+    assert told in [f"{one.pointer} {one.code}" for one in caught.value.violations]
+
+
+async def _support(town: Town, student: str) -> Any:
+    """An active support of a student who must gain, from the end of August on."""
+    begins = date(2026, 8, 31)
+    new = NewSupport(
+        student=ids.show("student", await row_id(town, "person", student)),
+        intervention="Reading",
+        level=2,
+        measure="orf",
+        starts_on=begins,
+        goal=70.0,
+        goal_on=begins + timedelta(weeks=26),
+        minutes_per_session=30,
+        sessions_per_week=3,
+        baseline=40.0,
+    )
+    async with town.unit() as work:
+        support = await plan_support(work, new)
+        await start_support(work, support.id)
+    return support.id
+
+
+def _flat(export: Delivered, student: str, weeks: int) -> None:
+    """A quiz a week, each at the baseline."""
+    item, result = export.row("lineItems", "quiz-north"), export.row("results", "r-quiz-s0")
+    for week in range(1, weeks + 1):
+        on = str(date(2026, 9, 2) + timedelta(weeks=week))
+        export.rows["lineItems"].append({**item, "sourcedId": f"w{week}", "title": f"Quiz of week {week}"})
+        told = {"lineItemSourcedId": f"w{week}", "studentSourcedId": student, "score": "40", "scoreDate": on}
+        export.rows["results"].append({**result, "sourcedId": f"flat{week}", **told})
+
+
+@pytest.mark.parametrize("as_news", [False, True])
+async def test_the_first_load_is_judged_and_raises_alerts_only_when_asked(
+    north: Town, tmp_path: Path, mapped: Delivered, as_news: bool
+) -> None:
+    """A student who gained nothing in eleven weeks is known as such; that it was so is no news of the first night."""
+    support_id = await _support(north, "s4")
+    await _map(north, {**BY_TITLE, "alerts_on_first_load": as_news})
+    _flat(mapped, "s4", 11)
+    report = await sync(north, mapped, tmp_path)
+    assert (report.state, report.exit_code) == ("applied", 0)
+    states = await ask(
+        north, "SELECT state FROM response_state WHERE district_id = :district AND support_id = :id", id=support_id
+    )
+    assert states == [("not_responding",)]
+    told = await ask(
+        north,
+        "SELECT type FROM event WHERE district_id = :district AND subject_id = :id AND type IN "
+        "('response.never', 'response.stopped')",
+        id=support_id,
+    )
+    assert len(told) == as_news
+
+
+async def test_a_later_night_is_news(north: Town, tmp_path: Path, mapped: Delivered) -> None:
+    """Scores that came with the gradebook are judged as those that were typed in, once for the night."""
+    await sync(north, mapped, tmp_path)
+    support_id = await _support(north, "s4")
+    _flat(mapped, "s4", 11)
+    await sync(north, mapped, tmp_path)
+    rows = await ask(
+        north, "SELECT count(*) FROM verdict WHERE district_id = :district AND support_id = :id", id=support_id
+    )
+    told = await ask(
+        north,
+        "SELECT type FROM event WHERE district_id = :district AND subject_id = :id AND type LIKE 'response.%'",
+        id=support_id,
+    )
+    assert rows == [(2,)]  # of the support's beginning, and of the night
+    assert [row[0] for row in told] in (["response.never"], ["response.stopped"])
