@@ -4,6 +4,7 @@ Exit codes as those of `aimline sync`. Never decides.
 """
 
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Annotated, TypeVar
 from uuid import UUID
 
@@ -18,9 +19,9 @@ from app.access.work import Work, unit
 from app.cli.operate import AsJson, District, as_operator
 from app.cli.sync import ALREADY_RUNNING, USAGE, print_report
 from app.core import ids
-from app.core.errors import AimlineError
+from app.core.errors import AimlineError, Invalid
 from app.settings import Settings
-from app.sis import answer, queries
+from app.sis import answer, queries, rekey
 from app.sis.engine.weigh import Report
 from app.sis.port import AlreadyRunning
 
@@ -89,6 +90,30 @@ def add_to(app: typer.Typer) -> None:
         if not as_json and not told:
             print("No sync has touched this person.")
 
+    @app.command("rekey")
+    def rekey_people(
+        run: Run,
+        district: District,
+        match: Annotated[str, typer.Option(help="identifier, email, or a CSV file of old and new sourcedIds.")],
+        out: Annotated[Path | None, typer.Option(help="Write the map that was made as CSV.")] = None,
+        as_json: AsJson = False,
+    ) -> None:
+        """Plans under which new sourcedIds the people of a held run go on; applied once it is approved."""
+
+        async def go(engine: AsyncEngine, settings: Settings) -> Report:
+            district_id, keyring = await find_district(engine, district), settings.keyring
+            pairs = () if match in rekey.MATCHES else rekey.read_pairs(Path(match))
+            report = await rekey.plan_rekey(engine, keyring, district_id, ids.read("run", run), match, pairs)
+            async with unit(engine, house_principal(district_id, "operator"), keyring, "sync rekey") as work:
+                made = await rekey.pairs_of(work, report.run_id) if out else []
+            if out:
+                out.write_text("".join(f"{old},{new}\n" for old, new in [("old", "new"), *made]))
+            return report
+
+        report = _refused(lambda: as_operator(go))
+        _show(report, as_json)
+        raise typer.Exit(report.exit_code)
+
     @app.command("undo")
     def undo(run: Run, district: District, as_json: AsJson = False) -> None:
         """Takes an applied run back, unless a later one changed the same rows."""
@@ -132,6 +157,10 @@ def _refused(run: Callable[[], Answer]) -> Answer:
     except AlreadyRunning as error:
         Console(stderr=True).print(error.detail, markup=False)
         raise typer.Exit(ALREADY_RUNNING) from None
+    except Invalid as error:
+        for violation in error.violations:
+            Console(stderr=True).print(violation.detail, markup=False)
+        raise typer.Exit(USAGE) from None
     except AimlineError as error:
         Console(stderr=True).print(error.detail, markup=False)
         raise typer.Exit(USAGE) from None

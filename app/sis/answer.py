@@ -27,6 +27,7 @@ from app.core.crypto import Keyring
 from app.core.db import lay_binding
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
+from app.sis import rekey
 from app.sis.engine import weigh
 from app.sis.engine.apply import apply_all
 from app.sis.engine.plan import digest, kept_deliveries, leave_removals, make_plan, plan_columns, whole
@@ -34,7 +35,6 @@ from app.sis.engine.run import EXITS, Asked, begin, conclude, drop_kept, end, no
 from app.sis.engine.stage import Stage
 from app.sis.engine.weigh import WENT, Counts, Report
 from app.sis.kinds import BY_NAME, KINDS, Kind
-from app.sis.mapping.follow import follow_results
 from app.sis.models import SisRun
 from app.sis.port import AlreadyRunning, Progress, SourceInconsistent
 from app.sis.queries import read_report
@@ -159,7 +159,9 @@ async def _carry_out(work: Work, run_id: UUID, progress: Progress) -> Report:
     report = await read_report(work, run_id)
     if run.plan is None or run.state not in ("approved", "discarded"):
         return report
-    if run.state == "approved":
+    if run.state == "approved" and run.mode == rekey.MODE:
+        await rekey.apply_rekey(work, run, report)
+    elif run.state == "approved":
         deliveries = kept_deliveries(run.plan)
         stage = await open_stage(work, run_id, run.source_id, KEPT_SIZE)
         if await digest(stage, deliveries) != run.plan["digest"]:
@@ -170,7 +172,6 @@ async def _carry_out(work: Work, run_id: UUID, progress: Progress) -> Report:
                 counts.unchanged += counts.removed
                 counts.removed = counts.absent = 0
         await apply_all(stage, deliveries, progress)
-        report.warnings += await follow_results(work, stage)
         await stage.drop()
         because, report.held_because = report.held_because, []
         conclude(report, dry=False)
@@ -219,7 +220,21 @@ async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress, as
     await must_be_undoable(work, undone)
     await begin(work, report, undone.source_id, dry=False, undoes=run_id, asked=asked)
     stage = await open_stage(work, report.run_id, undone.source_id, KEPT_SIZE)
-    deliveries = {kind.name: whole(kind) for kind in KINDS}
+    if undone.mode == rekey.MODE:
+        report.mode = rekey.MODE
+        await rekey.undo_rekey(stage, run_id, report)
+    else:
+        await _undo_rows(work, stage, undone, report, progress)
+    await stage.drop()
+    conclude(report, dry=False)
+    report.sentence = f"{ids.show('run', run_id)} is undone. {report.sentence}"
+    await end(work, report)
+    await note_run(work, undone.source_id, False, None, None, undone=True)
+
+
+@needs(Can.SYNC_ROSTER)
+async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
+    run_id, deliveries = undone.id, {kind.name: whole(kind) for kind in KINDS}
     for kind in KINDS:
         await lay_undo(stage, kind, run_id)
         actions = await weigh.planned(stage, kind)
@@ -233,12 +248,6 @@ async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress, as
     await apply_all(stage, deliveries, progress)
     for kind in KINDS:
         await put_back_removed(stage, kind, run_id)
-    report.warnings += await follow_results(work, stage)
-    await stage.drop()
-    conclude(report, dry=False)
-    report.sentence = f"{ids.show('run', run_id)} is undone. {report.sentence}"
-    await end(work, report)
-    await note_run(work, undone.source_id, False, None, None, undone=True)
 
 
 @needs(Can.SYNC_ROSTER)

@@ -22,6 +22,7 @@ TOLD = {
     "restore": "was in {source} again and came back.",
     "remove": "was removed: {source} marked it as deleted.",
     "absent": "was removed: it was no longer in {source}.",
+    "rekey": "is known by another sourcedId in {source}, and is the same.",
 }
 PLACES = ("org", "academic_session", "course", "class", "category", "line_item", "score_scale", "assessment_line_item")
 """Kinds that are about no student."""
@@ -30,6 +31,7 @@ SHOWN = ("org", "academic_session", "course", "class")
 UNDONE = {
     **{"create": "came", "update": "was put back", "restore": "came back", "remove": "was removed"},
     "absent": "was removed",
+    "rekey": "is known by the earlier sourcedId again",
 }
 
 

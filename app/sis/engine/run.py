@@ -135,9 +135,10 @@ async def end(work: Work, report: Report) -> None:
         )
         .returning(SisRun.source_id)
     )
-    if report.state in ("applied", "held"):
+    # A map of sourcedIds that waits leaves the plan that it was made from, for whoever decides otherwise.
+    if report.state == "applied" or (report.state == "held" and report.mode != "rekey"):
         await _take_the_place(work, report.run_id, source_id)
-    if source_id is not None and report.state in ("applied", "held", "failed"):
+    if source_id is not None and report.state in ("applied", "held", "failed") and report.mode != "rekey":
         await note_run(work, source_id, report.state == "applied", report.mode, report.pulled_at)
     quiet = report.state == "applied" and not report.total("changes")
     if report.state in EVENTS and not quiet:
@@ -180,5 +181,7 @@ async def _take_the_place(work: Work, run_id: UUID, source_id: UUID | None) -> N
 @needs(Can.SYNC_ROSTER)
 async def drop_kept(work: Work, run_id: UUID, plan: Mapping[str, Any] | None) -> None:
     """Drops the tables that keep a run's plan."""
+    if plan and "rekey" in plan:
+        await work.db.execute(text(f"DROP TABLE IF EXISTS staging.rekey_person_{run_id.hex}"))
     if plan and plan["files"]:
         await work.db.execute(text(f"DROP TABLE IF EXISTS {', '.join(kept_tables(run_id, plan))}"))

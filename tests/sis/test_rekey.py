@@ -1,0 +1,173 @@
+"""People under new sourcedIds: a held run's map is planned, shown, applied once approved, and can be taken back."""
+
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from app.core.errors import Conflict, Invalid
+from app.sis.answer import approve, carry_out, discard, undo
+from app.sis.engine.weigh import Report
+from app.sis.queries import history_of
+from app.sis.rekey import pairs_of, plan_rekey, read_pairs
+from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, row_id, sync
+from tests.town import Town
+
+PEOPLE = STUDENTS + 2
+
+
+def _quiet(_doing: str, _done: int, _of: int) -> None:
+    """No progress."""
+
+
+def _rekeyed(export: Export) -> Export:
+    """Every person under another id, in every file."""
+    for row in export.rows["users"] + export.rows["demographics"]:
+        row["sourcedId"] = f"new-{row['sourcedId']}"
+    for row in export.rows["enrollments"]:
+        row["userSourcedId"] = f"new-{row['userSourcedId']}"
+    return export
+
+
+async def _held(town: Town, folder: Path, export: Export | None = None) -> tuple[Export, Report]:
+    await sync(town, Export(), folder)
+    after = export or _rekeyed(Export())
+    report = await sync(town, after, folder)
+    assert report.state == "held"
+    assert any("come back under another sourcedId" in one for one in report.held_because)
+    return after, report
+
+
+async def _plan(town: Town, run_id: UUID, match: str = "identifier", pairs: Any = ()) -> Report:
+    return await plan_rekey(town.worker_engine, town.settings.keyring, town.district_id, run_id, match, pairs)
+
+
+async def _approved(town: Town, report: Report) -> Report:
+    assert report.plan is not None
+    async with town.unit() as work:
+        await approve(work, report.run_id, report.plan["digest"], False)
+    return await carry_out(town.worker_engine, town.settings.keyring, town.district_id, report.run_id, _quiet)
+
+
+async def _states(town: Town) -> list[str]:
+    return [row[0] for row in await ask(town, "SELECT state FROM sis_run WHERE district_id = :district ORDER BY id")]
+
+
+async def test_people_go_on_under_their_new_ids(north: Town, tmp_path: Path) -> None:
+    """The same rows, their history kept: the next run creates nobody, removes nobody and changes nothing."""
+    export, held = await _held(north, tmp_path)
+    before = await row_id(north, "person", "s3")
+    planned = await _plan(north, held.run_id)
+    assert planned.plan is not None
+    told = planned.plan["rekey"]
+    assert (told["gone"], told["matched"], told["ambiguous"], told["unmatched"]) == (PEOPLE, PEOPLE, 0, 0)
+    assert await _states(north) == ["applied", "held", "held"], "the held run waits beside its map"
+    assert await row_id(north, "person", "s3") == before, "nothing is changed before it is approved"
+    done = await _approved(north, planned)
+    assert (done.state, done.exit_code) == ("applied", 0)
+    assert await _states(north) == ["applied", "discarded", "applied"]
+    assert await row_id(north, "person", "new-s3") == before
+    again = await sync(north, export, tmp_path)
+    assert (again.state, again.kinds["person"].changes, again.total("absent")) == ("applied", 0, 0)
+    living = (
+        "SELECT count(*) FROM person WHERE district_id = :district AND removed_at IS NULL AND arrived_in IS NOT NULL"
+    )
+    assert await ask(north, living) == [(PEOPLE,)]
+    async with north.unit() as work:
+        _, steps = await history_of(work, "sis:csv:new-s3")
+    assert [step.action for step in steps if step.kind == "person"] == ["rekey", "create"]
+    assert await ask(north, "SELECT count(*) FROM pg_class WHERE relname LIKE '%' || :run", run=planned.run_id.hex) == [
+        (0,)
+    ]
+
+
+async def test_a_map_can_be_taken_back(north: Town, tmp_path: Path) -> None:
+    """As a run of its own, with its own change log; the roster is to the byte as it was, and the old export fits."""
+    _, held = await _held(north, tmp_path)
+    before = await row_id(north, "person", "s3")
+    done = await _approved(north, await _plan(north, held.run_id))
+    undone = await undo(north.worker_engine, north.settings.keyring, north.district_id, done.run_id, _quiet)
+    assert undone.state == "applied"
+    assert await row_id(north, "person", "s3") == before
+    again = await sync(north, Export(), tmp_path)
+    assert (again.state, again.total("changes")) == ("applied", 0)
+    changes = (
+        "SELECT run_id, count(*) FROM sis_change WHERE district_id = :district AND action = 'rekey' GROUP BY run_id"
+    )
+    assert {tuple(row) for row in await ask(north, changes)} == {(done.run_id, PEOPLE), (undone.run_id, PEOPLE)}
+
+
+async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_path: Path) -> None:
+    """Two with one identifier, one who has another's, one whose role is another, one who is new: none is guessed."""
+    export = _rekeyed(Export())
+    export.row("users", "new-s1")["identifier"] = "id-s2"
+    export.row("users", "new-s5")["identifier"] = ""
+    export.row("users", "new-s7")["role"] = "aide"
+    stays = export.row("users", "new-s9") | {"sourcedId": "s9"}
+    export.rows["users"].append(stays)
+    _, held = await _held(north, tmp_path, export)
+    planned = await _plan(north, held.run_id)
+    assert planned.plan is not None
+    told = planned.plan["rekey"]
+    assert told == {
+        **{"of": str(held.run_id), "by": "identifier", "gone": PEOPLE - 1, "came": PEOPLE},
+        **{"matched": PEOPLE - 5, "ambiguous": 2, "unmatched": 2},
+    }
+    async with north.house() as work:
+        made = dict(await pairs_of(work, planned.run_id))
+    assert made["s3"] == "new-s3"
+    assert not {"s1", "s2", "s5", "s7", "s9"} & made.keys()
+    done = await _approved(north, planned)
+    assert done.state == "applied"
+    assert await row_id(north, "person", "s2") is not None
+
+
+async def test_a_file_says_who_is_who(north: Town, tmp_path: Path) -> None:
+    """Of its pairs those that fit the held run count; an id that stands twice is believed neither time."""
+    _, held = await _held(north, tmp_path)
+    file = tmp_path / "map.csv"
+    file.write_text("old,new\ns1,new-s1\ns2,new-s2\ns2,new-s4\ns3,nobody\n\ns5 , new-s5\n")
+    planned = await _plan(north, held.run_id, str(file), read_pairs(file))
+    async with north.house() as work:
+        assert await pairs_of(work, planned.run_id) == [("s1", "new-s1"), ("s5", "new-s5")]
+    async with north.unit() as work:
+        await discard(work, planned.run_id)
+    await carry_out(north.worker_engine, north.settings.keyring, north.district_id, planned.run_id, _quiet)
+    assert await row_id(north, "person", "new-s1") is None
+    assert await _states(north) == ["applied", "held", "discarded"]
+
+
+@pytest.mark.parametrize("text", ["a,b,c\n", "a\n", "a,\n", '"a,b\n', "\xff"])
+def test_a_file_that_is_no_map_is_refused(tmp_path: Path, text: str) -> None:
+    """With the row that is wrong, never what it says."""
+    file = tmp_path / "map.csv"
+    file.write_text(text, encoding="latin-1")
+    with pytest.raises(Invalid) as refused:
+        read_pairs(file)
+    assert refused.value.violations[0].code == "rekey.file"
+
+
+async def test_only_a_held_run_with_people_can_be_rekeyed(north: Town, tmp_path: Path) -> None:
+    """Not an applied one; not by what the source does not tell."""
+    applied = await sync(north, Export(), tmp_path)
+    with pytest.raises(Conflict) as refused:
+        await _plan(north, applied.run_id)
+    assert refused.value.code == "run.not_held"
+    held = await sync(north, _rekeyed(Export()), tmp_path)
+    with pytest.raises(Conflict) as refused:
+        await _plan(north, held.run_id, "birth_date")
+    assert refused.value.code == "rekey.match"
+
+
+async def test_a_map_that_no_longer_fits_is_refused(north: Town, tmp_path: Path) -> None:
+    """One of its people has the new id by now, or it is another map than was read: nothing is changed at all."""
+    _, held = await _held(north, tmp_path)
+    planned = await _plan(north, held.run_id)
+    table = f"staging.rekey_person_{planned.run_id.hex}"
+    await ask(north, f"UPDATE {table} SET new = 'other' WHERE district_id = :district AND old = 's1'")
+    before = await fingerprint(north)
+    done = await _approved(north, planned)
+    assert (done.state, done.exit_code) == ("discarded", 6)
+    assert await fingerprint(north) == before
+    assert await row_id(north, "person", "s1") is not None
