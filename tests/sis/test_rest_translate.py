@@ -1,0 +1,198 @@
+"""A row of JSON becomes the cells that the CSV binding has for it, whatever form a source gives its fields. Pure."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.sis.kinds import BY_NAME, KINDS
+from app.sis.oneroster_rest.translate import ROLE, Translator, roles_of
+
+USER: dict[str, Any] = {"sourcedId": "u1", "status": "active", "givenName": "G", "familyName": "F"}
+
+
+def cells(kind: str, row: object) -> dict[str, str]:
+    """A row's cells by their headers."""
+    translator = Translator(BY_NAME[kind])
+    return dict(zip(translator.header, translator.cells(row), strict=True))
+
+
+def org(name: str) -> dict[str, str]:
+    """A GUIDRef."""
+    return {"href": f"https://sis.example.org/orgs/{name}", "sourcedId": name, "type": "org"}
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (org("a"), "a"),
+        ("a", "a"),
+        ({"href": "/orgs/a%20b/"}, "a b"),
+        ({"SourcedID": "a"}, "a"),
+        ([org("a")], "a"),
+        (7, "7"),
+        ({}, ""),
+        ([], ""),
+        (None, ""),
+    ],
+    ids=str,
+)
+def test_a_reference_is_read_in_every_form(value: object, found: str) -> None:
+    """GUIDRef, flat, a href only, another case, a list of one, a number."""
+    assert cells("org", {"sourcedId": "o", "parent": value})["parentSourcedId"] == found
+    assert cells("org", {"sourcedId": "o", "parentSourcedId": value})["parentSourcedId"] == found
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ([org("a"), org("b"), org("a")], "a,b"),
+        ("a,b", "a,b"),
+        (org("a"), "a"),
+        (["a", "b"], "a,b"),
+        ([None, {}, "b"], "b"),
+        (None, ""),
+    ],
+    ids=str,
+)
+def test_references_are_read_in_every_form(value: object, found: str) -> None:
+    """A list of GUIDRefs, of ids, one alone, a string; each once."""
+    assert cells("class", {"sourcedId": "c", "terms": value})["termSourcedIds"] == found
+    assert cells("class", {"sourcedId": "c", "termSourcedIds": value})["termSourcedIds"] == found
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (["KG"], "KG"),
+        ("03,04", "03,04"),
+        (["Kindergarten", "Tenth grade"], "KG,10"),
+        (["First Grade"], "01"),
+        (["1st grade", "2nd", "3rd Grade", "11th grade"], "01,02,03,11"),
+        (["Grade 7"], "07"),
+        (["Pre-Kindergarten", "Transitional Kindergarten"], "PK,TK"),
+        ([3, "4"], "3,4"),
+        (["Lower school"], "Lower school"),
+        (None, ""),
+    ],
+    ids=str,
+)
+def test_grades_are_read_in_every_form(value: object, found: str) -> None:
+    """Codes, names, numbers, a string or a list; what is none of them stays, for a person to see."""
+    assert cells("person", USER | {"grades": value})["grades"] == found
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [(True, "true"), (False, "false"), ("true", "true"), (1, "1"), (1.0, "1"), ("False", "False"), (None, "")],
+    ids=str,
+)
+def test_booleans_go_on_as_text_that_the_sync_reads(value: object, found: str) -> None:
+    """What means nothing is left to the check of values."""
+    assert cells("person", USER | {"enabledUser": value})["enabledUser"] == found
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ("2026-08-17", "2026-08-17"),
+        ("2026-08-17T00:00:00.000Z", "2026-08-17"),
+        ("2026-08-17 00:00:00+09:00", "2026-08-17"),
+        ("17.08.2026", "17.08.2026"),
+        (None, ""),
+    ],
+    ids=str,
+)
+def test_a_date_with_a_time_is_its_day(value: object, found: str) -> None:
+    """The day that the source names, in its own time."""
+    assert cells("enrollment", {"sourcedId": "e", "beginDate": value})["beginDate"] == found
+
+
+ROLES = [
+    ([("teacher", "primary", "a")], "teacher", "a"),
+    ([("teacher", "primary", "a"), ("student", "secondary", "b")], "student", "a,b"),
+    ([("aide", "secondary", "a"), ("teacher", "Primary", "b")], "teacher", "a,b"),
+    ([("aide", "secondary", "a"), ("teacher", "secondary", "b")], "aide", "a,b"),
+    ([("ext:aide", "primary", "a")], "aide", "a"),
+    ([("ext:coach", "primary", "a")], "ext:coach", "a"),
+    ([], "", ""),
+]
+
+
+@pytest.mark.parametrize(("held", "role", "orgs"), ROLES, ids=str)
+def test_the_roles_of_12_are_one_role_and_all_orgs(held: list[tuple[str, str, str]], role: str, orgs: str) -> None:
+    """A student first, else the primary, else the first; the organisations of all, and the primary one."""
+    roles = [{"role": name, "roleType": kind, "org": org(where)} for name, kind, where in held]
+    found = cells("person", USER | {"roles": roles})
+    assert (found["role"], found["orgSourcedIds"]) == (role, orgs)
+    both = cells("person", USER | {"roles": roles, "primaryOrg": org("z")})
+    assert both["orgSourcedIds"].split(",")[-1] == "z"
+    rows = [dict(zip(ROLE.header, one, strict=True)) for one in roles_of(USER | {"roles": roles})]
+    assert [one["orgSourcedId"] for one in rows] == [where for _, _, where in held]
+    assert all(one["userSourcedId"] == "u1" and one["sourcedId"].startswith("u1/") for one in rows)
+    assert len({one["sourcedId"] for one in rows}) == len(rows)
+
+
+def test_the_roles_and_orgs_of_11_stay_as_they_are() -> None:
+    """A 1.1 row in a 1.2 service is one that it knows."""
+    found = cells("person", USER | {"role": "teacher", "orgs": [org("a"), org("b")]})
+    assert (found["role"], found["orgSourcedIds"]) == ("teacher", "a,b")
+    assert roles_of(USER | {"role": "teacher"}) == []
+
+
+def test_lists_of_the_csv_binding() -> None:
+    """userIds and the values of a score scale in braces, agents by id, also under a provider's misspelt name."""
+    ids = [{"type": "State", "identifier": "7"}, {"type": "Badge", "identifier": "B"}]
+    found = cells("person", USER | {"userIds": ids, "agentSourceIds": [{"sourcedId": "p"}]})
+    assert found["userIds"] == "{State:7},{Badge:B}"
+    assert found["agentSourcedIds"] == "p"
+    values = [{"itemValueLHS": "A", "itemValueRHS": "90-100"}]
+    assert cells("score_scale", {"sourcedId": "s", "scoreScaleValue": values})["scoreScaleValue"] == "{A:90-100}"
+
+
+def test_learning_objectives_are_json_in_a_fixed_order() -> None:
+    """By source and id; with scores, of a result."""
+    sets = [
+        {"source": "case", "learningObjectiveIds": ["b", "a"]},
+        {"source": "case", "learningObjectiveResults": [{"learningObjectiveId": "c", "score": 3, "textScore": "ok"}]},
+    ]
+    found = json.loads(cells("result", {"sourcedId": "r", "learningObjectiveSet": sets})["learningObjectiveSet"])
+    assert [one["id"] for one in found] == ["a", "b", "c"]
+    assert found[2] == {"source": "case", "id": "c", "score": 3.0, "text_score": "ok"}
+
+
+def test_keys_are_found_in_any_case_and_passwords_never() -> None:
+    """`GivenName` is givenName; what no kind names is not read."""
+    found = cells("person", {"SOURCEDID": "u", "GivenName": "G", "familyname": "F", "password": "secret", "x": 1})
+    assert (found["sourcedId"], found["givenName"], found["familyName"]) == ("u", "G", "F")
+    assert "secret" not in str(found)
+
+
+def test_what_is_no_row_is_an_empty_one() -> None:
+    """It is counted as a row that cannot be told apart, so that nothing is taken for gone on its account."""
+    for row in (None, "text", 7, ["a"]):
+        assert set(cells("person", row).values()) == {""}
+        assert roles_of(row) == []
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["sourcedId", "href", "type", "role", "org", "x"]), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+NAMES = sorted(
+    {one.header for kind in KINDS for one in (*kind.fields, *kind.refs)}
+    | {"roles", "primaryOrg", "orgs", "terms", "class", "user", "school", "agents", "userIds", "learningObjectiveSet"}
+)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=8), st.sampled_from([kind.name for kind in KINDS]))
+def test_no_row_breaks_the_translation(row: dict[str, Any], kind: str) -> None:
+    """Any field may be anything: there is a text for every cell."""
+    assert all(isinstance(cell, str) for cell in cells(kind, row).values())
+    assert all(isinstance(cell, str) for one in roles_of(row) for cell in one)

@@ -1,0 +1,349 @@
+"""How a source is signed in to, waited for and kept at a distance: real sockets, small servers that misbehave."""
+
+import asyncio
+import base64
+import logging
+import socket
+import time
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from urllib.parse import parse_qs
+
+import pytest
+
+from app.sis.oneroster_rest.connection import Connection, Patience
+from app.sis.oneroster_rest.signin import sign, signature_base
+from app.sis.oneroster_rest.wire import told_to_wait
+from app.sis.port import SourceRefused
+from tests.sis.plain_server import Asked, Said, answering
+from tests.sis.rest_source import connect, pulled
+
+TOKEN = {"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600}
+EMPTY = {"orgs", "academicSessions", "courses", "classes", "users", "enrollments", "demographics"}
+
+
+def well(asked: Asked) -> Said:
+    """A source without rows and without grades."""
+    if asked.name == "token":
+        return Said(body=TOKEN)
+    return Said(body={asked.name: []}) if asked.name in EMPTY else Said(404)
+
+
+def test_signature_of_rfc_5849() -> None:
+    """The example of RFC 5849, 1.2: base string and HMAC-SHA1."""
+    oauth = {
+        "oauth_consumer_key": "dpf43f3p2l4k3l03",
+        "oauth_token": "nnch734d00sl2jdk",
+        "oauth_signature_method": "HMAC-SHA1",
+        "oauth_timestamp": "137131202",
+        "oauth_nonce": "chapoH",
+    }
+    base = signature_base("GET", "http://photos.example.net/photos?file=vacation.jpg&size=original", oauth)
+    assert sign("HMAC-SHA1", "kd94hf93k423kf44&pfkkdhi9sl3r4s00", base) == "MdpQcU8iPSUjWoN/UDMsK2sui9I="
+
+
+def test_signature_base_of_rfc_5849() -> None:
+    """The example of RFC 5849, 3.4.1.1: every parameter, doubled, empty and encoded ones too; the port left out."""
+    oauth = {
+        "oauth_consumer_key": "9djdj82h48djs9d2",
+        "oauth_token": "kkk9d7dh3k39sjv7",
+        "oauth_signature_method": "HMAC-SHA1",
+        "oauth_timestamp": "137131201",
+        "oauth_nonce": "7d8f3e4a",
+        "c2": "",  # these two are of the body in the RFC; they are normalized alike
+    }
+    found = signature_base("get", "HTTP://EXAMPLE.COM:80/request?b5=%3D%253D&a3=a&c%40=&a2=r%20b&a3=2%20q", oauth)
+    assert found == (
+        "GET&http%3A%2F%2Fexample.com%2Frequest&a2%3Dr%2520b%26a3%3D2%2520q%26a3%3Da%26b5%3D%253D%25253D%26c%2540%3D%26"
+        "c2%3D%26oauth_consumer_key%3D9djdj82h48djs9d2%26oauth_nonce%3D7d8f3e4a%26oauth_signature_method%3DHMAC-SHA1%26"
+        "oauth_timestamp%3D137131201%26oauth_token%3Dkkk9d7dh3k39sjv7"
+    )
+
+
+def test_a_secret_is_in_no_text_of_the_settings() -> None:
+    """repr and str are what ends in a log."""
+    connection = connect("http://127.0.0.1/", "1.1", client_secret="kept-to-ourselves")
+    assert "kept-to-ourselves" not in f"{connection!r} {connection}"
+
+
+async def test_basic_is_encoded_and_then_tried_as_it_is() -> None:
+    """RFC 6749 encodes id and secret in the header; servers that do not decode them are common."""
+
+    def answer(asked: Asked) -> Said:
+        if asked.name != "token":
+            return well(asked)
+        pair = base64.b64decode(asked.headers["authorization"].partition(" ")[2]).decode()
+        return Said(body=TOKEN) if pair == "no:rth:a%b+c" else Said(401, {"error": "invalid_client"})
+
+    with answering(answer) as (address, asked):
+        await pulled(connect(address, "1.1", client_id="no:rth", client_secret="a%b+c"))
+    first = base64.b64decode(asked[0].headers["authorization"].partition(" ")[2]).decode()
+    assert first == "no%3Arth:a%25b%2Bc"
+
+
+async def test_the_secret_follows_no_redirect_to_another_host() -> None:
+    """307 on the same host is followed, elsewhere it is a sentence; nothing is sent there."""
+    with answering(well) as (other, seen):
+
+        def answer(asked: Asked) -> Said:
+            return Said(307, headers={"Location": f"{other}token"}) if asked.name == "token" else well(asked)
+
+        with answering(answer) as (address, _):
+            with pytest.raises(SourceRefused, match="secret must not go"):
+                await pulled(connect(address, "1.1"))
+    assert seen == []
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_page_is_fetched_from_another_place(status: int) -> None:
+    """A redirect of a page is refused; the token goes nowhere else."""
+    with answering(well) as (other, seen):
+
+        def answer(asked: Asked) -> Said:
+            there = {"Location": f"{other}{asked.name}"}
+            return Said(status, headers=there) if asked.name == "enrollments" else well(asked)
+
+        with answering(answer) as (address, _):
+            with pytest.raises(SourceRefused, match="not followed"):
+                await pulled(connect(address, "1.1"))
+    assert seen == []
+
+
+async def test_a_next_on_another_host_gets_no_token() -> None:
+    """Not even where its link is a cursor: the pages are asked for by offset, and it is said."""
+    users = [{"sourcedId": f"u{number}", "status": "active"} for number in range(5)]
+    with answering(well) as (other, seen):
+
+        def answer(asked: Asked) -> Said:
+            if asked.name != "users":
+                return well(asked)
+            at = int(asked.query["offset"])
+            link = {"Link": f'<{other}users?cursor=abc>; rel="next"'} if at + 2 < 5 else {}
+            return Said(body={"users": users[at : at + 2]}, headers=link)
+
+        with answering(answer) as (address, _):
+            rows, warnings = await pulled(connect(address, "1.1"))
+    assert list(rows["person"]) == ["u0", "u1", "u2", "u3", "u4"]
+    assert any("another host" in warning for warning in warnings)
+    assert seen == []
+
+
+async def test_a_cursor_is_followed_on_the_same_host() -> None:
+    """A `next` without an offset is followed as it is, with the token; also a relative one."""
+    pages = {"": ("u0", "b"), "b": ("u1", "c"), "c": ("u2", "")}
+
+    def answer(asked: Asked) -> Said:
+        if asked.name != "users":
+            return well(asked)
+        one, after = pages[asked.query.get("cursor", "")]
+        link = {"Link": f'<?cursor={after}>; title="a, b"; rel="next"'} if after else {}
+        return Said(body={"users": [{"sourcedId": one}]}, headers=link)
+
+    with answering(answer) as (address, _):
+        rows, _ = await pulled(connect(address, "1.1"))
+    assert list(rows["person"]) == ["u0", "u1", "u2"]
+
+
+INNER = ["https://10.0.0.1/v1p1", "https://169.254.169.254/v1p1", "http://127.0.0.1:9/v1p1", "ftp://sis.example.org/"]
+
+
+@pytest.mark.parametrize("url", INNER)
+async def test_an_inner_address_is_not_asked(url: str) -> None:
+    """Neither as the base nor as the token endpoint, without a sandbox."""
+    with pytest.raises(SourceRefused, match="url cannot be used"):
+        await pulled(connect("https://sis.example.org/", "1.1", url=url, sandbox=False))
+    with pytest.raises(SourceRefused, match="token-url cannot be used"):
+        await pulled(connect("https://sis.example.org/", "1.1", token_url=url, sandbox=False))
+
+
+async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name looks public and resolves to loopback: no packet leaves."""
+
+    def inside(*_: object, **__: object) -> list[object]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", inside)
+    with pytest.raises(SourceRefused, match="not of the public Internet"):
+        await pulled(connect("https://sis.example.org/", "1.1", sandbox=False))
+
+
+def test_retry_after_is_read_in_both_forms() -> None:
+    """Seconds, and a date; what is neither is no answer."""
+    assert told_to_wait("7") == 7
+    soon = told_to_wait(format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True))
+    assert soon is not None
+    assert 28 < soon <= 30
+    assert told_to_wait("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert [told_to_wait(text) for text in ("soon", "", "-1", "1.5", None)] == [None] * 5
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+async def test_a_source_is_waited_for_but_not_for_ever(status: int) -> None:
+    """So many tries, then a sentence that says what to do."""
+    with answering(lambda asked: Said(body=TOKEN) if asked.name == "token" else Said(status, "<html>busy")) as (
+        address,
+        asked,
+    ):
+        patience = Patience(tries=3, first=0.001, longest=0.01, total=5)
+        with pytest.raises(SourceRefused, match=rf"answers {status} at /.*asked 3 times.*Try again later"):
+            await pulled(connect(address, "1.1", patience=patience, concurrency=1))
+    assert len([one for one in asked if one.name == "results"]) <= 3
+
+
+async def test_a_wait_beyond_patience_is_not_begun() -> None:
+    """A source that wants to be left alone for a day is, at once; and the sentence tells for how long."""
+    with answering(lambda _: Said(429, headers={"Retry-After": "86400"})) as (address, asked):
+        with pytest.raises(SourceRefused, match="left alone for 86,400 s"):
+            await pulled(connect(address, "1.1"))
+    assert len(asked) == 1
+
+
+async def test_a_retry_after_is_honoured_by_every_request() -> None:
+    """Nobody asks before the time that was named, and one fewer goes at once."""
+    named: list[float] = []
+    came: list[float] = []
+
+    def answer(asked: Asked) -> Said:
+        if asked.name == "token":
+            return Said(body=TOKEN)
+        if not named:
+            named.append(time.monotonic())
+            return Said(429, headers={"Retry-After": "1"})
+        came.append(time.monotonic())
+        return well(asked)
+
+    with answering(answer) as (address, _):
+        await asyncio.wait_for(pulled(connect(address, "1.1")), 30)
+    late = [moment - named[0] for moment in came[3:]]
+    assert late
+    assert min(late) >= 0.9
+
+
+GARBLED = ["", "<html>maintenance</html>", '{"orgs": [', "\ufeff"]
+
+
+@pytest.mark.parametrize("body", GARBLED)
+async def test_an_answer_that_is_no_json_is_asked_for_again_and_then_refused(body: str) -> None:
+    """A page that broke off may come whole; one that never does is a sentence, without a word of it."""
+    with answering(lambda asked: Said(body=body) if asked.name == "orgs" else well(asked)) as (address, asked):
+        with pytest.raises(SourceRefused, match="no JSON") as refused:
+            await pulled(connect(address, "1.1"))
+    assert len([one for one in asked if one.name == "orgs"]) == 3
+    assert "maintenance" not in refused.value.detail
+
+
+NO_LISTS: list[object] = [
+    {"imsx_codeMajor": "failure", "imsx_description": "Row of Ada Lovelace is locked"},
+    {"users": None},
+    {"users": "none"},
+    {"people": []},
+    {"users": [], "imsx_codeMajor": "Failure"},
+    None,
+    7,
+]
+
+
+@pytest.mark.parametrize("body", NO_LISTS, ids=str)
+async def test_what_is_no_list_is_never_an_empty_one(body: object) -> None:
+    """200 without the envelope is refused; what it says in free text, which may name a child, is not told."""
+    with answering(lambda asked: Said(body=body) if asked.name == "users" else well(asked)) as (address, _):
+        with pytest.raises(SourceRefused, match="nothing is taken for gone") as refused:
+            await pulled(connect(address, "1.1"))
+    assert "Ada" not in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    "body", [{"Users": [{"SourcedId": "u1"}]}, [{"sourcedId": "u1"}], {"users": {"sourcedId": "u1"}}]
+)
+async def test_a_list_in_another_dress_is_one(body: object) -> None:
+    """Another case, no envelope, one row without a list: the row is there."""
+
+    def answer(asked: Asked) -> Said:
+        more = asked.name == "users" and asked.query["offset"] == "0"
+        return Said(body=body) if more else well(asked)
+
+    with answering(answer) as (address, _):
+        rows, _ = await pulled(connect(address, "1.1"))
+    assert list(rows["person"]) == ["u1"]
+
+
+async def test_a_page_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory does not depend on what a source sends at once."""
+    monkeypatch.setattr("app.sis.oneroster_rest.wire.LONGEST", 10_000)
+    body = {"users": [{"sourcedId": f"u{number}"} for number in range(2000)]}
+    with answering(lambda asked: Said(body=body) if asked.name == "users" else well(asked)) as (address, _):
+        with pytest.raises(SourceRefused, match="lower its page size"):
+            await pulled(connect(address, "1.1"))
+
+
+async def test_a_filter_that_is_refused_says_to_sync_in_full() -> None:
+    """Without a filter there is no delta; the sort is tried without first."""
+
+    def answer(asked: Asked) -> Said:
+        return Said(400, {"imsx_codeMajor": "failure"}) if "filter" in asked.query else well(asked)
+
+    with answering(answer) as (address, asked):
+        with pytest.raises(SourceRefused, match="--full"):
+            await pulled(connect(address, "1.1"), datetime(2026, 1, 2, 3, 4, 5, 678900, tzinfo=UTC))
+    filters = {one.query["filter"] for one in asked if "filter" in one.query}
+    assert filters == {"dateLastModified>'2026-01-02T03:04:05.678Z'"}
+
+
+async def test_a_sort_that_is_refused_is_done_without() -> None:
+    """Many sources do not sort."""
+
+    def answer(asked: Asked) -> Said:
+        return Said(400) if "sort" in asked.query else well(asked)
+
+    with answering(answer) as (address, _):
+        rows, warnings = await pulled(connect(address, "1.1"), datetime(2026, 1, 2, tzinfo=UTC))
+    assert set(rows) >= {"person", "enrollment"}
+    assert all("left out" in warning for warning in warnings)
+
+
+async def test_no_name_reaches_a_log_or_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Through a pull that succeeds and one that fails in the middle, at every level."""
+    rows = [{"sourcedId": f"u{number}", "givenName": "Canary", "password": "canary-word"} for number in range(3)]
+
+    def answer(asked: Asked) -> Said:
+        if asked.name != "users":
+            return well(asked)
+        if asked.query["offset"] == "0":
+            return Said(body={"users": rows})
+        return Said(418, {"users": rows, "imsx_description": "Canary"})
+
+    with caplog.at_level(logging.DEBUG), answering(answer) as (address, _):
+        with pytest.raises(SourceRefused) as refused:
+            await pulled(connect(address, "1.1"))
+    assert "anary" not in f"{caplog.text} {refused.value.detail} {refused.value!r}"
+    assert "of-a-test" not in caplog.text
+    assert "opaque" not in caplog.text
+
+
+async def test_ids_and_scopes_are_asked_for_as_the_standard_has_them() -> None:
+    """Client credentials in the body when so set, with the scopes of the version that is read."""
+    with answering(well) as (address, asked):
+        await pulled(connect(address, "1.2", auth="oauth2-body", leave_out=frozenset({"demographics"})))
+    form = parse_qs(asked[0].body)
+    assert form["grant_type"] == ["client_credentials"]
+    assert (form["client_id"], form["client_secret"]) == (["north"], ["of-a-test"])
+    assert "authorization" not in asked[0].headers
+    scopes = [one.removeprefix("https://purl.imsglobal.org/spec/or/v1p2/scope/") for one in form["scope"][0].split()]
+    assert sorted(scopes) == [
+        "assessment.readonly",
+        "gradebook-core.readonly",
+        "gradebook.readonly",
+        "roster-core.readonly",
+        "roster.readonly",
+    ]
+    assert all(one.headers["authorization"] == "Bearer opaque" for one in asked[1:])
+
+
+def test_the_gradebook_of_12_has_a_base_of_its_own() -> None:
+    """Beside rostering where the base says so, under the same where it does not, elsewhere where it is set."""
+    odd = connect("https://s.example.org/", "1.2", url="https://s.example.org/learningdata/v1/")
+    assert connect("https://s.example.org/", "1.2").gradebook == "https://s.example.org/ims/oneroster/gradebook/v1p2"
+    assert odd.gradebook == odd.rostering == "https://s.example.org/learningdata/v1"
+    assert connect("https://s.example.org/", "1.1").gradebook == "https://s.example.org/ims/oneroster/v1p1"
+    own: Connection = connect("https://s.example.org/", "1.2", gradebook_url="https://grades.example.org/v1/")
+    assert own.gradebook == "https://grades.example.org/v1"
