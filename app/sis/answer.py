@@ -35,6 +35,7 @@ from app.sis.engine.run import EXITS, Asked, begin, conclude, drop_kept, end, no
 from app.sis.engine.stage import Stage
 from app.sis.engine.weigh import WENT, Counts, Report
 from app.sis.kinds import BY_NAME, KINDS, Kind
+from app.sis.mapping.follow import follow_results
 from app.sis.models import SisRun
 from app.sis.port import AlreadyRunning, Progress, SourceInconsistent
 from app.sis.queries import read_report
@@ -172,6 +173,7 @@ async def _carry_out(work: Work, run_id: UUID, progress: Progress) -> Report:
                 counts.unchanged += counts.removed
                 counts.removed = counts.absent = 0
         await apply_all(stage, deliveries, progress)
+        report.warnings += await follow_results(work, stage)
         await stage.drop()
         because, report.held_because = report.held_because, []
         conclude(report, dry=False)
@@ -248,6 +250,7 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
     await apply_all(stage, deliveries, progress)
     for kind in KINDS:
         await put_back_removed(stage, kind, run_id)
+    report.warnings += await follow_results(work, stage)
 
 
 @needs(Can.SYNC_ROSTER)
