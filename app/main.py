@@ -12,6 +12,7 @@ from app.core.address import Allowed
 from app.core.db import check_server, open_engine
 from app.graphql.router import graphql_router
 from app.rest import (
+    chart,
     concern,
     consumers,
     decision,
@@ -54,6 +55,7 @@ V1 = (
     support,
     session,
     response,
+    chart,
     evidence,
     decision,
     events,

@@ -1,0 +1,253 @@
+"""Owns the picture of a support as data: scores, lines, weeks, the verdict. Draws nothing, and names nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+from uuid import UUID
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import today_in
+from app.evidence.models import Score
+from app.evidence.queries import scores_of
+from app.evidence.rules import BASELINE_SCORES
+from app.playbook.lookup import measure_by_id
+from app.playbook.models import Measure
+from app.response.axis import Axis, Break
+from app.response.models import VerdictRow
+from app.response.queries import verdicts_now
+from app.roster.calendar import monday_of
+from app.roster.lookup import weeks_off, zone_of
+from app.support.dosage import DosageWeek
+from app.support.models import Phase, Support
+from app.support.queries import dosage_between, phases_of
+from app.support.queries import support as find_support
+
+LONGEST_BEFORE = timedelta(weeks=6)
+"""A baseline score from longer ago is left out of the picture; the baseline itself stays."""
+NOW = 3
+"""How many scores stand for the level now, where fewer follow the change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One score. `kind` is `baseline` or `score`; `phase` the number of its phase, none before the first."""
+
+    score_id: UUID
+    taken_on: date
+    place: float
+    week: int
+    value: float
+    kind: str
+    phase: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A phase: its aimline runs from the baseline in `from_week`, `rate` a week, and is shown up to `to_week`."""
+
+    phase_id: UUID
+    number: int
+    begins_on: date
+    ends_on: date | None
+    place: float
+    from_week: int
+    to_week: int
+    goal_week: int
+    goal_on: date
+    baseline: float
+    goal: float
+
+    @property
+    def rate(self) -> float:
+        """The required rate, units a week."""
+        return (self.goal - self.baseline) / max(self.goal_week - self.from_week, 1)
+
+    def at(self, week: float) -> float:
+        """Where the aimline stands."""
+        return self.baseline + self.rate * (week - self.from_week)
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """The rate that the verdict rests on, laid through the middle of its scores; 80 % of it between low and high."""
+
+    from_week: int
+    to_week: int
+    through_week: float
+    through_value: float
+    rate: float
+    rate_low: float | None
+    rate_high: float | None
+
+    def at(self, week: float, rate: float) -> float:
+        """Where the line of this rate stands."""
+        return self.through_value + rate * (week - self.through_week)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """About when growth slowed."""
+
+    week: int
+    monday: date
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """Everything that a chart of a support shows. `missed` are the weeks up to now in which no score was taken."""
+
+    support: Support
+    measure: Measure
+    until: date
+    weeks: dict[int, date]
+    breaks: list[Break]
+    points: list[Point]
+    stretches: list[Stretch]
+    missed: list[int]
+    sessions: dict[int, DosageWeek]
+    verdict: VerdictRow | None
+    fit: Fit | None
+    change: Change | None
+
+
+@needs(Can.READ_SUPPORTS, Can.READ_SCORES, Can.READ_VERDICTS)
+async def picture_of(work: Work, support_id: UUID) -> Picture:
+    """The picture of a support; raises `NotFound`."""
+    support = await find_support(work, support_id)
+    phases = (await phases_of(work, [support.id]))[support.id]
+    scores = [
+        one
+        for one in (await scores_of(work, [support.student_id]))[support.student_id]
+        if one.measure_id == support.measure_id
+    ]
+    today = today_in(await zone_of(work))
+    first = phases[0].begins_on - LONGEST_BEFORE
+    last = max(today, *(phase.goal_on for phase in phases), *(score.taken_on for score in scores))
+    off = await weeks_off(work, support.school_ids, first, last)
+    dosage = await dosage_between(work, support.id, phases[0].begins_on, None)
+    return picture(
+        support,
+        await measure_by_id(work, support.measure_id),
+        phases,
+        scores,
+        (await verdicts_now(work, [support.id])).get(support.id),
+        off=next((off[school] for school in support.school_ids if school in off), frozenset()),
+        sessions=dosage.weeks,
+        today=today,
+    )
+
+
+def picture(
+    support: Support,
+    measure: Measure,
+    phases: Sequence[Phase],
+    scores: Sequence[Score],
+    verdict: VerdictRow | None,
+    *,
+    off: Collection[date],
+    sessions: Sequence[DosageWeek],
+    today: date,
+) -> Picture:
+    """Puts everything in its place. Pure; phases in order, scores by date."""
+    begins = phases[0].begins_on
+    until = today if support.ends_on is None else min(today, support.ends_on)
+    shown = _shown(scores, begins, until)
+    first = min([begins, *(score.taken_on for score in shown)])
+    ahead = phases[-1].ends_on or phases[-1].goal_on
+    axis = Axis(begins, first, max(until, *(phase.goal_on for phase in phases)), off)
+    last = axis.week(max(until, ahead, begins))
+    points = [_point(score, phases, axis) for score in shown]
+    stretches = [_stretch(phase, axis) for phase in phases]
+    taken = {point.week for point in points}
+    # The week that runs is not missed yet.
+    gone = range(1, axis.week(until) + (1 if monday_of(today) > monday_of(until) else 0))
+    change = _change(verdict, stretches, axis)
+    return Picture(
+        support=support,
+        measure=measure,
+        until=until,
+        weeks={week: monday for week, monday in axis.mondays.items() if week <= last},
+        breaks=[one for one in axis.breaks() if one.after_week < last],
+        points=points,
+        stretches=stretches,
+        missed=[week for week in gone if week not in taken],
+        sessions={axis.week(week.monday): week for week in sessions if week.monday in axis.mondays.values()},
+        verdict=verdict,
+        fit=_fit(verdict, points, change),
+        change=change,
+    )
+
+
+def _shown(scores: Sequence[Score], begins: date, until: date) -> list[Score]:
+    def before(score: Score) -> bool:
+        return score.taken_on < begins or (score.taken_on == begins and score.purpose == "baseline")
+
+    baseline = [score for score in scores if before(score)][-BASELINE_SCORES:]
+    since = [score for score in scores if not before(score) and score.taken_on <= until]
+    return [score for score in baseline if begins - score.taken_on <= LONGEST_BEFORE] + since
+
+
+def _point(score: Score, phases: Sequence[Phase], axis: Axis) -> Point:
+    begun = [phase.number for phase in phases if phase.begins_on <= score.taken_on]
+    is_baseline = not begun or score.purpose == "baseline"
+    return Point(
+        score_id=score.id,
+        taken_on=score.taken_on,
+        place=axis.place(score.taken_on),
+        week=axis.week(score.taken_on),
+        value=score.value,
+        kind="baseline" if is_baseline else "score",
+        phase=begun[-1] if begun else None,
+    )
+
+
+def _stretch(phase: Phase, axis: Axis) -> Stretch:
+    from_week, goal_week = axis.week(phase.begins_on), axis.week(phase.goal_on)
+    ended = goal_week if phase.ends_on is None else axis.week(phase.ends_on - timedelta(days=1))
+    return Stretch(
+        phase_id=phase.id,
+        number=phase.number,
+        begins_on=phase.begins_on,
+        ends_on=phase.ends_on,
+        place=axis.place(phase.begins_on),
+        from_week=from_week,
+        to_week=max(min(goal_week, ended), from_week),
+        goal_week=goal_week,
+        goal_on=phase.goal_on,
+        baseline=phase.baseline,
+        goal=phase.goal,
+    )
+
+
+def _change(verdict: VerdictRow | None, stretches: Sequence[Stretch], axis: Axis) -> Change | None:
+    if verdict is None or verdict.change_week is None:
+        return None
+    for stretch in stretches:
+        week = stretch.from_week + verdict.change_week
+        if stretch.phase_id == verdict.phase_id and week in axis.mondays:
+            return Change(week, axis.mondays[week])
+    return None
+
+
+def _fit(verdict: VerdictRow | None, points: Sequence[Point], change: Change | None) -> Fit | None:
+    if verdict is None or verdict.rate is None:
+        return None
+    judged = set(verdict.score_ids)
+    rests_on = [point for point in points if point.score_id in judged]
+    since = [point for point in rests_on if change is None or point.week >= change.week]
+    if len(since) < 2:
+        since = rests_on[-NOW:]
+    if len({point.week for point in since}) < 2:
+        return None
+    return Fit(
+        from_week=change.week if change is not None else since[0].week,
+        to_week=since[-1].week,
+        through_week=sum(point.week for point in since) / len(since),
+        through_value=sum(point.value for point in since) / len(since),
+        rate=verdict.rate,
+        rate_low=getattr(verdict, "rate_low", None),
+        rate_high=getattr(verdict, "rate_high", None),
+    )

@@ -1,0 +1,245 @@
+"""Owns the picture of a support in REST: as data, and as SVG. Holds no rule."""
+
+from datetime import date
+from typing import Annotated, Literal, cast
+
+from fastapi import APIRouter, Query, Response
+
+from app.core import ids
+from app.response import chart
+from app.response.chart import Picture, picture_of
+from app.rest.door import Opened, asks, row_id
+from app.rest.pages import Shape
+from app.rest.picture import NARROWEST, USUAL, WIDEST, svg
+from app.rest.response import VerdictKind, VerdictState
+
+router = APIRouter(prefix="/v1", tags=["verdicts"])
+
+
+class Svg(Response):
+    """An answer that is a picture."""
+
+    media_type = "image/svg+xml"
+
+
+SHUT = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
+    "X-Content-Type-Options": "nosniff",
+    "Cache-Control": "private, no-store",
+}
+"""What keeps a picture from doing anything but being looked at, by whom it was given to."""
+
+
+class Week(Shape):
+    """An instructional week; 0 is the one in which the first phase begins."""
+
+    week: int
+    monday: date
+    is_missed: bool = False
+
+
+class Break(Shape):
+    """Weeks without instruction, after a week of the axis; both days count."""
+
+    after_week: int
+    begins_on: date
+    ends_on: date
+    weeks: int
+
+
+class Point(Shape):
+    """A score. `place` is where it stands among the weeks; `baseline` ones were given before the support began."""
+
+    score: str
+    taken_on: date
+    place: float
+    value: float
+    kind: Literal["baseline", "score"]
+    phase: int | None
+
+
+class Line(Shape):
+    """A straight line between two weeks."""
+
+    from_week: float
+    from_value: float
+    to_week: float
+    to_value: float
+
+
+class ChartPhase(Shape):
+    """A phase with its aimline, as far as it is shown."""
+
+    phase: str
+    number: int
+    begins_on: date
+    ends_on: date | None
+    baseline: float
+    goal: float
+    goal_on: date
+    goal_week: int
+    required_rate: float
+    aimline: Line
+
+
+class FittedRate(Shape):
+    """The rate that the verdict rests on, units a week, through the middle of its scores; 80 % lies in the band."""
+
+    rate: float
+    rate_low: float | None
+    rate_high: float | None
+    line: Line
+    low: Line | None
+    high: Line | None
+
+
+class SessionsOfWeek(Shape):
+    """A week's minutes: what of the known was delivered, and how many planned sessions have no record."""
+
+    week: int
+    known_minutes: int
+    delivered_minutes: int
+    unknown_sessions: int
+
+
+class ChartVerdict(Shape):
+    """The verdict that holds."""
+
+    id: str
+    state: VerdictState
+    kind: VerdictKind | None
+    sentence: str
+    change_week: int | None
+    change_monday: date | None
+
+
+class Chart(Shape):
+    """Everything that the picture shows; its axis counts instructional weeks."""
+
+    support: str
+    measure: str
+    measure_name: str
+    unit: str
+    direction: Literal["up", "down"]
+    weeks: list[Week]
+    breaks: list[Break]
+    points: list[Point]
+    phases: list[ChartPhase]
+    sessions: list[SessionsOfWeek]
+    verdict: ChartVerdict | None
+    fitted: FittedRate | None
+
+
+@router.get("/supports/{support}/chart", operation_id="get_chart", **asks(picture_of))
+async def get_chart(work: Opened, support: str) -> Chart:
+    """The picture of a support as data, for whoever draws it in a way of their own."""
+    picture = await picture_of(work, row_id("support", support))
+    return Chart.model_construct(
+        support=ids.show("support", picture.support.id),
+        measure=ids.show("measure", picture.measure.id),
+        measure_name=picture.measure.name,
+        unit=picture.measure.unit,
+        direction="down" if picture.measure.direction == "down" else "up",
+        weeks=[
+            Week.model_construct(week=week, monday=monday, is_missed=week in picture.missed)
+            for week, monday in picture.weeks.items()
+        ],
+        breaks=[
+            Break.model_construct(
+                after_week=one.after_week, begins_on=one.begins_on, ends_on=one.ends_on, weeks=one.weeks
+            )
+            for one in picture.breaks
+        ],
+        points=[_point(point) for point in picture.points],
+        phases=[_phase(stretch) for stretch in picture.stretches],
+        sessions=[
+            SessionsOfWeek.model_construct(
+                week=week,
+                known_minutes=one.known_minutes,
+                delivered_minutes=one.delivered_minutes,
+                unknown_sessions=one.unknown_sessions,
+            )
+            for week, one in sorted(picture.sessions.items())
+        ],
+        verdict=_verdict(picture),
+        fitted=None if picture.fit is None else _fitted(picture.fit),
+    )
+
+
+@router.get(
+    "/supports/{support}/chart.svg",
+    operation_id="get_chart_svg",
+    response_class=Svg,
+    **asks(picture_of),
+)
+async def get_chart_svg(
+    work: Opened,
+    support: str,
+    theme: Annotated[
+        Literal["light", "dark"] | None, Query(description="Without it, as the reader's device prefers.")
+    ] = None,
+    width: Annotated[int, Query(ge=NARROWEST, le=WIDEST, description="Pixels.")] = USUAL,
+) -> Svg:
+    """The picture of a support: scores, aimline, goal, phase lines, weeks without a score, breaks, and the verdict."""
+    picture = await picture_of(work, row_id("support", support))
+    return Svg(svg(picture, width, theme), headers=SHUT)
+
+
+def _point(point: chart.Point) -> Point:
+    return Point.model_construct(
+        score=ids.show("score", point.score_id),
+        taken_on=point.taken_on,
+        place=round(point.place, 3),
+        value=point.value,
+        kind="baseline" if point.kind == "baseline" else "score",
+        phase=point.phase,
+    )
+
+
+def _phase(stretch: chart.Stretch) -> ChartPhase:
+    return ChartPhase.model_construct(
+        phase=ids.show("phase", stretch.phase_id),
+        number=stretch.number,
+        begins_on=stretch.begins_on,
+        ends_on=stretch.ends_on,
+        baseline=stretch.baseline,
+        goal=stretch.goal,
+        goal_on=stretch.goal_on,
+        goal_week=stretch.goal_week,
+        required_rate=round(stretch.rate, 6),
+        aimline=Line.model_construct(
+            from_week=stretch.from_week,
+            from_value=stretch.baseline,
+            to_week=stretch.to_week,
+            to_value=round(stretch.at(stretch.to_week), 6),
+        ),
+    )
+
+
+def _fitted(fit: chart.Fit) -> FittedRate:
+    def line(rate: float) -> Line:
+        begins, ends = (round(fit.at(week, rate), 6) for week in (fit.from_week, fit.to_week))
+        return Line.model_construct(from_week=fit.from_week, from_value=begins, to_week=fit.to_week, to_value=ends)
+
+    return FittedRate(
+        rate=fit.rate,
+        rate_low=fit.rate_low,
+        rate_high=fit.rate_high,
+        line=line(fit.rate),
+        low=None if fit.rate_low is None else line(fit.rate_low),
+        high=None if fit.rate_high is None else line(fit.rate_high),
+    )
+
+
+def _verdict(picture: Picture) -> ChartVerdict | None:
+    row = picture.verdict
+    if row is None:
+        return None
+    return ChartVerdict.model_construct(
+        id=ids.show("verdict", row.id),
+        state=cast(VerdictState, row.state),
+        kind=cast(VerdictKind | None, row.kind),
+        sentence=row.sentence,
+        change_week=None if picture.change is None else picture.change.week,
+        change_monday=None if picture.change is None else picture.change.monday,
+    )

@@ -1,0 +1,139 @@
+"""Owns how a picture looks and where things stand in it: colours, scale, words, lines. Knows no support.
+
+Every text is escaped here. What a colour says, a shape says as well.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from html import escape
+from math import ceil, floor, log10
+from re import compile as pattern
+
+NO_XML = pattern("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+GAP = 0.9
+"""How wide a break is drawn, whatever its length, in weeks."""
+LETTER, BOLD = 0.56, 0.62
+"""Of the font's size: how wide a letter is taken to be."""
+SMALL, TEXT, LARGE = 11.0, 12.0, 15.0
+LIGHT = (
+    "--ground:#ffffff;--ink:#1b2430;--soft:#5b6675;--rule:#e3e7ec;--break:#eef1f4;--line:#1b2430;--aim:#1f6feb;"
+    "--fit:#8a3ffc;--good:#0b7a4b;--watch:#9a5b00;--alert:#b42318;--quiet:#5b6675;--on:#ffffff"
+)
+DARK = (
+    "--ground:#12161c;--ink:#e8edf3;--soft:#a3aebb;--rule:#2a323d;--break:#1d242d;--line:#e8edf3;--aim:#6ea8ff;"
+    "--fit:#c4a1ff;--good:#4ccb8f;--watch:#f0b24a;--alert:#ff8a7a;--quiet:#a3aebb;--on:#12161c"
+)
+STYLE = """\
+.aimline text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,sans-serif;fill:var(--ink)}
+.aimline .ground{fill:var(--ground)}.aimline .soft{fill:var(--soft)}.aimline .s{font-size:11px}
+.aimline .halo{paint-order:stroke;stroke:var(--ground);stroke-width:4px;stroke-linejoin:round}
+.aimline .rule{stroke:var(--rule);stroke-width:1}.aimline .break{fill:var(--break)}
+.aimline .aim{fill:none;stroke:var(--aim);stroke-width:2;stroke-dasharray:7 4}
+.aimline .goal{fill:var(--ground);stroke:var(--aim);stroke-width:2}.aimline .goal-in{fill:var(--aim)}
+.aimline .aim-ink{fill:var(--aim)}.aimline .fit-ink{fill:var(--fit)}
+.aimline .trace{fill:none;stroke:var(--line);stroke-width:1.2;opacity:.55}.aimline .over{stroke-dasharray:2 3}
+.aimline .score{fill:var(--line)}.aimline .baseline{fill:var(--ground);stroke:var(--line);stroke-width:1.6}
+.aimline .phase{stroke:var(--ink);stroke-width:1.4}.aimline .level{stroke:var(--line);stroke-width:2}
+.aimline .fit{fill:none;stroke:var(--fit);stroke-width:2.6}.aimline .band{fill:var(--fit);opacity:.17}
+.aimline .change{fill:var(--alert);opacity:.13}.aimline .change-line{stroke:var(--alert);stroke-width:1.4}
+.aimline .missed{stroke:var(--soft);stroke-width:1.3;fill:none}
+.aimline .given{fill:var(--good)}.aimline .asked{fill:none;stroke:var(--soft);stroke-width:1}
+.aimline .unknown{stroke-dasharray:2 2}.aimline .lost{fill:var(--alert);opacity:.35}
+.aimline .title{font-size:15px;font-weight:650}
+.aimline .good{fill:var(--good)}.aimline .watch{fill:var(--watch)}.aimline .alert{fill:var(--alert)}
+.aimline .quiet{fill:var(--quiet)}.aimline .mark{fill:none;stroke:var(--on);stroke-width:1.9;stroke-linecap:round}
+"""
+MARKS = {
+    "good": '<circle class="good" r="9"/><path class="mark" d="M-4 0.5 -1.2 3.4 4.2 -3"/>',
+    "watch": '<path class="watch" d="M0 -10 10 8 -10 8Z"/><path class="mark" d="M0 -3.5V2M0 5.2V5.3"/>',
+    "alert": '<rect class="alert" x="-9" y="-9" width="18" height="18" rx="3"/>'
+    '<path class="mark" d="M0 -5V1.5M0 5.2V5.3"/>',
+    "quiet": '<circle class="quiet" r="9"/><path class="mark" d="M-4 0V.1M0 0V.1M4 0V.1"/>',
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """The place of the plot, and where weeks and values stand in it."""
+
+    left: float
+    right: float
+    top: float
+    bottom: float
+    first: float
+    span: float
+    breaks: tuple[int, ...]
+    low: float
+    high: float
+
+    def x(self, place: float) -> float:
+        """Where a place of the axis stands; breaks have a width of their own."""
+        across = place - self.first
+        for week in self.breaks:
+            across += min(max((place - week - 0.45) * 10, 0.0), 1.0) * GAP
+        return self.left + (self.right - self.left) * across / self.span
+
+    def y(self, value: float) -> float:
+        """Where a value stands, kept inside."""
+        part = (value - self.low) / (self.high - self.low)
+        return self.bottom - (self.bottom - self.top) * min(max(part, 0.0), 1.0)
+
+
+def themed(theme: str | None) -> str:
+    """The colours of a theme; without one, both, as the reader prefers."""
+    if theme == "dark":
+        return f".aimline{{{DARK}}}\n"
+    dark = "" if theme == "light" else f"@media (prefers-color-scheme:dark){{.aimline{{{DARK}}}}}\n"
+    return f".aimline{{{LIGHT}}}\n{dark}"
+
+
+def safe(words: str) -> str:
+    """A text as XML takes it: escaped, and without the characters that XML does not have."""
+    return escape(NO_XML.sub("", words))
+
+
+def ticks(low: float, high: float, most: int) -> list[float]:
+    """Round values between the two, at most so many and one more."""
+    rough = (high - low) / most
+    power = 10.0 ** floor(log10(rough))
+    step = next(power * part for part in (1, 2, 5, 10) if power * part >= rough)
+    return [step * n for n in range(ceil(low / step), floor(high / step) + 1)]
+
+
+def text(x: float, y: float, words: str, classes: str, anchor: str = "start") -> str:
+    """Words at a place."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{classes}" text-anchor="{anchor}">{safe(words)}</text>'
+
+
+def line(x1: float, y1: float, x2: float, y2: float, classes: str) -> str:
+    """A straight line."""
+    return f'<line class="{classes}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
+
+
+def path(places: Iterable[tuple[float, float]]) -> str:
+    """The `d` of a path through these places."""
+    return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
+
+
+def fitted(words: str, width: float, size: float) -> str:
+    """As much of a text as the width holds."""
+    most = max(int(width / (size * LETTER)), 4)
+    return words if len(words) <= most else words[: most - 1].rstrip(" ,") + "…"
+
+
+def day(day: date) -> str:
+    """A day, without its year."""
+    return f"{day.day} {day:%b}"
+
+
+def plain(number: float) -> str:
+    """A number without idle zeros."""
+    return f"{number:.2f}".rstrip("0").rstrip(".") if number % 1 else f"{number:.0f}"
+
+
+def signed(rate: float) -> str:
+    """A rate with its sign."""
+    said = plain(round(rate, 2))
+    return "0" if said in ("0", "-0") else f"+{said}" if rate > 0 else said.replace("-", "−")

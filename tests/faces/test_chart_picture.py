@@ -1,0 +1,255 @@
+"""The picture itself, whatever the series: well-formed, inside its frame, and saying what the verdict says."""
+
+from datetime import date, timedelta
+from typing import Any
+from uuid import uuid4
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.evidence.models import Score
+from app.playbook.models import Measure
+from app.response.chart import Picture, picture
+from app.response.models import VerdictRow
+from app.rest.picture import NARROWEST, USUAL, WIDEST, svg
+from app.support.dosage import DosageWeek
+from app.support.models import Phase, Support
+
+BEGINS = date(2026, 1, 5)
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def on(week: int, weekday: int = 2) -> date:
+    """A day, counted from the week in which the support begins."""
+    return BEGINS + timedelta(weeks=week, days=weekday)
+
+
+def score(day: date, value: float, purpose: str = "progress") -> Score:
+    """A score."""
+    return Score(id=uuid4(), taken_on=day, value=value, purpose=purpose)
+
+
+def phase(number: int = 1, begins: date = BEGINS, ends: date | None = None, **more: Any) -> Phase:
+    """A phase from 40 to 70 in twenty weeks, but for what is said."""
+    plan = {"baseline": 40.0, "goal": 70.0, "goal_on": on(20, 0)} | more
+    return Phase(id=uuid4(), number=number, begins_on=begins, ends_on=ends, **plan)
+
+
+def drawn(
+    scores: list[Score],
+    phases: list[Phase] | None = None,
+    *,
+    name: str = "Oral reading fluency",
+    today: date = on(12),
+    off: frozenset[date] = frozenset(),
+    said: dict[str, Any] | None = None,
+    sessions: tuple[DosageWeek, ...] = (),
+    limits: tuple[float, float] = (0.0, 300.0),
+    ends: date | None = None,
+) -> Picture:
+    """The picture of a support with these scores."""
+    phases = phases or [phase()]
+    support = Support(id=uuid4(), starts_on=BEGINS, ends_on=ends, school_ids=[])
+    measure = Measure(id=uuid4(), name=name, unit="words a minute", direction="up", lowest=limits[0], highest=limits[1])
+    verdict = None
+    if said is not None:
+        row = {"kind": None, "change_week": None, "rate": None, "sentence": "So it is."} | said
+        ids = [one.id for one in scores]
+        verdict = VerdictRow(id=uuid4(), phase_id=phases[-1].id, score_ids=ids, **row)
+    return picture(support, measure, phases, scores, verdict, off=off, sessions=sessions, today=today)
+
+
+def parsed(document: str) -> ElementTree.Element:
+    """The document, which must be well-formed."""
+    return ElementTree.fromstring(document)  # noqa: S314  # our own, and made just now
+
+
+def texts(document: str) -> list[str]:
+    """Every text that is drawn."""
+    return ["".join(one.itertext()) for one in parsed(document).iter(f"{SVG}text")]
+
+
+def classed(document: str, tag: str, name: str) -> list[ElementTree.Element]:
+    """The elements of a class."""
+    found = parsed(document).iter(f"{SVG}{tag}")
+    return [one for one in found if name in one.get("class", "").split()]
+
+
+def test_a_week_without_a_score_is_marked_and_a_break_is_none() -> None:
+    """Weeks 3 and 6 had none, and are marked; of the two weeks off, none is; the week that runs is not missed yet."""
+    off = frozenset({on(4, 0), on(5, 0)})
+    scores = [score(on(week), 40.0 + week) for week in (1, 2, 6, 8)]
+    found = drawn(scores, off=off, today=on(9))
+    assert [found.weeks[week] for week in found.missed] == [on(3, 0), on(7, 0)]
+    assert [(one.after_week, one.weeks) for one in found.breaks] == [(3, 2)]
+    assert [point.week for point in found.points] == [1, 2, 4, 6]
+    assert len(classed(svg(found), "path", "missed")) == 3  # and one in the legend
+    assert len(classed(svg(found), "rect", "break")) == 2
+
+
+def test_the_aimline_stands_where_the_rule_has_it() -> None:
+    """From the baseline in week 0 to the goal, by instructional weeks: a break does not move it."""
+    (stretch,) = drawn([], off=frozenset({on(4, 0), on(5, 0)})).stretches
+    assert (stretch.from_week, stretch.goal_week) == (0, 18)
+    assert stretch.at(0) == 40.0
+    assert stretch.at(18) == 70.0
+    assert stretch.rate == pytest.approx(30 / 18)
+
+
+def test_scores_stand_on_the_side_of_the_aimline_on_which_they_were_judged() -> None:
+    """A score above the line of its week stands above it, whatever the day; y grows downwards."""
+    found = drawn([score(on(4, 4), 47.0), score(on(5, 0), 47.0)], today=on(6))
+    circles = classed(svg(found), "circle", "score")[:2]
+    assert float(circles[0].get("cy", "")) == float(circles[1].get("cy", ""))
+    assert found.points[0].value > found.stretches[0].at(found.points[0].week)
+    assert found.points[1].value < found.stretches[0].at(found.points[1].week)
+
+
+def test_baseline_scores_are_told_from_the_series() -> None:
+    """Three before the beginning are hollow; what is older than six weeks is left out."""
+    before = [score(BEGINS - timedelta(days=days), 40.0, "baseline") for days in (90, 5, 3, 1)]
+    found = drawn([*before, score(on(1), 42.0)])
+    assert [point.kind for point in found.points] == ["baseline"] * 3 + ["score"]
+    old = drawn([score(BEGINS - timedelta(days=90), 40.0)])
+    assert old.points == []
+
+
+def test_the_verdict_is_said_in_a_heading_a_shape_and_a_description() -> None:
+    """When it stopped, and the sentence for who hears it; the likely week is marked and dated."""
+    said = {"state": "not_responding", "kind": "stopped", "change_week": 6, "rate": 0.2, "sentence": "Six times more."}
+    scores = [score(on(week), 40.0 + min(week, 6) * 1.5) for week in range(1, 12)]
+    found = drawn(scores, said=said)
+    document = svg(found)
+    assert found.change is not None
+    assert found.change.monday == on(6, 0)
+    assert "Stopped responding about 16 Feb" in texts(document)
+    assert "slowed about 16 Feb" in texts(document)
+    assert len(classed(document, "rect", "change")) == 1
+    root = parsed(document)
+    title, description = (root.find(f"{SVG}{name}") for name in ("title", "desc"))
+    assert title is not None
+    assert description is not None
+    assert root.get("role") == "img"
+    assert root.get("aria-labelledby") == f"{title.get('id')} {description.get('id')}"
+    assert "Six times more." in (description.text or "")
+    assert "Stopped responding about 16 Feb" in (title.text or "")
+
+
+def test_the_fitted_rate_runs_through_the_scores_since_the_change() -> None:
+    """Its slope is the verdict's, its place the middle of those scores; without a rate there is no line."""
+    said = {"state": "not_responding", "kind": "stopped", "change_week": 6, "rate": 0.2}
+    scores = [score(on(week), 50.0) for week in range(1, 12)]
+    fit = drawn(scores, said=said).fit
+    assert fit is not None
+    assert (fit.from_week, fit.to_week, fit.through_week, fit.through_value) == (6, 11, 8.5, 50.0)
+    assert fit.at(9.5, fit.rate) - fit.at(8.5, fit.rate) == pytest.approx(0.2)
+    assert drawn(scores, said={"state": "insufficient_data"}).fit is None
+    assert drawn(scores).fit is None
+
+
+@pytest.mark.parametrize(
+    ("state", "kind", "words"),
+    [
+        ("insufficient_data", None, "Too few scores to say"),
+        ("responding", None, "Responding"),
+        ("below_pace", None, "Growing, below the pace that the goal needs"),
+        ("goal_met", None, "Goal met"),
+        ("uncertain", None, "Not clear yet"),
+        ("not_responding", "never", "Not responding from the start"),
+        ("under_delivered", None, "The support was not delivered as planned"),
+    ],
+)
+def test_every_state_has_a_heading_that_fits(state: str, kind: str | None, words: str) -> None:
+    """At length where there is room; at 320 pixels shorter, and never cut off."""
+    found = drawn([score(on(1), 42.0)], said={"state": state, "kind": kind})
+    assert words in texts(svg(found))
+    (heading,) = classed(svg(found, 320), "text", "title")
+    assert "…" not in (heading.text or "")
+
+
+def test_a_theme_is_as_asked() -> None:
+    """Without one the reader's preference decides; with one, nothing does."""
+    found = drawn([])
+    free, light, dark = svg(found), svg(found, theme="light"), svg(found, theme="dark")
+    assert "prefers-color-scheme" in free
+    assert "prefers-color-scheme" not in light + dark
+    assert light != dark
+
+
+def test_sessions_are_shown_as_far_as_they_are_known() -> None:
+    """Nothing where none was recorded; else a box a week, dashed where nothing is known of it."""
+    known = DosageWeek(on(1, 0), 3, 2, 1, 90, 60, 45)
+    unknown = DosageWeek(on(2, 0), 3, 0, 3, 90, 0, 0)
+    assert classed(svg(drawn([], sessions=(unknown,))), "rect", "asked") == []
+    boxes = classed(svg(drawn([], sessions=(known, unknown))), "rect", "asked")
+    assert sum("unknown" in box.get("class", "") for box in boxes) == 2  # and one in the legend
+    assert len(boxes) == 3
+
+
+def test_phases_have_a_line_and_an_aimline_each() -> None:
+    """A change draws a line; the trace of scores does not run over it."""
+    phases = [phase(ends=on(6, 0)), phase(2, on(6, 0), baseline=49.0, goal=75.0)]
+    found = drawn([score(on(week), 45.0) for week in range(1, 11)], phases)
+    document = svg(found)
+    assert len(classed(document, "line", "phase")) == 1
+    assert len(classed(document, "path", "aim")) == 3  # and one in the legend
+    assert len(classed(document, "path", "trace")) == 8
+    assert "phase 2" in texts(document)
+
+
+VALUES = st.floats(0, 300, allow_nan=False)
+NUMBERS = ("x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "width", "height", "r")
+
+
+@given(
+    scores=st.lists(st.tuples(st.integers(-30, 160), VALUES), max_size=40),
+    name=st.text(max_size=80),
+    width=st.sampled_from([NARROWEST, 320, USUAL, WIDEST]),
+    off=st.frozensets(st.integers(0, 22).map(lambda week: on(week, 0))),
+    change=st.integers(0, 25),
+    rate=st.none() | st.floats(-50, 50),
+    cut=st.none() | st.integers(1, 12),
+    ended=st.booleans(),
+)
+def test_any_series_is_a_picture(
+    scores: list[tuple[int, float]],
+    name: str,
+    width: int,
+    off: frozenset[date],
+    change: int,
+    rate: float | None,
+    cut: int | None,
+    ended: bool,
+) -> None:
+    """Well-formed whatever the measure is called, every number finite, and everything inside the frame."""
+    phases = [phase()] if cut is None else [phase(ends=on(cut, 1)), phase(2, on(cut, 1), baseline=50.0)]
+    ends = on(14) if ended else None
+    phases[-1].ends_on = ends
+    found = drawn(
+        [score(BEGINS + timedelta(days=days), value) for days, value in sorted(scores)],
+        phases,
+        name=name,
+        off=off,
+        today=on(22),
+        said={"state": "not_responding", "kind": "stopped", "change_week": change, "rate": rate},
+        ends=ends,
+    )
+    document = svg(found, width)
+    root = parsed(document)
+    tall = float(root.get("height", "nan"))
+    assert root.get("width") == str(width)
+    for one in root.iter():
+        for number in (float(one.get(name, "0")) for name in NUMBERS):
+            assert -10 <= number <= max(width, tall), ElementTree.tostring(one)
+    for one in classed(document, "circle", "score") + classed(document, "circle", "baseline"):
+        assert 0 <= float(one.get("cx", "")) <= width
+
+
+def test_nothing_of_a_text_becomes_markup() -> None:
+    """A measure's name is shown as it is written."""
+    name = '<script>alert("x")</script> & \x01 <b>'
+    document = svg(drawn([], name=name), 1600)
+    assert not list(parsed(document).iter(f"{SVG}script"))
+    assert any('<script>alert("x")</script> & ' in one for one in texts(document))
