@@ -164,17 +164,18 @@ def picture(
     taken = {point.week for point in points}
     # The week that runs is not missed yet.
     gone = range(1, axis.week(until) + (1 if monday_of(today) > monday_of(until) else 0))
-    change = _change(verdict, stretches, axis)
+    weeks = {week: monday for week, monday in axis.mondays.items() if week <= last}
+    change = _change(verdict, axis, last)
     return Picture(
         support=support,
         measure=measure,
         until=until,
-        weeks={week: monday for week, monday in axis.mondays.items() if week <= last},
+        weeks=weeks,
         breaks=[one for one in axis.breaks() if one.after_week < last],
         points=points,
         stretches=stretches,
         missed=[week for week in gone if week not in taken],
-        sessions={axis.week(week.monday): week for week in sessions if week.monday in axis.mondays.values()},
+        sessions={axis.week(week.monday): week for week in sessions if week.monday in weeks.values()},
         verdict=verdict,
         fit=_fit(verdict, points, change),
         change=change,
@@ -222,14 +223,11 @@ def _stretch(phase: Phase, axis: Axis) -> Stretch:
     )
 
 
-def _change(verdict: VerdictRow | None, stretches: Sequence[Stretch], axis: Axis) -> Change | None:
-    if verdict is None or verdict.change_week is None:
+def _change(verdict: VerdictRow | None, axis: Axis, last: int) -> Change | None:
+    if verdict is None or verdict.change_on is None:
         return None
-    for stretch in stretches:
-        week = stretch.from_week + verdict.change_week
-        if stretch.phase_id == verdict.phase_id and week in axis.mondays:
-            return Change(week, axis.mondays[week])
-    return None
+    week = axis.week(verdict.change_on)
+    return Change(week, verdict.change_on) if week <= last else None
 
 
 def _fit(verdict: VerdictRow | None, points: Sequence[Point], change: Change | None) -> Fit | None:
@@ -248,6 +246,6 @@ def _fit(verdict: VerdictRow | None, points: Sequence[Point], change: Change | N
         through_week=sum(point.week for point in since) / len(since),
         through_value=sum(point.value for point in since) / len(since),
         rate=verdict.rate,
-        rate_low=getattr(verdict, "rate_low", None),
-        rate_high=getattr(verdict, "rate_high", None),
+        rate_low=verdict.rate_low,
+        rate_high=verdict.rate_high,
     )

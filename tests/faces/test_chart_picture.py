@@ -55,7 +55,14 @@ def drawn(
     measure = Measure(id=uuid4(), name=name, unit="words a minute", direction="up", lowest=limits[0], highest=limits[1])
     verdict = None
     if said is not None:
-        row = {"kind": None, "change_week": None, "rate": None, "sentence": "So it is."} | said
+        row = {
+            "kind": None,
+            "change_week": None,
+            "rate": None,
+            "rate_low": None,
+            "rate_high": None,
+            "sentence": "So it is.",
+        } | said
         ids = [one.id for one in scores]
         verdict = VerdictRow(id=uuid4(), phase_id=phases[-1].id, score_ids=ids, **row)
     return picture(support, measure, phases, scores, verdict, off=off, sessions=sessions, today=today)
@@ -118,7 +125,13 @@ def test_baseline_scores_are_told_from_the_series() -> None:
 
 def test_the_verdict_is_said_in_a_heading_a_shape_and_a_description() -> None:
     """When it stopped, and the sentence for who hears it; the likely week is marked and dated."""
-    said = {"state": "not_responding", "kind": "stopped", "change_week": 6, "rate": 0.2, "sentence": "Six times more."}
+    said = {
+        "state": "not_responding",
+        "kind": "stopped",
+        "change_on": on(6, 0),
+        "rate": 0.2,
+        "sentence": "Six times more.",
+    }
     scores = [score(on(week), 40.0 + min(week, 6) * 1.5) for week in range(1, 12)]
     found = drawn(scores, said=said)
     document = svg(found)
@@ -139,7 +152,7 @@ def test_the_verdict_is_said_in_a_heading_a_shape_and_a_description() -> None:
 
 def test_the_fitted_rate_runs_through_the_scores_since_the_change() -> None:
     """Its slope is the verdict's, its place the middle of those scores; without a rate there is no line."""
-    said = {"state": "not_responding", "kind": "stopped", "change_week": 6, "rate": 0.2}
+    said = {"state": "not_responding", "kind": "stopped", "change_on": on(6, 0), "rate": 0.2}
     scores = [score(on(week), 50.0) for week in range(1, 12)]
     fit = drawn(scores, said=said).fit
     assert fit is not None
@@ -233,7 +246,7 @@ def test_any_series_is_a_picture(
         name=name,
         off=off,
         today=on(22),
-        said={"state": "not_responding", "kind": "stopped", "change_week": change, "rate": rate},
+        said={"state": "not_responding", "kind": "stopped", "change_on": on(change, 0), "rate": rate},
         ends=ends,
     )
     document = svg(found, width)

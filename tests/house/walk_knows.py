@@ -77,6 +77,7 @@ VALUES: dict[str, Any] = {
     "since": str(BEGINS),
     "until": str(BEGINS + timedelta(weeks=30)),
     "limit": 200,
+    "width": 320,
 }
 """Query parameter: a value that matches rows of a told town."""
 FIELDS: dict[str, Any] = {
