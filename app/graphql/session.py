@@ -13,10 +13,11 @@ from app.graphql.node import Node, named, shown
 from app.graphql.problems import Problem, shaped, tried, unfit
 from app.graphql.roster import Student, student_of
 from app.graphql.school import Staff, staff_of
+from app.response.service import record_sessions
 from app.roster.queries import staff_by_id, students_by_id
 from app.support import dosage as doses
 from app.support import models, queries
-from app.support.session import NewSession, record_sessions
+from app.support.session import NewSession
 
 
 @strawberry.enum(description="Why minutes of a session were lost. An event is a drill, a test, a trip.")

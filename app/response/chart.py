@@ -236,8 +236,7 @@ def _fit(verdict: VerdictRow | None, points: Sequence[Point], change: Change | N
     judged = set(verdict.score_ids)
     rests_on = [point for point in points if point.score_id in judged]
     since = [point for point in rests_on if change is None or point.week >= change.week]
-    if len(since) < 2:
-        since = rests_on[-NOW:]
+    since = since if len(since) > 1 else rests_on[-NOW:]
     if len({point.week for point in since}) < 2:
         return None
     return Fit(

@@ -18,8 +18,10 @@ from app.response.judging import settle
 from app.response.judging.load import Wanted
 from app.response.judging.many import How, Outcome, judge_wanted
 from app.support import service as supports
-from app.support.models import Phase, Support
+from app.support import session as sessions
+from app.support.models import Phase, Session, Support
 from app.support.service import Change
+from app.support.session import NewSession, TakenSession
 
 Day = tuple[UUID, UUID, date]
 """A student, a measure, a day with a score."""
@@ -75,6 +77,33 @@ async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
     return phase
 
 
+@needs(Can.RECORD_SESSIONS)
+async def record_sessions(
+    work: Work, support_id: UUID, new: Sequence[NewSession], *, at: str = "/sessions"
+) -> list[TakenSession]:
+    """Takes sessions as the support's room does, and judges again: a verdict rests on what was delivered."""
+    taken = await sessions.record_sessions(work, support_id, new, at=at)
+    if any(one.outcome in ("recorded", "amended") for one in taken):
+        await _judge_as_district(work, support_id, amended=True)
+    return taken
+
+
+@needs(Can.RECORD_SESSIONS)
+async def amend_session(work: Work, session_id: UUID, amendment: sessions.Amendment) -> Session:
+    """Sets a session right and judges again."""
+    row = await sessions.amend_session(work, session_id, amendment)
+    await _judge_as_district(work, row.support_id, amended=True)
+    return row
+
+
+@needs(Can.RECORD_SESSIONS)
+async def remove_session(work: Work, session_id: UUID) -> Session:
+    """Takes a session back and judges again."""
+    row = await sessions.remove_session(work, session_id)
+    await _judge_as_district(work, row.support_id, amended=True)
+    return row
+
+
 @needs(Can.JUDGE)
 async def judge_days(work: Work, days: Collection[Day], *, quiet: bool = False, amended: bool = False) -> Outcome:
     """Judges every active support that scores of these days belong to, and lays their weeks to be settled."""
@@ -93,9 +122,9 @@ async def judge_many(work: Work, pairs: Collection[tuple[UUID, UUID]] | None = N
     return await judge_wanted(work, Wanted(pairs=pairs), How(quiet=quiet, amended=True))
 
 
-async def _judge_as_district(work: Work, support_id: UUID) -> None:
+async def _judge_as_district(work: Work, support_id: UUID, *, amended: bool = False) -> None:
     async with work.as_district("judging"):
-        await judge_wanted(work, Wanted(support_ids=[support_id]))
+        await judge_wanted(work, Wanted(support_ids=[support_id]), How(amended=amended))
 
 
 async def _changed(work: Work, changed: Changed) -> Score:

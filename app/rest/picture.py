@@ -79,8 +79,7 @@ def _plot(picture: Picture, width: int, *, top: float, bottom: float) -> Plot:
     # On the goal's side its words need room as well.
     below, above = (0.06, 0.1) if now.goal >= now.baseline else (0.16, 0.06)
     low, high = max(low - room * below, picture.measure.lowest), min(high + room * above, picture.measure.highest)
-    if high <= low:
-        low, high = low - 1, high + 1
+    low, high = (low, high) if high > low else (low - 1, high + 1)
     widest = max(len(plain(tick)) for tick in ticks(low, high, 5))
     first, last = min(picture.weeks) - 0.5, max(picture.weeks) + 0.6
     breaks = tuple(one.after_week for one in picture.breaks)

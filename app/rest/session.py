@@ -7,12 +7,14 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from app.core import ids
+from app.response import service
 from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.problem import ViolationShape
 from app.support import dosage as doses
 from app.support import models, queries
-from app.support import session as service
+from app.support.session import Amendment as NewAmendment
+from app.support.session import NewSession as NewSessionRow
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
 Reason = Literal["absent", "no_provider", "schedule", "event", "school_closed", "other"]
@@ -163,7 +165,7 @@ def session_shape(row: models.Session) -> Session:
 @router.post("/supports/{support}/sessions", operation_id="record_sessions", **asks(service.record_sessions))
 async def record_sessions(work: Opened, support: str, new: NewSessions) -> TakenSessions:
     """Records sessions of a support, each by itself: a bad one is named and refused, the others are taken."""
-    told = [service.NewSession(**one.model_dump()) for one in new.sessions]
+    told = [NewSessionRow(**one.model_dump()) for one in new.sessions]
     taken = await service.record_sessions(work, row_id("support", support), told)
     return TakenSessions.model_construct(
         results=[
@@ -230,7 +232,7 @@ async def get_session(work: Opened, session: str) -> SessionWithChanges:
 @router.post("/sessions/{session}/amend", operation_id="amend_session", **asks(service.amend_session))
 async def amend_session(work: Opened, session: str, amendment: Amendment) -> Session:
     """Sets a session right; what it said before is kept."""
-    told = service.Amendment(**amendment.model_dump())
+    told = NewAmendment(**amendment.model_dump())
     return session_shape(await service.amend_session(work, row_id("session", session), told))
 
 

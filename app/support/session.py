@@ -111,10 +111,11 @@ async def amend_session(work: Work, session_id: UUID, amendment: Amendment) -> S
 
 
 @needs(Can.RECORD_SESSIONS)
-async def remove_session(work: Work, session_id: UUID) -> None:
+async def remove_session(work: Work, session_id: UUID) -> Session:
     """Takes back a session that should not have been recorded: its day is unknown again."""
     row, _ = await _one(work, session_id)
     await _change(work, row, {"removed_at": now()})
+    return row
 
 
 async def _one(work: Work, session_id: UUID) -> tuple[Session, _Known]:
@@ -165,9 +166,10 @@ async def _take(work: Work, new: NewSession, known: _Known, at: str) -> TakenSes
     if there is not None:
         if new.external_id is not None and there.external_id is None:
             wanted |= {"external_id": new.external_id, "sender": work.principal.client_id}
-        is_changed = await _change(work, there, wanted | {"removed_at": None})
         work.disclose("session", [there.student_id])
-        return TakenSession("amended" if is_changed else "unchanged", there)
+        return TakenSession(
+            "amended" if await _change(work, there, wanted | {"removed_at": None}) else "unchanged", there
+        )
     row = Session(
         **whose(known.support),
         **wanted,

@@ -9,7 +9,9 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
 from app.core.page import keyset
-from app.response.service import change_support, start_support
+from app.response import service as judged
+from app.response.queries import verdicts_now
+from app.response.service import change_support, record_scores, start_support
 from app.roster.caseload import bound_to_person
 from app.roster.models import SchoolWeek
 from app.support.dosage import Dosage
@@ -18,7 +20,7 @@ from app.support.models import Support
 from app.support.queries import changes_of, dosage_between, phases_of, session, sessions
 from app.support.service import Change, end_support, plan_support
 from app.support.session import Amendment, NewSession, TakenSession, amend_session, record_sessions, remove_session
-from tests.rooms.test_loop import BEGINS, served, support_for
+from tests.rooms.test_loop import BEGINS, RISES, STALLS, served, support_for, weekly
 from tests.town import ALL_SCOPES, Town
 
 
@@ -271,3 +273,25 @@ async def _off(work: Work, monday: date) -> None:
 async def _take_off(town: Town, monday: date) -> None:
     async with town.house() as work:
         await _off(work, monday)
+
+
+async def test_a_verdict_rests_on_what_was_delivered(north: Town) -> None:
+    """No student is blamed for sessions that were not given: once they are recorded the verdict turns, and back."""
+    support = await served(north, "amy")
+    async with north.unit() as work:
+        await record_scores(work, weekly(north, "amy", RISES + STALLS))
+        assert (await verdicts_now(work, [support.id]))[support.id].state == "not_responding"
+    lost = [held(week, day, attended=False, lost_because="no_provider") for week in range(11) for day in range(3)]
+    async with north.unit() as work:
+        taken = await judged.record_sessions(work, support.id, lost)
+        assert (await verdicts_now(work, [support.id]))[support.id].state == "under_delivered"
+    async with north.unit() as work:
+        for one in taken:
+            assert one.session is not None
+            await judged.amend_session(work, one.session.id, Amendment(attended=True))
+        assert (await verdicts_now(work, [support.id]))[support.id].state == "not_responding"
+    async with north.unit() as work:
+        for one in taken:
+            assert one.session is not None
+            await judged.remove_session(work, one.session.id)
+        assert (await verdicts_now(work, [support.id]))[support.id].state == "not_responding"
