@@ -14,20 +14,15 @@ from app.rest.picture import NARROWEST, USUAL, WIDEST, svg
 from app.rest.response import VerdictKind, VerdictState
 
 router = APIRouter(prefix="/v1", tags=["verdicts"])
-
-
-class Svg(Response):
-    """An answer that is a picture."""
-
-    media_type = "image/svg+xml"
-
-
+SVG = "image/svg+xml"
 SHUT = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-store",
 }
 """What keeps a picture from doing anything but being looked at, by whom it was given to."""
+TOLD = asks(picture_of)
+TOLD["responses"][200] = {"description": "An SVG document.", "content": {SVG: {"schema": {"type": "string"}}}}
 
 
 class Week(Shape):
@@ -169,8 +164,8 @@ async def get_chart(work: Opened, support: str) -> Chart:
 @router.get(
     "/supports/{support}/chart.svg",
     operation_id="get_chart_svg",
-    response_class=Svg,
-    **asks(picture_of),
+    response_class=Response,
+    **TOLD,
 )
 async def get_chart_svg(
     work: Opened,
@@ -179,10 +174,10 @@ async def get_chart_svg(
         Literal["light", "dark"] | None, Query(description="Without it, as the reader's device prefers.")
     ] = None,
     width: Annotated[int, Query(ge=NARROWEST, le=WIDEST, description="Pixels.")] = USUAL,
-) -> Svg:
+) -> Response:
     """The picture of a support: scores, aimline, goal, phase lines, weeks without a score, breaks, and the verdict."""
     picture = await picture_of(work, row_id("support", support))
-    return Svg(svg(picture, width, theme), headers=SHUT)
+    return Response(svg(picture, width, theme), media_type=SVG, headers=SHUT)
 
 
 def _point(point: chart.Point) -> Point:

@@ -51,6 +51,13 @@ class Vendor:
         """A read."""
         return _expected(self._http.get(path, params=parameters, headers=_for(act_for)))
 
+    def picture(self, path: str) -> str:
+        """A read of an SVG."""
+        answer = self._http.get(path)
+        if answer.headers.get("content-type") != "image/svg+xml":
+            raise StepFailed(f"GET {path} answered {answer.status_code}, and with no SVG")
+        return answer.text
+
     def post(self, path: str, body: Any, *, act_for: str | None = None) -> Any:
         """A command."""
         return _expected(self._http.post(path, json=body, headers=_for(act_for)))

@@ -42,6 +42,7 @@ class Cast:
     student: dict[str, Any]
     teacher: dict[str, Any]
     class_title: str
+    support_id: str = ""
 
     @property
     def student_id(self) -> str:
@@ -87,6 +88,8 @@ def tell(telling: Telling, base_url: str, roster: Path | None, receiver: Receive
     telling.chapter("Support → response")
     stopped, sent = _record_weeks(telling, vendor, cast, reader, support)
     telling.says(stopped["sentence"])
+    cast.support_id = support["id"]
+    telling.does("the support's picture shows it at a glance", lambda: _look(vendor, cast))
     arrived = telling.does(
         "the webhook arrives in the other process, and its signature verifies",
         lambda: _receive(receiver, support),
@@ -222,6 +225,13 @@ def _receive(receiver: Receiver, support: dict[str, Any]) -> dict[str, Any]:
     return arrived
 
 
+def _look(vendor: Vendor, cast: Cast) -> None:
+    drawn = vendor.picture(f"/v1/supports/{cast.support_id}/chart.svg")
+    _hold(
+        drawn.startswith("<svg") and "Stopped responding" in drawn, "the picture does not say that the student stopped"
+    )
+
+
 def _intensify(vendor: Vendor, cast: Cast, support: dict[str, Any]) -> None:
     vendor.post(
         "/v1/decisions",
@@ -245,6 +255,7 @@ def _say_where_to_go(telling: Telling, base_url: str, vendor: Vendor, cast: Cast
         f"export TOKEN={vendor.token}",
         f"curl -s {header} '{base_url}/v1/supports?verdict=insufficient_data'",
         f"curl -s {header} {base_url}/v1/students/{cast.student['id']}/story",
+        f"curl -s {header} {base_url}/v1/supports/{cast.support_id}/chart.svg -o chart.svg",
         f"curl -s {header} -H 'Content-Type: application/json' {base_url}/graphql -d '{query}'",
     )
     for line in lines:
