@@ -22,7 +22,7 @@ OFF = frozenset(BEGINS + timedelta(weeks=week) for week in (6, 7, 15, 16, 17))
 
 
 def main() -> None:
-    """Prints medians in milliseconds: of the processor's time, which others at work do not lengthen, and by the clock."""
+    """Prints medians in milliseconds: of the processor's time, which no other work lengthens, and by the clock."""
     for width in (320, 1000):
         worked, took, size = [], [], 0
         for _ in range(RUNS):
