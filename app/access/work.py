@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
+import structlog
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
@@ -24,6 +25,7 @@ from app.core.crypto import Keyring
 from app.core.db import lay_binding
 from app.core.errors import Forbidden, Misuse
 
+log = structlog.get_logger()
 P = ParamSpec("P")
 R = TypeVar("R")
 Finisher = Callable[["Work"], Awaitable[None]]
@@ -125,8 +127,11 @@ async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, oper
             work = Work(session, principal, keyring, operation)
             work.last("disclosure", log_disclosure)
             yield work
+            events = len(work.pending_events)
             await work.finish()
             await session.commit()
+    if events:
+        log.info("events.committed", operation=operation, events=events)
 
 
 def needs(

@@ -1,0 +1,78 @@
+"""Plays seeded schedules of faults: `python -m tests.faults webhooks --schedules 200 [--first 0] [--jobs 2]`.
+
+Ends non-zero with the seed and the steps of a schedule after which something did not hold.
+"""
+
+import argparse
+import asyncio
+import logging
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import structlog
+from rich.progress import Progress
+
+from tests.faults.machine import machine
+from tests.faults.webhooks import Told, play
+
+
+def _play(first: int, schedules: int) -> list[Told]:
+    async def go(place: Path) -> list[Told]:
+        async with machine(place) as ours:
+            told = []
+            with Progress(transient=True) as bar:
+                task = bar.add_task("schedules", total=schedules)
+                for seed in range(first, first + schedules):
+                    told.append(await play(ours, seed))
+                    bar.advance(task)
+            return told
+
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        return asyncio.run(go(Path(name)))
+
+
+def _summary(told: list[Told], took: float) -> str:
+    steps = Counter(step for one in told for step in one.steps)
+    lines = [
+        f"{len(told)} schedules (seeds {told[0].seed}–{told[-1].seed}) in {took:,.0f} s: all hold.",
+        f"committed {sum(len(one.committed) for one in told):,}, "
+        f"rolled back {sum(len(one.rolled_back) for one in told):,}",
+        f"requests {sum(one.requests for one in told):,}, lost 0, phantom 0, "
+        f"acknowledged twice {sum(one.repeats for one in told):,} (one event at most "
+        f"{1 + max(one.most_repeats for one in told)} times), replayed {sum(one.replayed for one in told):,}",
+        "faults: " + ", ".join(f"{name} {count}" for name, count in steps.most_common()),
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """The command line."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    parser = argparse.ArgumentParser(prog="tests.faults", description="Play seeded schedules of faults.")
+    parser.add_argument("what", choices=["webhooks"])
+    parser.add_argument("--schedules", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--jobs", type=int, default=1, help="machines at once")
+    asked = parser.parse_args()
+    began = time.monotonic()
+    if asked.jobs > 1:
+        each = -(-asked.schedules // asked.jobs)
+        parts = range(asked.first, asked.first + asked.schedules, each)
+        last = asked.first + asked.schedules
+        command = [sys.executable, "-m", "tests.faults", asked.what]
+        runs = [
+            subprocess.Popen([*command, "--first", str(part), "--schedules", str(min(each, last - part))])
+            for part in parts
+        ]
+        raise SystemExit(max(run.wait() for run in runs))
+    told = _play(asked.first, asked.schedules)
+    sys.stdout.write(_summary(told, time.monotonic() - began) + "\n")
+
+
+if __name__ == "__main__":
+    main()

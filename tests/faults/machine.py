@@ -1,0 +1,153 @@
+"""A machine of its own for a schedule of faults: a PostgreSQL that can be ended, an api and workers that can be killed.
+
+What is killed is killed at a point that it logs. Never shares a server with anything else.
+"""
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import asyncpg
+import httpx
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.cli.migrate import migrate
+from app.core.crypto import fresh_key
+from app.core.db import open_engine
+from app.core.embedded import EmbeddedPostgres
+from app.settings import Settings
+
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "100"}
+PATIENCE = 60.0  # seconds for a process to come to a point
+
+
+@dataclass
+class Process:
+    """A process of the product; its log is read line by line."""
+
+    popen: subprocess.Popen[str]
+
+    async def until(self, *points: str) -> str:
+        """Reads its log until it says that it is at one of these points; which one."""
+        return await asyncio.wait_for(asyncio.to_thread(self._read, points), PATIENCE)
+
+    def _read(self, points: tuple[str, ...]) -> str:
+        assert self.popen.stdout is not None
+        for line in self.popen.stdout:
+            with suppress(ValueError):
+                if (point := json.loads(line).get("event")) in points:
+                    return str(point)
+        raise AssertionError(f"The process ended before it came to {' or '.join(points)}.")
+
+    def kill(self) -> None:
+        """SIGKILL: it says and does nothing more."""
+        self.popen.kill()
+        self.popen.wait()
+
+
+@dataclass
+class Machine:
+    """The server, the settings over it, and engines as the roles of api and worker."""
+
+    postgres: EmbeddedPostgres
+    settings: Settings
+    engine: AsyncEngine
+    worker_engine: AsyncEngine
+    running: list[Process] = field(default_factory=list)
+
+    def start(self, module: str, *arguments: str) -> Process:
+        """Starts a module of the product, or of these tests, over our settings."""
+        given = {
+            "AIMLINE_DATABASE_URL": self.settings.database_url,
+            "AIMLINE_KEY": self.settings.key,
+            "AIMLINE_BASE_URL": self.settings.base_url,
+            "AIMLINE_SANDBOX": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
+        popen = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            env={**kept, **given},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.running.append(Process(popen))
+        return self.running[-1]
+
+    def end_all(self) -> None:
+        """Kills whatever still runs."""
+        for process in self.running:
+            process.kill()
+            if process.popen.stdout is not None:
+                process.popen.stdout.close()
+        self.running.clear()
+
+    async def restart_server(self, how: signal.Signals) -> None:
+        """Ends PostgreSQL (SIGINT: fast, SIGQUIT: immediate, SIGKILL) and starts it anew; our own pools too."""
+        pid = int((self.postgres.folder / "pgdata" / "postmaster.pid").read_text().split("\n")[0])
+        os.kill(pid, how)
+        self.postgres.stop()
+        self.postgres.start()
+        await self.engine.dispose(close=False)
+        await self.worker_engine.dispose(close=False)
+
+    async def sessions_end(self, *names: str) -> None:
+        """Returns when the server has ended every session of killed processes: what they sent last is settled."""
+        connection = await asyncpg.connect(self.settings.url_of("worker"))
+        try:
+            while await connection.fetchval(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+                "AND application_name = ANY ($1::text[])",
+                list(names),
+            ):
+                await connection.execute("SELECT pg_sleep(0.02)")
+        finally:
+            await connection.close()
+
+    async def serve(self) -> tuple[Process, str]:
+        """Starts the api on a free port; the process and its address once it answers."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+        process, address = self.start("app", "serve", "--port", str(port)), f"http://127.0.0.1:{port}"
+        until = time.monotonic() + PATIENCE
+        async with httpx.AsyncClient(trust_env=False) as client:
+            while time.monotonic() < until:
+                with suppress(httpx.HTTPError):
+                    if (await client.get(f"{address}/health/ready")).is_success:
+                        return process, address
+                await asyncio.sleep(0.05)
+        raise TimeoutError("The api did not come up.")
+
+
+@asynccontextmanager
+async def machine(folder: Path) -> AsyncIterator[Machine]:
+    """A fresh server with a migrated database; everything on it is ended at the end."""
+    with EmbeddedPostgres(folder / "server", settings=FAST) as postgres:
+        settings = Settings(
+            database_url=postgres.url("owner"),
+            key=fresh_key(f"k{secrets.token_hex(2)}"),
+            sandbox=True,
+            base_url="http://aimline.test",
+        )
+        await asyncio.to_thread(migrate, settings)
+        made = Machine(
+            postgres,
+            settings,
+            open_engine(settings.url_of("api"), name="faults"),
+            open_engine(settings.url_of("worker"), name="faults"),
+        )
+        try:
+            yield made
+        finally:
+            made.end_all()

@@ -1,0 +1,24 @@
+"""A short set of the schedules of faults: each kind of fault once."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.machine import Machine, machine
+from tests.faults.webhooks import FAULTS, play
+
+
+@pytest.fixture(scope="module")
+async def ours(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Machine]:
+    """A machine of this file's own."""
+    async with machine(Path(tmp_path_factory.mktemp("faults"))) as made:
+        yield made
+
+
+# The lease that ends in mid-send is shown by the whole command only: it waits for a sender to give up.
+@pytest.mark.parametrize("seed", range(len(FAULTS) - 1))
+async def test_nothing_is_lost_and_nothing_is_made_up(seed: int, ours: Machine) -> None:
+    """Lost 0, phantom 0, same id same bytes, repeats bounded, the feed the same set, nothing across districts."""
+    told = await play(ours, seed, faults=1, slow=False)
+    assert told.committed

@@ -1,0 +1,298 @@
+"""Seeded schedules of faults over webhooks and the feed, and what must hold after each.
+
+It is judged by the receiver's own log and the committed rows alone: every committed event was acknowledged (lost 0),
+none of a rolled-back transaction came (phantom 0), the same id has the same bytes, repeats are counted and bounded,
+what was acknowledged had verified under a secret that was valid then, the feed is the same set, nothing crossed
+districts.
+"""
+
+import asyncio
+import random
+import signal
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+import httpx
+from sqlalchemy import text
+
+from app.access.permission import Can
+from app.access.service import NewClient, register_client
+from app.access.work import Work, needs
+from app.core.address import Allowed
+from app.core.ids import show
+from app.core.page import keyset
+from app.events.catalogue import CONCERN_RAISED
+from app.events.feed import events_after
+from app.webhooks import service
+from app.webhooks.models import WebhookEndpoint
+from app.worker import drain
+from tests.faults.machine import Machine, Process
+from tests.faults.receiver import QUICK, SLOW, Receiver
+from tests.rooms.webhook_town import end_leases, lay, make_due
+from tests.town import Town, found_town
+
+POINTS = ("webhooks.claimed", "webhooks.attempt", "webhooks.recorded")
+STEPS = 3
+ENDINGS = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
+SKEWS = ("-600", "600")  # seconds
+SANDBOX = Allowed(sandbox=True)
+BEFORE = datetime(2000, 1, 1, tzinfo=UTC)
+MOST_ROUNDS = 40  # turns of the last worker before something is wrong
+
+
+class RolledBack(Exception):
+    """A transaction that fails after it has laid its event."""
+
+
+@dataclass
+class Told:
+    """What a schedule did and found."""
+
+    seed: int
+    steps: list[str] = field(default_factory=list)
+    committed: set[str] = field(default_factory=set)
+    rolled_back: set[str] = field(default_factory=set)
+    requests: int = 0
+    repeats: int = 0
+    most_repeats: int = 0
+    replayed: int = 0
+
+
+@dataclass
+class Schedule:
+    """One schedule on a machine: two districts, an endpoint in each, faults by seeded dice."""
+
+    machine: Machine
+    receiver: Receiver
+    north: Town
+    south: Town
+    endpoint: WebhookEndpoint
+    dice: random.Random
+    told: Told
+    paths: list[str]
+    deaths: int = 0
+
+    async def commit(self) -> None:
+        """Some events that commit, and one that does not."""
+        async with self.north.unit() as work:
+            self.told.committed |= {show("event", lay(work, self.north)) for _ in range(self.dice.randint(1, 12))}
+        try:
+            async with self.north.unit() as work:
+                self.told.rolled_back.add(show("event", lay(work, self.north)))
+                await work.finish()
+                raise RolledBack
+        except RolledBack:
+            return
+
+    async def worker_is_killed(self) -> None:
+        """A worker is killed between claim, send and record."""
+        await self._killed_at(self.machine.start("app.worker"), self.dice.choice(POINTS))
+
+    async def two_workers(self) -> None:
+        """Two at once, both killed; what one claimed the other left alone."""
+        first, second = self.machine.start("app.worker"), self.machine.start("app.worker")
+        point = self.dice.choice(POINTS)
+        looking = [asyncio.create_task(one.until(point)) for one in (first, second)]
+        await asyncio.wait(looking, return_when=asyncio.FIRST_COMPLETED)
+        second.kill()
+        self.deaths += 1
+        await self._kill(first)
+        await asyncio.gather(*looking, return_exceptions=True)
+
+    async def clock_is_wrong(self) -> None:
+        """A worker whose clock is ten minutes off; it is killed as well, having sent."""
+        worker = self.machine.start("tests.faults.skewed_worker", self.dice.choice(SKEWS))
+        await self._killed_at(worker, "webhooks.recorded")
+
+    async def api_is_killed(self) -> None:
+        """The api dies just after a commit: its caller learns nothing, and the event is there."""
+        async with self.north.house() as work:
+            client = await register_client(work, NewClient("faults", ("concern:raise", "concern:read")))
+        api, address = await self.machine.serve()
+        async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as caller:
+            asked = {"grant_type": "client_credentials"}
+            by = (show("client", client.client_id), client.secret)
+            token = await caller.post("/oauth/token", data=asked, auth=by)
+            bearer = {"Authorization": f"Bearer {token.json()['access_token']}"}
+            amy = show("student", self.north.students["amy"])
+            new = {"student": amy, "area": "ela.fluency", "description": "Reads slowly."}
+            asking = asyncio.create_task(caller.post("/v1/concerns", json=new, headers=bearer))
+            await api.until("events.committed")
+            api.kill()
+            await asyncio.gather(asking, return_exceptions=True)
+        await self._time_goes_by("aimline api")
+
+    async def server_is_restarted(self) -> None:
+        """PostgreSQL ends in the middle of a worker's work; the worker goes on when it is there again."""
+        worker = self.machine.start("app.worker")
+        await worker.until(self.dice.choice(POINTS))
+        await self.machine.restart_server(self.dice.choice(ENDINGS))
+        await self.commit()
+        await self._make_all_due()
+        await self._killed_at(worker, "webhooks.recorded")
+
+    async def lease_ends_in_mid_send(self) -> None:
+        """A receiver is silent until the lease is over; another worker takes the delivery up meanwhile."""
+        self.receiver.behaviours[self.paths[-1]].appendleft("silent")
+        self.receiver.arrived.clear()
+        worker = self.machine.start("app.worker")
+        await worker.until("webhooks.claimed")
+        await asyncio.wait_for(self.receiver.arrived.wait(), 30)
+        await self._make_all_due()
+        await drain(self.machine.settings, {self.north.district_id})
+        self.deaths += 1  # its delivery was sent twice, as by a worker that died
+        await self._kill(worker)
+
+    async def secret_changes(self) -> None:
+        """Another secret during retries, with an overlap or at once."""
+        overlap = self.dice.choice((service.OVERLAP, timedelta(0)))
+        async with self.north.unit() as work:
+            _, secret = await service.rotate_secret(work, self.endpoint.id, overlap)
+        keeps = self.receiver.secrets[self.paths[-1]] if overlap else []
+        self.receiver.secrets[self.paths[-1]] = [secret, *keeps]
+
+    async def address_changes(self) -> None:
+        """Another address during retries; what is under way may still come at the old one."""
+        new = f"{self.paths[0]}-{len(self.paths)}"
+        self.receiver.secrets[new] = self.receiver.secrets[self.paths[-1]]
+        self.receiver.behaviours[new] = self.receiver.behaviours[self.paths[-1]]
+        async with self.north.house() as work:
+            await _move(work, self.endpoint.id, self.receiver.url(new))
+        self.paths.append(new)
+
+    async def _killed_at(self, worker: Process, point: str) -> None:
+        """The receiver is well or not; the worker is killed at this point, and time goes by."""
+        await worker.until(point)
+        await self._kill(worker)
+
+    async def _kill(self, worker: Process) -> None:
+        worker.kill()
+        self.deaths += 1
+        await self._time_goes_by("aimline worker")
+
+    async def _time_goes_by(self, *names: str) -> None:
+        # The server may still commit what a killed process sent last; then its sessions are gone.
+        await self.machine.sessions_end(*names)
+        await self._make_all_due()
+
+    async def _make_all_due(self) -> None:
+        await end_leases(self.north)
+        await make_due(self.north)
+
+    async def settle(self) -> None:
+        """All is well again, and everything is sent; what had used up its attempts is replayed."""
+        for _ in range(MOST_ROUNDS):
+            await self._make_all_due()
+            if await drain(self.machine.settings, {self.north.district_id, self.south.district_id}):
+                continue
+            async with self.north.unit() as work:
+                replayed = await service.replay_failed(work, self.endpoint.id, BEFORE)
+            if not replayed:
+                return
+            self.told.replayed += replayed
+        raise AssertionError(f"seed {self.told.seed}: deliveries are still due.")
+
+    async def judge(self) -> None:
+        """Every invariant; raises `AssertionError` with the seed."""
+        told, where = self.told, f"seed {self.told.seed}: {', '.join(self.told.steps)}"
+        rows = await _committed(self.north)
+        assert told.committed <= rows, where
+        came = [one for one in self.receiver.came if one.path in self.paths]
+        acknowledged = {one.webhook_id for one in came if one.acknowledged}
+        assert acknowledged == rows, f"{where}: lost {len(rows - acknowledged)}, phantom {len(acknowledged - rows)}"
+        assert not {one.webhook_id for one in came} & told.rolled_back, f"{where}: a rolled-back event came"
+        assert {one.webhook_id for one in came} <= rows, f"{where}: an event that is not there came"
+        bodies: dict[str, set[bytes]] = {}
+        for one in came:
+            bodies.setdefault(one.webhook_id, set()).add(one.body)
+        assert all(len(some) == 1 for some in bodies.values()), f"{where}: other bytes under the same id"
+        times = Counter(one.webhook_id for one in came if one.acknowledged)
+        told.requests, told.repeats = len(came), sum(times.values()) - len(times)
+        told.most_repeats = max(times.values(), default=1) - 1
+        assert told.most_repeats <= self.deaths, f"{where}: acknowledged {told.most_repeats} times too often"
+        assert not [one for one in self.receiver.came if one.path == "/south"], f"{where}: south was told"
+        assert await _feed(self.north) == rows, f"{where}: the feed is another set"
+
+
+FAULTS: dict[str, Callable[[Schedule], Awaitable[None]]] = {
+    "worker killed": Schedule.worker_is_killed,
+    "two workers": Schedule.two_workers,
+    "clock wrong": Schedule.clock_is_wrong,
+    "api killed": Schedule.api_is_killed,
+    "server restarted": Schedule.server_is_restarted,
+    "lease over": Schedule.lease_ends_in_mid_send,
+    "secret changed": Schedule.secret_changes,
+    "address changed": Schedule.address_changes,
+}
+
+
+async def play(machine: Machine, seed: int, *, faults: int = STEPS, slow: bool = True) -> Told:
+    """Plays the schedule of a seed, with so many faults, and judges it.
+
+    Without `slow`, nothing waits for a sender to give up.
+    """
+    dice = random.Random(seed)
+    kinds = [name for name in FAULTS if slow or name != "lease over"]
+    # Each seed has a fault of its own first, so that few seeds show every kind.
+    steps = [kinds[seed % len(kinds)], *dice.choices(kinds, k=faults - 1)]
+    async with Receiver() as receiver:
+        north = await found_town("north", machine.engine, machine.worker_engine, machine.settings)
+        south = await found_town("south", machine.engine, machine.worker_engine, machine.settings)
+        endpoint, secret = await _register(north, receiver.url("/north"))
+        _, other = await _register(south, receiver.url("/south"))
+        receiver.secrets["/north"], receiver.secrets["/south"] = [secret], [other]
+        bad = dice.choices(QUICK + (SLOW if slow and dice.random() < 0.2 else ()), k=dice.randint(0, 4))
+        receiver.behaviours["/north"] = deque(bad)
+        told = Told(seed)
+        schedule = Schedule(machine, receiver, north, south, endpoint, dice, told, ["/north"])
+        try:
+            for step in steps:
+                await schedule.commit()
+                told.steps.append(step)
+                await FAULTS[step](schedule)
+            await schedule.commit()
+            await schedule.settle()
+            await schedule.judge()
+        finally:
+            machine.end_all()
+    return told
+
+
+async def _register(town: Town, url: str) -> tuple[WebhookEndpoint, str]:
+    async with town.unit() as work:
+        return await service.register_endpoint(work, service.NewEndpoint(url, (CONCERN_RAISED.name,)), SANDBOX)
+
+
+async def _committed(town: Town) -> set[str]:
+    async with town.house() as work:
+        return {show("event", UUID(str(found))) for found in await _ids(work)}
+
+
+@needs(Can.DELIVER_WEBHOOKS)
+async def _ids(work: Work) -> list[UUID]:
+    asked = {"district": work.district_id, "type": CONCERN_RAISED.name}
+    found = await work.db.scalars(text("SELECT id FROM event WHERE district_id = :district AND type = :type"), asked)
+    return list(found)
+
+
+async def _feed(town: Town) -> set[str]:
+    """The feed of concerns, page by page, as a client reads it."""
+    found: set[str] = set()
+    after: str | None = None
+    while True:
+        async with town.unit() as work:
+            page = await events_after(work, keyset(town.district_id, "events", {}, after, 50), [CONCERN_RAISED.name])
+        found |= {show("event", event.id) for event in page.rows}
+        if not page.rows:
+            return found
+        after = page.next
+
+
+@needs(Can.DELIVER_WEBHOOKS)
+async def _move(work: Work, endpoint_id: UUID, url: str) -> None:
+    asked = {"district": work.district_id, "endpoint": endpoint_id, "url": url}
+    sql = "UPDATE webhook_endpoint SET url = :url WHERE district_id = :district AND id = :endpoint"
+    await work.db.execute(text(sql), asked)
