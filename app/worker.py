@@ -21,6 +21,7 @@ from app.core.address import Allowed
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
 from app.response.judging.settle import settle_due
+from app.rounds import go_rounds
 from app.settings import Settings
 from app.sis.answer import carry_out_approved
 from app.sis.night.carry import Night
@@ -155,6 +156,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
         log.info("worker.started")
         beside.create_task(_answer_syncs(ours.post, stopping))
         beside.create_task(_settle_weeks(ours.post, stopping))
+        beside.create_task(go_rounds(engine=ours.post.engine, keyring=ours.post.keyring, stopping=stopping))
         beside.create_task(_sync_by_night(settings, ours.post, stopping))
         while not stopping.is_set():
             try:

@@ -26,5 +26,13 @@ MEASURES: tuple[tuple[str, str, str, str, str, float | None, float, float], ...]
 COUNTS = frozenset({"referrals"})
 """Measures that count incidents; the others grow along a line."""
 
+REMINDERS: dict[str, int] = {
+    "concern_unanswered": 10,
+    "support_not_started": 7,
+    "decision_overdue": 14,
+    "score_overdue": 21,
+}
+"""After how many days in weeks of instruction something is overdue; 0 is never."""
+
 RULES: dict[str, dict[str, object]] = {"*": {"rule": "monitor", "parameters": {"far_percent": 10}}}
 """The rule by measure code; `*` serves the rest."""

@@ -9,6 +9,7 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.playbook.defaults import REMINDERS
 from app.playbook.lookup import locate_area, locate_level, locate_measure, published
 from app.playbook.models import Area, Level, Measure, PlaybookVersion
 from app.playbook.rules import AREA, choose
@@ -72,6 +73,12 @@ class Rulebook:
         """The rule that judges this measure in this area at the first of these schools that has its own."""
         rule, parameters = choose(self.rules, measure, self.above.get(area_id, ()), schools)
         return ChosenRule(rule, parameters, self.playbook_version_id)
+
+
+@needs(Can.READ_PLAYBOOK)
+async def reminder_days(work: Work) -> dict[str, int]:
+    """After how many days in weeks of instruction each thing is overdue; 0 is never."""
+    return REMINDERS | {name: int(days) for name, days in (await published(work)).reminders.items()}
 
 
 @needs(Can.READ_PLAYBOOK)

@@ -1,5 +1,6 @@
 """Owns the writes of the playbook. A published version is never changed: a change publishes the next."""
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
@@ -8,9 +9,13 @@ from sqlalchemy import func, select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
+from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
-from app.playbook.defaults import AREAS, COUNTS, LEVELS, MEASURES, RULES
+from app.playbook.defaults import AREAS, COUNTS, LEVELS, MEASURES, REMINDERS, RULES
+from app.playbook.lookup import published
 from app.playbook.models import Area, Level, Measure, PlaybookVersion
+
+LONGEST_REMINDER = 365
 
 
 @needs(Can.OPERATE)
@@ -55,10 +60,23 @@ async def open_playbook(work: Work) -> None:
 @needs(Can.OPERATE)
 async def publish_rules(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
     """Publishes the next version with these rules by measure code."""
-    return await _publish(work, rules)
+    return await _publish(work, rules, (await published(work)).reminders)
 
 
-async def _publish(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
+@needs(Can.OPERATE)
+async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVersion:
+    """Publishes the next version, in which these things are overdue after so many days (0 to 365; 0 is never).
+
+    What is not named stays. Raises `Invalid`.
+    """
+    if not all(name in REMINDERS and 0 <= number <= LONGEST_REMINDER for name, number in days.items()):
+        detail = f"Name {', '.join(REMINDERS)}, each with 0 to {LONGEST_REMINDER} days."
+        raise Invalid([Violation("/reminders", "playbook.reminders", detail)])
+    last = await published(work)
+    return await _publish(work, last.rules, last.reminders | dict(days))
+
+
+async def _publish(work: Work, rules: dict[str, Any], reminders: dict[str, Any] | None = None) -> PlaybookVersion:
     last = await work.db.scalar(
         select(func.max(PlaybookVersion.number)).where(PlaybookVersion.district_id == work.district_id)
     )
@@ -68,6 +86,7 @@ async def _publish(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
         number=(last or 0) + 1,
         published_at=now(),
         rules=rules,
+        reminders=reminders or {},
     )
     work.db.add(version)
     await work.db.flush()

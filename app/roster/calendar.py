@@ -4,7 +4,19 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from uuid import UUID
 
-from sqlalchemy import any_, cast, select
+from sqlalchemy import (
+    ColumnElement,
+    Date,
+    SQLColumnExpression,
+    and_,
+    any_,
+    case,
+    cast,
+    exists,
+    func,
+    literal,
+    select,
+)
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -26,6 +38,26 @@ def weeks_between(weeks: Weeks, begins: date, day: date) -> int:
     if first is not None and last is not None and last >= first:
         return last - first
     return (monday_of(day) - monday_of(begins)).days // 7
+
+
+def days_of_instruction(
+    district_id: UUID, school_ids: SQLColumnExpression[list[UUID]], since: SQLColumnExpression[date], today: date
+) -> ColumnElement[int]:
+    """SQL: the days from a date to today that lie in weeks of instruction of the first of a row's schools.
+
+    Weekends count, holidays do not; of a school whose weeks are not known, every day counts.
+    """
+    until = literal(today, Date)
+    school = school_ids[1]
+    mine = and_(SchoolWeek.district_id == district_id, SchoolWeek.school_id == school)
+    ends = func.least(SchoolWeek.monday + 7, until, type_=Date)
+    begins = func.greatest(SchoolWeek.monday, since, type_=Date)
+    counted = (
+        select(func.coalesce(func.sum(ends - begins), 0))
+        .where(mine, SchoolWeek.instructional, SchoolWeek.monday + 7 > since, SchoolWeek.monday < until)
+        .scalar_subquery()
+    )
+    return case((exists().where(mine), counted), else_=until - since)
 
 
 @needs(Can.READ_ROSTER)

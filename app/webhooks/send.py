@@ -71,7 +71,7 @@ class Sender:
                 answer = await self._post(checked_url(url, self._allowed), body, headers)
         except Invalid:
             failure = "address_refused"
-        except (OSError, httpx.HTTPError, aiohttp.ClientError, ValueError) as error:
+        except (OSError, httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, ValueError) as error:
             failure = _name(error)
         took = round((time.monotonic() - began) * 1000)
         if answer is None:

@@ -1,0 +1,46 @@
+"""Owns which concerns nobody has answered for days: told once each. Never changes a concern."""
+
+from datetime import date
+
+from sqlalchemy import Text, and_, cast, select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.concern.models import Concern
+from app.events.catalogue import CONCERN_UNANSWERED, Happened
+from app.events.told import AT_ONCE, Lasting, tell_once, untold
+from app.roster.calendar import days_of_instruction
+from app.roster.models import Person
+
+
+@needs(Can.JUDGE)
+async def tell_unanswered(work: Work, days: int, today: date) -> int:
+    """Tells of concerns that were raised so many days of instruction ago and neither accepted nor dismissed."""
+    here, mark = Concern.district_id == work.district_id, cast(Concern.version, Text)
+    query = (
+        select(Concern, mark.label("mark"))
+        .join(Person, and_(Person.district_id == work.district_id, Person.id == Concern.student_id))
+        .where(
+            here,
+            Concern.state == "raised",
+            Person.removed_at.is_(None),
+            days_of_instruction(work.district_id, Concern.school_ids, Concern.raised_on, today) >= days,
+            untold(work, CONCERN_UNANSWERED, Concern.id, mark),
+        )
+        .order_by(Concern.id)
+        .limit(AT_ONCE)
+    )
+    rows = (await work.db.execute(query)).all()
+    return await tell_once(work, CONCERN_UNANSWERED, [Lasting(_happened(row), version) for row, version in rows])
+
+
+def _happened(row: Concern) -> Happened:
+    return Happened(
+        type=CONCERN_UNANSWERED,
+        subject_id=row.id,
+        subject_version=row.version,
+        ids={"student": row.student_id},
+        student_id=row.student_id,
+        school_ids=tuple(row.school_ids),
+        secured_area=row.secured_area,
+    )

@@ -1,0 +1,74 @@
+"""Owns the worker's rounds: in every district, once an hour, what is overdue is told and what has expired is deleted.
+
+Several workers may go round at once: what one has told, another finds told. Never holds a transaction over districts.
+"""
+
+import asyncio
+from contextlib import suppress
+from uuid import UUID
+
+import structlog
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.directory import districts_after
+from app.access.principal import house_principal
+from app.access.work import unit
+from app.core.crypto import Keyring
+from app.decision.overdue import tell_overdue
+from app.webhooks.deliveries.expire import expire
+
+EVERY = 3600.0  # seconds: what is overdue is so by the day, and each district's day begins at its own hour
+FIRST = 60.0  # seconds after the start
+MOST = 1000  # batches of one district in one round: the rest waits for the next
+
+log = structlog.get_logger()
+
+
+async def go_rounds(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event) -> None:
+    """Goes round all districts every hour; a worker that was just started delivers first."""
+    wait = FIRST
+    while not await _stops_within(wait, stopping):
+        try:
+            await go_round(engine, keyring, stopping)
+        except Exception as error:  # the next round finds what this one did not
+            log.error("rounds.trouble", error=type(error).__name__)
+        wait = EVERY
+
+
+async def go_round(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event) -> None:
+    """One round over all districts; one district's fault does not stop the others."""
+    last = UUID(int=0)
+    while districts := await districts_after(engine, last):
+        for district_id in districts:
+            if stopping.is_set():
+                return
+            try:
+                await visit(engine, keyring, district_id)
+            except Exception as error:  # the next round comes within the hour
+                log.error("rounds.trouble", district=str(district_id), error=type(error).__name__)
+        last = districts[-1]
+
+
+async def visit(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> tuple[int, int]:
+    """Tells one district what is overdue, and deletes what has expired there, batch by batch; how many of each."""
+    principal, told, gone = house_principal(district_id, "worker"), 0, 0
+    for _ in range(MOST):
+        async with unit(engine, principal, keyring, "reminders") as work:
+            found = await tell_overdue(work)
+        told += found
+        if not found:
+            break
+    for _ in range(MOST):
+        async with unit(engine, principal, keyring, "expiry") as work:
+            found = await expire(work)
+        gone += found
+        if not found:
+            break
+    return told, gone
+
+
+async def _stops_within(seconds: float, stopping: asyncio.Event) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    return stopping.is_set()

@@ -1,0 +1,90 @@
+"""Owns which planned supports did not begin, and which active ones lack a score: told once each. Never changes one."""
+
+from collections.abc import Mapping
+from datetime import date
+from uuid import UUID
+
+from sqlalchemy import Text, and_, cast, func, select
+from sqlalchemy.types import Date
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.events.catalogue import SCORE_OVERDUE, SUPPORT_NOT_STARTED, EventType, Happened
+from app.events.told import AT_ONCE, Lasting, tell_once, untold
+from app.evidence.models import Score
+from app.roster.calendar import days_of_instruction
+from app.roster.models import Person
+from app.support.models import Phase, Support
+
+
+@needs(Can.JUDGE)
+async def tell_not_started(work: Work, days: int, today: date) -> int:
+    """Tells of supports that should have begun so many days of instruction ago and are planned still."""
+    mark = cast(Support.version, Text)
+    query = (
+        select(Support, mark.label("mark"))
+        .join(Person, and_(Person.district_id == work.district_id, Person.id == Support.student_id))
+        .where(
+            Support.district_id == work.district_id,
+            Support.state == "planned",
+            Person.removed_at.is_(None),
+            days_of_instruction(work.district_id, Support.school_ids, Support.starts_on, today) >= days,
+            untold(work, SUPPORT_NOT_STARTED, Support.id, mark),
+        )
+        .order_by(Support.id)
+        .limit(AT_ONCE)
+    )
+    rows = (await work.db.execute(query)).all()
+    lasting = [Lasting(happened(SUPPORT_NOT_STARTED, row), version) for row, version in rows]
+    return await tell_once(work, SUPPORT_NOT_STARTED, lasting)
+
+
+@needs(Can.JUDGE)
+async def tell_score_overdue(work: Work, days: int, today: date) -> int:
+    """Tells of active supports whose measure has had no score for so many days of instruction.
+
+    They count from the last score, or from the beginning of the phase where there is none since.
+    """
+    last = (
+        select(func.max(Score.taken_on))
+        .where(
+            Score.district_id == work.district_id,
+            Score.student_id == Support.student_id,
+            Score.measure_id == Support.measure_id,
+            Score.removed_at.is_(None),
+        )
+        .correlate(Support)
+        .scalar_subquery()
+    )
+    since = func.greatest(Phase.begins_on, last, type_=Date)
+    mark = cast(since, Text)
+    query = (
+        select(Support, mark.label("mark"))
+        .join(Phase, and_(Phase.district_id == work.district_id, Phase.support_id == Support.id))
+        .join(Person, and_(Person.district_id == work.district_id, Person.id == Support.student_id))
+        .where(
+            Support.district_id == work.district_id,
+            Support.state == "active",
+            Phase.ends_on.is_(None),
+            Person.removed_at.is_(None),
+            days_of_instruction(work.district_id, Support.school_ids, since, today) >= days,
+            untold(work, SCORE_OVERDUE, Support.id, mark),
+        )
+        .order_by(Support.id)
+        .limit(AT_ONCE)
+    )
+    rows = (await work.db.execute(query)).all()
+    return await tell_once(work, SCORE_OVERDUE, [Lasting(happened(SCORE_OVERDUE, row), day) for row, day in rows])
+
+
+def happened(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> Happened:
+    """An event about a support, from its row."""
+    return Happened(
+        type=type_,
+        subject_id=support.id,
+        subject_version=support.version,
+        ids={"student": support.student_id, **(more or {})},
+        student_id=support.student_id,
+        school_ids=tuple(support.school_ids),
+        secured_area=support.secured_area,
+    )

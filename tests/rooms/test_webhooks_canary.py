@@ -1,0 +1,164 @@
+"""The canary: sockets listen on every local address, and no spelling of any of them makes a single connection.
+
+The kernel takes a connection before any program does, so what `accept` finds is every SYN that came through.
+"""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from app.core.address import Allowed
+from app.core.errors import Invalid
+from app.webhooks import send
+from app.webhooks.send import Outcome, Sender
+from app.webhooks.service import NewEndpoint, register_endpoint
+from tests.rules.test_webhook_address import SPELLINGS
+from tests.town import Town
+
+
+@dataclass
+class Canary:
+    """Listens on one port of every local address, IPv4 and IPv6."""
+
+    listeners: list[socket.socket]
+    port: int
+
+    def seen(self) -> int:
+        """How many connections came since the last look."""
+        count = 0
+        for listener in self.listeners:
+            while True:
+                try:
+                    connection, _ = listener.accept()
+                except BlockingIOError:
+                    break
+                connection.close()
+                count += 1
+        return count
+
+
+@pytest.fixture
+def canary() -> Iterator[Canary]:
+    """Sockets on 0.0.0.0 and [::], the same port."""
+    listeners: list[socket.socket] = []
+    for _ in range(20):
+        four, six = socket.socket(socket.AF_INET), socket.socket(socket.AF_INET6)
+        six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listeners = [four, six]
+        try:
+            four.bind(("0.0.0.0", 0))  # noqa: S104  # every local address is what the canary is for
+            six.bind(("::", four.getsockname()[1]))
+        except OSError:
+            four.close()
+            six.close()
+            continue
+        break
+    for listener in listeners:
+        listener.listen(16)
+        listener.setblocking(False)
+    yield Canary(listeners, listeners[0].getsockname()[1])
+    for listener in listeners:
+        listener.close()
+
+
+def own_address() -> str:
+    """This machine's address on its network; asked of the kernel, without a packet."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asked:
+        try:
+            asked.connect(("192.0.2.1", 9))
+        except OSError:
+            return "127.0.0.2"
+        return str(asked.getsockname()[0])
+
+
+HOSTS = {
+    **{name: url.removeprefix("https://").rstrip("/") for name, url in SPELLINGS.items()},
+    "loopback": "127.0.0.1",
+    "another loopback": "127.8.8.8",
+    "this host": "0.0.0.0",  # noqa: S104  # an address to refuse
+    "this host, in one": "0",
+    "this host, hexadecimal": "0x0",
+    "IPv6, this host": "[::]",
+    "IPv6, spelt out": "[0:0:0:0:0:0:0:1]",
+    "IPv4 compatible": "[::127.0.0.1]",
+    "NAT64, hexadecimal": "[64:ff9b::7f00:1]",
+    "NAT64, local": "[64:ff9b:1::7f00:1]",
+    "6to4": "[2002:7f00:1::1]",
+    "Teredo": "[2001:0:7f00:1::80ff:fffe]",
+    "zone": "[::1%25lo]",
+    "zone, bare": "[::1%lo]",
+    "user info": "example.org@127.0.0.1",
+    "user info with a port": "example.org:443@127.0.0.1",
+    "backslash": "example.org\\@127.0.0.1",
+    "mixed": "0x7f.1",
+    "mixed octal": "0177.0x0.1",
+    "two trailing dots": "127.0.0.1..",
+    "name": "localhost",
+    "name with a dot": "localhost.",
+    "name below": "hooks.localhost",
+    "name, full width": "\uff4c\uff4f\uff43\uff41\uff4c\uff48\uff4f\uff53\uff54",
+    "own": own_address(),
+    "own in IPv6": f"[::ffff:{own_address()}]",
+}
+
+
+async def _post(url: str, allowed: Allowed, timeout: float = 3) -> Outcome:
+    sender = Sender(allowed, timeout=timeout)
+    try:
+        return await sender.post(url, b"{}", {"webhook-id": "evt_1"})
+    finally:
+        await sender.close()
+
+
+async def test_the_canary_sings(canary: Canary) -> None:
+    """Where loopback is opened, the same POST is seen: what it does not see below did not happen."""
+    for host in ("127.0.0.1", "[::1]"):
+        await _post(f"http://{host}:{canary.port}/", Allowed(sandbox=True), timeout=2)
+        assert canary.seen() > 0, host
+
+
+@pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS.keys())
+async def test_no_spelling_makes_a_connection(canary: Canary, host: str) -> None:
+    """Refused before any packet, over https and http."""
+    for scheme in ("https", "http"):
+        outcome = await _post(f"{scheme}://{host}:{canary.port}/", Allowed())
+        assert (outcome.status, outcome.failure) == (None, "address_refused")
+    assert canary.seen() == 0
+
+
+@pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS.keys())
+async def test_the_socket_refuses_what_the_text_let_through(
+    canary: Canary, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Were the check of the text wrong altogether, the address where the socket is made still makes no connection."""
+    monkeypatch.setattr(send, "checked_url", lambda url, _allowed: url)
+    for scheme in ("https", "http"):
+        outcome = await _post(f"{scheme}://{host}:{canary.port}/", Allowed())
+        assert outcome.status is None
+    assert canary.seen() == 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", own_address()])
+async def test_a_public_name_that_leads_here_makes_no_connection(
+    canary: Canary, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that somebody points at us, at any of our addresses, also with a public one beside it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    here = (family, socket.SOCK_STREAM, 6, "", (address, canary.port, 0, 0)[: 4 if ":" in address else 2])
+    there = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", canary.port))
+    for found in ([here], [there, here]):
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, found=found, **__: found)
+        outcome = await _post(f"https://hooks.example.org:{canary.port}/", Allowed())
+        assert (outcome.status, outcome.failure) == (None, "address_refused")
+    assert canary.seen() == 0
+
+
+@pytest.mark.parametrize("host", HOSTS.values(), ids=HOSTS.keys())
+async def test_no_spelling_can_be_saved(north: Town, canary: Canary, host: str) -> None:
+    """What would be refused at connect is refused at save, and saving asks nobody."""
+    async with north.unit() as work:
+        with pytest.raises(Invalid):
+            await register_endpoint(work, NewEndpoint(f"https://{host}:{canary.port}/", ("concern.raised",)))
+    assert canary.seen() == 0
