@@ -18,6 +18,8 @@ from app.core import ids
 from app.core.db import open_engine
 from app.core.errors import AimlineError, Conflict, NotFound
 from app.events.service import begin_epoch
+from app.playbook.queries import reminder_days
+from app.playbook.service import publish_reminders
 from app.roster.queries import find_school
 from app.settings import Settings
 
@@ -79,6 +81,23 @@ def add_to(app: typer.Typer) -> None:
 
         as_operator(run)
         print(f"The change feed of {slug} begins anew: cursors given out before are refused.")
+
+    @district.command("reminders")
+    def reminders(
+        slug: Annotated[str, typer.Argument(help="The district's short name.")],
+        days: Annotated[list[str] | None, typer.Argument(help="As concern_unanswered=10; 0 is never.")] = None,
+    ) -> None:
+        """Shows after how many days of instruction something is told as overdue, or sets it."""
+
+        async def run(engine: AsyncEngine, settings: Settings) -> dict[str, int]:
+            operator = house_principal(await find_district(engine, slug), "operator")
+            async with unit(engine, operator, settings.keyring, "district reminders") as work:
+                if days:
+                    await publish_reminders(work, _days(days))
+                return await reminder_days(work)
+
+        for name, number in as_operator(run).items():
+            print(f"{name:20} {number}")
 
     @client.command("create")
     def create_client(
@@ -153,6 +172,13 @@ def add_to(app: typer.Typer) -> None:
         for can in sorted(GRANTABLE):
             print(f"{can.value:20} {MEANING[can]}")
         print("area:<code>          Read and write what lies in a secured area, such as area:sel.")
+
+
+def _days(given: list[str]) -> dict[str, int]:
+    found = dict(one.partition("=")[::2] for one in given)
+    if not all(number.isascii() and number.isdigit() for number in found.values()):
+        raise AimlineError("Write it as concern_unanswered=10.", code="reminders.malformed")
+    return {name: int(number) for name, number in found.items()}
 
 
 def _scopes(given: list[str]) -> tuple[str, ...]:

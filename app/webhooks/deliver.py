@@ -18,6 +18,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.access.audit import log_sent
 from app.access.directory import NOBODY
 from app.access.permission import Can
 from app.access.principal import house_principal
@@ -189,7 +190,12 @@ async def claim_parcels(work: Work, most: int) -> list[Parcel]:
             parcels.append(_parcel(ours, endpoint, event))
     if ended:
         await settle(work.db, LEASE, work.district_id, ended)
-    work.disclose("event", (parcel.event.student_id for parcel in parcels if parcel.event.student_id))
+    told: dict[UUID | None, set[UUID]] = defaultdict(set)
+    for parcel in parcels:
+        if parcel.event.student_id is not None:
+            told[endpoints[parcel.endpoint_id].created_by].add(parcel.event.student_id)
+    for client_id, students in told.items():
+        log_sent(work, client_id, students, "event")
     return parcels
 
 

@@ -199,7 +199,7 @@ async def test_what_waits_for_a_removed_endpoint_ends(north: Town, tmp_path: Pat
 
 
 async def test_every_attempt_is_in_the_disclosure_log(north: Town, receiver: Receiver) -> None:
-    """An id with an event is personal information: who was in what was sent is written with the claim."""
+    """An id with an event is personal information: who was in what was sent, and to whom, is written with the claim."""
 
     @needs(Can.DELIVER_WEBHOOKS)
     async def shown(unit: Work) -> list[Disclosure]:
@@ -211,7 +211,8 @@ async def test_every_attempt_is_in_the_disclosure_log(north: Town, receiver: Rec
     await _drain(north)
     async with north.house() as unit:
         rows = await shown(unit)
-    assert [(row.kinds, row.student_ids) for row in rows] == [(["event"], [north.students["ben"]])]
+    told = [(row.kinds, row.student_ids, row.client_id, row.operation) for row in rows]
+    assert told == [(["event"], [north.students["ben"]], north.client_id, "webhook delivery")]
 
 
 async def test_the_worker_delivers_on_its_own_and_stops_when_told(
