@@ -186,7 +186,8 @@ ANYTHING = st.recursive(
     max_leaves=8,
 )
 NAMES = sorted(
-    {one.header for kind in KINDS for one in (*kind.fields, *kind.refs)}
+    {one.header for kind in KINDS for one in kind.fields}
+    | {one.header for kind in KINDS for one in kind.refs}
     | {"roles", "primaryOrg", "orgs", "terms", "class", "user", "school", "agents", "userIds", "learningObjectiveSet"}
 )
 

@@ -1,0 +1,95 @@
+"""What is found out of a source is true of it, is said in sentences and as JSON, and holds nothing of a person."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from app.sis.oneroster_rest.explore import Findings, explore
+from tests.sis.plain_server import Asked, Said, answering
+from tests.sis.rest_source import behave, connect
+from tests.sis.sandbox_sis import V12, running
+
+
+@pytest.fixture(scope="module")
+def sis() -> Iterator[str]:
+    """One sandbox SIS, whose behaviour each test sets."""
+    with running("--students", "40") as address:
+        yield address
+
+
+def said(found: Findings) -> str:
+    """All sentences."""
+    assert json.loads(json.dumps(found.facts)) == found.facts
+    return " ".join(found.sentences)
+
+
+async def test_a_well_behaved_source_is_described(sis: str) -> None:
+    """Its endpoint, its token, its bases, its collections with their totals, its headers, its deltas, its removals."""
+    behave(sis, day=8)
+    found = await explore(connect(sis, "1.2"))
+    text = said(found)
+    assert found.ready
+    assert found.facts["token_auth"] == ["oauth2-basic", "oauth2-body"]
+    assert found.facts["settings"]["url"] == f"{sis}{V12}"
+    assert found.facts["collections"]["orgs"] == {"status": 200, "total": 4, "sampled": 4}
+    assert found.facts["headers"] == {"X-Total-Count": True, "Link": True, "a revision": False}
+    assert found.facts["page_cap"] is None
+    assert found.facts["delta"] is True
+    assert found.facts["tobedeleted"] is True
+    assert "gradebook answers under /ims/oneroster/gradebook/v1p2" in text
+    assert "A sync can read this source." in text
+
+
+async def test_an_odd_source_is_found_out(sis: str) -> None:
+    """Another base, Basic only, cut pages, no totals, one time for all rows, no demographics: with the settings."""
+    odd = ["base:learningdata/v1", "token-basic", "clamp:50", "no-total", "modified-same", "missing:demographics"]
+    behave(sis, *odd, "no-tombstones", day=8)
+    found = await explore(connect(sis, "1.2", auth="oauth2-body", token_url=None))
+    text = said(found)
+    assert found.ready
+    settings = found.facts["settings"]
+    assert settings["auth"] == "oauth2-basic"
+    assert settings["url"] == f"{sis}learningdata/v1"
+    assert settings["token_url"] == f"{sis}oauth/token"
+    assert (settings["page_size"], settings["leave_out"]) == (50, ["demographics"])
+    assert (found.facts["delta"], found.facts["tobedeleted"]) == (False, False)
+    assert "no more than 50 rows" in text
+    assert "Not to be read: demographics." in text
+
+
+async def test_a_source_that_only_signs_is_found_out(sis: str) -> None:
+    """Without a token endpoint OAuth 1.0a is tried, with both signatures."""
+    behave(sis, "oauth1-only", "modified-null")
+    found = await explore(connect(sis, "1.1", token_url=None))
+    assert found.ready
+    assert found.facts["settings"]["auth"] == "oauth1"
+    assert "signed with HMAC-SHA256" in said(found)
+    assert "finds nothing" in said(found)
+
+
+async def test_a_wrong_secret_is_told(sis: str) -> None:
+    """And nothing further is asked."""
+    behave(sis)
+    found = await explore(connect(sis, "1.2", client_secret="another"))
+    assert not found.ready
+    assert "refuses the client (invalid_client)" in said(found)
+    assert "cannot read this source" in said(found)
+
+
+async def test_it_asks_with_get_only_and_tells_no_value() -> None:
+    """Beside the token's POST nothing is sent; a name in a row or an error is in no finding."""
+
+    def answer(asked: Asked) -> Said:
+        if asked.name == "token":
+            return Said(body={"access_token": "opaque"})
+        if asked.name == "results":
+            return Said(418, {"imsx_description": "Canary"})
+        return Said(body={asked.name: [{"sourcedId": "canary-1", "givenName": "Canary", "name": "Canary"}]})
+
+    with answering(answer) as (address, asked):
+        found = await explore(connect(address, "1.1"))
+    assert {one.method for one in asked if one.name != "token"} == {"GET"}
+    assert "anary" not in f"{said(found)} {found.facts}"
+    assert "of-a-test" not in f"{said(found)} {found.facts}"
+    assert "filter by dateLastModified does nothing" in said(found)
