@@ -1,7 +1,6 @@
 """Owns how an event is written: in the transaction of the fact, numbered last. Never sends anything."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -14,16 +13,6 @@ from app.core.errors import Misuse
 from app.core.ids import new_id
 from app.events.catalogue import EventType, Happened
 from app.events.models import Event, EventCounter
-
-
-@contextmanager
-def backfill(work: Work) -> Iterator[None]:
-    """What is written within is history that is brought in late: nothing of it is told, in the feed or by webhook."""
-    laid = len(work.pending_events)
-    try:
-        yield
-    finally:
-        del work.pending_events[laid:]
 
 
 @dataclass

@@ -19,7 +19,6 @@ from app.core.page import Page, keyset
 from app.events.catalogue import CATALOGUE, CONCERN_ACCEPTED, CONCERN_RAISED, SYNC_APPLIED
 from app.events.feed import KEPT, events_after
 from app.events.models import Event
-from app.events.outbox import backfill
 from app.events.service import begin_epoch
 from tests.faces.rest_town import caller
 from tests.house.watch import misshapen_in
@@ -97,19 +96,6 @@ async def test_an_event_that_was_rolled_back_leaves_no_gap_and_no_trace(north: T
     second = await happen(north)
     page = await _read(north, None)
     assert _ids(page) == [first, second]
-    assert [event.seq for event in page.rows] == [1, 2]
-
-
-async def test_a_backfill_tells_nothing(north: Town) -> None:
-    """What is brought in late lays no event, though its commands record as always; what comes after it does."""
-    async with north.unit() as work:
-        first = lay(work, north)
-        with backfill(work):
-            lay(work, north)
-            lay(work, north)
-        last = lay(work, north)
-    page = await _read(north, None)
-    assert _ids(page) == [first, last]
     assert [event.seq for event in page.rows] == [1, 2]
 
 
