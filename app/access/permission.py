@@ -14,6 +14,7 @@ class Can(StrEnum):
     READ_DEMOGRAPHICS = "demographics:read"
     READ_GRADES = "grades:read"
     READ_PLAYBOOK = "playbook:read"
+    PUBLISH_PLAYBOOK = "playbook:publish"
     READ_CONCERNS = "concern:read"
     RAISE_CONCERN = "concern:raise"
     SETTLE_CONCERN = "concern:settle"
@@ -47,6 +48,7 @@ MEANING: dict[Can, str] = {
     Can.READ_DEMOGRAPHICS: "Read demographics, which are kept apart.",
     Can.READ_GRADES: "Read grades: line items and results, as the SIS has them.",
     Can.READ_PLAYBOOK: "Read areas, levels, measures and rules.",
+    Can.PUBLISH_PLAYBOOK: "Publish the rules by which series are judged.",
     Can.READ_CONCERNS: "Read concerns.",
     Can.RAISE_CONCERN: "Raise a concern about a student.",
     Can.SETTLE_CONCERN: "Accept, dismiss and resolve concerns.",
@@ -89,7 +91,7 @@ ROLE_OPENS: dict[str, frozenset[Can]] = {
     "principal": _LEADS,
     "siteAdministrator": _LEADS,
     "administrator": _LEADS,
-    "districtAdministrator": _LEADS,
+    "districtAdministrator": _LEADS | {Can.PUBLISH_PLAYBOOK},
 }
 """What each OneRoster role of staff may do. A role that is not here opens nothing."""
 

@@ -1,5 +1,9 @@
-"""Owns the shapes of the playbook: areas, levels, measures. Holds no rule."""
+"""Owns the shapes of the playbook: areas, levels, measures, the rules that judge. Holds no rule.
 
+Over 250 lines, since reading, previewing and publishing share their shapes.
+"""
+
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -8,8 +12,11 @@ import strawberry
 from app.core import ids
 from app.core.errors import NotFound
 from app.graphql.door import Asked, Info, asks
+from app.graphql.names import NAME
 from app.graphql.node import Node, maybe_shown, shown
+from app.graphql.problems import Problem, tried
 from app.playbook import models, queries
+from app.response.playbook import NewRule, Standing, Turn, preview_rules, publish_rules, shown_school, standing_rules
 
 Named = TypeVar("Named", models.Area, models.Measure)
 
@@ -60,6 +67,8 @@ class Measure(Node):
     sem: float | None = strawberry.field(description="Standard error of measurement, in the unit.")
     lowest: float
     highest: float
+    kind: str = strawberry.field(description="`growth`, or `count`, `percentage`, `criterion`.")
+    forms: list[str] | None = strawberry.field(description="Its passages or versions; none where any name is taken.")
 
     @asks("The area that it measures.", queries.areas)
     async def area(self, info: Info) -> Area | None:
@@ -78,12 +87,186 @@ class Measure(Node):
             sem=row.sem,
             lowest=row.lowest,
             highest=row.highest,
+            kind=row.kind,
+            forms=row.forms,
         )
+
+
+@strawberry.type(description="A parameter of a rule.")
+class RuleParameter:
+    """A named whole number."""
+
+    name: str
+    value: int
+
+
+@strawberry.type(description="A rule in force.")
+class StandingRule:
+    """A rule, for what, and what it is known to do."""
+
+    rule: str
+    parameters: list[RuleParameter]
+    measure_code: str | None
+    area_code: str | None
+    school_id: strawberry.ID | None
+    stated_far: float | None = strawberry.field(description="Of responders ever flagged, in a simulated year.")
+    holds_badly: str | None = strawberry.field(description="Where that rate is known not to hold.")
+
+    @classmethod
+    def of(cls, one: Standing) -> "StandingRule":
+        """The shape of a rule."""
+        school = shown_school(one.entry)
+        return cls(
+            rule=one.entry.rule,
+            parameters=[RuleParameter(name=name, value=value) for name, value in one.entry.parameters.items()],
+            measure_code=one.entry.measure,
+            area_code=one.entry.area,
+            school_id=None if school is None else strawberry.ID(school),
+            stated_far=one.stated_far,
+            holds_badly=one.holds_badly,
+        )
+
+
+@strawberry.type(description="The published version. It is never changed: a change publishes the next.")
+class Playbook:
+    """A version with its rules."""
+
+    id: strawberry.ID
+    number: int
+    published_at: datetime
+    rules: list[StandingRule]
+
+    @classmethod
+    def of(cls, version: models.PlaybookVersion, rules: list[Standing]) -> "Playbook":
+        """The shape of a version."""
+        return cls(
+            id=shown("playbook", version.id),
+            number=version.number,
+            published_at=version.published_at,
+            rules=[StandingRule.of(one) for one in rules],
+        )
+
+
+@strawberry.input(description="A parameter of a rule.")
+class ParameterInput:
+    """A named whole number."""
+
+    parameter: str
+    number: int
+
+
+@strawberry.input(description="A rule for a measure, for an area with those below it, or, with neither, for the rest.")
+class RuleInput:
+    """As `NewRule`."""
+
+    rule: str
+    parameters: list[ParameterInput] = strawberry.field(default_factory=list)
+    measure: str | None = strawberry.field(default=None, description="A code or an id.")
+    area: str | None = strawberry.field(default=None, description="A code or an id.")
+    school: strawberry.ID | None = strawberry.field(default=None, description=f"{NAME}; none for the whole district.")
+
+
+@strawberry.input(description="All rules of a version that might be published.")
+class PreviewPlaybookInput:
+    """Rules."""
+
+    rules: list[RuleInput]
+
+
+@strawberry.input(description="All rules of the next version; without one for the rest, the one in force stays.")
+class PublishPlaybookInput:
+    """Rules, and whether what they find raises alerts."""
+
+    rules: list[RuleInput]
+    alert: bool = False
+
+
+@strawberry.type(description="How many supports are in a state, by the rules in force and by the new ones.")
+class StateCount:
+    """A state's counts."""
+
+    state: str
+    before: int
+    after: int
+
+
+@strawberry.type(description="A support whose state the new rules would change.")
+class Turned:
+    """A support before and after."""
+
+    support_id: strawberry.ID
+    student_id: strawberry.ID
+    before: str
+    after: str
+
+    @classmethod
+    def of(cls, turn: Turn) -> "Turned":
+        """The shape of a turn."""
+        ids_ = shown("support", turn.support_id), shown("student", turn.student_id)
+        return cls(support_id=ids_[0], student_id=ids_[1], before=turn.before, after=turn.after)
+
+
+@strawberry.type(description="What the new rules would say today of the active supports within reach, or the problems.")
+class PreviewPlaybookPayload:
+    """A payload."""
+
+    judged: int
+    states: list[StateCount]
+    flagged: list[Turned] = strawberry.field(description="Would newly be said not to respond; 1000 at most.")
+    cleared: list[Turned] = strawberry.field(description="Would no longer be; 1000 at most.")
+    problems: list[Problem]
+
+
+@strawberry.type(description="The version that is now in force, or the problems.")
+class PublishPlaybookPayload:
+    """A payload."""
+
+    playbook: Playbook | None
+    problems: list[Problem]
+
+
+@strawberry.type
+class PlaybookMutations:
+    """The playbook's part of the mutation root."""
+
+    @asks("Who would be flagged by these rules, and who no longer; nothing is saved.", preview_rules)
+    async def preview_playbook(self, info: Info, input: PreviewPlaybookInput) -> PreviewPlaybookPayload | None:
+        found, problems = await tried(info.context, preview_rules, _rules(input.rules))
+        if found is None:
+            return PreviewPlaybookPayload(judged=0, states=[], flagged=[], cleared=[], problems=problems)
+        states = [StateCount(state=one, before=count, after=found.after[one]) for one, count in found.before.items()]
+        return PreviewPlaybookPayload(
+            judged=found.judged,
+            states=states,
+            flagged=[Turned.of(turn) for turn in found.flagged],
+            cleared=[Turned.of(turn) for turn in found.cleared],
+            problems=[],
+        )
+
+    @asks(
+        "Publishes the next version; every series is judged by it shortly, without alerts unless asked.", publish_rules
+    )
+    async def publish_playbook(self, info: Info, input: PublishPlaybookInput) -> PublishPlaybookPayload | None:
+        version, problems = await tried(info.context, publish_rules, _rules(input.rules), alert=input.alert)
+        if version is None:
+            return PublishPlaybookPayload(playbook=None, problems=problems)
+        return PublishPlaybookPayload(playbook=Playbook.of(*await info.context.read(standing_rules)), problems=[])
+
+
+def _rules(given: list[RuleInput]) -> list[NewRule]:
+    return [
+        NewRule(one.rule, {each.parameter: each.number for each in one.parameters}, one.measure, one.area, one.school)
+        for one in given
+    ]
 
 
 @strawberry.type
 class PlaybookQueries:
     """The playbook's part of the query root."""
+
+    @asks("The rules in force.", standing_rules)
+    async def playbook(self, info: Info) -> Playbook | None:
+        return Playbook.of(*await info.context.read(standing_rules))
 
     @asks("All areas, by code.", queries.areas)
     async def areas(self, info: Info) -> list[Area] | None:

@@ -12,7 +12,7 @@ from app.graphql.decision import DecisionMutations, DecisionQueries
 from app.graphql.door import Asked
 from app.graphql.evidence import EvidenceMutations, EvidenceQueries
 from app.graphql.nodes import NodeQueries
-from app.graphql.playbook import PlaybookQueries
+from app.graphql.playbook import PlaybookMutations, PlaybookQueries
 from app.graphql.response import ResponseQueries
 from app.graphql.roster import RosterQueries
 from app.graphql.school import SchoolQueries
@@ -44,7 +44,7 @@ class Query(
     description="Commands. Each field stands or falls alone: what it cannot take is told in its `problems`. "
     "A fault of ours undoes the whole operation."
 )
-class Mutation(ConcernMutations, SessionMutations, EvidenceMutations, DecisionMutations):
+class Mutation(ConcernMutations, SessionMutations, EvidenceMutations, DecisionMutations, PlaybookMutations):
     """The mutation root."""
 
 

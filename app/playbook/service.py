@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -57,9 +57,12 @@ async def open_playbook(work: Work) -> None:
     await _publish(work, RULES)
 
 
-@needs(Can.OPERATE)
+@needs(Can.PUBLISH_PLAYBOOK)
 async def publish_rules(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
-    """Publishes the next version with these rules by measure code."""
+    """Publishes the next version with these rules, by the keys of `rules.Entry`; the rest is as it was.
+
+    Whether there are such rules is checked by who calls: `response.playbook` knows them.
+    """
     return await _publish(work, rules, (await published(work)).reminders)
 
 
@@ -78,12 +81,15 @@ async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVers
 
 async def _publish(work: Work, rules: dict[str, Any], reminders: dict[str, Any] | None = None) -> PlaybookVersion:
     last = await work.db.scalar(
-        select(func.max(PlaybookVersion.number)).where(PlaybookVersion.district_id == work.district_id)
+        select(PlaybookVersion)
+        .where(PlaybookVersion.district_id == work.district_id)
+        .order_by(PlaybookVersion.number.desc())
+        .limit(1)
     )
     version = PlaybookVersion(
         district_id=work.district_id,
         id=new_id(),
-        number=(last or 0) + 1,
+        number=(last.number if last else 0) + 1,
         published_at=now(),
         rules=rules,
         reminders=reminders or {},

@@ -94,7 +94,8 @@ class Said:
     """A verdict as alerts see it.
 
     `settled`: the cohort's week was in. `quiet`: a backfill or a change of rules, that raises nothing. `undone`: the
-    alert that stands, judged again as of its own week, would not be raised.
+    alert that stands, judged again as of its own week, would not be raised. `loud`: new rules that are to raise
+    alerts, also where one was laid quietly.
     """
 
     state: State
@@ -102,6 +103,7 @@ class Said:
     settled: bool = False
     quiet: bool = False
     undone: bool = False
+    loud: bool = False
 
 
 def advance(memory: Memory, said: Said) -> tuple[Memory, tuple[Tell, ...]]:
@@ -125,6 +127,9 @@ def advance(memory: Memory, said: Said) -> tuple[Memory, tuple[Tell, ...]]:
 
 
 def _alert(told: Told, before: Latches, now: Latches, said: Said, tells: list[Tell]) -> Told:
+    if now.alert.on and told.stands and told.quiet and said.loud:
+        tells.append(Tell.ALERT)
+        return Told(True, said.week)
     if now.alert.on and not told.stands and said.week > told.week:
         if not said.quiet:
             tells.append(Tell.ALERT)

@@ -31,7 +31,7 @@ def _day(given: Any) -> Any:
     raise PydanticCustomError("day", "Give a day as YYYY-MM-DD, without a time")
 
 
-def _number(given: Any) -> Any:
+def a_number(given: Any) -> Any:
     """A score is a number: neither a yes nor a text counts as one."""
     if isinstance(given, bool) or not isinstance(given, int | float):
         raise PydanticCustomError("number", "Give a number")
@@ -39,8 +39,8 @@ def _number(given: Any) -> Any:
 
 
 Day = Annotated[date, BeforeValidator(_day)]
-Number = Annotated[float, BeforeValidator(_number)]
-Count = Annotated[int, BeforeValidator(_number)]
+Number = Annotated[float, BeforeValidator(a_number)]
+Count = Annotated[int, BeforeValidator(a_number)]
 
 
 class NewScore(Input):

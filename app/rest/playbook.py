@@ -1,11 +1,18 @@
-"""Owns areas, levels and measures in REST: shapes and routes, no rule."""
+"""Owns areas, levels, measures and the rules that judge in REST: shapes and routes, no rule."""
+
+from datetime import datetime
+from typing import Annotated
 
 from fastapi import APIRouter
+from pydantic import BeforeValidator, Field
 
 from app.core import ids
 from app.playbook import models, queries
+from app.response import playbook
+from app.response.playbook import NewRule, Standing, shown_school
 from app.rest.door import Opened, asks
-from app.rest.pages import Shape
+from app.rest.evidence import a_number
+from app.rest.pages import Input, Shape
 
 router = APIRouter(prefix="/v1", tags=["playbook"])
 
@@ -40,6 +47,75 @@ class Measure(Shape):
     sem: float | None
     lowest: float
     highest: float
+    kind: str = Field(description="`growth`, or `count`, `percentage`, `criterion`: these have rules of their own.")
+    forms: list[str] | None = Field(description="Its passages or versions; null where any name is taken.")
+
+
+Parameters = Annotated[dict[str, Annotated[int, BeforeValidator(a_number)]], Field(max_length=10)]
+
+
+class RuleInput(Input):
+    """A rule for a measure, for an area with those below it, or, with neither, for the rest; in a school or all."""
+
+    rule: str = Field(max_length=50)
+    parameters: Parameters = Field(default={}, description="Whole numbers; what is left out has its default.")
+    measure: str | None = Field(default=None, description="A code or an id.")
+    area: str | None = Field(default=None, description="A code or an id.")
+    school: str | None = Field(default=None, description="An id or an external id; none for the whole district.")
+
+
+class RulesToPreview(Input):
+    """All rules of the version that might be published."""
+
+    rules: list[RuleInput] = Field(min_length=1, max_length=500)
+
+
+class RulesToPublish(RulesToPreview):
+    """All rules of the next version; without one for the rest, the one in force stays."""
+
+    alert: bool = Field(default=False, strict=True, description="Whether what the new rules find raises alerts.")
+
+
+class StandingRule(Shape):
+    """A rule in force."""
+
+    rule: str
+    parameters: dict[str, int]
+    measure: str | None = Field(description="A code.")
+    area: str | None = Field(description="A code.")
+    school: str | None
+    stated_far: float | None = Field(
+        description="Share of responders ever flagged in the simulated year of docs/response.md; null: not measured."
+    )
+    holds_badly: str | None = Field(description="Where that rate is known not to hold.")
+
+
+class Playbook(Shape):
+    """The published version. It is never changed: a change publishes the next."""
+
+    id: str
+    number: int
+    published_at: datetime
+    rules: list[StandingRule]
+
+
+class Turned(Shape):
+    """A support whose state the new rules would change."""
+
+    support: str
+    student: str
+    before: str
+    after: str
+
+
+class RulesPreview(Shape):
+    """What the new rules would say today of the active supports within the caller's reach, beside those in force."""
+
+    judged: int
+    before: dict[str, int] = Field(description="How many supports are in each state.")
+    after: dict[str, int]
+    flagged: list[Turned] = Field(description="Would newly be said not to respond; 1000 at most.")
+    cleared: list[Turned] = Field(description="Would no longer be; 1000 at most.")
 
 
 class AreaList(Shape):
@@ -79,6 +155,65 @@ async def list_measures(work: Opened) -> MeasureList:
     return MeasureList(items=[_measure(row) for row in await queries.measures(work)])
 
 
+@router.get("/playbook", operation_id="get_playbook", **asks(playbook.standing_rules))
+async def get_playbook(work: Opened) -> Playbook:
+    """The rules in force: which judges what, with which parameters, and its stated false-alarm rate."""
+    return _playbook(*await playbook.standing_rules(work))
+
+
+@router.post("/playbook/preview", operation_id="preview_playbook", **asks(playbook.preview_rules))
+async def preview_playbook(work: Opened, wanted: RulesToPreview) -> RulesPreview:
+    """Who would be flagged by these rules, and who no longer, before they are published. Nothing is saved."""
+    found = await playbook.preview_rules(work, _rules(wanted))
+    return RulesPreview(
+        judged=found.judged,
+        before=found.before,
+        after=found.after,
+        flagged=[_turned(turn) for turn in found.flagged],
+        cleared=[_turned(turn) for turn in found.cleared],
+    )
+
+
+@router.post("/playbook", status_code=201, operation_id="publish_playbook", **asks(playbook.publish_rules))
+async def publish_playbook(work: Opened, wanted: RulesToPublish) -> Playbook:
+    """Publishes the next version. Every series is judged by it shortly; that raises alerts only if asked to."""
+    await playbook.publish_rules(work, _rules(wanted), alert=wanted.alert)
+    return _playbook(*await playbook.standing_rules(work))
+
+
+def _rules(wanted: RulesToPreview) -> list[NewRule]:
+    return [NewRule(**one.model_dump()) for one in wanted.rules]
+
+
+def _playbook(version: models.PlaybookVersion, rules: list[Standing]) -> Playbook:
+    return Playbook(
+        id=ids.show("playbook", version.id),
+        number=version.number,
+        published_at=version.published_at,
+        rules=[
+            StandingRule(
+                rule=one.entry.rule,
+                parameters=dict(one.entry.parameters),
+                measure=one.entry.measure,
+                area=one.entry.area,
+                school=shown_school(one.entry),
+                stated_far=one.stated_far,
+                holds_badly=one.holds_badly,
+            )
+            for one in rules
+        ],
+    )
+
+
+def _turned(turn: playbook.Turn) -> Turned:
+    return Turned(
+        support=ids.show("support", turn.support_id),
+        student=ids.show("student", turn.student_id),
+        before=turn.before,
+        after=turn.after,
+    )
+
+
 def _area(row: models.Area) -> Area:
     return Area(
         id=ids.show("area", row.id),
@@ -100,4 +235,6 @@ def _measure(row: models.Measure) -> Measure:
         sem=row.sem,
         lowest=row.lowest,
         highest=row.highest,
+        kind=row.kind,
+        forms=row.forms,
     )

@@ -41,8 +41,11 @@ OPERATION = {
     "amendScore": "amend_score",
     "removeScore": "remove_score",
     "decide": "decide",
+    "previewPlaybook": "preview_playbook",
+    "publishPlaybook": "publish_playbook",
 }
 IN_BULK = {"recordScores": "scores", "recordSessions": "sessions"}
+NESTED = {"previewPlaybook": "rules", "publishPlaybook": "rules"}
 """Mutations that take a list, whose result has an entry for each."""
 CORE: GraphQLSchema = schema._schema  # the library gives its own schema by no other name
 
@@ -112,7 +115,8 @@ def commands(mine: Told, theirs: Told | None) -> Iterator[tuple[str, str, dict[s
         for field, row in _references(type_):
             for value in _spellings(theirs, row, external=True):
                 made = _input(name, type_, mine)
-                target = made[IN_BULK[name]][0] if name in IN_BULK and field not in made else made
+                listed = (IN_BULK | NESTED).get(name)
+                target = made[listed][0] if listed is not None and field not in made else made
                 if name == "decide" and field == "student":
                     made = target = {"kind": "REFER"}
                 target[field] = value

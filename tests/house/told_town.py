@@ -19,9 +19,10 @@ from app.core.ids import new_id
 from app.core.page import keyset
 from app.decision.service import NewDecision, decide
 from app.events.consumers import Wanted, keep_consumer
+from app.evidence.amend import Amendment as ScoreAmendment
 from app.evidence.service import NewScore
 from app.response.queries import verdicts_now
-from app.response.service import record_scores, start_support
+from app.response.service import amend_score, record_scores, start_support
 from app.roster.models import ExternalId
 from app.sis.models import SisChange, SisQuarantine, SisRun
 from app.sis.settings import Settings as SourceSettings
@@ -225,6 +226,9 @@ async def _supports(told: Told) -> None:
     for name, one in zip(("score", "score to change", "score to remove"), taken, strict=False):
         assert one.score is not None
         told.note(name, "score", one.score.id)
+    async with town.unit() as work:
+        amendment = ScoreAmendment(f"Because {town.canary}", by=told.shown["person"], value=43.0)
+        await amend_score(work, ids.read("score", told.shown["score"]), amendment)
     async with town.unit() as work:
         told.note("verdict", "verdict", (await verdicts_now(work, [support.id]))[support.id].id)
         told.note("phase", "phase", (await phases_of(work, [support.id]))[support.id][0].id)

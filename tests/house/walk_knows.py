@@ -122,6 +122,10 @@ FIELDS: dict[str, Any] = {
     "plan": "0123456789abcdef",
     "without_removals": False,
     "backfill": False,
+    "alert": False,
+    "rule": "monitor",
+    "parameters": {"far_percent": 10},
+    "parameter": "far_percent",
 }
 """Field of a body that refers to no row: a value that is taken."""
 _SOURCE = {
@@ -158,6 +162,7 @@ LEFT_OUT = {
     ("start_support", "on"): "as planned",
     ("amend_session", "held_on"): "the day of another",
     ("amend_score", "taken_on"): "as above",
+    **dict.fromkeys((("preview_playbook", "area"), ("publish_playbook", "area")), "a rule is for a measure or an area"),
     ("seek_consumer", "time"): "to a cursor",
 }
 """Optional fields that would make a good body a bad one."""

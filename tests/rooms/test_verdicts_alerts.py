@@ -78,6 +78,12 @@ def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
     assert told([Said(NOT, 4), Said(GOOD, 5), Said(GOOD, 6)], kept)[1] == []
 
 
+def test_new_rules_may_be_asked_to_alert() -> None:
+    """What was laid quietly is told when it is asked for, once."""
+    kept, _ = told([Said(NOT, 3, quiet=True)])
+    assert told([Said(NOT, 3, loud=True), Said(NOT, 3, loud=True)], kept)[1] == [Tell.ALERT]
+
+
 def test_a_phase_line_begins_anew() -> None:
     """The memory of one phase says nothing in the next."""
     kept, _ = told(weekly(NOT, NOT))

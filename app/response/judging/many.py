@@ -28,11 +28,13 @@ class How:
 
     `quiet`: a backfill or a change of rules, that raises no alert. `settles`: the Mondays of weeks whose cohort
     is complete. `amended`: scores were changed or taken away, so an alert that stands is looked at again at once.
+    `loud`: new rules that are to raise alerts.
     """
 
     quiet: bool = False
     settles: frozenset[date] = frozenset()
     amended: bool = False
+    loud: bool = False
 
 
 AS_USUAL = How()
@@ -58,6 +60,7 @@ async def judge_wanted(work: Work, wanted: Wanted, how: How = AS_USUAL) -> Outco
     judged = judge_series(asked, [*loaded.beside.values(), *_others(loaded, asked)], known)
     holding = await holdings(work, list(judged))
     undone = _undone(loaded, judged, holding, known, how)
+    earlier = {} if how.loud else _by_new_rules(loaded, judged, holding, known)
     since = today_in(await zone_of(work)) - HISTORY
     steps = [
         Step(
@@ -66,6 +69,8 @@ async def judge_wanted(work: Work, wanted: Wanted, how: How = AS_USUAL) -> Outco
             settled_on=monday if (monday := _last_monday(one.followed)) in how.settles else None,
             quiet=how.quiet or _is_history(one.followed, since),
             undone=support_id in undone,
+            loud=how.loud,
+            earlier=earlier.get(support_id),
         )
         for support_id, one in judged.items()
     ]
@@ -101,12 +106,30 @@ def _undone(
         # Another score of the alert's own week does not take it back: that is for when the week is in.
         if how.amended or how.settles or one.week > held.alert_week:
             as_of[support_id] = held.alert_week
+    then = _as_of(loaded, as_of, known)
+    return {support_id for support_id, one in then.items() if one.verdict.state is not State.NOT_RESPONDING}
+
+
+def _by_new_rules(
+    loaded: Loaded, judged: dict[UUID, Judged], holding: dict[UUID, Holding], known: dict[Key, Calibrated]
+) -> dict[UUID, Judged]:
+    """Whose rules have changed: what the new ones would have said when the verdict that holds was made."""
+    as_of = {
+        support_id: held.verdict.last_week
+        for support_id, one in judged.items()
+        if (held := holding.get(support_id)) is not None
+        and held.verdict.last_week is not None
+        and held.by_other_rules(one)
+    }
+    return _as_of(loaded, as_of, known)
+
+
+def _as_of(loaded: Loaded, as_of: dict[UUID, int], known: dict[Key, Calibrated]) -> dict[UUID, Judged]:
     if not as_of:
-        return set()
+        return {}
     again = [one for support_id, one in loaded.wanted.items() if support_id in as_of]
     others = [one for support_id, one in loaded.wanted.items() if support_id not in as_of]
-    then = judge_series(again, [*loaded.beside.values(), *others], known, as_of)
-    return {support_id for support_id, one in then.items() if one.verdict.state is not State.NOT_RESPONDING}
+    return judge_series(again, [*loaded.beside.values(), *others], known, as_of)
 
 
 def _last_monday(one: Followed) -> date | None:

@@ -157,7 +157,9 @@ async def _settle(work: Work, group: Sequence[Claimed]) -> int:
         row = tried[0].row
         mondays = frozenset(one.row["monday"] for one in tried) if row["kind"] == WEEK else frozenset()
         wanted = Wanted(measure_id=row["measure_id"], school_id=row["school_id"])
-        await judge_wanted(work, wanted, How(quiet=row["quiet"], settles=mondays, amended=row["kind"] == RULES))
+        rules, quiet = row["kind"] == RULES, row["quiet"]
+        how = How(quiet=quiet, settles=mondays, amended=rules, loud=rules and not quiet)
+        await judge_wanted(work, wanted, how)
     ends = [Settled(one, "settled" if one in tried else "failed") for one in group]
     written = await settle(work.db, LEASE, work.district_id, ends)
     return len(written & {one.id for one in tried})

@@ -63,6 +63,13 @@ class Holding:
     alert_week: int | None
     settled_on: date | None
 
+    def by_other_rules(self, judged: Judged) -> bool:
+        """Whether it was judged by another rule, or with other parameters or estimates, in the same phase."""
+        was, verdict = self.verdict, judged.verdict
+        rules = (was.rule, was.rule_version, was.parameters, was.calibration_id)
+        are = (verdict.rule, verdict.rule_version, dict(verdict.parameters), judged.calibration_id)
+        return was.phase_id == judged.followed.phase.id and rules != are
+
     def alerting(self, phase_id: UUID) -> bool:
         """Whether an alert of this phase stands."""
         return self.alert_id is not None and self.memory.get("phase") == str(phase_id)
@@ -70,13 +77,18 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A verdict on its way to be written, with what alerts need to know of it."""
+    """A verdict on its way to be written, with what alerts need to know of it.
+
+    `earlier`: what other rules than those of the verdict that holds would have said then.
+    """
 
     judged: Judged
     holding: Holding | None
     settled_on: date | None = None
     quiet: bool = False
     undone: bool = False
+    loud: bool = False
+    earlier: Judged | None = None
 
 
 @needs(Can.JUDGE)
@@ -135,8 +147,17 @@ def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any]
     support, phase = step.judged.followed.support, step.judged.followed.phase
     verdict, holding = step.judged.verdict, step.holding
     memory = from_json(holding.memory if holding else None, str(phase.id))
-    settled = step.settled_on is not None
-    said = Said(verdict.state, step.judged.week, settled=settled, quiet=step.quiet, undone=step.undone)
+    if step.earlier is not None:
+        # What new rules turn is turned quietly; only what the scores since then turn is told.
+        memory, _ = advance(memory, Said(step.earlier.verdict.state, step.earlier.week, quiet=True))
+    said = Said(
+        verdict.state,
+        step.judged.week,
+        settled=step.settled_on is not None,
+        quiet=step.quiet,
+        undone=step.undone,
+        loud=step.loud,
+    )
     kept, tells = advance(memory, said)
     row = _row(step.judged, 1 if holding is None else holding.verdict.number + 1)
     retracted = memory.alert.stands and not kept.alert.stands and (step.undone or not memory.before.alert.on)

@@ -1,0 +1,101 @@
+"""The rules of a district: published in versions, previewed before, judged by afterwards without alarm."""
+
+from fastapi import FastAPI
+from sqlalchemy import update
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core import ids
+from app.core.clock import now
+from app.response.judging.settle import settle_due
+from app.response.models import Settlement
+from app.response.service import record_scores
+from tests.faces.rest_town import CLIENT_SCOPES, caller
+from tests.rooms.verdict_town import scores, supported, told, verdicts
+from tests.town import Town
+
+STOPS = [42.0, 44.0, 45.0, 47.0, 48.0, 47.0, 47.0, 46.0, 47.0]
+FOUR = {"rules": [{"rule": "four-point"}]}
+
+
+async def told_to(town: Town, name: str) -> object:
+    """A student with a support and a series that the four-point rule flags and the monitor does not yet."""
+    support = await supported(town, name)
+    async with town.unit() as work:
+        await record_scores(work, scores(town, name, STOPS))
+    return support
+
+
+async def test_a_new_district_states_its_rule_and_its_rate(app: FastAPI, north: Town) -> None:
+    """The monitor, .10, and where that is known not to hold."""
+    answer = await caller(app, north).get("/v1/playbook")
+    (rule,) = answer.json()["rules"]
+    assert (rule["rule"], rule["stated_far"], rule["measure"], rule["school"]) == ("monitor", 0.1, None, None)
+    assert "noise" in rule["holds_badly"]
+
+
+async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAPI, north: Town) -> None:
+    """Within the reach of who asks: a teacher hears of the own caseload only."""
+    for name in ("amy", "ben", "cy"):
+        await told_to(north, name)
+    asks = caller(app, north)
+    answer = await asks.post("/v1/playbook/preview", FOUR)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert (found["judged"], found["after"]["not_responding"], found["cleared"]) == (3, 3, [])
+    assert {one["student"] for one in found["flagged"]} == {ids.show("student", row) for row in north.students.values()}
+    mine = (
+        await caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1").post("/v1/playbook/preview", FOUR)
+    ).json()
+    assert mine["judged"] == 1
+    assert [one["student"] for one in mine["flagged"]] == [ids.show("student", north.students["amy"])]
+    assert (await asks.get("/v1/playbook")).json()["number"] == 1
+    assert await told(north) == []
+
+
+async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, north: Town) -> None:
+    """The next version stands at once; the worker judges every series by it, quietly."""
+    support = await told_to(north, "amy")
+    answer = await caller(app, north).post("/v1/playbook", FOUR)
+    assert (answer.status_code, answer.json()["number"]) == (201, 2)
+
+    @needs(Can.JUDGE)
+    async def due(work: Work) -> None:
+        await work.db.execute(update(Settlement).where(Settlement.district_id == north.district_id).values(due=now()))
+
+    async with north.house() as work:
+        await due(work)
+    assert await settle_due(north.worker_engine, north.settings.keyring, [north.district_id])
+    row = (await verdicts(north, support))[-1]  # type: ignore[arg-type]  # as `supported` gives it
+    assert (row.rule, row.state) == ("four-point", "not_responding")
+    assert await told(north) == []
+
+
+async def test_a_rule_that_cannot_be_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:
+    """Names and parameters are checked before anything judges by them; all that is wrong is said at once."""
+    wrong = {
+        "rules": [
+            {"rule": "guess"},
+            {"rule": "monitor", "parameters": {"far_percent": 90}},
+            {"rule": "monitor", "parameters": {"k": 4}, "measure": "orf"},
+            {"rule": "trend", "measure": "nothing"},
+            {"rule": "trend", "measure": "maze", "area": "ela"},
+        ]
+    }
+    answer = await caller(app, north).post("/v1/playbook", wrong)
+    assert answer.status_code == 422
+    assert [one["code"] for one in answer.json()["violations"]] == [
+        *("unknown_rule", "parameter_out_of_range", "unknown_parameter", "measure.unknown", "rule.two_scopes")
+    ]
+    answer = await caller(app, north).post("/v1/playbook", {"rules": [{"rule": "trend"}, {"rule": "median"}]})
+    assert [one["code"] for one in answer.json()["violations"]] == ["rule.doubled"]
+    answer = await caller(app, north).post(
+        "/v1/playbook", {"rules": [{"rule": "monitor", "parameters": {"far_percent": True}}]}
+    )
+    assert answer.status_code == 422
+
+
+async def test_who_may_not_publish_does_not(app: FastAPI, north: Town) -> None:
+    """A teacher decides about students, not about the district's rules."""
+    answer = await caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1").post("/v1/playbook", FOUR)
+    assert answer.status_code == 403
