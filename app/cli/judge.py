@@ -1,8 +1,11 @@
 """`aimline judge`: judges series from standard input, offline. It opens no database and keeps nothing."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, BinaryIO
 
 import orjson
@@ -10,7 +13,8 @@ import typer
 
 from app.response.aimline import UnjudgeableSeries
 from app.response.rules.line import Line, read_line
-from app.response.rules.offline import Options, judge_cohort
+from app.response.rules.monitor.calibration import PUBLISHED, Calibration
+from app.response.rules.offline import Options, batch_of, judge_cohort
 
 BAD_LINES = 3
 
@@ -46,6 +50,14 @@ def add_to(app: typer.Typer) -> None:
         adaptive: Annotated[
             bool, typer.Option("--adaptive", help="Say how many scores would help next week, 0 to 3.")
         ] = False,
+        calibrate: Annotated[
+            bool,
+            typer.Option("--calibrate", help="Read all lines first, and set the monitor by what their scores say."),
+        ] = False,
+        calibration: Annotated[
+            Path | None,
+            typer.Option(help="A calibration's JSON: read, or with --calibrate written.", dir_okay=False),
+        ] = None,
     ) -> None:
         """Judges series: JSON Lines on standard input, verdicts as JSON Lines on standard output.
 
@@ -53,11 +65,45 @@ def add_to(app: typer.Typer) -> None:
         exit code is 3.
         """
         options = Options(rule.value, far, every_week, not no_form_adjustment, adaptive)
-        if not judge_stream(sys.stdin.buffer, sys.stdout.buffer, options):
+        source: Iterable[bytes] = sys.stdin.buffer
+        if calibrate:
+            source = list(source)
+            options = replace(options, calibration=calibrated(source))
+            if calibration is not None:
+                calibration.write_bytes(orjson.dumps(options.calibration.as_json(), option=orjson.OPT_INDENT_2))
+        elif calibration is not None:
+            options = replace(options, calibration=read_calibration(calibration))
+        if not judge_stream(source, sys.stdout.buffer, options):
             raise typer.Exit(BAD_LINES)
 
 
-def judge_stream(source: BinaryIO, out: BinaryIO, options: Options) -> bool:
+def calibrated(source: Iterable[bytes]) -> Calibration:
+    """What the scores of all good lines say; bad ones are told of when they are judged. One measure, one grade."""
+    # Only who calibrates pays for it: the first line of a plain run is judged at once.
+    from app.response.rules.calibrate.district import calibrate_batch
+
+    lines = []
+    for text in source:
+        with suppress(orjson.JSONDecodeError, UnjudgeableSeries):
+            lines.append(read_line(orjson.loads(text)))
+    found = calibrate_batch(batch_of(lines))
+    used = f"{found.series} series with {found.scores} scores"
+    if found.prior == PUBLISHED.prior:
+        print(f"Too little to calibrate on ({used}): the published defaults hold.", file=sys.stderr)
+    else:
+        print(f"Calibrated on {used}.", file=sys.stderr)
+    return found
+
+
+def read_calibration(file: Path) -> Calibration:
+    """Raises typer.BadParameter with what is wrong."""
+    try:
+        return Calibration.from_json(orjson.loads(file.read_bytes()))
+    except (OSError, ValueError, TypeError) as wrong:
+        raise typer.BadParameter(f"This is no calibration that --calibrate wrote: {wrong}") from None
+
+
+def judge_stream(source: Iterable[bytes], out: BinaryIO, options: Options) -> bool:
     """Judges cohort by cohort, each as soon as it is read; False if a line was bad."""
     faults = Faults()
     for lines in _cohorts(source, options, faults):
@@ -78,7 +124,7 @@ class Faults:
         print(f"line {line}: {sentence}", file=sys.stderr)
 
 
-def _cohorts(source: BinaryIO, options: Options, faults: Faults) -> Iterator[list[Line]]:
+def _cohorts(source: Iterable[bytes], options: Options, faults: Faults) -> Iterator[list[Line]]:
     """The lines by cohort, one cohort in memory at a time; a line without a cohort is one of its own."""
     held: list[Line] = []
     closed: set[str] = set()

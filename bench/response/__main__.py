@@ -13,10 +13,11 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from app.response.rules.rates import threshold_at
 from bench.response.classic import RULES
 from bench.response.figures import NAMES, Figures, figures, first_flag, threshold_for
-from bench.response.monitor import Watched, told_apart, watch
-from bench.response.world import World, simulate
+from bench.response.monitor import Watched, calibration_error, odds_by_bin, told_apart, watch
+from bench.response.world import RESPONDER, World, simulate
 
 GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
 
@@ -38,7 +39,7 @@ def main() -> None:
     given = _arguments()
     print("| rule | threshold | " + " | ".join(NAMES) + " |\n" + "|---" * (len(NAMES) + 2) + "|")
     notes: list[str] = []
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(given.processes) as pool:
         for rule in given.rule or [*RULES, "monitor", "monitor, forms left in"]:
             began = time.perf_counter()
             seeds = range(given.seed, given.seed + 2 * given.pairs, 2)
@@ -54,6 +55,7 @@ def _arguments() -> argparse.Namespace:
     ask.add_argument("--pairs", type=int, default=5, help="pairs of seeds: one sets thresholds, one is scored")
     ask.add_argument("--seed", type=int, default=1)
     ask.add_argument("--far", type=float, default=0.10)
+    ask.add_argument("--processes", type=int, default=os.cpu_count())
     ask.add_argument("--rule", action="append", help="only these rules")
     return ask.parse_args()
 
@@ -64,7 +66,9 @@ def one_pair(rule: str, students: int, far: float, seed: int) -> Pair:
     setting, scored = (simulate(World(), students, s) for s in (seed, seed + 1))
     watched = None
     if rule.startswith("monitor"):
-        first = watch(setting, adjust=rule == "monitor").statistic
+        keep = setting.group == RESPONDER
+        first = np.full(setting.scores.shape, -np.inf)
+        first[keep] = watch(setting, adjust=rule == "monitor", only=keep).statistic
         watched = watch(scored, adjust=rule == "monitor")
         second = watched.statistic
     else:
@@ -89,6 +93,16 @@ def report(rule: str, pairs: list[Pair], students: int, far: float) -> list[str]
     if told:
         means = {name: round(float(np.mean([one[name] for one in told])), 3) for name in told[0]}
         notes.append(f"{rule}: at the first flag {means}")
+    watched = [(pair.watched, year) for pair, year in both if pair.watched is not None]
+    if watched and rule == "monitor":
+        stated = [figures(first_flag(pair.statistic, threshold_at(rule, far)), year) for pair, year in both]
+        print(row(f"{rule}, as stated for {far:.2f}", f"{threshold_at(rule, far):.3f}", stated), flush=True)
+        each = ", ".join(f"{one.value['FAR']:.3f}" for one in stated)
+        notes.append(f"{rule}: FAR of each population at the stated threshold {each}")
+        errors = [calibration_error(one, year) for one, year in watched]
+        notes.append(f"{rule}: expected calibration error of P(slow) {', '.join(f'{e:.4f}' for e in errors)}")
+        bins = zip(*odds_by_bin(*watched[0]), strict=True)
+        notes += [f"  said {said:.3f}, true {true:.3f}, cases {number:.0f}" for number, said, true in bins]
     return notes
 
 

@@ -47,7 +47,8 @@ class Year:
     """One population: `baseline` (students, 3), `scores` (students, weeks) with nan where none was given.
 
     `group` is one of RESPONDER, BETWEEN, NEVER, STOPPER; `stop` the last week before growth changed, 0 for none;
-    `cohort` the index of the group of students that shares its forms, in order.
+    `cohort` the index of the group of students that shares its forms, in order. `true` and `rate` (students, weeks),
+    the level and growth behind the scores, and `sd` (students,), each student's noise, are what no rule may see.
     """
 
     baseline: Array
@@ -56,6 +57,9 @@ class Year:
     group: NDArray[np.int64]
     stop: NDArray[np.int64]
     world: World
+    true: Array
+    rate: Array
+    sd: Array
 
 
 def simulate(world: World, students: int, seed: int) -> Year:
@@ -68,7 +72,8 @@ def simulate(world: World, students: int, seed: int) -> Year:
     group = np.where(stops, STOPPER, group)
     stop = np.where(stops, rng.integers(world.stops[0], world.stops[1] + 1, n), 0)
     after = rng.normal(*world.after, n) + world.kept * growth
-    true = rng.normal(*world.level, n)[:, None] + _risen(world, growth, after, stop, rng)
+    rate = _rates(world, growth, after, stop)
+    true = rng.normal(*world.level, n)[:, None] + _risen(world, rate, rng)
     times = BASELINES + world.weeks
     sd = world.noise * np.exp(world.noise_spread * rng.normal(size=n))
     forms = world.noise * np.sqrt(world.form_share) * rng.normal(size=(n // world.cohort, times))
@@ -86,14 +91,28 @@ def simulate(world: World, students: int, seed: int) -> Year:
     cohort = np.arange(n) // world.cohort
     seen = np.maximum(seen + forms[cohort] + own * sd[:, None] * day, 0.0)
     scores = np.where(rng.random((n, world.weeks)) < world.missing, np.nan, seen[:, BASELINES:])
-    return Year(seen[:, :BASELINES], scores, cohort, group, stop, world)
+    return Year(seen[:, :BASELINES], scores, cohort, group, stop, world, true[:, 1:], rate, sd)
 
 
-def _risen(world: World, growth: Array, after: Array, stop: NDArray[np.int64], rng: np.random.Generator) -> Array:
-    """What each student has gained since the start, weeks 0 to the last, the weekly wobble of the level included."""
+def more(year: Year, seed: int, times: int) -> Array:
+    """Further scores of each week, (times, students, weeks): other forms, other day errors, as often missing."""
+    rng = np.random.default_rng([seed, 1])
+    world, shape = year.world, (times, *year.scores.shape)
+    forms = world.noise * np.sqrt(world.form_share) * rng.normal(size=(times, year.cohort.max() + 1, shape[2]))
+    day = rng.standard_t(world.tail, shape) / np.sqrt(world.tail / (world.tail - 2))
+    error = np.sqrt(1 - world.form_share) * year.sd[:, None] * day + forms[:, year.cohort]
+    return np.where(rng.random(shape) < world.missing, np.nan, np.maximum(year.true + error, 0.0))
+
+
+def _rates(world: World, growth: Array, after: Array, stop: NDArray[np.int64]) -> Array:
+    """Each student's true growth in each week."""
     week = np.arange(1, world.weeks + 1)
     past = np.clip((week - stop[:, None]) / max(world.fade, 1), 0, 1) * (stop[:, None] > 0)
     rate = growth[:, None] * (1 - past) + after[:, None] * past
-    rate = np.where((world.spring < 1) & (week > world.weeks * 2 // 3), rate * world.spring, rate)
+    return np.where((world.spring < 1) & (week > world.weeks * 2 // 3), rate * world.spring, rate)
+
+
+def _risen(world: World, rate: Array, rng: np.random.Generator) -> Array:
+    """What each student has gained since the start, weeks 0 to the last, the weekly wobble of the level included."""
     steps = rate + world.wobble * rng.normal(size=rate.shape)
-    return np.concatenate([np.zeros((len(growth), 1)), np.cumsum(steps, axis=1)], axis=1)
+    return np.concatenate([np.zeros((len(rate), 1)), np.cumsum(steps, axis=1)], axis=1)

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from app.cli import app
 from app.cli.judge import RuleName, judge_stream
 from app.response.rules.choose import RULES
+from app.response.rules.field.counts import GROWTH_RULES, LEVEL_RULES
 from app.response.rules.offline import Options
 from bench.response.classic import RULES as BEYOND
 from bench.response.monitor import watch
@@ -49,11 +50,13 @@ def judged(lines, options):
     return [orjson.loads(one) for one in out.getvalue().splitlines()]
 
 
-def test_every_rule_of_the_registry_can_be_chosen():
-    assert {name.value for name in RuleName} == set(RULES)
+def test_every_rule_for_growth_can_be_chosen():
+    """All that judge growth lines; the rules for counts and criteria have no goal rate to read."""
+    assert {name.value for name in RuleName} == GROWTH_RULES
+    assert set(RULES) == GROWTH_RULES | LEVEL_RULES
 
 
-@pytest.mark.parametrize("rule", list(RULES))
+@pytest.mark.parametrize("rule", [name.value for name in RuleName])
 def test_a_flat_series_is_not_responding_by_every_rule_and_the_shape_is_as_stated(rule):
     result, (answer,) = run([line()], "--rule", rule)
     assert result.exit_code == 0
@@ -156,3 +159,24 @@ def test_the_fields_rules_are_what_the_benchmark_scores(rule):
 def test_adaptive_asks_for_no_more_than_three_scores():
     answers = judged(year_lines(simulate(World(), 25, 5)), Options(every_week=True, adaptive=True))
     assert {answer["probe"] for answer in answers} <= {0, 1, 2, 3}
+
+
+def test_calibrating_on_the_lines_themselves_says_on_how_much_and_can_be_kept(tmp_path):
+    """The kept file judges as the run that wrote it did, to the byte; a file of another kind is refused."""
+    kept = tmp_path / "own.json"
+    lines = list(year_lines(simulate(World(noise=10.0, weeks=16), 350, 5)))
+    made, first = run(lines, "--calibrate", "--calibration", str(kept))
+    assert made.exit_code == 0
+    assert "Calibrated on 350 series" in made.stderr
+    again, second = run(lines, "--calibration", str(kept))
+    assert (again.exit_code, second) == (0, first)
+    _, plain = run(lines)
+    assert plain != first
+    assert run(lines, "--calibration", __file__)[0].exit_code == 2
+
+
+def test_too_few_series_keep_the_published_defaults():
+    lines = list(year_lines(simulate(World(), 25, 5)))
+    made, first = run(lines, "--calibrate")
+    assert "the published defaults hold" in made.stderr
+    assert first == run(lines)[1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from app.response.rules.field import kpoint, median, slopes, trend
+from app.response.rules.field import counts, kpoint, median, slopes, trend
 from app.response.rules.monitor import rule as monitor
 from app.response.rules.rates import stated_far
 from app.response.rules.series import LEVEL_SCORES, Series
@@ -202,6 +202,14 @@ RULES: dict[str, Rule] = {
         ),
         Rule("eb-slope", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_shrunken, least_weeks=2),
         Rule(
+            "criterion",
+            1,
+            Parameter("minimum", 5, LEVEL_SCORES, 20),
+            counts.criterion,
+            more=(Parameter("met", 4, 1, 20),),
+        ),
+        Rule("level-change", 1, Parameter("minimum", 2 * LEVEL_SCORES, 2 * LEVEL_SCORES, 20), counts.level_change),
+        Rule(
             "monitor",
             2,
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
@@ -217,7 +225,18 @@ def judge(rule: str, series: Series, parameters: Mapping[str, int] | None = None
 
     Raises UnusableRule (`unknown_rule`, `unknown_parameter`, `parameter_out_of_range`) and UnjudgeableSeries.
     """
+    return rule_named(rule).judge(series, parameters)
+
+
+def rule_named(rule: str, kind: str | None = None) -> Rule:
+    """The rule, if it may judge a measure of that kind: `growth`, `count`, `percentage` or `criterion`.
+
+    Raises UnusableRule: `unknown_rule`, `rule_misfits_measure`.
+    """
     chosen = RULES.get(rule)
     if chosen is None:
         raise UnusableRule("unknown_rule", f"Choose one of the rules {', '.join(RULES)}.")
-    return chosen.judge(series, parameters)
+    why = None if kind is None else counts.misfit(rule, kind)
+    if why is not None:
+        raise UnusableRule("rule_misfits_measure", why)
+    return chosen

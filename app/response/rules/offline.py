@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,9 +11,10 @@ import numpy as np
 
 from app.response.rules.choose import RULES
 from app.response.rules.field.trend import slope
-from app.response.rules.line import Line
+from app.response.rules.line import GOAL_WEEK, Line
 from app.response.rules.margin import at_rate
-from app.response.rules.monitor.model import Prior
+from app.response.rules.monitor.bulk import Batch
+from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.panel import Panel, judge_panel
 from app.response.rules.monitor.rule import DEFAULT_FAR, Facts, conclude, probes
 from app.response.rules.series import LEVEL_SCORES
@@ -28,6 +30,7 @@ class Options:
     every_week: bool = False
     adjust: bool = True
     adaptive: bool = False
+    calibration: Calibration = PUBLISHED
 
 
 def judge_cohort(lines: Sequence[Line], options: Options) -> Iterator[dict[str, Any]]:
@@ -77,7 +80,9 @@ def _monitor(lines: Sequence[Line], wanted: Sequence[int], week: int, options: O
     for (sem, _), members in groups.items():
         if not any(n in wanted and n not in found for n in members):
             continue
-        judged = judge_panel(_panel([known[n] for n in members], sem), Prior(), adjust=options.adjust, week=week)
+        own = options.calibration
+        panel = _panel([known[n] for n in members], sem * own.noise)
+        judged = judge_panel(panel, own.prior, adjust=options.adjust, week=week)
         adjusted = options.adjust and len(members) >= 5
         for at, n in enumerate(members):
             if n in wanted and n not in found:
@@ -85,7 +90,7 @@ def _monitor(lines: Sequence[Line], wanted: Sequence[int], week: int, options: O
                 facts = Facts(
                     line.goal_rate, lines[n].direction, week, len(line.scores), line.dosage, adjusted=adjusted
                 )
-                found[n] = conclude(judged, at, facts, far, adaptive=options.adaptive)
+                found[n] = conclude(judged, at, facts, far, own, adaptive=options.adaptive)
     return found
 
 
@@ -113,6 +118,24 @@ def _panel(lines: Sequence[Line], sem: float) -> Panel:
     g = np.array([abs(line.goal_rate) / sem for line in lines])
     times = np.array([slot[0] for slot in slots])
     return Panel(times, values, g, np.zeros(len(lines), np.int64), np.ones(len(slots)))
+
+
+def batch_of(lines: Sequence[Line]) -> Batch:
+    """Lines as calibration takes them: the first score of each week; those without a cohort each are one."""
+    weeks = np.arange(1, max((line.last_week for line in lines), default=1) + 1)
+    values = np.full((len(lines), len(weeks)), np.nan)
+    names: dict[tuple[str | None, int, float | None, str], int] = {}
+    cohort = np.zeros(len(lines), np.int64)
+    for n, line in enumerate(lines):
+        for score in reversed(line.scores):
+            if score.week:
+                values[n, score.week - 1] = score.value
+        alone = n if line.cohort is None else -1
+        cohort[n] = names.setdefault((line.cohort, alone, line.sem, line.direction), len(names))
+    rate = np.array([line.goal_rate for line in lines], float)
+    base = np.array([float(np.median(line.baseline)) for line in lines])
+    sem = np.array([math.nan if line.sem is None else line.sem for line in lines], float)
+    return Batch(weeks, values, base, rate, base + rate * GOAL_WEEK, sem, np.zeros(len(lines), np.int64), cohort)
 
 
 def _answer(line: Line, week: int, finding: Finding, options: Options) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def judge_bulk(batch: Batch, calibration: Calibration = PUBLISHED, *, far: float
     rows = rows[np.argsort(batch.cohort[rows], kind="stable")]
     for part in _parts(batch.cohort[rows]):
         chosen = rows[part]
-        some = judge_panel(_panel(batch.rows(chosen), calibration.noise), calibration.prior, adjust=adjust,
+        some = judge_panel(panel_of(batch.rows(chosen), calibration.noise), calibration.prior, adjust=adjust,
                            last=batch.began[chosen] + last[chosen])  # fmt: skip
         for f in fields(Found):
             getattr(found, f.name)[chosen] = getattr(some, f.name)
@@ -128,8 +128,11 @@ def _parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     return [np.arange(a, b) for a, b in pairwise(cuts.tolist())]
 
 
-def _panel(batch: Batch, noise: float) -> Panel:
-    """Values from each cohort's mean baseline on and in SEM; the baseline is a column at the earliest start."""
+def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
+    """A batch whose cohorts stand together, in SEM from its cohort's first baseline on, better being up.
+
+    The baseline is a column at the earliest start. noise: the errors' SD in the measure's SEM.
+    """
     better = np.where(batch.goal_rate < 0, -1.0, 1.0)
     scale = better / (batch.sem * noise)
     number = np.cumsum(np.r_[False, batch.cohort[1:] != batch.cohort[:-1]])

@@ -54,12 +54,13 @@ class Paths:
         same = bool((began == began[0]).all()) if len(began) else True
         self.grown = np.maximum(times[:, None] - (began[:1] if same else began), 0)
         self.values, self.g, self.start = values, g, start
-        self.seen = ~np.isnan(values)
+        self.seen = np.zeros(values.shape, np.bool_)
         self.inverse = np.zeros((len(times), len(times), values.shape[1]))
         self.known = 0
 
     def upto(self, slots: int, own: Array, prior: Prior) -> Array:
         """Takes the scores up to that slot in; gives their surprise, (slots, students), 0 where there is none."""
+        self.seen[self.known : slots] = ~np.isnan(self.values[self.known : slots])
         grown, seen, g2, v = self.grown, self.seen, self.g**2, self.start[1]
         mean, spread = path_moments(int(grown.max(initial=0)), prior)
         if not self.known:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.rules.monitor.forms import LEAST, Cohorts, Paths, form_effects
-from app.response.rules.monitor.model import Array, Posterior, Prior, Weeks, log_odds, normal_cdf, posterior
+from app.response.rules.monitor.model import Array, Posterior, Prior, Weeks, log_odds, normal_cdf, posterior, said
 
 WIDE = 100.0
 """Variance of the level, SEM^2, where no cohort says where students stand."""
@@ -61,7 +61,7 @@ class Panel:
 class Found:
     """For each student: the statistic (log odds), the rate now with its middle 80 % in g, and how it came to be.
 
-    slow, pace: P(rate < .5 g), P(rate >= .8 g). stopped: P(growth kept pace before it changed, given that it is
+    slow: P(rate < .5 g) as it is said, calibrated. stopped: P(growth kept pace before it changed, given that it is
     slow now). change: the likeliest week of the change, counted from the phase's start, 0 where none was possible.
     """
 
@@ -70,7 +70,6 @@ class Found:
     low: Array
     high: Array
     slow: Array
-    pace: Array
     stopped: Array
     change: NDArray[np.int64]
 
@@ -100,13 +99,40 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
     return np.where(enough, middle[cohorts.index], level), np.where(enough, variance[cohorts.index], WIDE)
 
 
-def posteriors(
-    panel: Panel, prior: Prior, weeks: Sequence[int], *, adjust: bool = True, last: Weeks | None = None
-) -> Iterator[Posterior]:
-    """The monitor's posterior as of each of some weeks in order, each from the scores up to that week only.
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """Scores with the forms' difficulty taken out: what `model.posterior` takes beside the prior."""
 
-    last: (students,), for a judgement as of each student's own week in place of the last of `weeks`.
+    times: Weeks
+    values: Array
+    extra: Array
+    g: Array
+    start: tuple[Array, Array]
+    own: Array
+    began: Weeks
+    last: Weeks
+
+    def posterior(self, prior: Prior) -> Posterior:
+        return posterior(
+            self.times, self.values, self.extra, self.g, self.start, self.own, prior, self.began, self.last
+        )
+
+
+def ready(
+    panel: Panel,
+    prior: Prior,
+    weeks: Sequence[int],
+    *,
+    adjust: bool = True,
+    last: Weeks | None = None,
+    only: NDArray[np.bool_] | None = None,
+) -> Iterator[Ready]:
+    """The scores known at the end of each of some weeks in order, ready to be judged.
+
+    last: (students,), for a judgement as of each student's own week in place of the last of `weeks`. only:
+    (students,), who is to be judged where that is not all; the others say how hard the forms were.
     """
+    who = np.ones(len(panel.g), np.bool_) if only is None else only
     cohorts = Cohorts.of(panel.cohort)
     start, began = starting_level(panel, cohorts), panel.starts
     paths = Paths(panel.times, panel.values, panel.g, start, began)
@@ -126,12 +152,21 @@ def posteriors(
             surprise = raw - effect * paths.seen[:slots]
         values = panel.values[:slots] + paths.clipped(surprise, np.where(known, left, 0)) - raw
         asof = np.full(len(began), week) if last is None else last
-        yield posterior(panel.times[:slots], values, left, panel.g, start, own[:slots], prior, began, asof)
+        level = start[0][who], start[1][who]
+        yield Ready(
+            panel.times[:slots], values[:, who], left[:, who], panel.g[who], level, own[:slots], began[who], asof[who]
+        )
 
 
-def judge_weeks(panel: Panel, prior: Prior, weeks: Sequence[int], *, adjust: bool = True) -> list[Found]:
+def judge_weeks(
+    panel: Panel, prior: Prior, weeks: Sequence[int], *, adjust: bool = True, only: NDArray[np.bool_] | None = None
+) -> list[Found]:
     """The monitor as of each of these weeks, in order, each from what was known at its end."""
-    parts = [[read(p) for p in posteriors(panel.part(part), prior, weeks, adjust=adjust)] for part in parts_of(panel)]
+    parts = []
+    for part in parts_of(panel):
+        mine = None if only is None else only[part]
+        known = ready(panel.part(part), prior, weeks, adjust=adjust, only=mine)
+        parts.append([read(scores.posterior(prior)) for scores in known])
     return [Found.together(week) for week in zip(*parts, strict=True)]
 
 
@@ -147,7 +182,8 @@ def judge_panel(
     parts = []
     for part in parts_of(panel):
         mine = None if last is None else last[part]
-        parts += [read(p) for p in posteriors(panel.part(part), prior, [week], adjust=adjust, last=mine)]
+        known = ready(panel.part(part), prior, [week], adjust=adjust, last=mine)
+        parts += [read(scores.posterior(prior)) for scores in known]
     return Found.together(parts)
 
 
@@ -174,4 +210,5 @@ def read(posterior: Posterior) -> Found:
     change = p.week[changed.sum(axis=1).argmax(axis=0)] - p.began
     stopped = once / np.maximum(slow, 1e-30)
     low, high = rate - MIDDLE_80 * sd, rate + MIDDLE_80 * sd
-    return Found(log_odds(slow, pace), rate, low, high, slow, pace, stopped, np.maximum(change, 0))
+    told = 1 / (1 + np.exp(-said(log_odds(slow, 1 - slow))))
+    return Found(log_odds(slow, pace), rate, low, high, told, stopped, np.maximum(change, 0))

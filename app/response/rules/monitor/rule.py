@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.response.aimline import Direction
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
+from app.response.rules.monitor.model import Array, said
 from app.response.rules.monitor.panel import STOPPED, Found, Panel, judge_panel
 from app.response.rules.series import Dosage, Series
 from app.response.rules.verdict import Finding, Kind, Reason, State
@@ -22,6 +24,9 @@ DEFAULT_FAR = 0.10
 
 DOSAGE = 0.8
 """A support of which less was delivered cannot be judged by its outcome."""
+
+SHORTEST = 6
+"""Weeks: delivery over fewer of them is chance."""
 
 LONGEST = 260
 """Instructional weeks: the work grows with the square of a series' length."""
@@ -47,7 +52,7 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
 
     A Gaussian model of the series with the measure's SEM. Hypotheses: the rate never changed, or it changed after
     week w, for every w. Rate before ~ N(.87 g, .40 g), after ~ N(.07 g, .20 g); hazard .0165 a week; the level is
-    open; the noise is marginalised over seven multiples of the SEM with log-normal weights (log SD .35); the true
+    open; the noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35); the true
     level wobbles by SEM/16 a week; a score further than three standard errors from what the student's others say
     counts as three. Statistic: log [ P(rate now < .5 g) / P(rate now >= .8 g) ], threshold by stated false-alarm
     rate (`far_percent`). The baseline, a median of three, is a score at week 0 with .45 of the variance. Without a
@@ -104,17 +109,18 @@ def conclude(
     watch = min(threshold, calibration.threshold_at(WATCH))
     rate, low, high = (float(part[student]) * facts.goal_rate for part in (found.rate, found.low, found.high))
     low, high = min(low, high), max(low, high)
-    slow, pace = float(found.slow[student]), float(found.pace[student])
+    slow, told = float(found.slow[student]), float(said(np.array(statistic)))
     change = int(found.change[student])
     kind = Kind.STOPPED if float(found.stopped[student]) > STOPPED and change else Kind.NEVER
     reasons = [
-        Reason("odds", {"slow": slow, "pace": pace, "required_rate": facts.goal_rate}),
+        Reason("odds", {"slow": slow, "odds": math.exp(told), "required_rate": facts.goal_rate}),
         Reason("rate_now", {"rate": rate, "low": low, "high": high}),
     ]
     state, since = State.NOT_RESPONDING, change if kind is Kind.STOPPED else 0
     if statistic <= threshold:
         below = float(found.high[student]) < 1
         state = State.UNCERTAIN if statistic > watch else State.BELOW_PACE if below else State.RESPONDING
+    since = min(since, max(facts.last_week - SHORTEST, 0))
     share = facts.dosage.share(since, facts.last_week) if facts.dosage else None
     if share is not None:
         reasons.append(Reason("dosage", {"share": share, "least": DOSAGE, "after_week": since}))
@@ -123,7 +129,7 @@ def conclude(
     stopped = state is State.NOT_RESPONDING and kind is Kind.STOPPED
     if stopped:
         reasons.append(Reason("change", {"week": change}))
-    sentence = _sentence(state, statistic, (rate, low, high), change if stopped else None, share, facts)
+    sentence = _sentence(state, told, far, (rate, low, high), change if stopped else None, share, facts)
     return Finding(
         state,
         tuple(reasons),
@@ -135,18 +141,27 @@ def conclude(
         rate,
         low,
         high,
-        math.exp(statistic),
+        math.exp(told),
     )
 
 
+MOST_PROBES = 3
+
+NEAR, NEARER = 2.0, 1.0
+"""Distances below the threshold, in log odds, from which two and three scores a week are asked for."""
+
+
+def asked(statistic: Array, threshold: float) -> NDArray[np.int64]:
+    """How many scores to ask for next week: one, and two or three where they could settle the matter."""
+    short = threshold - statistic
+    return np.where(short <= 0, 1, np.where(short < NEARER, 3, np.where(short < NEAR, 2, 1)))
+
+
 def probes(finding: Finding) -> int:
-    """How many scores to ask for next week, 0 to 3: more where they would settle the matter."""
+    """How many scores to ask for next week, 1 to 3; one where there is no statistic yet."""
     if finding.statistic is None or finding.threshold is None:
         return 1
-    if finding.state in (State.NOT_RESPONDING, State.UNDER_DELIVERED):
-        return 1
-    short = finding.threshold - finding.statistic
-    return 3 if short < 1.0 else 2 if short < 2.0 else 1
+    return int(asked(np.array(finding.statistic), finding.threshold))
 
 
 def _times(log_odds: float) -> str:
@@ -156,7 +171,8 @@ def _times(log_odds: float) -> str:
 
 def _sentence(
     state: State,
-    statistic: float,
+    told: float,
+    far: float,
     rate: tuple[float, float, float],
     change: int | None,
     share: float | None,
@@ -166,14 +182,16 @@ def _sentence(
     what, needed = growth(facts.direction), plain(facts.goal_rate)
     allowing = ", and allowing for how hard each passage was for everyone," if facts.adjusted else ""
     slow, pace = f"{what} is now under half of the {needed} a week that the goal needs", "it is still on pace"
-    if statistic > 0:
-        said = f"it is {_times(statistic)} more likely that {slow} than that {pace}"
+    if told > 0:
+        words = f"it is {_times(told)} more likely that {slow} than that {pace}"
     else:
-        said = f"it is {_times(statistic)} more likely that {what} is on pace for the {needed} a week that the goal" + (
+        words = f"it is {_times(told)} more likely that {what} is on pace for the {needed} a week that the goal" + (
             " needs than that it is under half of it"
         )
-    parts = [f"Given these scores{allowing} {said}" if allowing else f"Given these scores, {said}"]
+    parts = [f"Given these scores{allowing} {words}" if allowing else f"Given these scores, {words}"]
     if state is State.NOT_RESPONDING:
+        if told <= 0:
+            parts.append(f"but only {plain(100 * far, 1)} % of students who keep pace ever come this near")
         began = "there is no sign that it was ever on pace for long"
         parts.append(began if change is None else f"the slowdown most likely began about week {change}")
     elif state is State.UNDER_DELIVERED:

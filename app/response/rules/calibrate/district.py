@@ -1,0 +1,187 @@
+"""Owns calibrating the monitor on a district's own series. It reads scores only and never a label."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.response.rules.calibrate.growth import RARELY, growth
+from app.response.rules.calibrate.imagined import WEEKS, District, imagine, worst_of_responders
+from app.response.rules.calibrate.moments import SKEW, Scatter, scatter, weekly
+from app.response.rules.monitor.bulk import Batch, panel_of
+from app.response.rules.monitor.calibration import PUBLISHED, Calibration
+from app.response.rules.monitor.forms import Cohorts, Paths, form_effects
+from app.response.rules.monitor.model import Array, Prior
+from app.response.rules.monitor.panel import Panel, judge_panel, starting_level
+from app.response.rules.rates import GRID
+from app.response.rules.series import LEVEL_SCORES
+
+LEAST_SERIES, LEAST_SCORES, LEAST_WEEKS = 300, 3000, 12
+"""Below any of these the published defaults stay: noise and growth could not be told apart."""
+
+SAMPLE = 1500
+"""Series, in whole cohorts, from which growth is estimated."""
+
+IMAGINED = 7000
+"""Students imagined to set the thresholds: about a third of them keep pace, which gives each rate to half a percent."""
+
+
+def calibrate_batch(batch: Batch, *, imagined: int = IMAGINED, seed: int = 1) -> Calibration:
+    """As `calibrate`, for series as `judge_bulk` takes them; those that it could not judge are left out."""
+    fit = np.isfinite(batch.sem) & (batch.sem > 0) & (batch.goal_rate != 0) & np.isfinite(batch.baseline)
+    rows = np.flatnonzero(fit)
+    rows = rows[np.argsort(batch.cohort[rows], kind="stable")]
+    if not len(rows):
+        return PUBLISHED
+    return calibrate(panel_of(batch.rows(rows)), imagined=imagined, seed=seed)
+
+
+def calibrate(panel: Panel, *, imagined: int = IMAGINED, seed: int = 1) -> Calibration:
+    """What the panel's own scores say of noise, forms and growth, and thresholds for the stated rates in that world.
+
+    panel: series of one measure and grade, values in the measure's published SEM, cohorts side by side. Thresholds
+    are a parametric bootstrap (Efron and Tibshirani, 1993): students are imagined as estimated, and of those whose
+    growth is what the goal needs the stated share may ever pass in 26 weeks. Below 300 series, 3,000 scores or 12
+    weeks the published defaults stay, and only `series` and `scores` are filled. The same input gives the same result.
+    """
+    panel = _whole(panel, (~np.isnan(panel.values)).sum(axis=0) >= LEVEL_SCORES + 1)
+    table = weekly(panel) if len(panel.g) else np.zeros((0, 0))
+    series, scores = len(table), int((~np.isnan(table)).sum())
+    if series < LEAST_SERIES or scores < LEAST_SCORES or table.shape[1] < LEAST_WEEKS:
+        return replace(PUBLISHED, series=series, scores=scores)
+    seen = scatter(panel)
+    # The noise of a student in the middle, which is what multiples of the SEM are of.
+    noise = float(np.sqrt(seen.own * np.exp(-2 * seen.spread**2) + seen.form))
+    prior = Prior(
+        wobble=float(np.sqrt(seen.wobble)) / noise,
+        noise_spread=float(np.sqrt(seen.spread**2 + SKEW)),
+        share=min(seen.form / noise**2, 0.9),
+    )
+    scaled = replace(panel, values=panel.values / noise, g=panel.g / noise)
+    sample = _sample(scaled, SAMPLE)
+    prior = growth(sample, prior)
+    district = _district(scaled, sample, prior, seen)
+    worst = worst_of_responders(district, prior, imagined, seed)
+    thresholds = tuple(float(np.quantile(worst, 1 - far)) for far in GRID)
+    shift = np.array(PUBLISHED.adaptive) - np.array(PUBLISHED.thresholds)
+    found = Calibration(
+        noise=noise,
+        prior=prior,
+        thresholds=thresholds,
+        adaptive=tuple((np.array(thresholds) + shift).tolist()),
+        series=series,
+        scores=scores,
+        estimates=_estimates(prior, noise, seen, district, len(worst)),
+    )
+    made_up, _ = imagine(district, len(sample.g), seed + 1, RARELY)
+    week = min(int(sample.times[-1] - sample.times[0]), WEEKS)
+    over = [_over(sample, found, None), _over(made_up, found, week)]
+    # Read back from its own rounded form: what is stored is what is judged by.
+    return Calibration.from_json(replace(found, observed=over[0], expected=over[1]).as_json())
+
+
+def _over(panel: Panel, calibration: Calibration, week: int | None) -> float:
+    """The share of a panel that is over the threshold for .10 as of a week."""
+    found = judge_panel(panel, calibration.prior, week=week)
+    return float((found.statistic > calibration.threshold_at(0.10)).mean())
+
+
+def _estimates(
+    prior: Prior, noise: float, seen: Scatter, district: District, responders: int
+) -> tuple[tuple[str, float], ...]:
+    found = {
+        "growth_mean": prior.before[0],
+        "growth_sd": prior.before[1],
+        "noise": noise,
+        "noise_spread": seen.spread,
+        "form_share": prior.share,
+        "correlation": seen.correlation,
+        "wobble": prior.wobble,
+        "missing": district.missing,
+        "later_pace": float(district.later[-1]),
+        "imagined_responders": float(responders),
+    }
+    return tuple(sorted(found.items()))
+
+
+def _whole(panel: Panel, chosen: NDArray[np.bool_]) -> Panel:
+    began = None if panel.began is None else panel.began[chosen]
+    return Panel(panel.times, panel.values[:, chosen], panel.g[chosen], panel.cohort[chosen], panel.noise, began)
+
+
+def _sample(panel: Panel, students: int) -> Panel:
+    """Whole cohorts, evenly spaced, of about so many students."""
+    cohorts = Cohorts.of(panel.cohort)
+    every = max(len(panel.g) / students, 1.0)
+    chosen = np.unique((np.arange(0, len(cohorts.first), every)).astype(int))
+    return _whole(panel, np.isin(cohorts.index, chosen))
+
+
+def _district(panel: Panel, sample: Panel, prior: Prior, seen: Scatter) -> District:
+    """The district to imagine: sizes, gaps and errors as they are in the panel, the rest as estimated."""
+    table = weekly(panel)
+    there = ~np.isnan(table)
+    first, last = there.argmax(axis=1), table.shape[1] - there[:, ::-1].argmax(axis=1)
+    missing = 1 - there.sum() / max((last - first).sum(), 1)
+    base = panel.noise[panel.times == panel.times[0]]
+    cohorts = Cohorts.of(panel.cohort)
+    _, variance = starting_level(panel, cohorts)
+    return District(
+        growth=prior.before,
+        later=_later(panel, replace(prior, hazard=RARELY)),
+        errors=_errors(sample, prior, seen),
+        spread=seen.spread,
+        correlation=seen.correlation,
+        wobble=prior.wobble,
+        share=prior.share,
+        missing=float(missing),
+        sizes=cohorts.size,
+        baselines=base,
+        level=float(np.sqrt(np.median(variance))) if (cohorts.size >= 5).any() else 1.25,
+        goals=np.unique(panel.g.round(6)) if len(np.unique(panel.g.round(6))) == 1 else panel.g,
+    )
+
+
+def _errors(panel: Panel, prior: Prior, seen: Scatter) -> Array:
+    """Standardised errors of scores about what the student's others say: the shape of the tails, not their size."""
+    cohorts = Cohorts.of(panel.cohort)
+    paths = Paths(panel.times, panel.values, panel.g, starting_level(panel, cohorts), panel.starts)
+    surprise = paths.upto(len(panel.times), (1 - prior.share) * panel.noise[:, None] + 0 * panel.values, prior)
+    effect, _ = form_effects(paths, panel.times, surprise, cohorts, prior)
+    there = paths.seen & (panel.times > panel.times[0])[:, None]
+    own = np.where(there, np.einsum("tts->ts", paths.inverse), np.nan)
+    off = paths.weighted(surprise - effect * paths.seen) / np.sqrt(np.maximum(own, 1e-12))
+    number = there.sum(axis=0)
+    weight = 2 / (4 * max(seen.spread, 0.05) ** 2)
+    scale = np.sqrt((weight + np.nansum(off**2, axis=0)) / (weight + number))
+    pool = (off / scale)[there]
+    pool = pool - pool.mean()
+    return np.asarray(pool / pool.std())
+
+
+def _later(panel: Panel, prior: Prior) -> Array:
+    """The common pace by week: what all students' growth is in the last third of the year, in that of before.
+
+    From each cohort's mean surprise under the model (whose own slowing by changes is taken off), shrunk to 1 by its
+    standard error over the cohorts.
+    """
+    pace = np.ones(WEEKS)
+    cohorts = Cohorts.of(panel.cohort)
+    paths = Paths(panel.times, panel.values, panel.g, starting_level(panel, cohorts), panel.starts)
+    surprise = paths.upto(len(panel.times), np.ones((len(panel.times), 1)), prior)
+    weeks = panel.times - panel.times[0]
+    turn = WEEKS * 2 // 3
+    after = weeks > 0
+    if weeks[-1] < turn + 5 or len(cohorts.first) < 10:
+        return pace
+    number = cohorts.sums(paths.seen[after].astype(float))
+    mean = cohorts.sums(surprise[after]) / np.maximum(number, 1)
+    t = weeks[after].astype(float)
+    design = np.column_stack([np.ones_like(t), t, np.maximum(t - turn, 0)])
+    bend = np.linalg.lstsq(design, mean, rcond=None)[0][2] / panel.g.mean()
+    middle, error = float(bend.mean()), float(bend.std(ddof=1) / np.sqrt(len(bend)))
+    shrunk = middle * max(0.0, 1 - (error / middle) ** 2) if middle else 0.0
+    pace[turn:] = np.clip(1 + shrunk / max(prior.before[0], 0.2), 0.3, 1.5)
+    return pace

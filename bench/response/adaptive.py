@@ -1,0 +1,89 @@
+"""`python -m bench.response.adaptive`: extra scores given as the monitor asks for them. Never its arithmetic."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from app.response.rules.monitor.calibration import PUBLISHED
+from app.response.rules.monitor.panel import Panel, parts_of, read, ready
+from app.response.rules.monitor.rule import MOST_PROBES, asked
+from bench.response.figures import Figures, figures, first_flag, threshold_for
+from bench.response.world import BASELINES, World, Year, more, simulate
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """By student and week: the statistic, and how many scores were asked for."""
+
+    statistic: Array
+    asked: Array
+
+
+def probe(year: Year, seed: int, threshold: float) -> Probed:
+    """A population in which each week's scores are those that the week before asked for, each on a form of its own."""
+    students, weeks = year.scores.shape
+    extra = more(year, seed, MOST_PROBES - 1)
+    times = np.r_[np.zeros(BASELINES, np.int64), np.repeat(np.arange(1, weeks + 1), MOST_PROBES)]
+    values = np.full((len(times), students), np.nan)
+    values[:BASELINES] = year.baseline.T
+    sem, g = year.world.stated_sem, np.full(students, year.world.goal_rate / year.world.stated_sem)
+    whole = Panel(times, values / sem, g, year.cohort, np.ones(len(times)))
+    statistic, wanted = np.zeros((students, weeks)), np.ones((students, weeks), np.int64)
+    scores = np.concatenate([year.scores[None], extra]).transpose(2, 0, 1) / sem
+    for part in parts_of(whole):
+        some = whole.part(part)
+        now = np.ones(len(some.g), np.int64)
+        known = ready(some, PUBLISHED.prior, range(1, weeks + 1))
+        for week in range(weeks):
+            wanted[part, week] = now
+            for n in range(MOST_PROBES):
+                there = now > n
+                some.values[BASELINES + MOST_PROBES * week + n, there] = scores[week, n, part][there]
+            found = read(next(known).posterior(PUBLISHED.prior))
+            statistic[part, week] = found.statistic
+            flagged = (statistic[part, : week + 1] > threshold).any(axis=1)
+            now = np.where(flagged, 1, asked(found.statistic, threshold))
+    return Probed(statistic, wanted)
+
+
+def one(students: int, threshold: float, seed: int) -> tuple[Probed, Year]:
+    year = simulate(World(), students, seed)
+    return probe(year, seed, threshold), year
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(prog="python -m bench.response.adaptive", description=__doc__)
+    ask.add_argument("--students", type=int, default=5_000)
+    ask.add_argument("--seed", type=int, default=1)
+    ask.add_argument("--pairs", type=int, default=1)
+    ask.add_argument("--far", type=float, default=0.10)
+    ask.add_argument("--processes", type=int, default=os.cpu_count())
+    given = ask.parse_args()
+    threshold = PUBLISHED.threshold_at(given.far, adaptive=True)
+    seeds = range(given.seed, given.seed + 2 * given.pairs)
+    with ProcessPoolExecutor(given.processes) as pool:
+        years = list(pool.map(partial(one, given.students, threshold), seeds))
+    own = [threshold_for(probed.statistic, year, given.far) for probed, year in years]
+    each = ", ".join(f"{one:.2f}" for one in own)
+    print(f"threshold for {given.far:.3f}: {np.mean(own):.3f} (each {each}); stated {threshold}")
+    rows: list[Figures] = []
+    for probed, year in years:
+        rows.append(figures(first_flag(probed.statistic, threshold), year))
+        value = " ".join(f"{name} {number:.3f}" for name, number in rows[-1].value.items())
+        print(f"scores a week {probed.asked.mean():.3f}; {value}")
+    for name in rows[0].value:
+        values = np.array([row.value[name] for row in rows])
+        print(f"{name} {values.mean():.3f} ±{values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0:.3f}")
+
+
+if __name__ == "__main__":
+    main()

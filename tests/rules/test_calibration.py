@@ -1,0 +1,72 @@
+"""Calibration reads scores only: what it must find again in worlds whose truth is known, and when it must not try."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from app.response.rules.calibrate.district import calibrate, calibrate_batch
+from app.response.rules.calibrate.moments import scatter
+from app.response.rules.monitor.bulk import Batch
+from app.response.rules.monitor.calibration import PUBLISHED
+from bench.response.monitor import panel
+from bench.response.world import World, simulate
+
+
+@pytest.mark.parametrize(
+    ("world", "own", "form", "correlation"),
+    [
+        (World(), 0.74, 0.35, 0.0),
+        (World(noise=10.0), 1.15, 0.55, 0.0),
+        (World(form_share=0.0), 1.13, 0.0, 0.0),
+        (World(autocorrelation=0.4), 0.74, 0.35, 0.4),
+        (World(growth=(0.8, 0.9), missing=0.3), 0.74, 0.35, 0.0),
+    ],
+)
+def test_noise_forms_and_correlation_are_found_again(world, own, form, correlation):
+    found = scatter(panel(simulate(world, 2500, 21)))
+    assert found.own == pytest.approx(own, rel=0.08)
+    assert found.form == pytest.approx(form, abs=0.05)
+    assert found.correlation == pytest.approx(correlation, abs=0.08)
+
+
+def test_growth_is_found_again_and_thresholds_follow_the_noise():
+    """Slow growth with larger, correlated errors: the estimates are near, the threshold higher than published."""
+    world = World(growth=(1.0, 0.45), noise=9.0, autocorrelation=0.3)
+    found = calibrate(panel(simulate(world, 1000, 22)), imagined=1500)
+    estimates = dict(found.estimates)
+    assert estimates["growth_mean"] == pytest.approx(1.0 / 1.5, abs=0.08)
+    assert estimates["growth_sd"] == pytest.approx(0.45 / 1.5, abs=0.08)
+    assert estimates["noise"] == pytest.approx(9 / 8, abs=0.06)
+    assert found.threshold_at(0.10) > PUBLISHED.threshold_at(0.10)
+    assert found.observed is not None
+    assert found.expected is not None
+    assert abs(found.observed - found.expected) < 0.15
+
+
+def batch(year) -> Batch:
+    n, weeks = year.scores.shape
+    one = np.ones(n)
+    base = np.median(year.baseline, axis=1)
+    return Batch(
+        np.arange(1, weeks + 1), year.scores, base, 1.5 * one, base + 39, 8 * one, np.zeros(n, np.int64), year.cohort
+    )
+
+
+def test_the_same_scores_give_the_same_calibration_in_any_unit():
+    of = batch(simulate(World(weeks=14), 400, 23))
+    one = calibrate_batch(of, imagined=500)
+    scaled = replace(of, values=2 * of.values, baseline=2 * of.baseline, goal_rate=2 * of.goal_rate, sem=2 * of.sem)
+    assert calibrate_batch(of, imagined=500).as_json() == one.as_json()
+    other = calibrate_batch(scaled, imagined=500)
+    assert other.threshold_at(0.10) == pytest.approx(one.threshold_at(0.10), abs=1e-4)
+
+
+def test_too_little_data_keeps_the_published_defaults():
+    """A few series, or none that can be judged: nothing is estimated, and the report says on how much."""
+    few = batch(simulate(World(), 100, 24))
+    kept = calibrate_batch(few)
+    assert (kept.prior, kept.thresholds, kept.series) == (PUBLISHED.prior, PUBLISHED.thresholds, 100)
+    assert calibrate_batch(replace(few, sem=np.full(100, np.nan))) == PUBLISHED
