@@ -27,7 +27,7 @@ from tests.town import Town
 BY_TITLE = {"rules": [{"title": "QUIZ*", "measure": "orf", "form": "A"}]}
 
 
-async def _map(town: Town, mapping: dict[str, Any]) -> None:
+async def lay_mapping(town: Town, mapping: dict[str, Any]) -> None:
     """Gives the source `csv` a mapping."""
 
     @needs(Can.SYNC_ROSTER)
@@ -80,7 +80,7 @@ async def mapped(north: Town, tmp_path: Path) -> Delivered:
     grades = {name: export.rows.pop(name) for name in ("categories", "lineItems", "results")}
     await sync(north, export, tmp_path)
     export.rows |= grades
-    await _map(north, BY_TITLE)
+    await lay_mapping(north, BY_TITLE)
     return export
 
 
@@ -173,7 +173,7 @@ async def test_a_score_that_was_typed_in_is_the_same_score(north: Town, tmp_path
 
 async def test_two_results_of_a_day_are_two_attempts(north: Town, tmp_path: Path, mapped: Delivered) -> None:
     """And swapping their days is no crash: each keeps a place of its own."""
-    await _map(north, {"rules": [{"category_title": "tests", "measure": "orf"}]})
+    await lay_mapping(north, {"rules": [{"category_title": "tests", "measure": "orf"}]})
     await sync(north, mapped, tmp_path)
     scores = await _scores(north)
     assert len(scores) == 2 * GRADED
@@ -196,7 +196,7 @@ async def test_results_that_cannot_be_scores_are_counted_and_stay_grades(
     mapped.row("results", "r-quiz-s1")["scoreDate"] = "2046-01-01"
     mapped.row("results", "r-quiz-s2")["scoreDate"] = ""
     rules = [*BY_TITLE["rules"], {"title": "*", "measure": "nowhere"}]
-    await _map(north, {"rules": rules})
+    await lay_mapping(north, {"rules": rules})
     report = await sync(north, mapped, tmp_path)
     assert report.kinds["result"].created == 2 * GRADED
     assert set(await _scores(north)) == {"result:r-quiz-s3"}
@@ -209,13 +209,13 @@ async def test_results_that_cannot_be_scores_are_counted_and_stay_grades(
 async def test_a_mapping_that_changes_is_followed(north: Town, tmp_path: Path, mapped: Delivered) -> None:
     """The scores of a rule that is taken out go, and come back with it."""
     await sync(north, mapped, tmp_path)
-    await _map(north, {"rules": [{"line_item": "essay-north", "measure": "orf", "attempt": 3}]})
+    await lay_mapping(north, {"rules": [{"line_item": "essay-north", "measure": "orf", "attempt": 3}]})
     await sync(north, mapped, tmp_path)
     assert {(name, one[2]) for name, one in (await _scores(north)).items()} == {
         ("result:r-essay-s0", 3),
         ("result:r-essay-s2", 3),
     }
-    await _map(north, {"rules": [{"category": "tests", "title": "quiz*", "measure": "orf"}]})
+    await lay_mapping(north, {"rules": [{"category": "tests", "title": "quiz*", "measure": "orf"}]})
     await sync(north, mapped, tmp_path)
     assert set(await _scores(north)) == {f"result:r-quiz-s{n}" for n in range(GRADED)}
 
@@ -285,7 +285,7 @@ async def test_the_first_load_is_judged_and_raises_alerts_only_when_asked(
 ) -> None:
     """A student who gained nothing in eleven weeks is known as such; that it was so is no news of the first night."""
     support_id = await _support(north, "s4")
-    await _map(north, {**BY_TITLE, "alerts_on_first_load": as_news})
+    await lay_mapping(north, {**BY_TITLE, "alerts_on_first_load": as_news})
     _flat(mapped, "s4", 11)
     report = await sync(north, mapped, tmp_path)
     assert (report.state, report.exit_code) == ("applied", 0)
