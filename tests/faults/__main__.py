@@ -1,4 +1,4 @@
-"""Plays seeded schedules of faults: `python -m tests.faults webhooks --schedules 200 [--first 0] [--jobs 2]`.
+"""Plays seeded schedules of faults: `python -m tests.faults webhooks|syncs --schedules 200 [--first 0] [--jobs 2]`.
 
 Ends non-zero with the seed and the steps of a schedule after which something did not hold.
 """
@@ -11,23 +11,37 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 from rich.progress import Progress
 
-from tests.faults.machine import machine
-from tests.faults.webhooks import Told, play
+from tests.faults import syncs, webhooks
+from tests.faults.machine import Machine, machine
 
 
-def _play(first: int, schedules: int) -> list[Told]:
+def _webhooks(first: int, schedules: int) -> str:
+    return _webhooks_summary(_play(first, schedules, lambda ours, seed, _: webhooks.play(ours, seed)))
+
+
+def _syncs(first: int, schedules: int) -> str:
+    return _syncs_summary(_play(first, schedules, syncs.play))
+
+
+Told = TypeVar("Told")
+WHAT = {"webhooks": _webhooks, "syncs": _syncs}
+
+
+def _play(first: int, schedules: int, play: Callable[[Machine, int, Path], Awaitable[Told]]) -> list[Told]:
     async def go(place: Path) -> list[Told]:
         async with machine(place) as ours:
             told = []
             with Progress(transient=True) as bar:
                 task = bar.add_task("schedules", total=schedules)
                 for seed in range(first, first + schedules):
-                    told.append(await play(ours, seed))
+                    told.append(await play(ours, seed, place))
                     bar.advance(task)
             return told
 
@@ -36,10 +50,23 @@ def _play(first: int, schedules: int) -> list[Told]:
         return asyncio.run(go(Path(name)))
 
 
-def _summary(told: list[Told], took: float) -> str:
+def _syncs_summary(told: list[syncs.Told]) -> str:
+    steps = Counter(step.split(" at ")[0] for one in told for step in one.steps)
+    return "\n".join(
+        [
+            f"{len(told)} schedules (seeds {told[0].seed}–{told[-1].seed}): all hold.",
+            f"after a fault: as before {sum(one.unchanged for one in told)}, "
+            f"as after {sum(one.applied for one in told)}, between 0; every run completed, one more changed nothing",
+            "faults: " + ", ".join(f"{name} {count}" for name, count in steps.most_common()),
+            "at the end of a run: " + str(sum(step.endswith("the end") for one in told for step in one.steps)),
+        ]
+    )
+
+
+def _webhooks_summary(told: list[webhooks.Told]) -> str:
     steps = Counter(step for one in told for step in one.steps)
     lines = [
-        f"{len(told)} schedules (seeds {told[0].seed}–{told[-1].seed}) in {took:,.0f} s: all hold.",
+        f"{len(told)} schedules (seeds {told[0].seed}–{told[-1].seed}): all hold.",
         f"committed {sum(len(one.committed) for one in told):,}, "
         f"rolled back {sum(len(one.rolled_back) for one in told):,}",
         f"requests {sum(one.requests for one in told):,}, lost 0, phantom 0, "
@@ -54,7 +81,7 @@ def main() -> None:
     """The command line."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     parser = argparse.ArgumentParser(prog="tests.faults", description="Play seeded schedules of faults.")
-    parser.add_argument("what", choices=["webhooks"])
+    parser.add_argument("what", choices=list(WHAT))
     parser.add_argument("--schedules", type=int, default=200)
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--jobs", type=int, default=1, help="machines at once")
@@ -70,8 +97,8 @@ def main() -> None:
             for part in parts
         ]
         raise SystemExit(max(run.wait() for run in runs))
-    told = _play(asked.first, asked.schedules)
-    sys.stdout.write(_summary(told, time.monotonic() - began) + "\n")
+    summary = WHAT[asked.what](asked.first, asked.schedules)
+    sys.stdout.write(f"{summary}\n{time.monotonic() - began:,.0f} s\n")
 
 
 if __name__ == "__main__":

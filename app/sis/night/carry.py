@@ -26,7 +26,7 @@ from app.core.crypto import Keyring
 from app.core.db import lay_binding
 from app.core.errors import AimlineError
 from app.core.ids import new_id
-from app.core.lease import Claimed, Lease, Settled, claim, settle
+from app.core.lease import Claimed, Lease, claim
 from app.events.catalogue import SYNC_OVERDUE, Happened
 from app.events.outbox import record
 from app.roster.models import Source
@@ -106,7 +106,7 @@ class Night:
             log.info("syncs.ended", **where, state=report.state, changes=report.total("changes"))
         except AlreadyRunning:
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-                await _settle(work, Settled(claimed, "pending", BUSY))
+                await release(work, claimed)
         except AimlineError as error:
             log.error("syncs.refused", **where, code=error.code)
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
@@ -118,10 +118,11 @@ class Night:
 
     async def _run(self, district_id: UUID, claimed: Claimed) -> Report:
         row, asked = claimed.row, Asked(claimed.id, claimed.number, claimed.row["mode"])
+        stages = _Stages(asked)
         if row["undoes"] is not None:
-            return await undo(self.engine, self.keyring, district_id, row["undoes"], _quiet, asked)
+            return await undo(self.engine, self.keyring, district_id, row["undoes"], stages, asked)
         return await run_source(
-            *(self.engine, self.keyring, district_id, row["source_id"], _quiet, self.allowed),
+            *(self.engine, self.keyring, district_id, row["source_id"], stages, self.allowed),
             mode=row["mode"],
             dry=row["dry"],
             asked=asked,
@@ -243,13 +244,25 @@ async def give_up(work: Work, run_id: UUID, attempt: int, sentence: str) -> None
 
 
 @needs(Can.SYNC_ROSTER)
-async def _settle(work: Work, settled: Settled) -> None:
-    await settle(work.db, RUNS, work.district_id, [settled])
+async def release(work: Work, claimed: Claimed) -> None:
+    """Lets a run wait that could not begin: no worker was lost over it, and so no attempt is counted."""
+    mine = and_(SisRun.district_id == work.district_id, SisRun.id == claimed.id, SisRun.attempts == claimed.number)
+    waits = {"leased_until": None, "due": func.now() + BUSY, "attempts": SisRun.attempts - 1}
+    await work.db.execute(update(SisRun).where(mine, SisRun.state == "pending").values(waits))
 
 
 def _principal(district_id: UUID) -> Principal:
     return house_principal(district_id, "sync")
 
 
-def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """Nobody watches a night."""
+@dataclass
+class _Stages:
+    """Nobody watches a night: the log says when a run comes to its next stage."""
+
+    asked: Asked
+    stage: str = ""
+
+    def __call__(self, doing: str, _done: int, _of: int) -> None:
+        if doing != self.stage:
+            self.stage = doing
+            log.info("syncs.stage", run=str(self.asked.run_id), attempt=self.asked.attempt, stage=doing)

@@ -1,0 +1,181 @@
+"""Seeded schedules of faults over a sync: the worker is killed, or PostgreSQL ended, at the boundary of a stage.
+
+After each fault the database equals the state before or after, never between; the run is taken up and completes; one
+more run of the same files changes nothing. What "after" is comes from a twin district that saw no fault.
+"""
+
+import asyncio
+import random
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.address import Allowed
+from app.sis import sources
+from app.sis.pull import ask_for_run
+from app.sis.settings import Settings
+from tests.faults.machine import Machine, Process
+from tests.sis.roster_zip import Export, ask, sync
+from tests.town import Town, found_town
+
+SANDBOX = Allowed(sandbox=True)
+SOURCE = "csv"
+FAULTS = 2
+MOST_STAGES = 26  # a run logs some 22: beyond its last stage a fault comes after its end
+ENDINGS = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
+OPEN = ("pending", "running")
+LOOKS = 600  # at a run that completes, ten a second
+DONE = ("syncs.ended", "syncs.refused")
+
+CONTENT = {
+    "org": "SELECT e.sourced_id, t.name, t.removed_at IS NULL FROM org t {alias}",
+    "class": "SELECT e.sourced_id, t.title, t.removed_at IS NULL FROM class t {alias}",
+    "person": "SELECT e.sourced_id, t.given_name, t.role, cardinality(t.school_ids), t.removed_at IS NULL "
+    "FROM person t {alias}",
+    "enrollment": "SELECT t.sourced_id, t.role, t.begins_on, t.ends_on, t.removed_at IS NULL FROM enrollment t "
+    "JOIN source s ON s.district_id = t.district_id AND s.id = t.source_id "
+    "WHERE t.district_id = :district AND s.name = :source",
+    "school_membership": "SELECT e.sourced_id, t.begins_on, t.ends_on FROM school_membership t "
+    "JOIN external_id e ON e.district_id = :district AND e.kind = 'person' AND e.row_id = t.person_id "
+    "JOIN source s ON s.district_id = :district AND s.id = e.source_id "
+    "WHERE t.district_id = :district AND s.name = :source",
+}
+ALIAS = (
+    "JOIN external_id e ON e.district_id = :district AND e.kind = '{kind}' AND e.row_id = t.id "
+    "JOIN source s ON s.district_id = :district AND s.id = e.source_id "
+    "WHERE t.district_id = :district AND s.name = :source"
+)
+
+
+@dataclass
+class Told:
+    """What a schedule did and found."""
+
+    seed: int
+    steps: list[str] = field(default_factory=list)
+    unchanged: int = 0
+    applied: int = 0
+
+
+async def content(town: Town) -> dict[str, list[Any]]:
+    """The roster as its source names it: the same in a twin, whatever the ids."""
+    found = {}
+    for kind, sql in CONTENT.items():
+        rows = await ask(town, sql.format(alias=ALIAS.format(kind=kind)), source=SOURCE)
+        found[kind] = sorted(str(tuple(row)) for row in rows)
+    return found
+
+
+def _changed(dice: random.Random) -> Export:
+    """The next day's delivery: some changed, some gone, some new."""
+    export = Export()
+    numbers = dice.sample(range(40), 6)
+    for number in numbers[:2]:
+        export.row("users", f"s{number}")["givenName"] = "Renamed"
+    export.without("users", *(f"s{number}" for number in numbers[2:4]))
+    for name in ("enrollments", "demographics"):
+        prefix = "e" if name == "enrollments" else "s"
+        export.without(name, *(f"{prefix}{number}" for number in numbers[2:4]))
+    moved = export.row("users", f"s{numbers[4]}")
+    moved["orgSourcedIds"] = "south" if moved["orgSourcedIds"] == "north" else "north"
+    export.rows["users"].append({**export.row("users", f"s{numbers[5]}"), "sourcedId": "new", "username": "new"})
+    return export
+
+
+async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULTS) -> Told:
+    """Plays the schedule of a seed and judges it; raises `AssertionError` with the seed and its steps."""
+    dice, told = random.Random(seed), Told(seed)
+    north = await found_town("north", machine.engine, machine.worker_engine, machine.settings)
+    twin = await found_town("south", machine.engine, machine.worker_engine, machine.settings)
+    zip_file = folder / f"roster-{seed}.zip"
+    source_id = await _source(north, zip_file)
+    for town in (north, twin):
+        assert (await sync(town, Export(), folder)).state == "applied"
+    before = await content(north)
+    next_day = _changed(dice)
+    assert (await sync(twin, next_day, folder)).state == "applied"
+    after = await content(twin)
+    assert before != after
+    next_day.write(zip_file)
+    run_id = await _ask_for_run(north, source_id)
+    try:
+        for _ in range(faults):
+            if await _state(north, run_id) not in OPEN:
+                break  # the fault before came after the commit
+            await _fault(machine, north, dice, told)
+            now = await content(north)
+            assert now in (before, after), f"seed {seed}: {', '.join(told.steps)}: between"
+            told.unchanged += now == before
+            told.applied += now == after
+        await _completes(machine, north, run_id, after, told)
+        again = await sync(north, next_day, folder)
+        assert (again.state, again.total("changes")) == ("applied", 0), f"seed {seed}: {again.sentence}"
+    finally:
+        machine.end_all()
+    return told
+
+
+async def _source(town: Town, path: Path) -> UUID:
+    async with town.unit() as work:
+        new = Settings(kind="oneroster-csv", url=str(path))
+        return (await sources.register_source(work, SOURCE, new, SANDBOX, local=True)).source.id
+
+
+async def _ask_for_run(town: Town, source_id: UUID) -> UUID:
+    async with town.unit() as work:
+        return (await ask_for_run(work, source_id)).id
+
+
+async def _fault(machine: Machine, town: Town, dice: random.Random, told: Told) -> None:
+    """A worker takes the run up; at the boundary of some stage it, or the server, ends."""
+    stages = dice.randrange(MOST_STAGES)
+    ending = dice.choice(ENDINGS) if dice.random() < 0.3 else None
+    worker = machine.start("app.worker")
+    came = await _stage(worker, stages)
+    if ending is not None:
+        await machine.restart_server(ending)
+    worker.kill()
+    told.steps.append(f"{'worker killed' if ending is None else f'server ended by {ending.name}'} at {came}")
+    await machine.sessions_end("aimline worker")
+    async with town.house() as work:
+        await _lease_ends(work)
+
+
+async def _stage(worker: Process, number: int) -> str:
+    """Reads the log to the beginning of the run, and on over so many stages, or to its end."""
+    await worker.until("syncs.begun")
+    for _ in range(number):
+        if await worker.until("syncs.stage", *DONE) in DONE:
+            return "the end"
+    return f"stage {number}"
+
+
+async def _state(town: Town, run_id: UUID) -> str:
+    ((state,),) = await ask(town, "SELECT state FROM sis_run WHERE district_id = :district AND id = :run", run=run_id)
+    return str(state)
+
+
+@needs(Can.SYNC_ROSTER)
+async def _lease_ends(work: Work) -> None:
+    sql = "UPDATE sis_run SET leased_until = now() WHERE district_id = :district AND leased_until > now()"
+    await work.db.execute(text(sql), {"district": work.district_id})
+
+
+async def _completes(machine: Machine, town: Town, run_id: UUID, after: dict[str, list[Any]], told: Told) -> None:
+    """The run is taken up and ends as applied."""
+    worker = machine.start("app.worker")
+    for _ in range(LOOKS):
+        if (state := await _state(town, run_id)) not in OPEN:
+            break
+        await asyncio.sleep(0.1)
+    worker.kill()
+    await machine.sessions_end("aimline worker")
+    where = f"seed {told.seed}: {', '.join(told.steps)}"
+    assert state == "applied", f"{where}: {state}"
+    assert await content(town) == after, where

@@ -1,0 +1,23 @@
+"""A short set of the schedules of faults over a sync."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.machine import Machine, machine
+from tests.faults.syncs import play
+
+
+@pytest.fixture(scope="module")
+async def ours(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Machine]:
+    """A machine of this file's own."""
+    async with machine(Path(tmp_path_factory.mktemp("faults"))) as made:
+        yield made
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_a_fault_leaves_the_state_before_or_after(seed: int, ours: Machine, tmp_path: Path) -> None:
+    """Never between; the run completes, and one more of the same changes nothing."""
+    told = await play(ours, seed, tmp_path, faults=1)
+    assert told.steps
