@@ -1,0 +1,98 @@
+"""`aimline sis` and `aimline sync run` as an operator types them: exit codes, sentences, and never a secret."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+from tests.sis.roster_zip import Export
+from tests.sis.sandbox_sis import V11, running
+from tests.town import Town
+
+SECRET = "of-a-test"
+
+
+async def _aimline(town: Town, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")},
+        "AIMLINE_DATABASE_URL": town.settings.database_url,
+        "AIMLINE_KEY": town.settings.key,
+        "AIMLINE_SANDBOX": "1",
+    }
+    return await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "app", *arguments, "--district", town.slug],
+        cwd=REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+async def test_a_source_is_made_looked_at_run_and_shown(north: Town, tmp_path: Path) -> None:
+    """From `add` over `doctor` to `run`, whole and then as a delta; the secret from a file, and nowhere after."""
+    secret = tmp_path / "secret"
+    secret.write_text(f"{SECRET}\n")
+    with running("--students", "40") as address:
+        added = await _aimline(
+            north,
+            *("sis", "add", "--name", "sis-of-north", "--kind", "oneroster-1.1", "--url", f"{address}{V11}"),
+            *("--token-url", f"{address}oauth/token", "--client-id", "north", "--client-secret-file", str(secret)),
+            *("--limit", "removed=0.2", "--rollover", "2026-07-01..2026-08-31", "--schedule", "0 2 * * *"),
+            *("--freeze", "2026-12-21..2027-01-01", "--full-schedule", "0 3 1 1 *", "--leave-out", "demographics"),
+            "--json",
+        )
+        assert (added.returncode, added.stderr) == (0, "")
+        told = json.loads(added.stdout)
+        assert (told["limits"], told["cron"], told["left_out"]) == ({"removed": 0.2}, "0 2 * * *", ["demographics"])
+        looked = await _aimline(north, "sis", "doctor", "sis-of-north")
+        assert (looked.returncode, "A sync can read this source." in looked.stdout) == (0, True), looked.stdout
+        done = await _aimline(north, "sync", "run", "sis-of-north", "--json")
+        report = json.loads(done.stdout)
+        assert (done.returncode, report["state"], report["mode"]) == (0, "applied", "full"), done.stdout
+        again = await _aimline(north, "sync", "run", "sis-of-north", "--delta", "--dry-run", "--json")
+        assert (again.returncode, json.loads(again.stdout)["mode"]) == (0, "delta"), again.stdout
+    gone = await _aimline(north, "sync", "run", "sis-of-north", "--full")
+    assert (gone.returncode, "The roster is as it was." in gone.stdout) == (5, True)
+    for one in (added, looked, done, again, gone):
+        assert SECRET not in one.stdout + one.stderr
+
+
+async def test_what_cannot_be_is_said_in_a_sentence_each(north: Town, tmp_path: Path) -> None:
+    """Exit 2, every fault at once, no traceback: a bad limit, a bad time, no secret, no such source."""
+    bad = await _aimline(
+        north,
+        *("sis", "add", "--name", "bad", "--kind", "oneroster-1.1", "--url", "http://sis.example.org/"),
+        *("--limit", "removed=2", "--schedule", "never"),
+    )
+    assert bad.returncode == 2
+    for words in ("url: ", "limits/removed: ", "cron: ", "client_id: ", "client_secret: "):
+        assert words in bad.stderr, words
+    both = await _aimline(north, "sync", "run", "x", "--full", "--delta")
+    none = await _aimline(north, "sync", "run", "x")
+    for one, words in ((both, "not for both"), (none, "There is no such source")):
+        assert (one.returncode, words in one.stderr) == (2, True), one.stderr
+        assert "Traceback" not in one.stderr
+
+
+async def test_a_file_is_set_changed_run_and_paused(north: Town, tmp_path: Path) -> None:
+    """What `set` does not name stays; a paused source says so; a file that was taken is not taken again."""
+    path = Export().write(tmp_path / "roster.zip")
+    made = ("sis", "add", "--name", "drop", "--kind", "oneroster-csv", "--url", str(path), "--jitter", "0")
+    assert (await _aimline(north, *made)).returncode == 0
+    changed = await _aimline(north, "sis", "set", "drop", "--schedule", "0 2 * * *", "--limit", "lost=0.6", "--json")
+    told = json.loads(changed.stdout)
+    assert (told["url"], told["jitter_minutes"], told["limits"]) == (str(path), 0, {"lost": 0.6})
+    assert told["due"] is not None
+    first = await _aimline(north, "sync", "run", "drop", "--json")
+    assert (first.returncode, json.loads(first.stdout)["state"]) == (0, "applied")
+    second = await _aimline(north, "sync", "run", "drop")
+    assert (second.returncode, "Nothing new lies in roster.zip" in second.stdout) == (0, True)
+    paused = await _aimline(north, "sis", "pause", "drop", "--json")
+    assert json.loads(paused.stdout)["due"] is None
+    assert "paused" in (await _aimline(north, "sis", "list")).stdout

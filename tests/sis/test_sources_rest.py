@@ -1,0 +1,106 @@
+"""Sources and runs over REST: made, changed, asked for, answered; a secret goes in and never comes out."""
+
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+
+from app.core.address import Allowed
+from app.sis.night.carry import Night
+from tests.faces.rest_town import caller
+from tests.sis.roster_zip import Export
+from tests.sis.test_sources_fetch import _served
+from tests.town import Town
+
+SECRET = "s3cret-of-a-test"
+REST: dict[str, Any] = {
+    "name": "main",
+    "kind": "oneroster-1.2",
+    "url": "https://sis.example.org/ims/oneroster/rostering/v1p2",
+    "client_id": "north",
+    "client_secret": SECRET,
+    "limits": {"removed": 0.2, "removed_rows": 50},
+    "freeze": [["2026-12-21", "2027-01-01"]],
+}
+
+
+async def _night(town: Town) -> None:
+    night = Night(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
+    await night._district(town.district_id)
+
+
+async def test_a_source_is_made_changed_and_never_tells_its_secret(app: FastAPI, north: Town, south: Town) -> None:
+    """Every answer is without it; a change leaves what it does not name; another district's is not there."""
+    asks = caller(app, north)
+    made = await asks.post("/v1/sis-sources", REST)
+    assert made.status_code == 201, made.text
+    path = f"/v1/sis-sources/{made.json()['id']}"
+    changed = await asks.ask("PATCH", path, json={"page_size": 500, "rollover": None})
+    assert (changed.status_code, changed.json()["page_size"], changed.json()["version"]) == (200, 500, 2)
+    assert changed.json()["limits"] == REST["limits"]
+    paused = await asks.post(f"{path}/pause", None)
+    assert paused.json()["paused_at"] is not None
+    looked = await asks.post(f"{path}/doctor", None)
+    assert (looked.status_code, looked.headers["location"]) == (202, path)
+    listed = await asks.get("/v1/sis-sources")
+    for one in (made, changed, paused, looked, listed):
+        assert SECRET not in one.text
+    assert (await caller(app, south).get(path)).status_code == 404
+    assert (await asks.post("/v1/sis-sources", REST)).json()["type"] == "urn:aimline:problem:source.taken"
+
+
+async def test_what_is_wrong_is_named_by_its_pointer(app: FastAPI, north: Town) -> None:
+    """All of it at once; a file of the server is not a client's to name; a secret does not follow to another host."""
+    asks = caller(app, north)
+    bad = await asks.post("/v1/sis-sources", {**REST, "url": "http://10.0.0.1/", "limits": {"removed": 2}})
+    assert bad.status_code == 422
+    assert {one["pointer"] for one in bad.json()["violations"]} == {"/url", "/limits/removed"}
+    local = {"name": "drop", "kind": "oneroster-csv", "url": "/etc"}
+    assert (await asks.post("/v1/sis-sources", local)).json()["violations"][0]["code"] == "url.local"
+    made = (await asks.post("/v1/sis-sources", REST)).json()
+    moved = await asks.ask("PATCH", f"/v1/sis-sources/{made['id']}", json={"url": "https://other.example.net/v1p2"})
+    assert [one["code"] for one in moved.json()["violations"]] == ["secret.again"]
+
+
+async def test_a_run_is_asked_for_and_carried_out_by_the_worker(app: FastAPI, north: Town, tmp_path: Path) -> None:
+    """202 with its address; 409 while it waits; then applied, with a report as JSON and as text, and undone."""
+    asks = caller(app, north)
+    with _served(Export().write(tmp_path / "a.zip").read_bytes()) as url:
+        made = await asks.post("/v1/sis-sources", {"name": "web", "kind": "oneroster-csv", "url": url})
+        assert made.status_code == 201, made.text
+        body = {"source": made.json()["id"]}
+        asked = await asks.post("/v1/sync-runs", body)
+        assert (asked.status_code, asked.json()["state"]) == (202, "pending")
+        run = asked.headers["location"]
+        twice = await asks.post("/v1/sync-runs", body)
+        assert (twice.status_code, twice.json()["type"]) == (409, "urn:aimline:problem:sis.already_running")
+        await _night(north)
+    done = (await asks.get(run)).json()
+    assert (done["state"], done["mode"], done["asked_by"]) == ("applied", "full", "test client")
+    told = await asks.ask("GET", f"{run}/report", headers={"Accept": "text/plain"})
+    assert told.headers["content-type"].startswith("text/plain")
+    assert "What to do next:" in told.text
+    assert (await asks.get(f"{run}/report")).json()["next"][0].startswith("Nothing.")
+    undone = await asks.post(f"{run}/undo", None)
+    assert undone.status_code == 202
+    await _night(north)
+    assert (await asks.get(undone.headers["location"])).json()["state"] == "applied"
+    changes = await asks.items(f"{undone.headers['location']}/changes")
+    assert {(one["kind"], one["action"]) for one in changes} >= {("org", "remove"), ("enrollment", "remove")}
+    assert all(
+        one["row"].startswith("stu_") or one["row"].startswith("per_") for one in changes if one["kind"] == "person"
+    )
+    assert (await asks.post(f"{run}/undo", None)).json()["type"] == "urn:aimline:problem:run.undone"
+
+
+async def test_each_verb_asks_for_its_own_scope(app: FastAPI, north: Town) -> None:
+    """Reading runs opens sources to the eye; making, running and undoing ask for more."""
+    made = (await caller(app, north).post("/v1/sis-sources", REST)).json()
+    reader = caller(app, north, frozenset({"sync:read"}))
+    assert (await reader.get(f"/v1/sis-sources/{made['id']}")).status_code == 200
+    for method, path, body in (
+        ("PATCH", f"/v1/sis-sources/{made['id']}", {"page_size": 5}),
+        ("POST", f"/v1/sis-sources/{made['id']}/doctor", None),
+        ("POST", "/v1/sync-runs", {"source": made["id"]}),
+    ):
+        assert (await reader.ask(method, path, json=body)).status_code == 403, path
