@@ -99,6 +99,23 @@ async def test_a_next_that_leads_to_nothing_proves_no_absence() -> None:
     assert not walk.whole
 
 
+@pytest.mark.parametrize(
+    ("count", "total", "whole"), [(25, False, True), (7, False, True), (100, False, False), (20, True, True)]
+)
+async def test_an_error_behind_full_pages_proves_no_absence(count: int, total: bool, whole: bool) -> None:
+    """Behind its end a source may say 404; one that takes no offset over 20 says so too, and has more."""
+    rows = many(count)
+
+    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+        if offset > 20 or offset >= count:
+            return page([], refused=True)
+        return page(rows[offset : offset + limit], total=count if total else None)
+
+    found, walk = await walked(fetch)
+    assert found == rows[:30]
+    assert walk.whole == whole
+
+
 @pytest.mark.parametrize("size", [7, 10, 25])
 async def test_a_source_that_never_pages_is_read_at_once(size: int) -> None:
     """The same rows whatever limit and offset are: they are all."""

@@ -71,7 +71,7 @@ class Reader:
             answer = await self.get(url)
             if answer.status in ABSENT or answer.status in (400, 401, 422):
                 if offset and answer.status != 401:
-                    return Page([], [])
+                    return Page([], [], refused=True)
                 if answer.status in (400, 422):
                     raise BadQuery
                 raise Absent(answer.status)

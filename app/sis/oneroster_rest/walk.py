@@ -17,6 +17,8 @@ class Page:
     """A page: its rows with their ids, and what was said with it.
 
     `more` is whether a `next` was promised, None where links are not used; `beyond` is a `next` that is no offset.
+    `refused` is whether the source gave an error in place of a page, as some do behind their end, and some at an
+    offset that is too high for them.
     """
 
     rows: list[Any]
@@ -25,6 +27,7 @@ class Page:
     more: bool | None = None
     revision: str | None = None
     beyond: str | None = None
+    refused: bool = False
 
 
 class Moved(Exception):
@@ -111,7 +114,11 @@ class Walk:
             self.pages += 1
             self._seen = frozenset(page.ids)
             return True
-        promised = bool(last and last.more) or bool(new)
+        full = (
+            last is not None and self._first is not None and len(last.rows) >= min(len(self._first.rows), self._limit)
+        )
+        only = self.pages == 1 and last is not None and len(last.rows) < self._limit  # short by itself: its end
+        promised = bool(last and last.more) or bool(new) or (page.refused and full and not only)
         self.whole = not promised and (self.total is None or self.offset >= self.total)
         if last and self.pages == 1 and page.ids == last.ids and len(last.ids) > 1 and self.total != len(last.ids):
             await self._probe(last)
