@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.response.rules.choose import judge
+from app.response.rules.monitor.filters import posterior
 from app.response.rules.monitor.forms import Cohorts, Paths, form_effects
-from app.response.rules.monitor.model import NODES, Prior, normal_cdf, posterior
+from app.response.rules.monitor.model import NODES, Prior, normal_cdf
 from app.response.rules.monitor.panel import Panel, judge_panel, judge_weeks, starting_level
 from app.response.rules.rates import GRID, THRESHOLDS, threshold_at
 from app.response.rules.series import Dosage, Observation, Series

@@ -67,6 +67,22 @@ def test_the_order_of_rows_changes_nothing():
     assert list(torn.state) == list(one.state[order])
 
 
+def test_once_a_cohorts_week_is_settled_the_order_of_arrival_changes_nothing():
+    """Scores that came in one by one, classmates first or last, end where those that came at once do."""
+    of = batch(simulate(World(weeks=10), 50, 12))
+    late = of.values.copy()
+    late[::2, 9] = np.nan
+    provisional, settled = judge_bulk(replace(of, values=late)), judge_bulk(of)
+    # Classmates' scores say more of the passage: until they are there the verdict is provisional.
+    assert provisional.found.statistic[1] != settled.found.statistic[1]
+    again = judge_bulk(replace(of, values=late.copy()))
+    assert list(again.found.statistic) == list(provisional.found.statistic)
+    late[::2, 9] = of.values[::2, 9]
+    arrived = judge_bulk(replace(of, values=late))
+    for f in fields(arrived.found):
+        assert list(getattr(arrived.found, f.name)) == list(getattr(settled.found, f.name))
+
+
 def test_down_is_better_and_other_units_are_the_mirror_image():
     of = batch(simulate(World(weeks=12), 50, 9))
     down = replace(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from app.response.aimline import Aimline, UnjudgeableSeries
 from app.response.rules.choose import RULES, UnusableRule, judge
 from app.response.rules.field.counts import GROWTH_RULES
+from app.response.rules.rates import HOLDS_BADLY
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import Kind, State
 
@@ -207,3 +210,13 @@ def test_a_verdict_shows_its_rule_with_all_parameters_and_the_scores_it_used():
 def test_the_aimline_runs_from_baseline_to_goal():
     line = Aimline(10, 40, 20)
     assert (line.rate, line.at(0), line.at(20)) == (1.5, 10, 40)
+
+
+def test_a_verdict_says_the_false_alarm_rate_of_its_rule_where_it_was_measured():
+    """As the field uses a rule, and of the monitor the rate that was chosen; of other parameters nothing is claimed."""
+    scores = series([10.0 + 0.5 * t for t in range(1, 11)])
+    assert judge("four-point", scores).stated_far == 0.296
+    assert judge("four-point", scores, {"k": 5}).stated_far is None
+    assert "stated_far" not in judge("four-point", scores, {"k": 5}).as_json()
+    assert judge("monitor", replace(scores, sem=4.0), {"far_percent": 5}).stated_far == 0.05
+    assert set(HOLDS_BADLY) == set(RULES)

@@ -9,8 +9,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from app.response.rules.monitor.filters import Posterior, posterior
 from app.response.rules.monitor.forms import LEAST, Cohorts, Paths, form_effects
-from app.response.rules.monitor.model import Array, Posterior, Prior, Weeks, log_odds, normal_cdf, posterior, said
+from app.response.rules.monitor.model import Array, Prior, Weeks, log_odds, normal_cdf, said
 
 WIDE = 100.0
 """Variance of the level, SEM^2, where no cohort says where students stand."""
