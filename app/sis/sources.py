@@ -55,6 +55,7 @@ async def register_source(
         await work.db.flush()
     elif await _settings_of(work, source.id) is not None:
         raise Conflict("There is a source of this name already.", code="source.taken")
+    source.kind = new.kind
     row = SisSource(district_id=work.district_id, id=source.id, created_at=now(), version=1)
     await _lay(work, row, fit)
     row.client_secret_sealed = _sealed(work, source.id, fit.client_secret)

@@ -94,7 +94,7 @@ def upgrade() -> None:
     # The api seals a secret and never opens one: it cannot even read what it sealed.
     readable = ", ".join(line.split()[0] for line in SETTINGS.strip().splitlines())
     op.execute(f'GRANT SELECT (district_id, id, {readable}) ON sis_source TO "{api}"')
-    op.execute(f'GRANT INSERT ON source TO "{api}"')
+    op.execute(f'GRANT INSERT, UPDATE (kind) ON source TO "{api}"')
     for column in RUN_COLUMNS:
         op.execute(f"ALTER TABLE sis_run ADD COLUMN {column}")
     op.execute(f'GRANT INSERT ON sis_run TO "{api}"')

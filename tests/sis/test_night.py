@@ -106,8 +106,8 @@ async def test_one_run_a_district_at_a_time(north: Town, tmp_path: Path) -> None
         await ask_for_run(work, made.source.id)
     async with alone(north.worker_engine, north.district_id):
         await _night(north)
-    ((state, *_),) = await _runs(north)
-    assert state == "pending"
+    ((state, _, attempts, *_),) = await _runs(north)
+    assert (state, attempts) == ("pending", 0)
     ((wait,),) = await ask(north, "SELECT due - now() FROM sis_run WHERE district_id = :district")
     assert timedelta(0) < wait <= timedelta(seconds=30)
     async with north.house() as work:

@@ -175,9 +175,10 @@ async def test_a_source_that_was_only_named_gets_its_settings(north: Town, tmp_p
     assert await row_id(north, "person", "s1") == before
     with pytest.raises(Conflict):
         await _make(north, "csv")
+    assert (await _make(north, "sis")).source.kind == "oneroster-1.1", "named for CSV before, and now read over REST"
     async with north.unit() as work:
         with pytest.raises(NotFound):
-            await sources.source_named(work, "sis")
+            await sources.source_named(work, "nobody")
         assert (await sources.configured(work, made.source.id)).source.name == "csv"
 
 

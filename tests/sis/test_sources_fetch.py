@@ -7,6 +7,7 @@ import shutil
 import threading
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from app.core.clock import now
 from app.core.ids import new_id
 from app.sis import sources
 from app.sis.engine.weigh import Report
-from app.sis.oneroster_csv.fetch import open_path, open_url
+from app.sis.oneroster_csv.fetch import _dated, open_path, open_url
+from app.sis.oneroster_rest.wire import told_time
 from app.sis.port import NothingNew, SourceRefused
 from app.sis.pull import Mode, look, run_source
 from app.sis.settings import Settings
@@ -186,6 +188,16 @@ async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path
         assert first.pulled_at is not None
         assert abs((first.pulled_at - now()).total_seconds()) < 60
         assert ((await _run(north, made)).state, first.total("created") > 100) == ("applied", True)
+
+
+@pytest.mark.parametrize("told", ["Sat, 22 Nov 2098 03:00:00 GMT", "yesterday", "Sat, 22 Nov 2025 03:00:00 GMT"])
+def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(told: str) -> None:
+    """One that runs ahead would have deltas ask for what is yet to come; one that lags only asks for more."""
+    for read in (_dated, told_time):
+        found = read(told)
+        assert found is None if told == "yesterday" else found is not None and found <= now()
+        assert read(None) is None
+    assert told_time("Sat, 22 Nov 2025 03:00:00 GMT") == datetime(2025, 11, 22, 3, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

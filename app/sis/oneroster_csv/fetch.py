@@ -96,9 +96,10 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
 
 
 def _dated(header: str | None) -> datetime | None:
+    """When the source says that it answered; never ahead of our own clock."""
     try:
-        return parsedate_to_datetime(header).astimezone(UTC) if header else None
-    except ValueError:
+        return min(parsedate_to_datetime(header).astimezone(UTC), now()) if header else None
+    except (ValueError, OverflowError):
         return None
 
 

@@ -84,6 +84,7 @@ class RestSource:
     deliveries: Mapping[str, Delivery]
     warnings: tuple[str, ...]
     not_taken: tuple[str, ...] = ()
+    as_of: datetime | None = None
 
 
 @asynccontextmanager
@@ -96,6 +97,7 @@ async def open_rest(connection: Connection, *, since: datetime | None, progress:
     try:
         async with Wire(connection) as wire:
             source = await pull.source(wire)
+            source.as_of = wire.as_of
         yield source
     finally:
         pull.close()

@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final, Self
 from urllib.parse import urlsplit
@@ -53,15 +54,16 @@ class Wire:
         self._open = self._most = max(1, connection.concurrency)
         self._gate = asyncio.Semaphore(self._most)
         self._withheld, self._calm, self._quiet_until = 0, 0, 0.0
-        self._session: aiohttp.ClientSession | None = None
+        self._web: aiohttp.ClientSession | None = None
+        self.as_of: datetime | None = None  # by the source's clock, when it gave the first page
 
     async def __aenter__(self) -> Self:
-        self._session = checked_session(self.connection.allowed, KEPT_OPEN)
+        self._web = checked_session(self.connection.allowed, KEPT_OPEN)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        if self._web is not None:
+            await self._web.close()
 
     async def ask(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
         """The answer, whatever it is, to a request that is sent again while the source is busy or the network breaks.
@@ -96,12 +98,12 @@ class Wire:
             await asyncio.sleep(wait)
 
     async def _once(self, method: str, url: str, headers: Mapping[str, str], body: bytes | None) -> Answer:
-        if self._session is None:
+        if self._web is None:
             raise Misuse("The wire is not open.")
         self.requests += 1
         silence = self._patience.answer
         timeout = aiohttp.ClientTimeout(total=5 * silence, sock_connect=CONNECTING, sock_read=silence)
-        async with self._session.request(
+        async with self._web.request(
             method,
             URL(url, encoded=True),
             headers={"User-Agent": AGENT, "Accept": "application/json", **headers},
@@ -109,6 +111,8 @@ class Wire:
             allow_redirects=False,
             timeout=timeout,
         ) as response:
+            if self.as_of is None and method == "GET":
+                self.as_of = told_time(response.headers.get("Date"))
             read, size = [], 0
             async for part in response.content.iter_any():
                 read.append(part)
@@ -143,6 +147,15 @@ class Wire:
             self._withheld += 1
         if told and told <= self._patience.total:
             self._quiet_until = max(self._quiet_until, time.monotonic() + told)
+
+
+def told_time(header: str | None) -> datetime | None:
+    """The instant of a `Date` (RFC 9110, 6.6.1), or now where it lies ahead: a watermark must not outrun what came."""
+    try:
+        told = parsedate_to_datetime(header) if header else None
+        return min(told.astimezone(UTC), now()) if told else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def told_to_wait(header: str | None) -> float | None:
