@@ -2,6 +2,8 @@
 
 Claim, commit, then POST, then record in a new transaction that checks the fencing number: a worker that dies at any
 point loses nothing, and a receiver may see an event twice, with the same id and the same bytes.
+
+Longer than most: what is true of a delivery at any point of its course is seen only where the whole course is.
 """
 
 import random

@@ -69,10 +69,7 @@ async def register_endpoint(
     if work.principal.reach is Reach.CASELOAD:
         detail = "An endpoint is made by a client with the reach of a district or of schools, not for a person."
         raise Forbidden(detail, code="webhook.reach")
-    violations = [
-        *_misfits(new.event_types, new.description, new.versions),
-        *([] if new.event_types else [_no_types()]),
-    ]
+    violations = _misfits(new.event_types, new.description, new.versions)
     url = _checked(new.url, allowed, violations)
     school_ids = await _schools(work, new.schools, violations)
     if violations:
@@ -109,7 +106,7 @@ async def change_endpoint(
     """
     made = await endpoint(work, endpoint_id)
     types = made.event_types if change.event_types is None else sorted(set(change.event_types))
-    violations = [*_misfits(types, change.description, change.versions), *([] if types else [_no_types()])]
+    violations = _misfits(types, change.description, change.versions)
     url = made.url if change.url is None else _checked(change.url, allowed, violations)
     schools = made.school_ids if change.schools is None else await _schools(work, change.schools, violations)
     if violations:
@@ -230,6 +227,8 @@ def _checked(url: str, allowed: Allowed, violations: list[Violation]) -> str:
 def _misfits(types: Sequence[str], description: str | None, versions: Mapping[str, int]) -> list[Violation]:
     """What is wrong with the types, the versions and the note of an endpoint."""
     violations: list[Violation] = []
+    if not types:
+        violations.append(Violation("/event_types", "event_types.empty", "Name at least one type of event."))
     for place, name in enumerate(types):
         if name not in CATALOGUE:
             detail = "There is no such type of event. The catalogue has them all."
@@ -241,10 +240,6 @@ def _misfits(types: Sequence[str], description: str | None, versions: Mapping[st
         detail = f"A description has at most {LONGEST_DESCRIPTION} characters and no control characters."
         violations.append(Violation("/description", "description.malformed", detail))
     return violations
-
-
-def _no_types() -> Violation:
-    return Violation("/event_types", "event_types.empty", "Name at least one type of event.")
 
 
 def _is_note(text: str) -> bool:
