@@ -1,6 +1,7 @@
 """`aimline sis`: the sources that a district syncs from: made, shown, changed, paused, looked at. Never decides.
 
 A secret is read from a file, never from the command line, which other people of the machine can see.
+Over 250 lines: every setting is an option, twice.
 """
 
 import sys

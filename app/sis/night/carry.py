@@ -2,6 +2,7 @@
 
 One run a district at a time. A run is claimed with a lease that is renewed while it goes on; one whose worker is lost
 begins anew, three times at most. Never decides what is applied.
+Over 250 lines: what lays a run, claims it and gives it up is read together.
 """
 
 import asyncio
