@@ -39,7 +39,7 @@ WITH candidate AS MATERIALIZED (
     LIMIT :most)
 UPDATE {table} t SET leased_until = now() + CAST(:length AS interval), attempts = t.attempts + 1
 FROM candidate c WHERE t.district_id = :district AND t.id = c.id
-RETURNING t.*
+RETURNING t.*, now() AS claimed_at
 """
 SETTLE = """
 UPDATE {table} t
@@ -69,7 +69,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A row that is ours until its lease ends; `number` fences off whoever held it before. `row` has its columns."""
+    """A row that is ours until its lease ends; `number` fences off whoever held it before.
+
+    `row` has its columns, and `claimed_at`: the instant of the claim by the database's clock.
+    """
 
     id: UUID
     number: int

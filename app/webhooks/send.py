@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
@@ -47,6 +48,10 @@ class _Answer:
     retry_after: str | None
 
 
+_checked = lru_cache(maxsize=1000)(checked_url)
+"""What a URL says is the same each time; where it leads is looked at when it is connected to."""
+
+
 class Sender:
     """One client for all receivers. Opened and closed with the process, in its event loop."""
 
@@ -68,7 +73,7 @@ class Sender:
         failure: str | None = None
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._post(checked_url(url, self._allowed), body, headers)
+                answer = await self._post(_checked(url, self._allowed), body, headers)
         except Invalid:
             failure = "address_refused"
         except (OSError, httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, ValueError) as error:

@@ -15,11 +15,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.access.principal import Principal, house_principal
 from app.access.work import unit
 from app.cli.district import open_district
+from app.core.address import Allowed
 from app.core.ids import new_id, show
 from app.events.catalogue import CATALOGUE, EventType, Happened
 from app.events.outbox import record
 from app.settings import Settings
-from app.core.address import Allowed
 from app.webhooks.service import NewEndpoint, register_endpoint
 
 ENDPOINTS = 20
