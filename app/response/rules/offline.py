@@ -15,7 +15,8 @@ from app.response.rules.line import GOAL_WEEK, Line
 from app.response.rules.margin import at_rate
 from app.response.rules.monitor.bulk import Batch
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
-from app.response.rules.monitor.panel import Panel, judge_panel
+from app.response.rules.monitor.forms import LEAST
+from app.response.rules.monitor.panel import Panel, judge_weeks
 from app.response.rules.monitor.rule import DEFAULT_FAR, Facts, conclude, probes
 from app.response.rules.series import LEVEL_SCORES
 from app.response.rules.verdict import Finding, maybe_rounded
@@ -41,11 +42,11 @@ def judge_cohort(lines: Sequence[Line], options: Options) -> Iterator[dict[str, 
     weeks = {line.last_week for line in lines}
     if options.every_week:
         weeks = set(range(1, max(weeks, default=0) + 1)) | weeks
-    by_week: dict[int, dict[int, Finding]] = {}
-    for week in sorted(weeks):
-        wanted = [n for n, line in enumerate(lines) if week == line.last_week or _asked(line, week, options)]
-        judged = _monitor if options.rule == "monitor" else _classic
-        by_week[week] = judged(lines, wanted, week, options)
+    wanted = {
+        week: [n for n, line in enumerate(lines) if week == line.last_week or _asked(line, week, options)]
+        for week in sorted(weeks)
+    }
+    by_week = (_monitor if options.rule == "monitor" else _classic)(lines, wanted, options)
     for n, line in enumerate(lines):
         for week, found in by_week.items():
             if n in found:
@@ -56,42 +57,48 @@ def _asked(line: Line, week: int, options: Options) -> bool:
     return options.every_week and 1 <= week < line.last_week
 
 
-def _classic(lines: Sequence[Line], wanted: Sequence[int], week: int, options: Options) -> dict[int, Finding]:
-    rule, found = RULES[options.rule], {}
-    for n in wanted:
-        series = lines[n].upto(week).series()
-        finding = rule.finding(series, rule.defaults)
-        found[n] = finding if options.far is None else at_rate(rule.name, series, finding, options.far)
+Wanted = dict[int, list[int]]
+"""Which lines are to be judged as of which week; the weeks in order."""
+
+Answers = dict[int, dict[int, Finding]]
+"""By week and line."""
+
+
+def _classic(lines: Sequence[Line], wanted: Wanted, options: Options) -> Answers:
+    rule, found = RULES[options.rule], {week: dict[int, Finding]() for week in wanted}
+    for week, chosen in wanted.items():
+        for n in chosen:
+            series = lines[n].upto(week).series()
+            finding = rule.finding(series, rule.defaults)
+            found[week][n] = finding if options.far is None else at_rate(rule.name, series, finding, options.far)
     return found
 
 
-def _monitor(lines: Sequence[Line], wanted: Sequence[int], week: int, options: Options) -> dict[int, Finding]:
-    """The monitor over the cohort as it was in that week. Series of another SEM or direction are another measure."""
-    rule, far = RULES["monitor"], DEFAULT_FAR if options.far is None else options.far
-    known = {n: line.upto(week) for n, line in enumerate(lines)}
+def _monitor(lines: Sequence[Line], wanted: Wanted, options: Options) -> Answers:
+    """The monitor over the cohort as it was in each week. Series of another SEM or direction are another measure."""
+    rule, far, own = RULES["monitor"], DEFAULT_FAR if options.far is None else options.far, options.calibration
     groups: dict[tuple[float, str], list[int]] = {}
-    found: dict[int, Finding] = {}
-    for n, line in known.items():
+    for n, line in enumerate(lines):
         if line.sem is not None:
             groups.setdefault((line.sem, line.direction), []).append(n)
-    for n in wanted:
-        if known[n].sem is None or len(known[n].scores) < LEVEL_SCORES:
-            found[n] = rule.finding(known[n].series(), rule.defaults)
+    known = {week: {n: lines[n].upto(week) for n in chosen} for week, chosen in wanted.items()}
+    few = {
+        week: {n for n, line in mine.items() if line.sem is None or len(line.scores) < LEVEL_SCORES}
+        for week, mine in known.items()
+    }
+    answers = {week: {n: rule.finding(known[week][n].series(), rule.defaults) for n in few[week]} for week in wanted}
     for (sem, _), members in groups.items():
-        if not any(n in wanted and n not in found for n in members):
-            continue
-        own = options.calibration
-        panel = _panel([known[n] for n in members], sem * own.noise)
-        judged = judge_panel(panel, own.prior, adjust=options.adjust, week=week)
-        adjusted = options.adjust and len(members) >= 5
-        for at, n in enumerate(members):
-            if n in wanted and n not in found:
-                line = known[n]
-                facts = Facts(
-                    line.goal_rate, lines[n].direction, week, len(line.scores), line.dosage, adjusted=adjusted
-                )
-                found[n] = conclude(judged, at, facts, far, own, adaptive=options.adaptive)
-    return found
+        weeks = [week for week, chosen in wanted.items() if any(n in members for n in chosen if n not in few[week])]
+        panel = _panel([lines[n] for n in members], sem * own.noise)
+        adjusted = options.adjust and len(members) >= LEAST
+        for week, judged in zip(weeks, judge_weeks(panel, own.prior, weeks, adjust=options.adjust), strict=True):
+            for at, n in enumerate(members):
+                if n not in known[week] or n in few[week]:
+                    continue
+                mine = known[week][n]
+                facts = Facts(mine.goal_rate, mine.direction, week, len(mine.scores), mine.dosage, adjusted=adjusted)
+                answers[week][n] = conclude(judged, at, facts, far, own, adaptive=options.adaptive)
+    return answers
 
 
 def _panel(lines: Sequence[Line], sem: float) -> Panel:
