@@ -1,165 +1,169 @@
-"""Measures the sync beside a bare COPY of the same files in the same run. Owns no threshold: it prints ratios.
+"""Measures the sync against its targets, each a ratio within one run: prints both, decides nothing.
 
-`python -m bench.sync [--students 100000] [--shuffled]` uses the embedded server in a temporary folder, or the server
-of `AIMLINE_DATABASE_URL`. The generated zip is kept in the temporary folder of the machine for the next run.
+`python -m bench.sync [--students 100000] [--rounds 3] [--dlt PYTHON]`; see `bench/README.md`. Every sync is a process
+of its own. Uses the embedded server in a temporary folder, or the server of `AIMLINE_DATABASE_URL`.
 """
 
 import argparse
 import asyncio
-import contextlib
-import csv
-import io
-import random
-import secrets
+import json
+import os
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
-import zipfile
-from collections.abc import Iterator
-from datetime import date
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
+from uuid import UUID
 
-import asyncpg
 from sqlalchemy.engine import make_url
 
 from app.cli.district import open_district
-from app.cli.migrate import migrate
-from app.core.crypto import fresh_key
 from app.core.db import open_engine
-from app.core.embedded import EmbeddedPostgres
-from app.sandbox.district import District
-from app.sandbox.export import export_with_progress
 from app.settings import Settings
-from app.sis.engine.weigh import Report
-from app.sis.oneroster_csv.archive import open_zip
-from app.sis.service import sync_csv
+from app.sis.kinds import KINDS
+from bench import sync_files
+from bench.server import as_owner, migrated
+from bench.sync_peer import bare_copy, peer
 
-DAY = date(2026, 11, 2)  # the same bytes in whatever year it is run
-SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
-COPIES = 3
-
-
-def roster_zip(students: int) -> Path:
-    """The generated zip, made on the first use."""
-    folder = Path(tempfile.gettempdir()) / "aimline-bench"
-    folder.mkdir(exist_ok=True)
-    path = folder / f"roster-{students}.zip"
-    if not path.exists():
-        export_with_progress(District(1, students, DAY), path)
-    return path
+SMALLER = 10  # times: how much smaller the district is that growth and dlt are measured on
+TABLES = ", ".join(f"'{name}'" for name in (*(kind.table for kind in KINDS), "external_id", "school_membership"))
+WRITTEN = (
+    "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables "
+    f"WHERE schemaname = 'public' AND relname IN ({TABLES})"
+)
 
 
-def shuffled(path: Path) -> Path:
-    """The same rows, each file in another order."""
-    other = path.with_name(path.stem + "-shuffled.zip")
-    if other.exists():
-        return other
-    with zipfile.ZipFile(path) as source, zipfile.ZipFile(other, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
-        for name in source.namelist():
-            head, *rows = list(csv.reader(io.StringIO(source.read(name).decode(), newline="")))
-            if name != "manifest.csv":
-                random.Random(name).shuffle(rows)
-            text = io.StringIO(newline="")
-            csv.writer(text).writerows([head, *rows])
-            out.writestr(name, text.getvalue())
-    return other
+@dataclass
+class Measured:
+    """Seconds of every run by what it was; the peak of our process in MiB; roster rows that unchanged runs wrote."""
+
+    seconds: dict[str, list[float]] = field(default_factory=dict)
+    rows: int = 0
+    changes: int = 0
+    written: int = 0
+    peak: float = 0.0
+
+    def note(self, what: str, seconds: float) -> None:
+        """Keeps one run, and says it."""
+        self.seconds.setdefault(what, []).append(seconds)
+        print(f"  {what:<32}{seconds:9.2f} s   load {os.getloadavg()[0]:.1f}", flush=True)
+
+    def of(self, what: str) -> float:
+        """The median of what was run several times."""
+        return statistics.median(self.seconds[what])
 
 
-async def bare_copy(settings: Settings, path: Path, folder: Path) -> float:
-    """Seconds to COPY the unpacked files into plain tables of text, the median of some tries."""
-    with zipfile.ZipFile(path) as archive:
-        archive.extractall(folder)
-    connection = await asyncpg.connect(settings.url_of("worker"))
-    took = []
-    for _ in range(COPIES):
-        began = time.perf_counter()
-        async with connection.transaction():
-            with open_zip(path) as source:
-                for delivery in source.deliveries.values():
-                    columns = ", ".join(f"c{number} text" for number in range(len(delivery.header)))
-                    await connection.execute(f"CREATE TABLE staging.bare_{delivery.kind} ({columns})")
-                    await connection.copy_to_table(
-                        f"bare_{delivery.kind}",
-                        schema_name="staging",
-                        source=folder / delivery.file,
-                        format="csv",
-                        header=True,
-                    )
-        took.append(time.perf_counter() - began)
-        names = ", ".join(f"staging.bare_{kind}" for kind in source.deliveries)
-        await connection.execute(f"DROP TABLE {names}")
-    await connection.close()
-    return statistics.median(took)
+def sync(settings: Settings, district: UUID, path: Path, found: Measured, what: str) -> dict[str, Any]:
+    """One sync in a process of its own."""
+    given = {"AIMLINE_DATABASE_URL": settings.database_url, "AIMLINE_KEY": settings.key}
+    done = subprocess.run(  # our own module
+        [sys.executable, "-m", "bench.sync_one", str(path), str(district)],
+        env={**os.environ, **given},
+        stdout=subprocess.PIPE,
+        check=True,
+    )
+    said: dict[str, Any] = json.loads(done.stdout)
+    if said["state"] != "applied" or said["quarantined"]:
+        raise SystemExit(f"{what}: {said['sentence']}")
+    found.note(what, said["seconds"])
+    found.peak = max(found.peak, said["peak"])
+    return said
 
 
-async def measure(
-    settings: Settings, path: Path, folder: Path, *, shuffle: bool
-) -> list[tuple[str, float, Report | None]]:
-    """Seconds of a bare COPY, of a first load and of runs without news."""
+def measure(students: int, rounds: int, *, beside: bool) -> Measured:
+    """A first load, unchanged runs and runs with news; `beside` the peer's load, where that is asked for."""
+    found, path = Measured(), sync_files.base(students)
+    again, news = sync_files.shuffled(path), sync_files.changed(path)
+    print(f"{path.name}:", flush=True)
+    with tempfile.TemporaryDirectory() as name:
+        folder = sync_files.unpacked(path, Path(name))
+        if beside:
+            with migrated() as settings:
+                found.note("peer's load", asyncio.run(peer(settings, asyncio.run(_district(settings)), path, folder)))
+        with migrated() as settings:
+            district = asyncio.run(_district(settings))
+            found.rows = sync(settings, district, path, found, "first load")["rows"]
+            for _ in range(rounds):
+                found.note("bare COPY", asyncio.run(bare_copy(settings, path, folder)))
+                before = asyncio.run(as_owner(settings, WRITTEN))
+                sync(settings, district, again, found, "unchanged, shuffled")
+                found.written += asyncio.run(as_owner(settings, WRITTEN)) - before
+                found.changes = sync(settings, district, news, found, "1 % changed")["changes"]
+                sync(settings, district, path, found, "1 % changed")
+                found.note("bare COPY", asyncio.run(bare_copy(settings, path, folder)))
+    return found
+
+
+def measure_dlt(python: str, students: int) -> list[float]:
+    """Seconds of dlt's first load, and of its second run with the same files."""
+    with tempfile.TemporaryDirectory() as name, migrated() as settings:
+        folder = sync_files.unpacked(sync_files.base(students), Path(name))
+        url = make_url(settings.database_url)
+        if socket := url.query.get("host"):  # dlt takes the folder of a socket only in the place of a host
+            url = url.set(host=quote(str(socket), safe=""), port=int(str(url.query.get("port", 5432))), query={})
+        address = url.render_as_string(hide_password=False)
+        command = [python, str(Path(__file__).with_name("sync_dlt.py")), str(folder), address]
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # the caller's Python
+    return [json.loads(line)["seconds"] for line in done.stdout.splitlines() if line.startswith(b"{")]
+
+
+async def _district(settings: Settings) -> UUID:
     engine = open_engine(settings.url_of("worker"), name="bench")
-    district = await open_district(engine, settings.keyring, "bench", "Bench", "America/Chicago")
-    lines: list[tuple[str, float, Report | None]] = [("bare COPY", await bare_copy(settings, path, folder), None)]
-    runs = [("first load", path), ("unchanged", path), ("unchanged again", path)]
-    if shuffle:
-        runs.append(("unchanged, rows shuffled", shuffled(path)))
-    for name, file in runs:
-        began = time.perf_counter()
-        report = await sync_csv(
-            engine, settings.keyring, district, file, "bench", False, lambda _doing, _done, _of: None
-        )
-        lines.append((name, time.perf_counter() - began, report))
-        assert report.state == "applied", report.sentence
-    await engine.dispose()
-    return lines
-
-
-@contextlib.contextmanager
-def server(folder: Path) -> Iterator[Settings]:
-    """One's own server, or the embedded one."""
-    given = Settings()
-    if given.database_url:
-        yield given
-        return
-    with EmbeddedPostgres(folder / "server", settings=SERVER) as postgres:
-        yield Settings(database_url=postgres.url("owner"), key=fresh_key("k1"))
-
-
-async def _owner(settings: Settings, statement: str) -> Any:
-    connection = await asyncpg.connect(settings.url_of("owner"))
     try:
-        return await connection.fetchval(statement)
+        return await open_district(engine, settings.keyring, "bench", "Bench", "America/Chicago")
     finally:
-        await connection.close()
+        await engine.dispose()
+
+
+def table(large: Measured, small: Measured, dlt: list[float]) -> list[tuple[str, str, str, bool]]:
+    """What must be reached, the target, what was measured, and whether it was reached."""
+    copy, unchanged = large.of("bare COPY"), large.of("unchanged, shuffled")
+    rate = large.of("peer's load") / large.of("first load")
+    news = large.of("1 % changed") / unchanged
+    rows = large.rows / small.rows
+    lines = [
+        ("first load: rate beside the peer's", "≥ 0.6", f"{rate:.2f}", rate >= 0.6),
+        ("unchanged, shuffled: × bare COPY", "≤ 4", f"{unchanged / copy:.2f}", unchanged <= 4 * copy),
+        ("unchanged: roster rows written", "0", f"{large.written + small.written}", not large.written + small.written),
+        ("1 % changed: × unchanged", "≤ 1.5", f"{news:.2f}", news <= 1.5),
+    ]
+    for what in ("first load", "unchanged, shuffled"):
+        grows = large.of(what) / small.of(what) / rows * SMALLER
+        lines.append((f"{SMALLER} × the rows: {what}", "≤ 11 ×", f"{grows:.1f} ×", grows <= 11))
+    lines.append((f"{SMALLER} × the rows: peak memory", "≤ 1.5 ×", f"{large.peak / small.peak:.2f} ×", True))
+    lines[-1] = (*lines[-1][:3], large.peak <= 1.5 * small.peak)
+    lines.append(("peak memory of our process", "< 400 MiB", f"{large.peak:.0f} MiB", large.peak < 400))
+    for what, seconds in zip(("first load", "unchanged, shuffled"), dlt, strict=False):
+        faster = seconds / small.of(what)
+        lines.append((f"dlt: {what}, of the smaller", "≥ 10 ×", f"{faster:.1f} × ({seconds:.0f} s)", faster >= 10))
+    return lines
 
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="bench.sync", description="Measure the sync beside a bare COPY.")
-    parser.add_argument("--students", type=int, default=100_000)
-    parser.add_argument("--shuffled", action="store_true", help="also the same rows in another order")
+    parser = argparse.ArgumentParser(prog="bench.sync", description="Measure the sync against its targets.")
+    parser.add_argument("--students", type=int, default=100_000, help="ten enrollments and ten results each")
+    parser.add_argument("--rounds", type=int, default=3, help="of unchanged and changed runs; the median counts")
+    parser.add_argument("--dlt", default="", metavar="PYTHON", help="a Python that has dlt[postgres]")
     options = parser.parse_args()
-    path = roster_zip(options.students)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        with server(folder) as given:
-            database = f"aimline_bench_{secrets.token_hex(4)}"
-            asyncio.run(_owner(given, f"CREATE DATABASE {database}"))
-            url = make_url(given.url_of("owner")).set(database=database).render_as_string(hide_password=False)
-            settings = given.model_copy(update={"database_url": url})
-            try:
-                migrate(settings)
-                version = asyncio.run(_owner(settings, "SHOW server_version"))
-                lines = asyncio.run(measure(settings, path, folder, shuffle=options.shuffled))
-            finally:
-                asyncio.run(_owner(given, f"DROP DATABASE {database} WITH (FORCE)"))
-    bare = lines[0][1]
-    print(f"{path.name}, PostgreSQL {version}")
-    print(f"{'run':<26}{'seconds':>9}{'× COPY':>9}{'rows':>12}{'changes':>12}")
-    for what, seconds, report in lines:
-        rows = f"{report.total('fetched'):>12,}{report.total('changes'):>12,}" if report else ""
-        print(f"{what:<26}{seconds:>9.2f}{seconds / bare:>9.1f}{rows}")
+    began = time.perf_counter()
+    small = measure(options.students // SMALLER, options.rounds, beside=False)
+    large = measure(options.students, options.rounds, beside=True)
+    dlt = measure_dlt(options.dlt, options.students // SMALLER) if options.dlt else []
+    print(f"\n{large.rows:,} rows; {large.changes:,} of them changed; {os.cpu_count()} processors")
+    print(f"{'run':<32}{'median s':>10}{'least':>8}{'most':>8}{'× COPY':>8}")
+    for what, seconds in large.seconds.items():
+        median = statistics.median(seconds)
+        spread = f"{min(seconds):>8.2f}{max(seconds):>8.2f}{median / large.of('bare COPY'):>8.1f}"
+        print(f"{what:<32}{median:>10.2f}{spread}")
+    print(f"\n{'target':<44}{'asked':>10}{'measured':>18}")
+    for what, asked, measured, reached in table(large, small, dlt):
+        print(f"{what:<44}{asked:>10}{measured:>18}  {'reached' if reached else 'NOT reached'}")
+    print(f"\nTook {time.perf_counter() - began:.0f} s.")
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ from app.sis.models import SisRun
 from app.sis.port import AlreadyRunning, Progress, SourceInconsistent
 from app.sis.queries import read_report
 from app.sis.queries import run as find_run
-from app.sis.service import MANY, alone, open_stage, refresh_statistics
+from app.sis.service import alone, open_stage, refresh_statistics
 
 KEPT_SIZE = 64 << 20  # bytes: how large a plan is taken for, whose files are no longer there
 DISTRICTS = 16  # in one look
@@ -148,9 +148,9 @@ async def carry_out(
                 raise
             async with unit(engine, principal, keyring, "sync answer") as work:
                 report = await _give_up(work, run_id)
-        if report.state == "applied" and report.total("changes") >= MANY:
+        if report.state == "applied" and report.overturned:
             async with unit(engine, principal, keyring, "sync statistics") as work:
-                await refresh_statistics(work)
+                await refresh_statistics(work, report.overturned)
     return report
 
 

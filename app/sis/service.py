@@ -6,7 +6,7 @@ Longer than most: the whole course of a run is read in one place.
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -36,14 +36,13 @@ from app.sis.engine.stage import Stage, fresh_id
 from app.sis.engine.weigh import Counts, Report
 from app.sis.guard import Limits
 from app.sis.guard import weigh as weigh_plan
-from app.sis.kinds import KINDS, Kind
+from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.mapping.follow import follow_results
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import AlreadyRunning, NothingNew, Opener, Progress, Source, SourceInconsistent, SourceRefused
 
 SOURCE_KIND = "oneroster-csv"
 LOCK = 0x41494D53  # the first half of the advisory locks of the sync; the second is the district's
-MANY = 500  # changes after which the planner should look at the tables anew
 
 
 async def sync_csv(
@@ -94,9 +93,9 @@ async def sync(
                 async with unit(engine, principal, keyring, "sync") as work:
                     fit = limits or await limits_in_force(work, source_id)
                     await _carry_out(work, report, source_id, source, dry, progress, fit)
-            if report.state == "applied" and report.total("changes") >= MANY:
+            if report.state == "applied" and report.overturned:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
-                    await refresh_statistics(work)
+                    await refresh_statistics(work, report.overturned)
         except NothingNew as error:
             report.state, report.sentence, report.exit_code = "skipped", error.detail, EXITS["done"]
             report.ended_at = now()
@@ -116,9 +115,9 @@ async def sync(
 
 
 @needs(Can.SYNC_ROSTER)
-async def refresh_statistics(work: Work) -> None:
+async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
     """Has the planner look at what was loaded: a first load is read within the minute, before any autovacuum."""
-    tables = ", ".join(sorted({*(kind.table for kind in KINDS), "external_id", "school_membership"}))
+    tables = ", ".join(sorted({*(BY_NAME[name].table for name in kinds), "external_id", "school_membership"}))
     await work.db.execute(text(f"ANALYZE {tables}"))
 
 

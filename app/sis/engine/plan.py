@@ -23,9 +23,11 @@ async def lay_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
     """
     key = await stage.make("key", kind.name, "sourced_id text, id uuid, existed boolean")
     alias = f"e.district_id = :district AND e.source_id = :source AND e.kind = '{kind.name}'"
-    staged = stage.table("staged", kind.name)
-    if delivery is None or not delivery.complete:
+    staged, sifted = stage.table("staged", kind.name), kind.name in stage.sifted
+    if delivery is None or not delivery.complete or sifted:
         came = f"SELECT FROM {staged} AS s WHERE s.district_id = :district AND s.sourced_id = e.sourced_id"
+        if sifted:  # what is not among the rest is plainly as it was
+            came = f"SELECT FROM {stage.table('rest', kind.name)} AS s WHERE s.t_id = t.id"
         others = f"AND NOT EXISTS ({came})" if delivery is not None else ""
         await stage.run(
             f"""INSERT INTO {key} (district_id, sourced_id, id, existed)
@@ -36,8 +38,8 @@ async def lay_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
     if delivery is not None:
         await stage.run(
             f"""INSERT INTO {key} (district_id, sourced_id, id, existed)
-                SELECT :district, s.sourced_id, coalesce(e.row_id, {fresh_id(kind.name, "s.sourced_id")}),
-                       e.row_id IS NOT NULL
+                SELECT :district, s.sourced_id,
+                       coalesce(e.row_id, {fresh_id(kind.name, "s.sourced_id", "s.row_number")}), e.row_id IS NOT NULL
                 FROM {staged} AS s
                 LEFT JOIN external_id AS e ON {alias} AND e.sourced_id = s.sourced_id
                 LEFT JOIN {kind.table} AS t ON t.district_id = :district AND t.id = e.row_id
@@ -82,7 +84,8 @@ def _resolved(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     for ref in (ref for ref in kind.refs if ref.header in delivery.header):
         key, name = stage.table("key", ref.kind), f"k_{ref.column}"
         if ref.many:
-            joins.append(f"LEFT JOIN ({_lists(stage, kind, ref)}) AS {name} ON {name}.list = s.ref_{ref.column}")
+            said = lists(stage, ref, stage.table("staged", kind.name), f"ref_{ref.column}")
+            joins.append(f"LEFT JOIN ({said}) AS {name} ON {name}.list = s.ref_{ref.column}")
             columns.append(f"coalesce({name}.ids, '{{}}') AS {ref.column}")
             lost = f"s.ref_{ref.column} IS NOT NULL AND {name}.ids IS NULL"
         else:
@@ -102,15 +105,15 @@ def _resolved(stage: Stage, kind: Kind, delivery: Delivery) -> str:
         FROM {stage.table("staged", kind.name)} AS s {" ".join(joins)} WHERE s.district_id = :district"""
 
 
-def _lists(stage: Stage, kind: Kind, ref: Ref) -> str:
-    """SQL that reads each distinct list of sourcedIds once: many people, few lists."""
-    return f"""SELECT l.list, array_agg(k.id ORDER BY l.place) AS ids
+def lists(stage: Stage, ref: Ref, table: str, column: str) -> str:
+    """SQL that reads each distinct list of sourcedIds once: many people, few lists. `whole` where all are known."""
+    return f"""SELECT l.list, array_agg(k.id ORDER BY l.place) FILTER (WHERE k.id IS NOT NULL) AS ids,
+               bool_and(k.id IS NOT NULL) AS whole
         FROM (SELECT d.list, btrim(u.item) AS item, min(u.place) AS place
-              FROM (SELECT DISTINCT ref_{ref.column} AS list FROM {stage.table("staged", kind.name)}
-                    WHERE district_id = :district) AS d,
+              FROM (SELECT DISTINCT s.{column} AS list FROM {table} AS s) AS d,
                    unnest(string_to_array(d.list, ',')) WITH ORDINALITY AS u (item, place)
               GROUP BY d.list, btrim(u.item)) AS l
-        JOIN {stage.table("key", ref.kind)} AS k ON k.district_id = :district AND k.sourced_id = l.item
+        LEFT JOIN {stage.table("key", ref.kind)} AS k ON k.district_id = :district AND k.sourced_id = l.item
         GROUP BY l.list"""
 
 
@@ -134,7 +137,7 @@ async def lay_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bo
         f"(s.{column} IS DISTINCT FROM t.{column} {free.format(pin_of(column))})" for column, _ in columns
     )
     compared = [*(column for column, _ in columns), *(["pinned"] if kind.pinnable else [])]
-    new = "s.person_id" if kind.key == "person_id" else fresh_id(kind.name, "s.sourced_id")
+    new = "s.person_id" if kind.key == "person_id" else fresh_id(kind.name, "s.sourced_id", "s.row_number")
     names = "".join(f", {column}" for column, _ in columns)
     absent = "CASE WHEN t.removed_at IS NULL THEN 'absent' END" if complete else "NULL"
     await stage.run(
@@ -152,7 +155,7 @@ async def lay_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bo
                         WHEN t.removed_at IS NOT NULL THEN 'restore'
                         WHEN {differs} THEN 'update' END AS action
             FROM ({_resolved(stage, kind, delivery)}) AS s
-            FULL JOIN ({known(kind, compared)}) AS t ON t.sourced_id = s.sourced_id
+            FULL JOIN ({_met(stage, kind, compared)}) AS t ON t.sourced_id = s.sourced_id
         ) AS p WHERE p.action IS NOT NULL
         """
     )
@@ -164,6 +167,15 @@ async def lay_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bo
                 WHERE k.district_id = :district AND p.district_id = :district AND NOT k.existed
                   AND p.action = 'refuse' AND p.sourced_id = k.sourced_id"""
         )
+
+
+def _met(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
+    """SQL for the known rows that the staged ones meet, and for those that met none."""
+    if kind.name not in stage.sifted:
+        return known(kind, columns)
+    wanted = ("sourced_id", "district_id", kind.key, "removed_at", *columns)
+    table = stage.table("rest", kind.name)
+    return f"SELECT {', '.join(f'r.t_{c} AS {c}' for c in wanted)} FROM {table} AS r WHERE r.t_{kind.key} IS NOT NULL"
 
 
 def pin_of(column: str) -> str:

@@ -15,6 +15,7 @@ from app.sis.guard import Seen, Shrunk
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.port import Delivery
 
+MANY: Final = 500  # changes below which what the planner knows of the tables still holds
 FIRST: Final = 20  # quarantined rows that a report names
 CAME: Final = "('create', 'restore', 'update')"
 WENT: Final = "('remove', 'absent')"
@@ -83,6 +84,13 @@ class Report:
     taken: dict[str, Any] | None = None
     pulled_at: datetime | None = None
 
+    @property
+    def overturned(self) -> list[str]:
+        """Kinds of which a tenth or more changed, in a run of many changes: the planner should look at them anew."""
+        if self.total("changes") < MANY:
+            return []
+        return [name for name, counts in self.kinds.items() if counts.changes and 10 * counts.changes >= counts.known]
+
     def total(self, what: str) -> int:
         """The sum of one count over all kinds."""
         return sum(int(getattr(counts, what)) for counts in self.kinds.values())
@@ -101,7 +109,9 @@ class Report:
 
 async def known_rows(stage: Stage, kind: Kind) -> int:
     """How many rows of a kind the source has in the roster now."""
-    return await stage.count(f"SELECT count(*) FROM ({known(kind)}) AS t WHERE t.removed_at IS NULL")
+    rows = await stage.count(f"SELECT count(*) FROM ({known(kind)}) AS t WHERE t.removed_at IS NULL")
+    stage.known[kind.name] = rows
+    return rows
 
 
 async def planned(stage: Stage, kind: Kind) -> dict[str, int]:

@@ -1,0 +1,46 @@
+"""The same files through dlt: write disposition merge, destination PostgreSQL, everything else as it ships.
+
+Needs a Python that has `dlt[postgres]`, which is none of ours: `PYTHON bench/sync_dlt.py FOLDER URL`. It is run by
+`bench.sync --dlt PYTHON`; prints a line of JSON for each of two runs, a first load and the same files again.
+"""
+
+import csv
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dlt  # type: ignore[import-not-found]  # of another virtual environment
+
+RUNS = 2
+
+
+def _rows(file: Path) -> Iterator[dict[str, Any]]:
+    with file.open(encoding="utf-8", newline="") as text:
+        for row in csv.DictReader(text):
+            yield {name: value or None for name, value in row.items()}
+
+
+def main(folder: Path, url: str) -> None:
+    """Loads every CSV file of the folder but the manifest, each to a table of its own, keyed by sourcedId."""
+    files = sorted(file for file in folder.glob("*.csv") if file.name != "manifest.csv")
+    with tempfile.TemporaryDirectory() as home:
+        pipeline = dlt.pipeline(
+            "bench", destination=dlt.destinations.postgres(url), dataset_name="bench_dlt", pipelines_dir=home
+        )
+        for _ in range(RUNS):
+            began = time.perf_counter()
+            pipeline.run(
+                [
+                    dlt.resource(_rows(file), name=file.stem, write_disposition="merge", primary_key="sourcedId")
+                    for file in files
+                ]
+            ).raise_on_failed_jobs()
+            print(json.dumps({"seconds": time.perf_counter() - began}), flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

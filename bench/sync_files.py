@@ -1,0 +1,112 @@
+"""Makes the files that the sync is measured on: a district's zip, the same shuffled, the same with 1 % changed.
+
+Owns no figure but the sizes. Everything is seeded, and kept in the machine's temporary folder for the next run.
+"""
+
+import csv
+import io
+import random
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date
+from pathlib import Path
+
+from app.sandbox.district import District
+from app.sandbox.export import Wanted, export_with_progress
+from app.sandbox.export_files import Binding
+
+DAY = date(2026, 11, 2)  # the same bytes in whatever year it is run
+CHANGED = 100  # one row in so many
+WITHOUT = {"orgs.csv", "academicSessions.csv", "courses.csv", "categories.csv", "manifest.csv"}
+"""Files of which the changed zip has every row as it was: what everything hangs on does not change overnight."""
+ALTERED = {
+    "classes.csv": "location",
+    "users.csv": "phone",
+    "enrollments.csv": "endDate",
+    "demographics.csv": "cityOfBirth",
+    "lineItems.csv": "title",
+    "results.csv": "score",
+}
+COMES_AND_GOES = {"enrollments.csv", "results.csv"}  # nothing refers to their rows
+
+Rows = Iterable[list[str]]
+
+
+def base(students: int) -> Path:
+    """The district as it is, with a line item for each class: about ten enrollments and ten results a student."""
+    path = _folder() / f"graded-{students}.zip"
+    if not path.exists():
+        wanted = Wanted(Binding(gradebook=True), line_items=1)
+        export_with_progress(District(1, students, DAY), path, wanted)
+    return path
+
+
+def shuffled(path: Path) -> Path:
+    """The same rows, each file in another order."""
+
+    def order(name: str, rows: Rows) -> Rows:
+        found = list(rows)
+        if name != "manifest.csv":
+            random.Random(name).shuffle(found)
+        return found
+
+    return _once(path, "shuffled", order)
+
+
+def changed(path: Path) -> Path:
+    """One row in a hundred altered; of enrollments and results a tenth of those gone, and a tenth under a new id."""
+
+    def alter(name: str, rows: Rows, header: list[str]) -> Iterator[list[str]]:
+        at = header.index(ALTERED[name])
+        for number, row in enumerate(rows):
+            if number % CHANGED == 7:
+                if name in COMES_AND_GOES and number % (10 * CHANGED) == 7:
+                    continue
+                if name in COMES_AND_GOES and number % (10 * CHANGED) == CHANGED + 7:
+                    row[0] += "-new"
+                elif name == "enrollments.csv":
+                    row[at] = "2027-05-28"
+                elif name == "results.csv":
+                    row[at] = "61.5"
+                else:
+                    row[at] = f"{row[at]} B"
+            yield row
+
+    headers: dict[str, list[str]] = {}
+    with zipfile.ZipFile(path) as archive:
+        for name in archive.namelist():
+            with archive.open(name) as file:
+                headers[name] = next(csv.reader(io.TextIOWrapper(file, "utf-8", newline="")))
+    return _once(path, "changed", lambda name, rows: rows if name in WITHOUT else alter(name, rows, headers[name]))
+
+
+def unpacked(path: Path, folder: Path) -> Path:
+    """The zip's files in a folder."""
+    folder.mkdir(exist_ok=True)
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def _folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / "aimline-bench"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def _once(path: Path, what: str, change: Callable[[str, Rows], Rows]) -> Path:
+    """A zip beside the first, made on its first use: each file with its rows as `change` gives them."""
+    other = path.with_name(f"{path.stem}-{what}.zip")
+    if other.exists():
+        return other
+    part = other.with_suffix(".part")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
+        for name in source.namelist():
+            with source.open(name) as file:
+                header, *rows = csv.reader(io.TextIOWrapper(file, "utf-8", newline=""))
+            with out.open(name, "w", force_zip64=True) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
+                csv.writer(text).writerows([header])
+                csv.writer(text).writerows(change(name, rows))
+    part.replace(other)
+    return other

@@ -1,0 +1,40 @@
+"""One sync in a process of its own, so that its memory can be told. Owns no figure.
+
+`python -m bench.sync_one ZIP DISTRICT`, with the settings in the environment; prints one line of JSON.
+"""
+
+import asyncio
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from app.core.db import open_engine
+from app.settings import Settings
+from app.sis.service import sync_csv
+
+
+async def _sync(path: Path, district: UUID) -> dict[str, Any]:
+    settings = Settings()
+    engine = open_engine(settings.url_of("worker"), name="bench")
+    began = time.perf_counter()
+    report = await sync_csv(engine, settings.keyring, district, path, "bench", False, lambda _doing, _done, _of: None)
+    took = time.perf_counter() - began
+    await engine.dispose()
+    return {
+        "seconds": took,
+        "state": report.state,
+        "sentence": report.sentence,
+        "rows": report.total("fetched"),
+        "changes": report.total("changes"),
+        "quarantined": report.total("quarantined"),
+        # Linux counts in KiB, macOS in bytes.
+        "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == "darwin" else 1 << 10),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(_sync(Path(sys.argv[1]), UUID(sys.argv[2])))))

@@ -1,0 +1,124 @@
+"""What passes unread as plainly unchanged, and what would be made of it if it were read, must never differ."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.sis.engine import conform, weigh
+from app.sis.engine.stage import Stage
+from app.sis.kinds import Kind
+from tests.sis.gradebook_zip import Delivered
+from tests.sis.roster_zip import LENIENT, ask, sync
+from tests.town import Town
+
+Planned = list[tuple[str, dict[str, Any]]]
+
+
+def _crooked() -> Delivered:
+    """A delivery in which nearly every row differs from `Delivered()` in some way, in substance or in looks only."""
+    export = Delivered()
+    users = {
+        "s0": {"givenName": " Given s0 ", "enabledUser": "TRUE"},  # in looks only
+        "s1": {"grades": "03", "orgSourcedIds": " south"},
+        "s2": {"grades": "4"},
+        "s3": {"status": "tobedeleted"},
+        "s4": {"status": " Active ", "middleName": "  "},
+        "s5": {"role": "Student", "username": ""},
+        "s6": {"orgSourcedIds": "north,south"},
+        "s7": {"orgSourcedIds": "south,nowhere"},  # the school it has, and one that nobody knows
+        "s8": {"enabledUser": "perhaps"},
+        "s9": {"familyName": "Changed"},
+        "s10": {"sourcedId": "s10-new"},
+        "t-north": {"role": "aide"},
+    }
+    enrollments = {
+        "e11": {"primary": "0"},  # as good as nothing
+        "e12": {"beginDate": "2026-13-45"},
+        "e13": {"endDate": ""},
+        "e14": {"classSourcedId": "class-south"},
+        "e15": {"userSourcedId": "nobody"},
+        "e16": {"status": "asleep"},
+        "e17": {"role": ""},
+        "e18": {"sourcedId": "e18-new"},
+        "e19": {"sourcedId": ""},
+    }
+    results = {
+        "r-quiz-s0": {"score": "70.0"},  # the same number
+        "r-quiz-s1": {"score": "71.5"},
+        "r-essay-s0": {"scoreDate": "2026-09-09T10:00:00Z"},  # the same day
+        "r-essay-s1": {"score": "many"},
+    }
+    others = {"class-south": {"courseSourcedId": "none", "termSourcedIds": "y27,fall"}}
+    for name, cells in (("users", users), ("enrollments", enrollments), ("results", results), ("classes", others)):
+        for sourced_id, values in cells.items():
+            export.row(name, sourced_id).update(values)
+    export.row("demographics", "s20").update(asian="yes", birthDate="")
+    export.row("lineItems", "quiz-north").update(dueDate="2026-09-08T20:00:00Z")  # the same instant
+    export.without("users", "s21")
+    export.without("enrollments", "e22")
+    return export
+
+
+async def _plan(
+    town: Town, export: Delivered, folder: Path, patch: pytest.MonkeyPatch, *, sift: bool
+) -> tuple[Planned, dict[str, Any], int]:
+    """A dry run's plan without the ids that it would give, its report, and how many kinds were sifted."""
+    plans: Planned = []
+    sifted: set[str] = set()
+    planned = weigh.planned
+
+    async def watched(stage: Stage, kind: Kind) -> dict[str, int]:
+        refs = "".join(f" - '{ref.column}'" for ref in kind.refs)
+        rows = await stage.rows(
+            f"SELECT (to_jsonb(p) - 'id'{refs})::text AS row FROM {stage.table('plan', kind.name)} AS p ORDER BY 1"
+        )
+        plans.extend((kind.name, row["row"]) for row in rows)
+        sifted.update(stage.sifted)
+        return await planned(stage, kind)
+
+    async def never(*_: Any) -> None:
+        return None
+
+    with patch.context() as patched:
+        patched.setattr(weigh, "planned", watched)
+        if not sift:
+            patched.setattr(conform, "_sift", never)
+        report = await sync(town, export, folder, dry=True, limits=LENIENT)
+    said = {name: value for name, value in report.as_json().items() if name in ("kinds", "refusals", "warnings")}
+    return plans, said, len(sifted)
+
+
+async def test_sifted_or_read_whole_the_plan_is_the_same(
+    north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that pass unread are those, and only those, of which nothing would have become."""
+    await sync(north, Delivered(), tmp_path, limits=LENIENT)
+    await ask(
+        north,
+        """UPDATE person SET pinned = '{family_name}', family_name = 'Pinned'
+           WHERE district_id = :district AND username = 's9'""",
+    )
+    read_whole = await _plan(north, _crooked(), tmp_path, monkeypatch, sift=False)
+    sifted = await _plan(north, _crooked(), tmp_path, monkeypatch, sift=True)
+    assert read_whole[2] == 0
+    assert sifted[2] >= 6  # all but the kinds that refer to themselves
+    assert sifted[:2] == read_whole[:2]
+    assert {"create", "update", "remove", "absent", "refuse"} <= {
+        action for action in ("create", "update", "remove", "absent", "refuse") if f'"{action}"' in str(sifted[0])
+    }
+
+
+@pytest.mark.parametrize("differs", [False, True])
+async def test_a_repeated_row_is_found_although_it_is_as_it_was(
+    north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, differs: bool
+) -> None:
+    """Both rows of a repeated sourcedId meet the same known row: they are counted, not passed twice."""
+    await sync(north, Delivered(), tmp_path, limits=LENIENT)
+    export = Delivered()
+    again = dict(export.row("enrollments", "e3"), **({"endDate": "2027-01-01"} if differs else {}))
+    export.rows["enrollments"].append(again)
+    read_whole = await _plan(north, export, tmp_path, monkeypatch, sift=False)
+    sifted = await _plan(north, export, tmp_path, monkeypatch, sift=True)
+    assert sifted[:2] == read_whole[:2]
+    assert sifted[1]["kinds"]["enrollment"]["quarantined"] == (2 if differs else 0)
