@@ -7,7 +7,7 @@ import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from app.cli import contracts, judge, operate, process, runs, sandbox, sis
+from app.cli import calibrate, contracts, judge, operate, process, runs, sandbox, sis
 from app.cli.sync import sync_app
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer
@@ -24,6 +24,7 @@ operate.add_to(app)
 contracts.add_to(app)
 sandbox.add_to(app)
 judge.add_to(app)
+calibrate.add_to(app)
 sis.add_to(app)
 runs.add_to(sync_app)
 app.add_typer(sync_app, name="sync")

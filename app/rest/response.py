@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from app.core import ids
-from app.response import models, queries
+from app.response import calibration, models, queries
 from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Items, Shape, paged, place
 from app.support import queries as support_queries
@@ -98,6 +98,47 @@ def verdict_shape(row: models.VerdictRow) -> Verdict:
         scores=[ids.show("score", score) for score in row.score_ids],
         judged_at=row.judged_at,
     )
+
+
+class Calibration(Shape):
+    """What was estimated of a measure (in a grade) from the district's own scores. It is never changed."""
+
+    id: str
+    number: int = Field(description="One for each run of the job.")
+    measure: str
+    grade: str | None = Field(description="Null for all grades.")
+    made_at: datetime
+    series: int
+    scores: int
+    published_defaults: bool = Field(description="There was too little data, and the published defaults hold.")
+    observed: float | None = Field(description="Share of these series that are flagged at a stated rate of .10.")
+    expected: float | None = Field(description="The share that the estimated model expects; no true rate is claimed.")
+    estimates: dict[str, float]
+
+
+def calibration_shape(row: models.Calibration) -> Calibration:
+    """A calibration as REST shows it."""
+    return Calibration.model_construct(
+        id=ids.show("calibration", row.id),
+        number=row.number,
+        measure=ids.show("measure", row.measure_id),
+        grade=row.grade,
+        made_at=row.made_at,
+        series=row.series,
+        scores=row.scores,
+        published_defaults=row.published,
+        **{name: row.report[name] for name in ("observed", "expected", "estimates")},
+    )
+
+
+@router.get("/calibrations", operation_id="list_calibrations", **asks(calibration.calibrations))
+async def list_calibrations(
+    work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
+) -> Items[Calibration]:
+    """What was estimated from the district's own scores, oldest first; verdicts name what they used."""
+    page = await calibration.calibrations(work, place(work, "calibrations", {}, after, limit))
+    items, then = paged(request, response, page, calibration_shape)
+    return Items(items=items, next=then)
 
 
 @router.get("/supports/{support}/verdict", operation_id="get_verdict_now", **asks(*READS))

@@ -28,6 +28,7 @@ NO_STUDENTS = {
     **dict.fromkeys(("list_areas", "list_levels", "list_measures"), "the playbook is the district's"),
     "list_line_items": "what a class works on is no student's",
     "list_event_types": "a catalogue",
+    "list_calibrations": "estimates over many series",
     **dict.fromkeys(("list_endpoints", "list_deliveries"), "endpoints are a client's; people have none"),
     "list_consumers": "as endpoints",
     **dict.fromkeys(("list_sync_runs", "list_quarantine"), "a run has counts and places, never a value"),

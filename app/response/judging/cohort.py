@@ -49,7 +49,7 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
+class Placed:
     """A series on its cohort's calendar: the week in which its phase began there, and as of which week of its own."""
 
     one: Followed
@@ -169,11 +169,7 @@ def _by_monitor(
 ) -> dict[UUID, Judged]:
     """One cohort, as of each week that is asked for, from what was known at its end; alone where it is too small."""
     calibrated = _calibration(known, members[0])
-    first = min(members, key=lambda one: (one.phase.begins_on, one.support.id))
-    placed = [
-        _Placed(one, first.week_of(one.phase.begins_on), asked.get(one.support.id, one.last_week))
-        for one in sorted(members, key=lambda one: one.support.id)
-    ]
+    placed = on_one_calendar(members, asked)
     wanted = [one for one in placed if one.one.support.id in asked]
     found: dict[UUID, Judged] = {}
     for week in sorted({one.asof for one in wanted}):
@@ -182,28 +178,37 @@ def _by_monitor(
         these = [one for one in wanted if one.asof == week]
         adjust = len(known_then) >= LEAST
         together = known_then if adjust else these
-        result = judge_bulk(_batch(together, week), calibrated.calibration, adjust=adjust).found
+        result = judge_bulk(batch_of([(one, 0) for one in together], week), calibrated.calibration, adjust=adjust).found
         for row, one in enumerate(together):
             if one.asof == week and one.one.support.id in asked:
                 found[one.one.support.id] = _concluded(one, result, row, calibrated, adjusted=adjust)
     return found
 
 
-def _known_by(one: _Placed, week: int) -> bool:
+def on_one_calendar(members: Sequence[Followed], asked: Mapping[UUID, int]) -> list[Placed]:
+    """A cohort's series on the calendar of the one that began first, in the order of their ids."""
+    first = min(members, key=lambda one: (one.phase.begins_on, one.support.id))
+    return [
+        Placed(one, first.week_of(one.phase.begins_on), asked.get(one.support.id, one.last_week))
+        for one in sorted(members, key=lambda one: (one.support.id, one.phase.number))
+    ]
+
+
+def _known_by(one: Placed, week: int) -> bool:
     return any(one.began + seen.week <= week for seen in one.one.scores)
 
 
-def _batch(members: Sequence[_Placed], week: int) -> Batch:
-    """The members' scores up to a week on the cohort's calendar.
+def batch_of(members: Sequence[tuple[Placed, int]], week: int | None = None) -> Batch:
+    """Series, each with the number of its cohort, up to a week of the calendar (to their last without).
 
     A column is a form in a week, or one of several scores of a form in a week; a week's scores without a form are
     taken to be of one form.
     """
     cells: list[dict[tuple[int, str, int], float]] = []
-    for member in members:
+    for member, _ in members:
         mine: dict[tuple[int, str, int], float] = {}
         for seen in member.one.scores:
-            if (at := member.began + seen.week) > week:
+            if (at := member.began + seen.week) > (week if week is not None else at):
                 break
             number = 0
             while (column := (at, seen.form or "", number)) in mine:
@@ -216,7 +221,7 @@ def _batch(members: Sequence[_Placed], week: int) -> Batch:
     for row, mine in enumerate(cells):
         for column, value in mine.items():
             values[row, place[column]] = value
-    series = [series_of(member.one, 0) for member in members]
+    series = [series_of(member.one, 0) for member, _ in members]
     return Batch(
         weeks=np.array([column[0] for column in columns], dtype=np.int64),
         values=values,
@@ -224,12 +229,12 @@ def _batch(members: Sequence[_Placed], week: int) -> Batch:
         goal_rate=np.array([one.goal_rate for one in series]),
         goal=np.array([one.goal for one in series]),
         sem=np.array([one.sem or np.nan for one in series]),
-        began=np.array([member.began for member in members], dtype=np.int64),
-        cohort=np.zeros(len(members), np.int64),
+        began=np.array([member.began for member, _ in members], dtype=np.int64),
+        cohort=np.array([cohort for _, cohort in members], dtype=np.int64),
     )
 
 
-def _concluded(placed: _Placed, result: Found, row: int, calibrated: Calibrated, *, adjusted: bool) -> Judged:
+def _concluded(placed: Placed, result: Found, row: int, calibrated: Calibrated, *, adjusted: bool) -> Judged:
     one, rule = placed.one, RULES[MONITOR]
     series, settled = series_of(one, placed.week), rule.settle(one.chosen.parameters)
     facts = Facts(series.goal_rate, series.direction, placed.week, len(series.weeks), one.dosage, adjusted)

@@ -1,6 +1,7 @@
 """Owns how series are read for judging: all of a district's or some, with their cohorts, by few statements.
 
-Never judges. Runs as the district: a cohort holds classmates whom a caseload hides.
+Never judges. Runs as the district: a cohort holds classmates whom a caseload hides. Over 250 lines, so that the
+statements that one judgement takes stand together.
 """
 
 from __future__ import annotations
@@ -110,26 +111,42 @@ async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
         return Loaded()
     beside = [] if wanted.pairs is None and wanted.support_ids is None else await _beside(work, rows)
     every = [*rows, *beside]
-    measures = await _measures(work, {support.measure_id for support, _, _ in every})
-    scores = await _scores(work, [support.id for support, _, _ in every])
-    weeks = await _weeks(work, every, scores)
     found = Loaded()
-    for number, (support, phase, grades) in enumerate(every):
-        measure = measures[support.measure_id]
+    for number, one in enumerate(await _followed(work, every, rules)):
+        (found.wanted if number < len(rows) else found.beside)[one.support.id] = one
+    await _add_dosage(work, found.wanted)
+    return found
+
+
+@needs(Can.JUDGE)
+async def load_history(work: Work, since: date, rules: Rulebook) -> list[Followed]:
+    """Every phase that began on a day or later, running or ended, as a series: what a calibration rests on."""
+    query = _phases(work).where(Support.state != "planned", Phase.begins_on >= since)
+    return await _followed(work, (await work.db.execute(query)).all(), rules)
+
+
+async def _followed(work: Work, rows: Sequence[Running], rules: Rulebook) -> list[Followed]:
+    if not rows:
+        return []
+    measures = await _measures(work, {support.measure_id for support, _, _ in rows})
+    scores = await _scores(work, [phase.id for _, phase, _ in rows])
+    weeks = await _weeks(work, rows, scores)
+    found = []
+    for support, phase, grades in rows:
+        measure, numbers = measures[support.measure_id], weeks[phase.id]
         followed = Followed(
             support=support,
             phase=phase,
             measure=measure,
             grade=grades[0] if grades else None,
             scores=tuple(
-                Seen(row.id, row.taken_on, _week(weeks, support, phase, row.taken_on), row.value, row.form)
-                for row in scores.get(support.id, ())
+                Seen(row.id, row.taken_on, weeks_between(numbers, phase.begins_on, row.taken_on), row.value, row.form)
+                for row in scores.get(phase.id, ())
             ),
-            weeks=weeks[support.id],
+            weeks=numbers,
             chosen=rules.rule_for(measure.code, support.area_id, support.school_ids),
         )
-        (found.wanted if number < len(rows) else found.beside)[support.id] = followed
-    await _add_dosage(work, found.wanted)
+        found.append(followed)
     return found
 
 
@@ -143,6 +160,10 @@ async def _add_dosage(work: Work, wanted: dict[UUID, Followed]) -> None:
 
 
 def _running(work: Work) -> Select[Support, Phase, list[str]]:
+    return _phases(work).where(Support.state == "active", Phase.ends_on.is_(None))
+
+
+def _phases(work: Work) -> Select[Support, Phase, list[str]]:
     return (
         select(Support, Phase, Person.grades)
         .join(Phase, (Phase.district_id == Support.district_id) & (Phase.support_id == Support.id))
@@ -151,8 +172,6 @@ def _running(work: Work) -> Select[Support, Phase, list[str]]:
             Support.district_id == work.district_id,
             Phase.district_id == work.district_id,
             Person.district_id == work.district_id,
-            Support.state == "active",
-            Phase.ends_on.is_(None),
         )
         .order_by(Support.id)
     )
@@ -191,10 +210,10 @@ async def _measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:
     return {row.id: row for row in rows}
 
 
-async def _scores(work: Work, support_ids: list[UUID]) -> dict[UUID, list[Scored]]:
-    """The scores of each running phase, oldest first; baseline scores are not part of it."""
+async def _scores(work: Work, phase_ids: list[UUID]) -> dict[UUID, list[Scored]]:
+    """The scores of each phase, oldest first; baseline scores are not part of it, the day it ends on is the next's."""
     rows = await work.db.execute(
-        select(Phase.support_id, Score.id, Score.taken_on, Score.value, Score.form)
+        select(Phase.id.label("phase_id"), Score.id, Score.taken_on, Score.value, Score.form)
         .join(Support, (Support.district_id == Phase.district_id) & (Support.id == Phase.support_id))
         .join(
             Score,
@@ -206,22 +225,22 @@ async def _scores(work: Work, support_ids: list[UUID]) -> dict[UUID, list[Scored
             Phase.district_id == work.district_id,
             Support.district_id == work.district_id,
             Score.district_id == work.district_id,
-            Phase.support_id == any_(cast(support_ids, IdList)),
-            Phase.ends_on.is_(None),
+            Phase.id == any_(cast(phase_ids, IdList)),
             Score.taken_on >= Phase.begins_on,
+            or_(Phase.ends_on.is_(None), Score.taken_on < Phase.ends_on),
             Score.purpose != "baseline",
             Score.removed_at.is_(None),
         )
-        .order_by(Phase.support_id, Score.taken_on, Score.attempt, Score.id)
+        .order_by(Phase.id, Score.taken_on, Score.attempt, Score.id)
     )
     found: dict[UUID, list[Scored]] = {}
     for row in rows:
-        found.setdefault(row.support_id, []).append(row)
+        found.setdefault(row.phase_id, []).append(row)
     return found
 
 
 async def _weeks(work: Work, rows: Sequence[Running], scores: Mapping[UUID, Sequence[Scored]]) -> dict[UUID, Weeks]:
-    """Week numbers for each support: those of its first school that has any, counted from where its phase begins."""
+    """Week numbers for each phase: those of its first school that has any, counted from where its phase begins."""
     schools = {school for support, _, _ in rows for school in support.school_ids}
     begins = min(phase.begins_on for _, phase, _ in rows)
     until = max(phase.goal_on for _, phase, _ in rows)
@@ -232,14 +251,10 @@ async def _weeks(work: Work, rows: Sequence[Running], scores: Mapping[UUID, Sequ
     for support, phase, _ in rows:
         school = next((one for one in support.school_ids if one in known), None)
         if school is None:
-            found[support.id] = {}
+            found[phase.id] = {}
             continue
         monday = monday_of(phase.begins_on)
         if (school, monday) not in cached:
             cached[school, monday] = counted([one for one in known[school] if one[0] >= monday])
-        found[support.id] = cached[school, monday]
+        found[phase.id] = cached[school, monday]
     return found
-
-
-def _week(weeks: Mapping[UUID, Weeks], support: Support, phase: Phase, day: date) -> int:
-    return weeks_between(weeks[support.id], phase.begins_on, day)

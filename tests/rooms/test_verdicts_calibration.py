@@ -1,0 +1,119 @@
+"""Calibration from a district's own series: what was found is kept and named, and too little of it is said so."""
+
+from datetime import timedelta
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from fastapi import FastAPI
+from sqlalchemy import insert
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core import ids
+from app.core.clock import now
+from app.core.ids import new_id
+from app.evidence.models import Score
+from app.playbook.lookup import published
+from app.response.calibration import calibrate_district
+from app.response.models import ResponseState, Settlement, VerdictRow
+from app.response.service import judge_many, record_scores
+from app.roster.models import Person
+from app.support.models import Phase, Support
+from tests.faces.rest_town import caller
+from tests.rooms.verdict_town import BEGINS, reader, rows, scores, supported, told, verdicts
+from tests.town import Town
+
+
+async def many(town: Town, students: int, weeks: int) -> list[UUID]:
+    """So many students of one school in cohorts by grade, each with an active support and weekly scores of a form."""
+    rng = Random(7)
+    people, supports, phases, taken = [], [], [], []
+    hard = {(grade, week): rng.gauss(0, 4) for grade in range(students // 25 + 1) for week in range(weeks + 1)}
+    of = {"district_id": town.district_id, "school_ids": [town.schools[0]]}
+    for number in range(students):
+        student, support, grade = new_id(), new_id(), number // 25
+        row = {**of, "student_id": student, "secured_area": None}
+        names = {"given_name": "A", "family_name": "B", "user_ids": [], "agent_sourced_ids": [], "pinned": []}
+        people.append(
+            {
+                **of,
+                **names,
+                "id": student,
+                "role": "student",
+                "is_student": True,
+                "enabled": True,
+                "grades": [f"{grade}"],
+            }
+        )
+        level, rate = rng.gauss(40, 8), max(rng.gauss(1.3, 0.6), -0.5)
+        base = sorted(round(level + rng.gauss(0, 8)) for _ in range(3))[1]
+        supports.append(
+            {**row, "id": support, "intervention": "Reading", "area_id": town.areas["ela.fluency"]}
+            | {"level_id": town.levels[2], "measure_id": town.measures["orf"], "state": "active"}
+            | {"starts_on": BEGINS, "created_at": now(), "version": 1}
+        )
+        phases.append(
+            {**row, "id": new_id(), "support_id": support, "number": 1, "level_id": town.levels[2]}
+            | {"begins_on": BEGINS, "baseline": float(base), "goal": base + 30.0, "because": "Planned."}
+            | {"goal_on": BEGINS + timedelta(weeks=20), "minutes_per_session": 30, "sessions_per_week": 3}
+        )
+        taken += [
+            {**row, "id": new_id(), "measure_id": town.measures["orf"], "purpose": "progress", "attempt": 1}
+            | {"taken_on": BEGINS + timedelta(weeks=week), "form": f"W{week}", "recorded_at": now(), "version": 1}
+            | {"value": float(max(0, round(level + rate * week + hard[grade, week] + rng.gauss(0, 6))))}
+            for week in range(1, weeks + 1)
+        ]
+
+    @needs(Can.SYNC_ROSTER)
+    async def write(work: Work) -> None:
+        version = (await published(work)).id
+        for model, made in ((Person, people), (Support, [one | {"playbook_version_id": version} for one in supports])):
+            await work.db.execute(insert(model), made)
+        for model, made in ((Phase, phases), (Score, taken)):
+            await work.db.execute(insert(model), made)
+
+    async with town.house() as work:
+        await write(work)
+    return [one["id"] for one in supports]
+
+
+async def test_too_little_data_keeps_the_published_defaults(app: FastAPI, north: Town) -> None:
+    """The run is kept and says so; verdicts name no calibration."""
+    support = await supported(north, "amy")
+    async with north.unit() as work:
+        await record_scores(work, scores(north, "amy", reader(1, 8)))
+    async with north.house() as work:
+        made = await calibrate_district(work)
+    assert {(row.grade, row.published, row.series <= 1) for row in made} == {(None, True, True), ("03", True, True)}
+    answer = await caller(app, north).get("/v1/calibrations")
+    assert [one["published_defaults"] for one in answer.json()["items"]] == [True, True]
+    assert (await verdicts(north, support))[-1].calibration_id is None
+    assert not [row for row in await rows(north, Settlement) if row.kind == "rules"]
+
+
+async def test_enough_data_is_estimated_and_verdicts_name_it(app: FastAPI, north: Town) -> None:
+    """Growth, noise and form share by measure; the same bytes when it is run again; all judged anew, quietly."""
+    await many(north, 350, 12)
+    async with north.house() as work:
+        first = await judge_many(work, quiet=True)
+        assert first.judged == first.appended == 350
+        made = {row.grade: row for row in await calibrate_district(work)}
+        again = {row.grade: row for row in await calibrate_district(work)}
+    whole = made[None]
+    assert (whole.published, whole.series >= 300, whole.scores > 3000) == (False, True, True)
+    assert again[None].estimates == whole.estimates
+    assert all(row.published for grade, row in made.items() if grade is not None)
+    assert 0 < whole.report["estimates"]["form_share"] < 0.7
+    async with north.house() as work:
+        await judge_many(work, quiet=True)
+    named = {row.calibration_id for row in await _last(north)}
+    assert named == {again[None].id}
+    assert await told(north) == []
+    shown = (await caller(app, north).get("/v1/calibrations", limit=200)).json()["items"]
+    assert ids.show("calibration", whole.id) in {one["id"] for one in shown}
+
+
+async def _last(town: Town) -> list[Any]:
+    held = {row.verdict_id for row in await rows(town, ResponseState)}
+    return [row for row in await rows(town, VerdictRow) if row.id in held]
