@@ -34,5 +34,8 @@ REMINDERS: dict[str, int] = {
 }
 """After how many days in weeks of instruction something is overdue; 0 is never."""
 
-RULES: dict[str, dict[str, object]] = {"*": {"rule": "monitor", "parameters": {"far_percent": 10}}}
-"""The rule by measure code; `*` serves the rest."""
+RULES: dict[str, dict[str, object]] = {
+    "*": {"rule": "monitor", "parameters": {"far_percent": 10}},
+    "referrals": {"rule": "level-change", "parameters": {}},
+}
+"""The rule by measure code; `*` serves the rest. Counts are no growth lines, and have a rule of their own."""

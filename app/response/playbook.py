@@ -26,6 +26,7 @@ from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import judge_series
 from app.response.judging.load import Wanted, load
 from app.response.rules.choose import RULES, UnusableRule
+from app.response.rules.field.counts import misfit
 from app.response.rules.rates import HOLDS_BADLY, stated_far
 from app.response.rules.verdict import State
 from app.roster.lookup import found as find_row
@@ -178,7 +179,10 @@ async def _entry(work: Work, new: NewRule, at: str) -> tuple[Entry, list[Violati
     school: UUID | None = None
     try:
         if new.measure is not None:
-            measure = (await locate_measure(work, new.measure, f"{at}/measure")).code
+            located = await locate_measure(work, new.measure, f"{at}/measure")
+            measure, wrong = located.code, misfit(new.rule, located.kind) if new.rule in RULES else None
+            if wrong is not None:
+                violations.append(Violation(f"{at}/rule", "rule_misfit", wrong))
         if new.area is not None:
             area = (await locate_area(work, new.area, f"{at}/area")).code
         if new.school is not None:

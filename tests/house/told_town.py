@@ -21,6 +21,7 @@ from app.decision.service import NewDecision, decide
 from app.events.consumers import Wanted, keep_consumer
 from app.evidence.amend import Amendment as ScoreAmendment
 from app.evidence.service import NewScore
+from app.response.calibration import calibrate_district
 from app.response.queries import verdicts_now
 from app.response.service import amend_score, record_scores, start_support
 from app.roster.models import ExternalId
@@ -229,6 +230,8 @@ async def _supports(told: Told) -> None:
     async with town.unit() as work:
         amendment = ScoreAmendment(f"Because {town.canary}", by=told.shown["person"], value=43.0)
         await amend_score(work, ids.read("score", told.shown["score"]), amendment)
+    async with town.house() as work:
+        await calibrate_district(work)
     async with town.unit() as work:
         told.note("verdict", "verdict", (await verdicts_now(work, [support.id]))[support.id].id)
         told.note("phase", "phase", (await phases_of(work, [support.id]))[support.id][0].id)

@@ -267,14 +267,19 @@ async def test_a_school_has_its_own_rule_and_an_area_and_a_measure(north: Town) 
     assert found == {"amy": "median", "ben": "trend", "cy": "three-point"}
 
 
-async def test_a_measure_without_a_standard_error_says_so(north: Town) -> None:
-    """No silent guess: `insufficient_data` with the reason."""
+async def test_counts_have_a_rule_of_their_own_and_no_slope_is_forced_on_them(north: Town) -> None:
+    """Referrals are judged by their level; by a rule for growth they are refused, with the reason."""
     support = await supported(north, "amy", measure="referrals", baseline=6.0, goal=1.0)
     new = [
         NewScore(one.student, "referrals", one.taken_on, value)
-        for one, value in zip(scores(north, "amy", [0.0] * 5), [6.0, 5.0, 7.0, 6.0, 5.0], strict=True)
+        for one, value in zip(scores(north, "amy", [0.0] * 7), [6.0, 5.0, 7.0, 6.0, 5.0, 7.0, 6.0], strict=True)
     ]
     await send(north, new)
     row = (await verdicts(north, support))[-1]
+    assert (row.rule, row.state) == ("level-change", "not_responding")
+    await by_four_points(north)
+    async with north.house() as work:
+        await judge_many(work, quiet=True)
+    row = (await verdicts(north, support))[-1]
     assert row.state == "insufficient_data"
-    assert [reason["code"] for reason in row.because] == ["no_sem"]
+    assert [reason["code"] for reason in row.because] == ["rule_misfit"]

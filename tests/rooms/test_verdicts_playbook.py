@@ -29,7 +29,8 @@ async def told_to(town: Town, name: str) -> object:
 async def test_a_new_district_states_its_rule_and_its_rate(app: FastAPI, north: Town) -> None:
     """The monitor, .10, and where that is known not to hold."""
     answer = await caller(app, north).get("/v1/playbook")
-    (rule,) = answer.json()["rules"]
+    rule, counts = answer.json()["rules"]
+    assert (counts["rule"], counts["measure"]) == ("level-change", "referrals")
     assert (rule["rule"], rule["stated_far"], rule["measure"], rule["school"]) == ("monitor", 0.1, None, None)
     assert "noise" in rule["holds_badly"]
 

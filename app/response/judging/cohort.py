@@ -14,6 +14,7 @@ import numpy as np
 from app.response.aimline import UnjudgeableSeries
 from app.response.judging.load import Cohort, Followed
 from app.response.rules.choose import RULES, UnusableRule, judge
+from app.response.rules.field.counts import misfit
 from app.response.rules.monitor.bulk import Batch, judge_bulk
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import LEAST
@@ -75,7 +76,10 @@ def judge_series(
     for one in wanted:
         week = weeks.get(one.support.id, one.last_week)
         series = series_of(one, week)
-        if one.chosen.rule == MONITOR and _has_a_statistic(one, series):
+        wrong = misfit(one.chosen.rule, one.measure.kind) if one.chosen.rule in RULES else None
+        if wrong is not None:
+            found[one.support.id] = Judged(one, _refused(one, series, "rule_misfit", wrong), None, week)
+        elif one.chosen.rule == MONITOR and _has_a_statistic(one, series):
             asked[one.support.id] = week
             cohorts.setdefault(one.cohort, {})[one.support.id] = one
         else:
