@@ -16,7 +16,15 @@ from app.graphql.names import NAME
 from app.graphql.node import Node, maybe_shown, shown
 from app.graphql.problems import Problem, tried
 from app.playbook import models, queries
-from app.response.playbook import NewRule, Standing, Turn, preview_rules, publish_rules, shown_school, standing_rules
+from app.response.standing.playbook import (
+    NewRule,
+    Standing,
+    Turn,
+    preview_rules,
+    publish_rules,
+    shown_school,
+    standing_rules,
+)
 
 Named = TypeVar("Named", models.Area, models.Measure)
 

@@ -61,7 +61,7 @@ async def open_playbook(work: Work) -> None:
 async def publish_rules(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
     """Publishes the next version with these rules, by the keys of `rules.Entry`; the rest is as it was.
 
-    Whether there are such rules is checked by who calls: `response.playbook` knows them.
+    Whether there are such rules is checked by who calls: `response.standing.playbook` knows them.
     """
     return await _publish(work, rules, (await published(work)).reminders)
 

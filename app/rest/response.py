@@ -7,7 +7,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from app.core import ids
-from app.response import calibration, models, queries
+from app.response import models, queries
+from app.response.standing import calibration
 from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Items, Shape, paged, place
 from app.support import queries as support_queries

@@ -21,9 +21,9 @@ from app.decision.service import NewDecision, decide
 from app.events.consumers import Wanted, keep_consumer
 from app.evidence.amend import Amendment as ScoreAmendment
 from app.evidence.service import NewScore
-from app.response.calibration import calibrate_district
 from app.response.queries import verdicts_now
 from app.response.service import amend_score, record_scores, start_support
+from app.response.standing.calibration import calibrate_district
 from app.roster.models import ExternalId
 from app.sis.models import SisChange, SisQuarantine, SisRun
 from app.sis.settings import Settings as SourceSettings

@@ -5,7 +5,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.response.alerts import Memory, Said, Tell, advance, as_json, from_json
+from app.response.judging.alerts import Memory, Said, Tell, advance, as_json, from_json
 from app.response.rules.verdict import State
 
 STATES = st.sampled_from([state for state in State if state is not State.INSUFFICIENT_DATA])

@@ -15,9 +15,9 @@ from app.core.clock import now
 from app.core.ids import new_id
 from app.evidence.models import Score
 from app.playbook.lookup import published
-from app.response.calibration import calibrate_district
 from app.response.models import ResponseState, Settlement, VerdictRow
 from app.response.service import judge_many, record_scores
+from app.response.standing.calibration import calibrate_district
 from app.roster.models import Person
 from app.support.models import Phase, Support
 from tests.faces.rest_town import caller

@@ -30,7 +30,7 @@ from app.events.catalogue import (
     Happened,
 )
 from app.events.outbox import record
-from app.response.alerts import Said, Tell, advance, as_json, from_json
+from app.response.judging.alerts import Said, Tell, advance, as_json, from_json
 from app.response.judging.cohort import Judged
 from app.response.models import ResponseState, VerdictRow
 from app.response.rules.verdict import Kind
