@@ -39,6 +39,14 @@ def test_between_the_thresholds_nothing_changes() -> None:
     assert told(weekly(NOT, GOOD, BETWEEN, GOOD, NOT))[1] == [Tell.ALERT]
 
 
+def test_a_week_that_took_an_alert_back_raises_no_other() -> None:
+    """What still holds in the next week is told then."""
+    _, tells = told([*weekly(NOT, GOOD), Said(GOOD, 3), Said(NOT, 3), Said(GOOD, 3), Said(NOT, 3, settled=True)])
+    assert tells == [Tell.ALERT, Tell.RECOVERED]
+    _, tells = told([*weekly(NOT, GOOD), Said(GOOD, 3), Said(NOT, 3, settled=True), Said(NOT, 4)])
+    assert tells == [Tell.ALERT, Tell.RECOVERED, Tell.ALERT]
+
+
 def test_a_probe_is_asked_for_once_on_the_way_up() -> None:
     """Extra scores are asked for at the watch threshold, and not again on the way down from an alert."""
     assert told(weekly(GOOD, BETWEEN, BETWEEN, NOT))[1] == [Tell.PROBE, Tell.ALERT]

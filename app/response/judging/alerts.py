@@ -144,7 +144,8 @@ def _alert(told: Told, before: Latches, now: Latches, said: Said, tells: list[Te
         back = Tell.RECOVERED
     if not (told.quiet or said.quiet):
         tells.append(back)
-    return replace(told, stands=False)
+    # A week in which an alert was taken back raises no other: what still holds is told in the next.
+    return replace(told, stands=False, week=said.week)
 
 
 def _once(told: Told, on: bool, said: Said, tell: Tell | None, tells: list[Tell]) -> Told:
