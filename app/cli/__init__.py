@@ -1,8 +1,10 @@
 """The command line. Each command says in one sentence what went wrong, and exits as DESIGN's table says."""
 
+import logging
 import os
 import sys
 
+import structlog
 import typer
 from pydantic import ValidationError
 from sqlalchemy.exc import DBAPIError, ProgrammingError
@@ -30,12 +32,18 @@ runs.add_to(sync_app)
 app.add_typer(sync_app, name="sync")
 
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
+LOGS = {"serve", "worker"}
+"""Commands that are processes, and lay their log themselves."""
 BEHIND = ("42P01", "42703", "42883", "3F000")
 """SQLSTATEs of a table, column, function or schema that is not there."""
 
 
 def main() -> None:
     """Runs the command; a refusal is a sentence on standard error, never a stack trace."""
+    if not set(sys.argv[1:2]) & LOGS:
+        # What a command prints is its answer: the log of what happens beneath is the processes' own.
+        quiet = structlog.make_filtering_bound_logger(logging.WARNING)
+        structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
         app(prog_name="aimline")
     except Invalid as error:
