@@ -25,6 +25,9 @@ CLIP = 3.0
 WILD = 4
 """So many scores of a series can count as wild."""
 
+MANY = 64
+"""From so many students on, an inverse that grows score by score costs less than one inversion for each."""
+
 
 @lru_cache(maxsize=256)
 def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
@@ -63,9 +66,9 @@ class Paths:
         self.seen[self.known : slots] = ~np.isnan(self.values[self.known : slots])
         grown, seen, g2, v = self.grown, self.seen, self.g**2, self.start[1]
         mean, spread = path_moments(int(grown.max(initial=0)), prior)
-        if not self.known:
+        if not self.known and len(self.g) < MANY:
             self._at_once(slots, own, spread, prior)
-        for t in range(max(self.known, 1), slots):
+        for t in range(self.known, slots):
             cov = g2 * spread[grown[: t + 1], grown[t]] + prior.wobble**2 * np.minimum(grown[: t + 1], grown[t]) + v
             whole, cov = cov[t] + own[t], cov[:t] * seen[:t]
             past = self.inverse[:t, :t]
