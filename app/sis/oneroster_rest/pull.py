@@ -22,6 +22,7 @@ from app.sis.oneroster_rest.wire import Wire
 from app.sis.port import Delivery, Progress, Source, SourceInconsistent, SourceRefused
 
 RESTARTS: Final = 3
+AHEAD: Final = 2  # pages in hand for each request that may go: one that is waited for in its turn stops no other
 SIDE_BY_SIDE: Final = 2  # collections at once, so that the first page of one is not waited for alone
 
 
@@ -217,7 +218,7 @@ class Pull:
             async def fetch(limit: int, offset: int, link: str | None, query: Mapping[str, str] = query) -> Page:
                 return await reader.page(name, limit, offset, query, link)
 
-            walk = Walk(fetch, self.connection.page_size, self.connection.concurrency)
+            walk = Walk(fetch, self.connection.page_size, AHEAD * self.connection.concurrency)
             try:
                 async for page in walk.walk():
                     self._spool(one, translator, page, pulled)
