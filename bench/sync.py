@@ -60,13 +60,13 @@ class Measured:
 def sync(settings: Settings, district: UUID, path: Path, found: Measured, what: str) -> dict[str, Any]:
     """One sync in a process of its own."""
     given = {"AIMLINE_DATABASE_URL": settings.database_url, "AIMLINE_KEY": settings.key}
-    done = subprocess.run(  # our own module
+    done = subprocess.run(
         [sys.executable, "-m", "bench.sync_one", str(path), str(district)],
         env={**os.environ, **given},
         stdout=subprocess.PIPE,
         check=True,
     )
-    said: dict[str, Any] = json.loads(done.stdout)
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # the run logs its stages before
     if said["state"] != "applied" or said["quarantined"]:
         raise SystemExit(f"{what}: {said['sentence']}")
     found.note(what, said["seconds"])
