@@ -211,5 +211,5 @@ def read(posterior: Posterior) -> Found:
     change = p.week[changed.sum(axis=1).argmax(axis=0)] - p.began
     stopped = once / np.maximum(slow, 1e-30)
     low, high = rate - MIDDLE_80 * sd, rate + MIDDLE_80 * sd
-    told = 1 / (1 + np.exp(-said(log_odds(slow, 1 - slow))))
+    told = 1 / (1 + np.exp(-said(log_odds(slow, np.maximum(1 - slow, 0)))))
     return Found(log_odds(slow, pace), rate, low, high, told, stopped, np.maximum(change, 0))
