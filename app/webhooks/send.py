@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import aiohttp
 import httpx
@@ -48,23 +47,21 @@ class _Answer:
     retry_after: str | None
 
 
-_checked = lru_cache(maxsize=1000)(checked_url)
-"""What a URL says is the same each time; where it leads is looked at when it is connected to."""
+@lru_cache(maxsize=1000)
+def _checked(url: str, allowed: Allowed) -> httpx.URL:
+    """What a URL says is the same each time; where it leads is looked at when it is connected to."""
+    return httpx.URL(checked_url(url, allowed))
 
 
 class Sender:
-    """One client for all receivers. Opened and closed with the process, in its event loop."""
+    """One transport for all receivers. Opened and closed with the process, in its event loop.
+
+    No client around it: cookies, redirects and a login must not be here, and looking for them is half the work.
+    """
 
     def __init__(self, allowed: Allowed, *, timeout: float = TIMEOUT) -> None:
         self._allowed, self._timeout = allowed, timeout
-        transport = AiohttpTransport(client=self._session, trust_env=False)
-        self._client = httpx.AsyncClient(
-            transport=transport,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=timeout,
-            cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=[])),
-        )
+        self._transport = AiohttpTransport(client=self._session, trust_env=False)
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Posts JSON; never raises for what a receiver or the network does."""
@@ -85,25 +82,28 @@ class Sender:
 
     async def close(self) -> None:
         """Closes every connection."""
-        await self._client.aclose()
+        await self._transport.aclose()
 
-    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> _Answer:
+    async def _post(self, url: httpx.URL, body: bytes, headers: Mapping[str, str]) -> _Answer:
         sent = {
             "content-type": "application/json",
             "user-agent": AGENT,
             "accept-encoding": "identity",
             **headers,
         }
-        async with self._client.stream("POST", url, content=body, headers=sent) as answer:
-            read = bytearray()
+        answer = await self._transport.handle_async_request(httpx.Request("POST", url, headers=sent, content=body))
+        read = bytearray()
+        try:
             # The status is what counts: an answer that breaks off after it was still an answer.
             with suppress(httpx.HTTPError, aiohttp.ClientError):
                 async for part in answer.aiter_raw():
                     read += part
                     if len(read) >= LONGEST_ANSWER:
                         break
-            said = _storable(bytes(read[:LONGEST_ANSWER]))
-            return _Answer(answer.status_code, said, answer.headers.get("retry-after"))
+        finally:
+            await answer.aclose()
+        said = _storable(bytes(read[:LONGEST_ANSWER]))
+        return _Answer(answer.status_code, said, answer.headers.get("retry-after"))
 
     def _session(self) -> aiohttp.ClientSession:
         return checked_session(self._allowed, KEPT_OPEN)
