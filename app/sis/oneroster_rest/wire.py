@@ -128,7 +128,11 @@ class Wire:
 
     async def _enter(self) -> None:
         await self._gate.acquire()
-        await asyncio.sleep(max(0.0, self._quiet_until - time.monotonic()))
+        try:
+            await asyncio.sleep(max(0.0, self._quiet_until - time.monotonic()))
+        except asyncio.CancelledError:  # a page that is asked for no more must not keep its place for ever
+            self._leave()
+            raise
 
     def _leave(self) -> None:
         self._calm += 1
