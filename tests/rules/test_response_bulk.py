@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app.response.rules.choose import RULES
-from app.response.rules.monitor.bulk import STATES, Batch, judge_bulk
+from app.response.rules.monitor.bulk import STATES, Batch, find_bulk, judge_bulk
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import State
@@ -81,6 +81,33 @@ def test_once_a_cohorts_week_is_settled_the_order_of_arrival_changes_nothing():
     arrived = judge_bulk(replace(of, values=late))
     for f in fields(arrived.found):
         assert list(getattr(arrived.found, f.name)) == list(getattr(settled.found, f.name))
+
+
+def test_who_alone_is_asked_for_is_judged_as_among_all():
+    """One row of a cohort, classmates only telling of the forms: what the whole batch says of it, of nobody else."""
+    of = batch(simulate(World(weeks=20), 75, 13))
+    of = replace(of, goal_rate=np.linspace(1, 2, 75), began=np.where(np.arange(75) % 3, 0, 2))
+    of = replace(of, values=np.where(of.weeks <= of.began[:, None], np.nan, of.values))
+    together = judge_bulk(of).found
+    for asked in ([7], [30, 31, 60]):
+        only = np.isin(np.arange(75), asked)
+        found = find_bulk(of, only=only)
+        for f in fields(found):
+            here, there = getattr(found, f.name), getattr(together, f.name)
+            assert here[only] == pytest.approx(there[only], abs=1e-9)
+        assert list(found.statistic[only].round(9)) == list(together.statistic[only].round(9))
+        assert np.isnan(found.statistic[~only]).all()
+
+
+def test_plain_floats_give_the_arrays_bits(monkeypatch: pytest.MonkeyPatch):
+    """The filters over one series alone are the arrays' own, to the last bit."""
+    of = batch(simulate(World(weeks=20), 25, 14), alone=True)
+    of = replace(of, began=np.where(np.arange(25) % 2, 0, 2)).rows(np.array([0]))
+    plain = judge_bulk(of).found
+    monkeypatch.setattr("app.response.rules.monitor.alone.FEW", 0)
+    arrays = judge_bulk(of).found
+    for f in fields(plain):
+        assert list(getattr(plain, f.name)) == list(getattr(arrays, f.name))
 
 
 def test_down_is_better_and_other_units_are_the_mirror_image():

@@ -1,21 +1,24 @@
 """Owns how loaded series become verdicts: each by its rule, the monitor's with their cohorts in arrays. Never reads.
 
 Nothing in here depends on how many series are judged at once: one alone, or all of a district, gives the same bytes.
+Over 250 lines, so that a cohort's calendar, its columns and what is concluded from them stand together.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from uuid import UUID
 
 import numpy as np
 
 from app.response.aimline import UnjudgeableSeries
-from app.response.judging.load import Cohort, Followed
+from app.response.judging.load import Cohort, Followed, Seen
 from app.response.rules.choose import RULES, UnusableRule, judge
 from app.response.rules.field.counts import misfit
-from app.response.rules.monitor.bulk import Batch, judge_bulk
+from app.response.rules.monitor.bulk import Batch, find_bulk
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import LEAST
 from app.response.rules.monitor.panel import Found
@@ -26,6 +29,8 @@ from app.response.rules.verdict import Reason, State, Verdict
 MONITOR = "monitor"
 Key = tuple[UUID, str | None]
 """A measure and a grade; no grade for all of them."""
+Column = tuple[int, str, int]
+"""A week of the calendar, a form or "", and which of a series' scores of that form and week."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +90,8 @@ def judge_series(
         else:
             found[one.support.id] = Judged(one, _by_rule(one, series), None, week)
     for one in beside:
-        if one.cohort in cohorts and one.measure.sem and one.scores:
-            cohorts[one.cohort].setdefault(one.support.id, one)
+        if one.scores and one.measure.sem and (known_by := cohorts.get(one.cohort)) is not None:
+            known_by.setdefault(one.support.id, one)
     for members in cohorts.values():
         found |= _by_monitor(list(members.values()), asked, known)
     return found
@@ -182,9 +187,11 @@ def _by_monitor(
         these = [one for one in wanted if one.asof == week]
         adjust = len(known_then) >= LEAST
         together = known_then if adjust else these
-        result = judge_bulk(batch_of([(one, 0) for one in together], week), calibrated.calibration, adjust=adjust).found
+        only = np.array([one.asof == week and one.one.support.id in asked for one in together])
+        batch = batch_of([(one, 0) for one in together], week)
+        result = find_bulk(batch, calibrated.calibration, adjust=adjust, only=only)
         for row, one in enumerate(together):
-            if one.asof == week and one.one.support.id in asked:
+            if only[row]:
                 found[one.one.support.id] = _concluded(one, result, row, calibrated, adjusted=adjust)
     return found
 
@@ -192,14 +199,15 @@ def _by_monitor(
 def on_one_calendar(members: Sequence[Followed], asked: Mapping[UUID, int]) -> list[Placed]:
     """A cohort's series on the calendar of the one that began first, in the order of their ids."""
     first = min(members, key=lambda one: (one.phase.begins_on, one.support.id))
+    weeks = {day: first.week_of(day) for day in {one.phase.begins_on for one in members}}
     return [
-        Placed(one, first.week_of(one.phase.begins_on), asked.get(one.support.id, one.last_week))
+        Placed(one, weeks[one.phase.begins_on], asked.get(one.support.id, one.last_week))
         for one in sorted(members, key=lambda one: (one.support.id, one.phase.number))
     ]
 
 
 def _known_by(one: Placed, week: int) -> bool:
-    return any(one.began + seen.week <= week for seen in one.one.scores)
+    return one.began + one.one.scores[0].week <= week if one.one.scores else False
 
 
 def batch_of(members: Sequence[tuple[Placed, int]], week: int | None = None) -> Batch:
@@ -208,34 +216,63 @@ def batch_of(members: Sequence[tuple[Placed, int]], week: int | None = None) -> 
     A column is a form in a week, or one of several scores of a form in a week; a week's scores without a form are
     taken to be of one form.
     """
-    cells: list[dict[tuple[int, str, int], float]] = []
-    for member, _ in members:
-        mine: dict[tuple[int, str, int], float] = {}
-        for seen in member.one.scores:
-            if (at := member.began + seen.week) > (week if week is not None else at):
-                break
-            number = 0
-            while (column := (at, seen.form or "", number)) in mine:
-                number += 1
-            mine[column] = seen.value
-        cells.append(mine)
-    columns = sorted({column for mine in cells for column in mine})
-    place = {column: number for number, column in enumerate(columns)}
+    place: dict[Column, int] = {}
+    scores = [_upto(member, week) for member, _ in members]
+    cells = [_cells(member.began, some, place) for (member, _), some in zip(members, scores, strict=True)]
+    columns = sorted(place)
+    order = np.empty(len(columns), np.int64)
+    order[[place[column] for column in columns]] = np.arange(len(columns))
     values = np.full((len(members), len(columns)), np.nan)
-    for row, mine in enumerate(cells):
-        for column, value in mine.items():
-            values[row, place[column]] = value
-    series = [series_of(member.one, 0) for member, _ in members]
+    rows = np.repeat(np.arange(len(members)), [len(some) for some in scores])
+    values[rows, order[[cell for mine in cells for cell in mine]]] = [seen.value for some in scores for seen in some]
+    goals: dict[tuple[date, date, int], int] = {}
+    series = np.array([_about(member.one, goals) for member, _ in members]).reshape(-1, 4)
     return Batch(
         weeks=np.array([column[0] for column in columns], dtype=np.int64),
         values=values,
-        baseline=np.array([one.baseline for one in series]),
-        goal_rate=np.array([one.goal_rate for one in series]),
-        goal=np.array([one.goal for one in series]),
-        sem=np.array([one.sem or np.nan for one in series]),
+        baseline=series[:, 0],
+        goal_rate=series[:, 1],
+        goal=series[:, 2],
+        sem=series[:, 3],
         began=np.array([member.began for member, _ in members], dtype=np.int64),
         cohort=np.array([cohort for _, cohort in members], dtype=np.int64),
     )
+
+
+def _upto(member: Placed, week: int | None) -> tuple[Seen, ...]:
+    """A series' scores up to a week of the calendar."""
+    began, scores = member.began, member.one.scores
+    if week is None or not scores or began + scores[-1].week <= week:
+        return scores
+    return tuple(seen for seen in scores if began + seen.week <= week)
+
+
+def _cells(began: int, scores: Sequence[Seen], place: dict[Column, int]) -> list[int]:
+    """Each score's column, by the number that `place` has for it or is given for it."""
+    mine = [place.setdefault((began + seen.week, seen.form or "", 0), len(place)) for seen in scores]
+    if len(set(mine)) == len(mine):
+        return mine
+    taken: dict[int, None] = {}
+    for seen in scores:
+        number = 0
+        while (cell := place.setdefault((began + seen.week, seen.form or "", number), len(place))) in taken:
+            number += 1
+        taken[cell] = None
+    return list(taken)
+
+
+def _about(one: Followed, goals: dict[tuple[date, date, int], int]) -> tuple[float, float, float, float]:
+    """Baseline, goal rate, goal and SEM, in the measure's units; no SEM where the goal is on the wrong side.
+
+    goals: the goals' weeks that are known already, by goal's day, first day and calendar.
+    """
+    phase, measure = one.phase, one.measure
+    asked = phase.goal_on, phase.begins_on, id(one.weeks)
+    goal_week = goals.get(asked) or goals.setdefault(asked, one.goal_week)
+    baseline, goal = float(phase.baseline), float(phase.goal)
+    rate = (goal - baseline) / goal_week
+    towards = rate < 0 if measure.direction == "down" else rate > 0
+    return baseline, rate, goal, (measure.sem or math.nan) if towards else math.nan
 
 
 def _concluded(placed: Placed, result: Found, row: int, calibrated: Calibrated, *, adjusted: bool) -> Judged:

@@ -47,8 +47,11 @@ class Batch:
     cohort: NDArray[np.int64]
 
     def rows(self, chosen: NDArray[np.int64]) -> Batch:
-        parts = {f.name: getattr(self, f.name)[chosen] for f in fields(self) if f.name != "weeks"}
-        return Batch(weeks=self.weeks, **parts)
+        return Batch(self.weeks, *(getattr(self, name)[chosen] for name in ROWS))
+
+
+ROWS = tuple(f.name for f in fields(Batch) if f.name != "weeks")
+FOUND = tuple(f.name for f in fields(Found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,26 +77,54 @@ def judge_bulk(batch: Batch, calibration: Calibration = PUBLISHED, *, far: float
 
     Time and memory are linear in N. The same arithmetic as for a single series: results agree to 1e-9.
     """
-    n = len(batch.cohort)
+    found = find_bulk(batch, calibration, adjust=adjust)
     better = np.where(batch.goal_rate < 0, -1.0, 1.0)
-    usable = np.isfinite(batch.sem) & (batch.sem > 0) & (batch.goal_rate != 0) & np.isfinite(batch.baseline)
     seen = ~np.isnan(batch.values)
-    column = np.where(seen, batch.weeks, np.iinfo(np.int64).min).max(axis=1, initial=np.iinfo(np.int64).min)
-    last = np.where(seen.any(axis=1), column - batch.began, 0)
-    enough = usable & (seen.sum(axis=1) >= LEVEL_SCORES)
-    found = _empty(n)
-    rows = np.flatnonzero(usable & seen.any(axis=1))
-    rows = rows[np.argsort(batch.cohort[rows], kind="stable")]
-    for part in _parts(batch.cohort[rows]):
-        chosen = rows[part]
-        some = judge_panel(panel_of(batch.rows(chosen), calibration.noise), calibration.prior, adjust=adjust,
-                           last=batch.began[chosen] + last[chosen])  # fmt: skip
-        for f in fields(Found):
-            getattr(found, f.name)[chosen] = getattr(some, f.name)
+    enough = _usable(batch) & (seen.sum(axis=1) >= LEVEL_SCORES)
     state = states(found, calibration, far)
     state[goal_met(batch.values, better, batch.goal) & enough] = STATES.index(State.GOAL_MET)
     state[~enough] = STATES.index(State.INSUFFICIENT_DATA)
-    return Judged(state, last, found)
+    return Judged(state, _last(batch, seen), found)
+
+
+def find_bulk(
+    batch: Batch,
+    calibration: Calibration = PUBLISHED,
+    *,
+    adjust: bool = True,
+    only: NDArray[np.bool_] | None = None,
+) -> Found:
+    """What the monitor finds in each series as of its last score; nan where there is nothing to weigh.
+
+    only: (N,), who is asked for where that is not all: the others say how hard the forms were, and stay nan.
+    """
+    seen = ~np.isnan(batch.values)
+    found, last = _empty(len(batch.cohort)), _last(batch, seen)
+    rows = np.flatnonzero(_usable(batch) & seen.any(axis=1))
+    rows = rows[np.argsort(batch.cohort[rows], kind="stable")]
+    for part in _parts(batch.cohort[rows]):
+        chosen, asked = rows[part], None if only is None else only[rows[part]]
+        if asked is not None and not asked.any():
+            continue
+        panel = panel_of(batch.rows(chosen), calibration.noise)
+        asof = batch.began[chosen] + last[chosen]
+        some = judge_panel(panel, calibration.prior, adjust=adjust, last=asof, only=asked)
+        chosen = chosen if asked is None else chosen[asked]
+        for name in FOUND:
+            getattr(found, name)[chosen] = getattr(some, name)
+    return found
+
+
+def _usable(batch: Batch) -> NDArray[np.bool_]:
+    known = np.isfinite(batch.sem) & (batch.sem > 0) & (batch.goal_rate != 0) & np.isfinite(batch.baseline)
+    return np.asarray(known)
+
+
+def _last(batch: Batch, seen: NDArray[np.bool_]) -> Weeks:
+    """The week of each phase's last score; 0 where there is none."""
+    none = np.iinfo(np.int64).min
+    column = np.where(seen, batch.weeks, none).max(axis=1, initial=none)
+    return np.where(column == none, 0, column - batch.began)
 
 
 def states(found: Found, calibration: Calibration, far: float) -> NDArray[np.int8]:
@@ -108,22 +139,25 @@ def states(found: Found, calibration: Calibration, far: float) -> NDArray[np.int
 
 def goal_met(values: Array, better: Array, goal: Array) -> NDArray[np.bool_]:
     """Whether the median of the last three scores meets the goal."""
-    held = np.full((len(values), LEVEL_SCORES), np.nan)
-    for column in values.T:
-        there = ~np.isnan(column)
-        held[there] = np.concatenate([held[there, 1:], column[there, None]], axis=1)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(better * (np.sort(held, axis=1)[:, 1] - goal) >= 0)
+    seen = ~np.isnan(values)
+    after = seen[:, ::-1].cumsum(axis=1, dtype=np.int32)[:, ::-1]
+    some = seen.sum(axis=1) >= LEVEL_SCORES
+    held = values[some][(seen & (after <= LEVEL_SCORES))[some]].reshape(-1, LEVEL_SCORES)
+    met = np.zeros(len(values), np.bool_)
+    met[some] = better[some] * (np.sort(held, axis=1)[:, 1] - goal[some]) >= 0
+    return met
 
 
 def _empty(n: int) -> Found:
-    numbers = {f.name: np.full(n, np.nan) for f in fields(Found) if f.name != "change"}
+    numbers = {name: np.full(n, np.nan) for name in FOUND if name != "change"}
     return Found(**numbers, change=np.zeros(n, np.int64))
 
 
 def _parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
     """Runs of some thousand students in whole cohorts: what is in memory at a time."""
-    edges = np.flatnonzero(np.r_[True, cohort[1:] != cohort[:-1], True]) if len(cohort) else np.array([0])
+    if len(cohort) <= 4000:
+        return [np.arange(len(cohort))] if len(cohort) else []
+    edges = np.flatnonzero(np.r_[True, cohort[1:] != cohort[:-1], True])
     cuts = np.unique(np.r_[0, edges[np.searchsorted(edges, np.arange(4000, len(cohort), 4000))], len(cohort)])
     return [np.arange(a, b) for a, b in pairwise(cuts.tolist())]
 
@@ -135,17 +169,18 @@ def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
     """
     better = np.where(batch.goal_rate < 0, -1.0, 1.0)
     scale = better / (batch.sem * noise)
-    number = np.cumsum(np.r_[False, batch.cohort[1:] != batch.cohort[:-1]])
+    number = np.zeros(len(batch.cohort), np.int64)
+    np.cumsum(batch.cohort[1:] != batch.cohort[:-1], out=number[1:])
     number = number * 1_000_000 + (np.arange(len(number)) - np.searchsorted(number, number)) // MOST
     first = np.searchsorted(number, number)
     zero = batch.baseline[first]
     columns = np.concatenate([batch.baseline[:, None], batch.values], axis=1)
     start = min(int(batch.began.min()), int(batch.weeks[0]))
     return Panel(
-        np.r_[start, batch.weeks],
+        np.concatenate([[start], batch.weeks]),
         np.ascontiguousarray(((columns - zero[:, None]) * scale[:, None]).T),
         np.abs(batch.goal_rate) / (batch.sem * noise),
         number,
-        np.r_[MEDIAN_NOISE, np.ones(len(batch.weeks))],
+        np.concatenate([[MEDIAN_NOISE], np.ones(len(batch.weeks))]),
         batch.began,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from app.response.rules.monitor import alone
 from app.response.rules.monitor.model import NODES, Array, Prior, Weeks
 
 
@@ -110,6 +111,15 @@ def _forwards(
 
     edges: where each week's slots begin, and the end.
     """
+    few = len(g) <= alone.FEW
+    kept = (alone.forwards if few else _filtered)(weeks, edges, y, inverse, g, start, prior, began)
+    log = -0.5 * (kept[:, 5] + np.log(kept[:, 6]))
+    return _Ahead(kept[:, 0], kept[:, 2], kept[:, 1], kept[:, 4], log)
+
+
+def _filtered(
+    weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
+) -> Array:
     shape, q = inverse.shape[1:], prior.wobble**2
     kept, state = np.empty((len(weeks), 7, *shape)), np.zeros((7, *shape))
     level, rate, vll, vlr, vrr, lost, size = state
@@ -141,8 +151,7 @@ def _forwards(
             vrr -= np.multiply(two, vlr, out=room)
             state[2:4] /= one
         kept[n] = state
-    log = -0.5 * (kept[:, 5] + np.log(kept[:, 6]))
-    return _Ahead(kept[:, 0], kept[:, 2], kept[:, 1], kept[:, 4], log)
+    return kept
 
 
 def _backwards(edges: list[int], y: Array, inverse: Array, prior: Prior) -> Array:
@@ -151,13 +160,21 @@ def _backwards(edges: list[int], y: Array, inverse: Array, prior: Prior) -> Arra
     The log likelihood is c + h'x - x'Lx / 2. Along the second axis: L of level and level, and of level and rate; h of
     level, and of rate; L of rate and rate; c; and what `c` is made of.
     """
+    told = inverse * y[:, None]
+    squares = told * y[:, None]
+    few = inverse.shape[2] <= alone.FEW
+    kept = (alone.backwards if few else _informed)(edges, inverse, told, squares, prior)
+    kept[:, 5] += np.log(kept[:, 6])
+    kept[:, 5] *= -0.5
+    return kept
+
+
+def _informed(edges: list[int], inverse: Array, told: Array, squares: Array, prior: Prior) -> Array:
     shape, q, weeks = inverse.shape[1:], prior.wobble**2, len(edges) - 1
     kept, state = np.empty((weeks, 7, *shape)), np.zeros((7, *shape))
     ll, lr, hl, hr, rr, lost, size = state
     size += 1
     one, two, more, room = np.empty((4, *shape))
-    told = inverse * y[:, None]
-    squares = told * y[:, None]
     for n in range(weeks - 1, -1, -1):
         kept[n] = state
         for slot in range(edges[n], edges[n + 1]):
@@ -179,8 +196,6 @@ def _backwards(edges: list[int], y: Array, inverse: Array, prior: Prior) -> Arra
         rr += ll
         lr += ll
         hr += hl
-    kept[:, 5] += np.log(kept[:, 6])
-    kept[:, 5] *= -0.5
     return kept
 
 

@@ -19,6 +19,8 @@ COMMON_LEVEL, COMMON_RATE = 2.0, 0.15
 TURNS = ((0.0, 0.9), (0.3, 0.1))
 """SD of the weekly turn of the cohort's common rate, in g, with its prior probability: few groups turn as one."""
 
+CHANCE = np.array([part for _, part in TURNS])[:, None, None]
+
 CLIP = 3.0
 """A score further than this many standard errors from what the student's others say counts as no further."""
 
@@ -101,24 +103,25 @@ class Paths:
         slots = len(surprise)
         return np.asarray(np.einsum("jks,ks->js", self.inverse[:slots, :slots], surprise))
 
-    def clipped(self, surprise: Array, form: Array) -> Array:
+    def clipped(self, surprise: Array, form: Array, only: NDArray[np.bool_] | None = None) -> Array:
         """The surprise, with no score further off than CLIP standard errors from what the student's others say.
 
         The worst first, so that it does not throw suspicion on the others. form: variance of each score's form
-        effect, (slots, students).
+        effect, (slots, students). only: whose surprise and forms these are, where that is not all.
         """
         slots, surprise = len(surprise), surprise.copy()
         inverse, rows = self.inverse[:slots, :slots], np.arange(surprise.shape[1])
+        inverse = inverse if only is None else inverse[:, :, only]
         own = np.maximum(np.einsum("tts->ts", inverse), 1e-12)
         most = CLIP * np.sqrt(1 / own + form)
         for _ in range(WILD):
             off = np.einsum("jks,ks->js", inverse, surprise[:, rows]) / own
-            worst = (np.abs(off) / most).argmax(axis=0)[None]
-            far, limit = np.take_along_axis(off, worst, 0)[0], np.take_along_axis(most, worst, 0)[0]
+            worst, each = (np.abs(off) / most).argmax(axis=0), np.arange(len(rows))
+            far, limit = off[worst, each], most[worst, each]
             some = np.abs(far) > limit * (1 + 1e-9)
             if not some.any():
                 break
-            rows, worst = rows[some], worst[0, some]
+            rows, worst = rows[some], worst[some]
             surprise[worst, rows] -= far[some] - np.copysign(limit[some], far[some])
             inverse, own, most = inverse[:, :, some], own[:, some], most[:, some]
         return surprise
@@ -134,34 +137,39 @@ class Cohorts:
 
     @classmethod
     def of(cls, cohort: NDArray[np.int64]) -> Cohorts:
-        new = np.r_[True, cohort[1:] != cohort[:-1]]
+        new = np.ones(len(cohort), np.bool_)
+        np.not_equal(cohort[1:], cohort[:-1], out=new[1:])
         first = np.flatnonzero(new)
-        return cls(first, np.cumsum(new) - 1, np.diff(np.r_[first, len(cohort)]))
+        return cls(first, new.cumsum() - 1, np.diff(first, append=len(cohort)))
 
     def sums(self, values: Array) -> Array:
         """Sums over the students of each cohort, who are the last axis; the cohorts are the last axis then."""
-        if len(set(self.size)) == 1:
+        if (self.size == self.size[0]).all():
             return np.asarray(values.reshape(*values.shape[:-1], len(self.first), -1).sum(axis=-1))
         return np.asarray(np.add.reduceat(values, self.first, axis=-1))
 
 
-def _common(t: Array, g: Array, prior: Prior, turn: float) -> Array:
-    """The prior covariance of a form's effect and of what the cohort has in common, (cohorts, slots, slots)."""
-    late = np.maximum(t - np.arange(max(int(t[-1]), 1))[:, None], 0)
-    moving = COMMON_RATE**2 * np.outer(t, t) + turn**2 * late.T @ late
-    return np.asarray(COMMON_LEVEL**2 + (g * g)[:, None, None] * moving + prior.share * np.eye(len(t)))
+@lru_cache(maxsize=256)
+def _drift(times: tuple[int, ...]) -> tuple[Array, Array]:
+    """The covariance that a cohort's common growth brings, in g^2, for each of TURNS; and the identity."""
+    t = np.array(times, float)
+    late = np.maximum(t - np.arange(max(times[-1], 1))[:, None], 0)
+    moving, turned = COMMON_RATE**2 * np.outer(t, t), late.T @ late
+    return np.stack([moving + turn**2 * turned for turn, _ in TURNS]), np.eye(len(t))
 
 
-def _solved(a: Array, b: Array, common: Array, which: NDArray[np.int64], share: float) -> tuple[Array, Array, Array]:
-    """A cohort's form effects and their variances under one prior, and the log evidence for it."""
-    p, size = np.linalg.inv(common), np.linalg.slogdet(common)[1]
-    p, size = p[which], size[which]
-    inner = a + p
-    after = np.linalg.inv(inner)
-    x = (after @ b[:, :, None])[:, :, 0]
-    found = share * (p @ x[:, :, None])[:, :, 0]
-    left = share - share**2 * (np.einsum("cii->ci", p) - np.einsum("cij,cji->ci", p @ after, p))
-    return found, np.clip(left, 0, share), 0.5 * ((b * x).sum(axis=1) - np.linalg.slogdet(inner)[1] - size)
+def _solved(a: Array, b: Array, common: Array, own: Array, share: float) -> tuple[Array, Array, Array]:
+    """Cohorts' form effects and their variances under each turn of their growth, and the log evidence for it.
+
+    common: the prior covariance of a form's effect and of what the cohort has in common, (turns, cohorts, slots,
+    slots). With K = 1 + a common, of scores' information a, the effects are share K^-1 b.
+    """
+    k = a @ common + own
+    inverse, size = np.linalg.inv(k), np.linalg.slogdet(k)[1]
+    told = (inverse @ b[:, :, None])[..., 0]
+    left = share - share**2 * np.einsum("tcij,cji->tci", inverse, a)
+    meant = (common @ told[..., None])[..., 0]
+    return share * told, np.clip(left, 0, share), 0.5 * ((b * meant).sum(axis=-1) - size)
 
 
 def form_effects(paths: Paths, times: Weeks, surprise: Array, cohorts: Cohorts, prior: Prior) -> tuple[Array, Array]:
@@ -180,15 +188,14 @@ def form_effects(paths: Paths, times: Weeks, surprise: Array, cohorts: Cohorts, 
     a = np.moveaxis(cohorts.sums(paths.inverse[:slots, :slots]), -1, 0)
     b = cohorts.sums(paths.weighted(surprise)).T
     known = cohorts.sums(paths.seen[:slots].astype(float)).T
-    middle = cohorts.sums(paths.g) / cohorts.size
-    t = (times[:slots] - times[0]).astype(float)
-    g, which = np.unique(middle.round(12), return_inverse=True)
-    solved = [_solved(a, b, _common(t, g, prior, turn), which, prior.share) for turn, _ in TURNS]
-    evidence = np.stack([each[2] + np.log(part) for each, (_, part) in zip(solved, TURNS, strict=True)])
-    odds = np.exp(evidence - evidence.max(axis=0))[:, :, None]
+    g = cohorts.sums(paths.g) / cohorts.size
+    moving, own = _drift(tuple((times[:slots] - times[0]).tolist()))
+    common = COMMON_LEVEL**2 + prior.share * own + (g * g)[:, None, None] * moving[:, None]
+    every, spread, evidence = _solved(a, b, common, own, prior.share)
+    odds = np.exp(evidence - evidence.max(axis=0))[:, :, None] * CHANCE
     odds /= odds.sum(axis=0)
-    found = sum(o * each[0] for o, each in zip(odds, solved, strict=True))
-    left = sum(o * (each[1] + (each[0] - found) ** 2) for o, each in zip(odds, solved, strict=True))
+    found = (odds * every).sum(axis=0)
+    left = (odds * (spread + (every - found) ** 2)).sum(axis=0)
     enough = (known >= LEAST) & (cohorts.size >= LEAST)[:, None]
     effect, variance = np.where(enough, found, 0), np.where(enough, left, prior.share)
     return effect.T[:, cohorts.index], variance.T[:, cohorts.index]

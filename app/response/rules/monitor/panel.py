@@ -76,6 +76,8 @@ class Found:
 
     @classmethod
     def together(cls, parts: Sequence[Found]) -> Found:
+        if len(parts) == 1:
+            return parts[0]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
 
@@ -89,7 +91,7 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
     there = seen & (panel.times[:, None] <= panel.starts)
     number = there.sum(axis=0)
     values = np.where(seen, panel.values, 0)
-    first = np.take_along_axis(values, seen.argmax(axis=0)[None], axis=0)[0]
+    first = values[seen.argmax(axis=0), np.arange(values.shape[1])]
     level = np.where(number > 0, (values * there).sum(axis=0) / np.maximum(number, 1), first)
     noise = (there * panel.noise[:, None]).sum(axis=0) / np.maximum(number, 1) ** 2
     size = cohorts.size
@@ -133,7 +135,7 @@ def ready(
     last: (students,), for a judgement as of each student's own week in place of the last of `weeks`. only:
     (students,), who is to be judged where that is not all; the others say how hard the forms were.
     """
-    who = np.ones(len(panel.g), np.bool_) if only is None else only
+    who = slice(None) if only is None else only
     cohorts = Cohorts.of(panel.cohort)
     start, began = starting_level(panel, cohorts), panel.starts
     paths = Paths(panel.times, panel.values, panel.g, start, began)
@@ -151,12 +153,11 @@ def ready(
             effect, left = form_effects(paths, panel.times, surprise, cohorts, prior)
             left = left * np.minimum(panel.noise[:slots, None], 1)
             surprise = raw - effect * paths.seen[:slots]
-        values = panel.values[:slots] + paths.clipped(surprise, np.where(known, left, 0)) - raw
+        kept = paths.clipped(surprise[:, who], np.where(known, left, 0)[:, who], only)
+        values = panel.values[:slots, who] + kept - raw[:, who]
         asof = np.full(len(began), week) if last is None else last
         level = start[0][who], start[1][who]
-        yield Ready(
-            panel.times[:slots], values[:, who], left[:, who], panel.g[who], level, own[:slots], began[who], asof[who]
-        )
+        yield Ready(panel.times[:slots], values, left[:, who], panel.g[who], level, own[:slots], began[who], asof[who])
 
 
 def judge_weeks(
@@ -172,18 +173,26 @@ def judge_weeks(
 
 
 def judge_panel(
-    panel: Panel, prior: Prior, *, adjust: bool = True, week: int | None = None, last: Weeks | None = None
+    panel: Panel,
+    prior: Prior,
+    *,
+    adjust: bool = True,
+    week: int | None = None,
+    last: Weeks | None = None,
+    only: NDArray[np.bool_] | None = None,
 ) -> Found:
     """The monitor as of `week` (default: the last that has a score), or of each student's own week of `last`.
 
-    Work and memory grow with students x slots.
+    only: as in `ready`. Work and memory grow with students x slots.
     """
     week = int(panel.times[-1]) if week is None else week
     panel = panel.upto(week)
     parts = []
     for part in parts_of(panel):
-        mine = None if last is None else last[part]
-        known = ready(panel.part(part), prior, [week], adjust=adjust, last=mine)
+        mine, asked = None if last is None else last[part], None if only is None else only[part]
+        if asked is not None and not asked.any():
+            continue
+        known = ready(panel.part(part), prior, [week], adjust=adjust, last=mine, only=asked)
         parts += [read(scores.posterior(prior)) for scores in known]
     return Found.together(parts)
 
@@ -191,6 +200,8 @@ def judge_panel(
 def parts_of(panel: Panel) -> list[slice]:
     """Runs of whole cohorts of about CHUNK students; a larger cohort stays whole."""
     cohort = panel.cohort
+    if len(cohort) <= CHUNK:
+        return [slice(0, len(cohort))]
     edges = np.flatnonzero(np.r_[True, cohort[1:] != cohort[:-1], True])
     cuts = [0]
     for begin, end in pairwise(edges):

@@ -1,0 +1,77 @@
+"""`python -m bench.response.one`: milliseconds of judging the one score that a request brings, classmates beside it."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import date, timedelta
+from uuid import UUID
+
+from app.playbook.models import Measure
+from app.playbook.queries import ChosenRule
+from app.response.judging.cohort import judge_series
+from app.response.judging.load import Followed, Seen
+from app.support.models import Phase, Support
+from bench.response.world import World, simulate
+
+BEGINS = date(2025, 9, 1)
+MEASURE = Measure(id=UUID(int=1), code="orf", kind="growth", direction="up", sem=8.0)
+RULE = ChosenRule("monitor", {}, UUID(int=2))
+
+
+def followed(classmates: int, weeks: int, seed: int) -> list[Followed]:
+    """A student and so many classmates of one grade, as a request finds them: a score and a form a week."""
+    size = classmates + 1
+    year = simulate(World(weeks=weeks, cohort=size), size, seed)
+    found = []
+    for row in range(size):
+        base = float(sorted(year.baseline[row])[1])
+        # No two classmates have the same goal: nothing that one of them costs serves another.
+        goal = base + 39 * (0.8 + 0.4 * row / size)
+        of = {"begins_on": BEGINS, "baseline": base, "goal": goal, "goal_on": BEGINS + timedelta(weeks=26)}
+        scores = tuple(
+            Seen(UUID(int=row * 1000 + week), day, week, float(value), f"F{week}")
+            for week, value in enumerate(year.scores[row], 1)
+            if value == value and (day := BEGINS + timedelta(weeks=week))
+        )
+        support = Support(id=UUID(int=10_000 + row), school_ids=[UUID(int=3)], measure_id=MEASURE.id)
+        phase = Phase(id=UUID(int=20_000 + row), number=1, **of)
+        found.append(Followed(support, phase, MEASURE, "03", scores, {}, RULE))
+    return found
+
+
+def medians(cohorts: Sequence[list[Followed]]) -> tuple[float, float]:
+    """Median milliseconds of the processor and by the clock, of judging the first of each cohort."""
+    used, took = [], []
+    for mine, *beside in cohorts:
+        worked, began = time.process_time(), time.perf_counter()
+        judge_series([mine], beside)
+        used.append(1000 * (time.process_time() - worked))
+        took.append(1000 * (time.perf_counter() - began))
+    return statistics.median(used), statistics.median(took)
+
+
+def main() -> None:
+    ask = argparse.ArgumentParser(prog="python -m bench.response.one", description=__doc__)
+    ask.add_argument("--classmates", type=int, default=24)
+    ask.add_argument("--weeks", type=int, default=20)
+    ask.add_argument("--times", type=int, default=300)
+    given = ask.parse_args()
+    cohorts = [followed(given.classmates, given.weeks, seed) for seed in range(given.times)]
+    later = [[replace(one, scores=one.scores[:-1]) for one in cohort] for cohort in cohorts[:20]]
+    # What was made up for the measurement is no work of a request's collector.
+    gc.freeze()
+    medians(later)
+    worked, took = medians(cohorts)
+    said = f"one score, {given.classmates} classmates, {given.weeks} weeks, median of {given.times}"
+    print(f"{said}: {worked:.2f} ms of the processor, {took:.2f} ms by the clock")
+    alone = medians([cohort[:1] for cohort in cohorts])
+    print(f"the same with nobody beside it: {alone[0]:.2f} ms of the processor, {alone[1]:.2f} ms by the clock")
+
+
+if __name__ == "__main__":
+    main()
