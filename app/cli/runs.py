@@ -20,12 +20,14 @@ from app.cli.operate import AsJson, District, as_operator
 from app.cli.sync import ALREADY_RUNNING, USAGE, print_report
 from app.core import ids
 from app.core.errors import AimlineError, Invalid
+from app.core.page import keyset
 from app.settings import Settings
 from app.sis import answer, queries, rekey
 from app.sis.engine.weigh import Report
 from app.sis.port import AlreadyRunning
 
 Answer = TypeVar("Answer")
+NEWEST = 10  # runs that a status without a run shows
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: run_…")]
 Plan = Annotated[str, typer.Option(help="The plan that you read: the report shows it.")]
 Kept = Annotated[bool, typer.Option("--without-removals", help="Remove nobody and nothing.")]
@@ -35,8 +37,15 @@ def add_to(app: typer.Typer) -> None:
     """Adds these commands."""
 
     @app.command("status")
-    def status(run: Run, district: District, as_json: AsJson = False) -> None:
-        """Says what became of a run, in a line."""
+    def status(
+        district: District,
+        run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run's id; without it, the newest runs.")] = "",
+        as_json: AsJson = False,
+    ) -> None:
+        """Says what became of a run, in a line; without one, of the newest."""
+        if not run:
+            _newest(district, as_json)
+            return
         report = _ask(district, lambda work: queries.read_report(work, ids.read("run", run)))
         told = {"run_id": run, "state": report.state, "sentence": report.sentence}
         print(orjson.dumps(told).decode() if as_json else f"{run}: {report.state}. {report.sentence}")
@@ -44,7 +53,7 @@ def add_to(app: typer.Typer) -> None:
     @app.command("report")
     def report(run: Run, district: District, as_json: AsJson = False) -> None:
         """Shows a run's report, with its plan where it is held."""
-        _show(_ask(district, lambda work: queries.read_report(work, ids.read("run", run))), as_json)
+        _show(_ask(district, lambda work: queries.read_report(work, ids.read("run", run))), district, as_json)
 
     @app.command("approve")
     def approve(
@@ -111,7 +120,7 @@ def add_to(app: typer.Typer) -> None:
             return report
 
         report = _refused(lambda: as_operator(go))
-        _show(report, as_json)
+        _show(report, district, as_json)
         raise typer.Exit(report.exit_code)
 
     @app.command("undo")
@@ -123,8 +132,29 @@ def add_to(app: typer.Typer) -> None:
             return await answer.undo(engine, settings.keyring, district_id, ids.read("run", run), nobody)
 
         report = _refused(lambda: as_operator(go))
-        _show(report, as_json)
+        _show(report, district, as_json)
         raise typer.Exit(report.exit_code)
+
+
+def _newest(district: str, as_json: bool) -> None:
+    """The newest runs, a line each: a night's run has no other way to its id."""
+    page = _ask(district, lambda work: queries.runs(work, keyset(work.district_id, "runs", {}, None, NEWEST)))
+    told = [
+        {
+            "run_id": ids.show("run", one.run.id),
+            "source": one.source,
+            "state": one.run.state,
+            "began_at": one.run.began_at.isoformat(timespec="seconds"),
+            "sentence": one.run.sentence,
+        }
+        for one in page.rows
+    ]
+    if as_json:
+        print(orjson.dumps(told).decode())
+    for one in () if as_json else told:
+        print(f"{one['began_at']}  {one['run_id']}  {one['source']}  {one['state']}. {one['sentence']}")
+    if not as_json and not told:
+        print("There was no run yet.")
 
 
 def _ask(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
@@ -146,7 +176,7 @@ def _answer(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]]
         return await answer.carry_out(engine, settings.keyring, district_id, run_id, lambda _doing, _done, _of: None)
 
     report = _refused(lambda: as_operator(run))
-    _show(report, as_json)
+    _show(report, district, as_json)
     raise typer.Exit(report.exit_code)
 
 
@@ -166,8 +196,8 @@ def _refused(run: Callable[[], Answer]) -> Answer:
         raise typer.Exit(USAGE) from None
 
 
-def _show(report: Report, as_json: bool) -> None:
+def _show(report: Report, district: str, as_json: bool) -> None:
     if as_json:
         typer.echo(orjson.dumps(report.as_json()).decode())
     else:
-        print_report(report)
+        print_report(report, district)

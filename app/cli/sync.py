@@ -114,7 +114,7 @@ def _carry(sync: Callable[[Running], Awaitable[Report]], district: str, as_json:
     if as_json:
         typer.echo(orjson.dumps(report.as_json()).decode())
     else:
-        print_report(report)
+        print_report(report, district)
     raise typer.Exit(report.exit_code)
 
 
@@ -158,8 +158,8 @@ def _progress(console: Console) -> Iterator[port.Progress]:
         yield tell
 
 
-def print_report(report: Report) -> None:
-    """The report for a person: counts by kind, what was refused, what was odd, one sentence."""
+def print_report(report: Report, district: str) -> None:
+    """The report for a person: counts by kind, what was refused, what was odd, one sentence, what to type next."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=LOG_WIDTH)
@@ -186,7 +186,11 @@ def print_report(report: Report) -> None:
         console.print(f"Note: {warning}", markup=False)
     console.print(report.sentence, markup=False)
     if report.plan:
-        answer = f"{show('run', report.run_id)} --district DISTRICT"
-        console.print(f"Apply this plan: aimline sync approve {answer} --plan {report.plan['digest']}", markup=False)
-        console.print("  and leave out who and what would be removed: add --without-removals", markup=False)
-        console.print(f"Forget it: aimline sync discard {answer}", markup=False)
+        answer = f"{show('run', report.run_id)} --district {district}"
+        # A command that is broken over two lines cannot be copied.
+        typer.echo(f"Apply this plan: aimline sync approve {answer} --plan {report.plan['digest']}")
+        if report.total("removed") + report.total("absent"):
+            typer.echo("  and leave out who and what would be removed: add --without-removals")
+        if any(one["rule"] == "rekeyed" for one in report.weighed):
+            typer.echo(f"The same people under other ids? aimline sync rekey {answer} --match identifier")
+        typer.echo(f"Forget it: aimline sync discard {answer}")

@@ -13,6 +13,7 @@ from app.core.page import Keyset, Page
 from app.roster.lookup import by_id, locate_staff, locate_student
 from app.roster.models import Enrollment, Person, Source
 from app.sis.engine.weigh import FIRST, Counts, Refusal, Report
+from app.sis.kinds import BY_NAME
 from app.sis.models import SisChange, SisQuarantine, SisRun, SisSource
 from app.sis.sources import Configured
 
@@ -81,7 +82,8 @@ async def read_report(work: Work, run_id: UUID) -> Report:
         exit_code=0,
         began_at=row.began_at,
         ended_at=row.ended_at,
-        kinds={name: Counts(**counts) for name, counts in row.counts.items()},
+        # jsonb keeps no order: the kinds come as a run lays them.
+        kinds={name: Counts(**row.counts[name]) for name in sorted(row.counts, key=list(BY_NAME).index)},
         refusals=[Refusal(one.file, one.row_number, one.field, one.code) for one in refused],
         warnings=list(row.warnings),
         not_taken=list(row.not_taken),

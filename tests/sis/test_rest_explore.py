@@ -55,6 +55,7 @@ async def test_an_odd_source_is_found_out(sis: str) -> None:
     assert (settings["page_size"], settings["leave_out"]) == (50, ["demographics"])
     assert (found.facts["delta"], found.facts["tobedeleted"]) == (False, False)
     assert "no more than 50 rows" in text
+    assert f"--url {sis}learningdata/v1 --token-url {sis}oauth/token --auth oauth2-basic" in text
     assert "Not to be read: demographics." in text
 
 

@@ -72,6 +72,18 @@ async def test_the_report_for_a_person_names_the_counts(north: Town, tmp_path: P
     assert "Nothing was written. The sync would make" in done.stdout
 
 
+async def test_the_newest_runs_are_listed(north: Town, tmp_path: Path) -> None:
+    """A night's run is found without its id: newest first, by source and state."""
+    arguments = ("csv", str(Export().write(tmp_path / "roster.zip")), "--district", north.slug, "--source", "nightly")
+    ran = [json.loads(_run(north, *arguments, "--json").stdout)["run_id"] for _ in range(2)]
+    done = _run(north, "status", "--district", north.slug, "--json")
+    listed = json.loads(done.stdout)
+    assert done.returncode == 0
+    assert [one["run_id"] for one in listed] == ran[::-1]
+    assert {(one["source"], one["state"]) for one in listed} == {("nightly", "applied")}
+    assert ran[0] in _run(north, "status", "--district", north.slug).stdout
+
+
 async def test_a_held_run_is_answered_on_the_command_line(north: Town, tmp_path: Path) -> None:
     """Held with exit 4 and the words to go on with; a wrong plan is turned away; the right one is applied at once."""
     export = Export()

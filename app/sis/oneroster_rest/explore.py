@@ -56,8 +56,22 @@ async def explore(connection: Connection) -> Findings:
         found.facts["settings"] = {"auth": based.auth, "url": based.url, "token_url": based.token_url}
         await _collections(based, found)
         await _deltas(based, found)
+    unset = _not_as_set(connection, based, found.facts) if based is not None and found.ready else []
+    if unset:
+        found.say(f"Set what was found first: aimline sis set NAME --district DISTRICT {' '.join(unset)}")
     found.say("A sync can read this source." if found.ready else "A sync cannot read this source as it is set.")
     return found
+
+
+def _not_as_set(asked: Connection, works: Connection, facts: dict[str, Any]) -> list[str]:
+    """The options that a sync needs, where the source was readable only with others than are set."""
+    signs = f"{works.auth}{'-sha1' if works.auth == 'oauth1' and works.signature == 'HMAC-SHA1' else ''}"
+    as_set = f"{asked.auth}{'-sha1' if asked.auth == 'oauth1' and asked.signature == 'HMAC-SHA1' else ''}"
+    options = [f"--url {works.url}"] if works.url.rstrip("/") != asked.url.rstrip("/") else []
+    if works.auth != "oauth1" and works.token_url != asked.token_url:
+        options.append(f"--token-url {works.token_url}")
+    facts["settings"]["auth"] = signs
+    return [*options, f"--auth {signs}"] if signs != as_set else options
 
 
 @asynccontextmanager

@@ -1,0 +1,39 @@
+"""`docs/sync.md` names only commands and options that the command line has."""
+
+import re
+import shlex
+
+import pytest
+from typer.main import get_command
+
+from app.cli import app
+from tests.conftest import REPOSITORY
+
+PAGE = REPOSITORY / "docs" / "sync.md"
+TOLD = re.compile(r"(?:^\$ |`)(aimline [^`\n]*?)(?:`|$)", re.MULTILINE)
+LONG = re.compile(r"^\$ aimline [^\n]*\\\n(?:[^\n]*\\\n)*[^\n]*", re.MULTILINE)
+
+
+def commands() -> list[str]:
+    """Every command that the page tells, those over several lines as one."""
+    page = PAGE.read_text()
+    long = [one.removeprefix("$ ").replace("\\\n", " ") for one in LONG.findall(page)]
+    return sorted({*TOLD.findall(LONG.sub("", page)), *long})
+
+
+def test_the_page_tells_commands() -> None:
+    """The pattern finds them: without it the next test would look at nothing."""
+    assert len(commands()) > 15
+
+
+@pytest.mark.parametrize("told", commands())
+def test_the_command_line_knows_it(told: str) -> None:
+    """Its command is there, and every option that the page gives it."""
+    words, command = shlex.split(told)[1:], get_command(app)
+    while words and (group := getattr(command, "commands", None)):
+        assert words[0] in group, f"There is no command {words[0]!r}."
+        command, words = group[words[0]], words[1:]
+    known: set[str] = set()
+    for parameter in command.params:
+        known |= {*parameter.opts, *parameter.secondary_opts}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known
