@@ -31,7 +31,7 @@ from app.sis import rekey
 from app.sis.engine import weigh
 from app.sis.engine.apply import apply_all
 from app.sis.engine.plan import digest, kept_deliveries, leave_removals, make_plan, plan_columns, whole
-from app.sis.engine.run import EXITS, Asked, begin, conclude, drop_kept, end, note_run
+from app.sis.engine.run import EXITS, Asked, begin, conclude, drop_kept, end, note_run, write_alone
 from app.sis.engine.stage import Stage
 from app.sis.engine.weigh import WENT, Counts, Report
 from app.sis.kinds import BY_NAME, KINDS, Kind
@@ -156,6 +156,7 @@ async def carry_out(
 
 @needs(Can.SYNC_ROSTER)
 async def _carry_out(work: Work, run_id: UUID, progress: Progress) -> Report:
+    await write_alone(work)
     run = (await find_run(work, run_id)).run
     report = await read_report(work, run_id)
     if run.plan is None or run.state not in ("approved", "discarded"):
@@ -180,7 +181,7 @@ async def _carry_out(work: Work, run_id: UUID, progress: Progress) -> Report:
         report.held_because = because
     await drop_kept(work, run_id, run.plan)
     report.plan = None
-    await end(work, report)
+    await end(work, report, of=("approved", "discarded"))
     return report
 
 
@@ -191,7 +192,7 @@ async def _give_up(work: Work, run_id: UUID) -> Report:
     report.sentence = "The roster has changed since the plan was made: it is discarded. Run the sync again."
     await drop_kept(work, run_id, plan)
     report.plan = None
-    await end(work, report)
+    await end(work, report, of=("approved", "discarded"))
     return report
 
 

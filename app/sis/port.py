@@ -35,6 +35,12 @@ class AlreadyRunning(Conflict):
     code = "sis.already_running"
 
 
+class Superseded(Conflict):
+    """The run is another's now, or was ended: whoever carried it out so far applies nothing of it."""
+
+    code = "run.superseded"
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One kind as a source delivers it: CSV, UTF-8, RFC 4180, without a byte order mark.

@@ -24,7 +24,7 @@ from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.roster.lookup import zone_of
 from app.sis.answer import must_be_undoable
-from app.sis.engine.run import Asked
+from app.sis.engine.run import Asked, is_syncing
 from app.sis.engine.weigh import Report
 from app.sis.guard import Limits
 from app.sis.models import SisRun, SisSource
@@ -94,8 +94,9 @@ async def _lay_run(
         select(SisSource.id).where(SisSource.district_id == work.district_id).order_by(SisSource.id).with_for_update()
     )
     busy = (SisRun.state == "running") | ((SisRun.state == "pending") & (SisRun.source_id == source_id))
-    waiting = await work.db.scalar(select(SisRun.id).where(of, busy).limit(1))
-    if waiting is not None:
+    waiting = (await work.db.execute(select(SisRun.state, SisRun.due).where(of, busy))).all()
+    # One that was begun by hand and killed still says that it runs; its lock is free, and the next run ends it.
+    if any(state == "pending" or due is not None for state, due in waiting) or (waiting and await is_syncing(work)):
         raise AlreadyRunning("A sync of this district waits or is running. Ask again when it has ended.")
     run = SisRun(
         district_id=work.district_id,

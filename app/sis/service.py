@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -31,7 +32,18 @@ from app.sis.engine import weigh
 from app.sis.engine.apply import apply_all
 from app.sis.engine.asides import bring
 from app.sis.engine.plan import ALIASED, keep_plan, lay_keys, lay_plan
-from app.sis.engine.run import EXITS, Asked, begin, conclude, end, limits_in_force
+from app.sis.engine.run import (
+    EXITS,
+    LOCK,
+    Asked,
+    begin,
+    conclude,
+    end,
+    limits_in_force,
+    lock_of,
+    must_hold,
+    write_alone,
+)
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.engine.weigh import Counts, Report
 from app.sis.guard import Limits
@@ -42,7 +54,6 @@ from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import AlreadyRunning, NothingNew, Opener, Progress, Source, SourceInconsistent, SourceRefused
 
 SOURCE_KIND = "oneroster-csv"
-LOCK = 0x41494D53  # the first half of the advisory locks of the sync; the second is the district's
 
 
 async def sync_csv(
@@ -80,7 +91,8 @@ async def sync(
 
     `limits` take the place of the source's own. The report says what became of it; a source that is refused is a
     report of state `failed`, one that has nothing new of state `skipped`. Raises `AlreadyRunning` while another sync
-    of the district runs, and `NotFound` for an unknown district. Whatever else is raised, the roster is as it was.
+    of the district runs, `Superseded` where one has begun since its lock was lost, and `NotFound` for an unknown
+    district. Whatever else is raised, the roster is as it was.
     """
     principal = house_principal(district_id, "sync")
 
@@ -91,8 +103,11 @@ async def sync(
         try:
             async with opener() as source:
                 async with unit(engine, principal, keyring, "sync") as work:
+                    await write_alone(work)
+                    await must_hold(work, report.run_id, asked.attempt)
                     fit = limits or await limits_in_force(work, source_id)
                     await _carry_out(work, report, source_id, source, dry, progress, fit)
+                    await end(work, report, attempt=asked.attempt)
             if report.state == "applied" and report.overturned:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
                     await refresh_statistics(work, report.overturned)
@@ -100,16 +115,16 @@ async def sync(
             report.state, report.sentence, report.exit_code = "skipped", error.detail, EXITS["done"]
             report.ended_at = now()
             async with unit(engine, principal, keyring, "sync skipped") as work:
-                await end(work, report)
+                await end(work, report, attempt=asked.attempt)
         except (SourceRefused, SourceInconsistent) as error:
             which = "refused" if isinstance(error, SourceRefused) else "inconsistent"
             report.sentence, report.exit_code = f"{error.detail} The roster is as it was.", EXITS[which]
-            await _fail(engine, principal, keyring, report)
+            await _fail(engine, principal, keyring, report, asked.attempt)
         except (Exception, asyncio.CancelledError) as error:
             interrupted = isinstance(error, asyncio.CancelledError)
             report.sentence = f"The sync {'was interrupted' if interrupted else 'broke off'}. The roster is as it was."
             with suppress(Exception):
-                await _fail(engine, principal, keyring, report)
+                await _fail(engine, principal, keyring, report, asked.attempt)
             raise
     return report
 
@@ -124,7 +139,7 @@ async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
 @asynccontextmanager
 async def alone(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
     """Holds the district's sync lock on a connection of its own, outside any transaction, until the run has ended."""
-    key = int.from_bytes(district_id.bytes[-4:], signed=True)
+    key = lock_of(district_id)
     async with engine.connect() as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         if not await driver.fetchval("SELECT pg_try_advisory_lock($1::integer, $2::integer)", LOCK, key):
@@ -132,7 +147,10 @@ async def alone(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            await driver.fetchval("SELECT pg_advisory_unlock($1::integer, $2::integer)", LOCK, key)
+            try:
+                await driver.fetchval("SELECT pg_advisory_unlock($1::integer, $2::integer)", LOCK, key)
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await connection.invalidate()  # the connection is gone, and its lock with it
 
 
 @needs(Can.SYNC_ROSTER)
@@ -170,7 +188,7 @@ async def _carry_out(
     progress: Progress,
     limits: Limits,
 ) -> None:
-    """Stages, plans, and applies what the guard lets pass; ends the run in the same transaction."""
+    """Stages, plans, and applies what the guard lets pass; the run ends in the same transaction."""
     report.warnings += source.warnings
     report.not_taken += source.not_taken
     whole = all(delivery.complete for delivery in source.deliveries.values())
@@ -195,7 +213,6 @@ async def _carry_out(
     if report.state == "held":
         report.plan = await keep_plan(stage, source.deliveries)
     await stage.drop()
-    await end(work, report)
 
 
 @needs(Can.SYNC_ROSTER)
@@ -260,10 +277,10 @@ async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
         )
 
 
-async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report) -> None:
+async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, attempt: int) -> None:
     """Ends a run whose work was rolled back; what it counted and refused went with it."""
     report.state, report.ended_at = "failed", now()
     report.kinds.clear()
     report.refusals.clear()
     async with unit(engine, principal, keyring, "sync failed") as work:
-        await end(work, report)
+        await end(work, report, attempt=attempt)

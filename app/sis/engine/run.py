@@ -1,15 +1,16 @@
 """Owns a run's row: how it begins, is taken up, concludes and ends, and what that means for its source.
 
-Never stages, plans or applies.
+Also the two locks of a district's syncs, which fence one off from the next. Never stages, plans or applies.
+Over 250 lines: whose a run is, and until when, is read together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 
 from app.access.models import District
 from app.access.permission import Can
@@ -23,10 +24,16 @@ from app.sis.engine.tell import counted
 from app.sis.engine.weigh import Report
 from app.sis.guard import Limits
 from app.sis.models import SisRun, SisSource
+from app.sis.port import AlreadyRunning, Superseded
 from app.sis.settings import limits_of
 from app.sis.sources import lay_schedule
 
+BROKE_OFF = "The sync broke off. The roster is as it was."
 EVENTS: dict[str, EventType] = {"applied": SYNC_APPLIED, "held": SYNC_HELD, "failed": SYNC_FAILED}
+LOCK = 0x41494D53  # the first half of the lock that a sync holds; the second is the district's
+APPLIES = LOCK + 1  # and of the one that the transaction holds which writes
+LENGTH = timedelta(minutes=2)
+"""A run's lease: a worker renews it; whether one that was begun by hand goes on, its lock says when the lease ends."""
 EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
 
 
@@ -40,6 +47,43 @@ class Asked:
     run_id: UUID | None = None
     attempt: int = 0
     mode: str | None = None
+
+
+def lock_of(district_id: UUID) -> int:
+    """The second half of the district's advisory locks."""
+    return int.from_bytes(district_id.bytes[-4:], signed=True)
+
+
+@needs(Can.READ_SYNC)
+async def is_syncing(work: Work) -> bool:
+    """Whether somebody holds the district's sync lock; asks without touching it."""
+    held = """SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+        WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+          AND l.classid::bigint = :lock AND l.objid::bigint = :key)"""
+    names = {"lock": LOCK, "key": lock_of(work.district_id) % (1 << 32)}
+    return bool(await work.db.scalar(text(held), names))
+
+
+@needs(Can.SYNC_ROSTER)
+async def write_alone(work: Work) -> None:
+    """Waits until no other transaction writes a sync of the district, and lets none until this one has ended.
+
+    The lock of the run may be lost with its connection, while the run goes on fetching: this one is the writer's own.
+    """
+    await work.db.execute(select(func.pg_advisory_xact_lock(APPLIES, lock_of(work.district_id))))
+
+
+@needs(Can.SYNC_ROSTER)
+async def must_hold(work: Work, run_id: UUID, attempt: int) -> None:
+    """Raises `Superseded` where the run is no longer this attempt's; `end` looks again. Takes no lock on the row,
+    so that its lease can be renewed meanwhile."""
+    mine = (SisRun.id == run_id, SisRun.state == "running", SisRun.attempts == attempt)
+    if await work.db.scalar(select(SisRun.id).where(SisRun.district_id == work.district_id, *mine)) is None:
+        raise _superseded()
+
+
+def _superseded() -> Superseded:
+    return Superseded("The run was ended or taken up by another meanwhile: nothing of it is applied. Run it again.")
 
 
 @needs(Can.SYNC_ROSTER)
@@ -57,13 +101,15 @@ async def begin(
 ) -> None:
     """Writes the run's row, or takes up the one that was asked for. A run that a crash left open is ended.
 
-    Raises `Conflict` where another worker has taken the run up meanwhile.
+    Raises `Conflict` where another worker has taken the run up meanwhile, `AlreadyRunning` while another applies.
     """
+    if not await work.db.scalar(select(func.pg_try_advisory_xact_lock(APPLIES, lock_of(work.district_id)))):
+        raise AlreadyRunning("Another sync of this district is being applied. Try again when it has ended.")
     of = SisRun.district_id == work.district_id
     await work.db.execute(
         update(SisRun)
         .where(of, SisRun.state == "running", SisRun.id != report.run_id)
-        .values(state="failed", ended_at=now(), sentence="The sync broke off. The roster is as it was.")
+        .values(state="failed", ended_at=now(), leased_until=None, sentence=BROKE_OFF)
     )
     if asked.run_id is not None:
         mine = (of, SisRun.id == asked.run_id, SisRun.state == "pending", SisRun.attempts == asked.attempt)
@@ -84,6 +130,7 @@ async def begin(
             sentence="The sync is running.",
             undoes=undoes,
             mode=report.mode,
+            leased_until=func.now() + LENGTH,
         )
     )
     await work.db.flush()
@@ -110,14 +157,20 @@ def conclude(report: Report, dry: bool) -> None:
 
 
 @needs(Can.SYNC_ROSTER)
-async def end(work: Work, report: Report) -> None:
+async def end(work: Work, report: Report, *, of: Collection[str] = ("running",), attempt: int | None = None) -> None:
     """Ends the run's row, with its event where there is news for the district. It takes the place of held runs.
 
-    Once it is applied, what the source has is known up to when the run was read: a delta begins from there.
+    Once it is applied, what the source has is known up to when the run was read: a delta begins from there. Raises
+    `Superseded` where the run's state is none of `of`, or another attempt is at it: then nothing of it may stay.
     """
+    mine = (
+        SisRun.id == report.run_id,
+        SisRun.state.in_(of),
+        *([SisRun.attempts == attempt] if attempt is not None else []),
+    )
     source_id = await work.db.scalar(
         update(SisRun)
-        .where(SisRun.district_id == work.district_id, SisRun.id == report.run_id)
+        .where(SisRun.district_id == work.district_id, *mine)
         .values(
             state=report.state,
             ended_at=report.ended_at,
@@ -135,10 +188,12 @@ async def end(work: Work, report: Report) -> None:
         )
         .returning(SisRun.source_id)
     )
+    if source_id is None:
+        raise _superseded()
     # A map of sourcedIds that waits leaves the plan that it was made from, for whoever decides otherwise.
     if report.state == "applied" or (report.state == "held" and report.mode != "rekey"):
         await _take_the_place(work, report.run_id, source_id)
-    if source_id is not None and report.state in ("applied", "held", "failed") and report.mode != "rekey":
+    if report.state in ("applied", "held", "failed") and report.mode != "rekey":
         await note_run(work, source_id, report.state == "applied", report.mode, report.pulled_at)
     quiet = report.state == "applied" and not report.total("changes")
     if report.state in EVENTS and not quiet:
@@ -164,7 +219,7 @@ async def note_run(
     await work.db.flush()
 
 
-async def _take_the_place(work: Work, run_id: UUID, source_id: UUID | None) -> None:
+async def _take_the_place(work: Work, run_id: UUID, source_id: UUID) -> None:
     """Discards the other plans of the source that wait: what they compared with is history."""
     of = SisRun.district_id == work.district_id
     waiting = await work.db.execute(

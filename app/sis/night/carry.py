@@ -32,16 +32,15 @@ from app.events.catalogue import SYNC_OVERDUE, Happened
 from app.events.outbox import record
 from app.roster.models import Source
 from app.sis.answer import undo
-from app.sis.engine.run import Asked, end
+from app.sis.engine.run import BROKE_OFF, LENGTH, Asked, end, is_syncing
 from app.sis.engine.weigh import Report
 from app.sis.models import SisRun, SisSource
-from app.sis.port import AlreadyRunning
+from app.sis.port import AlreadyRunning, Superseded
 from app.sis.pull import OPEN, look, note_findings, run_source
 from app.sis.sources import lay_schedule
 
 DISTRICTS = 16  # in one look
 AT_ONCE = 2  # districts that this process syncs at the same time
-LENGTH = timedelta(minutes=2)
 BUSY = timedelta(seconds=30)  # until the next look at a district that syncs already
 ATTEMPTS = 3
 RUNS = Lease(cast(Table, SisRun.__table__), "source_id", cast(Table, Source.__table__), 1, LENGTH)
@@ -93,7 +92,12 @@ class Night:
             log.error("night.trouble", district=str(district_id), error=type(error).__name__)
 
     async def _look(self, district_id: UUID, source_id: UUID) -> None:
-        found = await look(self.engine, self.keyring, district_id, source_id, self.allowed)
+        """Looks, and notes what was found: until then the look stays asked for, whatever becomes of this process."""
+        try:
+            found = await look(self.engine, self.keyring, district_id, source_id, self.allowed)
+        except Exception as error:  # noted, so that what fails every time is not begun again for ever
+            log.error("looks.trouble", source=str(source_id), error=type(error).__name__)
+            found = {"ready": False, "sentences": ["The look broke off. Ask for another."], "facts": {}}
         async with unit(self.engine, _principal(district_id), self.keyring, "sync look") as work:
             await note_findings(work, source_id, found)
 
@@ -108,6 +112,8 @@ class Night:
         except AlreadyRunning:
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
                 await release(work, claimed)
+        except Superseded:
+            log.warning("syncs.superseded", **where)
         except AimlineError as error:
             log.error("syncs.refused", **where, code=error.code)
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
@@ -167,7 +173,6 @@ async def lay_what_is_due(work: Work) -> list[UUID]:
     for row in rows:
         if row.look_asked_at is not None:
             looks.append(row.id)
-            row.look_asked_at = None
         if row.overdue_at is not None and row.overdue_at <= now():
             record(work, Happened(SYNC_OVERDUE, row.id, row.version, {}))
             row.overdue_at = None
@@ -205,14 +210,25 @@ async def _lay_due(work: Work, row: SisSource) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def _take_up_lost(work: Work) -> None:
-    """Runs whose lease has ended wait again; one that has lost three workers has failed."""
+    """Runs whose lease has ended wait again; one that has lost three workers has failed.
+
+    Nobody waits for one that was begun by hand: it goes on while its lock is held, and has failed when it is not.
+    """
     lost = await work.db.scalars(
-        select(SisRun).where(
-            SisRun.district_id == work.district_id, SisRun.state == "running", SisRun.leased_until <= func.now()
+        select(SisRun)
+        .where(
+            SisRun.district_id == work.district_id,
+            SisRun.state == "running",
+            (SisRun.leased_until <= func.now()) | SisRun.leased_until.is_(None),
         )
+        .with_for_update(skip_locked=True)
     )
     for run in lost.all():
-        if run.attempts >= ATTEMPTS:
+        if run.due is None and await is_syncing(work):
+            run.leased_until = now() + LENGTH
+        elif run.due is None:
+            await give_up(work, run.id, run.attempts, BROKE_OFF)
+        elif run.attempts >= ATTEMPTS:
             await give_up(work, run.id, run.attempts, f"The sync broke off {ATTEMPTS} times. The roster is as it was.")
         else:
             run.state, run.leased_until = "pending", None
@@ -241,7 +257,7 @@ async def give_up(work: Work, run_id: UUID, attempt: int, sentence: str) -> None
     run = await work.db.scalar(select(SisRun).where(mine, SisRun.state.in_(OPEN)))
     if run is not None:
         ended: dict[str, Any] = {"state": "failed", "sentence": sentence, "began_at": run.began_at, "ended_at": now()}
-        await end(work, Report(run_id, mode=run.mode, **ended))
+        await end(work, Report(run_id, mode=run.mode, **ended), of=OPEN)
 
 
 @needs(Can.SYNC_ROSTER)

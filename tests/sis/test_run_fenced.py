@@ -1,0 +1,104 @@
+"""A run that was killed blocks nobody, and one that lost its lock while it fetched applies nothing over a later one."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from app.core.address import Allowed
+from app.core.clock import now
+from app.core.ids import new_id
+from app.sis import sources
+from app.sis.engine.run import begin
+from app.sis.engine.weigh import Report
+from app.sis.night.carry import Night
+from app.sis.oneroster_csv.archive import open_zip
+from app.sis.port import AlreadyRunning, Source, Superseded
+from app.sis.pull import ask_for_run
+from app.sis.service import alone, sync
+from app.sis.settings import Settings
+from tests.sis.roster_zip import Export, ask
+from tests.sis.roster_zip import sync as sync_zip
+from tests.town import Town
+
+SANDBOX = Allowed(sandbox=True)
+LOST = """SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objid::bigint = :key AND l.granted"""
+
+
+async def _killed(town: Town, folder: Path, source: str = "csv") -> UUID:
+    """A source that is due every night, with a run by hand whose process was killed; the source's id."""
+    path = Export().write(folder / "a.zip")
+    async with town.unit() as work:
+        new = Settings(kind="oneroster-csv", url=str(path), cron="0 2 * * *")
+        made = await sources.register_source(work, source, new, SANDBOX, local=True)
+    async with town.house() as work:
+        await begin(work, Report(new_id(), began_at=now()), made.source.id, dry=False)
+    return made.source.id
+
+
+async def _night(town: Town) -> None:
+    due = now() - timedelta(minutes=1)
+    await ask(town, "UPDATE sis_source SET due = :due WHERE district_id = :district", due=due)
+    night = Night(town.worker_engine, town.settings.keyring, SANDBOX)
+    await night._district(town.district_id)
+
+
+async def _runs(town: Town) -> list[tuple[str, str]]:
+    rows = await ask(town, "SELECT state, sentence FROM sis_run WHERE district_id = :district ORDER BY began_at, id")
+    return [(row[0], row[1]) for row in rows]
+
+
+@pytest.mark.parametrize("lease", ["NULL", "now() - interval '1 s'"])
+async def test_a_killed_run_by_hand_is_ended_by_the_night(north: Town, tmp_path: Path, lease: str) -> None:
+    """Its lock is free: it has failed, and tonight's run is laid and applied. So too where it never had a lease."""
+    await _killed(north, tmp_path)
+    await ask(north, f"UPDATE sis_run SET leased_until = {lease} WHERE district_id = :district")
+    await _night(north)
+    first, second = await _runs(north)
+    assert first == ("failed", "The sync broke off. The roster is as it was.")
+    assert second[0] == "applied"
+
+
+async def test_a_killed_run_by_hand_keeps_nobody_from_asking(north: Town, tmp_path: Path) -> None:
+    """While its lock is held it goes on, and its lease is renewed for it; without the lock a run can be asked for."""
+    source_id = await _killed(north, tmp_path)
+    await ask(north, "UPDATE sis_run SET leased_until = NULL WHERE district_id = :district")
+    async with alone(north.worker_engine, north.district_id):
+        with pytest.raises(AlreadyRunning):
+            async with north.unit() as work:
+                await ask_for_run(work, source_id)
+        await _night(north)
+        assert [state for state, _ in await _runs(north)] == ["running"]
+        rows = await ask(north, "SELECT leased_until > now() FROM sis_run WHERE district_id = :district")
+        assert [row[0] for row in rows] == [True]
+    async with north.unit() as work:
+        await ask_for_run(work, source_id)
+
+
+async def test_a_run_that_lost_its_lock_applies_nothing(north: Town, tmp_path: Path) -> None:
+    """The database restarts while it fetches, a second sync applies: the first's older rows do not come on top."""
+    older, newer = Export(), Export()
+    older.rows["orgs"][0]["name"] = "Older"
+    newer.rows["orgs"][0]["name"] = "Newer"
+    path = older.write(tmp_path / "older.zip")
+
+    @asynccontextmanager
+    async def slowly() -> AsyncIterator[Source]:
+        with open_zip(path) as source:
+            await ask(north, LOST, key=int.from_bytes(north.district_id.bytes[-4:]))
+            second = await sync_zip(north, newer, tmp_path)
+            assert second.state == "applied", second.sentence
+            yield source
+
+    with pytest.raises(Superseded):
+        await sync(
+            *(north.worker_engine, north.settings.keyring, north.district_id),
+            *(slowly, "csv", False, lambda _doing, _done, _of: None),
+        )
+    assert [state for state, _ in await _runs(north)] == ["failed", "applied"]
+    names = await ask(north, "SELECT name FROM org WHERE district_id = :district AND name IN ('Older', 'Newer')")
+    assert [row[0] for row in names] == ["Newer"]
