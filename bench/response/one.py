@@ -55,22 +55,27 @@ def medians(cohorts: Sequence[list[Followed]]) -> tuple[float, float]:
     return statistics.median(used), statistics.median(took)
 
 
+def report(*, classmates: int, weeks: int, times: int) -> None:
+    """Prints what one score costs with its classmates, and alone."""
+    cohorts = [followed(classmates, weeks, seed) for seed in range(times)]
+    later = [[replace(one, scores=one.scores[:-1]) for one in cohort] for cohort in cohorts[:20]]
+    # What was made up for the measurement is no work of a request's collector.
+    gc.freeze()
+    medians(later)
+    worked, took = medians(cohorts)
+    said = f"one score, {classmates} classmates, {weeks} weeks, median of {times}"
+    print(f"{said}: {worked:.2f} ms of the processor, {took:.2f} ms by the clock")
+    worked, took = medians([cohort[:1] for cohort in cohorts])
+    print(f"the same with nobody beside it: {worked:.2f} ms of the processor, {took:.2f} ms by the clock")
+
+
 def main() -> None:
     ask = argparse.ArgumentParser(prog="python -m bench.response.one", description=__doc__)
     ask.add_argument("--classmates", type=int, default=24)
     ask.add_argument("--weeks", type=int, default=20)
     ask.add_argument("--times", type=int, default=300)
     given = ask.parse_args()
-    cohorts = [followed(given.classmates, given.weeks, seed) for seed in range(given.times)]
-    later = [[replace(one, scores=one.scores[:-1]) for one in cohort] for cohort in cohorts[:20]]
-    # What was made up for the measurement is no work of a request's collector.
-    gc.freeze()
-    medians(later)
-    worked, took = medians(cohorts)
-    said = f"one score, {given.classmates} classmates, {given.weeks} weeks, median of {given.times}"
-    print(f"{said}: {worked:.2f} ms of the processor, {took:.2f} ms by the clock")
-    alone = medians([cohort[:1] for cohort in cohorts])
-    print(f"the same with nobody beside it: {alone[0]:.2f} ms of the processor, {alone[1]:.2f} ms by the clock")
+    report(classmates=given.classmates, weeks=given.weeks, times=given.times)
 
 
 if __name__ == "__main__":

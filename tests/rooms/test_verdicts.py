@@ -6,7 +6,7 @@ from random import Random
 
 import asyncpg
 import pytest
-from sqlalchemy import update
+from sqlalchemy import event, update
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -14,6 +14,7 @@ from app.core.clock import now
 from app.evidence.amend import Amendment
 from app.evidence.models import ScoreChange
 from app.evidence.service import NewScore
+from app.evidence.service import record_scores as take_scores
 from app.playbook.rules import Entry, stored
 from app.playbook.service import publish_rules
 from app.response.judging.settle import settle_due
@@ -98,6 +99,27 @@ async def test_judging_again_changes_nothing(north: Town) -> None:
     assert (outcome.judged, outcome.appended) == (1, 0)
     assert len(await verdicts(north, support)) == len(before)
     assert await told(north) == events
+
+
+async def test_a_district_is_written_by_two_statements(north: Town) -> None:
+    """However unlike its verdicts are, with a kind or without, with numbers or none: never a statement for each."""
+    values = {"mate0": [40.0] * 9, "mate1": reader(1, 9), "mate2": [40.0] * 9, "mate3": [40.0], "mate4": reader(2, 9)}
+    for name in await classmates(north, len(values)):
+        await supported(north, name)
+        async with north.unit() as work:
+            await take_scores(work, scores(north, name, values[name]))
+    seen: list[str] = []
+
+    def watch(connection: object, cursor: object, statement: str, *rest: object) -> None:
+        seen.append(" ".join(statement.split()[:3]))
+
+    event.listen(north.worker_engine.sync_engine, "before_cursor_execute", watch)
+    async with north.house() as work:
+        outcome = await judge_many(work, quiet=True)
+    event.remove(north.worker_engine.sync_engine, "before_cursor_execute", watch)
+    assert outcome.appended >= 4
+    written = [statement for statement in seen if statement.startswith("INSERT INTO")]
+    assert written == ["INSERT INTO verdict", "INSERT INTO response_state"]
 
 
 async def test_the_order_of_arrival_changes_nothing_once_a_week_is_settled(north: Town, south: Town) -> None:

@@ -6,7 +6,7 @@ statements that one judgement takes stand together.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from uuid import UUID
@@ -132,6 +132,7 @@ async def _followed(work: Work, rows: Sequence[Running], rules: Rulebook) -> lis
     scores = await _scores(work, [phase.id for _, phase, _ in rows])
     weeks = await _weeks(work, rows, scores)
     found = []
+    known: dict[tuple[int, date, date], int] = {}
     for support, phase, grades in rows:
         measure, numbers = measures[support.measure_id], weeks[phase.id]
         followed = Followed(
@@ -139,10 +140,7 @@ async def _followed(work: Work, rows: Sequence[Running], rules: Rulebook) -> lis
             phase=phase,
             measure=measure,
             grade=grades[0] if grades else None,
-            scores=tuple(
-                Seen(row.id, row.taken_on, weeks_between(numbers, phase.begins_on, row.taken_on), row.value, row.form)
-                for row in scores.get(phase.id, ())
-            ),
+            scores=tuple(_seen(scores.get(phase.id, ()), numbers, phase.begins_on, known)),
             weeks=numbers,
             chosen=rules.rule_for(measure.code, support.area_id, support.school_ids),
         )
@@ -150,12 +148,28 @@ async def _followed(work: Work, rows: Sequence[Running], rules: Rulebook) -> lis
     return found
 
 
+def _seen(
+    rows: Sequence[Scored], weeks: Weeks, begins: date, known: dict[tuple[int, date, date], int]
+) -> Iterator[Seen]:
+    """Scores with their weeks. known: weeks that were counted already, by calendar, first day and day."""
+    calendar = id(weeks)
+    for _, score_id, taken_on, value, form in rows:
+        if (asked := (calendar, begins, taken_on)) not in known:
+            known[asked] = weeks_between(weeks, begins, taken_on)
+        yield Seen(score_id, taken_on, known[asked], value, form)
+
+
 async def _add_dosage(work: Work, wanted: dict[UUID, Followed]) -> None:
     """What was delivered up to each wanted series' last score."""
     asked = [one for one in wanted.values() if one.scores]
     windows = [DosageWindow(one.support, one.phase, one.phase.begins_on, one.scores[-1].taken_on) for one in asked]
+    numbers: dict[tuple[int, date], dict[date, int]] = {}
     for one, dosage in zip(asked, await dosages_of(work, windows), strict=True):
-        by_number = tuple((one.week_of(week.monday), week) for week in dosage.weeks)
+        known = numbers.setdefault((id(one.weeks), one.phase.begins_on), {})
+        for week in dosage.weeks:
+            if week.monday not in known:
+                known[week.monday] = one.week_of(week.monday)
+        by_number = tuple((known[week.monday], week) for week in dosage.weeks)
         wanted[one.support.id] = replace(one, dosage=Delivered((), (), True, dosage, by_number))
 
 

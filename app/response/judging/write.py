@@ -122,24 +122,20 @@ async def holdings(work: Work, support_ids: Collection[UUID]) -> dict[UUID, Hold
 @needs(Can.JUDGE)
 async def write(work: Work, steps: Sequence[Step]) -> int:
     """Writes what differs, by two statements; how many verdicts were appended."""
-    verdicts: list[dict[str, Any]] = []
-    states: list[dict[str, Any]] = []
-    for step in steps:
-        verdict, state = _step(work, step)
-        if verdict is not None:
-            verdicts.append(verdict)
-        if state is not None:
-            states.append(state)
+    rows = [_step(work, step) for step in steps]
+    verdicts = [verdict for verdict, _ in rows if verdict is not None]
+    states = [state for _, state in rows if state is not None]
+    # With nulls written out all rows go as one; else the mapper makes a statement of each run of rows empty alike.
+    as_one = {"render_nulls": True}
     if verdicts:
-        await work.db.execute(insert(VerdictRow), verdicts)
+        await work.db.execute(insert(VerdictRow), verdicts, execution_options=as_one)
     if states:
         added = upsert(ResponseState)
-        changed = {
-            name: added.excluded[name]
-            for name in ("verdict_id", "state", "kind", "since", "alert_id", "memory", "settled_on")
-        }
+        names = ("verdict_id", "state", "kind", "since", "alert_id", "memory", "settled_on")
+        changed = {name: added.excluded[name] for name in names}
         keys = [ResponseState.district_id, ResponseState.support_id]
-        await work.db.execute(added.on_conflict_do_update(index_elements=keys, set_=changed), states)
+        upsert_all = added.on_conflict_do_update(index_elements=keys, set_=changed)
+        await work.db.execute(upsert_all, states, execution_options=as_one)
     return len(verdicts)
 
 
@@ -224,7 +220,7 @@ def _row(judged: Judged, number: int) -> dict[str, Any]:
         "kind": verdict.kind.value if verdict.kind else None,
         "because": [reason.as_json() for reason in verdict.because],
         "parameters": dict(sorted(verdict.parameters.items())),
-        "score_ids": [UUID(score) for score in verdict.scores],
+        "score_ids": [seen.id for seen in sorted(known, key=lambda seen: seen.week)],
         "change_on": None if change is None else followed.monday_of_week(change),
         "last_on": known[-1].taken_on if known else None,
         "last_week": judged.week if known else None,
