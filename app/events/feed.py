@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -21,6 +21,8 @@ from app.events.models import Event, EventCounter
 
 KEPT = timedelta(days=30)
 GRACE = timedelta(minutes=1)  # who has just begun at the oldest event is not sent away over it
+LONGEST = timedelta(hours=6)
+"""No transaction is longer: what was laid longer than this before an instant was committed before it."""
 RESYNC = "Read what you need from the lists, then ask for events without a cursor."
 UNKNOWN = "There is no such type of event. See GET /v1/event-types."
 
@@ -81,7 +83,9 @@ async def stretch(work: Work, at: Head, after: int, limit: int, types: Sequence[
     if types:
         query = query.where(Event.type.in_(types))
     rows = (await work.db.scalars(query)).all()
-    if after < at.expired or (rows and rows[0].at < oldest):
+    # Again, after the rows: what an expiry took away since the head was looked at is not among them.
+    lost = after < (await head(work)).expired
+    if lost or (rows and rows[0].at < oldest and after < await before(work, oldest)):
         raise Gone(f"Events after this cursor are kept no longer. {resync}", code="feed.expired")
     work.disclose("event", (event.student_id for event in rows if event.student_id is not None))
     last = rows[-1].seq if rows else after
@@ -96,16 +100,21 @@ async def beginning(work: Work) -> int:
 
 @needs(Can.READ_EVENTS)
 async def before(work: Work, instant: datetime) -> int:
-    """The number after which what happened from an instant on begins; the head's where there is nothing yet."""
-    at = await head(work)
-    first = (
-        select(Event.seq)
-        .where(Event.district_id == work.district_id, Event.at >= instant)
-        .order_by(Event.at, Event.seq)
-        .limit(1)
-    )
-    found = await work.db.scalar(first)
-    return at.last if found is None else max(found - 1, at.expired)
+    """The number after which everything that happened from an instant on stands; the head's where nothing has yet.
+
+    Instants do not follow numbers: an event has its instant when it is laid, and its number at the commit. The lowest
+    number is looked for between one that is surely before and one that is surely not, along the numbers.
+    """
+    at, here = await head(work), Event.district_id == work.district_id
+    earliest = select(Event.seq).where(here, Event.at >= instant).order_by(Event.at, Event.seq).limit(1)
+    found = await work.db.scalar(earliest)
+    if found is None:
+        return at.last
+    long_ago = select(Event.seq).where(here, Event.at < instant - LONGEST).order_by(Event.at.desc()).limit(1)
+    surely_before = await work.db.scalar(long_ago) or 0
+    between = select(func.min(Event.seq)).where(here, Event.seq > surely_before, Event.seq <= found)
+    first = await work.db.scalar(between.where(Event.at >= instant))
+    return max((found if first is None else first) - 1, at.expired)
 
 
 def number_of(keyset: Keyset, at: Head, resync: str = RESYNC) -> int:

@@ -8,7 +8,7 @@ import jsonschema_rs
 import orjson
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import text
+from sqlalchemy import false, text
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -17,9 +17,9 @@ from app.core.errors import Gone, Malformed
 from app.core.ids import show
 from app.core.page import Page, keyset
 from app.events.catalogue import CATALOGUE, CONCERN_ACCEPTED, CONCERN_RAISED, SYNC_APPLIED
-from app.events.feed import KEPT, events_after
+from app.events.feed import KEPT, RESYNC, events_after, head, stretch
 from app.events.models import Event
-from app.events.service import begin_epoch
+from app.events.service import begin_epoch, expire_events
 from tests.faces.rest_town import caller
 from tests.house.watch import misshapen_in
 from tests.rooms.webhook_town import happen, lay
@@ -134,6 +134,33 @@ async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> 
         await _read(north, start)
     assert _ids(await _read(north, past_old)) == [kept]
     assert _ids(await _read(north, None)) == [kept]
+
+
+async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
+    """At the edge of the 30 days too: an event with a lower number and a later instant is not passed over.
+
+    The older one beside it, committed later, ends no reader that has begun there.
+    """
+    first, late, last = await happen(north), await happen(north), await happen(north)
+    await _age(north, first, KEPT - timedelta(minutes=5))
+    await _age(north, late, KEPT + timedelta(minutes=5))
+    await _age(north, last, KEPT - timedelta(minutes=10))
+    begun = await _read(north, None, limit=1)
+    assert _ids(begun) == [first]
+    assert _ids(await _read(north, begun.next)) == [late, last]
+
+
+async def test_what_expires_while_a_page_is_read_is_not_passed_over(north: Town) -> None:
+    """An expiry that commits between the look at the head and the rows is told, not skipped."""
+    old, kept = await happen(north), await happen(north)
+    async with north.unit() as work:
+        at = await head(work)
+        await _age(north, old, KEPT + timedelta(minutes=5))
+        async with north.house() as other:
+            assert await expire_events(other, 2, 10, false()) == 1
+        with pytest.raises(Gone, match="kept no longer"):
+            await stretch(work, at, 0, 10, (), RESYNC)
+        assert [event.id for event in (await stretch(work, at, 1, 10, (), RESYNC)).rows] == [kept]
 
 
 async def test_a_new_epoch_refuses_every_older_cursor(north: Town) -> None:
