@@ -1,7 +1,7 @@
 """Owns named consumers: readers of the feed whose place the server remembers. A client has its own.
 
 Reading moves nothing. A commit moves a consumer forward only, so that two readers of one consumer never undo each
-other; a seek moves it anywhere, and what was read before it commits nothing.
+other; a seek moves it anywhere. What was read before a seek, or before more types, commits nothing.
 """
 
 import re
@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ARRAY, ColumnElement, Text, and_, case, cast, func, select, true, update
 from sqlalchemy.dialects.postgresql import insert
 
 from app.access.permission import Can
@@ -51,8 +51,9 @@ class Place:
 async def keep_consumer(work: Work, name: str, wanted: Wanted) -> tuple[Place, bool]:
     """Makes a consumer, or gives the one of this name other types; whether it is new.
 
-    One that is there keeps its place, and the versions of the types that it keeps. Raises `Invalid`; `Forbidden` to
-    who asks for a person.
+    One that is there keeps its place, and the versions of the types that it keeps; given more types, a cursor of
+    before commits nothing, as it would pass events of the new ones. Raises `Invalid`; `Forbidden` to who asks for a
+    person.
     """
     client_id = _client(work)
     _check(name, wanted)
@@ -68,11 +69,13 @@ async def keep_consumer(work: Work, name: str, wanted: Wanted) -> tuple[Place, b
         reads |= {"epoch": at.epoch, "seq": seq, "created_at": now(), "committed_at": None, "removed_at": None}
     key = {"district_id": work.district_id, "client_id": client_id, "name": name}
     # Two who make it at once make one.
+    moved = true() if fresh else _widened(types)
     await work.db.execute(
         insert(EventConsumer)
         .values(**key, **({"epoch": at.epoch, "seq": at.last, "created_at": now()} | reads), seeks=1)
         .on_conflict_do_update(
-            index_elements=list(key), set_=reads | ({"seeks": EventConsumer.seeks + 1} if fresh else {})
+            index_elements=list(key),
+            set_=reads | {"seeks": case((moved, EventConsumer.seeks + 1), else_=EventConsumer.seeks)},
         )
     )
     return _place(await _one(work, name), at), fresh
@@ -122,7 +125,8 @@ async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[Eve
 async def commit(work: Work, name: str, cursor: str) -> Place:
     """Moves a consumer to a cursor that reading it gave; never back: what is behind its place already changes nothing.
 
-    Raises `NotFound`, `Invalid`; `Gone` for a cursor of another epoch; `Conflict` for one of before the last seek.
+    Raises `NotFound`, `Invalid`; `Gone` for a cursor of another epoch; `Conflict` for one of before the last seek
+    or the last new type.
     """
     await _one(work, name)
     at = await head(work)
@@ -134,7 +138,7 @@ async def commit(work: Work, name: str, cursor: str) -> Place:
         .returning(EventConsumer.seq)
     )
     if moved.one_or_none() is None:
-        detail = "The consumer was moved by a seek since these events were read: read again from its place."
+        detail = "The consumer was moved by a seek, or given more types, since this was read: read again."
         raise Conflict(detail, code="consumer.moved")
     return _place(await _one(work, name), at)
 
@@ -174,6 +178,13 @@ def _check(name: str, wanted: Wanted) -> None:
     if violations:
         raise Invalid(violations)
     check_versions(wanted.versions, "/versions")
+
+
+def _widened(types: list[str]) -> ColumnElement[bool]:
+    """Whether these are more types than the consumer has read; none named are all."""
+    some = func.cardinality(EventConsumer.event_types) > 0
+    all_read = EventConsumer.event_types.bool_op("@>")(cast(types, ARRAY(Text)))
+    return and_(some, ~all_read) if types else some
 
 
 def _client(work: Work) -> UUID:

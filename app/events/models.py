@@ -52,7 +52,7 @@ class EventConsumer(Tenant, Base):
     """A reader of the feed that the server remembers: whose, which types, in which versions, and how far it has come.
 
     `seq` is the last event that it has dealt with, in the feed of `epoch`. `seeks` counts how often it was moved by
-    hand: what was read before the last time commits nothing.
+    hand or given more types: what was read before the last time commits nothing.
     """
 
     __tablename__ = "event_consumer"

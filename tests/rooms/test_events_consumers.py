@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from fastapi import FastAPI
-from sqlalchemy import any_, func, literal, select
+from sqlalchemy import any_, func, literal, select, text
 
 from app.access.models import Disclosure
 from app.access.permission import Can
@@ -19,7 +19,7 @@ from app.core.page import Page, keyset
 from app.events import consumers
 from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_RAISED
 from app.events.consumers import Place, Wanted
-from app.events.feed import KEPT, events_after
+from app.events.feed import KEPT, before, events_after
 from app.events.models import Event
 from app.events.service import begin_epoch
 from tests.faces.rest_town import caller
@@ -129,6 +129,51 @@ async def test_a_consumer_seeks_anywhere_that_is_kept(north: Town) -> None:
     assert _ids(await _read(north)) == []
 
 
+async def test_a_seek_to_a_time_skips_nothing_that_was_told_late(north: Town) -> None:
+    """Instants do not follow numbers: where an earlier one committed later, the seek begins before both."""
+    first, late, last = await happen(north), await happen(north), await happen(north)
+    await _keep(north)
+    await _age(north, first, timedelta(minutes=55))
+    await _age(north, late, timedelta(minutes=60))
+    await _age(north, last, timedelta(minutes=50))
+    await _seek(north, "time", time=now() - timedelta(minutes=61))
+    assert _ids(await _read(north)) == [first, late, last]
+    await _seek(north, "time", time=now() - timedelta(minutes=57))
+    assert _ids(await _read(north)) == [first, late, last]
+    await _seek(north, "time", time=now() - timedelta(minutes=52))
+    assert _ids(await _read(north)) == [last]
+
+
+async def test_a_seek_far_back_looks_at_few_rows(north: Town) -> None:
+    """Of thousands of events the look reads those about the instant, whatever lies before and after it."""
+    await happen(north)
+    owner = await asyncpg.connect(north.settings.url_of("owner"))
+    try:
+        await owner.execute(FILL, north.district_id)
+        await owner.execute("ANALYZE event")
+    finally:
+        await owner.close()
+
+    @needs(Can.READ_EVENTS)
+    async def reads(work: Work) -> int:
+        query = "SELECT pg_stat_get_xact_tuples_fetched('event'::regclass) + pg_stat_get_xact_tuples_returned("
+        return int((await work.db.scalar(text(f"{query}'event'::regclass)"))) or 0)
+
+    async with north.unit() as work:
+        was = await reads(work)
+        number = await before(work, now() - timedelta(days=15))
+        assert await reads(work) - was < 1_000
+    assert 9_900 < number < 10_100
+
+
+FILL = """
+INSERT INTO event (district_id, seq, id, type, version, at, subject_kind, subject_id, subject_version, school_ids, ids)
+SELECT district_id, n, gen_random_uuid(), type, version, now() - (20000 - n) * interval '2 minutes 10 seconds',
+       subject_kind, subject_id, subject_version, school_ids, ids
+FROM event, generate_series(2, 20000) AS n WHERE district_id = $1 AND seq = 1
+"""
+
+
 async def test_a_seek_says_where_to(north: Town) -> None:
     """A cursor without `to: cursor`, a time without its own, a cursor of another consumer: refused, nothing moves."""
     await _keep(north)
@@ -166,6 +211,27 @@ async def test_types_are_a_consumers_own(north: Town) -> None:
             await consumers.keep_consumer(work, "No Such Name", Wanted(("concern.invented",)))
         with pytest.raises(Invalid):
             await consumers.keep_consumer(work, "nightly", Wanted(versions={"concern.raised": 99}))
+
+
+async def test_a_page_of_before_more_types_commits_nothing(north: Town) -> None:
+    """A cursor from when it read fewer types would pass over events of the new one; of the same or fewer, it stays."""
+    await _keep(north, Wanted((CONCERN_ACCEPTED.name,)))
+    raised = await happen(north)
+    page = await _read(north)
+    await _keep(north, Wanted((CONCERN_ACCEPTED.name, CONCERN_RAISED.name)))
+    with pytest.raises(Conflict, match="more types"):
+        await _commit(north, page.next)
+    page = await _read(north)
+    assert _ids(page) == [raised]
+    await _keep(north, Wanted((CONCERN_RAISED.name,)))
+    await _commit(north, page.next)
+    page = await _read(north)
+    await _keep(north)
+    with pytest.raises(Conflict, match="more types"):
+        await _commit(north, page.next)
+    page = await _read(north)
+    await _keep(north)
+    await _commit(north, page.next)
 
 
 async def test_a_reader_of_a_rare_type_does_not_fall_out(north: Town) -> None:
