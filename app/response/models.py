@@ -74,7 +74,7 @@ class ResponseState(AboutStudent, Base):
 class Settlement(TenantRow, Base):
     """That a measure's series at a school are to be judged again: their week is in (`week`), or the rules changed.
 
-    Claimed with a lease by measure. A `quiet` one raises no alerts.
+    Claimed with a lease by measure. `quiet`: rules that raise no alerts, or a week of which nothing but backfills came.
     """
 
     __tablename__ = "settlement"

@@ -1,7 +1,7 @@
 """Verdicts where they are kept: by the district's rule, with the cohort, once told, retracted, settled, in bulk."""
 
 import asyncio
-from datetime import timedelta
+from datetime import date, timedelta
 from random import Random
 
 import asyncpg
@@ -17,10 +17,13 @@ from app.evidence.service import NewScore
 from app.evidence.service import record_scores as take_scores
 from app.playbook.rules import Entry, stored
 from app.playbook.service import publish_rules
+from app.response.judging.settle import _claim as claim_settlements
 from app.response.judging.settle import settle_due
 from app.response.judging.write import CONTENT
 from app.response.models import Settlement, VerdictRow
 from app.response.service import amend_score, judge_many, record_scores, remove_score
+from app.roster.calendar import monday_of
+from app.support.models import Support
 from app.support.session import NewSession, record_sessions
 from tests.rooms.verdict_town import (
     BEGINS,
@@ -245,6 +248,72 @@ async def test_a_backfill_is_judged_and_raises_no_alert(north: Town) -> None:
     assert (await state(north, support)).state == "not_responding"
     await send(north, scores(north, "amy", [46.0], since=10))
     assert await told(north) == []
+
+
+@pytest.mark.parametrize("weeks", [[9], [1, 2, 3, 4, 5]])
+async def test_a_backfill_silences_no_settlement(north: Town, weeks: list[int]) -> None:
+    """A week that waits with scores of today stays loud, whichever weeks of a classmate are loaded meanwhile."""
+    amy, (one, other) = await _stalls_unjudged(north)
+    await send(north, scores(north, one, [50.0], since=9))
+    await send(north, [new for week in weeks for new in scores(north, other, [50.0], since=week)], backfill=True)
+    await _settle(north, [BEGINS + timedelta(weeks=week) for week in weeks])
+    await settle_all(north)
+    assert (await state(north, amy)).state == "not_responding"
+    assert await told(north) == ["response.stopped"]
+
+
+async def test_a_score_of_an_old_week_makes_no_history_loud(north: Town) -> None:
+    """A series that ends in a backfilled week is settled quietly, also by a week that is loud."""
+    amy, (one, other) = await _stalls_unjudged(north)
+    await send(north, [new for week in range(1, 10) for new in scores(north, one, [50.0], since=week)], backfill=True)
+    await send(north, scores(north, other, [48.0], since=5))
+    await _settle(north, [BEGINS + timedelta(weeks=5)])
+    await settle_all(north)
+    assert (await state(north, amy)).state == "not_responding"
+    assert await told(north) == []
+
+
+async def test_no_two_claims_share_a_number(north: Town) -> None:
+    """What is laid again while a worker is at it has numbers beyond that worker's, and as many tries as ever."""
+    await supported(north, "amy")
+    await send(north, scores(north, "amy", [40.0]))
+    seen = []
+    for value in (41.0, 42.0):
+        async with north.house() as work:
+            seen += [one.number for one in await claim_settlements(work)]
+        await send(north, scores(north, "amy", [value]))
+    assert len(set(seen)) == 2
+    await settle_all(north)
+    (row,) = await settlements(north)
+    assert (row.state, row.attempts > max(seen)) == ("settled", True)
+
+
+async def _stalls_unjudged(town: Town) -> tuple[Support, list[str]]:
+    """Amy, whose last score would be an alert and is judged by the settlement only; two classmates of hers."""
+    await by_four_points(town)
+    names = await classmates(town, 3)
+    amy, *_ = [await supported(town, name) for name in names]
+    await send(town, scores(town, names[0], (RISES + STALLS)[:-1]))
+    await settle_all(town)
+    async with town.unit() as work:
+        await take_scores(work, scores(town, names[0], STALLS[-1:], since=9))
+    return amy, names[1:]
+
+
+async def _settle(town: Town, mondays: list[date]) -> None:
+    """Settles these weeks, and not yet those that wait beside them."""
+
+    @needs(Can.JUDGE)
+    async def due(work: Work) -> None:
+        here = (Settlement.district_id == town.district_id, Settlement.state == "pending")
+        late, these = now() + timedelta(days=1), [monday_of(day) for day in mondays]
+        await work.db.execute(update(Settlement).where(*here).values(due=late))
+        first = update(Settlement).where(*here, Settlement.monday.in_(these))
+        await work.db.execute(first.values(due=now() - timedelta(minutes=1)))
+
+    async with town.house() as work:
+        await due(work)
+    assert await settle_due(town.worker_engine, town.settings.keyring, [town.district_id]) == len(mondays)
 
 
 async def test_too_little_delivered_is_not_blamed_on_the_student(north: Town) -> None:

@@ -28,13 +28,15 @@ class How:
 
     `quiet`: a backfill or a change of rules, that raises no alert. `settles`: the Mondays of weeks whose cohort
     is complete. `amended`: scores were changed or taken away, so an alert that stands is looked at again at once.
-    `loud`: new rules that are to raise alerts.
+    `loud`: new rules that are to raise alerts. `backfilled`: the Mondays of weeks of which nothing but backfills has
+    come; a series that ends in one is judged quietly.
     """
 
     quiet: bool = False
     settles: frozenset[date] = frozenset()
     amended: bool = False
     loud: bool = False
+    backfilled: frozenset[date] = frozenset()
 
 
 AS_USUAL = How()
@@ -67,7 +69,7 @@ async def judge_wanted(work: Work, wanted: Wanted, how: How = AS_USUAL) -> Outco
             judged=one,
             holding=holding.get(support_id),
             settled_on=monday if (monday := _last_monday(one.followed)) in how.settles else None,
-            quiet=how.quiet or _is_history(one.followed, since),
+            quiet=how.quiet or _is_history(one.followed, since) or _last_monday(one.followed) in how.backfilled,
             undone=support_id in undone,
             loud=how.loud,
             earlier=earlier.get(support_id),

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, func, select, text
+from sqlalchemy import Table, and_, func, or_, select, text, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -31,6 +32,8 @@ from app.support.models import Support
 
 WEEK, RULES = "week", "rules"
 DISTRICTS, AT_ONCE, TRIES = 16, 64, 5
+ROUND = 100
+"""Attempts are counted for good, so that no two claims share a number; each laying begins the next hundred."""
 OVER = time(6)
 """A week that is not complete is settled on the Monday after it, at this time in UTC."""
 LATE = timedelta(seconds=2)
@@ -99,10 +102,13 @@ async def _lay(work: Work, kind: str, weeks: dict[tuple[UUID, UUID, date], datet
         for (measure_id, school_id, monday), due in sorted(weeks.items())
     ]
     added = upsert(Settlement)
-    # The attempts begin anew: whoever is at it now is fenced off, and what has just come is settled after it.
-    names = ("quiet", "state", "due", "attempts", "leased_until", "ended_at")
+    # Whoever is at it now is fenced off, and what has just come is settled after it.
+    changed: dict[str, Any] = {name: added.excluded[name] for name in ("state", "due", "leased_until", "ended_at")}
+    # A backfill never silences a week in which others were scored; rules stay loud until they were judged.
+    told = true() if kind == WEEK else Settlement.state == "pending"
+    changed["quiet"] = and_(added.excluded.quiet, or_(Settlement.quiet, ~told))
+    changed["attempts"] = (Settlement.attempts + (ROUND - 1)) // ROUND * ROUND
     keys = [getattr(Settlement, name) for name in ("district_id", "kind", "measure_id", "school_id", "monday")]
-    changed = {name: added.excluded[name] for name in names}
     await work.db.execute(added.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
 
@@ -125,7 +131,8 @@ async def settle_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUI
         groups: dict[tuple[str, UUID, UUID, bool], list[Claimed]] = {}
         for one in claimed:
             row = one.row
-            groups.setdefault((row["kind"], row["measure_id"], row["school_id"], row["quiet"]), []).append(one)
+            quiet = row["kind"] == RULES and row["quiet"]
+            groups.setdefault((row["kind"], row["measure_id"], row["school_id"], quiet), []).append(one)
         for group in groups.values():
             async with unit(engine, principal, keyring, "settle") as work:
                 done += await _settle(work, group)
@@ -152,14 +159,31 @@ async def _settle(work: Work, group: Sequence[Claimed]) -> int:
 
     A row that workers die over is taken up again, and given up at last.
     """
-    tried = [one for one in group if one.number <= TRIES]
+    tried = [one for one in group if (one.number - 1) % ROUND < TRIES]
     if tried:
         row = tried[0].row
-        mondays = frozenset(one.row["monday"] for one in tried) if row["kind"] == WEEK else frozenset()
         wanted = Wanted(measure_id=row["measure_id"], school_id=row["school_id"])
-        rules, quiet = row["kind"] == RULES, row["quiet"]
-        how = How(quiet=quiet, settles=mondays, amended=rules, loud=rules and not quiet)
+        if row["kind"] == RULES:
+            how = How(quiet=row["quiet"], amended=True, loud=not row["quiet"])
+        else:
+            mondays = frozenset(one.row["monday"] for one in tried)
+            how = How(settles=mondays, backfilled=await _backfilled(work, wanted, min(mondays)))
         await judge_wanted(work, wanted, how)
     ends = [Settled(one, "settled" if one in tried else "failed") for one in group]
     written = await settle(work.db, LEASE, work.district_id, ends)
     return len(written & {one.id for one in tried})
+
+
+async def _backfilled(work: Work, wanted: Wanted, since: date) -> frozenset[date]:
+    """The weeks of a measure at a school, from one on, of which nothing but backfills has come."""
+    rows = await work.db.scalars(
+        select(Settlement.monday).where(
+            Settlement.district_id == work.district_id,
+            Settlement.kind == WEEK,
+            Settlement.measure_id == wanted.measure_id,
+            Settlement.school_id == wanted.school_id,
+            Settlement.monday >= since,
+            Settlement.quiet,
+        )
+    )
+    return frozenset(rows)
