@@ -10,11 +10,12 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now, today_in
-from app.core.errors import Invalid, NotFound, Violation
+from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.evidence.models import Score, ScoreChange
 from app.evidence.rules import Range, unknown_form, violations_of
@@ -23,6 +24,8 @@ from app.roster.lookup import who_did, zone_of
 
 KEPT = ("taken_on", "attempt", "purpose", "value", "form", "removed_at")
 """What a change keeps of how a score was."""
+DOUBLED = "This student has a score of this measure, date and attempt already."
+UNIQUE_VIOLATION = "23505"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,10 @@ class Changed:
 
 @needs(Can.RECORD_SCORES)
 async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Changed:
-    """Changes a score. Raises `NotFound`, and `Invalid` with everything that is wrong with it as it would be."""
+    """Changes a score. Raises `NotFound`, and `Invalid` with everything that is wrong with it as it would be.
+
+    `Conflict` where another request is making a score of the same day and attempt at this moment.
+    """
     score = await _locked(work, score_id)
     by = await who_did(work, amendment.by, "/by")
     wanted = {
@@ -76,7 +82,13 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Chang
     for name, value in changed.items():
         setattr(score, name, value)
     score.version += 1
-    await work.db.flush()
+    try:
+        await work.db.flush()
+    except IntegrityError as error:
+        if getattr(error.orig, "sqlstate", "") != UNIQUE_VIOLATION:
+            raise
+        # Nothing of what was submitted goes along.
+        raise Conflict(DOUBLED, code="score.doubled") from None
     return Changed(score, days)
 
 
@@ -136,5 +148,4 @@ async def _taken_already(work: Work, score: Score, will: Mapping[str, Any]) -> l
             Score.id != score.id,
         )
     )
-    detail = "This student has a score of this measure, date and attempt already."
-    return [] if there is None else [Violation("/taken_on", "score.doubled", detail)]
+    return [] if there is None else [Violation("/taken_on", "score.doubled", DOUBLED)]

@@ -1,8 +1,10 @@
 """Scores that cannot be, and scores that were wrong: refused with the reason, or amended and removed with a trace."""
 
+import asyncio
 from datetime import date, timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import update
@@ -10,6 +12,9 @@ from sqlalchemy import update
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
+from app.core.errors import Conflict
+from app.evidence.amend import Amendment, amend_score
+from app.evidence.service import NewScore, record_scores
 from app.playbook.models import Measure
 from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.rooms.verdict_town import BEGINS, supported
@@ -93,6 +98,38 @@ async def test_an_amendment_is_held_to_the_same_rules(app: FastAPI, north: Town)
     assert await codes(because="Typo.", value=-1.0) == ["score.out_of_range"]
     assert await codes(because="Another day.", taken_on=str(BEGINS + timedelta(days=1))) == ["score.doubled"]
     assert (await asks.get(f"/v1/scores/{score['id']}/changes")).json()["items"] == []
+
+
+async def test_two_amendments_onto_one_day_are_one_and_a_conflict(north: Town) -> None:
+    """Neither sees the other until it commits: the later one is told so, and nothing of it stays."""
+    day = BEGINS + timedelta(days=9)
+    student = ids.show("student", north.students["amy"])
+    async with north.unit() as work:
+        new_ones = [NewScore(student, "orf", BEGINS + timedelta(days=n), 40.0) for n in range(2)]
+        first, second = [one.score.id for one in await record_scores(work, new_ones) if one.score]
+    async with north.unit() as one:
+        await amend_score(one, first, Amendment("Another day.", taken_on=day))
+
+        async def late() -> None:
+            async with north.unit() as other:
+                await amend_score(other, second, Amendment("Another day.", taken_on=day))
+
+        waits = asyncio.create_task(late())
+        await _someone_waits(north)
+    with pytest.raises(Conflict, match="attempt already"):
+        await waits
+
+
+async def _someone_waits(town: Town) -> None:
+    owner = await asyncpg.connect(town.settings.url_of("owner"))
+    try:
+        while not await owner.fetchval(
+            "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) "
+            "WHERE NOT l.granted AND a.datname = current_database()"
+        ):
+            await owner.execute("SELECT pg_sleep(0.02)")
+    finally:
+        await owner.close()
 
 
 async def test_another_teachers_student_is_not_amended(app: FastAPI, north: Town) -> None:
