@@ -1,13 +1,15 @@
 """Owns how a source's scores are taken in at once, set-based: recorded, amended and removed as the source has them.
 
-A score is upserted by the source's own name for it, else by student, measure, date and attempt where nobody named it;
-where that place is another's, it takes the next free attempt. What a person or a client has amended or removed is
-theirs, and stays as they left it. Never judges: whoever calls judges what comes back.
+A score is upserted by the source's own name for it, else by student, measure, date and attempt where nobody has named
+it, sent it or given it; where that place is another's, it takes the next free attempt. What a person or a client has
+amended or removed is theirs, and stays as they left it. Never judges: whoever calls judges what comes back.
 """
 
 # ruff: noqa: S608  # the table's name is one of ours; values are bound
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Final
 from uuid import UUID
 
@@ -38,12 +40,12 @@ _GONE = f"""s.removed_at IS NULL AND {_OURS}
 
 @dataclass(frozen=True, slots=True)
 class TakenIn:
-    """How many scores were recorded, amended and removed, and the pairs of student and measure to judge anew."""
+    """How many scores were recorded, amended and removed; and what to judge anew: by student and measure, the days."""
 
     recorded: int
     amended: int
     removed: int
-    pairs: frozenset[tuple[UUID, UUID]]
+    days: Mapping[tuple[UUID, UUID], Collection[date]]
 
 
 @needs(Can.RECORD_SCORES)
@@ -51,14 +53,14 @@ async def take_in(work: Work, sender: UUID, table: str) -> TakenIn:
     """Makes this sender's scores those of the table: what it holds no more is removed, and comes back with it."""
     said = _Said(work, sender, table)
     await said.run(_ADOPT)
-    pairs = {(row.student_id, row.measure_id) for row in await said.rows(_TOUCHED)}
+    days = {(row.student_id, row.measure_id): row.days for row in await said.rows(_TOUCHED)}
     await said.run(_NOTE.format(action="removed", which=_GONE))
     named = f"EXISTS (SELECT FROM {{wanted}} AS w WHERE w.district_id = :district AND {_NAMED} AND {_DIFFERS})"
     await said.run(_NOTE.format(action="amended", which=named))
     removed = await said.run(_REMOVE)
     amended = await said.run(_AMEND.format(slots=_slots("JOIN", "AND " + _DIFFERS)))
     recorded = await said.run(_RECORD.format(slots=_slots("LEFT JOIN", "")))
-    return TakenIn(recorded, amended, removed, frozenset(pairs))
+    return TakenIn(recorded, amended, removed, days)
 
 
 class _Said:
@@ -84,17 +86,18 @@ _ADOPT = f"""UPDATE score AS s SET sender = :sender, external_id = w.external_id
           FROM {{wanted}} AS w WHERE w.district_id = :district
           ORDER BY w.student_id, w.measure_id, w.taken_on, coalesce(w.attempt, 1), w.external_id) AS w
     WHERE s.district_id = :district AND {_KEY} AND s.attempt = coalesce(w.attempt, 1)
-      AND s.external_id IS NULL AND s.removed_at IS NULL
+      AND s.external_id IS NULL AND s.removed_at IS NULL AND s.sender IS NULL AND s.given_by IS NULL
       AND NOT EXISTS (SELECT FROM score AS o WHERE o.district_id = :district AND o.sender = :sender
                       AND o.external_id = w.external_id) RETURNING 1"""
 
-_TOUCHED = f"""SELECT w.student_id, w.measure_id FROM {{wanted}} AS w
+_TOUCHED = f"""SELECT t.student_id, t.measure_id, array_agg(t.taken_on) AS days FROM (
+    SELECT w.student_id, w.measure_id, w.taken_on FROM {{wanted}} AS w
     LEFT JOIN score AS s ON {_NAMED} WHERE w.district_id = :district AND (s.id IS NULL OR {_DIFFERS})
-    UNION SELECT s.student_id, s.measure_id FROM score AS s
+    UNION SELECT s.student_id, s.measure_id, s.taken_on FROM score AS s
     LEFT JOIN {{wanted}} AS w ON w.district_id = :district AND w.external_id = s.external_id
     WHERE s.district_id = :district AND s.sender = :sender
       AND ((w.external_id IS NULL AND s.removed_at IS NULL AND {_OURS})
-           OR (w.external_id IS NOT NULL AND {_DIFFERS}))"""
+           OR (w.external_id IS NOT NULL AND {_DIFFERS}))) AS t GROUP BY 1, 2"""
 
 _NOTE = """INSERT INTO score_change (district_id, id, student_id, school_ids, secured_area, score_id, version, action,
         because, before, changed_at)

@@ -3,7 +3,7 @@
 A verdict is appended when it differs from the one that holds; a change of state is told once.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from uuid import UUID
 
@@ -117,9 +117,21 @@ async def judge_days(work: Work, days: Collection[Day], *, quiet: bool = False, 
 async def judge_many(work: Work, pairs: Collection[tuple[UUID, UUID]] | None = None, *, quiet: bool = False) -> Outcome:
     """Judges all active supports of the district, or those of these students and measures, in arrays.
 
-    For scores that were written set-based: a gradebook's night, an import. `quiet` raises no alerts.
+    `quiet` raises no alerts.
     """
     return await judge_wanted(work, Wanted(pairs=pairs), How(quiet=quiet, amended=True))
+
+
+@needs(Can.JUDGE)
+async def judge_written(
+    work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False
+) -> Outcome:
+    """As `judge_many`, for scores that were written set-based, such as a gradebook's night: the days that were touched
+    by student and measure, whose weeks are laid to be settled."""
+    outcome = await judge_many(work, days.keys(), quiet=quiet)
+    touched = [(student_id, measure_id, day) for (student_id, measure_id), on in days.items() for day in on]
+    await settle.lay(work, outcome.loaded, touched, quiet=quiet)
+    return outcome
 
 
 async def _judge_as_district(work: Work, support_id: UUID, *, amended: bool = False) -> None:

@@ -10,7 +10,7 @@ from app.core import ids
 from app.rest.door import After, House, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.sis import queries, sources
-from app.sis.settings import Settings
+from app.sis.settings import Settings, without_path
 
 router = APIRouter(prefix="/v1", tags=["sync"])
 Cron = Field(default=None, max_length=200, description="Five fields, in the district's time zone.")
@@ -159,4 +159,5 @@ def _fit(given: dict[str, Any]) -> dict[str, Any]:
 
 def _source(found: sources.Configured) -> SisSource:
     told = sources.shown(found)
+    told["url"] = without_path(told["url"])
     return SisSource(**{**told, "freeze": [[str(day) for day in pair] for pair in told["freeze"]]})

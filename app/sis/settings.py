@@ -111,6 +111,11 @@ def is_local(url: str) -> bool:
     return url.startswith(("file:", "/"))
 
 
+def without_path(url: str) -> str:
+    """An address as it is shown to whoever is not at this machine: of a local file or folder, its last part alone."""
+    return f"file:{PurePosixPath(path_of(url)).name}" if is_local(url) else url
+
+
 def path_of(url: str) -> str:
     """The path of a local address."""
     return urlsplit(url).path if url.startswith("file:") else url

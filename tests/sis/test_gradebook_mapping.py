@@ -151,24 +151,30 @@ async def test_what_people_amended_or_removed_stays_as_they_left_it(
     assert "result:r-quiz-s1" not in scores
 
 
-async def test_a_score_that_was_typed_in_is_the_same_score(north: Town, tmp_path: Path, mapped: Delivered) -> None:
-    """Same student, measure, date and attempt: one score, then the source's; a named one of another keeps its place."""
-    students = {n: ids.show("student", await row_id(north, "person", f"s{n}")) for n in (0, 2)}
+async def test_only_a_score_of_nobody_becomes_the_sources(north: Town, tmp_path: Path, mapped: Delivered) -> None:
+    """Same student, measure, date and attempt: what a client or a teacher recorded keeps its place and its value."""
+    students = {n: ids.show("student", await row_id(north, "person", f"s{n}")) for n in range(4)}
     async with north.unit() as work:
         taken = await record_scores(
             work,
             [
                 NewScore(students[0], "orf", date(2026, 9, 9), 60.0),
                 NewScore(students[2], "orf", date(2026, 9, 9), 61.0, external_id="theirs"),
+                NewScore(students[1], "orf", date(2026, 9, 9), 62.0),
+                NewScore(students[3], "orf", date(2026, 9, 9), 63.0),
             ],
         )
-    assert [one.outcome for one in taken] == ["recorded", "recorded"]
+    assert {one.outcome for one in taken} == {"recorded"}
+    by_hand = "UPDATE score SET sender = NULL, given_by = :by WHERE district_id = :district AND student_id = :id"
+    for n, by in ((0, None), (3, north.staff["teacher"])):
+        await ask(north, by_hand, by=by, id=await row_id(north, "person", f"s{n}"))
     await sync(north, mapped, tmp_path)
     scores = await _scores(north)
     assert scores["result:r-quiz-s0"] == (70.0, date(2026, 9, 9), 1, "A")
-    assert scores["result:r-quiz-s2"] == (72.0, date(2026, 9, 9), 2, "A")
+    for n in (1, 2, 3):
+        assert scores[f"result:r-quiz-s{n}"] == (70.0 + n, date(2026, 9, 9), 2, "A")
     rows = await ask(north, "SELECT count(*) FROM score WHERE district_id = :district AND removed_at IS NULL")
-    assert rows == [(GRADED + 1,)]
+    assert rows == [(GRADED + 3,)]
 
 
 async def test_two_results_of_a_day_are_two_attempts(north: Town, tmp_path: Path, mapped: Delivered) -> None:
@@ -204,6 +210,32 @@ async def test_results_that_cannot_be_scores_are_counted_and_stay_grades(
         "Rule 2 of the mapping names a measure that the playbook has not: not followed.",
         "Mapped results that stay grades only: 1 without a date, 1 of a day to come, 1 outside what the measure gives.",
     ]
+
+
+UNGRADED = ("Not Submitted", "exempt", "partially graded", "submitted", "notSubmitted")
+
+
+@pytest.mark.parametrize("status", UNGRADED)
+async def test_what_is_not_graded_is_no_score(north: Town, tmp_path: Path, mapped: Delivered, status: str) -> None:
+    """The 0 beside an assignment that was not handed in says nothing of the student; one that was a score goes."""
+    await sync(north, mapped, tmp_path)
+    mapped.row("results", "r-quiz-s0").update(scoreStatus=status, score="0")
+    mapped.row("results", "r-quiz-s1").update(scoreStatus="Graded - Final")
+    report = await sync(north, mapped, tmp_path)
+    assert set(await _scores(north)) == {f"result:r-quiz-s{n}" for n in range(1, GRADED)}
+    assert report.warnings == ["Mapped results that stay grades only: 1 exempt, missing or not wholly graded."]
+
+
+async def test_what_is_missing_or_in_progress_is_no_score(north: Town, tmp_path: Path) -> None:
+    """The flags of 1.2 say it as well as a status; a result that is only late counts."""
+    export = Delivered(version="1.2")
+    await sync(north, export, tmp_path)
+    await lay_mapping(north, BY_TITLE)
+    for n, flag in enumerate(("missing", "inProgress", "incomplete", "late")):
+        export.row("results", f"r-quiz-s{n}")[flag] = "true"
+    report = await sync(north, export, tmp_path)
+    assert set(await _scores(north)) == {f"result:r-quiz-s{n}" for n in range(3, GRADED)}
+    assert report.warnings == ["Mapped results that stay grades only: 3 exempt, missing or not wholly graded."]
 
 
 async def test_a_mapping_that_changes_is_followed(north: Town, tmp_path: Path, mapped: Delivered) -> None:
@@ -316,5 +348,7 @@ async def test_a_later_night_is_news(north: Town, tmp_path: Path, mapped: Delive
         "SELECT type FROM event WHERE district_id = :district AND subject_id = :id AND type LIKE 'response.%'",
         id=support_id,
     )
+    laid = await ask(north, "SELECT state, quiet FROM settlement WHERE district_id = :district AND kind = 'week'")
+    assert [tuple(row) for row in laid] == [("pending", False)] * 11
     assert rows == [(2,)]  # of the support's beginning, and of the night
     assert [row[0] for row in told] in (["response.never"], ["response.stopped"])

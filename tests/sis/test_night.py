@@ -193,6 +193,38 @@ async def test_a_look_that_is_asked_for_is_noted(north: Town, tmp_path: Path) ->
     assert await _runs(north) == []
 
 
+async def test_a_look_stays_asked_for_until_it_is_noted(north: Town, tmp_path: Path) -> None:
+    """A worker that is killed over it loses nothing: the next one looks."""
+    made = await _make(north, Export().write(tmp_path / "a.zip"))
+    async with north.unit() as work:
+        await sources.ask_to_look(work, made.source.id)
+    async with north.house() as work:
+        assert await lay_what_is_due(work) == [made.source.id]
+    async with north.house() as work:
+        assert await lay_what_is_due(work) == [made.source.id]
+
+
+async def test_a_look_that_breaks_off_is_noted_and_holds_nothing_up(
+    north: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not begun again for ever, and the run that waits behind it is carried out."""
+    made = await _make(north, Export().write(tmp_path / "a.zip"))
+
+    async def broken(*_: Any) -> dict[str, Any]:
+        raise RuntimeError
+
+    monkeypatch.setattr("app.sis.night.carry.look", broken)
+    async with north.unit() as work:
+        await sources.ask_to_look(work, made.source.id)
+        await ask_for_run(work, made.source.id)
+    await _night(north)
+    async with north.unit() as work:
+        found = (await sources.configured(work, made.source.id)).settings
+    assert found.findings is not None
+    assert (found.findings["ready"], found.look_asked_at) == (False, None)
+    assert [row[0] for row in await _runs(north)] == ["applied"]
+
+
 async def test_an_undo_that_is_asked_for_is_carried_out(north: Town, tmp_path: Path) -> None:
     """As a run of its own; asked for twice it is refused."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))

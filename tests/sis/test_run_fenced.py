@@ -12,8 +12,8 @@ from app.core.address import Allowed
 from app.core.clock import now
 from app.core.ids import new_id
 from app.sis import sources
-from app.sis.engine.run import begin
-from app.sis.engine.weigh import Report
+from app.sis.engine.run import begin, end
+from app.sis.engine.weigh import Counts, Report
 from app.sis.night.carry import Night
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import AlreadyRunning, Source, Superseded
@@ -102,3 +102,20 @@ async def test_a_run_that_lost_its_lock_applies_nothing(north: Town, tmp_path: P
     assert [state for state, _ in await _runs(north)] == ["failed", "applied"]
     names = await ask(north, "SELECT name FROM org WHERE district_id = :district AND name IN ('Older', 'Newer')")
     assert [row[0] for row in names] == ["Newer"]
+
+
+@pytest.mark.parametrize(("mode", "refused", "moves"), [("delta", 1, False), ("delta", 0, True), ("full", 1, True)])
+async def test_a_delta_with_rows_in_quarantine_moves_no_watermark(
+    north: Town, tmp_path: Path, mode: str, refused: int, moves: bool
+) -> None:
+    """The next delta begins where this one did, and asks for the rows again that could not be taken."""
+    source_id = await _killed(north, tmp_path)
+    before, at = now() - timedelta(days=2), now() - timedelta(days=1)
+    await ask(north, "UPDATE sis_source SET pulled_until = :at WHERE district_id = :district", at=before)
+    report = Report(new_id(), began_at=at, mode=mode, state="applied", pulled_at=at)
+    report.kinds["person"] = Counts("users", quarantined=refused)
+    async with north.house() as work:
+        await begin(work, report, source_id, dry=False)
+        await end(work, report)
+    ((until,),) = await ask(north, "SELECT pulled_until FROM sis_source WHERE district_id = :district")
+    assert until == (at if moves else before)

@@ -6,7 +6,10 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.core.address import Allowed
+from app.core.ids import show
 from app.sis.night.carry import Night
+from app.sis.settings import Settings
+from app.sis.sources import register_source
 from tests.faces.rest_town import caller
 from tests.sis.roster_zip import Export
 from tests.sis.test_sources_fetch import _served
@@ -104,3 +107,15 @@ async def test_each_verb_asks_for_its_own_scope(app: FastAPI, north: Town) -> No
         ("POST", "/v1/sync-runs", {"source": made["id"]}),
     ):
         assert (await reader.ask(method, path, json=body)).status_code == 403, path
+
+
+async def test_a_local_source_does_not_tell_where_it_lies(app: FastAPI, north: Town, tmp_path: Path) -> None:
+    """The path on the server is the operator's: over REST only the last part of it is shown."""
+    new = Settings(kind="oneroster-csv", url=str(tmp_path / "drop" / "nightly.zip"))
+    async with north.unit() as work:
+        made = await register_source(work, "drop", new, local=True)
+    asks = caller(app, north)
+    listed = await asks.get("/v1/sis-sources")
+    one = await asks.get(f"/v1/sis-sources/{show('source', made.source.id)}")
+    assert one.json()["url"] == listed.json()["items"][0]["url"] == "file:nightly.zip"
+    assert str(tmp_path) not in listed.text + one.text

@@ -24,7 +24,7 @@ from app.core.db import lay_binding
 from app.core.ids import new_id
 from app.core.lease import Claimed, Lease, Settled, claim, settle
 from app.playbook.models import Measure
-from app.response.judging.load import Followed, Loaded, Wanted
+from app.response.judging.load import Cohort, Followed, Loaded, Wanted
 from app.response.judging.many import How, judge_wanted
 from app.response.models import Settlement
 from app.roster.calendar import monday_of
@@ -53,16 +53,16 @@ LEASE = Lease(_table(Settlement), "measure_id", _table(Measure), at_once=AT_ONCE
 @needs(Can.JUDGE)
 async def lay(work: Work, loaded: Loaded, days: Collection[tuple[UUID, UUID, date]], *, quiet: bool) -> None:
     """Lays what is to settle after scores were written, as (student, measure, day)."""
-    asked = set(days)
+    asked: dict[tuple[UUID, UUID], set[date]] = {}
+    for student_id, measure_id, day in days:
+        asked.setdefault((student_id, measure_id), set()).add(monday_of(day))
     weeks: dict[tuple[UUID, UUID, date], datetime] = {}
-    every = [*loaded.wanted.values(), *loaded.beside.values()]
+    complete = _complete([*loaded.wanted.values(), *loaded.beside.values()])
     for one in loaded.wanted.values():
         support = one.support
-        for student_id, measure_id, day in asked:
-            if (student_id, measure_id) != (support.student_id, support.measure_id) or not support.school_ids:
-                continue
-            monday = monday_of(day)
-            weeks[measure_id, support.school_ids[0], monday] = _due(monday, one, every)
+        for monday in asked.get((support.student_id, support.measure_id), ()) if support.school_ids else ():
+            due = _due(monday, whole=monday in complete[one.cohort])
+            weeks[support.measure_id, support.school_ids[0], monday] = due
     await _lay(work, WEEK, weeks, quiet=quiet)
 
 
@@ -112,13 +112,20 @@ async def _lay(work: Work, kind: str, weeks: dict[tuple[UUID, UUID, date], datet
     await work.db.execute(added.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
 
-def _due(monday: date, one: Followed, every: Iterable[Followed]) -> datetime:
+def _complete(every: Iterable[Followed]) -> dict[Cohort, set[date]]:
+    """By cohort the weeks, as Mondays, of which every classmate has a score."""
+    found: dict[Cohort, set[date]] = {}
+    for one in every:
+        mondays = {monday_of(seen.taken_on) for seen in one.scores}
+        found[one.cohort] = found[one.cohort] & mondays if one.cohort in found else mondays
+    return found
+
+
+def _due(monday: date, *, whole: bool) -> datetime:
     """At once where every classmate has a score of the week; else when the week is over."""
-    classmates = [other for other in every if other.cohort == one.cohort]
-    complete = all(any(monday_of(seen.taken_on) == monday for seen in other.scores) for other in classmates)
     at = now()
     over = datetime.combine(monday + timedelta(weeks=1), OVER, UTC)
-    return at if complete else max(over, at + LATE)
+    return at if whole else max(over, at + LATE)
 
 
 async def settle_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUID] | None = None) -> int:

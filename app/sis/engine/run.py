@@ -194,7 +194,9 @@ async def end(work: Work, report: Report, *, of: Collection[str] = ("running",),
     if report.state == "applied" or (report.state == "held" and report.mode != "rekey"):
         await _take_the_place(work, report.run_id, source_id)
     if report.state in ("applied", "held", "failed") and report.mode != "rekey":
-        await note_run(work, source_id, report.state == "applied", report.mode, report.pulled_at)
+        # A delta with rows in quarantine moves no watermark: the next asks for those rows again.
+        again = report.mode == "delta" and report.total("quarantined") > 0
+        await note_run(work, source_id, report.state == "applied" and not again, report.mode, report.pulled_at)
     quiet = report.state == "applied" and not report.total("changes")
     if report.state in EVENTS and not quiet:
         record(work, Happened(EVENTS[report.state], report.run_id, 1, {}, counts=counted(report)))

@@ -18,7 +18,7 @@ from app.evidence.intake import COLUMNS, TakenIn, take_in
 from app.evidence.models import Score
 from app.evidence.rules import unknown_form
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
-from app.response.service import judge_many
+from app.response.service import judge_written
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.mapping.rules import BY_PATTERN, OF_ASSESSMENTS, OF_LINE_ITEMS, Rules, pattern, read_mapping
 from app.sis.models import SisSource
@@ -124,7 +124,12 @@ def _mapped(stage: Stage, kind: str, column: str) -> str:
           AND r.score IS NOT NULL"""
 
 
-_FIT = "r.score_date IS NOT NULL AND r.score_date <= :today AND r.score BETWEEN m.lowest AND m.highest AND p.is_student"
+_UNGRADED = """(coalesce(r.missing OR r.in_progress OR r.incomplete, false)
+    OR coalesce(regexp_replace(lower(r.score_status), '[^a-z]', '', 'g'), '')
+       IN ('exempt', 'notsubmitted', 'submitted', 'partiallygraded'))"""
+"""SQL: what the source has not graded, or not wholly; the score beside it, often a 0, says nothing of the student."""
+_FIT = f"""NOT {_UNGRADED} AND r.score_date IS NOT NULL AND r.score_date <= :today AND r.score BETWEEN m.lowest
+    AND m.highest AND p.is_student"""
 
 
 async def _lay_wanted(stage: Stage, wanted: str, kind: str, column: str) -> None:
@@ -141,25 +146,33 @@ async def _lay_wanted(stage: Stage, wanted: str, kind: str, column: str) -> None
 async def _left_out(stage: Stage, kind: str, column: str) -> list[str]:
     """A sentence where results that a rule takes cannot be scores: they stay grades."""
     (row,) = await stage.rows(
-        f"""SELECT count(*) FILTER (WHERE r.score_date IS NULL) AS undated,
-                   count(*) FILTER (WHERE r.score_date > :today) AS early,
-                   count(*) FILTER (WHERE r.score NOT BETWEEN m.lowest AND m.highest) AS beyond
+        f"""SELECT count(*) FILTER (WHERE {_UNGRADED}) AS ungraded,
+                   count(*) FILTER (WHERE NOT {_UNGRADED} AND r.score_date IS NULL) AS undated,
+                   count(*) FILTER (WHERE NOT {_UNGRADED} AND r.score_date > :today) AS early,
+                   count(*) FILTER (WHERE NOT {_UNGRADED} AND r.score NOT BETWEEN m.lowest AND m.highest) AS beyond
             {_mapped(stage, kind, column)} AND NOT coalesce({_FIT}, false)"""
     )
-    why = {"undated": "without a date", "early": "of a day to come", "beyond": "outside what the measure gives"}
+    why = {
+        "ungraded": "exempt, missing or not wholly graded",
+        "undated": "without a date",
+        "early": "of a day to come",
+        "beyond": "outside what the measure gives",
+    }
     told = [f"{row[name]:,} {words}" for name, words in why.items() if row[name]]
     what = "results" if kind == "result" else "assessment results"
     return [f"Mapped {what} that stay grades only: {', '.join(told)}."] if told else []
 
 
 async def _judge(work: Work, taken: TakenIn, *, quiet: bool) -> None:
-    """Judges every series that was touched, at once; history is judged without news."""
-    measures = {measure_id for _, measure_id in taken.pairs}
+    """Judges every series that was touched, at once, and lays its weeks to settle; history is judged without news."""
+    measures = {measure_id for _, measure_id in taken.days}
     followed = await work.db.execute(
         select(Support.student_id, Support.measure_id).where(
             Support.district_id == work.district_id, Support.state == "active", Support.measure_id.in_(measures)
         )
     )
-    pairs = sorted({(student_id, measure_id) for student_id, measure_id in followed} & taken.pairs)
+    pairs = sorted({(student_id, measure_id) for student_id, measure_id in followed} & taken.days.keys())
     for begin in range(0, len(pairs), JUDGED_AT_ONCE):
-        await judge_many(work, pairs[begin : begin + JUDGED_AT_ONCE], quiet=quiet)
+        await judge_written(
+            work, {pair: taken.days[pair] for pair in pairs[begin : begin + JUDGED_AT_ONCE]}, quiet=quiet
+        )

@@ -61,5 +61,8 @@ def what_next(report: Report) -> list[str]:
     elif report.state == "applied":
         steps.append(f"Nothing. To take it back: aimline sync undo {shown}")
     if report.total("quarantined"):
-        steps.append("Have the rows in quarantine mended at the source: the next run takes them.")
+        steps.append(
+            "Have the rows in quarantine mended at the source: the next run takes those that have changed there, and a "
+            "full one all of them."
+        )
     return steps or ["Nothing."]
