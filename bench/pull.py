@@ -1,12 +1,14 @@
 """Measures a REST pull beside a bare client that fetches the same pages. Owns no threshold: it prints ratios.
 
-`python -m bench.pull [--students 10000] [--version 1.1] [--tries 3]` starts the sandbox SIS in a process of its own. A
+`python -m bench.pull [--students 10000] [--version 1.1] [--rounds 7]` starts the sandbox SIS in a process of its own. A
 first pull, which is not timed, says which pages there are. Then, in turns: httpx fetches them, in that order, as many
-at once as the adapter has, and drops the bodies; the adapter pulls: signs in, walks, translates, writes its spool.
+at once as the adapter has, reads each body and drops it; the adapter pulls: signs in, walks, translates, writes its
+spool. Every other round begins with the adapter. Both open their client on the clock; only the adapter signs in on it.
 """
 
 import argparse
 import asyncio
+import os
 import resource
 import statistics
 import subprocess
@@ -14,7 +16,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import httpx
 
@@ -60,53 +62,83 @@ class Noting(Wire):
         return await super().ask(method, url, headers, body)
 
 
-async def adapter(connection: Connection) -> tuple[float, int, list[str]]:
-    """Seconds of a whole pull, the rows that it spooled, and the pages that it asked for."""
+class Took(NamedTuple):
+    """Seconds on the clock, and of this process's processor time."""
+
+    clock: float
+    processor: float
+
+
+@contextmanager
+def timed(into: list[Took]) -> Iterator[None]:
+    """Adds what the block took."""
+    began, worked = time.perf_counter(), time.process_time()
+    yield
+    into.append(Took(time.perf_counter() - began, time.process_time() - worked))
+
+
+async def adapter(connection: Connection, times: list[Took]) -> tuple[int, list[str]]:
+    """A whole pull: the rows that it spooled, and the pages that it asked for."""
     pull = Pull(connection, None, lambda _doing, _done, _of: None)
-    began = time.perf_counter()
     try:
-        async with Noting(connection) as wire:
-            source = await pull.source(wire)
-        took = time.perf_counter() - began
+        with timed(times):
+            async with Noting(connection) as wire:
+                source = await pull.source(wire)
         rows = sum(chunk.count(b"\n") for one in source.deliveries.values() for chunk in one.read())
-        return took, rows - len(source.deliveries), wire.pages
+        return rows - len(source.deliveries), wire.pages
     finally:
         pull.close()
 
 
-async def bare(connection: Connection, pages: list[str]) -> float:
-    """Seconds that httpx takes to fetch the pages, as many at once; it signs in before the clock starts."""
+async def bare(connection: Connection, pages: list[str], times: list[Took]) -> None:
+    """httpx fetches the pages, as many at once."""
     async with Wire(connection) as wire:
         token = await Token(wire, []).header("GET", connection.url)
     waiting = iter(pages)
-    async with httpx.AsyncClient(headers={"Authorization": token}, timeout=120) as client:
+    with timed(times):
+        async with httpx.AsyncClient(headers={"Authorization": token}, timeout=120) as client:
 
-        async def work() -> None:
-            for page in waiting:
-                answer = await client.get(page)
-                answer.raise_for_status()
+            async def work() -> None:
+                for page in waiting:
+                    answer = await client.get(page)
+                    answer.raise_for_status()
 
-        began = time.perf_counter()
-        await asyncio.gather(*(work() for _ in range(connection.concurrency)))
-        return time.perf_counter() - began
+            await asyncio.gather(*(work() for _ in range(connection.concurrency)))
 
 
-async def measure(connection: Connection, tries: int) -> None:
+async def measure(connection: Connection, rounds: int) -> None:
     """Prints the table."""
-    _, rows, pages = await adapter(connection)
-    print(f"{rows:,} rows on {len(pages):,} pages, {connection.concurrency} requests at once, OneRoster", end=" ")
-    print(f"{connection.version}; {tries} tries in turns, medians\n")
-    times: dict[str, list[float]] = {"bare httpx": [], "adapter": []}
-    for _ in range(tries):
-        times["bare httpx"].append(await bare(connection, pages))
-        times["adapter"].append((await adapter(connection))[0])
-    middle = {name: statistics.median(took) for name, took in times.items()}
-    print("| | seconds | each | rows/s | ratio |\n|---|---:|---|---:|---:|")
-    for name, took in times.items():
-        each = " ".join(f"{one:.2f}" for one in took)
-        ratio = middle[name] / middle["bare httpx"]
-        print(f"| {name} | {middle[name]:.2f} | {each} | {rows / middle[name]:,.0f} | {ratio:.2f} |")
-    print(f"\npeak memory of this process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+    rows, pages = await adapter(connection, [])
+    print(
+        f"{rows:,} rows on {len(pages):,} pages of at most {connection.page_size:,}, OneRoster {connection.version};",
+        end=" ",
+    )
+    print(f"{connection.concurrency} requests at once; {rounds} rounds, medians\n")
+    ours: list[Took] = []
+    theirs: list[Took] = []
+    for number in range(rounds):
+        if number % 2 == 0:
+            await bare(connection, pages, theirs)
+        _, asked = await adapter(connection, ours)
+        if sorted(asked) != sorted(pages):
+            raise RuntimeError("The adapter asked for other pages than before: the two cannot be compared.")
+        if number % 2:
+            await bare(connection, pages, theirs)
+    print("| | seconds | each | processor, seconds | rows/s | ratio |\n|---|---:|---|---:|---:|---:|")
+    base = statistics.median(one.clock for one in theirs)
+    for name, took in (("bare httpx", theirs), ("adapter", ours)):
+        middle = statistics.median(one.clock for one in took)
+        worked = statistics.median(one.processor for one in took)
+        each = " ".join(f"{one.clock:.2f}" for one in took)
+        print(f"| {name} | {middle:.2f} | {each} | {worked:.2f} | {rows / middle:,.0f} | {middle / base:.2f} |")
+    pairs = statistics.median(mine.clock / other.clock for mine, other in zip(ours, theirs, strict=True))
+    ratio = statistics.median(one.clock for one in ours) / base
+    print(f"\nratio {ratio:.2f} (aim: at most 1.15); median of the rounds' own ratios {pairs:.2f}")
+    print(
+        f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors; peak memory of this process",
+        end=" ",
+    )
+    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
 def main() -> None:
@@ -115,7 +147,7 @@ def main() -> None:
     parser.add_argument("--students", type=int, default=10_000)
     parser.add_argument("--version", choices=tuple(BASES), default="1.1")
     parser.add_argument("--page-size", type=int, default=1000)
-    parser.add_argument("--tries", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
     version: Literal["1.1", "1.2"] = options.version
     with sandbox(options.students) as address:
@@ -130,7 +162,7 @@ def main() -> None:
             page_size=options.page_size,
             sandbox=True,
         )
-        asyncio.run(measure(connection, options.tries))
+        asyncio.run(measure(connection, options.rounds))
 
 
 if __name__ == "__main__":

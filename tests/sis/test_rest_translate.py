@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.sis.kinds import BY_NAME, KINDS
@@ -192,8 +192,52 @@ NAMES = sorted(
 )
 
 
+UNHURRIED = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # the machine may be loaded
+
+
+@UNHURRIED
 @given(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=8), st.sampled_from([kind.name for kind in KINDS]))
 def test_no_row_breaks_the_translation(row: dict[str, Any], kind: str) -> None:
     """Any field may be anything: there is a text for every cell."""
     assert all(isinstance(cell, str) for cell in cells(kind, row).values())
     assert all(isinstance(cell, str) for one in roles_of(row) for cell in one)
+
+
+@UNHURRIED
+@given(
+    st.lists(st.sampled_from(NAMES), min_size=1, max_size=5, unique=True),
+    st.lists(ANYTHING, min_size=1, max_size=6),
+    st.sampled_from([kind.name for kind in KINDS]),
+    st.booleans(),
+)
+def test_a_page_reads_as_its_rows_do(names: list[str], values: list[Any], kind: str, odd: bool) -> None:
+    """Column by column or row by row, of one shape or several: the same cells in the same order."""
+    rows: list[Any] = [
+        {name: values[(at + number) % len(values)] for at, name in enumerate(names)} for number in range(40)
+    ]
+    rows[20:25] = [{"sourcedId": "another shape"}] * 5 if odd else rows[20:25]
+    translator = Translator(BY_NAME[kind])
+    assert translator.page(rows) == list(map(translator.cells, rows))
+    assert translator.page([*rows, None, 7]) == list(map(translator.cells, [*rows, None, 7]))
+    assert translator.page([]) == []
+
+
+COLUMNS = [
+    [True, 1, 1.0, "1", None],
+    [True, False, None],
+    [1.0, 2.5, -0.0],
+    [org("a"), org("b"), {"SourcedID": "c"}],
+    [org("a"), {"sourcedId": None, "href": "/orgs/d"}],
+    [{"sourcedId": 7}, {"sourcedId": ""}],
+    ["2026-08-17T00:00:00.000Z", "2026-08-17", None],
+    ["ext:student", "student", "ext:coach"],
+]
+
+
+@pytest.mark.parametrize("values", COLUMNS, ids=str)
+@pytest.mark.parametrize(("kind", "name"), [("enrollment", "primary"), ("enrollment", "user"), ("result", "score")])
+def test_equal_values_that_are_not_the_same_stay_apart(kind: str, name: str, values: list[Any]) -> None:
+    """1, 1.0 and true are equal in Python and are no one cell; a reference's odd forms are read one by one."""
+    rows = [{"sourcedId": str(number), name: values[number % len(values)]} for number in range(60)]
+    translator = Translator(BY_NAME[kind])
+    assert translator.page(rows) == list(map(translator.cells, rows))

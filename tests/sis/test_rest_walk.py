@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from app.sis.oneroster_rest.turns import Hand
 from app.sis.oneroster_rest.walk import Fetch, Moved, Page, Walk
 from app.sis.port import SourceRefused
 
@@ -23,7 +24,7 @@ def many(count: int) -> list[str]:
 
 async def walked(fetch: Fetch, limit: int = 10, ahead: int = 5) -> tuple[list[str], Walk]:
     """Every row in the order in which it came."""
-    walk = Walk(fetch, limit, ahead)
+    walk = Walk(fetch, limit, Hand(ahead - 1))
     return [row async for one in walk.walk() for row in one.rows], walk
 
 
@@ -40,7 +41,7 @@ def serving(rows: list[str], cap: int, short: list[int], *, total: bool, link: b
     return fetch
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be loaded
 @given(
     count=st.integers(0, 120),
     limit=st.integers(1, 40),

@@ -17,13 +17,14 @@ from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.reader import Absent, BadQuery, Reader
 from app.sis.oneroster_rest.spool import Spool
 from app.sis.oneroster_rest.translate import ROLE, Translator, roles_of
+from app.sis.oneroster_rest.turns import Hand, Turns
 from app.sis.oneroster_rest.walk import Moved, Page, Walk
 from app.sis.oneroster_rest.wire import Wire
 from app.sis.port import Delivery, Progress, Source, SourceInconsistent, SourceRefused
 
 RESTARTS: Final = 3
 AHEAD: Final = 2  # pages in hand for each request that may go: one that is waited for in its turn stops no other
-SIDE_BY_SIDE: Final = 2  # collections at once, so that the first page of one is not waited for alone
+SIDE_BY_SIDE: Final = 5  # collections open at once, so that neither the first page of one nor its last goes alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,13 @@ class Pull:
     before: dict[str, Pulled] = field(default_factory=dict)
     unsorted: set[str] = field(default_factory=set)
     disordered: set[str] = field(default_factory=set)
+    revision: str | None = None
+    turns: Turns = field(init=False)
+    hand: Hand = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.turns = Turns(self.connection.concurrency)
+        self.hand = Hand(AHEAD * self.connection.concurrency)
 
     async def source(self, wire: Wire) -> RestSource:
         """Everything, again where it moved."""
@@ -145,10 +153,9 @@ class Pull:
         return not left_out and (self.connection.version == "1.2" or one.name not in IN_12_ONLY)
 
     def _unsettled(self, wanted: list[Collection]) -> list[Collection]:
-        """Those that moved, or were read under another revision than the last."""
-        revisions = [pulled.revision for pulled in self.done.values() if pulled.revision is not None]
-        last = revisions[-1] if revisions else None
-        return [one for one in wanted if one.name not in self.done or self.done[one.name].revision not in (None, last)]
+        """Those that moved, or were read under another revision than the last page that came."""
+        known = (None, self.revision)
+        return [one for one in wanted if one.name not in self.done or self.done[one.name].revision not in known]
 
     async def _pull(self, reader: Reader, todo: list[Collection]) -> None:
         waiting = iter(todo)
@@ -216,9 +223,12 @@ class Pull:
             query = self._query(name)
 
             async def fetch(limit: int, offset: int, link: str | None, query: Mapping[str, str] = query) -> Page:
-                return await reader.page(name, limit, offset, query, link)
+                async with self.turns.of(COLLECTIONS.index(one)):
+                    page = await reader.page(name, limit, offset, query, link)
+                self.revision = page.revision or self.revision
+                return page
 
-            walk = Walk(fetch, self.connection.page_size, AHEAD * self.connection.concurrency)
+            walk = Walk(fetch, self.connection.page_size, self.hand)
             try:
                 async for page in walk.walk():
                     self._spool(one, translator, page, pulled)
@@ -247,7 +257,7 @@ class Pull:
 
     def _spool(self, one: Collection, translator: Translator, page: Page, pulled: Pulled) -> None:
         if pulled.spool is not None:
-            pulled.spool.add(map(translator.cells, page.rows))
+            pulled.spool.add(translator.page(page.rows))
         if pulled.roles is not None:
             pulled.roles.add(role for row in page.rows for role in roles_of(row))
 

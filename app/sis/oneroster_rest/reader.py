@@ -4,10 +4,12 @@ Nothing that an answer says in free text is told: it may hold a name.
 """
 
 import asyncio
+import gc
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, Final
 from urllib.parse import parse_qs, quote, urljoin, urlsplit
 
@@ -30,6 +32,8 @@ ENVELOPES: Final = {
 
 ABSENT: Final = frozenset({403, 404, 405, 410, 501})
 GARBLED: Final = 3  # answers in a row that are no JSON, after which no other is asked for
+SHARED: Final = 4  # refused tokens of one request, after which it is tried alone
+_ID = itemgetter("sourcedId")
 _NEXT = re.compile(r"<([^>]*)>([^<]*)")
 _REVISION = re.compile(r"x-[a-z-]*(revision|snapshot|generation)")
 _WORDS = re.compile(r"[a-z_]{3,40}")
@@ -57,11 +61,14 @@ class Reader:
     def __post_init__(self) -> None:
         self.connection: Connection = self.wire.connection
         self.credentials = credentials(self.wire, self.warnings)
+        self._alone, self._one_by_one = False, asyncio.Lock()
         self.bases = {False: self.connection.rostering, True: self.connection.gradebook}
 
     connection: Connection = field(init=False)
     credentials: Any = field(init=False)
     bases: dict[bool, str] = field(init=False)
+    _alone: bool = field(init=False)
+    _one_by_one: asyncio.Lock = field(init=False)
 
     async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> Page:
         """A page. Raises `Absent` and `BadQuery`; behind the first page these mean that there is no more."""
@@ -89,7 +96,28 @@ class Reader:
                 await asyncio.sleep(self.connection.patience.first * garbled)
 
     async def get(self, url: str) -> Answer:
-        """An authorised answer; 401 only once renewing did not help."""
+        """An authorised answer; 401 only once renewing did not help.
+
+        Where a token dies of a few uses, other requests use up each new one: then one request goes after the other."""
+        for _ in range(SHARED):
+            if self._alone:
+                break
+            answer, again = await self._try(url)
+            if not again:
+                return answer
+        self._alone = True
+        async with self._one_by_one:
+            answer, again = await self._try(url)
+            left = self.connection.concurrency + SHARED  # those under way may still use up as many
+            while again and left:
+                answer, again = await self._try(url)
+                left -= 1
+            if answer.status == 401:
+                self._alone = False  # it is refused for itself, and not for the use of its token
+            return answer
+
+    async def _try(self, url: str) -> tuple[Answer, bool]:
+        """An answer, and whether another try may do better."""
         used = ""
 
         async def authorised() -> Mapping[str, str]:
@@ -97,14 +125,11 @@ class Reader:
             used = await self.credentials.header("GET", url)
             return {"Authorization": used}
 
-        left = 2 * self.connection.concurrency + 4  # a token may die of other requests' use each time
-        while True:
-            answer, left = await self.wire.ask("GET", url, authorised), left - 1
-            if answer.status != 401:
-                self.credentials.held(used)
-                return answer
-            if not left or not await self.credentials.again(used):
-                return answer
+        answer = await self.wire.ask("GET", url, authorised)
+        if answer.status != 401:
+            self.credentials.held(used)
+            return answer, False
+        return answer, await self.credentials.again(used)
 
     def _read(self, name: str, url: str, answer: Answer) -> Page:
         rows = opened(name, parsed(answer.body))
@@ -114,7 +139,7 @@ class Reader:
         revision = [f"{one}={value}" for one, value in answer.headers.items() if _REVISION.fullmatch(one)]
         return Page(
             rows,
-            [sourced_id(row) for row in rows],
+            sourced_ids(rows),
             int(total) if total.isascii() and total.isdigit() else None,
             None if link is None else following is not None,
             ";".join(sorted(revision)) or None,
@@ -143,10 +168,15 @@ def located(base: str, name: str, limit: int, offset: int, query: Mapping[str, s
 
 def parsed(body: bytes) -> Any:
     """JSON, also where it has a byte order mark, half a surrogate or bare control characters. Raises `ValueError`."""
+    collecting = gc.isenabled()
+    gc.disable()  # nothing of a page is garbage yet: looking for it while it is made is a third of the time
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
         return json.loads(body.decode("utf-8-sig", "replace"), strict=False)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def opened(name: str, said: Any) -> list[Any]:
@@ -167,6 +197,15 @@ def opened(name: str, said: Any) -> list[Any]:
         f"The source answers for {name} with something else than a list of them{_codes(said)}: "
         "nothing is taken for gone. Try again later, or ask its vendor."
     )
+
+
+def sourced_ids(rows: list[Any]) -> list[str]:
+    """Each row's id; almost always they are all there, and strings."""
+    try:
+        found = list(map(_ID, rows))
+    except (KeyError, TypeError):
+        return list(map(sourced_id, rows))
+    return found if all(found) and set(map(type, found)) <= {str} else list(map(sourced_id, rows))
 
 
 def sourced_id(row: Any) -> str:

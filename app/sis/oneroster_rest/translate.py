@@ -1,4 +1,6 @@
-"""Owns how a row of OneRoster JSON, 1.1 or 1.2, becomes the cells of our canonical CSV. Pure; judges no value.
+"""Owns how rows of OneRoster JSON, 1.1 or 1.2, become the cells of our canonical CSV. Pure; never judges a value.
+
+Longer than most: every form of a field, and a page read by columns beside the row that it must equal.
 
 Every field may be missing, null, of another type, or written in another case; a reference may be flat. Whatever is
 not named in `kinds` is not read: a password never leaves this module's input.
@@ -6,8 +8,9 @@ not named in `kinds` is not read: a password never leaves this module's input.
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from app.sis.kinds import BY_NAME, WORDS, Field, Kind, Ref
@@ -16,6 +19,9 @@ Row = Mapping[str, Any]
 Cells = tuple[str, ...]
 BASE: Final = ("sourcedId", "dateLastModified", "status")
 SHAPES: Final = 512  # sets of keys whose columns are remembered
+ALIKE: Final = 16  # rows of one shape, from which on they are read column by column
+_PLAIN: Final = ({str}, {int}, {float}, {bool})
+_ID: Final = itemgetter("sourcedId")
 _KNOWN_WORDS: Final = {word.lower(): word for word in WORDS}
 _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth"
 _GRADES: Final = {
@@ -152,6 +158,13 @@ def _column(one: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], str
     return one.header, (one.header.removesuffix("SourcedId"), one.header), ref
 
 
+class _Shape(NamedTuple):
+    """Of rows with the same keys: how and from which key each column is read, and whether a key names 1.2's roles."""
+
+    columns: tuple[tuple[Callable[[Any], str], str | None], ...]
+    roles: bool
+
+
 class Translator:
     """Translates the rows of one kind."""
 
@@ -161,22 +174,51 @@ class Translator:
         base = [(name, (name,), text) for name in BASE]
         self._columns = [*base, *columns]
         self.header: Cells = tuple(name for name, _, _ in self._columns)
-        self._shapes: dict[tuple[str, ...], list[tuple[Callable[[Any], str], str | None]]] = {}
+        self._shapes: dict[tuple[str, ...], _Shape] = {}
         self._roles = kind.name == "person"
         self._role_at, self._orgs_at = (
             (self.header.index("role"), self.header.index("orgSourcedIds")) if self._roles else (0, 0)
         )
 
+    def page(self, rows: Sequence[Any]) -> list[Cells]:
+        """The cells of each row, as `cells` gives them; where many rows have the same keys, column by column."""
+        if set(map(type, rows)) != {dict}:
+            return list(map(self.cells, rows))
+        shapes = set(map(tuple, rows))
+        if len(shapes) == 1:
+            return self._alike(shapes.pop(), rows)
+        alike: dict[tuple[str, ...], list[int]] = {}
+        for number, keys in enumerate(map(tuple, rows)):
+            alike.setdefault(keys, []).append(number)
+        found: list[Cells] = [()] * len(rows)
+        for keys, numbers in alike.items():
+            for number, cells in zip(numbers, self._alike(keys, [rows[one] for one in numbers]), strict=True):
+                found[number] = cells
+        return found
+
     def cells(self, row: Any) -> Cells:
         """A row's cells; of what is no row, empty ones, so that it is missed."""
         if not isinstance(row, dict):
             return ("",) * len(self.header)
-        shape = self._shapes.get(tuple(row)) or self._shape(tuple(row))
-        cells = tuple([read(row[key]) if key is not None else "" for read, key in shape])
-        if not self._roles:
-            return cells
-        roles = _any_case(row, "roles")
-        primary = _any_case(row, "primaryOrg")
+        keys = tuple(row)
+        shape = self._shapes.get(keys) or self._shape(keys)
+        cells = tuple([read(row[key]) if key is not None else "" for read, key in shape.columns])
+        return self._with_roles(row, cells) if shape.roles else cells
+
+    def _alike(self, keys: tuple[str, ...], rows: Sequence[Row]) -> list[Cells]:
+        if len(rows) < ALIKE:
+            return list(map(self.cells, rows))
+        shape = self._shapes.get(keys) or self._shape(keys)
+        none = [""] * len(rows)
+        columns = [
+            none if key is None else _read(read, list(map(itemgetter(key), rows))) for read, key in shape.columns
+        ]
+        found = list(zip(*columns, strict=True))
+        return list(map(self._with_roles, rows, found)) if shape.roles else found
+
+    def _with_roles(self, row: Row, cells: Cells) -> Cells:
+        """A user of 1.2: of several roles one, and the orgs of all."""
+        roles, primary = _any_case(row, "roles"), _any_case(row, "primaryOrg")
         if not roles and not primary:
             return cells
         changed = list(cells)
@@ -187,17 +229,36 @@ class Translator:
         )
         return tuple(changed)
 
-    def _shape(self, keys: tuple[str, ...]) -> list[tuple[Callable[[Any], str], str | None]]:
+    def _shape(self, keys: tuple[str, ...]) -> _Shape:
         """Which key each column is read from, for rows that have these keys."""
         lower = {key.lower(): key for key in reversed(keys)}
         exact = dict(zip(keys, keys, strict=True))
-        shape = []
+        columns = []
         for _, names, read in self._columns:
             found = [exact.get(name) or lower.get(name.lower()) for name in names]
-            shape.append((read, next(filter(None, found), None)))
+            columns.append((read, next(filter(None, found), None)))
+        shape = _Shape(tuple(columns), self._roles and not lower.keys().isdisjoint(("roles", "primaryorg")))
         if len(self._shapes) < SHAPES:
             self._shapes[keys] = shape
         return shape
+
+
+def _read(read: Callable[[Any], str], values: list[Any]) -> list[str]:
+    """`read` of each value: once for each that is there, where equal ones are the same (1 and true are equal)."""
+    types = set(map(type, values))
+    if read is text and types == {str}:
+        return values
+    if types - {type(None)} in _PLAIN:
+        known = {value: read(value) for value in set(values)}
+        return list(map(known.__getitem__, values))
+    if read is ref and types == {dict}:
+        try:
+            found = list(map(_ID, values))
+        except KeyError:
+            return list(map(ref, values))
+        if set(map(type, found)) == {str}:
+            return found
+    return list(map(read, values))
 
 
 ROLE: Final = Translator(BY_NAME["role"])

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from app.sis.oneroster_rest.turns import Hand
 from app.sis.port import SourceRefused
 
 
@@ -45,8 +46,8 @@ class Walk:
     without a fixed order, of which some row is then missing.
     """
 
-    def __init__(self, fetch: Fetch, limit: int, ahead: int) -> None:
-        self._fetch, self._limit, self._ahead = fetch, limit, ahead
+    def __init__(self, fetch: Fetch, limit: int, hand: Hand) -> None:
+        self._fetch, self._limit, self._hand = fetch, limit, hand
         self.total: int | None = None
         self.revision: str | None = None
         self.whole = True
@@ -65,7 +66,7 @@ class Walk:
         if not await self._take(first):
             return
         yield first
-        if self.total is not None and self._ahead > 1 and not first.beyond:
+        if self.total is not None and not first.beyond:
             async for page in self._stride(len(first.rows), self.total):
                 yield page
         while not self._ended():
@@ -75,13 +76,16 @@ class Walk:
             yield page
 
     async def _stride(self, step: int, total: int) -> AsyncIterator[Page]:
-        """Asks for the pages ahead at once, while each has as many rows as it should."""
+        """Asks for the pages ahead at once, while each has as many rows as it should; as many as the hand holds, and
+        one beyond, without which a walk would wait for the others."""
         starts = iter(range(step, total, step))
         under_way: list[asyncio.Task[Page]] = []
+        held = 0
         try:
             while True:
-                while len(under_way) < self._ahead and (start := next(starts, None)) is not None:
+                while len(under_way) <= held and (start := next(starts, None)) is not None:
                     under_way.append(asyncio.ensure_future(self._fetch(step, start, None)))
+                    held += self._hand.take()
                 if not under_way:
                     return
                 page = await under_way.pop(0)
@@ -91,7 +95,12 @@ class Walk:
                 yield page
                 if self.offset != min(asked + step, total):
                     return
+                while held > len(under_way):
+                    held -= 1
+                    self._hand.give()
         finally:
+            for _ in range(held):
+                self._hand.give()
             for task in under_way:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)

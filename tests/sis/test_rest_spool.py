@@ -1,0 +1,36 @@
+"""What is written of a collection is CSV that reads as it was given, and what came twice is known."""
+
+import csv
+import io
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from app.sis.oneroster_rest.spool import Spool
+
+CELL = st.text(alphabet='ab,"\n\r\0 é', max_size=4)
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)  # of a loaded machine
+@given(st.lists(st.lists(st.tuples(CELL, CELL, CELL), max_size=4), max_size=4))
+def test_cells_are_read_as_they_were_written(pages: list[list[tuple[str, ...]]]) -> None:
+    """Pages that are joined, and pages with commas, quotes and line ends; a NUL becomes what PostgreSQL takes."""
+    spool = Spool("person", "users", ("x", "y", "z"))
+    for page in pages:
+        spool.add(page)
+    written = b"".join(spool.delivery(complete=True).read()).decode()
+    spool.close()
+    expected = io.StringIO(newline="")
+    csv.writer(expected, lineterminator="\n").writerows([("x", "y", "z"), *(row for page in pages for row in page)])
+    assert written == expected.getvalue().replace("\0", "\ufffd")
+
+
+def test_repeats_are_told_by_id_and_content() -> None:
+    """Word for word again, but for the time of its change, is a repeat; another content is a difference."""
+    spool = Spool("person", "users", ("sourcedId", "dateLastModified", "name"))
+    spool.add([("a", "1", "x"), ("b", "1", "x"), ("a", "2", "x")])
+    found = spool.repeats()
+    assert (found.again, found.differ, found.scattered, found.distinct) == ((2,), False, True, 2)
+    spool.add([("b", "1", "y")])
+    assert spool.repeats().differ
+    spool.close()

@@ -1,0 +1,90 @@
+"""Whose page is asked for next, and how many pages are held: the order of collections, bounds, no turn lost."""
+
+import asyncio
+from collections.abc import Callable
+
+from app.sis.oneroster_rest.turns import Hand, Turns
+from app.sis.oneroster_rest.walk import Page, Walk
+
+
+async def let_all_run() -> None:
+    """Until whoever can go on has gone on."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_the_earlier_collection_goes_first() -> None:
+    """What refers is read before what it refers to, however early the later one asked; and so many at once."""
+    turns, done, order = Turns(2), asyncio.Event(), list[str]()
+
+    async def ask(number: int, name: str) -> None:
+        async with turns.of(number):
+            order.append(name)
+            await done.wait()
+
+    async with asyncio.TaskGroup() as group:
+        for number, name in ((3, "a"), (3, "b"), (2, "late"), (1, "early"), (1, "early again")):
+            group.create_task(ask(number, name))
+            await let_all_run()
+        assert order == ["a", "b"]
+        done.set()
+    assert order == ["a", "b", "early", "early again", "late"]
+
+
+async def test_no_turn_is_lost_with_one_who_left() -> None:
+    """Cancelled while waiting, while having a turn, and in the moment of being called."""
+    turns = Turns(1)
+
+    async def hold(until: asyncio.Event) -> None:
+        async with turns.of(0):
+            await until.wait()
+
+    for leave in range(3):
+        go = asyncio.Event()
+        first, second = asyncio.create_task(hold(go)), asyncio.create_task(hold(go))
+        await let_all_run()
+        if leave == 1:
+            first.cancel()
+        if leave == 2:
+            go.set()
+            await asyncio.sleep(0)  # the first goes, which calls the second
+        second.cancel()
+        go.set()
+        await asyncio.gather(first, second, return_exceptions=True)
+        async with asyncio.timeout(5), turns.of(9):
+            pass
+
+
+async def test_all_walks_together_hold_no_more_than_the_hand() -> None:
+    """Memory: a page that is waited for stops the walks, before each has its fill; none of them for ever."""
+    hand, held, stuck = Hand(4), 0, asyncio.Event()
+    most = 0
+
+    def source(slow: bool) -> Callable[[int, int, str | None], "asyncio.Future[Page] | object"]:
+        async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+            nonlocal held, most
+            held += 1
+            most = max(most, held)
+            if slow and offset == 10:
+                await stuck.wait()
+            ids = [f"r{number}" for number in range(offset, min(offset + limit, 300))]
+            return Page(ids, ids, total=300)
+
+        return fetch
+
+    async def walk(slow: bool) -> list[str]:
+        nonlocal held
+        found = []
+        async for page in Walk(source(slow), 10, hand).walk():  # type: ignore[arg-type]  # a coroutine is awaitable
+            found += page.ids
+            held -= 1
+        return found
+
+    walks = [asyncio.create_task(walk(slow)) for slow in (True, False, False)]
+    await let_all_run()
+    assert not walks[0].done()
+    stuck.set()
+    found = await asyncio.gather(*walks)
+    assert [len(one) for one in found] == [300, 300, 300]
+    assert most <= 4 + 3
+    assert sum(hand.take() for _ in range(9)) == 4
