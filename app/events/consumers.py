@@ -52,8 +52,7 @@ async def keep_consumer(work: Work, name: str, wanted: Wanted) -> tuple[Place, b
     """Makes a consumer, or gives the one of this name other types; whether it is new.
 
     One that is there keeps its place, and the versions of the types that it keeps; given more types, a cursor of
-    before commits nothing, as it would pass events of the new ones. Raises `Invalid`; `Forbidden` to who asks for a
-    person.
+    before commits nothing. Raises `Invalid`; `Forbidden` to who asks for a person.
     """
     client_id = _client(work)
     _check(name, wanted)
@@ -125,8 +124,7 @@ async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[Eve
 async def commit(work: Work, name: str, cursor: str) -> Place:
     """Moves a consumer to a cursor that reading it gave; never back: what is behind its place already changes nothing.
 
-    Raises `NotFound`, `Invalid`; `Gone` for a cursor of another epoch; `Conflict` for one of before the last seek
-    or the last new type.
+    Raises `NotFound`, `Invalid`; `Gone` for a cursor of another epoch; `Conflict` for one of before the last move.
     """
     await _one(work, name)
     at = await head(work)
