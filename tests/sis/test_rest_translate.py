@@ -8,7 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.sis.kinds import BY_NAME, KINDS
-from app.sis.oneroster_rest.translate import ROLE, Translator, roles_of
+from app.sis.oneroster_rest.spool import Spool
+from app.sis.oneroster_rest.translate import ROLE, Translator, objectives, roles_of
 
 USER: dict[str, Any] = {"sourcedId": "u1", "status": "active", "givenName": "G", "familyName": "F"}
 
@@ -241,3 +242,20 @@ def test_equal_values_that_are_not_the_same_stay_apart(kind: str, name: str, val
     rows = [{"sourcedId": str(number), name: values[number % len(values)]} for number in range(60)]
     translator = Translator(BY_NAME[kind])
     assert translator.page(rows) == list(map(translator.cells, rows))
+
+
+def test_objectives_that_are_no_list_name_nothing() -> None:
+    """What a source puts in a list's place breaks no sync."""
+    assert objectives([{"source": "state", "learningObjectiveIds": 5, "learningObjectiveResults": "x"}]) == ""
+
+
+def test_rows_without_an_id_are_no_repeats() -> None:
+    """Two rows without a sourcedId do not make a source look as if it moved."""
+    spool = Spool("org", "orgs", ("sourcedId", "dateLastModified", "name"))
+    try:
+        spool.add([("", "", "one"), ("", "", "two"), ("a", "", "three")])
+        found = spool.repeats()
+    finally:
+        spool.close()
+    assert found.again == ()
+    assert not found.differ

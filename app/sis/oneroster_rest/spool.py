@@ -39,6 +39,9 @@ class Repeats:
     digest: int
 
 
+NAMELESS = hash("")
+
+
 class Spool:
     """The rows of one kind."""
 
@@ -56,6 +59,9 @@ class Spool:
         self._write(kept)
         digests = np.empty((len(kept), 2), dtype=np.int64)
         digests[:, 0] = np.fromiter(map(hash, map(_ID, kept)), np.int64, len(kept))
+        # Rows without a sourcedId are no repeats of each other; the sync quarantines them one by one.
+        nameless = np.flatnonzero(digests[:, 0] == NAMELESS)
+        digests[nameless, 0] = -1 - self.rows - nameless
         digests[:, 1] = np.fromiter(map(hash, map(_REST, kept)), np.int64, len(kept))
         self._digests.write(digests.tobytes())
         self.rows += len(kept)

@@ -108,9 +108,9 @@ def objectives(value: Any) -> str:
         if not isinstance(one, dict):
             continue
         source = text(one.get("source"))
-        for each in one.get("learningObjectiveIds") or ():
+        for each in _many(one.get("learningObjectiveIds")):
             found.append({"source": source, "id": text(each)})
-        for each in one.get("learningObjectiveResults") or ():
+        for each in _many(one.get("learningObjectiveResults")):
             if isinstance(each, dict):
                 score = each.get("score")
                 kept = float(score) if isinstance(score, int | float) else None
@@ -123,6 +123,11 @@ def objectives(value: Any) -> str:
                     }
                 )
     return json.dumps(sorted(found, key=lambda one: (str(one["source"]), str(one["id"])))) if found else ""
+
+
+def _many(value: Any) -> list[Any]:
+    """A list; whatever else a source puts there names nothing."""
+    return value if isinstance(value, list) else []
 
 
 def _pair(value: Any, left: str, right: str) -> str:
