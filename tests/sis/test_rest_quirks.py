@@ -208,7 +208,7 @@ async def test_what_a_roster_needs_is_looked_for_elsewhere_or_refused(
 @pytest.mark.parametrize("version", VERSIONS)
 async def test_a_day_that_turns_restarts_what_was_read(sis: str, version: Version) -> None:
     """What was read under an older revision is read again; the rows are those of one day."""
-    behave(sis, "day-turns:60", day=DAY)
+    behave(sis, "day-turns:80", day=DAY)  # a pull is about 50 pages: the second meets the turn, and no other
     await pulled(connect(sis, version, page_size=100))
     assert _day(sis) == DAY
     turned, _ = await pulled(connect(sis, version, page_size=100))
