@@ -168,12 +168,16 @@ def start_worker(settings: Settings, **others: str) -> subprocess.Popen[str]:
 
 
 async def sessions_end(settings: Settings) -> None:
-    """Returns when the server has ended every session of a worker."""
+    """Returns when the server has ended every session of a killed worker.
+
+    A session that has long been idle is some other test's, in this process: the server ends a dead client's at once.
+    """
     connection = await asyncpg.connect(settings.url_of("worker"))
     try:
         while await connection.fetchval(
             "SELECT count(*) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name = 'aimline worker'"
+            "WHERE datname = current_database() AND application_name = 'aimline worker' "
+            "AND NOT (state = 'idle' AND state_change < now() - interval '5 seconds')"
         ):
             await connection.execute("SELECT pg_sleep(0.02)")
     finally:

@@ -97,7 +97,7 @@ async def test_a_held_run_is_answered_on_the_command_line(north: Town, tmp_path:
     assert (held.returncode, report["state"], len(report["plan"])) == (4, "held", 16)
     named = (report["run_id"], "--district", north.slug)
     shown = _run(north, "report", *named)
-    assert f"aimline sync approve {report['run_id']} --district DISTRICT --plan {report['plan']}" in shown.stdout
+    assert f"aimline sync approve {report['run_id']} --district {north.slug} --plan {report['plan']}" in shown.stdout
     assert json.loads(_run(north, "report", *named, "--json").stdout)["kinds"] == report["kinds"]
     wrong = _run(north, "approve", *named, "--plan", "0" * 16)
     assert (wrong.returncode, wrong.stderr.split(".")[0]) == (2, "The plan is not the one that was read")
