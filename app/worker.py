@@ -17,6 +17,7 @@ from uuid import UUID
 import structlog
 from prometheus_client import start_http_server
 
+from app.access.directory import Due, districts_due
 from app.core.address import Allowed
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
@@ -26,7 +27,7 @@ from app.settings import Settings
 from app.sis.answer import carry_out_approved
 from app.sis.night.carry import Night
 from app.sis.night.standing import REGISTRY, read_standing
-from app.webhooks.deliver import Attempt, Parcel, Post, districts_due, record, send, take
+from app.webhooks.deliver import Attempt, Parcel, Post, record, send, take
 from app.webhooks.send import Sender
 
 ANSWERS = 1.0  # seconds between two looks for answered syncs, and for those that are due
@@ -59,7 +60,7 @@ class Deliveries:
         room = IN_FLIGHT - self.out
         if room <= 0:
             return 0
-        districts = await districts_due(self.post.engine, DISTRICTS) if only is None else list(only)
+        districts = await districts_due(self.post.engine, Due.WEBHOOKS, DISTRICTS) if only is None else list(only)
         if not districts:
             return 0
         # Each district gets its share of the room, so that the flood of one leaves room for the others.

@@ -1,21 +1,31 @@
-"""Owns what is read before a district is known: a client's grants, a district's id by its short name.
+"""Owns what is read before a district is known: a client's grants, a district's id, which districts have work due.
 
 Both go through SECURITY DEFINER functions that return nothing else, in a transaction bound to nobody.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.core.db import lay_binding
 from app.core.errors import NotFound
 
 NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}', '{}', '{}');"
+
+
+class Due(Enum):
+    """What a district may have for the worker to do, with the function that knows which districts have it."""
+
+    WEBHOOKS = "app.districts_with_webhooks_due(now(), :most)"
+    SYNCS = "app.districts_with_syncs_due(:most)"
+    ANSWERS = "app.districts_with_syncs_answered(:most)"
+    SETTLEMENTS = "app.districts_with_settlements_due(:most)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,19 @@ async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> l
     async with _bound_to_nobody(engine) as connection:
         found = await connection.scalars(text("SELECT app.districts_after(:last, :most)"), {"last": last, "most": most})
         return [UUID(str(district)) for district in found]
+
+
+async def districts_due(engine: AsyncEngine, due: Due, most: int) -> list[UUID]:
+    """Some districts with this for the worker to do, in no order, so that none comes always last."""
+    async with _bound_to_nobody(engine) as connection:
+        found = await connection.scalars(text(f"SELECT {due.value}"), {"most": most})
+        return [UUID(str(district)) for district in found]
+
+
+async def sync_standing(engine: AsyncEngine) -> Sequence[Row[Any]]:
+    """How the sources of all districts stand, for the worker's gauges."""
+    async with _bound_to_nobody(engine) as connection:
+        return (await connection.execute(text("SELECT * FROM app.sync_standing()"))).all()
 
 
 async def ready(engine: AsyncEngine) -> bool:

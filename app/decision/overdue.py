@@ -16,11 +16,12 @@ from app.events.catalogue import DECISION_OVERDUE
 from app.events.told import AT_ONCE, Lasting, tell_once, untold
 from app.playbook.queries import reminder_days
 from app.response.models import ResponseState
-from app.response.overdue import happened, tell_not_started, tell_score_overdue
+from app.response.overdue import tell_not_started, tell_score_overdue
 from app.roster.calendar import days_of_instruction
 from app.roster.lookup import zone_of
 from app.roster.models import Person
 from app.support.models import Support
+from app.support.phase import happened
 
 
 @needs(Can.JUDGE)

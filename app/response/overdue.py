@@ -1,20 +1,19 @@
 """Owns which planned supports did not begin, and which active ones lack a score: told once each. Never changes one."""
 
-from collections.abc import Mapping
 from datetime import date
-from uuid import UUID
 
 from sqlalchemy import Text, and_, cast, func, select
 from sqlalchemy.types import Date
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.events.catalogue import SCORE_OVERDUE, SUPPORT_NOT_STARTED, EventType, Happened
+from app.events.catalogue import SCORE_OVERDUE, SUPPORT_NOT_STARTED
 from app.events.told import AT_ONCE, Lasting, tell_once, untold
 from app.evidence.models import Score
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
 from app.support.models import Phase, Support
+from app.support.phase import happened
 
 
 @needs(Can.JUDGE)
@@ -75,16 +74,3 @@ async def tell_score_overdue(work: Work, days: int, today: date) -> int:
     )
     rows = (await work.db.execute(query)).all()
     return await tell_once(work, SCORE_OVERDUE, [Lasting(happened(SCORE_OVERDUE, row), day) for row, day in rows])
-
-
-def happened(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> Happened:
-    """An event about a support, from its row."""
-    return Happened(
-        type=type_,
-        subject_id=support.id,
-        subject_version=support.version,
-        ids={"student": support.student_id, **(more or {})},
-        student_id=support.student_id,
-        school_ids=tuple(support.school_ids),
-        secured_area=support.secured_area,
-    )

@@ -16,7 +16,7 @@ from sqlalchemy import select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import NOBODY
+from app.access.directory import Due, districts_due
 from app.access.models import District
 from app.access.permission import Can
 from app.access.principal import house_principal
@@ -24,7 +24,6 @@ from app.access.work import Work, needs, unit
 from app.core import ids
 from app.core.clock import now
 from app.core.crypto import Keyring
-from app.core.db import lay_binding
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
 from app.sis import rekey
@@ -99,13 +98,8 @@ async def _answer(work: Work, run_id: UUID, state: str, sentence: str, without_r
 async def carry_out_approved(engine: AsyncEngine, keyring: Keyring) -> int:
     """Carries out what was answered in some districts; how many runs that were. A district that syncs is left for
     the next call."""
-    async with engine.connect() as connection:
-        await lay_binding(connection, NOBODY)
-        found = await connection.scalars(text("SELECT app.districts_with_syncs_answered(:most)"), {"most": DISTRICTS})
-        districts = [UUID(str(district)) for district in found]
-        await connection.rollback()
     done = 0
-    for district_id in districts:
+    for district_id in await districts_due(engine, Due.ANSWERS, DISTRICTS):
         async with unit(engine, house_principal(district_id, "sync"), keyring, "sync answers") as work:
             waiting = await _answered(work)
         for run_id in waiting:

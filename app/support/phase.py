@@ -1,10 +1,13 @@
-"""Owns how a phase is drawn: its baseline, its fitness, its row. Works within the permission of whoever calls."""
+"""Owns how a phase is drawn, and what rows and events say of a support. Works within the permission of its caller."""
 
+from collections.abc import Mapping
 from datetime import date
+from uuid import UUID
 
 from app.access.work import Work
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
+from app.events.catalogue import EventType, Happened
 from app.evidence.queries import last_values
 from app.evidence.rules import baseline_of
 from app.playbook.models import Measure
@@ -61,3 +64,16 @@ def whose(support: Support) -> dict[str, object]:
         "school_ids": support.school_ids,
         "secured_area": support.secured_area,
     }
+
+
+def happened(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> Happened:
+    """An event about a support, from its row."""
+    return Happened(
+        type=type_,
+        subject_id=support.id,
+        subject_version=support.version,
+        ids={"student": support.student_id, **(more or {})},
+        student_id=support.student_id,
+        school_ids=tuple(support.school_ids),
+        secured_area=support.secured_area,
+    )

@@ -18,8 +18,6 @@ from app.events.catalogue import (
     SUPPORT_ENDED,
     SUPPORT_PLANNED,
     SUPPORT_STARTED,
-    EventType,
-    Happened,
 )
 from app.events.outbox import record
 from app.playbook.lookup import (
@@ -34,7 +32,7 @@ from app.roster.caseload import assign, release
 from app.roster.lookup import locate_staff, locate_student, zone_of
 from app.support.lookup import current_phase, locked
 from app.support.models import Phase, Support, SupportConcern
-from app.support.phase import add_phase, baseline_from, whose
+from app.support.phase import add_phase, baseline_from, happened, whose
 from app.support.rules import after, is_ahead
 
 
@@ -127,7 +125,7 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
     await work.db.flush()
     for via, person in staff.items():
         await assign(work, person.id, student, via, support.id)
-    _tell(work, SUPPORT_PLANNED, support)
+    record(work, happened(SUPPORT_PLANNED, support))
     return support
 
 
@@ -145,7 +143,7 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
     support.starts_on = phase.begins_on = begins_on
     support.version += 1
     await work.db.flush()
-    _tell(work, SUPPORT_STARTED, support)
+    record(work, happened(SUPPORT_STARTED, support))
     return support
 
 
@@ -186,7 +184,7 @@ async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
             because=change.because,
         ),
     )
-    _tell(work, SUPPORT_CHANGED, support, {"phase": phase.id})
+    record(work, happened(SUPPORT_CHANGED, support, {"phase": phase.id}))
     return phase
 
 
@@ -204,7 +202,7 @@ async def end_support(work: Work, support_id: UUID, because: str, on: date | Non
     support.version += 1
     await work.db.flush()
     await release(work, support.id)
-    _tell(work, SUPPORT_ENDED, support)
+    record(work, happened(SUPPORT_ENDED, support))
     return support
 
 
@@ -241,18 +239,3 @@ async def _concern(work: Work, name: str, student_id: UUID, place: int) -> Conce
     if found.state != "accepted":
         raise Invalid([Violation(pointer, "concern.state", "A support answers concerns that are accepted.")])
     return found
-
-
-def _tell(work: Work, type_: EventType, support: Support, more: dict[str, UUID] | None = None) -> None:
-    record(
-        work,
-        Happened(
-            type=type_,
-            subject_id=support.id,
-            subject_version=support.version,
-            ids={"student": support.student_id, **(more or {})},
-            student_id=support.student_id,
-            school_ids=tuple(support.school_ids),
-            secured_area=support.secured_area,
-        ),
-    )

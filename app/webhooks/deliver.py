@@ -22,13 +22,11 @@ from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.audit import log_sent
-from app.access.directory import NOBODY
 from app.access.permission import Can
 from app.access.principal import house_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import KeyFault, Keyring
-from app.core.db import lay_binding
 from app.core.ids import new_id, show
 from app.core.lease import Claimed, Lease, Settled, claim, settle
 from app.events import render
@@ -117,16 +115,6 @@ class Attempt:
     parcel: Parcel
     at: datetime
     outcome: Outcome
-
-
-async def districts_due(engine: AsyncEngine, most: int) -> list[UUID]:
-    """Districts with something to dispatch or to send, in no order, so that none comes always last."""
-    async with engine.connect() as connection:
-        await lay_binding(connection, NOBODY)
-        found = await connection.scalars(text("SELECT app.districts_with_webhooks_due(now(), :most)"), {"most": most})
-        districts = [UUID(str(district)) for district in found]
-        await connection.rollback()
-    return districts
 
 
 async def take(post: Post, district_id: UUID, most: int) -> list[Parcel]:

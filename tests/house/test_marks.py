@@ -43,11 +43,6 @@ MAKES_SESSIONS = {"AsyncSession", "async_sessionmaker", "sessionmaker", "_open_f
 HOLDS_ENGINE = {
     "app.access.work": "the door",
     "app.access.directory": "reads before a district is known, bound to nobody, and rolls back",
-    "app.webhooks.deliver": "asks which districts are due, bound to nobody, and rolls back",
-    "app.sis.answer": "as above",
-    "app.sis.night.carry": "as above",
-    "app.sis.night.standing": "as above",
-    "app.response.judging.settle": "as above",
 }
 """Modules that may begin and end a transaction of SQLAlchemy's."""
 

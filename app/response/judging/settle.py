@@ -10,17 +10,16 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, and_, func, or_, select, text, true
+from sqlalchemy import Table, and_, func, or_, select, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import NOBODY
+from app.access.directory import Due, districts_due
 from app.access.permission import Can
 from app.access.principal import house_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import Keyring
-from app.core.db import lay_binding
 from app.core.ids import new_id
 from app.core.lease import Claimed, Lease, Settled, claim, settle
 from app.playbook.models import Measure
@@ -131,7 +130,7 @@ def _due(monday: date, *, whole: bool) -> datetime:
 async def settle_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUID] | None = None) -> int:
     """Settles what is due, in all districts or in some; how many weeks were settled."""
     done = 0
-    for district_id in await _districts(engine) if only is None else only:
+    for district_id in await districts_due(engine, Due.SETTLEMENTS, DISTRICTS) if only is None else only:
         principal = house_principal(district_id, "settling")
         async with unit(engine, principal, keyring, "settle") as work:
             claimed = await _claim(work)
@@ -144,15 +143,6 @@ async def settle_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUI
             async with unit(engine, principal, keyring, "settle") as work:
                 done += await _settle(work, group)
     return done
-
-
-async def _districts(engine: AsyncEngine) -> list[UUID]:
-    async with engine.connect() as connection:
-        await lay_binding(connection, NOBODY)
-        found = await connection.execute(text("SELECT app.districts_with_settlements_due(:most)"), {"most": DISTRICTS})
-        districts = [row[0] for row in found]
-        await connection.rollback()
-    return districts
 
 
 @needs(Can.JUDGE)

@@ -27,7 +27,6 @@ from app.events.catalogue import (
     RESPONSE_STOPPED,
     RESPONSE_UNDER_DELIVERED,
     EventType,
-    Happened,
 )
 from app.events.outbox import record
 from app.response.judging.alerts import Said, Tell, advance, as_json, from_json
@@ -35,7 +34,7 @@ from app.response.judging.cohort import Judged
 from app.response.models import ResponseState, VerdictRow
 from app.response.rules.verdict import Kind
 from app.roster.lookup import IdList
-from app.support.models import Support
+from app.support.phase import happened, whose
 
 CONTENT = (
     *("phase_id", "state", "kind", "because", "sentence", "statistic", "threshold", "rate", "rate_low", "rate_high"),
@@ -164,13 +163,13 @@ def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any]
     verdict_id = row["id"] if appended or holding is None else holding.verdict.id
     for tell in tells:
         kind = RESPONSE_STOPPED if verdict.kind is Kind.STOPPED else RESPONSE_NEVER
-        _tell(work, TOLD.get(tell, kind), support, verdict_id)
+        record(work, happened(TOLD.get(tell, kind), support, {"verdict": verdict_id}))
     alert_id = holding.alert_id if holding is not None and memory.alert.stands else None
     if kept.alert.stands and not memory.alert.stands:
         alert_id = verdict_id
     kept_on = holding.settled_on if holding is not None and step.settled_on is None else step.settled_on
     now_is = {
-        **_about(support),
+        **whose(support),
         "support_id": support.id,
         "verdict_id": verdict_id,
         "state": row["state"],
@@ -196,21 +195,12 @@ def _stands(holding: Holding, state: Mapping[str, Any]) -> bool:
     )
 
 
-def _about(support: Support) -> dict[str, Any]:
-    return {
-        "district_id": support.district_id,
-        "student_id": support.student_id,
-        "school_ids": support.school_ids,
-        "secured_area": support.secured_area,
-    }
-
-
 def _row(judged: Judged, number: int) -> dict[str, Any]:
     followed, verdict = judged.followed, judged.verdict
     known = [seen for seen in followed.scores if seen.week <= judged.week]
     change = verdict.change_week
     return {
-        **_about(followed.support),
+        **whose(followed.support),
         "id": new_id(),
         "support_id": followed.support.id,
         "phase_id": followed.phase.id,
@@ -229,18 +219,3 @@ def _row(judged: Judged, number: int) -> dict[str, Any]:
         "retracts": None,
         "judged_at": now(),
     }
-
-
-def _tell(work: Work, type_: EventType, support: Support, verdict_id: UUID) -> None:
-    record(
-        work,
-        Happened(
-            type=type_,
-            subject_id=support.id,
-            subject_version=support.version,
-            ids={"student": support.student_id, "verdict": verdict_id},
-            student_id=support.student_id,
-            school_ids=tuple(support.school_ids),
-            secured_area=support.secured_area,
-        ),
-    )

@@ -14,17 +14,16 @@ from typing import Any, cast
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Table, and_, func, select, text, update
+from sqlalchemy import Table, and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import NOBODY
+from app.access.directory import Due, districts_due
 from app.access.permission import Can
 from app.access.principal import Principal, house_principal
 from app.access.work import Work, needs, unit
 from app.core.address import Allowed
 from app.core.clock import now
 from app.core.crypto import Keyring
-from app.core.db import lay_binding
 from app.core.errors import AimlineError
 from app.core.ids import new_id
 from app.core.lease import Claimed, Lease, claim
@@ -63,7 +62,7 @@ class Night:
         room = AT_ONCE - len(self.flying)
         if room <= 0:
             return 0
-        due = [one for one in await districts_due(self.engine) if one not in self.flying][:room]
+        due = [one for one in await districts_due(self.engine, Due.SYNCS, DISTRICTS) if one not in self.flying][:room]
         for district_id in due:
             task = asyncio.create_task(self._district(district_id))
             self.flying[district_id] = task
@@ -141,16 +140,6 @@ class Night:
             with suppress(Exception):  # the next beat is in time
                 async with unit(self.engine, _principal(district_id), self.keyring, "sync lease") as work:
                     await keep_lease(work, claimed, self.length)
-
-
-async def districts_due(engine: AsyncEngine) -> list[UUID]:
-    """Some districts in which a run, a look or a silence is due."""
-    async with engine.connect() as connection:
-        await lay_binding(connection, NOBODY)
-        found = await connection.scalars(text("SELECT app.districts_with_syncs_due(:most)"), {"most": DISTRICTS})
-        districts = [UUID(str(district)) for district in found]
-        await connection.rollback()
-    return districts
 
 
 @needs(Can.SYNC_ROSTER)

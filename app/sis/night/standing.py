@@ -7,12 +7,10 @@ from typing import Final
 from uuid import UUID
 
 from prometheus_client import CollectorRegistry, Gauge
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import NOBODY
+from app.access.directory import sync_standing
 from app.core import ids
-from app.core.db import lay_binding
 
 REGISTRY: Final = CollectorRegistry()
 _OF = ("district", "source")
@@ -35,10 +33,7 @@ SILENT: Final = Gauge(
 
 async def read_standing(engine: AsyncEngine) -> int:
     """Brings the gauges up to date; how many sources there are."""
-    async with engine.connect() as connection:
-        await lay_binding(connection, NOBODY)
-        rows = (await connection.execute(text("SELECT * FROM app.sync_standing()"))).all()
-        await connection.rollback()
+    rows = await sync_standing(engine)
     for gauge in (HOURS, HELD, FAILED, SILENT):
         gauge.clear()
     for row in rows:
