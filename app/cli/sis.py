@@ -46,6 +46,8 @@ Jitter = Annotated[int | None, typer.Option(help="Minutes over which sources are
 Freeze = Annotated[list[str] | None, typer.Option(metavar="FIRST..LAST", help="Days on which no run begins.")]
 Full = Annotated[str | None, typer.Option("--full-schedule", metavar="CRON", help="When a run must be a full one.")]
 Overlap = Annotated[int | None, typer.Option(help="Hours by which a delta reaches back: 24 without it.")]
+PullMinutes = Annotated[int | None, typer.Option(help="How long it may be read before that fails: 360 without it.")]
+PullGb = Annotated[int | None, typer.Option(help="GB of it that may lie on the disk: 20 without it.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -82,6 +84,8 @@ def _add(sis: typer.Typer) -> None:
         freeze: Freeze = None,
         full_schedule: Full = None,
         overlap: Overlap = None,
+        pull_minutes: PullMinutes = None,
+        pull_gb: PullGb = None,
         as_json: AsJson = False,
     ) -> None:
         """Makes a source. Nothing is fetched yet: see `aimline sis doctor`, then `aimline sync run`."""
@@ -115,6 +119,8 @@ def _set(sis: typer.Typer) -> None:
         freeze: Freeze = None,
         full_schedule: Full = None,
         overlap: Overlap = None,
+        pull_minutes: PullMinutes = None,
+        pull_gb: PullGb = None,
         as_json: AsJson = False,
     ) -> None:
         """Changes what is named and leaves the rest; an empty value ("") clears what can be empty."""
@@ -218,7 +224,7 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
         "client_secret": options["client_secret_file"] and _secret(options["client_secret_file"]),
         "mapping": options["mapping"] and _json(options["mapping"]),
         **{name: options[name] for name in ("url", "gradebook_url", "token_url", "auth", "client_id")},
-        **{name: options[name] for name in ("page_size", "concurrency")},
+        **{name: options[name] for name in ("page_size", "concurrency", "pull_minutes", "pull_gb")},
     }
     found = {name: value if value != "" else None for name, value in given.items() if value is not None}
     if options["rollover"] == "":

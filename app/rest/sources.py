@@ -44,6 +44,8 @@ class SourceSettings(Input):
     freeze: list[list[str]] = Field(default=[], max_length=100, description="First and last days without a run.")
     full_cron: str | None = Field(default=None, max_length=200, description="When a run must be a full one.")
     overlap_hours: int = Field(default=24, description="How far a delta reaches back.")
+    pull_minutes: int = Field(default=360, description="How long a OneRoster service may be read, before it fails.")
+    pull_gb: int = Field(default=20, description="What may lie on the disk of it meanwhile.")
 
 
 class NewSource(SourceSettings):
@@ -83,6 +85,8 @@ class SisSource(Shape):
     freeze: list[list[str]]
     full_cron: str | None
     overlap_hours: int
+    pull_minutes: int
+    pull_gb: int
     due: datetime | None = Field(description="When the schedule next asks for a run.")
     pulled_until: datetime | None = Field(description="What it has is known up to then.")
     full_at: datetime | None = Field(description="As of then a whole delivery was last applied.")

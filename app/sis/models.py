@@ -41,6 +41,8 @@ class SisSource(TenantRow, Base):
     frozen: Mapped[list[Any]]
     full_cron: Mapped[str | None]
     overlap_hours: Mapped[int]
+    pull_minutes: Mapped[int]
+    pull_gb: Mapped[int]
     due: Mapped[datetime | None]
     overdue_at: Mapped[datetime | None]
     pulled_until: Mapped[datetime | None]

@@ -204,6 +204,8 @@ def connection_of(kept: Settings, secret: str | None, allowed: Allowed) -> Conne
         page_size=kept.page_size or PAGE_SIZE,
         concurrency=kept.concurrency,
         leave_out=frozenset(kept.left_out),
+        pull_minutes=kept.pull_minutes,
+        pull_gb=kept.pull_gb,
         allow_networks=allowed.networks,
         sandbox=allowed.sandbox,
     )

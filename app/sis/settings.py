@@ -1,4 +1,7 @@
-"""Owns what can be set of a source, and the bounds of each. Pure: never reads a row, opens a secret or a connection."""
+"""Owns what can be set of a source, and the bounds of each. Pure: never reads a row, opens a secret or a connection.
+
+Over 250 lines: every setting and what bounds it is read in one place.
+"""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +35,8 @@ _RANGES: Final = {
     "concurrency": (1, 20),
     "jitter_minutes": (0, 720),
     "overlap_hours": (0, 720),
+    "pull_minutes": (1, 2880),
+    "pull_gb": (1, 1000),
 }
 _URLS: Final = ("url", "gradebook_url", "token_url")
 
@@ -43,7 +48,8 @@ class Settings:
     `url` is the base of a OneRoster service, or where a CSV zip lies: an https address, a file, or a folder in which
     new ones are dropped. `limits` are those of the guard that differ from the house's; `rollover` has `begins_on`,
     `ends_on` (both included) and the `limits` that hold on those days. `freeze` are first and last days on which no
-    run begins. `full_cron` says when a run must be a full one; without it each is.
+    run begins. `full_cron` says when a run must be a full one; without it each is. `pull_minutes` and `pull_gb` bound
+    how long a OneRoster service is read, and what of it may lie on the disk: one that sends for ever fails.
     """
 
     kind: str
@@ -65,6 +71,8 @@ class Settings:
     freeze: tuple[Any, ...] = ()
     full_cron: str | None = None
     overlap_hours: int = 24
+    pull_minutes: int = 360
+    pull_gb: int = 20
 
 
 def checked(

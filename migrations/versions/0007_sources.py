@@ -25,6 +25,8 @@ SETTINGS = """
     frozen jsonb NOT NULL,
     full_cron text,
     overlap_hours integer NOT NULL,
+    pull_minutes integer NOT NULL,
+    pull_gb integer NOT NULL,
     due timestamptz,
     overdue_at timestamptz,
     pulled_until timestamptz,

@@ -146,6 +146,8 @@ _SOURCE = {
     "freeze": [["2026-12-21", "2027-01-01"]],
     "full_cron": "0 3 * * 6",
     "overlap_hours": 48,
+    "pull_minutes": 90,
+    "pull_gb": 5,
 }
 OWN_FIELDS: dict[tuple[str, str], Any] = {
     **{("register_source", name): value for name, value in _SOURCE.items()},

@@ -46,6 +46,8 @@ async def lay_mapping(town: Town, mapping: dict[str, Any]) -> None:
                 url="roster.zip",
                 jitter_minutes=0,
                 overlap_hours=0,
+                pull_minutes=5,
+                pull_gb=1,
                 created_at=now(),
                 version=1,
                 **plain,

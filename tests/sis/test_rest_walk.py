@@ -221,3 +221,36 @@ async def test_pages_ahead_are_no_more_than_allowed_and_end_with_the_walk() -> N
         await walked(fetch, ahead=4)
     assert most <= 4
     assert under_way == 0
+
+
+async def test_a_place_that_the_source_keeps_is_no_circle() -> None:
+    """Some cursors are one link for every page: as long as each page is new, it is followed."""
+    parts = iter(many(40)[at : at + 10] for at in range(0, 40, 10))
+
+    async def fetch(_limit: int, _offset: int, _link: str | None) -> Page:
+        rows = next(parts, [])
+        return page(rows, beyond="scroll" if rows else None)
+
+    found, walk = await walked(fetch)
+    assert found == many(40)
+    assert walk.whole
+
+
+async def test_offsets_that_turn_in_a_circle_are_refused() -> None:
+    """A source without a total that counts offsets in a circle, with pages that never fall on its first again."""
+
+    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+        return page([f"r{number % 35 if number >= 10 else number}" for number in range(offset, offset + limit)])
+
+    with pytest.raises(SourceRefused, match="go in a circle"):
+        await asyncio.wait_for(walked(fetch), 20)
+
+
+async def test_a_total_ends_what_turns_in_a_circle() -> None:
+    """Where a total says where to end, repeats are walked to it: that rows are missing is seen by their number."""
+
+    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+        return page([f"r{number % 20}" for number in range(offset, min(offset + limit, 200))], total=200)
+
+    found, _ = await walked(fetch)
+    assert (len(found), len(set(found))) == (200, 20)

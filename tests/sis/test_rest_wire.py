@@ -214,7 +214,7 @@ async def test_a_retry_after_is_honoured_by_every_request() -> None:
 
     with answering(answer) as (address, _):
         await asyncio.wait_for(pulled(connect(address, "1.1")), 30)
-    late = [moment - named[0] for moment in came[3:]]
+    late = [moment - named[0] for moment in came[4:]]  # of five at once, four may be under way already
     assert late
     assert min(late) >= 0.9
 
@@ -272,7 +272,7 @@ async def test_a_page_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr("app.sis.oneroster_rest.wire.LONGEST", 10_000)
     body = {"users": [{"sourcedId": f"u{number}"} for number in range(2000)]}
     with answering(lambda asked: Said(body=body) if asked.name == "users" else well(asked)) as (address, _):
-        with pytest.raises(SourceRefused, match="lower its page size"):
+        with pytest.raises(SourceRefused, match="set a lower page-size"):
             await pulled(connect(address, "1.1"))
 
 

@@ -29,8 +29,9 @@ GRADES: Final = frozenset(
 class Patience:
     """How long a source is waited for: seconds, and tries of one request.
 
-    Waits double from `first` up to `longest`, each with jitter; `total` bounds the waits of one request together. A
-    `Retry-After` is honoured as long as it fits into `total`. `answer` is how long an answer may be silent.
+    Waits double from `first` up to `longest`, each with jitter; `total` bounds the waits and the tries that failed of
+    one request together. A `Retry-After` is honoured as long as it fits into `total`. `answer` is how long an answer
+    may be silent, `whole` how long it may take to its last byte.
     """
 
     tries: int = 8
@@ -38,6 +39,7 @@ class Patience:
     longest: float = 60.0
     total: float = 600.0
     answer: float = 120.0
+    whole: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,8 @@ class Connection:
     Without `gradebook_url` 1.1 has it under the same base; 1.2 under the one that OneRoster has beside `/rostering/`,
     or under the same base where `url` does not say `/rostering/`. `scopes` are asked for as they are; without any,
     those that the collections need. `leave_out` names collections, as `demographics`, that are not asked for.
-    `sandbox` opens loopback over plain HTTP.
+    `pull_minutes` is how long a pull may take, `pull_gb` what it may take of the disk. `sandbox` opens loopback over
+    plain HTTP.
     """
 
     version: Literal["1.1", "1.2"]
@@ -62,6 +65,8 @@ class Connection:
     page_size: int = 1000
     concurrency: int = 5
     leave_out: frozenset[str] = frozenset()
+    pull_minutes: float = 360
+    pull_gb: float = 20
     allow_networks: tuple[Network, ...] = ()
     sandbox: bool = False
     patience: Patience = Patience()

@@ -3,6 +3,7 @@
 Each question is asked by itself, so that one that fails leaves the others. Longer than most: there are many questions.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,8 @@ from app.sis.oneroster_rest.walk import Page
 from app.sis.oneroster_rest.wire import Wire
 from app.sis.port import SourceRefused
 
-SHORT: Final = Patience(tries=3, first=0.3, longest=5.0, total=15.0, answer=30.0)
+SHORT: Final = Patience(tries=3, first=0.3, longest=5.0, total=15.0, answer=30.0, whole=60.0)
+LONGEST: Final = 900.0  # seconds of a whole look
 TOKENS: Final = ("/oauth/token", "/oauth2/token", "/token", "/connect/token")
 BASES: Final = {
     "1.1": ("/ims/oneroster/v1p1", "/v1p1", "/learningdata/v1"),
@@ -49,7 +51,17 @@ class Findings:
 async def explore(connection: Connection) -> Findings:
     """Asks a source what it is like. Writes nothing; raises nothing for what a source does."""
     found = Findings()
-    connection = replace(connection, patience=SHORT)
+    try:
+        async with asyncio.timeout(LONGEST):
+            await _explore(replace(connection, patience=SHORT), found)
+    except TimeoutError:
+        found.ready = False
+        found.say(f"The source is so slow that looking at it was given up after {LONGEST / 60:.0f} minutes.")
+    found.say("A sync can read this source." if found.ready else "A sync cannot read this source as it is set.")
+    return found
+
+
+async def _explore(connection: Connection, found: Findings) -> None:
     signed = await _sign_in(connection, found)
     based = await _find_base(signed, found) if signed else None
     if based is not None:
@@ -59,8 +71,6 @@ async def explore(connection: Connection) -> Findings:
     unset = _not_as_set(connection, based, found.facts) if based is not None and found.ready else []
     if unset:
         found.say(f"Set what was found first: aimline sis set NAME --district DISTRICT {' '.join(unset)}")
-    found.say("A sync can read this source." if found.ready else "A sync cannot read this source as it is set.")
-    return found
 
 
 def _not_as_set(asked: Connection, works: Connection, facts: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import Final
 from app.sis.kinds import BY_NAME, KINDS
 from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.reader import Absent, BadQuery, Reader
-from app.sis.oneroster_rest.spool import Spool
+from app.sis.oneroster_rest.spool import Room, Spool
 from app.sis.oneroster_rest.translate import ROLE, Translator, roles_of
 from app.sis.oneroster_rest.turns import Hand, Turns
 from app.sis.oneroster_rest.walk import Moved, Page, Walk
@@ -98,7 +98,11 @@ async def open_rest(connection: Connection, *, since: datetime | None, progress:
     pull = Pull(connection, since, progress)
     try:
         async with Wire(connection) as wire:
-            source = await pull.source(wire)
+            try:
+                async with asyncio.timeout(60 * connection.pull_minutes):
+                    source = await pull.source(wire)
+            except TimeoutError:
+                raise SourceRefused(pull.endless()) from None
             source.as_of = wire.as_of
         yield source
     finally:
@@ -119,8 +123,10 @@ class Pull:
     revision: str | None = None
     turns: Turns = field(init=False)
     hand: Hand = field(init=False)
+    room: Room = field(init=False)
 
     def __post_init__(self) -> None:
+        self.room = Room(self.connection.pull_gb)
         self.turns = Turns(self.connection.concurrency)
         self.hand = Hand(AHEAD * self.connection.concurrency)
 
@@ -141,6 +147,15 @@ class Pull:
         raise SourceInconsistent(
             f"The source changed while it was read, {1 + RESTARTS} times in a row ({names}): sync it at an hour at "
             "which nothing is written to it."
+        )
+
+    def endless(self) -> str:
+        """What is said of a source that was not read whole in its time."""
+        missing = [one.name for one in COLLECTIONS if self._is_wanted(one) and one.name not in self.done]
+        return (
+            f"The source was read for {self.connection.pull_minutes:g} minutes and is at no end "
+            f"({', '.join(missing) or 'it kept changing'}): ask its vendor whether its collections end. If it is only "
+            "slow, raise the source's pull-minutes."
         )
 
     def close(self) -> None:
@@ -197,9 +212,9 @@ class Pull:
 
     async def _spooled(self, reader: Reader, one: Collection, names: tuple[str, ...]) -> Pulled | None:
         translator = Translator(BY_NAME[one.kind])
-        pulled = Pulled(Spool(one.kind, " and ".join(names), translator.header))
+        pulled = Pulled(Spool(one.kind, " and ".join(names), translator.header, self.room))
         if one.kind == "person" and self.connection.version == "1.2":
-            pulled.roles = Spool("role", "users.roles", ROLE.header)
+            pulled.roles = Spool("role", "users.roles", ROLE.header, self.room)
         try:
             for name in names:
                 walk = await self._walk(reader, one, name, translator, pulled)

@@ -16,7 +16,7 @@ from typing import IO, Final
 import numpy as np
 
 from app.sis.oneroster_rest.translate import Cells
-from app.sis.port import Delivery
+from app.sis.port import Delivery, SourceRefused
 
 CHUNK: Final = 1 << 20
 PART: Final = 4_000_000  # rows whose digests are compared at once
@@ -42,12 +42,29 @@ class Repeats:
 NAMELESS = hash("")
 
 
+class Room:
+    """The bytes that the spools of one pull may take on the disk together."""
+
+    def __init__(self, gb: float) -> None:
+        self._gb = gb
+        self.left = int(gb * (1 << 30))
+
+    def take(self, size: int) -> None:
+        """So many more, or less. Raises `SourceRefused` where there is no room for them."""
+        self.left -= size
+        if self.left < 0 < size:
+            raise SourceRefused(
+                f"The source has given over {self._gb:g} GB and is at no end: ask its vendor whether its collections "
+                "end. If the district is as large, raise the source's pull-gb."
+            )
+
+
 class Spool:
     """The rows of one kind."""
 
-    def __init__(self, kind: str, file: str, header: Cells) -> None:
-        self.kind, self.file, self.header = kind, file, header
-        self.rows = 0
+    def __init__(self, kind: str, file: str, header: Cells, room: Room) -> None:
+        self.kind, self.file, self.header, self._room = kind, file, header, room
+        self.rows = self._taken = 0
         self._digests = self._opened()
         self._csv = self._opened()
         self._size = 0
@@ -63,6 +80,7 @@ class Spool:
         nameless = np.flatnonzero(digests[:, 0] == NAMELESS)
         digests[nameless, 0] = -1 - self.rows - nameless
         digests[:, 1] = np.fromiter(map(hash, map(_REST, kept)), np.int64, len(kept))
+        self._take(digests.nbytes)
         self._digests.write(digests.tobytes())
         self.rows += len(kept)
 
@@ -104,7 +122,7 @@ class Spool:
 
     def without(self, again: Iterable[int]) -> None:
         """Drops rows by their number: those that came word for word before."""
-        left_out, old = set(again), self._csv
+        left_out, old, size = set(again), self._csv, self._size
         self._csv, self._size = self._opened(), 0
         old.seek(0)
         with io.TextIOWrapper(old, encoding="utf-8", newline="") as lines:
@@ -116,6 +134,7 @@ class Spool:
                     self._write(batch)
                     batch.clear()
             self._write(batch)
+        self._take(-size)
         self.rows -= len(left_out)
 
     def delivery(self, *, complete: bool) -> Delivery:
@@ -130,6 +149,7 @@ class Spool:
         """The rows are gone."""
         self._digests.close()
         self._csv.close()
+        self._take(-self._taken)
 
     @staticmethod
     def _opened() -> IO[bytes]:
@@ -137,7 +157,13 @@ class Spool:
 
     def _write(self, rows: Sequence[Cells]) -> None:
         # PostgreSQL keeps no NUL, and UTF-8 has no half a surrogate.
-        self._size += self._csv.write(_lines(rows).replace("\0", "\ufffd").encode("utf-8", "replace"))
+        written = _lines(rows).replace("\0", "\ufffd").encode("utf-8", "replace")
+        self._take(len(written))
+        self._size += self._csv.write(written)
+
+    def _take(self, size: int) -> None:
+        self._taken += size
+        self._room.take(size)
 
     def _read(self) -> Iterator[bytes]:
         at = 0

@@ -1,16 +1,19 @@
 """Owns how the pages of one collection are walked, so that no row is lost, whatever a source says of its pages.
 
 The offset advances by the rows that came, less those that the page before had already. A page with nothing new is the
-end; a total is believed once two pages have agreed on it and no `next` speaks against it. Never speaks HTTP.
+end; a total is believed once two pages have agreed on it and no `next` speaks against it. A walk that goes in circles
+is refused. Never speaks HTTP.
 """
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from app.sis.oneroster_rest.turns import Hand
 from app.sis.port import SourceRefused
+
+ROUND: Final = 3  # whole pages in a row that came before, after which a source without a total goes in circles
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,12 @@ class Page:
     revision: str | None = None
     beyond: str | None = None
     refused: bool = False
+
+
+CIRCLE: Final = (
+    "The source's pages go in a circle: behind a page come others that came before, without an end. Ask its vendor how "
+    "its pages are asked for, or set a page-size above the size of its collections."
+)
 
 
 class Moved(Exception):
@@ -59,6 +68,10 @@ class Walk:
         self._first: Page | None = None
         self._last: Page | None = None
         self._seen: frozenset[str] = frozenset()
+        self._links: set[int] = set()
+        self._pages: set[int] = set()
+        self._again = 0
+        self._followed: str | None = None
 
     async def walk(self) -> AsyncIterator[Page]:
         """The pages in their order. Raises `Moved`, `SourceRefused`, and what `fetch` raises."""
@@ -70,7 +83,7 @@ class Walk:
             async for page in self._stride(len(first.rows), self.total):
                 yield page
         while not self._ended():
-            page = await self._fetch(self._limit, self.offset, self._last.beyond if self._last else None)
+            page = await self._fetch(self._limit, self.offset, self._link())
             if not await self._take(page):
                 return
             yield page
@@ -105,12 +118,33 @@ class Walk:
                 task.cancel()
             await asyncio.gather(*under_way, return_exceptions=True)
 
+    def _link(self) -> str | None:
+        """The `next` to follow. Raises `SourceRefused` where it was followed before.
+
+        One that leads to its own page is no circle: it stands for a place that the source keeps, or ends by itself."""
+        link, before = self._last.beyond if self._last else None, self._followed
+        if link is not None and link != before:
+            if hash(link) in self._links:
+                raise SourceRefused(CIRCLE)
+            self._links.add(hash(link))
+        self._followed = link
+        return link
+
+    def _notice(self, ids: list[str]) -> None:
+        """Raises `SourceRefused` where page after page is one that came before, and no total says where it ends."""
+        page = hash(tuple(ids))
+        self._again = self._again + 1 if page in self._pages else 0
+        if self._again >= ROUND and self.total is None:
+            raise SourceRefused(CIRCLE)
+        self._pages.add(page)
+
     async def _take(self, page: Page) -> bool:
         """Notes what a page says, and whether it has rows that the page before did not have."""
         self._compare(page)
         last, self._last = self._last, page
         new = len(page.ids) - sum(map(self._seen.__contains__, page.ids))
         if new and not self._wraps(page):
+            self._notice(page.ids)
             if last is not None:
                 again = len(page.ids) - new
                 overlaps = again > 0 and page.ids[:again] == last.ids[-again:]

@@ -24,7 +24,7 @@ from app.sis.oneroster_rest.connection import Connection
 from app.sis.port import SourceRefused
 
 AGENT: Final = "Aimline-OneRoster/1"
-LONGEST: Final = 256 << 20  # bytes of one answer, unpacked
+LONGEST: Final = 32 << 20  # bytes of one answer, unpacked: ten are in hand at once, and each is larger once it is read
 KEPT_OPEN: Final = 15.0
 CONNECTING: Final = 20.0
 WAITS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -74,6 +74,7 @@ class Wire:
         while True:
             sent, tries, told = await headers(), tries + 1, None
             await self._enter()
+            began = time.monotonic()
             try:
                 answer = await self._once(method, url, sent, body)
                 if answer.status not in WAITS:
@@ -85,13 +86,15 @@ class Wire:
                 why = _failure(error)
             finally:
                 self._leave()
+            waited += time.monotonic() - began
             wait = random.uniform(0.5, 1) * min(patience.first * 2**tries, patience.longest)  # jitter
             if told:
                 wait = told + random.uniform(0, 0.1) * min(told, 10)  # jitter
             if tries >= patience.tries or waited + wait > patience.total:
                 asked = f" and asks to be left alone for {told:,.0f} s" if told else ""
+                often = "once" if tries == 1 else f"{tries} times"
                 raise SourceRefused(
-                    f"The source {why} at {_place(url)}{asked}; it was asked {tries} times. Try again later; if it "
+                    f"The source {why} at {_place(url)}{asked}; it was asked {often}. Try again later; if it "
                     "stays so, lower the source's page size or concurrency, or ask its vendor."
                 )
             waited += wait
@@ -101,8 +104,8 @@ class Wire:
         if self._web is None:
             raise Misuse("The wire is not open.")
         self.requests += 1
-        silence = self._patience.answer
-        timeout = aiohttp.ClientTimeout(total=5 * silence, sock_connect=CONNECTING, sock_read=silence)
+        silence, whole = self._patience.answer, self._patience.whole
+        timeout = aiohttp.ClientTimeout(total=whole, sock_connect=CONNECTING, sock_read=silence)
         async with self._web.request(
             method,
             URL(url, encoded=True),
@@ -119,8 +122,8 @@ class Wire:
                 size += len(part)
                 if size > LONGEST:
                     raise SourceRefused(
-                        f"The source answers with over {LONGEST >> 20} MB in one page at {_place(url)}: "
-                        "lower its page size, or ask its vendor why it does not page."
+                        f"The source answers with over {LONGEST >> 20} MB in one page at {_place(url)}: set a lower "
+                        f"page-size ({self.connection.page_size:,} now), or ask its vendor why it does not page."
                     )
             return Answer(
                 response.status, {name.lower(): value for name, value in response.headers.items()}, b"".join(read)

@@ -1,0 +1,154 @@
+"""A source that sends for ever ends as a clear refusal, whatever it is that never ends: real sockets, small servers."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from app.core.address import Allowed
+from app.sis import sources
+from app.sis.oneroster_rest.connection import Patience
+from app.sis.port import SourceRefused
+from app.sis.pull import run_source
+from app.sis.settings import Settings
+from tests.sis.plain_server import Asked, Said, answering
+from tests.sis.rest_source import HASTY, connect, pulled, quiet
+from tests.sis.roster_zip import fingerprint
+from tests.town import Town
+
+TOKEN = {"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600}
+ROSTER = {"orgs", "academicSessions", "courses", "classes", "users", "enrollments", "demographics"}
+
+
+def with_users(users: Callable[[Asked], Said]) -> Callable[[Asked], Said]:
+    """A source that has nothing but users, as `users` gives them."""
+
+    def answer(asked: Asked) -> Said:
+        if asked.name == "token":
+            return Said(body=TOKEN)
+        if asked.name == "users":
+            return users(asked)
+        return Said(body={asked.name: []}) if asked.name in ROSTER else Said(404)
+
+    return answer
+
+
+def in_a_circle(asked: Asked) -> Said:
+    """A page, then one that leads to the next, which leads back."""
+    after = {"": "b", "b": "c", "c": "b"}
+    here = asked.query.get("cursor", "")
+    return Said(body={"users": [{"sourcedId": f"u-{here}"}]}, headers={"Link": f'<?cursor={after[here]}>; rel="next"'})
+
+
+def without_an_end(asked: Asked) -> Said:
+    """As many users as anybody asks for, from any offset on."""
+    first = int(asked.query["offset"])
+    return Said(body={"users": [{"sourcedId": f"u{first + number}"} for number in range(int(asked.query["limit"]))]})
+
+
+async def test_links_in_a_circle_are_refused() -> None:
+    """B leads to C, and C to B: the second time that a link would be followed, nobody follows it."""
+    with answering(with_users(in_a_circle)) as (address, asked):
+        with pytest.raises(SourceRefused, match="go in a circle"):
+            await asyncio.wait_for(pulled(connect(address, "1.1")), 20)
+    assert len([one for one in asked if one.name == "users"]) == 3
+
+
+async def test_ever_new_links_to_the_same_pages_are_refused() -> None:
+    """Each link differs by a number that only grows; the pages that it leads to are the same two."""
+    number = itertools.count()
+
+    def users(_: Asked) -> Said:
+        at = next(number)
+        rows = [{"sourcedId": f"u{at % 2}-{row}"} for row in range(10)]
+        return Said(body={"users": rows}, headers={"Link": f'<?cursor=x{at}>; rel="next"'})
+
+    with answering(with_users(users)) as (address, asked):
+        with pytest.raises(SourceRefused, match="go in a circle"):
+            await asyncio.wait_for(pulled(connect(address, "1.1")), 20)
+    assert len([one for one in asked if one.name == "users"]) < 10
+
+
+async def test_a_collection_without_an_end_fills_no_disk() -> None:
+    """Offsets that always find more: what may lie on the disk ends it, and the sentence names the setting."""
+    with answering(with_users(without_an_end)) as (address, _):
+        with pytest.raises(SourceRefused, match=r"over 0\.001 GB and is at no end.*raise the source's pull-gb"):
+            await asyncio.wait_for(pulled(connect(address, "1.1", pull_gb=0.001)), 60)
+
+
+async def test_a_collection_without_an_end_ends_with_its_time() -> None:
+    """The same with room enough: the pull's own time ends it, and the sentence says what was not read whole."""
+    with answering(with_users(without_an_end)) as (address, _):
+        with pytest.raises(SourceRefused, match=r"0\.02 minutes and is at no end \(users\).*pull-minutes"):
+            await asyncio.wait_for(pulled(connect(address, "1.1", pull_minutes=0.02, page_size=10)), 60)
+
+
+@asynccontextmanager
+async def _trickling() -> AsyncIterator[tuple[str, list[int]]]:
+    """A server that never stops answering, a byte now and then; and how many answers it began."""
+    begun: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with_body = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+        try:
+            await reader.readuntil(b"\r\n\r\n")
+            begun.append(len(begun))
+            writer.write(with_body)
+            while not writer.is_closing():
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+        except (OSError, asyncio.IncompleteReadError):
+            return
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/", begun
+    finally:
+        server.close()
+
+
+async def test_a_byte_now_and_then_is_no_answer() -> None:
+    """No byte comes so late that the silence would end it: a whole answer has its time too, and tries have theirs."""
+    patience = Patience(tries=8, first=0.01, longest=0.05, total=0.5, answer=5, whole=0.3)
+    async with _trickling() as (address, begun):
+        with pytest.raises(SourceRefused, match="does not answer in time"):
+            await asyncio.wait_for(pulled(connect(address, "1.1", patience=patience, auth="oauth1", concurrency=1)), 20)
+        assert len(begun) == 2, "two tries of .3 s are more than the .5 s that one request may cost"
+
+
+async def test_a_page_that_is_too_long_names_the_page_size() -> None:
+    """32 MB are never one page: who asked for too many rows is told which setting to lower."""
+    long = " " * (33 << 20)
+    with answering(with_users(lambda _: Said(body=f'{{"users": [{long}]}}'))) as (address, _):
+        with pytest.raises(SourceRefused, match=r"over 32 MB in one page at /.*lower page-size \(5,000 now\)"):
+            await pulled(connect(address, "1.1", page_size=5000, patience=HASTY))
+
+
+async def test_a_run_of_such_a_source_has_failed_and_changed_nothing(north: Town) -> None:
+    """From the settings to the run's row: state failed, exit code 5, the roster as it was, nothing left running."""
+    allowed = Allowed(sandbox=True)
+    before = await fingerprint(north)
+    with answering(with_users(in_a_circle)) as (address, _):
+        new = Settings(
+            kind="oneroster-1.1",
+            url=f"{address}v1p1",
+            token_url=f"{address}token",
+            client_id="north",
+            client_secret="of-a-test",
+            pull_minutes=1,
+            pull_gb=1,
+        )
+        async with north.unit() as work:
+            made = await sources.register_source(work, "endless", new, allowed)
+        report = await run_source(
+            north.worker_engine, north.settings.keyring, north.district_id, made.source.id, quiet, allowed
+        )
+    assert (report.state, report.exit_code) == ("failed", 5)
+    assert "go in a circle" in report.sentence
+    assert report.sentence.endswith("The roster is as it was.")
+    assert await fingerprint(north) == before
