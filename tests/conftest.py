@@ -7,7 +7,6 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -27,7 +26,6 @@ from tests.house.watch import (  # noqa: F401  # fixtures for every test
 )
 from tests.town import Town, found_town
 
-REPOSITORY = Path(__file__).parents[1]
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
 

@@ -3,39 +3,48 @@
 import logging
 import os
 import sys
+from importlib import import_module
+from typing import NoReturn
 
 import structlog
 import typer
-from pydantic import ValidationError
-from sqlalchemy.exc import DBAPIError, ProgrammingError
 
-from app.cli import calibrate, contracts, judge, operate, process, runs, sandbox, sis
-from app.cli.sync import sync_app
-from app.core.crypto import KeyFault
-from app.core.db import UnfitServer
 from app.core.errors import AimlineError, Invalid
 
-app = typer.Typer(
-    name="aimline",
-    help="Keeps the loop concern → support → response → decision for a school district.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-process.add_to(app)
-operate.add_to(app)
-contracts.add_to(app)
-sandbox.add_to(app)
-judge.add_to(app)
-calibrate.add_to(app)
-sis.add_to(app)
-runs.add_to(sync_app)
-app.add_typer(sync_app, name="sync")
-
+COMMANDS = {
+    "serve": "process",
+    "worker": "process",
+    "migrate": "process",
+    "key": "process",
+    "district": "operate",
+    "client": "operate",
+    "sis": "sis",
+    "sync": "runs",
+    "judge": "judge",
+    "calibrate": "calibrate",
+    "contracts": "contracts",
+    "sandbox": "sandbox",
+}
+"""Each command's module: only that of the command that is given is loaded, so that it begins at once."""
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 LOGS = {"serve", "worker"}
 """Commands that are processes, and lay their log themselves."""
 BEHIND = ("42P01", "42703", "42883", "3F000")
 """SQLSTATEs of a table, column, function or schema that is not there."""
+
+
+def command_line(command: str | None = None) -> typer.Typer:
+    """The command line with one of its commands, or with all."""
+    app = typer.Typer(
+        name="aimline",
+        help="Keeps the loop concern → support → response → decision for a school district.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(lambda: None)  # one command alone is still called by its name
+    for module in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):
+        import_module(f"app.cli.{module}").add_to(app)
+    return app
 
 
 def main() -> None:
@@ -45,7 +54,7 @@ def main() -> None:
         quiet = structlog.make_filtering_bound_logger(logging.WARNING)
         structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
-        app(prog_name="aimline")
+        command_line(*sys.argv[1:2])(prog_name="aimline")
     except Invalid as error:
         for violation in error.violations:
             print(violation.detail, file=sys.stderr)
@@ -53,26 +62,35 @@ def main() -> None:
     except AimlineError as error:
         print(error.detail, file=sys.stderr)
         sys.exit(USAGE)
-    except (KeyFault, UnfitServer) as error:
-        print(error, file=sys.stderr)
-        sys.exit(INTERNAL)
-    except ValidationError as error:
-        for one in error.errors():
-            print(f"AIMLINE_{'_'.join(str(part) for part in one['loc']).upper()}: {one['msg']}.", file=sys.stderr)
-        sys.exit(USAGE)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:  # nobody on a command line is helped by a stack trace
-        if os.environ.get("AIMLINE_DEBUG"):
-            raise
-        print(_what_broke(error), file=sys.stderr)
+        _refuse(error)
+
+
+def _refuse(error: Exception) -> NoReturn:
+    """Says what broke. Never an unknown error's message itself: it may hold what somebody submitted."""
+    # What these come from is loaded already where one is raised, and not where none is.
+    from pydantic import ValidationError
+    from sqlalchemy.exc import DBAPIError, ProgrammingError
+
+    from app.core.crypto import KeyFault
+    from app.core.db import UnfitServer
+
+    if isinstance(error, ValidationError):
+        for one in error.errors():
+            print(f"AIMLINE_{'_'.join(str(part) for part in one['loc']).upper()}: {one['msg']}.", file=sys.stderr)
+        sys.exit(USAGE)
+    if isinstance(error, KeyFault | UnfitServer):
+        print(error, file=sys.stderr)
         sys.exit(INTERNAL)
-
-
-def _what_broke(error: Exception) -> str:
-    # Never the message itself: it may hold what somebody submitted.
+    if os.environ.get("AIMLINE_DEBUG"):
+        raise error
     if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", "") in BEHIND:
-        return "The schema is not up to date. Run: aimline migrate"
-    if isinstance(error, OSError | DBAPIError):
-        return f"The database did not answer as it should ({type(error).__name__}). Is it running?"
-    return f"Something broke on our side ({type(error).__name__}). AIMLINE_DEBUG=1 shows where."
+        said = "The schema is not up to date. Run: aimline migrate"
+    elif isinstance(error, OSError | DBAPIError):
+        said = f"The database did not answer as it should ({type(error).__name__}). Is it running?"
+    else:
+        said = f"Something broke on our side ({type(error).__name__}). AIMLINE_DEBUG=1 shows where."
+    print(said, file=sys.stderr)
+    sys.exit(INTERNAL)

@@ -17,7 +17,7 @@ from app.access.directory import find_district
 from app.access.principal import house_principal
 from app.access.work import Work, unit
 from app.cli.operate import AsJson, District, as_operator
-from app.cli.sync import ALREADY_RUNNING, USAGE, print_report
+from app.cli.sync import ALREADY_RUNNING, USAGE, print_report, sync_app
 from app.core import ids
 from app.core.errors import AimlineError, Invalid
 from app.core.page import keyset
@@ -34,9 +34,10 @@ Kept = Annotated[bool, typer.Option("--without-removals", help="Remove nobody an
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds these commands."""
+    """Adds these commands, beside those that bring a roster."""
+    app.add_typer(sync_app, name="sync")
 
-    @app.command("status")
+    @sync_app.command("status")
     def status(
         district: District,
         run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run's id; without it, the newest runs.")] = "",
@@ -50,12 +51,12 @@ def add_to(app: typer.Typer) -> None:
         told = {"run_id": run, "state": report.state, "sentence": report.sentence}
         print(orjson.dumps(told).decode() if as_json else f"{run}: {report.state}. {report.sentence}")
 
-    @app.command("report")
+    @sync_app.command("report")
     def report(run: Run, district: District, as_json: AsJson = False) -> None:
         """Shows a run's report, with its plan where it is held."""
         _show(_ask(district, lambda work: queries.read_report(work, ids.read("run", run))), district, as_json)
 
-    @app.command("approve")
+    @sync_app.command("approve")
     def approve(
         run: Run, district: District, plan: Plan, without_removals: Kept = False, as_json: AsJson = False
     ) -> None:
@@ -63,13 +64,13 @@ def add_to(app: typer.Typer) -> None:
         run_id = ids.read("run", run)
         _answer(district, run_id, lambda work: answer.approve(work, run_id, plan, without_removals), as_json)
 
-    @app.command("discard")
+    @sync_app.command("discard")
     def discard(run: Run, district: District, as_json: AsJson = False) -> None:
         """Forgets the plan of a held run."""
         run_id = ids.read("run", run)
         _answer(district, run_id, lambda work: answer.discard(work, run_id), as_json)
 
-    @app.command("history")
+    @sync_app.command("history")
     def history(
         person: Annotated[str, typer.Argument(metavar="PERSON", help="An id, or sis:<source>:<sourcedId>.")],
         district: District,
@@ -99,7 +100,7 @@ def add_to(app: typer.Typer) -> None:
         if not as_json and not told:
             print("No sync has touched this person.")
 
-    @app.command("rekey")
+    @sync_app.command("rekey")
     def rekey_people(
         run: Run,
         district: District,
@@ -123,7 +124,7 @@ def add_to(app: typer.Typer) -> None:
         _show(report, district, as_json)
         raise typer.Exit(report.exit_code)
 
-    @app.command("undo")
+    @sync_app.command("undo")
     def undo(run: Run, district: District, as_json: AsJson = False) -> None:
         """Takes an applied run back, unless a later one changed the same rows."""
 

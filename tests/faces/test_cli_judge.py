@@ -9,7 +9,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from app.cli import app
+from app.cli import command_line
 from app.cli.judge import RuleName, judge_stream
 from app.response.rules.choose import RULES
 from app.response.rules.field.counts import GROWTH_RULES, LEVEL_RULES
@@ -26,7 +26,7 @@ def line(**changes):
 
 def run(lines, *options):
     text = b"\n".join(one if isinstance(one, bytes) else orjson.dumps(one) for one in lines)
-    result = CliRunner().invoke(app, ["judge", *options], input=text)
+    result = CliRunner().invoke(command_line("judge"), ["judge", *options], input=text)
     return result, [orjson.loads(one) for one in result.stdout.splitlines()]
 
 

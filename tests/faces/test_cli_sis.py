@@ -2,12 +2,10 @@
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
-from tests.conftest import REPOSITORY
+from tests.processes import aimline
 from tests.sis.roster_zip import Export
 from tests.sis.sandbox_sis import V11, running
 from tests.town import Town
@@ -16,22 +14,7 @@ SECRET = "of-a-test"
 
 
 async def _aimline(town: Town, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")},
-        "AIMLINE_DATABASE_URL": town.settings.database_url,
-        "AIMLINE_KEY": town.settings.key,
-        "AIMLINE_SANDBOX": "1",
-    }
-    return await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "app", *arguments, "--district", town.slug],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return await asyncio.to_thread(aimline, town.settings, *arguments, "--district", town.slug)
 
 
 async def test_a_source_is_made_looked_at_run_and_shown(north: Town, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from app.core.crypto import fresh_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
+from tests.processes import environment
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "100"}
 PATIENCE = 60.0  # seconds for a process to come to a point
@@ -67,17 +68,9 @@ class Machine:
 
     def start(self, module: str, *arguments: str) -> Process:
         """Starts a module of the product, or of these tests, over our settings."""
-        given = {
-            "AIMLINE_DATABASE_URL": self.settings.database_url,
-            "AIMLINE_KEY": self.settings.key,
-            "AIMLINE_BASE_URL": self.settings.base_url,
-            "AIMLINE_SANDBOX": "1",
-            "PYTHONUNBUFFERED": "1",
-        }
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
         popen = subprocess.Popen(
             [sys.executable, "-m", module, *arguments],
-            env={**kept, **given},
+            env=environment(self.settings, PYTHONUNBUFFERED="1"),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,19 +1,11 @@
 """A short set of the schedules of faults over a sync."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.machine import Machine, machine
+from tests.faults.machine import Machine
 from tests.faults.syncs import play
-
-
-@pytest.fixture(scope="module")
-async def ours(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Machine]:
-    """A machine of this file's own."""
-    async with machine(Path(tmp_path_factory.mktemp("faults"))) as made:
-        yield made
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -1,19 +1,9 @@
 """A short set of the schedules of faults: each kind of fault once."""
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
-from tests.faults.machine import Machine, machine
+from tests.faults.machine import Machine
 from tests.faults.webhooks import FAULTS, play
-
-
-@pytest.fixture(scope="module")
-async def ours(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Machine]:
-    """A machine of this file's own."""
-    async with machine(Path(tmp_path_factory.mktemp("faults"))) as made:
-        yield made
 
 
 # The lease that ends in mid-send is shown by the whole command only: it waits for a sender to give up.

@@ -1,7 +1,6 @@
 """Protects the disclosure log: every student whose id stands in an answer stands in the row of that request."""
 
 import re
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import asyncpg
@@ -25,14 +24,6 @@ STUDENT = re.compile(r"stu_[0-9a-hjkmnp-tv-z]{26}")
 async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
     """A town with everything in it."""
     return await tell(await found_town("north", engine, worker_engine, settings))
-
-
-@pytest.fixture
-async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """The owner's connection, which reads the log."""
-    connection = await asyncpg.connect(settings.url_of("owner"))
-    yield connection
-    await connection.close()
 
 
 def shown_in(text: str) -> set[UUID]:

@@ -2,12 +2,13 @@
 
 import re
 import shlex
+from typing import Any
 
 import pytest
 from typer.main import get_command
 
-from app.cli import app
-from tests.conftest import REPOSITORY
+from app.cli import command_line
+from tests.processes import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "sync.md"
 TOLD = re.compile(r"(?:^\$ |`)(aimline [^`\n]*?)(?:`|$)", re.MULTILINE)
@@ -29,7 +30,8 @@ def test_the_page_tells_commands() -> None:
 @pytest.mark.parametrize("told", commands())
 def test_the_command_line_knows_it(told: str) -> None:
     """Its command is there, and every option that the page gives it."""
-    words, command = shlex.split(told)[1:], get_command(app)
+    words = shlex.split(told)[1:]
+    command: Any = get_command(command_line(words[0]))
     while words and (group := getattr(command, "commands", None)):
         assert words[0] in group, f"There is no command {words[0]!r}."
         command, words = group[words[0]], words[1:]

@@ -1,7 +1,6 @@
 """The story and the README's requests, as a newcomer meets them: other processes, public HTTP."""
 
 import asyncio
-import os
 import re
 import shutil
 import socket
@@ -21,28 +20,28 @@ from app.access.directory import Grant, KnownClient
 from app.core.ids import new_id
 from app.main import build
 from app.settings import Settings
+from tests.processes import REPOSITORY, environment
 from tests.town import ALL_SCOPES, Town
 
-REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text()
 ADDRESS = "http://127.0.0.1:8000"
 
 
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
-
-
-def test_the_story_holds_from_an_empty_folder(tmp_path: Path) -> None:
-    """SIS → roster → concern → support → scores → verdict → webhook → decision, each step checked from outside."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "app.sandbox.playground", "--once", "--port", "0", "--folder", str(tmp_path)],
+def _play(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "app.sandbox.playground", "--once", "--port", "0", "--folder", str(folder), *more],
         cwd=REPOSITORY,
-        env=_environment(),
+        env=environment(),
         capture_output=True,
         text=True,
         timeout=180,
         check=False,
     )
+
+
+def test_the_story_holds_from_an_empty_folder(tmp_path: Path) -> None:
+    """SIS → roster → concern → support → scores → verdict → webhook → decision, each step checked from outside."""
+    ran = _play(tmp_path)
     assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
     assert "Every step held" in ran.stdout
 
@@ -51,16 +50,7 @@ def test_a_step_that_does_not_hold_is_named(tmp_path: Path) -> None:
     """A roster without a class ends the story with the step that failed, and not with 0."""
     broken = tmp_path / "broken.zip"
     broken.write_bytes(b"this is no zip")
-    asked = ["--once", "--port", "0", "--folder", str(tmp_path / "folder"), "--roster", str(broken)]
-    ran = subprocess.run(
-        [sys.executable, "-m", "app.sandbox.playground", *asked],
-        cwd=REPOSITORY,
-        env=_environment(),
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    ran = _play(tmp_path / "folder", "--roster", str(broken))
     assert ran.returncode != 0
     assert "The step failed: its roster is synced" in ran.stderr
     assert "Traceback" not in ran.stdout + ran.stderr
@@ -104,7 +94,7 @@ async def test_a_request_of_the_readme_works_when_pasted(
     ran = await asyncio.to_thread(
         subprocess.run,
         ["bash", "-c", request_.replace(ADDRESS, serving)],
-        env=_environment() | {"TOKEN": token},
+        env=environment() | {"TOKEN": token},
         capture_output=True,
         text=True,
         timeout=30,

@@ -4,7 +4,6 @@ ids, and gets no byte of north's; afterwards north's rows are as they were.
 An operation that the walk does not know how to call fails it.
 """
 
-from collections.abc import AsyncIterator
 from uuid import UUID
 
 import asyncpg
@@ -29,26 +28,6 @@ from tests.house.walk import (
 )
 from tests.house.walk_knows import OPEN, UNWALKED
 from tests.town import found_town
-
-
-@pytest.fixture(scope="module")
-async def told_north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
-    """North with everything in it."""
-    return await tell(await found_town("north", engine, worker_engine, settings))
-
-
-@pytest.fixture(scope="module")
-async def told_south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
-    """South with everything in it: what its client sends is good, but for what is north's."""
-    return await tell(await found_town("south", engine, worker_engine, settings))
-
-
-@pytest.fixture
-async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """The owner's connection, which sees all districts."""
-    connection = await asyncpg.connect(settings.url_of("owner"))
-    yield connection
-    await connection.close()
 
 
 def test_the_walk_sees_every_live_route(app: FastAPI) -> None:

@@ -4,7 +4,7 @@ another district's client with north's ids: null, nothing of north's in any answ
 A field with an argument that the walk does not know fails it.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
@@ -21,15 +21,12 @@ from graphql import (
     GraphQLSchema,
     get_named_type,
 )
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.graphql.schema import schema
-from app.settings import Settings
 from tests.faces.rest_town import caller
-from tests.house.told_town import Told, ids_of, rows_of, spellings, tell
+from tests.house.told_town import Told, ids_of, rows_of, spellings
 from tests.house.walk import Unwalkable, leaks
 from tests.house.walk_knows import FIELDS, LEFT_OUT, REFERENCES, VALUES
-from tests.town import found_town
 
 ROWS = ("student", "person", "org", "class", "concern", "support", "phase", "session", "score", "verdict", "decision")
 """What `node` is asked for, by the names of a told town's rows; and the type of each."""
@@ -48,26 +45,6 @@ IN_BULK = {"recordScores": "scores", "recordSessions": "sessions"}
 NESTED = {"previewPlaybook": "rules", "publishPlaybook": "rules"}
 """Mutations that take a list, whose result has an entry for each."""
 CORE: GraphQLSchema = schema._schema  # the library gives its own schema by no other name
-
-
-@pytest.fixture(scope="module")
-async def told_north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
-    """North with everything in it."""
-    return await tell(await found_town("north", engine, worker_engine, settings))
-
-
-@pytest.fixture(scope="module")
-async def told_south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
-    """South with everything in it."""
-    return await tell(await found_town("south", engine, worker_engine, settings))
-
-
-@pytest.fixture
-async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
-    """The owner's connection, which sees all districts."""
-    connection = await asyncpg.connect(settings.url_of("owner"))
-    yield connection
-    await connection.close()
 
 
 def roots(kind: str) -> dict[str, GraphQLField]:

@@ -23,7 +23,7 @@ from app.events.feed import KEPT, before, events_after
 from app.events.models import Event
 from app.events.service import begin_epoch
 from tests.faces.rest_town import caller
-from tests.rooms.webhook_town import happen
+from tests.rooms.webhook_town import age, happen, ids_of
 from tests.town import ALL_SCOPES, Town
 
 
@@ -49,31 +49,17 @@ async def _seek(town: Town, to: consumers.Where, **more: object) -> Place:
         return await consumers.seek(work, "nightly", to, **more)  # type: ignore[arg-type]  # a test's shorthand
 
 
-def _ids(page: Page[Event]) -> list[UUID]:
-    return [event.id for event in page.rows]
-
-
-async def _age(town: Town, event_id: UUID, by: timedelta) -> None:
-    """Time goes by: the event happened so much earlier."""
-    owner = await asyncpg.connect(town.settings.url_of("owner"))
-    try:
-        statement = "UPDATE event SET at = at - $3::interval WHERE district_id = $1 AND id = $2"
-        await owner.execute(statement, town.district_id, event_id, by)
-    finally:
-        await owner.close()
-
-
 async def test_a_consumer_goes_on_from_what_was_committed(north: Town) -> None:
     """Reading moves nothing: what was not committed comes again; what was does not; nothing is passed over."""
     before = await happen(north)
     await _keep(north)
     made = [await happen(north) for _ in range(5)]
-    assert _ids(await _read(north, 2)) == _ids(await _read(north, 2)) == made[:2]
+    assert ids_of(await _read(north, 2)) == ids_of(await _read(north, 2)) == made[:2]
     seen: list[UUID] = []
     while page := await _read(north, 2):
         if not page.rows:
             break
-        seen += _ids(page)
+        seen += ids_of(page)
         assert (await _commit(north, page.next)).consumer.committed_at is not None
     assert seen == made
     assert before not in seen
@@ -89,7 +75,7 @@ async def test_a_commit_never_moves_back(north: Town) -> None:
     await _commit(north, fast.next)
     place = await _commit(north, slow.next)
     assert place.behind == 1
-    assert _ids(await _read(north)) == made[3:]
+    assert ids_of(await _read(north)) == made[3:]
 
 
 async def test_what_was_read_before_a_seek_commits_nothing(north: Town) -> None:
@@ -100,48 +86,48 @@ async def test_what_was_read_before_a_seek_commits_nothing(north: Town) -> None:
     await _seek(north, "beginning")
     with pytest.raises(Conflict, match="moved by a seek"):
         await _commit(north, page.next)
-    assert _ids(await _read(north)) == made
+    assert ids_of(await _read(north)) == made
 
 
 async def test_a_consumer_seeks_anywhere_that_is_kept(north: Town) -> None:
     """The beginning, the end, an instant, a cursor of its own, a cursor of the feed."""
     made = [await happen(north) for _ in range(4)]
     await _keep(north)
-    await _age(north, made[0], timedelta(hours=3))
-    await _age(north, made[1], timedelta(hours=2))
-    assert _ids(await _read(north)) == []
+    await age(north, made[0], timedelta(hours=3))
+    await age(north, made[1], timedelta(hours=2))
+    assert ids_of(await _read(north)) == []
     assert (await _seek(north, "beginning")).behind == 4
-    assert _ids(await _read(north)) == made
+    assert ids_of(await _read(north)) == made
     own = (await _read(north, 3)).next
     await _seek(north, "time", time=now() - timedelta(hours=2, minutes=30))
-    assert _ids(await _read(north)) == made[1:]
+    assert ids_of(await _read(north)) == made[1:]
     await _seek(north, "time", time=now() - timedelta(days=400))
-    assert _ids(await _read(north)) == made
+    assert ids_of(await _read(north)) == made
     await _seek(north, "time", time=now() + timedelta(hours=1))
-    assert _ids(await _read(north)) == []
+    assert ids_of(await _read(north)) == []
     await _seek(north, "cursor", cursor=own)
-    assert _ids(await _read(north)) == made[3:]
+    assert ids_of(await _read(north)) == made[3:]
     async with north.unit() as work:
         feed = await events_after(work, keyset(north.district_id, "events", {}, None, 1))
     await _seek(north, "cursor", cursor=feed.next)
-    assert _ids(await _read(north)) == made[1:]
+    assert ids_of(await _read(north)) == made[1:]
     await _seek(north, "end")
-    assert _ids(await _read(north)) == []
+    assert ids_of(await _read(north)) == []
 
 
 async def test_a_seek_to_a_time_skips_nothing_that_was_told_late(north: Town) -> None:
     """Instants do not follow numbers: where an earlier one committed later, the seek begins before both."""
     first, late, last = await happen(north), await happen(north), await happen(north)
     await _keep(north)
-    await _age(north, first, timedelta(minutes=55))
-    await _age(north, late, timedelta(minutes=60))
-    await _age(north, last, timedelta(minutes=50))
+    await age(north, first, timedelta(minutes=55))
+    await age(north, late, timedelta(minutes=60))
+    await age(north, last, timedelta(minutes=50))
     await _seek(north, "time", time=now() - timedelta(minutes=61))
-    assert _ids(await _read(north)) == [first, late, last]
+    assert ids_of(await _read(north)) == [first, late, last]
     await _seek(north, "time", time=now() - timedelta(minutes=57))
-    assert _ids(await _read(north)) == [first, late, last]
+    assert ids_of(await _read(north)) == [first, late, last]
     await _seek(north, "time", time=now() - timedelta(minutes=52))
-    assert _ids(await _read(north)) == [last]
+    assert ids_of(await _read(north)) == [last]
 
 
 async def test_a_seek_far_back_looks_at_few_rows(north: Town) -> None:
@@ -199,12 +185,12 @@ async def test_types_are_a_consumers_own(north: Town) -> None:
     accepted = await happen(north, type_=CONCERN_ACCEPTED)
     raised = await happen(north)
     page = await _read(north)
-    assert _ids(page) == [accepted]
+    assert ids_of(page) == [accepted]
     assert (await _commit(north, page.next)).behind == 0
     later = await happen(north)
     place = await _keep(north, Wanted((CONCERN_RAISED.name,), begin="beginning"))
     assert place.behind == 1
-    assert _ids(await _read(north)) == [later]
+    assert ids_of(await _read(north)) == [later]
     assert raised != later
     async with north.unit() as work:
         with pytest.raises(Invalid):
@@ -222,7 +208,7 @@ async def test_a_page_of_before_more_types_commits_nothing(north: Town) -> None:
     with pytest.raises(Conflict, match="more types"):
         await _commit(north, page.next)
     page = await _read(north)
-    assert _ids(page) == [raised]
+    assert ids_of(page) == [raised]
     await _keep(north, Wanted((CONCERN_RAISED.name,)))
     await _commit(north, page.next)
     page = await _read(north)
@@ -240,7 +226,7 @@ async def test_a_reader_of_a_rare_type_does_not_fall_out(north: Town) -> None:
     old = await happen(north)
     await _commit(north, (await _read(north)).next)
     await _expire(north, old)
-    assert _ids(await _read(north)) == []
+    assert ids_of(await _read(north)) == []
 
 
 async def _expire(town: Town, event_id: UUID) -> None:
@@ -264,14 +250,14 @@ async def test_a_place_that_fell_out_says_how_to_go_on(north: Town) -> None:
     """Something after its place is kept no longer, deleted or not yet: 410, and a seek mends it."""
     await _keep(north)
     old, kept = await happen(north), await happen(north)
-    await _age(north, old, KEPT + timedelta(minutes=2))
+    await age(north, old, KEPT + timedelta(minutes=2))
     with pytest.raises(Gone, match="seek to the beginning or the end"):
         await _read(north)
     await _expire(north, old)
     with pytest.raises(Gone, match="kept no longer"):
         await _read(north)
     await _seek(north, "beginning")
-    assert _ids(await _read(north)) == [kept]
+    assert ids_of(await _read(north)) == [kept]
 
 
 async def test_a_new_epoch_ends_every_place(north: Town) -> None:
@@ -288,7 +274,7 @@ async def test_a_new_epoch_ends_every_place(north: Town) -> None:
     with pytest.raises(Gone, match="began anew"):
         await _seek(north, "cursor", cursor=cursor)
     await _seek(north, "beginning")
-    assert _ids(await _read(north)) == [made]
+    assert ids_of(await _read(north)) == [made]
 
 
 async def test_a_place_beyond_the_head_is_refused(north: Town) -> None:
@@ -313,13 +299,13 @@ async def test_a_consumer_is_its_clients_own(north: Town) -> None:
             await consumers.consumer(work, "nightly")
     await happen(north)
     await _keep(north, principal=other)
-    assert _ids(await _read(north, principal=other)) == []
-    assert len(_ids(await _read(north))) == 1
+    assert ids_of(await _read(north, principal=other)) == []
+    assert len(ids_of(await _read(north))) == 1
     async with north.unit(other) as work:
         await consumers.remove_consumer(work, "nightly")
         page = await consumers.consumers(work, keyset(north.district_id, "consumers", {}, None, None))
     assert page.rows == []
-    assert len(_ids(await _read(north))) == 1
+    assert len(ids_of(await _read(north))) == 1
 
 
 async def test_a_consumer_of_no_client_is_refused(north: Town) -> None:
@@ -353,7 +339,7 @@ async def test_a_consumer_reads_what_its_client_reads(north: Town) -> None:
     seen = await happen(north)
     await happen(north, student="cy", school=1)
     await happen(north, secured_area="sel")
-    assert _ids(await _read(north, principal=plain)) == [seen]
+    assert ids_of(await _read(north, principal=plain)) == [seen]
 
     @needs(Can.OPERATE)
     async def logged(work: Work) -> int:

@@ -22,7 +22,7 @@ from app.events.models import Event
 from app.events.service import begin_epoch, expire_events
 from tests.faces.rest_town import caller
 from tests.house.watch import misshapen_in
-from tests.rooms.webhook_town import happen, lay
+from tests.rooms.webhook_town import age, happen, ids_of, lay
 from tests.town import Town
 
 
@@ -30,20 +30,6 @@ async def _read(town: Town, cursor: str | None, *types: str, limit: int | None =
     async with town.unit() as work:
         asked = keyset(town.district_id, "events", {"type": list(types)}, cursor, limit)
         return await events_after(work, asked, types)
-
-
-def _ids(page: Page[Event]) -> list[UUID]:
-    return [event.id for event in page.rows]
-
-
-async def _age(town: Town, event_id: UUID, by: timedelta) -> None:
-    """Time goes by: the event happened so much earlier."""
-    owner = await asyncpg.connect(town.settings.url_of("owner"))
-    try:
-        statement = "UPDATE event SET at = at - $3::interval WHERE district_id = $1 AND id = $2"
-        await owner.execute(statement, town.district_id, event_id, by)
-    finally:
-        await owner.close()
 
 
 async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
@@ -57,11 +43,11 @@ async def test_an_event_that_commits_late_is_not_skipped(north: Town) -> None:
         laid_later = await happen(north)
         assert laid_first < laid_later
         page = await _read(north, None)
-        assert _ids(page) == [laid_later]
-        by_id = max(_ids(page))
+        assert ids_of(page) == [laid_later]
+        by_id = max(ids_of(page))
     page = await _read(north, page.next)
-    assert _ids(page) == [laid_first]
-    assert not [one for one in _ids(page) if one > by_id]
+    assert ids_of(page) == [laid_first]
+    assert not [one for one in ids_of(page) if one > by_id]
 
 
 async def test_a_number_is_held_until_its_commit(north: Town) -> None:
@@ -95,7 +81,7 @@ async def test_an_event_that_was_rolled_back_leaves_no_gap_and_no_trace(north: T
         await fail()
     second = await happen(north)
     page = await _read(north, None)
-    assert _ids(page) == [first, second]
+    assert ids_of(page) == [first, second]
     assert [event.seq for event in page.rows] == [1, 2]
 
 
@@ -104,7 +90,7 @@ async def test_several_types_are_read_at_once(north: Town) -> None:
     raised, applied = await happen(north), await happen(north, student=None, type_=SYNC_APPLIED)
     await happen(north, type_=CONCERN_ACCEPTED)
     page = await _read(north, None, CONCERN_RAISED.name, SYNC_APPLIED.name)
-    assert _ids(page) == [raised, applied]
+    assert ids_of(page) == [raised, applied]
     with pytest.raises(Malformed):
         await _read(north, None, "concern.invented")
 
@@ -119,7 +105,7 @@ async def test_the_feed_is_paged_and_always_says_where_to_go_on(north: Town) -> 
         page = await _read(north, page.next, limit=2)
         if not page.rows:
             break
-        seen += _ids(page)
+        seen += ids_of(page)
     assert seen == made
 
 
@@ -128,12 +114,12 @@ async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> 
     start = (await _read(north, None)).next
     old, kept = await happen(north), await happen(north)
     past_old = (await _read(north, start, limit=1)).next
-    await _age(north, old, KEPT + timedelta(minutes=1))
-    await _age(north, kept, KEPT - timedelta(minutes=1))
+    await age(north, old, KEPT + timedelta(minutes=1))
+    await age(north, kept, KEPT - timedelta(minutes=1))
     with pytest.raises(Gone, match="kept no longer"):
         await _read(north, start)
-    assert _ids(await _read(north, past_old)) == [kept]
-    assert _ids(await _read(north, None)) == [kept]
+    assert ids_of(await _read(north, past_old)) == [kept]
+    assert ids_of(await _read(north, None)) == [kept]
 
 
 async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
@@ -142,12 +128,12 @@ async def test_the_feed_begins_before_what_was_told_late(north: Town) -> None:
     The older one beside it, committed later, ends no reader that has begun there.
     """
     first, late, last = await happen(north), await happen(north), await happen(north)
-    await _age(north, first, KEPT - timedelta(minutes=5))
-    await _age(north, late, KEPT + timedelta(minutes=5))
-    await _age(north, last, KEPT - timedelta(minutes=10))
+    await age(north, first, KEPT - timedelta(minutes=5))
+    await age(north, late, KEPT + timedelta(minutes=5))
+    await age(north, last, KEPT - timedelta(minutes=10))
     begun = await _read(north, None, limit=1)
-    assert _ids(begun) == [first]
-    assert _ids(await _read(north, begun.next)) == [late, last]
+    assert ids_of(begun) == [first]
+    assert ids_of(await _read(north, begun.next)) == [late, last]
 
 
 async def test_what_expires_while_a_page_is_read_is_not_passed_over(north: Town) -> None:
@@ -155,7 +141,7 @@ async def test_what_expires_while_a_page_is_read_is_not_passed_over(north: Town)
     old, kept = await happen(north), await happen(north)
     async with north.unit() as work:
         at = await head(work)
-        await _age(north, old, KEPT + timedelta(minutes=5))
+        await age(north, old, KEPT + timedelta(minutes=5))
         async with north.house() as other:
             assert await expire_events(other, 2, 10, false()) == 1
         with pytest.raises(Gone, match="kept no longer"):
@@ -172,8 +158,8 @@ async def test_a_new_epoch_refuses_every_older_cursor(north: Town) -> None:
     with pytest.raises(Gone, match="began anew"):
         await _read(north, cursor)
     page = await _read(north, None)
-    assert _ids(page) == [first]
-    assert _ids(await _read(north, page.next)) == []
+    assert ids_of(page) == [first]
+    assert ids_of(await _read(north, page.next)) == []
 
 
 async def test_a_cursor_beyond_the_head_is_refused(north: Town) -> None:

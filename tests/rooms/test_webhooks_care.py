@@ -17,13 +17,8 @@ from app.webhooks import service
 from app.webhooks.deliveries import again
 from app.webhooks.models import DeliveryState, WebhookEndpoint
 from app.webhooks.queries import endpoint
-from app.worker import drain
-from tests.rooms.webhook_town import Receiver, happen, log_of, make_due, receiving, register
+from tests.rooms.webhook_town import Receiver, drained, happen, log_of, make_due, receiving, register
 from tests.town import Town
-
-
-async def _drain(town: Town) -> int:
-    return await drain(town.settings, {town.district_id})
 
 
 async def _endpoint(town: Town, made: WebhookEndpoint) -> WebhookEndpoint:
@@ -62,10 +57,10 @@ async def test_an_overloaded_endpoint_rests_as_long_as_it_asks(north: Town, tmp_
         made = await register(north, receiver)
         await happen(north)
         began = now()
-        await _drain(north)
+        await drained(north)
         await happen(north)
         await make_due(north)
-        assert await _drain(north) == 0
+        assert await drained(north) == 0
         found = await _endpoint(north, made)
         assert found.slowed_until is not None
         assert timedelta(minutes=59) < found.slowed_until - began < timedelta(minutes=61)
@@ -73,7 +68,7 @@ async def test_an_overloaded_endpoint_rests_as_long_as_it_asks(north: Town, tmp_
         assert first.attempts[0].answer == "Answered 429."
         async with north.unit() as work:
             await service.resume_endpoint(work, made.id)
-        assert await _drain(north) == 2
+        assert await drained(north) == 2
         assert len(set(await _came(receiver, made))) == 2
 
 
@@ -82,7 +77,7 @@ async def test_a_waiting_delivery_is_not_due_before_the_receiver_asked(north: To
     with receiving(tmp_path, "--status", "503", "--retry-after", "7200") as receiver:
         made = await register(north, receiver)
         await happen(north)
-        await _drain(north)
+        await drained(north)
     (logged,) = await log_of(north, made)
     assert logged.delivery.due - now() > timedelta(minutes=119)
 
@@ -94,15 +89,15 @@ async def test_five_days_of_failure_disable_an_endpoint_and_say_so(north: Town, 
         other = await register(north, well, types=["endpoint.disabled"])
         made = await register(north, dead)
         await happen(north)
-        await _drain(north)
+        await drained(north)
         since = (await _endpoint(north, made)).failing_since
         assert since is not None
         await _failing_since(north, made, now() - timedelta(days=5, seconds=1))
         await happen(north)
-        await _drain(north)
+        await drained(north)
         found = await _endpoint(north, made)
         assert found.disabled_because == "failed_for_days"
-        await _drain(north)
+        await drained(north)
         (told,) = well.at(other)
         assert told["type"] == "endpoint.disabled"
         assert told["body"]["data"]["endpoint"] == show("endpoint", made.id)
@@ -116,10 +111,10 @@ async def test_a_success_ends_a_row_of_failures(north: Town, tmp_path: Path) -> 
     with receiving(tmp_path, "--fail-first", "1") as receiver:
         made = await register(north, receiver)
         await happen(north)
-        await _drain(north)
+        await drained(north)
         await _failing_since(north, made, now() - timedelta(days=6))
         await happen(north)
-        await _drain(north)
+        await drained(north)
         found = await _endpoint(north, made)
         assert (found.failing_since, found.disabled_at) == (None, None)
 
@@ -129,7 +124,7 @@ async def test_gone_tells_the_feed(north: Town, tmp_path: Path) -> None:
     with receiving(tmp_path, "--status", "410") as receiver:
         await register(north, receiver)
         await happen(north)
-        await _drain(north)
+        await drained(north)
     async with north.unit() as work:
         assert await _types(work) == ["concern.raised", "endpoint.disabled"]
 
@@ -144,17 +139,17 @@ async def test_a_secret_is_rotated_with_an_overlap(north: Town, tmp_path: Path) 
         assert found.former_until is not None
         assert timedelta(hours=23) < found.former_until - now() <= timedelta(hours=24)
         await happen(north)
-        await _drain(north)
+        await drained(north)
         receiver.secrets.write_text(fresh)
         await happen(north)
-        await _drain(north)
+        await drained(north)
         async with north.unit() as work:
             _, last = await service.rotate_secret(work, made.id, timedelta(0))
         await happen(north)
-        await _drain(north)
+        await drained(north)
         receiver.secrets.write_text(last)
         await happen(north)
-        await _drain(north)
+        await drained(north)
         assert [one["verified"] for one in receiver.at(made)] == [True, True, False, True]
         assert old.strip() != fresh != last
 
@@ -176,13 +171,13 @@ async def test_what_happens_during_a_pause_waits(north: Town, tmp_path: Path) ->
         async with north.unit() as work:
             await service.pause_endpoint(work, made.id)
         event_id = await happen(north)
-        assert await _drain(north) == 0
+        assert await drained(north) == 0
         async with north.unit() as work:
             with pytest.raises(Conflict):
                 await again.send_test(work, made.id)
         async with north.unit() as work:
             await service.resume_endpoint(work, made.id)
-        assert await _drain(north) == 1
+        assert await drained(north) == 1
         assert await _came(receiver, made) == [show("event", event_id)]
 
 
@@ -193,7 +188,7 @@ async def test_a_test_event_reaches_one_endpoint_only(north: Town, tmp_path: Pat
         beside = await register(north, receiver, types=["endpoint.tested"])
         async with north.unit() as work:
             event_id = await again.send_test(work, made.id)
-        await _drain(north)
+        await drained(north)
         assert await _came(receiver, made) == [show("event", event_id)]
         assert receiver.at(beside) == []
     async with north.unit() as work:
@@ -203,7 +198,7 @@ async def test_a_test_event_reaches_one_endpoint_only(north: Town, tmp_path: Pat
 async def _deliver(town: Town, receiver: Receiver) -> tuple[WebhookEndpoint, UUID]:
     made = await register(town, receiver)
     await happen(town)
-    await _drain(town)
+    await drained(town)
     (logged,) = await log_of(town, made)
     return made, logged.delivery.id
 
@@ -215,7 +210,7 @@ async def test_a_delivery_is_sent_again_with_the_same_id_and_body(north: Town, t
         async with north.unit() as work:
             resent = await again.resend(work, made.id, delivery_id)
         assert resent.delivery.state == DeliveryState.PENDING
-        await _drain(north)
+        await drained(north)
         first, second = receiver.at(made)
         assert (first["webhook-id"], first["body"]) == (second["webhook-id"], second["body"])
         (logged,) = await log_of(north, made)
@@ -229,7 +224,7 @@ async def test_a_resend_names_a_delivery_of_its_endpoint(north: Town, tmp_path: 
         opened = north.client(frozenset({"webhook:manage", "event:read", "area:sel"}))
         other = await register(north, receiver, principal=opened)
         await happen(north, secured_area="sel")
-        await _drain(north)
+        await drained(north)
         (secured,) = await log_of(north, other)
     plain = north.client(frozenset({"webhook:manage", "event:read"}))
     for principal, named in ((None, delivery_id), (plain, secured.delivery.id)):
@@ -243,7 +238,7 @@ async def test_all_that_failed_is_replayed(north: Town, tmp_path: Path) -> None:
     with receiving(tmp_path, "--fail-first", "3", "--status", "410") as receiver:
         made = await register(north, receiver)
         ids = [await happen(north) for _ in range(3)]
-        await _drain(north)
+        await drained(north)
         began = now() - timedelta(hours=1)
         async with north.unit() as work:
             with pytest.raises(Conflict):
@@ -251,11 +246,11 @@ async def test_all_that_failed_is_replayed(north: Town, tmp_path: Path) -> None:
         async with north.unit() as work:
             await service.resume_endpoint(work, made.id)
         delivered = await happen(north)
-        await _drain(north)
+        await drained(north)
         async with north.unit() as work:
             assert await again.replay_failed(work, made.id, now() + timedelta(hours=1)) == 0
             assert await again.replay_failed(work, made.id, began) == 3
-        await _drain(north)
+        await drained(north)
         assert sorted(await _came(receiver, made)) == sorted(
             [*(show("event", one) for one in ids), *(show("event", one) for one in ids), show("event", delivered)]
         )
@@ -267,12 +262,12 @@ async def test_what_was_missed_is_replayed_once(north: Town, tmp_path: Path) -> 
     await happen(north, secured_area="sel")
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver, principal=north.client(frozenset({"webhook:manage", "event:read"})))
-        await _drain(north)
+        await drained(north)
         assert receiver.at(made) == []
         began = now() - timedelta(hours=1)
         async with north.unit() as work:
             assert await again.replay_missing(work, made.id, began) == 1
         async with north.unit() as work:
             assert await again.replay_missing(work, made.id, began) == 0
-        await _drain(north)
+        await drained(north)
         assert await _came(receiver, made) == [show("event", missed)]

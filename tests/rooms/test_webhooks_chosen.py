@@ -1,6 +1,5 @@
 """What an endpoint chose when it was made: its schools, the version of its payloads; and what it changes later."""
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,9 +18,8 @@ from app.events.render import body, schema
 from app.webhooks import service
 from app.webhooks.models import WebhookEndpoint
 from app.webhooks.service import Change, NewEndpoint
-from app.worker import drain
 from tests.faces.rest_town import caller
-from tests.rooms.webhook_town import SANDBOX, Receiver, happen, log_of, make_due, receiving, register
+from tests.rooms.webhook_town import SANDBOX, Receiver, drained, happen, log_of, make_due, receiving, register
 from tests.town import Town
 
 RAISED_AT_SCHOOL = EventType(
@@ -32,17 +30,6 @@ RAISED_AT_SCHOOL = EventType(
     ids=("concern", "student", "school"),
     former=(CONCERN_RAISED,),
 )
-
-
-@pytest.fixture(scope="module")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
-    """A receiver that takes everything."""
-    with receiving(tmp_path_factory.mktemp("receiver")) as running:
-        yield running
-
-
-async def _drain(town: Town) -> int:
-    return await drain(town.settings, {town.district_id})
 
 
 def _came(receiver: Receiver, made: WebhookEndpoint) -> list[str]:
@@ -72,7 +59,7 @@ async def test_an_endpoint_gets_the_schools_that_it_chose(north: Town, receiver:
             work, Happened(CONCERN_RAISED, new_id(), 1, about, north.students["amy"], tuple(north.schools))
         )
         nowhere = record(work, Happened(CONCERN_RAISED, new_id(), 1, about, north.students["amy"]))
-    await _drain(north)
+    await drained(north)
     shown = {name: show("event", row) for name, row in (("1", at_one), ("2", at_two), ("d", districts))}
     assert set(_came(receiver, one)) == {shown["1"], shown["d"], show("event", at_each)}
     assert set(_came(receiver, two)) == {shown["2"], shown["d"], show("event", at_each)}
@@ -113,7 +100,7 @@ async def test_an_endpoint_stays_in_the_version_that_it_was_made_with(
     new = await register(north, receiver)
     asked = await register(north, receiver, versions={"concern.raised": 1})
     await _raised_at_school(north)
-    await _drain(north)
+    await drained(north)
     for made, type_ in ((old, CONCERN_RAISED), (new, RAISED_AT_SCHOOL), (asked, CONCERN_RAISED)):
         (came,) = receiver.at(made)
         assert came["verified"]
@@ -190,14 +177,14 @@ async def test_a_changed_address_gets_what_waits(north: Town, tmp_path: Path, re
     with receiving(tmp_path / "old", "--status", "500") as old:
         made = await register(north, old)
         event_id = await happen(north)
-        await _drain(north)
+        await drained(north)
     with receiver.secrets.open("a") as lines:
         lines.write((tmp_path / "old" / "secrets").read_text())
     async with north.unit() as work:
         changed = await service.change_endpoint(work, made.id, Change(url=f"{receiver.address}moved"), SANDBOX)
     assert changed.version == made.version + 1
     await make_due(north)
-    await _drain(north)
+    await drained(north)
     assert _came(receiver, changed) == [show("event", event_id)]
     assert receiver.at(changed)[0]["verified"]
     (logged,) = await log_of(north, made)

@@ -1,7 +1,6 @@
 """Webhooks, over a real PostgreSQL and a receiver in a process of its own: what is committed arrives, signed."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,26 +16,15 @@ from app.webhooks.models import DeliveryState
 from app.webhooks.queries import endpoint
 from app.webhooks.service import remove_endpoint
 from app.worker import drain, work
-from tests.rooms.webhook_town import Receiver, happen, lay, log_of, make_due, receiving, register
+from tests.rooms.webhook_town import Receiver, drained, happen, lay, log_of, make_due, receiving, register
 from tests.town import Town
-
-
-@pytest.fixture(scope="module")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
-    """A receiver that takes everything."""
-    with receiving(tmp_path_factory.mktemp("receiver")) as running:
-        yield running
-
-
-async def _drain(town: Town) -> int:
-    return await drain(town.settings, {town.district_id})
 
 
 async def test_a_committed_event_arrives_and_verifies(north: Town, receiver: Receiver) -> None:
     """The whole path: outbox, dispatch, claim, a POST that `standardwebhooks` verifies, the attempt in the log."""
     made = await register(north, receiver)
     event_id = await happen(north)
-    await _drain(north)
+    await drained(north)
     (came,) = receiver.at(made)
     assert came["verified"]
     assert came["webhook-id"] == show("event", event_id)
@@ -50,7 +38,7 @@ async def test_what_arrives_names_nobody(north: Town, receiver: Receiver) -> Non
     """A payload is thin: every name, address and source id of the town carries its canary, and none is in it."""
     made = await register(north, receiver)
     await happen(north)
-    await _drain(north)
+    await drained(north)
     (came,) = receiver.at(made)
     assert north.canary not in str(came["body"])
     assert set(came["body"]) == {"type", "timestamp", "data"}
@@ -68,7 +56,7 @@ async def test_an_event_of_a_rolled_back_transaction_is_never_sent(north: Town, 
     with pytest.raises(ZeroDivisionError):
         await fail()
     real = await happen(north)
-    await _drain(north)
+    await drained(north)
     assert [came["webhook-id"] for came in receiver.at(made)] == [show("event", real)]
 
 
@@ -79,7 +67,7 @@ async def test_an_endpoint_gets_no_history(north: Town, receiver: Receiver) -> N
     await happen(north)
     second = await register(north, receiver)
     await happen(north)
-    await _drain(north)
+    await drained(north)
     assert len(receiver.at(first)) == 2
     assert len(receiver.at(second)) == 1
 
@@ -89,7 +77,7 @@ async def test_an_endpoint_gets_the_types_that_it_asked_for(north: Town, receive
     made = await register(north, receiver, types=["sync.applied"])
     await happen(north)
     await happen(north, student=None, type_=SYNC_APPLIED)
-    await _drain(north)
+    await drained(north)
     assert [came["type"] for came in receiver.at(made)] == ["sync.applied"]
 
 
@@ -100,7 +88,7 @@ async def test_an_endpoint_reaches_no_further_than_its_maker(north: Town, receiv
     opened = await register(north, receiver, principal=north.client(scopes | {"area:sel"}))
     at_one, at_two = await happen(north), await happen(north, student="cy", school=1)
     secured = await happen(north, secured_area="sel")
-    await _drain(north)
+    await drained(north)
     ids = {name: show("event", one) for name, one in (("one", at_one), ("two", at_two), ("sel", secured))}
     assert [came["webhook-id"] for came in receiver.at(one_school)] == [ids["one"]]
     assert {came["webhook-id"] for came in receiver.at(opened)} == set(ids.values())
@@ -120,10 +108,10 @@ async def test_a_failure_is_tried_again_with_the_same_id_and_body(north: Town, t
     with receiving(tmp_path, "--fail-first", "1") as receiver:
         made = await register(north, receiver)
         await happen(north)
-        assert await _drain(north) == 1
-        assert await _drain(north) == 0
+        assert await drained(north) == 1
+        assert await drained(north) == 0
         await make_due(north)
-        assert await _drain(north) == 1
+        assert await drained(north) == 1
         first, second = receiver.at(made)
     assert (first["answered"], second["answered"]) == (500, 204)
     assert first["webhook-id"] == second["webhook-id"]
@@ -139,9 +127,9 @@ async def test_gone_disables_the_endpoint(north: Town, tmp_path: Path) -> None:
     with receiving(tmp_path, "--status", "410") as receiver:
         made = await register(north, receiver)
         await happen(north)
-        await _drain(north)
+        await drained(north)
         await happen(north)
-        await _drain(north)
+        await drained(north)
         assert len(receiver.at(made)) == 1
     async with north.unit() as unit:
         found = await endpoint(unit, made.id)
@@ -155,7 +143,7 @@ async def test_a_redirect_is_a_failure_and_not_followed(north: Town, tmp_path: P
     with receiving(tmp_path, "--status", "307") as receiver:
         made = await register(north, receiver)
         await happen(north)
-        await _drain(north)
+        await drained(north)
         assert len(receiver.at(made)) == 1
     (logged,) = await log_of(north, made)
     assert logged.delivery.state == DeliveryState.PENDING
@@ -166,7 +154,7 @@ async def test_nobody_there_is_a_logged_failure(north: Town, tmp_path: Path) -> 
     with receiving(tmp_path) as receiver:
         made = await register(north, receiver)
     await happen(north)
-    await _drain(north)
+    await drained(north)
     (logged,) = await log_of(north, made)
     assert [(attempt.status, attempt.failure) for attempt in logged.attempts] == [(None, "refused")]
     assert logged.delivery.state == DeliveryState.PENDING
@@ -189,13 +177,13 @@ async def test_what_waits_for_a_removed_endpoint_ends(north: Town, tmp_path: Pat
     with receiving(tmp_path, "--fail-first", "1") as receiver:
         made = await register(north, receiver)
         await happen(north)
-        await _drain(north)
+        await drained(north)
         async with north.unit() as unit:
             await remove_endpoint(unit, made.id)
         await make_due(north)
-        await _drain(north)
+        await drained(north)
         assert len(receiver.at(made)) == 1
-    assert await _drain(north) == 0
+    assert await drained(north) == 0
 
 
 async def test_every_attempt_is_in_the_disclosure_log(north: Town, receiver: Receiver) -> None:
@@ -208,7 +196,7 @@ async def test_every_attempt_is_in_the_disclosure_log(north: Town, receiver: Rec
 
     await register(north, receiver)
     await happen(north, student="ben")
-    await _drain(north)
+    await drained(north)
     async with north.house() as unit:
         rows = await shown(unit)
     told = [(row.kinds, row.student_ids, row.client_id, row.operation) for row in rows]

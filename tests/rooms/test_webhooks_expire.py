@@ -1,6 +1,5 @@
 """What is kept no longer: events after 30 days and the log of what was sent; never what is still to be sent."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 
 import asyncpg
@@ -14,22 +13,10 @@ from app.rounds import visit
 from app.webhooks import service
 from app.webhooks.deliver import dispatch
 from app.webhooks.deliveries.expire import expire
-from app.worker import drain
-from tests.rooms.webhook_town import Receiver, happen, log_of, receiving, register
+from tests.rooms.webhook_town import Receiver, drained, happen, log_of, register
 from tests.town import Town
 
 OLD = KEPT + timedelta(hours=1)
-
-
-@pytest.fixture(scope="module")
-def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
-    """A receiver that takes everything."""
-    with receiving(tmp_path_factory.mktemp("receiver")) as running:
-        yield running
-
-
-async def _drain(town: Town) -> int:
-    return await drain(town.settings, {town.district_id})
 
 
 async def _age(town: Town, table: str, column: str, by: timedelta = OLD) -> None:
@@ -76,12 +63,12 @@ async def test_old_events_and_their_log_go_and_the_rest_stays(north: Town, recei
     made = await register(north, receiver)
     for _ in range(5):
         await happen(north)
-    await _drain(north)
+    await drained(north)
     disclosed = (await _left(north))["disclosure"]
     await _age(north, "event", "at")
     await _age(north, "webhook_delivery", "ended_at")
     kept = await happen(north)
-    await _drain(north)
+    await drained(north)
     assert await _all_gone(north) == 10
     left = await _left(north)
     assert (left["event"], left["webhook_delivery"], left["webhook_attempt"]) == (1, 1, 1)
@@ -101,13 +88,13 @@ async def test_what_waits_keeps_its_event(north: Town, receiver: Receiver) -> No
     async with north.unit() as work:
         await service.pause_endpoint(work, made.id)
     event_id = await happen(north)
-    await _drain(north)
+    await drained(north)
     await _age(north, "event", "at")
     await happen(north)
     assert await _all_gone(north) == 0
     async with north.unit() as work:
         await service.resume_endpoint(work, made.id)
-    await _drain(north)
+    await drained(north)
     assert show("event", event_id) in [one["webhook-id"] for one in receiver.at(made)]
 
 
@@ -115,7 +102,7 @@ async def test_what_ended_lately_keeps_its_log(north: Town, receiver: Receiver) 
     """An old event that was sent again yesterday is in the log for 30 days from then."""
     made = await register(north, receiver)
     await happen(north)
-    await _drain(north)
+    await drained(north)
     await _age(north, "event", "at")
     assert await _all_gone(north) == 0
     assert len(await log_of(north, made)) == 1
@@ -134,7 +121,7 @@ async def test_a_delivery_whose_event_is_gone_ends(north: Town, receiver: Receiv
     finally:
         await owner.close()
     kept = await happen(north)
-    await _drain(north)
+    await drained(north)
     assert [one["webhook-id"] for one in receiver.at(made)] == [show("event", kept)]
 
 

@@ -1,11 +1,11 @@
 """What tests of webhooks share: a receiver in a process of its own, events that happen, the log as callers read it."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -19,13 +19,16 @@ from app.access.principal import Principal
 from app.access.work import Work, needs
 from app.core.address import Allowed
 from app.core.ids import new_id
-from app.core.page import keyset
+from app.core.page import Page, keyset
 from app.events.catalogue import CONCERN_RAISED, EventType, Happened
+from app.events.models import Event
 from app.events.outbox import record
 from app.settings import Settings
 from app.webhooks.models import WebhookEndpoint
 from app.webhooks.queries import Delivered, deliveries
 from app.webhooks.service import NewEndpoint, register_endpoint
+from app.worker import drain
+from tests.processes import environment
 from tests.town import Town
 
 SANDBOX = Allowed(sandbox=True)
@@ -122,6 +125,26 @@ def lay(
     return event_id
 
 
+async def drained(town: Town) -> int:
+    """Delivers what is due in the town; how many attempts were made."""
+    return await drain(town.settings, {town.district_id})
+
+
+async def age(town: Town, event_id: UUID, by: timedelta) -> None:
+    """Time goes by: the event happened so much earlier."""
+    owner = await asyncpg.connect(town.settings.url_of("owner"))
+    try:
+        statement = "UPDATE event SET at = at - $3::interval WHERE district_id = $1 AND id = $2"
+        await owner.execute(statement, town.district_id, event_id, by)
+    finally:
+        await owner.close()
+
+
+def ids_of(page: Page[Event]) -> list[UUID]:
+    """The ids of a page's events, in its order."""
+    return [event.id for event in page.rows]
+
+
 async def log_of(town: Town, endpoint: WebhookEndpoint) -> list[Delivered]:
     """The deliveries of an endpoint as a client of the whole district reads them, oldest first."""
     async with town.unit() as work:
@@ -151,16 +174,9 @@ async def end_leases(town: Town) -> None:
 
 def start_worker(settings: Settings, **others: str) -> subprocess.Popen[str]:
     """The worker as a process, over these settings."""
-    given = {
-        "AIMLINE_DATABASE_URL": settings.database_url,
-        "AIMLINE_KEY": settings.key,
-        "AIMLINE_SANDBOX": "1",
-        "AIMLINE_BASE_URL": settings.base_url,
-    }
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
     return subprocess.Popen(
         [sys.executable, "-m", "app.worker"],
-        env={**kept, **given, **others},
+        env=environment(settings, **others),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

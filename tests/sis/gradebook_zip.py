@@ -1,10 +1,8 @@
 """A small OneRoster CSV delivery with a gradebook, of 1.1 or 1.2, bulk or delta by file, that a test can bend."""
 
-import csv
-import io
-import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import ClassVar
 
 from app.sis.oneroster_csv.files import FILES, expected
 from tests.sis.roster_zip import Export, Row
@@ -56,6 +54,7 @@ def _row(sourced_id: str, **cells: str) -> Row:
 class Delivered(Export):
     """The roster of `Export` with a gradebook beside it; a delta has only the rows that a test lays there."""
 
+    files: ClassVar[Iterable[str]] = FILES
     more: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Columns that a file has beyond those of its version."""
 
@@ -87,22 +86,6 @@ class Delivered(Export):
         made.modes = dict.fromkeys(rows, "delta")
         return made
 
-    def sheet(self, name: str) -> str:
-        """A file's text."""
-        out = io.StringIO(newline="")
-        columns = [*expected(FILES[name], self.version), *self.more.get(name, ())]
-        sheet = csv.DictWriter(out, columns, restval="", lineterminator="\r\n")
-        sheet.writeheader()
-        sheet.writerows(self.rows[name])
-        return out.getvalue()
-
-    def write(self, path: Path) -> Path:
-        """The zip."""
-        modes = {name: "bulk" if name in self.rows else "absent" for name in FILES} | self.modes
-        manifest = [("propertyName", "value"), ("manifest.version", "1.0"), ("oneroster.version", self.version)]
-        manifest += [(f"file.{name}", mode) for name, mode in modes.items()]
-        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr("manifest.csv", "\r\n".join(",".join(pair) for pair in manifest))
-            for name in self.rows:
-                archive.writestr(f"{name}.csv", self.raw.get(name) or self.sheet(name).encode())
-        return path
+    def columns(self, name: str) -> list[str]:
+        """The columns of a file of its version, and more of it."""
+        return [*expected(FILES[name], self.version), *self.more.get(name, ())]

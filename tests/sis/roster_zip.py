@@ -6,7 +6,7 @@ import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import text
 
@@ -102,6 +102,7 @@ def _enrolled(sourced_id: str, school: str, user: str, role: str, **cells: str) 
 class Export:
     """The files of a delivery by name; `raw` replaces a file's bytes, `modes` a file's mode in the manifest."""
 
+    files: ClassVar[Iterable[str]] = FILES
     rows: dict[str, list[Row]] = field(default_factory=_rows)
     raw: dict[str, bytes] = field(default_factory=dict)
     modes: dict[str, str] = field(default_factory=dict)
@@ -117,17 +118,21 @@ class Export:
         self.rows[name] = [row for row in self.rows[name] if row["sourcedId"] not in sourced_ids]
         return gone
 
+    def columns(self, name: str) -> list[str]:
+        """The columns of a file."""
+        return header(name)
+
     def sheet(self, name: str) -> str:
         """A file's text."""
         out = io.StringIO(newline="")
-        sheet = csv.DictWriter(out, header(name), restval="", lineterminator="\r\n")
+        sheet = csv.DictWriter(out, self.columns(name), restval="", lineterminator="\r\n")
         sheet.writeheader()
         sheet.writerows(self.rows[name])
         return out.getvalue()
 
     def write(self, path: Path) -> Path:
         """The zip."""
-        modes = {name: "bulk" if name in self.rows else "absent" for name in FILES} | self.modes
+        modes = {name: "bulk" if name in self.rows else "absent" for name in self.files} | self.modes
         manifest = [("propertyName", "value"), ("manifest.version", "1.0"), ("oneroster.version", self.version)]
         manifest += [(f"file.{name}", mode) for name, mode in modes.items()]
         with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

@@ -1,6 +1,5 @@
 """Runs the sandbox SIS as a process for the tests, and asks it as a client would. Shares no code with it."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.conftest import REPOSITORY
+from tests.processes import REPOSITORY, environment
 
 ON = "2026-11-21"
 V11, V12, BOOK = "ims/oneroster/v1p1", "ims/oneroster/rostering/v1p2", "ims/oneroster/gradebook/v1p2"
@@ -31,7 +30,7 @@ def running(*arguments: str) -> Iterator[str]:
     process = subprocess.Popen(
         [*command, "--until-stdin-closes", *arguments],
         cwd=REPOSITORY,
-        env={name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")},
+        env=environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

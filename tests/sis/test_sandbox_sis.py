@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.sandbox.sis_quirks import Quirks, UnknownQuirk
-from tests.conftest import REPOSITORY
+from tests.processes import REPOSITORY
 from tests.sis.oneroster_fields import FIELDS, faults
 from tests.sis.sandbox_sis import ALL, BOOK, PURL, V11, V12, Row, client_of, error, everything, rows, running, signed_in
 

@@ -1,33 +1,18 @@
 """`aimline sync csv` as a process: its report on stdout, its exit code, nothing else there."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.processes import aimline
 from tests.sis.roster_zip import Export
 from tests.town import Town
 
 
 def _run(town: Town, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")},
-        "AIMLINE_DATABASE_URL": town.settings.database_url,
-        "AIMLINE_KEY": town.settings.key,
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "app", "sync", *arguments],
-        cwd=REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return aimline(town.settings, "sync", *arguments)
 
 
 async def test_the_command_syncs_and_says_so_in_json(north: Town, tmp_path: Path) -> None:

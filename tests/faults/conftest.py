@@ -1,0 +1,15 @@
+"""What schedules of faults are played on."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.machine import Machine, machine
+
+
+@pytest.fixture(scope="module")
+async def ours(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Machine]:
+    """A machine of one file's own."""
+    async with machine(Path(tmp_path_factory.mktemp("faults"))) as made:
+        yield made

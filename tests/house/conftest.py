@@ -1,0 +1,31 @@
+"""Two districts with everything in them, and the owner's eye, for the walks of a stranger."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.settings import Settings
+from tests.house.told_town import Told, tell
+from tests.town import found_town
+
+
+@pytest.fixture(scope="module")
+async def told_north(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+    """North with everything in it."""
+    return await tell(await found_town("north", engine, worker_engine, settings))
+
+
+@pytest.fixture(scope="module")
+async def told_south(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+    """South with everything in it: what its client sends is good, but for what is north's."""
+    return await tell(await found_town("south", engine, worker_engine, settings))
+
+
+@pytest.fixture
+async def owner(settings: Settings) -> AsyncIterator[asyncpg.Connection]:
+    """The owner's connection, which sees all districts."""
+    connection = await asyncpg.connect(settings.url_of("owner"))
+    yield connection
+    await connection.close()

@@ -1,0 +1,37 @@
+"""How tests start the product's processes: over given settings, with nothing of the caller's own environment."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from app.settings import Settings
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def environment(settings: Settings | None = None, **more: str) -> dict[str, str]:
+    """This process's environment without what configures Aimline; over settings if there are any."""
+    given = {}
+    if settings is not None:
+        given = {
+            "AIMLINE_DATABASE_URL": settings.database_url,
+            "AIMLINE_KEY": settings.key,
+            "AIMLINE_BASE_URL": settings.base_url,
+            "AIMLINE_SANDBOX": "1",
+        }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
+    return kept | given | more
+
+
+def aimline(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What `aimline` with these arguments says, and how it ends."""
+    return subprocess.run(
+        [sys.executable, "-m", "app", *arguments],
+        cwd=REPOSITORY,
+        env=environment(settings),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )

@@ -1,0 +1,14 @@
+"""What tests of rooms are given: a receiver of webhooks."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.rooms.webhook_town import Receiver, receiving
+
+
+@pytest.fixture(scope="module")
+def receiver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    """A receiver that takes everything."""
+    with receiving(tmp_path_factory.mktemp("receiver")) as running:
+        yield running
