@@ -1,7 +1,8 @@
 """Owns the map from old to new sourcedIds of people whom a source names anew: planned from a held run, applied, undone.
 
 A person is matched by a value that exactly one of those who would go and one of those who would come has, and nobody
-who stays. Never guesses: what is ambiguous is counted and left. Never changes a person, only the id it is known by.
+who stays. Never guesses: what is ambiguous is counted and left. Never changes a person or a role, only the ids that
+they are known by. Over 250 lines: how a map is made, applied and taken back is read together.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -21,9 +22,12 @@ from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
+from app.sis.engine.plan import kept_deliveries, plan_columns
+from app.sis.engine.roles import match_roles, rename_roles
 from app.sis.engine.run import begin, end, note_run
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.engine.weigh import WENT, Counts, Report
+from app.sis.kinds import BY_NAME
 from app.sis.models import SisRun
 from app.sis.port import SourceInconsistent
 from app.sis.queries import run as find_run
@@ -81,7 +85,33 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
         )
     await begin(work, report, held.source_id, dry=False)
     stage = await open_stage(work, report.run_id, held.source_id, SMALL)
-    people = await _lay_people(stage, held_id, match, pairs)
+    table, told = await _match_people(stage, await _lay_people(stage, held_id, match, pairs))
+    if "role" in files and held.plan:
+        columns = [name for name, _ in plan_columns(BY_NAME["role"], kept_deliveries(held.plan)["role"])]
+        roles, told["roles"] = await match_roles(stage, held_id, columns, table)
+    else:
+        roles = await stage.make("rekey", "role", "old text, new text, role_id uuid")
+    digest = await _digest(stage)
+    for kept in (table, roles):
+        await stage.driver.execute(f"ALTER TABLE {kept} SET LOGGED")
+        stage.made.remove(kept)
+    await stage.drop()
+    by, matched = match if not pairs else "file", told["matched"]
+    report.plan = {"digest": digest, "files": {}, "rekey": {"of": str(held_id), "by": by, **told}}
+    report.kinds["person"] = Counts("people", told["gone"], matched, updated=matched)
+    if count := told.get("roles"):
+        report.kinds["role"] = Counts("roles", count, count, updated=count)
+    report.state, report.exit_code, report.ended_at = "held", 4, now()
+    report.sentence = (
+        f"Of {told['gone']:,} people who would go, {matched:,} are the same as people who would come under another "
+        f"sourcedId, by {by}; {told['ambiguous']:,} are ambiguous and {told['unmatched']:,} unmatched, and stay as "
+        "they are. Nothing is changed before this is approved."
+    )
+    await end(work, report)
+
+
+async def _match_people(stage: Stage, people: str) -> tuple[str, dict[str, int]]:
+    """Lays who would go and who would come as (old, new, person_id); gives the table, and how many there are."""
     table = await stage.make("rekey", "person", "old text, new text, person_id uuid")
     matched = await stage.run(
         f"""INSERT INTO {table} (district_id, old, new, person_id)
@@ -99,20 +129,7 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
     )
     told = {"gone": row["gone"], "came": row["came"], "matched": matched, "ambiguous": row["ambiguous"]}
     told["unmatched"] = told["gone"] - matched - told["ambiguous"]
-    digest = await _digest(stage, table)
-    await stage.driver.execute(f"ALTER TABLE {table} SET LOGGED")
-    stage.made.remove(table)
-    await stage.drop()
-    by = match if not pairs else "file"
-    report.plan = {"digest": digest, "files": {}, "rekey": {"of": str(held_id), "by": by, **told}}
-    report.kinds["person"] = Counts("people", told["gone"], matched, updated=matched)
-    report.state, report.exit_code, report.ended_at = "held", 4, now()
-    report.sentence = (
-        f"Of {told['gone']:,} people who would go, {matched:,} are the same as people who would come under another "
-        f"sourcedId, by {by}; {told['ambiguous']:,} are ambiguous and {told['unmatched']:,} unmatched, and stay as "
-        "they are. Nothing is changed before this is approved."
-    )
-    await end(work, report)
+    return table, told
 
 
 async def _lay_people(stage: Stage, held_id: UUID, match: str, pairs: Pairs) -> str:
@@ -160,10 +177,14 @@ async def _lay_people(stage: Stage, held_id: UUID, match: str, pairs: Pairs) -> 
 async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
     """Applies an approved map: each person is known by the new sourcedId. Raises `SourceInconsistent`."""
     stage = await open_stage(work, run.id, run.source_id, SMALL)
-    table = stage.table("rekey", "person")
-    if run.plan is None or await _digest(stage, table) != run.plan["digest"]:
+    if run.plan is None or await _digest(stage) != run.plan["digest"]:
         raise _changed()
-    await _rename(stage, f"SELECT r.old, r.new, r.person_id FROM {table} AS r WHERE r.district_id = :district")
+    people, roles = (
+        f"SELECT r.old, r.new, r.{kind}_id FROM {stage.table('rekey', kind)} AS r WHERE r.district_id = :district"
+        for kind in ("person", "role")
+    )
+    await _rename(stage, people)
+    await _rename_roles(stage, roles)
     matched = int(run.plan["rekey"]["matched"])
     report.state, report.exit_code, report.ended_at = "applied", 0, now()
     report.sentence = f"{matched:,} people are known by their new sourcedId. Run the sync again."
@@ -172,12 +193,16 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
 
 async def undo_rekey(stage: Stage, run_id: UUID, report: Report) -> None:
     """Takes a map back: each person is known by the sourcedId of before. Raises `SourceInconsistent`."""
-    count = await _rename(
-        stage,
-        f"""SELECT c.before ->> 'became' AS old, c.before ->> 'sourced_id' AS new, c.row_id AS person_id
-            FROM sis_change AS c WHERE c.district_id = :district AND c.run_id = '{run_id}' AND c.action = 'rekey'""",
+    people, roles = (
+        f"""SELECT c.before ->> 'became' AS old, c.before ->> 'sourced_id' AS new, c.row_id AS {kind}_id
+            FROM sis_change AS c WHERE c.district_id = :district AND c.run_id = '{run_id}' AND c.action = 'rekey'
+             AND c.kind = '{kind}'"""
+        for kind in ("person", "role")
     )
+    count = await _rename(stage, people)
     report.kinds["person"] = Counts("people", count, count, updated=count)
+    if count := await _rename_roles(stage, roles):
+        report.kinds["role"] = Counts("roles", count, count, updated=count)
 
 
 async def _rename(stage: Stage, pairs: str) -> int:
@@ -214,6 +239,13 @@ async def _rename(stage: Stage, pairs: str) -> int:
     return done
 
 
+async def _rename_roles(stage: Stage, pairs: str) -> int:
+    wanted, done = await rename_roles(stage, pairs)
+    if wanted != done:
+        raise _changed()
+    return done
+
+
 @needs(Can.SYNC_ROSTER)
 async def pairs_of(work: Work, run_id: UUID) -> list[tuple[str, str]]:
     """The old and new sourcedIds of a map that waits, for an operator to look at. Raises `NotFound`, `Conflict`."""
@@ -227,11 +259,14 @@ async def pairs_of(work: Work, run_id: UUID) -> list[tuple[str, str]]:
     return [(row["old"], row["new"]) for row in rows]
 
 
-async def _digest(stage: Stage, table: str) -> str:
+async def _digest(stage: Stage) -> str:
+    people, roles = (stage.table("rekey", kind) for kind in ("person", "role"))
     (row,) = await stage.rows(
-        f"""SELECT left(md5(coalesce(string_agg(r.old || ' ' || r.new || ' ' || r.person_id, chr(10) ORDER BY r.old),
-                                     '')), 16) AS digest
-            FROM {table} AS r WHERE r.district_id = :district"""
+        f"""SELECT left(md5(coalesce(string_agg(r.said, chr(10) ORDER BY r.said), '')), 16) AS digest
+            FROM (SELECT p.old || ' ' || p.new || ' ' || p.person_id AS said FROM {people} AS p
+                  WHERE p.district_id = :district
+                  UNION ALL SELECT o.old || ' ' || o.new || ' ' || o.role_id FROM {roles} AS o
+                  WHERE o.district_id = :district) AS r"""
     )
     return str(row["digest"])
 

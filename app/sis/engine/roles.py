@@ -2,13 +2,17 @@
 
 A student's role wins, else the primary one, else the first by its sourcedId; the orgs are those of every role that
 counts. A role that has ended (its end is exclusive) does not count, one that has not begun only where none holds now.
-Never writes the roster.
+Also how roles go on under new sourcedIds with their person. Never writes anything else of the roster.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
+from collections.abc import Collection
+from uuid import UUID
+
 from app.sis.engine.conform import conform
-from app.sis.engine.stage import Stage, copy_raw
+from app.sis.engine.stage import Stage, copy_raw, fresh_id
+from app.sis.engine.weigh import WENT
 from app.sis.kinds import BY_NAME
 from app.sis.port import Delivery, Progress
 
@@ -109,3 +113,59 @@ def _touched(stage: Stage, roles: Delivery | None) -> str:
                 WHERE s.district_id = :district AND s.fault IS NULL AND s.ref_person_id IS NOT NULL"""
         )
     return " UNION ALL ".join(parts)
+
+
+async def match_roles(stage: Stage, held_id: UUID, told: Collection[str], people: str) -> tuple[str, int]:
+    """Lays which role that would go, by a held plan, is which that would come: the same of the same person.
+
+    `people` has the person_id and the new sourcedId of each person; `told` are the columns that the plan tells of
+    roles. Gives the table of (old, new, role_id), and how many they are. Sources name roles as they like, and over
+    REST their ids are made with the person's: the ids that came are taken, none is made here.
+    """
+    matched = await stage.make("rekey", "role", "old text, new text, role_id uuid")
+    same = [one for one in ("role", "org_id", "begins_on") if one in told]
+    known, comes = (", ".join(f"{of}.{one}" for one in same) for of in ("t", "p"))
+    alike = "".join(f" AND o.{one} IS NOT DISTINCT FROM n.{one}" for one in same)
+    count = await stage.run(
+        f"""INSERT INTO {matched} (district_id, old, new, role_id)
+            SELECT :district, o.sourced_id, n.sourced_id, o.id
+            FROM (SELECT p.sourced_id, p.id, r.new, {known},
+                         row_number() OVER (PARTITION BY r.new, {known} ORDER BY p.sourced_id) AS place
+                  FROM staging.plan_role_{held_id.hex} AS p
+                  JOIN person_role AS t ON t.district_id = :district AND t.id = p.id
+                  JOIN {people} AS r ON r.district_id = :district AND r.person_id = t.person_id
+                  WHERE p.district_id = :district AND p.action IN {WENT}) AS o
+            JOIN (SELECT p.sourced_id, u.sourced_id AS new, {comes},
+                         row_number() OVER (PARTITION BY p.person_id, {comes} ORDER BY p.sourced_id) AS place
+                  FROM staging.plan_role_{held_id.hex} AS p
+                  JOIN staging.plan_person_{held_id.hex} AS u ON u.district_id = :district AND u.id = p.person_id
+                   AND u.action = 'create'
+                  WHERE p.district_id = :district AND p.action = 'create') AS n
+              ON n.new = o.new AND n.place = o.place{alike}"""
+    )
+    return matched, count
+
+
+async def rename_roles(stage: Stage, pairs: str) -> tuple[int, int]:
+    """Gives roles the sourcedIds of a query of (old, new, role_id), and writes it to the change log.
+
+    Gives how many that should be, and how many it were: fewer where a role has another sourcedId by now, or another
+    row has the new one.
+    """
+    wanted = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
+    await stage.run(
+        f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
+            SELECT :district, {fresh_id("rekey role", "r.old")}, :run, 'role', r.role_id, 'rekey',
+                   jsonb_build_object('sourced_id', r.old, 'became', r.new)
+            FROM ({pairs}) AS r ON CONFLICT DO NOTHING"""
+    )
+    done = await stage.count(
+        f"""WITH renamed AS (
+                UPDATE person_role AS t SET sourced_id = r.new FROM ({pairs}) AS r
+                WHERE t.district_id = :district AND t.source_id = :source AND t.id = r.role_id
+                  AND t.sourced_id = r.old AND NOT EXISTS (
+                      SELECT FROM person_role AS k WHERE k.district_id = :district AND k.source_id = :source
+                       AND k.sourced_id = r.new) RETURNING 1)
+            SELECT count(*) FROM renamed"""
+    )
+    return wanted, done

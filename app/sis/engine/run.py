@@ -239,6 +239,7 @@ async def _take_the_place(work: Work, run_id: UUID, source_id: UUID) -> None:
 async def drop_kept(work: Work, run_id: UUID, plan: Mapping[str, Any] | None) -> None:
     """Drops the tables that keep a run's plan."""
     if plan and "rekey" in plan:
-        await work.db.execute(text(f"DROP TABLE IF EXISTS staging.rekey_person_{run_id.hex}"))
+        tables = ", ".join(f"staging.rekey_{kind}_{run_id.hex}" for kind in ("person", "role"))
+        await work.db.execute(text(f"DROP TABLE IF EXISTS {tables}"))
     if plan and plan["files"]:
         await work.db.execute(text(f"DROP TABLE IF EXISTS {', '.join(kept_tables(run_id, plan))}"))
