@@ -36,6 +36,8 @@ class EventType:
 
     def at(self, version: int) -> "EventType":
         """This version, or the newest below it; the oldest where there is none."""
+        if version >= self.version:
+            return self
         return next((one for one in reversed(self.versions) if one.version <= version), self.versions[0])
 
 

@@ -61,9 +61,12 @@ LEASE = Lease(
     table=_table(WebhookDelivery),
     key="endpoint_id",
     keys=_table(WebhookEndpoint),
-    at_once=8,
+    at_once=16,
     length=timedelta(seconds=60),  # four times the longest POST
     ready="k.paused_at IS NULL AND (k.slowed_until IS NULL OR k.slowed_until <= now())",
+    # One that only fails is tried and no more: many dead ones leave room for the others.
+    ailing="k.failing_since IS NOT NULL",
+    at_once_ailing=2,
 )
 
 LOG = """

@@ -63,7 +63,7 @@ async def _parcels(town: Town) -> list[Parcel]:
 async def test_claims_at_the_same_time_are_disjoint(north: Town) -> None:
     """Several workers in one moment: no delivery twice, and no endpoint over its number at once."""
     made = [await _endpoint(north) for _ in range(3)]
-    for _ in range(12):
+    for _ in range(LEASE.at_once + 4):
         await happen(north)
     async with north.house() as work:
         await dispatch(work)
@@ -82,7 +82,7 @@ async def test_claims_at_the_same_time_are_disjoint(north: Town) -> None:
 async def test_an_endpoint_has_no_more_than_its_number_at_once(north: Town) -> None:
     """While one claims, another passes the endpoint by; after it, what is out counts until its leases end."""
     await _endpoint(north)
-    for _ in range(12):
+    for _ in range(LEASE.at_once + 4):
         await happen(north)
     async with north.house() as work:
         await dispatch(work)
@@ -95,6 +95,35 @@ async def test_an_endpoint_has_no_more_than_its_number_at_once(north: Town) -> N
     await end_leases(north)
     async with north.house() as fourth:
         assert len(await _claim(fourth, 100)) == LEASE.at_once
+
+
+async def test_a_key_that_ails_has_fewer_at_once(north: Town) -> None:
+    """What only fails is tried, and holds no more than that; once it is well it has its full number again."""
+    await _endpoint(north)
+    for _ in range(LEASE.at_once + 4):
+        await happen(north)
+    first, *others = await _parcels(north)
+    async with north.house() as work:
+        await record_attempts(work, [_came(parcel, BROKEN) for parcel in others])
+    async with north.house() as work:
+        assert len(await _claim(work, 100)) == LEASE.at_once_ailing - 1  # the first is still out
+    async with north.house() as work:
+        await record_attempts(work, [_came(first, TAKEN)])
+    async with north.house() as work:
+        assert len(await _claim(work, 100)) > LEASE.at_once_ailing
+
+
+async def test_of_two_attempts_in_one_record_the_later_counts(north: Town) -> None:
+    """A worker that took up again what it had lost itself settles it once, as the later attempt went."""
+    await _endpoint(north)
+    await happen(north)
+    (slow,) = await _parcels(north)
+    await end_leases(north)
+    (quick,) = await _parcels(north)
+    async with north.house() as work:
+        assert await record_attempts(work, [_came(quick, TAKEN), _came(slow, BROKEN)])
+    async with north.house() as work:
+        assert await _delivery(work, quick.claimed.id) == ("delivered", 2, [1, 2])
 
 
 async def test_a_claim_takes_no_more_than_it_was_asked_to(north: Town) -> None:

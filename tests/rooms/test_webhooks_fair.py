@@ -8,7 +8,9 @@ from pathlib import Path
 from uuid import UUID
 
 from app.settings import Settings
-from app.worker import IN_FLIGHT, OF_ONE_DISTRICT, deliveries
+from app.webhooks.deliver import LEASE
+from app.webhooks.deliveries.flight import IN_FLIGHT, OF_ONE_DISTRICT
+from app.worker import deliveries
 from tests.rooms.webhook_town import Receiver, happen, lay, register
 from tests.town import Town
 
@@ -84,7 +86,7 @@ async def test_an_endpoint_that_does_not_answer_delays_no_other(
                 lay(work, north)
         async with delivering(settings, {north.district_id}, dead) as until:
             await until(lambda: well.came == 40)
-            assert 0 < dead.came == dead.waiting <= 8
+            assert 0 < dead.came == dead.waiting <= LEASE.at_once
 
 
 async def test_a_district_full_of_dead_endpoints_delays_no_other_district(
@@ -96,9 +98,9 @@ async def test_a_district_full_of_dead_endpoints_delays_no_other_district(
             await register(north, to_dead)
         await register(south, to_well)
         async with north.unit() as work:
-            for _ in range(8):
+            for _ in range(LEASE.at_once):
                 lay(work, north)
-        assert IN_FLIGHT < 20 * 8
+        assert 20 * LEASE.at_once > IN_FLIGHT
         async with delivering(settings, {north.district_id, south.district_id}, dead) as until:
             await until(lambda: dead.waiting == OF_ONE_DISTRICT)
             await happen(south)

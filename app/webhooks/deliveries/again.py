@@ -5,8 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Insert, Row, and_, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Row, TextClause, and_, func, or_, select, text, update
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -19,6 +18,15 @@ from app.webhooks.models import DeliveryState, WebhookDelivery, WebhookEndpoint
 from app.webhooks.queries import Delivered, delivery, endpoint, matches
 
 MISSING_AT_ONCE = 1000
+
+LAY = text(
+    """INSERT INTO webhook_delivery
+           (district_id, id, event_seq, event_id, endpoint_id, state, due, attempts, asked_after, created_at)
+       SELECT :district, id, seq, event, endpoint, 'pending', now(), 0, 0, now()
+       FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS bigint[]), CAST(:events AS uuid[]),
+                   CAST(:endpoints AS uuid[])) AS made (id, seq, event, endpoint)
+       ON CONFLICT DO NOTHING"""
+)
 
 
 @needs(Can.MANAGE_WEBHOOKS)
@@ -77,21 +85,17 @@ async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
     return len(pairs)
 
 
-def laid(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) -> tuple[Insert, list[dict[str, Any]]]:
-    """The statement and the rows of deliveries that begin: of events, by number and id, to endpoints."""
-    fresh = insert(WebhookDelivery).values(
-        district_id=district_id,
-        state=DeliveryState.PENDING.value,
-        due=func.now(),
-        attempts=0,
-        asked_after=0,
-        created_at=func.now(),
-    )
-    rows = [
-        {"id": new_id(), "event_seq": seq, "event_id": event_id, "endpoint_id": endpoint_id}
-        for seq, event_id, endpoint_id in pairs
-    ]
-    return fresh.on_conflict_do_nothing(), rows
+def laid(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) -> tuple[TextClause, dict[str, Any]]:
+    """The statement and its values, for deliveries that begin: of events, by number and id, to endpoints."""
+    numbers, events, endpoints = zip(*pairs, strict=True)
+    ids = [new_id() for _ in pairs]
+    return LAY, {
+        "district": district_id,
+        "ids": ids,
+        "numbers": list(numbers),
+        "events": list(events),
+        "endpoints": list(endpoints),
+    }
 
 
 def _again(district_id: UUID) -> Any:
