@@ -170,7 +170,7 @@ def print_report(report: Report, district: str) -> None:
             table.add_column(column, justify="right", overflow="fold")
         for name, counts in report.kinds.items():
             cells = (f"{getattr(counts, column):,}" if counts.file else "" for column in COLUMNS)
-            table.add_row(counts.file or f"({name}: not in the zip)", *cells)
+            table.add_row(counts.file or f"({name}: did not come)", *cells)
         table.add_row("all", *(f"{report.total(column):,}" for column in COLUMNS), style="bold")
         console.print(table)
     if report.refusals:

@@ -219,7 +219,7 @@ async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress, as
     stage = await open_stage(work, report.run_id, undone.source_id, KEPT_SIZE)
     if undone.mode == rekey.MODE:
         report.mode = rekey.MODE
-        await rekey.undo_rekey(stage, run_id, report)
+        await rekey.undo_rekey(stage, undone, report)
     else:
         await _undo_rows(work, stage, undone, report, progress)
     await stage.drop()
@@ -238,8 +238,10 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
         restored, removed = actions.get("restore", 0), actions.get("remove", 0)
         updated = actions.get("update", 0) + restored
         known = await weigh.known_rows(stage, kind)
-        counts = Counts(kind.plural, known, updated + removed, updated=updated, restored=restored, removed=removed)
-        report.kinds[kind.name] = counts
+        file = rekey.file_of(undone, kind)
+        report.kinds[kind.name] = Counts(
+            file, known, updated + removed, updated=updated, restored=restored, removed=removed
+        )
     if undone.ended_at is not None:
         await reopen_memberships(stage, undone.ended_at.astimezone(ZoneInfo(await _zone(work))).date())
     await apply_all(stage, deliveries, progress)

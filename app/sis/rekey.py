@@ -24,10 +24,10 @@ from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
 from app.sis.engine.plan import kept_deliveries, plan_columns
 from app.sis.engine.roles import match_roles, rename_roles
-from app.sis.engine.run import begin, end, note_run
+from app.sis.engine.run import begin, end, many, note_run
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.engine.weigh import WENT, Counts, Report
-from app.sis.kinds import BY_NAME
+from app.sis.kinds import BY_NAME, Kind
 from app.sis.models import SisRun
 from app.sis.port import SourceInconsistent
 from app.sis.queries import run as find_run
@@ -98,9 +98,9 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
     await stage.drop()
     by, matched = match if not pairs else "file", told["matched"]
     report.plan = {"digest": digest, "files": {}, "rekey": {"of": str(held_id), "by": by, **told}}
-    report.kinds["person"] = Counts("people", told["gone"], matched, updated=matched)
+    report.kinds["person"] = Counts(files["person"]["file"], told["gone"], matched, updated=matched)
     if count := told.get("roles"):
-        report.kinds["role"] = Counts("roles", count, count, updated=count)
+        report.kinds["role"] = Counts(files["role"]["file"], count, count, updated=count)
     report.state, report.exit_code, report.ended_at = "held", 4, now()
     report.sentence = (
         f"Of {told['gone']:,} people who would go, {matched:,} are the same as people who would come under another "
@@ -187,22 +187,28 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
     await _rename_roles(stage, roles)
     matched = int(run.plan["rekey"]["matched"])
     report.state, report.exit_code, report.ended_at = "applied", 0, now()
-    report.sentence = f"{matched:,} people are known by their new sourcedId. Run the sync again."
+    known = many(matched, "person is known by the", "people are known by their")
+    report.sentence = f"{known} new sourcedId. Run the sync again."
     await note_run(work, run.source_id, False, MODE, None, undone=True)
 
 
-async def undo_rekey(stage: Stage, run_id: UUID, report: Report) -> None:
+async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
     """Takes a map back: each person is known by the sourcedId of before. Raises `SourceInconsistent`."""
     people, roles = (
         f"""SELECT c.before ->> 'became' AS old, c.before ->> 'sourced_id' AS new, c.row_id AS {kind}_id
-            FROM sis_change AS c WHERE c.district_id = :district AND c.run_id = '{run_id}' AND c.action = 'rekey'
+            FROM sis_change AS c WHERE c.district_id = :district AND c.run_id = '{undone.id}' AND c.action = 'rekey'
              AND c.kind = '{kind}'"""
         for kind in ("person", "role")
     )
     count = await _rename(stage, people)
-    report.kinds["person"] = Counts("people", count, count, updated=count)
+    report.kinds["person"] = Counts(file_of(undone, BY_NAME["person"]), count, count, updated=count)
     if count := await _rename_roles(stage, roles):
-        report.kinds["role"] = Counts("roles", count, count, updated=count)
+        report.kinds["role"] = Counts(file_of(undone, BY_NAME["role"]), count, count, updated=count)
+
+
+def file_of(run: SisRun, kind: Kind) -> str:
+    """What a run's report calls a kind: the file or collection that it came from, or else its plural."""
+    return str((run.counts.get(kind.name) or {}).get("file") or kind.plural)
 
 
 async def _rename(stage: Stage, pairs: str) -> int:

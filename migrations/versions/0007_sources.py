@@ -76,7 +76,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
     SELECT s.district_id, s.id,
            extract(epoch FROM now() - max(r.ended_at) FILTER (WHERE r.state = 'applied' AND r.undoes IS NULL)) / 3600,
            count(*) FILTER (WHERE r.state = 'held'),
-           count(*) FILTER (WHERE r.state = 'failed' AND r.ended_at > now() - interval '26 hours'),
+           count(*) FILTER (WHERE r.state = 'failed' AND NOT r.dry AND r.ended_at > now() - interval '26 hours'),
            s.cron IS NOT NULL AND s.paused_at IS NULL AND (s.overdue_at IS NULL OR s.overdue_at <= now())
     FROM public.sis_source AS s
     LEFT JOIN public.sis_run AS r ON r.district_id = s.district_id AND r.source_id = s.id

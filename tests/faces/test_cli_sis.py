@@ -46,6 +46,28 @@ async def test_a_source_is_made_looked_at_run_and_shown(north: Town, tmp_path: P
         assert SECRET not in one.stdout + one.stderr
 
 
+async def test_the_doctor_fails_until_what_it_finds_is_set(north: Town, tmp_path: Path) -> None:
+    """The token endpoint is found and not set: a sync would be refused, so exit 5; and 0 once it is set as told."""
+    secret = tmp_path / "secret"
+    secret.write_text(SECRET)
+    with running("--students", "20") as address:
+        await _aimline(
+            north,
+            *("sis", "add", "--name", "unset", "--kind", "oneroster-1.1", "--url", f"{address}{V11}"),
+            *("--client-id", "north", "--client-secret-file", str(secret)),
+        )
+        looked = await _aimline(north, "sis", "doctor", "unset")
+        assert looked.returncode == 5, looked.stdout
+        assert f"--token-url {address}oauth/token" in looked.stdout
+        assert "A sync cannot read this source as it is set." in looked.stdout
+        refused = await _aimline(north, "sync", "run", "unset")
+        assert refused.returncode == 5, "the doctor said so"
+        given = ("--token-url", f"{address}oauth/token", "--client-secret-file", str(secret))
+        await _aimline(north, "sis", "set", "unset", *given)
+        again = await _aimline(north, "sis", "doctor", "unset")
+        assert (again.returncode, "A sync can read this source." in again.stdout) == (0, True), again.stdout
+
+
 async def test_what_cannot_be_is_said_in_a_sentence_each(north: Town, tmp_path: Path) -> None:
     """Exit 2, every fault at once, no traceback: a bad limit, a bad time, no secret, no such source."""
     bad = await _aimline(

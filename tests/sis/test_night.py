@@ -323,3 +323,26 @@ async def test_prometheus_is_answered(north: Town) -> None:
             return body
 
         assert "# TYPE aimline_sync_hours_since_applied gauge" in await asyncio.to_thread(read)
+
+
+async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) -> None:
+    """No event, no alarm, and silence is news when it was: only who asked hears of it, by the run's own row."""
+    made = await _make(north, tmp_path / "gone.zip", cron="0 2 * * *")
+    soon = now() + timedelta(minutes=5)
+    await _due(north, made, overdue_at=soon)
+    async with north.unit() as work:
+        await ask_for_run(work, made.source.id, dry=True)
+    await _night(north)
+    ((state, _, _, sentence, _),) = await _runs(north)
+    assert (state, "no such file" in sentence) == ("failed", True)
+    assert await _events(north) == []
+    assert await ask(north, "SELECT overdue_at FROM sis_source WHERE district_id = :district") == [(soon,)]
+    of = {"district": ids.show("district", north.district_id), "source": ids.show("source", made.source.id)}
+    await read_standing(north.worker_engine)
+    assert REGISTRY.get_sample_value("aimline_sync_failed", of) == 0
+    async with north.unit() as work:
+        await ask_for_run(work, made.source.id)
+    await _night(north)
+    assert await _events(north) == ["sync.failed"], "the same, not dry, is news"
+    await read_standing(north.worker_engine)
+    assert REGISTRY.get_sample_value("aimline_sync_failed", of) == 1

@@ -47,7 +47,8 @@ async def test_an_odd_source_is_found_out(sis: str) -> None:
     behave(sis, *odd, "no-tombstones", day=8)
     found = await explore(connect(sis, "1.2", auth="oauth2-body", token_url=None))
     text = said(found)
-    assert found.ready
+    assert not found.ready, "a sync uses what is set, and what is set leads nowhere"
+    assert text.endswith("A sync cannot read this source as it is set.")
     settings = found.facts["settings"]
     assert settings["auth"] == "oauth2-basic"
     assert settings["url"] == f"{sis}learningdata/v1"
@@ -62,7 +63,8 @@ async def test_an_odd_source_is_found_out(sis: str) -> None:
 async def test_a_source_that_only_signs_is_found_out(sis: str) -> None:
     """Without a token endpoint OAuth 1.0a is tried, with both signatures."""
     behave(sis, "oauth1-only", "modified-null")
-    found = await explore(connect(sis, "1.1", token_url=None))
+    assert not (await explore(connect(sis, "1.1", token_url=None))).ready, "as it is set, no sync would sign in"
+    found = await explore(connect(sis, "1.1", token_url=None, auth="oauth1"))
     assert found.ready
     assert found.facts["settings"]["auth"] == "oauth1"
     assert "signed with HMAC-SHA256" in said(found)

@@ -127,3 +127,20 @@ async def test_only_an_applied_run_is_undone_and_once(north: Town, tmp_path: Pat
         with pytest.raises(Conflict) as refused:
             await _undo(north, run_id)
         assert refused.value.code == code
+
+
+async def test_an_undo_names_kinds_as_the_run_did_and_counts_one_as_one(north: Town, tmp_path: Path) -> None:
+    """Whoever reads both reports finds the same files in both; one change is no `1 changes`."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    export.row("users", "s3")["givenName"] = "Changed"
+    run = await sync(north, export, tmp_path)
+    assert run.sentence == "1 change was made."
+    undone = await _undo(north, run.run_id)
+    assert undone.sentence.endswith(" is undone. 1 change was made.")
+    names = {kind: counts.file for kind, counts in run.kinds.items() if counts.file}
+    assert names["person"] == "users.csv"
+    assert {kind: undone.kinds[kind].file for kind in names} == names
+    export.row("users", "s3").update(givenName="Changed", enabledUser="perhaps")
+    bad = await sync(north, export, tmp_path)
+    assert bad.sentence.endswith("1 row could not be taken and is in quarantine."), bad.sentence

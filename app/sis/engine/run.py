@@ -136,10 +136,16 @@ async def begin(
     await work.db.flush()
 
 
+def many(count: int, one: str, more: str) -> str:
+    """A number and its noun: `1 change`, `2 changes`."""
+    return f"{count:,} {one if count == 1 else more}"
+
+
 def conclude(report: Report, dry: bool) -> None:
     """State, exit code and sentence of a run that came to its end."""
     changes, refused = report.total("changes"), report.total("quarantined")
-    left = f" {refused:,} rows could not be taken and are in quarantine." if refused else ""
+    rows = many(refused, "row could not be taken and is", "rows could not be taken and are")
+    left = f" {rows} in quarantine." if refused else ""
     report.ended_at = now()
     report.exit_code = EXITS["quarantined" if refused else "done"]
     if report.held_because:
@@ -149,10 +155,10 @@ def conclude(report: Report, dry: bool) -> None:
         report.sentence = f"The sync {verb}: {' '.join(report.held_because)}"
     elif dry:
         report.state = "dry"
-        report.sentence = f"Nothing was written. The sync would make {changes:,} changes.{left}"
+        report.sentence = f"Nothing was written. The sync would make {many(changes, 'change', 'changes')}.{left}"
     else:
         report.state = "applied"
-        done = f"{changes:,} changes were made." if changes else "Nothing has changed."
+        done = f"{many(changes, 'change was', 'changes were')} made." if changes else "Nothing has changed."
         report.sentence = f"{done}{left}"
 
 
@@ -160,6 +166,7 @@ def conclude(report: Report, dry: bool) -> None:
 async def end(work: Work, report: Report, *, of: Collection[str] = ("running",), attempt: int | None = None) -> None:
     """Ends the run's row, with its event where there is news for the district. It takes the place of held runs.
 
+    A dry run is no news, also where it fails: it changes nothing, and nobody was waiting for it but who asked.
     Once it is applied, what the source has is known up to when the run was read: a delta begins from there. Raises
     `Superseded` where the run's state is none of `of`, or another attempt is at it: then nothing of it may stay.
     """
@@ -168,7 +175,7 @@ async def end(work: Work, report: Report, *, of: Collection[str] = ("running",),
         SisRun.state.in_(of),
         *([SisRun.attempts == attempt] if attempt is not None else []),
     )
-    source_id = await work.db.scalar(
+    ended = await work.db.execute(
         update(SisRun)
         .where(SisRun.district_id == work.district_id, *mine)
         .values(
@@ -186,10 +193,14 @@ async def end(work: Work, report: Report, *, of: Collection[str] = ("running",),
             pulled_at=report.pulled_at,
             leased_until=None,
         )
-        .returning(SisRun.source_id)
+        .returning(SisRun.source_id, SisRun.dry)
     )
-    if source_id is None:
+    row = ended.one_or_none()
+    if row is None:
         raise _superseded()
+    if row.dry:
+        return
+    source_id: UUID = row.source_id
     # A map of sourcedIds that waits leaves the plan that it was made from, for whoever decides otherwise.
     if report.state == "applied" or (report.state == "held" and report.mode != "rekey"):
         await _take_the_place(work, report.run_id, source_id)

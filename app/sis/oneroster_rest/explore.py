@@ -36,7 +36,7 @@ SAMPLE: Final = 100
 
 @dataclass(slots=True)
 class Findings:
-    """What was found: sentences for people, the same as JSON, and whether a sync could read what it must."""
+    """What was found: sentences for people, the same as JSON, and whether a sync can read what it must as it is set."""
 
     ready: bool = False
     sentences: list[str] = field(default_factory=list)
@@ -70,6 +70,7 @@ async def _explore(connection: Connection, found: Findings) -> None:
         await _deltas(based, found)
     unset = _not_as_set(connection, based, found.facts) if based is not None and found.ready else []
     if unset:
+        found.ready = False  # a sync uses what is set, not what was found
         found.say(f"Set what was found first: aimline sis set NAME --district DISTRICT {' '.join(unset)}")
 
 
