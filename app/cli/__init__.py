@@ -63,6 +63,7 @@ def main() -> None:
         print(error.detail, file=sys.stderr)
         sys.exit(USAGE)
     except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
         sys.exit(INTERRUPTED)
     except Exception as error:  # nobody on a command line is helped by a stack trace
         _refuse(error)

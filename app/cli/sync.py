@@ -38,7 +38,7 @@ from app.sis.service import sync_csv
 from app.sis.sources import source_named
 
 INTERNAL, USAGE, ALREADY_RUNNING, INTERRUPTED = 1, 2, 75, 130
-LOG_WIDTH = 120  # characters, where there is no terminal that knows its own
+LOG_WIDTH = 140  # characters, where there is no terminal that knows its own
 COLUMNS = tuple(one.name for one in fields(Counts) if one.name not in ("file", "known", "expired"))
 
 sync_app = typer.Typer(help="Bring the roster from the district's SIS.", no_args_is_help=True)
@@ -168,13 +168,17 @@ def print_report(report: Report, district: str) -> None:
         table.add_column("file", no_wrap=True)
         for column in COLUMNS:
             table.add_column(column, justify="right", overflow="fold")
-        for name, counts in report.kinds.items():
-            cells = (f"{getattr(counts, column):,}" if counts.file else "" for column in COLUMNS)
-            table.add_row(counts.file or f"({name}: did not come)", *cells)
+        for counts in report.kinds.values():
+            if counts.file:
+                table.add_row(counts.file, *(f"{getattr(counts, column):,}" for column in COLUMNS))
         table.add_row("all", *(f"{report.total(column):,}" for column in COLUMNS), style="bold")
         console.print(table)
+        left_out = [name.replace("_", " ") for name, counts in report.kinds.items() if not counts.file]
+        if left_out:
+            console.print(f"Not delivered: {', '.join(left_out)}.", markup=False)
     if report.refusals:
-        table = Table(title="First rows in quarantine (the header is row 1)", title_justify="left", box=SIMPLE_HEAD)
+        console.print("First rows in quarantine (the header is row 1):")
+        table = Table(box=SIMPLE_HEAD)
         for column in ("file", "row", "field", "code"):
             table.add_column(column, justify="right" if column == "row" else "left")
         for refusal in report.refusals:

@@ -102,7 +102,7 @@ def checked_url(url: str, allowed: Allowed = PUBLIC_ONLY, pointer: str = "/url")
     plain = parts.scheme == "http" and allowed.sandbox and here
     violations = []
     if parts.scheme != "https" and not plain:
-        violations.append(Violation(pointer, "url.scheme", "An endpoint takes https only."))
+        violations.append(Violation(pointer, "url.scheme", "Only https is taken."))
     if "@" in parts.netloc:
         violations.append(Violation(pointer, "url.user_info", "A URL must not hold a user or a password."))
     if parts.fragment:
@@ -110,7 +110,9 @@ def checked_url(url: str, allowed: Allowed = PUBLIC_ONLY, pointer: str = "/url")
     if port is not None and port < FIRST_OPEN_PORT and port != 443 and not (plain and port == 80):
         violations.append(Violation(pointer, "url.port", f"The port must be 443, or {FIRST_OPEN_PORT} or above."))
     if (literal and not allowed.reaches(literal)) or (not literal and here and not allowed.sandbox):
-        detail = "This address is not of the public Internet. An operator may allow its network explicitly."
+        detail = (
+            "This address is not of the public Internet. An operator may allow its network: AIMLINE_ALLOW_NETWORKS."
+        )
         violations.append(Violation(pointer, "url.address", detail))
     if violations:
         raise Invalid(violations)

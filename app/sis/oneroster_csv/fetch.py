@@ -91,6 +91,8 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
     except Invalid as error:
         said = " ".join(violation.detail for violation in error.violations)
         raise SourceRefused(f"The source's url cannot be used. {said}") from None
+    except aiohttp.ClientConnectorDNSError:
+        raise SourceRefused("The zip could not be fetched: the host name in its URL is not known.") from None
     except (AddressRefused, aiohttp.ClientError, TimeoutError, OSError) as error:
         raise SourceRefused(f"The zip could not be fetched ({type(error).__name__}). Try again later.") from None
 

@@ -31,6 +31,9 @@ WAITS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 CALM: Final = 50  # answers without a 429 after which one more request at once is tried again
 BROKEN = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
+NO_SUCH_HOST = "has a host name that is not known"
+CHECK_HOST = "Check its addresses: `aimline sis show` tells them."
+ASK_LATER = "Try again later; if it stays so, lower the source's page size or concurrency, or ask its vendor."
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,8 @@ class Wire:
             if tries >= patience.tries or waited + wait > patience.total:
                 asked = f" and asks to be left alone for {told:,.0f} s" if told else ""
                 often = "once" if tries == 1 else f"{tries} times"
-                raise SourceRefused(
-                    f"The source {why} at {_place(url)}{asked}; it was asked {often}. Try again later; if it "
-                    "stays so, lower the source's page size or concurrency, or ask its vendor."
-                )
+                advice = CHECK_HOST if why == NO_SUCH_HOST else ASK_LATER
+                raise SourceRefused(f"The source {why} at {_place(url)}{asked}; it was asked {often}. {advice}")
             waited += wait
             await asyncio.sleep(wait)
 
@@ -194,7 +195,7 @@ def _failure(error: BaseException) -> str:
     if any(isinstance(one, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for one in causes):
         raise SourceRefused("The source's certificate is not trusted: its vendor must mend it.") from None
     if any(isinstance(one, aiohttp.ClientConnectorDNSError) for one in causes):
-        return "has a name that is not known"
+        return NO_SUCH_HOST
     if any(isinstance(one, TimeoutError) for one in causes):
         return "does not answer in time"
     return "cannot be reached, or breaks off,"
