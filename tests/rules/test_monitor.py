@@ -82,7 +82,29 @@ def effects(of: Panel):
     cohorts = Cohorts.of(of.cohort)
     paths = Paths(of.times, of.values, of.g, starting_level(of, cohorts), of.starts)
     surprise = paths.upto(len(of.times), (1 - PRIOR.share) * of.noise, PRIOR)
-    return form_effects(paths, of.times, surprise, cohorts, PRIOR)
+    effect, variance = form_effects(paths, paths.weighted(surprise), cohorts, PRIOR)
+    return effect.T, variance.T
+
+
+def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyPatch):
+    """By one factorisation for all goals, and grown score by score: the inverse of each student's own covariance."""
+    whole = panel(simulate(World(weeks=20, missing=0.3), 50, 3))
+    whole = replace(whole, g=np.linspace(0.1, 0.4, 50), began=np.repeat([0, 3], 25))
+    own, cohorts = (1 - PRIOR.share) * whole.noise, Cohorts.of(whole.cohort)
+
+    def paths(*slots: int) -> Paths:
+        made = Paths(whole.times, whole.values, whole.g, starting_level(whole, cohorts), whole.starts)
+        for slot in slots:
+            made.upto(slot, own, PRIOR)
+        return made
+
+    shared, grown = paths(len(own)), paths(8, 9, len(own))
+    monkeypatch.setattr(Paths, "_at_once", staticmethod(Paths._each))
+    each = paths(len(own))
+    assert np.abs(shared.inverse - each.inverse).max() < 1e-12
+    assert np.abs(grown.inverse - each.inverse).max() < 1e-12
+    assert (each.inverse[~each.seen] == 0).all()
+    assert (shared.inverse[~shared.seen] == 0).all()
 
 
 def test_the_difficulty_of_forms_is_recovered():

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
 
+from app.response.judging.cohort import judge_series
 from app.response.rules.choose import RULES
 from app.response.rules.monitor.bulk import STATES, Batch, find_bulk, judge_bulk
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import State
+from app.support.models import Phase
+from bench.response.one import followed
 from bench.response.world import World, simulate
 
 
@@ -97,6 +101,26 @@ def test_who_alone_is_asked_for_is_judged_as_among_all():
             assert here[only] == pytest.approx(there[only], abs=1e-9)
         assert list(found.statistic[only].round(9)) == list(together.statistic[only].round(9))
         assert np.isnan(found.statistic[~only]).all()
+
+
+def test_asked_alone_or_together_gives_the_same_bytes():
+    """Verdicts of a class asked for at once, in threes and one by one, also where phases began apart."""
+    for seed, later in ((1, 0), (2, 3)):
+        whole = [
+            replace(one, phase=began_later(one.phase, later * (n % 2)), scores=one.scores[(n % 2) * later :])
+            for n, one in enumerate(followed(24, 15, seed))
+        ]
+        together = judge_series(whole)
+        for size in (1, 3):
+            for n in range(0, len(whole), size):
+                rest = whole[:n] + whole[n + size :]
+                for support_id, judged in judge_series(whole[n : n + size], rest[::-1]).items():
+                    assert judged.verdict.canonical_bytes() == together[support_id].verdict.canonical_bytes()
+
+
+def began_later(phase: Phase, weeks: int) -> Phase:
+    about = {name: getattr(phase, name) for name in ("id", "number", "baseline", "goal", "goal_on")}
+    return Phase(begins_on=phase.begins_on + timedelta(weeks=weeks), **about)
 
 
 def test_plain_floats_give_the_arrays_bits(monkeypatch: pytest.MonkeyPatch):

@@ -1,6 +1,7 @@
 """Owns how loaded series become verdicts: each by its rule, the monitor's with their cohorts in arrays. Never reads.
 
-Nothing in here depends on how many series are judged at once: one alone, or all of a district, gives the same bytes.
+A series is judged with its whole cohort, in the order of their ids, whoever is asked for: the same numbers go through
+the same operations, so one asked for alone and one among all of a district get the same bytes.
 Over 250 lines, so that a cohort's calendar, its columns and what is concluded from them stand together.
 """
 
@@ -10,6 +11,9 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from itertools import repeat
+from operator import itemgetter
+from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
@@ -18,7 +22,7 @@ from app.response.aimline import UnjudgeableSeries
 from app.response.judging.load import Cohort, Followed, Seen
 from app.response.rules.choose import RULES, UnusableRule, judge
 from app.response.rules.field.counts import misfit
-from app.response.rules.monitor.bulk import Batch, find_bulk
+from app.response.rules.monitor.bulk import Batch, find_cohort
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import LEAST
 from app.response.rules.monitor.panel import Found
@@ -54,8 +58,14 @@ class Judged:
     week: int
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
+class Asked(NamedTuple):
+    """What is asked of a series: to be judged as of a week, from its scores up to then."""
+
+    series: Series
+    week: int
+
+
+class Placed(NamedTuple):
     """A series on its cohort's calendar: the week in which its phase began there, and as of which week of its own."""
 
     one: Followed
@@ -76,7 +86,7 @@ def judge_series(
     """The verdict of each wanted series' own rule, by support; as of its last week, or of an earlier one."""
     known, weeks = calibrated or {}, as_of or {}
     found: dict[UUID, Judged] = {}
-    asked: dict[UUID, int] = {}
+    asked: dict[UUID, Asked] = {}
     cohorts: dict[Cohort, dict[UUID, Followed]] = {}
     for one in wanted:
         week = weeks.get(one.support.id, one.last_week)
@@ -85,12 +95,12 @@ def judge_series(
         if wrong is not None:
             found[one.support.id] = Judged(one, _refused(one, series, "rule_misfit", wrong), None, week)
         elif one.chosen.rule == MONITOR and _has_a_statistic(one, series):
-            asked[one.support.id] = week
+            asked[one.support.id] = Asked(series, week)
             cohorts.setdefault(one.cohort, {})[one.support.id] = one
         else:
             found[one.support.id] = Judged(one, _by_rule(one, series), None, week)
     for one in beside:
-        if one.scores and one.measure.sem and (known_by := cohorts.get(one.cohort)) is not None:
+        if one.scores and (known_by := cohorts.get(one.cohort)) is not None:
             known_by.setdefault(one.support.id, one)
     for members in cohorts.values():
         found |= _by_monitor(list(members.values()), asked, known)
@@ -174,62 +184,62 @@ def delivered_enough(verdict: Verdict, one: Followed, week: int) -> Verdict:
 
 
 def _by_monitor(
-    members: Sequence[Followed], asked: Mapping[UUID, int], known: Mapping[Key, Calibrated]
+    members: Sequence[Followed], asked: Mapping[UUID, Asked], known: Mapping[Key, Calibrated]
 ) -> dict[UUID, Judged]:
     """One cohort, as of each week that is asked for, from what was known at its end; alone where it is too small."""
     calibrated = _calibration(known, members[0])
-    placed = on_one_calendar(members, asked)
+    placed = on_one_calendar(members, {support_id: one.week for support_id, one in asked.items()})
     wanted = [one for one in placed if one.one.support.id in asked]
     found: dict[UUID, Judged] = {}
     for week in sorted({one.asof for one in wanted}):
         # In the order of their ids, whoever is asked for: the same numbers in the same order, the same bytes.
-        known_then = [one for one in placed if _known_by(one, week)]
+        known_then = [one for one in placed if (seen := one.one.scores) and one.began + seen[0].week <= week]
         these = [one for one in wanted if one.asof == week]
         adjust = len(known_then) >= LEAST
         together = known_then if adjust else these
-        only = np.array([one.asof == week and one.one.support.id in asked for one in together])
-        batch = batch_of([(one, 0) for one in together], week)
-        result = find_bulk(batch, calibrated.calibration, adjust=adjust, only=only)
-        for row, one in enumerate(together):
-            if only[row]:
-                found[one.one.support.id] = _concluded(one, result, row, calibrated, adjusted=adjust)
+        mine = {id(one) for one in these}
+        only = np.array([id(one) in mine for one in together])
+        batch = batch_of(list(zip(together, repeat(0))), week)
+        result = find_cohort(batch, calibrated.calibration, only, adjust=adjust)
+        for row, (one, _, _) in enumerate(these):
+            found[one.support.id] = _concluded(one, asked[one.support.id], result, row, calibrated, adjusted=adjust)
     return found
 
 
 def on_one_calendar(members: Sequence[Followed], asked: Mapping[UUID, int]) -> list[Placed]:
     """A cohort's series on the calendar of the one that began first, in the order of their ids."""
-    first = min(members, key=lambda one: (one.phase.begins_on, one.support.id))
-    weeks = {day: first.week_of(day) for day in {one.phase.begins_on for one in members}}
-    return [
-        Placed(one, weeks[one.phase.begins_on], asked.get(one.support.id, one.last_week))
-        for one in sorted(members, key=lambda one: (one.support.id, one.phase.number))
-    ]
-
-
-def _known_by(one: Placed, week: int) -> bool:
-    return one.began + one.one.scores[0].week <= week if one.one.scores else False
+    known = [(one, one.phase.begins_on, one.support.id, one.phase.number) for one in members]
+    known.sort(key=itemgetter(2, 3))
+    first, began, *_ = min(known, key=itemgetter(1, 2))
+    weeks = {day: 0 if day == began else first.week_of(day) for day in {day for _, day, _, _ in known}}
+    return [Placed(one, weeks[day], asked.get(support_id, one.last_week)) for one, day, support_id, _ in known]
 
 
 def batch_of(members: Sequence[tuple[Placed, int]], week: int | None = None) -> Batch:
-    """Series, each with the number of its cohort, up to a week of the calendar (to their last without).
+    """Series of one measure, each with the number of its cohort, up to a week of the calendar (without: to their last).
 
     A column is a form in a week, or one of several scores of a form in a week; a week's scores without a form are
     taken to be of one form.
     """
-    place: dict[Column, int] = {}
-    scores = [_upto(member, week) for member, _ in members]
-    cells = [_cells(member.began, some, place) for (member, _), some in zip(members, scores, strict=True)]
-    columns = sorted(place)
-    order = np.empty(len(columns), np.int64)
-    order[[place[column] for column in columns]] = np.arange(len(columns))
-    values = np.full((len(members), len(columns)), np.nan)
-    rows = np.repeat(np.arange(len(members)), [len(some) for some in scores])
-    values[rows, order[[cell for mine in cells for cell in mine]]] = [seen.value for some in scores for seen in some]
+    cells: list[Column] = []
+    values: list[float] = []
+    many = []
+    for (one, began, _), _ in members:
+        scores = _upto(one.scores, None if week is None else week - began)
+        _, _, weeks, numbers, forms = zip(*scores, strict=True) if scores else ((),) * 5
+        cells += _cells([began + one for one in weeks] if began else weeks, forms)
+        values += numbers
+        many.append(len(scores))
+    columns = sorted(set(cells))
+    place = {column: number for number, column in enumerate(columns)}
+    table = np.full((len(members), len(columns)), np.nan)
+    rows = np.repeat(np.arange(len(members)), many)
+    table[rows, np.fromiter(map(place.__getitem__, cells), np.int64, len(cells))] = values
     goals: dict[tuple[date, date, int], int] = {}
     series = np.array([_about(member.one, goals) for member, _ in members]).reshape(-1, 4)
     return Batch(
         weeks=np.array([column[0] for column in columns], dtype=np.int64),
-        values=values,
+        values=table,
         baseline=series[:, 0],
         goal_rate=series[:, 1],
         goal=series[:, 2],
@@ -239,25 +249,24 @@ def batch_of(members: Sequence[tuple[Placed, int]], week: int | None = None) -> 
     )
 
 
-def _upto(member: Placed, week: int | None) -> tuple[Seen, ...]:
-    """A series' scores up to a week of the calendar."""
-    began, scores = member.began, member.one.scores
-    if week is None or not scores or began + scores[-1].week <= week:
+def _upto(scores: tuple[Seen, ...], week: int | None) -> tuple[Seen, ...]:
+    """A series' scores up to a week of its own."""
+    if week is None or not scores or scores[-1].week <= week:
         return scores
-    return tuple(seen for seen in scores if began + seen.week <= week)
+    return tuple(seen for seen in scores if seen.week <= week)
 
 
-def _cells(began: int, scores: Sequence[Seen], place: dict[Column, int]) -> list[int]:
-    """Each score's column, by the number that `place` has for it or is given for it."""
-    mine = [place.setdefault((began + seen.week, seen.form or "", 0), len(place)) for seen in scores]
-    if len(set(mine)) == len(mine):
-        return mine
-    taken: dict[int, None] = {}
-    for seen in scores:
-        number = 0
-        while (cell := place.setdefault((began + seen.week, seen.form or "", number), len(place))) in taken:
+def _cells(weeks: Sequence[int], forms: Sequence[str | None]) -> list[Column]:
+    """Each score's column."""
+    named = [form or "" for form in forms]
+    first = list(zip(weeks, named, repeat(0)))
+    if len(set(weeks)) == len(weeks):
+        return first
+    taken: dict[Column, None] = {}
+    for week, form, number in first:
+        while (week, form, number) in taken:
             number += 1
-        taken[cell] = None
+        taken[week, form, number] = None
     return list(taken)
 
 
@@ -267,7 +276,7 @@ def _about(one: Followed, goals: dict[tuple[date, date, int], int]) -> tuple[flo
     goals: the goals' weeks that are known already, by goal's day, first day and calendar.
     """
     phase, measure = one.phase, one.measure
-    asked = phase.goal_on, phase.begins_on, id(one.weeks)
+    asked = phase.goal_on, phase.begins_on, id(one.weeks) if one.weeks else 0
     goal_week = goals.get(asked) or goals.setdefault(asked, one.goal_week)
     baseline, goal = float(phase.baseline), float(phase.goal)
     rate = (goal - baseline) / goal_week
@@ -275,12 +284,14 @@ def _about(one: Followed, goals: dict[tuple[date, date, int], int]) -> tuple[flo
     return baseline, rate, goal, (measure.sem or math.nan) if towards else math.nan
 
 
-def _concluded(placed: Placed, result: Found, row: int, calibrated: Calibrated, *, adjusted: bool) -> Judged:
-    one, rule = placed.one, RULES[MONITOR]
-    series, settled = series_of(one, placed.week), rule.settle(one.chosen.parameters)
-    facts = Facts(series.goal_rate, series.direction, placed.week, len(series.weeks), one.dosage, adjusted)
+def _concluded(
+    one: Followed, asked: Asked, result: Found, row: int, calibrated: Calibrated, *, adjusted: bool
+) -> Judged:
+    rule, (series, week) = RULES[MONITOR], asked
+    settled = rule.settle(one.chosen.parameters)
+    facts = Facts(series.goal_rate, series.direction, week, len(series.observations), one.dosage, adjusted)
     finding = conclude(result, row, facts, settled["far_percent"] / 100, calibrated.calibration)
-    return Judged(one, rule.verdict(series, settled, finding), calibrated.id, placed.week)
+    return Judged(one, rule.verdict(series, settled, finding), calibrated.id, week)
 
 
 def _calibration(known: Mapping[Key, Calibrated], one: Followed) -> Calibrated:

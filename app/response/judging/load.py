@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Row, Select, any_, cast, or_, select, tuple_
@@ -31,8 +32,7 @@ Running = Row[Support, Phase, list[str]]
 Scored = Row[UUID, UUID, date, float, str | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(NamedTuple):
     """One score of a series: the instructional week in which it was taken, its value, its form."""
 
     id: UUID

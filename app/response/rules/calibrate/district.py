@@ -148,15 +148,16 @@ def _errors(panel: Panel, prior: Prior, seen: Scatter) -> Array:
     """Standardised errors of scores about what the student's others say: the shape of the tails, not their size."""
     cohorts = Cohorts.of(panel.cohort)
     paths = Paths(panel.times, panel.values, panel.g, starting_level(panel, cohorts), panel.starts)
-    surprise = paths.upto(len(panel.times), (1 - prior.share) * panel.noise[:, None] + 0 * panel.values, prior)
-    effect, _ = form_effects(paths, panel.times, surprise, cohorts, prior)
-    there = paths.seen & (panel.times > panel.times[0])[:, None]
-    own = np.where(there, np.einsum("tts->ts", paths.inverse), np.nan)
+    surprise = paths.upto(len(panel.times), (1 - prior.share) * panel.noise, prior)
+    effect, _ = form_effects(paths, paths.weighted(surprise), cohorts, prior)
+    there = paths.seen & (panel.times > panel.times[0])
+    own = np.where(there, np.einsum("stt->st", paths.inverse), np.nan)
     off = paths.weighted(surprise - effect * paths.seen) / np.sqrt(np.maximum(own, 1e-12))
-    number = there.sum(axis=0)
+    number = there.sum(axis=1)
     weight = 2 / (4 * max(seen.spread, 0.05) ** 2)
-    scale = np.sqrt((weight + np.nansum(off**2, axis=0)) / (weight + number))
-    pool = (off / scale)[there]
+    scale = np.sqrt((weight + np.nansum(off**2, axis=1)) / (weight + number))
+    # Slot by slot: errors are drawn from the pool by their place.
+    pool = (off / scale[:, None]).T[there.T]
     pool = pool - pool.mean()
     return np.asarray(pool / pool.std())
 
@@ -170,14 +171,14 @@ def _later(panel: Panel, prior: Prior) -> Array:
     pace = np.ones(WEEKS)
     cohorts = Cohorts.of(panel.cohort)
     paths = Paths(panel.times, panel.values, panel.g, starting_level(panel, cohorts), panel.starts)
-    surprise = paths.upto(len(panel.times), np.ones((len(panel.times), 1)), prior)
+    surprise = paths.upto(len(panel.times), np.ones(len(panel.times)), prior)
     weeks = panel.times - panel.times[0]
     turn = WEEKS * 2 // 3
     after = weeks > 0
     if weeks[-1] < turn + 5 or len(cohorts.first) < 10:
         return pace
-    number = cohorts.sums(paths.seen[after].astype(float))
-    mean = cohorts.sums(surprise[after]) / np.maximum(number, 1)
+    number = cohorts.sums(paths.seen[:, after].astype(float)).T
+    mean = cohorts.sums(surprise[:, after]).T / np.maximum(number, 1)
     t = weeks[after].astype(float)
     design = np.column_stack([np.ones_like(t), t, np.maximum(t - turn, 0)])
     bend = np.linalg.lstsq(design, mean, rcond=None)[0][2] / panel.g.mean()

@@ -81,7 +81,7 @@ def scatter(panel: Panel) -> Scatter:
 
 def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
     """Sum of the products of two classmates' contrasts over the same weeks, and their number."""
-    seen, filled = ~np.isnan(c).T, np.nan_to_num(c).T
+    seen, filled = ~np.isnan(c), np.nan_to_num(c)
     n = cohorts.sums(seen.astype(float))
     total = cohorts.sums(filled) ** 2 - cohorts.sums(filled**2)
     return float(total.sum()), float((n * (n - 1)).sum())

@@ -12,75 +12,72 @@ from app.response.rules.monitor.model import Array, Prior, Weeks
 FEW = 2
 """Up to so many series plain floats are the faster."""
 
-State = tuple[float, float, float, float, float, float, float]
 
-
-def forwards(
+def both(
     weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
-) -> Array:
-    """As the loop of `filters._forwards`: (weeks, 7, noise, n)."""
+) -> tuple[Array, Array]:
+    """As the loops of `filters`, forwards and backwards: (weeks, 7, noise, n) each."""
     first, q = int(weeks[0]), prior.wobble**2
-    found: list[list[list[State]]] = []
+    ahead: list[float] = []
+    back: list[float] = []
     for student in range(len(g)):
         one = y[:, student].tolist()
         before = float(start[student]), float((prior.before[1] * g[student]) ** 2), int(began[student]) - first
-        every = inverse[:, :, student].T.tolist()
-        found.append([_ahead(edges, one, information, before, q) for information in every])
-    return np.array(found).transpose(2, 3, 1, 0)
+        for told in inverse[:, :, student].T.tolist():
+            ahead += _ahead(edges, one, told, before, q)
+            back += _back(edges, one, told, q)
+    shape = len(g), inverse.shape[1], len(weeks), 7
+    there, back_then = (np.array(kept).reshape(shape).transpose(2, 3, 1, 0) for kept in (ahead, back))
+    return there, back_then[::-1]
 
 
 def _ahead(
     edges: list[int], y: list[float], inverse: list[float], before: tuple[float, float, int], q: float
-) -> list[State]:
+) -> list[float]:
     vll, vrr, began = before
     level = rate = vlr = lost = 0.0
-    size, kept = 1.0, []
-    for week in range(len(edges) - 1):
+    size = 1.0
+    kept: list[float] = []
+    slot = 0
+    for week, end in enumerate(edges[1:]):
         if week > began:
             level += rate
             vll += vlr + vlr + vrr + q
             vlr += vrr
-        for slot in range(edges[week], edges[week + 1]):
+        while slot < end:
             told = inverse[slot]
-            if not told:
-                continue
-            one = vll * told + 1
-            size *= one
-            two = told / one
-            more = y[slot] - level
-            lost += more * more * two
-            more *= two
-            level += more * vll
-            rate += more * vlr
-            vrr -= two * vlr * vlr
-            vll /= one
-            vlr /= one
-        kept.append((level, rate, vll, vlr, vrr, lost, size))
+            if told:
+                one = vll * told + 1
+                size *= one
+                two = told / one
+                more = y[slot] - level
+                lost += more * more * two
+                more *= two
+                level += more * vll
+                rate += more * vlr
+                vrr -= two * vlr * vlr
+                vll /= one
+                vlr /= one
+            slot += 1
+        kept += (level, rate, vll, vlr, vrr, lost, size)
     return kept
 
 
-def backwards(edges: list[int], inverse: Array, told: Array, squares: Array, prior: Prior) -> Array:
-    """As the loop of `filters._backwards`: (weeks, 7, noise, n), from the first week on."""
-    q = prior.wobble**2
-    found = [
-        [
-            _back(edges, inverse[:, node, student].tolist(), told[:, node, student].tolist(), each, q)
-            for node, each in enumerate(squares[:, :, student].T.tolist())
-        ]
-        for student in range(inverse.shape[2])
-    ]
-    return np.array(found)[:, :, ::-1].transpose(2, 3, 1, 0)
-
-
-def _back(edges: list[int], inverse: list[float], told: list[float], squares: list[float], q: float) -> list[State]:
+def _back(edges: list[int], y: list[float], inverse: list[float], q: float) -> list[float]:
     ll = lr = hl = hr = rr = lost = 0.0
-    size, kept = 1.0, []
-    for week in range(len(edges) - 2, -1, -1):
-        kept.append((ll, lr, hl, hr, rr, lost, size))
-        for slot in range(edges[week], edges[week + 1]):
-            ll += inverse[slot]
-            hl += told[slot]
-            lost += squares[slot]
+    size = 1.0
+    kept: list[float] = []
+    slot = edges[-1]
+    for begin in edges[-2::-1]:
+        kept += (ll, lr, hl, hr, rr, lost, size)
+        end, slot = slot, begin
+        for at in range(begin, end):
+            told = inverse[at]
+            if told:
+                ll += told
+                told *= y[at]
+                hl += told
+                lost += told * y[at]
         one = ll * q + 1
         size *= one
         two = q / one

@@ -106,13 +106,28 @@ def find_bulk(
         chosen, asked = rows[part], None if only is None else only[rows[part]]
         if asked is not None and not asked.any():
             continue
-        panel = panel_of(batch.rows(chosen), calibration.noise)
-        asof = batch.began[chosen] + last[chosen]
-        some = judge_panel(panel, calibration.prior, adjust=adjust, last=asof, only=asked)
+        some = _judged(batch.rows(chosen), last[chosen], calibration, adjust, asked)
         chosen = chosen if asked is None else chosen[asked]
         for name in FOUND:
             getattr(found, name)[chosen] = getattr(some, name)
     return found
+
+
+def find_cohort(batch: Batch, calibration: Calibration, only: NDArray[np.bool_], *, adjust: bool = True) -> Found:
+    """As `find_bulk` for the rows of one cohort: what is found in those that are asked for, and in nobody else.
+
+    Who is asked for can be judged and has a score; of the others, who cannot says nothing of the forms.
+    """
+    seen = ~np.isnan(batch.values)
+    last, fit = _last(batch, seen), _usable(batch) & seen.any(axis=1)
+    if not fit.all():
+        batch, last, only = batch.rows(np.flatnonzero(fit)), last[fit], only[fit]
+    return _judged(batch, last, calibration, adjust, only)
+
+
+def _judged(batch: Batch, last: Weeks, calibration: Calibration, adjust: bool, only: NDArray[np.bool_] | None) -> Found:
+    panel = panel_of(batch, calibration.noise)
+    return judge_panel(panel, calibration.prior, adjust=adjust, last=batch.began + last, only=only)
 
 
 def _usable(batch: Batch) -> NDArray[np.bool_]:
@@ -167,20 +182,18 @@ def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
 
     The baseline is a column at the earliest start. noise: the errors' SD in the measure's SEM.
     """
-    better = np.where(batch.goal_rate < 0, -1.0, 1.0)
-    scale = better / (batch.sem * noise)
-    number = np.zeros(len(batch.cohort), np.int64)
-    np.cumsum(batch.cohort[1:] != batch.cohort[:-1], out=number[1:])
-    number = number * 1_000_000 + (np.arange(len(number)) - np.searchsorted(number, number)) // MOST
-    first = np.searchsorted(number, number)
-    zero = batch.baseline[first]
-    columns = np.concatenate([batch.baseline[:, None], batch.values], axis=1)
-    start = min(int(batch.began.min()), int(batch.weeks[0]))
-    return Panel(
-        np.concatenate([[start], batch.weeks]),
-        np.ascontiguousarray(((columns - zero[:, None]) * scale[:, None]).T),
-        np.abs(batch.goal_rate) / (batch.sem * noise),
-        number,
-        np.concatenate([[MEDIAN_NOISE], np.ones(len(batch.weeks))]),
-        batch.began,
-    )
+    unit, one = batch.sem * noise, len(batch.cohort) <= MOST and batch.cohort[0] == batch.cohort[-1]
+    number: NDArray[np.int64] = np.zeros(len(batch.cohort), np.int64)
+    zero: Array = batch.baseline[:1]
+    if not one:
+        np.cumsum(batch.cohort[1:] != batch.cohort[:-1], out=number[1:])
+        number = number * 1_000_000 + (np.arange(len(number)) - np.searchsorted(number, number)) // MOST
+        zero = batch.baseline[np.searchsorted(number, number)]
+    times, errors = np.empty(len(batch.weeks) + 1, np.int64), np.ones(len(batch.weeks) + 1)
+    times[0], times[1:] = min(int(batch.began.min()), int(batch.weeks[0])), batch.weeks
+    errors[0] = MEDIAN_NOISE
+    columns = np.empty((len(times), len(number)))
+    columns[0], columns[1:] = batch.baseline, batch.values.T
+    columns -= zero
+    columns *= np.where(batch.goal_rate < 0, -1.0, 1.0) / unit
+    return Panel(times, columns, np.abs(batch.goal_rate) / unit, number, errors, batch.began)

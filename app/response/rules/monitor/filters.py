@@ -61,12 +61,12 @@ def posterior(
     grown = np.maximum(times[:, None] - began, 0)
     seen = ~np.isnan(values)
     y = np.where(seen, values - start[0] - prior.before[0] * g * grown, 0)
-    factor = np.exp(2 * prior.noise_spread * NODES)
-    error = (own[:, None] * factor)[:, :, None] + extra[:, None, :]
+    error = (own[:, None] * np.exp(2 * prior.noise_spread * NODES))[:, :, None] + extra[:, None, :]
     inverse = seen[:, None, :] / error
     edges = np.searchsorted(times, np.arange(weeks[0], weeks[-1] + 2)).tolist()
-    ahead = _forwards(weeks, edges, y, inverse, g, start[1], prior, began)
-    back = _backwards(edges, y, inverse, prior)
+    few = len(g) <= alone.FEW
+    kept, back = (alone.both if few else _both)(weeks, edges, y, inverse, g, start[1], prior, began)
+    ahead = _Ahead(kept[:, 0], kept[:, 2], kept[:, 1], kept[:, 4], -0.5 * (kept[:, 5] + np.log(kept[:, 6])))
     rate, spread, evidence = _joined(ahead, back, g, prior)
     # A change is possible at the end of each week of the phase but the last.
     phase = weeks[:, None] - began
@@ -82,15 +82,17 @@ def posterior(
     top = logs.max(axis=(0, 1))
     logs -= top
     weight = np.exp(logs, out=logs)
-    total = weight.sum(axis=(0, 1))
+    total = weight.sum(axis=0).sum(axis=0)
     weight /= total
-    moved, was = prior.before[0], np.sqrt(ahead.vrr) / g
-    mean = np.concatenate([ahead.rate[-1:], rate]) / g + moved
-    sd = np.concatenate([np.sqrt(ahead.vrr[-1:]), np.sqrt(spread)]) / g
-    was_mean = np.concatenate([ahead.rate[-1:], ahead.rate]) / g + moved
-    return Posterior(
-        weight, mean, sd, was_mean, np.concatenate([was[-1:], was]), weeks, began, top + np.log(total), prior
-    )
+    # Before a change, and with none, the rate is as the filter knows it.
+    both = np.empty((4, *logs.shape))
+    mean, sd, was_mean, was_sd = both
+    was_mean[0], was_mean[1:], mean[0], mean[1:] = ahead.rate[-1], ahead.rate, ahead.rate[-1], rate
+    was_sd[0], was_sd[1:], sd[0], sd[1:] = ahead.vrr[-1], ahead.vrr, ahead.vrr[-1], spread
+    np.sqrt(both[1::2], out=both[1::2])
+    both /= g
+    both[::2] += prior.before[0]
+    return Posterior(weight, mean, sd, was_mean, was_sd, weeks, began, top + np.log(total), prior)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,22 +106,24 @@ class _Ahead:
     log: Array
 
 
-def _forwards(
+def _both(
     weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
-) -> _Ahead:
-    """The Kalman filter under no change, in deviations from the expected path. Errors come as inverse variances.
+) -> tuple[Array, Array]:
+    """What the scores up to each week say, and what those after it do, (weeks, 7, noise, n).
 
-    edges: where each week's slots begin, and the end.
+    Errors come as inverse variances; edges: where each week's slots begin, and the end.
     """
-    few = len(g) <= alone.FEW
-    kept = (alone.forwards if few else _filtered)(weeks, edges, y, inverse, g, start, prior, began)
-    log = -0.5 * (kept[:, 5] + np.log(kept[:, 6]))
-    return _Ahead(kept[:, 0], kept[:, 2], kept[:, 1], kept[:, 4], log)
+    return _filtered(weeks, edges, y, inverse, g, start, prior, began), _informed(edges, y, inverse, prior)
 
 
 def _filtered(
     weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
 ) -> Array:
+    """The Kalman filter under no change, in deviations from the expected path.
+
+    Along the second axis: level, rate, their variances and covariance (second to fourth), and what the log likelihood
+    is made of.
+    """
     shape, q = inverse.shape[1:], prior.wobble**2
     kept, state = np.empty((len(weeks), 7, *shape)), np.zeros((7, *shape))
     level, rate, vll, vlr, vrr, lost, size = state
@@ -154,22 +158,14 @@ def _filtered(
     return kept
 
 
-def _backwards(edges: list[int], y: Array, inverse: Array, prior: Prior) -> Array:
-    """What the scores after the end of each week say of level and rate there, as information: (weeks, 7, noise, n).
+def _informed(edges: list[int], y: Array, inverse: Array, prior: Prior) -> Array:
+    """What the scores after the end of each week say of level and rate there, as information.
 
     The log likelihood is c + h'x - x'Lx / 2. Along the second axis: L of level and level, and of level and rate; h of
-    level, and of rate; L of rate and rate; c; and what `c` is made of.
+    level, and of rate; L of rate and rate; and the two that c is made of.
     """
     told = inverse * y[:, None]
     squares = told * y[:, None]
-    few = inverse.shape[2] <= alone.FEW
-    kept = (alone.backwards if few else _informed)(edges, inverse, told, squares, prior)
-    kept[:, 5] += np.log(kept[:, 6])
-    kept[:, 5] *= -0.5
-    return kept
-
-
-def _informed(edges: list[int], inverse: Array, told: Array, squares: Array, prior: Prior) -> Array:
     shape, q, weeks = inverse.shape[1:], prior.wobble**2, len(edges) - 1
     kept, state = np.empty((weeks, 7, *shape)), np.zeros((7, *shape))
     ll, lr, hl, hr, rr, lost, size = state
@@ -201,7 +197,8 @@ def _informed(edges: list[int], inverse: Array, told: Array, squares: Array, pri
 
 def _joined(ahead: _Ahead, back: Array, g: Array, prior: Prior) -> tuple[Array, Array, Array]:
     """For a change at the end of each week: mean and variance of the rate since, and the log evidence of all scores."""
-    ll, lr, hl, hr, rr, c = back[:, :6].swapaxes(0, 1)
+    ll, lr, hl, hr, rr, lost, size = back.swapaxes(0, 1)
+    c = -0.5 * (lost + np.log(size))
     rho, sigma = (prior.after[0] - prior.before[0]) * g, (prior.after[1] * g) ** 2
     m, v = ahead.level, ahead.vll
     lr_rho, rr_rho = lr * rho, rr * rho

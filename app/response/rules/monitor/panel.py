@@ -45,6 +45,8 @@ class Panel:
 
     def upto(self, week: int) -> Panel:
         """What was known at the end of that week."""
+        if not len(self.times) or self.times[-1] <= week:
+            return self
         known = self.times <= week
         return Panel(self.times[known], self.values[known], self.g, self.cohort, self.noise[known], self.began)
 
@@ -87,14 +89,18 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
     Cohorts of under five students, or with a student who has no baseline, get each student's own first score and a
     variance that leaves it open.
     """
-    seen = ~np.isnan(panel.values)
-    there = seen & (panel.times[:, None] <= panel.starts)
+    starts, size = panel.starts, cohorts.size
+    early = int(np.searchsorted(panel.times, starts.max(initial=panel.times[0]), side="right"))
+    values = panel.values[:early]
+    there = ~np.isnan(values) & (panel.times[:early, None] <= starts)
     number = there.sum(axis=0)
-    values = np.where(seen, panel.values, 0)
-    first = values[seen.argmax(axis=0), np.arange(values.shape[1])]
-    level = np.where(number > 0, (values * there).sum(axis=0) / np.maximum(number, 1), first)
-    noise = (there * panel.noise[:, None]).sum(axis=0) / np.maximum(number, 1) ** 2
-    size = cohorts.size
+    some = np.maximum(number, 1)
+    level = np.where(there, values, 0).sum(axis=0) / some
+    if not number.all():
+        seen = ~np.isnan(panel.values)
+        first = np.where(seen, panel.values, 0)[seen.argmax(axis=0), np.arange(len(number))]
+        level = np.where(number > 0, level, first)
+    noise = (there * panel.noise[:early, None]).sum(axis=0) / some**2
     middle = cohorts.sums(level) / size
     spread = cohorts.sums((level - middle[cohorts.index]) ** 2) / np.maximum(size - 1, 1) - cohorts.sums(noise) / size
     enough = ((size >= LEAST) & (cohorts.sums((number > 0).astype(float)) == size))[cohorts.index]
@@ -138,26 +144,27 @@ def ready(
     who = slice(None) if only is None else only
     cohorts = Cohorts.of(panel.cohort)
     start, began = starting_level(panel, cohorts), panel.starts
-    paths = Paths(panel.times, panel.values, panel.g, start, began)
-    own = (1 - prior.share) * panel.noise
-    form: Array = np.broadcast_to(prior.share * np.minimum(panel.noise, 1)[:, None], panel.values.shape)
     # Where a cohort says nothing of its forms they are part of each score's own error.
     known = (cohorts.size >= LEAST)[cohorts.index] & adjust
+    paths = Paths(panel.times, panel.values, panel.g, start, began, ~known)
+    own, share = (1 - prior.share) * panel.noise, np.minimum(panel.noise, 1)
+    form, any_known, all_known = prior.share * share, bool(known.any()), bool(known.all())
     for week in weeks:
         slots = int(np.searchsorted(panel.times, week, side="right"))
-        raw = paths.upto(slots, own[:, None] + np.where(known, 0, form), prior)
+        raw = paths.upto(slots, own, prior, form)
         surprise: Array = raw
-        left: Array = form[:slots]
-        if known.any():
-            surprise = paths.clipped(surprise, np.where(known, left, 0))
-            effect, left = form_effects(paths, panel.times, surprise, cohorts, prior)
-            left = left * np.minimum(panel.noise[:slots, None], 1)
-            surprise = raw - effect * paths.seen[:slots]
-        kept = paths.clipped(surprise[:, who], np.where(known, left, 0)[:, who], only)
-        values = panel.values[:slots, who] + kept - raw[:, who]
+        left: Array = np.broadcast_to(form[:slots], raw.shape)
+        if any_known:
+            _, told = paths.clipped(raw, left if all_known else np.where(known[:, None], left, 0))
+            effect, left = form_effects(paths, told, cohorts, prior)
+            left = left * share[:slots]
+            surprise = raw - effect * paths.seen
+        kept, left = surprise[who], left[who]
+        kept, _ = paths.clipped(kept, left if all_known else np.where(known[who][:, None], left, 0), only)
+        values = panel.values[:slots, who] + (kept - raw[who]).T
         asof = np.full(len(began), week) if last is None else last
         level = start[0][who], start[1][who]
-        yield Ready(panel.times[:slots], values, left[:, who], panel.g[who], level, own[:slots], began[who], asof[who])
+        yield Ready(panel.times[:slots], values, left.T, panel.g[who], level, own[:slots], began[who], asof[who])
 
 
 def judge_weeks(
@@ -213,12 +220,23 @@ def parts_of(panel: Panel) -> list[slice]:
 def read(posterior: Posterior) -> Found:
     """What a posterior says: odds, rate, interval (mean and SD of the mixture, as if normal), kind and week."""
     p, prior = posterior, posterior.prior
-    below = p.weight * normal_cdf((prior.slow - p.mean) / p.sd)
-    slow, pace = below.sum(axis=(0, 1)), (p.weight * normal_cdf((p.mean - prior.pace) / p.sd)).sum(axis=(0, 1))
-    rate = (p.weight * p.mean).sum(axis=(0, 1))
-    sd = np.sqrt(np.maximum((p.weight * (p.sd**2 + p.mean**2)).sum(axis=(0, 1)) - rate**2, 1e-12))
-    changed = below[1:]
-    once = (changed * normal_cdf((p.was_mean[1:] - prior.once) / np.maximum(p.was_sd[1:], 1e-6))).sum(axis=(0, 1))
+    z = np.empty((3, *p.mean.shape))
+    np.subtract(prior.slow, p.mean, out=z[0])
+    np.subtract(p.mean, prior.pace, out=z[1])
+    z[:2] /= p.sd
+    np.subtract(p.was_mean, prior.once, out=z[2])
+    z[2] /= np.maximum(p.was_sd, 1e-6)
+    below, within, kept = normal_cdf(z)
+    # What is summed over the hypotheses, one axis after the other: the same bits whoever else is judged.
+    parts = np.empty((5, *p.mean.shape))
+    changed = np.multiply(p.weight, below, out=parts[0])[1:]
+    np.multiply(p.weight, within, out=parts[1])
+    np.multiply(p.weight, p.mean, out=parts[2])
+    np.multiply(p.weight, p.sd**2 + p.mean**2, out=parts[3])
+    np.multiply(parts[0], kept, out=parts[4])
+    parts[4, 0] = 0
+    slow, pace, rate, square, once = parts.sum(axis=1).sum(axis=1)
+    sd = np.sqrt(np.maximum(square - rate**2, 1e-12))
     change = p.week[changed.sum(axis=1).argmax(axis=0)] - p.began
     stopped = once / np.maximum(slow, 1e-30)
     low, high = rate - MIDDLE_80 * sd, rate + MIDDLE_80 * sd
