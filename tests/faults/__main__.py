@@ -43,6 +43,8 @@ def _play(first: int, schedules: int, play: Callable[[Machine, int, Path], Await
                 for seed in range(first, first + schedules):
                     told.append(await play(ours, seed, place))
                     bar.advance(task)
+                    if not bar.console.is_terminal:
+                        sys.stderr.write(f"seed {seed} holds\n")
             return told
 
     with tempfile.TemporaryDirectory() as name:

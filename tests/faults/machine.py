@@ -12,10 +12,12 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import IO
 
 import asyncpg
 import httpx
@@ -26,25 +28,29 @@ from app.core.crypto import fresh_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
+from tests.faults.warm import Warm
 from tests.processes import environment
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "100"}
 PATIENCE = 60.0  # seconds for a process to come to a point
+
+LOADED = ("app", "app.worker")  # modules that a process has loaded already, and is forked for
 
 
 @dataclass
 class Process:
     """A process of the product; its log is read line by line."""
 
-    popen: subprocess.Popen[str]
+    log: IO[str]
+    end: Callable[[], None]
+    killed: bool = False
 
     async def until(self, *points: str) -> str:
         """Reads its log until it says that it is at one of these points; which one."""
         return await asyncio.wait_for(asyncio.to_thread(self._read, points), PATIENCE)
 
     def _read(self, points: tuple[str, ...]) -> str:
-        assert self.popen.stdout is not None
-        for line in self.popen.stdout:
+        for line in self.log:
             with suppress(ValueError):
                 if (point := json.loads(line).get("event")) in points:
                     return str(point)
@@ -52,8 +58,9 @@ class Process:
 
     def kill(self) -> None:
         """SIGKILL: it says and does nothing more."""
-        self.popen.kill()
-        self.popen.wait()
+        if not self.killed:
+            self.killed = True
+            self.end()
 
 
 @dataclass
@@ -64,26 +71,29 @@ class Machine:
     settings: Settings
     engine: AsyncEngine
     worker_engine: AsyncEngine
+    warm: Warm
     running: list[Process] = field(default_factory=list)
 
     def start(self, module: str, *arguments: str) -> Process:
         """Starts a module of the product, or of these tests, over our settings."""
-        popen = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
-            env=environment(self.settings, PYTHONUNBUFFERED="1"),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.running.append(Process(popen))
+        env = environment(self.settings, PYTHONUNBUFFERED="1")
+        reads, writes = os.pipe()
+        with os.fdopen(writes, "wb") as log:
+            if module in LOADED:
+                pid = self.warm.start([module, *arguments], env, log.fileno())
+                end = partial(self.warm.kill, pid)
+            else:
+                command = [sys.executable, "-m", module, *arguments]
+                popen = subprocess.Popen(command, env=env, stdout=log, stderr=subprocess.STDOUT)
+                end = partial(_end, popen)
+        self.running.append(Process(os.fdopen(reads), end))
         return self.running[-1]
 
     def end_all(self) -> None:
         """Kills whatever still runs."""
         for process in self.running:
             process.kill()
-            if process.popen.stdout is not None:
-                process.popen.stdout.close()
+            process.log.close()
         self.running.clear()
 
     async def restart_server(self, how: signal.Signals) -> None:
@@ -123,6 +133,11 @@ class Machine:
         raise TimeoutError("The api did not come up.")
 
 
+def _end(popen: subprocess.Popen[bytes]) -> None:
+    popen.kill()
+    popen.wait()
+
+
 @asynccontextmanager
 async def machine(folder: Path) -> AsyncIterator[Machine]:
     """A fresh server with a migrated database; everything on it is ended at the end."""
@@ -139,8 +154,10 @@ async def machine(folder: Path) -> AsyncIterator[Machine]:
             settings,
             open_engine(settings.url_of("api"), name="faults"),
             open_engine(settings.url_of("worker"), name="faults"),
+            Warm(),
         )
         try:
             yield made
         finally:
             made.end_all()
+            made.warm.close()
