@@ -30,6 +30,7 @@ from app.rest import (
     sis,
     sources,
     support,
+    uploads,
     webhooks,
 )
 from app.rest.door import House, refuse_unknown_parameters
@@ -64,6 +65,7 @@ V1 = (
     deliveries,
     sis,
     sources,
+    uploads,
 )
 
 
@@ -101,7 +103,7 @@ def build(settings: Settings) -> FastAPI:
         app.include_router(face.router, dependencies=[Depends(refuse_unknown_parameters)])
     app.include_router(graphql_router(app.state.house))
     patch_fastapi(app)
-    app.add_middleware(Edge)
+    app.add_middleware(Edge, largest_upload=settings.largest_upload_mb << 20)
     return app
 
 

@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     sandbox: bool = Field(default=False, description="A sandbox: webhooks may go to loopback over plain HTTP.")
     metrics_port: int | None = Field(default=None, ge=0, le=65535, description="Where the worker serves its metrics.")
     metrics_host: str = Field(default="127.0.0.1", description="The address on which it serves them.")
+    largest_upload_mb: int = Field(default=512, ge=1, le=8192, description="The largest roster zip that can be sent.")
     pool_size: int = Field(default=10, ge=1, le=200)
     token_seconds: int = Field(default=900, ge=60, le=3600, description="How long an access token lives.")
 

@@ -3,6 +3,7 @@
 A fault ends here: whatever the server would log of it could hold what somebody submitted.
 """
 
+import re
 import time
 from uuid import uuid4
 
@@ -14,14 +15,16 @@ from app.rest.problem import fault, problem
 
 LARGEST_BODY = 2 * 1024 * 1024
 """Bytes; 500 scores are about a tenth of it."""
+UPLOADS = re.compile(r"/v1/sis-sources/[^/]+/roster")
+"""The one path on which more may be sent: that body goes to disk as it comes, once its sender may send it."""
 log = structlog.get_logger()
 
 
 class Edge:
     """Lays a trace id on each request and its answer; the log names the route's template, never somebody's id."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
+    def __init__(self, app: ASGIApp, largest_upload: int = LARGEST_BODY) -> None:
+        self.app, self._largest_upload = app, largest_upload
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -29,10 +32,12 @@ class Edge:
             return
         trace_id, began = uuid4().hex, time.perf_counter()
         scope.setdefault("state", {})["trace_id"] = trace_id
-        passage = _Passage(receive, send, trace_id)
+        is_upload = scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]) is not None
+        largest = self._largest_upload if is_upload else LARGEST_BODY
+        passage = _Passage(receive, send, trace_id, largest)
         request = Request(scope)
         try:
-            if _announced(scope) > LARGEST_BODY:
+            if _announced(scope) > largest:
                 passage.too_large = True
             else:
                 await self.app(scope, passage.receive, passage.send)
@@ -41,7 +46,8 @@ class Edge:
             if passage.status is None and not passage.too_large:
                 await answer(scope, receive, passage.send)
         if passage.too_large and passage.status is None:
-            detail = f"A body has at most {LARGEST_BODY} bytes. Send it in parts."
+            more = "An operator may allow more: AIMLINE_LARGEST_UPLOAD_MB." if is_upload else "Send it in parts."
+            detail = f"A body has at most {largest} bytes. {more}"
             passage.too_large = False
             await problem(request, 413, "body.too_large", "Too much at once", detail)(scope, receive, passage.send)
         route = getattr(scope.get("route"), "path", "unknown")
@@ -54,8 +60,8 @@ class Edge:
 class _Passage:
     """What comes in and goes out of one request."""
 
-    def __init__(self, receive: Receive, send: Send, trace_id: str) -> None:
-        self._receive, self._send, self._trace_id = receive, send, trace_id
+    def __init__(self, receive: Receive, send: Send, trace_id: str, largest: int) -> None:
+        self._receive, self._send, self._trace_id, self._largest = receive, send, trace_id, largest
         self._read = 0
         self.status: int | None = None
         self.too_large = False
@@ -63,7 +69,7 @@ class _Passage:
     async def receive(self) -> Message:
         message = await self._receive()
         self._read += len(message.get("body", b""))
-        if self._read > LARGEST_BODY:
+        if self._read > self._largest:
             self.too_large = True
             return {"type": "http.disconnect"}
         return message

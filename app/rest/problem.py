@@ -126,7 +126,11 @@ def _violation(error: dict[str, Any]) -> Violation:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  # as above
-    told = {404: ("route.unknown", "There is nothing here."), 405: ("method", "This verb is not taken here.")}
+    told = {
+        404: ("route.unknown", "There is nothing here."),
+        405: ("method", "This verb is not taken here."),
+        415: ("body.media_type", str(error.detail)),
+    }
     code, detail = told.get(error.status_code, ("http", str(error.detail)))
     answer = problem(request, error.status_code, code, detail, detail)
     for name, value in (error.headers or {}).items():

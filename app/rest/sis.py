@@ -210,7 +210,7 @@ async def ask_for_sync(work: Opened, response: Response, asked: NewRun) -> SyncR
     """Asks for a sync of a source; the worker carries it out. 409 while one waits or runs."""
     source_id = ids.read("source", asked.source, "/source")
     run = await pull.ask_for_run(work, source_id, asked.mode, dry=asked.dry, pointer="/source")
-    return await _asked(work, response, run)
+    return await asked_for(work, response, run)
 
 
 @router.post(
@@ -218,10 +218,11 @@ async def ask_for_sync(work: Opened, response: Response, asked: NewRun) -> SyncR
 )
 async def undo_sync_run(work: Opened, response: Response, run: str) -> SyncRun:
     """Asks for an applied run to be taken back, as a run of its own; 409 where a later one changed the same rows."""
-    return await _asked(work, response, await pull.ask_to_undo(work, row_id("run", run)))
+    return await asked_for(work, response, await pull.ask_to_undo(work, row_id("run", run)))
 
 
-async def _asked(work: Opened, response: Response, run: models.SisRun) -> SyncRun:
+async def asked_for(work: Opened, response: Response, run: models.SisRun) -> SyncRun:
+    """What is said of a run that was asked for, and where it can be looked at."""
     response.headers["Location"] = f"/v1/sync-runs/{ids.show('run', run.id)}"
     return _run(await queries.run(work, run.id))
 

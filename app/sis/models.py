@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Text
+from sqlalchemy import BigInteger, LargeBinary, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -117,3 +117,13 @@ class SisChange(TenantRow, Base):
     row_id: Mapped[UUID]
     action: Mapped[str]
     before: Mapped[dict[str, Any] | None]
+
+
+class SisUpload(TenantRow, Base):
+    """A part of the zip that was sent for a run, in its place; gone once the run has ended."""
+
+    __tablename__ = "sis_upload"
+
+    run_id: Mapped[UUID]
+    place: Mapped[int]
+    part: Mapped[bytes] = mapped_column(LargeBinary)

@@ -36,8 +36,9 @@ from app.sis.oneroster_rest.pull import open_rest
 from app.sis.port import AlreadyRunning, NothingNew, Progress, Source, SourceRefused
 from app.sis.queries import run as find_run
 from app.sis.service import sync
-from app.sis.settings import Settings, is_local, path_of
+from app.sis.settings import UPLOADS, Settings, is_local, path_of
 from app.sis.sources import Configured, configured, open_secret, settings_of
+from app.sis.upload import nothing_sent, open_upload, was_sent
 
 Mode = Literal["full", "delta"]
 PAGE_SIZE = 1000  # rows asked for, where the source's settings name no number
@@ -49,12 +50,16 @@ OPEN = ("pending", "running")
 
 @dataclass(frozen=True, slots=True)
 class Pull:
-    """What a run of a source needs: its settings, its secret, what it had, and whether it is a full one."""
+    """What a run of a source needs: its settings, its secret, what it had, and whether it is a full one.
+
+    `sent` is the run for which a zip was sent, which is then read instead.
+    """
 
     found: Configured
     secret: str | None
     mode: Mode | None
     taken: Sequence[dict[str, Any]]
+    sent: UUID | None = None
 
 
 @needs(Can.RUN_SYNC)
@@ -133,9 +138,11 @@ async def run_source(
 ) -> Report:
     """Syncs a district from a source by its settings, at once; see `service.sync` for what is raised."""
     async with unit(engine, house_principal(district_id, "sync"), keyring, "sync settings") as work:
-        pull = await _prepared(work, source_id, mode)
+        pull = await _prepared(work, source_id, mode, asked.run_id)
 
     def opener() -> AbstractAsyncContextManager[Source]:
+        if pull.sent is not None:
+            return open_upload(engine, keyring, district_id, pull.sent)
         return cast(
             "AbstractAsyncContextManager[Source]", _opener(pull, allowed, progress, again=dry or mode == "full")
         )
@@ -146,7 +153,7 @@ async def run_source(
 
 
 @needs(Can.SYNC_ROSTER)
-async def _prepared(work: Work, source_id: UUID, mode: Mode | None) -> Pull:
+async def _prepared(work: Work, source_id: UUID, mode: Mode | None, run_id: UUID | None = None) -> Pull:
     found = await configured(work, source_id)
     zone, row = await zone_of(work), found.settings
     chosen = _mode_of(found, mode)
@@ -164,7 +171,8 @@ async def _prepared(work: Work, source_id: UUID, mode: Mode | None) -> Pull:
         .order_by(SisRun.id.desc())
         .limit(REMEMBERED)
     )
-    return Pull(found, await open_secret(work, source_id), chosen, [one for one in taken if one])
+    sent = run_id if run_id is not None and await was_sent(work, run_id) else None
+    return Pull(found, await open_secret(work, source_id), chosen, [one for one in taken if one], sent)
 
 
 def _mode_of(found: Configured, mode: Mode | None) -> Mode | None:
@@ -179,6 +187,8 @@ def _mode_of(found: Configured, mode: Mode | None) -> Mode | None:
 def _opener(pull: Pull, allowed: Allowed, progress: Progress, *, again: bool) -> AbstractAsyncContextManager[Any]:
     kept, row = settings_of(pull.found), pull.found.settings
     if kept.kind == "oneroster-csv":
+        if kept.url == UPLOADS:
+            return nothing_sent()
         if is_local(kept.url):
             return open_path(Path(path_of(kept.url)), pull.taken, again=again)
         return open_url(kept.url, allowed, progress)

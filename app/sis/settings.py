@@ -39,17 +39,20 @@ _RANGES: Final = {
     "pull_gb": (1, 1000),
 }
 _URLS: Final = ("url", "gradebook_url", "token_url")
+UPLOADS: Final = "upload:"
+"""The `url` of a source of CSV that is read nowhere: each of its zips is sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What is set of a source.
 
-    `url` is the base of a OneRoster service, or where a CSV zip lies: an https address, a file, or a folder in which
-    new ones are dropped. `limits` are those of the guard that differ from the house's; `rollover` has `begins_on`,
-    `ends_on` (both included) and the `limits` that hold on those days. `freeze` are first and last days on which no
-    run begins. `full_cron` says when a run must be a full one; without it each is. `pull_minutes` and `pull_gb` bound
-    how long a OneRoster service is read, and what of it may lie on the disk: one that sends for ever fails.
+    `url` is the base of a OneRoster service, or where a CSV zip lies: an https address, a file, a folder in which new
+    ones are dropped, or `upload:` where each is sent. `limits` are those of the guard that differ from the house's;
+    `rollover` has `begins_on`, `ends_on` (both included) and the `limits` that hold on those days. `freeze` are first
+    and last days on which no run begins. `full_cron` says when a run must be a full one; without it each is.
+    `pull_minutes` and `pull_gb` bound how long a OneRoster service is read, and what of it may lie on the disk: one
+    that sends for ever fails.
     """
 
     kind: str
@@ -138,6 +141,9 @@ def _urls(
         url = getattr(new, name)
         if url is None or (before is not None and url == getattr(before, name)):
             continue  # what stands stands; it is checked again at each connect
+        if name == "url" and new.kind == "oneroster-csv" and url == UPLOADS:
+            fit[name] = url
+            continue
         if name == "url" and new.kind == "oneroster-csv" and is_local(url):
             plain = PurePosixPath(path_of(url))
             if not local:

@@ -100,6 +100,14 @@ def upgrade() -> None:
     for column in RUN_COLUMNS:
         op.execute(f"ALTER TABLE sis_run ADD COLUMN {column}")
     op.execute(f'GRANT INSERT ON sis_run TO "{api}"')
+    tenant_table(
+        "sis_upload",
+        "run_id uuid NOT NULL, place integer NOT NULL, part bytea NOT NULL",
+        refs={"run_id": "sis_run"},
+        uniques=(("run_id", "place"),),
+        api="INSERT",
+        worker="SELECT, DELETE",
+    )
     for index in INDEXES:
         op.execute(f"-- squawk-ignore require-concurrent-index-creation\nCREATE INDEX {index}")
     for function, signature in ((DUE, "app.districts_with_syncs_due(integer)"), (STANDING, "app.sync_standing()")):

@@ -34,6 +34,7 @@ LET_OFF = {
     # What may be deleted.
     "delete caseload to api": "a support that ends takes its student off the caseload; the support remains",
     "delete caseload to worker": "as above, and enrollments that end",
+    "delete sis_upload to worker": "a zip that was sent is there until its run has ended",
     "delete event to worker": "the feed is kept 30 days; the disclosure log stays",
     "delete webhook_delivery to worker": "the log of what was sent is kept as long as its event, 30 days after its end",
     "delete webhook_attempt to worker": "as above",

@@ -49,8 +49,7 @@ async def test_every_answer_over_rest_is_logged(app: FastAPI, told: Told, owner:
         filters = list(own_filters(operation, told)) if operation.reads else []
         for request in (own_request(operation, told), *filters):
             north, since = caller(app, told.town), ids.new_id()
-            more = {} if request.json is None else {"json": request.json}
-            answer = await north.ask(operation.method, request.path, params=request.params, **more)
+            answer = await north.ask(operation.method, request.path, params=request.params, **request.body)
             assert answer.status_code < 300, (str(request), answer.text)
             rows, students = await logged(owner, told, since)
             assert shown_in(answer.text) <= students, str(request)

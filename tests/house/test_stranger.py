@@ -113,7 +113,7 @@ async def test_the_towns_own_client_can_do_everything(
     commands = [one for one in operations(app) if not one.reads and one.name not in OPEN]
     for operation in sorted(commands, key=lambda one: (one.method == "DELETE", one.name != "plan_support")):
         request = own_request(operation, told)
-        answer = await north.ask(operation.method, request.path, json=request.json)
+        answer = await north.ask(operation.method, request.path, **request.body)
         assert answer.status_code in (200, 201, 202, 204), (str(request), answer.text)
         if operation.name == "record_scores":
             assert answer.json()["results"][0]["outcome"] != "refused", answer.text
@@ -132,8 +132,8 @@ def _in_order(operation: Operation, mine: Told, theirs: Told) -> list[Request]:
 
 
 async def _as_south(app: FastAPI, south: Told, request: Request) -> httpx.Response:
-    more = {} if request.json is None else {"json": request.json}
-    return await caller(app, south.town).ask(request.operation.method, request.path, params=request.params, **more)
+    asked = request.operation.method, request.path
+    return await caller(app, south.town).ask(*asked, params=request.params, **request.body)
 
 
 def _nothing_is_norths(request: Request, answer: httpx.Response, canary: str, spelt: dict[str, UUID]) -> None:

@@ -285,7 +285,9 @@ async def _sync(told: Told) -> None:
     new = SourceSettings("oneroster-1.1", url, client_id=town.canary, client_secret=town.canary)
     async with town.unit() as work:
         source = await register_source(work, f"source-{town.canary}", new, Allowed(sandbox=True))
+        csv = await register_source(work, f"csv-{town.canary}", SourceSettings("oneroster-csv", "upload:"))
     told.note("source", "source", source.source.id)
+    told.note("source of csv", "source", csv.source.id)
 
     @needs(Can.SYNC_ROSTER)
     async def ran(work: Work) -> None:

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from tests.house.told_town import Told
 from tests.house.walk_knows import (
+    CONTENT,
     FIELDS,
     LEFT_OUT,
     LISTED,
@@ -55,6 +56,14 @@ class Request:
     json: Any = None
     named: str = ""
     in_path: bool = False
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What is sent with it, as the client takes it."""
+        if self.operation.name in CONTENT:
+            content, kind = CONTENT[self.operation.name]
+            return {"content": content, "headers": {"Content-Type": kind}}
+        return {} if self.json is None else {"json": self.json}
 
     def __str__(self) -> str:
         return f"{self.operation.name} ({self.named or 'nothing'} named)"

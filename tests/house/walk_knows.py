@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from tests.house.told_town import BEGINS
+from tests.sis.roster_zip import Export
 
 UNWALKED = {
     "/openapi.json": "the contract; asks for nobody's rows",
@@ -53,6 +54,7 @@ OWN_ROW = {
     "approve_sync_run": "held run",
     "discard_sync_run": "held run to discard",
     "undo_sync_run": "run to undo",
+    "send_roster": "source of csv",
 }
 """The row in whose state the operation can be carried out, where it is not the first of its kind."""
 REFERENCES = {
@@ -78,6 +80,7 @@ VALUES: dict[str, Any] = {
     "until": str(BEGINS + timedelta(weeks=30)),
     "limit": 200,
     "width": 320,
+    "dry": "true",
 }
 """Query parameter: a value that matches rows of a told town."""
 FIELDS: dict[str, Any] = {
@@ -158,6 +161,8 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("ask_for_sync", "dry"): False,
 }
 """Field of one operation's body that refers to no row: a value that is taken."""
+CONTENT = {"send_roster": (Export().packed(), "application/zip")}
+"""Operation whose body is no JSON: a body that is taken, and its type."""
 LEFT_OUT = {
     ("decide", "student"): "a decision names the support or the student",
     ("decide", "change"): "nothing changes by a `continue`",

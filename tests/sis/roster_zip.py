@@ -130,8 +130,18 @@ class Export:
         sheet.writerows(self.rows[name])
         return out.getvalue()
 
+    def packed(self) -> bytes:
+        """The zip's bytes."""
+        out = io.BytesIO()
+        self._write(out)
+        return out.getvalue()
+
     def write(self, path: Path) -> Path:
-        """The zip."""
+        """The zip, as a file."""
+        self._write(path)
+        return path
+
+    def _write(self, path: Path | io.BytesIO) -> None:
         modes = {name: "bulk" if name in self.rows else "absent" for name in self.files} | self.modes
         manifest = [("propertyName", "value"), ("manifest.version", "1.0"), ("oneroster.version", self.version)]
         manifest += [(f"file.{name}", mode) for name, mode in modes.items()]
@@ -142,7 +152,6 @@ class Export:
                     archive.writestr(f"{name}.csv", self.sheet(name))
             for name, raw in self.raw.items():
                 archive.writestr(f"{name}.csv", raw)
-        return path
 
 
 def _path(export: Export | Path, folder: Path) -> Path:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import delete, func, select, text, update
 
 from app.access.models import District
 from app.access.permission import Can
@@ -23,7 +23,7 @@ from app.sis.engine.plan import kept_tables
 from app.sis.engine.tell import counted
 from app.sis.engine.weigh import Report
 from app.sis.guard import Limits
-from app.sis.models import SisRun, SisSource
+from app.sis.models import SisRun, SisSource, SisUpload
 from app.sis.port import AlreadyRunning, Superseded
 from app.sis.settings import limits_of
 from app.sis.sources import lay_schedule
@@ -198,6 +198,7 @@ async def end(work: Work, report: Report, *, of: Collection[str] = ("running",),
     row = ended.one_or_none()
     if row is None:
         raise _superseded()
+    await _drop_uploads(work)
     if row.dry:
         return
     source_id: UUID = row.source_id
@@ -230,6 +231,14 @@ async def note_run(
             row.full_at = max(pulled_at, row.full_at or pulled_at)
     await lay_schedule(work, row, now(), keep_due=True)
     await work.db.flush()
+
+
+async def _drop_uploads(work: Work) -> None:
+    """Drops the zips that were sent for runs that have ended, however they ended."""
+    waits = ("pending", "running")
+    over = select(SisRun.id).where(SisRun.district_id == work.district_id, SisRun.state.not_in(waits))
+    here = (SisUpload.district_id == work.district_id, SisUpload.run_id.in_(over))
+    await work.db.execute(delete(SisUpload).where(*here).execution_options(synchronize_session=False))
 
 
 async def _take_the_place(work: Work, run_id: UUID, source_id: UUID) -> None:

@@ -6,7 +6,7 @@ Everything is judged by the header's names and the manifest; the rows themselves
 import csv
 import io
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,14 @@ MADE: Final = {
 """The columns that these files make for the kind to which they add."""
 
 
+class ZipRefused(SourceRefused):
+    """A zip of which one thing or several are wrong: a sentence each."""
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        super().__init__(" ".join(sentences))
+        self.sentences = tuple(sentences)
+
+
 class CsvZip:
     """An opened zip whose manifest and headers hold; its deliveries can be read while it is open."""
 
@@ -41,11 +49,16 @@ class CsvZip:
         self.version, modes = self._manifest(entries)
         self._stated: list[str] = []
         self.not_taken = self._left_out(entries, modes)
-        came = {
-            name: self._delivery(entries[f"{name}.csv"], file, modes[name])
-            for name, file in FILES.items()
-            if modes.get(name) in TAKEN and file.since <= self.version
-        }
+        came: dict[str, Delivery] = {}
+        wrong: list[str] = []
+        for name, file in FILES.items():
+            if modes.get(name) in TAKEN and file.since <= self.version:
+                try:
+                    came[name] = self._delivery(entries[f"{name}.csv"], file, modes[name])
+                except SourceRefused as error:
+                    wrong.append(error.detail)
+        if wrong:
+            raise ZipRefused(wrong)
         if not came:
             raise SourceRefused("manifest.csv announces none of the roster's files, so there is nothing to sync.")
         if self._stated:
@@ -169,14 +182,17 @@ def _nothing(kind: str, file: str) -> Delivery:
 
 
 def _refuse_modes(version: str, modes: Mapping[str, str], entries: Mapping[str, zipfile.ZipInfo]) -> None:
+    wrong: list[str] = []
     for name, file in FILES.items():
         mode = modes.get(name, "absent")
         if file.since > version:
             continue
         if mode not in MODES:
-            raise SourceRefused(f"manifest.csv says neither absent, bulk nor delta of {name}.csv.")
+            wrong.append(f"manifest.csv says neither absent, bulk nor delta of {name}.csv.")
         if mode in TAKEN and f"{name}.csv" not in entries:
-            raise SourceRefused(f"manifest.csv announces {name}.csv, and the zip does not hold it.")
+            wrong.append(f"manifest.csv announces {name}.csv, and the zip does not hold it.")
+    if wrong:
+        raise ZipRefused(wrong)
 
 
 def _quoted(version: str) -> str:

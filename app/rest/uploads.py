@@ -1,0 +1,64 @@
+"""Owns the route by which a roster zip is sent in REST; the run that reads it is the worker's. Holds no rule.
+
+The one route whose body goes to disk as it comes, before a transaction begins: its sender is looked at first.
+"""
+
+import asyncio
+import tempfile
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
+from starlette.requests import ClientDisconnect
+
+from app.access.principal import Principal
+from app.access.work import unit
+from app.core.errors import Malformed, Violation
+from app.rest.door import House, asks, principal_of, row_id
+from app.rest.problem import MEDIA_TYPE, Problem
+from app.rest.sis import SyncRun, asked_for
+from app.sis import pull, queries, upload
+
+ZIP = "application/zip"
+router = APIRouter(prefix="/v1", tags=["sync"])
+
+
+def _told() -> dict[str, Any]:
+    """What the contract says of the route: its body, and the answers that no other route gives."""
+    told = asks(upload.must_take_uploads, pull.ask_for_run, upload.keep_upload, queries.run)
+    body = {"required": True, "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}
+    problem = {"model": Problem, "content": {MEDIA_TYPE: {}}}
+    more = {413: "Larger than the operator allows.", 415: "No zip."}
+    answers = {status: {**problem, "description": words} for status, words in more.items()}
+    return {
+        **told,
+        "openapi_extra": {**told["openapi_extra"], "requestBody": body},
+        "responses": {**told["responses"], **answers},
+    }
+
+
+@router.post("/sis-sources/{source}/roster", status_code=202, operation_id="send_roster", **_told())
+async def send_roster(
+    request: Request,
+    response: Response,
+    principal: Annotated[Principal, Depends(principal_of)],
+    source: str,
+    dry: Annotated[bool, Query(description="Plan and report, and write nothing.")] = False,
+) -> SyncRun:
+    """Sends a OneRoster CSV zip, 1.1 or 1.2, to a source of CSV; the worker syncs from it. 409 while a run waits."""
+    house: House = request.app.state.house
+    source_id, operation = row_id("source", source), f"{request.method} {request.scope['route'].path}"
+    async with unit(house.engine, principal, house.keyring, operation) as work:
+        await upload.must_take_uploads(work, source_id)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != ZIP:
+        raise HTTPException(415, f"Send the zip as it is, with Content-Type: {ZIP}.")
+    with tempfile.TemporaryFile() as file:
+        try:
+            async for chunk in request.stream():
+                await asyncio.to_thread(file.write, chunk)
+        except ClientDisconnect:
+            raise Malformed([Violation("", "body.cut_off", "The body broke off before its end.")]) from None
+        await asyncio.to_thread(upload.must_be_a_roster, file)
+        async with unit(house.engine, principal, house.keyring, operation) as work:
+            run = await pull.ask_for_run(work, source_id, dry=dry)
+            await upload.keep_upload(work, run.id, file)
+            return await asked_for(work, response, run)

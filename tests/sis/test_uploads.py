@@ -1,0 +1,179 @@
+"""A roster zip that is sent over REST: larger than any other body, judged at once, read by the worker, then gone."""
+
+import io
+import random
+import zipfile
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.core.address import Allowed
+from app.main import build
+from app.rest.edge import LARGEST_BODY
+from app.settings import Settings
+from app.sis.night.carry import Night, claim_run, lay_what_is_due
+from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
+from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint
+from tests.sis.test_sources_rest import REST
+from tests.town import Town
+
+ZIP = {"Content-Type": "application/zip"}
+CSV = {"name": "sent", "kind": "oneroster-csv", "url": "upload:"}
+
+
+async def _night(town: Town) -> None:
+    night = Night(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
+    await night._district(town.district_id)
+
+
+async def _source(asks: Caller) -> str:
+    """The path of a source that is read nowhere."""
+    made = await asks.post("/v1/sis-sources", CSV)
+    assert made.status_code == 201, made.text
+    assert made.json()["url"] == "upload:"
+    return f"/v1/sis-sources/{made.json()['id']}/roster"
+
+
+async def _send(asks: Caller, path: str, content: bytes | AsyncIterator[bytes], **params: str) -> httpx.Response:
+    return await asks.ask("POST", path, content=content, headers=ZIP, params=params)
+
+
+async def _parts(town: Town) -> int:
+    return int((await ask(town, "SELECT count(*) FROM sis_upload WHERE district_id = :district"))[0][0])
+
+
+def _larger(packed: bytes, more: int) -> bytes:
+    """The zip with a file that nobody takes and that does not shrink."""
+    out = io.BytesIO(packed)
+    with zipfile.ZipFile(out, "a") as archive:
+        archive.writestr("notes.bin", random.Random(1).randbytes(more))
+    return out.getvalue()
+
+
+async def test_a_zip_that_is_sent_is_applied_by_the_worker(app: FastAPI, north: Town) -> None:
+    """202 with the run, the roster by the worker, the zip gone after; the next run of the source has nothing to do."""
+    asks = caller(app, north)
+    path = await _source(asks)
+    packed = _larger(Export().packed(), 3 << 20)
+    assert len(packed) > LARGEST_BODY, "no other route takes as much"
+    sent = await _send(asks, path, packed)
+    assert sent.status_code == 202, sent.text
+    assert (sent.json()["state"], sent.headers["location"]) == ("pending", f"/v1/sync-runs/{sent.json()['id']}")
+    assert await _parts(north) == 4
+    await _night(north)
+    run = (await asks.get(sent.headers["location"])).json()
+    assert (run["state"], run["counts"]["person"]["created"]) == ("applied", STUDENTS + 2), run["sentence"]
+    report = (await asks.get(f"{sent.headers['location']}/report")).json()
+    assert "notes.bin" in report["not_taken"]
+    assert await _parts(north) == 0
+    asked = await asks.post("/v1/sync-runs", {"source": path.split("/")[-2]})
+    assert asked.status_code == 202, asked.text
+    await _night(north)
+    again = (await asks.get(asked.headers["location"])).json()
+    assert (again["state"], "Nothing was sent" in again["sentence"]) == ("skipped", True)
+
+
+async def test_it_may_be_tried_dry(app: FastAPI, north: Town) -> None:
+    """The plan is reported, and nothing is written or kept."""
+    asks = caller(app, north)
+    path = await _source(asks)
+    before = await fingerprint(north)
+    sent = await _send(asks, path, Export().packed(), dry="true")
+    await _night(north)
+    run = (await asks.get(sent.headers["location"])).json()
+    assert (run["state"], run["counts"]["org"]["created"]) == ("dry", 3), run["sentence"]
+    assert (await fingerprint(north), await _parts(north)) == (before, 0)
+
+
+async def test_what_is_wrong_is_said_at_once_and_all_of_it(app: FastAPI, north: Town) -> None:
+    """Two files with a header that cannot be: both are named, no row of either, and no run is laid."""
+    asks = caller(app, north)
+    path = await _source(asks)
+    export = Export()
+    export.raw["users"] = export.sheet("users").replace("sourcedId", "id", 1).encode()
+    export.raw["orgs"] = export.sheet("orgs").partition("\r\n")[0].encode()
+    bad = await _send(asks, path, export.packed())
+    assert bad.status_code == 422, bad.text
+    assert bad.headers["content-type"] == "application/problem+json"
+    violations = bad.json()["violations"]
+    assert {one["pointer"] for one in violations} == {"/users.csv", "/orgs.csv"}, violations
+    assert {one["code"] for one in violations} == {"archive.unfit"}
+    assert "Synthetic" not in bad.text
+    assert "@example.org" not in bad.text
+    for content in (b"", b"no zip", export.packed()[:-30]):
+        broken = await _send(asks, path, content)
+        assert (broken.status_code, broken.json()["violations"][0]["code"]) == (422, "archive.unreadable")
+    assert (await asks.get("/v1/sync-runs")).json()["items"] == []
+    assert await _parts(north) == 0
+
+
+async def test_who_may_not_send_is_turned_away_before_the_body(app: FastAPI, north: Town, south: Town) -> None:
+    """No token, no scope, another district's source, one that is no CSV, another type: nothing of a body is read."""
+    asks = caller(app, north)
+    path = await _source(asks)
+    rest = (await asks.post("/v1/sis-sources", REST)).json()["id"]
+    read = []
+
+    async def body() -> AsyncIterator[bytes]:
+        read.append(1)
+        yield Export().packed()
+
+    async def status(asker: Caller, where: str = path) -> int:
+        return (await _send(asker, where, body())).status_code
+
+    lacking = caller(app, north, CLIENT_SCOPES - {"sync:run"})
+    assert await status(Caller(app, "none")) == 401
+    assert await status(lacking) == 403
+    assert await status(caller(app, south)) == 404
+    assert await status(asks, f"/v1/sis-sources/{rest}/roster") == 409
+    typed = await asks.ask("POST", path, content=body(), headers={"Content-Type": "multipart/form-data"})
+    assert (typed.status_code, typed.json()["type"]) == (415, "urn:aimline:problem:body.media_type")
+    assert read == []
+
+
+async def test_one_waits_at_a_time(app: FastAPI, north: Town) -> None:
+    """The second is told so, and nothing of it is kept; a worker that is lost leaves the zip for the next."""
+    asks = caller(app, north)
+    path = await _source(asks)
+    sent = await _send(asks, path, Export().packed())
+    second = await _send(asks, path, Export().packed())
+    assert (second.status_code, second.json()["type"]) == (409, "urn:aimline:problem:sis.already_running")
+    assert await _parts(north) == 1
+    async with north.house() as work:
+        (claimed,) = await claim_run(work)
+    await ask(
+        north,
+        "UPDATE sis_run SET state = 'running', leased_until = now() - interval '1 s' "
+        "WHERE district_id = :district AND id = :run",
+        run=claimed.id,
+    )
+    async with north.house() as work:
+        await lay_what_is_due(work)
+    await _night(north)
+    assert (await asks.get(sent.headers["location"])).json()["state"] == "applied"
+    assert await _parts(north) == 0
+
+
+@pytest.mark.parametrize("announced", [True, False])
+async def test_a_body_beyond_the_operators_limit_is_refused(north: Town, settings: Settings, announced: bool) -> None:
+    """Announced or in pieces: 413, which names the setting; and every other route keeps its own limit."""
+    small = build(settings.model_copy(update={"largest_upload_mb": 3}))
+    asks = caller(small, north)
+    path = await _source(asks)
+    packed = _larger(Export().packed(), 4 << 20)
+
+    async def pieces() -> AsyncIterator[bytes]:
+        for at in range(0, len(packed), 1 << 16):
+            yield packed[at : at + (1 << 16)]
+
+    refused = await _send(asks, path, packed if announced else pieces())
+    assert refused.status_code == 413, refused.text
+    assert refused.json()["type"] == "urn:aimline:problem:body.too_large"
+    assert "AIMLINE_LARGEST_UPLOAD_MB" in refused.json()["detail"]
+    fits = await _send(asks, path, _larger(Export().packed(), (2 << 20) + (1 << 19)))
+    assert fits.status_code == 202, fits.text
+    elsewhere = await asks.ask("POST", "/v1/sis-sources", content=b" " * (LARGEST_BODY + 1))
+    assert elsewhere.status_code == 413
+    await small.state.house.engine.dispose()
