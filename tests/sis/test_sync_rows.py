@@ -165,3 +165,21 @@ async def test_a_reference_that_may_be_missing_is_left_out_with_a_note(north: To
     report = await sync(north, export, tmp_path)
     assert (report.exit_code, report.kinds["class"].created) == (0, 2)
     assert len([warning for warning in report.warnings if "not there" in warning]) == 2
+
+
+async def test_an_id_with_a_comma_is_one_id(north: Town, tmp_path: Path) -> None:
+    """Where a list is one known id, it is that one; nobody of such a school is in quarantine, and a rerun is quiet."""
+    export, school = Export(), "no,rth"
+    for name, column in (("orgs", "sourcedId"), ("users", "orgSourcedIds")):
+        for row in export.rows[name]:
+            row[column] = school if row[column] == "north" else row[column]
+    for name in ("classes", "enrollments"):
+        for row in export.rows[name]:
+            row["schoolSourcedId"] = school if row["schoolSourcedId"] == "north" else row["schoolSourcedId"]
+    report = await sync(north, export, tmp_path)
+    assert (report.exit_code, report.total("quarantined"), report.warnings) == (0, 0, []), report.sentence
+    there = "SELECT count(*) FROM person WHERE district_id = :district AND school_ids = ARRAY[CAST(:school AS uuid)]"
+    ((members,),) = await ask(north, there, school=await row_id(north, "org", school))
+    assert members == sum(row["orgSourcedIds"] == school for row in export.rows["users"]) > 5
+    again = await sync(north, export, tmp_path)
+    assert (again.exit_code, again.total("changes"), again.warnings) == (0, 0, [])

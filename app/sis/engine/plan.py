@@ -106,14 +106,19 @@ def _resolved(stage: Stage, kind: Kind, delivery: Delivery) -> str:
 
 
 def lists(stage: Stage, ref: Ref, table: str, column: str) -> str:
-    """SQL that reads each distinct list of sourcedIds once: many people, few lists. `whole` where all are known."""
+    """SQL that reads each distinct list of sourcedIds once: many people, few lists. `whole` where all are known.
+
+    A list that is itself a known sourcedId is that one, commas and all."""
+    key = stage.table("key", ref.kind)
     return f"""SELECT l.list, array_agg(k.id ORDER BY l.place) FILTER (WHERE k.id IS NOT NULL) AS ids,
                bool_and(k.id IS NOT NULL) AS whole
         FROM (SELECT d.list, btrim(u.item) AS item, min(u.place) AS place
-              FROM (SELECT DISTINCT s.{column} AS list FROM {table} AS s) AS d,
-                   unnest(string_to_array(d.list, ',')) WITH ORDINALITY AS u (item, place)
+              FROM (SELECT DISTINCT s.{column} AS list FROM {table} AS s) AS d
+              LEFT JOIN {key} AS one ON one.district_id = :district AND one.sourced_id = btrim(d.list),
+                   unnest(CASE WHEN one.id IS NULL THEN string_to_array(d.list, ',') ELSE ARRAY[d.list] END)
+                       WITH ORDINALITY AS u (item, place)
               GROUP BY d.list, btrim(u.item)) AS l
-        LEFT JOIN {stage.table("key", ref.kind)} AS k ON k.district_id = :district AND k.sourced_id = l.item
+        LEFT JOIN {key} AS k ON k.district_id = :district AND k.sourced_id = l.item
         GROUP BY l.list"""
 
 

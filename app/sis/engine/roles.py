@@ -62,7 +62,7 @@ async def carry_roles(stage: Stage, people: Delivery) -> int:
                               WHERE s.district_id = :district AND s.sourced_id = d.person)
               AND (m.made_2 IS NULL OR EXISTS (
                   SELECT FROM {stage.table("key", "org")} AS o
-                  WHERE o.district_id = :district AND o.sourced_id = ANY (string_to_array(m.made_2, ','))))
+                  WHERE o.district_id = :district AND o.sourced_id = ANY (string_to_array(m.made_2, ',') || m.made_2)))
             ON CONFLICT DO NOTHING"""
     )
 

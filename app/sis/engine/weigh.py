@@ -155,14 +155,16 @@ async def loose_references(stage: Stage, kind: Kind, delivery: Delivery) -> list
     for ref in kind.refs:
         if ref.header not in delivery.header or (ref.required and not ref.many):
             continue
+        key = stage.table("key", ref.kind)
         item = "unnest(string_to_array(s.ref_{0}, ','))" if ref.many else "s.ref_{0}"
+        one = f"SELECT FROM {key} AS o WHERE o.district_id = :district AND o.sourced_id = btrim(s.ref_{ref.column})"
         rows = await stage.count(
             f"""SELECT count(DISTINCT u.row_number) FROM (
                     SELECT s.row_number, {item.format(ref.column)} AS item
                     FROM {stage.table("staged", kind.name)} AS s
                     WHERE s.district_id = :district AND s.fault IS NULL AND NOT s.gone
-                      AND s.ref_{ref.column} IS NOT NULL) AS u
-                WHERE NOT EXISTS (SELECT FROM {stage.table("key", ref.kind)} AS k
+                      AND s.ref_{ref.column} IS NOT NULL AND NOT EXISTS ({one})) AS u
+                WHERE NOT EXISTS (SELECT FROM {key} AS k
                                   WHERE k.district_id = :district AND k.sourced_id = btrim(u.item))"""
         )
         if rows:
