@@ -79,11 +79,14 @@ async def locate_people(work: Work, names: Iterable[str], *, students: bool) -> 
 
 
 async def zone_of(work: Work) -> str:
-    """The district's IANA time zone."""
-    zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
-    if zone is None:
-        raise NotFound("district")
-    return zone
+    """The district's IANA time zone, read once in a unit of work."""
+    known: dict[str, str] = work.db.info
+    if "zone" not in known:
+        zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
+        if zone is None:
+            raise NotFound("district")
+        known["zone"] = zone
+    return known["zone"]
 
 
 async def of_students(
@@ -118,15 +121,22 @@ async def weeks_off(work: Work, school_ids: Iterable[UUID], begins: date, until:
         )
         .order_by(SchoolWeek.monday)
     )
-    told: dict[UUID, dict[date, bool]] = {}
+    told: dict[UUID, list[tuple[date, bool]]] = {}
     for school_id, monday, instructional in rows:
-        told.setdefault(school_id, {})[monday] = instructional
-    found = {}
-    for school_id, weeks in told.items():
-        first, last = next(iter(weeks)), next(reversed(weeks))
-        between = (first + timedelta(weeks=n) for n in range((last - first).days // 7 + 1))
-        found[school_id] = frozenset(monday for monday in between if not weeks.get(monday, False))
-    return found
+        told.setdefault(school_id, []).append((monday, instructional))
+    found = {school_id: off_between(weeks, begins, until) for school_id, weeks in told.items()}
+    return {school_id: off for school_id, off in found.items() if off is not None}
+
+
+def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -> frozenset[date] | None:
+    """As `weeks_off`, of one school's weeks in order: the Monday, and whether there was instruction. None of none."""
+    since = begins - timedelta(days=begins.weekday())
+    told = {monday: instructional for monday, instructional in weeks if since <= monday <= until}
+    if not told:
+        return None
+    first, last = next(iter(told)), next(reversed(told))
+    between = (first + timedelta(weeks=n) for n in range((last - first).days // 7 + 1))
+    return frozenset(monday for monday in between if not told.get(monday, False))
 
 
 async def by_id(work: Work, keyset: Keyset, query: Select[Any], column: InstrumentedAttribute[UUID]) -> Page[Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, timedelta
+from functools import lru_cache
 
 LOST_BECAUSE = ("absent", "no_provider", "schedule", "event", "school_closed", "other")
 """Why minutes were lost. Codes only: a free text here would be about a child. `event` is a drill, a test, a trip."""
@@ -151,6 +152,7 @@ def dosage(
     sessions_per_week: int,
 ) -> Dosage:
     """The dosage of one plan in a window; `off` are the Mondays of weeks without instruction."""
+    planned = _planned(since, until, frozenset(off), minutes_per_session, sessions_per_week)
     records: dict[date, list[Delivered]] = {}
     lost: dict[str, int] = {}
     for one in delivered:
@@ -159,24 +161,41 @@ def dosage(
             reason = one.lost_because or "other"
             lost[reason] = lost.get(reason, 0) + one.lost_minutes
     weeks = []
-    for monday, days in school_days(since, until, off).items():
-        of_week = records.get(monday, [])
-        known = sum(one.planned_sessions for one in of_week)
-        unknown = max(planned_in(days, sessions_per_week) - known, 0)
-        known_minutes = sum(one.planned_minutes for one in of_week)
-        if days or of_week:
-            weeks.append(
-                DosageWeek(
-                    monday=monday,
-                    planned_sessions=known + unknown,
-                    delivered_sessions=sum(one.delivered_sessions for one in of_week),
-                    unknown_sessions=unknown,
-                    planned_minutes=known_minutes + unknown * minutes_per_session,
-                    known_minutes=known_minutes,
-                    delivered_minutes=sum(one.delivered_minutes for one in of_week),
-                )
-            )
+    for days, week in planned:
+        if of_week := records.get(week.monday):
+            weeks.append(_recorded(week, of_week, minutes_per_session))
+        elif days:
+            weeks.append(week)
     return Dosage(since, until, tuple(weeks), dict(sorted(lost.items())))
+
+
+@lru_cache(maxsize=4096)
+def _planned(
+    since: date, until: date, off: frozenset[date], minutes_per_session: int, sessions_per_week: int
+) -> tuple[tuple[int, DosageWeek], ...]:
+    """Each week of a window, with its school days, while nothing is known of it: the same for all who share a plan."""
+    found = []
+    for monday, days in school_days(since, until, off).items():
+        sessions = planned_in(days, sessions_per_week)
+        found.append((days, DosageWeek(monday, sessions, 0, sessions, sessions * minutes_per_session, 0, 0)))
+    return tuple(found)
+
+
+def _recorded(week: DosageWeek, records: Iterable[Delivered], minutes_per_session: int) -> DosageWeek:
+    """The week with the sessions that have a record."""
+    of_week = list(records)
+    known = sum(one.planned_sessions for one in of_week)
+    unknown = max(week.planned_sessions - known, 0)
+    known_minutes = sum(one.planned_minutes for one in of_week)
+    return DosageWeek(
+        monday=week.monday,
+        planned_sessions=known + unknown,
+        delivered_sessions=sum(one.delivered_sessions for one in of_week),
+        unknown_sessions=unknown,
+        planned_minutes=known_minutes + unknown * minutes_per_session,
+        known_minutes=known_minutes,
+        delivered_minutes=sum(one.delivered_minutes for one in of_week),
+    )
 
 
 def together(since: date, until: date, parts: Iterable[Dosage]) -> Dosage:

@@ -1,6 +1,6 @@
 """Owns how commands find a support, its phases and its dosage. Opens nothing itself: the caller's permission holds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
@@ -10,7 +10,8 @@ from sqlalchemy import ARRAY, TIMESTAMP, Date, cast, func, literal_column, selec
 from app.access.work import Work
 from app.core.errors import NotFound
 from app.playbook.lookup import level_by_id
-from app.roster.lookup import IdList, weeks_off
+from app.roster.calendar import weeks_of_schools
+from app.roster.lookup import IdList, off_between
 from app.support.dosage import Delivered, Dosage, dosage
 from app.support.models import Phase, Session, Support
 
@@ -72,24 +73,42 @@ async def dosage_of(work: Work, support: Support, phase: Phase, since: date, unt
     return (await dosages_of(work, [DosageWindow(support, phase, since, until)]))[0]
 
 
-async def dosages_of(work: Work, windows: Sequence[DosageWindow]) -> list[Dosage]:
-    """As `dosage_of` for many, in order: one statement for the sessions, one for the calendar, however many."""
+Calendar = Sequence[tuple[date, bool]]
+"""A school's weeks in order: the Monday, and whether there was instruction."""
+
+
+async def dosages_of(
+    work: Work, windows: Sequence[DosageWindow], known: Mapping[UUID, Calendar] | None = None
+) -> list[Dosage]:
+    """As `dosage_of` for many, in order: one statement for the sessions, one for the calendar, however many.
+
+    known: by school, the weeks of all that time, where they were read already. Each window knows of its own time
+    only, whoever else is asked for.
+    """
     if not windows:
         return []
     delivered = await _delivered(work, windows)
-    first, last = min(one.first for one in windows), max(one.last for one in windows)
-    off = await weeks_off(work, {school for one in windows for school in one.support.school_ids}, first, last)
-    return [
-        dosage(
-            one.first,
-            one.last,
-            next((off[school] for school in one.support.school_ids if school in off), ()),
-            delivered[place],
-            minutes_per_session=one.phase.minutes_per_session,
-            sessions_per_week=one.phase.sessions_per_week,
+    if known is None:
+        schools = {school for one in windows for school in one.support.school_ids}
+        first, last = min(one.first for one in windows), max(one.last for one in windows)
+        known = await weeks_of_schools(work, schools, first, last)
+    off: dict[tuple[UUID, date, date], frozenset[date] | None] = {}
+    found = []
+    for one, of_weeks in zip(windows, delivered, strict=True):
+        asked = [(school, one.first, one.last) for school in one.support.school_ids]
+        off |= {key: off_between(known.get(key[0], ()), *key[1:]) for key in asked if key not in off}
+        phase = one.phase
+        found.append(
+            dosage(
+                one.first,
+                one.last,
+                next((weeks for key in asked if (weeks := off[key]) is not None), frozenset()),
+                of_weeks,
+                minutes_per_session=phase.minutes_per_session,
+                sessions_per_week=phase.sessions_per_week,
+            )
         )
-        for place, one in enumerate(windows)
-    ]
+    return found
 
 
 async def _delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[Delivered]]:

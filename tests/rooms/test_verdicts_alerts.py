@@ -86,6 +86,17 @@ def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
     assert told([Said(NOT, 4), Said(GOOD, 5), Said(GOOD, 6)], kept)[1] == []
 
 
+def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
+    """Who heard of an alert is not left with it: a backfill or new rules that end it say so, and raise nothing."""
+    alert = weekly(GOOD, NOT, NOT)
+    assert told([*alert, Said(GOOD, 3, quiet=True, undone=True)])[1] == [Tell.ALERT, Tell.RETRACTED]
+    quiet = [Said(GOOD, 4, quiet=True), Said(GOOD, 5, quiet=True), Said(NOT, 6, quiet=True)]
+    kept, tells = told([*alert, *quiet])
+    assert tells == [Tell.ALERT, Tell.RECOVERED]
+    assert kept.alert.stands
+    assert kept.alert.quiet
+
+
 def test_new_rules_may_be_asked_to_alert() -> None:
     """What was laid quietly is told when it is asked for, once."""
     kept, _ = told([Said(NOT, 3, quiet=True)])

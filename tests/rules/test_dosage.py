@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.roster.lookup import off_between
 from app.support.dosage import LOST_BECAUSE, Delivered, Dosage, dosage, of_session, planned_in, school_days, together
 
 MONDAY = date(2026, 1, 5)
@@ -149,8 +150,25 @@ def test_the_unknown_is_never_counted_as_missed(
 def test_two_windows_make_the_whole(records: list[Delivered], off: frozenset[date], weekly: int, at: int) -> None:
     """Cut between two weeks, the parts add up to the whole."""
     parts = [
-        dosage(since, until, off, [one for one in records if since <= one.monday <= until], **plan)
+        dosage(since, until, off, [one for one in records if since <= one.monday <= until], **PLAN)
         for since, until in ((MONDAY, day(at - 1, 6)), (day(at), day(5, 6)))
         for plan in ({"minutes_per_session": 45, "sessions_per_week": weekly},)
     ]
     assert together(MONDAY, day(5, 6), parts) == made(records, off, weekly)
+
+
+def test_a_window_knows_of_the_weeks_of_its_own_time_only() -> None:
+    """A calendar that was read for others as well says the same of a window as one read for it alone."""
+    weeks = [(day(n), n != 2) for n in (0, 1, 2, 3, 6, 7)]
+    assert off_between(weeks, day(1, 3), day(3, 4)) == {day(2)}
+    assert off_between(weeks, day(0), day(5)) == {day(2)}
+    assert off_between(weeks, day(0), day(7)) == {day(2), day(4), day(5)}
+    assert off_between(weeks, day(4), day(5)) is None
+
+
+def test_what_a_plan_asks_is_not_changed_by_what_another_student_was_given() -> None:
+    """Students with one plan share what it asks of each week; a record is of one of them."""
+    before = dosage(day(0), day(1, 4), (), [], **PLAN)
+    given = dosage(day(0), day(1, 4), (), [of_session(day(0), 30, 20, True, None)], **PLAN)
+    assert (given.delivered_minutes, given.known_sessions, given.planned_sessions) == (20, 1, 6)
+    assert dosage(day(0), day(1, 4), (), [], **PLAN) == before

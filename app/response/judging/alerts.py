@@ -93,7 +93,8 @@ class Memory:
 class Said:
     """A verdict as alerts see it.
 
-    `settled`: the cohort's week was in. `quiet`: a backfill or a change of rules, that raises nothing. `undone`: the
+    `settled`: the cohort's week was in. `quiet`: a backfill or a change of rules, that raises nothing, and may end what
+    was raised. `undone`: the
     alert that stands, judged again as of its own week, would not be raised. `loud`: new rules that are to raise
     alerts, also where one was laid quietly.
     """
@@ -142,7 +143,8 @@ def _alert(told: Told, before: Latches, now: Latches, said: Said, tells: list[Te
         back = Tell.RETRACTED
     else:
         back = Tell.RECOVERED
-    if not (told.quiet or said.quiet):
+    # Who heard of an alert hears of its end, also of one that comes quietly; what was never told ends untold.
+    if not told.quiet:
         tells.append(back)
     # A week in which an alert was taken back raises no other: what still holds is told in the next.
     return replace(told, stands=False, week=said.week)

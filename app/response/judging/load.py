@@ -30,6 +30,8 @@ from app.support.models import Phase, Support
 Cohort = tuple[UUID, UUID, str | None]
 Running = Row[Support, Phase, list[str]]
 Scored = Row[UUID, UUID, date, float, str | None]
+Calendars = dict[UUID, list[tuple[date, bool]]]
+"""By school, its weeks in order: the Monday, and whether there was instruction."""
 
 
 class Seen(NamedTuple):
@@ -104,7 +106,7 @@ class Loaded:
 
 @needs(Can.JUDGE)
 async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
-    """Reads active supports, their running phases, scores, weeks and dosage: seven statements, however many series."""
+    """Reads active supports, their running phases, scores, weeks and dosage: six statements, however many series."""
     query = _which(work, wanted)
     rows = (await work.db.execute(query.with_for_update(of=Support) if wanted.lock else query)).all()
     if not rows:
@@ -112,9 +114,10 @@ async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
     beside = [] if wanted.pairs is None and wanted.support_ids is None else await _beside(work, rows)
     every = [*rows, *beside]
     found = Loaded()
-    for number, one in enumerate(await _followed(work, every, rules)):
+    followed, calendars = await _followed(work, every, rules)
+    for number, one in enumerate(followed):
         (found.wanted if number < len(rows) else found.beside)[one.support.id] = one
-    await _add_dosage(work, found.wanted)
+    await _add_dosage(work, found.wanted, calendars)
     return found
 
 
@@ -122,15 +125,18 @@ async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
 async def load_history(work: Work, since: date, rules: Rulebook) -> list[Followed]:
     """Every phase that began on a day or later, running or ended, as a series: what a calibration rests on."""
     query = _phases(work).where(Support.state != "planned", Phase.begins_on >= since)
-    return await _followed(work, (await work.db.execute(query)).all(), rules)
+    followed, _ = await _followed(work, (await work.db.execute(query)).all(), rules)
+    return followed
 
 
-async def _followed(work: Work, rows: Sequence[Running], rules: Rulebook) -> list[Followed]:
+async def _followed(work: Work, rows: Sequence[Running], rules: Rulebook) -> tuple[list[Followed], Calendars]:
+    """The series, and the weeks of their schools in all that time."""
     if not rows:
-        return []
+        return [], {}
     measures = await _measures(work, {support.measure_id for support, _, _ in rows})
     scores = await _scores(work, [phase.id for _, phase, _ in rows])
-    weeks = await _weeks(work, rows, scores)
+    calendars = await _calendars(work, rows, scores)
+    weeks = _weeks(rows, calendars)
     found = []
     known: dict[tuple[int, date, date], int] = {}
     for support, phase, grades in rows:
@@ -145,7 +151,7 @@ async def _followed(work: Work, rows: Sequence[Running], rules: Rulebook) -> lis
             chosen=rules.rule_for(measure.code, support.area_id, support.school_ids),
         )
         found.append(followed)
-    return found
+    return found, calendars
 
 
 def _seen(
@@ -159,12 +165,12 @@ def _seen(
         yield Seen(score_id, taken_on, known[asked], value, form)
 
 
-async def _add_dosage(work: Work, wanted: dict[UUID, Followed]) -> None:
+async def _add_dosage(work: Work, wanted: dict[UUID, Followed], calendars: Calendars) -> None:
     """What was delivered up to each wanted series' last score."""
     asked = [one for one in wanted.values() if one.scores]
     windows = [DosageWindow(one.support, one.phase, one.phase.begins_on, one.scores[-1].taken_on) for one in asked]
     numbers: dict[tuple[int, date], dict[date, int]] = {}
-    for one, dosage in zip(asked, await dosages_of(work, windows), strict=True):
+    for one, dosage in zip(asked, await dosages_of(work, windows, calendars), strict=True):
         known = numbers.setdefault((id(one.weeks), one.phase.begins_on), {})
         for week in dosage.weeks:
             if week.monday not in known:
@@ -218,6 +224,10 @@ async def _beside(work: Work, rows: Sequence[Running]) -> list[Running]:
 
 
 async def _measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:
+    if len(ids) == 1:
+        # Mostly the one that was looked up for the score just taken: the session has it.
+        (only,) = ids
+        return {only: await work.db.get_one(Measure, {"district_id": work.district_id, "id": only})}
     rows = await work.db.scalars(
         select(Measure).where(Measure.district_id == work.district_id, Measure.id == any_(cast(list(ids), IdList)))
     )
@@ -253,13 +263,16 @@ async def _scores(work: Work, phase_ids: list[UUID]) -> dict[UUID, list[Scored]]
     return found
 
 
-async def _weeks(work: Work, rows: Sequence[Running], scores: Mapping[UUID, Sequence[Scored]]) -> dict[UUID, Weeks]:
-    """Week numbers for each phase: those of its first school that has any, counted from where its phase begins."""
+async def _calendars(work: Work, rows: Sequence[Running], scores: Mapping[UUID, Sequence[Scored]]) -> Calendars:
     schools = {school for support, _, _ in rows for school in support.school_ids}
     begins = min(phase.begins_on for _, phase, _ in rows)
     until = max(phase.goal_on for _, phase, _ in rows)
     until = max([until, *(row.taken_on for some in scores.values() for row in some[-1:])])
-    known = await weeks_of_schools(work, schools, begins, until)
+    return await weeks_of_schools(work, schools, begins, until)
+
+
+def _weeks(rows: Sequence[Running], known: Calendars) -> dict[UUID, Weeks]:
+    """Week numbers for each phase: those of its first school that has any, counted from where its phase begins."""
     cached: dict[tuple[UUID, date], Weeks] = {}
     found: dict[UUID, Weeks] = {}
     for support, phase, _ in rows:

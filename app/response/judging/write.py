@@ -142,9 +142,10 @@ def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any]
     support, phase = step.judged.followed.support, step.judged.followed.phase
     verdict, holding = step.judged.verdict, step.holding
     memory = from_json(holding.memory if holding else None, str(phase.id))
+    ended: tuple[Tell, ...] = ()
     if step.earlier is not None:
-        # What new rules turn is turned quietly; only what the scores since then turn is told.
-        memory, _ = advance(memory, Said(step.earlier.verdict.state, step.earlier.week, quiet=True))
+        # New rules raise nothing, and may end an alert; only the scores since then raise one.
+        memory, ended = advance(memory, Said(step.earlier.verdict.state, step.earlier.week, quiet=True))
     said = Said(
         verdict.state,
         step.judged.week,
@@ -161,7 +162,7 @@ def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any]
     same = holding is not None and all(getattr(holding.verdict, name) == row[name] for name in CONTENT)
     appended = not same or row["retracts"] is not None
     verdict_id = row["id"] if appended or holding is None else holding.verdict.id
-    for tell in tells:
+    for tell in (*ended, *tells):
         kind = RESPONSE_STOPPED if verdict.kind is Kind.STOPPED else RESPONSE_NEVER
         record(work, happened(TOLD.get(tell, kind), support, {"verdict": verdict_id}))
     alert_id = holding.alert_id if holding is not None and memory.alert.stands else None
