@@ -150,7 +150,7 @@ def test_the_unknown_is_never_counted_as_missed(
 def test_two_windows_make_the_whole(records: list[Delivered], off: frozenset[date], weekly: int, at: int) -> None:
     """Cut between two weeks, the parts add up to the whole."""
     parts = [
-        dosage(since, until, off, [one for one in records if since <= one.monday <= until], **PLAN)
+        dosage(since, until, off, [one for one in records if since <= one.monday <= until], **plan)
         for since, until in ((MONDAY, day(at - 1, 6)), (day(at), day(5, 6)))
         for plan in ({"minutes_per_session": 45, "sessions_per_week": weekly},)
     ]

@@ -224,10 +224,6 @@ async def _beside(work: Work, rows: Sequence[Running]) -> list[Running]:
 
 
 async def _measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:
-    if len(ids) == 1:
-        # Mostly the one that was looked up for the score just taken: the session has it.
-        (only,) = ids
-        return {only: await work.db.get_one(Measure, {"district_id": work.district_id, "id": only})}
     rows = await work.db.scalars(
         select(Measure).where(Measure.district_id == work.district_id, Measure.id == any_(cast(list(ids), IdList)))
     )
