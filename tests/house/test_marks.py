@@ -172,6 +172,7 @@ FIT = {
     "Sequence[DosageWindow]": [
         DosageWindow(Support(id=UUID(int=2), school_ids=[]), Phase(begins_on=WHEN, ends_on=None), WHEN, WHEN)
     ],
+    "Mapping[UUID, Calendar] | None": None,
 }
 """A value for each annotation in the modules of `WITHIN`."""
 
