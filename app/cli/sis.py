@@ -27,7 +27,7 @@ from app.sis.settings import Settings as Fit
 Answer = TypeVar("Answer")
 USAGE, REFUSED = 2, 5
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The source's name.")]
-Url = Annotated[str | None, typer.Option(help="The OneRoster base; or a zip or folder of CSV: https, file:, a path; or upload:.")]
+Url = Annotated[str | None, typer.Option(help="The OneRoster base; of CSV https, file:, a path or upload:.")]
 GradebookUrl = Annotated[str | None, typer.Option(help="The gradebook's base, where it is another.")]
 TokenUrl = Annotated[str | None, typer.Option(help="The OAuth 2 token endpoint, where it is not beside the base.")]
 Auth = Annotated[str | None, typer.Option(help="oauth2-basic, oauth2-body, oauth1 or oauth1-sha1.")]

@@ -57,12 +57,12 @@ async def test_links_in_a_circle_are_refused() -> None:
 
 
 async def test_ever_new_links_to_the_same_pages_are_refused() -> None:
-    """Each link differs by a number that only grows; the pages that it leads to are the same two."""
+    """Each link differs by a number that only grows; behind the first page it leads to the same two."""
     number = itertools.count()
 
     def users(_: Asked) -> Said:
         at = next(number)
-        rows = [{"sourcedId": f"u{at % 2}-{row}"} for row in range(10)]
+        rows = [{"sourcedId": f"u{at and 1 + at % 2}-{row}"} for row in range(10)]
         return Said(body={"users": rows}, headers={"Link": f'<?cursor=x{at}>; rel="next"'})
 
     with answering(with_users(users)) as (address, asked):
@@ -132,7 +132,6 @@ async def test_a_page_that_is_too_long_names_the_page_size() -> None:
 async def test_a_run_of_such_a_source_has_failed_and_changed_nothing(north: Town) -> None:
     """From the settings to the run's row: state failed, exit code 5, the roster as it was, nothing left running."""
     allowed = Allowed(sandbox=True)
-    before = await fingerprint(north)
     with answering(with_users(in_a_circle)) as (address, _):
         new = Settings(
             kind="oneroster-1.1",
@@ -145,6 +144,7 @@ async def test_a_run_of_such_a_source_has_failed_and_changed_nothing(north: Town
         )
         async with north.unit() as work:
             made = await sources.register_source(work, "endless", new, allowed)
+        before = await fingerprint(north)
         report = await run_source(
             north.worker_engine, north.settings.keyring, north.district_id, made.source.id, quiet, allowed
         )
