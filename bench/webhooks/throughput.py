@@ -1,6 +1,7 @@
 """Deliveries a second beside a bare loop of httpx over the aiohttp transport, and the worker's memory. No threshold."""
 
 import asyncio
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from bench.webhooks.latency import arrived
 CONCURRENCIES = (8, 16, 32, 64, 128)
 POSTS = 4000
 DELIVERIES = 20_000
-BACKLOG = 100_000
+BACKLOG = int(os.environ.get("AIMLINE_BENCH_BACKLOG", "100000"))
 TRANSACTION = 500  # events committed at once
 
 
@@ -57,8 +58,8 @@ async def backlog(bench: Bench) -> list[tuple[str, float, str]]:
     return [
         (f"backlog of {BACKLOG:,}: deliveries a second", _rate(came), "as above"),
         ("the same, the last tenth", _rate(came[-tenth:]), "as above"),
-        ("worker's memory at 90,000 sent, MB", late / 1e6, ""),
-        ("the same over that at 10,000", late / early, "≤ 1.1"),
+        (f"worker's memory at {BACKLOG - tenth:,} sent, MB", late / 1e6, ""),
+        (f"the same over that at {tenth:,}", late / early, "≤ 1.1"),
     ]
 
 
