@@ -16,6 +16,7 @@ from app.access.directory import Due, districts_due
 from app.webhooks.deliver import Attempt, Parcel, Post, record, send, take
 
 PACE = 0.02  # seconds between two claims, or two records, when there is much to do: each is for many then
+BUSY = 16  # deliveries on their way; with no more than these each is recorded at once
 IN_FLIGHT = 256  # deliveries at once in this process
 OF_ONE_DISTRICT = 128  # and of one district's: the flood of one, or its dead endpoints, leave room for the others
 DISTRICTS = 16  # districts in one look
@@ -100,7 +101,7 @@ class Deliveries:
     async def _record(self) -> None:
         """Records what has come back, a transaction a district: the busier it is, the more goes into each."""
         while self.unrecorded:
-            if self.flying:
+            if len(self.flying) > BUSY:
                 await asyncio.sleep(PACE)
             attempts, self.unrecorded = self.unrecorded, []
             by_district = defaultdict(list)
