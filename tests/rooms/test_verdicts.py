@@ -186,6 +186,21 @@ async def test_an_amended_score_takes_the_alert_back(north: Town) -> None:
     assert (change.action, change.because, change.before["value"]) == ("amended", "Read the wrong line.", 47.0)
 
 
+async def test_a_backfill_that_ends_an_alert_says_so(north: Town) -> None:
+    """A backfill raises nothing; but who heard of an alert hears that it is over."""
+    await by_four_points(north)
+    support = await supported(north, "amy")
+    await send(north, scores(north, "amy", RISES + STALLS))
+    alert = (await verdicts(north, support))[-1]
+    last = len(RISES + STALLS)
+    await send(north, scores(north, "amy", [60.0], since=last), backfill=True)
+    assert (await verdicts(north, support))[-1].retracts == alert.id
+    assert await told(north) == ["response.stopped", "response.retracted"]
+    await send(north, scores(north, "amy", [47.0], since=last), backfill=True)
+    assert (await verdicts(north, support))[-1].state == "not_responding"
+    assert await told(north) == ["response.stopped", "response.retracted"]
+
+
 async def test_a_removed_score_takes_the_alert_back_and_comes_back_when_sent_again(north: Town) -> None:
     """Removed is kept and counts no more; the same sent again restores it, and the alert is raised once more."""
     await by_four_points(north)

@@ -157,6 +157,7 @@ def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any]
     kept, tells = advance(memory, said)
     row = _row(step.judged, 1 if holding is None else holding.verdict.number + 1)
     retracted = memory.alert.stands and not kept.alert.stands and (step.undone or not memory.before.alert.on)
+    retracted = retracted or Tell.RETRACTED in ended
     if retracted and holding is not None and holding.alert_id is not None:
         row["retracts"] = holding.alert_id
     same = holding is not None and all(getattr(holding.verdict, name) == row[name] for name in CONTENT)
