@@ -12,9 +12,9 @@ from collections.abc import Mapping
 
 from app.sis.engine import weigh
 from app.sis.engine.plan import pin_of, plan_columns
-from app.sis.engine.stage import Stage, fresh_id
+from app.sis.engine.stage import Stage, among, fresh_id
 from app.sis.engine.tell import tell_students
-from app.sis.kinds import KINDS, Kind
+from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.port import Delivery, Progress, SourceInconsistent
 
 DONE = {
@@ -22,6 +22,9 @@ DONE = {
     "updated": ("update", "restore"),
     "removed": ("remove", "absent"),
 }
+
+KEPT = "('update', 'restore')"
+TOUCHED = "('update', 'restore', 'remove', 'absent')"
 
 NOT_FOLLOWING = ("event", "disclosure")
 """What happened, and what was shown, stays where it happened."""
@@ -70,7 +73,7 @@ async def _keep_before(stage: Stage, kind: Kind) -> None:
                    p.action, to_jsonb(t)
             FROM {stage.table("plan", kind.name)} AS p
             JOIN {kind.table} AS t ON t.district_id = :district AND t.{kind.key} = p.id
-            WHERE p.district_id = :district AND p.action IN ('update', 'restore', 'remove', 'absent')
+            WHERE p.district_id = :district AND p.action IN {TOUCHED}{among(stage, kind, TOUCHED)}
             ON CONFLICT DO NOTHING"""
     )
 
@@ -124,9 +127,8 @@ def _about(kind: Kind) -> str:
 
 async def _update(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     def value(column: str) -> str:
-        if not kind.pinnable:
-            return f"p.{column}"
-        return f"CASE WHEN '{pin_of(column)}' = ANY (t.pinned) THEN t.{column} ELSE p.{column} END"
+        free = f"CASE WHEN '{pin_of(column)}' = ANY (t.pinned) THEN t.{column} ELSE p.{column} END"
+        return free if kind.pinnable else f"p.{column}"
 
     columns = [column for column, _ in plan_columns(kind, delivery)]
     sets, joined = ", ".join(f"{column} = {value(column)}" for column in columns), ""
@@ -139,7 +141,7 @@ async def _update(stage: Stage, kind: Kind, delivery: Delivery) -> int:
             UPDATE {kind.table} AS t SET removed_at = NULL, {sets}
             FROM {stage.table("plan", kind.name)} AS p {joined}
             WHERE t.district_id = :district AND p.district_id = :district AND t.{kind.key} = p.id
-              AND p.action IN ('update', 'restore') RETURNING 1)
+              AND p.action IN {KEPT}{among(stage, kind, KEPT)} RETURNING 1)
         SELECT count(*) FROM changed"""
     )
 
@@ -149,7 +151,7 @@ async def _remove(stage: Stage, kind: Kind) -> int:
         f"""WITH gone AS (
             UPDATE {kind.table} AS t SET removed_at = :now FROM {stage.table("plan", kind.name)} AS p
             WHERE t.district_id = :district AND p.district_id = :district AND t.{kind.key} = p.id
-              AND p.action IN ('remove', 'absent') AND t.removed_at IS NULL RETURNING 1)
+              AND p.action IN {weigh.WENT}{among(stage, kind, weigh.WENT)} AND t.removed_at IS NULL RETURNING 1)
         SELECT count(*) FROM gone"""
     )
 
@@ -161,7 +163,7 @@ async def note_moves(stage: Stage) -> None:
         f"""INSERT INTO {moved} (district_id, id)
             SELECT :district, t.id FROM {stage.table("plan", "person")} AS p
             JOIN person AS t ON t.district_id = :district AND t.id = p.id
-            WHERE p.district_id = :district AND p.action IN ('update', 'restore')
+            WHERE p.district_id = :district AND p.action IN {KEPT}{among(stage, BY_NAME["person"], KEPT)}
               AND t.school_ids IS DISTINCT FROM p.school_ids AND NOT 'school_ids' = ANY (t.pinned)
             ON CONFLICT DO NOTHING"""
     )

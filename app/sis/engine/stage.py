@@ -4,12 +4,12 @@ They live and die in the run's one transaction, so that a crash leaves none. Col
 `c2`… in the file's order: a header's text never becomes SQL.
 """
 
-# what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
-import codecs
-import csv
+import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
@@ -18,6 +18,8 @@ from uuid import UUID
 import asyncpg
 
 from app.events.catalogue import EventType
+from app.sis.engine.rows import copy_row_by_row
+from app.sis.kinds import Kind
 from app.sis.port import Delivery, Progress, SourceRefused
 
 _NAMED = re.compile(r"(?<!:):([a-z_]+)")
@@ -30,7 +32,7 @@ _TYPES = {
     "stamp": "text",
     "salt": "text",
 }
-BATCH = 5000
+FEW = 20  # times as many known rows: from there on, looking rows up by their keys is cheaper than reading all
 Tell = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
 """Lays an event for each of these students of a school, to commit with the run."""
 PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "parallel_tuple_cost = 0")
@@ -57,6 +59,10 @@ class Stage:
     """Rows of the kinds that were staged along with another, before their turn."""
     known: dict[str, int] = field(default_factory=dict)
     """Rows of a kind that are known, once they were counted."""
+    came: dict[str, int] = field(default_factory=dict)
+    """Raw rows of a kind, as its COPY counted them."""
+    planned: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Rows of a kind's plan by action, once they were counted."""
     sifted: set[str] = field(default_factory=set)
     """Kinds of which only the rows that differ from what is known were taken up."""
 
@@ -140,6 +146,18 @@ def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
     return f"(:stamp || left({hexed}, 3) || '8' || right({hexed}, 5) || left({digest}, 10))::uuid"
 
 
+def among(stage: Stage, kind: Kind, actions: str) -> str:
+    """SQL that looks the known rows `t` of a plan up by their key, where those of `actions` are few.
+
+    Nothing where they are many: those are found faster by reading the table once. Planned rows must be counted before.
+    """
+    touched = sum(rows for action, rows in stage.planned.get(kind.name, {}).items() if f"'{action}'" in actions)
+    if touched * FEW > stage.known.get(kind.name, 0):
+        return ""
+    return f""" AND t.{kind.key} = ANY (ARRAY(SELECT f.id FROM {stage.table("plan", kind.name)} AS f
+                WHERE f.district_id = :district AND f.action IN {actions}))"""
+
+
 async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None:
     """COPYs a file as it is; where COPY cannot read it whole, takes it row by row.
 
@@ -151,21 +169,23 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
     await stage.driver.execute("SAVEPOINT copying")
     name = await _make_raw(stage, delivery.kind, columns)
     try:
-        await stage.driver.copy_to_table(
-            name,
-            schema_name="staging",
-            columns=columns,
-            source=_chunks(delivery, progress),
-            format="csv",
-            header=True,
-            freeze=True,
-            force_null=columns,
-            encoding="UTF8",
-        )
+        async with aclosing(_chunks(delivery, progress)) as chunks:
+            status = await stage.driver.copy_to_table(
+                name,
+                schema_name="staging",
+                columns=columns,
+                source=chunks,
+                format="csv",
+                header=True,
+                freeze=True,
+                force_null=columns,
+                encoding="UTF8",
+            )
+        stage.came[delivery.kind] = int(status.rsplit(" ", 1)[-1])
     except asyncpg.BadCopyFileFormatError:
         await stage.driver.execute("ROLLBACK TO SAVEPOINT copying")
         name = await _make_raw(stage, delivery.kind, columns)
-        await _row_by_row(stage, delivery, name, progress)
+        stage.came[delivery.kind] = await copy_row_by_row(stage.driver, delivery, name, progress)
     except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
         raise SourceRefused(f"{delivery.file} is not UTF-8 throughout: export it as UTF-8.") from None
     await stage.driver.execute("RELEASE SAVEPOINT copying")
@@ -183,64 +203,15 @@ async def _make_raw(stage: Stage, kind: str, columns: list[str]) -> str:
     return name
 
 
-async def _chunks(delivery: Delivery, progress: Progress) -> AsyncIterator[bytes]:
-    done = 0
-    for chunk in delivery.read():
-        yield chunk
-        done += len(chunk)
-        progress(f"reading {delivery.file}", done, delivery.size)
-
-
-async def _row_by_row(stage: Stage, delivery: Delivery, name: str, progress: Progress) -> None:
-    """The rows one by one: one that does not fit its header keeps its sourcedId, where it has one, and a fault."""
-    width, key = len(delivery.header), delivery.header.index("sourcedId")
-    columns = ["row_number", "fault", *(f"c{number}" for number in range(1, width + 1))]
-    batch: list[tuple[Any, ...]] = []
-
-    async def lay() -> None:
-        await stage.driver.copy_records_to_table(name, schema_name="staging", columns=columns, records=batch)
-        batch.clear()
-
-    for number, cells in _records(delivery):
-        if cells is not None and len(cells) == width:
-            batch.append((number, None, *(cell or None for cell in cells)))
-        elif cells is None or cells:
-            known = cells[key] or None if cells and len(cells) > key else None
-            blank: list[str | None] = [None] * width
-            blank[key] = known
-            batch.append((number, "row.malformed" if cells is None else "row.columns", *blank))
-        if len(batch) >= BATCH:
-            progress(f"reading {delivery.file} row by row", 0, 0)
-            await lay()
-    await lay()
-
-
-def _records(delivery: Delivery) -> Iterator[tuple[int, list[str] | None]]:
-    """Number and cells of each row after the header; None where a row is no CSV."""
-    reader = csv.reader(_lines(delivery), strict=True)
-    next(reader)
-    number = 0
-    while True:
-        number += 1
-        try:
-            yield number, next(reader)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            if "unexpected end" in str(error):
-                raise SourceRefused(f"{delivery.file} ends inside a quoted value: send it again.") from None
-            yield number, None
-
-
-def _lines(delivery: Delivery) -> Iterator[str]:
-    decoder, rest = codecs.getincrementaldecoder("utf-8")(), ""
+async def _chunks(delivery: Delivery, progress: Progress) -> AsyncGenerator[bytes, None]:
+    """The bytes of a file. While PostgreSQL takes a chunk, the next is unpacked in a thread, beside it."""
+    done, chunks = 0, delivery.read()
+    ahead = asyncio.create_task(asyncio.to_thread(next, chunks, None))
     try:
-        for chunk in delivery.read():
-            *whole, rest = (rest + decoder.decode(chunk)).split("\n")
-            for line in whole:
-                yield f"{line}\n"
-        rest += decoder.decode(b"", final=True)
-    except UnicodeDecodeError:
-        raise SourceRefused(f"{delivery.file} is not UTF-8 throughout: export it as UTF-8.") from None
-    if rest:
-        yield rest
+        while (chunk := await ahead) is not None:
+            ahead = asyncio.create_task(asyncio.to_thread(next, chunks, None))
+            yield chunk
+            done += len(chunk)
+            progress(f"reading {delivery.file}", done, delivery.size)
+    finally:
+        await asyncio.gather(ahead, return_exceptions=True)  # nobody reads on from a file that is about to be closed

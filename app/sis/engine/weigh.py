@@ -10,7 +10,7 @@ from uuid import UUID
 
 from app.core import ids
 from app.sis.engine.plan import known
-from app.sis.engine.stage import Stage
+from app.sis.engine.stage import Stage, among
 from app.sis.guard import Seen, Shrunk
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.port import Delivery
@@ -120,7 +120,8 @@ async def planned(stage: Stage, kind: Kind) -> dict[str, int]:
         f"SELECT action, count(*) AS rows FROM {stage.table('plan', kind.name)} "
         "WHERE district_id = :district GROUP BY action"
     )
-    return {row["action"]: row["rows"] for row in rows}
+    stage.planned[kind.name] = {row["action"]: row["rows"] for row in rows}
+    return stage.planned[kind.name]
 
 
 async def faults(stage: Stage, kind: Kind) -> tuple[int, int]:
@@ -194,11 +195,13 @@ async def shrunk(stage: Stage, kinds: Mapping[str, Counts]) -> list[Shrunk]:
         found += [Shrunk("school", row["lost"], row["students"]) for row in rows if row["lost"]]
     if enrollments.removed + enrollments.absent:
         plan, classes = stage.table("plan", "enrollment"), stage.table("key", "class")
+        few = among(stage, BY_NAME["enrollment"], WENT)
+        those = " AND t.class_id = ANY (ARRAY(SELECT l.class_id FROM lost AS l))" if few else ""
         rows = await stage.rows(
             f"""WITH lost AS (
                     SELECT t.class_id, count(DISTINCT t.person_id) AS students
                     FROM {plan} AS p JOIN enrollment AS t ON t.district_id = :district AND t.id = p.id
-                    WHERE p.district_id = :district AND p.action IN {WENT} AND t.is_student
+                    WHERE p.district_id = :district AND p.action IN {WENT} AND t.is_student{few}
                       AND (t.ends_on IS NULL OR t.ends_on > :today)
                       AND t.class_id IN (SELECT k.id FROM {classes} AS k WHERE k.district_id = :district)
                       AND NOT EXISTS (SELECT FROM {plan} AS c WHERE c.district_id = :district
@@ -207,7 +210,7 @@ async def shrunk(stage: Stage, kinds: Mapping[str, Counts]) -> list[Shrunk]:
                     GROUP BY t.class_id)
                 SELECT lost.students AS lost, count(DISTINCT t.person_id) AS students FROM lost
                 JOIN enrollment AS t ON t.district_id = :district AND t.class_id = lost.class_id
-                 AND t.is_student AND t.removed_at IS NULL
+                 AND t.is_student AND t.removed_at IS NULL{those}
                 GROUP BY lost.class_id, lost.students"""
         )
         found += [Shrunk("class", row["lost"], row["students"]) for row in rows]
@@ -263,5 +266,5 @@ async def expired(stage: Stage, kind: Kind) -> int:
     return await stage.count(
         f"""SELECT count(*) FROM {stage.table("plan", kind.name)} AS p
             JOIN {kind.table} AS t ON t.district_id = :district AND t.id = p.id
-            WHERE p.district_id = :district AND p.action IN {WENT} AND {over}"""
+            WHERE p.district_id = :district AND p.action IN {WENT} AND {over}{among(stage, kind, WENT)}"""
     )
