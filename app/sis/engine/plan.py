@@ -21,19 +21,22 @@ async def lay_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
 
     What is not delivered keeps its keys; of a delta, what came and what is known and was not taken back.
     """
-    key = await stage.make("key", kind.name, "sourced_id text, id uuid, existed boolean")
+    key = stage.table("key", kind.name)
     alias = f"e.district_id = :district AND e.source_id = :source AND e.kind = '{kind.name}'"
     staged, sifted = stage.table("staged", kind.name), kind.name in stage.sifted
-    if delivery is None or not delivery.complete or sifted:
+    if delivery is not None and delivery.complete and not sifted:
+        await stage.make("key", kind.name, "sourced_id text, id uuid, existed boolean")
+    else:
         came = f"SELECT FROM {staged} AS s WHERE s.district_id = :district AND s.sourced_id = e.sourced_id"
         if sifted:  # what is not among the rest is plainly as it was
             came = f"SELECT FROM {stage.table('rest', kind.name)} AS s WHERE s.t_id = t.id"
         others = f"AND NOT EXISTS ({came})" if delivery is not None else ""
-        await stage.run(
-            f"""INSERT INTO {key} (district_id, sourced_id, id, existed)
-                SELECT :district, e.sourced_id, e.row_id, true FROM external_id AS e
+        await stage.make_as(
+            "key",
+            kind.name,
+            f"""SELECT :district AS district_id, e.sourced_id, e.row_id AS id, true AS existed FROM external_id AS e
                 JOIN {kind.table} AS t ON t.district_id = :district AND t.id = e.row_id
-                WHERE {alias} AND t.removed_at IS NULL {others} ON CONFLICT DO NOTHING"""
+                WHERE {alias} AND t.removed_at IS NULL {others}""",
         )
     if delivery is not None:
         await stage.run(
