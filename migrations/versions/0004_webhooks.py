@@ -28,11 +28,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 $$
 """
 
-# Small whatever the history is: what is pending, in the order of its turn; what is out. By the endpoint, not by the
-# district: a whole district's would look short to the planner as long as nothing was counted, and be read through.
+# Small whatever the history is: what is pending, in the order of its turn; what is out.
 INDEXES = (
-    "webhook_delivery_turn_idx ON webhook_delivery (endpoint_id, due, id) WHERE state = 'pending'",
-    "webhook_delivery_out_idx ON webhook_delivery (endpoint_id) WHERE leased_until IS NOT NULL",
+    "webhook_delivery_turn_idx ON webhook_delivery (district_id, endpoint_id, due, id) WHERE state = 'pending'",
+    "webhook_delivery_out_idx ON webhook_delivery (district_id, endpoint_id) WHERE leased_until IS NOT NULL",
 )
 
 
