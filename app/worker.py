@@ -31,6 +31,7 @@ from app.webhooks.send import Sender
 
 ANSWERS = 1.0  # seconds between two looks for answered syncs, and for those that are due
 STANDING = 30.0  # seconds between two looks at how the sources stand
+PATIENCE = 5.0  # seconds that a sync has to end when the process is to end; then another worker begins it anew
 SETTLES = 1.0  # seconds between two looks for weeks to settle
 IDLE = 0.05  # seconds between two looks when there was nothing to do
 TROUBLE = 1.0  # seconds before the next look when the database is out of reach
@@ -100,7 +101,7 @@ async def _sync_by_night(settings: Settings, post: Post, stopping: asyncio.Event
             except Exception as error:  # what is due stays due
                 log.error("syncs.trouble", error=type(error).__name__)
             await _pause(ANSWERS, stopping)
-        await night.land()
+        await night.land(PATIENCE)
 
 
 @contextmanager

@@ -122,6 +122,8 @@ async def sync(
             await _fail(engine, principal, keyring, report, asked.attempt)
         except (Exception, asyncio.CancelledError) as error:
             interrupted = isinstance(error, asyncio.CancelledError)
+            if interrupted and asked.run_id is not None:
+                raise  # its worker ends, and leaves it to another
             report.sentence = f"The sync {'was interrupted' if interrupted else 'broke off'}. The roster is as it was."
             with suppress(Exception):
                 await _fail(engine, principal, keyring, report, asked.attempt)

@@ -40,9 +40,11 @@ async def test_a_source_is_made_looked_at_run_and_shown(north: Town, tmp_path: P
         assert (done.returncode, report["state"], report["mode"]) == (0, "applied", "full"), done.stdout
         again = await _aimline(north, "sync", "run", "sis-of-north", "--delta", "--dry-run", "--json")
         assert (again.returncode, json.loads(again.stdout)["mode"]) == (0, "delta"), again.stdout
-    gone = await _aimline(north, "sync", "run", "sis-of-north", "--full")
-    assert (gone.returncode, "The roster is as it was." in gone.stdout) == (5, True)
-    for one in (added, looked, done, again, gone):
+        secret.write_text("another")
+        await _aimline(north, "sis", "set", "sis-of-north", "--client-secret-file", str(secret))
+        refused = await _aimline(north, "sync", "run", "sis-of-north", "--full")
+        assert (refused.returncode, "The roster is as it was." in refused.stdout) == (5, True)
+    for one in (added, looked, done, again, refused):
         assert SECRET not in one.stdout + one.stderr
 
 

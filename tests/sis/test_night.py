@@ -4,6 +4,7 @@ import asyncio
 import http.client
 from datetime import timedelta
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -26,13 +27,14 @@ from app.sis.pull import ask_for_run, ask_to_undo, run_source
 from app.sis.queries import read_report
 from app.sis.service import alone
 from app.sis.settings import Settings
+from tests.sis.plain_server import Said, answering
 from tests.sis.roster_zip import Export, ask
 from tests.town import Town
 
 SANDBOX = Allowed(sandbox=True)
 
 
-async def _make(town: Town, path: Path, name: str = "csv", **more: Any) -> sources.Configured:
+async def _make(town: Town, path: Path | str, name: str = "csv", **more: Any) -> sources.Configured:
     async with town.unit() as work:
         new = Settings(kind="oneroster-csv", url=str(path), **more)
         return await sources.register_source(work, name, new, SANDBOX, local=True)
@@ -346,3 +348,28 @@ async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) ->
     assert await _events(north) == ["sync.failed"], "the same, not dry, is news"
     await read_standing(north.worker_engine)
     assert REGISTRY.get_sample_value("aimline_sync_failed", of) == 1
+
+
+async def test_a_worker_that_ends_leaves_its_run_to_another(north: Town) -> None:
+    """A source may take hours: the run waits again, at once and uncounted, and the next worker takes it up."""
+    came, go = Event(), Event()
+
+    def silent(_: object) -> Said:
+        came.set()
+        go.wait(60)
+        return Said(404)
+
+    with answering(silent) as (address, _):
+        made = await _make(north, f"{address}roster.zip")
+        async with north.unit() as work:
+            await ask_for_run(work, made.source.id)
+        night = Night(north.worker_engine, north.settings.keyring, SANDBOX)
+        night.flying[north.district_id] = asyncio.create_task(night._district(north.district_id))
+        await asyncio.to_thread(came.wait, 60)
+        await night.land(0.05)
+        ((state, _, attempts, *_),) = await _runs(north)
+        assert (state, attempts) == ("pending", 0)
+        go.set()
+        await _night(north)
+    ((state, _, attempts, *_),) = await _runs(north)
+    assert (state, attempts) == ("failed", 1)

@@ -69,10 +69,15 @@ class Night:
             task.add_done_callback(partial(self._landed, district_id))
         return len(due)
 
-    async def land(self) -> None:
-        """Waits for all that is under way."""
-        while self.flying:
-            await asyncio.wait(list(self.flying.values()))
+    async def land(self, patience: float | None = None) -> None:
+        """Waits for all that is under way; what still goes on after `patience` seconds is left to another worker."""
+        if not self.flying:
+            return
+        _, slow = await asyncio.wait(list(self.flying.values()), timeout=patience)
+        for task in slow:
+            task.cancel()
+        if slow:
+            await asyncio.wait(slow)
 
     def _landed(self, district_id: UUID, _: asyncio.Task[None]) -> None:
         self.flying.pop(district_id, None)
@@ -109,8 +114,12 @@ class Night:
             report = await self._run(district_id, claimed)
             log.info("syncs.ended", **where, state=report.state, changes=report.total("changes"))
         except AlreadyRunning:
-            async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-                await release(work, claimed)
+            await self._release(district_id, claimed, BUSY)
+        except asyncio.CancelledError:  # this worker ends, and another one takes the run up at once
+            beat.cancel()
+            await self._release(district_id, claimed, timedelta(0))
+            log.warning("syncs.left", **where)
+            raise
         except Superseded:
             log.warning("syncs.superseded", **where)
         except AimlineError as error:
@@ -121,6 +130,10 @@ class Night:
             beat.cancel()
             with suppress(asyncio.CancelledError):
                 await beat
+
+    async def _release(self, district_id: UUID, claimed: Claimed, wait: timedelta) -> None:
+        async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
+            await release(work, claimed, wait)
 
     async def _run(self, district_id: UUID, claimed: Claimed) -> Report:
         row, asked = claimed.row, Asked(claimed.id, claimed.number, claimed.row["mode"])
@@ -250,11 +263,17 @@ async def give_up(work: Work, run_id: UUID, attempt: int, sentence: str) -> None
 
 
 @needs(Can.SYNC_ROSTER)
-async def release(work: Work, claimed: Claimed) -> None:
-    """Lets a run wait that could not begin: no worker was lost over it, and so no attempt is counted."""
+async def release(work: Work, claimed: Claimed, wait: timedelta) -> None:
+    """Lets a run wait that could not begin or is left in order: no worker was lost, and so no attempt is counted."""
     mine = and_(SisRun.district_id == work.district_id, SisRun.id == claimed.id, SisRun.attempts == claimed.number)
-    waits = {"leased_until": None, "due": func.now() + BUSY, "attempts": SisRun.attempts - 1}
-    await work.db.execute(update(SisRun).where(mine, SisRun.state == "pending").values(waits))
+    waits = {
+        "state": "pending",
+        "sentence": "The sync waits for a worker.",
+        "leased_until": None,
+        "due": func.now() + wait,
+        "attempts": SisRun.attempts - 1,
+    }
+    await work.db.execute(update(SisRun).where(mine, SisRun.state.in_(OPEN)).values(waits))
 
 
 def _principal(district_id: UUID) -> Principal:
