@@ -26,7 +26,7 @@ async def test_the_process_delivers_and_ends_when_told(north: Town, tmp_path: Pa
             await happen(north)
             await receiver.news(0)
             worker.send_signal(signal.SIGTERM)
-            out, err = await asyncio.to_thread(worker.communicate, timeout=30)
+            out, err = await asyncio.to_thread(worker.communicate, timeout=90)
         finally:
             worker.kill()
     assert (worker.returncode, err) == (0, "")
