@@ -60,6 +60,15 @@ async def test_an_odd_source_is_found_out(sis: str) -> None:
     assert "Not to be read: demographics." in text
 
 
+@pytest.mark.parametrize("signature", ["HMAC-SHA256", "HMAC-SHA1"])
+async def test_a_way_to_sign_in_that_is_set_and_works_is_left(sis: str, signature: str) -> None:
+    """The source gives tokens as well, and takes either signature: nothing is to be set anew."""
+    behave(sis)
+    found = await explore(connect(sis, "1.1", token_url=None, auth="oauth1", signature=signature))
+    assert found.ready, found.sentences
+    assert not [one for one in found.sentences if "aimline sis set" in one or "token" in one]
+
+
 async def test_a_source_that_only_signs_is_found_out(sis: str) -> None:
     """Without a token endpoint OAuth 1.0a is tried, with both signatures."""
     behave(sis, "oauth1-only", "modified-null")

@@ -62,8 +62,11 @@ async def explore(connection: Connection) -> Findings:
 
 
 async def _explore(connection: Connection, found: Findings) -> None:
-    signed = await _sign_in(connection, found)
-    based = await _find_base(signed, found) if signed else None
+    based = await _find_base(connection, found) if connection.auth == "oauth1" else None
+    if based is None:  # no signature is set, or none that is taken
+        found.sentences.clear()
+        signed = await _sign_in(connection, found)
+        based = await _find_base(signed, found) if signed else None
     if based is not None:
         found.facts["settings"] = {"auth": based.auth, "url": based.url, "token_url": based.token_url}
         await _collections(based, found)
@@ -140,7 +143,8 @@ async def _find_base(connection: Connection, found: Findings) -> Connection | No
     urls = dict.fromkeys([connection.url.rstrip("/"), *(origin + path for path in BASES[connection.version])])
     auths: list[Connection] = [connection]
     if connection.auth == "oauth1":
-        auths = [replace(connection, signature="HMAC-SHA256"), replace(connection, signature="HMAC-SHA1")]
+        others = (replace(connection, signature="HMAC-SHA256"), replace(connection, signature="HMAC-SHA1"))
+        auths += [one for one in others if one.signature != connection.signature]
     answers: dict[str, str] = {}
     works: list[Connection] = []
     for url in urls:
