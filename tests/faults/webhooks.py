@@ -131,6 +131,7 @@ class Schedule:
         worker = self.machine.start("app.worker")
         await worker.until(self.dice.choice(POINTS))
         await self.machine.restart_server(self.dice.choice(ENDINGS))
+        self.deaths += 1  # what was sent and could not be recorded is sent again, as after a worker's death
         await self.commit()
         await self._make_all_due()
         await self._killed_at(worker, "webhooks.recorded")
