@@ -8,17 +8,18 @@ import logging
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from uuid import UUID
 
-import orjson
 import structlog
+import uvloop
 from prometheus_client import start_http_server
 
 from app.core.address import Allowed
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
+from app.core.log import log_as_json
 from app.response.judging.settle import settle_due
 from app.rounds import go_rounds
 from app.settings import Settings
@@ -143,10 +144,11 @@ async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int
 
 def main() -> None:
     """The process: `aimline worker`."""
-    _log_json()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    log_as_json()
     settings = Settings()
     try:
-        with asyncio.Runner(loop_factory=_loop()) as runner:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_checked(settings))
     except (UnfitServer, KeyFault, ValueError) as error:
         sys.stderr.write(f"{error}\n")
@@ -167,28 +169,6 @@ async def _pause(seconds: float, until: asyncio.Event) -> None:
             await until.wait()
     except TimeoutError:
         return
-
-
-def _loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """The event loop that the api runs on as well; Python's own where there is none."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
-
-
-def _log_json() -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(serializer=orjson.dumps),
-        ],
-        logger_factory=structlog.BytesLoggerFactory(),
-        cache_logger_on_first_use=True,
-    )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from typing import Annotated
 
-import structlog
 import typer
 import uvicorn
 
@@ -12,20 +11,8 @@ from app.cli.migrate import migrate as bring_up_to_date
 from app.core.crypto import fresh_key
 from app.core.db import check_server
 from app.core.ids import new_id
+from app.core.log import log_as_json
 from app.settings import Settings
-
-
-def log_as_json() -> None:
-    """One JSON object a line on standard error, for any collector."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(),
-    )
-    logging.getLogger("uvicorn.access").disabled = True
 
 
 def add_to(app: typer.Typer) -> None:
@@ -44,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
         settings.check_networks()
         asyncio.run(check_server(settings.url_of("api"), "api"))
         log_as_json()
+        logging.getLogger("uvicorn.access").disabled = True
         uvicorn.run(
             "app.main:create",
             factory=True,
@@ -61,7 +49,6 @@ def add_to(app: typer.Typer) -> None:
         from app.worker import main
 
         Settings().check_networks()
-        log_as_json()
         main()
 
     @app.command()
