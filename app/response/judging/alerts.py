@@ -94,9 +94,8 @@ class Said:
     """A verdict as alerts see it.
 
     `settled`: the cohort's week was in. `quiet`: a backfill or a change of rules, that raises nothing, and may end what
-    was raised. `undone`: the
-    alert that stands, judged again as of its own week, would not be raised. `loud`: new rules that are to raise
-    alerts, also where one was laid quietly.
+    was raised. `undone`: the alert that stands, judged again as of its own week, would not be raised. `loud`: new rules
+    that are to raise alerts, also where one was laid quietly.
     """
 
     state: State

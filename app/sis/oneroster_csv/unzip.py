@@ -12,6 +12,7 @@ HEAD = 1 << 16  # bytes in which a header must end
 UNPACKED_LIMIT = 16 << 30  # bytes of all files together
 RATIO_LIMIT = 200  # unpacked to packed; rosters come to 5–40
 MOST_ENTRIES = 200
+# zipfile raises NotImplementedError for a compression that it does not know, RuntimeError for an encrypted entry.
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError)
 
 
