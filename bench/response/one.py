@@ -14,12 +14,13 @@ from uuid import UUID
 from app.playbook.models import Measure
 from app.playbook.queries import ChosenRule
 from app.response.judging.cohort import judge_series
-from app.response.judging.load import Followed, Seen
+from app.response.judging.followed import Followed, Line, Scores
 from app.support.models import Phase, Support
 from bench.response.world import World, simulate
 
 BEGINS = date(2025, 9, 1)
 MEASURE = Measure(id=UUID(int=1), code="orf", kind="growth", direction="up", sem=8.0)
+COHORT = MEASURE.id, UUID(int=3), "03"
 RULE = ChosenRule("monitor", {}, UUID(int=2))
 
 
@@ -32,22 +33,29 @@ def followed(classmates: int, weeks: int, seed: int) -> list[Followed]:
         base = float(sorted(year.baseline[row])[1])
         # No two classmates have the same goal: nothing that one of them costs serves another.
         goal = base + 39 * (0.8 + 0.4 * row / size)
-        of = {"begins_on": BEGINS, "baseline": base, "goal": goal, "goal_on": BEGINS + timedelta(weeks=26)}
-        scores = tuple(
-            Seen(UUID(int=row * 1000 + week), day, week, float(value), f"F{week}")
-            for week, value in enumerate(year.scores[row], 1)
-            if value == value and (day := BEGINS + timedelta(weeks=week))
+        seen = [week for week, value in enumerate(year.scores[row].tolist(), 1) if value == value]
+        scores = Scores(
+            ids=tuple(UUID(int=row * 1000 + week) for week in seen),
+            days=tuple(BEGINS + timedelta(weeks=week) for week in seen),
+            weeks=tuple(seen),
+            values=tuple(year.scores[row, week - 1].item() for week in seen),
+            forms=tuple(f"F{week}" for week in seen),
         )
-        support = Support(id=UUID(int=10_000 + row), school_ids=[UUID(int=3)], measure_id=MEASURE.id)
-        phase = Phase(id=UUID(int=20_000 + row), number=1, **of)
-        found.append(Followed(support, phase, MEASURE, "03", scores, {}, RULE))
+        line = Line(UUID(int=10_000 + row), 1, BEGINS, base, goal, 26, MEASURE, COHORT, scores, {})
+        found.append(Followed(line, Support(id=line.support_id), Phase(id=UUID(int=20_000 + row)), RULE))
     return found
 
 
-def medians(cohorts: Sequence[list[Followed]]) -> tuple[float, float]:
+def upto(one: Followed, week: int) -> Followed:
+    """The same series as it was at the end of a week."""
+    return replace(one, line=replace(one.line, scores=one.line.scores.upto(week)))
+
+
+def medians(cohorts: Sequence[Sequence[Followed]]) -> tuple[float, float]:
     """Median milliseconds of the processor and by the clock, of judging the first of each cohort."""
     used, took = [], []
-    for mine, *beside in cohorts:
+    for mine, *others in cohorts:
+        beside = [one.line for one in others]
         worked, began = time.process_time(), time.perf_counter()
         judge_series([mine], beside)
         used.append(1000 * (time.process_time() - worked))
@@ -58,7 +66,7 @@ def medians(cohorts: Sequence[list[Followed]]) -> tuple[float, float]:
 def report(*, classmates: int, weeks: int, times: int) -> None:
     """Prints what one score costs with its classmates, and alone."""
     cohorts = [followed(classmates, weeks, seed) for seed in range(times)]
-    later = [[replace(one, scores=one.scores[:-1]) for one in cohort] for cohort in cohorts[:20]]
+    later = [[upto(one, weeks - 1) for one in cohort] for cohort in cohorts[:20]]
     # What was made up for the measurement is no work of a request's collector.
     gc.freeze()
     medians(later)

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from app.response.judging.cohort import judge_series
+from app.response.judging.followed import Followed, Scores
 from app.response.rules.choose import RULES
 from app.response.rules.monitor.bulk import STATES, Batch, find_bulk, judge_bulk
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import State
-from app.support.models import Phase
 from bench.response.one import followed
 from bench.response.world import World, simulate
 
@@ -106,21 +106,29 @@ def test_who_alone_is_asked_for_is_judged_as_among_all():
 def test_asked_alone_or_together_gives_the_same_bytes():
     """Verdicts of a class asked for at once, in threes and one by one, also where phases began apart."""
     for seed, later in ((1, 0), (2, 3)):
-        whole = [
-            replace(one, phase=began_later(one.phase, later * (n % 2)), scores=one.scores[(n % 2) * later :])
-            for n, one in enumerate(followed(24, 15, seed))
-        ]
+        whole = [began_later(one, later * (n % 2)) for n, one in enumerate(followed(24, 15, seed))]
+        # Who has too few scores for a verdict still tells of the forms.
+        whole[5] = replace(whole[5], line=replace(whole[5].line, scores=whole[5].line.scores.upto(2)))
         together = judge_series(whole)
         for size in (1, 3):
             for n in range(0, len(whole), size):
-                rest = whole[:n] + whole[n + size :]
+                rest = [one.line for one in whole[:n] + whole[n + size :]]
                 for support_id, judged in judge_series(whole[n : n + size], rest[::-1]).items():
                     assert judged.verdict.canonical_bytes() == together[support_id].verdict.canonical_bytes()
 
 
-def began_later(phase: Phase, weeks: int) -> Phase:
-    about = {name: getattr(phase, name) for name in ("id", "number", "baseline", "goal", "goal_on")}
-    return Phase(begins_on=phase.begins_on + timedelta(weeks=weeks), **about)
+def began_later(one: Followed, weeks: int) -> Followed:
+    """The same series without its first weeks' scores, those that follow counted from there."""
+    scores = one.line.scores
+    kept = Scores(
+        scores.ids[weeks:],
+        scores.days[weeks:],
+        tuple(week - weeks for week in scores.weeks[weeks:]),
+        scores.values[weeks:],
+        scores.forms[weeks:],
+    )
+    begins = one.line.begins_on + timedelta(weeks=weeks)
+    return replace(one, line=replace(one.line, begins_on=begins, goal_week=26 - weeks, scores=kept))
 
 
 def test_plain_floats_give_the_arrays_bits(monkeypatch: pytest.MonkeyPatch):

@@ -10,16 +10,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
-from itertools import repeat
-from operator import itemgetter
+from itertools import chain, count, groupby
+from operator import attrgetter
 from typing import NamedTuple
 from uuid import UUID
 
 import numpy as np
+from numpy.typing import NDArray
 
 from app.response.aimline import UnjudgeableSeries
-from app.response.judging.load import Cohort, Followed, Seen
+from app.response.judging.followed import Cohort, Followed, Line
 from app.response.rules.choose import RULES, UnusableRule, judge
 from app.response.rules.field.counts import misfit
 from app.response.rules.monitor.bulk import Batch, find_cohort
@@ -33,8 +33,7 @@ from app.response.rules.verdict import Reason, State, Verdict
 MONITOR = "monitor"
 Key = tuple[UUID, str | None]
 """A measure and a grade; no grade for all of them."""
-Column = tuple[int, str, int]
-"""A week of the calendar, a form or "", and which of a series' scores of that form and week."""
+Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,63 +60,63 @@ class Judged:
 class Asked(NamedTuple):
     """What is asked of a series: to be judged as of a week, from its scores up to then."""
 
+    followed: Followed
     series: Series
     week: int
 
 
 class Placed(NamedTuple):
-    """A series on its cohort's calendar: the week in which its phase began there, and as of which week of its own."""
+    """A series on its cohort's calendar, and the week in which its phase began there."""
 
-    one: Followed
+    line: Line
     began: int
-    week: int
-
-    @property
-    def asof(self) -> int:
-        return self.began + self.week
 
 
 def judge_series(
-    wanted: Iterable[Followed],
-    beside: Iterable[Followed] = (),
+    wanted: Sequence[Followed],
+    beside: Iterable[Line] = (),
     calibrated: Mapping[Key, Calibrated] | None = None,
     as_of: Mapping[UUID, int] | None = None,
 ) -> dict[UUID, Judged]:
-    """The verdict of each wanted series' own rule, by support; as of its last week, or of an earlier one."""
+    """The verdict of each wanted series' own rule, by support; as of its last week, or of an earlier one.
+
+    beside: classmates, none of them wanted. They and the wanted alike tell how hard the forms were, also who has too
+    few scores for a verdict or another rule.
+    """
     known, weeks = calibrated or {}, as_of or {}
     found: dict[UUID, Judged] = {}
     asked: dict[UUID, Asked] = {}
-    cohorts: dict[Cohort, dict[UUID, Followed]] = {}
+    cohorts: dict[Cohort, list[Line]] = {}
     for one in wanted:
-        week = weeks.get(one.support.id, one.last_week)
+        line, rule = one.line, one.chosen.rule
+        week = weeks.get(line.support_id, line.last_week)
         series = series_of(one, week)
-        wrong = misfit(one.chosen.rule, one.measure.kind) if one.chosen.rule in RULES else None
+        wrong = misfit(rule, line.measure.kind) if rule in RULES else None
         if wrong is not None:
-            found[one.support.id] = Judged(one, _refused(one, series, "rule_misfit", wrong), None, week)
-        elif one.chosen.rule == MONITOR and _has_a_statistic(one, series):
-            asked[one.support.id] = Asked(series, week)
-            cohorts.setdefault(one.cohort, {})[one.support.id] = one
+            found[line.support_id] = Judged(one, _refused(one, series, "rule_misfit", wrong), None, week)
+        elif rule == MONITOR and _has_a_statistic(one, series):
+            asked[line.support_id] = Asked(one, series, week)
+            cohorts[line.cohort] = []
         else:
-            found[one.support.id] = Judged(one, _by_rule(one, series), None, week)
-    for one in beside:
-        if one.scores and (known_by := cohorts.get(one.cohort)) is not None:
-            known_by.setdefault(one.support.id, one)
+            found[line.support_id] = Judged(one, _by_rule(one, series), None, week)
+    for cohort, lines in groupby(chain((one.line for one in wanted), beside), attrgetter("cohort")):
+        if cohort in cohorts:
+            cohorts[cohort] += [line for line in lines if line.scores.weeks]
     for members in cohorts.values():
-        found |= _by_monitor(list(members.values()), asked, known)
+        found |= _by_monitor(members, asked, known)
     return found
 
 
 def series_of(one: Followed, week: int) -> Series:
     """What the rules take: the scores up to a week."""
+    line, scores = one.line, one.line.scores.upto(week)
     return Series(
-        observations=tuple(
-            Observation(seen.week, seen.value, str(seen.id)) for seen in one.scores if seen.week <= week
-        ),
-        baseline=one.phase.baseline,
-        goal=one.phase.goal,
-        goal_week=one.goal_week,
-        direction="down" if one.measure.direction == "down" else "up",
-        sem=one.measure.sem or None,
+        observations=tuple(map(Observation, scores.weeks, scores.values, map(str, scores.ids))),
+        baseline=line.baseline,
+        goal=line.goal,
+        goal_week=line.goal_week,
+        direction="down" if line.measure.direction == "down" else "up",
+        sem=line.measure.sem or None,
         dosage=one.dosage,
     )
 
@@ -184,116 +183,115 @@ def delivered_enough(verdict: Verdict, one: Followed, week: int) -> Verdict:
 
 
 def _by_monitor(
-    members: Sequence[Followed], asked: Mapping[UUID, Asked], known: Mapping[Key, Calibrated]
+    members: Sequence[Line], asked: Mapping[UUID, Asked], known: Mapping[Key, Calibrated]
 ) -> dict[UUID, Judged]:
     """One cohort, as of each week that is asked for, from what was known at its end; alone where it is too small."""
     calibrated = _calibration(known, members[0])
-    placed = on_one_calendar(members, {support_id: one.week for support_id, one in asked.items()})
-    wanted = [one for one in placed if one.one.support.id in asked]
+    placed = on_one_calendar(members)
+    wanted: dict[int, dict[int, Asked]] = {}
+    for at, (line, began) in enumerate(placed):
+        if (one := asked.get(line.support_id)) is not None:
+            wanted.setdefault(began + one.week, {})[at] = one
     found: dict[UUID, Judged] = {}
-    for week in sorted({one.asof for one in wanted}):
+    for week, these in sorted(wanted.items()):
         # In the order of their ids, whoever is asked for: the same numbers in the same order, the same bytes.
-        known_then = [one for one in placed if (seen := one.one.scores) and one.began + seen[0].week <= week]
-        these = [one for one in wanted if one.asof == week]
-        adjust = len(known_then) >= LEAST
-        together = known_then if adjust else these
-        mine = {id(one) for one in these}
-        only = np.array([id(one) in mine for one in together])
-        batch = batch_of(list(zip(together, repeat(0))), week)
+        together = [at for at, (line, began) in enumerate(placed) if began + line.scores.weeks[0] <= week]
+        adjust = len(together) >= LEAST
+        together = together if adjust else list(these)
+        only = np.array([at in these for at in together])
+        batch = batch_of([placed[at] for at in together], [0] * len(together), week)
         result = find_cohort(batch, calibrated.calibration, only, adjust=adjust)
-        for row, (one, _, _) in enumerate(these):
-            found[one.support.id] = _concluded(one, asked[one.support.id], result, row, calibrated, adjusted=adjust)
+        for row, one in enumerate(these.values()):
+            found[one.followed.line.support_id] = _concluded(one, result, row, calibrated, adjusted=adjust)
     return found
 
 
-def on_one_calendar(members: Sequence[Followed], asked: Mapping[UUID, int]) -> list[Placed]:
+def on_one_calendar(members: Sequence[Line]) -> list[Placed]:
     """A cohort's series on the calendar of the one that began first, in the order of their ids."""
-    known = [(one, one.phase.begins_on, one.support.id, one.phase.number) for one in members]
-    known.sort(key=itemgetter(2, 3))
-    first, began, *_ = min(known, key=itemgetter(1, 2))
-    weeks = {day: 0 if day == began else first.week_of(day) for day in {day for _, day, _, _ in known}}
-    return [Placed(one, weeks[day], asked.get(support_id, one.last_week)) for one, day, support_id, _ in known]
+    known = sorted(members, key=lambda line: (line.support_id.int, line.number))
+    first = min(known, key=attrgetter("begins_on"))
+    weeks = {first.begins_on: 0}
+    for line in known:
+        if line.begins_on not in weeks:
+            weeks[line.begins_on] = first.week_of(line.begins_on)
+    return [Placed(line, weeks[line.begins_on]) for line in known]
 
 
-def batch_of(members: Sequence[tuple[Placed, int]], week: int | None = None) -> Batch:
-    """Series of one measure, each with the number of its cohort, up to a week of the calendar (without: to their last).
+def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None = None) -> Batch:
+    """Series of one measure, with the numbers of their cohorts, up to a week of the calendar (without: to their last).
 
     A column is a form in a week, or one of several scores of a form in a week; a week's scores without a form are
     taken to be of one form.
     """
-    cells: list[Column] = []
-    values: list[float] = []
-    many = []
-    for (one, began, _), _ in members:
-        scores = _upto(one.scores, None if week is None else week - began)
-        _, _, weeks, numbers, forms = zip(*scores, strict=True) if scores else ((),) * 5
-        cells += _cells([began + one for one in weeks] if began else weeks, forms)
-        values += numbers
-        many.append(len(scores))
-    columns = sorted(set(cells))
-    place = {column: number for number, column in enumerate(columns)}
-    table = np.full((len(members), len(columns)), np.nan)
-    rows = np.repeat(np.arange(len(members)), many)
-    table[rows, np.fromiter(map(place.__getitem__, cells), np.int64, len(cells))] = values
-    goals: dict[tuple[date, date, int], int] = {}
-    series = np.array([_about(member.one, goals) for member, _ in members]).reshape(-1, 4)
+    scores = [line.scores if week is None else line.scores.upto(week - began) for line, began in placed]
+    started = np.array([began for _, began in placed], np.int64)
+    many = [len(some.weeks) for some in scores]
+    every, rows = sum(many), np.arange(len(placed)).repeat(many)
+    weeks = np.fromiter(chain.from_iterable([some.weeks for some in scores]), np.int64, every) + started[rows]
+    values = np.fromiter(chain.from_iterable([some.values for some in scores]), np.float64, every)
+    named = [some.forms for some in scores]
+    forms = dict(zip(sorted(set().union(*named)), count()))
+    cells = np.fromiter(map(forms.__getitem__, chain.from_iterable(named)), np.int64, every)
+    cells += weeks * max(len(forms), 1)
+    columns, table = _table(rows, cells, values, len(placed))
+    repeats = 1
+    if np.count_nonzero(table == table) < every:
+        again = _again(rows, cells)
+        repeats = int(again.max()) + 1
+        columns, table = _table(rows, cells * repeats + again, values, len(placed))
+    lines = np.array([(line.baseline, line.goal, line.goal_week) for line, _ in placed]).reshape(-1, 3)
+    baseline, goal, goal_week = lines.T
+    goal_rate = (goal - baseline) / goal_week
     return Batch(
-        weeks=np.array([column[0] for column in columns], dtype=np.int64),
+        weeks=columns // (max(len(forms), 1) * repeats),
         values=table,
-        baseline=series[:, 0],
-        goal_rate=series[:, 1],
-        goal=series[:, 2],
-        sem=series[:, 3],
-        began=np.array([member.began for member, _ in members], dtype=np.int64),
-        cohort=np.array([cohort for _, cohort in members], dtype=np.int64),
+        baseline=baseline,
+        goal_rate=goal_rate,
+        goal=goal,
+        sem=_sem(placed, goal_rate),
+        began=started,
+        cohort=np.array(cohort, np.int64),
     )
 
 
-def _upto(scores: tuple[Seen, ...], week: int | None) -> tuple[Seen, ...]:
-    """A series' scores up to a week of its own."""
-    if week is None or not scores or scores[-1].week <= week:
-        return scores
-    return tuple(seen for seen in scores if seen.week <= week)
+def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Each series' SEM, in the measure's units; none where it is unknown, or the goal is on the wrong side."""
+    if not placed:
+        return goal_rate
+    measure = placed[0].line.measure
+    towards = goal_rate < 0 if measure.direction == "down" else goal_rate > 0
+    return np.where(towards, measure.sem or math.nan, math.nan)
 
 
-def _cells(weeks: Sequence[int], forms: Sequence[str | None]) -> list[Column]:
-    """Each score's column."""
-    named = [form or "" for form in forms]
-    first = list(zip(weeks, named, repeat(0)))
-    if len(set(weeks)) == len(weeks):
-        return first
-    taken: dict[Column, None] = {}
-    for week, form, number in first:
-        while (week, form, number) in taken:
-            number += 1
-        taken[week, form, number] = None
-    return list(taken)
+def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -> tuple[Whole, NDArray[np.float64]]:
+    """The cells that occur, in order, and each row's values in them; the last where a row has several in one."""
+    there = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)
+    there[cells] = True
+    columns = np.flatnonzero(there)
+    place = np.empty(len(there), np.int64)
+    place[columns] = np.arange(len(columns))
+    table = np.full(count * len(columns), np.nan)
+    table[rows * len(columns) + place[cells]] = values
+    return columns, table.reshape(count, -1)
 
 
-def _about(one: Followed, goals: dict[tuple[date, date, int], int]) -> tuple[float, float, float, float]:
-    """Baseline, goal rate, goal and SEM, in the measure's units; no SEM where the goal is on the wrong side.
-
-    goals: the goals' weeks that are known already, by goal's day, first day and calendar.
-    """
-    phase, measure = one.phase, one.measure
-    asked = phase.goal_on, phase.begins_on, id(one.weeks) if one.weeks else 0
-    goal_week = goals.get(asked) or goals.setdefault(asked, one.goal_week)
-    baseline, goal = float(phase.baseline), float(phase.goal)
-    rate = (goal - baseline) / goal_week
-    towards = rate < 0 if measure.direction == "down" else rate > 0
-    return baseline, rate, goal, (measure.sem or math.nan) if towards else math.nan
+def _again(rows: Whole, cells: Whole) -> Whole:
+    """How many scores of the same row and cell come before each."""
+    key = rows * (int(cells.max()) + 1) + cells
+    order = np.argsort(key, kind="stable")
+    found, place = np.empty(len(key), np.int64), np.arange(len(key))
+    found[order] = place - np.searchsorted(key[order], key[order])
+    return found
 
 
-def _concluded(
-    one: Followed, asked: Asked, result: Found, row: int, calibrated: Calibrated, *, adjusted: bool
-) -> Judged:
-    rule, (series, week) = RULES[MONITOR], asked
+def _concluded(asked: Asked, result: Found, row: int, calibrated: Calibrated, *, adjusted: bool) -> Judged:
+    rule, (one, series, week) = RULES[MONITOR], asked
     settled = rule.settle(one.chosen.parameters)
     facts = Facts(series.goal_rate, series.direction, week, len(series.observations), one.dosage, adjusted)
     finding = conclude(result, row, facts, settled["far_percent"] / 100, calibrated.calibration)
     return Judged(one, rule.verdict(series, settled, finding), calibrated.id, week)
 
 
-def _calibration(known: Mapping[Key, Calibrated], one: Followed) -> Calibrated:
+def _calibration(known: Mapping[Key, Calibrated], line: Line) -> Calibrated:
     """The measure's in this grade, else the measure's over all grades, else the published defaults."""
-    return known.get((one.measure.id, one.grade)) or known.get((one.measure.id, None)) or DEFAULTS
+    return known.get((line.measure.id, line.grade)) or known.get((line.measure.id, None)) or DEFAULTS

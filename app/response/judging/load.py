@@ -6,83 +6,34 @@ statements that one judgement takes stand together.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
-from typing import NamedTuple
+from datetime import date
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Row, Select, any_, cast, or_, select, tuple_
+from sqlalchemy import Select, any_, cast, func, or_, select, tuple_
+from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.evidence.models import Score
 from app.playbook.models import Measure
-from app.playbook.queries import ChosenRule, Rulebook
-from app.response.judging.delivered import Delivered
-from app.response.rules.series import Dosage
+from app.playbook.queries import Rulebook
+from app.response.judging.followed import Cohort, Delivered, Followed, Line, Scores
 from app.roster.calendar import Weeks, counted, monday_of, weeks_between, weeks_of_schools
 from app.roster.lookup import IdList
 from app.roster.models import Person
 from app.support.lookup import DosageWindow, dosages_of
 from app.support.models import Phase, Support
 
-Cohort = tuple[UUID, UUID, str | None]
-Running = Row[Support, Phase, list[str]]
-Scored = Row[UUID, UUID, date, float, str | None]
+Columns = tuple[tuple[UUID, ...], tuple[date, ...], tuple[float, ...], tuple[str, ...]]
+"""Scores' ids, days, values and forms; "" for no form."""
+
+NO_SCORES: Columns = ((), (), (), ())
+
 Calendars = dict[UUID, list[tuple[date, bool]]]
 """By school, its weeks in order: the Monday, and whether there was instruction."""
-
-
-class Seen(NamedTuple):
-    """One score of a series: the instructional week in which it was taken, its value, its form."""
-
-    id: UUID
-    taken_on: date
-    week: int
-    value: float
-    form: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """A support's running phase with all that its rule needs."""
-
-    support: Support
-    phase: Phase
-    measure: Measure
-    grade: str | None
-    scores: tuple[Seen, ...]
-    weeks: Weeks
-    chosen: ChosenRule
-    dosage: Dosage | None = None
-
-    @property
-    def cohort(self) -> Cohort:
-        """Who takes the same forms in the same weeks: one measure, school and grade. Who has no school, has nobody."""
-        school = self.support.school_ids[0] if self.support.school_ids else self.support.id
-        return self.measure.id, school, self.grade
-
-    @property
-    def goal_week(self) -> int:
-        """A goal within the first instructional week counts as one week away."""
-        return max(self.week_of(self.phase.goal_on), 1)
-
-    @property
-    def last_week(self) -> int:
-        """The instructional week of the last score; 0 where there is none."""
-        return self.scores[-1].week if self.scores else 0
-
-    def week_of(self, day: date) -> int:
-        """Instructional weeks since the phase began."""
-        return weeks_between(self.weeks, self.phase.begins_on, day)
-
-    def monday_of_week(self, week: int) -> date:
-        """The first Monday of an instructional week of this phase."""
-        monday = begins = monday_of(self.phase.begins_on)
-        while self.week_of(monday) < week:
-            monday += timedelta(weeks=1)
-        return max(monday, begins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,91 +52,127 @@ class Loaded:
     """The wanted series, and their classmates' beside them: by support."""
 
     wanted: dict[UUID, Followed] = field(default_factory=dict)
-    beside: dict[UUID, Followed] = field(default_factory=dict)
+    beside: dict[UUID, Line] = field(default_factory=dict)
+
+    @property
+    def lines(self) -> list[Line]:
+        """All of them."""
+        return [*(one.line for one in self.wanted.values()), *self.beside.values()]
+
+
+class Planned(NamedTuple):
+    """What is read of each phase, as PLANNED selects it."""
+
+    support_id: UUID
+    measure_id: UUID
+    school_ids: list[UUID]
+    phase_id: UUID
+    number: int
+    begins_on: date
+    baseline: float
+    goal: float
+    goal_on: date
+    grades: list[str]
+
+    @property
+    def cohort(self) -> Cohort:
+        """By the first of the support's schools and of the student's grades."""
+        school = self.school_ids[0] if self.school_ids else self.support_id
+        return self.measure_id, school, self.grades[0] if self.grades else None
+
+
+PLANNED = (
+    *(Support.id, Support.measure_id, Support.school_ids),
+    *(Phase.id.label("phase_id"), Phase.number, Phase.begins_on, Phase.baseline, Phase.goal, Phase.goal_on),
+    Person.grades,
+)
 
 
 @needs(Can.JUDGE)
 async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
     """Reads active supports, their running phases, scores, weeks and dosage: six statements, however many series."""
-    query = _which(work, wanted)
+    query = _which(work, wanted, _running(work, *PLANNED, Support, Phase))
     rows = (await work.db.execute(query.with_for_update(of=Support) if wanted.lock else query)).all()
     if not rows:
         return Loaded()
-    beside = [] if wanted.pairs is None and wanted.support_ids is None else await _beside(work, rows)
-    every = [*rows, *beside]
-    found = Loaded()
-    followed, calendars = await _followed(work, every, rules)
-    for number, one in enumerate(followed):
-        (found.wanted if number < len(rows) else found.beside)[one.support.id] = one
+    some = wanted.pairs is not None or wanted.support_ids is not None
+    plans = [Planned(*row[: len(PLANNED)]) for row in rows]
+    beside = await _beside(work, plans) if some else []
+    lines, calendars = await _lines(work, [*plans, *beside])
+    found = Loaded({}, {line.support_id: line for line in lines[len(rows) :]})
+    for line, row in zip(lines, rows, strict=False):
+        support, phase = row[-2:]
+        chosen = rules.rule_for(line.measure.code, support.area_id, support.school_ids)
+        found.wanted[line.support_id] = Followed(line, support, phase, chosen)
     await _add_dosage(work, found.wanted, calendars)
     return found
 
 
 @needs(Can.JUDGE)
-async def load_history(work: Work, since: date, rules: Rulebook) -> list[Followed]:
+async def load_history(work: Work, since: date) -> list[Line]:
     """Every phase that began on a day or later, running or ended, as a series: what a calibration rests on."""
-    query = _phases(work).where(Support.state != "planned", Phase.begins_on >= since)
-    followed, _ = await _followed(work, (await work.db.execute(query)).all(), rules)
-    return followed
+    query = _phases(work, *PLANNED).where(Support.state != "planned", Phase.begins_on >= since)
+    lines, _ = await _lines(work, [Planned(*row) for row in await work.db.execute(query)])
+    return lines
 
 
-async def _followed(work: Work, rows: Sequence[Running], rules: Rulebook) -> tuple[list[Followed], Calendars]:
+async def _lines(work: Work, plans: Sequence[Planned]) -> tuple[list[Line], Calendars]:
     """The series, and the weeks of their schools in all that time."""
-    if not rows:
+    if not plans:
         return [], {}
-    measures = await _measures(work, {support.measure_id for support, _, _ in rows})
-    scores = await _scores(work, [phase.id for _, phase, _ in rows])
-    calendars = await _calendars(work, rows, scores)
-    weeks = _weeks(rows, calendars)
+    measures = await _measures(work, {plan.measure_id for plan in plans})
+    scores = await _scores(work, [plan.phase_id for plan in plans])
+    calendars = await _calendars(work, plans, scores)
     found = []
-    known: dict[tuple[int, date, date], int] = {}
-    for support, phase, grades in rows:
-        measure, numbers = measures[support.measure_id], weeks[phase.id]
-        followed = Followed(
-            support=support,
-            phase=phase,
-            measure=measure,
-            grade=grades[0] if grades else None,
-            scores=tuple(_seen(scores.get(phase.id, ()), numbers, phase.begins_on, known)),
-            weeks=numbers,
-            chosen=rules.rule_for(measure.code, support.area_id, support.school_ids),
+    counted_weeks: dict[tuple[UUID, date], Weeks] = {}
+    known: dict[tuple[int, date], dict[date, int]] = {}
+    cohorts: dict[Cohort, Cohort] = {}
+    for plan in plans:
+        weeks = _weeks(plan, calendars, counted_weeks)
+        ids, days, values, forms = scores.get(plan.phase_id, NO_SCORES)
+        # Week numbers that were counted already, by calendar and first day.
+        numbers = known.setdefault((id(weeks), plan.begins_on), {})
+        for day in {plan.goal_on, *days}.difference(numbers):
+            numbers[day] = weeks_between(weeks, plan.begins_on, day)
+        line = Line(
+            support_id=plan.support_id,
+            number=plan.number,
+            begins_on=plan.begins_on,
+            baseline=plan.baseline,
+            goal=plan.goal,
+            goal_week=max(numbers[plan.goal_on], 1),
+            measure=measures[plan.measure_id],
+            cohort=cohorts.setdefault(cohort := plan.cohort, cohort),
+            scores=Scores(ids, days, tuple(numbers[day] for day in days), values, forms),
+            weeks=weeks,
         )
-        found.append(followed)
+        found.append(line)
     return found, calendars
-
-
-def _seen(
-    rows: Sequence[Scored], weeks: Weeks, begins: date, known: dict[tuple[int, date, date], int]
-) -> Iterator[Seen]:
-    """Scores with their weeks. known: weeks that were counted already, by calendar, first day and day."""
-    calendar = id(weeks)
-    for _, score_id, taken_on, value, form in rows:
-        if (asked := (calendar, begins, taken_on)) not in known:
-            known[asked] = weeks_between(weeks, begins, taken_on)
-        yield Seen(score_id, taken_on, known[asked], value, form)
 
 
 async def _add_dosage(work: Work, wanted: dict[UUID, Followed], calendars: Calendars) -> None:
     """What was delivered up to each wanted series' last score."""
-    asked = [one for one in wanted.values() if one.scores]
-    windows = [DosageWindow(one.support, one.phase, one.phase.begins_on, one.scores[-1].taken_on) for one in asked]
+    asked = [(one, last_on) for one in wanted.values() if (last_on := one.line.last_on) is not None]
+    windows = [DosageWindow(one.support, one.phase, one.phase.begins_on, last_on) for one, last_on in asked]
     numbers: dict[tuple[int, date], dict[date, int]] = {}
-    for one, dosage in zip(asked, await dosages_of(work, windows, calendars), strict=True):
-        known = numbers.setdefault((id(one.weeks), one.phase.begins_on), {})
+    for (one, _), dosage in zip(asked, await dosages_of(work, windows, calendars), strict=True):
+        line = one.line
+        known = numbers.setdefault((id(line.weeks), line.begins_on), {})
         for week in dosage.weeks:
             if week.monday not in known:
-                known[week.monday] = one.week_of(week.monday)
+                known[week.monday] = line.week_of(week.monday)
         by_number = tuple((known[week.monday], week) for week in dosage.weeks)
-        wanted[one.support.id] = replace(one, dosage=Delivered((), (), True, dosage, by_number))
+        wanted[line.support_id] = replace(one, dosage=Delivered((), (), True, dosage, by_number))
 
 
-def _running(work: Work) -> Select[Support, Phase, list[str]]:
-    return _phases(work).where(Support.state == "active", Phase.ends_on.is_(None))
+def _running(work: Work, *columns: Any) -> Select[Any]:
+    return _phases(work, *columns).where(Support.state == "active", Phase.ends_on.is_(None))
 
 
-def _phases(work: Work) -> Select[Support, Phase, list[str]]:
+def _phases(work: Work, *columns: Any) -> Select[Any]:
     return (
-        select(Support, Phase, Person.grades)
+        select(*columns)
+        .select_from(Support)
         .join(Phase, (Phase.district_id == Support.district_id) & (Phase.support_id == Support.id))
         .join(Person, (Person.district_id == Support.district_id) & (Person.id == Support.student_id))
         .where(
@@ -197,8 +184,7 @@ def _phases(work: Work) -> Select[Support, Phase, list[str]]:
     )
 
 
-def _which(work: Work, wanted: Wanted) -> Select[Support, Phase, list[str]]:
-    query = _running(work)
+def _which(work: Work, wanted: Wanted, query: Select[Any]) -> Select[Any]:
     if wanted.pairs is not None:
         query = query.where(tuple_(Support.student_id, Support.measure_id).in_(sorted(wanted.pairs)))
     if wanted.support_ids is not None:
@@ -210,17 +196,18 @@ def _which(work: Work, wanted: Wanted) -> Select[Support, Phase, list[str]]:
     return query
 
 
-async def _beside(work: Work, rows: Sequence[Running]) -> list[Running]:
+async def _beside(work: Work, plans: Sequence[Planned]) -> list[Planned]:
     """The classmates of these: the same measure, a common school and grade."""
-    ids = {support.id for support, _, _ in rows}
-    schools = {school for support, _, _ in rows for school in support.school_ids[:1]}
-    grades = {grade for _, _, grades in rows for grade in grades[:1]}
-    query = _running(work).where(
-        Support.measure_id == any_(cast(list({support.measure_id for support, _, _ in rows}), IdList)),
+    ids = {plan.support_id for plan in plans}
+    schools = {school for plan in plans for school in plan.school_ids[:1]}
+    grades = {grade for plan in plans for grade in plan.grades[:1]}
+    query = _running(work, *PLANNED).where(
+        Support.measure_id == any_(cast(list({plan.measure_id for plan in plans}), IdList)),
         Support.school_ids.overlap(list(schools)),
         or_(Person.grades.overlap(list(grades)), Person.grades == []) if grades else Person.grades == [],
     )
-    return [row for row in await work.db.execute(query) if row[0].id not in ids]
+    found = [Planned(*row) for row in await work.db.execute(query)]
+    return [plan for plan in found if plan.support_id not in ids]
 
 
 async def _measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:
@@ -230,10 +217,12 @@ async def _measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:
     return {row.id: row for row in rows}
 
 
-async def _scores(work: Work, phase_ids: list[UUID]) -> dict[UUID, list[Scored]]:
+async def _scores(work: Work, phase_ids: list[UUID]) -> dict[UUID, Columns]:
     """The scores of each phase, oldest first; baseline scores are not part of it, the day it ends on is the next's."""
+    order = (Score.taken_on, Score.attempt, Score.id)
+    columns = (Score.id, Score.taken_on, Score.value, func.coalesce(Score.form, ""))
     rows = await work.db.execute(
-        select(Phase.id.label("phase_id"), Score.id, Score.taken_on, Score.value, Score.form)
+        select(Phase.id, *(func.array_agg(aggregate_order_by(column, *order)) for column in columns))
         .join(Support, (Support.district_id == Phase.district_id) & (Support.id == Phase.support_id))
         .join(
             Score,
@@ -251,33 +240,25 @@ async def _scores(work: Work, phase_ids: list[UUID]) -> dict[UUID, list[Scored]]
             Score.purpose != "baseline",
             Score.removed_at.is_(None),
         )
-        .order_by(Phase.id, Score.taken_on, Score.attempt, Score.id)
+        .group_by(Phase.id)
     )
-    found: dict[UUID, list[Scored]] = {}
-    for row in rows:
-        found.setdefault(row.phase_id, []).append(row)
-    return found
+    return {row[0]: (tuple(row[1]), tuple(row[2]), tuple(row[3]), tuple(row[4])) for row in rows}
 
 
-async def _calendars(work: Work, rows: Sequence[Running], scores: Mapping[UUID, Sequence[Scored]]) -> Calendars:
-    schools = {school for support, _, _ in rows for school in support.school_ids}
-    begins = min(phase.begins_on for _, phase, _ in rows)
-    until = max(phase.goal_on for _, phase, _ in rows)
-    until = max([until, *(row.taken_on for some in scores.values() for row in some[-1:])])
+async def _calendars(work: Work, plans: Sequence[Planned], scores: Mapping[UUID, Columns]) -> Calendars:
+    schools = {school for plan in plans for school in plan.school_ids}
+    begins = min(plan.begins_on for plan in plans)
+    until = max(plan.goal_on for plan in plans)
+    until = max([until, *(days[-1] for _, days, _, _ in scores.values())])
     return await weeks_of_schools(work, schools, begins, until)
 
 
-def _weeks(rows: Sequence[Running], known: Calendars) -> dict[UUID, Weeks]:
-    """Week numbers for each phase: those of its first school that has any, counted from where its phase begins."""
-    cached: dict[tuple[UUID, date], Weeks] = {}
-    found: dict[UUID, Weeks] = {}
-    for support, phase, _ in rows:
-        school = next((one for one in support.school_ids if one in known), None)
-        if school is None:
-            found[phase.id] = {}
-            continue
-        monday = monday_of(phase.begins_on)
-        if (school, monday) not in cached:
-            cached[school, monday] = counted([one for one in known[school] if one[0] >= monday])
-        found[phase.id] = cached[school, monday]
-    return found
+def _weeks(plan: Planned, known: Calendars, already: dict[tuple[UUID, date], Weeks]) -> Weeks:
+    """Week numbers for a phase: those of its first school that has any, counted from where the phase begins."""
+    school = next((one for one in plan.school_ids if one in known), None)
+    if school is None:
+        return {}
+    monday = monday_of(plan.begins_on)
+    if (school, monday) not in already:
+        already[school, monday] = counted([one for one in known[school] if one[0] >= monday])
+    return already[school, monday]

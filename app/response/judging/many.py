@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
@@ -12,7 +13,8 @@ from app.core.clock import today_in
 from app.playbook.queries import rulebook
 from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import Calibrated, Judged, Key, judge_series
-from app.response.judging.load import Followed, Loaded, Wanted, load
+from app.response.judging.followed import Followed, Line
+from app.response.judging.load import Loaded, Wanted, load
 from app.response.judging.write import Holding, Step, holdings, write
 from app.response.rules.verdict import State
 from app.roster.calendar import monday_of
@@ -58,8 +60,8 @@ async def judge_wanted(work: Work, wanted: Wanted, how: How = AS_USUAL) -> Outco
     asked = [one for one in loaded.wanted.values() if _concerns(one, how)]
     if not asked:
         return Outcome(loaded, 0, 0)
-    known = await calibrations(work, {one.measure.id for one in asked})
-    judged = judge_series(asked, [*loaded.beside.values(), *_others(loaded, asked)], known)
+    known = await calibrations(work, {one.line.measure.id for one in asked})
+    judged = judge_series(asked, _others(loaded, {one.line.support_id for one in asked}), known)
     holding = await holdings(work, list(judged))
     undone = _undone(loaded, judged, holding, known, how)
     earlier = {} if how.loud else _by_new_rules(loaded, judged, holding, known)
@@ -85,9 +87,9 @@ def _concerns(one: Followed, how: How) -> bool:
     return not how.settles or (monday is not None and monday >= min(how.settles))
 
 
-def _others(loaded: Loaded, asked: list[Followed]) -> list[Followed]:
-    wanted = {one.support.id for one in asked}
-    return [one for one in loaded.wanted.values() if one.support.id not in wanted]
+def _others(loaded: Loaded, asked: Collection[UUID]) -> list[Line]:
+    """Everybody but those who are asked for."""
+    return [line for line in loaded.lines if line.support_id not in asked]
 
 
 def _undone(
@@ -130,13 +132,12 @@ def _as_of(loaded: Loaded, as_of: dict[UUID, int], known: dict[Key, Calibrated])
     if not as_of:
         return {}
     again = [one for support_id, one in loaded.wanted.items() if support_id in as_of]
-    others = [one for support_id, one in loaded.wanted.items() if support_id not in as_of]
-    return judge_series(again, [*loaded.beside.values(), *others], known, as_of)
+    return judge_series(again, _others(loaded, as_of.keys()), known, as_of)
 
 
 def _last_monday(one: Followed) -> date | None:
-    return monday_of(one.scores[-1].taken_on) if one.scores else None
+    return None if one.line.last_on is None else monday_of(one.line.last_on)
 
 
 def _is_history(one: Followed, since: date) -> bool:
-    return bool(one.scores) and one.scores[-1].taken_on < since
+    return one.line.last_on is not None and one.line.last_on < since

@@ -23,7 +23,8 @@ from app.core.crypto import Keyring
 from app.core.ids import new_id
 from app.core.lease import Claimed, Lease, Settled, claim, settle
 from app.playbook.models import Measure
-from app.response.judging.load import Cohort, Followed, Loaded, Wanted
+from app.response.judging.followed import Cohort, Line
+from app.response.judging.load import Loaded, Wanted
 from app.response.judging.many import How, judge_wanted
 from app.response.models import Settlement
 from app.roster.calendar import monday_of
@@ -56,11 +57,11 @@ async def lay(work: Work, loaded: Loaded, days: Collection[tuple[UUID, UUID, dat
     for student_id, measure_id, day in days:
         asked.setdefault((student_id, measure_id), set()).add(monday_of(day))
     weeks: dict[tuple[UUID, UUID, date], datetime] = {}
-    complete = _complete([*loaded.wanted.values(), *loaded.beside.values()])
+    complete = _complete(loaded.lines)
     for one in loaded.wanted.values():
         support = one.support
         for monday in asked.get((support.student_id, support.measure_id), ()) if support.school_ids else ():
-            due = _due(monday, whole=monday in complete[one.cohort])
+            due = _due(monday, whole=monday in complete[one.line.cohort])
             weeks[support.measure_id, support.school_ids[0], monday] = due
     await _lay(work, WEEK, weeks, quiet=quiet)
 
@@ -111,11 +112,11 @@ async def _lay(work: Work, kind: str, weeks: dict[tuple[UUID, UUID, date], datet
     await work.db.execute(added.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
 
-def _complete(every: Iterable[Followed]) -> dict[Cohort, set[date]]:
+def _complete(every: Iterable[Line]) -> dict[Cohort, set[date]]:
     """By cohort the weeks, as Mondays, of which every classmate has a score."""
     found: dict[Cohort, set[date]] = {}
     for one in every:
-        mondays = {monday_of(seen.taken_on) for seen in one.scores}
+        mondays = {monday_of(day) for day in one.scores.days}
         found[one.cohort] = found[one.cohort] & mondays if one.cohort in found else mondays
     return found
 

@@ -199,7 +199,7 @@ def _stands(holding: Holding, state: Mapping[str, Any]) -> bool:
 
 def _row(judged: Judged, number: int) -> dict[str, Any]:
     followed, verdict = judged.followed, judged.verdict
-    known = [seen for seen in followed.scores if seen.week <= judged.week]
+    known = followed.line.scores.upto(judged.week)
     change = verdict.change_week
     return {
         **whose(followed.support),
@@ -212,9 +212,9 @@ def _row(judged: Judged, number: int) -> dict[str, Any]:
         "kind": verdict.kind.value if verdict.kind else None,
         "because": [reason.as_json() for reason in verdict.because],
         "parameters": dict(sorted(verdict.parameters.items())),
-        "score_ids": [seen.id for seen in sorted(known, key=lambda seen: seen.week)],
-        "change_on": None if change is None else followed.monday_of_week(change),
-        "last_on": known[-1].taken_on if known else None,
+        "score_ids": [known.ids[at] for at in sorted(range(len(known)), key=known.weeks.__getitem__)],
+        "change_on": None if change is None else followed.line.monday_of_week(change),
+        "last_on": known.days[-1] if known else None,
         "last_week": judged.week if known else None,
         "playbook_version_id": followed.chosen.playbook_version_id,
         "calibration_id": judged.calibration_id,

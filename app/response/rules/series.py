@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from operator import attrgetter
 from statistics import median
 
 from app.response.aimline import SLACK, Aimline, Direction, UnjudgeableSeries, usable
@@ -61,10 +62,14 @@ class Series:
     direction: Direction = "up"
     sem: float | None = None
     dosage: Dosage | None = None
+    weeks: tuple[int, ...] = field(init=False, repr=False, compare=False)
+    values: tuple[float, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        in_order = tuple(sorted(self.observations, key=lambda observation: observation.week))
+        in_order = tuple(sorted(self.observations, key=attrgetter("week")))
         object.__setattr__(self, "observations", in_order)
+        object.__setattr__(self, "weeks", tuple([one.week for one in in_order]))
+        object.__setattr__(self, "values", tuple([float(one.value) for one in in_order]))
         # 40 and 40.0 are the same goal, and have to give the same bytes.
         object.__setattr__(self, "baseline", float(self.baseline))
         object.__setattr__(self, "goal", float(self.goal))
@@ -75,9 +80,9 @@ class Series:
         Raises UnjudgeableSeries: what Aimline raises, `score_not_a_number`, `week_before_phase`, `sem_not_positive`.
         """
         line = self.aimline
-        if not all(usable(observation.value) for observation in self.observations):
+        if not all(map(usable, self.values)):
             raise UnjudgeableSeries("score_not_a_number", "Give every score as an ordinary finite number.")
-        if any(observation.week < 0 for observation in self.observations):
+        if self.weeks and self.weeks[0] < 0:
             raise UnjudgeableSeries(
                 "week_before_phase",
                 "Leave out scores from before the phase began: they belong to its baseline.",
@@ -97,14 +102,6 @@ class Series:
     def goal_rate(self) -> float:
         """The required rate, units a week."""
         return self.aimline.rate
-
-    @property
-    def weeks(self) -> tuple[int, ...]:
-        return tuple(observation.week for observation in self.observations)
-
-    @property
-    def values(self) -> tuple[float, ...]:
-        return tuple(float(observation.value) for observation in self.observations)
 
     @property
     def slack(self) -> float:

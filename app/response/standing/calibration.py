@@ -17,10 +17,10 @@ from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.ids import new_id
 from app.core.page import Keyset, Page
-from app.playbook.queries import rulebook
 from app.response.judging import settle
 from app.response.judging.cohort import Placed, batch_of, on_one_calendar
-from app.response.judging.load import Cohort, Followed, load_history
+from app.response.judging.followed import Cohort, Line
+from app.response.judging.load import load_history
 from app.response.models import Calibration
 from app.response.rules.calibrate.district import calibrate_batch
 from app.response.rules.monitor.calibration import PUBLISHED
@@ -39,7 +39,7 @@ async def calibrate_district(work: Work) -> list[Calibration]:
     worker with what was found; that raises no alerts.
     """
     since = today_in(await zone_of(work)) - REACHES_BACK
-    series = [one for one in await load_history(work, since, await rulebook(work)) if _fit(one)]
+    series = [one for one in await load_history(work, since) if _fit(one)]
     number = await work.db.scalar(
         select(func.max(Calibration.number)).where(Calibration.district_id == work.district_id)
     )
@@ -47,7 +47,7 @@ async def calibrate_district(work: Work) -> list[Calibration]:
     for (measure_id, grade), some in sorted(
         _by_measure(series).items(), key=lambda one: (str(one[0][0]), one[0][1] or "")
     ):
-        found = calibrate_batch(batch_of(_placed(some)))
+        found = calibrate_batch(batch_of(*_placed(some)))
         made.append(_row(work, (number or 0) + 1, measure_id, grade, found))
     work.db.add_all(made)
     await work.db.flush()
@@ -65,13 +65,13 @@ async def calibrations(work: Work, keyset: Keyset) -> Page[Calibration]:
     return page
 
 
-def _fit(one: Followed) -> bool:
+def _fit(one: Line) -> bool:
     return one.measure.kind == "growth" and bool(one.measure.sem) and bool(one.scores) and one.last_week > 0
 
 
-def _by_measure(series: Sequence[Followed]) -> dict[tuple[UUID, str | None], list[Followed]]:
+def _by_measure(series: Sequence[Line]) -> dict[tuple[UUID, str | None], list[Line]]:
     """By measure over all grades, and by grade where there is more than one."""
-    found: dict[tuple[UUID, str | None], list[Followed]] = defaultdict(list)
+    found: dict[tuple[UUID, str | None], list[Line]] = defaultdict(list)
     for one in series:
         found[one.measure.id, None].append(one)
         if one.grade is not None:
@@ -79,15 +79,16 @@ def _by_measure(series: Sequence[Followed]) -> dict[tuple[UUID, str | None], lis
     return found
 
 
-def _placed(series: Sequence[Followed]) -> list[tuple[Placed, int]]:
-    cohorts: dict[Cohort, list[Followed]] = defaultdict(list)
+def _placed(series: Sequence[Line]) -> tuple[list[Placed], list[int]]:
+    """The series on their cohorts' calendars, and the numbers of their cohorts."""
+    cohorts: dict[Cohort, list[Line]] = defaultdict(list)
     for one in series:
         cohorts[one.cohort].append(one)
-    return [
-        (placed, number)
-        for number, cohort in enumerate(sorted(cohorts, key=str))
-        for placed in on_one_calendar(cohorts[cohort], {})
-    ]
+    placed, numbers = [], []
+    for number, cohort in enumerate(sorted(cohorts, key=str)):
+        placed += on_one_calendar(cohorts[cohort])
+        numbers += [number] * len(cohorts[cohort])
+    return placed, numbers
 
 
 def _row(work: Work, number: int, measure_id: UUID, grade: str | None, found: Estimates) -> Calibration:

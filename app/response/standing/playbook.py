@@ -132,12 +132,12 @@ async def _compare(
     then = await rulebook(work, wanted)
     loaded = await load(work, Wanted(lock=False), await rulebook(work))
     series = list(loaded.wanted.values())
-    known = await calibrations(work, {one.measure.id for one in series})
+    known = await calibrations(work, {one.line.measure.id for one in series})
     shown = [one for one in series if one.support.id in visible]
-    beside = [one for one in series if one.support.id not in visible]
+    beside = [one.line for one in series if one.support.id not in visible]
     now_says = judge_series(shown, beside, known)
     turned = [
-        replace(one, chosen=then.rule_for(one.measure.code, one.support.area_id, one.support.school_ids))
+        replace(one, chosen=then.rule_for(one.line.measure.code, one.support.area_id, one.support.school_ids))
         for one in shown
     ]
     then_says = judge_series(turned, beside, known)
