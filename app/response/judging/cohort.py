@@ -111,7 +111,7 @@ def series_of(one: Followed, week: int) -> Series:
     """What the rules take: the scores up to a week."""
     line, scores = one.line, one.line.scores.upto(week)
     return Series(
-        observations=tuple(map(Observation, scores.weeks, scores.values, map(str, scores.ids))),
+        observations=tuple(map(Observation, scores.weeks, scores.values, scores.ids)),
         baseline=line.baseline,
         goal=line.goal,
         goal_week=line.goal_week,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from operator import attrgetter
 from statistics import median
+from typing import NamedTuple
+from uuid import UUID
 
 from app.response.aimline import SLACK, Aimline, Direction, UnjudgeableSeries, usable
 
@@ -12,8 +15,7 @@ from app.response.aimline import SLACK, Aimline, Direction, UnjudgeableSeries, u
 LEVEL_SCORES = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """One score: the instructional week (0 is the week in which the phase began), its value, its id.
 
     The week is the school week's instructional number less that of the week in which the phase began, so a
@@ -22,7 +24,7 @@ class Observation:
 
     week: int
     value: float
-    score_id: str = ""
+    score_id: UUID | str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Dosage:
         return sum(pair[1] for pair in known) / planned if planned > 0 else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Series:
     """The scores of the current phase with baseline, goal and the week of the goal.
 
@@ -62,14 +64,10 @@ class Series:
     direction: Direction = "up"
     sem: float | None = None
     dosage: Dosage | None = None
-    weeks: tuple[int, ...] = field(init=False, repr=False, compare=False)
-    values: tuple[float, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         in_order = tuple(sorted(self.observations, key=attrgetter("week")))
         object.__setattr__(self, "observations", in_order)
-        object.__setattr__(self, "weeks", tuple([one.week for one in in_order]))
-        object.__setattr__(self, "values", tuple([float(one.value) for one in in_order]))
         # 40 and 40.0 are the same goal, and have to give the same bytes.
         object.__setattr__(self, "baseline", float(self.baseline))
         object.__setattr__(self, "goal", float(self.goal))
@@ -94,7 +92,7 @@ class Series:
             )
         return line
 
-    @property
+    @cached_property
     def aimline(self) -> Aimline:
         return Aimline(self.baseline, self.goal, self.goal_week, self.direction)
 
@@ -102,6 +100,14 @@ class Series:
     def goal_rate(self) -> float:
         """The required rate, units a week."""
         return self.aimline.rate
+
+    @cached_property
+    def weeks(self) -> tuple[int, ...]:
+        return tuple([one.week for one in self.observations])
+
+    @cached_property
+    def values(self) -> tuple[float, ...]:
+        return tuple([float(one.value) for one in self.observations])
 
     @property
     def slack(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 import orjson
 
@@ -102,7 +103,7 @@ class Verdict:
     rule: str
     rule_version: int
     parameters: dict[str, int]
-    scores: tuple[str, ...]
+    scores: tuple[UUID | str, ...]
     rate_low: float | None = None
     rate_high: float | None = None
     odds: float | None = None
@@ -125,7 +126,7 @@ class Verdict:
             "kind": self.kind.value if self.kind else None,
             "because": [reason.as_json() for reason in self.because],
             "parameters": dict(sorted(self.parameters.items())),
-            "scores": list(self.scores),
+            "scores": [str(score) for score in self.scores],
         }
 
     def canonical_bytes(self) -> bytes:

@@ -195,18 +195,19 @@ class Paths:
         own = np.maximum(inverse.diagonal(axis1=1, axis2=2), 1e-12)
         most = CLIP * np.sqrt(1 / own + form)
         told, surprise = (inverse @ surprise[:, :, None])[:, :, 0], surprise.copy()
-        rows = np.arange(len(surprise))
+        off, rows = told / own, np.arange(len(surprise))
         for _ in range(WILD):
-            off = told[rows] / own[rows]
-            over = np.abs(off) / most[rows]
-            worst = over.argmax(axis=1)
-            far = over.max(axis=1) > 1 + 1e-9
-            if not far.any():
+            over = np.abs(off)
+            over /= most[rows] if len(rows) < len(most) else most
+            far = np.flatnonzero(over.max(axis=1) > 1 + 1e-9)
+            if not len(far):
                 break
-            rows, worst, off = rows[far], worst[far], off[far, worst[far]]
+            worst = over[far].argmax(axis=1)
+            rows, off = rows[far], off[far, worst]
             less = (off - np.copysign(most[rows, worst], off))[:, None]
             surprise[rows, worst] -= less[:, 0]
             told[rows] -= less * inverse[rows, worst]
+            off = told[rows] / own[rows]
         return surprise, told
 
 
@@ -255,7 +256,7 @@ def _solved(a: Array, b: Array, common: Array, own: Array, share: float) -> tupl
     k = a @ common + own
     inverse, size = np.linalg.inv(k), np.linalg.slogdet(k)[1]
     told = (inverse @ b[:, :, None])[..., 0]
-    left = share - share**2 * np.einsum("tcij,cji->tci", inverse, a)
+    left = share - share**2 * (inverse * a.swapaxes(1, 2)).sum(axis=-1)
     meant = (common @ told[..., None])[..., 0]
     return share * told, np.clip(left, 0, share), 0.5 * ((b * meant).sum(axis=-1) - size)
 
