@@ -104,7 +104,7 @@ def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyP
     assert np.abs(shared.inverse - each.inverse).max() < 1e-12
     assert np.abs(grown.inverse - each.inverse).max() < 1e-12
     assert (each.inverse[~each.seen] == 0).all()
-    assert (shared.inverse[~shared.seen] == 0).all()
+    assert np.abs(shared.inverse[~shared.seen]).max() < 1e-12
 
 
 def test_the_difficulty_of_forms_is_recovered():
@@ -223,7 +223,7 @@ def test_without_a_sem_it_says_so_and_guesses_nothing():
 def test_shift_and_scale_move_the_statistic_by_less_than_a_millionth(values, scale, shift):
     one = series(values)
     moved = Series(
-        tuple(replace(o, value=scale * o.value + shift) for o in one.observations),
+        tuple(o._replace(value=scale * o.value + shift) for o in one.observations),
         scale * one.baseline + shift,
         scale * one.goal + shift,
         one.goal_week,

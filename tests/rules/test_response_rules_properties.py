@@ -32,7 +32,7 @@ def any_series(draw: st.DrawFn) -> Series:
 def moved(series: Series, scale: float, shift: float) -> Series:
     """The same series on another scale of the measure; a negative scale turns "up" into "down"."""
     direction = series.direction if scale > 0 else ("down" if series.direction == "up" else "up")
-    observations = tuple(replace(o, value=scale * o.value + shift) for o in series.observations)
+    observations = tuple(o._replace(value=scale * o.value + shift) for o in series.observations)
     baseline, goal = (scale * v + shift for v in (series.baseline, series.goal))
     sem = None if series.sem is None else abs(scale) * series.sem
     return Series(observations, baseline, goal, series.goal_week, direction, sem)

@@ -137,9 +137,10 @@ def _usable(batch: Batch) -> NDArray[np.bool_]:
 
 def _last(batch: Batch, seen: NDArray[np.bool_]) -> Weeks:
     """The week of each phase's last score; 0 where there is none."""
-    none = np.iinfo(np.int64).min
-    column = np.where(seen, batch.weeks, none).max(axis=1, initial=none)
-    return np.where(column == none, 0, column - batch.began)
+    if not seen.size:
+        return np.zeros(len(seen), np.int64)
+    backwards = seen[:, ::-1].argmax(axis=1)
+    return np.where(seen.any(axis=1), batch.weeks[len(batch.weeks) - 1 - backwards] - batch.began, 0)
 
 
 def states(found: Found, calibration: Calibration, far: float) -> NDArray[np.int8]:

@@ -54,7 +54,7 @@ def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
 
 @lru_cache(maxsize=64)
 def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array]:
-    """What scores' weeks and errors say of their covariance, whatever the goal: V, e and V'1.
+    """What scores' weeks and errors say of their covariance, whatever the goal: V, e, and the rows of V, V'1 and 0.
 
     grown: weeks since the start, int64; own: variances of the errors. With C the covariance that the wobble and the
     errors bring, and g^2 S what growth brings, V diag(1 / (1 + g^2 e)) V' is the inverse of g^2 S + C for every g,
@@ -65,7 +65,7 @@ def _design(grown: bytes, own: bytes, prior: Prior) -> tuple[Array, Array, Array
     left = np.linalg.inv(np.linalg.cholesky(prior.wobble**2 * np.minimum.outer(weeks, weeks) + np.diag(errors)))
     e, turned = np.linalg.eigh(left @ spread @ left.T)
     v = left.T @ turned
-    return v, np.maximum(e, 0), v.sum(axis=0)
+    return v, np.maximum(e, 0), np.vstack([v, v.sum(axis=0), np.zeros(len(v))])
 
 
 class Paths:
@@ -73,7 +73,7 @@ class Paths:
 
     Students come first in all but `values`, (slots, students), which may be filled in until a slot is taken in. alone:
     (students,), whose forms are part of the errors; with others their share is taken off. inverse: (students, slots,
-    slots), zero where there is no score.
+    slots), zero but for rounding where there is no score.
     """
 
     def __init__(
@@ -134,25 +134,24 @@ class Paths:
         An open level adds v 11' to a covariance, and a missed score is one with a variance without end; both come
         into the inverse by the matrix inversion lemma.
         """
-        v, e, ones = _design(grown.tobytes(), own.tobytes(), prior)
+        v, e, rows_of = _design(grown.tobytes(), own.tobytes(), prior)
         part = 1 / (1 + g**2 * e)
         number = len(v) - seen.sum(axis=1)
         most = int(number.max(initial=0))
-        there = seen.astype(float)
-        gaps = np.empty((len(seen), most + 1, len(v)))
-        gaps[:, 0] = ones
-        gaps[:, 1:] = v[np.argsort(there, axis=1, kind="stable")[:, :most]]
-        gaps[:, 1:] *= (np.arange(most) < number[:, None])[:, :, None]
+        # The level, then each gap; who has fewer gaps than others has empty rows for the rest.
+        which = np.full((len(seen), most + 1), len(v))
+        which[:, 1:] = np.argsort(seen, axis=1, kind="stable")[:, :most]
+        spare = np.arange(most + 1) > number[:, None]
+        which[spare] = len(v) + 1
+        gaps = rows_of[which]
         told = gaps * part[:, None, :]
         block = told @ gaps.swapaxes(1, 2)
-        at = np.arange(most + 1)
-        block[:, 0, 0] += 1 / variance[:, 0]
-        block[:, at, at] += at > number[:, None]
+        diagonal = block.reshape(len(block), -1)[:, :: most + 2]
+        diagonal += spare
+        diagonal[:, 0] += 1 / variance[:, 0]
         rows = told @ v.T
         inverse: Array = (part[:, None, :] * v) @ v.T
         inverse -= rows.swapaxes(1, 2) @ (np.linalg.inv(block) @ rows)
-        inverse *= there[:, :, None]
-        inverse *= there[:, None, :]
         return inverse
 
     @staticmethod

@@ -101,11 +101,12 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
         first = np.where(seen, panel.values, 0)[seen.argmax(axis=0), np.arange(len(number))]
         level = np.where(number > 0, level, first)
     noise = (there * panel.noise[:early, None]).sum(axis=0) / some**2
-    middle = cohorts.sums(level) / size
-    spread = cohorts.sums((level - middle[cohorts.index]) ** 2) / np.maximum(size - 1, 1) - cohorts.sums(noise) / size
-    enough = ((size >= LEAST) & (cohorts.sums((number > 0).astype(float)) == size))[cohorts.index]
+    levels, noises, given = cohorts.sums(np.stack([level, noise, number > 0], axis=1)).T
+    middle = (levels / size)[cohorts.index]
+    spread = cohorts.sums((level - middle) ** 2) / np.maximum(size - 1, 1) - noises / size
+    enough = ((size >= LEAST) & (given == size))[cohorts.index]
     variance = np.maximum(spread, 0.3) + 0.1
-    return np.where(enough, middle[cohorts.index], level), np.where(enough, variance[cohorts.index], WIDE)
+    return np.where(enough, middle, level), np.where(enough, variance[cohorts.index], WIDE)
 
 
 @dataclass(frozen=True, slots=True)
