@@ -27,7 +27,9 @@ def both(
             ahead += _ahead(edges, one, told, before, q)
             back += _back(edges, one, told, q)
     shape = len(g), inverse.shape[1], len(weeks), 7
-    there, back_then = (np.array(kept).reshape(shape).transpose(2, 3, 1, 0) for kept in (ahead, back))
+    there, back_then = (
+        np.fromiter(kept, np.float64, len(kept)).reshape(shape).transpose(2, 3, 1, 0) for kept in (ahead, back)
+    )
     return there, back_then[::-1]
 
 
