@@ -103,6 +103,19 @@ def test_new_rules_may_be_asked_to_alert() -> None:
     assert told([Said(NOT, 3, loud=True), Said(NOT, 3, loud=True)], kept)[1] == [Tell.ALERT]
 
 
+def test_what_is_told_is_what_the_verdict_says() -> None:
+    """An alert that its week could not raise any more waits for the next verdict that says so, and for no other."""
+    under = State.UNDER_DELIVERED
+    back = [Said(NOT, 8), Said(GOOD, 8, undone=True), Said(NOT, 8)]
+    for other in (GOOD, BETWEEN, State.GOAL_MET, under):
+        assert Tell.ALERT not in told([*back, Said(other, 9)])[1][2:]
+    assert told([*back, Said(GOOD, 9), Said(NOT, 10)])[1] == [Tell.ALERT, Tell.RETRACTED, Tell.ALERT]
+    undelivered = [Said(under, 8), Said(GOOD, 8, settled=True), Said(under, 8)]
+    assert told([*undelivered, Said(GOOD, 9)])[1] == [Tell.UNDER_DELIVERED]
+    assert told([*undelivered, Said(under, 9)])[1] == [Tell.UNDER_DELIVERED] * 2
+    assert told([Said(NOT, 8, quiet=True), Said(GOOD, 9), Said(GOOD, 9, loud=True)])[1] == []
+
+
 def test_a_phase_line_begins_anew() -> None:
     """The memory of one phase says nothing in the next."""
     kept, _ = told(weekly(NOT, NOT))

@@ -119,7 +119,8 @@ def advance(memory: Memory, said: Said) -> tuple[Memory, tuple[Tell, ...]]:
         now = replace(now, alert=Latch())
     tells: list[Tell] = []
     alert = _alert(memory.alert, before, now, said, tells)
-    under = _once(memory.under, now.under.on, said, Tell.UNDER_DELIVERED, tells)
+    anew = memory.under.stands or said.state is State.UNDER_DELIVERED
+    under = _once(memory.under, now.under.on and anew, said, Tell.UNDER_DELIVERED, tells)
     asks = said.state is State.UNCERTAIN and not alert.stands
     watch = _once(memory.watch, now.watch.on, said, Tell.PROBE if asks else None, tells)
     kept = Memory(memory.phase, said.week, before, now, alert, watch, under)
@@ -127,10 +128,12 @@ def advance(memory: Memory, said: Said) -> tuple[Memory, tuple[Tell, ...]]:
 
 
 def _alert(told: Told, before: Latches, now: Latches, said: Said, tells: list[Tell]) -> Told:
-    if now.alert.on and told.stands and told.quiet and said.loud:
+    # What stands over from another week is not told on a verdict that says something else.
+    raised = said.state is State.NOT_RESPONDING
+    if raised and told.stands and told.quiet and said.loud:
         tells.append(Tell.ALERT)
         return Told(True, said.week)
-    if now.alert.on and not told.stands and said.week > told.week:
+    if raised and not told.stands and said.week > told.week:
         if not said.quiet:
             tells.append(Tell.ALERT)
         return Told(True, said.week, said.quiet)

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Select, any_, cast, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Select, Uuid, any_, cast, func, literal, or_, select, tuple_
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.access.permission import Can
@@ -36,9 +36,18 @@ Calendars = dict[UUID, list[tuple[date, bool]]]
 """By school, its weeks in order: the Monday, and whether there was instruction."""
 
 
+NOWHERE = UUID(int=0)
+"""The school of a support that has none, where schools are counted up."""
+
+
+def first_school() -> ColumnElement[UUID]:
+    """SQL: the school whose cohort a support is of. Who is at two schools is of the first, and judged there alone."""
+    return func.coalesce(Support.school_ids[1], literal(NOWHERE, Uuid))
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which active supports: by pairs of student and measure, by id, of a measure at a school; all without."""
+    """Which active supports: by pairs of student and measure, by id, of a measure at its first school; all without."""
 
     pairs: Collection[tuple[UUID, UUID]] | None = None
     support_ids: Collection[UUID] | None = None
@@ -192,7 +201,7 @@ def _which(work: Work, wanted: Wanted, query: Select[Any]) -> Select[Any]:
     if wanted.measure_id is not None:
         query = query.where(Support.measure_id == wanted.measure_id)
     if wanted.school_id is not None:
-        query = query.where(Support.school_ids.contains([wanted.school_id]))
+        query = query.where(first_school() == wanted.school_id)
     return query
 
 

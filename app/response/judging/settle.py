@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, and_, func, or_, select, true
+from sqlalchemy import Table, and_, or_, select, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -24,7 +24,7 @@ from app.core.ids import new_id
 from app.core.lease import Claimed, Lease, Settled, claim, settle
 from app.playbook.models import Measure
 from app.response.judging.followed import Cohort, Line
-from app.response.judging.load import Loaded, Wanted
+from app.response.judging.load import Loaded, Wanted, first_school
 from app.response.judging.many import How, judge_wanted
 from app.response.models import Settlement
 from app.roster.calendar import monday_of
@@ -69,7 +69,7 @@ async def lay(work: Work, loaded: Loaded, days: Collection[tuple[UUID, UUID, dat
 @needs(Can.JUDGE)
 async def lay_rules(work: Work, *, quiet: bool) -> int:
     """Lays every followed measure at every school to be judged under the rules as they are now; how many."""
-    school = func.unnest(Support.school_ids).label("school")
+    school = first_school().label("school")
     rows = await work.db.execute(
         select(Support.measure_id, school)
         .where(Support.district_id == work.district_id, Support.state == "active")

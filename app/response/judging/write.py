@@ -167,7 +167,8 @@ def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any]
         kind = RESPONSE_STOPPED if verdict.kind is Kind.STOPPED else RESPONSE_NEVER
         record(work, happened(TOLD.get(tell, kind), support, {"verdict": verdict_id}))
     alert_id = holding.alert_id if holding is not None and memory.alert.stands else None
-    if kept.alert.stands and not memory.alert.stands:
+    if kept.alert.stands and (alert_id is None or Tell.ALERT in tells):
+        # Also one that was laid quietly can be taken back; one that is told later is the one that was told.
         alert_id = verdict_id
     kept_on = holding.settled_on if holding is not None and step.settled_on is None else step.settled_on
     now_is = {

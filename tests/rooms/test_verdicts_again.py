@@ -1,0 +1,81 @@
+"""Series that are judged again by the worker: at two schools, at none, and by rules that alert at last."""
+
+from uuid import UUID
+
+from sqlalchemy import update
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.evidence.amend import Amendment
+from app.response.judging.settle import lay_rules
+from app.response.service import amend_score
+from app.response.standing.playbook import NewRule, publish_rules
+from app.roster.models import Person
+from tests.rooms.test_verdicts import send, settle_all
+from tests.rooms.verdict_town import classmates, reader, scores, state, supported, told, verdicts
+from tests.town import Town
+
+HARD = {3: 9.0, 5: -8.0, 7: 10.0, 9: -9.0, 10: 12.0}
+"""How much harder a week's passage was than others."""
+
+
+async def move(town: Town, name: str, schools: list[UUID]) -> None:
+    """The student is at these schools, the first of them first."""
+
+    @needs(Can.SYNC_ROSTER)
+    async def change(work: Work) -> None:
+        person = (Person.district_id == town.district_id) & (Person.id == town.students[name])
+        await work.db.execute(update(Person).where(person).values(school_ids=schools))
+
+    async with town.house() as work:
+        await change(work)
+
+
+async def test_who_is_at_two_schools_is_judged_with_the_class_of_the_first_alone(north: Town) -> None:
+    """The other school's weeks and rules leave the verdict as it is: the same scores, the same bytes."""
+    names = await classmates(north, 8)
+    await move(north, names[0], north.schools)
+    support, *_ = [await supported(north, name) for name in names]
+    await send(
+        north,
+        [
+            score
+            for seed, name in enumerate(names)
+            for score in scores(north, name, reader(seed, 10, 1.5 if seed else 0.6, HARD), form=True)
+        ],
+    )
+    await settle_all(north)
+    before = await verdicts(north, support)
+    assert "allowing for how hard each passage was" in before[-1].sentence
+    async with north.house() as work:
+        await lay_rules(work, quiet=True)
+    assert await settle_all(north) == 1
+    assert len(await verdicts(north, support)) == len(before)
+
+
+async def test_new_rules_judge_also_who_is_at_no_school(north: Town) -> None:
+    """A support whose student has left every school has a rule as well."""
+    await move(north, "amy", [])
+    support = await supported(north, "amy")
+    await send(north, scores(north, "amy", [40.0] * 10))
+    async with north.unit() as work:
+        await publish_rules(work, [NewRule("four-point")])
+    assert await settle_all(north) == 1
+    assert (await verdicts(north, support))[-1].rule == "four-point"
+
+
+async def test_an_alert_that_was_laid_quietly_and_told_later_can_be_taken_back(north: Town) -> None:
+    """New rules flag quietly, are published again to alert, and a score proves wrong: what was told is retracted."""
+    support = await supported(north, "amy")
+    await send(north, scores(north, "amy", [42.0, 44.0, 45.0, 47.0, 46.0, 47.0, 48.0, 49.0]))
+    for alert in (False, True):
+        async with north.unit() as work:
+            await publish_rules(work, [NewRule("four-point")], alert=alert)
+        await settle_all(north)
+    assert await told(north) == ["response.stopped"]
+    alerted = (await verdicts(north, support))[-1]
+    assert (await state(north, support)).alert_id == alerted.id
+    async with north.unit() as work:
+        await amend_score(work, alerted.score_ids[-1], Amendment("It was typed wrong.", value=80.0))
+    assert await told(north) == ["response.stopped", "response.retracted"]
+    assert (await verdicts(north, support))[-1].retracts == alerted.id
