@@ -88,6 +88,17 @@ async def test_what_the_schedule_asks_for_is_run_once(north: Town, tmp_path: Pat
     assert overdue > now() + timedelta(hours=25)
 
 
+async def test_what_was_due_before_a_freeze_waits_until_it_is_over(north: Town, tmp_path: Path) -> None:
+    """A worker that was down on the eve begins nothing on a frozen day; the next time lies behind the freeze."""
+    first, last = now().date() - timedelta(days=2), now().date() + timedelta(days=2)
+    made = await _make(north, Export().write(tmp_path / "a.zip"), cron="0 2 * * *", freeze=((first, last),))
+    await _due(north, made, due=now() - timedelta(minutes=1))
+    await _night(north)
+    assert await _runs(north) == []
+    ((due,),) = await ask(north, "SELECT due FROM sis_source WHERE district_id = :district")
+    assert due.date() > last
+
+
 async def test_a_paused_source_is_never_due(north: Town, tmp_path: Path) -> None:
     """Pausing lifts what was laid; by hand it can still be asked for."""
     made = await _make(north, Export().write(tmp_path / "a.zip"), cron="0 2 * * *")

@@ -78,6 +78,13 @@ def test_no_run_begins_on_a_frozen_day() -> None:
         next_run(NIGHTLY, "UTC", _utc("2026-12-20T12:00"), freeze=[(date(2026, 1, 1), date(9998, 1, 1))])
 
 
+def test_the_day_on_which_a_run_begins_is_that_after_its_jitter() -> None:
+    """Ten to midnight on the eve of a freeze, plus the jitter, is a frozen day; and on its last day no longer one."""
+    late, jitter, freeze = "50 23 * * *", timedelta(minutes=25), [(date(2026, 12, 21), date(2027, 1, 1))]
+    found = next_run(late, "America/Chicago", _utc("2026-12-20T12:00"), jitter, freeze)
+    assert found == _utc("2027-01-02T06:15")
+
+
 def test_a_run_is_full_when_the_reconcile_has_come_since_the_last() -> None:
     """Without a schedule for it, or without a full one applied, always: a delta cannot prove that somebody is gone."""
     saturday = "0 3 * * 6"

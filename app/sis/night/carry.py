@@ -22,20 +22,23 @@ from app.access.permission import Can
 from app.access.principal import Principal, house_principal
 from app.access.work import Work, needs, unit
 from app.core.address import Allowed
-from app.core.clock import now
+from app.core.clock import now, today_in
 from app.core.crypto import Keyring
 from app.core.errors import AimlineError
 from app.core.ids import new_id
 from app.core.lease import Claimed, Lease, claim
 from app.events.catalogue import SYNC_OVERDUE, Happened
 from app.events.outbox import record
+from app.roster.lookup import zone_of
 from app.roster.models import Source
 from app.sis.answer import undo
 from app.sis.engine.run import BROKE_OFF, LENGTH, Asked, end, is_syncing
 from app.sis.engine.weigh import Report
 from app.sis.models import SisRun, SisSource
+from app.sis.night.schedule import is_frozen
 from app.sis.port import AlreadyRunning, Superseded
 from app.sis.pull import OPEN, look, note_findings, run_source
+from app.sis.settings import freeze_of
 from app.sis.sources import lay_schedule
 
 DISTRICTS = 16  # in one look
@@ -186,10 +189,14 @@ async def lay_what_is_due(work: Work) -> list[UUID]:
 
 @needs(Can.SYNC_ROSTER)
 async def _lay_due(work: Work, row: SisSource) -> None:
-    """The run that the schedule asks for, unless one of this source waits or goes on; and when the next is."""
+    """The run that the schedule asks for, unless one of this source waits or goes on; and when the next is.
+
+    What was due before a freeze and found no worker waits until the freeze is over.
+    """
     of = SisRun.district_id == work.district_id
+    frozen = is_frozen(today_in(await zone_of(work)), freeze_of(row.frozen))
     waiting = await work.db.scalar(select(SisRun.id).where(of, SisRun.source_id == row.id, SisRun.state.in_(OPEN)))
-    if waiting is None:
+    if waiting is None and not frozen:
         work.db.add(
             SisRun(
                 district_id=work.district_id,

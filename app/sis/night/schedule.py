@@ -45,7 +45,7 @@ def next_run(cron: str, zone: str, after: datetime, jitter: timedelta = timedelt
     for _, tick in zip(range(LONGEST_LOOK), ticks, strict=False):
         # Over an hour that comes twice, the same wall time may be told as not after what came before it.
         at = tick.astimezone(UTC) + jitter
-        if at > after and not is_frozen(tick.date(), freeze):
+        if at > after and not is_frozen(at.astimezone(ZoneInfo(zone)).date(), freeze):
             return at
     raise ValueError("The freeze dates leave no run.")
 
