@@ -346,6 +346,18 @@ KINDS: Final = (
 
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 
+MAY_BE_LEFT_OUT: Final = {
+    "courses": "course",
+    "demographics": "demographics",
+    "categories": "category",
+    "scoreScales": "score_scale",
+    "lineItems": "line_item",
+    "results": "result",
+    "assessmentLineItems": "assessment_line_item",
+    "assessmentResults": "assessment_result",
+}
+"""The collections, or files, without which there still is a roster, and the kinds of their rows."""
+
 WORDS: Final = (
     *("department", "district", "local", "national", "school", "state"),
     *("gradingPeriod", "semester", "schoolYear", "term", "homeroom", "scheduled"),

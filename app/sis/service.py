@@ -6,7 +6,7 @@ Longer than most: the whole course of a run is read in one place.
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict
 from functools import partial
@@ -39,6 +39,7 @@ from app.sis.engine.run import (
     begin,
     conclude,
     end,
+    kinds_left_out,
     limits_in_force,
     lock_of,
     must_hold,
@@ -51,7 +52,16 @@ from app.sis.guard import weigh as weigh_plan
 from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.mapping.follow import follow_results
 from app.sis.oneroster_csv.archive import open_zip
-from app.sis.port import AlreadyRunning, NothingNew, Opener, Progress, Source, SourceInconsistent, SourceRefused
+from app.sis.port import (
+    AlreadyRunning,
+    Delivery,
+    NothingNew,
+    Opener,
+    Progress,
+    Source,
+    SourceInconsistent,
+    SourceRefused,
+)
 
 SOURCE_KIND = "oneroster-csv"
 
@@ -193,27 +203,29 @@ async def _carry_out(
     """Stages, plans, and applies what the guard lets pass; the run ends in the same transaction."""
     report.warnings += source.warnings
     report.not_taken += source.not_taken
-    whole = all(delivery.complete for delivery in source.deliveries.values())
+    left_out = await kinds_left_out(work, source_id)
+    deliveries = {name: one for name, one in source.deliveries.items() if name not in left_out}
+    whole = all(delivery.complete for delivery in deliveries.values())
     report.mode = report.mode or ("full" if whole else "delta")
     report.taken, report.pulled_at = getattr(source, "taken", None), getattr(source, "as_of", None) or report.began_at
-    largest = max((delivery.size for delivery in source.deliveries.values()), default=0)
+    largest = max((delivery.size for delivery in deliveries.values()), default=0)
     stage = await open_stage(work, report.run_id, source_id, largest)
     for kind in KINDS:
-        await _plan_kind(stage, kind, source, report, progress)
+        await _plan_kind(stage, kind, deliveries, report, progress)
     progress("weighing the plan", 0, 0)
-    came = [weigh.seen(kind, report.kinds[kind.name], source.deliveries) for kind in KINDS]
+    came = [weigh.seen(kind, report.kinds[kind.name], deliveries, left_out) for kind in KINDS]
     people = report.kinds["person"].known
-    shrunk, rekeyed = await weigh.shrunk(stage, report.kinds), await weigh.rekeyed(stage, source.deliveries)
+    shrunk, rekeyed = await weigh.shrunk(stage, report.kinds), await weigh.rekeyed(stage, deliveries)
     weighed = weigh_plan(came, shrunk, rekeyed, people, limits)
     report.weighed = [asdict(one) for one in weighed]
     report.held_because += [one.sentence for one in weighed if one.held]
     report.refusals += await weigh.first_refusals(stage)
     if not dry and not report.held_because:
-        await apply_all(stage, source.deliveries, progress)
+        await apply_all(stage, deliveries, progress)
         report.warnings += await follow_results(work, stage)
     conclude(report, dry)
     if report.state == "held":
-        report.plan = await keep_plan(stage, source.deliveries)
+        report.plan = await keep_plan(stage, deliveries)
     await stage.drop()
 
 
@@ -231,11 +243,13 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     return Stage(driver, work.district_id, source_id, run_id, now(), today_in(str(zone)), tell)
 
 
-async def _plan_kind(stage: Stage, kind: Kind, source: Source, report: Report, progress: Progress) -> None:
+async def _plan_kind(
+    stage: Stage, kind: Kind, deliveries: Mapping[str, Delivery], report: Report, progress: Progress
+) -> None:
     """Brings one kind from the source's bytes to a plan, and counts it."""
     counts = report.kinds.setdefault(kind.name, Counts())
     counts.known = await weigh.known_rows(stage, kind)
-    delivery = source.deliveries.get(kind.name)
+    delivery = deliveries.get(kind.name)
     if delivery is None:
         if kind in ALIASED:
             await lay_keys(stage, kind, None)

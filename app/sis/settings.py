@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from app.core.address import Allowed, checked_url
 from app.core.errors import Invalid, Violation
 from app.sis.guard import Limits
+from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.mapping.rules import wrong_in
 from app.sis.night.schedule import is_cron
 
@@ -192,6 +193,8 @@ def _words(new: Settings) -> Iterator[Violation]:
         for place, word in enumerate(getattr(new, name)):
             if not isinstance(word, str) or not _ID.fullmatch(word):
                 yield _wrong(f"/{name}/{place}", f"{name}.malformed", "1 to 500 printable characters, no spaces.")
+            elif name == "left_out" and word not in MAY_BE_LEFT_OUT:
+                yield _wrong(f"/{name}/{place}", "left_out.unknown", f"It may leave out {', '.join(MAY_BE_LEFT_OUT)}.")
 
 
 def _limits(limits: Any, pointer: str) -> Iterator[Violation]:

@@ -1,6 +1,7 @@
 """A configured source from end to end: signed in, pulled whole, then as deltas from where the last one ended."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,11 +12,13 @@ from app.core.errors import Conflict
 from app.sis import sources
 from app.sis.answer import approve, carry_out, undo
 from app.sis.engine.weigh import Report
+from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisSource
+from app.sis.oneroster_rest.pull import COLLECTIONS
 from app.sis.port import AlreadyRunning
 from app.sis.pull import Mode, ask_for_run, look, run_source
 from app.sis.settings import Settings
-from tests.sis.roster_zip import ask
+from tests.sis.roster_zip import Export, ask
 from tests.sis.sandbox_sis import V11, running
 from tests.town import Town
 
@@ -157,3 +160,38 @@ async def test_one_run_a_district_is_asked_for_at_a_time(north: Town) -> None:
     async with north.unit() as work:
         with pytest.raises(AlreadyRunning):
             await ask_for_run(work, made.source.id)
+
+
+async def test_what_a_source_leaves_out_is_not_missed(north: Town) -> None:
+    """Demographics are known and then left out: they stay as they are, and no night is held for want of them."""
+    with running(*SMALL) as address:
+        made = await _make(north, address)
+        first = await _run(north, made)
+        async with north.unit() as work:
+            await sources.change_source(work, made.source.id, {"left_out": ("demographics",)}, SANDBOX)
+        again = await _run(north, made, "full")
+    assert first.kinds["demographics"].created > 0
+    assert (again.state, again.held_because, again.total("changes")) == ("applied", [], 0)
+
+
+async def test_a_file_that_is_left_out_is_neither_taken_nor_missed(north: Town, tmp_path: Path) -> None:
+    """Of CSV as well: announced as absent it holds nothing, and what is in the zip all the same is not read."""
+    export = Export()
+    new = Settings(kind="oneroster-csv", url=str(export.write(tmp_path / "a.zip")))
+    async with north.unit() as work:
+        made = await sources.register_source(work, "csv", new, local=True)
+    await _run(north, made)
+    async with north.unit() as work:
+        await sources.change_source(work, made.source.id, {"left_out": ("demographics",)}, local=True)
+    export.row("demographics", "s1")["sex"] = "male"
+    export.write(tmp_path / "a.zip")
+    assert (await _run(north, made)).total("changes") == 0
+    del export.rows["demographics"]
+    export.write(tmp_path / "a.zip")
+    found = await _run(north, made)
+    assert (found.state, found.total("changes")) == ("applied", 0)
+
+
+def test_what_may_be_left_out_is_what_a_pull_can_do_without() -> None:
+    """The settings name the collections that the pull calls optional, with their kinds."""
+    assert {one.name: one.kind for one in COLLECTIONS if one.optional} == MAY_BE_LEFT_OUT

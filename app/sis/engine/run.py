@@ -23,6 +23,7 @@ from app.sis.engine.plan import kept_tables
 from app.sis.engine.tell import counted
 from app.sis.engine.weigh import Report
 from app.sis.guard import Limits
+from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisRun, SisSource, SisUpload
 from app.sis.port import AlreadyRunning, Superseded
 from app.sis.settings import limits_of
@@ -93,6 +94,14 @@ async def limits_in_force(work: Work, source_id: UUID) -> Limits:
     row = await work.db.scalar(select(SisSource).where(here))
     zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
     return limits_of(row.limits, row.rollover, today_in(str(zone))) if row else Limits()
+
+
+@needs(Can.SYNC_ROSTER)
+async def kinds_left_out(work: Work, source_id: UUID) -> frozenset[str]:
+    """The kinds that a source's settings leave out: of those nothing is taken, and nothing is missed."""
+    here = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
+    names = await work.db.scalar(select(SisSource.left_out).where(here)) or ()
+    return frozenset(MAY_BE_LEFT_OUT[name] for name in names if name in MAY_BE_LEFT_OUT)
 
 
 @needs(Can.SYNC_ROSTER)

@@ -2,7 +2,7 @@
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -233,11 +233,11 @@ async def rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
     return await stage.count(f"SELECT count(*) FROM ({matches}) AS m") if matches else 0
 
 
-def seen(kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery]) -> Seen:
+def seen(kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_out: Collection[str] = ()) -> Seen:
     """One kind's counts as the guard takes them. Where any file is a delta, a kind without changes has no file."""
     delivery = deliveries.get(kind.name)
     if delivery is None:
-        silent = kind.optional or not all(one.complete for one in deliveries.values())
+        silent = kind.optional or kind.name in left_out or not all(one.complete for one in deliveries.values())
     else:
         silent = not delivery.complete
     return Seen(
