@@ -163,10 +163,14 @@ async def test_scales_and_objectives_become_part_of_what_they_add_to(north: Town
         _objective("o2", "r-quiz-s0", "K.2", textScore="B"),
         _objective("o1", "r-quiz-s0", "K.1", score="3.5"),
         _objective("o3", "nowhere", "K.1"),
+        _objective("o4", "r-quiz-s0", "K.4", score="9" * 400),
     ]
     report = await sync(north, export, tmp_path)
-    refusal = Refusal("resultLearningObjectiveIds.csv", 4, "resultSourcedId", "reference.unknown")
-    assert (report.exit_code, report.refusals) == (3, [refusal])
+    refusals = [
+        Refusal("resultLearningObjectiveIds.csv", 4, "resultSourcedId", "reference.unknown"),
+        Refusal("resultLearningObjectiveIds.csv", 5, "score", "number.malformed"),
+    ]
+    assert (report.exit_code, report.refusals) == (3, refusals)
     assert report.kinds["result"].created == GRADED * len(ITEMS)
     scale = await row_id(north, "score_scale", "abc")
     found = await _result(north, "r-quiz-s0", "score_scale_id, learning_objectives::text")

@@ -87,7 +87,8 @@ async def _refuse(stage: Stage, kind: Kind, delivery: Delivery, aside: Delivery)
         ("t.key IS NULL", f"'{target} reference.unknown'"),
     ]
     if "score" in at:
-        faults.append((f"btrim({at['score']}) <> '' AND {at['score']} !~ '{NUMBER}'", "'score number.malformed'"))
+        unread = f"{at['score']} !~ '{NUMBER}' OR NOT pg_input_is_valid(btrim({at['score']}), 'float8')"
+        faults.append((f"btrim({at['score']}) <> '' AND ({unread})", "'score number.malformed'"))
     found = f"CASE {' '.join(f'WHEN {when} THEN {fault}' for when, fault in faults)} END"
     await stage.run(
         f"""UPDATE {raw} AS u SET fault = f.fault FROM (
