@@ -232,6 +232,24 @@ async def test_an_answer_that_is_no_json_is_asked_for_again_and_then_refused(bod
     assert "maintenance" not in refused.value.detail
 
 
+DEEP = {
+    "a list": ('{"orgs": %s}', 100_000),
+    "a row": ('{"orgs": [%s]}', 1000),
+    "a name": ('{"orgs": [{"sourcedId": "o", "name": %s}]}', 1000),
+    "a reference": ('{"orgs": [{"sourcedId": "o", "parent": %s}]}', 1000),
+}
+
+
+@pytest.mark.parametrize("what", DEEP)
+async def test_lists_in_lists_without_end_are_refused(what: str) -> None:
+    """Deeper than Python can follow: the source is refused in a sentence, and nothing of ours breaks."""
+    form, deep = DEEP[what]
+    body = form % ("[" * deep + "]" * deep)
+    with answering(lambda asked: Said(body=body) if asked.name == "orgs" else well(asked)) as (address, _):
+        with pytest.raises(SourceRefused, match="orgs"):
+            await pulled(connect(address, "1.1"))
+
+
 NO_LISTS: list[object] = [
     {"imsx_codeMajor": "failure", "imsx_description": "Row of Ada Lovelace is locked"},
     {"users": None},

@@ -249,6 +249,8 @@ class Pull:
                     self._spool(one, translator, page, pulled)
                     self.progress(f"fetching {name}", walk.offset, walk.total or 0)
                 return walk
+            except RecursionError:
+                raise SourceRefused(f"A row of {name} has lists in lists, deeper than can be read.") from None
             except BadQuery:
                 if "sort" not in query:
                     raise SourceRefused(self._unasked(name)) from None

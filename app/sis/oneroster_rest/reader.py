@@ -86,7 +86,7 @@ class Reader:
                 raise SourceRefused(_unfit(answer.status, name))
             try:
                 return self._read(name, url, answer)
-            except ValueError:
+            except (ValueError, RecursionError):  # the latter: lists in lists without end
                 garbled += 1
                 if garbled >= GARBLED:
                     raise SourceRefused(
