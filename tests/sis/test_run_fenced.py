@@ -63,6 +63,15 @@ async def test_a_killed_run_by_hand_is_ended_by_the_night(north: Town, tmp_path:
     assert second[0] == "applied"
 
 
+async def test_a_killed_run_is_told_of_by_whoever_runs_next(north: Town, tmp_path: Path) -> None:
+    """The run that follows ends it, with the event of one that failed: before the lease ends no worker would."""
+    await _killed(north, tmp_path)
+    assert (await sync_zip(north, Export(), tmp_path)).state == "applied"
+    assert [state for state, _ in await _runs(north)] == ["failed", "applied"]
+    told = "SELECT type FROM event WHERE district_id = :district AND type LIKE 'sync.%' ORDER BY seq"
+    assert [row[0] for row in await ask(north, told)] == ["sync.failed", "sync.applied"]
+
+
 async def test_a_killed_run_by_hand_keeps_nobody_from_asking(north: Town, tmp_path: Path) -> None:
     """While its lock is held it goes on, and its lease is renewed for it; without the lock a run can be asked for."""
     source_id = await _killed(north, tmp_path)

@@ -115,11 +115,15 @@ async def begin(
     if not await work.db.scalar(select(func.pg_try_advisory_xact_lock(APPLIES, lock_of(work.district_id)))):
         raise AlreadyRunning("Another sync of this district is being applied. Try again when it has ended.")
     of = SisRun.district_id == work.district_id
-    await work.db.execute(
+    broken = await work.db.execute(
         update(SisRun)
         .where(of, SisRun.state == "running", SisRun.id != report.run_id)
         .values(state="failed", ended_at=now(), leased_until=None, sentence=BROKE_OFF)
+        .returning(SisRun.id, SisRun.dry)
     )
+    for row in broken.all():
+        if not row.dry:
+            record(work, Happened(SYNC_FAILED, row.id, 1, {}, counts={}))
     if asked.run_id is not None:
         mine = (of, SisRun.id == asked.run_id, SisRun.state == "pending", SisRun.attempts == asked.attempt)
         runs = {"state": "running", "began_at": report.began_at, "sentence": "The sync is running.", "mode": asked.mode}
