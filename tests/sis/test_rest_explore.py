@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.sis.oneroster_rest.connection import GRADES
 from app.sis.oneroster_rest.explore import Findings, explore
 from tests.sis.plain_server import Asked, Said, answering
 from tests.sis.rest_source import behave, connect
@@ -58,6 +59,16 @@ async def test_an_odd_source_is_found_out(sis: str) -> None:
     assert "no more than 50 rows" in text
     assert f"--url {sis}learningdata/v1 --token-url {sis}oauth/token --auth oauth2-basic" in text
     assert "Not to be read: demographics." in text
+
+
+async def test_a_gradebook_at_another_base_is_to_be_set(sis: str) -> None:
+    """1.2 with grades under the base of rostering: a sync as it is set would leave the grades out."""
+    behave(sis, f"base:{V12}")
+    found = await explore(connect(sis, "1.2"))
+    assert not found.ready
+    assert f"aimline sis set NAME --district DISTRICT --gradebook-url {sis}{V12}" in said(found)
+    assert (await explore(connect(sis, "1.2", gradebook_url=f"{sis}{V12}"))).ready
+    assert (await explore(connect(sis, "1.2", leave_out=GRADES))).ready, "nobody wants its grades"
 
 
 @pytest.mark.parametrize("signature", ["HMAC-SHA256", "HMAC-SHA1"])

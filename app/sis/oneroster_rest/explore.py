@@ -85,6 +85,10 @@ def _not_as_set(asked: Connection, works: Connection, facts: dict[str, Any]) -> 
     if works.auth != "oauth1" and works.token_url != asked.token_url:
         options.append(f"--token-url {works.token_url}")
     facts["settings"]["auth"] = signs
+    looked_for = replace(works, gradebook_url=asked.gradebook_url).gradebook
+    grades = (works.gradebook_url or looked_for).rstrip("/")
+    if grades != looked_for and not asked.leave_out >= GRADES:
+        options.append(f"--gradebook-url {grades}")
     return [*options, f"--auth {signs}"] if signs != as_set else options
 
 
