@@ -54,7 +54,8 @@ def add_to(app: typer.Typer) -> None:
     @sync_app.command("report")
     def report(run: Run, district: District, as_json: AsJson = False) -> None:
         """Shows a run's report, with its plan where it is held."""
-        _show(_ask(district, lambda work: queries.read_report(work, ids.read("run", run))), district, as_json)
+        found = _ask(district, lambda work: queries.read_report(work, ids.read("run", run)))
+        _show(found, district, as_json, weighed=True)
 
     @sync_app.command("approve")
     def approve(
@@ -197,8 +198,8 @@ def _refused(run: Callable[[], Answer]) -> Answer:
         raise typer.Exit(USAGE) from None
 
 
-def _show(report: Report, district: str, as_json: bool) -> None:
+def _show(report: Report, district: str, as_json: bool, *, weighed: bool = False) -> None:
     if as_json:
         typer.echo(orjson.dumps(report.as_json()).decode())
     else:
-        print_report(report, district)
+        print_report(report, district, weighed=weighed)

@@ -32,6 +32,7 @@ from app.core.ids import show
 from app.settings import Settings
 from app.sis import port
 from app.sis.engine.weigh import Counts, Report
+from app.sis.night.report import told_weight
 from app.sis.port import AlreadyRunning
 from app.sis.pull import Mode, run_source
 from app.sis.service import sync_csv
@@ -51,13 +52,13 @@ def sync() -> None:
 
 @sync_app.command("csv")
 def sync_csv_zip(
-    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="A OneRoster 1.1 CSV zip, bulk.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="A OneRoster CSV zip, 1.1 or 1.2.")],
     district: Annotated[str, typer.Option(help="The district's short name.")],
     source: Annotated[str, typer.Option(help="The source's name; made on its first use.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
-    """Sync a OneRoster 1.1 CSV zip."""
+    """Sync a OneRoster CSV zip, 1.1 or 1.2, bulk or delta as its manifest says."""
     _carry(lambda run: _sync_csv(run, file, source, dry_run), district, as_json)
 
 
@@ -158,8 +159,11 @@ def _progress(console: Console) -> Iterator[port.Progress]:
         yield tell
 
 
-def print_report(report: Report, district: str) -> None:
-    """The report for a person: counts by kind, what was refused, what was odd, one sentence, what to type next."""
+def print_report(report: Report, district: str, *, weighed: bool = False) -> None:
+    """The report for a person: counts by kind, what was refused, what was odd, one sentence, what to type next.
+
+    With `weighed`, the guard's limits against what was found as well.
+    """
     console = Console()
     if not console.is_terminal:
         console = Console(width=LOG_WIDTH)
@@ -176,6 +180,8 @@ def print_report(report: Report, district: str) -> None:
         left_out = [name.replace("_", " ") for name, counts in report.kinds.items() if not counts.file]
         if left_out:
             console.print(f"Not delivered: {', '.join(left_out)}.", markup=False)
+    for one in report.weighed if weighed else ():
+        console.print(f"{'HELD ' if one['held'] else 'within '}{told_weight(one)}", markup=False)
     if report.refusals:
         console.print("First rows in quarantine (the header is row 1):")
         table = Table(box=SIMPLE_HEAD)

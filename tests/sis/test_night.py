@@ -302,7 +302,9 @@ async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, t
     assert "limit 50% over 4" in told
     assert "In quarantine: enrollments.csv row" in told
     assert "beginDate: date.malformed" in told
-    assert f"aimline sync approve {ids.show('run', run.id)} --plan " in told
+    assert f"aimline sync approve {ids.show('run', run.id)} --district DISTRICT --plan " in told
+    for line in told.splitlines():
+        assert line.count(": aimline s") == line.count(" --district "), f"no command goes without its district: {line}"
     assert "--without-removals" in " ".join(what_next(report))
     for canary in ("Synthetic", "Given s", "@example.org", "id-s", "soon"):
         assert canary not in told + str(report.as_json())

@@ -83,6 +83,8 @@ async def test_a_held_run_is_answered_on_the_command_line(north: Town, tmp_path:
     named = (report["run_id"], "--district", north.slug)
     shown = _run(north, "report", *named)
     assert f"aimline sync approve {report['run_id']} --district {north.slug} --plan {report['plan']}" in shown.stdout
+    assert "HELD shrunk classes: " in shown.stdout
+    assert "limit 50% over 4" in shown.stdout
     assert json.loads(_run(north, "report", *named, "--json").stdout)["kinds"] == report["kinds"]
     wrong = _run(north, "approve", *named, "--plan", "0" * 16)
     assert (wrong.returncode, wrong.stderr.split(".")[0]) == (2, "The plan is not the one that was read")

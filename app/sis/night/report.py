@@ -39,27 +39,27 @@ def told_weight(one: dict[str, object]) -> str:
 
 
 def what_next(report: Report) -> list[str]:
-    """What a person may do about a run, in sentences; the commands as they are typed."""
-    shown = ids.show("run", report.run_id)
+    """What a person may do about a run, in sentences; the commands as they are typed, but for the district's name."""
+    shown, of = ids.show("run", report.run_id), "--district DISTRICT"
     held = {one["rule"] for one in report.weighed if one["held"]}
     steps = []
     if report.state == "held":
         steps.append("Look at the source first: is what it sends meant? If not, mend it and run the sync again.")
         if "rekeyed" in held:
-            steps.append(f"People come back under other ids: aimline sync rekey {shown} --match identifier")
+            steps.append(f"People come back under other ids: aimline sync rekey {shown} {of} --match identifier")
         if report.plan:
-            steps.append(f"To apply it as it is: aimline sync approve {shown} --plan {report.plan['digest']}")
+            steps.append(f"To apply it as it is: aimline sync approve {shown} {of} --plan {report.plan['digest']}")
         if held & {"removed", "shrunk"}:
             steps.append("To leave out who and what would be removed, add --without-removals.")
-        steps.append(f"To forget it: aimline sync discard {shown}")
+        steps.append(f"To forget it: aimline sync discard {shown} {of}")
     elif report.state == "failed":
         steps.append(
-            "The roster is as it was. Look at the source with: aimline sis doctor NAME, then run the sync again."
+            f"The roster is as it was. Look at the source with: aimline sis doctor NAME {of}, then run the sync again."
         )
     elif report.state == "skipped":
-        steps.append("Nothing, if no new export was due. To take the same again: aimline sync run NAME --full")
+        steps.append(f"Nothing, if no new export was due. To take the same again: aimline sync run NAME {of} --full")
     elif report.state == "applied":
-        steps.append(f"Nothing. To take it back: aimline sync undo {shown}")
+        steps.append(f"Nothing. To take it back: aimline sync undo {shown} {of}")
     if report.total("quarantined"):
         steps.append(
             "Have the rows in quarantine mended at the source: the next run takes those that have changed there, and a "
