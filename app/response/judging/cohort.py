@@ -213,7 +213,9 @@ def on_one_calendar(members: Sequence[Line]) -> list[Placed]:
     weeks = {first.begins_on: 0}
     for line in known:
         if line.begins_on not in weeks:
-            weeks[line.begins_on] = first.week_of(line.begins_on)
+            # By the week after: a phase that begins in a break has the break and the first week after it as one.
+            after = line.monday_of_week(1)
+            weeks[line.begins_on] = first.week_of(after) - line.week_of(after)
     return [Placed(line, weeks[line.begins_on]) for line in known]
 
 

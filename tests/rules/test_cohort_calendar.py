@@ -1,0 +1,61 @@
+"""A cohort's series on one calendar, whenever each phase began: no database."""
+
+from datetime import date, timedelta
+from random import Random
+from uuid import UUID
+
+import pytest
+
+from app.playbook.models import Measure
+from app.playbook.queries import ChosenRule
+from app.response.judging.cohort import judge_series, on_one_calendar
+from app.response.judging.followed import Followed, Line, Scores
+from app.roster.calendar import counted, weeks_between
+from app.support.models import Phase, Support
+
+SCHOOL, MEASURE = UUID(int=1), UUID(int=2)
+BEGINS = date(2025, 9, 1)
+CALENDAR = [(BEGINS + timedelta(weeks=n), n not in (4, 5)) for n in range(30)]
+"""Two weeks of break, after the fourth."""
+BREAK, AFTER = BEGINS + timedelta(weeks=5), BEGINS + timedelta(weeks=6)
+
+
+def line(number: int, begins: date, rate: float) -> Line:
+    """A series with a score in each week of instruction after the break, and the week's passage in it."""
+    rng, passages = Random(number), Random(0)
+    mondays = [monday for monday, instructional in CALENDAR if instructional and monday > AFTER][:12]
+    hard = [passages.gauss(0, 9) for _ in mondays]
+    weeks = counted([week for week in CALENDAR if week[0] >= begins])
+    scores = Scores(
+        ids=tuple(UUID(int=1000 * number + n) for n in range(len(mondays))),
+        days=tuple(mondays),
+        weeks=tuple(weeks_between(weeks, begins, monday) for monday in mondays),
+        values=tuple(round(40 + rate * n + rng.gauss(0, 3) - hard[n - 1]) for n in range(1, len(mondays) + 1)),
+        forms=("",) * len(mondays),
+    )
+    measure = Measure(id=MEASURE, code="orf", kind="growth", direction="up", sem=8.0)
+    return Line(UUID(int=number), 1, begins, 40.0, 70.0, 20, measure, (MEASURE, SCHOOL, "03"), scores, weeks)
+
+
+def verdict(mine: Line, others: list[Line]) -> bytes:
+    """The bytes of what the monitor says of one of them."""
+    chosen = ChosenRule("monitor", {"far_percent": 10}, UUID(int=3))
+    one = Followed(mine, Support(id=mine.support_id), Phase(), chosen)
+    return judge_series([one], others)[mine.support_id].verdict.canonical_bytes()
+
+
+@pytest.mark.parametrize("begins", [BEGINS, BEGINS + timedelta(weeks=3), BREAK - timedelta(weeks=1), BREAK, AFTER])
+def test_a_week_is_the_same_week_for_the_whole_class(begins: date) -> None:
+    """Whenever a phase begins, in a break too, its weeks stand in the columns of its classmates' same weeks."""
+    first, other = on_one_calendar([line(1, BEGINS, 1.5), line(2, begins, 1.5)])
+    for monday, instructional in CALENDAR:
+        if instructional and monday >= begins:
+            assert other.began + other.line.week_of(monday) == first.line.week_of(monday)
+
+
+def test_a_phase_that_begins_in_a_break_has_its_passages_difficulty_taken_out() -> None:
+    """What begins in a break says what it would if it began with the first week after: the same scores and weeks."""
+    mates = [line(number, BEGINS, 1.5) for number in range(2, 10)]
+    mine, late = line(1, AFTER, 0.2), line(1, BREAK, 0.2)
+    assert late.scores == mine.scores
+    assert verdict(late, mates) == verdict(mine, mates) != verdict(late, [])
