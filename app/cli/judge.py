@@ -15,8 +15,11 @@ from app.response.aimline import UnjudgeableSeries
 from app.response.rules.line import Line, read_line
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.offline import Options, batch_of, judge_cohort
+from app.response.rules.rates import GRID
 
 BAD_LINES = 3
+BOM = b"\xef\xbb\xbf"
+"""What some programs write before the first line of a text."""
 
 
 class RuleName(StrEnum):
@@ -41,7 +44,9 @@ def add_to(app: typer.Typer) -> None:
         rule: Annotated[RuleName, typer.Option(help="The rule to judge by.")] = RuleName.MONITOR,
         far: Annotated[
             float | None,
-            typer.Option(min=0.001, max=0.5, help="Stated false-alarm rate; without it the rule as the field uses it."),
+            typer.Option(
+                min=GRID[0], max=GRID[-1], help="Stated false-alarm rate; without it the rule as the field uses it."
+            ),
         ] = None,
         every_week: Annotated[bool, typer.Option("--every-week", help="A line for each week.")] = False,
         no_form_adjustment: Annotated[
@@ -85,7 +90,7 @@ def calibrated(source: Iterable[bytes]) -> Calibration:
     lines = []
     for text in source:
         with suppress(orjson.JSONDecodeError, UnjudgeableSeries):
-            lines.append(read_line(orjson.loads(text)))
+            lines.append(read_line(orjson.loads(text.removeprefix(BOM))))
     found = calibrate_batch(batch_of(lines))
     used = f"{found.series} series with {found.scores} scores"
     if found.prior == PUBLISHED.prior:
@@ -125,10 +130,12 @@ class Faults:
 
 
 def _cohorts(source: Iterable[bytes], options: Options, faults: Faults) -> Iterator[list[Line]]:
-    """The lines by cohort, one cohort in memory at a time; a line without a cohort is one of its own."""
-    held: list[Line] = []
-    closed: set[str] = set()
-    for number, text in enumerate(source, 1):
+    """The lines by cohort, one cohort in memory at a time; one without is a cohort of its own, judged at once."""
+    held: dict[str, Line] = {}
+    cohort: str | None = None
+    closed: set[str | None] = set()
+    for number, given in enumerate(source, 1):
+        text = given.removeprefix(BOM) if number == 1 else given
         if not text.strip():
             continue
         try:
@@ -139,15 +146,18 @@ def _cohorts(source: Iterable[bytes], options: Options, faults: Faults) -> Itera
         except UnjudgeableSeries as unfit:
             faults.tell(number, unfit.sentence)
             continue
-        if held and (line.cohort is None or line.cohort != held[0].cohort):
-            yield held
-            closed.update(cohort for cohort in (held[0].cohort,) if cohort is not None)
-            held = []
-        if line.cohort in closed:
+        if held and line.cohort != cohort:
+            yield list(held.values())
+            held = {}
+            closed.add(cohort)
+        cohort = line.cohort
+        if cohort is None:
+            yield [line]
+        elif cohort in closed:
             faults.tell(number, "Its cohort came before; let lines of one cohort stand together.")
-        elif any(line.id == other.id for other in held):
+        elif line.id in held:
             faults.tell(number, "Another line of this cohort has the same id.")
         else:
-            held.append(line)
+            held[line.id] = line
     if held:
-        yield held
+        yield list(held.values())

@@ -95,6 +95,68 @@ def test_lines_of_one_cohort_that_stand_apart_are_refused():
     assert "stand together" in result.stderr
 
 
+def test_a_line_without_a_cohort_is_answered_before_the_next_is_read():
+    """Who reads along sees each verdict at once; lines of a cohort wait for its last."""
+    out, seen = io.BytesIO(), []
+
+    def source():
+        for one in (line(), line(id="s2"), line(id="s3", cohort="c"), line(id="s4", cohort="c"), line(id="s5")):
+            seen.append(len(out.getvalue().splitlines()))
+            yield orjson.dumps(one)
+
+    assert judge_stream(source(), out, Options())
+    assert seen == [0, 1, 2, 2, 2]
+    assert [orjson.loads(one)["id"] for one in out.getvalue().splitlines()] == ["s1", "s2", "s3", "s4", "s5"]
+
+
+def test_a_byte_order_mark_and_line_ends_of_another_system_are_no_fault():
+    text = b"\xef\xbb\xbf" + orjson.dumps(line()) + b"\r\n\r\n" + orjson.dumps(line(id="s2")) + b"\r\n"
+    out = io.BytesIO()
+    assert judge_stream(io.BytesIO(text), out, Options())
+    assert len(out.getvalue().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sem": 1e-300},
+        {"sem": 1e9},
+        {"goal_rate": 1e-300, "baseline": [0]},
+        {"goal_rate": 1e10},
+        {"scores": [{"week": 1, "value": 1e11}]},
+    ],
+)
+def test_an_error_out_of_all_proportion_is_refused(changes):
+    """Floats that overflow say nothing, and least of all that a student does not respond."""
+    result, answers = run([line(**changes), line()])
+    assert (result.exit_code, len(answers)) == (3, 1)
+    assert "out of all proportion" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("rule", [name.value for name in RuleName])
+def test_nothing_is_said_of_a_phase_without_a_week_behind_it(rule):
+    """However many scores the first week has, and whoever asks about the weeks after it."""
+    first = [{"week": 0, "value": 30.0 + n} for n in range(9)]
+    for given, options in (([], ()), ([{"week": 9, "value": 36.0}], ("--every-week",))):
+        _, answers = run([line(scores=first + given)], "--rule", rule, *options)
+        assert {answer["state"] for answer in answers if answer["week"] < 9} == {"insufficient_data"}
+
+
+@pytest.mark.parametrize("rule", [name.value for name in RuleName if name is not RuleName.MONITOR])
+def test_only_the_monitor_asks_for_more_than_a_score_a_week(rule):
+    """The field's rules do not say how near they are: their statistics are in other units."""
+    for options in ((), ("--far", "0.10")):
+        answers = run([line()], "--rule", rule, "--adaptive", "--every-week", *options)[1]
+        assert {answer["probe"] for answer in answers} == {1}
+
+
+@pytest.mark.parametrize("far", ["0.009", "0.51", "nan"])
+def test_a_rate_that_was_not_measured_is_refused(far):
+    result, answers = run([line()], "--far", far)
+    assert (result.exit_code, answers) == (2, [])
+
+
 def test_no_sem_is_insufficient_data_with_the_reason():
     _, (answer,) = run([line(sem=None)])
     assert (answer["state"], answer["reasons"][0]["code"]) == ("insufficient_data", "no_sem")

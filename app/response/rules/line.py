@@ -15,6 +15,9 @@ from app.response.rules.series import Dosage, Observation, Series
 GOAL_WEEK = 26
 """Where the aimline ends when a line names no `goal_week`: the benchmark's year."""
 
+PROPORTION = 1e6
+"""So many SEM, and so small a part of one, are beyond any measure."""
+
 
 @dataclass(frozen=True, slots=True)
 class Score:
@@ -85,7 +88,20 @@ def read_line(given: object, *, every_week: bool = False) -> Line:
         goal_week,
     )
     line.series()
+    _check_scale(line)
     return line
+
+
+def _check_scale(line: Line) -> None:
+    """Floats cannot weigh a series against an error that is out of all proportion to it."""
+    if line.sem is None:
+        return
+    values = (*line.baseline, *(score.value for score in line.scores))
+    furthest = max(abs(line.goal_rate), *(abs(value - line.baseline[0]) for value in values))
+    if furthest > PROPORTION * line.sem or abs(line.goal_rate) * PROPORTION < line.sem:
+        raise _wrong(
+            "scale", 'Give "sem" in the units of the scores: "goal_rate" or they are out of all proportion to it.'
+        )
 
 
 def _wrong(code: str, sentence: str) -> UnjudgeableSeries:

@@ -19,7 +19,14 @@ from app.response.rules.monitor.forms import LEAST
 from app.response.rules.monitor.panel import Panel, judge_weeks
 from app.response.rules.monitor.rule import DEFAULT_FAR, Facts, conclude, probes
 from app.response.rules.series import LEVEL_SCORES
-from app.response.rules.verdict import Finding, maybe_rounded
+from app.response.rules.verdict import Finding, Reason, State, maybe_rounded
+
+NO_WEEK = Finding(
+    State.INSUFFICIENT_DATA,
+    (Reason("no_instructional_week", {}),),
+    "Every score so far is from the week in which the phase began.",
+)
+"""What a phase says that has no week behind it yet, however many scores it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +154,8 @@ def batch_of(lines: Sequence[Line]) -> Batch:
 
 def _answer(line: Line, week: int, finding: Finding, options: Options) -> dict[str, Any]:
     scores = [score for score in line.scores if score.week <= week]
+    if finding.state is not State.INSUFFICIENT_DATA and not any(score.week for score in scores):
+        finding = NO_WEEK
     rate = finding.rate
     if rate is None and len(scores) >= LEVEL_SCORES:
         rate = slope([score.week for score in scores], [score.value for score in scores])
@@ -167,4 +176,7 @@ def _answer(line: Line, week: int, finding: Finding, options: Options) -> dict[s
         "rule": options.rule,
         "rule_version": RULES[options.rule].version,
     }
-    return answer | ({"probe": probes(finding)} if options.adaptive else {})
+    if options.adaptive:
+        # Only the monitor says how near it is; the field's rules ask for their one score a week.
+        answer["probe"] = probes(finding) if options.rule == "monitor" else 1
+    return answer
