@@ -14,12 +14,18 @@ SAID = {
 }
 """How each state of a verdict looks, and what the heading says, at length and where there is little room."""
 
+TOO_FEW = ("too_few_scores", "too_few_weeks", "too_early", "no_instructional_week")
+"""Reasons that more scores will mend; a measure without a standard error is told apart from them."""
+
 
 def headline_of(picture: Picture) -> tuple[str, str, str]:
     """How the verdict looks, and what the heading says: at length, and where there is little room."""
     verdict = picture.verdict
     if verdict is None:
         return "quiet", "Not judged yet", "Not judged yet"
+    other = {reason["code"] for reason in verdict.because}.difference(TOO_FEW)
+    if verdict.state == "insufficient_data" and other:
+        return "quiet", "Cannot be judged", "Cannot be judged"
     kind, words, short = SAID.get(verdict.state, ("quiet", verdict.state, verdict.state))
     if verdict.kind == "never":
         return kind, "Not responding from the start", "Not responding"

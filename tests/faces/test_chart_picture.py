@@ -57,6 +57,7 @@ def drawn(
     if said is not None:
         row = {
             "kind": None,
+            "because": [],
             "change_week": None,
             "rate": None,
             "rate_low": None,
@@ -180,6 +181,13 @@ def test_every_state_has_a_heading_that_fits(state: str, kind: str | None, words
     assert words in texts(svg(found))
     (heading,) = classed(svg(found, 320), "text", "title")
     assert "…" not in (heading.text or "")
+
+
+def test_what_more_scores_would_not_mend_is_not_called_too_few() -> None:
+    """A measure without a standard error has enough scores, and is not judged all the same."""
+    for code, words in (("no_sem", "Cannot be judged"), ("too_few_scores", "Too few scores to say")):
+        said = {"state": "insufficient_data", "because": [{"code": code, "values": {}}]}
+        assert words in texts(svg(drawn([score(on(week), 42.0) for week in range(9)], said=said)))
 
 
 def test_a_theme_is_as_asked() -> None:
