@@ -15,12 +15,14 @@ from app.core.clock import now
 from app.core.ids import new_id
 from app.evidence.models import Score
 from app.playbook.lookup import published
-from app.response.models import ResponseState, Settlement, VerdictRow
+from app.response.models import Calibration, ResponseState, Settlement, VerdictRow
+from app.response.rules.monitor.calibration import PUBLISHED
 from app.response.service import judge_many, record_scores
 from app.response.standing.calibration import calibrate_district
 from app.roster.models import Person
 from app.support.models import Phase, Support
 from tests.faces.rest_town import caller
+from tests.rooms.test_verdicts import settle_all
 from tests.rooms.verdict_town import BEGINS, reader, rows, scores, supported, told, verdicts
 from tests.town import Town
 
@@ -90,6 +92,28 @@ async def test_too_little_data_keeps_the_published_defaults(app: FastAPI, north:
     assert [one["published_defaults"] for one in answer.json()["items"]] == [True, True]
     assert (await verdicts(north, support))[-1].calibration_id is None
     assert not [row for row in await rows(north, Settlement) if row.kind == "rules"]
+
+
+async def test_estimates_that_no_longer_hold_are_no_longer_judged_by(north: Town) -> None:
+    """Where too little is left of last year's series, all are judged anew by the published defaults."""
+    support = await supported(north, "amy")
+
+    @needs(Can.OPERATE)
+    async def estimated(work: Work) -> None:
+        of = {"district_id": north.district_id, "id": new_id(), "number": 1, "made_at": now()}
+        said = {"series": 400, "scores": 5000, "published": False, "estimates": PUBLISHED.as_json(), "report": {}}
+        work.db.add(Calibration(**of, **said, measure_id=north.measures["orf"], grade="03"))
+
+    async with north.house() as work:
+        await estimated(work)
+    async with north.unit() as work:
+        await record_scores(work, scores(north, "amy", reader(1, 8)))
+    await settle_all(north)
+    assert (await verdicts(north, support))[-1].calibration_id is not None
+    async with north.house() as work:
+        assert all(row.published for row in await calibrate_district(work))
+    await settle_all(north)
+    assert (await verdicts(north, support))[-1].calibration_id is None
 
 
 async def test_enough_data_is_estimated_and_verdicts_name_it(app: FastAPI, north: Town) -> None:

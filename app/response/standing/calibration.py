@@ -18,6 +18,7 @@ from app.core.clock import now, today_in
 from app.core.ids import new_id
 from app.core.page import Keyset, Page
 from app.response.judging import settle
+from app.response.judging.calibrated import calibrations as in_force
 from app.response.judging.cohort import Placed, batch_of, on_one_calendar
 from app.response.judging.followed import Cohort, Line
 from app.response.judging.load import load_history
@@ -40,6 +41,7 @@ async def calibrate_district(work: Work) -> list[Calibration]:
     """
     since = today_in(await zone_of(work)) - REACHES_BACK
     series = [one for one in await load_history(work, since) if _fit(one)]
+    held = await in_force(work, {one.measure.id for one in series})
     number = await work.db.scalar(
         select(func.max(Calibration.number)).where(Calibration.district_id == work.district_id)
     )
@@ -51,7 +53,8 @@ async def calibrate_district(work: Work) -> list[Calibration]:
         made.append(_row(work, (number or 0) + 1, measure_id, grade, found))
     work.db.add_all(made)
     await work.db.flush()
-    if any(not row.published for row in made):
+    # Where too little is left of what was estimated, verdicts go back to the published defaults.
+    if held or any(not row.published for row in made):
         await settle.lay_rules(work, quiet=True)
     return made
 
