@@ -1,5 +1,6 @@
 """A cohort's series on one calendar, whenever each phase began: no database."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from random import Random
 from uuid import UUID
@@ -42,6 +43,22 @@ def verdict(mine: Line, others: list[Line]) -> bytes:
     chosen = ChosenRule("monitor", {"far_percent": 10}, UUID(int=3))
     one = Followed(mine, Support(id=mine.support_id), Phase(), chosen)
     return judge_series([one], others)[mine.support_id].verdict.canonical_bytes()
+
+
+def test_a_break_over_the_whole_series_is_no_verdict() -> None:
+    """Scores of a break have no week of instruction behind them, however many they are."""
+    begins = BREAK - timedelta(weeks=2)
+    weeks = counted([week for week in CALENDAR if week[0] >= begins])
+    days = [BREAK + timedelta(days=n) for n in range(-7, 5)]
+    at = tuple(weeks_between(weeks, begins, day) for day in days)
+    scores = Scores(
+        tuple(UUID(int=n) for n in range(len(days))), tuple(days), at, (40.0,) * len(days), ("",) * len(days)
+    )
+    mine = replace(line(1, begins, 1.5), weeks=weeks, scores=scores)
+    assert set(at) == {0}
+    said = verdict(mine, [line(number, BEGINS, 1.5) for number in range(2, 10)])
+    assert b'"insufficient_data"' in said
+    assert b"no_instructional_week" in said
 
 
 @pytest.mark.parametrize("begins", [BEGINS, BEGINS + timedelta(weeks=3), BREAK - timedelta(weeks=1), BREAK, AFTER])
