@@ -78,6 +78,21 @@ async def test_a_small_collection_is_asked_about_once_more() -> None:
     assert walk.whole
 
 
+@pytest.mark.parametrize(("count", "at"), [(60, 20), (60, 40), (20, 10)])
+async def test_a_page_that_is_empty_once_is_no_end(count: int, at: int) -> None:
+    """A slip of a source without totals and links must not cost what lies behind it."""
+    rows, slips = many(count), [at]
+
+    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+        if offset in slips:
+            slips.remove(offset)
+            return page([])
+        return page(rows[offset : offset + limit])
+
+    found, walk = await walked(fetch)
+    assert (found, walk.whole, slips) == (rows, True, [])
+
+
 async def test_a_total_that_is_too_high_proves_no_absence() -> None:
     """Everything that came is given; but it is said that there should be more."""
     rows = many(25)

@@ -84,9 +84,21 @@ class Walk:
                 yield page
         while not self._ended():
             page = await self._fetch(self._limit, self.offset, self._link())
+            if self._is_sudden(page):
+                page = await self._fetch(self._limit, self.offset, None)
             if not await self._take(page):
                 return
             yield page
+
+    def _is_sudden(self, page: Page) -> bool:
+        """Whether an empty page may be a slip: it follows a full one, and nothing else says that this is the end.
+
+        It is asked for once more, since what lies behind it would be taken for gone."""
+        last, first = self._last, self._first
+        if page.rows or page.refused or last is None or first is None:
+            return False
+        full = len(last.rows) >= (len(first.rows) if self.pages > 1 else self._limit)
+        return full and self.total is None and last.more is None
 
     async def _stride(self, step: int, total: int) -> AsyncIterator[Page]:
         """Asks for the pages ahead at once, while each has as many rows as it should; as many as the hand holds, and
