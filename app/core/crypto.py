@@ -66,6 +66,10 @@ class Keyring:
         except InvalidTag:
             raise KeyFault("A sealed value does not belong to its row.") from None
 
+    def is_of_first(self, sealed: str) -> bool:
+        """Whether a value is sealed under the key that seals now."""
+        return sealed.partition(".")[0] == next(iter(self.keys))
+
     def derive(self, name: str, purpose: str) -> bytes:
         """32 bytes for one purpose from the named key (HKDF-SHA256, RFC 5869)."""
         return HKDF(hashes.SHA256(), 32, salt=None, info=purpose.encode()).derive(self.keys[name])

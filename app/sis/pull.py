@@ -138,7 +138,7 @@ async def run_source(
 ) -> Report:
     """Syncs a district from a source by its settings, at once; see `service.sync` for what is raised."""
     async with unit(engine, house_principal(district_id, "sync"), keyring, "sync settings") as work:
-        pull = await _prepared(work, source_id, mode, asked.run_id)
+        pull = await _prepared(work, source_id, mode, asked.run_id, renew=not dry)
 
     def opener() -> AbstractAsyncContextManager[Source]:
         if pull.sent is not None:
@@ -153,7 +153,9 @@ async def run_source(
 
 
 @needs(Can.SYNC_ROSTER)
-async def _prepared(work: Work, source_id: UUID, mode: Mode | None, run_id: UUID | None = None) -> Pull:
+async def _prepared(
+    work: Work, source_id: UUID, mode: Mode | None, run_id: UUID | None = None, *, renew: bool = False
+) -> Pull:
     found = await configured(work, source_id)
     zone, row = await zone_of(work), found.settings
     chosen = _mode_of(found, mode)
@@ -172,7 +174,7 @@ async def _prepared(work: Work, source_id: UUID, mode: Mode | None, run_id: UUID
         .limit(REMEMBERED)
     )
     sent = run_id if run_id is not None and await was_sent(work, run_id) else None
-    return Pull(found, await open_secret(work, source_id), chosen, [one for one in taken if one], sent)
+    return Pull(found, await open_secret(work, source_id, renew=renew), chosen, [one for one in taken if one], sent)
 
 
 def _mode_of(found: Configured, mode: Mode | None) -> Mode | None:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -149,11 +149,23 @@ def settings_of(found: Configured) -> Settings:
 
 
 @needs(Can.SYNC_ROSTER)
-async def open_secret(work: Work, source_id: UUID) -> str | None:
-    """The client secret in the clear, for the connection that is about to be made. The worker's alone."""
+async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> str | None:
+    """The client secret in the clear, for the connection that is about to be made. The worker's alone.
+
+    With `renew`, one that is sealed under an older key is sealed under the first, so that the older can go.
+    """
     here = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     sealed = await work.db.scalar(select(SisSource.client_secret_sealed).where(here))
-    return work.keyring.open(sealed, SEALED_AS, work.district_id, source_id).decode() if sealed else None
+    if not sealed:
+        return None
+    secret = work.keyring.open(sealed, SEALED_AS, work.district_id, source_id).decode()
+    if renew and not work.keyring.is_of_first(sealed):
+        # Where the secret was set anew meanwhile, that one stays.
+        stands = here & (SisSource.client_secret_sealed == sealed)
+        await work.db.execute(
+            update(SisSource).where(stands).values(client_secret_sealed=_sealed(work, source_id, secret))
+        )
+    return secret
 
 
 @needs(Can.READ_SYNC)

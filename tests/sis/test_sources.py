@@ -9,10 +9,11 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from app.access.permission import Can
-from app.access.work import Work, needs
+from app.access.principal import house_principal
+from app.access.work import Work, needs, unit
 from app.core.address import PUBLIC_ONLY, Allowed
 from app.core.clock import now
-from app.core.crypto import KeyFault
+from app.core.crypto import KeyFault, Keyring, fresh_key
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
 from app.sis import sources
 from app.sis.guard import Limits
@@ -136,6 +137,26 @@ async def test_a_secret_is_sealed_and_opened_by_the_worker_only(north: Town, sou
         async with north.unit() as work:
             await peek(work)
     assert SECRET not in str(sources.shown(made)) + repr(Settings(**REST))
+
+
+async def test_a_run_seals_the_secret_under_the_newest_key(north: Town) -> None:
+    """A new line at the top of the key file: after the next run the old one opens nothing any more, and can go."""
+    made = await _make(north)
+    fresh = Keyring.parse(fresh_key("k9"))
+    both = Keyring({**fresh.keys, **north.settings.keyring.keys})
+    worker = house_principal(north.district_id, "sync")
+    sealed = "SELECT client_secret_sealed FROM sis_source WHERE district_id = :district"
+    before = await ask(north, sealed)
+    for renew in (False, True, True):
+        async with unit(north.worker_engine, worker, both, "test") as work:
+            assert await sources.open_secret(work, made.source.id, renew=renew) == SECRET
+        after = await ask(north, sealed)
+        assert (after == before) is not renew
+    async with unit(north.worker_engine, worker, fresh, "test") as work:
+        assert await sources.open_secret(work, made.source.id) == SECRET
+    async with unit(north.worker_engine, worker, both, "test") as work:
+        await sources.open_secret(work, made.source.id, renew=True)
+    assert await ask(north, sealed) == after, "what is of the newest key stays"
 
 
 async def test_a_secret_follows_no_address_to_another_host(north: Town) -> None:
