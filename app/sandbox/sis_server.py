@@ -1,7 +1,8 @@
 """Owns the sandbox SIS: a synthetic district over HTTP as OneRoster 1.1, 1.2 and CSV. Read-only; knows no product.
 
-Beside the standard's paths: `POST /oauth/token`, `GET /csv/oneroster.zip` (?day=), `GET /sandbox`; and, for tests,
-`POST /sandbox/day/{day}`, which lets nights pass, and `POST /sandbox/quirks?name=…`, which sets all quirks anew.
+Beside the standard's paths: `POST /oauth/token`, `GET /csv/oneroster.zip` (?day=, ?oneroster=1.2, ?gradebook=true) and
+`GET /sandbox`; and, for tests, `POST /sandbox/day/{day}`, which lets nights pass, and `POST /sandbox/quirks?name=…`,
+which sets all quirks anew, on the first day again.
 """
 
 import tempfile
@@ -21,7 +22,8 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from app.sandbox.district import District
-from app.sandbox.export import export_csv
+from app.sandbox.export import Wanted, export_csv
+from app.sandbox.export_files import Binding
 from app.sandbox.sis_answers import origin, paging, refusal, status_info
 from app.sandbox.sis_auth import Gate
 from app.sandbox.sis_history import stamp
@@ -73,13 +75,17 @@ class Sis:
             return JSONResponse(told, error.status, error.headers)
 
     async def csv(self, request: Request) -> Response:
-        """The district's bulk zip; of an earlier or later day with `?day=`."""
-        day = request.query_params.get("day", str(self.district.day))
+        """The district's bulk zip; of another day, of 1.2, or with the gradebook, where that is asked for."""
+        asked = request.query_params
+        day, version, grades = asked.get("day", str(self.district.day)), asked.get("oneroster"), asked.get("gradebook")
         if not day.isdecimal():
             return JSONResponse({"error": "day is a whole number."}, 400)
+        if version not in (None, "1.1", "1.2") or grades not in (None, "true", "false"):
+            return JSONResponse({"error": "oneroster is 1.1 or 1.2, gradebook is true or false."}, 400)
+        wanted = Wanted(Binding(version or "1.1", grades == "true"))
         folder = tempfile.TemporaryDirectory(prefix="aimline-sis-")
         path = Path(folder.name) / "oneroster.zip"
-        await run_in_threadpool(export_csv, self.district.on(int(day)), path)
+        await run_in_threadpool(export_csv, self.district.on(int(day)), path, None, wanted)
         return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))
 
     async def tell(self, request: Request) -> Response:

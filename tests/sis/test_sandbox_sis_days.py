@@ -133,3 +133,17 @@ def test_what_is_made_again_as_it_was_keeps_its_day() -> None:
         Kept(comes, True, 3),
     ]
     assert [row.active for row in fold([(0, seat), (2, None)], lambda *_: [stays])] == [False]
+
+
+def test_the_csv_is_of_either_version_with_or_without_its_grades() -> None:
+    """As the export on the command line: roles come with 1.2, grades where they are asked for."""
+    found = {}
+    with client_of("--students", "40") as client:
+        for version, grades in (("1.1", "false"), ("1.1", "true"), ("1.2", "true")):
+            answer = client.get("csv/oneroster.zip", params={"oneroster": version, "gradebook": grades})
+            with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+                assert f"oneroster.version,{version}" in archive.read("manifest.csv").decode()
+                found[version, grades] = set(archive.namelist())
+        assert client.get("csv/oneroster.zip", params={"oneroster": "1.0"}).status_code == 400
+    assert found["1.1", "true"] - found["1.1", "false"] == {"categories.csv", "lineItems.csv", "results.csv"}
+    assert found["1.2", "true"] - found["1.1", "true"] >= {"roles.csv", "scoreScales.csv"}
