@@ -17,6 +17,7 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.core.address import Allowed
 from app.core.clock import now
+from app.core.crypto import Keyring, fresh_key
 from app.core.errors import Conflict
 from app.sis import sources
 from app.sis.engine.run import Asked
@@ -361,6 +362,20 @@ async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) ->
     assert await _events(north) == ["sync.failed"], "the same, not dry, is news"
     await read_standing(north.worker_engine)
     assert REGISTRY.get_sample_value("aimline_sync_failed", of) == 1
+
+
+async def test_a_secret_that_no_key_opens_is_a_failed_run_with_its_reason(north: Town) -> None:
+    """The key file lost the line: the run says so at once, and does not break off three times over."""
+    new = Settings(kind="oneroster-1.2", url="https://sis.example.org/v1p2", client_id="a", client_secret="b")
+    async with north.unit() as work:
+        made = await sources.register_source(work, "rest", new)
+    async with north.unit() as work:
+        await ask_for_run(work, made.source.id)
+    await Night(north.worker_engine, Keyring.parse(fresh_key("k9")), SANDBOX)._district(north.district_id)
+    ((state, _, _, sentence, _),) = await _runs(north)
+    assert state == "failed"
+    assert sentence == "The key 'k1' is not in the key file. The roster is as it was."
+    assert await _events(north) == ["sync.failed"]
 
 
 async def test_a_worker_that_ends_leaves_its_run_to_another(north: Town) -> None:

@@ -23,7 +23,7 @@ from app.access.principal import Principal, house_principal
 from app.access.work import Work, needs, unit
 from app.core.address import Allowed
 from app.core.clock import now, today_in
-from app.core.crypto import Keyring
+from app.core.crypto import KeyFault, Keyring
 from app.core.errors import AimlineError
 from app.core.ids import new_id
 from app.core.lease import Claimed, Lease, claim
@@ -127,12 +127,18 @@ class Night:
             log.warning("syncs.superseded", **where)
         except AimlineError as error:
             log.error("syncs.refused", **where, code=error.code)
-            async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-                await give_up(work, claimed.id, claimed.number, f"{error.detail} The roster is as it was.")
+            await self._give_up(district_id, claimed, error.detail)
+        except KeyFault as error:  # another try needs another key file
+            log.error("syncs.refused", **where, code="key.fault")
+            await self._give_up(district_id, claimed, str(error))
         finally:
             beat.cancel()
             with suppress(asyncio.CancelledError):
                 await beat
+
+    async def _give_up(self, district_id: UUID, claimed: Claimed, why: str) -> None:
+        async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
+            await give_up(work, claimed.id, claimed.number, f"{why} The roster is as it was.")
 
     async def _release(self, district_id: UUID, claimed: Claimed, wait: timedelta) -> None:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
