@@ -205,7 +205,7 @@ async def _carry_out(
     report.not_taken += source.not_taken
     left_out = await kinds_left_out(work, source_id)
     deliveries = {name: one for name, one in source.deliveries.items() if name not in left_out}
-    whole = all(delivery.complete for delivery in deliveries.values())
+    whole = all(delivery.complete for delivery in source.deliveries.values())
     report.mode = report.mode or ("full" if whole else "delta")
     report.taken, report.pulled_at = getattr(source, "taken", None), getattr(source, "as_of", None) or report.began_at
     largest = max((delivery.size for delivery in deliveries.values()), default=0)

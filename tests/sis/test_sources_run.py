@@ -190,6 +190,11 @@ async def test_a_file_that_is_left_out_is_neither_taken_nor_missed(north: Town, 
     export.write(tmp_path / "a.zip")
     found = await _run(north, made)
     assert (found.state, found.total("changes")) == ("applied", 0)
+    stamped = {"sourcedId": "s1", "status": "active", "dateLastModified": "2026-11-20T06:00:00Z", "sex": "male"}
+    only = Export(rows={"demographics": [stamped]}, modes={"demographics": "delta"})
+    only.write(tmp_path / "a.zip")
+    found = await _run(north, made)
+    assert (found.state, found.mode, found.total("changes")) == ("applied", "delta", 0), "nothing else is missed either"
 
 
 def test_what_may_be_left_out_is_what_a_pull_can_do_without() -> None:

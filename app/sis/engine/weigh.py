@@ -237,7 +237,8 @@ def seen(kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_ou
     """One kind's counts as the guard takes them. Where any file is a delta, a kind without changes has no file."""
     delivery = deliveries.get(kind.name)
     if delivery is None:
-        silent = kind.optional or kind.name in left_out or not all(one.complete for one in deliveries.values())
+        whole = bool(deliveries) and all(one.complete for one in deliveries.values())
+        silent = kind.optional or kind.name in left_out or not whole
     else:
         silent = not delivery.complete
     return Seen(
