@@ -1,5 +1,6 @@
 """Builds the ASGI app: settings → engine → faces. Holds no route and no rule of its own."""
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,6 +11,7 @@ from fastapi_swagger import patch_fastapi  # type: ignore[import-untyped]  # it 
 from app.access.authenticate import Tokens
 from app.core.address import Allowed
 from app.core.db import check_server, open_engine
+from app.core.log import log_as_json
 from app.graphql.router import graphql_router
 from app.rest import (
     chart,
@@ -118,5 +120,7 @@ def _tell_webhooks(app: FastAPI) -> None:
 
 
 def create() -> FastAPI:
-    """The app over the environment's settings: what the server process asks for."""
+    """The app over the environment's settings, in a process that logs: what each of the server's processes asks for."""
+    log_as_json()
+    logging.getLogger("uvicorn.access").disabled = True
     return build(Settings())

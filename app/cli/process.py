@@ -1,7 +1,6 @@
 """`aimline serve`, `worker`, `migrate`, `key`: the processes and what they stand on."""
 
 import asyncio
-import logging
 from typing import Annotated
 
 import typer
@@ -11,7 +10,6 @@ from app.cli.migrate import migrate as bring_up_to_date
 from app.core.crypto import fresh_key
 from app.core.db import check_server
 from app.core.ids import new_id
-from app.core.log import log_as_json
 from app.settings import Settings
 
 
@@ -30,8 +28,6 @@ def add_to(app: typer.Typer) -> None:
         settings = Settings()
         settings.check_networks()
         asyncio.run(check_server(settings.url_of("api"), "api"))
-        log_as_json()
-        logging.getLogger("uvicorn.access").disabled = True
         uvicorn.run(
             "app.main:create",
             factory=True,
