@@ -24,7 +24,7 @@ LEAST_SERIES, LEAST_SCORES, LEAST_WEEKS = 300, 3000, 12
 SAMPLE = 1500
 """Series, in whole cohorts, from which growth is estimated."""
 
-IMAGINED = 7000
+IMAGINED = 12_000
 """Students imagined to set the thresholds: about a third of them keep pace, which gives each rate to half a percent."""
 
 
@@ -63,7 +63,7 @@ def calibrate(panel: Panel, *, imagined: int = IMAGINED, seed: int = 1) -> Calib
     sample = _sample(scaled, SAMPLE)
     prior = growth(sample, prior)
     district = _district(scaled, sample, prior, seen)
-    worst = worst_of_responders(district, prior, imagined, seed)
+    worst = worst_of_responders(district, prior, imagined, seed, RARELY)
     thresholds = tuple(float(np.quantile(worst, 1 - far)) for far in GRID)
     shift = np.array(PUBLISHED.adaptive) - np.array(PUBLISHED.thresholds)
     found = Calibration(
@@ -165,8 +165,8 @@ def _errors(panel: Panel, prior: Prior, seen: Scatter) -> Array:
 def _later(panel: Panel, prior: Prior) -> Array:
     """The common pace by week: what all students' growth is in the last third of the year, in that of before.
 
-    From each cohort's mean surprise under the model (whose own slowing by changes is taken off), shrunk to 1 by its
-    standard error over the cohorts.
+    From each cohort's mean surprise under the model (whose own slowing by changes is taken off), shrunk to 1 by twice
+    its standard error over the cohorts: a pace that chance may have made moves the thresholds more than it helps.
     """
     pace = np.ones(WEEKS)
     cohorts = Cohorts.of(panel.cohort)
@@ -183,6 +183,6 @@ def _later(panel: Panel, prior: Prior) -> Array:
     design = np.column_stack([np.ones_like(t), t, np.maximum(t - turn, 0)])
     bend = np.linalg.lstsq(design, mean, rcond=None)[0][2] / panel.g.mean()
     middle, error = float(bend.mean()), float(bend.std(ddof=1) / np.sqrt(len(bend)))
-    shrunk = middle * max(0.0, 1 - (error / middle) ** 2) if middle else 0.0
+    shrunk = middle * max(0.0, 1 - (2 * error / middle) ** 2) if middle else 0.0
     pace[turn:] = np.clip(1 + shrunk / max(prior.before[0], 0.2), 0.3, 1.5)
     return pace

@@ -37,10 +37,10 @@ class District:
     goals: Array
 
 
-def imagine(district: District, students: int, seed: int, hazard: float = 0.0) -> tuple[Panel, Array]:
-    """Some students in whole cohorts over 26 weeks, and their growth in g before a change.
+def imagine(district: District, students: int, seed: int, hazard: float) -> tuple[Panel, NDArray[np.bool_]]:
+    """Some students in whole cohorts over 26 weeks, and who of them grows as the goal needs, or faster, to the end.
 
-    hazard: probability a week that growth turns to what it is after a change; by default nobody's does.
+    hazard: probability a week that growth turns to what it is after a change.
     """
     rng = np.random.default_rng(seed)
     sizes = rng.choice(district.sizes, max(int(students / district.sizes.mean()), 1))
@@ -49,10 +49,9 @@ def imagine(district: District, students: int, seed: int, hazard: float = 0.0) -
     rate = rng.normal(*district.growth, n)
     goals = rng.choice(district.goals, len(sizes))[cohort]
     steps = (rate * goals)[:, None] * district.later + district.wobble * rng.normal(size=(n, WEEKS))
-    if hazard:
-        change = rng.geometric(hazard, n)
-        after = rng.normal(*DEFAULT.after, n) - rate
-        steps += np.where(np.arange(1, WEEKS + 1) > change[:, None], (after * goals)[:, None], 0)
+    change = rng.geometric(hazard, n)
+    after = rng.normal(*DEFAULT.after, n) - rate
+    steps += np.where(np.arange(1, WEEKS + 1) > change[:, None], (after * goals)[:, None], 0)
     risen = np.concatenate([np.zeros((n, base)), np.cumsum(steps, axis=1)], axis=1)
     error = rng.choice(district.errors, (n, base + WEEKS))
     r = district.correlation
@@ -64,11 +63,14 @@ def imagine(district: District, students: int, seed: int, hazard: float = 0.0) -
     values = district.level * rng.normal(size=n)[:, None] + risen + own * error + forms[cohort]
     values[:, base:][rng.random((n, WEEKS)) < district.missing] = np.nan
     times = np.r_[np.zeros(base, np.int64), np.arange(1, WEEKS + 1)]
-    return Panel(times, np.ascontiguousarray(values.T), goals, cohort, noise), rate
+    return Panel(times, np.ascontiguousarray(values.T), goals, cohort, noise), (rate >= 1) & (change >= WEEKS)
 
 
-def worst_of_responders(district: District, prior: Prior, students: int, seed: int) -> Array:
-    """The highest statistic of the 26 weeks, of each imagined student whose growth is what the goal needs or more."""
-    panel, rate = imagine(district, students, seed)
-    found = judge_weeks(panel, prior, range(3, WEEKS + 1), only=rate >= 1)
+def worst_of_responders(district: District, prior: Prior, students: int, seed: int, hazard: float) -> Array:
+    """The highest statistic of the 26 weeks, of each imagined student whose growth is what the goal needs or more.
+
+    Some of their classmates stop growing: that makes the forms look harder than they were, and them better.
+    """
+    panel, keeps_pace = imagine(district, students, seed, hazard)
+    found = judge_weeks(panel, prior, range(3, WEEKS + 1), only=keeps_pace)
     return np.asarray(np.max([week.statistic for week in found], axis=0))
