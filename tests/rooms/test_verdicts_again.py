@@ -1,5 +1,6 @@
 """Series that are judged again by the worker: at two schools, at none, and by rules that alert at last."""
 
+from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import update
@@ -8,11 +9,12 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.evidence.amend import Amendment
 from app.response.judging.settle import lay_rules
-from app.response.service import amend_score
+from app.response.service import amend_score, change_support, judge_many
 from app.response.standing.playbook import NewRule, publish_rules
 from app.roster.models import Person
+from app.support.service import Change, end_support
 from tests.rooms.test_verdicts import send, settle_all
-from tests.rooms.verdict_town import classmates, reader, scores, state, supported, told, verdicts
+from tests.rooms.verdict_town import BEGINS, classmates, reader, scores, state, supported, told, verdicts
 from tests.town import Town
 
 HARD = {3: 9.0, 5: -8.0, 7: 10.0, 9: -9.0, 10: 12.0}
@@ -51,6 +53,31 @@ async def test_who_is_at_two_schools_is_judged_with_the_class_of_the_first_alone
         await lay_rules(work, quiet=True)
     assert await settle_all(north) == 1
     assert len(await verdicts(north, support)) == len(before)
+
+
+async def test_a_passage_stays_as_hard_as_it_was_when_classmates_begin_anew(north: Town) -> None:
+    """Phases that are over tell of their weeks' forms: no verdict turns because others' supports changed or ended."""
+    names = await classmates(north, 8)
+    support, *others = [await supported(north, name) for name in names]
+    series = [
+        scores(north, name, reader(seed, 10, 1.5 if seed else 0.6, HARD), form=True) for seed, name in enumerate(names)
+    ]
+    await send(north, [score for some in series for score in some])
+    await settle_all(north)
+    before = await verdicts(north, support)
+    assert "allowing for how hard each passage was" in before[-1].sentence
+    for place, other in enumerate(others):
+        async with north.unit() as work:
+            if place % 2:
+                await end_support(work, other.id, "Moved away.", BEGINS + timedelta(weeks=11))
+            else:
+                await change_support(
+                    work, other.id, Change("Twice a week.", BEGINS + timedelta(weeks=11), baseline=55.0)
+                )
+    async with north.house() as work:
+        await judge_many(work)
+        await judge_many(work, [(support.student_id, support.measure_id)])
+    assert [row.id for row in await verdicts(north, support)] == [row.id for row in before]
 
 
 async def test_new_rules_judge_also_who_is_at_no_school(north: Town) -> None:

@@ -80,8 +80,8 @@ def judge_series(
 ) -> dict[UUID, Judged]:
     """The verdict of each wanted series' own rule, by support; as of its last week, or of an earlier one.
 
-    beside: classmates, none of them wanted. They and the wanted alike tell how hard the forms were, also who has too
-    few scores for a verdict or another rule.
+    beside: classmates, none of them wanted, and anybody's phases that are over. They and the wanted alike tell how hard
+    the forms were, also who has too few scores for a verdict or another rule.
     """
     known, weeks = calibrated or {}, as_of or {}
     found: dict[UUID, Judged] = {}
@@ -190,7 +190,7 @@ def _by_monitor(
     placed = on_one_calendar(members)
     wanted: dict[int, dict[int, Asked]] = {}
     for at, (line, began) in enumerate(placed):
-        if (one := asked.get(line.support_id)) is not None:
+        if (one := asked.get(line.support_id)) is not None and one.followed.line is line:
             wanted.setdefault(began + one.week, {})[at] = one
     found: dict[UUID, Judged] = {}
     for week, these in sorted(wanted.items()):

@@ -58,14 +58,19 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """The wanted series, and their classmates' beside them: by support."""
+    """The wanted series, and their classmates' beside them: by support.
+
+    earlier: phases of theirs that are over and tell of the same forms: a passage was as hard as it was, whoever has
+    begun anew since.
+    """
 
     wanted: dict[UUID, Followed] = field(default_factory=dict)
     beside: dict[UUID, Line] = field(default_factory=dict)
+    earlier: list[Line] = field(default_factory=list)
 
     @property
-    def lines(self) -> list[Line]:
-        """All of them."""
+    def running(self) -> list[Line]:
+        """The wanted and their classmates."""
         return [*(one.line for one in self.wanted.values()), *self.beside.values()]
 
 
@@ -82,6 +87,7 @@ class Planned(NamedTuple):
     goal: float
     goal_on: date
     grades: list[str]
+    ends_on: date | None
 
     @property
     def cohort(self) -> Cohort:
@@ -94,12 +100,13 @@ PLANNED = (
     *(Support.id, Support.measure_id, Support.school_ids),
     *(Phase.id.label("phase_id"), Phase.number, Phase.begins_on, Phase.baseline, Phase.goal, Phase.goal_on),
     Person.grades,
+    Phase.ends_on,
 )
 
 
 @needs(Can.JUDGE)
 async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
-    """Reads active supports, their running phases, scores, weeks and dosage: six statements, however many series."""
+    """Reads active supports, their running phases, scores, weeks and dosage: seven statements, however many series."""
     query = _which(work, wanted, _running(work, *PLANNED, Support, Phase))
     rows = (await work.db.execute(query.with_for_update(of=Support) if wanted.lock else query)).all()
     if not rows:
@@ -107,8 +114,9 @@ async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
     some = wanted.pairs is not None or wanted.support_ids is not None
     plans = [Planned(*row[: len(PLANNED)]) for row in rows]
     beside = await _beside(work, plans) if some else []
-    lines, calendars = await _lines(work, [*plans, *beside])
-    found = Loaded({}, {line.support_id: line for line in lines[len(rows) :]})
+    running = [*plans, *beside]
+    lines, calendars = await _lines(work, [*running, *await _earlier(work, running)])
+    found = Loaded({}, {line.support_id: line for line in lines[len(rows) : len(running)]}, lines[len(running) :])
     for line, row in zip(lines, rows, strict=False):
         support, phase = row[-2:]
         chosen = rules.rule_for(line.measure.code, support.area_id, support.school_ids)
@@ -217,6 +225,20 @@ async def _beside(work: Work, plans: Sequence[Planned]) -> list[Planned]:
     )
     found = [Planned(*row) for row in await work.db.execute(query)]
     return [plan for plan in found if plan.support_id not in ids]
+
+
+async def _earlier(work: Work, running: Sequence[Planned]) -> list[Planned]:
+    """Phases that are over, of the same cohorts, and ended after the first of those that run had begun."""
+    first: dict[Cohort, date] = {}
+    for plan in running:
+        first[plan.cohort] = min(plan.begins_on, first.get(plan.cohort, plan.begins_on))
+    query = _phases(work, *PLANNED).where(
+        Phase.ends_on > min(first.values()),
+        Support.measure_id == any_(cast(list({plan.measure_id for plan in running}), IdList)),
+        Support.school_ids.overlap(list({school for plan in running for school in plan.school_ids[:1]})),
+    )
+    found = [Planned(*row) for row in await work.db.execute(query)]
+    return [plan for plan in found if plan.ends_on and plan.cohort in first and plan.ends_on > first[plan.cohort]]
 
 
 async def _measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:

@@ -88,8 +88,8 @@ def _concerns(one: Followed, how: How) -> bool:
 
 
 def _others(loaded: Loaded, asked: Collection[UUID]) -> list[Line]:
-    """Everybody but those who are asked for."""
-    return [line for line in loaded.lines if line.support_id not in asked]
+    """Everybody but those who are asked for, and everybody's phases that are over."""
+    return [*(line for line in loaded.running if line.support_id not in asked), *loaded.earlier]
 
 
 def _undone(

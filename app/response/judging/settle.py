@@ -57,7 +57,7 @@ async def lay(work: Work, loaded: Loaded, days: Collection[tuple[UUID, UUID, dat
     for student_id, measure_id, day in days:
         asked.setdefault((student_id, measure_id), set()).add(monday_of(day))
     weeks: dict[tuple[UUID, UUID, date], datetime] = {}
-    complete = _complete(loaded.lines)
+    complete = _complete(loaded.running)
     for one in loaded.wanted.values():
         support = one.support
         for monday in asked.get((support.student_id, support.measure_id), ()) if support.school_ids else ():
