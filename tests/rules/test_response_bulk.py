@@ -117,6 +117,22 @@ def test_asked_alone_or_together_gives_the_same_bytes():
                     assert judged.verdict.canonical_bytes() == together[support_id].verdict.canonical_bytes()
 
 
+def test_only_a_form_that_is_shared_is_said_to_be_allowed_for():
+    """A class in which everybody reads passages of their own says nothing of how hard they are."""
+    for shared in (True, False):
+        whole = followed(24, 12, 4)
+        if not shared:
+            own = [tuple(f"{n}.{at}" for at in range(len(one.line.scores))) for n, one in enumerate(whole)]
+            whole = [of_forms(one, forms) for one, forms in zip(whole, own, strict=True)]
+        said = judge_series(whole[:1], [one.line for one in whole[1:]])[whole[0].line.support_id].verdict.sentence
+        assert ("allowing for how hard each passage was" in said) == shared
+
+
+def of_forms(one: Followed, forms: tuple[str, ...]) -> Followed:
+    """The same scores, on other forms."""
+    return replace(one, line=replace(one.line, scores=replace(one.line.scores, forms=forms)))
+
+
 def began_later(one: Followed, weeks: int) -> Followed:
     """The same series without its first weeks' scores, those that follow counted from there."""
     scores = one.line.scores

@@ -201,8 +201,10 @@ def _by_monitor(
         only = np.array([at in these for at in together])
         batch = batch_of([placed[at] for at in together], [0] * len(together), week)
         result = find_cohort(batch, calibrated.calibration, only, adjust=adjust)
+        # Where no form is shared by enough of them, nothing was said of how hard one was.
+        adjusted = adjust and int((batch.values == batch.values).sum(axis=0).max()) >= LEAST
         for row, one in enumerate(these.values()):
-            found[one.followed.line.support_id] = _concluded(one, result, row, calibrated, adjusted=adjust)
+            found[one.followed.line.support_id] = _concluded(one, result, row, calibrated, adjusted=adjusted)
     return found
 
 

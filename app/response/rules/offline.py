@@ -17,7 +17,7 @@ from app.response.rules.monitor.bulk import Batch
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import LEAST
 from app.response.rules.monitor.panel import Panel, judge_weeks
-from app.response.rules.monitor.rule import DEFAULT_FAR, Facts, conclude, probes
+from app.response.rules.monitor.rule import DEFAULT_FAR, LONGEST, Facts, conclude, probes
 from app.response.rules.series import LEVEL_SCORES
 from app.response.rules.verdict import Finding, Reason, State, maybe_rounded
 
@@ -97,12 +97,15 @@ def _monitor(lines: Sequence[Line], wanted: Wanted, options: Options) -> Answers
     for (sem, _), members in groups.items():
         weeks = [week for week, chosen in wanted.items() if any(n in members for n in chosen if n not in few[week])]
         panel = _panel([lines[n] for n in members], sem * own.noise)
-        adjusted = options.adjust and len(members) >= LEAST
+        # Where no form is shared by enough of them, nothing is said of how hard one was.
+        shared = panel.times[((~np.isnan(panel.values)).sum(axis=1) >= LEAST) & (panel.times > 0)]
+        since = int(shared.min(initial=LONGEST + 1))
         for week, judged in zip(weeks, judge_weeks(panel, own.prior, weeks, adjust=options.adjust), strict=True):
             for at, n in enumerate(members):
                 if n not in known[week] or n in few[week]:
                     continue
                 mine = known[week][n]
+                adjusted = options.adjust and week >= since
                 facts = Facts(mine.goal_rate, mine.direction, week, len(mine.scores), mine.dosage, adjusted=adjusted)
                 answers[week][n] = conclude(judged, at, facts, far, own, adaptive=options.adaptive)
     return answers
