@@ -14,6 +14,7 @@ from app.core.db import check_server, open_engine
 from app.core.log import log_as_json
 from app.graphql.router import graphql_router
 from app.rest import (
+    breaks,
     chart,
     concern,
     consumers,
@@ -52,6 +53,7 @@ names the person whom it acts for, and that person's role and caseload bind it. 
 V1 = (
     roster,
     school,
+    breaks,
     gradebook,
     playbook,
     concern,

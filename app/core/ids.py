@@ -23,6 +23,7 @@ PREFIXES = {
     "academic_session": "ses",
     "course": "cou",
     "class": "cls",
+    "break": "brk",
     "student": "stu",
     "person": "per",
     "enrollment": "enr",

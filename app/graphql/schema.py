@@ -7,6 +7,7 @@ from graphql import FieldNode, GraphQLError, OperationDefinitionNode, get_operat
 from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter, SchemaExtension
 from strawberry.types import ExecutionContext
 
+from app.graphql.breaks import BreakMutations, BreakQueries
 from app.graphql.concern import ConcernMutations, ConcernQueries
 from app.graphql.decision import DecisionMutations, DecisionQueries
 from app.graphql.door import Asked
@@ -29,6 +30,7 @@ class Query(
     NodeQueries,
     RosterQueries,
     SchoolQueries,
+    BreakQueries,
     PlaybookQueries,
     ConcernQueries,
     SupportQueries,
@@ -44,7 +46,9 @@ class Query(
     description="Commands. Each field stands or falls alone: what it cannot take is told in its `problems`. "
     "A fault of ours undoes the whole operation."
 )
-class Mutation(ConcernMutations, SessionMutations, EvidenceMutations, DecisionMutations, PlaybookMutations):
+class Mutation(
+    ConcernMutations, SessionMutations, EvidenceMutations, DecisionMutations, PlaybookMutations, BreakMutations
+):
     """The mutation root."""
 
 

@@ -216,7 +216,7 @@ class Caseload(Tenant, Base):
 
 
 class SchoolWeek(Tenant, Base):
-    """A week of a school's year by its Monday; `n` counts the instructional ones from the year's start."""
+    """A week of a school's year by its Monday, instructional but where breaks cover it; `n`: its place in the year."""
 
     __tablename__ = "school_week"
 
@@ -224,3 +224,16 @@ class SchoolWeek(Tenant, Base):
     monday: Mapped[date] = mapped_column(primary_key=True)
     instructional: Mapped[bool]
     n: Mapped[int | None]
+
+
+class SchoolBreak(TenantRow, Base):
+    """Days without school, both counted: of one school, or where none is named of the whole district."""
+
+    __tablename__ = "school_break"
+
+    school_id: Mapped[UUID | None]
+    begins_on: Mapped[date]
+    ends_on: Mapped[date]
+    name: Mapped[str | None]
+    declared_at: Mapped[datetime]
+    removed_at: Mapped[datetime | None]

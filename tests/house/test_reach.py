@@ -33,6 +33,7 @@ NO_STUDENTS = {
     "list_consumers": "as endpoints",
     **dict.fromkeys(("list_sync_runs", "list_quarantine"), "a run has counts and places, never a value"),
     "list_sources": "where a roster comes from",
+    "list_breaks": "a calendar is the schools'",
 }
 """Lists that name no student."""
 

@@ -40,6 +40,8 @@ OPERATION = {
     "decide": "decide",
     "previewPlaybook": "preview_playbook",
     "publishPlaybook": "publish_playbook",
+    "declareBreak": "declare_break",
+    "removeBreak": "remove_break",
 }
 IN_BULK = {"recordScores": "scores", "recordSessions": "sessions"}
 NESTED = {"previewPlaybook": "rules", "publishPlaybook": "rules"}

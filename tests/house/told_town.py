@@ -23,7 +23,9 @@ from app.evidence.amend import Amendment as ScoreAmendment
 from app.evidence.service import NewScore
 from app.response.queries import verdicts_now
 from app.response.service import amend_score, record_scores, start_support
+from app.response.standing.breaks import declare_break
 from app.response.standing.calibration import calibrate_district
+from app.roster.breaks import NewBreak
 from app.roster.models import ExternalId
 from app.sis.models import SisChange, SisQuarantine, SisRun
 from app.sis.settings import Settings as SourceSettings
@@ -66,6 +68,7 @@ async def tell(town: Town) -> Told:
     told.note("measure", "measure", town.measures["orf"])
     told.note("level", "level", town.levels[2])
     await grade(town)
+    await _breaks(told)
     await _endpoint(told)
     await _consumer(told)
     await _sync(told)
@@ -258,6 +261,16 @@ async def _sessions(told: Told) -> None:
                     told.note(called, "session", row.id)
             if taken[0] is not None:
                 await amend_session(work, taken[0].id, Amendment(delivered_minutes=20, lost_because="no_provider"))
+
+
+async def _breaks(told: Told) -> None:
+    """Days off: too few of them to make a week a break."""
+    town = told.town
+    for place, name in enumerate(("break", "break to remove")):
+        on = BEGINS + timedelta(weeks=30 + place)
+        new = NewBreak(on, on + timedelta(days=1), told.shown["org"], f"Break {town.canary}")
+        async with town.unit() as work:
+            told.note(name, "break", (await declare_break(work, new)).row.id)
 
 
 async def _endpoint(told: Told) -> None:

@@ -27,6 +27,7 @@ PATHS = {
     "person": "person",
     "school": "org",
     "class_": "class",
+    "break_": "break",
     "concern": "concern",
     "support": "support",
     "session": "session",
@@ -55,6 +56,7 @@ OWN_ROW = {
     "discard_sync_run": "held run to discard",
     "undo_sync_run": "run to undo",
     "send_roster": "source of csv",
+    "remove_break": "break to remove",
 }
 """The row in whose state the operation can be carried out, where it is not the first of its kind."""
 REFERENCES = {
@@ -62,6 +64,7 @@ REFERENCES = {
     **{"area": "area ela.fluency", "measure": "measure", "verdict": "verdict"},
     "cursor": "cursor of consumer",
     "score_id": "score to change",
+    "break_id": "break to remove",
     "source": "source",
     **dict.fromkeys(("by", "raised_by", "given_by", "decided_by", "lead", "provider"), "person"),
 }
@@ -97,6 +100,8 @@ FIELDS: dict[str, Any] = {
     "starts_on": str(BEGINS),
     "on": str(BEGINS + timedelta(weeks=11)),
     "held_on": str(BEGINS + timedelta(weeks=3)),
+    "ends_on": str(BEGINS + timedelta(weeks=12)),
+    "name": "A snow week",
     "goal_on": str(BEGINS + timedelta(weeks=20)),
     "intervention": "Reading",
     "form": "A",

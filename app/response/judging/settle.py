@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, and_, or_, select, true
+from sqlalchemy import Table, and_, cast, or_, select, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -28,6 +28,7 @@ from app.response.judging.load import Loaded, Wanted, first_school
 from app.response.judging.many import How, judge_wanted
 from app.response.models import Settlement
 from app.roster.calendar import monday_of
+from app.roster.lookup import IdList
 from app.support.models import Support
 
 WEEK, RULES = "week", "rules"
@@ -67,12 +68,16 @@ async def lay(work: Work, loaded: Loaded, days: Collection[tuple[UUID, UUID, dat
 
 
 @needs(Can.JUDGE)
-async def lay_rules(work: Work, *, quiet: bool) -> int:
-    """Lays every followed measure at every school to be judged under the rules as they are now; how many."""
+async def lay_rules(work: Work, *, quiet: bool, school_ids: Collection[UUID] | None = None) -> int:
+    """Lays every followed measure at every school to be judged under the rules as they are now; how many.
+
+    With schools: where a student of one of them is followed.
+    """
     school = first_school().label("school")
+    some = true() if school_ids is None else Support.school_ids.overlap(cast(list(school_ids), IdList))
     rows = await work.db.execute(
         select(Support.measure_id, school)
-        .where(Support.district_id == work.district_id, Support.state == "active")
+        .where(Support.district_id == work.district_id, Support.state == "active", some)
         .distinct()
     )
     at, monday = now(), monday_of(now().date())

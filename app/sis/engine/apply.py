@@ -10,6 +10,7 @@ Never deletes, never decides; never touches a record whose student stayed where 
 
 from collections.abc import Mapping
 
+from app.roster.breaks import ALONE, is_break_week
 from app.sis.engine import weigh
 from app.sis.engine.plan import pin_of, plan_columns
 from app.sis.engine.stage import Stage, among, fresh_id
@@ -231,10 +232,15 @@ async def keep_memberships(stage: Stage) -> None:
 
 
 async def lay_school_weeks(stage: Stage) -> None:
-    """A row for each week of each school's year that is missing one; `n` counts from 1 in every school year."""
+    """A row for each week of each school's year that is missing one; `n` counts from 1 in every school year.
+
+    A week that the district's breaks cover is laid as one; a row that is there stays as it is.
+    """
+    await stage.run(ALONE)
     await stage.run(
         f"""INSERT INTO school_week (district_id, school_id, monday, instructional, n)
-            SELECT DISTINCT ON (o.id, w.monday) :district, o.id, w.monday::date, true,
+            SELECT DISTINCT ON (o.id, w.monday) :district, o.id, w.monday::date,
+                   NOT {is_break_week("o.id", "w.monday::date")},
                    ((w.monday::date - date_trunc('week', y.starts_on)::date) / 7 + 1)::integer
             FROM org AS o
             CROSS JOIN (
