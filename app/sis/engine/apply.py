@@ -1,6 +1,7 @@
 """Owns how a plan becomes roster rows, and what follows from them: memberships, students' schools, school weeks.
 
-Never deletes, never decides; never touches a record whose student stayed where they were.
+Never deletes, never decides; never touches a record whose student stayed where they were. Over 250 lines, so that all
+that a run writes to the roster stands together.
 
 `UPDATE … FROM` and anti-joined `INSERT … ON CONFLICT DO NOTHING` run on one machine and on a sharded server alike;
 `MERGE` is refused there under our row-level security. Every count comes from `RETURNING`.
