@@ -26,6 +26,7 @@ from app.rest import (
     health,
     oauth,
     playbook,
+    rekey,
     response,
     roster,
     school,
@@ -70,6 +71,7 @@ V1 = (
     sis,
     sources,
     uploads,
+    rekey,
 )
 
 

@@ -62,7 +62,7 @@ MEANING: dict[Can, str] = {
     Can.DECIDE: "Record a team's decision.",
     Can.READ_EVENTS: "Read the change feed.",
     Can.READ_SYNC: "Read what each sync did.",
-    Can.APPROVE_SYNC: "Approve or discard a sync that is held, undo one that was applied.",
+    Can.APPROVE_SYNC: "Approve, discard or re-key a sync that is held, undo one that was applied.",
     Can.RUN_SYNC: "Ask for a sync of a source that is set up.",
     Can.MANAGE_SOURCES: "Make, change and pause the sources that a district syncs from.",
     Can.MANAGE_WEBHOOKS: "Make, read and remove webhook endpoints.",

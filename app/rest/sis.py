@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
@@ -10,7 +11,7 @@ from pydantic import Field
 from app.core import ids
 from app.rest.door import After, Limit, Opened, StudentPath, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
-from app.roster.queries import find_student
+from app.roster.queries import find_staff, find_student
 from app.sis import answer, models, pull, queries
 from app.sis.night.report import as_text, what_next
 
@@ -25,7 +26,7 @@ class SyncRun(Shape):
     state: str = Field(
         description="pending, running, applied, held, approved, discarded, failed, dry, or skipped (nothing new)."
     )
-    mode: str | None = Field(description="full or delta, where it is known.")
+    mode: str | None = Field(description="full or delta, where it is known; rekey for a map of new sourcedIds.")
     asked_by: str | None = Field(description="Who asked for it; `schedule` for the schedule.")
     sentence: str = Field(description="In plain words.")
     began_at: datetime
@@ -82,11 +83,28 @@ class QuarantinedRow(Shape):
     code: str
 
 
+class RekeyPlan(Shape):
+    """Who would go, and which of them are the same as people who would come under another sourcedId.
+
+    Of a map that was given, the people whom it names.
+    """
+
+    of: str = Field(description="The held run whose people these are.")
+    by: str = Field(description="What they are matched by: identifier, email, or map for one that was given.")
+    gone: int = Field(description="People who would go.")
+    came: int = Field(description="People who would come.")
+    matched: int = Field(description="Who go on under their new sourcedId once this is approved.")
+    ambiguous: int = Field(description="Of those who would go: cannot be told apart, and stay as they are.")
+    unmatched: int = Field(description="Of those who would go: nobody who would come is the same.")
+    roles: int = Field(default=0, description="Roles of OneRoster 1.2 that go on with their people.")
+
+
 class SyncReport(SyncRun):
     """A run with what a person needs to answer it."""
 
     held_because: list[str] = Field(description="The guard's reasons, a sentence each.")
     plan: str | None = Field(description="What an approval names; null where no plan waits.")
+    rekey: RekeyPlan | None = Field(description="The map of sourcedIds that waits, in numbers.")
     not_taken: list[str] = Field(description="Files that came and that this version does not take.")
     weighed: list[WeighedRule] = Field(description="The guard's limits against what was found.")
     first_quarantined: list[QuarantinedRow]
@@ -94,7 +112,7 @@ class SyncReport(SyncRun):
 
 
 class SyncStep(Shape):
-    """What one sync did to the student, or to an enrollment."""
+    """What one sync did to the person, or to an enrollment."""
 
     run: str
     source: str
@@ -109,6 +127,14 @@ class SyncHistory(Shape):
     """Everything that syncs did to one student, newest first."""
 
     student: str
+    departed: bool
+    steps: list[SyncStep]
+
+
+class StaffSyncHistory(Shape):
+    """Everything that syncs did to one person who is no student, newest first."""
+
+    person: str
     departed: bool
     steps: list[SyncStep]
 
@@ -163,6 +189,7 @@ async def get_sync_report(work: Opened, request: Request, run: str) -> SyncRepor
         **_run(found).model_dump(),
         held_because=report.held_because,
         plan=report.plan and report.plan["digest"],
+        rekey=_rekey(report.plan),
         not_taken=report.not_taken,
         weighed=[WeighedRule(**one) for one in report.weighed],
         next=what_next(report),
@@ -182,18 +209,21 @@ async def get_sync_history(work: Opened, student: StudentPath) -> SyncHistory:
     return SyncHistory(
         student=ids.show("student", person.id),
         departed=person.removed_at is not None,
-        steps=[
-            SyncStep(
-                run=ids.show("run", step.run.run.id),
-                source=step.run.source,
-                at=step.run.run.ended_at or step.run.run.began_at,
-                kind=step.kind,
-                action=step.action,
-                class_id=step.class_id and ids.show("class", step.class_id),
-                sentence=step.sentence,
-            )
-            for step in steps
-        ],
+        steps=[_step(step) for step in steps],
+    )
+
+
+@router.get(
+    "/staff/{person}/sync-history", operation_id="get_staff_sync_history", **asks(find_staff, queries.history_of)
+)
+async def get_staff_sync_history(work: Opened, person: str) -> StaffSyncHistory:
+    """What every sync did to a person who is no student, and to the person's enrollments."""
+    found = await find_staff(work, person)  # a student's history stays behind the student's own path
+    of, steps = await queries.history_of(work, ids.show("person", found.id))
+    return StaffSyncHistory(
+        person=ids.show("person", of.id),
+        departed=of.removed_at is not None,
+        steps=[_step(step) for step in steps],
     )
 
 
@@ -248,6 +278,24 @@ def _run(found: queries.RunOfSource) -> SyncRun:
         counts=found.run.counts,
         warnings=found.run.warnings,
     )
+
+
+def _step(step: queries.Step) -> SyncStep:
+    return SyncStep(
+        run=ids.show("run", step.run.run.id),
+        source=step.run.source,
+        at=step.run.run.ended_at or step.run.run.began_at,
+        kind=step.kind,
+        action=step.action,
+        class_id=step.class_id and ids.show("class", step.class_id),
+        sentence=step.sentence,
+    )
+
+
+def _rekey(plan: dict[str, Any] | None) -> RekeyPlan | None:
+    if plan is None or "rekey" not in plan:
+        return None
+    return RekeyPlan(**{**plan["rekey"], "of": ids.show("run", UUID(plan["rekey"]["of"]))})
 
 
 def _quarantined(row: models.SisQuarantine) -> QuarantinedRow:

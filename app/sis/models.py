@@ -61,8 +61,9 @@ class SisRun(TenantRow, Base):
 
     A run that was asked for, or that a schedule asks for, is `pending` from `due` on until a worker takes it, with a
     lease; `attempts` counts how often that was. One that finds no new file is `skipped`. A held run has a `plan`: its
-    digest and what each file said, beside the rows in staging. Its `answer` makes it `approved`, then `applied`; or
-    `discarded`. `undoes` names the run that this one takes back. `weighed` is what the guard looked at, `taken` the
+    digest and what each file said, beside the rows in staging. A map of sourcedIds that was asked for has there, until
+    it is planned, what it is to be made from. Its `answer` makes a held run `approved`, then `applied`; or `discarded`.
+    `undoes` names the run that this one takes back. `weighed` is what the guard looked at, `taken` the
     file that was read, `pulled_at` as of when it or the source was.
     """
 

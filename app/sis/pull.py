@@ -1,6 +1,7 @@
 """Owns how a source's settings become a run: asked for, full or delta, by which adapter. Never plans or applies.
 
 Whoever asks over a face lays a row; the worker, or the command line at once, carries it out.
+Over 250 lines: what is asked for, and what a run of it needs, is read together.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.roster.lookup import zone_of
+from app.sis import rekey
 from app.sis.answer import must_be_undoable
 from app.sis.engine.run import Asked, is_syncing
 from app.sis.engine.weigh import Report
@@ -89,9 +91,27 @@ async def ask_to_undo(work: Work, run_id: UUID) -> SisRun:
     return await _lay_run(work, undone.source_id, None, False, work.principal.name, run_id)
 
 
+@needs(Can.APPROVE_SYNC)
+async def ask_to_rekey(work: Work, run_id: UUID, match: str | None, pairs: rekey.Pairs | None) -> SisRun:
+    """Asks for a map of sourcedIds for the people of a held run, by a `match` or as `pairs` say; it is planned as a
+    run of its own, and held. Raises `NotFound`, as `rekey.must_be_one_map` and `files_to_rekey`, `AlreadyRunning`.
+    """
+    held = (await find_run(work, run_id)).run
+    rekey.must_be_one_map(match, pairs)
+    rekey.files_to_rekey(held, match, pairs)
+    wanted = {"asked": {"of": str(run_id), "match": match, "pairs": [list(pair) for pair in pairs or ()]}}
+    return await _lay_run(work, held.source_id, rekey.MODE, False, work.principal.name, None, wanted)
+
+
 @needs(Can.READ_SYNC)
 async def _lay_run(
-    work: Work, source_id: UUID, mode: str | None, dry: bool, asked_by: str, undoes: UUID | None
+    work: Work,
+    source_id: UUID,
+    mode: str | None,
+    dry: bool,
+    asked_by: str,
+    undoes: UUID | None,
+    plan: dict[str, Any] | None = None,
 ) -> SisRun:
     of = SisRun.district_id == work.district_id
     # The settings' row is the lock: of two who ask at once the second sees the first's run.
@@ -117,6 +137,7 @@ async def _lay_run(
         mode=mode,
         asked_by=asked_by,
         undoes=undoes,
+        plan=plan,
     )
     work.db.add(run)
     await work.db.flush()

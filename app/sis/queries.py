@@ -88,7 +88,8 @@ async def read_report(work: Work, run_id: UUID) -> Report:
         warnings=list(row.warnings),
         not_taken=list(row.not_taken),
         held_because=list(row.held_because),
-        plan=row.plan,
+        # A map that was asked for has no plan before it is made: only what it is to be made from.
+        plan=row.plan if row.plan and "digest" in row.plan else None,
         mode=row.mode,
         weighed=list(row.weighed),
         taken=row.taken,

@@ -20,11 +20,11 @@ from app.access.principal import house_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import Keyring
-from app.core.errors import Conflict, Invalid, Violation
+from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.sis.engine.plan import kept_deliveries, plan_columns
 from app.sis.engine.roles import match_roles, rename_roles
-from app.sis.engine.run import begin, end, many, note_run
+from app.sis.engine.run import Asked, begin, end, many, note_run
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.engine.weigh import WENT, Counts, Report
 from app.sis.kinds import BY_NAME, Kind
@@ -35,9 +35,13 @@ from app.sis.service import alone, open_stage
 
 MODE: Final = "rekey"
 MATCHES: Final = ("identifier", "email")
+GIVEN: Final = "map"
+"""What people are matched by where somebody says who is who."""
 FORMER: Final = "person.former"
 """The kind of an alias under which a person was known; it is kept, and nothing is matched by it."""
 MOST_PAIRS: Final = 5_000_000
+MOST_GIVEN: Final = 10_000
+"""Pairs of a map that is given over a face: it waits in the run's row."""
 SMALL: Final = 16 << 20
 Pairs = Sequence[tuple[str, str]]
 
@@ -59,31 +63,75 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
     return pairs
 
 
+def must_be_one_map(match: str | None, pairs: Pairs | None) -> None:
+    """Raises `Invalid` where there is not one of both, and with every id that stands in the map twice."""
+    if (match is None) == (pairs is None):
+        raise Invalid([Violation("", "rekey.which", "Say what people are matched by, or give a map: one of both.")])
+    wrong: list[Violation] = []
+    first: dict[tuple[str, str], int] = {}
+    for place, pair in enumerate(pairs or ()):
+        for side, sourced_id in zip(("old", "new"), pair, strict=True):
+            before = first.setdefault((side, sourced_id), place)
+            if before != place:
+                detail = f"This {side} sourcedId stands in /map/{before} already."
+                wrong.append(Violation(f"/map/{place}/{side}", f"rekey.{side}_twice", detail))
+    if wrong:
+        raise Invalid(wrong)
+
+
+def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict[str, Any]:
+    """The files of a held run's plan. Raises `Conflict` where it is not held or does not tell what is asked for."""
+    files: dict[str, Any] = (held.plan or {}).get("files", {})
+    if held.state != "held" or "person" not in files:
+        raise Conflict("Only a run that is held with people in its plan can be re-keyed.", code="run.not_held")
+    if not pairs and (match not in MATCHES or match not in files["person"]["header"]):
+        raise Conflict(
+            f"The source tells no {match} of people: match them by another, or by a map of your own.",
+            code="rekey.match",
+        )
+    return files
+
+
+async def plan_asked(engine: AsyncEngine, keyring: Keyring, district_id: UUID, asked: Asked) -> Report:
+    """Plans the map that was asked for over a face, by what its run's row says; raises as `plan_rekey`."""
+    async with unit(engine, house_principal(district_id, "sync"), keyring, "sync rekey") as work:
+        held_id, match, pairs = await _wanted(work, asked)
+    return await plan_rekey(engine, keyring, district_id, held_id, match, pairs, asked)
+
+
+@needs(Can.SYNC_ROSTER)
+async def _wanted(work: Work, asked: Asked) -> tuple[UUID, str, Pairs]:
+    if asked.run_id is None:
+        raise NotFound("run")
+    wanted = ((await find_run(work, asked.run_id)).run.plan or {})["asked"]
+    return UUID(wanted["of"]), wanted["match"] or GIVEN, [(old, new) for old, new in wanted["pairs"]]
+
+
 async def plan_rekey(
-    engine: AsyncEngine, keyring: Keyring, district_id: UUID, held_id: UUID, match: str, pairs: Pairs = ()
+    engine: AsyncEngine,
+    keyring: Keyring,
+    district_id: UUID,
+    held_id: UUID,
+    match: str,
+    pairs: Pairs = (),
+    asked: Asked = Asked(),
 ) -> Report:
     """Plans the map for the people of a held run, by `identifier`, `email`, or by `pairs`; held until it is answered.
 
     Raises `NotFound`; `Conflict` where the run is not held or does not tell what is asked for; `AlreadyRunning`.
     """
-    report = Report(new_id(), began_at=now(), mode=MODE)
+    report = Report(asked.run_id or new_id(), began_at=now(), mode=MODE)
     async with alone(engine, district_id):
         async with unit(engine, house_principal(district_id, "sync"), keyring, "sync rekey") as work:
-            await _plan(work, report, held_id, match, pairs)
+            await _plan(work, report, held_id, match, pairs, asked)
     return report
 
 
 @needs(Can.SYNC_ROSTER)
-async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pairs) -> None:
+async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pairs, asked: Asked) -> None:
     held = (await find_run(work, held_id)).run
-    files = (held.plan or {}).get("files", {})
-    if held.state != "held" or "person" not in files:
-        raise Conflict("Only a run that is held with people in its plan can be re-keyed.", code="run.not_held")
-    if not pairs and (match not in MATCHES or match not in files["person"]["header"]):
-        raise Conflict(
-            f"The source tells no {match} of people: match them by another, or by a file.", code="rekey.match"
-        )
-    await begin(work, report, held.source_id, dry=False)
+    files = files_to_rekey(held, match, pairs)
+    await begin(work, report, held.source_id, dry=False, asked=asked)
     stage = await open_stage(work, report.run_id, held.source_id, SMALL)
     table, told = await _match_people(stage, await _lay_people(stage, held_id, match, pairs))
     if "role" in files and held.plan:
@@ -96,18 +144,19 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
         await stage.driver.execute(f"ALTER TABLE {kept} SET LOGGED")
         stage.made.remove(kept)
     await stage.drop()
-    by, matched = match if not pairs else "file", told["matched"]
+    by, matched = match if match in MATCHES else GIVEN, told["matched"]
     report.plan = {"digest": digest, "files": {}, "rekey": {"of": str(held_id), "by": by, **told}}
     report.kinds["person"] = Counts(files["person"]["file"], told["gone"], matched, updated=matched)
     if count := told.get("roles"):
         report.kinds["role"] = Counts(files["role"]["file"], count, count, updated=count)
     report.state, report.exit_code, report.ended_at = "held", 4, now()
+    how = "the map that was given" if pairs else by
     report.sentence = (
         f"Of {told['gone']:,} people who would go, {matched:,} are the same as people who would come under another "
-        f"sourcedId, by {by}; {told['ambiguous']:,} are ambiguous and {told['unmatched']:,} unmatched, and stay as "
+        f"sourcedId, by {how}; {told['ambiguous']:,} are ambiguous and {told['unmatched']:,} unmatched, and stay as "
         "they are. Nothing is changed before this is approved."
     )
-    await end(work, report)
+    await end(work, report, attempt=asked.attempt)
 
 
 async def _match_people(stage: Stage, people: str) -> tuple[str, dict[str, int]]:

@@ -292,13 +292,14 @@ async def _consumer(told: Told) -> None:
 
 async def _sync(told: Told) -> None:
     town, run_id = told.town, new_id()
-    held = {"held run": new_id(), "held run to discard": new_id()}
+    held = {"held run": new_id(), "held run to discard": new_id(), "held run to rekey": new_id()}
     undone_id = new_id()
     url = f"http://127.0.0.1:9999/{town.canary.lower()}"
     new = SourceSettings("oneroster-1.1", url, client_id=town.canary, client_secret=town.canary)
     async with town.unit() as work:
         source = await register_source(work, f"source-{town.canary}", new, Allowed(sandbox=True))
         csv = await register_source(work, f"csv-{town.canary}", SourceSettings("oneroster-csv", "upload:"))
+        keys = await register_source(work, f"keys-{town.canary}", SourceSettings("oneroster-csv", "upload:"))
     told.note("source", "source", source.source.id)
     told.note("source of csv", "source", csv.source.id)
 
@@ -312,11 +313,13 @@ async def _sync(told: Told) -> None:
         await work.db.flush()
         of_run = {"state": "applied", "dry": False, "began_at": now(), "ended_at": now()}
         work.db.add(SisRun(**of, id=undone_id, source_id=town.source_id, **of_run, **said))
-        for held_id in held.values():
-            more = {"plan": {"digest": "0123456789abcdef", "files": {}}, "held_because": [f"Few {town.canary}."]}
-            run = SisRun(
-                **of, id=held_id, source_id=town.source_id, state="held", dry=False, began_at=now(), **said, **more
-            )
+        for name, held_id in held.items():
+            rekeyed = name == "held run to rekey"
+            files = {"person": {"file": "users.csv", "header": ["identifier"]}} if rekeyed else {}
+            more = {"plan": {"digest": "0123456789abcdef", "files": files}, "held_because": [f"Few {town.canary}."]}
+            # One that is asked for waits for no other of its source.
+            source_id = keys.source.id if rekeyed else town.source_id
+            run = SisRun(**of, id=held_id, source_id=source_id, state="held", dry=False, began_at=now(), **said, **more)
             work.db.add(run)
         touched = {"row_id": town.students["amy"], "before": {"given_name": f"Was {town.canary}"}}
         work.db.add(SisChange(**of, id=new_id(), run_id=run_id, kind="person", action="absent", **touched))

@@ -55,6 +55,7 @@ OWN_ROW = {
     "approve_sync_run": "held run",
     "discard_sync_run": "held run to discard",
     "undo_sync_run": "run to undo",
+    "rekey_sync_run": "held run to rekey",
     "send_roster": "source of csv",
     "remove_break": "break to remove",
 }
@@ -164,6 +165,9 @@ OWN_FIELDS: dict[tuple[str, str], Any] = {
     ("register_source", "kind"): "oneroster-1.1",
     ("ask_for_sync", "mode"): "full",
     ("ask_for_sync", "dry"): False,
+    ("rekey_sync_run", "match"): "identifier",
+    ("rekey_sync_run", "old"): "s1",
+    ("rekey_sync_run", "new"): "new-s1",
 }
 """Field of one operation's body that refers to no row: a value that is taken."""
 CONTENT = {"send_roster": (Export().packed(), "application/zip")}
@@ -176,5 +180,6 @@ LEFT_OUT = {
     ("amend_score", "taken_on"): "as above",
     **dict.fromkeys((("preview_playbook", "area"), ("publish_playbook", "area")), "a rule is for a measure or an area"),
     ("seek_consumer", "time"): "to a cursor",
+    ("rekey_sync_run", "map"): "matched by identifier",
 }
 """Optional fields that would make a good body a bad one."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from app.sis.queries import history_of
-from tests.faces.rest_town import caller
+from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.sis.roster_zip import Export, sync
 from tests.town import Town
 
@@ -49,3 +49,42 @@ async def test_the_history_of_staff_is_told_as_well(north: Town, tmp_path: Path)
     """A teacher who is not there is asked for just as often."""
     await sync(north, Export(), tmp_path)
     assert await _told(north, "sis:csv:t-north") == [("person", "create"), ("enrollment", "create")]
+
+
+async def test_the_history_of_staff_is_told_over_rest(app: FastAPI, north: Town, tmp_path: Path) -> None:
+    """Also of a parent, who is no student either, and of a teacher who has left; newest first, no name in it."""
+    export = Export()
+    export.rows["users"].append({**export.row("users", "t-south"), "sourcedId": "p1", "role": "parent"})
+    await sync(north, export, tmp_path)
+    export.without("users", "t-north")
+    export.without("enrollments", "et-north")
+    assert (await sync(north, export, tmp_path)).state == "applied"
+    asks = caller(app, north)
+    answer = await asks.get("/v1/staff/sis:csv:t-north/sync-history")
+    told = answer.json()
+    assert (answer.status_code, told["departed"]) == (200, True), answer.text
+    assert [(one["kind"], one["action"]) for one in told["steps"]] == [
+        ("person", "absent"),
+        ("enrollment", "absent"),
+        ("person", "create"),
+        ("enrollment", "create"),
+    ]
+    assert told["steps"][1]["class_id"].startswith("cls_")
+    assert (await asks.get(f"/v1/staff/{told['person']}/sync-history")).json() == told
+    assert "Given" not in answer.text
+    parent = await asks.get("/v1/staff/sis:csv:p1/sync-history")
+    assert [(one["kind"], one["action"]) for one in parent.json()["steps"]] == [("person", "create")]
+
+
+async def test_no_student_is_reached_as_staff(app: FastAPI, north: Town, south: Town, tmp_path: Path) -> None:
+    """By none of the student's names, also where the caller could read it at the student's own path."""
+    await sync(north, Export(), tmp_path)
+    asks = caller(app, north)
+    student = (await asks.get("/v1/students/sis:csv:s3")).json()["id"]
+    assert (await asks.get(f"/v1/students/{student}/sync-history")).status_code == 200
+    for name in ("sis:csv:s3", student, student.replace("stu_", "per_")):
+        assert (await asks.get(f"/v1/staff/{name}/sync-history")).status_code == 404, name
+    teacher = "/v1/staff/sis:csv:t-north/sync-history"
+    assert (await caller(app, south).get(teacher)).status_code == 404
+    for scope in ("sync:read", "roster:read"):
+        assert (await caller(app, north, CLIENT_SCOPES - {scope}).get(teacher)).status_code == 403, scope

@@ -31,6 +31,7 @@ from app.events.catalogue import SYNC_OVERDUE, Happened
 from app.events.outbox import record
 from app.roster.lookup import zone_of
 from app.roster.models import Source
+from app.sis import rekey
 from app.sis.answer import undo
 from app.sis.engine.run import BROKE_OFF, LENGTH, Asked, end, is_syncing
 from app.sis.engine.weigh import Report
@@ -149,6 +150,8 @@ class Night:
         stages = _Stages(asked)
         if row["undoes"] is not None:
             return await undo(self.engine, self.keyring, district_id, row["undoes"], stages, asked)
+        if row["mode"] == rekey.MODE:
+            return await rekey.plan_asked(self.engine, self.keyring, district_id, asked)
         return await run_source(
             *(self.engine, self.keyring, district_id, row["source_id"], stages, self.allowed),
             mode=row["mode"],

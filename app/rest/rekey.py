@@ -1,0 +1,49 @@
+"""Owns the route by which a map from old to new sourcedIds is asked for in REST: shapes and a route, no rule."""
+
+from typing import Literal
+
+from fastapi import APIRouter, Response
+from pydantic import Field
+
+from app.rest.door import Opened, asks, row_id
+from app.rest.pages import Input
+from app.rest.sis import SyncRun, asked_for
+from app.sis import pull, queries
+from app.sis.rekey import MOST_GIVEN
+
+LONGEST = 1000
+router = APIRouter(prefix="/v1", tags=["sync"])
+
+
+class RekeyPair(Input):
+    """One person: the sourcedId of before, and the one under which the held run would bring the same person anew."""
+
+    old: str = Field(min_length=1, max_length=LONGEST)
+    new: str = Field(min_length=1, max_length=LONGEST)
+
+
+class NewRekey(Input):
+    """How those who would go are told to be those who would come: `match` or `map`, one of both."""
+
+    match: Literal["identifier", "email"] | None = Field(
+        default=None, description="What exactly one who would go and one who would come have, and nobody who stays."
+    )
+    map: list[RekeyPair] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=MOST_GIVEN,
+        description="Who is who. Of its pairs those that fit the held run count; an id stands in it once a side.",
+    )
+
+
+@router.post(
+    "/sync-runs/{run}/rekey", status_code=202, operation_id="rekey_sync_run", **asks(pull.ask_to_rekey, queries.run)
+)
+async def rekey_sync_run(work: Opened, response: Response, run: str, body: NewRekey) -> SyncRun:
+    """Asks for a map of new sourcedIds for the people of a held run; the worker plans it as a run of its own.
+
+    That run is held: its report counts who matched, and approving its plan has the map applied. 409 where the run is
+    not held, or while another run of its source waits.
+    """
+    pairs = None if body.map is None else [(one.old, one.new) for one in body.map]
+    return await asked_for(work, response, await pull.ask_to_rekey(work, row_id("run", run), body.match, pairs))

@@ -1,0 +1,201 @@
+"""A map of new sourcedIds over REST: asked for, planned by the worker as on the command line, looked at, approved."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.core.address import Allowed
+from app.core.ids import new_id, show
+from app.sis.answer import carry_out_approved
+from app.sis.engine.weigh import Report
+from app.sis.night.carry import Night, claim_run, lay_what_is_due
+from app.sis.rekey import MOST_GIVEN
+from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
+from tests.sis.roster_zip import Export, ask, fingerprint, row_id, sync
+from tests.sis.test_rekey import PEOPLE, _held, _plan, _rekeyed
+from tests.town import Town
+
+MATCH = {"match": "identifier"}
+
+
+async def _night(town: Town) -> None:
+    night = Night(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
+    await night._district(town.district_id)
+
+
+def _path(held: Report) -> str:
+    return f"/v1/sync-runs/{show('run', held.run_id)}/rekey"
+
+
+def _map(*pairs: tuple[str, str]) -> dict[str, Any]:
+    return {"map": [{"old": old, "new": new} for old, new in pairs]}
+
+
+async def _planned(asks: Caller, town: Town, held: Report, body: dict[str, Any] = MATCH) -> tuple[str, Any]:
+    """The path of the run that plans the map, and its report once the worker has been there."""
+    asked = await asks.post(_path(held), body)
+    assert (asked.status_code, asked.json()["state"], asked.json()["mode"]) == (202, "pending", "rekey"), asked.text
+    run = asked.headers["location"]
+    assert run == f"/v1/sync-runs/{asked.json()['id']}"
+    waiting = (await asks.get(f"{run}/report")).json()
+    assert (waiting["plan"], waiting["rekey"]) == (None, None), "nothing can be approved before it is planned"
+    await _night(town)
+    return run, (await asks.get(f"{run}/report")).json()
+
+
+def _codes(answer: httpx.Response) -> set[tuple[str, str]]:
+    assert answer.status_code == 422, answer.text
+    return {(one["pointer"], one["code"]) for one in answer.json()["violations"]}
+
+
+async def test_people_go_on_under_their_new_ids(app: FastAPI, north: Town, tmp_path: Path) -> None:
+    """Asked for, planned, counted, approved and applied over REST alone: the next run finds nothing to do."""
+    export, held = await _held(north, tmp_path)
+    before, roster = await row_id(north, "person", "s3"), await fingerprint(north)
+    asks = caller(app, north)
+    run, report = await _planned(asks, north, held)
+    counts = {"gone": PEOPLE, "came": PEOPLE, "matched": PEOPLE, "ambiguous": 0, "unmatched": 0, "roles": 0}
+    assert report["rekey"] == {"of": show("run", held.run_id), "by": "identifier", **counts}
+    assert (report["state"], report["asked_by"], report["counts"]["person"]["updated"]) == (
+        "held",
+        "test client",
+        PEOPLE,
+    )
+    assert await fingerprint(north) == roster, "nothing is changed before it is approved"
+    assert (await asks.get(f"/v1/sync-runs/{show('run', held.run_id)}")).json()["state"] == "held"
+    approved = await asks.post(f"{run}/approve", {"plan": report["plan"]})
+    assert approved.status_code == 200, approved.text
+    await carry_out_approved(north.worker_engine, north.settings.keyring)
+    done = (await asks.get(f"{run}/report")).json()
+    assert (done["state"], done["plan"], done["rekey"]) == ("applied", None, None), done["sentence"]
+    assert await row_id(north, "person", "new-s3") == before
+    again = await sync(north, export, tmp_path)
+    assert (again.state, again.total("changes")) == ("applied", 0)
+
+
+async def test_it_is_the_plan_of_the_command_line(app: FastAPI, north: Town, tmp_path: Path) -> None:
+    """Some ambiguous, some unmatched: the same numbers, the same sentence, the same digest."""
+    export = _rekeyed(Export())
+    export.row("users", "new-s1")["identifier"] = "id-s2"
+    export.row("users", "new-s5")["identifier"] = ""
+    _, held = await _held(north, tmp_path, export)
+    by_hand = await _plan(north, held.run_id)
+    run, report = await _planned(caller(app, north), north, held)
+    assert by_hand.plan is not None
+    assert report["sentence"] == by_hand.sentence
+    assert report["plan"] == by_hand.plan["digest"]
+    told = {**by_hand.plan["rekey"], "of": show("run", held.run_id), "roles": 0}
+    assert report["rekey"] == told
+    assert (told["matched"], told["ambiguous"], told["unmatched"]) == (PEOPLE - 3, 1, 2)
+    text = await caller(app, north).ask("GET", f"{run}/report", headers={"Accept": "text/plain"})
+    assert f"{told['ambiguous']} are ambiguous and {told['unmatched']} unmatched" in text.text
+
+
+async def test_a_map_of_ones_own_says_who_is_who(app: FastAPI, north: Town, tmp_path: Path) -> None:
+    """Of its pairs those that fit the held run count, and they alone are changed once it is approved."""
+    _, held = await _held(north, tmp_path)
+    asks, before = caller(app, north), await row_id(north, "person", "s1")
+    given = _map(("s1", "new-s2"), ("s2", "new-s1"), ("s3", "nobody"), (" s5 ", "new-s5"))
+    run, report = await _planned(asks, north, held, given)
+    told = {"gone": 4, "came": 3, "matched": 3, "ambiguous": 0, "unmatched": 1, "roles": 0}
+    assert report["rekey"] == {"of": show("run", held.run_id), "by": "map", **told}
+    assert "by the map that was given" in report["sentence"]
+    approved = await asks.post(f"{run}/approve", {"plan": report["plan"]})
+    assert approved.status_code == 200, approved.text
+    await carry_out_approved(north.worker_engine, north.settings.keyring)
+    assert await row_id(north, "person", "new-s2") == before
+    assert await row_id(north, "person", "new-s3") is None
+
+
+async def test_what_is_wrong_with_a_map_is_said_at_once(app: FastAPI, north: Town, tmp_path: Path) -> None:
+    """Each id that stands twice, by its place and never by what it says; no run is laid."""
+    _, held = await _held(north, tmp_path)
+    asks, path = caller(app, north), _path(held)
+    twice = await asks.post(path, _map(("s1", "new-s1"), ("s1", "new-s2"), ("s3", "new-s1"), ("s1", "new-s2")))
+    assert _codes(twice) == {
+        ("/map/1/old", "rekey.old_twice"),
+        ("/map/2/new", "rekey.new_twice"),
+        ("/map/3/old", "rekey.old_twice"),
+        ("/map/3/new", "rekey.new_twice"),
+    }
+    assert "s1" not in twice.text
+    for body in ({}, {**MATCH, **_map(("s1", "new-s1"))}):
+        assert _codes(await asks.post(path, body)) == {("", "rekey.which")}
+    assert _codes(await asks.post(path, {"match": "birth_date"})) == {("/match", "shape.literal_error")}
+    assert _codes(await asks.post(path, _map(("", "a"), ("b", " ")))) == {
+        ("/map/0/old", "shape.string_too_short"),
+        ("/map/1/new", "shape.string_too_short"),
+    }
+    assert _codes(await asks.post(path, {"map": []})) == {("/map", "shape.too_short")}
+    many = [(f"s{n}", f"n{n}") for n in range(MOST_GIVEN + 1)]
+    assert _codes(await asks.post(path, _map(*many))) == {("/map", "shape.too_long")}
+    runs = (await asks.get("/v1/sync-runs")).json()["items"]
+    assert [one["state"] for one in runs] == ["held", "applied"]
+    largest = await asks.post(path, _map(*many[:-1]))
+    assert largest.status_code == 202, largest.text
+
+
+async def test_only_a_held_run_with_people_can_be_rekeyed(
+    app: FastAPI, north: Town, south: Town, tmp_path: Path
+) -> None:
+    """404 for one that is not there or is another's, 409 for one that is applied or does not tell the value."""
+    applied = await sync(north, Export(), tmp_path)
+    asks = caller(app, north)
+    refused = await asks.post(_path(applied), MATCH)
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:aimline:problem:run.not_held")
+    for path in (f"/v1/sync-runs/{show('run', new_id())}/rekey", "/v1/sync-runs/none/rekey"):
+        assert (await asks.post(path, MATCH)).status_code == 404
+    held = await sync(north, _rekeyed(Export()), tmp_path)
+    assert (await caller(app, south).post(_path(held), MATCH)).status_code == 404
+    lacking = await caller(app, north, CLIENT_SCOPES - {"sync:approve"}).post(_path(held), MATCH)
+    assert (lacking.status_code, lacking.json()["type"]) == (403, "urn:aimline:problem:permission.missing")
+    await ask(
+        north,
+        "UPDATE sis_run SET plan = jsonb_set(plan, '{files,person,header}', '[\"email\"]') "
+        "WHERE district_id = :district AND id = :run",
+        run=held.run_id,
+    )
+    silent = await asks.post(_path(held), MATCH)
+    assert (silent.status_code, silent.json()["type"]) == (409, "urn:aimline:problem:rekey.match")
+
+
+async def test_one_waits_at_a_time_and_outlives_its_worker(app: FastAPI, north: Town, tmp_path: Path) -> None:
+    """The second is told so; a worker that is lost leaves what was asked for to the next."""
+    _, held = await _held(north, tmp_path)
+    asks = caller(app, north)
+    asked = await asks.post(_path(held), _map(("s1", "new-s1")))
+    twice = await asks.post(_path(held), MATCH)
+    assert (twice.status_code, twice.json()["type"]) == (409, "urn:aimline:problem:sis.already_running")
+    async with north.house() as work:
+        (claimed,) = await claim_run(work)
+    await ask(
+        north,
+        "UPDATE sis_run SET state = 'running', leased_until = now() - interval '1 s' "
+        "WHERE district_id = :district AND id = :run",
+        run=claimed.id,
+    )
+    async with north.house() as work:
+        await lay_what_is_due(work)
+    await _night(north)
+    report = (await asks.get(f"{asked.headers['location']}/report")).json()
+    assert (report["state"], report["rekey"]["matched"]) == ("held", 1), report["sentence"]
+
+
+@pytest.mark.parametrize("answer", ["discard", "sync"])
+async def test_what_was_answered_meanwhile_has_no_map(app: FastAPI, north: Town, tmp_path: Path, answer: str) -> None:
+    """Discarded, or another run took its place, before the worker came: the map's run has failed and says why."""
+    export, held = await _held(north, tmp_path)
+    asks = caller(app, north)
+    asked = await asks.post(_path(held), MATCH)
+    if answer == "discard":
+        await asks.post(_path(held).replace("rekey", "discard"), None)
+    else:
+        await sync(north, export, tmp_path)
+    before = await fingerprint(north)
+    await _night(north)
+    run = (await asks.get(asked.headers["location"])).json()
+    assert (run["state"], "Only a run that is held" in run["sentence"]) == ("failed", True), run
+    assert await fingerprint(north) == before
