@@ -48,7 +48,7 @@ MEANING: dict[Can, str] = {
     Can.READ_DEMOGRAPHICS: "Read demographics, which are kept apart.",
     Can.READ_GRADES: "Read grades: line items and results, as the SIS has them.",
     Can.READ_PLAYBOOK: "Read areas, levels, measures and rules.",
-    Can.PUBLISH_PLAYBOOK: "Publish the rules by which series are judged, and say the breaks of the schools' year.",
+    Can.PUBLISH_PLAYBOOK: "Publish the rules by which series are judged, make measures, say the breaks of the year.",
     Can.READ_CONCERNS: "Read concerns.",
     Can.RAISE_CONCERN: "Raise a concern about a student.",
     Can.SETTLE_CONCERN: "Accept, dismiss and resolve concerns.",

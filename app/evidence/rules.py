@@ -1,6 +1,7 @@
 """Owns what makes a score fit to be taken. Pure."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from math import isfinite
@@ -43,6 +44,28 @@ def unknown_form(form: str | None, forms: Sequence[str] | None, at: str) -> list
     if form is None or forms is None or form in forms:
         return []
     return [Violation(f"{at}/form", "score.unknown_form", "This measure has no such form.")]
+
+
+def doubled(sent: Sequence[tuple[Hashable, Hashable | None, Hashable] | None]) -> dict[int, int]:
+    """The places of those that say of the same score something else than another of them, each with the first such.
+
+    Each is the score's key (student, measure, date, attempt), the sender's name for it, and what it says beside; or
+    None, for what is no score. Those that say the same are one score that was sent twice.
+    """
+    by_identity: dict[tuple[str, Hashable], list[int]] = defaultdict(list)
+    for place, one in enumerate(sent):
+        if one is not None:
+            by_identity["key", one[0]].append(place)
+            if one[1] is not None:
+                by_identity["name", one[1]].append(place)
+    said = {place: (one[0], one[2]) for place, one in enumerate(sent) if one is not None}
+    found: dict[int, int] = {}
+    for places in by_identity.values():
+        for place in places:
+            other = next((there for there in places if said[there] != said[place]), None)
+            if other is not None:
+                found[place] = min(other, found.get(place, other))
+    return found
 
 
 def baseline_of(values: Sequence[float]) -> float | None:

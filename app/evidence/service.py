@@ -1,10 +1,10 @@
 """Owns the writes of scores. A score belongs to student, measure and administration, never to a support.
 
 It is upserted by the sender's external id, else by student, measure, date and attempt; one bad score of many
-is refused alone and named, the others are taken.
+is refused alone and named, the others are taken. Of two that say different things of one score neither is taken.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
@@ -18,7 +18,7 @@ from app.core.errors import AimlineError, Invalid, Violation
 from app.core.ids import new_id
 from app.evidence.amend import change_of
 from app.evidence.models import Score
-from app.evidence.rules import MOST_AT_ONCE, Range, unknown_form, violations_of
+from app.evidence.rules import MOST_AT_ONCE, Range, doubled, unknown_form, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.playbook.models import Measure
 from app.roster.lookup import IdList, locate_people, zone_of
@@ -80,11 +80,13 @@ async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scor
     if not 1 <= len(new) <= MOST_AT_ONCE:
         raise Invalid([Violation(at, "scores.count", f"Send 1 to {MOST_AT_ONCE} scores at once.")])
     known = await _read(work, new)
+    others = doubled([_identity(score, known) for score in new])
     taken = []
     for position, score in enumerate(new):
         pointer = f"{at}/{position}" if at else ""
+        other = f"{at}/{others[position]}" if position in others else None
         try:
-            taken.append(_take(work, score, known, pointer))
+            taken.append(_take(work, score, known, pointer, other))
         except Invalid as error:
             taken.append(TakenScore("refused", violations=error.violations))
         except AimlineError as error:
@@ -121,7 +123,17 @@ async def _read(work: Work, new: Sequence[NewScore]) -> _Known:
     return known
 
 
-def _take(work: Work, new: NewScore, known: _Known, at: str) -> TakenScore:
+def _identity(new: NewScore, known: _Known) -> tuple[Hashable, Hashable, Hashable] | None:
+    """Which score this is, by key and by name, and what is said of it, as `rules.doubled` takes it."""
+    student, measured = known.students.get(new.student), known.measures[new.measure]
+    if student is None or isinstance(measured, AimlineError):
+        return None
+    given_by = known.staff.get(new.given_by) if new.given_by is not None else None
+    said = (float(new.value), new.purpose, new.form, None if given_by is None else given_by.id)
+    return (student.id, measured[0].id, new.taken_on, new.attempt), new.external_id, said
+
+
+def _take(work: Work, new: NewScore, known: _Known, at: str, other: str | None) -> TakenScore:
     student, given_by, measure, secured_area = _who_and_what(new, known, at)
     violations = violations_of(
         new.value,
@@ -133,6 +145,9 @@ def _take(work: Work, new: NewScore, known: _Known, at: str) -> TakenScore:
         at=at,
     )
     violations += unknown_form(new.form, measure.forms, at)
+    if other is not None:
+        detail = f"{at} and {other} say different things of the same score. Send it once, or give each its attempt."
+        violations.append(Violation(at, "score.doubled", detail))
     if violations:
         raise Invalid(violations)
     there = _already_there(new, student.id, measure.id, known, at)

@@ -58,6 +58,7 @@ class Verdict(Node):
     last_on: date | None = strawberry.field(description="Of the last score that it knew.")
     stated_far: float | None = strawberry.field(description="The rule's stated false-alarm rate, in a simulation.")
     calibration_id: strawberry.ID | None = strawberry.field(description="None where the published defaults held.")
+    sem: float | None = strawberry.field(description="The measure's standard error of measurement as it was then.")
     retracts_id: strawberry.ID | None = strawberry.field(description="The verdict whose alert this one takes back.")
     rule: str
     rule_version: int
@@ -90,6 +91,7 @@ class Verdict(Node):
             last_on=row.last_on,
             stated_far=row.stated_far,
             calibration_id=maybe_shown("calibration", row.calibration_id),
+            sem=row.sem,
             retracts_id=maybe_shown("verdict", row.retracts),
             rule=row.rule,
             rule_version=row.rule_version,

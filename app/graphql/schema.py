@@ -12,6 +12,7 @@ from app.graphql.concern import ConcernMutations, ConcernQueries
 from app.graphql.decision import DecisionMutations, DecisionQueries
 from app.graphql.door import Asked
 from app.graphql.evidence import EvidenceMutations, EvidenceQueries
+from app.graphql.measure import MeasureMutations
 from app.graphql.nodes import NodeQueries
 from app.graphql.playbook import PlaybookMutations, PlaybookQueries
 from app.graphql.response import ResponseQueries
@@ -47,7 +48,13 @@ class Query(
     "A fault of ours undoes the whole operation."
 )
 class Mutation(
-    ConcernMutations, SessionMutations, EvidenceMutations, DecisionMutations, PlaybookMutations, BreakMutations
+    ConcernMutations,
+    SessionMutations,
+    EvidenceMutations,
+    DecisionMutations,
+    PlaybookMutations,
+    BreakMutations,
+    MeasureMutations,
 ):
     """The mutation root."""
 

@@ -18,6 +18,7 @@ class VerdictRow(AboutStudent, Base):
 
     `last_on`, `last_week`: of the last score that it knew. `change_on`: the Monday of the change week.
     `retracts`: the verdict whose alert this one takes back. `calibration_id`: none where the published defaults held.
+    `sem`: the measure's standard error of measurement as it was then.
     """
 
     __tablename__ = "verdict"
@@ -48,6 +49,7 @@ class VerdictRow(AboutStudent, Base):
     score_ids: Mapped[list[UUID]] = mapped_column(Ids)
     playbook_version_id: Mapped[UUID]
     calibration_id: Mapped[UUID | None]
+    sem: Mapped[float | None]
     retracts: Mapped[UUID | None]
     judged_at: Mapped[datetime]
 

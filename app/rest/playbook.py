@@ -1,4 +1,4 @@
-"""Owns areas, levels, measures and the rules that judge in REST: shapes and routes, no rule."""
+"""Owns areas, levels and the rules that judge in REST: shapes and routes, no rule."""
 
 from datetime import datetime
 from typing import Annotated
@@ -33,22 +33,6 @@ class Level(Shape):
     id: str
     rank: int
     name: str
-
-
-class Measure(Shape):
-    """An instrument; its code stands wherever its id does."""
-
-    id: str
-    code: str
-    name: str
-    area: str
-    unit: str
-    direction: str
-    sem: float | None
-    lowest: float
-    highest: float
-    kind: str = Field(description="`growth`, or `count`, `percentage`, `criterion`: these have rules of their own.")
-    forms: list[str] | None = Field(description="Its passages or versions; null where any name is taken.")
 
 
 Parameters = Annotated[dict[str, Annotated[int, BeforeValidator(a_number)]], Field(max_length=10)]
@@ -130,12 +114,6 @@ class LevelList(Shape):
     items: list[Level]
 
 
-class MeasureList(Shape):
-    """All measures."""
-
-    items: list[Measure]
-
-
 @router.get("/areas", operation_id="list_areas", **asks(queries.areas))
 async def list_areas(work: Opened) -> AreaList:
     """The district's areas, by code."""
@@ -147,12 +125,6 @@ async def list_levels(work: Opened) -> LevelList:
     """The district's levels of support, by rank."""
     rows = await queries.levels(work)
     return LevelList(items=[Level(id=ids.show("level", row.id), rank=row.rank, name=row.name) for row in rows])
-
-
-@router.get("/measures", operation_id="list_measures", **asks(queries.measures))
-async def list_measures(work: Opened) -> MeasureList:
-    """The district's measures, by code."""
-    return MeasureList(items=[_measure(row) for row in await queries.measures(work)])
 
 
 @router.get("/playbook", operation_id="get_playbook", **asks(playbook.standing_rules))
@@ -221,20 +193,4 @@ def _area(row: models.Area) -> Area:
         name=row.name,
         parent=ids.show("area", row.parent_id) if row.parent_id else None,
         secured=row.secured,
-    )
-
-
-def _measure(row: models.Measure) -> Measure:
-    return Measure(
-        id=ids.show("measure", row.id),
-        code=row.code,
-        name=row.name,
-        area=ids.show("area", row.area_id),
-        unit=row.unit,
-        direction=row.direction,
-        sem=row.sem,
-        lowest=row.lowest,
-        highest=row.highest,
-        kind=row.kind,
-        forms=row.forms,
     )

@@ -63,6 +63,7 @@ class Verdict(Shape):
         description="The rule's stated false-alarm rate, in a simulation: docs/response.md says where it does not hold."
     )
     calibration: str | None = Field(description="Whose estimates it used; null for the published defaults.")
+    sem: float | None = Field(description="The measure's standard error of measurement as it was then.")
     retracts: str | None = Field(description="The verdict whose alert this one takes back.")
     playbook: str
     scores: list[str]
@@ -94,6 +95,7 @@ def verdict_shape(row: models.VerdictRow) -> Verdict:
         parameters=row.parameters,
         stated_far=row.stated_far,
         calibration=ids.show("calibration", row.calibration_id) if row.calibration_id else None,
+        sem=row.sem,
         retracts=ids.show("verdict", row.retracts) if row.retracts else None,
         playbook=ids.show("playbook", row.playbook_version_id),
         scores=[ids.show("score", score) for score in row.score_ids],

@@ -26,7 +26,7 @@ from app.graphql.schema import schema
 from tests.faces.rest_town import caller
 from tests.house.told_town import Told, ids_of, rows_of, spellings
 from tests.house.walk import Unwalkable, leaks
-from tests.house.walk_knows import FIELDS, LEFT_OUT, REFERENCES, VALUES
+from tests.house.walk_knows import FIELDS, LEFT_OUT, OWN_FIELDS, REFERENCES, VALUES
 
 ROWS = ("student", "person", "org", "class", "concern", "support", "phase", "session", "score", "verdict", "decision")
 """What `node` is asked for, by the names of a told town's rows; and the type of each."""
@@ -42,6 +42,8 @@ OPERATION = {
     "publishPlaybook": "publish_playbook",
     "declareBreak": "declare_break",
     "removeBreak": "remove_break",
+    "makeMeasure": "make_measure",
+    "amendMeasure": "amend_measure",
 }
 IN_BULK = {"recordScores": "scores", "recordSessions": "sessions"}
 NESTED = {"previewPlaybook": "rules", "publishPlaybook": "rules"}
@@ -217,6 +219,8 @@ def _input(mutation: str, type_: GraphQLInputObjectType, told: Told) -> dict[str
             made[name] = [value] if "[" in str(one.type) else value
         elif snake in REFERENCES:
             made[name] = told.shown[REFERENCES[snake]]
+        elif (OPERATION[mutation], snake) in OWN_FIELDS:
+            made[name] = OWN_FIELDS[OPERATION[mutation], snake]
         elif snake in FIELDS:
             made[name] = FIELDS[snake].upper() if isinstance(inner, GraphQLEnumType) else FIELDS[snake]
         else:

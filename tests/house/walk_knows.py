@@ -39,6 +39,7 @@ PATHS = {
     "run": "run",
     "source": "source",
     "name": "consumer",
+    "measure": "measure",
 }
 """Path parameter: the name of a row of a told town."""
 NAMES_ITS_OWN = {"keep_consumer"}
@@ -158,7 +159,21 @@ _SOURCE = {
     "pull_minutes": 90,
     "pull_gb": 5,
 }
+_MEASURE = {
+    "name": "Walked",
+    "unit": "words correct a minute",
+    "direction": "up",
+    "lowest": 0.0,
+    "highest": 300.0,
+    "sem": 7.0,
+    "kind": "growth",
+    "forms": None,
+}
 OWN_FIELDS: dict[tuple[str, str], Any] = {
+    **{("make_measure", name): value for name, value in _MEASURE.items()},
+    **{("amend_measure", name): value for name, value in _MEASURE.items()},
+    ("make_measure", "code"): "walked",
+    ("amend_measure", "code"): "orf",
     **{("register_source", name): value for name, value in _SOURCE.items()},
     **{("change_source", name): value for name, value in _SOURCE.items()},
     ("register_source", "name"): "walked",

@@ -224,16 +224,40 @@ async def test_the_story_is_one_call_and_is_logged_as_a_disclosure(north: Town) 
     assert {"student", "support"} <= set(rows[0].kinds)
 
 
-async def test_a_batch_that_names_a_score_twice_amends_it(north: Town) -> None:
-    """A batch is read once and taken in order: the second of two equal keys amends the first."""
-    first = NewScore(stu(north, "amy"), "orf", BEGINS, 40.0, external_id="a")
-    second = NewScore("sis:sis:amy-1", "orf", BEGINS, 41.0, external_id="a")
-    other = NewScore(stu(north, "ben"), "orf", BEGINS, 41.0, external_id="a")
+async def test_a_batch_that_contradicts_itself_is_refused_where_it_does(north: Town) -> None:
+    """Which of two values is right nobody knows: both places are named and neither is taken, the rest is.
+
+    The same student by another spelling is the same student; the same score sent twice is one.
+    """
+    amy, ben, other = stu(north, "amy"), stu(north, "ben"), "sis:sis:amy-1"
+    batch = [
+        NewScore(amy, "orf", BEGINS, 40.0),
+        NewScore(ben, "orf", BEGINS, 50.0),
+        NewScore(other, "orf", BEGINS, 41.0),
+        NewScore("sis:sis:ben-1", "orf", BEGINS, 50.0),
+        NewScore(amy, "orf", BEGINS, 41.0, attempt=2),
+        NewScore(amy, "orf", BEGINS + timedelta(days=1), 40.0, external_id="a"),
+        NewScore(ben, "orf", BEGINS + timedelta(days=1), 40.0, external_id="a"),
+        NewScore(amy, "orf", BEGINS + timedelta(days=2), 999.0),
+        NewScore(amy, "orf", BEGINS + timedelta(days=2), 44.0),
+    ]
     async with north.unit() as work:
-        taken = await record_scores(work, [first, second, other])
-    assert [one.outcome for one in taken] == ["recorded", "amended", "refused"]
-    assert taken[2].violations[0].code == "score.two_identities"
-    assert taken[0].score is taken[1].score
+        taken = await record_scores(work, batch)
+    assert [one.outcome for one in taken] == [
+        *("refused", "recorded", "refused", "unchanged", "recorded", "refused", "refused", "refused", "refused")
+    ]
+    assert taken[1].score is taken[3].score
+    said = {place: one.violations for place, one in enumerate(taken) if one.violations}
+    assert {place: [two.code for two in some] for place, some in said.items()} == {
+        **{place: ["score.doubled"] for place in (0, 2, 5, 6, 8)},
+        7: ["score.out_of_range", "score.doubled"],
+    }
+    for place, second in ((0, 2), (2, 0), (5, 6), (6, 5)):
+        assert said[place][0].pointer == f"/scores/{place}"
+        assert all(f"/scores/{one} " in said[place][0].detail for one in (place, second))
+    async with north.unit() as work:
+        again = await record_scores(work, [batch[2]])
+    assert again[0].outcome == "recorded"
 
 
 async def test_another_senders_name_for_a_score_is_not_ours(north: Town) -> None:

@@ -68,16 +68,23 @@ async def lay(work: Work, loaded: Loaded, days: Collection[tuple[UUID, UUID, dat
 
 
 @needs(Can.JUDGE)
-async def lay_rules(work: Work, *, quiet: bool, school_ids: Collection[UUID] | None = None) -> int:
-    """Lays every followed measure at every school to be judged under the rules as they are now; how many.
+async def lay_rules(
+    work: Work, *, quiet: bool, school_ids: Collection[UUID] | None = None, measure_id: UUID | None = None
+) -> int:
+    """Lays every followed measure at every school to be judged as the playbook and the calendar are now; how many.
 
-    With schools: where a student of one of them is followed.
+    With schools: where a student of one of them is followed. With a measure: that one alone.
     """
     school = first_school().label("school")
     some = true() if school_ids is None else Support.school_ids.overlap(cast(list(school_ids), IdList))
     rows = await work.db.execute(
         select(Support.measure_id, school)
-        .where(Support.district_id == work.district_id, Support.state == "active", some)
+        .where(
+            Support.district_id == work.district_id,
+            Support.state == "active",
+            some,
+            true() if measure_id is None else Support.measure_id == measure_id,
+        )
         .distinct()
     )
     at, monday = now(), monday_of(now().date())

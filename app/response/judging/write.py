@@ -39,7 +39,7 @@ from app.support.phase import happened, whose
 CONTENT = (
     *("phase_id", "state", "kind", "because", "sentence", "statistic", "threshold", "rate", "rate_low", "rate_high"),
     *("odds", "stated_far", "required_rate", "change_week", "rule", "rule_version", "parameters", "score_ids"),
-    *("playbook_version_id", "calibration_id"),
+    *("playbook_version_id", "calibration_id", "sem"),
 )
 """What a verdict says and rests on: equal in all of it, two verdicts are one."""
 
@@ -63,10 +63,11 @@ class Holding:
     settled_on: date | None
 
     def by_other_rules(self, judged: Judged) -> bool:
-        """Whether it was judged by another rule, or with other parameters or estimates, in the same phase."""
+        """Whether it was judged by another rule, or with other parameters, estimates or SEM, in the same phase."""
         was, verdict = self.verdict, judged.verdict
-        rules = (was.rule, was.rule_version, was.parameters, was.calibration_id)
-        are = (verdict.rule, verdict.rule_version, dict(verdict.parameters), judged.calibration_id)
+        rules = (was.rule, was.rule_version, was.parameters, was.calibration_id, was.sem)
+        sem = judged.followed.line.measure.sem
+        are = (verdict.rule, verdict.rule_version, dict(verdict.parameters), judged.calibration_id, sem)
         return was.phase_id == judged.followed.phase.id and rules != are
 
     def alerting(self, phase_id: UUID) -> bool:
@@ -219,6 +220,7 @@ def _row(judged: Judged, number: int) -> dict[str, Any]:
         "last_week": judged.week if known else None,
         "playbook_version_id": followed.chosen.playbook_version_id,
         "calibration_id": judged.calibration_id,
+        "sem": followed.line.measure.sem,
         "retracts": None,
         "judged_at": now(),
     }

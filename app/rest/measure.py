@@ -1,0 +1,113 @@
+"""Owns measures in REST: shapes and routes, no rule."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path
+from pydantic import Field
+
+from app.core import ids
+from app.playbook import measures, models, queries
+from app.response.standing.measures import amend_measure as amend
+from app.rest.door import Opened, asks
+from app.rest.evidence import Number
+from app.rest.pages import Input, Shape
+
+router = APIRouter(prefix="/v1", tags=["playbook"])
+MeasurePath = Annotated[str, Path(description="A measure's code or id.")]
+Direction = Literal["up", "down"]
+Kind = Literal["growth", "count", "percentage", "criterion"]
+Forms = Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=500)]
+SEM = "Standard error of measurement, in the unit; null where it is not known."
+FORMS = "Its passages or versions; null where any name is taken."
+KIND = "`growth`, or `count`, `percentage`, `criterion`: these have rules of their own."
+
+
+class Measure(Shape):
+    """An instrument; its code stands wherever its id does."""
+
+    id: str
+    code: str
+    name: str
+    area: str
+    unit: str
+    direction: str
+    sem: float | None
+    lowest: float
+    highest: float
+    kind: str = Field(description=KIND)
+    forms: list[str] | None = Field(description=FORMS)
+
+
+class MeasureList(Shape):
+    """All measures."""
+
+    items: list[Measure]
+
+
+class NewMeasure(Input):
+    """A measure to be made."""
+
+    code: str = Field(max_length=63, description="By which scores and rules name it; it never changes.")
+    name: str = Field(max_length=200)
+    area: str = Field(description="A code or an id.")
+    unit: str = Field(max_length=100)
+    direction: Direction = Field(description="Which is better.")
+    lowest: Number
+    highest: Number
+    sem: Number | None = Field(default=None, description=SEM)
+    kind: Kind = Field(default="growth", description=KIND)
+    forms: Forms | None = Field(default=None, description=FORMS)
+
+
+class MeasureChanges(Input):
+    """What is changed of a measure; what is not named stays. Direction, kind and area stand once it is in use."""
+
+    # Made, and never used: a default in the contract would be sent by clients that are generated from it.
+    code: str = Field(default_factory=str, max_length=63, description="Stays as it is; another one is refused.")
+    name: str = Field(default_factory=str, max_length=200)
+    area: str = Field(default_factory=str, description="A code or an id.")
+    unit: str = Field(default_factory=str, max_length=100)
+    direction: Direction = Field(default_factory=lambda: "up", description="Which is better.")
+    lowest: Number = Field(default_factory=float)
+    highest: Number = Field(default_factory=float)
+    sem: Number | None = Field(default_factory=lambda: None, description=SEM)
+    kind: Kind = Field(default_factory=lambda: "growth", description=KIND)
+    forms: Forms | None = Field(default_factory=lambda: None, description=FORMS)
+
+
+@router.get("/measures", operation_id="list_measures", **asks(queries.measures))
+async def list_measures(work: Opened) -> MeasureList:
+    """The district's measures, by code."""
+    return MeasureList(items=[_measure(row) for row in await queries.measures(work)])
+
+
+@router.post("/measures", status_code=201, operation_id="make_measure", **asks(measures.make_measure))
+async def make_measure(work: Opened, new: NewMeasure) -> Measure:
+    """Makes a measure. The rule for its area, or the one for the rest, judges it until one names it."""
+    return _measure(await measures.make_measure(work, measures.NewMeasure(**new.model_dump())))
+
+
+@router.patch("/measures/{measure}", operation_id="amend_measure", **asks(amend))
+async def amend_measure(work: Opened, measure: MeasurePath, changes: MeasureChanges) -> Measure:
+    """Changes what is named of a measure. With another SEM its series are judged again shortly; that raises no alerts.
+
+    What would leave kept scores without meaning is refused: another direction, kind or area once there are scores or
+    supports, a range or a list of forms that leaves scores out.
+    """
+    return _measure(await amend(work, measure, changes.model_dump(exclude_unset=True)))
+
+
+def _measure(row: models.Measure) -> Measure:
+    return Measure(
+        id=ids.show("measure", row.id),
+        code=row.code,
+        name=row.name,
+        area=ids.show("area", row.area_id),
+        unit=row.unit,
+        direction=row.direction,
+        sem=row.sem,
+        lowest=row.lowest,
+        highest=row.highest,
+        kind=row.kind,
+        forms=row.forms,
+    )

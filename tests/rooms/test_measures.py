@@ -1,0 +1,239 @@
+"""Measures made and amended by a district: what may change, what is refused, and that verdicts follow a SEM."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import update
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core import ids
+from app.core.clock import now
+from app.response.judging.settle import settle_due
+from app.response.models import Settlement
+from app.response.service import record_scores
+from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
+from tests.rooms.verdict_town import BEGINS, reader, scores, settlements, supported, told, verdicts
+from tests.town import Town
+
+NEW: dict[str, Any] = {
+    "code": "orf-2",
+    "name": "Oral reading, second set",
+    "area": "ela.fluency",
+    "unit": "words correct a minute",
+    "direction": "up",
+    "lowest": 0,
+    "highest": 300,
+    "sem": 7.5,
+    "forms": ["A", "B"],
+}
+
+
+async def made(asks: Caller, **more: Any) -> dict[str, Any]:
+    """A measure, made."""
+    answer = await asks.post("/v1/measures", NEW | more)
+    assert answer.status_code == 201, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+async def codes(asks: Caller, measure: str, **changes: Any) -> list[tuple[str, str]]:
+    """Where an amendment is wrong, and how."""
+    answer = await asks.ask("PATCH", f"/v1/measures/{measure}", json=changes)
+    assert answer.status_code == 422, answer.text
+    return [(one["pointer"], one["code"]) for one in answer.json()["violations"]]
+
+
+async def scored(asks: Caller, town: Town, **more: Any) -> Any:
+    """The answer to a score of amy's by the new measure."""
+    score = {"student": ids.show("student", town.students["amy"]), "measure": "orf-2", "value": 40.0}
+    return await asks.post("/v1/scores", score | {"taken_on": str(BEGINS)} | more)
+
+
+async def test_a_measure_is_made_and_its_forms_hold(app: FastAPI, north: Town) -> None:
+    """It is listed and scored at once; a form that it does not list is refused, none at all is taken."""
+    asks = caller(app, north)
+    measure = await made(asks)
+    assert (measure["sem"], measure["kind"], measure["forms"]) == (7.5, "growth", ["A", "B"])
+    assert measure in await asks.items("/v1/measures")
+    refused = await scored(asks, north, form="C")
+    assert refused.status_code == 422
+    assert [(one["pointer"], one["code"]) for one in refused.json()["violations"]] == [("/form", "score.unknown_form")]
+    for day, more in enumerate(({"form": "B"}, {}, {"purpose": "baseline"}, {"purpose": "screening"})):
+        taken = await scored(asks, north, taken_on=str(BEGINS + timedelta(days=day)), **more)
+        assert taken.status_code == 201, taken.text
+    open_to_any = await made(asks, code="orf-3", forms=None, sem=None)
+    assert (open_to_any["forms"], open_to_any["sem"]) == (None, None)
+    assert (await scored(asks, north, measure="orf-3", form="C")).status_code == 201
+
+
+async def test_a_measure_that_cannot_be_is_refused_with_every_reason(app: FastAPI, north: Town) -> None:
+    """All at once, by pointer; a code that is taken is a conflict, a field that is not known no field."""
+    asks = caller(app, north)
+    wrong = {"code": "ORF:2", "name": " ", "area": "nothing", "sem": 0, "forms": ["A", "", "A"]}
+    answer = await asks.post("/v1/measures", NEW | wrong)
+    assert answer.status_code == 422
+    assert [(one["pointer"], one["code"]) for one in answer.json()["violations"]] == [
+        ("/code", "measure.code"),
+        ("/name", "measure.name"),
+        ("/sem", "measure.sem"),
+        ("/forms/1", "measure.form"),
+        ("/forms/2", "measure.form_doubled"),
+        ("/area", "area.unknown"),
+    ]
+    for field, value in (("highest", 0), ("sem", 300), ("forms", []), ("direction", "left"), ("kind", "guess")):
+        assert (await asks.post("/v1/measures", NEW | {field: value})).status_code == 422, field
+    taken = await asks.post("/v1/measures", NEW | {"code": "orf"})
+    assert (taken.status_code, taken.json()["type"]) == (409, "urn:aimline:problem:measure.taken")
+    assert (await asks.post("/v1/measures", NEW | {"norms": []})).status_code == 422
+    assert "orf-2" not in {one["code"] for one in await asks.items("/v1/measures")}
+
+
+async def test_another_district_has_nothing_of_it(app: FastAPI, north: Town, south: Town) -> None:
+    """Not in its list, not to be amended by id or code; the same code there is another measure."""
+    measure = await made(caller(app, north))
+    asks = caller(app, south)
+    assert measure["id"] not in (await asks.get("/v1/measures")).text
+    for name in (measure["id"], "orf-2", "mea_nothing"):
+        answer = await asks.ask("PATCH", f"/v1/measures/{name}", json={"name": "Theirs"})
+        assert answer.status_code == 404, name
+    await made(asks, name="South's own")
+    assert measure in await caller(app, north).items("/v1/measures")
+
+
+async def test_who_may_not_publish_changes_no_measure(app: FastAPI, north: Town) -> None:
+    """A teacher reads the playbook, and a client without the scope as well."""
+    for asks in (
+        caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1"),
+        caller(app, north, frozenset({"playbook:read"})),
+    ):
+        assert (await asks.post("/v1/measures", NEW)).status_code == 403
+        assert (await asks.ask("PATCH", "/v1/measures/orf", json={"sem": 1.0})).status_code == 403
+
+
+async def test_a_measure_without_use_changes_in_all_but_its_code(app: FastAPI, north: Town) -> None:
+    """What is not named stays; a code is named by rules and mappings, and stays as well."""
+    asks = caller(app, north)
+    measure = await made(asks)
+    changes = {"direction": "down", "kind": "count", "area": "behaviour", "lowest": -5, "sem": None, "forms": None}
+    answer = await asks.ask("PATCH", "/v1/measures/orf-2", json=changes | {"code": "orf-2"})
+    assert answer.status_code == 200, answer.text
+    area = next(one["id"] for one in await asks.items("/v1/areas") if one["code"] == "behaviour")
+    assert answer.json() == measure | changes | {"area": area, "lowest": -5.0}
+    assert answer.json() in await asks.items("/v1/measures")
+    assert await codes(asks, "orf-2") == [("", "measure.nothing")]
+    found = await codes(asks, "orf-2", code="orf-4", name="", highest=-6, area="nothing")
+    assert found == [
+        *(("/name", "measure.name"), ("/highest", "measure.range")),
+        *(("/code", "measure.code_stays"), ("/area", "area.unknown")),
+    ]
+    assert [pointer for pointer, _ in await codes(asks, "orf-2", unit=None, norms=[])] == ["/unit", "/norms"]
+
+
+async def test_what_gives_kept_scores_their_meaning_stays(app: FastAPI, north: Town) -> None:
+    """Direction, kind and area; a range and forms may not leave scores out. Others' scores count, removed ones too."""
+    asks = caller(app, north)
+    await made(asks)
+    cy = ids.show("student", north.students["cy"])
+    score = (await scored(asks, north, student=cy, form="B", value=120.0)).json()["id"]
+    # A client of the other school sees no score of cy's, and must not make nonsense of it.
+    narrow = caller(app, north, schools=(north.schools[0],))
+    turned = {"direction": "down", "kind": "percentage", "area": "math"}
+    wrong = await codes(narrow, "orf-2", **turned, lowest=130, highest=200, forms=["A"])
+    stays = [(f"/{field}", "measure.in_use") for field in turned]
+    assert wrong == [*stays, ("/lowest", "measure.scores_outside"), ("/forms", "measure.form_in_use")]
+    assert await codes(asks, "orf-2", highest=100) == [("/highest", "measure.scores_outside")]
+    free = {"name": "Again", "unit": "words", "lowest": 120, "highest": 121, "sem": 0.5, "forms": ["C", "B"]}
+    same = {"direction": "up", "kind": "growth", "area": "ela.fluency"}
+    answer = await asks.ask("PATCH", "/v1/measures/orf-2", json=free | same)
+    assert (answer.status_code, answer.json() | free) == (200, answer.json())
+    assert (await scored(asks, north, value=120.5, form="C")).status_code == 201
+    for one in (score, (await asks.items("/v1/scores", measure="orf-2"))[-1]["id"]):
+        assert (await asks.post(f"/v1/scores/{one}/remove", {"because": "Not theirs."})).status_code == 200
+    assert await codes(asks, "orf-2", **turned) == stays
+    gone = await asks.ask("PATCH", "/v1/measures/orf-2", json={"lowest": 0, "highest": 10, "sem": 1, "forms": ["D"]})
+    assert gone.status_code == 200, gone.text
+
+
+async def test_a_support_alone_keeps_the_direction(app: FastAPI, north: Town) -> None:
+    """Its goal was set by it; the SEM is nobody's goal."""
+    asks = caller(app, north)
+    await supported(north, "amy")
+    assert await codes(asks, "orf", direction="down") == [("/direction", "measure.in_use")]
+
+
+@needs(Can.JUDGE)
+async def _due(work: Work) -> None:
+    await work.db.execute(update(Settlement).where(Settlement.district_id == work.district_id).values(due=now()))
+
+
+async def judged_again(town: Town) -> int:
+    """What the worker settles of what was laid."""
+    async with town.house() as work:
+        await _due(work)
+    return await settle_due(town.worker_engine, town.settings.keyring, [town.district_id])
+
+
+async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: FastAPI, north: Town) -> None:
+    """As the verdict without one says: enter it. The worker judges that measure's series, and tells nobody."""
+    asks = caller(app, north)
+    assert (await asks.ask("PATCH", "/v1/measures/orf", json={"sem": None})).status_code == 200
+    support = await supported(north, "amy")
+    await supported(north, "ben", measure="maze", baseline=10.0, goal=30.0)
+    async with north.unit() as work:
+        await record_scores(work, scores(north, "amy", reader(3, 11, rate=0.0)))
+    (before,) = (await verdicts(north, support))[-1:]
+    assert (before.state, before.statistic, before.sem) == ("insufficient_data", None, None)
+    assert before.because[0]["code"] == "no_sem"
+    await judged_again(north)
+    answer = await asks.ask("PATCH", "/v1/measures/orf", json={"sem": 4.0})
+    assert answer.status_code == 200, answer.text
+    laid = [one for one in await settlements(north) if one.kind == "rules"]
+    assert [(one.measure_id, one.quiet) for one in laid] == [(north.measures["orf"], True)]
+    assert await judged_again(north) == 1
+    after = (await verdicts(north, support))[-1]
+    assert after.number > before.number
+    assert (after.state, after.sem, after.statistic is None) == ("not_responding", 4.0, False)
+    shown = (await asks.get(f"/v1/supports/{ids.show('support', support.id)}/verdict")).json()
+    assert (shown["sem"], shown["state"]) == (4.0, "not_responding")
+    assert await told(north) == []
+
+
+@pytest.mark.parametrize("changes", [{"name": "By another name"}, {"highest": 250.0}, {"sem": 8.0}])
+async def test_what_no_verdict_rests_on_has_nothing_judged_again(
+    app: FastAPI, north: Town, changes: dict[str, Any]
+) -> None:
+    """A name, a range, the SEM that it has already."""
+    await supported(north, "amy")
+    answer = await caller(app, north).ask("PATCH", "/v1/measures/orf", json=changes)
+    assert answer.status_code == 200, answer.text
+    assert [one for one in await settlements(north) if one.kind == "rules"] == []
+
+
+async def test_the_same_over_graphql(app: FastAPI, north: Town) -> None:
+    """Made and amended by mutations: a null that is named is a null, what is not named stays, problems are REST's."""
+    asks = caller(app, north)
+    make = (
+        "mutation ($input: MakeMeasureInput!) { makeMeasure(input: $input) { measure { code sem forms area { code } }"
+    )
+    amend = "mutation ($input: AmendMeasureInput!) { amendMeasure(input: $input) { measure { name sem forms }"
+    problems = " problems { code pointer } } }"
+
+    async def sent(document: str, values: dict[str, Any]) -> Any:
+        answer = await asks.post("/graphql", {"query": document + problems, "variables": {"input": values}})
+        return answer.json()
+
+    answer = (await sent(make, NEW))["data"]["makeMeasure"]
+    measure = {"code": "orf-2", "sem": 7.5, "forms": ["A", "B"], "area": {"code": "ela.fluency"}}
+    assert answer == {"measure": measure, "problems": []}
+    again = (await sent(make, NEW))["data"]["makeMeasure"]
+    assert again == {"measure": None, "problems": [{"code": "measure.taken", "pointer": ""}]}
+    answer = (await sent(amend, {"measure": "orf-2", "sem": None, "name": "New"}))["data"]["amendMeasure"]
+    assert answer["measure"] == {"name": "New", "sem": None, "forms": ["A", "B"]}
+    answer = (await sent(amend, {"measure": "orf-2", "unit": "", "lowest": 400.0}))["data"]["amendMeasure"]
+    assert [one["pointer"] for one in answer["problems"]] == ["/unit", "/highest"]
+    answer = (await sent(amend, {"measure": "nothing", "unit": "words"}))["data"]["amendMeasure"]
+    assert [one["code"] for one in answer["problems"]] == ["not_found"]
+    assert "errors" in await sent(amend, {"measure": "orf-2", "name": None})
