@@ -128,7 +128,7 @@ async def test_scores_in_bulk_have_a_result_each(app: FastAPI, north: Town) -> N
     good = {"student": "sis:sis:amy-1", "measure": "orf", "taken_on": str(BEGINS), "value": 40}
     scores: list[dict[str, Any]] = [
         good,
-        good | {"value": 9999},
+        good | {"value": 9999, "attempt": 2},
         good | {"student": "sis:sis:nobody"},
         good | {"student": ids.show("student", north.students["ben"]), "given_by": "sis:sis:teacher-1"},
         good,
