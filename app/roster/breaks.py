@@ -20,6 +20,7 @@ from app.core.clock import now, today_in
 from app.core.errors import Forbidden, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.page import Keyset, Page
+from app.roster.calendar import monday_of
 from app.roster.lookup import by_id, found, zone_of
 from app.roster.models import Org, SchoolBreak
 from app.roster.references import parse
@@ -140,7 +141,7 @@ async def _lay_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
     asked = {
         "district": work.district_id,
         "school": row.school_id,
-        "first": row.begins_on - timedelta(days=row.begins_on.weekday()),
+        "first": monday_of(row.begins_on),
         "last": row.ends_on,
     }
     return frozenset(await work.db.scalars(LAY_WEEKS, asked))

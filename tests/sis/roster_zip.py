@@ -15,6 +15,7 @@ from app.access.work import Work, needs
 from app.sandbox.export_files import FILES, HEADERS
 from app.sis.engine.weigh import Report
 from app.sis.guard import Limits
+from app.sis.night.carry import claim_run, lay_what_is_due
 from app.sis.service import sync_csv
 from tests.town import Town
 
@@ -184,6 +185,20 @@ async def ask(town: Town, sql: str, **values: Any) -> list[Any]:
     """Rows of a statement as the worker of the town; it may name `:district`."""
     async with town.house() as work:
         return await _rows_of(work, sql, values)
+
+
+async def lose_a_worker(town: Town) -> None:
+    """A worker takes up the run that waits and is lost; what it left waits again."""
+    async with town.house() as work:
+        (claimed,) = await claim_run(work)
+    await ask(
+        town,
+        "UPDATE sis_run SET state = 'running', leased_until = now() - interval '1 s' "
+        "WHERE district_id = :district AND id = :run",
+        run=claimed.id,
+    )
+    async with town.house() as work:
+        await lay_what_is_due(work)
 
 
 async def row_id(town: Town, kind: str, sourced_id: str) -> Any:

@@ -11,10 +11,10 @@ from app.core.address import Allowed
 from app.core.ids import new_id, show
 from app.sis.answer import carry_out_approved
 from app.sis.engine.weigh import Report
-from app.sis.night.carry import Night, claim_run, lay_what_is_due
+from app.sis.night.carry import Night
 from app.sis.rekey import MOST_GIVEN
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
-from tests.sis.roster_zip import Export, ask, fingerprint, row_id, sync
+from tests.sis.roster_zip import Export, ask, fingerprint, lose_a_worker, row_id, sync
 from tests.sis.test_rekey import PEOPLE, _held, _plan, _rekeyed
 from tests.town import Town
 
@@ -169,16 +169,7 @@ async def test_one_waits_at_a_time_and_outlives_its_worker(app: FastAPI, north: 
     asked = await asks.post(_path(held), _map(("s1", "new-s1")))
     twice = await asks.post(_path(held), MATCH)
     assert (twice.status_code, twice.json()["type"]) == (409, "urn:aimline:problem:sis.already_running")
-    async with north.house() as work:
-        (claimed,) = await claim_run(work)
-    await ask(
-        north,
-        "UPDATE sis_run SET state = 'running', leased_until = now() - interval '1 s' "
-        "WHERE district_id = :district AND id = :run",
-        run=claimed.id,
-    )
-    async with north.house() as work:
-        await lay_what_is_due(work)
+    await lose_a_worker(north)
     await _night(north)
     report = (await asks.get(f"{asked.headers['location']}/report")).json()
     assert (report["state"], report["rekey"]["matched"]) == ("held", 1), report["sentence"]

@@ -13,9 +13,9 @@ from app.core.address import Allowed
 from app.main import build
 from app.rest.edge import LARGEST_BODY
 from app.settings import Settings
-from app.sis.night.carry import Night, claim_run, lay_what_is_due
+from app.sis.night.carry import Night
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
-from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint
+from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, lose_a_worker
 from tests.sis.test_sources_rest import REST
 from tests.town import Town
 
@@ -141,16 +141,7 @@ async def test_one_waits_at_a_time(app: FastAPI, north: Town) -> None:
     second = await _send(asks, path, Export().packed())
     assert (second.status_code, second.json()["type"]) == (409, "urn:aimline:problem:sis.already_running")
     assert await _parts(north) == 1
-    async with north.house() as work:
-        (claimed,) = await claim_run(work)
-    await ask(
-        north,
-        "UPDATE sis_run SET state = 'running', leased_until = now() - interval '1 s' "
-        "WHERE district_id = :district AND id = :run",
-        run=claimed.id,
-    )
-    async with north.house() as work:
-        await lay_what_is_due(work)
+    await lose_a_worker(north)
     await _night(north)
     assert (await asks.get(sent.headers["location"])).json()["state"] == "applied"
     assert await _parts(north) == 0

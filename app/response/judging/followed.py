@@ -35,8 +35,13 @@ class Scores:
         if not self.weeks or self.weeks[-1] <= week:
             return self
         known = [at for at, taken in enumerate(self.weeks) if taken <= week]
-        columns = (self.ids, self.days, self.weeks, self.values, self.forms)
-        return Scores(*(tuple(column[at] for at in known) for column in columns))  # type: ignore[arg-type]  # of five types
+        return Scores(
+            ids=tuple([self.ids[at] for at in known]),
+            days=tuple([self.days[at] for at in known]),
+            weeks=tuple([self.weeks[at] for at in known]),
+            values=tuple([self.values[at] for at in known]),
+            forms=tuple([self.forms[at] for at in known]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

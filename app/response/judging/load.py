@@ -73,6 +73,10 @@ class Loaded:
         """The wanted and their classmates."""
         return [*(one.line for one in self.wanted.values()), *self.beside.values()]
 
+    def others(self, asked: Collection[UUID]) -> list[Line]:
+        """Beside those who are asked for: everybody else, and everybody's phases that are over."""
+        return [*(line for line in self.running if line.support_id not in asked), *self.earlier]
+
 
 class Planned(NamedTuple):
     """What is read of each phase, as PLANNED selects it."""

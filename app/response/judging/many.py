@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
@@ -13,7 +12,7 @@ from app.core.clock import today_in
 from app.playbook.queries import rulebook
 from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import Calibrated, Judged, Key, judge_series
-from app.response.judging.followed import Followed, Line
+from app.response.judging.followed import Followed
 from app.response.judging.load import Loaded, Wanted, load
 from app.response.judging.write import Holding, Step, holdings, write
 from app.response.rules.verdict import State
@@ -61,7 +60,7 @@ async def judge_wanted(work: Work, wanted: Wanted, how: How = AS_USUAL) -> Outco
     if not asked:
         return Outcome(loaded, 0, 0)
     known = await calibrations(work, {one.line.measure.id for one in asked})
-    judged = judge_series(asked, _others(loaded, {one.line.support_id for one in asked}), known)
+    judged = judge_series(asked, loaded.others({one.line.support_id for one in asked}), known)
     holding = await holdings(work, list(judged))
     undone = _undone(loaded, judged, holding, known, how)
     earlier = {} if how.loud else _by_new_rules(loaded, judged, holding, known)
@@ -85,11 +84,6 @@ def _concerns(one: Followed, how: How) -> bool:
     """A week that is settled concerns the series with a score in it or after it."""
     monday = _last_monday(one)
     return not how.settles or (monday is not None and monday >= min(how.settles))
-
-
-def _others(loaded: Loaded, asked: Collection[UUID]) -> list[Line]:
-    """Everybody but those who are asked for, and everybody's phases that are over."""
-    return [*(line for line in loaded.running if line.support_id not in asked), *loaded.earlier]
 
 
 def _undone(
@@ -132,7 +126,7 @@ def _as_of(loaded: Loaded, as_of: dict[UUID, int], known: dict[Key, Calibrated])
     if not as_of:
         return {}
     again = [one for support_id, one in loaded.wanted.items() if support_id in as_of]
-    return judge_series(again, _others(loaded, as_of.keys()), known, as_of)
+    return judge_series(again, loaded.others(as_of.keys()), known, as_of)
 
 
 def _last_monday(one: Followed) -> date | None:

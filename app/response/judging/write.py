@@ -214,7 +214,7 @@ def _row(judged: Judged, number: int) -> dict[str, Any]:
         "kind": verdict.kind.value if verdict.kind else None,
         "because": [reason.as_json() for reason in verdict.because],
         "parameters": dict(sorted(verdict.parameters.items())),
-        "score_ids": [known.ids[at] for at in sorted(range(len(known)), key=known.weeks.__getitem__)],
+        "score_ids": list(verdict.scores),
         "change_on": None if change is None else followed.line.monday_of_week(change),
         "last_on": known.days[-1] if known else None,
         "last_week": judged.week if known else None,

@@ -134,7 +134,7 @@ async def _compare(
     series = list(loaded.wanted.values())
     known = await calibrations(work, {one.line.measure.id for one in series})
     shown = [one for one in series if one.support.id in visible]
-    beside = [*(one.line for one in series if one.support.id not in visible), *loaded.earlier]
+    beside = loaded.others(visible)
     now_says = judge_series(shown, beside, known)
     turned = [
         replace(one, chosen=then.rule_for(one.line.measure.code, one.support.area_id, one.support.school_ids))
