@@ -17,12 +17,11 @@ from app.access.permission import Can
 from app.access.principal import Principal, client_principal, house_principal
 from app.access.work import Work, needs, unit
 from app.cli.district import open_district
-from app.core.clock import now
+from app.core.clock import monday_of, now
 from app.core.db import Base
 from app.core.ids import new_id
 from app.playbook.models import Area, Level, Measure
 from app.playbook.service import publish_rules
-from app.roster.calendar import monday_of
 from app.roster.models import (
     Demographics,
     Enrollment,

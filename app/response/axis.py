@@ -10,7 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from app.roster.calendar import monday_of
+from app.core.clock import monday_of
 
 
 @dataclass(frozen=True, slots=True)

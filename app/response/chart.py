@@ -9,7 +9,7 @@ from uuid import UUID
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import today_in
+from app.core.clock import monday_of, today_in
 from app.evidence.models import Score
 from app.evidence.queries import scores_of
 from app.evidence.rules import BASELINE_SCORES
@@ -18,7 +18,6 @@ from app.playbook.models import Measure
 from app.response.axis import Axis, Break
 from app.response.models import VerdictRow
 from app.response.queries import verdicts_now
-from app.roster.calendar import monday_of
 from app.roster.lookup import weeks_off, zone_of
 from app.support.dosage import DosageWeek
 from app.support.models import Phase, Support

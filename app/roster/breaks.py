@@ -16,11 +16,10 @@ from sqlalchemy import Date, Uuid, bindparam, or_, select, text
 from app.access.permission import Can
 from app.access.principal import Reach
 from app.access.work import Work, needs
-from app.core.clock import now, today_in
+from app.core.clock import monday_of, now, today_in
 from app.core.errors import Forbidden, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.page import Keyset, Page
-from app.roster.calendar import monday_of
 from app.roster.lookup import by_id, found, zone_of
 from app.roster.models import Org, SchoolBreak
 from app.roster.references import parse

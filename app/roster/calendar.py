@@ -1,7 +1,7 @@
 """Owns the instructional weeks in which series are measured. Reads the school's weeks; falls back to the calendar."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import date
 from uuid import UUID
 
 from sqlalchemy import (
@@ -20,16 +20,12 @@ from sqlalchemy import (
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core.clock import monday_of
 from app.roster.lookup import IdList
 from app.roster.models import SchoolWeek
 
 Weeks = Mapping[date, int]
 """Week number by Monday; a week without instruction has the number of the last one before it."""
-
-
-def monday_of(day: date) -> date:
-    """The Monday of the day's week."""
-    return day - timedelta(days=day.weekday())
 
 
 def weeks_between(weeks: Weeks, begins: date, day: date) -> int:

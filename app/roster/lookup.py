@@ -14,6 +14,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 from app.access.models import District
 from app.access.principal import Reach
 from app.access.work import Work
+from app.core.clock import monday_of
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.page import Keyset, Page
 from app.roster.models import AboutStudent, ExternalId, FromSource, Person, SchoolWeek, Source
@@ -116,7 +117,7 @@ async def weeks_off(work: Work, school_ids: Iterable[UUID], begins: date, until:
         .where(
             SchoolWeek.district_id == work.district_id,
             SchoolWeek.school_id == any_(cast(sorted(set(school_ids)), IdList)),
-            SchoolWeek.monday >= begins - timedelta(days=begins.weekday()),
+            SchoolWeek.monday >= monday_of(begins),
             SchoolWeek.monday <= until,
         )
         .order_by(SchoolWeek.monday)
@@ -130,7 +131,7 @@ async def weeks_off(work: Work, school_ids: Iterable[UUID], begins: date, until:
 
 def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -> frozenset[date] | None:
     """As `weeks_off`, of one school's weeks in order: the Monday, and whether there was instruction. None of none."""
-    since = begins - timedelta(days=begins.weekday())
+    since = monday_of(begins)
     told = {monday: instructional for monday, instructional in weeks if since <= monday <= until}
     if not told:
         return None

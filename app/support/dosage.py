@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from functools import lru_cache
 
+from app.core.clock import monday_of
+
 LOST_BECAUSE = ("absent", "no_provider", "schedule", "event", "school_closed", "other")
 """Why minutes were lost. Codes only: a free text here would be about a child. `event` is a drill, a test, a trip."""
 
@@ -41,7 +43,7 @@ def of_session(held_on: date, planned: int, delivered: int, attended: bool, lost
     """One session, as the sums take it. Minutes given beyond the plan lose nothing."""
     given = delivered if attended else 0
     return Delivered(
-        monday=_monday(held_on),
+        monday=monday_of(held_on),
         planned_sessions=int(planned > 0),
         delivered_sessions=int(given > 0),
         planned_minutes=planned,
@@ -129,7 +131,7 @@ class Dosage:
 def school_days(since: date, until: date, off: Collection[date]) -> dict[date, int]:
     """School days by the Monday of each week in a window, both days included; none in the weeks that are `off`."""
     found: dict[date, int] = {}
-    monday = _monday(since)
+    monday = monday_of(since)
     while monday <= until:
         first, last = max(monday, since), min(monday + timedelta(days=SCHOOL_DAYS - 1), until)
         found[monday] = 0 if monday in off else max((last - first).days + 1, 0)
@@ -219,7 +221,3 @@ def together(since: date, until: date, parts: Iterable[Dosage]) -> Dosage:
         for monday in sorted(weeks)
     )
     return Dosage(since, until, summed, dict(sorted(lost.items())))
-
-
-def _monday(day: date) -> date:
-    return day - timedelta(days=day.weekday())

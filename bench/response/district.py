@@ -22,14 +22,13 @@ from app.access.permission import Can
 from app.access.principal import client_principal, house_principal
 from app.access.work import Work, needs, unit
 from app.cli.district import open_district
-from app.core.clock import now
+from app.core.clock import monday_of, now
 from app.core.db import open_engine
 from app.core.ids import new_id, show
 from app.evidence.models import Score
 from app.evidence.service import NewScore
 from app.playbook.models import Level, Measure, PlaybookVersion
 from app.response.service import judge_many, record_scores
-from app.roster.calendar import monday_of
 from app.roster.models import Org, Person, SchoolWeek
 from app.settings import Settings
 from app.support.models import Phase, Support

@@ -10,7 +10,7 @@ from sqlalchemy import event, update
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import now
+from app.core.clock import monday_of, now
 from app.evidence.amend import Amendment
 from app.evidence.models import ScoreChange
 from app.evidence.service import NewScore
@@ -22,7 +22,6 @@ from app.response.judging.settle import settle_due
 from app.response.judging.write import CONTENT
 from app.response.models import Settlement, VerdictRow
 from app.response.service import amend_score, judge_many, record_scores, remove_score
-from app.roster.calendar import monday_of
 from app.support.models import Support
 from app.support.session import NewSession, record_sessions
 from tests.rooms.verdict_town import (

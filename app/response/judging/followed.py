@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
+from app.core.clock import monday_of
 from app.playbook.models import Measure
 from app.playbook.queries import ChosenRule
 from app.response.rules import series
-from app.roster.calendar import Weeks, monday_of, weeks_between
+from app.roster.calendar import Weeks, weeks_between
 from app.support.dosage import Dosage, DosageWeek
 from app.support.models import Phase, Support
 

@@ -17,11 +17,12 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core.clock import monday_of
 from app.evidence.models import Score
 from app.playbook.models import Measure
 from app.playbook.queries import Rulebook
 from app.response.judging.followed import Cohort, Delivered, Followed, Line, Scores
-from app.roster.calendar import Weeks, counted, monday_of, weeks_between, weeks_of_schools
+from app.roster.calendar import Weeks, counted, weeks_between, weeks_of_schools
 from app.roster.lookup import IdList
 from app.roster.models import Person
 from app.support.lookup import DosageWindow, dosages_of

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.clock import today_in
+from app.core.clock import monday_of, today_in
 from app.playbook.queries import rulebook
 from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import Calibrated, Judged, Key, judge_series
@@ -16,7 +16,6 @@ from app.response.judging.followed import Followed
 from app.response.judging.load import Loaded, Wanted, load
 from app.response.judging.write import Holding, Step, holdings, write
 from app.response.rules.verdict import State
-from app.roster.calendar import monday_of
 from app.roster.lookup import zone_of
 
 HISTORY = timedelta(weeks=8)

@@ -18,7 +18,7 @@ from app.access.directory import Due, districts_due
 from app.access.permission import Can
 from app.access.principal import house_principal
 from app.access.work import Work, needs, unit
-from app.core.clock import now
+from app.core.clock import monday_of, now
 from app.core.crypto import Keyring
 from app.core.ids import new_id
 from app.core.lease import Claimed, Lease, Settled, claim, settle
@@ -27,7 +27,6 @@ from app.response.judging.followed import Cohort, Line
 from app.response.judging.load import Loaded, Wanted, first_school
 from app.response.judging.many import How, judge_wanted
 from app.response.models import Settlement
-from app.roster.calendar import monday_of
 from app.roster.lookup import IdList
 from app.support.models import Support
 
