@@ -201,10 +201,25 @@ def test_a_calibration_reads_back_from_its_json_and_changes_the_threshold():
     assert own.threshold_at(0.10) == pytest.approx(PUBLISHED.threshold_at(0.10) + 0.5)
     of = batch(simulate(World(weeks=12), 50, 9))
     assert (judge_bulk(of, own).found.statistic != judge_bulk(of).found.statistic).any()
-    with pytest.raises(ValueError, match="no fields but"):
-        Calibration.from_json({"noises": 1.0})
-    with pytest.raises(ValueError, match="one for each stated rate"):
-        Calibration.from_json({"thresholds": [1.0]})
+
+
+@pytest.mark.parametrize(
+    ("said", "place"),
+    [
+        ({"noises": 1.0}, "^noises: "),
+        ({"noise": 0}, "noise above zero"),
+        ({"thresholds": [1.0]}, "has 10 thresholds"),
+        ({"adaptive": [*range(10)]}, "fall as the stated rate rises"),
+        ({"prior": []}, "^prior: "),
+        ({"prior": {"wobble": "much"}, "noise": "loud"}, r"^noise: .*; prior\.wobble: "),
+        ({"prior": {"befor": [1, 2]}}, r"^prior\.befor: "),
+        ({"prior": {"hazard": 2}}, "a hazard between 0 and 1"),
+        ([], "should be a dictionary"),
+    ],
+)
+def test_a_calibration_that_was_changed_by_hand_is_refused_by_name_of_its_fault(said, place):
+    with pytest.raises(ValueError, match=place):
+        Calibration.from_json(said)
 
 
 def test_nothing_of_nothing():

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass
+from functools import cache
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import ErrorDetails
 
 from app.response.rules.monitor.model import DEFAULT, Prior
 from app.response.rules.rates import GRID, THRESHOLDS, between
@@ -23,6 +27,8 @@ class Calibration:
     estimated model expects to. A district's true false-alarm rate cannot be known, and is not claimed.
     """
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     noise: float = 1.0
     prior: Prior = DEFAULT
     thresholds: tuple[float, ...] = THRESHOLDS["monitor"]
@@ -34,8 +40,11 @@ class Calibration:
     expected: float | None = None
 
     def __post_init__(self) -> None:
-        if self.noise <= 0 or any(high < low for high, low in pairwise(self.thresholds)):
-            raise ValueError("A calibration has noise above zero, and thresholds that fall as the stated rate rises.")
+        if not self.noise > 0:
+            raise ValueError("A calibration has noise above zero.")
+        for thresholds in (self.thresholds, self.adaptive):
+            if len(thresholds) != len(GRID) or not all(high >= low for high, low in pairwise(thresholds)):
+                raise ValueError(f"A calibration has {len(GRID)} thresholds, which fall as the stated rate rises.")
 
     def threshold_at(self, far: float, *, adaptive: bool = False) -> float:
         """The log odds at which the stated share of responders is ever flagged in 26 weeks."""
@@ -48,23 +57,24 @@ class Calibration:
         return {name: _round(value) for name, value in said.items()}
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Self:
+    def from_json(cls, said: Mapping[str, Any]) -> Calibration:
         """Reads what `as_json` wrote; fields that are left out have their published values. Raises ValueError."""
-        known = {field.name for field in fields(cls)}
-        if not isinstance(said, Mapping) or not set(said) <= known:
-            raise ValueError(f"A calibration has no fields but {', '.join(sorted(known))}.")
-        given = dict(said)
-        prior: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value for name, value in given.get("prior", {}).items()
-        }
-        given["prior"] = replace(DEFAULT, **prior)
-        given["estimates"] = tuple(sorted(dict(given.get("estimates", {})).items()))
-        for name in ("thresholds", "adaptive"):
-            if name in given:
-                given[name] = tuple(float(one) for one in given[name])
-                if len(given[name]) != len(GRID):
-                    raise ValueError(f"Give {len(GRID)} {name}, one for each stated rate.")
-        return cls(**given)
+        estimates = said.get("estimates", {}) if isinstance(said, Mapping) else None
+        given = {**said, "estimates": sorted(estimates.items())} if isinstance(estimates, Mapping) else said
+        try:
+            return _reader().validate_python(given)
+        except ValidationError as wrong:
+            raise ValueError("; ".join(map(_fault, wrong.errors()))) from None
+
+
+def _fault(one: ErrorDetails) -> str:
+    place, fault = ".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")
+    return f"{place}: {fault}" if place else fault
+
+
+@cache
+def _reader() -> TypeAdapter[Calibration]:
+    return TypeAdapter(Calibration)
 
 
 def _round(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,6 +34,11 @@ class Prior:
     slow: float = 0.5
     pace: float = 0.8
     once: float = 0.7
+
+    def __post_init__(self) -> None:
+        spreads = self.before[1], self.after[1], self.wobble, self.noise_spread
+        if not (0 < self.hazard < 1 and 0 <= self.share < 1 and all(0 <= spread < math.inf for spread in spreads)):
+            raise ValueError("A prior has a hazard between 0 and 1, a share from 0 to under 1, and no SD below zero.")
 
 
 DEFAULT = Prior()
