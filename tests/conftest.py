@@ -26,15 +26,16 @@ from tests.house.watch import (  # noqa: F401  # fixtures for every test
 )
 from tests.town import Town, found_town
 
-LONGEST = ("test_cli_sis", "test_sync_cli", "test_story", "test_rest_quirks", "test_syncs", "test_rest_sync")
-"""Begun first, so that at the end nobody waits for a file that one process alone is at."""
+FIRST = ("test_webhooks_worker", "test_story", "test_syncs", "test_rest_sync", "test_rest_quirks", "test_cli_sis")
+"""Begun first: a worker that would have to deliver what other tests left; then the files that take longest, so that at
+the end nobody waits for one process alone."""
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest come first; all else stays in order."""
-    rank = {name: place for place, name in enumerate(LONGEST)}
+    """The files of FIRST come first; all else stays in order."""
+    rank = {name: place for place, name in enumerate(FIRST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 

@@ -1,11 +1,13 @@
 """How tests start the product's processes: over given settings, with nothing of the caller's own environment."""
 
+import atexit
 import os
 import subprocess
-import sys
+from functools import cache
 from pathlib import Path
 
 from app.settings import Settings
+from tests.warm import Warm
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -26,12 +28,12 @@ def environment(settings: Settings | None = None, **more: str) -> dict[str, str]
 
 def aimline(settings: Settings, *arguments: str) -> subprocess.CompletedProcess[str]:
     """What `aimline` with these arguments says, and how it ends."""
-    return subprocess.run(
-        [sys.executable, "-m", "app", *arguments],
-        cwd=REPOSITORY,
-        env=environment(settings),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    return warm().run(["aimline", *arguments], environment(settings))
+
+
+@cache
+def warm() -> Warm:
+    """One for all commands: importing the product takes longer than what most of them do."""
+    warm = Warm()
+    atexit.register(warm.close)
+    return warm

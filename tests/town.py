@@ -82,8 +82,9 @@ class Town:
 
 @needs(Can.SYNC_ROSTER)
 async def _add(work: Work, *rows: Base) -> None:
-    for row in rows:
-        work.db.add(row)
+    """Table by table, in the order in which the tables first come."""
+    for table in dict.fromkeys(map(type, rows)):
+        work.db.add_all([row for row in rows if type(row) is table])
         await work.db.flush()
 
 
@@ -104,12 +105,14 @@ async def found_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine,
     town = Town(slug, district_id, f"Canary{secrets.token_hex(6)}", engine, worker_engine, settings, new_id())
     async with town.house() as work:
         await _codes(work, town)
-        source = Source(district_id=district_id, id=town.source_id, name="sis", kind="oneroster-csv", created_at=now())
-        await _add(work, source)
+        rows: list[Base] = [
+            Source(district_id=district_id, id=town.source_id, name="sis", kind="oneroster-csv", created_at=now())
+        ]
         for number in (1, 2):
-            await _school(work, town, number)
+            rows += _school(town, number)
         for student, school in (("amy", 0), ("ben", 0), ("cy", 1)):
-            town.students[student] = await _person(work, town, student, "student", town.schools[school])
+            town.students[student] = new_id()
+            rows += _person(town, student, "student", town.students[student], town.schools[school])
         for staff, role, school in (
             ("teacher", "teacher", 0),
             ("other_teacher", "teacher", 1),
@@ -117,12 +120,16 @@ async def found_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine,
             ("administrator", "administrator", 0),
             ("parent", "parent", 0),
         ):
-            town.staff[staff] = await _person(work, town, staff, role, town.schools[school])
+            town.staff[staff] = new_id()
+            rows += _person(town, staff, role, town.staff[staff], town.schools[school])
         # The teacher teaches amy and not ben; the other teacher teaches cy.
-        await _enroll(work, town, town.classes[0], town.staff["teacher"], "teacher", 0)
-        await _enroll(work, town, town.classes[0], town.students["amy"], "student", 0)
-        await _enroll(work, town, town.classes[1], town.staff["other_teacher"], "teacher", 1)
-        await _enroll(work, town, town.classes[1], town.students["cy"], "student", 1)
+        rows += [
+            _enroll(town, town.classes[0], town.staff["teacher"], "teacher", 0),
+            _enroll(town, town.classes[0], town.students["amy"], "student", 0),
+            _enroll(town, town.classes[1], town.staff["other_teacher"], "teacher", 1),
+            _enroll(town, town.classes[1], town.students["cy"], "student", 1),
+        ]
+        await _add(work, *rows)
     return town
 
 
@@ -132,13 +139,12 @@ async def by_four_points(town: Town) -> None:
         await publish_rules(work, {"*": {"rule": "four-point", "parameters": {}}})
 
 
-async def _school(work: Work, town: Town, number: int) -> None:
+def _school(town: Town, number: int) -> list[Base]:
     school, class_id = new_id(), new_id()
     town.schools.append(school)
     town.classes.append(class_id)
     of = {"district_id": town.district_id}
-    await _add(
-        work,
+    return [
         Org(**of, id=school, name=f"School {number} {town.canary}", type="school"),
         _alias(town, "org", f"school-{number}", school),
         SchoolClass(
@@ -164,7 +170,7 @@ async def _school(work: Work, town: Town, number: int) -> None:
             )
             for week in range(40)
         ),
-    )
+    ]
 
 
 def _alias(town: Town, kind: str, sourced_id: str, row_id: UUID) -> ExternalId:
@@ -177,8 +183,8 @@ def _alias(town: Town, kind: str, sourced_id: str, row_id: UUID) -> ExternalId:
     )
 
 
-async def _person(work: Work, town: Town, name: str, role: str, school: UUID) -> UUID:
-    person_id, is_student = new_id(), role == "student"
+def _person(town: Town, name: str, role: str, person_id: UUID, school: UUID) -> list[Base]:
+    is_student = role == "student"
     person = Person(
         district_id=town.district_id,
         id=person_id,
@@ -194,7 +200,7 @@ async def _person(work: Work, town: Town, name: str, role: str, school: UUID) ->
         agent_sourced_ids=[],
         pinned=[],
     )
-    await _add(work, person, _alias(town, "person", f"{name}-1", person_id))
+    rows = [person, _alias(town, "person", f"{name}-1", person_id)]
     if is_student:
         demographics = Demographics(
             district_id=town.district_id,
@@ -204,13 +210,13 @@ async def _person(work: Work, town: Town, name: str, role: str, school: UUID) ->
             city_of_birth=f"City{town.canary}",
             source_id=town.source_id,
         )
-        await _add(work, demographics)
-    return person_id
+        rows.append(demographics)
+    return rows
 
 
-async def _enroll(work: Work, town: Town, class_id: UUID, person: UUID, role: str, school: int) -> None:
+def _enroll(town: Town, class_id: UUID, person: UUID, role: str, school: int) -> Enrollment:
     enrollment_id = new_id()
-    enrollment = Enrollment(
+    return Enrollment(
         district_id=town.district_id,
         id=enrollment_id,
         class_id=class_id,
@@ -222,4 +228,3 @@ async def _enroll(work: Work, town: Town, class_id: UUID, person: UUID, role: st
         source_id=town.source_id,
         sourced_id=f"enrollment-{enrollment_id}",
     )
-    await _add(work, enrollment)

@@ -223,8 +223,9 @@ def test_adaptive_asks_for_no_more_than_three_scores():
     assert {answer["probe"] for answer in answers} <= {0, 1, 2, 3}
 
 
-def test_calibrating_on_the_lines_themselves_says_on_how_much_and_can_be_kept(tmp_path):
+def test_calibrating_on_the_lines_themselves_says_on_how_much_and_can_be_kept(tmp_path, monkeypatch):
     """The kept file judges as the run that wrote it did, to the byte; a file of another kind is refused."""
+    monkeypatch.setattr("app.response.rules.calibrate.district.IMAGINED", 1500)
     kept = tmp_path / "own.json"
     lines = list(year_lines(simulate(World(noise=10.0, weeks=16), 350, 5)))
     made, first = run(lines, "--calibrate", "--calibration", str(kept))

@@ -28,8 +28,8 @@ from app.core.crypto import fresh_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
-from tests.faults.warm import Warm
 from tests.processes import environment
+from tests.warm import Warm
 
 # Not synchronous_commit: a server that is killed would lose what it had said was committed, and nobody could be blamed.
 FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "100"}
@@ -81,7 +81,9 @@ class Machine:
         reads, writes = os.pipe()
         with os.fdopen(writes, "wb") as log:
             if module in LOADED:
-                pid = self.warm.start([module, *arguments], env, log.fileno())
+                with open(os.devnull) as nothing:
+                    streams = [nothing.fileno(), log.fileno(), log.fileno()]
+                    pid = self.warm.start([module, *arguments], env, streams)
                 end = partial(self.warm.kill, pid)
             else:
                 command = [sys.executable, "-m", module, *arguments]

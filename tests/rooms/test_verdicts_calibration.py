@@ -5,6 +5,7 @@ from random import Random
 from typing import Any
 from uuid import UUID
 
+import pytest
 from fastapi import FastAPI
 from sqlalchemy import insert
 
@@ -116,8 +117,11 @@ async def test_estimates_that_no_longer_hold_are_no_longer_judged_by(north: Town
     assert (await verdicts(north, support))[-1].calibration_id is None
 
 
-async def test_enough_data_is_estimated_and_verdicts_name_it(app: FastAPI, north: Town) -> None:
+async def test_enough_data_is_estimated_and_verdicts_name_it(
+    app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Growth, noise and form share by measure; the same bytes when it is run again; all judged anew, quietly."""
+    monkeypatch.setattr("app.response.rules.calibrate.district.IMAGINED", 1500)
     await many(north, 350, 12)
     async with north.house() as work:
         first = await judge_many(work, quiet=True)

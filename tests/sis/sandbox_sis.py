@@ -1,14 +1,13 @@
 """Runs the sandbox SIS as a process for the tests, and asks it as a client would. Shares no code with it."""
 
-import subprocess
-import sys
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
 
-from tests.processes import REPOSITORY, environment
+from tests.processes import environment, warm
 
 ON = "2026-11-21"
 V11, V12, BOOK = "ims/oneroster/v1p1", "ims/oneroster/rostering/v1p2", "ims/oneroster/gradebook/v1p2"
@@ -26,26 +25,18 @@ Row = dict[str, Any]
 @contextmanager
 def running(*arguments: str) -> Iterator[str]:
     """The address of a sandbox SIS whose client is `north` with the secret `of-a-test`."""
-    command = [sys.executable, "-m", "app", "sandbox", "sis", "--on", ON, "--client", "north:of-a-test"]
-    process = subprocess.Popen(
-        [*command, "--until-stdin-closes", *arguments],
-        cwd=REPOSITORY,
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        encoding="utf-8",
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
+    command = ["aimline", "sandbox", "sis", "--on", ON, "--client", "north:of-a-test", "--until-stdin-closes"]
+    (its_input, ours), (answer, its_output) = os.pipe(), os.pipe()
+    pid = warm().start([*command, *arguments], environment(), [its_input, its_output, 2], patience=600)
     try:
-        address = process.stdout.readline().strip()
-        assert address.startswith("http://127.0.0.1:"), "the sandbox SIS did not start"
-        yield address
+        with os.fdopen(ours, "w"), os.fdopen(answer) as says:
+            os.close(its_input)
+            os.close(its_output)
+            address = says.readline().strip()
+            assert address.startswith("http://127.0.0.1:"), "the sandbox SIS did not start"
+            yield address
     finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.wait(timeout=20)
+        warm().wait(pid)
 
 
 def signed_in(address: str, scope: str = ALL) -> httpx.Client:

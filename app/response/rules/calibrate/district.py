@@ -28,7 +28,7 @@ IMAGINED = 12_000
 """Students imagined to set the thresholds: about a third of them keep pace, which gives each rate to half a percent."""
 
 
-def calibrate_batch(batch: Batch, *, imagined: int = IMAGINED, seed: int = 1) -> Calibration:
+def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1) -> Calibration:
     """As `calibrate`, for series as `judge_bulk` takes them; those that it could not judge are left out."""
     fit = np.isfinite(batch.sem) & (batch.sem > 0) & (batch.goal_rate != 0) & np.isfinite(batch.baseline)
     rows = np.flatnonzero(fit)
@@ -38,7 +38,7 @@ def calibrate_batch(batch: Batch, *, imagined: int = IMAGINED, seed: int = 1) ->
     return calibrate(panel_of(batch.rows(rows)), imagined=imagined, seed=seed)
 
 
-def calibrate(panel: Panel, *, imagined: int = IMAGINED, seed: int = 1) -> Calibration:
+def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Calibration:
     """What the panel's own scores say of noise, forms and growth, and thresholds for the stated rates in that world.
 
     panel: series of one measure and grade, values in the measure's published SEM, cohorts side by side. Thresholds
@@ -63,7 +63,7 @@ def calibrate(panel: Panel, *, imagined: int = IMAGINED, seed: int = 1) -> Calib
     sample = _sample(scaled, SAMPLE)
     prior = growth(sample, prior)
     district = _district(scaled, sample, prior, seen)
-    worst = worst_of_responders(district, prior, imagined, seed, RARELY)
+    worst = worst_of_responders(district, prior, imagined or IMAGINED, seed, RARELY)
     thresholds = tuple(float(np.quantile(worst, 1 - far)) for far in GRID)
     shift = np.array(PUBLISHED.adaptive) - np.array(PUBLISHED.thresholds)
     found = Calibration(
