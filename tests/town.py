@@ -81,7 +81,7 @@ class Town:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _add(work: Work, *rows: Base) -> None:
+async def lay(work: Work, *rows: Base) -> None:
     """Table by table, in the order in which the tables first come."""
     for table in dict.fromkeys(map(type, rows)):
         work.db.add_all([row for row in rows if type(row) is table])
@@ -112,7 +112,7 @@ async def found_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine,
             rows += _school(town, number)
         for student, school in (("amy", 0), ("ben", 0), ("cy", 1)):
             town.students[student] = new_id()
-            rows += _person(town, student, "student", town.students[student], town.schools[school])
+            rows += person_rows(town, student, "student", town.students[student], town.schools[school])
         for staff, role, school in (
             ("teacher", "teacher", 0),
             ("other_teacher", "teacher", 1),
@@ -121,7 +121,7 @@ async def found_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine,
             ("parent", "parent", 0),
         ):
             town.staff[staff] = new_id()
-            rows += _person(town, staff, role, town.staff[staff], town.schools[school])
+            rows += person_rows(town, staff, role, town.staff[staff], town.schools[school])
         # The teacher teaches amy and not ben; the other teacher teaches cy.
         rows += [
             _enroll(town, town.classes[0], town.staff["teacher"], "teacher", 0),
@@ -129,7 +129,7 @@ async def found_town(name: str, engine: AsyncEngine, worker_engine: AsyncEngine,
             _enroll(town, town.classes[1], town.staff["other_teacher"], "teacher", 1),
             _enroll(town, town.classes[1], town.students["cy"], "student", 1),
         ]
-        await _add(work, *rows)
+        await lay(work, *rows)
     return town
 
 
@@ -183,7 +183,7 @@ def _alias(town: Town, kind: str, sourced_id: str, row_id: UUID) -> ExternalId:
     )
 
 
-def _person(town: Town, name: str, role: str, person_id: UUID, school: UUID) -> list[Base]:
+def person_rows(town: Town, name: str, role: str, person_id: UUID, school: UUID) -> list[Base]:
     is_student = role == "student"
     person = Person(
         district_id=town.district_id,

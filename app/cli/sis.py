@@ -21,7 +21,6 @@ from app.core.address import Allowed
 from app.core.errors import AimlineError, Invalid
 from app.settings import Settings
 from app.sis import queries, sources
-from app.sis.pull import look
 from app.sis.settings import Settings as Fit
 
 Answer = TypeVar("Answer")
@@ -157,6 +156,8 @@ def _show(sis: typer.Typer) -> None:
     @sis.command("doctor")
     def doctor(name: Name, district: District, as_json: AsJson = False) -> None:
         """Asks a source what it is like: how to sign in, its bases, pages, collections. Writes nothing."""
+        # With all that a pull takes: no other command here waits for it to load.
+        from app.sis.pull import look
 
         async def go(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
             allowed = Allowed.parse(settings.allow_networks, sandbox=settings.sandbox)

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
-from sqlalchemy import ARRAY, TIMESTAMP, Date, cast, func, literal_column, select
+from sqlalchemy import ARRAY, TIMESTAMP, Date, cast, func, literal_column, select, true
 
 from app.access.work import Work
+from app.core.db import looked_up
 from app.core.errors import NotFound
 from app.playbook.lookup import level_by_id
 from app.roster.calendar import weeks_of_schools
@@ -122,27 +123,31 @@ async def _delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[D
         .table_valued("support_id", "since", "until", with_ordinality="place", name="asked")
         .render_derived()
     )
+    held = looked_up(
+        select(Session.held_on, Session.planned_minutes, Session.delivered_minutes, Session.lost_because).where(
+            Session.district_id == work.district_id,
+            Session.support_id == asked.c.support_id,
+            Session.held_on >= asked.c.since,
+            Session.held_on <= asked.c.until,
+            Session.removed_at.is_(None),
+        ),
+        "held",
+    )
     # As a timestamp without a zone: a date has none, and must not get the server's.
-    monday = cast(func.date_trunc(literal_column("'week'"), cast(Session.held_on, TIMESTAMP)), Date)
+    monday = cast(func.date_trunc(literal_column("'week'"), cast(held.c.held_on, TIMESTAMP)), Date)
     rows = await work.db.execute(
         select(
             asked.c.place,
             monday,
-            func.count().filter(Session.planned_minutes > literal_column("0")),
-            func.count().filter(Session.delivered_minutes > literal_column("0")),
-            func.sum(Session.planned_minutes),
-            func.sum(Session.delivered_minutes),
-            func.sum(func.greatest(Session.planned_minutes - Session.delivered_minutes, literal_column("0"))),
-            Session.lost_because,
+            func.count().filter(held.c.planned_minutes > literal_column("0")),
+            func.count().filter(held.c.delivered_minutes > literal_column("0")),
+            func.sum(held.c.planned_minutes),
+            func.sum(held.c.delivered_minutes),
+            func.sum(func.greatest(held.c.planned_minutes - held.c.delivered_minutes, literal_column("0"))),
+            held.c.lost_because,
         )
-        .join_from(asked, Session, Session.support_id == asked.c.support_id)
-        .where(
-            Session.district_id == work.district_id,
-            Session.held_on >= asked.c.since,
-            Session.held_on <= asked.c.until,
-            Session.removed_at.is_(None),
-        )
-        .group_by(asked.c.place, monday, Session.lost_because)
+        .join_from(asked, held, true())
+        .group_by(asked.c.place, monday, held.c.lost_because)
     )
     found: list[list[Delivered]] = [[] for _ in windows]
     for place, *of_week in rows:

@@ -1,6 +1,7 @@
 """Verdicts where they are kept: by the district's rule, with the cohort, once told, retracted, settled, in bulk."""
 
 import asyncio
+import re
 from datetime import date, timedelta
 from random import Random
 
@@ -103,8 +104,12 @@ async def test_judging_again_changes_nothing(north: Town) -> None:
     assert await told(north) == events
 
 
-async def test_a_district_is_written_by_two_statements(north: Town) -> None:
-    """However unlike its verdicts are, with a kind or without, with numbers or none: never a statement for each."""
+async def test_a_district_is_read_by_key_and_written_by_two_statements(north: Town) -> None:
+    """However unlike its verdicts are, with a kind or without, with numbers or none: never a statement for each.
+
+    And no table is joined freely: of a district that was just loaded the planner knows next to nothing, and once went
+    through all scores for each support.
+    """
     values = {"mate0": [40.0] * 9, "mate1": reader(1, 9), "mate2": [40.0] * 9, "mate3": [40.0], "mate4": reader(2, 9)}
     for name in await classmates(north, len(values)):
         await supported(north, name)
@@ -113,15 +118,17 @@ async def test_a_district_is_written_by_two_statements(north: Town) -> None:
     seen: list[str] = []
 
     def watch(connection: object, cursor: object, statement: str, *rest: object) -> None:
-        seen.append(" ".join(statement.split()[:3]))
+        seen.append(" ".join(statement.split()))
 
     event.listen(north.worker_engine.sync_engine, "before_cursor_execute", watch)
     async with north.house() as work:
         outcome = await judge_many(work, quiet=True)
     event.remove(north.worker_engine.sync_engine, "before_cursor_execute", watch)
     assert outcome.appended >= 4
-    written = [statement for statement in seen if statement.startswith("INSERT INTO")]
-    assert written == ["INSERT INTO verdict", "INSERT INTO response_state"]
+    written = [statement.split()[2] for statement in seen if statement.startswith("INSERT INTO")]
+    assert written == ["verdict", "response_state"]
+    assert sum(" JOIN LATERAL " in statement for statement in seen) >= 4
+    assert not [statement for statement in seen if re.search(r" JOIN (?!LATERAL )", statement)]
 
 
 async def test_the_order_of_arrival_changes_nothing_once_a_week_is_settled(north: Town, south: Town) -> None:

@@ -3,13 +3,14 @@
 from datetime import date, timedelta
 from random import Random
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
+from app.core.db import Base
+from app.core.ids import new_id
 from app.core.page import keyset
 from app.events.feed import events_after
 from app.evidence.service import NewScore
@@ -17,8 +18,7 @@ from app.response.models import ResponseState, Settlement, VerdictRow
 from app.response.service import start_support
 from app.support.models import Support
 from app.support.service import NewSupport, plan_support
-from tests.town import YEAR_BEGINS, Town
-from tests.town import _person as person
+from tests.town import YEAR_BEGINS, Town, lay, person_rows
 
 BEGINS = YEAR_BEGINS + timedelta(weeks=2)
 LOOP = ("response.", "probe.")
@@ -27,16 +27,13 @@ LOOP = ("response.", "probe.")
 async def classmates(town: Town, number: int) -> list[str]:
     """More students at school one, in grade three; their names."""
     names = [f"mate{n}" for n in range(number)]
+    rows: list[Base] = []
+    for name in names:
+        town.students[name] = new_id()
+        rows += person_rows(town, name, "student", town.students[name], town.schools[0])
     async with town.house() as work:
-        for name in names:
-            town.students[name] = await add(work, town, name)
+        await lay(work, *rows)
     return names
-
-
-@needs(Can.SYNC_ROSTER)
-async def add(work: Work, town: Town, name: str) -> UUID:
-    """One student."""
-    return await person(work, town, name, "student", town.schools[0])
 
 
 async def supported(town: Town, name: str, begins: date = BEGINS, **more: Any) -> Support:

@@ -6,18 +6,20 @@ statements that one judgement takes stand together.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Uuid, any_, cast, func, literal, or_, select, tuple_
+from sqlalchemy import ARRAY, ColumnElement, Date, Select, Uuid, any_, cast, func, literal, or_, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
+from app.core.db import looked_up
 from app.evidence.models import Score
 from app.playbook.models import Measure
 from app.playbook.queries import Rulebook
@@ -80,9 +82,10 @@ class Loaded:
 
 
 class Planned(NamedTuple):
-    """What is read of each phase, as PLANNED selects it."""
+    """What `_phases` selects of each."""
 
     support_id: UUID
+    student_id: UUID
     measure_id: UUID
     school_ids: list[UUID]
     phase_id: UUID
@@ -101,23 +104,16 @@ class Planned(NamedTuple):
         return self.measure_id, school, self.grades[0] if self.grades else None
 
 
-PLANNED = (
-    *(Support.id, Support.measure_id, Support.school_ids),
-    *(Phase.id.label("phase_id"), Phase.number, Phase.begins_on, Phase.baseline, Phase.goal, Phase.goal_on),
-    Person.grades,
-    Phase.ends_on,
-)
-
-
 @needs(Can.JUDGE)
 async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
     """Reads active supports, their running phases, scores, weeks and dosage: seven statements, however many series."""
-    query = _which(work, wanted, _running(work, *PLANNED, Support, Phase))
-    rows = (await work.db.execute(query.with_for_update(of=Support) if wanted.lock else query)).all()
+    query = _which(wanted, _running(work, entities=True))
+    read = await work.db.execute(query.with_for_update(of=Support) if wanted.lock else query)
+    rows = [row for row in read if wanted.pairs is None or row[1:3] in wanted.pairs]
     if not rows:
         return Loaded()
     some = wanted.pairs is not None or wanted.support_ids is not None
-    plans = [Planned(*row[: len(PLANNED)]) for row in rows]
+    plans = [Planned(*row[:-2]) for row in rows]
     beside = await _beside(work, plans) if some else []
     running = [*plans, *beside]
     lines, calendars = await _lines(work, [*running, *await _earlier(work, running)])
@@ -133,7 +129,7 @@ async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
 @needs(Can.JUDGE)
 async def load_history(work: Work, since: date) -> list[Line]:
     """Every phase that began on a day or later, running or ended, as a series: what a calibration rests on."""
-    query = _phases(work, *PLANNED).where(Support.state != "planned", Phase.begins_on >= since)
+    query = _phases(work, Phase.begins_on >= since).where(Support.state != "planned")
     lines, _ = await _lines(work, [Planned(*row) for row in await work.db.execute(query)])
     return lines
 
@@ -143,7 +139,7 @@ async def _lines(work: Work, plans: Sequence[Planned]) -> tuple[list[Line], Cale
     if not plans:
         return [], {}
     measures = await _measures(work, {plan.measure_id for plan in plans})
-    scores = await _scores(work, [plan.phase_id for plan in plans])
+    scores = await _scores(work, plans)
     calendars = await _calendars(work, plans, scores)
     found = []
     counted_weeks: dict[tuple[UUID, date], Weeks] = {}
@@ -187,30 +183,46 @@ async def _add_dosage(work: Work, wanted: dict[UUID, Followed], calendars: Calen
         wanted[line.support_id] = replace(one, dosage=Delivered((), (), True, dosage, by_number))
 
 
-def _running(work: Work, *columns: Any) -> Select[Any]:
-    return _phases(work, *columns).where(Support.state == "active", Phase.ends_on.is_(None))
+def _running(work: Work, *, entities: bool = False, of_student: ColumnElement[bool] | None = None) -> Select[Any]:
+    running = _phases(work, Phase.ends_on.is_(None), entities=entities, of_student=of_student)
+    return running.where(Support.state == "active")
 
 
-def _phases(work: Work, *columns: Any) -> Select[Any]:
+def _phases(
+    work: Work,
+    of_phase: ColumnElement[bool],
+    *,
+    entities: bool = False,
+    of_student: ColumnElement[bool] | None = None,
+) -> Select[Any]:
+    """Supports with such phases of theirs, of such students, as Planned; with both rows themselves, if asked for."""
+    phases = select(Phase).where(Phase.district_id == work.district_id, Phase.support_id == Support.id, of_phase)
+    students = select(Person.grades).where(Person.district_id == work.district_id, Person.id == Support.student_id)
+    if of_student is not None:
+        students = students.where(of_student)
+    phase, student = aliased(Phase, looked_up(phases, "phase")), looked_up(students, "student")
+    columns: list[Any] = [
+        *(Support.id, Support.student_id, Support.measure_id, Support.school_ids),
+        *(phase.id, phase.number, phase.begins_on, phase.baseline, phase.goal, phase.goal_on),
+        *(student.c.grades, phase.ends_on),
+    ]
     return (
-        select(*columns)
+        select(*columns, *([Support, phase] if entities else []))
         .select_from(Support)
-        .join(Phase, (Phase.district_id == Support.district_id) & (Phase.support_id == Support.id))
-        .join(Person, (Person.district_id == Support.district_id) & (Person.id == Support.student_id))
-        .where(
-            Support.district_id == work.district_id,
-            Phase.district_id == work.district_id,
-            Person.district_id == work.district_id,
-        )
+        .join(phase, true())
+        .join(student, true())
+        .where(Support.district_id == work.district_id)
         .order_by(Support.id)
     )
 
 
-def _which(work: Work, wanted: Wanted, query: Select[Any]) -> Select[Any]:
+def _which(wanted: Wanted, query: Select[Any]) -> Select[Any]:
     if wanted.pairs is not None:
-        query = query.where(tuple_(Support.student_id, Support.measure_id).in_(sorted(wanted.pairs)))
+        # More than the pairs, where a student is followed by several measures: the rest is left out where it is read.
+        students, measures = zip(*wanted.pairs, strict=True) if wanted.pairs else ((), ())
+        query = query.where(_any_of(Support.student_id, students), _any_of(Support.measure_id, measures))
     if wanted.support_ids is not None:
-        query = query.where(Support.id == any_(cast(list(wanted.support_ids), IdList)))
+        query = query.where(_any_of(Support.id, wanted.support_ids))
     if wanted.measure_id is not None:
         query = query.where(Support.measure_id == wanted.measure_id)
     if wanted.school_id is not None:
@@ -218,15 +230,19 @@ def _which(work: Work, wanted: Wanted, query: Select[Any]) -> Select[Any]:
     return query
 
 
+def _any_of(column: InstrumentedAttribute[UUID], ids: Iterable[UUID]) -> ColumnElement[bool]:
+    return column == any_(cast(list(set(ids)), IdList))
+
+
 async def _beside(work: Work, plans: Sequence[Planned]) -> list[Planned]:
     """The classmates of these: the same measure, a common school and grade."""
     ids = {plan.support_id for plan in plans}
     schools = {school for plan in plans for school in plan.school_ids[:1]}
     grades = {grade for plan in plans for grade in plan.grades[:1]}
-    query = _running(work, *PLANNED).where(
-        Support.measure_id == any_(cast(list({plan.measure_id for plan in plans}), IdList)),
+    ungraded = Person.grades == []
+    query = _running(work, of_student=or_(Person.grades.overlap(list(grades)), ungraded) if grades else ungraded).where(
+        _any_of(Support.measure_id, [plan.measure_id for plan in plans]),
         Support.school_ids.overlap(list(schools)),
-        or_(Person.grades.overlap(list(grades)), Person.grades == []) if grades else Person.grades == [],
     )
     found = [Planned(*row) for row in await work.db.execute(query)]
     return [plan for plan in found if plan.support_id not in ids]
@@ -237,9 +253,8 @@ async def _earlier(work: Work, running: Sequence[Planned]) -> list[Planned]:
     first: dict[Cohort, date] = {}
     for plan in running:
         first[plan.cohort] = min(plan.begins_on, first.get(plan.cohort, plan.begins_on))
-    query = _phases(work, *PLANNED).where(
-        Phase.ends_on > min(first.values()),
-        Support.measure_id == any_(cast(list({plan.measure_id for plan in running}), IdList)),
+    query = _phases(work, Phase.ends_on > min(first.values())).where(
+        _any_of(Support.measure_id, [plan.measure_id for plan in running]),
         Support.school_ids.overlap(list({school for plan in running for school in plan.school_ids[:1]})),
     )
     found = [Planned(*row) for row in await work.db.execute(query)]
@@ -248,35 +263,35 @@ async def _earlier(work: Work, running: Sequence[Planned]) -> list[Planned]:
 
 async def _measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:
     rows = await work.db.scalars(
-        select(Measure).where(Measure.district_id == work.district_id, Measure.id == any_(cast(list(ids), IdList)))
+        select(Measure).where(Measure.district_id == work.district_id, _any_of(Measure.id, ids))
     )
     return {row.id: row for row in rows}
 
 
-async def _scores(work: Work, phase_ids: list[UUID]) -> dict[UUID, Columns]:
+async def _scores(work: Work, plans: Sequence[Planned]) -> dict[UUID, Columns]:
     """The scores of each phase, oldest first; baseline scores are not part of it, the day it ends on is the next's."""
+    ids = [cast([getattr(plan, name) for plan in plans], IdList) for name in ("phase_id", "student_id", "measure_id")]
+    days = [cast([getattr(plan, name) for plan in plans], ARRAY(Date)) for name in ("begins_on", "ends_on")]
+    names = ("phase_id", "student_id", "measure_id", "begins_on", "ends_on")
+    asked = func.unnest(*ids, *days).table_valued(*names, name="asked").render_derived()
     order = (Score.taken_on, Score.attempt, Score.id)
-    columns = (Score.id, Score.taken_on, Score.value, func.coalesce(Score.form, ""))
-    rows = await work.db.execute(
-        select(Phase.id, *(func.array_agg(aggregate_order_by(column, *order)) for column in columns))
-        .join(Support, (Support.district_id == Phase.district_id) & (Support.id == Phase.support_id))
-        .join(
-            Score,
-            (Score.district_id == Support.district_id)
-            & (Score.student_id == Support.student_id)
-            & (Score.measure_id == Support.measure_id),
-        )
-        .where(
-            Phase.district_id == work.district_id,
-            Support.district_id == work.district_id,
+    columns = {"ids": Score.id, "days": Score.taken_on, "numbers": Score.value, "forms": func.coalesce(Score.form, "")}
+    series = looked_up(
+        select(
+            *(func.array_agg(aggregate_order_by(column, *order)).label(name) for name, column in columns.items())
+        ).where(
             Score.district_id == work.district_id,
-            Phase.id == any_(cast(phase_ids, IdList)),
-            Score.taken_on >= Phase.begins_on,
-            or_(Phase.ends_on.is_(None), Score.taken_on < Phase.ends_on),
+            Score.student_id == asked.c.student_id,
+            Score.measure_id == asked.c.measure_id,
+            Score.taken_on >= asked.c.begins_on,
+            or_(asked.c.ends_on.is_(None), Score.taken_on < asked.c.ends_on),
             Score.purpose != "baseline",
             Score.removed_at.is_(None),
-        )
-        .group_by(Phase.id)
+        ),
+        "series",
+    )
+    rows = await work.db.execute(
+        select(asked.c.phase_id, *series.c).join_from(asked, series, series.c.ids.is_not(None))
     )
     return {row[0]: (tuple(row[1]), tuple(row[2]), tuple(row[3]), tuple(row[4])) for row in rows}
 

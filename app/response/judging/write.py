@@ -11,13 +11,14 @@ from datetime import date
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import any_, cast, insert, select
+from sqlalchemy import any_, cast, insert, select, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import aliased
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
+from app.core.db import looked_up
 from app.core.ids import new_id
 from app.events.catalogue import (
     PROBE_REQUESTED,
@@ -94,25 +95,23 @@ class Step:
 @needs(Can.JUDGE)
 async def holdings(work: Work, support_ids: Collection[UUID]) -> dict[UUID, Holding]:
     """What holds for these supports; nothing for one that was never judged."""
-    alert = aliased(VerdictRow)
+    verdicts = select(VerdictRow).where(VerdictRow.district_id == work.district_id)
+    verdict = aliased(VerdictRow, looked_up(verdicts.where(VerdictRow.id == ResponseState.verdict_id), "verdict"))
+    alert = looked_up(verdicts.where(VerdictRow.id == ResponseState.alert_id), "alert")
     rows = await work.db.execute(
         select(
-            VerdictRow,
+            verdict,
             ResponseState.since,
             ResponseState.memory,
             ResponseState.alert_id,
-            alert.last_week,
+            alert.c.last_week,
             ResponseState.settled_on,
         )
         .select_from(ResponseState)
-        .join(
-            VerdictRow,
-            (VerdictRow.district_id == ResponseState.district_id) & (VerdictRow.id == ResponseState.verdict_id),
-        )
-        .outerjoin(alert, (alert.district_id == ResponseState.district_id) & (alert.id == ResponseState.alert_id))
+        .join(verdict, true())
+        .outerjoin(alert, true())
         .where(
             ResponseState.district_id == work.district_id,
-            VerdictRow.district_id == work.district_id,
             ResponseState.support_id == any_(cast(list(support_ids), IdList)),
         )
     )
