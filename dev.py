@@ -47,7 +47,7 @@ def main() -> NoReturn:
     if command == "test":
         os.chdir(REPO)
         # Two at once, a file at a time: each half of the suite has a PostgreSQL of its own.
-        enter("python", "-m", "pytest", *(rest or ["-n", "2", "--dist", "loadfile"]))
+        enter("python", "-m", "pytest", *(rest or ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]))
     if not (VENV / "bin" / command).exists():
         sys.exit(f"There is no `{command}` here. `python3 dev.py --help` says what there is.")
     enter(command, *rest)

@@ -4,28 +4,41 @@ import logging
 import os
 import sys
 from importlib import import_module
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import structlog
 import typer
 
 from app.core.errors import AimlineError, Invalid
 
+
+class Command(NamedTuple):
+    """Where a command is, and what it is for: its own first line, so that the overview need not load it."""
+
+    module: str
+    help: str
+
+
 COMMANDS = {
-    "serve": "process",
-    "worker": "process",
-    "migrate": "process",
-    "key": "process",
-    "district": "operate",
-    "client": "operate",
-    "sis": "sis",
-    "sync": "runs",
-    "judge": "judge",
-    "calibrate": "calibrate",
-    "contracts": "contracts",
-    "sandbox": "sandbox",
+    "serve": Command("process", "Serves REST and GraphQL."),
+    "worker": Command("process", "Delivers webhooks and runs what is due."),
+    "migrate": Command("process", "Makes the run-time roles and brings the schema up to date."),
+    "key": Command("process", "Key-encryption keys."),
+    "district": Command("operate", "Districts."),
+    "client": Command("operate", "Machine clients."),
+    "sis": Command("sis", "The sources that a district syncs from."),
+    "sync": Command("runs", "Bring the roster from the district's SIS."),
+    "judge": Command(
+        "judge", "Judges series: JSON Lines on standard input, verdicts as JSON Lines on standard output."
+    ),
+    "calibrate": Command(
+        "calibrate",
+        "Estimates growth, noise and forms of each measure from the district's own scores of the last year.",
+    ),
+    "contracts": Command("contracts", "Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."),
+    "sandbox": Command("sandbox", "A synthetic district of people who do not exist."),
 }
-"""Each command's module: only that of the command that is given is loaded, so that it begins at once."""
+"""Only the module of the command that is given is loaded, so that it begins at once."""
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 LOGS = {"serve", "worker"}
 """Commands that are processes, and lay their log themselves."""
@@ -35,6 +48,22 @@ BEHIND = ("42P01", "42703", "42883", "3F000")
 
 def command_line(command: str | None = None) -> typer.Typer:
     """The command line with one of its commands, or with all."""
+    app = _empty()
+    modules = [one.module for one in ([COMMANDS[command]] if command in COMMANDS else COMMANDS.values())]
+    for module in dict.fromkeys(modules):
+        import_module(f"app.cli.{module}").add_to(app)
+    return app
+
+
+def overview() -> typer.Typer:
+    """The command line with what each command is for, and nothing behind it."""
+    app = _empty()
+    for name, command in COMMANDS.items():
+        app.command(name, help=command.help)(lambda: None)
+    return app
+
+
+def _empty() -> typer.Typer:
     app = typer.Typer(
         name="aimline",
         help="Keeps the loop concern → support → response → decision for a school district.",
@@ -42,8 +71,6 @@ def command_line(command: str | None = None) -> typer.Typer:
         pretty_exceptions_enable=False,
     )
     app.callback()(lambda: None)  # one command alone is still called by its name
-    for module in [COMMANDS[command]] if command in COMMANDS else dict.fromkeys(COMMANDS.values()):
-        import_module(f"app.cli.{module}").add_to(app)
     return app
 
 
@@ -54,7 +81,9 @@ def main() -> None:
         quiet = structlog.make_filtering_bound_logger(logging.WARNING)
         structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
-        command_line(*sys.argv[1:2])(prog_name="aimline")
+        given, completes = sys.argv[1:2], "_AIMLINE_COMPLETE" in os.environ
+        app = command_line(*given) if completes or set(given) & set(COMMANDS) else overview()
+        app(prog_name="aimline")
     except Invalid as error:
         for violation in error.violations:
             print(violation.detail, file=sys.stderr)

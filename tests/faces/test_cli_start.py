@@ -9,36 +9,45 @@ from contextlib import suppress
 
 import httpx
 import pytest
+from typer import Typer
 from typer.main import get_command
 
-from app.cli import COMMANDS, command_line
+from app.cli import COMMANDS, command_line, overview
 from app.settings import Settings
 from tests.processes import REPOSITORY, environment
 
 
-def _names(command: str | None) -> set[str]:
-    return set(getattr(get_command(command_line(command)), "commands", {}))
+def _told(app: Typer) -> dict[str, str]:
+    """The commands and what they are for, as the help shows it."""
+    commands = getattr(get_command(app), "commands", {})
+    return {name: command.get_short_help_str(200).rstrip(".") for name, command in commands.items()}
 
 
-def test_every_command_has_its_module() -> None:
-    """A command that is not listed would be found in the help and then be called unknown."""
-    assert _names(None) == set(COMMANDS)
+def test_the_overview_says_of_every_command_what_it_says_itself() -> None:
+    """A command that is not listed would be called unknown; and the overview loads none of them."""
+    assert _told(overview()) == _told(command_line())
+    asked = "import sys; from app.cli import overview; overview(); print(*sys.modules)"
+    assert not {"sqlalchemy", "pydantic", "numpy"} & _loaded_by(asked)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_a_command_is_there_when_it_is_loaded_alone(command: str) -> None:
     """By its own module, under its own name."""
-    assert command in _names(command)
+    assert command in _told(command_line(command))
 
 
 def test_judging_offline_loads_no_database() -> None:
     """`aimline judge` is for people without a server, and begins at once."""
     asked = "import sys; from app.cli import command_line; command_line('judge'); print(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", asked], cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=True
-    ).stdout.split()
+    loaded = _loaded_by(asked)
     assert "app.cli.judge" in loaded
-    assert not {"sqlalchemy", "asyncpg", "fastapi"} & set(loaded)
+    assert not {"sqlalchemy", "asyncpg", "fastapi"} & loaded
+
+
+def _loaded_by(program: str) -> set[str]:
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=REPOSITORY, env=environment(), capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
 
 
 def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
