@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import ssl
 import subprocess
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,8 @@ from app.settings import Settings
 from tests.warm import Warm
 
 REPOSITORY = Path(__file__).parents[1]
+TRUSTS_NOBODY = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""For clients of plain http: reading all the certificates of the world takes longer than most requests to loopback."""
 
 
 def environment(settings: Settings | None = None, **more: str) -> dict[str, str]:

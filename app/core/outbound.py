@@ -5,7 +5,6 @@ anew in between changes nothing. A kept connection goes to an address that was c
 """
 
 import socket
-import ssl
 from typing import Any
 
 import aiohttp
@@ -56,7 +55,6 @@ def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession
 
     connector = aiohttp.TCPConnector(
         limit=0,
-        ssl=ssl.create_default_context(),
         resolver=CheckedResolver(allowed),
         use_dns_cache=False,
         keepalive_timeout=kept_open,

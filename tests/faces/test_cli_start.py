@@ -14,7 +14,7 @@ from typer.main import get_command
 
 from app.cli import COMMANDS, command_line, overview
 from app.settings import Settings
-from tests.processes import REPOSITORY, environment
+from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
 
 
 def _told(app: Typer) -> dict[str, str]:
@@ -59,7 +59,7 @@ def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
         command, cwd=REPOSITORY, env=environment(settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     try:
-        with httpx.Client(trust_env=False, base_url=f"http://127.0.0.1:{port}") as client:
+        with httpx.Client(trust_env=False, verify=TRUSTS_NOBODY, base_url=f"http://127.0.0.1:{port}") as client:
             _up(client)
         serving.terminate()
         said, _ = serving.communicate(timeout=30)

@@ -16,6 +16,8 @@ import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from tests.processes import TRUSTS_NOBODY
+
 SECRET = "whsec_" + base64.b64encode(b"a key made up for this test only").decode()
 OTHER = "whsec_" + base64.b64encode(b"another key of the same test too").decode()
 BODY = '{"type":"response.stopped","timestamp":"2026-11-21T23:00:00Z","data":{"id":"sup_1"}}'
@@ -33,7 +35,7 @@ def receiver(folder: Path, *options: str) -> Iterator[httpx.Client]:
         try:
             address = process.stdout.readline().strip()
             assert address.startswith("http://127.0.0.1:")
-            with httpx.Client(base_url=address, trust_env=False, timeout=20) as client:
+            with httpx.Client(base_url=address, trust_env=False, verify=TRUSTS_NOBODY, timeout=20) as client:
                 yield client
         finally:
             process.stdin.close()

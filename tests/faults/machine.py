@@ -28,7 +28,7 @@ from app.core.crypto import fresh_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
-from tests.processes import environment
+from tests.processes import TRUSTS_NOBODY, environment
 from tests.warm import Warm
 
 # Not synchronous_commit: a server that is killed would lose what it had said was committed, and nobody could be blamed.
@@ -127,7 +127,7 @@ class Machine:
             port = free.getsockname()[1]
         process, address = self.start("app", "serve", "--port", str(port)), f"http://127.0.0.1:{port}"
         until = time.monotonic() + PATIENCE
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=TRUSTS_NOBODY) as client:
             while time.monotonic() < until:
                 with suppress(httpx.HTTPError):
                     if (await client.get(f"{address}/health/ready")).is_success:

@@ -32,6 +32,7 @@ from app.webhooks.models import WebhookEndpoint
 from app.worker import drain
 from tests.faults.machine import Machine, Process
 from tests.faults.receiver import QUICK, SLOW, Receiver
+from tests.processes import TRUSTS_NOBODY
 from tests.rooms.webhook_town import end_leases, lay, make_due
 from tests.town import Town, found_town
 
@@ -113,7 +114,7 @@ class Schedule:
         async with self.north.house() as work:
             client = await register_client(work, NewClient("faults", ("concern:raise", "concern:read")))
         api, address = await self.machine.serve()
-        async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as caller:
+        async with httpx.AsyncClient(base_url=address, trust_env=False, verify=TRUSTS_NOBODY, timeout=30) as caller:
             asked = {"grant_type": "client_credentials"}
             by = (show("client", client.client_id), client.secret)
             token = await caller.post("/oauth/token", data=asked, auth=by)

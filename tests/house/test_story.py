@@ -20,7 +20,7 @@ from app.access.directory import Grant, KnownClient
 from app.core.ids import new_id
 from app.main import build
 from app.settings import Settings
-from tests.processes import REPOSITORY, environment
+from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
 from tests.town import ALL_SCOPES, Town
 
 README = (REPOSITORY / "README.md").read_text()
@@ -67,7 +67,7 @@ def serving(settings: Settings) -> Iterator[str]:
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         try:
-            if httpx.get(f"{address}/health/ready", trust_env=False).is_success:
+            if httpx.get(f"{address}/health/ready", trust_env=False, verify=TRUSTS_NOBODY).is_success:
                 break
         except httpx.TransportError:
             continue

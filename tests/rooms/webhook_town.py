@@ -28,7 +28,7 @@ from app.webhooks.models import WebhookEndpoint
 from app.webhooks.queries import Delivered, deliveries
 from app.webhooks.service import NewEndpoint, register_endpoint
 from app.worker import drain
-from tests.processes import environment
+from tests.processes import TRUSTS_NOBODY, environment
 from tests.town import Town
 
 SANDBOX = Allowed(sandbox=True)
@@ -43,18 +43,18 @@ class Receiver:
 
     def at(self, endpoint: WebhookEndpoint) -> list[dict[str, Any]]:
         """What came for an endpoint, in order."""
-        came: list[dict[str, Any]] = httpx.get(f"{self.address}received", trust_env=False).json()
+        came: list[dict[str, Any]] = httpx.get(f"{self.address}received", trust_env=False, verify=TRUSTS_NOBODY).json()
         return [one for one in came if endpoint.url.endswith(one["path"])]
 
     async def news(self, known: int) -> None:
         """Returns when more has come than was known."""
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=TRUSTS_NOBODY, timeout=60) as client:
             asked = {"after": known, "wait": 30}
             assert (await client.get(f"{self.address}received", params=asked)).json()
 
     def count(self) -> int:
         """How many requests came so far."""
-        return len(httpx.get(f"{self.address}received", trust_env=False).json())
+        return len(httpx.get(f"{self.address}received", trust_env=False, verify=TRUSTS_NOBODY).json())
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import httpx
 from app.sis.oneroster_rest.connection import Connection, Patience
 from app.sis.oneroster_rest.pull import open_rest
 from app.sis.port import Source
+from tests.processes import TRUSTS_NOBODY
 from tests.sis.sandbox_sis import V11, V12
 
 Version = Literal["1.1", "1.2"]
@@ -47,9 +48,9 @@ def connect(address: str, version: Version, **changed: Any) -> Connection:
 
 def behave(address: str, *quirks: str, day: int = 0) -> None:
     """Has a running sandbox SIS behave like this from now on, on this day."""
-    asked = httpx.post(f"{address}sandbox/quirks", params={"name": list(quirks)})
+    asked = httpx.post(f"{address}sandbox/quirks", params={"name": list(quirks)}, verify=TRUSTS_NOBODY)
     assert asked.status_code == 200, asked.text
-    httpx.post(f"{address}sandbox/day/{day}")
+    httpx.post(f"{address}sandbox/day/{day}", verify=TRUSTS_NOBODY)
 
 
 async def pulled(connection: Connection, since: datetime | None = None) -> tuple[Rows, tuple[str, ...]]:

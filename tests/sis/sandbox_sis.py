@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from tests.processes import environment, warm
+from tests.processes import TRUSTS_NOBODY, environment, warm
 
 ON = "2026-11-21"
 V11, V12, BOOK = "ims/oneroster/v1p1", "ims/oneroster/rostering/v1p2", "ims/oneroster/gradebook/v1p2"
@@ -42,10 +42,12 @@ def running(*arguments: str) -> Iterator[str]:
 def signed_in(address: str, scope: str = ALL) -> httpx.Client:
     """A client that bears a token of these scopes."""
     asked = {"grant_type": "client_credentials", "scope": scope}
-    answer = httpx.post(f"{address}oauth/token", data=asked, auth=("north", "of-a-test"))
+    answer = httpx.post(f"{address}oauth/token", data=asked, auth=("north", "of-a-test"), verify=TRUSTS_NOBODY)
     assert answer.status_code == 200, answer.text
     token = answer.json()["access_token"]
-    return httpx.Client(base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=60)
+    return httpx.Client(
+        base_url=address, headers={"Authorization": f"Bearer {token}"}, timeout=60, verify=TRUSTS_NOBODY
+    )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import pytest
 from app.sandbox.sis_quirks import QUIRKS
 from app.sis.oneroster_rest.connection import GRADES
 from app.sis.port import SourceInconsistent, SourceRefused
+from tests.processes import TRUSTS_NOBODY
 from tests.sis.rest_source import Rows, Version, alike, behave, connect, pulled, without
 from tests.sis.sandbox_sis import running
 
@@ -292,7 +293,7 @@ async def test_a_delta_has_what_changed_with_its_status(sis: str, well: dict[Ver
 
 
 def _day(address: str) -> int:
-    return int(httpx.get(f"{address}sandbox").json()["day"])
+    return int(httpx.get(f"{address}sandbox", verify=TRUSTS_NOBODY).json()["day"])
 
 
 def test_every_quirk_goes_through_the_adapters() -> None:

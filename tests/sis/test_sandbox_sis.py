@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from app.sandbox.sis_quirks import Quirks, UnknownQuirk
-from tests.processes import REPOSITORY
+from tests.processes import REPOSITORY, TRUSTS_NOBODY
 from tests.sis.oneroster_fields import FIELDS, faults
 from tests.sis.sandbox_sis import ALL, BOOK, PURL, V11, V12, Row, client_of, error, everything, rows, running, signed_in
 
@@ -282,7 +282,7 @@ def test_tokens(sis: str) -> None:
     """Basic and body both serve; a wrong secret, grant or scope is told in RFC 6749's words; no token, no rows."""
     asked = {"grant_type": "client_credentials", "scope": ALL}
     body = asked | {"client_id": "north", "client_secret": "of-a-test"}
-    answer = httpx.post(f"{sis}oauth/token", data=body)
+    answer = httpx.post(f"{sis}oauth/token", data=body, verify=TRUSTS_NOBODY)
     assert (answer.json()["token_type"], answer.json()["expires_in"]) == ("Bearer", 3600)
     wrong = [
         (asked | {"client_id": "north", "client_secret": "no"}, 401, "invalid_client"),
@@ -290,9 +290,9 @@ def test_tokens(sis: str) -> None:
         (body | {"scope": "everything"}, 400, "invalid_scope"),
     ]
     for data, status, code in wrong:
-        answer = httpx.post(f"{sis}oauth/token", data=data)
+        answer = httpx.post(f"{sis}oauth/token", data=data, verify=TRUSTS_NOBODY)
         assert (answer.status_code, answer.json()["error"]) == (status, code)
-    answer = httpx.get(f"{sis}{V12}/users")
+    answer = httpx.get(f"{sis}{V12}/users", verify=TRUSTS_NOBODY)
     assert error(answer) == (401, "unauthorisedrequest")
     assert answer.headers["www-authenticate"] == "Bearer"
 

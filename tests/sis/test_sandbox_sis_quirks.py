@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from app.sandbox.sis_quirks import QUIRKS
+from tests.processes import TRUSTS_NOBODY
 from tests.sis.quirks_at_the_door import SHOWN, behave, both, shows
 from tests.sis.sandbox_sis import BOOK, ON, V11, V12, error, everything, rows, running, signed_in
 
@@ -20,7 +21,7 @@ def sis() -> Iterator[str]:
 
 @pytest.fixture
 def client(sis: str) -> Iterator[httpx.Client]:
-    httpx.post(f"{sis}sandbox/quirks")
+    httpx.post(f"{sis}sandbox/quirks", verify=TRUSTS_NOBODY)
     with signed_in(sis) as client:
         yield client
 
