@@ -9,10 +9,26 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ARRAY, ColumnElement, Date, Select, Uuid, any_, cast, func, literal, or_, select, true
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Date,
+    Select,
+    Text,
+    Uuid,
+    any_,
+    bindparam,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
@@ -34,6 +50,14 @@ Columns = tuple[tuple[UUID, ...], tuple[date, ...], tuple[float, ...], tuple[str
 """Scores' ids, days, values and forms; "" for no form."""
 
 NO_SCORES: Columns = ((), (), (), ())
+
+DISTRICT, DAY = bindparam("district", type_=Uuid()), bindparam("day", type_=Date())
+GRADES = bindparam("grades", type_=ARRAY(Text))
+DAYS: ARRAY[date] = ARRAY(Date)
+ASKED = {"phase_id": IdList, "student_id": IdList, "measure_id": IdList, "begins_on": DAYS, "ends_on": DAYS}
+"""What scores are asked for by: arrays, an item a phase."""
+RUNNING, ENDED, BEGUN = Phase.ends_on.is_(None), Phase.ends_on > DAY, Phase.begins_on >= DAY
+"""Which phases: that run, that ended after a day, that began on it or later."""
 
 Calendars = dict[UUID, list[tuple[date, bool]]]
 """By school, its weeks in order: the Monday, and whether there was instruction."""
@@ -107,8 +131,9 @@ class Planned(NamedTuple):
 @needs(Can.JUDGE)
 async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
     """Reads active supports, their running phases, scores, weeks and dosage: seven statements, however many series."""
-    query = _which(wanted, _running(work, entities=True))
-    read = await work.db.execute(query.with_for_update(of=Support) if wanted.lock else query)
+    query = _which(wanted, _phases(RUNNING, entities=True).where(Support.state == "active"))
+    query = query.with_for_update(of=Support) if wanted.lock else query
+    read = await work.db.execute(query, {"district": work.district_id})
     rows = [row for row in read if wanted.pairs is None or row[1:3] in wanted.pairs]
     if not rows:
         return Loaded()
@@ -129,8 +154,9 @@ async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
 @needs(Can.JUDGE)
 async def load_history(work: Work, since: date) -> list[Line]:
     """Every phase that began on a day or later, running or ended, as a series: what a calibration rests on."""
-    query = _phases(work, Phase.begins_on >= since).where(Support.state != "planned")
-    lines, _ = await _lines(work, [Planned(*row) for row in await work.db.execute(query)])
+    query = _phases(BEGUN).where(Support.state != "planned")
+    rows = await work.db.execute(query, {"district": work.district_id, "day": since})
+    lines, _ = await _lines(work, [Planned(*row) for row in rows])
     return lines
 
 
@@ -183,23 +209,16 @@ async def _add_dosage(work: Work, wanted: dict[UUID, Followed], calendars: Calen
         wanted[line.support_id] = replace(one, dosage=Delivered((), (), True, dosage, by_number))
 
 
-def _running(work: Work, *, entities: bool = False, of_student: ColumnElement[bool] | None = None) -> Select[Any]:
-    running = _phases(work, Phase.ends_on.is_(None), entities=entities, of_student=of_student)
-    return running.where(Support.state == "active")
+@cache
+def _phases(of_phase: ColumnElement[bool], *, entities: bool = False, of_grades: bool = False) -> Select[Any]:
+    """Supports with such phases of theirs, as Planned; with both rows themselves, if asked for.
 
-
-def _phases(
-    work: Work,
-    of_phase: ColumnElement[bool],
-    *,
-    entities: bool = False,
-    of_student: ColumnElement[bool] | None = None,
-) -> Select[Any]:
-    """Supports with such phases of theirs, of such students, as Planned; with both rows themselves, if asked for."""
-    phases = select(Phase).where(Phase.district_id == work.district_id, Phase.support_id == Support.id, of_phase)
-    students = select(Person.grades).where(Person.district_id == work.district_id, Person.id == Support.student_id)
-    if of_student is not None:
-        students = students.where(of_student)
+    of_grades: of students of GRADES alone, or of none. Kept, as it takes longer to put together than to run.
+    """
+    phases = select(Phase).where(Phase.district_id == DISTRICT, Phase.support_id == Support.id, of_phase)
+    students = select(Person.grades).where(Person.district_id == DISTRICT, Person.id == Support.student_id)
+    if of_grades:
+        students = students.where(or_(Person.grades.overlap(GRADES), Person.grades == []))
     phase, student = aliased(Phase, looked_up(phases, "phase")), looked_up(students, "student")
     columns: list[Any] = [
         *(Support.id, Support.student_id, Support.measure_id, Support.school_ids),
@@ -211,7 +230,7 @@ def _phases(
         .select_from(Support)
         .join(phase, true())
         .join(student, true())
-        .where(Support.district_id == work.district_id)
+        .where(Support.district_id == DISTRICT)
         .order_by(Support.id)
     )
 
@@ -239,12 +258,13 @@ async def _beside(work: Work, plans: Sequence[Planned]) -> list[Planned]:
     ids = {plan.support_id for plan in plans}
     schools = {school for plan in plans for school in plan.school_ids[:1]}
     grades = {grade for plan in plans for grade in plan.grades[:1]}
-    ungraded = Person.grades == []
-    query = _running(work, of_student=or_(Person.grades.overlap(list(grades)), ungraded) if grades else ungraded).where(
+    query = _phases(RUNNING, of_grades=True).where(
+        Support.state == "active",
         _any_of(Support.measure_id, [plan.measure_id for plan in plans]),
         Support.school_ids.overlap(list(schools)),
     )
-    found = [Planned(*row) for row in await work.db.execute(query)]
+    rows = await work.db.execute(query, {"district": work.district_id, "grades": list(grades)})
+    found = [Planned(*row) for row in rows]
     return [plan for plan in found if plan.support_id not in ids]
 
 
@@ -253,11 +273,12 @@ async def _earlier(work: Work, running: Sequence[Planned]) -> list[Planned]:
     first: dict[Cohort, date] = {}
     for plan in running:
         first[plan.cohort] = min(plan.begins_on, first.get(plan.cohort, plan.begins_on))
-    query = _phases(work, Phase.ends_on > min(first.values())).where(
+    query = _phases(ENDED).where(
         _any_of(Support.measure_id, [plan.measure_id for plan in running]),
         Support.school_ids.overlap(list({school for plan in running for school in plan.school_ids[:1]})),
     )
-    found = [Planned(*row) for row in await work.db.execute(query)]
+    rows = await work.db.execute(query, {"district": work.district_id, "day": min(first.values())})
+    found = [Planned(*row) for row in rows]
     return [plan for plan in found if plan.ends_on and plan.cohort in first and plan.ends_on > first[plan.cohort]]
 
 
@@ -270,17 +291,22 @@ async def _measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:
 
 async def _scores(work: Work, plans: Sequence[Planned]) -> dict[UUID, Columns]:
     """The scores of each phase, oldest first; baseline scores are not part of it, the day it ends on is the next's."""
-    ids = [cast([getattr(plan, name) for plan in plans], IdList) for name in ("phase_id", "student_id", "measure_id")]
-    days = [cast([getattr(plan, name) for plan in plans], ARRAY(Date)) for name in ("begins_on", "ends_on")]
-    names = ("phase_id", "student_id", "measure_id", "begins_on", "ends_on")
-    asked = func.unnest(*ids, *days).table_valued(*names, name="asked").render_derived()
+    asked = {name: [getattr(plan, name) for plan in plans] for name in ASKED}
+    rows = await work.db.execute(_series(), {"district": work.district_id, **asked})
+    return {row[0]: (tuple(row[1]), tuple(row[2]), tuple(row[3]), tuple(row[4])) for row in rows}
+
+
+@cache
+def _series() -> Select[Any]:
+    arrays = [cast(bindparam(name), kind) for name, kind in ASKED.items()]
+    asked = func.unnest(*arrays).table_valued(*ASKED, name="asked").render_derived()
     order = (Score.taken_on, Score.attempt, Score.id)
     columns = {"ids": Score.id, "days": Score.taken_on, "numbers": Score.value, "forms": func.coalesce(Score.form, "")}
     series = looked_up(
         select(
             *(func.array_agg(aggregate_order_by(column, *order)).label(name) for name, column in columns.items())
         ).where(
-            Score.district_id == work.district_id,
+            Score.district_id == DISTRICT,
             Score.student_id == asked.c.student_id,
             Score.measure_id == asked.c.measure_id,
             Score.taken_on >= asked.c.begins_on,
@@ -290,10 +316,7 @@ async def _scores(work: Work, plans: Sequence[Planned]) -> dict[UUID, Columns]:
         ),
         "series",
     )
-    rows = await work.db.execute(
-        select(asked.c.phase_id, *series.c).join_from(asked, series, series.c.ids.is_not(None))
-    )
-    return {row[0]: (tuple(row[1]), tuple(row[2]), tuple(row[3]), tuple(row[4])) for row in rows}
+    return select(asked.c.phase_id, *series.c).join_from(asked, series, series.c.ids.is_not(None))
 
 
 async def _calendars(work: Work, plans: Sequence[Planned], scores: Mapping[UUID, Columns]) -> Calendars:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import any_, cast, insert, select, true
+from sqlalchemy import Select, Uuid, any_, bindparam, cast, insert, select, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.orm import aliased
 
@@ -95,27 +96,24 @@ class Step:
 @needs(Can.JUDGE)
 async def holdings(work: Work, support_ids: Collection[UUID]) -> dict[UUID, Holding]:
     """What holds for these supports; nothing for one that was never judged."""
-    verdicts = select(VerdictRow).where(VerdictRow.district_id == work.district_id)
+    rows = await work.db.execute(_held(), {"district": work.district_id, "supports": list(support_ids)})
+    return {row[0].support_id: Holding(*row) for row in rows}
+
+
+@cache
+def _held() -> Select[Any]:
+    district = bindparam("district", type_=Uuid())
+    verdicts = select(VerdictRow).where(VerdictRow.district_id == district)
     verdict = aliased(VerdictRow, looked_up(verdicts.where(VerdictRow.id == ResponseState.verdict_id), "verdict"))
     alert = looked_up(verdicts.where(VerdictRow.id == ResponseState.alert_id), "alert")
-    rows = await work.db.execute(
-        select(
-            verdict,
-            ResponseState.since,
-            ResponseState.memory,
-            ResponseState.alert_id,
-            alert.c.last_week,
-            ResponseState.settled_on,
-        )
-        .select_from(ResponseState)
+    state = ResponseState
+    return (
+        select(verdict, state.since, state.memory, state.alert_id, alert.c.last_week, state.settled_on)
+        .select_from(state)
         .join(verdict, true())
         .outerjoin(alert, true())
-        .where(
-            ResponseState.district_id == work.district_id,
-            ResponseState.support_id == any_(cast(list(support_ids), IdList)),
-        )
+        .where(state.district_id == district, state.support_id == any_(cast(bindparam("supports"), IdList)))
     )
-    return {row[0].support_id: Holding(*row) for row in rows}
 
 
 @needs(Can.JUDGE)
