@@ -1,7 +1,7 @@
 """A process that has loaded the product and is forked whenever it is to run: each begins at once, on its own.
 
 `python -m tests.warm` reads orders from its standard input, a socket: one line of JSON each, with the descriptors of
-its input, output and errors beside an order to start. It ends when the socket is closed.
+its input, output and errors beside an order to start, and a line answers each. It ends when the socket is closed.
 """
 
 import json
@@ -20,7 +20,7 @@ from typing import Any
 from app.cli import command_line
 from app.cli import main as aimline
 
-LONGEST = 1 << 16  # bytes of an order
+CHUNK = 1 << 16  # bytes read at a time
 ROOT = Path(__file__).parents[1]
 PATIENCE = 120  # seconds after which a command that is run is ended
 
@@ -29,7 +29,7 @@ class Warm:
     """The process, as the tests order it about."""
 
     def __init__(self) -> None:
-        self._orders, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._orders, theirs = socket.socketpair()
         self._one_at_a_time = Lock()
         with theirs:
             self._popen = subprocess.Popen([sys.executable, "-m", "tests.warm"], cwd=ROOT, stdin=theirs)
@@ -39,16 +39,11 @@ class Warm:
 
         streams: descriptors of its input, output and errors. patience: seconds after which it is ended; 0 for never.
         """
-        order = {"command": command, "env": dict(env), "patience": patience}
-        with self._one_at_a_time:
-            socket.send_fds(self._orders, [json.dumps(order).encode()], streams)
-            return int(self._orders.recv(LONGEST))
+        return self._ask({"command": command, "env": dict(env), "patience": patience}, streams)
 
     def wait(self, pid: int) -> int:
         """How it ends; the others wait that long."""
-        with self._one_at_a_time:
-            self._orders.send(json.dumps({"wait": pid}).encode())
-            return int(self._orders.recv(LONGEST))
+        return self._ask({"wait": pid})
 
     def run(self, command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """What it says and how it ends."""
@@ -61,14 +56,30 @@ class Warm:
 
     def kill(self, pid: int) -> None:
         """SIGKILL; returns when the process is gone."""
-        with self._one_at_a_time:
-            self._orders.send(json.dumps({"kill": pid}).encode())
-            self._orders.recv(LONGEST)
+        self._ask({"kill": pid})
 
     def close(self) -> None:
         """Ends it; what it started must have been killed."""
         self._orders.close()
         self._popen.wait()
+
+    def _ask(self, order: dict[str, Any], streams: Sequence[int] = ()) -> int:
+        line = json.dumps(order).encode() + b"\n"
+        with self._one_at_a_time:
+            sent = socket.send_fds(self._orders, [line], streams) if streams else 0
+            self._orders.sendall(line[sent:])
+            return int(_line_of(self._orders)[0])
+
+
+def _line_of(orders: socket.socket) -> tuple[bytes, list[int]]:
+    """The next line, and the descriptors that came with it; nothing once the other end is closed."""
+    line, streams = b"", []
+    while not line.endswith(b"\n"):
+        more, came, _, _ = socket.recv_fds(orders, CHUNK, 3)
+        if not more:
+            return b"", streams
+        line, streams = line + more, streams + came
+    return line, streams
 
 
 def main() -> None:
@@ -78,17 +89,17 @@ def main() -> None:
         import_module(module)
     orders = socket.socket(fileno=os.dup(0))
     while True:
-        said, given, _, _ = socket.recv_fds(orders, LONGEST, 3)
-        if not said:
+        line, given = _line_of(orders)
+        if not line:
             return
-        order: dict[str, Any] = json.loads(said)
+        order: dict[str, Any] = json.loads(line)
         if "kill" in order:
             os.kill(order["kill"], signal.SIGKILL)
             os.waitpid(order["kill"], 0)
-            orders.send(b"0")
+            orders.sendall(b"0\n")
             continue
         if "wait" in order:
-            orders.send(str(os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1])).encode())
+            orders.sendall(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1]))
             continue
         pid = os.fork()
         if pid == 0:
@@ -97,7 +108,7 @@ def main() -> None:
             _become(order["command"], order["env"], given)
         for descriptor in given:
             os.close(descriptor)
-        orders.send(str(pid).encode())
+        orders.sendall(b"%d\n" % pid)
 
 
 def _become(command: Sequence[str], env: Mapping[str, str], streams: Sequence[int]) -> None:

@@ -105,8 +105,12 @@ class Machine:
         os.kill(pid, how)
         self.postgres.stop()
         self.postgres.start()
-        await self.engine.dispose(close=False)
-        await self.worker_engine.dispose(close=False)
+        await self.close_pools()
+
+    async def close_pools(self) -> None:
+        """Closes the connections that lie idle in our own pools, also those whose server has ended."""
+        await self.engine.dispose()
+        await self.worker_engine.dispose()
 
     async def sessions_end(self, *names: str) -> None:
         """Returns when the server has ended every session of killed processes: what they sent last is settled."""
@@ -164,3 +168,4 @@ async def machine(folder: Path) -> AsyncIterator[Machine]:
         finally:
             made.end_all()
             made.warm.close()
+            await made.close_pools()

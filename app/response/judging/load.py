@@ -134,7 +134,8 @@ async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
     query = _which(wanted, _phases(RUNNING, entities=True).where(Support.state == "active"))
     query = query.with_for_update(of=Support) if wanted.lock else query
     read = await work.db.execute(query, {"district": work.district_id})
-    rows = [row for row in read if wanted.pairs is None or row[1:3] in wanted.pairs]
+    pairs = None if wanted.pairs is None else frozenset(wanted.pairs)
+    rows = [row for row in read if pairs is None or row[1:3] in pairs]
     if not rows:
         return Loaded()
     some = wanted.pairs is not None or wanted.support_ids is not None
