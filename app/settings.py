@@ -15,6 +15,7 @@ from app.core.crypto import KeyFault, Keyring
 class Settings(BaseSettings):
     """Every setting, `AIMLINE_<NAME>` in the environment."""
 
+    # What begins like a setting and is none, such as AIMLINE_DEBUG, is left alone.
     model_config = SettingsConfigDict(env_prefix="AIMLINE_", frozen=True, extra="ignore")
 
     database_url: str = Field(default="", description="PostgreSQL as the owner: migrations only.")

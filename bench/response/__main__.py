@@ -62,7 +62,7 @@ def _arguments() -> argparse.Namespace:
 
 def one_pair(rule: str, students: int, far: float, seed: int) -> Pair:
     """Thresholds from the population of `seed`, statistics of that of `seed + 1`."""
-    warnings.simplefilter("ignore", RuntimeWarning)
+    warnings.simplefilter("ignore", RuntimeWarning)  # the rules divide by a spread of no weeks at first
     setting, scored = (simulate(World(), students, s) for s in (seed, seed + 1))
     watched = None
     if rule.startswith("monitor"):

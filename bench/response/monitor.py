@@ -75,7 +75,7 @@ def odds_by_bin(watched: Watched, year: Year) -> tuple[Array, Array, Array]:
     true = (year.rate[:, FIRST_WEEK - 1 :] < year.world.goal_rate / 2).ravel()
     at = np.minimum((said * BINS).astype(int), BINS - 1)
     number, sums, hits = (np.bincount(at, weights=w, minlength=BINS) for w in (np.ones_like(said), said, true))
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore"):  # a bin with nobody in it is 0 / 0, and shown as nan
         return number, sums / number, hits / number
 
 

@@ -205,7 +205,7 @@ def test_every_week_is_what_the_benchmark_scores():
 def test_the_fields_rules_are_what_the_benchmark_scores(rule):
     """At a stated rate the command's statistic is the benchmark's margin, and as used the sign of it is the state."""
     year = simulate(World(), 25, 6)
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # where there is no score yet, the benchmark divides by nothing
         beyond = BEYOND[rule](year)
     lines = [one | {"goal_week": 26} for one in year_lines(year)]
     checked = 0
