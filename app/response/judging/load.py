@@ -155,9 +155,7 @@ async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
 @needs(Can.JUDGE)
 async def load_history(work: Work, since: date) -> list[Line]:
     """Every phase that began on a day or later, running or ended, as a series: what a calibration rests on."""
-    query = _phases(BEGUN).where(Support.state != "planned")
-    rows = await work.db.execute(query, {"district": work.district_id, "day": since})
-    lines, _ = await _lines(work, [Planned(*row) for row in rows])
+    lines, _ = await _lines(work, await _read(work, _phases(BEGUN).where(Support.state != "planned"), day=since))
     return lines
 
 
@@ -236,6 +234,10 @@ def _phases(of_phase: ColumnElement[bool], *, entities: bool = False, of_grades:
     )
 
 
+async def _read(work: Work, query: Select[Any], **asked: Any) -> list[Planned]:
+    return [Planned(*row) for row in await work.db.execute(query, {"district": work.district_id, **asked})]
+
+
 def _which(wanted: Wanted, query: Select[Any]) -> Select[Any]:
     if wanted.pairs is not None:
         # More than the pairs, where a student is followed by several measures: the rest is left out where it is read.
@@ -264,9 +266,7 @@ async def _beside(work: Work, plans: Sequence[Planned]) -> list[Planned]:
         _any_of(Support.measure_id, [plan.measure_id for plan in plans]),
         Support.school_ids.overlap(list(schools)),
     )
-    rows = await work.db.execute(query, {"district": work.district_id, "grades": list(grades)})
-    found = [Planned(*row) for row in rows]
-    return [plan for plan in found if plan.support_id not in ids]
+    return [plan for plan in await _read(work, query, grades=list(grades)) if plan.support_id not in ids]
 
 
 async def _earlier(work: Work, running: Sequence[Planned]) -> list[Planned]:
@@ -278,8 +278,7 @@ async def _earlier(work: Work, running: Sequence[Planned]) -> list[Planned]:
         _any_of(Support.measure_id, [plan.measure_id for plan in running]),
         Support.school_ids.overlap(list({school for plan in running for school in plan.school_ids[:1]})),
     )
-    rows = await work.db.execute(query, {"district": work.district_id, "day": min(first.values())})
-    found = [Planned(*row) for row in rows]
+    found = await _read(work, query, day=min(first.values()))
     return [plan for plan in found if plan.ends_on and plan.cohort in first and plan.ends_on > first[plan.cohort]]
 
 
