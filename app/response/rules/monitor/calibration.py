@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Any, ClassVar
-
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import ErrorDetails
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from app.response.rules.monitor.model import DEFAULT, Prior
 from app.response.rules.rates import GRID, THRESHOLDS, between
 from app.response.rules.verdict import rounded
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+    from pydantic_core import ErrorDetails
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Calibration:
     estimated model expects to. A district's true false-alarm rate cannot be known, and is not claimed.
     """
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     noise: float = 1.0
     prior: Prior = DEFAULT
@@ -61,6 +62,9 @@ class Calibration:
         """Reads what `as_json` wrote; fields that are left out have their published values. Raises ValueError."""
         estimates = said.get("estimates", {}) if isinstance(said, Mapping) else None
         given = {**said, "estimates": sorted(estimates.items())} if isinstance(estimates, Mapping) else said
+        # Where none is read, nobody waits for the library to load.
+        from pydantic import ValidationError
+
         try:
             return _reader().validate_python(given)
         except ValidationError as wrong:
@@ -74,6 +78,8 @@ def _fault(one: ErrorDetails) -> str:
 
 @cache
 def _reader() -> TypeAdapter[Calibration]:
+    from pydantic import TypeAdapter
+
     return TypeAdapter(Calibration)
 
 
