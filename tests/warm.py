@@ -10,6 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
+import time
+import traceback
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +24,7 @@ from app.cli import main as aimline
 
 CHUNK = 1 << 16  # bytes read at a time
 ROOT = Path(__file__).parents[1]
-PATIENCE = 120  # seconds after which a command that is run is ended
+PATIENCE = 120.0  # seconds that a command may take
 
 
 class Warm:
@@ -34,22 +36,25 @@ class Warm:
         with theirs:
             self._popen = subprocess.Popen([sys.executable, "-m", "tests.warm"], cwd=ROOT, stdin=theirs)
 
-    def start(self, command: Sequence[str], env: Mapping[str, str], streams: Sequence[int], patience: int = 0) -> int:
-        """Starts `app` or `app.worker` with these arguments. Its process id.
+    def start(self, command: Sequence[str], env: Mapping[str, str], streams: Sequence[int]) -> int:
+        """Starts `app` or `app.worker` with these arguments; streams: descriptors of its input, output and errors.
 
-        streams: descriptors of its input, output and errors. patience: seconds after which it is ended; 0 for never.
+        Its process id.
         """
-        return self._ask({"command": command, "env": dict(env), "patience": patience}, streams)
+        return int(self._ask({"command": command, "env": dict(env)}, streams))
 
-    def wait(self, pid: int) -> int:
-        """How it ends; the others wait that long."""
-        return self._ask({"wait": pid})
+    def wait(self, pid: int, within: float) -> int:
+        """How it ends; one that does not within so many seconds is killed, which raises TimeoutError."""
+        code = self._ask({"wait": pid, "within": within})
+        if code is None:
+            raise TimeoutError(f"It did not end within {within:.0f} seconds.")
+        return code
 
     def run(self, command: Sequence[str], env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
         """What it says and how it ends."""
         with open(os.devnull) as nothing, TemporaryFile("w+") as out, TemporaryFile("w+") as err:
             streams = [file.fileno() for file in (nothing, out, err)]
-            code = self.wait(self.start(command, env, streams, PATIENCE))
+            code = self.wait(self.start(command, env, streams), PATIENCE)
             for file in (out, err):
                 file.seek(0)
             return subprocess.CompletedProcess(command, code, out.read(), err.read())
@@ -63,12 +68,12 @@ class Warm:
         self._orders.close()
         self._popen.wait()
 
-    def _ask(self, order: dict[str, Any], streams: Sequence[int] = ()) -> int:
+    def _ask(self, order: dict[str, Any], streams: Sequence[int] = ()) -> Any:
         line = json.dumps(order).encode() + b"\n"
         with self._one_at_a_time:
             sent = socket.send_fds(self._orders, [line], streams) if streams else 0
             self._orders.sendall(line[sent:])
-            return int(_line_of(self._orders)[0])
+            return json.loads(_line_of(self._orders)[0])
 
 
 def _line_of(orders: socket.socket) -> tuple[bytes, list[int]]:
@@ -94,21 +99,36 @@ def main() -> None:
             return
         order: dict[str, Any] = json.loads(line)
         if "kill" in order:
-            os.kill(order["kill"], signal.SIGKILL)
-            os.waitpid(order["kill"], 0)
+            _kill(order["kill"])
             orders.sendall(b"0\n")
             continue
         if "wait" in order:
-            orders.sendall(b"%d\n" % os.waitstatus_to_exitcode(os.waitpid(order["wait"], 0)[1]))
+            orders.sendall(json.dumps(_end_of(order["wait"], order["within"])).encode() + b"\n")
             continue
         pid = os.fork()
         if pid == 0:
             orders.close()
-            signal.alarm(order["patience"])
             _become(order["command"], order["env"], given)
         for descriptor in given:
             os.close(descriptor)
         orders.sendall(b"%d\n" % pid)
+
+
+def _kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def _end_of(pid: int, within: float) -> int | None:
+    """Its exit code; killed and none, where it does not end in time."""
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status)
+        time.sleep(0.005)
+    _kill(pid)
+    return None
 
 
 def _become(command: Sequence[str], env: Mapping[str, str], streams: Sequence[int]) -> None:
@@ -125,9 +145,16 @@ def _become(command: Sequence[str], env: Mapping[str, str], streams: Sequence[in
         worker() if command[0] == "app.worker" else aimline()
         code = 0
     except SystemExit as ended:
-        code = int(ended.code or 0)
+        if isinstance(ended.code, str):
+            sys.stderr.write(f"{ended.code}\n")
+        else:
+            code = ended.code or 0
+    except BaseException:
+        # What nobody caught is seen, as it would be of a process of its own.
+        traceback.print_exc()
     finally:
         sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from tests.processes import TRUSTS_NOBODY, environment, warm
+from tests.warm import Warm
 
 ON = "2026-11-21"
 V11, V12, BOOK = "ims/oneroster/v1p1", "ims/oneroster/rostering/v1p2", "ims/oneroster/gradebook/v1p2"
@@ -23,20 +24,21 @@ Row = dict[str, Any]
 
 
 @contextmanager
-def running(*arguments: str) -> Iterator[str]:
-    """The address of a sandbox SIS whose client is `north` with the secret `of-a-test`."""
+def running(*arguments: str, origin: Warm | None = None) -> Iterator[str]:
+    """The address of a sandbox SIS whose client is `north` with the secret `of-a-test`; origin: what forks it."""
+    forks = origin or warm()
     command = ["aimline", "sandbox", "sis", "--on", ON, "--client", "north:of-a-test", "--until-stdin-closes"]
     (its_input, ours), (answer, its_output) = os.pipe(), os.pipe()
-    pid = warm().start([*command, *arguments], environment(), [its_input, its_output, 2], patience=600)
+    pid = forks.start([*command, *arguments], environment(), [its_input, its_output, 2])
     try:
-        with os.fdopen(ours, "w"), os.fdopen(answer) as says:
+        with os.fdopen(ours, "w"), os.fdopen(answer, encoding="utf-8") as says:
             os.close(its_input)
             os.close(its_output)
             address = says.readline().strip()
             assert address.startswith("http://127.0.0.1:"), "the sandbox SIS did not start"
             yield address
     finally:
-        warm().wait(pid)
+        forks.wait(pid, within=20)
 
 
 def signed_in(address: str, scope: str = ALL) -> httpx.Client:
@@ -51,9 +53,9 @@ def signed_in(address: str, scope: str = ALL) -> httpx.Client:
 
 
 @contextmanager
-def client_of(*arguments: str) -> Iterator[httpx.Client]:
+def client_of(*arguments: str, origin: Warm | None = None) -> Iterator[httpx.Client]:
     """A client of a sandbox SIS of its own."""
-    with running(*arguments) as address, signed_in(address) as client:
+    with running(*arguments, origin=origin) as address, signed_in(address) as client:
         yield client
 
 
