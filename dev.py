@@ -4,7 +4,7 @@
 python3 dev.py run [--once] [--roster FILE.zip] [--port N] [--folder DIR]
                              try Aimline: database, api, worker, and a story played against them
 python3 dev.py test ...      the whole suite, two files at once; or, with arguments, pytest with those
-python3 dev.py lock          make requirements.lock anew from pyproject.toml (needs uv)
+python3 dev.py lock          write requirements.lock and requirements-dev.lock from pyproject.toml (needs uv)
 python3 dev.py aimline ...   Aimline's own command line, e.g. `aimline --help`
 python3 dev.py COMMAND ...   any other program of the environment
 """
@@ -27,7 +27,7 @@ from typing import NoReturn
 
 REPO = Path(__file__).resolve().parent
 VENV = REPO / ".venv"
-LOCK = REPO / "requirements.lock"
+LOCK = REPO / "requirements-dev.lock"  # the product's own requirements.lock, and the tools
 STAMP = VENV / "aimline.stamp"  # written last: what is installed
 HOLD = REPO / ".venv.lock"  # held while installing; no longer empty once an install has begun
 LAUNCHER = '#!/bin/sh\nexec "$(dirname "$0")/python" -P -m app "$@"\n'
@@ -63,7 +63,7 @@ def enter(program: str, *arguments: str) -> NoReturn:
 
 
 def make_environment() -> None:
-    """requirements.lock in .venv: made once, made anew when the lock, the Python or the place changed."""
+    """Installs requirements-dev.lock in .venv, once; again when the lock, the Python or the place has changed."""
     wanted = f"{hashlib.sha256(LOCK.read_bytes()).hexdigest()} {sys.version.split()[0]} {VENV}\n"
     if installed() == wanted:
         return
@@ -161,14 +161,22 @@ def install(hold: int) -> None:
 
 
 def lock() -> int:
-    """requirements.lock anew from pyproject.toml: every platform, every hash, no index named."""
+    """Writes both locks from pyproject.toml: every platform, every hash, no index named.
+
+    The second lock takes the versions of the first, so that what is tested is what is deployed.
+    """
     uv = shutil.which("uv")
     if uv is None:
-        sys.exit("Making the lock needs uv (https://docs.astral.sh/uv/) on PATH; using the lock does not.")
+        sys.exit("Making the locks needs uv (https://docs.astral.sh/uv/) on PATH; using them does not.")
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
-    options += ["--no-emit-index-url", "--no-emit-find-links", "--extra", "dev", "--quiet"]
-    command = [uv, "pip", "compile", *options, *sys.argv[2:], "pyproject.toml", "-o", LOCK.name]
-    return subprocess.run(command, cwd=REPO).returncode
+    options += ["--no-emit-index-url", "--no-emit-find-links", "--quiet", *sys.argv[2:]]
+    product = ["-o", "requirements.lock"]
+    tools = ["--extra", "dev", "--constraints", "requirements.lock", "-o", LOCK.name]
+    for outcome in (product, tools):
+        code = subprocess.run([uv, "pip", "compile", *options, "pyproject.toml", *outcome], cwd=REPO).returncode
+        if code:
+            return code
+    return 0
 
 
 if __name__ == "__main__":
