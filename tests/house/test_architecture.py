@@ -1,7 +1,9 @@
 """Protects the layout: arrows, sizes, first lines, names, and what must never be in a tracked file."""
 
 import ast
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -47,12 +49,40 @@ def broken_module(name: str, tree: ast.Module, lines: int) -> list[str]:
     return found
 
 
-def test_imports_go_down_the_staircase() -> None:
-    """The contracts of import-linter in pyproject.toml hold."""
+def broken_contracts(folder: Path) -> str:
+    """Returns what import-linter reports about the `app` in a folder, or nothing where every contract is kept."""
     program = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     command = [sys.executable, "-c", program, "--no-cache"]
-    ended = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+    return ended.stdout + ended.stderr if ended.returncode else ""
+
+
+def test_imports_go_down_the_layers() -> None:
+    """The contracts of import-linter in pyproject.toml hold."""
+    assert broken_contracts(REPOSITORY) == ""
+
+
+@pytest.mark.parametrize(
+    ("planted", "source", "contract"),
+    [
+        ("app/attendance/__init__.py", "", "Imports go down the layers only"),
+        ("app/support/planning/rules.py", "import sqlalchemy\n", "Rules are pure"),
+        ("app/roster/upward.py", "import app.concern.models\n", "Imports go down the layers only"),
+    ],
+    ids=["a room that nobody listed", "a rule with a database", "an import upwards"],
+)
+def test_a_planted_import_fault_is_found(tmp_path: Path, planted: str, source: str, contract: str) -> None:
+    """Protects the contracts themselves: each kind of fault, planted in a copy of the tree, is reported."""
+    shutil.copytree(APP, tmp_path / "app", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    module = tmp_path / planted
+    module.parent.mkdir(exist_ok=True)
+    (module.parent / "__init__.py").touch()
+    module.write_text(source)
+    report = " ".join(broken_contracts(tmp_path).split())
+    assert f"{contract}" in report
+    assert re.search(rf"{re.escape(contract)}[^.]*? BROKEN", report), report
 
 
 def test_every_module_is_small_and_says_what_it_owns() -> None:
