@@ -1,204 +1,138 @@
 """Owns what every statement of the product must show: the district, on each tenant table that it reads or writes.
 
-A small reader of SQL, not a parser: it finds the tables of FROM, JOIN, UPDATE, USING and INTO, the scopes that
-parentheses and set operations make, and the equalities on `district_id`; a table is bound when such an equality
-leads, directly or over other tables of the statement, to a value.
+A table is bound when a condition that must hold (not one side of an OR) equates its `district_id` to a value, directly
+or through other tables of the statement. sqlglot parses; what it cannot parse is reported as unreadable.
 """
 
-import re
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 
-TOKEN = re.compile(r"'(?:[^']|'')*'|\"[^\"]+\"|[A-Za-z_][\w$]*|\$\d+|::|[^\s]")
-COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-OPENS = {"select", "with", "insert", "update", "delete", "merge", "values"}
-NO_ALIAS = {
-    *("on", "using", "where", "set", "join", "inner", "left", "right", "full", "cross", "natural", "lateral"),
-    *("group", "order", "having", "limit", "offset", "for", "union", "except", "intersect", "returning", "values"),
-    *("select", "window", "tablesample", "default", "overriding", "when", "with", "fetch", "as", "materialized"),
-}
-CLAUSES = {"select", "from", "where", "set", "group", "order", "returning", "values", "by", "limit", "with", "having"}
+import sqlglot
+from sqlglot import exp
+
 DISTRICT = "district_id"
 VALUE = "<value>"
+STATEMENTS = (exp.Select, exp.Update, exp.Delete, exp.Insert, exp.Merge)
+CONJUNCTION = (exp.And, exp.Paren, exp.Where, exp.Join)
+"""What may stand between a condition and its statement for the condition to hold of every row."""
 
 
-@dataclass
-class Scope:
-    """A SELECT, UPDATE, INSERT, DELETE, or one side of a set operation; tables by alias."""
+class Districts:
+    """Which tenant tables of one statement have their district bound."""
 
-    above: "Scope | None"
-    tables: dict[str, str] = field(default_factory=dict)
-    nodes: dict[str, str] = field(default_factory=dict)
-
-    def find(self, alias: str) -> str:
-        """The node of an alias here or above; what is no tenant table counts as a value."""
-        if alias in self.nodes:
-            return self.nodes[alias]
-        return self.above.find(alias) if self.above else VALUE
-
-
-class Reader:
-    """Reads one statement."""
-
-    def __init__(self, sql: str, tenants: Collection[str]) -> None:
-        self.tokens = [_plain(token) for token in TOKEN.findall(COMMENT.sub(" ", sql))]
-        self.tenants = tenants
-        self.nodes: list[str] = []
-        self.unlisted: list[str] = []
-        self.equal: dict[str, str] = {}
+    def __init__(self, tree: exp.Expression, tenants: Collection[str]) -> None:
+        self._tree = tree
+        self._tenants = tenants
+        self._nodes: dict[int, dict[str, str]] = {}
+        self._tables: list[str] = []
+        self._equal: dict[str, str] = {}
 
     def unbound(self) -> list[str]:
-        """The tenant tables whose district is not bound, each as `table alias`."""
-        scopes = self._scopes()
-        last: list[str] = []
-        for place, scope in enumerate(scopes):
-            last = self._read_table(place, scope, last)
-        for place, scope in enumerate(scopes):
-            self._read_equality(place, scope)
-        return self.unlisted + [node.split("#")[0] for node in self.nodes if self._root(node) != VALUE]
+        """Returns the tenant tables whose district is not bound, each as `table alias`."""
+        for table in self._tree.find_all(exp.Table):
+            self._register(table)
+        for condition in self._tree.find_all(exp.EQ, exp.In):
+            self._apply(condition)
+        for join in self._tree.find_all(exp.Join):
+            if any(column.name == DISTRICT for column in join.args.get("using") or ()):
+                self._apply_using(join)
+        unbound = [node.split("#")[0] for node in self._tables if self._root(node) != VALUE]
+        return [*self._inserts_without_district(), *unbound]
 
-    def _scopes(self) -> list[Scope]:
-        """The scope of each token."""
-        scope, stack, found = Scope(None), [], []
-        for place, token in enumerate(self.tokens):
-            if token == "(":
-                stack.append(scope)
-                if self._at(place + 1).lower() in OPENS:
-                    scope = Scope(scope)
-            elif token == ")" and stack:
-                scope = stack.pop()
-            elif token.lower() in ("union", "except", "intersect"):
-                scope = Scope(scope.above)
-            found.append(scope)
-        return found
-
-    def _read_table(self, place: int, scope: Scope, last: list[str]) -> list[str]:
-        """Notes the table that a keyword or a comma of a FROM list introduces; gives the tables of this list."""
-        word, before = self._at(place).lower(), self._at(place - 1).lower()
-        if word == "from" and before == "distinct":
-            return last
-        if word in ("from", "join", "update", "into") or (word == "using" and self._at(place + 1) != "("):
-            if word == "update" and before in ("for", "key", "do"):
-                return last
-            if word == "into" and before == "insert":
-                self._read_target(place + 1)
-                return []
-            return [*(last if word in ("join", "using") else []), *self._note(place + 1, scope)]
-        if word == "," and self._clause(place) == "from":
-            return [*last, *self._note(place + 1, scope)]
-        if word == "using" and len(last) > 1 and DISTRICT in self._group(place + 1):
-            self._join(last[-1], last[-2])
-        return last
-
-    def _read_target(self, place: int) -> None:
-        table, place = self._name(place)
-        if table in self.tenants:
-            while self._at(place) not in ("(", "") and self._at(place).lower() not in ("select", "values"):
-                place += 1
-            if DISTRICT not in self._group(place):
-                self.unlisted.append(f"{table} (inserted without its district)")
-
-    def _note(self, place: int, scope: Scope) -> list[str]:
-        while self._at(place).lower() in ("only", "lateral"):
-            place += 1
-        table, place = self._name(place)
-        if self._at(place) in (".", "("):
-            return []
-        if self._at(place).lower() == "as":
-            place += 1
-        following = self._at(place)
-        alias = following if re.match(r"[A-Za-z_]", following) and following.lower() not in NO_ALIAS else table
-        scope.tables[alias] = table
-        if table not in self.tenants:
-            scope.nodes[alias] = VALUE
-            return []
-        node = f"{table} {alias}#{len(self.nodes)}"
-        scope.nodes[alias] = node
-        self.nodes.append(node)
-        return [node]
-
-    def _read_equality(self, place: int, scope: Scope) -> None:
-        if self._at(place) != DISTRICT or self._clause(place) == "set":
+    def _register(self, table: exp.Table) -> None:
+        statement = _statement_of(table)
+        # What follows FOR UPDATE OF are aliases, and ANALYZE shows nobody a row.
+        if statement is None or isinstance(table.this, exp.Func) or isinstance(table.parent, exp.Lock):
             return
-        mine = self._node_at(place, scope)
-        if mine is None:
-            return
-        left = place - 2 if self._at(place - 1) == "." else place
-        if self._at(place + 1) == "=":
-            self._join(mine, self._side(place + 2, scope))
-            return
-        listed = self._at(place + 1).lower() == "in" and self._at(place + 2) == "("
-        reversed_ = self._at(left - 1) == "=" and self._at(left - 2) != DISTRICT
-        if listed or reversed_:
-            self._join(mine, VALUE)
+        name = table.name if table.db in ("", "public") else f"{table.db}.{table.name}"
+        node = VALUE
+        is_target = isinstance(statement, exp.Insert) and table.find_ancestor(exp.Schema, exp.Insert) is not None
+        if name in self._tenants and not is_target:
+            node = f"{name} {table.alias_or_name}#{len(self._tables)}"
+            self._tables.append(node)
+        self._nodes.setdefault(id(statement), {})[table.alias_or_name] = node
 
-    def _side(self, place: int, scope: Scope) -> str:
-        """What stands on the right of an equality: another table's district, or a value."""
-        for at in (place, place + 2):
-            if self._at(at) == DISTRICT:
-                return self._node_at(at, scope) or VALUE
+    def _apply(self, condition: exp.Expression) -> None:
+        if not _always_holds(condition):
+            return
+        if isinstance(condition, exp.In):
+            columns = condition.this.expressions if isinstance(condition.this, exp.Tuple) else [condition.this]
+            for column in columns:
+                self._join(self._node_of(column), VALUE)
+            return
+        sides = [condition.this, condition.expression]
+        nodes = [self._node_of(side) for side in sides]
+        if nodes != [None, None]:
+            self._join(*(VALUE if node is None else node for node in nodes))
+
+    def _apply_using(self, join: exp.Join) -> None:
+        """JOIN … USING (district_id) binds the joined table to the one before it."""
+        holder = join.parent
+        joins = holder.args["joins"] if holder is not None else []
+        place = joins.index(join)
+        first = holder if isinstance(holder, exp.Table) else holder.args["from_"].this if holder is not None else None
+        before = joins[place - 1].this if place else first
+        self._join(self._node_named(join, join.this.alias_or_name), self._node_named(join, before.alias_or_name))
+
+    def _inserts_without_district(self) -> Iterator[str]:
+        for insert in self._tree.find_all(exp.Insert):
+            schema = insert.this
+            table = schema.this if isinstance(schema, exp.Schema) else schema
+            columns = [column.name for column in schema.expressions] if isinstance(schema, exp.Schema) else []
+            if table.name in self._tenants and table.db in ("", "public") and DISTRICT not in columns:
+                yield f"{table.name} (inserted without its district)"
+
+    def _node_of(self, side: exp.Expression) -> str | None:
+        """Returns the table whose district this is, or None where it is no district column."""
+        while isinstance(side, exp.Cast | exp.Paren):
+            side = side.this
+        if not isinstance(side, exp.Column) or side.name != DISTRICT:
+            return None
+        return self._node_named(side, side.table)
+
+    def _node_named(self, place: exp.Expression, alias: str) -> str:
+        """Returns the node of an alias here or in a statement around it; what is no tenant table counts as a value."""
+        statement = _statement_of(place)
+        while statement is not None:
+            nodes = self._nodes.get(id(statement), {})
+            if alias in nodes:
+                return nodes[alias]
+            if not alias:
+                tenants = [node for node in nodes.values() if node != VALUE]
+                return tenants[0] if len(tenants) == 1 else f"<ambiguous {id(place)}>"
+            statement = _statement_of(statement)
         return VALUE
 
-    def _node_at(self, place: int, scope: Scope) -> str | None:
-        if self._at(place - 1) == ".":
-            return scope.find(self._at(place - 2))
-        here = [node for node in scope.nodes.values() if node != VALUE]
-        return here[0] if len(here) == 1 else None
-
-    def _clause(self, place: int) -> str:
-        """The keyword of the clause in which a token stands: back to it at the same depth."""
-        depth = 0
-        for at in range(place - 1, -1, -1):
-            token = self._at(at).lower()
-            depth += token == ")"
-            depth -= token == "("
-            if depth < 0:
-                return ""
-            if depth == 0 and token in CLAUSES and not (token == "from" and self._at(at - 1).lower() == "distinct"):
-                return token
-        return ""
-
-    def _group(self, place: int) -> Iterator[str]:
-        """The tokens of the parenthesis that opens here."""
-        if self._at(place) != "(":
+    def _join(self, one: str | None, other: str | None) -> None:
+        if one is None or other is None:
             return
-        depth = 0
-        for at in range(place, len(self.tokens)):
-            depth += self._at(at) == "("
-            depth -= self._at(at) == ")"
-            yield self._at(at)
-            if depth == 0:
-                return
-
-    def _name(self, place: int) -> tuple[str, int]:
-        """A table's name and the place after it; another schema's table has its schema before it."""
-        if self._at(place + 1) == ".":
-            schema = self._at(place)
-            name = self._at(place + 2)
-            return (name if schema == "public" else f"{schema}.{name}"), place + 3
-        return self._at(place), place + 1
-
-    def _join(self, one: str, other: str) -> None:
-        a, b = self._root(one), self._root(other)
-        if a != b:
-            first, second = (a, b) if b == VALUE else (b, a)
-            self.equal[first] = second
+        first, second = self._root(one), self._root(other)
+        if first != second:
+            self._equal.update({second: first} if first == VALUE else {first: second})
 
     def _root(self, node: str) -> str:
-        while node in self.equal:
-            node = self.equal[node]
+        while node in self._equal:
+            node = self._equal[node]
         return node
-
-    def _at(self, place: int) -> str:
-        return self.tokens[place] if 0 <= place < len(self.tokens) else ""
 
 
 def unbound(sql: str, tenants: Collection[str]) -> list[str]:
-    """The tenant tables of a statement whose district is neither bound nor joined to one that is."""
-    return Reader(sql, tenants).unbound()
+    """Returns the tenant tables of a statement whose district is neither bound nor joined to one that is."""
+    try:
+        trees = sqlglot.parse(sql, dialect="postgres", error_level=sqlglot.ErrorLevel.RAISE)
+    except sqlglot.errors.SqlglotError as error:
+        return [f"(unreadable: {type(error).__name__})"] if any(name in sql for name in tenants) else []
+    return [table for tree in trees if tree is not None for table in Districts(tree, tenants).unbound()]
 
 
-def _plain(token: str) -> str:
-    if token.startswith('"'):
-        return token[1:-1]
-    return token
+def _statement_of(place: exp.Expression) -> exp.Expression | None:
+    return place.find_ancestor(*STATEMENTS)
+
+
+def _always_holds(condition: exp.Expression) -> bool:
+    """Whether a condition must hold for every row of its statement: joined by AND, neither assigned nor selected."""
+    above = condition.parent
+    while isinstance(above, CONJUNCTION):
+        if isinstance(above, exp.Where | exp.Join):
+            return True
+        above = above.parent
+    return False

@@ -31,6 +31,9 @@ BOUND = [
     "INSERT INTO concern (district_id, id) SELECT $1, s.id FROM staging.concern s",
     "UPDATE person p SET a = s.a FROM staging.person s WHERE p.district_id = $1 AND p.a IS DISTINCT FROM s.a",
     "DELETE FROM concern WHERE district_id = $1",
+    "SELECT 1 FROM support JOIN LATERAL (SELECT id FROM concern WHERE concern.district_id = $1 OFFSET 0) AS c ON true "
+    "WHERE support.district_id = $1 FOR UPDATE OF support SKIP LOCKED",
+    "ANALYZE person, enrollment",
     "SELECT * FROM app.client_directory($1)",
     "SELECT extract(epoch FROM person.at) FROM person WHERE person.district_id = $1 -- FROM concern",
     "SELECT ' FROM concern ' AS x FROM person WHERE $1 = person.district_id",
@@ -50,6 +53,9 @@ UNBOUND = [
     ("INSERT INTO concern (id) VALUES ($1)", "concern"),
     ("INSERT INTO concern (district_id, id) SELECT p.district_id, p.id FROM person p", "person"),
     ("SELECT 1 FROM public.person", "person"),
+    ("SELECT 1 FROM person WHERE person.district_id = $1 OR person.id = $2", "person"),
+    ("SELECT person.district_id = $1 FROM person", "person"),
+    ("SELECT 1 FROM person WHERE person.id = = $1", "(unreadable"),
 ]
 
 
