@@ -50,7 +50,7 @@ def judged(lines, options):
     return [orjson.loads(one) for one in out.getvalue().splitlines()]
 
 
-def test_every_rule_for_growth_can_be_chosen():
+def test_every_rule_for_growth_can_be_chosen() -> None:
     """All that judge growth lines; the rules for counts and criteria have no goal rate to read."""
     assert {name.value for name in RuleName} == GROWTH_RULES
     assert set(RULES) == GROWTH_RULES | LEVEL_RULES
@@ -67,7 +67,7 @@ def test_a_flat_series_is_not_responding_by_every_rule_and_the_shape_is_as_state
     assert at_rate["state"] in ("not_responding", "responding")
 
 
-def test_bad_lines_are_named_without_their_values_and_the_good_ones_are_judged():
+def test_bad_lines_are_named_without_their_values_and_the_good_ones_are_judged() -> None:
     bad = [
         b"not json",
         line(scores=[{"week": 1, "value": "1234.5"}]),
@@ -88,14 +88,14 @@ def test_bad_lines_are_named_without_their_values_and_the_good_ones_are_judged()
     assert "4321" not in result.stderr
 
 
-def test_lines_of_one_cohort_that_stand_apart_are_refused():
+def test_lines_of_one_cohort_that_stand_apart_are_refused() -> None:
     lines = [line(cohort="a"), line(cohort="b"), line(cohort="a", id="s2"), line(cohort="b")]
     result, answers = run(lines)
     assert (result.exit_code, len(answers)) == (3, 2)
     assert "stand together" in result.stderr
 
 
-def test_a_line_without_a_cohort_is_answered_before_the_next_is_read():
+def test_a_line_without_a_cohort_is_answered_before_the_next_is_read() -> None:
     """Who reads along sees each verdict at once; lines of a cohort wait for its last."""
     out, seen = io.BytesIO(), []
 
@@ -109,7 +109,7 @@ def test_a_line_without_a_cohort_is_answered_before_the_next_is_read():
     assert [orjson.loads(one)["id"] for one in out.getvalue().splitlines()] == ["s1", "s2", "s3", "s4", "s5"]
 
 
-def test_a_byte_order_mark_and_line_ends_of_another_system_are_no_fault():
+def test_a_byte_order_mark_and_line_ends_of_another_system_are_no_fault() -> None:
     text = b"\xef\xbb\xbf" + orjson.dumps(line()) + b"\r\n\r\n" + orjson.dumps(line(id="s2")) + b"\r\n"
     out = io.BytesIO()
     assert judge_stream(io.BytesIO(text), out, Options())
@@ -157,12 +157,12 @@ def test_a_rate_that_was_not_measured_is_refused(far):
     assert (result.exit_code, answers) == (2, [])
 
 
-def test_no_sem_is_insufficient_data_with_the_reason():
+def test_no_sem_is_insufficient_data_with_the_reason() -> None:
     _, (answer,) = run([line(sem=None)])
     assert (answer["state"], answer["reasons"][0]["code"]) == ("insufficient_data", "no_sem")
 
 
-def test_a_support_that_was_not_delivered_is_not_blamed_on_the_student():
+def test_a_support_that_was_not_delivered_is_not_blamed_on_the_student() -> None:
     short = line(planned_minutes=[90] * 12, delivered_minutes=[30] * 12)
     assert run([short])[1][0]["state"] == "under_delivered"
     assert {a["state"] for a in run([short], "--every-week")[1]} >= {"under_delivered"}
@@ -171,7 +171,7 @@ def test_a_support_that_was_not_delivered_is_not_blamed_on_the_student():
     assert run([whole], *alone)[0].exit_code == 3
 
 
-def test_down_is_better_is_the_mirror_image():
+def test_down_is_better_is_the_mirror_image() -> None:
     down = [{"week": s["week"], "value": -s["value"]} for s in line()["scores"]]
     _, (up,) = run([line()])
     _, (mirrored,) = run([line(scores=down, baseline=[-31, -35, -33], direction="down", goal_rate=-1.5)])
@@ -179,7 +179,7 @@ def test_down_is_better_is_the_mirror_image():
     assert mirrored["rate"] == -up["rate"]
 
 
-def test_a_week_is_judged_by_what_was_known_up_to_it():
+def test_a_week_is_judged_by_what_was_known_up_to_it() -> None:
     """The answers for the first ten weeks are the same bytes whether or not later weeks are there."""
     lines = list(year_lines(simulate(World(), 50, 3)))
     early = [one | {"scores": [s for s in one["scores"] if s["week"] <= 10]} for one in lines]
@@ -189,7 +189,7 @@ def test_a_week_is_judged_by_what_was_known_up_to_it():
         assert whole[(answer["id"], answer["week"])] == answer
 
 
-def test_every_week_is_what_the_benchmark_scores():
+def test_every_week_is_what_the_benchmark_scores() -> None:
     """The command and the benchmark's arrays give the same statistic for every student and week."""
     year = simulate(World(), 75, 4)
     watched = watch(year).statistic
@@ -218,7 +218,7 @@ def test_the_fields_rules_are_what_the_benchmark_scores(rule):
     assert checked > 300
 
 
-def test_adaptive_asks_for_no_more_than_three_scores():
+def test_adaptive_asks_for_no_more_than_three_scores() -> None:
     answers = judged(year_lines(simulate(World(), 25, 5)), Options(every_week=True, adaptive=True))
     assert {answer["probe"] for answer in answers} <= {0, 1, 2, 3}
 
@@ -238,7 +238,7 @@ def test_calibrating_on_the_lines_themselves_says_on_how_much_and_can_be_kept(tm
     assert run(lines, "--calibration", __file__)[0].exit_code == 2
 
 
-def test_too_few_series_keep_the_published_defaults():
+def test_too_few_series_keep_the_published_defaults() -> None:
     lines = list(year_lines(simulate(World(), 25, 5)))
     made, first = run(lines, "--calibrate")
     assert "the published defaults hold" in made.stderr

@@ -19,7 +19,7 @@ CONJUNCTION = (exp.And, exp.Paren, exp.Where, exp.Join)
 class Districts:
     """Which tenant tables of one statement have their district bound."""
 
-    def __init__(self, tree: exp.Expression, tenants: Collection[str]) -> None:
+    def __init__(self, tree: exp.Expr, tenants: Collection[str]) -> None:
         self._tree = tree
         self._tenants = tenants
         self._nodes: dict[int, dict[str, str]] = {}
@@ -51,7 +51,7 @@ class Districts:
             self._tables.append(node)
         self._nodes.setdefault(id(statement), {})[table.alias_or_name] = node
 
-    def _apply(self, condition: exp.Expression) -> None:
+    def _apply(self, condition: exp.Expr) -> None:
         if not _always_holds(condition):
             return
         if isinstance(condition, exp.In):
@@ -71,7 +71,8 @@ class Districts:
         place = joins.index(join)
         first = holder if isinstance(holder, exp.Table) else holder.args["from_"].this if holder is not None else None
         before = joins[place - 1].this if place else first
-        self._join(self._node_named(join, join.this.alias_or_name), self._node_named(join, before.alias_or_name))
+        if before is not None:
+            self._join(self._node_named(join, join.this.alias_or_name), self._node_named(join, before.alias_or_name))
 
     def _inserts_without_district(self) -> Iterator[str]:
         for insert in self._tree.find_all(exp.Insert):
@@ -81,7 +82,7 @@ class Districts:
             if table.name in self._tenants and table.db in ("", "public") and DISTRICT not in columns:
                 yield f"{table.name} (inserted without its district)"
 
-    def _node_of(self, side: exp.Expression) -> str | None:
+    def _node_of(self, side: exp.Expr) -> str | None:
         """Returns the table whose district this is, or None where it is no district column."""
         while isinstance(side, exp.Cast | exp.Paren):
             side = side.this
@@ -89,7 +90,7 @@ class Districts:
             return None
         return self._node_named(side, side.table)
 
-    def _node_named(self, place: exp.Expression, alias: str) -> str:
+    def _node_named(self, place: exp.Expr, alias: str) -> str:
         """Returns the node of an alias here or in a statement around it; what is no tenant table counts as a value."""
         statement = _statement_of(place)
         while statement is not None:
@@ -124,11 +125,11 @@ def unbound(sql: str, tenants: Collection[str]) -> list[str]:
     return [table for tree in trees if tree is not None for table in Districts(tree, tenants).unbound()]
 
 
-def _statement_of(place: exp.Expression) -> exp.Expression | None:
+def _statement_of(place: exp.Expr) -> exp.Expr | None:
     return place.find_ancestor(*STATEMENTS)
 
 
-def _always_holds(condition: exp.Expression) -> bool:
+def _always_holds(condition: exp.Expr) -> bool:
     """Whether a condition must hold for every row of its statement: joined by AND, neither assigned nor selected."""
     above = condition.parent
     while isinstance(above, CONJUNCTION):

@@ -32,7 +32,7 @@ def test_noise_forms_and_correlation_are_found_again(world, own, form, correlati
     assert found.correlation == pytest.approx(correlation, abs=0.08)
 
 
-def test_growth_is_found_again_and_thresholds_follow_the_noise():
+def test_growth_is_found_again_and_thresholds_follow_the_noise() -> None:
     """Slow growth with larger, correlated errors: the estimates are near, the threshold higher than published."""
     world = World(growth=(1.0, 0.45), noise=9.0, autocorrelation=0.3)
     found = calibrate(panel(simulate(world, 1000, 22)), imagined=1500)
@@ -55,7 +55,7 @@ def batch(year) -> Batch:
     )
 
 
-def test_the_same_scores_give_the_same_calibration_in_any_unit():
+def test_the_same_scores_give_the_same_calibration_in_any_unit() -> None:
     of = batch(simulate(World(weeks=14), 400, 23))
     one = calibrate_batch(of, imagined=500)
     scaled = replace(of, values=2 * of.values, baseline=2 * of.baseline, goal_rate=2 * of.goal_rate, sem=2 * of.sem)
@@ -64,7 +64,7 @@ def test_the_same_scores_give_the_same_calibration_in_any_unit():
     assert other.threshold_at(0.10) == pytest.approx(one.threshold_at(0.10), abs=1e-4)
 
 
-def test_too_little_data_keeps_the_published_defaults():
+def test_too_little_data_keeps_the_published_defaults() -> None:
     """A few series, or none that can be judged: nothing is estimated, and the report says on how much."""
     few = batch(simulate(World(), 100, 24))
     kept = calibrate_batch(few)

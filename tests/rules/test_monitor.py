@@ -51,7 +51,7 @@ def dense(times, y, g, start, prior):
     return out
 
 
-def test_the_two_filters_give_the_exact_gaussian_posterior():
+def test_the_two_filters_give_the_exact_gaussian_posterior() -> None:
     """A filter each way against dense matrices, with a missing week and two scores in one week."""
     rng = np.random.default_rng(8)
     times = np.array([0, 0, 1, 2, 3, 4, 4, 5, 6, 7, 8, 9])
@@ -71,7 +71,7 @@ def test_the_two_filters_give_the_exact_gaussian_posterior():
         assert found.sd[change, n, 0] == pytest.approx(sd, abs=1e-9)
 
 
-def test_the_normal_distribution_holds_in_both_tails():
+def test_the_normal_distribution_holds_in_both_tails() -> None:
     assert normal_cdf(np.array([-6.0, -1.0, 0.0, 1.0, 6.0])) == pytest.approx(
         [9.865876450377018e-10, 0.15865525393145707, 0.5, 0.8413447460685429, 1 - 9.865876450377018e-10], rel=2e-7
     )
@@ -107,7 +107,7 @@ def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyP
     assert np.abs(shared.inverse[~shared.seen]).max() < 1e-12
 
 
-def test_the_difficulty_of_forms_is_recovered():
+def test_the_difficulty_of_forms_is_recovered() -> None:
     """With 25 students the estimates correlate .85 or better with what a thousand say of the same forms."""
     many = panel(simulate(World(cohort=1000), 1000, 12))
     truth, _ = effects(many)
@@ -117,7 +117,7 @@ def test_the_difficulty_of_forms_is_recovered():
     assert (variance < PRIOR.share).all()
 
 
-def test_a_cohort_is_judged_by_itself_alone():
+def test_a_cohort_is_judged_by_itself_alone() -> None:
     """Other cohorts in the same array, and the order of cohorts, change nothing."""
     whole = panel(simulate(World(weeks=12), 75, 2))
     alone = judge_panel(whole.part(slice(25, 50)), PRIOR)
@@ -126,7 +126,7 @@ def test_a_cohort_is_judged_by_itself_alone():
     assert list(together.change[25:50]) == list(alone.change)
 
 
-def test_a_hard_passage_for_everyone_is_nobodys_stall():
+def test_a_hard_passage_for_everyone_is_nobodys_stall() -> None:
     """A week in which all of a cohort scored a SEM and a half lower is mostly put down to the passage."""
     year = simulate(World(weeks=12, growth=(1.6, 0.1), stopping=0, form_share=0.1), 250, 3)
     lower = year.scores.copy()
@@ -142,13 +142,13 @@ def test_a_hard_passage_for_everyone_is_nobodys_stall():
     assert abs(rise[True]) < 0.65 * rise[False]
 
 
-def test_a_group_that_stalls_as_a_whole_is_not_explained_away():
+def test_a_group_that_stalls_as_a_whole_is_not_explained_away() -> None:
     year = simulate(World(growth=(1.8, 0.2), stopping=1.0, stops=(10, 10)), 500, 5)
     flags = first_flag(watch(year).statistic, threshold_at("monitor", 0.10))
     assert figures(flags, year).value["S10"] > 0.3
 
 
-def test_week_by_week_is_what_each_week_alone_would_say():
+def test_week_by_week_is_what_each_week_alone_would_say() -> None:
     """Carrying a cohort's arithmetic on from week to week changes nothing beyond rounding."""
     whole = panel(simulate(World(weeks=12), 50, 4))
     for week, found in zip((5, 9, 12), judge_weeks(whole, PRIOR, (5, 9, 12)), strict=True):
@@ -157,7 +157,7 @@ def test_week_by_week_is_what_each_week_alone_would_say():
         assert list(found.change) == list(alone.change)
 
 
-def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series():
+def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:
     """Shifting a cohort's weeks, with the week in which its phases began, moves nothing."""
     whole = panel(simulate(World(weeks=12), 50, 4))
     later = replace(whole, times=whole.times + 7, began=np.full(50, 7))
@@ -166,7 +166,7 @@ def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series():
     assert list(one.change) == list(other.change)
 
 
-def test_the_stated_rate_holds_in_a_small_population():
+def test_the_stated_rate_holds_in_a_small_population() -> None:
     """2,000 students of another seed: a coarse guard against a change that nobody measured."""
     year = simulate(World(), 2000, 99)
     watched, threshold = watch(year), threshold_at("monitor", 0.10)
@@ -179,7 +179,7 @@ def test_the_stated_rate_holds_in_a_small_population():
     assert told["never"] > 0.9
 
 
-def test_never_and_stopped_are_said_in_one_sentence():
+def test_never_and_stopped_are_said_in_one_sentence() -> None:
     never = judge("monitor", series([30 + 0.1 * t for t in range(1, 16)]))
     assert (never.state, never.kind) == (State.NOT_RESPONDING, Kind.NEVER)
     stopped = judge("monitor", series([30 + 2 * min(t, 10) for t in range(1, 21)]))
@@ -192,7 +192,7 @@ def test_never_and_stopped_are_said_in_one_sentence():
     assert (growing.state, growing.kind) == (State.RESPONDING, None)
 
 
-def test_a_support_that_was_not_delivered_is_not_called_not_responding():
+def test_a_support_that_was_not_delivered_is_not_called_not_responding() -> None:
     flat = [30.0] * 15
     short = judge("monitor", series(flat, dosage=Dosage((90.0,) * 15, (60.0,) * 15)))
     assert (short.state, short.kind) == (State.UNDER_DELIVERED, None)
@@ -202,7 +202,7 @@ def test_a_support_that_was_not_delivered_is_not_called_not_responding():
     assert unknown.state is State.NOT_RESPONDING
 
 
-def test_only_the_minutes_since_the_slowdown_count():
+def test_only_the_minutes_since_the_slowdown_count() -> None:
     stalled = [30 + 2 * min(t, 10) for t in range(1, 21)]
     late = Dosage((90.0,) * 20, (90.0,) * 10 + (20.0,) * 10)
     early = Dosage((90.0,) * 20, (20.0,) * 9 + (90.0,) * 11)
@@ -210,7 +210,7 @@ def test_only_the_minutes_since_the_slowdown_count():
     assert judge("monitor", series(stalled, dosage=early)).state is State.NOT_RESPONDING
 
 
-def test_without_a_sem_it_says_so_and_guesses_nothing():
+def test_without_a_sem_it_says_so_and_guesses_nothing() -> None:
     verdict = judge("monitor", series([30.0] * 15, sem=None))
     assert (verdict.state, verdict.because[0].code) == (State.INSUFFICIENT_DATA, "no_sem")
 
@@ -234,7 +234,7 @@ def test_shift_and_scale_move_the_statistic_by_less_than_a_millionth(values, sca
     assert abs(first.statistic - second.statistic) < 1e-6
 
 
-def test_one_wild_score_counts_for_no_more_than_three_standard_errors():
+def test_one_wild_score_counts_for_no_more_than_three_standard_errors() -> None:
     values = [30 + 1.6 * t for t in range(1, 16)]
     wild, wilder = [*values[:-1], 0.0], [*values[:-1], -400.0]
     assert judge("monitor", series(wilder)).statistic == pytest.approx(
@@ -242,7 +242,7 @@ def test_one_wild_score_counts_for_no_more_than_three_standard_errors():
     )
 
 
-def test_thresholds_fall_as_the_stated_rate_rises():
+def test_thresholds_fall_as_the_stated_rate_rises() -> None:
     for rule, table in THRESHOLDS.items():
         assert len(table) == len(GRID)
         assert list(table) == sorted(table, reverse=True)

@@ -44,7 +44,7 @@ def series(of: Batch, n: int) -> Series:
     return Series(seen, base, base + rate * end, end, "up" if rate > 0 else "down", float(of.sem[n]))
 
 
-def test_a_series_alone_is_judged_as_by_the_single_rule():
+def test_a_series_alone_is_judged_as_by_the_single_rule() -> None:
     """The array's statistic, rate, interval and week are the single rule's to a thousand-millionth."""
     of = batch(simulate(World(weeks=20), 50, 7), alone=True, began=3)
     judged = judge_bulk(of)
@@ -60,7 +60,7 @@ def test_a_series_alone_is_judged_as_by_the_single_rule():
             assert one.change_week == judged.found.change[n]
 
 
-def test_the_order_of_rows_changes_nothing():
+def test_the_order_of_rows_changes_nothing() -> None:
     """Rows shuffled, cohorts torn apart: the same bytes for each student."""
     of = batch(simulate(World(weeks=12), 100, 8))
     order = np.random.default_rng(0).permutation(100)
@@ -71,7 +71,7 @@ def test_the_order_of_rows_changes_nothing():
     assert list(torn.state) == list(one.state[order])
 
 
-def test_once_a_cohorts_week_is_settled_the_order_of_arrival_changes_nothing():
+def test_once_a_cohorts_week_is_settled_the_order_of_arrival_changes_nothing() -> None:
     """Scores that came in one by one, classmates first or last, end where those that came at once do."""
     of = batch(simulate(World(weeks=10), 50, 12))
     late = of.values.copy()
@@ -87,7 +87,7 @@ def test_once_a_cohorts_week_is_settled_the_order_of_arrival_changes_nothing():
         assert list(getattr(arrived.found, f.name)) == list(getattr(settled.found, f.name))
 
 
-def test_who_alone_is_asked_for_is_judged_as_among_all():
+def test_who_alone_is_asked_for_is_judged_as_among_all() -> None:
     """One row of a cohort, classmates only telling of the forms: what the whole batch says of it, of nobody else."""
     of = batch(simulate(World(weeks=20), 75, 13))
     of = replace(of, goal_rate=np.linspace(1, 2, 75), began=np.where(np.arange(75) % 3, 0, 2))
@@ -103,7 +103,7 @@ def test_who_alone_is_asked_for_is_judged_as_among_all():
         assert np.isnan(found.statistic[~only]).all()
 
 
-def test_asked_alone_or_together_gives_the_same_bytes():
+def test_asked_alone_or_together_gives_the_same_bytes() -> None:
     """Verdicts of a class asked for at once, in threes and one by one, also where phases began apart."""
     for seed, later in ((1, 0), (2, 3)):
         whole = [began_later(one, later * (n % 2)) for n, one in enumerate(followed(24, 15, seed))]
@@ -117,7 +117,7 @@ def test_asked_alone_or_together_gives_the_same_bytes():
                     assert judged.verdict.canonical_bytes() == together[support_id].verdict.canonical_bytes()
 
 
-def test_only_a_form_that_is_shared_is_said_to_be_allowed_for():
+def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
     """A class in which everybody reads passages of their own says nothing of how hard they are."""
     for shared in (True, False):
         whole = followed(24, 12, 4)
@@ -158,7 +158,7 @@ def test_plain_floats_give_the_arrays_bits(monkeypatch: pytest.MonkeyPatch):
         assert list(getattr(plain, f.name)) == list(getattr(arrays, f.name))
 
 
-def test_down_is_better_and_other_units_are_the_mirror_image():
+def test_down_is_better_and_other_units_are_the_mirror_image() -> None:
     of = batch(simulate(World(weeks=12), 50, 9))
     down = replace(
         of, values=-3 * of.values, baseline=-3 * of.baseline, goal_rate=-3 * of.goal_rate, goal=-3 * of.goal,
@@ -169,7 +169,7 @@ def test_down_is_better_and_other_units_are_the_mirror_image():
     assert other.found.statistic == pytest.approx(one.found.statistic, abs=1e-9)
 
 
-def test_what_cannot_be_judged_is_insufficient_data():
+def test_what_cannot_be_judged_is_insufficient_data() -> None:
     """No SEM, no score, two scores, a goal rate of zero: each row by itself, and the others are judged."""
     of = batch(simulate(World(weeks=12, missing=0), 25, 10))
     values, sem, rate = of.values.copy(), of.sem.copy(), of.goal_rate.copy()
@@ -182,7 +182,7 @@ def test_what_cannot_be_judged_is_insufficient_data():
     assert judged.last[3] == 2
 
 
-def test_a_cohorts_hard_passage_is_allowed_for():
+def test_a_cohorts_hard_passage_is_allowed_for() -> None:
     """A week that is lower for all moves a student among classmates less than a student alone."""
     year = simulate(World(weeks=12, growth=(1.6, 0.1), stopping=0, form_share=0.1), 100, 3)
     lower = year.scores.copy()
@@ -194,7 +194,7 @@ def test_a_cohorts_hard_passage_is_allowed_for():
     assert rise[False] < 0.65 * rise[True]
 
 
-def test_a_calibration_reads_back_from_its_json_and_changes_the_threshold():
+def test_a_calibration_reads_back_from_its_json_and_changes_the_threshold() -> None:
     own = replace(PUBLISHED, thresholds=tuple(t + 0.5 for t in PUBLISHED.thresholds), noise=1.25, series=500)
     assert Calibration.from_json(own.as_json()).as_json() == own.as_json()
     assert Calibration.from_json(PUBLISHED.as_json()) == PUBLISHED
@@ -222,7 +222,7 @@ def test_a_calibration_that_was_changed_by_hand_is_refused_by_name_of_its_fault(
         Calibration.from_json(said)
 
 
-def test_nothing_of_nothing():
+def test_nothing_of_nothing() -> None:
     of = batch(simulate(World(weeks=12), 25, 9))
     judged = judge_bulk(of.rows(np.zeros(0, np.int64)))
     assert {len(getattr(judged.found, f.name)) for f in fields(judged.found)} == {0}

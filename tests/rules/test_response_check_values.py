@@ -20,7 +20,7 @@ def weekly(values) -> Series:
     return Series(observations, baseline=10, goal=100, goal_week=60)
 
 
-def test_four_point_flags_a_student_on_the_aimline_with_the_known_probability():
+def test_four_point_flags_a_student_on_the_aimline_with_the_known_probability() -> None:
     """12199/32768 within 15 weekly scores, by every one of the 2^15 patterns of noise."""
     flagged = 0
     for pattern in itertools.product((-1, 1), repeat=15):
@@ -28,7 +28,7 @@ def test_four_point_flags_a_student_on_the_aimline_with_the_known_probability():
     assert flagged == 12199
 
 
-def test_the_whole_rule_agrees_with_its_inner_count_of_runs():
+def test_the_whole_rule_agrees_with_its_inner_count_of_runs() -> None:
     """The exact count above holds for `judge` itself: a sample of patterns, judged score by score."""
     for pattern in np.random.default_rng(7).choice((-1, 1), size=(60, 15)):
         for end in range(4, 16):
@@ -37,7 +37,7 @@ def test_the_whole_rule_agrees_with_its_inner_count_of_runs():
             assert (verdict.state is State.NOT_RESPONDING) == expected
 
 
-def test_four_point_with_a_three_score_baseline_flags_about_43_in_100():
+def test_four_point_with_a_three_score_baseline_flags_about_43_in_100() -> None:
     """An aimline drawn from the median of three noisy scores raises the false alarms to about .43."""
     rng, flagged, students = np.random.default_rng(20), 0, 20_000
     level = np.median(rng.normal(size=(students, 3)), axis=1)
@@ -52,7 +52,7 @@ def test_standard_error_of_a_slope_has_the_known_values(weeks, se):
     assert slope_se(range(weeks), 10) == pytest.approx(se, abs=0.005)
 
 
-def test_slope_agrees_with_an_independent_least_squares():
+def test_slope_agrees_with_an_independent_least_squares() -> None:
     rng = np.random.default_rng(3)
     times, values = rng.integers(0, 30, 20).tolist(), rng.normal(40, 10, 20).tolist()
     assert slope(times, values) == pytest.approx(np.polyfit(times, values, 1)[0])

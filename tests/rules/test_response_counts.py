@@ -49,7 +49,7 @@ def test_a_criterion_met_so_often_of_so_many(values, state, kind):
     assert (verdict.state, verdict.kind) == (state, kind)
 
 
-def test_a_measure_that_is_no_growth_line_refuses_a_slope_with_the_reason():
+def test_a_measure_that_is_no_growth_line_refuses_a_slope_with_the_reason() -> None:
     """Each kind has a rule that fits, and names it where another is asked for."""
     for kind, fitting in FITTING.items():
         for rule in RULES:

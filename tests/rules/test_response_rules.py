@@ -31,7 +31,7 @@ def test_k_scores_below_flag_and_one_fewer_does_not(rule, k):
     assert judge(rule, beside_line([1] * 2 + [-1] * (k - 1))).state is State.RESPONDING
 
 
-def test_never_on_pace_is_told_apart_from_stopped():
+def test_never_on_pace_is_told_apart_from_stopped() -> None:
     never = judge("four-point", beside_line([-1, -2, -3, -4, -5]))
     assert (never.state, never.kind, never.change_week) == (State.NOT_RESPONDING, Kind.NEVER, None)
     assert never.sentence == (
@@ -51,33 +51,33 @@ def test_never_on_pace_is_told_apart_from_stopped():
     )
 
 
-def test_two_good_scores_are_too_few_to_say_that_growth_stopped():
+def test_two_good_scores_are_too_few_to_say_that_growth_stopped() -> None:
     few = judge("four-point", beside_line([5, 5, -1, -1, -1, -1]))
     assert few.kind is Kind.NEVER
     assert few.sentence.endswith("before them two of two scores kept pace, too few to say that growth once did.")
     assert judge("four-point", beside_line([5, 5, 5, -1, -1, -1, -1])).kind is Kind.STOPPED
 
 
-def test_half_of_the_earlier_scores_on_pace_is_enough_and_less_is_not():
+def test_half_of_the_earlier_scores_on_pace_is_enough_and_less_is_not() -> None:
     assert judge("four-point", beside_line([-1, 1, -1, 0, -1, -1, -1, -1])).kind is Kind.STOPPED
     assert judge("four-point", beside_line([-1, -1, 1, -1, 0, -1, -1, -1, -1])).kind is Kind.NEVER
 
 
-def test_all_above_suggests_a_higher_goal():
+def test_all_above_suggests_a_higher_goal() -> None:
     verdict = judge("four-point", beside_line([-1, 2, 2, 2, 2]))
     assert verdict.state is State.RESPONDING
     assert "suggest_higher_goal" in [reason.code for reason in verdict.because]
     assert "all lie above the aimline" in verdict.sentence
 
 
-def test_scores_on_both_sides_are_told_as_they_lie():
+def test_scores_on_both_sides_are_told_as_they_lie() -> None:
     assert judge("four-point", beside_line([0, 1, -1, 0, -1])).sentence == (
         "The last four scores (weeks 2 to 5) lie one above the aimline and one on it and two below it, "
         "so this rule gives no reason to change the support."
     )
 
 
-def test_whole_numbers_and_decimals_are_the_same_numbers():
+def test_whole_numbers_and_decimals_are_the_same_numbers() -> None:
     """40 and 40.0 give the same bytes, so that a verdict does not depend on how JSON wrote a score."""
     whole = series([11, 12, 50, 50, 50], baseline=10, goal=40)
     parts = series([11.0, 12.0, 50.0, 50.0, 50.0])
@@ -85,7 +85,7 @@ def test_whole_numbers_and_decimals_are_the_same_numbers():
         assert judge(rule, whole).canonical_bytes() == judge(rule, parts).canonical_bytes()
 
 
-def test_a_score_on_the_line_is_neither_below_nor_above():
+def test_a_score_on_the_line_is_neither_below_nor_above() -> None:
     """Also where floats cannot hold the line: a tenth of a unit a week."""
     on = Series(tuple(Observation(t, 0.3 + 0.1 * t) for t in range(1, 10)), 0.3, 0.3 + 0.1 * 30, 30)
     for rule in RULES:
@@ -96,13 +96,13 @@ def test_a_score_on_the_line_is_neither_below_nor_above():
     assert judge("four-point", beside_line([-1, -1, 0, -1])).state is State.RESPONDING
 
 
-def test_several_scores_in_one_week_each_count_in_the_given_order():
+def test_several_scores_in_one_week_each_count_in_the_given_order() -> None:
     observations = tuple(Observation(2, value) for value in (30, 11, 11, 11))
     assert judge("three-point", Series(observations, 10, 40, 20)).state is State.NOT_RESPONDING
     assert judge("three-point", Series(observations[::-1], 10, 40, 20)).state is State.RESPONDING
 
 
-def test_trend_below_the_required_rate_flags_and_tells_where_growth_stopped():
+def test_trend_below_the_required_rate_flags_and_tells_where_growth_stopped() -> None:
     slow = judge("trend", series([10.0 + 0.5 * t for t in range(1, 11)]))
     assert (slow.state, slow.kind, slow.rate, slow.required_rate) == (
         State.NOT_RESPONDING,
@@ -117,7 +117,7 @@ def test_trend_below_the_required_rate_flags_and_tells_where_growth_stopped():
     assert "up to about week 6 it was 2 a week and since then 0" in stopped.sentence
 
 
-def test_goal_met_holds_against_every_rule():
+def test_goal_met_holds_against_every_rule() -> None:
     """The median of the last three meets the final goal: never not_responding, whatever the rule says."""
     long_past = tuple(Observation(t, 41 - 0.01 * t) for t in range(21, 32))
     for rule in RULES:
@@ -140,13 +140,13 @@ def test_too_few_scores_are_said_with_how_many_are_missing(rule, least):
     assert judge(rule, beside_line([-9] * least)).state is not State.INSUFFICIENT_DATA
 
 
-def test_a_trend_is_never_forced_on_one_week():
+def test_a_trend_is_never_forced_on_one_week() -> None:
     verdict = judge("trend", Series(tuple(Observation(3, 5) for _ in range(9)), 10, 40, 20))
     assert (verdict.state, verdict.rate) == (State.INSUFFICIENT_DATA, None)
     assert verdict.because[0].code == "too_few_weeks"
 
 
-def test_down_is_better_reads_the_chart_the_right_way_up():
+def test_down_is_better_reads_the_chart_the_right_way_up() -> None:
     verdict = judge("four-point", series([9, 9, 9, 9], baseline=8, goal=2, goal_week=12, direction="down"))
     assert verdict.state is State.NOT_RESPONDING
     assert verdict.sentence == (
@@ -196,7 +196,7 @@ def test_a_rule_or_parameter_that_is_not_ours_is_refused(rule, parameters, code)
     assert refused.value.code == code
 
 
-def test_a_verdict_shows_its_rule_with_all_parameters_and_the_scores_it_used():
+def test_a_verdict_shows_its_rule_with_all_parameters_and_the_scores_it_used() -> None:
     shown = judge("four-point", beside_line([1, 1, 1, 1, 1]), {"k": 5}).as_json()
     assert list(shown) == [
         *("state", "kind", "because", "sentence", "statistic", "threshold", "rate", "required_rate"),
@@ -207,12 +207,12 @@ def test_a_verdict_shows_its_rule_with_all_parameters_and_the_scores_it_used():
     assert judge("trend", beside_line([1])).parameters == {"minimum": 8}
 
 
-def test_the_aimline_runs_from_baseline_to_goal():
+def test_the_aimline_runs_from_baseline_to_goal() -> None:
     line = Aimline(10, 40, 20)
     assert (line.rate, line.at(0), line.at(20)) == (1.5, 10, 40)
 
 
-def test_a_verdict_says_the_false_alarm_rate_of_its_rule_where_it_was_measured():
+def test_a_verdict_says_the_false_alarm_rate_of_its_rule_where_it_was_measured() -> None:
     """As the field uses a rule, and of the monitor the rate that was chosen; of other parameters nothing is claimed."""
     scores = series([10.0 + 0.5 * t for t in range(1, 11)])
     assert judge("four-point", scores).stated_far == 0.296

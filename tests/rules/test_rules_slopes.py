@@ -22,18 +22,18 @@ def weekly(values, sem=None, goal=40.0) -> Series:
     return Series(tuple(Observation(n + 1, float(v)) for n, v in enumerate(values)), 10.0, goal, 20, sem=sem)
 
 
-def test_every_rule_of_the_field_is_in_the_registry():
+def test_every_rule_of_the_field_is_in_the_registry() -> None:
     assert {"four-point", "three-point", "median", "trend", *SLOPES} <= set(RULES)
 
 
-def test_theil_sen_is_the_median_of_all_pairwise_slopes():
+def test_theil_sen_is_the_median_of_all_pairwise_slopes() -> None:
     rng = np.random.default_rng(2)
     t, y = rng.choice(30, 11, replace=False).tolist(), rng.normal(40, 9, 11).tolist()
     pairs = [(y[j] - y[i]) / (t[j] - t[i]) for i, j in itertools.combinations(range(11), 2)]
     assert theil_sen(t, y) == pytest.approx(median(pairs))
 
 
-def test_residual_error_agrees_with_an_independent_least_squares():
+def test_residual_error_agrees_with_an_independent_least_squares() -> None:
     rng = np.random.default_rng(4)
     t, y = np.arange(12), rng.normal(40, 9, 12)
     _, residuals, *_ = np.polyfit(t, y, 1, full=True)
@@ -56,20 +56,20 @@ def test_growth_that_stopped_is_told_apart_from_growth_that_never_was(rule):
     assert (never.state, never.kind, never.change_week) == (State.NOT_RESPONDING, Kind.NEVER, None)
 
 
-def test_one_outlying_score_moves_least_squares_and_not_theil_sen():
+def test_one_outlying_score_moves_least_squares_and_not_theil_sen() -> None:
     values = [10 + 1.7 * t for t in range(1, 11)]
     values[-1] = 0.0
     assert judge("trend", weekly(values)).state is State.NOT_RESPONDING
     assert judge("theil-sen", weekly(values)).state is State.RESPONDING
 
 
-def test_dual_discrepancy_needs_both():
+def test_dual_discrepancy_needs_both() -> None:
     """A student far below the line who now grows faster than it is not flagged."""
     assert judge("dual-discrepancy", weekly([-5 + 1.8 * t for t in range(1, 13)], sem=2.0)).state is State.RESPONDING
     assert judge("dual-discrepancy", weekly([25 + 0.5 * t for t in range(1, 13)], sem=2.0)).state is State.RESPONDING
 
 
-def test_the_slope_interval_is_the_formula():
+def test_the_slope_interval_is_the_formula() -> None:
     noise = np.random.default_rng(6).normal(0, 2, 9)
     series = weekly(12 + 0.4 * np.arange(1, 10) + noise)
     t, y = np.arange(1, 10), np.array(series.values)
@@ -82,13 +82,13 @@ def test_the_slope_interval_is_the_formula():
     assert (early.state, early.because[0].code) == (State.INSUFFICIENT_DATA, "too_early")
 
 
-def test_a_wider_standard_error_shrinks_the_slope_further():
+def test_a_wider_standard_error_shrinks_the_slope_further() -> None:
     flat = [20.0, 19.0, 20.0, 21.0, 20.0, 19.0, 20.0, 21.0]
     near, far = judge("eb-slope", weekly(flat, sem=1.0)), judge("eb-slope", weekly(flat, sem=12.0))
     assert near.statistic < far.statistic < 1.5 * 0.87
 
 
-def test_parameters_out_of_range_and_a_foolish_sem_are_refused():
+def test_parameters_out_of_range_and_a_foolish_sem_are_refused() -> None:
     with pytest.raises(UnusableRule) as refused:
         judge("slope-interval", weekly([1] * 9), {"confidence": 100})
     assert refused.value.code == "parameter_out_of_range"
