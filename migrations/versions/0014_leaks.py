@@ -1,4 +1,4 @@
-"""Functions with the owner's rights name every table with its schema, and see no other schema than pg_catalog."""
+"""Functions with the owner's rights see no schema but pg_catalog; an answer from a private network is not shown."""
 
 from alembic import op
 
@@ -37,3 +37,5 @@ def upgrade() -> None:
     op.execute(SETTLEMENTS)
     for function in QUALIFIED:
         op.execute(f"ALTER FUNCTION {function} SET search_path = pg_catalog, pg_temp")
+    # Of what was answered before, nobody knows from where: it is not shown.
+    op.execute("ALTER TABLE webhook_attempt ADD COLUMN from_private_network boolean NOT NULL DEFAULT true")
