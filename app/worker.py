@@ -4,7 +4,6 @@ As many may run as wanted: what one claims, another leaves alone; what one dies 
 """
 
 import asyncio
-import logging
 import signal
 import sys
 import time
@@ -141,13 +140,12 @@ async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int
 
 def main() -> None:
     """The process: `aimline worker`."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     log_as_json()
     settings = Settings()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_checked(settings))
-    except (UnfitServer, KeyFault, ValueError) as error:
+    except (UnfitServer, KeyFault) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
 
