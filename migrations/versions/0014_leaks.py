@@ -30,9 +30,17 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     GROUP BY s.district_id ORDER BY min(s.due) LIMIT most
 $$
 """
+# As `aimline migrate` does at each run; here for who applies the migrations by hand.
+MAKE_NOTHING = """
+DO $$ BEGIN
+    EXECUTE format('REVOKE TEMPORARY, CREATE ON DATABASE %I FROM PUBLIC', current_database());
+    REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+END $$
+"""
 
 
 def upgrade() -> None:
+    op.execute(MAKE_NOTHING)
     op.execute(ANSWERED)
     op.execute(SETTLEMENTS)
     for function in QUALIFIED:
