@@ -9,7 +9,6 @@ from fastapi import Depends, FastAPI
 from fastapi_swagger import patch_fastapi  # type: ignore[import-untyped]  # it ships no types
 
 from app.access.authenticate import Tokens
-from app.core.address import Allowed
 from app.core.db import check_server, open_engine
 from app.core.log import log_as_json
 from app.graphql.router import graphql_router
@@ -101,7 +100,8 @@ def build(settings: Settings) -> FastAPI:
         keyring=settings.keyring,
         tokens=Tokens(settings.keyring, settings.base_url, settings.token_seconds),
         base_url=settings.base_url,
-        allowed=Allowed.parse(settings.allow_networks, sandbox=settings.sandbox),
+        webhook_allowed=settings.webhook_allowed,
+        sis_allowed=settings.sis_allowed,
     )
     answer_problems(app)
     _tell_webhooks(app)

@@ -1,7 +1,6 @@
 """Owns the settings, read once from the environment. Read by main, worker, cli and migrations only."""
 
 from functools import cached_property
-from ipaddress import ip_network
 from pathlib import Path
 
 from pydantic import Field
@@ -9,6 +8,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.core.address import Allowed
 from app.core.crypto import KeyFault, Keyring
 
 
@@ -24,9 +24,13 @@ class Settings(BaseSettings):
     key: str = Field(default="", description="Key-encryption keys, `<id>:<base64>` a line.", repr=False)
     key_file: Path | None = Field(default=None, description="A file that holds them.")
     base_url: str = Field(default="http://127.0.0.1:8000", description="The address that clients use.")
-    allow_networks: str = Field(
-        default="", description="Networks, comma-separated, that webhooks may reach beside the public ones."
+    webhook_allow_networks: str = Field(
+        default="", description="Private networks, comma-separated, that webhooks may reach."
     )
+    sis_allow_networks: str = Field(
+        default="", description="Private networks, comma-separated, that SIS sources may be in."
+    )
+    allow_networks: str = Field(default="", description="No setting any more; refused, so that nobody relies on it.")
     sandbox: bool = Field(default=False, description="A sandbox: webhooks may go to loopback over plain HTTP.")
     metrics_port: int | None = Field(default=None, ge=0, le=65535, description="Where the worker serves its metrics.")
     metrics_host: str = Field(default="127.0.0.1", description="The address on which it serves them.")
@@ -65,13 +69,30 @@ class Settings(BaseSettings):
         """The name under which PostgreSQL knows `api` or `worker`."""
         return make_url(self.url_of(role)).username or role
 
+    @cached_property
+    def webhook_allowed(self) -> Allowed:
+        """What webhooks may reach; raises `KeyFault` for an entry that is no network."""
+        return self._allowed("webhook_allow_networks")
+
+    @cached_property
+    def sis_allowed(self) -> Allowed:
+        """What SIS sources may reach; raises `KeyFault` for an entry that is no network."""
+        return self._allowed("sis_allow_networks")
+
     def check_networks(self) -> None:
-        """Refuses, in a sentence, an entry of `allow_networks` that is no network."""
-        for entry in filter(None, (part.strip() for part in self.allow_networks.split(","))):
-            try:
-                ip_network(entry)
-            except ValueError:
-                raise KeyFault(f"AIMLINE_ALLOW_NETWORKS: {entry!r} is no network, such as 10.1.0.0/16.") from None
+        """Refuses, in a sentence, a list of networks that cannot be read, or one list for two purposes."""
+        _ = self.webhook_allowed, self.sis_allowed
+
+    def _allowed(self, field: str) -> Allowed:
+        if self.allow_networks:
+            raise KeyFault(
+                "AIMLINE_ALLOW_NETWORKS is no setting any more, because webhooks and SIS sources have a list of their "
+                "own: set AIMLINE_WEBHOOK_ALLOW_NETWORKS and AIMLINE_SIS_ALLOW_NETWORKS, each with what it needs."
+            )
+        try:
+            return Allowed.parse(getattr(self, field), f"AIMLINE_{field.upper()}", sandbox=self.sandbox)
+        except ValueError as error:
+            raise KeyFault(str(error)) from None
 
 
 def _address(text: str, role: str) -> URL:

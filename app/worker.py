@@ -4,7 +4,6 @@ As many may run as wanted: what one claims, another leaves alone; what one dies 
 """
 
 import asyncio
-import logging
 import signal
 import sys
 import time
@@ -16,7 +15,6 @@ import structlog
 import uvloop
 from prometheus_client import start_http_server
 
-from app.core.address import Allowed
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
 from app.core.log import log_as_json
@@ -43,9 +41,8 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def deliveries(settings: Settings) -> AsyncIterator[Deliveries]:
     """The deliveries over these settings; when the block ends, what is in flight lands first."""
-    allowed = Allowed.parse(settings.allow_networks, sandbox=settings.sandbox)
     engine = open_engine(settings.url_of("worker"), name="worker", pool_size=settings.pool_size)
-    sender = Sender(allowed)
+    sender = Sender(settings.webhook_allowed)
     ours = Deliveries(Post(engine, settings.keyring, sender, settings.base_url.rstrip("/")))
     try:
         yield ours
@@ -90,8 +87,7 @@ async def _answer_syncs(post: Post, stopping: asyncio.Event) -> None:
 
 async def _sync_by_night(settings: Settings, post: Post, stopping: asyncio.Event) -> None:
     """Carries out the syncs that schedules and people ask for; tells an operator's alarms how they stand."""
-    allowed = Allowed.parse(settings.allow_networks, sandbox=settings.sandbox)
-    night, told = Night(post.engine, post.keyring, allowed), 0.0
+    night, told = Night(post.engine, post.keyring, settings.sis_allowed), 0.0
     with _metrics(settings):
         while not stopping.is_set():
             try:
@@ -144,13 +140,12 @@ async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int
 
 def main() -> None:
     """The process: `aimline worker`."""
-    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     log_as_json()
     settings = Settings()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_checked(settings))
-    except (UnfitServer, KeyFault, ValueError) as error:
+    except (UnfitServer, KeyFault) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
 

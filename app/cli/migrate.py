@@ -64,19 +64,45 @@ async def _can_log_in(url: str) -> bool:
     return True
 
 
-async def grant_connect(settings: Settings) -> None:
-    """Lets the run-time roles into the database, and nobody else make objects there."""
+async def limit_database(settings: Settings) -> None:
+    """Lets the run-time roles connect, and takes from them what they could make objects with.
+
+    A temporary view can take the place of a table in whatever names that table without its schema, so nobody but the
+    owner may make one. Raises `UnfitServer` where the right comes from somebody whose grants the owner cannot revoke.
+    """
     connection = await connect(settings.url_of("owner"), "owner")
     try:
         name = sqlalchemy_url(settings.url_of("owner")).database
-        for role in ("api", "worker"):
-            await connection.execute(f'GRANT CONNECT ON DATABASE "{name}" TO "{settings.role_name(role)}"')
+        roles = [settings.role_name(role) for role in ("api", "worker")]
+        takers = ", ".join(["PUBLIC", *(f'"{role}"' for role in roles)])
+        for role in roles:
+            await connection.execute(f'GRANT CONNECT ON DATABASE "{name}" TO "{role}"')
+        await connection.execute(f'REVOKE TEMPORARY, CREATE ON DATABASE "{name}" FROM {takers}')
+        await connection.execute(f"REVOKE CREATE ON SCHEMA public FROM {takers}")
+        excess = await connection.fetchval(EXCESS, roles)
     finally:
         await connection.close()
+    if excess:
+        raise UnfitServer(
+            f"The run-time roles may still make objects ({', '.join(excess)}), and the owner cannot revoke it. As the "
+            f'database\'s owner, run: REVOKE TEMPORARY, CREATE ON DATABASE "{name}" FROM {takers}; '
+            f"REVOKE CREATE ON SCHEMA public FROM {takers}"
+        )
+
+
+EXCESS = """
+SELECT array_agg(r.role || ': ' || r.privilege ORDER BY r.role, r.privilege) FROM (
+    SELECT role, p.privilege FROM unnest($1::text[]) AS role, unnest(ARRAY['TEMPORARY', 'CREATE']) AS p(privilege)
+    WHERE has_database_privilege(role, current_database(), p.privilege)
+    UNION ALL SELECT role, 'CREATE in public' FROM unnest($1::text[]) AS role
+    WHERE has_schema_privilege(role, 'public', 'CREATE')
+) AS r
+"""
+"""What the roles can make objects with, after the rights were revoked."""
 
 
 def migrate(settings: Settings, *, reset_roles: bool = False) -> None:
     """Roles, then every migration that is missing."""
     asyncio.run(make_roles(settings, reset=reset_roles))
-    asyncio.run(grant_connect(settings))
+    asyncio.run(limit_database(settings))
     command.upgrade(alembic_config(settings), "head")

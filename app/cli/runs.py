@@ -140,7 +140,9 @@ def add_to(app: typer.Typer) -> None:
 
 def _newest(district: str, as_json: bool) -> None:
     """The newest runs, a line each: a night's run has no other way to its id."""
-    page = _ask(district, lambda work: queries.runs(work, keyset(work.district_id, "runs", {}, None, NEWEST)))
+    page = _ask(
+        district, lambda work: queries.runs(work, keyset(work.district_id, "runs", {}, None, NEWEST, work.keyring))
+    )
     told = [
         {
             "run_id": ids.show("run", one.run.id),

@@ -160,7 +160,7 @@ def _show(sis: typer.Typer) -> None:
         from app.sis.pull import look
 
         async def go(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
-            allowed = Allowed.parse(settings.allow_networks, sandbox=settings.sandbox)
+            allowed = settings.sis_allowed
             district_id = await find_district(engine, district)
             async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sis") as work:
                 source_id = (await sources.source_named(work, name)).source.id
@@ -194,7 +194,7 @@ def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Ans
     """What comes of a step in the district, as the operator; a refusal is a sentence for each thing that is wrong."""
 
     async def go(engine: AsyncEngine, settings: Settings) -> Answer:
-        allowed = Allowed.parse(settings.allow_networks, sandbox=settings.sandbox)
+        allowed = settings.sis_allowed
         district_id = await find_district(engine, district)
         async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sis") as work:
             return await do(work, allowed)

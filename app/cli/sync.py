@@ -24,7 +24,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.access.directory import find_district
 from app.access.principal import house_principal
 from app.access.work import unit
-from app.core.address import Allowed
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
 from app.core.errors import AimlineError, NotFound
@@ -127,7 +126,7 @@ async def _sync_source(run: Running, name: str, mode: Mode | None, dry: bool) ->
     keyring, operator = run.settings.keyring, house_principal(run.district_id, "operator")
     async with unit(run.engine, operator, keyring, "sync run") as work:
         source_id = (await source_named(work, name)).source.id
-    allowed = Allowed.parse(run.settings.allow_networks, sandbox=run.settings.sandbox)
+    allowed = run.settings.sis_allowed
     return await run_source(run.engine, keyring, run.district_id, source_id, run.progress, allowed, mode=mode, dry=dry)
 
 

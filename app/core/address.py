@@ -58,21 +58,31 @@ DENIED_V6 = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What an operator opens beside the public networks; a sandbox opens loopback, there also over plain HTTP."""
+    """What an operator opens beside the public networks; a sandbox opens loopback, there also over plain HTTP.
+
+    `setting` is the environment's name of the list, for the sentence that refuses an address.
+    """
 
     networks: tuple[Network, ...] = ()
     sandbox: bool = False
+    setting: str = ""
 
     @classmethod
-    def parse(cls, networks: str, *, sandbox: bool = False) -> Self:
-        """From the setting, comma-separated; raises `ValueError` that says which entry is no network."""
-        found = []
+    def parse(cls, networks: str, setting: str, *, sandbox: bool = False) -> Self:
+        """From a setting, comma-separated; raises `ValueError` that says which entry is no network."""
+        parsed = []
         for entry in filter(None, (part.strip() for part in networks.split(","))):
             try:
-                found.append(ip_network(entry))
+                parsed.append(ip_network(entry))
             except ValueError:
-                raise ValueError(f"AIMLINE_ALLOW_NETWORKS: {entry!r} is no network, such as 10.1.0.0/16.") from None
-        return cls(tuple(found), sandbox)
+                raise ValueError(f"{setting}: {entry!r} is no network, such as 10.1.0.0/16.") from None
+        return cls(tuple(parsed), sandbox, setting)
+
+    @property
+    def refusal(self) -> str:
+        """The sentence for an address that may not be reached."""
+        how = f" An operator may allow its network: {self.setting}." if self.setting else ""
+        return f"This address is not of the public Internet.{how}"
 
     def reaches(self, address: Address) -> bool:
         """Whether a connection may be made to this address."""
@@ -80,6 +90,10 @@ class Allowed:
             return False
         networks = self.networks + (LOOPBACK if self.sandbox else ())
         return is_public(address) or any(address in network for network in networks)
+
+    def opens_private(self, address: Address) -> bool:
+        """Whether the address is of a private network that the operator allowed, and not merely a sandbox's own."""
+        return not is_public(address) and any(address in network for network in self.networks)
 
 
 PUBLIC_ONLY = Allowed()
@@ -110,10 +124,7 @@ def checked_url(url: str, allowed: Allowed = PUBLIC_ONLY, pointer: str = "/url")
     if port is not None and port < FIRST_OPEN_PORT and port != 443 and not (plain and port == 80):
         violations.append(Violation(pointer, "url.port", f"The port must be 443, or {FIRST_OPEN_PORT} or above."))
     if (literal and not allowed.reaches(literal)) or (not literal and here and not allowed.sandbox):
-        detail = (
-            "This address is not of the public Internet. An operator may allow its network: AIMLINE_ALLOW_NETWORKS."
-        )
-        violations.append(Violation(pointer, "url.address", detail))
+        violations.append(Violation(pointer, "url.address", allowed.refusal))
     if violations:
         raise Invalid(violations)
     shown = f"[{host}]" if isinstance(host, IPv6Address) else str(host)

@@ -70,9 +70,9 @@ class Keyring:
         """Whether a value is sealed under the key that seals now."""
         return sealed.partition(".")[0] == next(iter(self.keys))
 
-    def derive(self, name: str, purpose: str) -> bytes:
-        """32 bytes for one purpose from the named key (HKDF-SHA256, RFC 5869)."""
-        return HKDF(hashes.SHA256(), 32, salt=None, info=purpose.encode()).derive(self.keys[name])
+    def derive(self, name: str, purpose: str, length: int = 32) -> bytes:
+        """Bytes for one purpose from the named key (HKDF-SHA256, RFC 5869)."""
+        return HKDF(hashes.SHA256(), length, salt=None, info=purpose.encode()).derive(self.keys[name])
 
     def signing_keys(self) -> dict[str, ec.EllipticCurvePrivateKey]:
         """A P-256 key for each key of the ring, the signing one first: nothing to store, nothing to hand round."""

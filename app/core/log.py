@@ -3,6 +3,8 @@
 import orjson
 import structlog
 
+from app.core.library_log import quiet_libraries
+
 
 def log_as_json() -> None:
     """From here on, for this process."""
@@ -15,3 +17,4 @@ def log_as_json() -> None:
         logger_factory=structlog.BytesLoggerFactory(),
         cache_logger_on_first_use=True,
     )
+    quiet_libraries()

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
 from aiohttp.resolver import ThreadedResolver
 
 from app.core.address import Allowed, resolved
@@ -16,6 +17,19 @@ from app.core.address import Allowed, resolved
 
 class AddressRefused(OSError):
     """The name leads to an address that may not be reached."""
+
+
+class PeerResponse(aiohttp.ClientResponse):
+    """A response that knows the address it came from, also after its connection was given back."""
+
+    peer: str | None = None
+
+    async def start(self, connection: Connection) -> aiohttp.ClientResponse:
+        """Notes the address while the connection is this response's."""
+        transport = connection.transport
+        name = None if transport is None else transport.get_extra_info("peername")
+        self.peer = name[0] if name else None
+        return await super().start(connection)
 
 
 class CheckedResolver(AbstractResolver):
@@ -60,4 +74,12 @@ def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession
         keepalive_timeout=kept_open,
         socket_factory=checked_socket,
     )
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+    return aiohttp.ClientSession(
+        connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False, response_class=PeerResponse
+    )
+
+
+def is_private_answer(answer: aiohttp.ClientResponse, allowed: Allowed) -> bool:
+    """Whether an answer came from a private network that the operator allowed; yes, where the address is not known."""
+    peer = answer.peer if isinstance(answer, PeerResponse) else None
+    return peer is None or allowed.opens_private(resolved(peer))

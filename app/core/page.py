@@ -1,6 +1,5 @@
-"""Owns keyset pages: opaque cursors bound to the district, the filter and the order. Never counts or skips rows."""
+"""Owns keyset pages: sealed cursors bound to the district, the list and its filter. Never counts or skips rows."""
 
-import base64
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,8 @@ from uuid import UUID
 
 import orjson
 
+from app.core.crypto import Keyring
+from app.core.cursor import PROCESS_SEAL, CursorSeal, cursor_seal
 from app.core.errors import Malformed, Violation
 
 Row = TypeVar("Row")
@@ -27,9 +28,10 @@ class Page(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class Keyset:
-    """Where a page starts and how long it may be; `bound` names what the cursor belongs to."""
+    """Where a page starts and how long it may be; `bound` is a digest of what its cursors belong to."""
 
-    bound: str
+    seal: CursorSeal
+    bound: bytes
     after: tuple[Any, ...] | None
     limit: int
 
@@ -51,46 +53,45 @@ class Keyset:
 
     def mark(self, *place: Any) -> str:
         """A cursor at this place."""
-        return _write(self.bound, place)
+        return self.seal.seal(self.bound, place)
 
     def cut(self, rows: Sequence[Row], key: Any) -> Page[Row]:
         """A page out of up to `limit + 1` rows; `key` gives a row's place as a tuple."""
         if len(rows) <= self.limit:
             return Page(rows, None)
         kept = rows[: self.limit]
-        return Page(kept, _write(self.bound, key(kept[-1])))
+        return Page(kept, self.mark(*key(kept[-1])))
 
 
-def keyset(district_id: UUID, listing: str, filters: dict[str, Any], cursor: str | None, limit: int | None) -> Keyset:
-    """The keyset of a listing; raises `Malformed` for a foreign, stale or broken cursor and an unfit limit."""
+def keyset(
+    district_id: UUID,
+    listing: str,
+    filters: dict[str, Any],
+    cursor: str | None,
+    limit: int | None,
+    keyring: Keyring | None = None,
+) -> Keyset:
+    """The keyset of a list; raises `Malformed` for a foreign, stale or edited cursor and an unfit limit.
+
+    A face gives the keyring, so that its cursors open in every process; without it they open in this process only.
+    """
     size = DEFAULT_LIMIT if limit is None else limit
     if not 1 <= size <= MAX_LIMIT:
         detail = f"A page holds 1 to {MAX_LIMIT} rows."
         raise Malformed([Violation("/limit", "page.limit", detail)])
-    told = orjson.dumps(
+    owner = orjson.dumps(
         [str(district_id), listing, {k: v for k, v in filters.items() if v is not None}],
         option=orjson.OPT_SORT_KEYS,
         default=str,
     )
-    bound = hashlib.sha256(told).hexdigest()[:16]
-    return Keyset(bound, None if cursor is None else _read(bound, cursor), size)
-
-
-def _write(bound: str, place: tuple[Any, ...]) -> str:
-    return base64.urlsafe_b64encode(orjson.dumps([bound, *place], default=str)).decode().rstrip("=")
-
-
-def _read(bound: str, cursor: str) -> tuple[Any, ...]:
-    try:
-        parts = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        found, place = parts[0], tuple(parts[1:])
-    except (ValueError, TypeError, IndexError, KeyError):
-        found, place = None, ()
-    if found != bound or any(isinstance(part, str) and "\x00" in part for part in place):
+    bound = hashlib.sha256(owner).digest()
+    seal = PROCESS_SEAL if keyring is None else cursor_seal(keyring)
+    place = None if cursor is None else seal.open(bound, cursor)
+    if cursor is not None and place is None:
         raise _made_up()
-    return place
+    return Keyset(seal, bound, place, size)
 
 
 def _made_up() -> Malformed:
-    detail = "This cursor is of another list, filter or district. Start again without it."
+    detail = "This cursor was changed, or is of another list, filter or district. Start again without it."
     return Malformed([Violation("/after", "page.cursor", detail)])

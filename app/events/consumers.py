@@ -6,7 +6,7 @@ other; a seek moves it anywhere. What was read before a seek, or before more typ
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
@@ -77,7 +77,7 @@ async def keep_consumer(work: Work, name: str, wanted: Wanted) -> tuple[Place, b
             set_=reads | {"seeks": case((moved, EventConsumer.seeks + 1), else_=EventConsumer.seeks)},
         )
     )
-    return _place(await _one(work, name), at), fresh
+    return _place(work, await _one(work, name), at), fresh
 
 
 @needs(Can.READ_EVENTS)
@@ -88,13 +88,13 @@ async def consumers(work: Work, keyset: Keyset) -> Page[Place]:
         query = query.where(EventConsumer.name > str(keyset.after[0]))
     page: Page[EventConsumer] = keyset.cut((await work.db.scalars(query)).all(), lambda row: (row.name,))
     at = await head(work)
-    return Page([_place(row, at) for row in page.rows], page.next)
+    return Page([_place(work, row, at) for row in page.rows], page.next)
 
 
 @needs(Can.READ_EVENTS)
 async def consumer(work: Work, name: str) -> Place:
     """One of the caller's consumers; raises `NotFound`."""
-    return _place(await _one(work, name), await head(work))
+    return _place(work, await _one(work, name), await head(work))
 
 
 @needs(Can.READ_EVENTS)
@@ -138,7 +138,7 @@ async def commit(work: Work, name: str, cursor: str) -> Place:
     if moved.one_or_none() is None:
         detail = "The consumer was moved by a seek, or given more types, since this was read: read again."
         raise Conflict(detail, code="consumer.moved")
-    return _place(await _one(work, name), at)
+    return _place(work, await _one(work, name), at)
 
 
 @needs(Can.READ_EVENTS)
@@ -164,7 +164,7 @@ async def seek(work: Work, name: str, to: Where, cursor: str | None = None, time
         .where(_theirs(work), EventConsumer.name == name)
         .values(seq=number, epoch=at.epoch, seeks=EventConsumer.seeks + 1)
     )
-    return _place(await _one(work, name), at)
+    return _place(work, await _one(work, name), at)
 
 
 def _check(name: str, wanted: Wanted) -> None:
@@ -216,15 +216,15 @@ async def _found(work: Work, name: str, *, removed: bool = False) -> EventConsum
     return found
 
 
-def _place(found: EventConsumer, at: Head) -> Place:
+def _place(work: Work, found: EventConsumer, at: Head) -> Place:
     """Where a consumer stands; after a new epoch everything is before it."""
-    asked = keyset(found.district_id, "consumer", {"name": found.name}, None, None)
-    behind = max(at.last - found.seq, 0) if found.epoch == at.epoch else at.last
-    return Place(found, asked.mark(found.epoch, found.seq, found.seeks), behind)
+    cursor = _keyset(work, found.name, None, None).mark(found.epoch, found.seq, found.seeks)
+    return Place(found, cursor, max(at.last - found.seq, 0) if found.epoch == at.epoch else at.last)
 
 
 def _keyset(work: Work, name: str, cursor: str | None, limit: int | None) -> Keyset:
-    return keyset(work.district_id, "consumer", {"name": name}, cursor, limit)
+    bound_to = {"client": _client(work), "name": name}
+    return keyset(work.district_id, "consumer", bound_to, cursor, limit, work.keyring)
 
 
 def _read(work: Work, name: str, cursor: str, at: Head) -> tuple[int, int]:
@@ -232,7 +232,7 @@ def _read(work: Work, name: str, cursor: str, at: Head) -> tuple[int, int]:
     try:
         read = _keyset(work, name, cursor, None)
         seeks = read.after_number(2)
-        return number_of(Keyset(read.bound, (read.after or ())[:2], read.limit), at, RESYNC), seeks
+        return number_of(replace(read, after=(read.after or ())[:2]), at, RESYNC), seeks
     except Malformed:
         detail = "This is no cursor of this consumer. Read its events, and commit the `next` that they come with."
         raise Invalid([Violation("/cursor", "consumer.cursor", detail)]) from None
@@ -243,7 +243,8 @@ async def _any_number(work: Work, name: str, cursor: str, at: Head) -> int:
     types: Sequence[str] = (await _one(work, name)).event_types
     for filters in ({"type": None}, {"type": list(types) or None}):
         try:
-            return number_of(keyset(work.district_id, "events", filters, cursor, None), at, RESYNC)
+            feed = keyset(work.district_id, "events", filters, cursor, None, work.keyring)
+            return number_of(feed, at, RESYNC)
         except Malformed:
             continue
     return _read(work, name, cursor, at)[0]

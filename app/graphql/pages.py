@@ -43,7 +43,7 @@ class Connection(Generic[T]):
 def place(asked: Asked, listing: str, filters: dict[str, Any], after: str | None, first: int | None) -> Keyset:
     """Where a page starts; raises `Invalid` at `/after` or `/first`."""
     try:
-        return keyset(asked.work.district_id, listing, filters, after, first)
+        return keyset(asked.work.district_id, listing, filters, after, first, asked.work.keyring)
     except Invalid as error:
         raise type(error)(
             [Violation(POINTERS.get(one.pointer, one.pointer), one.code, one.detail) for one in error.violations]

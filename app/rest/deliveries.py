@@ -48,6 +48,9 @@ class Attempt(Shape):
     status: int | None
     failure: str | None
     answer: str | None = Field(description="How the receiver's answer begins: 4,096 bytes at most.")
+    answer_withheld: bool = Field(
+        description="It answered from a private network that the operator allowed: `answer` is not shown."
+    )
 
 
 class Delivery(Shape):
@@ -110,7 +113,8 @@ def _delivery(found: queries.Delivered) -> Delivery:
                 milliseconds=one.milliseconds,
                 status=one.status,
                 failure=one.failure,
-                answer=one.answer,
+                answer=one.shown_answer,
+                answer_withheld=one.is_withheld,
             )
             for one in found.attempts
         ],

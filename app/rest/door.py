@@ -44,7 +44,8 @@ class House:
     keyring: Keyring
     tokens: Tokens
     base_url: str
-    allowed: Allowed
+    webhook_allowed: Allowed
+    sis_allowed: Allowed
 
 
 async def refuse_unknown_parameters(request: Request) -> None:

@@ -49,7 +49,7 @@ class Items(Shape, Generic[Item]):
 
 def place(work: Work, listing: str, filters: dict[str, Any], after: str | None, limit: int | None) -> Keyset:
     """Where a page starts; the cursor belongs to district, listing and filter."""
-    return keyset(work.district_id, listing, filters, after, limit)
+    return keyset(work.district_id, listing, filters, after, limit, work.keyring)
 
 
 def paged(

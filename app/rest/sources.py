@@ -111,7 +111,7 @@ async def register_source(work: Opened, request: Request, new: NewSource) -> Sis
     """Makes a source. Nothing is fetched yet."""
     house: House = request.app.state.house
     given = new.model_dump(exclude_unset=True, exclude={"name"})
-    return _source(await sources.register_source(work, new.name, Settings(**_fit(given)), house.allowed))
+    return _source(await sources.register_source(work, new.name, Settings(**_fit(given)), house.sis_allowed))
 
 
 @router.get("/sis-sources/{source}", operation_id="get_source", **asks(sources.configured))
@@ -125,7 +125,7 @@ async def change_source(work: Opened, request: Request, source: str, changes: So
     """Changes what is named of a source."""
     house: House = request.app.state.house
     given = _fit(changes.model_dump(exclude_unset=True))
-    return _source(await sources.change_source(work, row_id("source", source), given, house.allowed))
+    return _source(await sources.change_source(work, row_id("source", source), given, house.sis_allowed))
 
 
 @router.post("/sis-sources/{source}/pause", operation_id="pause_source", **asks(sources.pause_source))

@@ -89,7 +89,7 @@ async def register_endpoint(work: Opened, request: Request, new: NewEndpoint) ->
         new.versions,
         Signature(new.signature),
     )
-    row, secret = await service.register_endpoint(work, asked, house.allowed)
+    row, secret = await service.register_endpoint(work, asked, house.webhook_allowed)
     return NewlyMadeEndpoint(**_endpoint(row).model_dump(), secret=secret)
 
 
@@ -120,7 +120,7 @@ async def change_endpoint(work: Opened, request: Request, endpoint: str, changed
         None if changed.schools is None else tuple(changed.schools),
         changed.versions,
     )
-    return _endpoint(await service.change_endpoint(work, row_id("endpoint", endpoint), change, house.allowed))
+    return _endpoint(await service.change_endpoint(work, row_id("endpoint", endpoint), change, house.webhook_allowed))
 
 
 @router.delete(

@@ -70,11 +70,12 @@ LEASE = Lease(
 )
 
 LOG = """
-INSERT INTO webhook_attempt (district_id, id, delivery_id, number, at, milliseconds, status, failure, answer)
+INSERT INTO webhook_attempt (district_id, id, delivery_id, number, at, milliseconds, status, failure, answer,
+                             from_private_network)
 SELECT :district, v.*
 FROM unnest(CAST(:ids AS uuid[]), CAST(:deliveries AS uuid[]), CAST(:numbers AS integer[]),
             CAST(:instants AS timestamptz[]), CAST(:took AS integer[]), CAST(:statuses AS integer[]),
-            CAST(:failures AS text[]), CAST(:answers AS text[])) AS v
+            CAST(:failures AS text[]), CAST(:answers AS text[]), CAST(:private AS boolean[])) AS v
 ON CONFLICT DO NOTHING
 """
 
@@ -283,6 +284,7 @@ def _columns(district_id: UUID, attempts: Sequence[Attempt]) -> dict[str, Any]:
         "statuses": [attempt.outcome.status for attempt in attempts],
         "failures": [attempt.outcome.failure for attempt in attempts],
         "answers": [attempt.outcome.answer for attempt in attempts],
+        "private": [attempt.outcome.private for attempt in attempts],
     }
 
 

@@ -81,7 +81,8 @@ class WebhookDelivery(TenantRow, Base):
 class WebhookAttempt(TenantRow, Base):
     """One POST and what came of it: an HTTP status and how the answer begins, or the name of a failure.
 
-    The answer is the receiver's text, as it came; nothing of ours is added to it.
+    The answer is the receiver's text, as it came; nothing of ours is added to it. One of a private network is kept for
+    the operator and shown to nobody: `shown_answer` is what a face may give out.
     """
 
     __tablename__ = "webhook_attempt"
@@ -93,6 +94,17 @@ class WebhookAttempt(TenantRow, Base):
     status: Mapped[int | None]
     failure: Mapped[str | None]
     answer: Mapped[str | None]
+    from_private_network: Mapped[bool]
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether there is an answer that a face may not give out."""
+        return self.answer is not None and self.from_private_network
+
+    @property
+    def shown_answer(self) -> str | None:
+        """How the receiver's answer begins, where a face may give it out."""
+        return None if self.from_private_network else self.answer
 
 
 class WebhookPosition(Tenant, Base):

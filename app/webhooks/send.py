@@ -16,7 +16,7 @@ import aiohttp
 
 from app.core.address import Allowed, checked_url
 from app.core.errors import Invalid
-from app.core.outbound import AddressRefused, checked_session
+from app.core.outbound import AddressRefused, checked_session, is_private_answer
 
 TIMEOUT = 15.0  # seconds, for everything: a receiver that sends a byte a second is not waited for
 LONGEST_ANSWER = 4096  # bytes that are read of an answer
@@ -33,7 +33,8 @@ NO_LIMIT = aiohttp.ClientTimeout(total=None)  # ours is around all of it
 class Outcome:
     """What came of a POST: the status, or the name of the failure; how long it took; what the receiver said.
 
-    `answer` is how its body begins, `retry_after` the header of that name, both as they came.
+    `answer` is how its body begins, `retry_after` the header of that name, both as they came. `private` says that it
+    came from a private network, whose services an endpoint's owner may not read through us.
     """
 
     status: int | None
@@ -41,6 +42,7 @@ class Outcome:
     milliseconds: int
     answer: str | None = None
     retry_after: str | None = None
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class _Answer:
     status: int
     text: str
     retry_after: str | None
+    private: bool
 
 
 @lru_cache(maxsize=1000)
@@ -82,7 +85,7 @@ class Sender:
         took = round((time.monotonic() - began) * 1000)
         if answer is None:
             return Outcome(None, failure, took)
-        return Outcome(answer.status, None, took, answer.text, answer.retry_after)
+        return Outcome(answer.status, None, took, answer.text, answer.retry_after, answer.private)
 
     async def close(self) -> None:
         """Closes every connection."""
@@ -102,7 +105,8 @@ class Sender:
         )
         async with asked as answer:
             said = await _read(answer)
-            return _Answer(answer.status, said, answer.headers.get("retry-after"))
+            private = is_private_answer(answer, self._allowed)
+            return _Answer(answer.status, said, answer.headers.get("retry-after"), private)
 
 
 async def _read(answer: aiohttp.ClientResponse) -> str:

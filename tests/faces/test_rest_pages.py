@@ -1,8 +1,8 @@
 """Protects the pages of every list: all rows, each once; a cursor that belongs to its list, filter and district."""
 
 import base64
+import json
 
-import orjson
 import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -71,22 +71,14 @@ async def test_a_cursor_is_bound_to_its_list_and_filter(app: FastAPI, told: Told
 @pytest.mark.parametrize(
     "place", [[10**30], ["x"], [], [None], [-1], [1, 2, 3, 4], [2**63], [True], [{"a": 1}], ["\x00", "a", "b"]]
 )
-async def test_a_cursor_made_up_with_the_right_binding_breaks_nothing(
-    app: FastAPI, told: Told, place: list[object]
-) -> None:
-    """The binding is no secret: what else stands in a cursor is read with care."""
+async def test_a_cursor_as_it_was_once_made_is_refused(app: FastAPI, told: Told, place: list[object]) -> None:
+    """A cursor that anybody can write is no cursor, whatever binding it names."""
     north = caller(app, told.town)
+    plain = json.dumps([*place]).encode()
     for operation in paged(app):
         path = own_request(operation, told).path
-        cursor = (await north.get(path, limit=1)).json()["next"]
-        if cursor is None:
-            continue
-        bound = orjson.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))[0]
-        made_up = base64.urlsafe_b64encode(
-            orjson.dumps([bound, *place]) if place != [10**30] else f'["{bound}",{10**30}]'.encode()
-        ).decode()
-        answer = await north.get(path, after=made_up)
-        assert answer.status_code in (200, 400), (operation.name, answer.text)
+        for made_up in (plain, b"\x00" * 16 + plain):
+            await _refused(north, path, after=base64.urlsafe_b64encode(made_up).decode().rstrip("="))
 
 
 @pytest.mark.parametrize("limit", ["0", "-1", "201", "x", "1e3", "99999999999999999999", ""])

@@ -4,6 +4,9 @@ import asyncpg
 
 from tests.house.catalogue import LET_OFF, NEVER_THE_APIS, OURS, let_off
 
+SEARCH_PATH = "pg_catalog, pg_temp"
+"""`pg_temp` unnamed is searched first; with `public` on it, a name without a schema would be found."""
+
 
 async def roles_cannot_pass_the_rows(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """`api` and `worker` are plain: no superuser, no BYPASSRLS, owning nothing, members of nothing."""
@@ -52,6 +55,9 @@ async def privileges_are_few(db: asyncpg.Connection, roles: dict[str, str]) -> l
         if purpose == "api" and (row["schema"] != "public" or row["name"] in NEVER_THE_APIS):
             found.append((f"privilege {row['schema']}.{row['name']}", f"{said}: never the api's"))
     for purpose, role in roles.items():
+        for privilege in ("TEMPORARY", "CREATE"):
+            if await db.fetchval("SELECT has_database_privilege($1, current_database(), $2)", role, privilege):
+                found.append((f"database to {purpose}", f"{privilege}: it can make objects that take a table's place"))
         for schema in ("public", "app", "staging"):
             usage, create = await db.fetchrow(  # type: ignore[misc]  # one row, always
                 "SELECT has_schema_privilege($1, $2, 'USAGE'), has_schema_privilege($1, $2, 'CREATE')", role, schema
@@ -64,22 +70,56 @@ async def privileges_are_few(db: asyncpg.Connection, roles: dict[str, str]) -> l
 
 
 async def owners_rights_are_listed(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
-    """SECURITY DEFINER functions are those let off, exactly; their search_path is pinned, PUBLIC cannot call them."""
-    rows = await db.fetch(
-        f"""SELECT p.oid::regprocedure::text AS name, p.proconfig AS config, p.prosecdef AS definer,
-                   has_function_privilege('public', p.oid, 'EXECUTE') AS anybody
-            FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE {OURS}"""
-    )
+    """SECURITY DEFINER functions are those let off, exactly, and PUBLIC cannot call them."""
+    rows = [row for row in await _functions(db) if row["definer"]]
     found = []
     for row in rows:
-        if not row["definer"]:
-            continue
         found.append((f"definer {row['name']}", "runs with the owner's rights and is not let off"))
-        path = [one for one in row["config"] or [] if one.startswith("search_path=")]
-        if path != ["search_path=pg_catalog, public"]:
-            found.append((f"function {row['name']}", "its search_path is not pinned to pg_catalog, public"))
         if row["anybody"]:
             found.append((f"function {row['name']}", "PUBLIC may execute it"))
-    there = {f"definer {row['name']}" for row in rows if row["definer"]}
-    gone = {name for name in LET_OFF if name.startswith("definer ")} - there
+    gone = {name for name in LET_OFF if name.startswith("definer ")} - {f"definer {row['name']}" for row in rows}
     return [*let_off(found), *(f"{name} is let off and is not there" for name in sorted(gone))]
+
+
+async def functions_name_their_schemas(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
+    """No function can be led to another table by its caller: its search_path is closed, its names are qualified.
+
+    PostgreSQL itself judges the body, by the validator that CREATE FUNCTION runs, with nothing on the path. It looks
+    into SQL only, so a function with the owner's rights is written in SQL.
+    """
+    found = []
+    for row in await _functions(db):
+        name = f"function {row['name']}"
+        path = [one for one in row["config"] or [] if one.startswith("search_path=")]
+        if path != [f"search_path={SEARCH_PATH}"]:
+            found.append((name, f"its search_path is not {SEARCH_PATH}"))
+        if row["language"] == "sql":
+            if (refusal := await _refusal(db, row["oid"])) is not None:
+                found.append((name, f"names something without its schema: {refusal}"))
+        elif row["definer"]:
+            found.append((name, f"is in {row['language']}, whose names PostgreSQL cannot check before they run"))
+    return let_off(found)
+
+
+async def _functions(db: asyncpg.Connection) -> list[asyncpg.Record]:
+    rows: list[asyncpg.Record] = await db.fetch(
+        f"""SELECT p.oid, p.oid::regprocedure::text AS name, p.proconfig AS config, p.prosecdef AS definer,
+                   l.lanname AS language, has_function_privilege('public', p.oid, 'EXECUTE') AS anybody
+            FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+            WHERE {OURS} AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')"""
+    )
+    return rows
+
+
+async def _refusal(db: asyncpg.Connection, function: int) -> str | None:
+    """Why PostgreSQL would not make this SQL function anew with nothing on the search_path."""
+    attempt = db.transaction()
+    await attempt.start()
+    try:
+        await db.execute("SET LOCAL search_path = ''; SET LOCAL check_function_bodies = on")
+        await db.execute(f"SELECT pg_catalog.fmgr_sql_validator({function})")
+    except asyncpg.PostgresError as error:
+        return str(error)
+    finally:
+        await attempt.rollback()
+    return None

@@ -27,8 +27,10 @@ def planted(more: str = "", *, using: str = DISTRICT, check: str | None = None, 
 
 ABOUT = "student_id uuid NOT NULL, school_ids uuid[] NOT NULL, secured_area text,"
 TO_ORG = "org_id uuid, CONSTRAINT to_org FOREIGN KEY ({here}) REFERENCES org ({there}) {does},"
-DEFINER = "CREATE FUNCTION app.planted() RETURNS int LANGUAGE sql SECURITY DEFINER {path} AS 'SELECT 1'"
-PINNED = "SET search_path = pg_catalog, public"
+FUNCTION = "CREATE FUNCTION app.planted() RETURNS bigint LANGUAGE sql {how} AS '{body}'"
+DEFINER = FUNCTION.format(how="SECURITY DEFINER {path}", body="SELECT 1")
+PINNED = f"SET search_path = {privileges.SEARCH_PATH}"
+COUNT = "SELECT count(*) FROM {table}"
 
 FAULTS: list[tuple[Check, str, str]] = [
     (catalogue.every_table_has_a_district, "CREATE TABLE planted (id uuid PRIMARY KEY)", "no district_id"),
@@ -88,9 +90,30 @@ FAULTS: list[tuple[Check, str, str]] = [
     (privileges.privileges_are_few, "GRANT SELECT ON client_secret TO api", "never the api's"),
     (privileges.privileges_are_few, "GRANT USAGE ON SCHEMA staging TO api", "the api can reach it"),
     (privileges.privileges_are_few, "GRANT CREATE ON SCHEMA public TO worker", "can make objects"),
+    (privileges.privileges_are_few, "GRANT CREATE ON SCHEMA public TO PUBLIC", "can make objects"),
+    (privileges.privileges_are_few, "GRANT TEMPORARY ON DATABASE {database} TO worker", "database to worker"),
+    (privileges.privileges_are_few, "GRANT TEMPORARY ON DATABASE {database} TO PUBLIC", "database to api"),
     (privileges.owners_rights_are_listed, DEFINER.format(path=PINNED), "is not let off"),
-    (privileges.owners_rights_are_listed, DEFINER.format(path=""), "not pinned"),
     (privileges.owners_rights_are_listed, DEFINER.format(path=PINNED), "PUBLIC may execute"),
+    (privileges.functions_name_their_schemas, DEFINER.format(path=""), "search_path is not"),
+    (privileges.functions_name_their_schemas, FUNCTION.format(how="", body="SELECT 1"), "search_path is not"),
+    (
+        privileges.functions_name_their_schemas,
+        DEFINER.format(path="SET search_path = pg_catalog, public"),
+        "is not pg_catalog, pg_temp",
+    ),
+    (
+        privileges.functions_name_their_schemas,
+        "SET LOCAL check_function_bodies = off; "
+        + FUNCTION.format(how=f"SECURITY DEFINER {PINNED}", body=COUNT.format(table="concern")),
+        "without its schema",
+    ),
+    (
+        privileges.functions_name_their_schemas,
+        "CREATE FUNCTION app.planted() RETURNS void LANGUAGE plpgsql SECURITY DEFINER "
+        f"{PINNED} AS 'BEGIN PERFORM 1 FROM concern; END'",
+        "is in plpgsql",
+    ),
     (privileges.owners_rights_are_listed, "DROP FUNCTION app.district_directory(text)", "is not there"),
 ]
 CHECKS = sorted({privileges.roles_cannot_pass_the_rows, *(one[0] for one in FAULTS)}, key=lambda one: one.__name__)
@@ -130,6 +153,7 @@ async def test_a_planted_fault_is_found(
     check: Check, fault: str, words: str, owner: asyncpg.Connection, roles: dict[str, str]
 ) -> None:
     """The check sees what it is there for; nothing of the plant stays."""
+    fault = fault.replace("{database}", await owner.fetchval("SELECT quote_ident(current_database())"))
     for purpose, role in roles.items():
         fault = fault.replace(f" {purpose}", f' "{role}"') if role != purpose else fault
     assert words in "\n".join(await _found(owner, fault, check, roles))

@@ -108,7 +108,7 @@ async def test_a_consumer_seeks_anywhere_that_is_kept(north: Town) -> None:
     await _seek(north, "cursor", cursor=own)
     assert ids_of(await _read(north)) == made[3:]
     async with north.unit() as work:
-        feed = await events_after(work, keyset(north.district_id, "events", {}, None, 1))
+        feed = await events_after(work, keyset(north.district_id, "events", {}, None, 1, north.settings.keyring))
     await _seek(north, "cursor", cursor=feed.next)
     assert ids_of(await _read(north)) == made[1:]
     await _seek(north, "end")

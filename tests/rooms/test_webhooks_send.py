@@ -1,6 +1,7 @@
 """The POST itself, over sockets: no packet leaves for an inner address, and no receiver holds us up or tricks us."""
 
 import asyncio
+import ipaddress
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -60,6 +61,23 @@ async def post(url: str, allowed: Allowed = SANDBOX, *, times: int = 1, timeout:
 
 
 OK = plainly(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+
+SAYS = plainly(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecret")
+
+
+@pytest.mark.parametrize("network", ["127.0.0.0/8", "127.0.0.1/32"])
+async def test_an_answer_from_an_allowed_network_is_marked(network: str) -> None:
+    """By the address that was connected to, on a new connection and on one that was kept; a sandbox's own is not."""
+    opened = Allowed((ipaddress.ip_network(network),), sandbox=True)
+    async with listening(SAYS) as (port, heads):
+        for times in (1, 3):
+            for host in ("127.0.0.1", "localhost"):
+                outcome = await post(f"http://{host}:{port}/", opened, times=times)
+                assert (outcome.status, outcome.answer, outcome.private) == (200, "secret", True)
+                outcome = await post(f"http://{host}:{port}/", SANDBOX, times=times)
+                assert (outcome.status, outcome.answer, outcome.private) == (200, "secret", False)
+    assert len(heads) == 16
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "2130706433", "[::ffff:127.0.0.1]"])

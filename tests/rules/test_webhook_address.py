@@ -187,7 +187,7 @@ def test_a_sandbox_opens_loopback_only() -> None:
 
 def test_an_operator_opens_a_network() -> None:
     """Only the one that is named, over https only."""
-    allowed = Allowed.parse("10.1.0.0/16, fd12::/32")
+    allowed = Allowed.parse("10.1.0.0/16, fd12::/32", "AIMLINE_WEBHOOK_ALLOW_NETWORKS")
     assert allowed.reaches(ip_address("10.1.2.3"))
     assert allowed.reaches(ip_address("fd12::1"))
     assert not allowed.reaches(ip_address("10.2.0.1"))
@@ -195,5 +195,14 @@ def test_an_operator_opens_a_network() -> None:
     assert checked_url("https://10.1.2.3/", allowed) == "https://10.1.2.3/"
     with pytest.raises(Invalid):
         checked_url("http://10.1.2.3/", allowed)
-    with pytest.raises(ValueError, match="no network"):
-        Allowed.parse("10.1.0.0/16,office")
+    with pytest.raises(ValueError, match=r"AIMLINE_SIS_ALLOW_NETWORKS: 'office' is no network"):
+        Allowed.parse("10.1.0.0/16,office", "AIMLINE_SIS_ALLOW_NETWORKS")
+
+
+def test_a_private_network_is_one_that_the_operator_opened() -> None:
+    """What is public stays public where a list names it, and a sandbox's loopback is its own until a list names it."""
+    allowed = Allowed.parse("10.1.0.0/16, 8.8.8.0/24, fd12::/32", "", sandbox=True)
+    private = {"10.1.2.3": True, "fd12::1": True, "8.8.8.8": False, "9.9.9.9": False, "127.0.0.1": False, "::1": False}
+    assert {text: allowed.opens_private(ip_address(text)) for text in private} == private
+    assert Allowed.parse("127.0.0.0/8", "", sandbox=True).opens_private(ip_address("127.0.0.1"))
+    assert not Allowed().opens_private(ip_address("10.1.2.3"))

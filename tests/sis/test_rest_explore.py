@@ -5,11 +5,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.sis.oneroster_rest.connection import GRADES
+from app.sis.oneroster_rest.connection import GRADES, PURL
 from app.sis.oneroster_rest.explore import Findings, explore
 from tests.sis.plain_server import Asked, Said, answering
 from tests.sis.rest_source import behave, connect
 from tests.sis.sandbox_sis import V12, running
+
+CORE = f"{PURL['1.1']}roster-core.readonly"
 
 
 @pytest.fixture(scope="module")
@@ -101,17 +103,18 @@ async def test_a_wrong_secret_is_told(sis: str) -> None:
 
 
 async def test_it_asks_with_get_only_and_tells_no_value() -> None:
-    """Beside the token's POST nothing is sent; a name in a row or an error is in no finding."""
+    """Beside the token's POST nothing is sent; a name in a row, an error or a token's scopes is in no finding."""
 
     def answer(asked: Asked) -> Said:
         if asked.name == "token":
-            return Said(body={"access_token": "opaque"})
+            return Said(body={"access_token": "opaque", "scope": f"{CORE} Canary {CORE}Canary"})
         if asked.name == "results":
             return Said(418, {"imsx_description": "Canary"})
         return Said(body={asked.name: [{"sourcedId": "canary-1", "givenName": "Canary", "name": "Canary"}]})
 
     with answering(answer) as (address, asked):
         found = await explore(connect(address, "1.1"))
+    assert found.facts["scopes"] == [CORE]
     assert {one.method for one in asked if one.name != "token"} == {"GET"}
     assert "anary" not in f"{said(found)} {found.facts}"
     assert "of-a-test" not in f"{said(found)} {found.facts}"

@@ -8,6 +8,7 @@ from app.core.address import Allowed, Network, checked_url
 from app.core.errors import Invalid
 from app.sis.port import SourceRefused
 
+SETTING: Final = "AIMLINE_SIS_ALLOW_NETWORKS"
 ROSTERING, GRADEBOOK = "/rostering/", "/gradebook/"
 PURL: Final = {
     "1.1": "https://purl.imsglobal.org/spec/or/v1p1/scope/",
@@ -74,7 +75,7 @@ class Connection:
     @property
     def allowed(self) -> Allowed:
         """The networks that may be reached."""
-        return Allowed(self.allow_networks, self.sandbox)
+        return Allowed(self.allow_networks, self.sandbox, SETTING)
 
     @property
     def rostering(self) -> str:

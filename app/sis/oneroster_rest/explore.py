@@ -133,7 +133,7 @@ async def _sign_in(connection: Connection, found: Findings) -> Connection | None
 
 def _of_token(token: Token, found: Findings) -> None:
     life = f"{token.lifetime:,.0f} s" if token.lifetime else "a time that is not said"
-    granted = token.granted if token.granted is not None else token.scopes
+    granted = token.known_scopes
     names = ", ".join(one.rpartition("/")[2] for one in granted) or "no scope"
     found.say(f"A token lasts {life}, with {names}.", token_lifetime=token.lifetime, scopes=list(granted))
     missing = set(token.wanted) - set(granted)

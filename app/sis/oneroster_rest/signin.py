@@ -8,13 +8,14 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
-from app.sis.oneroster_rest.connection import Connection, fit
+from app.sis.oneroster_rest.connection import PURL, Connection, fit
 from app.sis.oneroster_rest.wire import Answer, Wire
 from app.sis.port import SourceRefused
 
@@ -22,6 +23,7 @@ HASHES: Final = {"HMAC-SHA1": hashlib.sha1, "HMAC-SHA256": hashlib.sha256}
 HOPS: Final = 3  # redirects of the token endpoint
 FRUITLESS: Final = 3  # tokens or signatures in a row that were refused, after which no other is tried
 MARGIN: Final = 60.0  # seconds before its end at which a token is renewed; a tenth of its life where that is less
+_SCOPE: Final = re.compile(rf"(?:{'|'.join(map(re.escape, PURL.values()))})[a-z.-]{{1,60}}")
 ERRORS: Final = frozenset(
     {
         *("invalid_request", "invalid_client", "invalid_grant"),
@@ -116,6 +118,12 @@ class Token:
         self.lifetime: float | None = None
         self._lock = asyncio.Lock()
         self._value, self._due, self._fruitless = "", 0.0, 0
+
+    @property
+    def known_scopes(self) -> tuple[str, ...]:
+        """The granted scopes that we asked for or that OneRoster defines; no other word of an answer is shown."""
+        granted = self.scopes if self.granted is None else self.granted
+        return tuple(scope for scope in granted if scope in self.wanted or _SCOPE.fullmatch(scope))
 
     async def header(self, method: str, url: str) -> str:
         """The token that holds."""

@@ -20,7 +20,7 @@ from yarl import URL
 from app.core.clock import now
 from app.core.errors import Misuse
 from app.core.outbound import AddressRefused, checked_session
-from app.sis.oneroster_rest.connection import Connection
+from app.sis.oneroster_rest.connection import SETTING, Connection
 from app.sis.port import SourceRefused
 
 AGENT: Final = "Aimline-OneRoster/1"
@@ -189,8 +189,7 @@ def _failure(error: BaseException) -> str:
     causes += [one.os_error for one in causes if isinstance(one, aiohttp.ClientConnectorError)]
     if any(isinstance(one, AddressRefused) for one in causes):
         raise SourceRefused(
-            "The source's address is not of the public Internet. An operator may allow its network: "
-            "AIMLINE_ALLOW_NETWORKS."
+            f"The source's address is not of the public Internet. An operator may allow its network: {SETTING}."
         ) from None
     if any(isinstance(one, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for one in causes):
         raise SourceRefused("The source's certificate is not trusted: its vendor must mend it.") from None

@@ -1,0 +1,76 @@
+"""Owns what libraries and Python itself log in our processes: what happened and where, never an exception's text.
+
+An exception's text may hold a row (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and a log is read by more
+people than the rows are. Of a library's message, the first line is kept as it was written in the library, without what
+was put into it.
+"""
+
+import logging
+import re
+import sys
+import threading
+from types import TracebackType
+from typing import Any
+
+import structlog
+
+log = structlog.get_logger()
+LONGEST = 200
+MOST_PLACES = 12
+_WARNING = re.compile(r"(?P<place>[^\n]{0,200}?:\d+): (?P<kind>\w+): ")
+
+
+def places_of(trace: TracebackType | None) -> list[str]:
+    """The files and lines that an exception came through, the innermost last."""
+    places = []
+    while trace is not None:
+        places.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return places[-MOST_PLACES:]
+
+
+class PlainHandler(logging.Handler):
+    """Passes a library's records to our own log."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes the record as one line."""
+        facts: dict[str, Any] = {"logger": record.name, "message": _message(record)}
+        if record.exc_info and record.exc_info[0] is not None:
+            facts |= {"kind": record.exc_info[0].__name__, "places": places_of(record.exc_info[2])}
+        (log.error if record.levelno >= logging.ERROR else log.warning)("library", **facts)
+
+
+def quiet_libraries() -> None:
+    """From here on, for this process: records of libraries, warnings and uncaught exceptions are plain lines."""
+    root = logging.getLogger()
+    root.handlers[:] = [PlainHandler(logging.WARNING)]
+    for name in ("uvicorn", "uvicorn.error"):
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.propagate = True
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _uncaught
+    sys.unraisablehook = lambda found: _uncaught(found.exc_type, found.exc_value, found.exc_traceback)
+    threading.excepthook = lambda found: _uncaught(found.exc_type, found.exc_value, found.exc_traceback)
+
+
+def _message(record: logging.LogRecord) -> str:
+    if record.name == "py.warnings":
+        warning = _WARNING.match(str(record.args[0])) if isinstance(record.args, tuple) and record.args else None
+        return f"{warning['kind']} at {warning['place']}" if warning else "A warning."
+    if isinstance(record.msg, BaseException):
+        # The server's own: an address that is in use.
+        return str(record.msg)[:LONGEST] if isinstance(record.msg, OSError) else type(record.msg).__name__
+    lines = str(record.msg).splitlines()
+    return lines[0][:LONGEST] if lines else ""
+
+
+def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.stderr.write("Interrupted.\n")
+        return
+    while isinstance(error, BaseExceptionGroup) and error.exceptions:
+        # A group says nothing of itself: its first exception is why the process ends.
+        error = error.exceptions[0]
+        kind, trace = type(error), error.__traceback__
+    log.error("uncaught", kind=kind.__name__, places=places_of(trace))

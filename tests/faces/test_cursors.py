@@ -1,0 +1,129 @@
+"""Protects children's names from cursors, which stand in URLs, `Link` headers and proxies' logs, over both faces."""
+
+import ast
+import base64
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.core.crypto import fresh_key
+from app.main import build
+from app.settings import Settings
+from tests.faces.graphql_face import ask
+from tests.faces.graphql_face import told as data_of
+from tests.faces.rest_town import caller
+from tests.house.source import modules
+from tests.house.told_town import Told, tell
+from tests.house.walk import operations, own_request
+from tests.town import found_town
+
+PEOPLE = "query P($after: String) { students(first: 2, after: $after) { %s edges { cursor node { id } } } }"
+PAGES = PEOPLE % "pageInfo { startCursor endCursor hasNextPage }"
+OTHERS = {
+    "another list": "query P($after: String) { staff(first: 1, after: $after) { edges { cursor } } }",
+    "another filter": 'query P($after: String) { students(first: 1, after: $after, grade: "x") { edges { cursor } } }',
+}
+
+
+@pytest.fixture(scope="module")
+async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+    """A town with everything in it."""
+    return await tell(await found_town("north", engine, worker_engine, settings))
+
+
+def decoded(cursor: str) -> bytes:
+    """A cursor as whoever finds it in a log would read it."""
+    return base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+
+
+async def test_no_cursor_of_rest_decodes_to_a_name(app: FastAPI, told: Told) -> None:
+    """Of every list with pages: neither the cursor nor the Link header holds anything of the town's people."""
+    north, seen = caller(app, told.town), 0
+    for operation in operations(app):
+        if "after" not in operation.names("query"):
+            continue
+        answer = await north.get(own_request(operation, told).path, limit=1)
+        cursor = answer.json()["next"]
+        if cursor is None:
+            continue
+        seen += 1
+        link = answer.headers.get("link", "")
+        assert told.town.canary.encode() not in decoded(cursor) + cursor.encode() + link.encode(), operation.name
+    assert seen >= 9
+
+
+async def test_no_cursor_of_graphql_decodes_to_a_name(told: Told) -> None:
+    """Neither an edge's nor a page's."""
+    students = (await data_of(told.town, PAGES))["students"]
+    assert students["pageInfo"]["hasNextPage"]
+    shown = [edge["cursor"] for edge in students["edges"]] + [students["pageInfo"]["endCursor"]]
+    for cursor in shown:
+        assert told.town.canary.encode() not in decoded(cursor) + cursor.encode()
+        assert shown.count(cursor) <= 2
+
+
+async def test_an_edited_cursor_is_refused_by_graphql(told: Told) -> None:
+    """Each sign of it, a sign more, a sign less: the code and the pointer that REST gives, and no rows."""
+    cursor = (await data_of(told.town, PAGES))["students"]["pageInfo"]["endCursor"]
+    edits = [cursor[:at] + ("A" if cursor[at] != "A" else "B") + cursor[at + 1 :] for at in range(0, len(cursor), 7)]
+    for edited in [*edits, cursor[:-1], cursor + "A", cursor + "=", "", "x", "A" * 100_000]:
+        _refused((await ask(told.town, PAGES, {"after": edited})).json())
+    assert (await data_of(told.town, PAGES, {"after": cursor}))["students"]["edges"]
+
+
+@pytest.mark.parametrize("query", OTHERS.values(), ids=OTHERS)
+async def test_a_cursor_of_graphql_is_bound_to_its_list_and_filter(query: str, told: Told) -> None:
+    """As in REST: of another list or with another filter it is refused."""
+    cursor = (await data_of(told.town, PAGES))["students"]["pageInfo"]["endCursor"]
+    _refused((await ask(told.town, query, {"after": cursor})).json())
+
+
+async def test_a_cursor_of_another_district_is_refused(
+    app: FastAPI, told: Told, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
+) -> None:
+    """In both faces, for the same list and filter."""
+    south = await found_town("south", engine, worker_engine, settings)
+    cursor = (await caller(app, told.town).get("/v1/students", limit=1)).json()["next"]
+    answer = await caller(app, south).get("/v1/students", limit=1, after=cursor)
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["violations"][0]["code"] == "page.cursor"
+    cursor = (await data_of(told.town, PAGES))["students"]["pageInfo"]["endCursor"]
+    _refused((await ask(south, PAGES, {"after": cursor})).json())
+
+
+async def test_another_process_and_a_rotated_key_open_a_cursor(app: FastAPI, told: Told, settings: Settings) -> None:
+    """A page of one process leads to the next in another, also after a new key was put first."""
+    cursor = (await caller(app, told.town).get("/v1/students", limit=1)).json()["next"]
+    # The roles' passwords are derived from the first key: the addresses stay those of before.
+    addresses = {f"{role}_database_url": settings.url_of(role) for role in ("api", "worker")}
+    keys = "\n".join((fresh_key("k9"), *settings.key.splitlines()))
+    other = build(Settings(**(settings.model_dump() | addresses | {"key": keys})))
+    try:
+        answer = await caller(other, told.town).get("/v1/students", limit=1, after=cursor)
+        assert answer.status_code == 200, answer.text
+        assert answer.json()["items"]
+        newer = answer.json()["next"]
+        assert (await caller(app, told.town).get("/v1/students", limit=1, after=newer)).status_code == 400
+    finally:
+        await other.state.house.engine.dispose()
+
+
+def test_every_list_of_the_product_is_sealed_with_its_keyring() -> None:
+    """Without the keyring a cursor opens in one process only, which no test with one process would show."""
+    calls = [
+        (name, call)
+        for name, tree in modules().items()
+        for call in ast.walk(tree)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "keyset"
+    ]
+    assert len(calls) >= 4
+    for name, call in calls:
+        assert ast.unparse(call.args[-1]).endswith("work.keyring"), name
+
+
+def _refused(answer: dict[str, Any]) -> None:
+    assert not any((answer.get("data") or {}).values()), answer
+    problem = answer["errors"][0]["extensions"]["problems"][0]
+    assert (problem["code"], problem["pointer"]) == ("page.cursor", "/after"), answer

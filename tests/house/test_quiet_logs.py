@@ -1,0 +1,83 @@
+"""Protects the processes' logs from what people submit: no exception's text, from whatever library it comes."""
+
+import subprocess
+import sys
+
+import orjson
+import pytest
+
+from tests.processes import REPOSITORY, environment
+
+CANARY = "Featherstonehaugh"
+BEGIN = f"""
+import asyncio, gc, logging.config, threading, warnings
+from app.core.log import log_as_json
+from uvicorn.config import LOGGING_CONFIG
+logging.config.dictConfig(LOGGING_CONFIG)
+log_as_json()
+name = "{CANARY}"
+def fail():
+    raise ValueError(f"DETAIL: Key (family_name)=({{name}}) already exists.")
+"""
+CHANNELS = {
+    "a task that nobody awaits": """
+async def run():
+    async def child(): fail()
+    task = asyncio.create_task(child()); await asyncio.sleep(0.01); del task; gc.collect()
+asyncio.run(run())
+""",
+    "a callback of the loop": """
+async def run():
+    asyncio.get_running_loop().call_soon(fail); await asyncio.sleep(0.01)
+asyncio.run(run())
+""",
+    "the server": """
+try: fail()
+except ValueError: logging.getLogger("uvicorn.error").error("Exception in ASGI application\\n", exc_info=True)
+""",
+    "the connection pool": """
+try: fail()
+except ValueError: logging.getLogger("sqlalchemy.pool").error("Error closing %r", name, exc_info=True)
+""",
+    "an exception that is logged as the message": """
+try: fail()
+except ValueError as error: logging.getLogger("aiohttp").error(error)
+""",
+    "a warning": """
+warnings.warn(f"PydanticSerializationUnexpectedValue(input_value={name!r})")
+""",
+    "a thread": """
+thread = threading.Thread(target=fail); thread.start(); thread.join()
+""",
+    "a finalizer": """
+class Held:
+    def __del__(self): fail()
+held = Held(); del held; gc.collect()
+""",
+    "the process's end": "fail()",
+    "a group of exceptions": """
+async def run():
+    async def child(): fail()
+    async with asyncio.TaskGroup() as group: group.create_task(child())
+asyncio.run(run())
+""",
+}
+
+
+@pytest.mark.parametrize("channel", CHANNELS)
+def test_no_exception_is_told_in_its_own_words(channel: str) -> None:
+    """Each way in which an exception's text could leave a process gives one plain line with its class or place."""
+    ran = subprocess.run(
+        [sys.executable, "-c", BEGIN + CHANNELS[channel]],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=environment(),
+        timeout=60,
+        check=False,
+    )
+    assert CANARY not in ran.stdout + ran.stderr
+    lines = [orjson.loads(line) for line in ran.stdout.splitlines()]
+    assert len(lines) == 1, ran.stdout + ran.stderr
+    assert lines[0]["event"] in ("library", "uncaught")
+    assert ran.stderr == ""

@@ -1,0 +1,121 @@
+"""Protects cursors from being read, edited, or taken to another list: pure, over the seal alone."""
+
+import base64
+import os
+from uuid import UUID
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from app.core.crypto import Keyring, fresh_key
+from app.core.cursor import LONGEST, CursorSeal, cursor_seal
+from app.core.errors import Malformed
+from app.core.page import Keyset, keyset
+
+OLD, NEW = fresh_key("old"), fresh_key("new")
+DISTRICT, ELSEWHERE = UUID(int=1), UUID(int=2)
+PLACE = ("Featherstonehaugh", "Anaïs", str(UUID(int=3)))
+BOUND = b"the students of a district"
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_=+/.%\n\x00é "
+SEAL = CursorSeal([os.urandom(64)])
+CURSOR = SEAL.seal(BOUND, PLACE)
+PLACES = st.lists(st.one_of(st.text(max_size=300), st.integers(0, 2**63 - 1), st.uuids().map(str)), max_size=4)
+
+
+def ring(*lines: str) -> Keyring:
+    """A key file of these lines."""
+    return Keyring.parse("\n".join(lines))
+
+
+@given(PLACES)
+def test_a_cursor_opens_to_its_place(place: list[object]) -> None:
+    """Whatever a place holds comes back as it was, in the same text each time."""
+    cursor = SEAL.seal(BOUND, tuple(place))
+    assert SEAL.open(BOUND, cursor) == tuple(place)
+    assert SEAL.seal(BOUND, tuple(place)) == cursor
+
+
+def test_a_cursor_shows_nothing_of_its_place() -> None:
+    """Neither the text nor what it decodes to holds a name or an id."""
+    raw = base64.urlsafe_b64decode(CURSOR + "=" * (-len(CURSOR) % 4))
+    for part in PLACE:
+        assert part not in CURSOR
+        assert part.encode() not in raw
+
+
+@given(st.integers(0, len(CURSOR)), st.integers(0, 3), st.text(ALPHABET, max_size=3))
+@example(len(CURSOR), 0, "=")
+@example(len(CURSOR), 0, "\n")
+@example(0, len(CURSOR), "")
+def test_an_edited_cursor_opens_nothing(at: int, removed: int, inserted: str) -> None:
+    """Any edit is seen, also one after which base64 decodes to the same bytes."""
+    edited = CURSOR[:at] + inserted + CURSOR[at + removed :]
+    assert (SEAL.open(BOUND, edited) is None) == (edited != CURSOR)
+
+
+def test_every_last_sign_but_its_own_is_refused() -> None:
+    """The last sign has bits that no byte holds: a cursor has one spelling."""
+    for sign in ALPHABET:
+        if sign != CURSOR[-1]:
+            assert SEAL.open(BOUND, CURSOR[:-1] + sign) is None
+
+
+@given(st.text(max_size=60))
+def test_any_text_opens_nothing(text: str) -> None:
+    """What is no cursor is refused and breaks nothing."""
+    assert SEAL.open(BOUND, text) is None
+
+
+def test_a_long_text_is_refused_and_long_names_are_not() -> None:
+    """The bound is above any place that the roster can have, in its longest spelling."""
+    place = ("\x01" * 300, "\x7f\U0001f600" * 150, str(UUID(int=3)))
+    assert len(SEAL.seal(BOUND, place)) < LONGEST
+    assert SEAL.open(BOUND, "A" * (LONGEST + 1)) is None
+    huge = SEAL.seal(BOUND, ("n" * LONGEST,))
+    assert SEAL.open(BOUND, huge) is None
+
+
+def test_a_cursor_of_an_older_key_opens_after_a_rotation() -> None:
+    """A feed's reader comes back weeks later: each key of the ring opens what it sealed, in any process."""
+    before = cursor_seal(ring(OLD)).seal(BOUND, PLACE)
+    rotated = cursor_seal(ring(NEW, OLD))
+    assert rotated.open(BOUND, before) == PLACE
+    assert rotated.seal(BOUND, PLACE) != before
+    assert cursor_seal(ring(NEW)).open(BOUND, before) is None
+
+
+def _keyset(
+    district: UUID = DISTRICT,
+    listing: str = "students",
+    filters: dict[str, object] | None = None,
+    cursor: str | None = None,
+) -> Keyset:
+    return keyset(district, listing, {"grade": "03"} if filters is None else filters, cursor, 10, ring(OLD))
+
+
+@pytest.mark.parametrize(
+    ("district", "listing", "filters"),
+    [
+        (ELSEWHERE, "students", {"grade": "03"}),
+        (DISTRICT, "staff", {"grade": "03"}),
+        (DISTRICT, "students", {"grade": "04"}),
+        (DISTRICT, "students", {"class": "03"}),
+        (DISTRICT, "students", {}),
+    ],
+    ids=["district", "list", "filter's value", "filter", "no filter"],
+)
+def test_a_cursor_is_of_one_list(district: UUID, listing: str, filters: dict[str, object]) -> None:
+    """It opens for its own district, list and filter, and for no other."""
+    cursor = _keyset().mark(*PLACE)
+    assert _keyset(cursor=cursor).after == PLACE
+    with pytest.raises(Malformed):
+        _keyset(district, listing, filters, cursor)
+
+
+def test_a_cursor_without_a_keyring_is_of_this_process() -> None:
+    """What a list that no face gives out seals, no installation's keys open."""
+    cursor = keyset(DISTRICT, "students", {"grade": "03"}, None, 10).mark(*PLACE)
+    assert keyset(DISTRICT, "students", {"grade": "03"}, cursor, 10).after == PLACE
+    with pytest.raises(Malformed):
+        _keyset(cursor=cursor)
