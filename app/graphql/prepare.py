@@ -10,6 +10,7 @@ from graphql import (
     DocumentNode,
     GraphQLError,
     GraphQLSchema,
+    GraphQLSyntaxError,
     IntValueNode,
     OperationDefinitionNode,
     OperationType,
@@ -26,6 +27,8 @@ from app.graphql.weight import Scale, Weight, too_deep
 
 FEW_ERRORS = 5
 """So few are worth the library's suggestions ("Did you mean …"), which take longer than all the rest."""
+PARSING_ABORTED = "Parsing aborted."
+"""How the parser's message ends where it met a limit."""
 SHORT_LITERAL = 100
 """A literal of so many parts may be printed a second time."""
 
@@ -75,7 +78,13 @@ class Preparation:
         limits = self.limits
         check_text(asked.query, limits)
         check_variables(asked.variables, limits)
-        return parse(asked.query, max_lexical_tokens=limits.tokens, max_comments=limits.comments)
+        try:
+            return parse(asked.query, max_lexical_tokens=limits.tokens, max_comments=limits.comments)
+        except GraphQLSyntaxError as error:
+            if error.message.endswith(PARSING_ABORTED):
+                detail = f"A document has at most {limits.tokens} tokens and {limits.comments} comments, not too deep."
+                raise too_much("document.too_long", detail) from None
+            raise
 
     def _check(self, document: DocumentNode, operation: OperationDefinitionNode, scale: Scale, weight: Weight) -> None:
         """Raises the first refusal of what the document asks for."""
