@@ -11,6 +11,7 @@ from fastapi_swagger import patch_fastapi  # type: ignore[import-untyped]  # it 
 from app.access.authenticate import Tokens
 from app.core.db import check_server, open_engine
 from app.core.log import log_as_json
+from app.graphql.limits import Limits
 from app.graphql.router import graphql_router
 from app.rest import (
     breaks,
@@ -109,7 +110,9 @@ def build(settings: Settings) -> FastAPI:
     app.include_router(oauth.router)
     for face in V1:
         app.include_router(face.router, dependencies=[Depends(refuse_unknown_parameters)])
-    app.include_router(graphql_router(app.state.house))
+    app.include_router(
+        graphql_router(app.state.house, Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds))
+    )
     patch_fastapi(app)
     app.add_middleware(Edge, largest_upload=settings.largest_upload_mb << 20)
     return app

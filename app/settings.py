@@ -36,6 +36,10 @@ class Settings(BaseSettings):
     metrics_host: str = Field(default="127.0.0.1", description="The address on which it serves them.")
     largest_upload_mb: int = Field(default=512, ge=1, le=8192, description="The largest roster zip that can be sent.")
     pool_size: int = Field(default=10, ge=1, le=200)
+    graphql_cost: int = Field(
+        default=10_000, ge=1, le=1_000_000, description="Rows that one GraphQL operation may return."
+    )
+    graphql_seconds: float = Field(default=10, gt=0, le=300, description="How long a GraphQL operation may run.")
     token_seconds: int = Field(default=900, ge=60, le=3600, description="How long an access token lives.")
 
     @cached_property

@@ -1,7 +1,8 @@
 """Owns how a GraphQL request becomes a unit of work: token, principal, person acted for, one session. Holds no rule."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 from uuid import UUID
 
@@ -16,7 +17,9 @@ from app.access.principal import Principal
 from app.access.work import Work, needed_by
 from app.core.crypto import Keyring
 from app.core.errors import Misuse, NotFound, Unauthenticated
+from app.graphql.budget import Budget
 from app.graphql.loaders import Loaders
+from app.graphql.prepare import Prepared
 from app.roster.caseload import bound_to_person
 
 ACT_FOR = "Aimline-Act-For"
@@ -44,18 +47,23 @@ class Installation(Protocol):
 class Asked:
     """The context of one operation. Resolvers run at once and share one session: a lock puts them in a row."""
 
-    def __init__(self, work: Work, operation_name: str | None = None) -> None:
-        self.work = work
-        self.operation_name = operation_name
+    def __init__(self, work: Work, prepared: Prepared, budget: Budget) -> None:
+        self.work, self.prepared, self.budget = work, prepared, budget
         self._lock = asyncio.Lock()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._loaders = Loaders(self.read)
 
     async def read(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Calls a room's read when no other resolver is at the session."""
-        async with self._lock:
-            return await function(self.work, *args, **kwargs)
+        async with self._session():
+            if self.budget.exceeded is not None:
+                raise self.budget.exceeded
+            rows = await function(self.work, *args, **kwargs)
+            self.budget.take(rows)
+        await self.budget.give_turn()
+        return rows
 
     async def found(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
@@ -68,7 +76,9 @@ class Asked:
 
     async def load(self, function: Callable[[Work, list[UUID]], Awaitable[Mapping[UUID, V]]], key: UUID) -> V | None:
         """What a batch read gives for one key; the keys of one level of the query are asked for together."""
-        return await self._loaders.load(function, key)
+        row = await self._loaders.load(function, key)
+        await self.budget.give_turn()
+        return row
 
     async def load_each(
         self, function: Callable[[Work, list[UUID]], Awaitable[Mapping[UUID, V]]], keys: list[UUID]
@@ -79,16 +89,43 @@ class Asked:
 
     async def once(self, function: Callable[[Work], Awaitable[V]]) -> V:
         """What a read of the whole gives, read once an operation."""
-        return await self._loaders.once(function)
+        rows = await self._loaders.once(function)
+        await self.budget.give_turn()
+        return rows
 
     async def write(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Calls a room's command in a savepoint: it fails alone. What was loaded before it is read anew after it."""
-        async with self._lock:
+        async with self._session():
             self._loaders = Loaders(self.read)
             async with self.work.savepoint():
                 return await function(self.work, *args, **kwargs)
+
+    async def stop(self) -> None:
+        """Cancels what is still at the session, and waits for it to end: a statement ends in PostgreSQL as well.
+
+        Batch reads run in tasks of their own, which the end of the operation does not end. What has been cancelled
+        already is not cancelled again, since that would cut off the message that ends its statement.
+        """
+        running = self._tasks - {asyncio.current_task()}
+        for task in running:
+            if task.cancelling() == 0:
+                task.cancel()
+        if running:
+            await asyncio.wait(running)
+
+    @asynccontextmanager
+    async def _session(self) -> AsyncIterator[None]:
+        task = asyncio.current_task()
+        if task is None:
+            raise Misuse("The session was reached outside a task.")
+        self._tasks.add(task)
+        try:
+            async with self._lock:
+                yield
+        finally:
+            self._tasks.discard(task)
 
 
 Info = strawberry.Info[Asked, None]
@@ -110,12 +147,16 @@ def asks(
     return field
 
 
-async def principal_of(request: Request, installation: Installation) -> Principal:
-    """Who asks; raises `Unauthenticated`. With a person named, the person's role and caseload bind the client."""
+def client_of(request: Request, installation: Installation) -> Principal:
+    """The client whose token this is; raises `Unauthenticated`. Reads no row."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("Send an access token: Authorization: Bearer …")
-    client = installation.tokens.read(token)
+    return installation.tokens.read(token)
+
+
+async def principal_of(request: Request, installation: Installation, client: Principal) -> Principal:
+    """Who asks. With a person named, the person's role and caseload bind the client."""
     act_for = request.headers.get(ACT_FOR)
     if act_for is None:
         return client

@@ -21,6 +21,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 UNIQUE_VIOLATION = "23505"
 LONGEST = 4000
+LONGEST_MESSAGE = 500
 MISSING_PERMISSION = "permission.missing"
 FAULT = "Something broke on our side. Nothing was changed."
 log = structlog.get_logger()
@@ -107,8 +108,10 @@ def told(error: GraphQLError, trace_id: str) -> dict[str, Any]:
     cause = _cause(error)
     if isinstance(cause, AimlineError):
         return refusal(cause, trace_id) | _where(error)
+    message = _without_values(error)
     extensions = {"code": "request.malformed", "traceId": trace_id}
-    return {"message": _without_values(error), **_where(error), "extensions": extensions}
+    # A message quotes names of the document, which can be long, and there can be many messages.
+    return {"message": message[:LONGEST_MESSAGE], **_where(error), "extensions": extensions}
 
 
 def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 MODERN = "application/graphql-response+json"
 LEGACY = "application/json"
 _NUL = re.compile(r"\x00|\\u(?:0000|\{0+\})")
+_NUL_IN_BYTES = re.compile(_NUL.pattern.encode())
 
 
 class BadRequest(Exception):
@@ -48,7 +49,7 @@ async def operation_of(request: Request) -> Operation:
     query, variables, name = (parameters.get(one) for one in ("query", "variables", "operationName"))
     if not isinstance(query, str) or not query.strip():
         raise BadRequest("query.missing", "Send the GraphQL document in `query`.")
-    _refuse_nul(query)
+    _refuse_nul(_NUL.search(query))
     if variables is not None and not isinstance(variables, dict):
         raise BadRequest("variables.malformed", "`variables` must be an object.")
     if name is not None and not isinstance(name, str):
@@ -79,16 +80,16 @@ async def _from_body(request: Request) -> dict[str, Any]:
 
 
 def _json(raw: bytes) -> Any:
-    _refuse_nul(raw.decode(errors="replace"))
+    _refuse_nul(_NUL_IN_BYTES.search(raw))
     try:
         return orjson.loads(raw)
     except orjson.JSONDecodeError:
         raise BadRequest("body.not_json", "This is not JSON.") from None
 
 
-def _refuse_nul(text: str) -> None:
+def _refuse_nul(nul: object) -> None:
     # PostgreSQL holds no NUL in a text; told here, it is the request's fault and not ours.
-    if _NUL.search(text):
+    if nul is not None:
         raise BadRequest("text.nul", "A text may not hold the character U+0000.")
 
 

@@ -1,30 +1,33 @@
 """Owns GraphQL over HTTP: what comes in, one transaction an operation, what goes out. Holds no rule.
 
-The commit happens before the response starts. A fault undoes the whole operation and says nothing of itself.
+The document is prepared before a unit of work opens. The commit happens before the response starts. A fault undoes the
+whole operation and says nothing of itself, and so does an operation that runs for too long.
 There is no IDE: none is packaged with its assets, and a page that loads from elsewhere would not work here.
 """
 
+import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from strawberry.exceptions import MissingQueryError
-from strawberry.schema.exceptions import CannotGetOperationTypeError, InvalidOperationTypeError
+from graphql import GraphQLError
 from strawberry.types import ExecutionResult
-from strawberry.types.graphql import OperationType
 
 from app.access.principal import Principal
 from app.access.work import unit
 from app.core.errors import AimlineError, Forbidden, Invalid, Unauthenticated
-from app.graphql.door import Asked, Installation, principal_of
+from app.graphql.budget import Budget
+from app.graphql.door import Asked, Installation, client_of, principal_of
+from app.graphql.limits import Limits, TooMuch
+from app.graphql.prepare import Preparation, Prepared, Refused
 from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, told
 from app.graphql.request import MODERN, BadRequest, Operation, media_type, operation_of
-from app.graphql.schema import schema
+from app.graphql.schema import execute, preparation
 
 STATUS: tuple[tuple[type[AimlineError], int], ...] = ((Unauthenticated, 401), (Forbidden, 403), (Invalid, 400))
-GET_TAKES = frozenset({OperationType.QUERY})
-POST_TAKES = frozenset({OperationType.QUERY, OperationType.MUTATION})
+RETRY_SECONDS = 5
 
 
 class _Faulted(Exception):
@@ -35,86 +38,127 @@ class _Faulted(Exception):
         self.result = result
 
 
-def graphql_router(installation: Installation) -> APIRouter:
+def graphql_router(installation: Installation, limits: Limits = Limits()) -> APIRouter:
     """The route of the face, /graphql."""
     router = APIRouter()
+    prepare = preparation(limits)
 
     @router.api_route("/graphql", methods=["GET", "POST"], include_in_schema=False, name="graphql")
     async def graphql(request: Request) -> Response:
-        return await _answer(request, installation)
+        answer = _Answer(str(getattr(request.state, "trace_id", "")), limits)
+        return await _respond(request, installation, prepare, answer)
 
     return router
 
 
-async def _answer(request: Request, installation: Installation) -> Response:
-    trace_id = str(getattr(request.state, "trace_id", ""))
-    media = "application/json"
+async def _respond(request: Request, installation: Installation, prepare: Preparation, answer: "_Answer") -> Response:
     try:
-        media = media_type(request)
-        principal = await principal_of(request, installation)
+        answer.media = media_type(request)
+        client = client_of(request, installation)
         operation = await operation_of(request)
-        result = await _execute(installation, principal, operation, request.method)
+        prepared = prepare.prepare(operation, request.method)
+        answer.cost, answer.is_prepared = prepared.cost, True
+        async with asyncio.timeout(prepare.limits.seconds) as clock:
+            principal = await principal_of(request, installation, client)
+            result = await _run(installation, principal, operation, prepared, clock, prepare.limits.cost)
     except BadRequest as error:
-        body = {"message": error.detail, "extensions": {"code": error.code, "traceId": trace_id}}
-        return _response({"errors": [body]}, media, error.status, error.headers)
+        body = {"message": error.detail, "extensions": {"code": error.code, "traceId": answer.trace_id}}
+        return answer.give({"errors": [body]}, error.status, error.headers)
+    except Refused as refused:
+        answer.cost, answer.is_prepared = refused.cost, True
+        return answer.not_run(refused.errors)
+    except TooMuch as error:
+        return answer.not_run([GraphQLError(error.detail, original_error=error)])
     except AimlineError as error:
         status = next((status for kind, status in STATUS if isinstance(error, kind)), 400)
         headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
-        return _response({"errors": [refusal(error, trace_id)]}, media, status, headers)
+        return answer.give({"errors": [refusal(error, answer.trace_id)]}, status, headers)
     except _Faulted as faulted:
-        return _faulted(faulted.result, media, trace_id)
+        return answer.faulted(faulted.result)
+    except TimeoutError:
+        return answer.timed_out()
     except Exception as error:
-        log_fault(error, trace_id)
-        return _response({"errors": [fault(trace_id)]}, media, 500)
-    return _shown(result, media, trace_id)
+        log_fault(error, answer.trace_id)
+        return answer.give({"errors": [fault(answer.trace_id)]}, 500)
+    return answer.ran(result)
 
 
-async def _execute(
-    installation: Installation, principal: Principal, operation: Operation, method: str
+async def _run(
+    installation: Installation,
+    principal: Principal,
+    operation: Operation,
+    prepared: Prepared,
+    clock: asyncio.Timeout,
+    rows: int,
 ) -> ExecutionResult:
     """Runs the operation in one unit of work, which is committed when this returns."""
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
+        asked = Asked(work, prepared, Budget(rows))
         try:
-            result = await schema.execute(
-                operation.query,
-                variable_values=operation.variables,
-                operation_name=operation.name,
-                context_value=Asked(work, operation.name),
-                allowed_operation_types=GET_TAKES if method == "GET" else POST_TAKES,
-            )
-        except InvalidOperationTypeError as error:
-            if error.operation_type is OperationType.SUBSCRIPTION:
-                raise BadRequest("operation.unknown", "There are no subscriptions here.") from None
-            raise BadRequest("method", "A GET runs queries only: send this by POST.", 405, {"Allow": "POST"}) from None
-        except (CannotGetOperationTypeError, MissingQueryError):
-            detail = "Name one of the document's operations in `operationName`."
-            raise BadRequest("operation.unknown", detail) from None
+            result = await execute(asked, operation)
+        finally:
+            await asked.stop()
+        if asked.budget.exceeded is not None:
+            raise asked.budget.exceeded
         if any(is_fault(error) for error in result.errors or []):
             raise _Faulted(result)
+        # A commit that has begun is not cut off: nobody could say what became of it.
+        clock.reschedule(None)
     return result
 
 
-def _faulted(result: ExecutionResult, media: str, trace_id: str) -> Response:
-    faults = [error for error in result.errors or [] if is_fault(error)]
-    for error in faults:
-        log_fault(cause_of(error), trace_id)
-    body = {"data": None, "errors": [told(error, trace_id) for error in faults]}
-    return _response(body, media, 500 if media == MODERN else 200)
+@dataclass
+class _Answer:
+    """How one request is answered; `cost` is told in every answer once the document was read."""
 
+    trace_id: str
+    limits: Limits
+    media: str = "application/json"
+    cost: int | None = None
+    is_prepared: bool = False
 
-def _shown(result: ExecutionResult, media: str, trace_id: str) -> Response:
-    errors = [told(error, trace_id) for error in result.errors or []]
-    if result.data is None and not any("path" in error for error in errors):
-        # Nothing was executed: the request was no good. Where only plain JSON is taken, 200 says "well-formed".
-        return _response({"errors": errors}, media, 400 if media == MODERN else 200)
-    body: dict[str, Any] = {"data": result.data}
-    if errors:
-        body["errors"] = errors
-    return _response(body, media, 200)
+    def give(self, body: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
+        """An answer."""
+        if self.is_prepared:
+            body["extensions"] = {"cost": self.cost, "costLimit": self.limits.cost}
+        content = f"{self.media}; charset=utf-8"
+        return Response(orjson.dumps(body), status, headers=headers, media_type=content)
 
+    def ran(self, result: ExecutionResult) -> Response:
+        """The result of an operation; one that could not begin, for example for its variables, has no data."""
+        errors = result.errors or []
+        if result.data is None and not any(error.path for error in errors):
+            return self.not_run(errors)
+        body: dict[str, Any] = {"data": result.data}
+        if errors:
+            body["errors"] = self._listed(errors)
+        return self.give(body, 200)
 
-def _response(body: dict[str, Any], media: str, status: int, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(body), status, headers=headers, media_type=f"{media}; charset=utf-8")
+    def not_run(self, errors: list[GraphQLError]) -> Response:
+        """A request that was no good. Where only plain JSON is taken, 200 says "well-formed"."""
+        return self.give({"errors": self._listed(errors)}, 400 if self.media == MODERN else 200)
+
+    def faulted(self, result: ExecutionResult) -> Response:
+        """A fault of ours."""
+        faults = [error for error in result.errors or [] if is_fault(error)]
+        for error in faults[: self.limits.errors]:
+            log_fault(cause_of(error), self.trace_id)
+        return self.give({"data": None, "errors": self._listed(faults)}, 500 if self.media == MODERN else 200)
+
+    def timed_out(self) -> Response:
+        """An operation that ran for too long and was stopped."""
+        detail = f"The operation ran for {self.limits.seconds:g} s and was stopped. Nothing was changed."
+        error = refusal(AimlineError(detail, code="operation.timeout"), self.trace_id)
+        return self.give({"errors": [error]}, 503, {"Retry-After": str(RETRY_SECONDS)})
+
+    def _listed(self, errors: list[GraphQLError]) -> list[dict[str, Any]]:
+        """The errors as they are shown, so many as an answer lists."""
+        most = self.limits.errors
+        shown = [told(error, self.trace_id) for error in errors[:most]]
+        if len(errors) > most:
+            extensions = {"code": "errors.more", "traceId": self.trace_id}
+            shown.append({"message": f"And {len(errors) - most} more.", "extensions": extensions})
+        return shown
 
 
 def _challenge(request: Request) -> str:

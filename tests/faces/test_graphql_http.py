@@ -16,13 +16,15 @@ from app.evidence.rules import PURPOSES
 from app.graphql.concern import ConcernState
 from app.graphql.decision import DecisionKind
 from app.graphql.evidence import ScorePurpose
-from app.graphql.schema import MOST_ALIASES, MOST_DEPTH, MOST_TOKENS, sdl
+from app.graphql.limits import Limits
+from app.graphql.schema import sdl
 from app.graphql.support import SupportState
 from app.support.rules import STATES as SUPPORT_STATES
 from tests.faces.graphql_face import MODERN, ask, http, token, told
 from tests.town import Town
 
 LEGACY = "application/json"
+LIMITS = Limits()
 AREAS = "{ areas { code } }"
 
 
@@ -120,7 +122,7 @@ async def test_a_get_reads_and_never_writes(north: Town) -> None:
     """A query by GET works; a mutation is 405; without a query there is no page of somebody's else."""
     query = "query A($x: ID!) { node(id: $x) { id } }"
     answer = await send(north, "GET", params={"query": query, "variables": '{"x": ""}'})
-    assert (answer.status_code, answer.json()) == (200, {"data": {"node": None}})
+    assert (answer.status_code, answer.json()["data"]) == (200, {"node": None})
     mutation = 'mutation { decide(input: {kind: REFER, student: "sis:sis:amy-1"}) { problems { code } } }'
     answer = await send(north, "GET", params={"query": mutation})
     assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
@@ -140,9 +142,13 @@ async def test_the_named_operation_is_run(north: Town) -> None:
 @pytest.mark.parametrize(
     "query",
     [
-        "{ students { edges { node " + "{ concerns { student " * MOST_DEPTH + "{ id }" + " } }" * MOST_DEPTH + " } } }",
-        "{" + " ".join(f"a{n}: areas {{ code }}" for n in range(MOST_ALIASES + 1)) + "}",
-        "{" + " areas { code }" * (MOST_TOKENS // 4 + 1) + "}",
+        "{ students { edges { node "
+        + "{ concerns { student " * LIMITS.depth
+        + "{ id }"
+        + " } }" * LIMITS.depth
+        + " } } }",
+        "{" + " ".join(f"a{n}: areas {{ code }}" for n in range(LIMITS.aliases + 1)) + "}",
+        "{" + " areas { code }" * (LIMITS.tokens // 4 + 1) + "}",
     ],
     ids=["depth", "aliases", "tokens"],
 )

@@ -12,7 +12,11 @@ from app.access.work import Work, needs
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
 from app.decision.service import NewDecision, decide
+from app.graphql.budget import Budget
 from app.graphql.door import Asked
+from app.graphql.limits import Limits
+from app.graphql.request import Operation
+from app.graphql.schema import preparation
 from app.response.service import record_scores, start_support
 from app.support.service import plan_support
 from tests.faces.graphql_face import ask, told
@@ -39,7 +43,7 @@ query Nested($id: ID!) {
 """
 MANY = """
 query Many {
-  students { edges { node {
+  students(first: 4) { edges { node {
     givenName externalIds { sourcedId } schools { name } enrollments { class { title school { name } } }
     decisions { kind decidedBy { familyName } } scores { value measure { code } givenBy { familyName } }
     concerns { area { code } student { id } supports {
@@ -276,7 +280,8 @@ async def test_resolvers_reach_the_session_one_at_a_time(north: Town) -> None:
             assert sum(inside) == 1
         inside.append(-1)
 
+    prepared = preparation(Limits()).prepare(Operation("{ areas { code } }", None, None), "POST")
     async with north.unit() as work:
-        asked = Asked(work)
+        asked = Asked(work, prepared, Budget(10))
         await asyncio.gather(*(asked.read(slow) for _ in range(5)))
     assert len(inside) == 10

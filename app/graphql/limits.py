@@ -1,0 +1,93 @@
+"""Owns how much one GraphQL request may ask for, and the checks of its raw text and variables. Never parses a document.
+
+The text is checked before a parser reads it, and the variables before they are coerced: both checks are linear and stop
+at the first part that is too much.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import GraphQLError, Node
+
+from app.core.errors import AimlineError
+
+CEILING = 2**53 - 1
+"""Counts stop here: the largest integer that every JSON reader takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The limits of one operation. Operators set the first two; the others follow from what a document is."""
+
+    cost: int = 10_000
+    """Rows that the operation could return."""
+    seconds: float = 10.0
+    """How long it may run."""
+    characters: int = 32_768
+    tokens: int = 1_500
+    comments: int = 200
+    lines: int = 2_000
+    depth: int = 12
+    """Selection sets in one another below a root field."""
+    introspection_depth: int = 20
+    """The same within introspection: the usual query follows nine levels of `ofType`."""
+    nesting: int = 60
+    """As depth, with the inline fragments and the spreads, which add no field."""
+    aliases: int = 30
+    directives: int = 50
+    node_directives: int = 5
+    """Directives on one part of the document."""
+    size: int = 5_000
+    """Fields, arguments, values and directives, with every fragment counted at each of its spreads."""
+    comparisons: int = 2_000
+    """Pairs of fields that would be merged because they have one response key."""
+    introspection: int = 20_000
+    """Response keys that introspection could return."""
+    value_depth: int = 10
+    """Lists and objects in one another, in a literal or a variable."""
+    variable_values: int = 10_000
+    """Lists, objects and values in all variables."""
+    errors: int = 100
+    """Errors that an answer lists."""
+    validation_errors: int = 50
+    """Errors after which a document is not validated further."""
+    printed: int = 3_000
+    """Parts of literals that may be printed for messages: the library prints the whole literal for each error in it."""
+
+
+class TooMuch(AimlineError):
+    """An operation that asks for more than is allowed."""
+
+    code = "operation.too_much"
+
+
+def too_much(code: str, detail: str, *nodes: Node) -> GraphQLError:
+    """A refusal as an error of the document."""
+    return GraphQLError(detail, list(nodes) or None, original_error=TooMuch(detail, code=code))
+
+
+def check_text(text: str, limits: Limits) -> None:
+    """Raises a refusal where the text is too long to be parsed."""
+    if len(text) > limits.characters:
+        raise too_much("document.too_long", f"A document has at most {limits.characters} characters.")
+    if text.count("\n") + text.count("\r") > limits.lines:
+        raise too_much("document.too_long", f"A document has at most {limits.lines} lines.")
+
+
+def check_variables(variables: dict[str, Any] | None, limits: Limits) -> None:
+    """Raises a refusal where the variables hold too many values, or values too deep in one another."""
+    level: list[Any] = [variables or {}]
+    values = depth = 0
+    while level:
+        inner: list[Any] = []
+        for value in level:
+            children = value.values() if isinstance(value, dict) else value
+            values += len(children)
+            if values > limits.variable_values:
+                detail = f"The variables hold at most {limits.variable_values} values."
+                raise too_much("variables.too_large", detail)
+            inner += [child for child in children if isinstance(child, dict | list)]
+        level, depth = inner, depth + 1
+        if level and depth > limits.value_depth:
+            detail = f"Lists and objects lie in one another at most {limits.value_depth} deep."
+            raise too_much("variables.too_deep", detail)

@@ -1,0 +1,140 @@
+"""Owns how a document becomes an operation that may run: checked, parsed, weighed, validated. Runs nothing.
+
+The order is the point: each step bounds what the next one does. No unit of work is open, and no row is read.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    GraphQLError,
+    GraphQLSchema,
+    GraphQLSyntaxError,
+    IntValueNode,
+    OperationDefinitionNode,
+    OperationType,
+    get_operation_ast,
+    parse,
+    validate,
+)
+
+from app.graphql.limits import Limits, check_text, check_variables, too_much
+from app.graphql.overlap import comparisons
+from app.graphql.request import BadRequest, Operation
+from app.graphql.rows import Rows
+from app.graphql.weight import Scale, Weight, too_deep
+
+FEW_ERRORS = 5
+"""So few are worth the library's suggestions ("Did you mean …"), which take longer than all the rest."""
+PARSING_ABORTED = "Parsing aborted."
+"""How the parser's message ends where it met a limit."""
+SHORT_LITERAL = 100
+"""A literal of so many parts may be printed a second time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An operation that may run."""
+
+    document: DocumentNode
+    operation: OperationDefinitionNode
+    cost: int
+
+
+class Refused(Exception):
+    """A request whose document cannot be run, with its errors, and its cost where that could be told."""
+
+    def __init__(self, errors: list[GraphQLError], cost: int | None = None) -> None:
+        super().__init__()
+        self.errors, self.cost = errors, cost
+
+
+class Preparation:
+    """Prepares operations over one schema, within limits."""
+
+    def __init__(self, schema: GraphQLSchema, limits: Limits) -> None:
+        self._schema, self.limits = schema, limits
+        self._rows = Rows(schema)
+
+    def prepare(self, asked: Operation, method: str) -> Prepared:
+        """The operation that a request names; raises `Refused` or `BadRequest`."""
+        cost: int | None = None
+        try:
+            document = self._parse(asked)
+            operation = _operation(document, asked.name, method)
+            variables = _defaults(operation) | (asked.variables or {})
+            scale = Scale(self._schema, self._rows, document, variables, self.limits)
+            weight = scale.weigh(operation)
+            cost = int(weight.cost)
+            self._check(document, operation, scale, weight)
+        except GraphQLError as error:
+            raise Refused([error], cost) from None
+        if errors := self._invalid(document, scale.longest_literal):
+            raise Refused(errors, cost)
+        return Prepared(document, operation, cost)
+
+    def _parse(self, asked: Operation) -> DocumentNode:
+        limits = self.limits
+        check_text(asked.query, limits)
+        check_variables(asked.variables, limits)
+        try:
+            return parse(asked.query, max_lexical_tokens=limits.tokens, max_comments=limits.comments)
+        except GraphQLSyntaxError as error:
+            if error.message.endswith(PARSING_ABORTED):
+                detail = f"A document has at most {limits.tokens} tokens and {limits.comments} comments, not too deep."
+                raise too_much("document.too_long", detail) from None
+            raise
+
+    def _check(self, document: DocumentNode, operation: OperationDefinitionNode, scale: Scale, weight: Weight) -> None:
+        """Raises the first refusal of what the document asks for."""
+        limits = self.limits
+        operations = (one for one in document.definitions if isinstance(one, OperationDefinitionNode))
+        others = sum(scale.weigh(one).size for one in operations if one is not operation)
+        size = weight.size + others + scale.size_of_fragments()
+        for code, amount, most, counted in (
+            ("document.too_large", size, limits.size, "Parts of the document, with its fragments spread"),
+            ("document.too_deep", weight.depth, limits.depth, "Selections in one another"),
+            ("document.too_deep", weight.introspection_depth, limits.introspection_depth, "The same in introspection"),
+            ("document.too_many_aliases", weight.aliases, limits.aliases, "Aliases of an operation"),
+            ("document.too_many_directives", scale.directives, limits.directives, "Directives of the document"),
+            ("introspection.too_large", weight.introspection, limits.introspection, "Keys returned by introspection"),
+            ("cost.exceeded", weight.cost, limits.cost, "Rows that an operation may return"),
+        ):
+            if amount > most:
+                raise too_much(code, f"{counted}: at most {most}.")
+        if weight.nesting > limits.nesting:
+            raise too_deep(limits, operation)
+        if comparisons(document, limits.comparisons) > limits.comparisons:
+            detail = f"At most {limits.comparisons} pairs of fields may have one response key; name each field once."
+            raise too_much("document.too_repetitive", detail)
+
+    def _invalid(self, document: DocumentNode, longest_literal: int) -> list[GraphQLError]:
+        """The errors of the validation; the last says so where there are more than are listed."""
+        most = max(1, min(self.limits.validation_errors, self.limits.printed // (longest_literal + 1)))
+        errors = validate(self._schema, document, max_errors=most, hide_suggestions=True)
+        if len(errors) > most:
+            errors[-1] = GraphQLError(f"There are more errors than these {most}.")
+        elif errors and len(errors) <= FEW_ERRORS and longest_literal <= SHORT_LITERAL:
+            return validate(self._schema, document)
+        return errors
+
+
+def _operation(document: DocumentNode, name: str | None, method: str) -> OperationDefinitionNode:
+    operation = get_operation_ast(document, name)
+    if operation is None:
+        raise BadRequest("operation.unknown", "Name one of the document's operations in `operationName`.")
+    if operation.operation is OperationType.SUBSCRIPTION:
+        raise BadRequest("operation.unknown", "There are no subscriptions here.")
+    if operation.operation is OperationType.MUTATION and method == "GET":
+        raise BadRequest("method", "A GET runs queries only: send this by POST.", 405, {"Allow": "POST"})
+    return operation
+
+
+def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
+    """The numbers that the operation's variables have where the request gives none."""
+    return {
+        one.variable.name.value: int(one.default_value.value)
+        for one in operation.variable_definitions or ()
+        if isinstance(one.default_value, IntValueNode) and len(one.default_value.value) < 10
+    }

@@ -1,0 +1,248 @@
+"""Owns how much a document asks for, as numbers, in one walk: each fragment is weighed once, whatever spreads it.
+
+A spread adds the numbers of its fragment, and a list multiplies those of its selection: nothing is ever expanded, so a
+document that doubles a hundred times is weighed as fast as one that does not.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from graphlib import CycleError, TopologicalSorter
+from typing import Any
+
+from graphql import (
+    DirectiveNode,
+    DocumentNode,
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLCompositeType,
+    GraphQLError,
+    GraphQLField,
+    GraphQLNamedType,
+    GraphQLSchema,
+    InlineFragmentNode,
+    ListValueNode,
+    Node,
+    ObjectValueNode,
+    OperationDefinitionNode,
+    SelectionSetNode,
+    get_named_type,
+    is_composite_type,
+)
+
+from app.graphql.limits import CEILING, Limits, too_much
+from app.graphql.rows import Rows, is_introspection, items_of
+
+WRAPPERS = 3
+"""A type is wrapped at most so often (`[T!]!`); what is asked of `ofType` below that is null."""
+
+
+@dataclass(slots=True)
+class Weight:
+    """What a selection set asks for, with the fragments that it spreads. The numbers are of one of its parents."""
+
+    cost: float = 0
+    size: int = 0
+    aliases: int = 0
+    depth: int = 0
+    introspection_depth: int = 0
+    introspection: float = 0
+    nesting: int = 0
+
+    def add(self, other: "Weight") -> None:
+        """Adds another part of the same selection set."""
+        self.cost = min(self.cost + other.cost, CEILING)
+        self.size = min(self.size + other.size, CEILING)
+        self.aliases = min(self.aliases + other.aliases, CEILING)
+        self.introspection = min(self.introspection + other.introspection, CEILING)
+        self.depth = max(self.depth, other.depth)
+        self.introspection_depth = max(self.introspection_depth, other.introspection_depth)
+        self.nesting = max(self.nesting, other.nesting)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a selection set stands: its type; in introspection whether all types are listed, and how often wrapped."""
+
+    type: GraphQLNamedType | None
+    listed: bool = False
+    wrapper: int = 0
+    items: int | None = None
+    """How many items the command was given, where the type is its payload."""
+
+    @property
+    def introspects(self) -> bool:
+        """Whether the type is one of introspection's own."""
+        return self.type is not None and self.type.name.startswith("__")
+
+
+class Scale:
+    """Weighs the operations of one document. Raises a refusal for fragments that spread themselves."""
+
+    def __init__(
+        self, schema: GraphQLSchema, rows: Rows, document: DocumentNode, variables: Mapping[str, Any], limits: Limits
+    ) -> None:
+        self._schema, self._rows, self._variables, self._limits = schema, rows, variables, limits
+        self._fragments: dict[tuple[str, bool], Weight] = {}
+        self.directives = self.longest_literal = 0
+        for fragment in _in_order(document, limits):
+            place = _Place(schema.type_map.get(fragment.type_condition.name.value))
+            name = fragment.name.value
+            self._directives(fragment)
+            self._fragments[name, False] = self._weigh(fragment.selection_set, place)
+            if place.introspects:
+                self._fragments[name, True] = self._weigh(fragment.selection_set, replace(place, listed=True))
+
+    def weigh(self, operation: OperationDefinitionNode) -> Weight:
+        """What an operation asks for."""
+        self._directives(operation)
+        weight = self._weigh(operation.selection_set, _Place(self._schema.get_root_type(operation.operation)))
+        for variable in operation.variable_definitions or ():
+            self._directives(variable)
+            weight.size += 1 + (self._value(variable.default_value) if variable.default_value else 0)
+        return weight
+
+    def size_of_fragments(self) -> int:
+        """The size of all fragments, each by itself."""
+        return sum(weight.size for (_, listed), weight in self._fragments.items() if not listed)
+
+    def _weigh(self, selections: SelectionSetNode, place: _Place) -> Weight:
+        total = Weight(nesting=1)
+        for node in selections.selections:
+            if isinstance(node, FieldNode):
+                if node.selection_set or node.arguments:
+                    total.add(self._field(node, place))
+                else:
+                    # Most fields are leaves: these are counted without being weighed.
+                    total.aliases += node.alias is not None
+                    total.introspection += place.introspects
+            elif isinstance(node, InlineFragmentNode):
+                inner = place
+                if node.type_condition is not None:
+                    inner = replace(place, type=self._schema.type_map.get(node.type_condition.name.value))
+                total.add(_within(self._weigh(node.selection_set, inner)))
+            elif isinstance(node, FragmentSpreadNode):
+                name = node.name.value
+                weight = self._fragments.get((name, place.listed)) or self._fragments.get((name, False))
+                total.add(_within(weight or Weight()))
+            total.size += 1 + self._directives(node)
+        return total
+
+    def _field(self, node: FieldNode, place: _Place) -> Weight:
+        parent, opens = place.type, int(node.selection_set is not None)
+        field = self._schema.get_field(parent, node.name.value) if is_composite_type(parent) else None
+        if field is None or not is_composite_type(parent):
+            # Nothing has this field, and the validation will say so; what it selects is weighed all the same.
+            inner = self._inner(node, _Place(None))
+            weight = replace(inner, depth=inner.depth + opens)
+        elif is_introspection(field) or place.introspects:
+            inner, weight = self._introspection(node, place, parent, field)
+        else:
+            items = items_of(node, self._variables) if parent is self._schema.mutation_type else None
+            inner = self._inner(node, _Place(get_named_type(field.type), items=items))
+            rows = self._rows.of(parent, node, field, self._variables, place.items)
+            cost = min(rows.times * (rows.own + inner.cost), CEILING)
+            weight = replace(inner, cost=cost, depth=inner.depth + opens)
+        weight.size += sum(1 + self._value(argument.value) for argument in node.arguments or ())
+        weight.aliases += node.alias is not None
+        weight.nesting += 1
+        return weight
+
+    def _introspection(
+        self, node: FieldNode, place: _Place, parent: GraphQLCompositeType, field: GraphQLField
+    ) -> tuple[Weight, Weight]:
+        name = node.name.value
+        wrapper = place.wrapper + 1 if name == "ofType" else 0
+        # Only below `types` are all the types listed: what leads away from them leads to types of the asker's choice.
+        listed = name in ("__schema", "types") or (place.listed and name in ("fields", "args", "inputFields"))
+        inner = self._inner(node, _Place(get_named_type(field.type), listed, wrapper))
+        times = self._rows.of_introspection(parent, name, field, listed=place.listed)
+        below = 0 if wrapper > WRAPPERS else times * inner.introspection
+        opens = int(node.selection_set is not None)
+        return inner, replace(
+            inner,
+            introspection=min(1 + below, CEILING),
+            introspection_depth=inner.introspection_depth + opens,
+        )
+
+    def _inner(self, node: FieldNode, place: _Place) -> Weight:
+        return Weight() if node.selection_set is None else self._weigh(node.selection_set, place)
+
+    def _directives(self, node: Any) -> int:
+        """The size of a node's directives."""
+        directives: tuple[DirectiveNode, ...] = node.directives
+        if not directives:
+            return 0
+        if len(directives) > self._limits.node_directives:
+            detail = f"One part of a document has at most {self._limits.node_directives} directives."
+            raise too_much("document.too_many_directives", detail, node)
+        self.directives += len(directives)
+        return sum(1 + self._value(argument.value) for one in directives for argument in one.arguments or ())
+
+    def _value(self, value: Node) -> int:
+        """The size of a literal; raises a refusal where it is too deep."""
+        if not isinstance(value, ListValueNode | ObjectValueNode):
+            return 1
+        level: list[Node] = [value]
+        size = depth = 0
+        while level:
+            size += len(level)
+            if depth > self._limits.value_depth:
+                detail = f"Lists and objects lie in one another at most {self._limits.value_depth} deep."
+                raise too_much("document.value_too_deep", detail, value)
+            inner: list[Node] = []
+            for one in level:
+                if isinstance(one, ListValueNode):
+                    inner += one.values
+                elif isinstance(one, ObjectValueNode):
+                    inner += [field.value for field in one.fields]
+            level, depth = inner, depth + 1
+        self.longest_literal = max(self.longest_literal, size)
+        return size
+
+
+def _within(weight: Weight) -> Weight:
+    """The weight of a fragment as a part of the selection set in which it stands: one level further in."""
+    return replace(weight, nesting=weight.nesting + 1)
+
+
+def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinitionNode]:
+    """The fragments, each after those that it spreads; raises a refusal where they spread one another in a cycle."""
+    fragments: dict[str, FragmentDefinitionNode] = {}
+    graph: dict[str, set[str]] = {}
+    for definition in document.definitions:
+        if isinstance(definition, FragmentDefinitionNode):
+            fragments[definition.name.value] = definition
+            graph[definition.name.value] = _spreads(definition.selection_set, limits)
+        elif isinstance(definition, OperationDefinitionNode):
+            _spreads(definition.selection_set, limits)
+    known = {name: spreads & fragments.keys() for name, spreads in graph.items()}
+    try:
+        return [fragments[name] for name in TopologicalSorter(known).static_order()]
+    except CycleError as error:
+        node = fragments[error.args[1][0]]
+        raise too_much("document.fragment_cycle", "A fragment spreads itself, perhaps through others.", node) from None
+
+
+def _spreads(selections: SelectionSetNode, limits: Limits) -> set[str]:
+    """The fragments that a definition spreads; raises a refusal where it is too deep to be walked."""
+    found: set[str] = set()
+    level, depth = [selections], 0
+    while level:
+        depth += 1
+        if depth > limits.nesting:
+            raise too_deep(limits, level[0])
+        inner: list[SelectionSetNode] = []
+        for node in (one for part in level for one in part.selections):
+            if isinstance(node, FragmentSpreadNode):
+                found.add(node.name.value)
+            elif isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set is not None:
+                inner.append(node.selection_set)
+        level = inner
+    return found
+
+
+def too_deep(limits: Limits, node: Node) -> GraphQLError:
+    """The refusal of selections that are too deep in one another."""
+    detail = f"Selections lie in one another at most {limits.nesting} deep, fragments included."
+    return too_much("document.too_deep", detail, node)
