@@ -7,12 +7,13 @@ from pydantic import Field
 
 from app.rest.door import Opened, asks, row_id
 from app.rest.pages import Input
+from app.rest.route import Route
 from app.rest.sis import SyncRun, asked_for
 from app.sis import pull, queries
 from app.sis.rekey import MOST_GIVEN
 
 LONGEST = 1000
-router = APIRouter(prefix="/v1", tags=["sync"])
+router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 
 class RekeyPair(Input):
