@@ -9,9 +9,9 @@ from typing import Final
 
 from app.core.errors import Invalid, Violation
 
-MOST_VALUES: Final = 40_000
-"""Values in one document, whatever their nesting: 500 scores with every field are 5,000, a map of 10,000 ids 30,000."""
-MOST_KEYS: Final = 200
+MOST_VALUES: Final = 10_000
+"""Values in one document, whatever their nesting: 500 scores with every field are 5,000. Each may be a violation."""
+MOST_KEYS: Final = 100
 """Keys of one object."""
 MOST_DEPTH: Final = 32
 """Levels of lists and objects."""
@@ -23,7 +23,7 @@ class NotText(ValueError):
     """The document is not UTF-8, which JSON between systems is (RFC 8259 §8.1)."""
 
 
-def check_json(document: bytes) -> None:
+def check_json(document: bytes, most_values: int = MOST_VALUES) -> None:
     """Raises `Invalid` for a document beyond a limit, `NotText` for one that is not UTF-8.
 
     Whether it is JSON is for the parser to say.
@@ -38,11 +38,11 @@ def check_json(document: bytes) -> None:
     opened = document.count(b"[") + document.count(b"{")
     if opened <= MOST_DEPTH and document.count(b",") < MOST_KEYS:
         return  # even if all of them count, no limit is passed
-    if excess := _excess(document):
+    if excess := _excess(document, most_values):
         raise Invalid([excess])
 
 
-def _excess(document: bytes) -> Violation | None:
+def _excess(document: bytes, most_values: int) -> Violation | None:
     values = 1
     frames: list[list[int]] = []  # for each level: whether it is an object, and its members so far
     for token in _TOKEN.finditer(document):
@@ -64,7 +64,7 @@ def _excess(document: bytes) -> Violation | None:
             frames.append([mark == 0x7B, 1])
             if len(frames) > MOST_DEPTH:
                 return Violation("", "body.too_deep", f"Lists and objects are nested at most {MOST_DEPTH} deep.")
-        if values > MOST_VALUES:
-            detail = f"A body has at most {MOST_VALUES} values. Send it in parts."
+        if values > most_values:
+            detail = f"A body has at most {most_values} values here. Send it in parts."
             return Violation("", "body.too_many_values", detail)
     return None

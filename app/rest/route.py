@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from app.access.permission import MEANING, Can
 from app.core.errors import Forbidden, Malformed, Violation
-from app.core.json_limits import NotText, check_json
+from app.core.json_limits import MOST_VALUES, NotText, check_json
 from app.rest.door import principal_of
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -22,6 +22,9 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 class Route(APIRoute):
     """A route that checks the scopes it states in the contract before it reads a body."""
+
+    most_values = MOST_VALUES
+    """Values that a body may have."""
 
     @property
     def stated_scopes(self) -> tuple[Can, ...]:
@@ -32,13 +35,13 @@ class Route(APIRoute):
     def get_route_handler(self) -> Handler:
         """FastAPI's handler behind the checks."""
         handle, scopes = super().get_route_handler(), self.stated_scopes
-        reads_json = self.body_field is not None
+        reads_json, most_values = self.body_field is not None, self.most_values
 
         async def checked(request: Request) -> Response:
             if scopes:
                 await _authorize(request, scopes)
             if reads_json:
-                await _check_body(request)
+                await _check_body(request, most_values)
             return await handle(request)
 
         return checked
@@ -56,12 +59,12 @@ async def _authorize(request: Request, scopes: tuple[Can, ...]) -> None:
             raise Forbidden(detail, code="permission.missing")
 
 
-async def _check_body(request: Request) -> None:
+async def _check_body(request: Request, most_values: int) -> None:
     try:
         body = await request.body()
     except ClientDisconnect:
         raise Malformed([Violation("", "body.cut_off", "The body broke off before its end.")]) from None
     try:
-        check_json(body)
+        check_json(body, most_values)
     except NotText:
         raise RequestValidationError([{"type": "json_invalid", "loc": ("body", 0), "msg": "Not UTF-8"}]) from None

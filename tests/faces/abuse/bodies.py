@@ -5,6 +5,8 @@ from collections.abc import Callable
 MB = 1 << 20
 SCORE = b'{"student":1,"measure":1,"taken_on":1,"value":"","attempt":"","purpose":1,"form":1}'
 
+KEYS = b",".join(b'"x%d":1' % number for number in range(18))
+
 
 def repeated(head: bytes, part: bytes, tail: bytes, size: int = 2 * MB - 64) -> bytes:
     """The part as often as it fits, comma-separated, between head and tail."""
@@ -26,9 +28,11 @@ BODIES: dict[str, Callable[[], bytes]] = {
     "deep objects": lambda: b'{"a":' * (MB // 4),
     "unclosed lists": lambda: b"[" * (2 * MB - 64),
     "invalid scores": lambda: repeated(b'{"scores":[', SCORE, b"]}"),
+    "scores with unknown keys": lambda: b'{"scores":[' + b",".join([b"{%b}" % KEYS] * 500) + b"]}",
     "the most scores, all invalid": lambda: b'{"scores":[' + b",".join([SCORE] * 500) + b"]}",
-    "pairs that are none, just under the limit": lambda: b'{"map":[' + b",".join([b"{}"] * 19_900) + b"]}",
-    "pairs with unknown keys": lambda: b'{"map":[' + b",".join([b'{"a":1,"b":2}'] * 13_000) + b"]}",
+    "the most pairs, all empty": lambda: b'{"map":[' + b",".join([b"{}"] * 10_000) + b"]}",
+    "the most pairs, with unknown keys": lambda: b'{"map":[' + b",".join([b'{"a":1,"b":2}'] * 10_000) + b"]}",
+    "one pair more": lambda: b'{"map":[' + b",".join([b"{}"] * 10_001) + b"]}",
     "one long text": lambda: b'{"description":"' + b"x" * (2 * MB - 64) + b'"}',
     "a text of escapes": lambda: b'{"description":"' + rb"\"" * (MB - 64) + b'"}',
     "a text that never ends": lambda: b'{"description":"' + b"\\\\" * (MB - 64),
