@@ -15,8 +15,14 @@ from app.rest.problem import fault, problem
 
 LARGEST_BODY = 2 * 1024 * 1024
 """Bytes; 500 scores are about a tenth of it."""
+LARGEST_FORM = 16 * 1024
+"""Bytes of a token request, which nobody has to be known for."""
 UPLOADS = re.compile(r"/v1/sis-sources/[^/]+/roster")
 """The one path on which more may be sent: that body goes to disk as it comes, once its sender may send it."""
+LARGEST = {"/oauth/token": LARGEST_FORM}
+"""Paths on which less may be sent than elsewhere."""
+SHUT = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+"""Headers of every answer that does not set them itself: most are about a person, and a new route must not forget."""
 log = structlog.get_logger()
 
 
@@ -33,7 +39,7 @@ class Edge:
         trace_id, began = uuid4().hex, time.perf_counter()
         scope.setdefault("state", {})["trace_id"] = trace_id
         is_upload = scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]) is not None
-        largest = self._largest_upload if is_upload else LARGEST_BODY
+        largest = self._largest_upload if is_upload else LARGEST.get(scope["path"], LARGEST_BODY)
         passage = _Passage(receive, send, trace_id, largest)
         request = Request(scope)
         try:
@@ -79,7 +85,9 @@ class _Passage:
             return  # what the app says of a body that was cut off is not what is wrong
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], (b"trace-id", self._trace_id.encode())]
+            headers = [*message["headers"], (b"trace-id", self._trace_id.encode())]
+            named = {name.lower() for name, _ in headers}
+            message["headers"] = headers + [one for one in SHUT if one[0] not in named]
         await self._send(message)
 
 
