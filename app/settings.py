@@ -30,6 +30,13 @@ class Settings(BaseSettings):
     sandbox: bool = Field(default=False, description="A sandbox: webhooks may go to loopback over plain HTTP.")
     metrics_port: int | None = Field(default=None, ge=0, le=65535, description="Where the worker serves its metrics.")
     metrics_host: str = Field(default="127.0.0.1", description="The address on which it serves them.")
+    api_metrics_port: int | None = Field(
+        default=None, ge=0, le=65535, description="Where the api serves its metrics, on the same address."
+    )
+    connections: int = Field(default=1000, ge=10, le=100_000, description="Connections of callers a process takes.")
+    proxies: str = Field(
+        default="127.0.0.1,::1", description="Addresses and networks whose X-Forwarded-* count with --behind-proxy."
+    )
     largest_upload_mb: int = Field(default=512, ge=1, le=8192, description="The largest roster zip that can be sent.")
     pool_size: int = Field(default=10, ge=1, le=200)
     token_seconds: int = Field(default=900, ge=60, le=3600, description="How long an access token lives.")
@@ -66,12 +73,13 @@ class Settings(BaseSettings):
         return make_url(self.url_of(role)).username or role
 
     def check_networks(self) -> None:
-        """Refuses, in a sentence, an entry of `allow_networks` that is no network."""
-        for entry in filter(None, (part.strip() for part in self.allow_networks.split(","))):
-            try:
-                ip_network(entry)
-            except ValueError:
-                raise KeyFault(f"AIMLINE_ALLOW_NETWORKS: {entry!r} is no network, such as 10.1.0.0/16.") from None
+        """Refuses, in a sentence, an entry of `allow_networks` or `proxies` that is no network."""
+        for name, entries in (("ALLOW_NETWORKS", self.allow_networks), ("PROXIES", self.proxies)):
+            for entry in filter(None, (part.strip() for part in entries.split(","))):
+                try:
+                    ip_network(entry)
+                except ValueError:
+                    raise KeyFault(f"AIMLINE_{name}: {entry!r} is no network, such as 10.1.0.0/16.") from None
 
 
 def _address(text: str, role: str) -> URL:

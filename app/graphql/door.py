@@ -116,6 +116,7 @@ async def principal_of(request: Request, installation: Installation) -> Principa
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("Send an access token: Authorization: Bearer …")
     client = installation.tokens.read(token)
+    request.state.principal = client
     act_for = request.headers.get(ACT_FOR)
     if act_for is None:
         return client

@@ -15,6 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.access.work import Work
 from app.core.errors import MOST_VIOLATIONS, AimlineError, Forbidden, Invalid, Violation, with_more
+from app.core.metrics import REFUSALS
 from app.graphql.door import Asked
 
 P = ParamSpec("P")
@@ -116,6 +117,7 @@ def told(error: GraphQLError, trace_id: str) -> dict[str, Any]:
 
 def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
     """One of our own errors as the answer shows it at the top."""
+    REFUSALS.labels(error.code).inc()
     extensions: dict[str, Any] = {"code": error.code, "traceId": trace_id}
     message = error.detail
     if isinstance(error, Invalid):

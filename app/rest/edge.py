@@ -11,6 +11,8 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core import ids
+from app.core.metrics import count_request
 from app.rest.problem import fault, problem
 
 LARGEST_BODY = 2 * 1024 * 1024
@@ -57,10 +59,10 @@ class Edge:
             passage.too_large = False
             await problem(request, 413, "body.too_large", "Too much at once", detail)(scope, receive, passage.send)
         route = getattr(scope.get("route"), "path", "unknown")
-        took = round((time.perf_counter() - began) * 1000, 1)
-        log.info(
-            "request", method=scope["method"], route=route, status=passage.status or 500, ms=took, trace_id=trace_id
-        )
+        status, seconds = passage.status or 500, time.perf_counter() - began
+        count_request(route, scope["method"], status, seconds, _district(scope))
+        took = round(seconds * 1000, 1)
+        log.info("request", method=scope["method"], route=route, status=status, ms=took, trace_id=trace_id)
 
 
 class _Passage:
@@ -89,6 +91,11 @@ class _Passage:
             named = {name.lower() for name, _ in headers}
             message["headers"] = headers + [one for one in SHUT if one[0] not in named]
         await self._send(message)
+
+
+def _district(scope: Scope) -> str | None:
+    principal = scope["state"].get("principal")
+    return ids.show("district", principal.district_id) if principal is not None else None
 
 
 def _announced(scope: Scope) -> int:

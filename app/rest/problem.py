@@ -24,6 +24,7 @@ from app.core.errors import (
     Violation,
     with_more,
 )
+from app.core.metrics import REFUSALS
 
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[AimlineError], tuple[int, str]] = {
@@ -73,6 +74,7 @@ def problem(
     more: int = 0,
 ) -> JSONResponse:
     """A problem as an answer. It lists the first violations; `more` counts those that are left out already."""
+    REFUSALS.labels(code).inc()
     shown = violations[:MOST_VIOLATIONS]
     shape = Problem(
         type=f"urn:aimline:problem:{code}",
