@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from fastapi import Depends, FastAPI
-from fastapi_swagger import patch_fastapi  # type: ignore[import-untyped]  # it ships no types
 
 from app.access.authenticate import Tokens
 from app.core.db import check_server, open_engine
@@ -20,6 +19,7 @@ from app.rest import (
     consumers,
     decision,
     deliveries,
+    documents,
     events,
     evidence,
     gradebook,
@@ -91,6 +91,7 @@ def build(settings: Settings) -> FastAPI:
         title="Aimline",
         version=VERSION,
         description=DESCRIPTION,
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
@@ -113,7 +114,7 @@ def build(settings: Settings) -> FastAPI:
     app.include_router(
         graphql_router(app.state.house, Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds))
     )
-    patch_fastapi(app)
+    app.include_router(documents.documents(app))
     app.add_middleware(Edge, largest_upload=settings.largest_upload_mb << 20)
     return app
 

@@ -1,6 +1,7 @@
 """Owns the settings, read once from the environment. Read by main, worker, cli and migrations only."""
 
 from functools import cached_property
+from ipaddress import ip_network
 from pathlib import Path
 
 from pydantic import Field
@@ -34,6 +35,13 @@ class Settings(BaseSettings):
     sandbox: bool = Field(default=False, description="A sandbox: webhooks may go to loopback over plain HTTP.")
     metrics_port: int | None = Field(default=None, ge=0, le=65535, description="Where the worker serves its metrics.")
     metrics_host: str = Field(default="127.0.0.1", description="The address on which it serves them.")
+    api_metrics_port: int | None = Field(
+        default=None, ge=0, le=65535, description="Where the api serves its metrics, on the same address."
+    )
+    connections: int = Field(default=1000, ge=10, le=100_000, description="Connections of callers a process takes.")
+    proxies: str = Field(
+        default="127.0.0.1,::1", description="Addresses and networks whose X-Forwarded-* count with --behind-proxy."
+    )
     largest_upload_mb: int = Field(default=512, ge=1, le=8192, description="The largest roster zip that can be sent.")
     pool_size: int = Field(default=10, ge=1, le=200)
     graphql_cost: int = Field(
@@ -86,6 +94,11 @@ class Settings(BaseSettings):
     def check_networks(self) -> None:
         """Refuses, in a sentence, a list of networks that cannot be read, or one list for two purposes."""
         _ = self.webhook_allowed, self.sis_allowed
+        for entry in filter(None, (part.strip() for part in self.proxies.split(","))):
+            try:
+                ip_network(entry)
+            except ValueError:
+                raise KeyFault(f"AIMLINE_PROXIES: {entry!r} is no network, such as 10.1.0.0/16.") from None
 
     def _allowed(self, field: str) -> Allowed:
         if self.allow_networks:

@@ -20,7 +20,7 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "serve": Command("process", "Serves REST and GraphQL."),
+    "serve": Command("serve", "Serves REST and GraphQL."),
     "worker": Command("process", "Delivers webhooks and runs what is due."),
     "migrate": Command("process", "Makes the run-time roles and brings the schema up to date."),
     "key": Command("process", "Key-encryption keys."),

@@ -1,14 +1,11 @@
-"""`aimline serve`, `worker`, `migrate`, `key`: the processes and what they stand on."""
+"""`aimline worker`, `migrate`, `key`: the processes and what they stand on."""
 
-import asyncio
 from typing import Annotated
 
 import typer
-import uvicorn
 
 from app.cli.migrate import migrate as bring_up_to_date
 from app.core.crypto import fresh_key
-from app.core.db import check_server
 from app.core.ids import new_id
 from app.settings import Settings
 
@@ -17,27 +14,6 @@ def add_to(app: typer.Typer) -> None:
     """Adds these commands."""
     key = typer.Typer(help="Key-encryption keys.", no_args_is_help=True)
     app.add_typer(key, name="key")
-
-    @app.command()
-    def serve(
-        host: str = "127.0.0.1",
-        port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
-        workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
-    ) -> None:
-        """Serves REST and GraphQL."""
-        settings = Settings()
-        settings.check_networks()
-        asyncio.run(check_server(settings.url_of("api"), "api"))
-        uvicorn.run(
-            "app.main:create",
-            factory=True,
-            host=host,
-            port=port,
-            workers=workers,
-            access_log=False,
-            log_level="warning",
-            server_header=False,
-        )
 
     @app.command()
     def worker() -> None:

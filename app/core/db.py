@@ -126,6 +126,10 @@ async def lay_binding(connection: AsyncConnection, statement: str) -> None:
     driver.bind(statement)
 
 
+AWAY = (OSError, TimeoutError, ssl.SSLError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+"""What a connection raises when the server is not there, or goes away while it is asked."""
+
+
 class UnfitServer(RuntimeError):
     """A server too old, out of reach, or a role that row-level security does not hold."""
 
@@ -134,7 +138,7 @@ async def connect(url: str, purpose: str) -> asyncpg.Connection:
     """A plain connection; raises `UnfitServer` where there is none to be had, or the server is too old."""
     try:
         connection = await asyncpg.connect(url, timeout=10)
-    except (OSError, asyncpg.PostgresError, TimeoutError, ssl.SSLError) as error:
+    except AWAY as error:
         raise UnfitServer(f"The database is out of reach as {purpose}: {type(error).__name__}: {error}") from None
     found = connection.get_server_version().major
     if found < MINIMUM_VERSION:
@@ -154,8 +158,11 @@ async def check_server(url: str, purpose: str) -> None:
                                 AND pg_has_role(r.oid, c.relowner, 'MEMBER')) AS owns
                FROM pg_roles r WHERE r.rolname = current_user"""
         )
-    finally:
         await connection.close()
+    except AWAY as error:
+        raise UnfitServer(f"The database went away while the {purpose} asked it: {type(error).__name__}.") from None
+    finally:
+        connection.terminate()
     if row is None:
         raise UnfitServer(f"The {purpose} runs as a role that the server does not list.")
     unfit = [

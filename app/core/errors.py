@@ -5,6 +5,10 @@ No message ever carries a submitted value: a name or a birth date must not reach
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
+
+MOST_VIOLATIONS: Final = 100
+"""Violations that one answer lists; how many more there are is said in its detail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +18,11 @@ class Violation:
     pointer: str
     code: str
     detail: str
+
+
+def with_more(detail: str, more: int) -> str:
+    """The detail of an answer that does not list `more` of its violations."""
+    return f"{detail} The first {MOST_VIOLATIONS} are listed, and {more} more are not." if more > 0 else detail
 
 
 class AimlineError(Exception):

@@ -152,7 +152,9 @@ def client_of(request: Request, installation: Installation) -> Principal:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("Send an access token: Authorization: Bearer …")
-    return installation.tokens.read(token)
+    client = installation.tokens.read(token)
+    request.state.principal = client
+    return client
 
 
 async def principal_of(request: Request, installation: Installation, client: Principal) -> Principal:

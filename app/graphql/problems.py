@@ -14,7 +14,8 @@ from graphql import GraphQLError
 from sqlalchemy.exc import IntegrityError
 
 from app.access.work import Work
-from app.core.errors import AimlineError, Forbidden, Invalid, Violation
+from app.core.errors import MOST_VIOLATIONS, AimlineError, Forbidden, Invalid, Violation, with_more
+from app.core.metrics import REFUSALS
 from app.graphql.door import Asked
 
 P = ParamSpec("P")
@@ -54,8 +55,11 @@ class Problem:
 
 
 def shaped(violations: Sequence[Violation]) -> list[Problem]:
-    """Violations as problems."""
-    return [Problem(code=one.code, pointer=one.pointer, detail=one.detail) for one in violations]
+    """Violations as problems: the first hundred, and then how many more there are."""
+    problems = [Problem(code=one.code, pointer=one.pointer, detail=one.detail) for one in violations[:MOST_VIOLATIONS]]
+    if more := len(violations) - len(problems):
+        problems.append(Problem(code="violations.more", pointer="", detail=f"And {more} more."))
+    return problems
 
 
 def unfit(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Problem]:
@@ -116,12 +120,14 @@ def told(error: GraphQLError, trace_id: str) -> dict[str, Any]:
 
 def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
     """One of our own errors as the answer shows it at the top."""
+    REFUSALS.labels(error.code).inc()
     extensions: dict[str, Any] = {"code": error.code, "traceId": trace_id}
+    message = error.detail
     if isinstance(error, Invalid):
-        extensions["problems"] = [
-            {"code": one.code, "pointer": one.pointer, "detail": one.detail} for one in error.violations
-        ]
-    return {"message": error.detail, "extensions": extensions}
+        shown = error.violations[:MOST_VIOLATIONS]
+        message = with_more(message, len(error.violations) - len(shown))
+        extensions["problems"] = [{"code": one.code, "pointer": one.pointer, "detail": one.detail} for one in shown]
+    return {"message": message, "extensions": extensions}
 
 
 def fault(trace_id: str) -> dict[str, Any]:

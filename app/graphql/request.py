@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
+
+from app.core.errors import Malformed, Violation
+from app.core.json_limits import NotText, check_json
 
 MODERN = "application/graphql-response+json"
 LEGACY = "application/json"
@@ -73,7 +76,11 @@ async def _from_body(request: Request) -> dict[str, Any]:
     kind = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != LEGACY:
         raise BadRequest("media_type", f"Send the request as {LEGACY}.", 415)
-    found = _json(await request.body())
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        raise Malformed([Violation("", "body.cut_off", "The body broke off before its end.")]) from None
+    found = _json(body)
     if not isinstance(found, dict):
         raise BadRequest("body.malformed", "The body must be an object with `query`.")
     return found
@@ -82,8 +89,9 @@ async def _from_body(request: Request) -> dict[str, Any]:
 def _json(raw: bytes) -> Any:
     _refuse_nul(_NUL_IN_BYTES.search(raw))
     try:
+        check_json(raw)
         return orjson.loads(raw)
-    except orjson.JSONDecodeError:
+    except (NotText, orjson.JSONDecodeError):
         raise BadRequest("body.not_json", "This is not JSON.") from None
 
 

@@ -11,10 +11,11 @@ from app.response.standing.breaks import declare_break, remove_break
 from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.roster import school_id
+from app.rest.route import Route
 from app.roster import models
 from app.roster.breaks import NewBreak, breaks
 
-router = APIRouter(prefix="/v1/breaks", tags=["roster"])
+router = APIRouter(prefix="/v1/breaks", tags=["roster"], route_class=Route)
 
 
 class NewSchoolBreak(Input):

@@ -12,8 +12,9 @@ from app.rest.door import Opened, asks, row_id
 from app.rest.pages import Shape
 from app.rest.picture import NARROWEST, USUAL, WIDEST, svg
 from app.rest.response import VerdictKind, VerdictState
+from app.rest.route import Route
 
-router = APIRouter(prefix="/v1", tags=["verdicts"])
+router = APIRouter(prefix="/v1", tags=["verdicts"], route_class=Route)
 SVG = "image/svg+xml"
 SHUT = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",

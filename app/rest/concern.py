@@ -12,9 +12,10 @@ from app.playbook.queries import area_named
 from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.roster import school_id, student_id
+from app.rest.route import Route
 from app.support.queries import unserved_concerns
 
-router = APIRouter(prefix="/v1", tags=["concerns"])
+router = APIRouter(prefix="/v1", tags=["concerns"], route_class=Route)
 State = Literal["raised", "accepted", "dismissed", "resolved"]
 
 

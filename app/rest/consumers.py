@@ -11,8 +11,9 @@ from app.events.render import body
 from app.rest.door import After, House, Limit, Opened, asks
 from app.rest.events import Event, Events
 from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.route import Route
 
-router = APIRouter(prefix="/v1/events/consumers", tags=["events"])
+router = APIRouter(prefix="/v1/events/consumers", tags=["events"], route_class=Route)
 Name = Annotated[str, Path(description="The name that the client gave it: a to z, 0 to 9, dots, hyphens, underscores.")]
 LOST = "Something after its place is kept no longer, or the feed began anew: seek."
 

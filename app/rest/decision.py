@@ -13,11 +13,12 @@ from app.rest.door import After, Limit, Opened, StudentPath, asks, row_id
 from app.rest.evidence import Score, score_shape
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.roster import Enrollment, Student, enrollment_shape, student_id, student_shape
+from app.rest.route import Route
 from app.rest.support import Change, Support, support_shape
 from app.roster.queries import external_ids_of
 from app.support.service import Change as PhaseChange
 
-router = APIRouter(prefix="/v1", tags=["decisions"])
+router = APIRouter(prefix="/v1", tags=["decisions"], route_class=Route)
 Kind = Literal["continue", "raise_goal", "intensify", "change", "fade", "exit", "restore_fidelity", "refer"]
 
 

@@ -9,10 +9,11 @@ from pydantic import AwareDatetime, Field
 from app.core import ids
 from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.route import Route
 from app.webhooks import queries
 from app.webhooks.deliveries import again
 
-router = APIRouter(prefix="/v1", tags=["webhooks"])
+router = APIRouter(prefix="/v1", tags=["webhooks"], route_class=Route)
 DeliveryState = Literal["pending", "delivered", "failed", "dropped"]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from uuid import UUID
 
 from fastapi import Depends, Header, Path, Query, Request, Security
@@ -77,6 +77,8 @@ async def principal_of(
     ] = None,
 ) -> Principal:
     """Who asks; raises `Unauthenticated`. With a person named, the person's role and caseload bind the client."""
+    if (checked := getattr(request.state, "principal", None)) is not None:
+        return cast(Principal, checked)  # the route has read the token already, before the body
     house: House = request.app.state.house
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token:

@@ -11,12 +11,20 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core import ids
+from app.core.metrics import count_request
 from app.rest.problem import fault, problem
 
 LARGEST_BODY = 2 * 1024 * 1024
 """Bytes; 500 scores are about a tenth of it."""
+LARGEST_FORM = 16 * 1024
+"""Bytes of a token request, which nobody has to be known for."""
 UPLOADS = re.compile(r"/v1/sis-sources/[^/]+/roster")
 """The one path on which more may be sent: that body goes to disk as it comes, once its sender may send it."""
+LARGEST = {"/oauth/token": LARGEST_FORM}
+"""Paths on which less may be sent than elsewhere."""
+SHUT = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+"""Headers of every answer that does not set them itself: most are about a person, and a new route must not forget."""
 log = structlog.get_logger()
 
 
@@ -33,7 +41,7 @@ class Edge:
         trace_id, began = uuid4().hex, time.perf_counter()
         scope.setdefault("state", {})["trace_id"] = trace_id
         is_upload = scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]) is not None
-        largest = self._largest_upload if is_upload else LARGEST_BODY
+        largest = self._largest_upload if is_upload else LARGEST.get(scope["path"], LARGEST_BODY)
         passage = _Passage(receive, send, trace_id, largest)
         request = Request(scope)
         try:
@@ -51,10 +59,10 @@ class Edge:
             passage.too_large = False
             await problem(request, 413, "body.too_large", "Too much at once", detail)(scope, receive, passage.send)
         route = getattr(scope.get("route"), "path", "unknown")
-        took = round((time.perf_counter() - began) * 1000, 1)
-        log.info(
-            "request", method=scope["method"], route=route, status=passage.status or 500, ms=took, trace_id=trace_id
-        )
+        status, seconds = passage.status or 500, time.perf_counter() - began
+        count_request(route, scope["method"], status, seconds, _district(scope))
+        took = round(seconds * 1000, 1)
+        log.info("request", method=scope["method"], route=route, status=status, ms=took, trace_id=trace_id)
 
 
 class _Passage:
@@ -79,8 +87,15 @@ class _Passage:
             return  # what the app says of a body that was cut off is not what is wrong
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            message["headers"] = [*message["headers"], (b"trace-id", self._trace_id.encode())]
+            headers = [*message["headers"], (b"trace-id", self._trace_id.encode())]
+            named = {name.lower() for name, _ in headers}
+            message["headers"] = headers + [one for one in SHUT if one[0] not in named]
         await self._send(message)
+
+
+def _district(scope: Scope) -> str | None:
+    principal = scope["state"].get("principal")
+    return ids.show("district", principal.district_id) if principal is not None else None
 
 
 def _announced(scope: Scope) -> int:

@@ -11,8 +11,9 @@ from app.events.catalogue import CATALOGUE, EventType
 from app.events.render import OLDEST, body, schema
 from app.rest.door import After, House, Limit, Opened, asks
 from app.rest.pages import Shape, place
+from app.rest.route import Route
 
-router = APIRouter(prefix="/v1", tags=["events"])
+router = APIRouter(prefix="/v1", tags=["events"], route_class=Route)
 VERSION = f"The version in which a type is told, as concern.raised:2; can be repeated. {OLDEST} of each, without it."
 
 
@@ -64,8 +65,10 @@ class EventTypes(Shape):
 async def list_events(
     work: Opened,
     request: Request,
-    type_: Annotated[list[str] | None, Query(alias="type", description="Only events of these types.")] = None,
-    version: Annotated[list[str] | None, Query(description=VERSION)] = None,
+    type_: Annotated[
+        list[str] | None, Query(alias="type", max_length=100, description="Only events of these types.")
+    ] = None,
+    version: Annotated[list[str] | None, Query(max_length=100, description=VERSION)] = None,
     after: After = None,
     limit: Limit = None,
 ) -> Events:

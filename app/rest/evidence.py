@@ -18,8 +18,9 @@ from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.problem import ViolationShape
 from app.rest.roster import student_id
+from app.rest.route import Route
 
-router = APIRouter(prefix="/v1", tags=["scores"])
+router = APIRouter(prefix="/v1", tags=["scores"], route_class=Route)
 Purpose = Literal["screening", "baseline", "progress"]
 Outcome = Literal["recorded", "amended", "unchanged", "refused"]
 

@@ -10,9 +10,10 @@ from app.core import ids
 from app.gradebook import models, queries
 from app.rest.door import After, Limit, Opened, StudentPath, asks
 from app.rest.pages import Items, Shape, paged, place
+from app.rest.route import Route
 from app.roster.queries import find_class, find_student
 
-router = APIRouter(prefix="/v1", tags=["grades"])
+router = APIRouter(prefix="/v1", tags=["grades"], route_class=Route)
 
 
 class Objective(Shape):

@@ -11,8 +11,9 @@ from app.response.standing.measures import amend_measure as amend
 from app.rest.door import Opened, asks
 from app.rest.evidence import Number
 from app.rest.pages import Input, Shape
+from app.rest.route import Route
 
-router = APIRouter(prefix="/v1", tags=["playbook"])
+router = APIRouter(prefix="/v1", tags=["playbook"], route_class=Route)
 MeasurePath = Annotated[str, Path(description="A measure's code or id.")]
 Direction = Literal["up", "down"]
 Kind = Literal["growth", "count", "percentage", "criterion"]

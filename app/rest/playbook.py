@@ -13,8 +13,9 @@ from app.response.standing.playbook import NewRule, Standing, shown_school
 from app.rest.door import Opened, asks
 from app.rest.evidence import a_number
 from app.rest.pages import Input, Shape
+from app.rest.route import Route
 
-router = APIRouter(prefix="/v1", tags=["playbook"])
+router = APIRouter(prefix="/v1", tags=["playbook"], route_class=Route)
 
 
 class Area(Shape):

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from app.core.errors import (
+    MOST_VIOLATIONS,
     AimlineError,
     Conflict,
     Forbidden,
@@ -21,7 +22,9 @@ from app.core.errors import (
     NotFound,
     Unauthenticated,
     Violation,
+    with_more,
 )
+from app.core.metrics import REFUSALS
 
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[AimlineError], tuple[int, str]] = {
@@ -54,20 +57,32 @@ class Problem(BaseModel):
     status: int
     detail: str
     trace_id: str = Field(description="Name it when you ask for help.")
-    violations: list[ViolationShape] = Field(default=[], description="Everything that is wrong, at once.")
+    violations: list[ViolationShape] = Field(
+        default=[],
+        max_length=MOST_VIOLATIONS,
+        description="Everything that is wrong, at once; beyond 100, `detail` says how many more there are.",
+    )
 
 
 def problem(
-    request: Request, status: int, code: str, title: str, detail: str, violations: Sequence[Violation] = ()
+    request: Request,
+    status: int,
+    code: str,
+    title: str,
+    detail: str,
+    violations: Sequence[Violation] = (),
+    more: int = 0,
 ) -> JSONResponse:
-    """A problem as an answer."""
+    """A problem as an answer. It lists the first violations; `more` counts those that are left out already."""
+    REFUSALS.labels(code).inc()
+    shown = violations[:MOST_VIOLATIONS]
     shape = Problem(
         type=f"urn:aimline:problem:{code}",
         title=title,
         status=status,
-        detail=detail,
+        detail=with_more(detail, more + len(violations) - len(shown)),
         trace_id=getattr(request.state, "trace_id", ""),
-        violations=[ViolationShape(pointer=one.pointer, code=one.code, detail=one.detail) for one in violations],
+        violations=[ViolationShape(pointer=one.pointer, code=one.code, detail=one.detail) for one in shown],
     )
     headers = {"WWW-Authenticate": 'Bearer realm="aimline"'} if status == 401 else None
     return JSONResponse(shape.model_dump(), status, headers=headers, media_type=MEDIA_TYPE)
@@ -110,11 +125,12 @@ async def _shape(request: Request, error: Exception) -> JSONResponse:
     found = error.errors()
     if any(one["type"] == "json_invalid" for one in found):
         return problem(request, 400, "body.not_json", "Bad request", "The body is not JSON.")
-    violations = [_violation(one) for one in found]
+    violations = [_violation(one) for one in found[:MOST_VIOLATIONS]]
     detail = "The request does not have the shape that it should."
     # Parameters make a bad request; a body that is JSON and says the wrong thing cannot be processed.
     status = 422 if any(one["loc"][:1] == ("body",) for one in found) else 400
-    return problem(request, status, "shape", "Not of the right shape", detail, violations)
+    more = len(found) - len(violations)
+    return problem(request, status, "shape", "Not of the right shape", detail, violations, more)
 
 
 def _violation(error: dict[str, Any]) -> Violation:

@@ -1,18 +1,31 @@
 """Owns the route by which a map from old to new sourcedIds is asked for in REST: shapes and a route, no rule."""
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Response
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError
 
+from app.core.errors import MOST_VIOLATIONS
 from app.rest.door import Opened, asks, row_id
 from app.rest.pages import Input
+from app.rest.route import Route
 from app.rest.sis import SyncRun, asked_for
 from app.sis import pull, queries
 from app.sis.rekey import MOST_GIVEN
 
 LONGEST = 1000
-router = APIRouter(prefix="/v1", tags=["sync"])
+PART = 200
+"""Pairs that are validated at once: a map that is wrong throughout is not validated to its end."""
+
+
+class MapRoute(Route):
+    """A route whose body may hold a map of the most pairs."""
+
+    most_values = 4 * MOST_GIVEN
+
+
+router = APIRouter(prefix="/v1", tags=["sync"], route_class=MapRoute)
 
 
 class RekeyPair(Input):
@@ -22,17 +35,44 @@ class RekeyPair(Input):
     new: str = Field(min_length=1, max_length=LONGEST)
 
 
+def _in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Validates a long map part by part, and stops after the part that fills the answer with violations."""
+    if not isinstance(pairs, list) or len(pairs) <= PART:
+        return validate(pairs)
+    if len(pairs) > MOST_GIVEN:
+        context = {"field_type": "List", "max_length": MOST_GIVEN, "actual_length": len(pairs)}
+        raise PydanticKnownError("too_long", context)
+    validated: list[Any] = []
+    errors: list[InitErrorDetails] = []
+    for begin in range(0, len(pairs), PART):
+        try:
+            validated += validate(pairs[begin : begin + PART])
+        except ValidationError as error:
+            for one in error.errors(include_url=False, include_context=False):
+                index, *rest = one["loc"]
+                cause = PydanticCustomError(one["type"], one["msg"])
+                errors.append(InitErrorDetails(type=cause, loc=(begin + int(index), *rest), input=one["input"]))
+        if len(errors) > MOST_VIOLATIONS:
+            break
+    if errors:
+        raise ValidationError.from_exception_data("map", errors)
+    return validated
+
+
+Pairs = Annotated[list[RekeyPair], WrapValidator(_in_parts), Field(min_length=1, max_length=MOST_GIVEN)]
+
+
 class NewRekey(Input):
     """How those who would go are told to be those who would come: `match` or `map`, one of both."""
 
     match: Literal["identifier", "email"] | None = Field(
         default=None, description="What exactly one who would go and one who would come have, and nobody who stays."
     )
-    map: list[RekeyPair] | None = Field(
-        default=None,
-        min_length=1,
-        max_length=MOST_GIVEN,
-        description="Who is who. Of its pairs those that fit the held run count; an id stands in it once a side.",
+    map: Annotated[list[RekeyPair], WrapValidator(_in_parts), Field(min_length=1, max_length=MOST_GIVEN)] | None = (
+        Field(
+            default=None,
+            description="Who is who. Of its pairs those that fit the held run count; an id stands in it once a side.",
+        )
     )
 
 

@@ -11,9 +11,10 @@ from app.response import models, queries
 from app.response.standing import calibration
 from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Items, Shape, paged, place
+from app.rest.route import Route
 from app.support import queries as support_queries
 
-router = APIRouter(prefix="/v1", tags=["verdicts"])
+router = APIRouter(prefix="/v1", tags=["verdicts"], route_class=Route)
 VerdictKind = Literal["never", "stopped"]
 VerdictState = Literal[
     "insufficient_data",

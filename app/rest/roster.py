@@ -10,9 +10,10 @@ from app.access.work import Work
 from app.core import ids
 from app.rest.door import After, Limit, Opened, StudentPath, asks
 from app.rest.pages import Items, Shape, paged, place
+from app.rest.route import Route
 from app.roster import models, queries
 
-router = APIRouter(prefix="/v1", tags=["roster"])
+router = APIRouter(prefix="/v1", tags=["roster"], route_class=Route)
 
 
 class ExternalIdShape(Shape):

@@ -8,9 +8,10 @@ from app.core import ids
 from app.rest.door import After, Limit, Opened, asks
 from app.rest.pages import Items, Shape, paged, place
 from app.rest.roster import Aliases, ExternalIdShape, external_ids
+from app.rest.route import Route
 from app.roster import models, queries
 
-router = APIRouter(prefix="/v1", tags=["roster"])
+router = APIRouter(prefix="/v1", tags=["roster"], route_class=Route)
 
 
 class Staff(Shape):

@@ -11,12 +11,13 @@ from app.response import service
 from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.problem import ViolationShape
+from app.rest.route import Route
 from app.support import dosage as doses
 from app.support import models, queries
 from app.support.session import Amendment as NewAmendment
 from app.support.session import NewSession as NewSessionRow
 
-router = APIRouter(prefix="/v1", tags=["sessions"])
+router = APIRouter(prefix="/v1", tags=["sessions"], route_class=Route)
 Reason = Literal["absent", "no_provider", "schedule", "event", "school_closed", "other"]
 Outcome = Literal["recorded", "amended", "unchanged", "refused"]
 Since = Annotated[date | None, Query(description="The first day; it counts.")]

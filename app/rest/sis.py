@@ -11,11 +11,12 @@ from pydantic import Field
 from app.core import ids
 from app.rest.door import After, Limit, Opened, StudentPath, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.route import Route
 from app.roster.queries import find_staff, find_student
 from app.sis import answer, models, pull, queries
 from app.sis.night.report import as_text, what_next
 
-router = APIRouter(prefix="/v1", tags=["sync"])
+router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 
 class SyncRun(Shape):

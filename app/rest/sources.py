@@ -1,7 +1,7 @@
 """Owns the sources of a district in REST: shapes and routes, no rule. A secret goes in and never comes out."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
@@ -9,10 +9,14 @@ from pydantic import Field
 from app.core import ids
 from app.rest.door import After, House, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.route import Route
 from app.sis import queries, sources
 from app.sis.settings import Settings, without_path
 
-router = APIRouter(prefix="/v1", tags=["sync"])
+router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
+Limits = Annotated[dict[str, float], Field(max_length=20)]
+Mapping = Annotated[dict[str, Any], Field(max_length=100)]
+Days = Annotated[list[str], Field(max_length=2)]
 Cron = Field(default=None, max_length=200, description="Five fields, in the district's time zone.")
 
 
@@ -21,7 +25,9 @@ class Rollover(Input):
 
     begins_on: str = Field(max_length=10)
     ends_on: str = Field(max_length=10)
-    limits: dict[str, float] | None = Field(default=None, description="Without it: removed, changed and lost at 1.")
+    limits: dict[str, float] | None = Field(
+        default=None, max_length=20, description="Without it: removed, changed and lost at 1."
+    )
 
 
 class SourceSettings(Input):
@@ -36,12 +42,16 @@ class SourceSettings(Input):
     page_size: int | None = None
     concurrency: int = Field(default=5, description="Requests at once.")
     left_out: list[str] = Field(default=[], max_length=50, description="Collections that are not asked for.")
-    limits: dict[str, float] = Field(default={}, description="Limits of the guard that differ from the house's.")
+    limits: dict[str, float] = Field(
+        default={}, max_length=20, description="Limits of the guard that differ from the house's."
+    )
     rollover: Rollover | None = None
-    mapping: dict[str, Any] = Field(default={}, description="Which results become scores, of which measure.")
+    mapping: dict[str, Any] = Field(
+        default={}, max_length=100, description="Which results become scores, of which measure."
+    )
     cron: str | None = Cron
     jitter_minutes: int = Field(default=30, description="Over so many minutes sources are spread.")
-    freeze: list[list[str]] = Field(default=[], max_length=100, description="First and last days without a run.")
+    freeze: list[Days] = Field(default=[], max_length=100, description="First and last days without a run.")
     full_cron: str | None = Field(default=None, max_length=200, description="When a run must be a full one.")
     overlap_hours: int = Field(default=24, description="How far a delta reaches back.")
     pull_minutes: int = Field(default=360, description="How long a OneRoster service may be read, before it fails.")

@@ -18,9 +18,10 @@ from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.response import Verdict, VerdictState, verdict_shape
 from app.rest.roster import school_id, staff_id, student_id
+from app.rest.route import Route
 from app.support import models, queries, service
 
-router = APIRouter(prefix="/v1", tags=["supports"])
+router = APIRouter(prefix="/v1", tags=["supports"], route_class=Route)
 State = Literal["planned", "active", "ended"]
 
 
@@ -37,7 +38,9 @@ class NewSupport(Input):
     minutes_per_session: int
     sessions_per_week: int
     baseline: float | None = Field(default=None, description="Without it, the median of the last three scores.")
-    concerns: list[str] = Field(default=[], description="The accepted concerns that this support answers.")
+    concerns: list[str] = Field(
+        default=[], max_length=100, description="The accepted concerns that this support answers."
+    )
     lead: str | None = Field(default=None, description="An id or an external id.")
     provider: str | None = Field(default=None, description="An id or an external id.")
 

@@ -15,11 +15,12 @@ from app.access.work import unit
 from app.core.errors import Malformed, Violation
 from app.rest.door import House, asks, principal_of, row_id
 from app.rest.problem import MEDIA_TYPE, Problem
+from app.rest.route import Route
 from app.rest.sis import SyncRun, asked_for
 from app.sis import pull, queries, upload
 
 ZIP = "application/zip"
-router = APIRouter(prefix="/v1", tags=["sync"])
+router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 
 def _told() -> dict[str, Any]:

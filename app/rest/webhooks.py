@@ -9,10 +9,11 @@ from pydantic import Field
 from app.core import ids
 from app.rest.door import After, House, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.route import Route
 from app.webhooks import models, queries, service
 from app.webhooks.sign import Signature
 
-router = APIRouter(prefix="/v1", tags=["webhooks"])
+router = APIRouter(prefix="/v1", tags=["webhooks"], route_class=Route)
 SIGNATURE = "With `hmac-sha256` (`v1`) both know a secret; with `ed25519` (`v1a`) you verify with our public key."
 
 

@@ -151,15 +151,23 @@ async def test_scores_in_bulk_have_a_result_each(app: FastAPI, north: Town) -> N
     assert (await north_client.post("/v1/scores/bulk", {"scores": [good] * 501})).status_code == 422
 
 
-async def test_a_body_over_the_limit_is_refused_before_it_is_read(app: FastAPI) -> None:
-    """Announced or not: 413, whoever asks."""
+async def test_a_body_over_the_limit_is_refused_before_it_is_read(app: FastAPI, north: Town) -> None:
+    """Announced or not: 413. Whoever has no token is told that instead; a body that is not announced stays unread."""
+    sent = 0
 
     async def parts() -> AsyncIterator[bytes]:
+        nonlocal sent
         for _ in range(40):
+            sent += 1
             yield b"x" * 100_000
 
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://aimline.test") as http:
-        for body in (b"x" * 4_000_000, parts()):
-            answer = await http.post("/v1/scores", content=body, headers={"Content-Type": "application/json"})
-            assert answer.status_code == 413
-            assert answer.json()["type"] == "urn:aimline:problem:body.too_large"
+    headers = {"Content-Type": "application/json"}
+    for body in (b"x" * 4_000_000, parts()):
+        answer = await caller(app, north).ask("POST", "/v1/scores", content=body, headers=headers)
+        assert answer.status_code == 413
+        assert answer.json()["type"] == "urn:aimline:problem:body.too_large"
+    assert sent < 40
+    sent = 0
+    async with plain(app) as client:
+        assert (await client.post("/v1/scores", content=parts(), headers=headers)).status_code == 401
+    assert sent == 0

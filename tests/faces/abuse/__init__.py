@@ -1,1 +1,1 @@
-"""Documents that ask for too much, what each costs, and what stays available beside them."""
+"""Requests made to exhaust a process: what each may cost, and what stays available under them."""

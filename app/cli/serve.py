@@ -1,0 +1,128 @@
+"""`aimline serve`: the api on an address, with its processes, its certificate and its metrics."""
+
+import asyncio
+import ssl
+import sys
+from contextlib import suppress
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated
+
+import typer
+import uvicorn
+
+from app.core.db import check_server
+from app.core.errors import AimlineError
+from app.serving.metrics import metrics
+from app.serving.supervisor import Supervisor
+from app.settings import Settings
+
+KEEP_ALIVE = 75
+"""Seconds that a connection may wait for its next request: longer than what proxies keep theirs, so that they close."""
+GRACE = 15
+"""Seconds that requests have to end when the process is to end."""
+PING = 5
+"""Seconds in which one of several processes must answer its supervisor."""
+PLAIN = (
+    "Warning: {host} is reached from other machines, and tokens and children's records would travel unencrypted. "
+    "Give --certificate and --key, or --behind-proxy where a proxy in front of it ends TLS."
+)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @app.command()
+    def serve(
+        host: str = "127.0.0.1",
+        port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
+        workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+        behind_proxy: Annotated[
+            bool, typer.Option("--behind-proxy", help="A proxy ends TLS. X-Forwarded-* of AIMLINE_PROXIES count.")
+        ] = False,
+        certificate: Annotated[Path | None, typer.Option(help="A PEM file, with its chain, to serve HTTPS.")] = None,
+        key: Annotated[Path | None, typer.Option(help="The certificate's key, if it is in a file of its own.")] = None,
+    ) -> None:
+        """Serves REST and GraphQL."""
+        settings = Settings()
+        settings.check_networks()
+        check_certificate(certificate, key)
+        if certificate is None and not behind_proxy and not _is_loopback(host):
+            print(PLAIN.format(host=host), file=sys.stderr)
+        asyncio.run(check_server(settings.url_of("api"), "api"))
+        _allow_files(settings.connections)
+        config = uvicorn.Config(
+            "app.serving.process:create",
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            http="app.serving.protocol:BoundedProtocol",
+            loop="app.serving.loop:new_loop",
+            ws="none",
+            lifespan="on",
+            limit_concurrency=settings.connections,
+            timeout_keep_alive=KEEP_ALIVE,
+            timeout_graceful_shutdown=GRACE,
+            timeout_worker_healthcheck=PING,
+            proxy_headers=behind_proxy,
+            forwarded_allow_ips=[one.strip() for one in settings.proxies.split(",")],
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+        )
+        with metrics(settings.api_metrics_port, settings.metrics_host, workers):
+            _run(config)
+
+
+def check_certificate(certificate: Path | None, key: Path | None) -> None:
+    """Refuses, in a sentence, a certificate and a key that do not serve together."""
+    if certificate is None:
+        if key is not None:
+            raise AimlineError("A --key goes with a --certificate.")
+        return
+
+    def refuse_passphrase() -> str:
+        raise AimlineError("The key is encrypted. Give one that is not, readable by the api's user only.")
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, refuse_passphrase)
+    except (ssl.SSLError, OSError) as error:
+        detail = error.strerror or type(error).__name__
+        raise AimlineError(f"The certificate cannot be served with this key: {detail}.") from None
+
+
+def _run(config: uvicorn.Config) -> None:
+    """Serves until the process is told to stop; exits with 1 where it could not start."""
+    if config.workers > 1:
+        supervisor = Supervisor(config, sockets=[config.bind_socket()])
+        supervisor.run()
+        if supervisor.has_failed:
+            raise typer.Exit(1)
+        return
+    server = uvicorn.Server(config)
+    try:
+        server.run()
+    except SystemExit:
+        raise typer.Exit(1) from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _allow_files(connections: int) -> None:
+    """Raises this process's own limit of open files to what its connections need, where the system lets it."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        needed = connections + 512
+        if soft != resource.RLIM_INFINITY and soft < needed:
+            most = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -1,0 +1,95 @@
+"""Owns where the api's metrics are read: an address of their own, which callers of the api do not reach.
+
+They tell how busy each district is, and a caller of one district has no business with that. Of several processes, the
+parent adds up what they have written; it also answers while all of them are stuck.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client.metrics_core import Metric
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
+
+from app.core.errors import AimlineError
+
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""The variable from which the library knows, when it is loaded, that there are several processes."""
+
+
+class Processes(Collector):
+    """What all processes have counted; a gauge only of those that live."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = str(folder)
+        self._files: Any = MultiProcessCollector(None, self._folder)  # type: ignore[no-untyped-call]  # as it came
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: what there is depends on what the processes have written."""
+        return ()
+
+    def collect(self) -> Iterable[Metric]:
+        """Adds up the files."""
+        for pid in {int(file.stem.rpartition("_")[2]) for file in Path(self._folder).glob("gauge_live*.db")}:
+            if not _lives(pid):
+                mark_process_dead(pid, self._folder)  # type: ignore[no-untyped-call]  # as it came
+        collected: Iterable[Metric] = self._files.collect()
+        return collected
+
+
+@contextmanager
+def metrics(port: int | None, host: str, processes: int) -> Iterator[int | None]:
+    """Serves the metrics of this process, or of the processes that are started within, while the block runs."""
+    os.environ.pop(FOLDER, None)
+    if port is None:
+        yield None
+        return
+    folder = Path(tempfile.mkdtemp(prefix="aimline-metrics-")) if processes > 1 else None
+    if folder is not None:
+        os.environ[FOLDER] = str(folder)
+    try:
+        with _served(port, host, folder) as served:
+            yield served
+    finally:
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _served(port: int, host: str, folder: Path | None) -> Iterator[int]:
+    try:
+        server, thread = start_http_server(port, host, _registry(folder))
+    except OSError as error:
+        raise AimlineError(f"The metrics cannot be served on {host}:{port}: {error.strerror}.") from None
+    try:
+        yield server.server_port
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _registry(folder: Path | None) -> CollectorRegistry:
+    if folder is None:
+        from app.core.metrics import REGISTRY
+
+        return REGISTRY
+    registry = CollectorRegistry()
+    registry.register(Processes(folder))
+    return registry
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,52 @@
+"""Owns the processes of one `aimline serve`: each is replaced when it ends or stops answering."""
+
+import time
+from typing import Final
+
+import structlog
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Process
+
+PATIENCE: Final = 26.0
+"""Seconds that the processes have to end by themselves."""
+PAUSE: Final = 2.0
+"""Seconds before a process that could not start is started again."""
+log = structlog.get_logger()
+
+
+class Supervisor(Multiprocess):
+    """uvicorn's supervisor, that outlives a database which is away while a process is replaced, and ends in time."""
+
+    has_failed = False
+    _has_served = False
+
+    def keep_subprocess_alive(self) -> None:
+        """Replaces each process that has ended or does not answer its ping."""
+        for place, process in enumerate(self.processes):
+            if self.should_exit.is_set():
+                return
+            if process.is_alive(timeout=self.config.timeout_worker_healthcheck):
+                self._has_served = self._has_served or process.is_ready(timeout=1)
+                continue
+            process.kill()
+            process.join()
+            if process.exitcode == STARTUP_FAILURE and not self._has_served:
+                self.has_failed = True  # it has said why, and so would the next
+                self.should_exit.set()
+                return
+            if process.exitcode == STARTUP_FAILURE:
+                self.should_exit.wait(PAUSE)
+            log.warning("process.replaced", pid=process.pid, exit_code=process.exitcode)
+            self.processes[place] = Process(self.config, self.sockets)
+            self.processes[place].start()
+
+    def join_all(self) -> None:
+        """Waits for the processes, and kills those that do not end in time."""
+        deadline = time.monotonic() + PATIENCE
+        for process in self.processes:
+            process.process.join(max(deadline - time.monotonic(), 0.1))
+            if process.process.is_alive():
+                log.warning("process.killed", pid=process.pid)
+                process.process.kill()
+                process.join()

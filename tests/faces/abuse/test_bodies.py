@@ -1,0 +1,194 @@
+"""Protects the process from a body: what it may cost, who may make it parse anything, and how much is answered."""
+
+import asyncio
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from app.core import ids
+from app.core.errors import MOST_VIOLATIONS
+from app.core.ids import new_id
+from app.rest.route import Route
+from app.settings import Settings
+from tests.faces.abuse.bodies import BODIES
+from tests.faces.rest_town import caller
+from tests.house.walk import operations
+from tests.house.walk_knows import OPEN
+from tests.processes import REPOSITORY, environment
+from tests.town import Town
+
+MB = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with every body."""
+    folder = tmp_path_factory.mktemp("bodies")
+    for name, make in BODIES.items():
+        (folder / name).write_bytes(make())
+    return folder
+
+
+async def test_no_body_costs_much_time_or_memory(
+    app: FastAPI, north: Town, settings: Settings, corpus: Path, record_property: Any
+) -> None:
+    """Under 50 MB beyond the body and half a second for each body, with every scope and with none."""
+    tokens = {"every scope": caller(app, north).token, "no scope": caller(app, north, frozenset()).token}
+    lines = await asyncio.to_thread(_measured, settings, corpus, tokens)
+    assert {line["body"] for line in lines} == set(BODIES)
+    for what in ("seconds", "grown"):
+        most = max(lines, key=lambda line: line[what])
+        record_property(f"most {what}", most)
+        print(f"most {what}: {most}")  # noqa: T201
+    for line in lines:
+        assert line["grown"] < 50 * MB, line
+        assert line["seconds"] < 0.5, line
+        assert line["status"] < 500, line
+        assert line["answered"] < 64 * 1024, line
+        assert line["violations"] <= MOST_VIOLATIONS + 1, line
+        if line["token"] == "no scope" and line["route"].startswith("/v1"):
+            assert line["status"] == 403, line
+
+
+def _measured(settings: Settings, corpus: Path, tokens: dict[str, str]) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "tests.faces.abuse.measure_bodies", str(corpus)]
+    ended = subprocess.run(
+        command,
+        cwd=REPOSITORY,
+        env=environment(settings),
+        input=json.dumps(tokens) + "\n",
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr[-2000:]
+    measured: list[dict[str, Any]] = json.loads(ended.stdout.splitlines()[-1])
+    return measured
+
+
+def test_every_route_with_a_body_checks_scopes_before_it(app: FastAPI) -> None:
+    """A route that takes a body, or that asks for a token, is of the class that checks first, and states scopes."""
+    routes = {route.operation_id: route for route in _routes(app.routes)}
+    for operation in operations(app):
+        if operation.name in OPEN:
+            continue
+        route = routes[operation.name]
+        assert isinstance(route, Route), operation.name
+        assert route.stated_scopes, operation.name
+
+
+async def test_the_scope_is_judged_before_the_body(app: FastAPI, north: Town) -> None:
+    """Whoever lacks the scope is told that, and nothing of what a body should look like; without a token likewise."""
+    few = caller(app, north, frozenset({"roster:read"}))
+    for operation in operations(app):
+        if operation.body is None or operation.name in OPEN:
+            continue
+        path = operation.path.replace("{", "").replace("}", "")
+        answer = await few.post(path, {"planted": 1}) if operation.method == "POST" else None
+        if answer is not None:
+            assert answer.status_code == 403, (operation.name, answer.text)
+            assert answer.json()["violations"] == []
+        nobody = await few.ask(operation.method, path, content=b"{", headers={"Authorization": "Bearer x"})
+        assert nobody.status_code == 401, (operation.name, nobody.text)
+
+
+async def test_a_hundred_violations_and_then_how_many_more(app: FastAPI, north: Town) -> None:
+    """The first hundred are listed, in order; the detail counts the rest."""
+    scores = [{"student": 1, "measure": "orf", "taken_on": "2026-01-05", "value": 1}] * 140
+    answer = await caller(app, north).post("/v1/scores/bulk", {"scores": scores})
+    assert answer.status_code == 422
+    told = answer.json()
+    assert [one["pointer"] for one in told["violations"]] == [f"/scores/{number}/student" for number in range(100)]
+    assert told["detail"].endswith("and 40 more are not.")
+    few = await caller(app, north).post("/v1/scores/bulk", {"scores": scores[:100]})
+    assert len(few.json()["violations"]) == 100
+    assert "more" not in few.json()["detail"]
+
+
+async def test_a_long_map_is_not_validated_to_its_end(app: FastAPI, north: Town) -> None:
+    """Wrong pairs have their own places, also far behind; a map that is wrong throughout stops early."""
+    path = f"/v1/sync-runs/{ids.show('run', new_id())}/rekey"
+    good = {"old": "a", "new": "b"}
+    pairs: list[Any] = [good] * 1000
+    pairs[450], pairs[999] = good | {"old": ""}, {"old": "a\x00"}
+    answer = await caller(app, north).post(path, {"map": pairs})
+    assert {(one["pointer"], one["code"]) for one in answer.json()["violations"]} == {
+        ("/map/450/old", "shape.string_too_short"),
+        ("/map/999/old", "shape.nul"),
+        ("/map/999/new", "shape.missing"),
+    }
+    answer = await caller(app, north).post(path, {"map": [{}] * 10_000})
+    assert answer.json()["detail"].endswith("and 300 more are not.")
+    assert (await caller(app, north).post(path, {"map": [good] * 10_000})).status_code == 404
+
+
+async def test_parameters_are_bounded_as_bodies_are(app: FastAPI, north: Town) -> None:
+    """A thousand misspelt filters, or a filter given a thousand times, are refused with a hundred violations."""
+    north_client = caller(app, north)
+    unknown = await north_client.get("/v1/students", **{f"x{number}": 1 for number in range(1000)})
+    assert unknown.status_code == 400
+    assert len(unknown.json()["violations"]) == 100
+    assert "900 more" in unknown.json()["detail"]
+    repeated = await north_client.get("/v1/events", type=["concern.raised"] * 1000)
+    assert repeated.status_code == 400
+
+
+def test_every_list_and_every_map_that_comes_in_has_a_bound(app: FastAPI) -> None:
+    """In the contract, so that callers know it: arrays have `maxItems`, free objects have `maxProperties`."""
+    contract = app.openapi()
+    unbound: list[str] = []
+    for path, methods in contract["paths"].items():
+        for method, told in methods.items():
+            shapes = [one["schema"] for one in told.get("parameters", ())]
+            shapes += [one["schema"] for one in told.get("requestBody", {}).get("content", {}).values()]
+            for shape in shapes:
+                unbound += [f"{method} {path}: {where}" for where in _unbound(contract, shape)]
+    assert unbound == []
+    planted = {"properties": {"a": {"type": "array", "items": {}}, "b": {"type": "object"}}}
+    assert _unbound(contract, planted) == ["/a", "/b"]
+
+
+def _routes(routes: Any) -> Any:
+    for route in routes:
+        if isinstance(route, APIRoute):
+            yield route
+        elif hasattr(route, "effective_candidates"):
+            yield from _routes(one.original_route for one in route.effective_candidates())
+
+
+def _unbound(contract: Any, shape: Any, at: str = "") -> list[str]:
+    if "$ref" in shape:
+        return _unbound(contract, contract["components"]["schemas"][shape["$ref"].rsplit("/", 1)[-1]], at)
+    found = []
+    if shape.get("type") == "array":
+        found += [at] if "maxItems" not in shape else []
+        found += _unbound(contract, shape["items"], f"{at}/*")
+    elif shape.get("type") == "object" and not shape.get("properties"):
+        found += [at] if "maxProperties" not in shape else []
+    for name, inner in shape.get("properties", {}).items():
+        found += _unbound(contract, inner, f"{at}/{name}")
+    for inner in shape.get("anyOf", ()):
+        found += _unbound(contract, inner, at)
+    return found
+
+
+@pytest.mark.parametrize("code", ["body.too_deep", "body.too_many_values", "body.too_many_keys"])
+async def test_a_body_beyond_the_limits_says_which(app: FastAPI, north: Town, code: str) -> None:
+    """A 422 with the limit's own code; over GraphQL the same code."""
+    body = {
+        "body.too_deep": BODIES["deep nesting"],
+        "body.too_many_values": BODIES["a list of invalid items"],
+        "body.too_many_keys": BODIES["unknown keys"],
+    }[code]()
+    headers = {"Content-Type": "application/json"}
+    answer = await caller(app, north).ask("POST", "/v1/supports", content=body, headers=headers)
+    assert answer.status_code == 422
+    assert [one["code"] for one in answer.json()["violations"]] == [code]
+    graphql = await caller(app, north).ask("POST", "/graphql", content=body, headers=headers)
+    assert graphql.json()["errors"][0]["extensions"]["problems"][0]["code"] == code

@@ -1,0 +1,109 @@
+"""Protects what is the same for everybody: made once, served with an ETag; and that all else is never stored."""
+
+import asyncio
+
+import pytest
+from fastapi import FastAPI
+
+from app.main import build
+from app.rest.documents import Document
+from app.settings import Settings
+from tests.faces.rest_town import caller, plain
+from tests.house.told_town import Told, tell
+from tests.house.walk import operations, own_request
+from tests.house.walk_knows import OPEN
+from tests.town import Town
+
+DOCUMENTS = (
+    "/openapi.json",
+    "/docs",
+    "/swagger/swagger-ui-bundle.js",
+    "/swagger/swagger-ui.css",
+    "/swagger/favicon-32x32.png",
+)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+async def test_a_document_has_a_strong_etag_and_is_not_sent_twice(app: FastAPI, path: str) -> None:
+    """Whoever names the ETag gets a 304 without a body; a HEAD gets the headers."""
+    async with plain(app) as client:
+        first = await client.get(path)
+        etag = first.headers["etag"]
+        assert first.status_code == 200
+        assert first.content
+        assert etag.startswith('"')
+        for given in (etag, f'"other", W/{etag}', "*"):
+            again = await client.get(path, headers={"If-None-Match": given})
+            assert (again.status_code, again.content) == (304, b""), given
+            assert again.headers["etag"] == etag
+        other = await client.get(path, headers={"If-None-Match": '"other"'})
+        assert other.status_code == 200
+        head = await client.head(path)
+        assert (head.status_code, head.headers["etag"], head.content) == (200, etag, b"")
+
+
+async def test_the_contract_is_built_once_for_all_who_ask(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sixteen first callers at once, and those after them, get the same bytes of one build."""
+    app = build(settings)
+    built, described = [], app.openapi
+
+    def counted() -> object:
+        built.append(1)
+        return described()
+
+    monkeypatch.setattr(app, "openapi", counted)
+    async with plain(app) as client:
+        answers = await asyncio.gather(*(client.get("/openapi.json") for _ in range(16)))
+        answers += [await client.get("/openapi.json")]
+    assert len({answer.content for answer in answers}) == 1
+    assert len(built) == 1
+    assert answers[0].json() == described()
+    await app.state.house.engine.dispose()
+
+
+async def test_a_document_that_could_not_be_made_is_made_by_the_next_caller() -> None:
+    """A fault at the first call is not kept."""
+    tries: list[int] = []
+
+    def make() -> bytes:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError
+        return b"made"
+
+    document = Document(make, "text/plain")
+    with pytest.raises(OSError):  # noqa: PT011  # whatever the disk says
+        await document.content()
+    assert (await document.content())[0] == b"made"
+
+
+@pytest.fixture
+async def told(north: Town) -> Told:
+    """A town with everything in it."""
+    return await tell(north)
+
+
+async def test_no_answer_about_a_person_may_be_stored_or_guessed_at(app: FastAPI, told: Told) -> None:
+    """Every operation, taken or refused, in both faces: `no-store` and `nosniff`. Faults and unknown routes as well."""
+    north = caller(app, told.town)
+    for operation in operations(app):
+        path = own_request(operation, told).path if operation.name not in OPEN else operation.path
+        answers = [await north.ask(operation.method, path), await north.ask(operation.method, path, params={"x": "1"})]
+        for answer in answers:
+            assert "no-store" in answer.headers["cache-control"], operation.name
+            assert answer.headers["x-content-type-options"] == "nosniff", operation.name
+    for answer in (
+        await north.post("/graphql", {"query": "{ students(first: 1) { edges { node { id } } } }"}),
+        await north.get("/v1/nothing"),
+        await north.get("/docs/nothing"),
+        await north.ask("POST", "/v1/scores", content=b"x" * (3 << 20)),
+    ):
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_a_token_request_is_small(app: FastAPI) -> None:
+    """Nobody has to be known to send one, so a large one is not read."""
+    async with plain(app) as client:
+        answer = await client.post("/oauth/token", data={"grant_type": "x" * 20_000})
+    assert answer.status_code == 413

@@ -1,0 +1,104 @@
+"""Protects the count of a JSON document's values: nothing that a parser would build is missed, nothing is built."""
+
+import json
+import re
+import time
+import tracemalloc
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.errors import Invalid
+from app.core.json_limits import MOST_DEPTH, MOST_KEYS, MOST_VALUES, NotText, check_json
+from tests.faces.abuse.bodies import BODIES
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=5),
+    max_leaves=30,
+)
+
+
+def code_of(document: bytes) -> str | None:
+    """The limit that is passed."""
+    try:
+        check_json(document)
+    except Invalid as error:
+        return error.violations[0].code
+    return None
+
+
+@given(JSON)
+def test_an_ordinary_document_passes(value: Any) -> None:
+    """Whatever the texts hold (commas, quotes, brackets, escapes), a small document is within the limits."""
+    check_json(json.dumps(value).encode())
+    check_json(json.dumps(value, ensure_ascii=False, indent=1).encode())
+
+
+@given(JSON)
+def test_a_long_list_is_counted_behind_any_text(value: Any) -> None:
+    """No content of a text hides what follows it: the list behind it is still counted."""
+    document = json.dumps([value, [0] * MOST_VALUES], ensure_ascii=False).encode()
+    assert code_of(document) in ("body.too_many_values", "body.too_many_keys")
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        ([0] * MOST_VALUES, "body.too_many_values"),
+        ([0] * (MOST_VALUES - 10), None),
+        ([[]] * MOST_VALUES, "body.too_many_values"),
+        ({str(number): 0 for number in range(MOST_KEYS)}, None),
+        ({str(number): 0 for number in range(MOST_KEYS + 1)}, "body.too_many_keys"),
+        ([{str(number): 0 for number in range(MOST_KEYS + 1)}], "body.too_many_keys"),
+        ({"a": "," * 100_000, "b": "[{" * 1000}, None),
+        ({"a": '","' * 50_000}, None),
+        ({"a\\": ["\\"] * 5000}, None),
+    ],
+)
+def test_the_limits_are_where_they_are_said_to_be(value: Any, code: str | None) -> None:
+    """Values and keys are counted; what stands in a text is not."""
+    assert code_of(json.dumps(value).encode()) == code
+
+
+def test_depth_is_limited() -> None:
+    """Lists and objects within each other, mixed."""
+    assert code_of(b'[{"a":' * (MOST_DEPTH // 2) + b"1" + b"}]" * (MOST_DEPTH // 2)) is None
+    assert code_of(b'[{"a":' * MOST_DEPTH + b"1" + b"}]" * MOST_DEPTH) == "body.too_deep"
+
+
+def test_another_encoding_is_refused() -> None:
+    """A parser that guesses the encoding would read another document than the one that was counted."""
+    with pytest.raises(NotText):
+        check_json(json.dumps(["é"], ensure_ascii=False).encode("latin-1"))
+    for encoding in ("utf-16", "utf-32", "utf-16-le", "utf-16-be", "utf-32-le"):
+        with pytest.raises(NotText):
+            check_json("[1]".encode(encoding))
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_counting_is_cheap(name: str) -> None:
+    """No body of the corpus takes more than a few copies of itself, or a tenth of a second of processor time."""
+    body = BODIES[name]()
+    assert len(body) <= 2 << 20
+    began = time.process_time()
+    with suppress(Invalid, NotText):
+        check_json(body)
+    took = time.process_time() - began
+    tracemalloc.start()
+    with suppress(Invalid, NotText):
+        check_json(body)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 10 << 20, f"{peak >> 20} MB"
+    assert took < 0.5, f"{took:.3f} s"
+
+
+def test_a_detail_is_a_sentence() -> None:
+    """It names the limit and nothing of the document."""
+    with pytest.raises(Invalid) as refused:
+        check_json(b"[" * 100)
+    assert re.fullmatch(r"[A-Z].*\d+ deep\.", refused.value.violations[0].detail)

@@ -1,0 +1,1 @@
+"""How the api meets the network."""

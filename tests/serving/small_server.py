@@ -1,0 +1,111 @@
+"""A server of the product's kind over a small app, in a thread, and raw connections to it."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+
+from app.serving.protocol import BoundedProtocol
+
+LARGE = b"x" * (32 << 20)
+
+
+async def small_app(scope: Any, receive: Any, send: Any) -> None:
+    """Reads the body, and answers with how long it was; /large answers much, /wait waits, /early does not read."""
+    size, more = 0, scope["path"] != "/early"
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+        size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+    if scope["path"] == "/wait":
+        await receive()  # until the caller is gone
+        return
+    body = LARGE if scope["path"] == "/large" else str(size).encode()
+    headers = [(b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+@contextmanager
+def serving(most_connections: int | None = None) -> Iterator[int]:
+    """The port of a server that runs within the block."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        small_app,
+        http=BoundedProtocol,
+        lifespan="off",
+        ws="none",
+        log_level="critical",
+        limit_concurrency=most_connections,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=1,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        while not server.started:
+            time.sleep(0.01)
+        yield listener.getsockname()[1]
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+class Connection:
+    """A raw connection."""
+
+    def __init__(self, port: int) -> None:
+        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
+        self._kept = b""
+
+    def __enter__(self) -> "Connection":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def send(self, data: bytes) -> bool:
+        """Whether it could still be sent."""
+        try:
+            self.socket.sendall(data)
+        except OSError:
+            return False
+        return True
+
+    def answer(self) -> tuple[int, bytes]:
+        """The status and all of the next answer; the status 0 where the connection was closed without one."""
+        while b"\r\n\r\n" not in self._kept:
+            if not self._more():
+                return 0, self._kept
+        head, _, rest = self._kept.partition(b"\r\n\r\n")
+        fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:])
+        length = int(fields.get(b"content-length", b"0"))
+        while len(rest) < length and self._more():
+            rest = self._kept.partition(b"\r\n\r\n")[2]
+        self._kept = rest[length:]
+        return int(head.split(b" ")[1]), head + b"\r\n\r\n" + rest[:length]
+
+    def is_closed(self) -> bool:
+        """Waits until the other side has closed."""
+        while True:
+            try:
+                if not self.socket.recv(65536):
+                    return True
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+
+    def _more(self) -> bool:
+        try:
+            data = self.socket.recv(65536)
+        except OSError:
+            return False
+        self._kept += data
+        return bool(data)

@@ -1,0 +1,237 @@
+"""Protects a process from connections: what they may send before anybody is known, how long, and how many."""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+
+import pytest
+
+from app.serving import protocol
+from tests.serving.small_server import Connection, serving
+
+KB, MB = 1 << 10, 1 << 20
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Limits of time that a test can wait for."""
+    monkeypatch.setattr(protocol, "HALF_SENT", 0.6)
+    monkeypatch.setattr(protocol, "LOOK", 0.1)
+    monkeypatch.setattr(protocol, "UNREAD", 1.0)
+
+
+def head(fields: bytes, line: bytes = b"GET / HTTP/1.1") -> bytes:
+    """A request with these fields."""
+    return line + b"\r\nHost: x\r\n" + fields + b"\r\n"
+
+
+TOO_LARGE: dict[str, Callable[[], bytes]] = {
+    "one long field": lambda: head(b"A: " + b"x" * 65 * KB + b"\r\n"),
+    "many short fields": lambda: head(b"a: b\r\n" * 12_000),
+    "fields without a value": lambda: head(b"a:\r\n" * 20_000),
+    "a long name": lambda: head(b"a" * 65 * KB + b": x\r\n"),
+    "a long path": lambda: head(b"", b"GET /" + b"x" * 65 * KB + b" HTTP/1.1"),
+    "a field that does not end": lambda: b"GET / HTTP/1.1\r\nA: " + b"x" * 8 * MB,
+    "a path that does not end": lambda: b"GET /" + b"x" * 8 * MB,
+    "fields that do not end": lambda: b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * MB,
+}
+
+
+@pytest.mark.parametrize("name", TOO_LARGE)
+def test_a_head_beyond_64_kb_is_refused(name: str) -> None:
+    """431 as a problem, whatever it is made of and however it is cut; the connection ends."""
+    with serving() as port:
+        for size in (256 * KB, 1000):
+            data = TOO_LARGE[name]()[: 256 * KB]
+            with Connection(port) as connection:
+                for begin in range(0, len(data), size):
+                    if not connection.send(data[begin : begin + size]):
+                        break
+                status, answer = connection.answer()
+                assert status == 431, (name, size, answer[:200])
+                told = json.loads(answer.partition(b"\r\n\r\n")[2])
+                assert told["type"] == "urn:aimline:problem:headers.too_large"
+                assert told.keys() == {"type", "title", "status", "detail", "trace_id", "violations"}
+                assert b"cache-control: no-store" in answer
+                assert connection.is_closed()
+
+
+def test_a_head_within_64_kb_is_taken() -> None:
+    """Also the second one on a connection: what was counted before does not count again."""
+    with serving() as port, Connection(port) as connection:
+        for _ in range(3):
+            connection.send(head(b"A: " + b"x" * 60 * KB + b"\r\n"))
+            assert connection.answer()[0] == 200
+
+
+def test_memory_does_not_grow_with_what_is_sent() -> None:
+    """Twenty callers that send 30 MB of headers each: the server keeps a head at most."""
+    with serving() as port:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        part = b"x" * MB
+        for _ in range(20):
+            with Connection(port) as connection:
+                connection.send(b"GET / HTTP/1.1\r\nA: ")
+                for _ in range(30):
+                    if not connection.send(part):
+                        break
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        assert grown * (1 if sys.platform == "darwin" else KB) < 30 * MB
+
+
+def test_trailers_and_marks_of_chunks_are_bounded() -> None:
+    """What comes beside a body is kept by the parser as a header would be, and counts."""
+    chunked = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for tail in (b"0\r\n" + b"a: b\r\n" * 50_000, b"0\r\nA: " + b"x" * 300 * KB, b"1;" + b"x" * 300 * KB):
+        with serving() as port, Connection(port) as connection:
+            connection.send(chunked)
+            for begin in range(0, len(tail), 10_000):
+                if not connection.send(tail[begin : begin + 10_000]):
+                    break
+            assert connection.answer()[0] in (0, 431), tail[:10]
+            assert connection.is_closed()
+    with serving() as port, Connection(port) as connection:
+        connection.send(chunked + b"1\r\nx\r\n" * 20_000 + b"0\r\nA: b\r\n\r\n" + GET)
+        assert connection.answer()[1].endswith(b"\r\n\r\n20000")
+        assert connection.answer()[0] == 200
+
+
+def test_the_limit_of_waiting_is_under_15_seconds() -> None:
+    """With the pause between two looks."""
+    assert protocol.HALF_SENT + 2 * protocol.LOOK < 15
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"", 0),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", 408),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nhalf", 408),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab", 408),
+        (GET + b"GET / HT", 200),
+    ],
+)
+def test_a_request_that_is_half_sent_is_closed(data: bytes, status: int) -> None:
+    """Nothing, half a head, half a body, half of a second request: each is closed in its time."""
+    with serving() as port, Connection(port) as connection:
+        connection.send(data)
+        assert connection.answer()[0] == status
+        assert connection.is_closed()
+
+
+@pytest.mark.usefixtures("short")
+@pytest.mark.parametrize(
+    "start", [b"GET / HTTP/1.1\r\nA: ", b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9999\r\n\r\n"]
+)
+def test_a_byte_now_and_then_does_not_keep_a_request_open(start: bytes) -> None:
+    """A head has one limit, however it moves; a body must make progress in each window."""
+    with serving() as port, Connection(port) as connection:
+        connection.send(start)
+        began = time.monotonic()
+        while connection.send(b"x"):
+            time.sleep(0.05)
+            assert time.monotonic() - began < 10
+
+
+@pytest.mark.usefixtures("short")
+def test_who_moves_or_waits_for_us_is_left_alone() -> None:
+    """A long body that makes progress, an idle connection between two requests, and a request that we take long for."""
+    with serving() as port, Connection(port) as idle, Connection(port) as waiting, Connection(port) as moving:
+        idle.send(GET)
+        assert idle.answer()[0] == 200
+        waiting.send(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        moving.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (20 * 20 * KB))
+        for _ in range(20):
+            time.sleep(0.1)
+            assert moving.send(b"x" * 20 * KB)
+        assert moving.answer()[1].endswith(str(20 * 20 * KB).encode())
+        idle.send(GET)
+        assert idle.answer()[0] == 200
+        waiting.socket.settimeout(0.2)
+        assert not waiting.is_closed()
+
+
+@pytest.mark.usefixtures("short")
+def test_who_does_not_take_an_answer_is_cut_off() -> None:
+    """Otherwise each such caller would hold what it was sent, for ever."""
+    with serving() as port, Connection(port) as connection:
+        connection.send(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(3)
+        read = 0
+        connection.socket.settimeout(5)
+        try:
+            while data := connection.socket.recv(MB):
+                read += len(data)
+        except OSError:
+            pass
+        assert read < 32 * MB
+
+
+def test_a_body_that_nobody_wants_is_not_read_to_its_end() -> None:
+    """A caller that was refused early cannot go on sending."""
+    with serving() as port, Connection(port) as connection:
+        connection.send(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % (100 * MB))
+        assert connection.answer()[0] == 200
+        sent = 0
+        while sent < 100 and connection.send(b"x" * MB):
+            sent += 1
+        assert sent < 100
+
+
+def test_connections_are_bounded_and_idle_ones_make_room() -> None:
+    """Beyond the number, an idle connection is closed for a new one; where none is idle, the new one is told 503."""
+    with serving(most_connections=3) as port:
+        idle = [Connection(port) for _ in range(3)]
+        for one in idle:
+            one.send(GET)
+            assert one.answer()[0] == 200
+        busy = [Connection(port) for _ in range(3)]
+        for one in busy:
+            one.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n")
+        assert all(one.is_closed() for one in idle)
+        with Connection(port) as late:
+            late.send(GET)
+            status, answer = late.answer()
+            assert status == 503
+            assert b"retry-after: 1" in answer
+            assert b"connections.exhausted" in answer
+            assert late.is_closed()
+        for one in busy:
+            one.send(b"12345")
+            assert one.answer()[0] == 200
+        with Connection(port) as again:
+            again.send(GET)
+            assert again.answer()[0] == 200
+        for one in idle + busy:
+            one.socket.close()
+
+
+def test_pipelined_requests_are_answered_in_order_and_bounded() -> None:
+    """Some are taken; thousands in one packet are not queued."""
+    with serving() as port:
+        with Connection(port) as connection:
+            connection.send(
+                b"".join(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % n + b"x" * n for n in range(20))
+            )
+            assert [connection.answer()[1].rpartition(b"\n")[2] for _ in range(20)] == [b"%d" % n for n in range(20)]
+        with Connection(port) as connection:
+            connection.send(GET * 5000)
+            answered = 0
+            while connection.answer()[0] == 200:
+                answered += 1
+            assert 1 <= answered < 5000
+
+
+@pytest.mark.parametrize(
+    "data", [b"\x16\x03\x01\x02\x00\x01", b"NOT HTTP\r\n\r\n", b"GET / HTTP/1.1\r\nA\x00: b\r\n\r\n"]
+)
+def test_what_is_not_http_is_refused_as_a_problem(data: bytes) -> None:
+    """TLS on a plain port, noise, a character that no header has: 400, and the connection ends."""
+    with serving() as port, Connection(port) as connection:
+        connection.send(data)
+        assert connection.answer()[0] == 400
+        assert connection.is_closed()
