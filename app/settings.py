@@ -19,9 +19,9 @@ class Settings(BaseSettings):
     # What begins like a setting and is none, such as AIMLINE_DEBUG, is left alone.
     model_config = SettingsConfigDict(env_prefix="AIMLINE_", frozen=True, extra="ignore")
 
-    database_url: str = Field(default="", description="PostgreSQL as the owner: migrations only.")
-    api_database_url: str = Field(default="", description="As the role that the api runs under.")
-    worker_database_url: str = Field(default="", description="As the role that the worker runs under.")
+    database_url: str = Field(default="", description="PostgreSQL as the owner: migrations only.", repr=False)
+    api_database_url: str = Field(default="", description="As the role that the api runs under.", repr=False)
+    worker_database_url: str = Field(default="", description="As the role that the worker runs under.", repr=False)
     key: str = Field(default="", description="Key-encryption keys, `<id>:<base64>` a line.", repr=False)
     key_file: Path | None = Field(default=None, description="A file that holds them.")
     base_url: str = Field(default="http://127.0.0.1:8000", description="The address that clients use.")

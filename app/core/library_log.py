@@ -50,8 +50,8 @@ def quiet_libraries() -> None:
         library.propagate = True
     logging.captureWarnings(capture=True)
     sys.excepthook = _uncaught
-    sys.unraisablehook = lambda found: _uncaught(found.exc_type, found.exc_value, found.exc_traceback)
-    threading.excepthook = lambda found: _uncaught(found.exc_type, found.exc_value, found.exc_traceback)
+    sys.unraisablehook = lambda hook: _uncaught(hook.exc_type, hook.exc_value, hook.exc_traceback)
+    threading.excepthook = lambda hook: _uncaught(hook.exc_type, hook.exc_value, hook.exc_traceback)
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -32,8 +32,8 @@ LET_OFF = {
     "definer app.districts_with_settlements_due(integer)": "ids only, for the worker that settles weeks",
     "definer app.districts_with_webhooks_due(timestamp with time zone,integer)": "ids only, for the worker's claims",
     # A function with its caller's search_path.
-    "function app.enter(uuid,text,text,text,text)": "runs with its caller's rights and names no table; it may not have "
-    "a SET clause of its own, which would be one more cost for every transaction",
+    "function app.enter(uuid,text,text,text,text)": "runs with its caller's rights and names no table; as it is, its "
+    "SET LOCAL was tried on Citus, and a SET clause beside it was not",
     # What may be deleted.
     "delete caseload to api": "a support that ends takes its student off the caseload; the support remains",
     "delete caseload to worker": "as above, and enrollments that end",

@@ -5,7 +5,9 @@ import sys
 
 import orjson
 import pytest
+from sqlalchemy.engine import make_url
 
+from app.settings import Settings
 from tests.processes import REPOSITORY, environment
 
 CANARY = "Featherstonehaugh"
@@ -62,6 +64,18 @@ async def run():
 asyncio.run(run())
 """,
 }
+
+
+def test_settings_show_no_secret(settings: Settings) -> None:
+    """Whatever prints them or the keys, such as a debugger or a test's report, shows no key and no password."""
+    shown = f"{settings!r} {settings} {settings.keyring!r} {settings.keyring}"
+    password = make_url(settings.database_url).password
+    assert password is not None
+    secrets = [password, *settings.keyring.keys.values()]
+    for secret in secrets:
+        text = secret if isinstance(secret, str) else repr(secret)[2:-1]
+        assert text not in shown
+    assert settings.key.partition(":")[2] not in shown
 
 
 @pytest.mark.parametrize("channel", CHANNELS)
