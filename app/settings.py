@@ -2,14 +2,18 @@
 
 from functools import cached_property
 from ipaddress import ip_network
+from math import isfinite
 from pathlib import Path
+from uuid import UUID
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.core import ids
 from app.core.crypto import KeyFault, Keyring
+from app.core.errors import Invalid
 
 
 class Settings(BaseSettings):
@@ -32,6 +36,11 @@ class Settings(BaseSettings):
     metrics_host: str = Field(default="127.0.0.1", description="The address on which it serves them.")
     largest_upload_mb: int = Field(default=512, ge=1, le=8192, description="The largest roster zip that can be sent.")
     pool_size: int = Field(default=10, ge=1, le=200)
+    workers: int = Field(default=1, ge=1, description="Processes of this api, set by `aimline serve --workers`.")
+    concurrency: int = Field(default=3, ge=1, le=100, description="Requests that one process works on at once.")
+    district_requests: int = Field(default=60_000, ge=1, description="Requests a minute of one district.")
+    client_requests: int = Field(default=30_000, ge=1, description="Requests a minute of one client in a district.")
+    district_weights: str = Field(default="", description="Shares other than 1, as `<district id>=<weight>,…`.")
     token_seconds: int = Field(default=900, ge=60, le=3600, description="How long an access token lives.")
 
     @cached_property
@@ -64,6 +73,21 @@ class Settings(BaseSettings):
     def role_name(self, role: str) -> str:
         """The name under which PostgreSQL knows `api` or `worker`."""
         return make_url(self.url_of(role)).username or role
+
+    @cached_property
+    def weights(self) -> dict[UUID, float]:
+        """Returns the districts' shares that are not 1; raises `KeyFault` in one sentence for an entry that is none."""
+        weights = {}
+        for entry in filter(None, (part.strip() for part in self.district_weights.split(","))):
+            district, _, weight = entry.partition("=")
+            try:
+                number = float(weight)
+                if not (isfinite(number) and number > 0):
+                    raise ValueError
+                weights[ids.read("district", district.strip())] = number
+            except (ValueError, Invalid):
+                raise KeyFault(f"AIMLINE_DISTRICT_WEIGHTS: {entry!r} is no share, such as dis_…=2.") from None
+        return weights
 
     def check_networks(self) -> None:
         """Refuses, in a sentence, an entry of `allow_networks` that is no network."""

@@ -1,6 +1,7 @@
 """`aimline serve`, `worker`, `migrate`, `key`: the processes and what they stand on."""
 
 import asyncio
+import os
 from typing import Annotated
 
 import typer
@@ -27,6 +28,8 @@ def add_to(app: typer.Typer) -> None:
         """Serves REST and GraphQL."""
         settings = Settings()
         settings.check_networks()
+        settings.weights  # noqa: B018  # refuses an unfit setting here, in one sentence
+        os.environ["AIMLINE_WORKERS"] = str(workers)  # by which each process divides the quotas
         asyncio.run(check_server(settings.url_of("api"), "api"))
         uvicorn.run(
             "app.main:create",

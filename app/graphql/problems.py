@@ -14,7 +14,7 @@ from graphql import GraphQLError
 from sqlalchemy.exc import IntegrityError
 
 from app.access.work import Work
-from app.core.errors import AimlineError, Forbidden, Invalid, Violation
+from app.core.errors import AimlineError, Forbidden, Invalid, Throttled, Violation
 from app.graphql.door import Asked
 
 P = ParamSpec("P")
@@ -118,6 +118,8 @@ def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
         extensions["problems"] = [
             {"code": one.code, "pointer": one.pointer, "detail": one.detail} for one in error.violations
         ]
+    if isinstance(error, Throttled):
+        extensions["retryAfter"] = error.retry_after
     return {"message": error.detail, "extensions": extensions}
 
 

@@ -16,13 +16,19 @@ from strawberry.types.graphql import OperationType
 
 from app.access.principal import Principal
 from app.access.work import unit
-from app.core.errors import AimlineError, Forbidden, Invalid, Unauthenticated
+from app.core.errors import AimlineError, Forbidden, Invalid, Overloaded, Throttled, Unauthenticated
 from app.graphql.door import Asked, Installation, principal_of
 from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, told
 from app.graphql.request import MODERN, BadRequest, Operation, media_type, operation_of
 from app.graphql.schema import schema
 
-STATUS: tuple[tuple[type[AimlineError], int], ...] = ((Unauthenticated, 401), (Forbidden, 403), (Invalid, 400))
+STATUS: tuple[tuple[type[AimlineError], int], ...] = (
+    (Unauthenticated, 401),
+    (Forbidden, 403),
+    (Invalid, 400),
+    (Overloaded, 503),
+    (Throttled, 429),
+)
 GET_TAKES = frozenset({OperationType.QUERY})
 POST_TAKES = frozenset({OperationType.QUERY, OperationType.MUTATION})
 
@@ -58,15 +64,31 @@ async def _answer(request: Request, installation: Installation) -> Response:
         body = {"message": error.detail, "extensions": {"code": error.code, "traceId": trace_id}}
         return _response({"errors": [body]}, media, error.status, error.headers)
     except AimlineError as error:
-        status = next((status for kind, status in STATUS if isinstance(error, kind)), 400)
-        headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
-        return _response({"errors": [refusal(error, trace_id)]}, media, status, headers)
+        return _refused(request, error, media)
     except _Faulted as faulted:
         return _faulted(faulted.result, media, trace_id)
     except Exception as error:
         log_fault(error, trace_id)
         return _response({"errors": [fault(trace_id)]}, media, 500)
     return _shown(result, media, trace_id)
+
+
+def refuse(request: Request, error: AimlineError) -> Response:
+    """Returns the answer to a request that is refused before it is read."""
+    try:
+        media = media_type(request)
+    except BadRequest:
+        media = "application/json"
+    return _refused(request, error, media)
+
+
+def _refused(request: Request, error: AimlineError, media: str) -> Response:
+    status = next((status for kind, status in STATUS if isinstance(error, kind)), 400)
+    headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
+    if isinstance(error, Throttled):
+        headers["Retry-After"] = str(error.retry_after)
+    trace_id = str(getattr(request.state, "trace_id", ""))
+    return _response({"errors": [refusal(error, trace_id)]}, media, status, headers)
 
 
 async def _execute(
