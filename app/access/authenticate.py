@@ -60,6 +60,7 @@ class Tokens:
         self._issuer = issuer
         self._seconds = seconds
         self._claims = jwt.JWTClaimsRegistry(
+            lambda: int(now().timestamp()),
             iss={"essential": True, "value": issuer},
             aud={"essential": True, "value": AUDIENCE},
             exp={"essential": True},

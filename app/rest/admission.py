@@ -5,7 +5,7 @@ The headers follow the IETF draft of the RateLimit fields (draft-ietf-httpapi-ra
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 
 from starlette.requests import Request
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.access.admission import Admission, RateLimited
 from app.core.errors import Throttled
 from app.core.fairness.gate import Gate, Turn
+from app.core.fairness.pace import pace_tasks, paced
 from app.core.fairness.quota import Standing
 from app.rest.edge import UPLOADS
 from app.rest.problem import from_error
@@ -66,9 +67,15 @@ class Admit:
             if not turn.may_run and not await _turn_came(gate, turn, receive):
                 await Response(status_code=CLIENT_GONE)(scope, receive, send)
                 return
-            await self._app(scope, _replayed(body, receive), release_and_send)
+            pace_tasks(asyncio.get_running_loop())
+            request = self._app(scope, _replayed(body, receive), release_and_send)
+            await paced(_coroutine(request), turn)
         finally:
             gate.leave(turn)
+
+
+async def _coroutine(request: Awaitable[None]) -> None:
+    await request
 
 
 async def _turn_came(gate: Gate, turn: Turn, receive: Receive) -> bool:

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -11,9 +12,12 @@ import pytest
 from fastapi import FastAPI
 
 from app.access.admission import TOKEN_FAILURES
+from app.access.authenticate import Tokens
 from app.access.directory import Grant, KnownClient
 from app.access.service import NewClient, register_client
 from app.core import ids
+from app.core.clock import now
+from app.core.errors import Unauthenticated
 from app.core.ids import new_id
 from app.main import build
 from app.rest.admission import CLIENT_GONE, Admit
@@ -52,7 +56,7 @@ def another_client(app: FastAPI, town: Town) -> Caller:
 
 def items(field: str) -> dict[str, tuple[int, int]]:
     """A RateLimit field: its two numbers by policy."""
-    return {found[0]: tuple(map(int, filter(None, found[1:]))) for found in ITEM.findall(field)}  # type: ignore[misc]
+    return {found[0]: tuple(map(int, filter(None, found[1:]))) for found in ITEM.findall(field)}
 
 
 async def graphql(client: Caller) -> httpx.Response:
@@ -282,6 +286,29 @@ async def test_an_address_has_a_quota_of_token_requests(built: Built) -> None:
             data = {"grant_type": "client_credentials", "client_id": ids.show("client", new_id()), "client_secret": "x"}
             statuses.append((await client.post("/oauth/token", data=data)).status_code)
     assert statuses == [401] * 6 + [429] * 2
+
+
+def test_a_verified_token_is_known_until_it_expires(
+    settings: Settings, north: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signature is verified once; a token that has expired is refused, and no more than so many are known."""
+    at, verified = now(), list[str]()
+    tokens = Tokens(settings.keyring, settings.base_url, 60)
+    verify = tokens._verify
+    monkeypatch.setattr(tokens, "_verify", lambda token: (verified.append(token), verify(token))[1])
+    monkeypatch.setattr("app.access.authenticate.now", lambda: at)
+    monkeypatch.setattr("app.access.authenticate.MOST_VERIFIED", 2)
+    grant = Grant(north.district_id, north.slug, frozenset({"roster:read"}), ())
+    issued = [tokens.issue(KnownClient(new_id(), "x", (), (grant,)), grant, ("roster:read",)).token for _ in range(3)]
+    principals = {tokens.read(issued[0]) for _ in range(5)}
+    assert (len(principals), len(verified)) == (1, 1)
+    for token in issued:
+        tokens.read(token)
+    assert len(tokens._verified) == 2
+    at += timedelta(seconds=60)
+    for token in issued:
+        with pytest.raises(Unauthenticated):
+            tokens.read(token)
 
 
 def test_the_contract_tells_the_limits_of_every_operation(app: FastAPI) -> None:

@@ -81,22 +81,40 @@ async def test_no_wakeup_is_lost_under_cancellation(seed: int) -> None:
 
 async def test_a_long_request_gives_its_slot_back_and_its_key_stays_bounded() -> None:
     """Requests that wait for a lock fill neither the slots nor the pool: another district is served at once."""
-    gate = Gate(Limits(slots=2, most_of_one_key=3, most=8, slot_seconds=3600))
+    clock = _Clock()
+    gate = Gate(Limits(slots=2, most_of_one_key=3, most=8, slot_seconds=3600), clock=clock, processor=lambda: 0.0)
+    clock.now += 1
     stuck = [gate.ask("a") for _ in range(5)]
     assert [one.may_run for one in stuck] == [True, True, False, False, False]
+    clock.now += 1
     for turn in stuck[:2]:
-        gate._lend(turn)  # as its timer does
+        gate._look(turn)  # as its timer does
     assert [one.may_run for one in stuck] == [True, True, True, False, False]
     assert gate.ask("b").may_run
     gate.leave(stuck[0])
     assert not stuck[3].may_run, "both slots are taken, by a and by b"
-    gate._lend(stuck[2])
+    clock.now += 1
+    gate._look(stuck[2])
     assert stuck[3].may_run
+
+
+async def test_a_long_request_that_uses_the_processor_keeps_its_slot() -> None:
+    """Where the processor is what all wait for, another request at once would only slow the others down."""
+    clock, processor = _Clock(), _Clock()
+    gate = Gate(Limits(slots=1, most_of_one_key=3, most=8, slot_seconds=3600), clock=clock, processor=processor)
+    long, next_one = gate.ask("a"), gate.ask("a")
+    for _ in range(3):
+        clock.now, processor.now = clock.now + 1, processor.now + 0.9
+        gate._look(long)
+        assert not next_one.may_run
+    clock.now, processor.now = clock.now + 1, processor.now + 0.1
+    gate._look(long)
+    assert next_one.may_run
 
 
 async def test_the_timer_takes_the_slot_of_a_long_request() -> None:
     """Nobody has to ask for it."""
-    gate = Gate(Limits(slots=1, most_of_one_key=8, most=16, slot_seconds=0.01))
+    gate = Gate(Limits(slots=1, most_of_one_key=8, most=16, slot_seconds=0.01), processor=lambda: 0.0)
     gate.ask("a")
     second = gate.ask("b")
     await gate.wait(second)
