@@ -37,7 +37,7 @@ class Settings(BaseSettings):
     largest_upload_mb: int = Field(default=512, ge=1, le=8192, description="The largest roster zip that can be sent.")
     pool_size: int = Field(default=10, ge=1, le=200)
     workers: int = Field(default=1, ge=1, description="Processes of this api, set by `aimline serve --workers`.")
-    concurrency: int = Field(default=3, ge=1, le=100, description="Requests that one process works on at once.")
+    concurrency: int = Field(default=4, ge=1, le=100, description="Requests that one process works on at once.")
     district_requests: int = Field(default=60_000, ge=1, description="Requests a minute of one district.")
     client_requests: int = Field(default=30_000, ge=1, description="Requests a minute of one client in a district.")
     district_weights: str = Field(default="", description="Shares other than 1, as `<district id>=<weight>,…`.")
