@@ -64,7 +64,7 @@ def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
             # The quotas are of the whole service: each of the two processes announces half.
             assert client.get("/oauth/jwks.json").headers["ratelimit-policy"] == '"address";q=3000;w=60'
         serving.terminate()
-        said, _ = serving.communicate(timeout=30)
+        said, _ = serving.communicate(timeout=120)
     finally:
         serving.kill()
         serving.wait()
