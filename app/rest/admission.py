@@ -23,7 +23,7 @@ from app.rest.problem import from_error
 ALWAYS_ADMITTED = "/health/"
 """Whether the process lives is asked of a process that is full, and must be answered."""
 CLIENT_GONE = 499
-"""What the log shows of a request whose client left before its turn; nobody receives it."""
+"""What the log shows of a request whose client left before its turn, perhaps in its body; nobody receives it."""
 Refusal = Callable[[Request, Throttled], Response]
 
 
@@ -47,6 +47,7 @@ class Admit:
                 return
             messages = await _body(receive)
             if messages is None:
+                await Response(status_code=CLIENT_GONE)(scope, receive, send)
                 return
             turn = self._admission.gate.ask(requester.key, requester.flow)
             await self._run(turn, messages, (scope, receive, _announcing(send, standings)))

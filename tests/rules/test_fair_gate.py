@@ -56,6 +56,20 @@ async def test_the_key_with_most_under_way_pauses_while_another_runs() -> None:
     gate.leave(stuck)
 
 
+async def test_a_pause_is_bounded_where_others_come_all_the_time() -> None:
+    """Whatever many small districts send, the requests of a large one go on for about half of the time."""
+    clock = _Clock()
+    gate = Gate(Limits(slots=4, most_of_one_key=8, most=16, slot_seconds=3600, pause_seconds=0.25), clock=clock)
+    loud = [gate.ask("a") for _ in range(4)]
+    went_on = 0
+    for number in range(1000):
+        small = gate.ask(f"small {number}")
+        went_on += loud[0].pause() is None
+        clock.now += 0.05
+        gate.leave(small)
+    assert 400 < went_on < 600
+
+
 async def test_a_districts_weight_counts_where_requests_pause() -> None:
     """With the share of three, three requests are as much as another district's one."""
     gate = Gate(Limits(slots=8, most_of_one_key=8, most=16, slot_seconds=3600), {"a": 3.0})

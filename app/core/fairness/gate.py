@@ -49,6 +49,8 @@ class Turn:
     began: float = 0.0
     holds_slot: bool = False
     looked: tuple[float, float] = (0.0, 0.0)
+    paused_since: float | None = None
+    paused_for: float = 0.0
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
 
     @property
@@ -128,20 +130,32 @@ class Gate:
         """Returns what this turn's next step has to wait for: a request of a key that has fewer under way."""
         if self._looking is not None and not self._looking.done():
             return self._looking
-        if not turn.holds_slot or len(self._holding) < 2:
+        now = self._clock()
+        left = self._pause_left(turn, now)
+        if left <= 0:
+            if turn.paused_since is not None:
+                turn.paused_for += now - turn.paused_since
+                turn.paused_since = None
             return None
+        if turn.paused_since is None:
+            turn.paused_since = now
+        if self._paused is None or self._paused.done():
+            self._paused = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_later(left, _resume, self._paused)
+        return self._paused
+
+    def _pause_left(self, turn: Turn, now: float) -> float:
+        if not turn.holds_slot or len(self._holding) < 2:
+            return 0.0
+        paused = turn.paused_for + (now - turn.paused_since if turn.paused_since is not None else 0.0)
+        if paused > max(self.limits.pause_seconds, (now - turn.began) / 2):
+            return 0.0  # others come all the time: who has most under way still goes on for half of the time
         load = self._load(turn.ticket.key)
         newest = max(
             (max(one.began for one in turns) for key, turns in self._holding.items() if self._load(key) < load),
             default=-math.inf,
         )
-        left = newest + self.limits.pause_seconds - self._clock()
-        if left <= 0:
-            return None
-        if self._paused is None or self._paused.done():
-            self._paused = asyncio.get_running_loop().create_future()
-            asyncio.get_running_loop().call_later(left, _resume, self._paused)
-        return self._paused
+        return newest + self.limits.pause_seconds - now
 
     def look_around(self) -> None:
         """Lets no further step begin before the loop has taken in what came meanwhile, such as another's request."""
