@@ -7,11 +7,16 @@ from typing import Any
 
 from fastapi import Depends, FastAPI
 
+from app.access.admission import Admission, TokenAttempts
 from app.access.authenticate import Tokens
 from app.core.db import check_server, open_engine
+from app.core.fairness.gate import Gate
+from app.core.fairness.gate import Limits as GateLimits
+from app.core.fairness.quota import Policy
 from app.core.log import log_as_json
 from app.graphql.limits import Limits
 from app.graphql.router import graphql_router
+from app.graphql.router import refuse as refuse_graphql
 from app.rest import (
     breaks,
     chart,
@@ -38,8 +43,10 @@ from app.rest import (
     uploads,
     webhooks,
 )
+from app.rest.admission import Admit
 from app.rest.door import House, refuse_unknown_parameters
 from app.rest.edge import Edge
+from app.rest.limits import describe_limits
 from app.rest.problem import answer_problems
 from app.settings import Settings
 
@@ -97,15 +104,18 @@ def build(settings: Settings) -> FastAPI:
         swagger_ui_oauth2_redirect_url=None,
         lifespan=lifespan,
     )
+    tokens = Tokens(settings.keyring, settings.base_url, settings.token_seconds)
     app.state.house = House(
         engine=engine,
         keyring=settings.keyring,
-        tokens=Tokens(settings.keyring, settings.base_url, settings.token_seconds),
+        tokens=tokens,
         base_url=settings.base_url,
         webhook_allowed=settings.webhook_allowed,
         sis_allowed=settings.sis_allowed,
+        attempts=TokenAttempts(settings.workers),
     )
     answer_problems(app)
+    describe_limits(app)
     _tell_webhooks(app)
     app.include_router(health.router)
     app.include_router(oauth.router)
@@ -115,8 +125,23 @@ def build(settings: Settings) -> FastAPI:
         graphql_router(app.state.house, Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds))
     )
     app.include_router(documents.documents(app))
+    refusals = {"/graphql": refuse_graphql, "/oauth/token": oauth.refuse}
+    app.add_middleware(Admit, admission=_admission(settings, tokens), refusals=refusals)
     app.add_middleware(Edge, largest_upload=settings.largest_upload_mb << 20)
     return app
+
+
+def _admission(settings: Settings, tokens: Tokens) -> Admission:
+    """Returns what admits requests: as many at once as a processor can use, and never more than the pool serves."""
+    pool = 2 * settings.pool_size  # as many connections as may overflow
+    limits = GateLimits(min(settings.concurrency, pool), most_of_one_key=max(1, pool // 2), most=pool)
+    return Admission(
+        tokens,
+        Gate(limits, dict(settings.weights.items())),
+        Policy("district", settings.district_requests, 60),
+        Policy("client", settings.client_requests, 60),
+        settings.workers,
+    )
 
 
 def _tell_webhooks(app: FastAPI) -> None:

@@ -2,15 +2,19 @@
 
 from functools import cached_property
 from ipaddress import ip_network
+from math import isfinite
 from pathlib import Path
+from uuid import UUID
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from app.core import ids
 from app.core.address import Allowed
 from app.core.crypto import KeyFault, Keyring
+from app.core.errors import Invalid
 
 
 class Settings(BaseSettings):
@@ -48,6 +52,11 @@ class Settings(BaseSettings):
         default=10_000, ge=1, le=1_000_000, description="Rows that one GraphQL operation may return."
     )
     graphql_seconds: float = Field(default=10, gt=0, le=300, description="How long a GraphQL operation may run.")
+    workers: int = Field(default=1, ge=1, description="Processes of this api, set by `aimline serve --workers`.")
+    concurrency: int = Field(default=4, ge=1, le=100, description="Requests that one process works on at once.")
+    district_requests: int = Field(default=60_000, ge=1, description="Requests a minute of one district.")
+    client_requests: int = Field(default=30_000, ge=1, description="Requests a minute of one client in a district.")
+    district_weights: str = Field(default="", description="Shares other than 1, as `<district id>=<weight>,…`.")
     token_seconds: int = Field(default=900, ge=60, le=3600, description="How long an access token lives.")
 
     @cached_property
@@ -90,6 +99,21 @@ class Settings(BaseSettings):
     def sis_allowed(self) -> Allowed:
         """What SIS sources may reach; raises `KeyFault` for an entry that is no network."""
         return self._allowed("sis_allow_networks")
+
+    @cached_property
+    def weights(self) -> dict[UUID, float]:
+        """Returns the districts' shares that are not 1; raises `KeyFault` in one sentence for an entry that is none."""
+        weights = {}
+        for entry in filter(None, (part.strip() for part in self.district_weights.split(","))):
+            district, _, weight = entry.partition("=")
+            try:
+                number = float(weight)
+                if not (isfinite(number) and number > 0):
+                    raise ValueError
+                weights[ids.read("district", district.strip())] = number
+            except (ValueError, Invalid):
+                raise KeyFault(f"AIMLINE_DISTRICT_WEIGHTS: {entry!r} is no share, such as dis_…=2.") from None
+        return weights
 
     def check_networks(self) -> None:
         """Refuses, in a sentence, a list of networks that cannot be read, or one list for two purposes."""

@@ -10,6 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 
 import asyncpg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from pydantic import ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -31,6 +33,10 @@ FIRST = ("test_webhooks_worker", "test_story", "test_syncs", "test_rest_sync", "
 the end nobody waits for one process alone."""
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+
+
+hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -62,6 +68,9 @@ def settings(server: Settings) -> Iterator[Settings]:
             key="\n".join(_lines(server)),
             sandbox=True,
             base_url="http://aimline.test",
+            # One run sends in a minute what no client does; the limits have tests of their own.
+            district_requests=10_000_000,
+            client_requests=10_000_000,
         )
     except ValidationError as error:
         raise RuntimeError("The settings of the tests do not hold.") from error

@@ -1,6 +1,7 @@
 """`aimline serve`: the api on an address, with its processes, its certificate and its metrics."""
 
 import asyncio
+import os
 import ssl
 import sys
 from contextlib import suppress
@@ -46,6 +47,8 @@ def add_to(app: typer.Typer) -> None:
         """Serves REST and GraphQL."""
         settings = Settings()
         settings.check_networks()
+        settings.weights  # noqa: B018  # refuses an unfit setting here, in one sentence
+        os.environ["AIMLINE_WORKERS"] = str(workers)  # by which each process divides the quotas
         check_certificate(certificate, key)
         if certificate is None and not behind_proxy and not _is_loopback(host):
             print(PLAIN.format(host=host), file=sys.stderr)

@@ -87,5 +87,21 @@ class Gone(AimlineError):
     code = "gone"
 
 
+class Throttled(AimlineError):
+    """The caller sends more than its share; it may try again after so many seconds."""
+
+    code = "rate.limited"
+
+    def __init__(self, detail: str, retry_after: int, *, code: str | None = None) -> None:
+        super().__init__(detail, code=code)
+        self.retry_after = retry_after
+
+
+class Overloaded(Throttled):
+    """The process has more to do than it can, whoever asks."""
+
+    code = "overloaded"
+
+
 class Misuse(RuntimeError):
     """A fault of our own code at the door; never the caller's."""

@@ -14,7 +14,7 @@ from graphql import GraphQLError
 from sqlalchemy.exc import IntegrityError
 
 from app.access.work import Work
-from app.core.errors import MOST_VIOLATIONS, AimlineError, Forbidden, Invalid, Violation, with_more
+from app.core.errors import MOST_VIOLATIONS, AimlineError, Forbidden, Invalid, Throttled, Violation, with_more
 from app.core.metrics import REFUSALS
 from app.graphql.door import Asked
 
@@ -127,6 +127,8 @@ def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
         shown = error.violations[:MOST_VIOLATIONS]
         message = with_more(message, len(error.violations) - len(shown))
         extensions["problems"] = [{"code": one.code, "pointer": one.pointer, "detail": one.detail} for one in shown]
+    if isinstance(error, Throttled):
+        extensions["retryAfter"] = error.retry_after
     return {"message": message, "extensions": extensions}
 
 

@@ -17,7 +17,7 @@ from strawberry.types import ExecutionResult
 
 from app.access.principal import Principal
 from app.access.work import unit
-from app.core.errors import AimlineError, Forbidden, Invalid, Unauthenticated
+from app.core.errors import AimlineError, Forbidden, Invalid, Overloaded, Throttled, Unauthenticated
 from app.graphql.budget import Budget
 from app.graphql.door import Asked, Installation, client_of, principal_of
 from app.graphql.limits import Limits, TooMuch
@@ -26,7 +26,13 @@ from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, 
 from app.graphql.request import MODERN, BadRequest, Operation, media_type, operation_of
 from app.graphql.schema import execute, preparation
 
-STATUS: tuple[tuple[type[AimlineError], int], ...] = ((Unauthenticated, 401), (Forbidden, 403), (Invalid, 400))
+STATUS: tuple[tuple[type[AimlineError], int], ...] = (
+    (Unauthenticated, 401),
+    (Forbidden, 403),
+    (Invalid, 400),
+    (Overloaded, 503),
+    (Throttled, 429),
+)
 RETRY_SECONDS = 5
 
 
@@ -70,9 +76,7 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
     except TooMuch as error:
         return answer.not_run([GraphQLError(error.detail, original_error=error)])
     except AimlineError as error:
-        status = next((status for kind, status in STATUS if isinstance(error, kind)), 400)
-        headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
-        return answer.give({"errors": [refusal(error, answer.trace_id)]}, status, headers)
+        return answer.refused(request, error)
     except _Faulted as faulted:
         return answer.faulted(faulted.result)
     except TimeoutError:
@@ -81,6 +85,16 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
         log_fault(error, answer.trace_id)
         return answer.give({"errors": [fault(answer.trace_id)]}, 500)
     return answer.ran(result)
+
+
+def refuse(request: Request, error: AimlineError) -> Response:
+    """Returns the answer to a request that is refused before it is read."""
+    answer = _Answer(str(getattr(request.state, "trace_id", "")), Limits())
+    try:
+        answer.media = media_type(request)
+    except BadRequest:
+        answer.media = "application/json"
+    return answer.refused(request, error)
 
 
 async def _run(
@@ -137,6 +151,14 @@ class _Answer:
     def not_run(self, errors: list[GraphQLError]) -> Response:
         """A request that was no good. Where only plain JSON is taken, 200 says "well-formed"."""
         return self.give({"errors": self._listed(errors)}, 400 if self.media == MODERN else 200)
+
+    def refused(self, request: Request, error: AimlineError) -> Response:
+        """Returns a refusal of ours, with the headers that its status asks for."""
+        status = next((status for kind, status in STATUS if isinstance(error, kind)), 400)
+        headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
+        if isinstance(error, Throttled):
+            headers["Retry-After"] = str(error.retry_after)
+        return self.give({"errors": [refusal(error, self.trace_id)]}, status, headers)
 
     def faulted(self, result: ExecutionResult) -> Response:
         """A fault of ours."""

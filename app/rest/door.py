@@ -10,6 +10,7 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.security import OAuth2
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.access.admission import TokenAttempts
 from app.access.authenticate import Tokens
 from app.access.permission import GRANTABLE, MEANING
 from app.access.principal import Principal
@@ -46,6 +47,7 @@ class House:
     base_url: str
     webhook_allowed: Allowed
     sis_allowed: Allowed
+    attempts: TokenAttempts
 
 
 async def refuse_unknown_parameters(request: Request) -> None:

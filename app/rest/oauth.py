@@ -8,9 +8,12 @@ from urllib.parse import unquote
 from fastapi import APIRouter, Form, Header, Request
 from fastapi.responses import JSONResponse
 
+from app.access.admission import RateLimited
 from app.access.authenticate import OAuthError, grant_token
 from app.access.permission import GRANTABLE
 from app.core import ids
+from app.core.errors import Overloaded, Throttled
+from app.rest.admission import fields
 from app.rest.door import House
 from app.rest.pages import Shape
 
@@ -48,7 +51,13 @@ async def token(
             client_id, client_secret = _basic(authorization)
         if not client_id or not client_secret:
             raise OAuthError("Send client_id and client_secret, by Basic or in the body.", code="invalid_client")
-        given = await grant_token(house.engine, house.tokens, client_id, client_secret, scope, district)
+        address = request.client.host if request.client else None
+        with house.attempts.begin(client_id, address):
+            given = await grant_token(house.engine, house.tokens, client_id, client_secret, scope, district)
+    except RateLimited as error:
+        answer = refuse(request, error)
+        answer.raw_headers.extend(fields(error.standings))
+        return answer
     except OAuthError as error:
         status = 401 if error.code == "invalid_client" else 400
         headers = NEVER_STORED | ({"WWW-Authenticate": 'Basic realm="aimline"'} if status == 401 else {})
@@ -62,6 +71,13 @@ async def token(
         district=ids.show("district", given.district_id),
     )
     return JSONResponse(shape.model_dump(), headers=NEVER_STORED)
+
+
+def refuse(_: Request, error: Throttled) -> JSONResponse:
+    """Returns the OAuth error of a request that is refused for now; `slow_down` is registered by RFC 8628."""
+    status = 503 if isinstance(error, Overloaded) else 429
+    body = {"error": "temporarily_unavailable" if status == 503 else "slow_down", "error_description": error.detail}
+    return JSONResponse(body, status, headers=NEVER_STORED | {"Retry-After": str(error.retry_after)})
 
 
 @router.get("/oauth/jwks.json", operation_id="jwks")

@@ -20,6 +20,8 @@ from app.core.errors import (
     Invalid,
     Malformed,
     NotFound,
+    Overloaded,
+    Throttled,
     Unauthenticated,
     Violation,
     with_more,
@@ -35,6 +37,8 @@ STATUS: dict[type[AimlineError], tuple[int, str]] = {
     Gone: (410, "Kept no longer"),
     Malformed: (400, "Bad request"),
     Invalid: (422, "Values that cannot be taken"),
+    Throttled: (429, "Too many requests"),
+    Overloaded: (503, "Too much to do"),
 }
 CONCURRENT = ("23505", "40001", "40P01")
 """SQLSTATEs of two requests in each other's way: a unique violation, a failed serialization, a deadlock."""
@@ -115,9 +119,17 @@ def _as_problems(contract: dict[str, Any]) -> None:
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AimlineError)  # noqa: S101  # the handler is laid for this class
+    return from_error(request, error)
+
+
+def from_error(request: Request, error: AimlineError) -> JSONResponse:
+    """Returns one of our own errors as a problem."""
     status, title = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (400, "Bad request"))
     violations = error.violations if isinstance(error, Invalid) else ()
-    return problem(request, status, error.code, title, error.detail, violations)
+    answer = problem(request, status, error.code, title, error.detail, violations)
+    if isinstance(error, Throttled):
+        answer.headers["Retry-After"] = str(error.retry_after)
+    return answer
 
 
 async def _shape(request: Request, error: Exception) -> JSONResponse:

@@ -61,8 +61,10 @@ def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
     try:
         with httpx.Client(trust_env=False, verify=TRUSTS_NOBODY, base_url=f"http://127.0.0.1:{port}") as client:
             _up(client)
+            # The quotas are of the whole service: each of the two processes announces half.
+            assert client.get("/oauth/jwks.json").headers["ratelimit-policy"] == '"address";q=3000;w=60'
         serving.terminate()
-        said, _ = serving.communicate(timeout=30)
+        said, _ = serving.communicate(timeout=120)
     finally:
         serving.kill()
         serving.wait()

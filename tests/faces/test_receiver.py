@@ -35,11 +35,11 @@ def receiver(folder: Path, *options: str) -> Iterator[httpx.Client]:
         try:
             address = process.stdout.readline().strip()
             assert address.startswith("http://127.0.0.1:")
-            with httpx.Client(base_url=address, trust_env=False, verify=TRUSTS_NOBODY, timeout=20) as client:
+            with httpx.Client(base_url=address, trust_env=False, verify=TRUSTS_NOBODY, timeout=120) as client:
                 yield client
         finally:
             process.stdin.close()
-            code = process.wait(timeout=20)
+            code = process.wait(timeout=120)
     assert code == 0
 
 
@@ -98,7 +98,7 @@ def test_a_poll_waits_for_what_is_new_and_misses_nothing(tmp_path: Path) -> None
         )
         poll.start()
         client.post("/", content=BODY, headers=signed())
-        poll.join(timeout=20)
+        poll.join(timeout=120)
         assert [len(answer) for answer in answers] == [1]
         assert client.get("/received", params={"after": "x"}).status_code == 400
 
@@ -125,7 +125,7 @@ def test_a_taken_port_is_said_in_a_sentence(tmp_path: Path) -> None:
     """Starting on a port in use ends with a sentence that says what to do, not with a traceback."""
     with receiver(tmp_path) as client:
         command = [sys.executable, "-m", "app.sandbox.receiver", "--secret-file", "none", "--port"]
-        ended = subprocess.run([*command, str(client.base_url.port)], capture_output=True, text=True, timeout=20)
+        ended = subprocess.run([*command, str(client.base_url.port)], capture_output=True, text=True, timeout=120)
     assert ended.returncode == 1
     assert "pass another --port" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -34,7 +35,7 @@ def _play(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=600,
         check=False,
     )
 
@@ -64,13 +65,13 @@ def serving(settings: Settings) -> Iterator[str]:
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
-        try:
+        with suppress(httpx.TransportError):
             if httpx.get(f"{address}/health/ready", trust_env=False, verify=TRUSTS_NOBODY).is_success:
                 break
-        except httpx.TransportError:
-            continue
+    else:
+        raise TimeoutError("The api did not come up.")
     yield address
     server.should_exit = True
     thread.join(10)
@@ -97,7 +98,7 @@ async def test_a_request_of_the_readme_works_when_pasted(
         env=environment() | {"TOKEN": token},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert ran.returncode == 0

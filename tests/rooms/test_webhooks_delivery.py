@@ -209,7 +209,7 @@ async def test_the_worker_delivers_on_its_own_and_stops_when_told(
     """The loop finds what commits while it idles, and lands what is in flight before it ends."""
     made = await register(north, receiver)
     stop = asyncio.Event()
-    async with asyncio.timeout(40), asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(120), asyncio.TaskGroup() as tasks:
         tasks.create_task(work(settings, stop))
         news = tasks.create_task(receiver.news(receiver.count()))
         await happen(north)

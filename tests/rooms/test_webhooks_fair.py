@@ -4,17 +4,22 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 from uuid import UUID
 
 from app.settings import Settings
 from app.webhooks.deliver import LEASE
 from app.webhooks.deliveries.flight import IN_FLIGHT, OF_ONE_DISTRICT
+from app.webhooks.send import Sender
 from app.worker import deliveries
 from tests.rooms.webhook_town import Receiver, happen, lay, register
 from tests.town import Town
 
-SOON = 10.0  # seconds: less than a receiver that does not answer is waited for
+SOON = 120.0  # seconds, for a loaded machine
+PATIENT = partial(Sender, timeout=10 * SOON)
+"""Waits for a receiver that does not answer for longer than any of these tests may take."""
 
 
 @dataclass
@@ -60,18 +65,19 @@ async def delivering(
     settings: Settings, only: set[UUID], let_go: Bare
 ) -> AsyncIterator[Callable[[Callable[[], bool]], Awaitable[None]]]:
     """Delivers in these districts; gives what waits for a condition. Lets go of who hangs before it ends."""
-    async with deliveries(settings) as ours:
+    with patch("app.worker.Sender", PATIENT):
+        async with deliveries(settings) as ours:
 
-        async def until(done: Callable[[], bool]) -> None:
-            async with asyncio.timeout(SOON):
-                while not done():
-                    await ours.turn(only)
-                    await asyncio.sleep(0.01)  # lets what is in flight go on
+            async def until(done: Callable[[], bool]) -> None:
+                async with asyncio.timeout(SOON):
+                    while not done():
+                        await ours.turn(only)
+                        await asyncio.sleep(0.01)  # lets what is in flight go on
 
-        try:
-            yield until
-        finally:
-            let_go.answers.set()
+            try:
+                yield until
+            finally:
+                let_go.answers.set()
 
 
 async def test_an_endpoint_that_does_not_answer_delays_no_other(

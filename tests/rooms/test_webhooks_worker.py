@@ -26,7 +26,7 @@ async def test_the_process_delivers_and_ends_when_told(north: Town, tmp_path: Pa
             await happen(north)
             await receiver.news(0)
             worker.send_signal(signal.SIGTERM)
-            out, err = await asyncio.to_thread(worker.communicate, timeout=90)
+            out, err = await asyncio.to_thread(worker.communicate, timeout=120)
         finally:
             worker.kill()
     assert (worker.returncode, err) == (0, "")
@@ -63,7 +63,7 @@ async def test_a_killed_worker_loses_nothing(north: Town, tmp_path: Path) -> Non
 def test_a_role_that_passes_row_level_security_is_refused(settings: Settings) -> None:
     """The owner is never a run-time role: one sentence, exit 1."""
     worker = start_worker(settings, AIMLINE_WORKER_DATABASE_URL=settings.database_url)
-    _, err = worker.communicate(timeout=30)
+    _, err = worker.communicate(timeout=120)
     assert worker.returncode == 1
     assert "passes row-level security" in err
     assert len(err.splitlines()) == 1

@@ -1,4 +1,4 @@
-"""Protects that a process which answers no more is replaced, that all end in time, and that a start says why it fails."""
+"""Protects that a process that stops answering is replaced, that all end in time, and that a failed start says why."""
 
 import asyncio
 import os

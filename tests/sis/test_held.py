@@ -164,6 +164,6 @@ async def test_the_worker_carries_out_what_was_approved(north: Town, tmp_path: P
     assert report.plan is not None
     async with north.unit() as work:
         await approve(work, report.run_id, report.plan["digest"], False)
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while (await _state(north))[0][0] != "applied":
             await carry_out_approved(north.worker_engine, north.settings.keyring)

@@ -258,7 +258,7 @@ async def test_offsets_that_turn_in_a_circle_are_refused() -> None:
         return page([f"r{number if number < 10 else 10 + number % 20}" for number in range(offset, offset + limit)])
 
     with pytest.raises(SourceRefused, match="go in a circle"):
-        await asyncio.wait_for(walked(fetch), 20)
+        await asyncio.wait_for(walked(fetch), 120)
 
 
 async def test_a_total_ends_what_turns_in_a_circle() -> None:

@@ -1,0 +1,88 @@
+"""Owns how a request that has begun lets another district's go first: between two of its steps it may be paused.
+
+A coroutine is driven step by step, and before each step its pacer says whether it has to wait. The tasks that a request
+starts are driven the same way: the pacer goes with their context, and the loop's task factory reads it.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from contextvars import ContextVar
+from time import perf_counter
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Pacer(Protocol):
+    """What says when a coroutine may go on."""
+
+    def pause(self) -> "asyncio.Future[None] | None":
+        """Returns what the next step has to wait for, or None."""
+
+    def stepped(self, seconds: float) -> None:
+        """Takes note of how long a step has kept the loop."""
+
+
+_pacer: ContextVar[Pacer | None] = ContextVar("pacer", default=None)
+
+
+class _Paced:
+    """An awaitable that drives a coroutine and waits before a step where it has to."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], pacer: Pacer) -> None:
+        self._coroutine, self._pacer = coroutine, pacer
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        value: Any = None
+        error: BaseException | None = None
+        while True:
+            try:
+                # An error, such as a cancellation, is delivered at once.
+                while error is None and (paused := self._pacer.pause()) is not None:
+                    yield from paused
+            except GeneratorExit:
+                self._coroutine.close()
+                raise
+            except BaseException as interruption:
+                error = interruption
+            began = perf_counter()
+            try:
+                waits_for = self._coroutine.send(value) if error is None else self._coroutine.throw(error)
+            except StopIteration as end:
+                return end.value
+            finally:
+                self._pacer.stepped(perf_counter() - began)
+            value = error = None
+            try:
+                value = yield waits_for
+            except GeneratorExit:
+                self._coroutine.close()
+                raise
+            except BaseException as interruption:
+                error = interruption
+
+
+async def paced(coroutine: Coroutine[Any, Any, T], pacer: Pacer) -> T:
+    """Runs a coroutine, and the tasks that it starts, with the pauses that the pacer asks for."""
+    token = _pacer.set(pacer)
+    try:
+        result: T = await _Paced(coroutine, pacer)
+        return result
+    finally:
+        _pacer.reset(token)
+
+
+def pace_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Has the tasks that a paced coroutine starts in this loop be paced as well."""
+    if loop.get_task_factory() is None:
+        loop.set_task_factory(_start)
+
+
+def _start(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> "asyncio.Future[Any]":
+    pacer = _pacer.get()
+    started = coroutine if pacer is None else _whole(coroutine, pacer)
+    return asyncio.Task(started, loop=loop, **options)
+
+
+async def _whole(coroutine: Coroutine[Any, Any, Any], pacer: Pacer) -> Any:
+    return await _Paced(coroutine, pacer)

@@ -1,0 +1,149 @@
+"""Owns how a request is counted and waits for its turn before any work begins, over REST and GraphQL alike.
+
+The body is read before the turn and the turn ends where the response begins, so that no slow client holds a slot.
+The headers follow the IETF draft of the RateLimit fields (draft-ietf-httpapi-ratelimit-headers).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.access.admission import Admission, RateLimited
+from app.core.errors import Throttled
+from app.core.fairness.gate import Gate, Turn
+from app.core.fairness.pace import pace_tasks, paced
+from app.core.fairness.quota import Standing
+from app.rest.edge import UPLOADS
+from app.rest.problem import from_error
+
+ALWAYS_ADMITTED = "/health/"
+"""Whether the process lives is asked of a process that is full, and must be answered."""
+CLIENT_GONE = 499
+"""What the log shows of a request whose client left before its turn, perhaps in its body; nobody receives it."""
+Refusal = Callable[[Request, Throttled], Response]
+
+
+class Admit:
+    """Admits requests within their quotas, in the fair order; `refusals` answer in the form of their path."""
+
+    def __init__(self, app: ASGIApp, admission: Admission, refusals: Mapping[str, Refusal]) -> None:
+        self._app, self._admission, self._refusals = app, admission, refusals
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["path"].startswith(ALWAYS_ADMITTED):
+            await self._app(scope, receive, send)
+            return
+        requester = self._admission.identify(_token(scope), (scope.get("client") or (None,))[0])
+        standings: tuple[Standing, ...] = ()
+        try:
+            standings = self._admission.count(requester)
+            if scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]):
+                # An upload takes as long as its sender; its body goes to disk as it comes.
+                await self._app(scope, receive, _announcing(send, standings))
+                return
+            messages = await _body(receive)
+            if messages is None:
+                await Response(status_code=CLIENT_GONE)(scope, receive, send)
+                return
+            turn = self._admission.gate.ask(requester.key, requester.flow)
+            await self._run(turn, messages, (scope, receive, _announcing(send, standings)))
+        except Throttled as error:
+            if isinstance(error, RateLimited):
+                standings = error.standings
+            refuse = self._refusals.get(scope["path"], from_error)
+            await refuse(Request(scope), error)(scope, receive, _announcing(send, standings))
+
+    async def _run(self, turn: Turn, body: list[Message], connection: tuple[Scope, Receive, Send]) -> None:
+        gate, (scope, receive, send) = self._admission.gate, connection
+
+        async def release_and_send(message: Message) -> None:
+            gate.leave(turn)
+            await send(message)
+
+        try:
+            if not turn.may_run and not await _turn_came(gate, turn, receive):
+                await Response(status_code=CLIENT_GONE)(scope, receive, send)
+                return
+            pace_tasks(asyncio.get_running_loop())
+            request = self._app(scope, _replayed(body, receive), release_and_send)
+            await paced(_coroutine(request), turn)
+        finally:
+            gate.leave(turn)
+
+
+async def _coroutine(request: Awaitable[None]) -> None:
+    await request
+
+
+async def _turn_came(gate: Gate, turn: Turn, receive: Receive) -> bool:
+    """Waits for the turn; returns False where the client left first."""
+    gone = asyncio.ensure_future(_disconnected(receive))
+    waits = asyncio.ensure_future(gate.wait(turn))
+    try:
+        await asyncio.wait({gone, waits}, return_when=asyncio.FIRST_COMPLETED)
+        if gone.done():
+            return False
+        await waits
+        return True
+    finally:
+        for task in (gone, waits):
+            task.cancel()
+            with suppress(asyncio.CancelledError, Throttled):
+                await task
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _body(receive: Receive) -> list[Message] | None:
+    """Returns the messages of the whole body; None where the client left before its end."""
+    messages: list[Message] = []
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        messages.append(message)
+        if not message.get("more_body", False):
+            return messages
+
+
+def _replayed(messages: list[Message], receive: Receive) -> Receive:
+    """Returns a receive that gives these messages first."""
+    left = iter(messages)
+
+    async def replay() -> Message:
+        return next(left, None) or await receive()
+
+    return replay
+
+
+def _announcing(send: Send, standings: Sequence[Standing]) -> Send:
+    """Returns a send that adds the RateLimit fields to the response's head."""
+
+    async def announce(message: Message) -> None:
+        if message["type"] == "http.response.start" and standings:
+            message["headers"] = [*message["headers"], *fields(standings)]
+        await send(message)
+
+    return announce
+
+
+def fields(standings: Sequence[Standing]) -> list[tuple[bytes, bytes]]:
+    """Returns the RateLimit fields, as structured-field lists with one item for each policy."""
+    policies = ", ".join(f'"{one.policy.name}";q={one.policy.quota};w={one.policy.window}' for one in standings)
+    limits = ", ".join(f'"{one.policy.name}";r={one.remaining};t={one.reset}' for one in standings)
+    return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", limits.encode())]
+
+
+def _token(scope: Scope) -> str | None:
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            scheme, _, token = value.decode("latin-1").partition(" ")
+            return token if scheme.lower() == "bearer" else None
+    return None

@@ -1,0 +1,95 @@
+"""Prints B's p95 beside A's load, and the most that it may be: B's own p95 alone plus A's longest request."""
+
+import argparse
+import asyncio
+import math
+import statistics
+from dataclasses import dataclass
+
+from app.core.db import open_engine
+from app.settings import Settings
+from bench.noisy.districts import open_with_students, serving, token_of
+from bench.noisy.load import Call, closed_loop, fixed_rate, in_another_process, latencies_of
+from bench.server import migrated
+
+CONNECTIONS, RATE, STUDENTS, PAGES = 16, 5, 2000, 5
+PAGE = "students(first: {first}) {{ edges {{ node {{ id givenName familyName grades schoolIds departed }} }} }}"
+LONG_QUERY = "{ " + " ".join(f"a{n}: {PAGE.format(first=200)}" for n in range(PAGES)) + " }"
+QUERY = "{ " + PAGE.format(first=20) + " }"
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Of one face, in seconds."""
+
+    alone: list[float]
+    longest: float
+    beside: list[float]
+    loud: list[float]
+    seconds: float
+
+    @property
+    def limit(self) -> float:
+        """The most that B's p95 may be."""
+        return p95(self.alone) + self.longest
+
+
+def p95(latencies: list[float]) -> float:
+    """The smallest latency that 95 % do not exceed."""
+    return sorted(latencies)[math.ceil(0.95 * len(latencies)) - 1]
+
+
+async def _measure(loud: Call, quiet: Call, seconds: float) -> Figures:
+    count = int(RATE * seconds)
+    await fixed_rate(quiet, RATE, 10)
+    alone = await fixed_rate(quiet, RATE, count)
+    await closed_loop(loud, 1, 1)
+    longest = p95(await closed_loop(loud, 1, 8))
+    process = await in_another_process(loud, CONNECTIONS, seconds + 6)
+    await asyncio.sleep(3)
+    beside = await fixed_rate(quiet, RATE, count)
+    return Figures(alone, longest, beside, await latencies_of(process), seconds + 6)
+
+
+async def _run(settings: Settings, base_url: str, seconds: float) -> dict[str, Figures]:
+    engine = open_engine(settings.url_of("worker"), name="bench")
+    try:
+        loud, quiet = [
+            token_of(settings, await open_with_students(engine, settings, slug, STUDENTS), base_url)
+            for slug in ("loud", "quiet")
+        ]
+    finally:
+        await engine.dispose()
+    calls = {
+        "REST": ("/v1/students?limit=200", "", "/v1/students?limit=20", ""),
+        "GraphQL": ("/graphql", LONG_QUERY, "/graphql", QUERY),
+    }
+    return {
+        face: await _measure(Call(base_url, loud, one, asks), Call(base_url, quiet, other, other_asks), seconds)
+        for face, (one, asks, other, other_asks) in calls.items()
+    }
+
+
+def main() -> None:
+    """Measures both faces and prints a table."""
+    parser = argparse.ArgumentParser(prog="bench.noisy", description="Measure what a loud district does to another.")
+    parser.add_argument("--seconds", type=float, default=30, help="of each measurement of B (30)")
+    parser.add_argument("--concurrency", type=int, help="requests at once, other than the product's default")
+    asked = parser.parse_args()
+    options = {"concurrency": asked.concurrency} if asked.concurrency else {}
+    with migrated(**options) as settings, serving(settings) as base_url:
+        figures = asyncio.run(_run(settings, base_url, asked.seconds))
+    print(f"{settings.concurrency} requests at once; milliseconds\n")
+    print(
+        "| face | B alone, p50 | p95 | A's longest, p95 alone | limit | B beside A, p50 | p95 | A, requests a second |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---:|---:|")
+    for face, one in figures.items():
+        cells = [statistics.median(one.alone), p95(one.alone), one.longest, one.limit]
+        cells += [statistics.median(one.beside), p95(one.beside)]
+        rates = f"{len(one.loud) / one.seconds:.1f}"
+        print(f"| {face} | " + " | ".join(f"{1000 * cell:.0f}" for cell in cells) + f" | {rates} |")
+
+
+if __name__ == "__main__":
+    main()

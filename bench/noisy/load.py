@@ -1,0 +1,90 @@
+"""The loads: a closed loop of connections, and a fixed rate. Owns no figure.
+
+`python -m bench.noisy.load` runs a closed loop in a process of its own, for so many seconds, and prints its latencies.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from aiohttp import ClientSession, ClientTimeout, TCPConnector
+
+MODERN = "application/graphql-response+json"
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, again and again."""
+
+    base_url: str
+    token: str
+    path: str
+    query: str = ""
+
+    async def send(self, session: ClientSession) -> None:
+        """Sends it once; raises where it is not answered with 200."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        more: dict[str, Any] = {}
+        if self.query:
+            headers["Accept"], more = MODERN, {"json": {"query": self.query}}
+        method = "POST" if self.query else "GET"
+        async with session.request(method, self.base_url + self.path, headers=headers, **more) as answer:
+            text = await answer.text()
+            if answer.status != 200 or '"errors"' in text[:1000]:
+                raise RuntimeError(f"{self.path} answered {answer.status}: {text[:300]}")
+
+
+def _session() -> ClientSession:
+    return ClientSession(connector=TCPConnector(limit=0), timeout=ClientTimeout(total=120), trust_env=False)
+
+
+async def closed_loop(call: Call, connections: int, seconds: float) -> list[float]:
+    """Sends from each connection as soon as its last answer came; the latencies in seconds."""
+    latencies: list[float] = []
+    until = time.perf_counter() + seconds
+
+    async def one_after_the_other(session: ClientSession) -> None:
+        while (began := time.perf_counter()) < until:
+            await call.send(session)
+            latencies.append(time.perf_counter() - began)
+
+    async with _session() as session:
+        await asyncio.gather(*(one_after_the_other(session) for _ in range(connections)))
+    return latencies
+
+
+async def fixed_rate(call: Call, rate: float, count: int) -> list[float]:
+    """Sends so many a second, whatever became of those before; the latencies from when each was due."""
+
+    async def at(due: float, session: ClientSession) -> float:
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        await call.send(session)
+        return time.perf_counter() - due
+
+    async with _session() as session:
+        begins = time.perf_counter() + 0.1
+        return list(await asyncio.gather(*(at(begins + number / rate, session) for number in range(count))))
+
+
+async def in_another_process(call: Call, connections: int, seconds: float) -> asyncio.subprocess.Process:
+    """Starts a closed loop that does not share this process's interpreter; `latencies_of` reads its figures."""
+    order = json.dumps({"call": asdict(call), "connections": connections, "seconds": seconds})
+    command = [sys.executable, "-m", "bench.noisy.load", order]
+    return await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+
+
+async def latencies_of(process: asyncio.subprocess.Process) -> list[float]:
+    """The latencies of a closed loop that was started, once it has ended."""
+    output, _ = await process.communicate()
+    if process.returncode:
+        raise RuntimeError("The other district's load failed.")
+    latencies: list[float] = json.loads(output)
+    return latencies
+
+
+if __name__ == "__main__":
+    given = json.loads(sys.argv[1])
+    print(json.dumps(asyncio.run(closed_loop(Call(**given["call"]), given["connections"], given["seconds"]))))

@@ -1,0 +1,110 @@
+"""Driving a coroutine step by step changes nothing of what it does: results, errors, cancellations, its own tasks."""
+
+import asyncio
+from collections.abc import Coroutine
+from contextlib import suppress
+from typing import Any
+
+import pytest
+
+from app.core.fairness.pace import pace_tasks, paced
+
+
+class _Pacer:
+    def __init__(self) -> None:
+        self.held: asyncio.Future[None] | None = None
+        self.steps = 0
+
+    def pause(self) -> asyncio.Future[None] | None:
+        return None if self.held is None or self.held.done() else self.held
+
+    def stepped(self, _seconds: float) -> None:
+        self.steps += 1
+
+
+async def _adds(log: list[str]) -> str:
+    log.append("a")
+    await asyncio.sleep(0)
+    with suppress(asyncio.TimeoutError):
+        async with asyncio.timeout(0.01):
+            await asyncio.Event().wait()
+    try:
+        await asyncio.wait_for(_fails(), 1)
+    except ValueError as error:
+        log.append(str(error))
+    return "done"
+
+
+async def _fails() -> None:
+    await asyncio.sleep(0)
+    raise ValueError("as raised")
+
+
+async def test_a_result_and_an_error_come_through() -> None:
+    """Timeouts inside, errors of awaited calls, and the value at the end."""
+    log: list[str] = []
+    pacer = _Pacer()
+    assert await paced(_adds(log), pacer) == "done"
+    assert log == ["a", "as raised"]
+    assert pacer.steps > 3
+    with pytest.raises(ValueError, match="as raised"):
+        await paced(_fails(), _Pacer())
+
+
+async def _cleans_up(log: list[str]) -> None:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        await asyncio.sleep(0)
+        log.append("cleaned")
+        raise
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+async def test_a_cancellation_is_delivered_at_once(is_paused: bool) -> None:
+    """While the coroutine waits, and while it is paused; what it does at its end is done."""
+    log: list[str] = []
+    pacer = _Pacer()
+    task = asyncio.create_task(paced(_cleans_up(log), pacer))
+    await asyncio.sleep(0)
+    if is_paused:
+        pacer.held = asyncio.get_running_loop().create_future()
+    task.cancel()
+    await asyncio.sleep(0)
+    if pacer.held:
+        pacer.held.set_result(None)
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert log == ["cleaned"]
+
+
+async def test_tasks_of_a_paced_coroutine_pause_with_it_and_others_do_not() -> None:
+    """What a request starts counts as the request; a task from elsewhere in the same loop goes on."""
+    loop = asyncio.get_running_loop()
+    before = loop.get_task_factory()
+    pace_tasks(loop)
+    try:
+        pacer, log = _Pacer(), list[str]()
+        pacer.held = loop.create_future()
+
+        async def note(name: str) -> None:
+            await asyncio.sleep(0)
+            log.append(name)
+
+        async def starts() -> None:
+            await asyncio.gather(note("inner"), note("inner"))
+
+        paused = asyncio.create_task(paced(_starting(starts(), pacer), _Pacer()))
+        await asyncio.create_task(note("outer"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert log == ["outer"]
+        pacer.held.set_result(None)
+        await paused
+        assert log == ["outer", "inner", "inner"]
+    finally:
+        loop.set_task_factory(before)
+
+
+async def _starting(coroutine: Coroutine[Any, Any, None], pacer: _Pacer) -> None:
+    await paced(coroutine, pacer)
