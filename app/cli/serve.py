@@ -103,13 +103,13 @@ def run(config: uvicorn.Config) -> None:
         supervisor = Supervisor(config, sockets=[config.bind_socket()])
         supervisor.run()
         if supervisor.has_failed:
-            raise typer.Exit(1)
+            sys.exit(1)
         return
     server = uvicorn.Server(config)
     try:
         server.run()
     except SystemExit:
-        raise typer.Exit(1) from None
+        sys.exit(1)
 
 
 def _is_loopback(host: str) -> bool:

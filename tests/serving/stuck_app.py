@@ -3,13 +3,13 @@
 import os
 from typing import Any
 
-from app.main import build
-from app.serving.process import ServedApp
-from app.settings import Settings
 
+def create() -> Any:
+    """For uvicorn. The product is loaded here, so that the parent does without it."""
+    from app.main import build
+    from app.serving.process import ServedApp
+    from app.settings import Settings
 
-def create() -> ServedApp:
-    """For uvicorn."""
     app = build(Settings())
 
     @app.get("/pid")
@@ -21,7 +21,7 @@ def create() -> ServedApp:
         while True:
             pass
 
-    return ServedApp(app, app.state.house.engine, stuck=2.0)
+    return ServedApp(app, app.state.house.engine, stuck=6.0)
 
 
 def run(port: int, workers: int) -> None:
@@ -42,7 +42,7 @@ def run(port: int, workers: int) -> None:
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=2,
-        timeout_worker_healthcheck=1,
+        timeout_worker_healthcheck=5,
     )
     serve(config)
 

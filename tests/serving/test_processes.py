@@ -47,6 +47,8 @@ def served(settings: Settings, *command: str, **more: str) -> Iterator[subproces
         with suppress(ProcessLookupError):
             os.killpg(serving.pid, signal.SIGKILL)
         serving.wait()
+        if serving.stderr:
+            serving.stderr.close()
 
 
 def ask(port: int, path: str, timeout: float = 1.0) -> Any:
@@ -86,7 +88,7 @@ def test_a_process_that_answers_no_more_is_replaced(settings: Settings, how: str
         with pytest.raises(ProcessLookupError):
             os.kill(gone, 0)
         serving.terminate()
-        assert serving.wait(30) == 0
+        assert serving.wait(40) == 0
 
 
 def test_a_process_ends_in_time_whatever_holds_it(settings: Settings) -> None:
