@@ -45,11 +45,11 @@ class Limits:
     """Response keys that introspection could return."""
     value_depth: int = 10
     """Lists and objects in one another, in a literal or a variable."""
-    variable_values: int = 10_000
+    variable_values: int = 6_000
     """Lists, objects and values in all variables."""
     errors: int = 100
     """Errors that an answer lists."""
-    validation_errors: int = 50
+    validation_errors: int = 30
     """Errors after which a document is not validated further."""
     printed: int = 3_000
     """Parts of literals that may be printed for messages: the library prints the whole literal for each error in it."""

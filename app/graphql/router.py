@@ -44,29 +44,37 @@ class _Faulted(Exception):
         self.result = result
 
 
+class _Stopped(Exception):
+    """An operation whose time is over."""
+
+
 def graphql_router(installation: Installation, limits: Limits = Limits()) -> APIRouter:
     """The route of the face, /graphql."""
     router = APIRouter()
-    prepare = preparation(limits)
+    prepare, turn = preparation(limits), asyncio.Lock()
 
     @router.api_route("/graphql", methods=["GET", "POST"], include_in_schema=False, name="graphql")
     async def graphql(request: Request) -> Response:
         answer = _Answer(str(getattr(request.state, "trace_id", "")), limits)
-        return await _respond(request, installation, prepare, answer)
+        return await _respond(request, installation, prepare, turn, answer)
 
     return router
 
 
-async def _respond(request: Request, installation: Installation, prepare: Preparation, answer: "_Answer") -> Response:
+async def _respond(
+    request: Request, installation: Installation, prepare: Preparation, turn: asyncio.Lock, answer: "_Answer"
+) -> Response:
     try:
         answer.media = media_type(request)
         client = client_of(request, installation)
-        operation = await operation_of(request)
-        prepared = prepare.prepare(operation, request.method)
+        await request.body()
+        async with turn:
+            # One document in a turn of the event loop: other requests wait for one, not for all that came at once.
+            await asyncio.sleep(0)
+            operation = await operation_of(request)
+            prepared = prepare.prepare(operation, request.method)
         answer.cost, answer.is_prepared = prepared.cost, True
-        async with asyncio.timeout(prepare.limits.seconds) as clock:
-            principal = await principal_of(request, installation, client)
-            result = await _run(installation, principal, operation, prepared, clock, prepare.limits.cost)
+        result = await _run_in_time(request, installation, client, operation, prepared, prepare.limits)
     except BadRequest as error:
         body = {"message": error.detail, "extensions": {"code": error.code, "traceId": answer.trace_id}}
         return answer.give({"errors": [body]}, error.status, error.headers)
@@ -79,8 +87,8 @@ async def _respond(request: Request, installation: Installation, prepare: Prepar
         return answer.refused(request, error)
     except _Faulted as faulted:
         return answer.faulted(faulted.result)
-    except TimeoutError:
-        return answer.timed_out()
+    except _Stopped:
+        return answer.stopped()
     except Exception as error:
         log_fault(error, answer.trace_id)
         return answer.give({"errors": [fault(answer.trace_id)]}, 500)
@@ -95,6 +103,26 @@ def refuse(request: Request, error: AimlineError) -> Response:
     except BadRequest:
         answer.media = "application/json"
     return answer.refused(request, error)
+
+
+async def _run_in_time(
+    request: Request,
+    installation: Installation,
+    client: Principal,
+    operation: Operation,
+    prepared: Prepared,
+    limits: Limits,
+) -> ExecutionResult:
+    """Runs the operation; raises `_Stopped` where its time is over before its commit begins."""
+    clock = asyncio.timeout(limits.seconds)
+    try:
+        async with clock:
+            principal = await principal_of(request, installation, client)
+            return await _run(installation, principal, operation, prepared, clock, limits.cost)
+    except TimeoutError:
+        if clock.expired():
+            raise _Stopped from None
+        raise
 
 
 async def _run(
@@ -167,7 +195,7 @@ class _Answer:
             log_fault(cause_of(error), self.trace_id)
         return self.give({"data": None, "errors": self._listed(faults)}, 500 if self.media == MODERN else 200)
 
-    def timed_out(self) -> Response:
+    def stopped(self) -> Response:
         """An operation that ran for too long and was stopped."""
         detail = f"The operation ran for {self.limits.seconds:g} s and was stopped. Nothing was changed."
         error = refusal(AimlineError(detail, code="operation.timeout"), self.trace_id)

@@ -65,6 +65,9 @@ class QuietSchema(strawberry.Schema):
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         """The router logs faults, by class and place."""
 
+    def _extend_introspection(self) -> None:
+        """Leaves `isOneOf` to graphql-core: Strawberry's own resolver of it fails for a list or a non-null type."""
+
 
 class PreparedDocument(SchemaExtension):
     """Hands over the document that was prepared: the library neither parses nor validates it a second time."""

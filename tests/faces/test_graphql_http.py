@@ -165,6 +165,8 @@ async def test_introspection_works(north: Town) -> None:
 
     data = await told(north, get_introspection_query(descriptions=True))
     assert data["__schema"]["queryType"]["name"] == "Query"
+    wrapped = await told(north, '{ __type(name: "Student") { fields { type { isOneOf ofType { isOneOf } } } } }')
+    assert all(field["type"]["isOneOf"] is None for field in wrapped["__type"]["fields"])
 
 
 @pytest.mark.parametrize(

@@ -148,8 +148,8 @@ def _values() -> Iterator[Abuse]:
     yield Abuse.of("150,000 numbers in a variable", record, "variables.too_large", {"i": [1] * 150_000})
     keys = {f"key{n}": n for n in range(100_000)}
     yield Abuse.of("100,000 keys in a variable", record, "variables.too_large", {"i": keys})
-    yield Abuse.of("9,000 wrong keys in a variable", record, REFUSED, {"i": dict(list(keys.items())[:9000])})
-    yield Abuse.of("4,900 wrong items in a variable", record, REFUSED, {"i": {"scores": [{"a": 1}] * 4900}})
+    yield Abuse.of("5,900 wrong keys in a variable", record, REFUSED, {"i": dict(list(keys.items())[:5900])})
+    yield Abuse.of("2,900 wrong items in a variable", record, REFUSED, {"i": {"scores": [{"a": 1}] * 2900}})
     inner: Any = []
     for _ in range(200):
         inner = [inner]

@@ -1,0 +1,168 @@
+"""What an operation may use while it runs: time, rows, and the process at a stretch. A stopped one leaves nothing."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import pairwise
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.concern.models import Concern
+from app.concern.service import NewConcern, raise_concern
+from app.core.db import open_engine
+from app.graphql.budget import STRETCH, Budget
+from app.graphql.limits import Limits, TooMuch
+from app.graphql.router import graphql_router
+from tests.faces.graphql_face import MODERN, Here, token, tokens
+from tests.rooms.test_loop import stu
+from tests.town import Town
+
+NAME = "stopped"
+BRIEF = Limits(seconds=1.5)
+
+
+@pytest.fixture
+async def engine_of_its_own(north: Town) -> AsyncIterator[AsyncEngine]:
+    """An engine whose connections a test can find in pg_stat_activity."""
+    engine = open_engine(north.settings.url_of("api"), name=NAME, pool_size=2)
+    yield engine
+    await engine.dispose()
+
+
+@asynccontextmanager
+async def locked(town: Town, table: str) -> AsyncIterator[asyncpg.Connection]:
+    """Holds a table, so that whoever reads it waits; gives the connection that holds it."""
+    connection = await asyncpg.connect(town.settings.url_of("owner"))
+    try:
+        await connection.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def ask(
+    town: Town, engine: AsyncEngine, limits: Limits, query: str, variables: dict[str, Any] | None = None, **headers: str
+) -> httpx.Response:
+    """Posts an operation to a face with these limits."""
+    app = FastAPI()
+    app.include_router(graphql_router(Here(engine, town.settings.keyring, tokens(town.settings)), limits))
+    sent = {"Authorization": f"Bearer {token(town)}", "Accept": MODERN} | headers
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://aimline.test") as client:
+        return await client.post("/graphql", json={"query": query, "variables": variables}, headers=sent)
+
+
+async def running(connection: asyncpg.Connection) -> list[str]:
+    """The statements of the engine's connections that have not ended, or whose transaction has not."""
+    for _ in range(100):
+        rows = await connection.fetch(
+            "SELECT state FROM pg_stat_activity WHERE application_name = $1 AND state <> 'idle'", f"aimline {NAME}"
+        )
+        if not rows:
+            break
+        # A connection that was closed ends in the server a moment later.
+        await asyncio.sleep(0.05)
+    return [row["state"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("table", "query", "headers"),
+    [
+        ("concern", "{ concerns { edges { node { id } } } }", {}),
+        ("score", '{ student(id: "sis:sis:amy-1") { scores { value } } }', {}),
+        ("score", "{ students { edges { node { scores { value } decisions { id } concerns { id } } } } }", {}),
+        ("person", "{ areas { code } }", {"Aimline-Act-For": "sis:sis:teacher-1"}),
+    ],
+    ids=["page", "batch", "batches", "act-for"],
+)
+async def test_an_operation_is_stopped_with_its_statement(
+    north: Town, engine_of_its_own: AsyncEngine, table: str, query: str, headers: dict[str, str]
+) -> None:
+    """An operation that runs for too long is answered, and nothing of it goes on in PostgreSQL."""
+    async with locked(north, table) as connection:
+        answer = await ask(north, engine_of_its_own, BRIEF, query, **headers)
+        assert answer.status_code == 503
+        assert answer.json()["errors"][0]["extensions"]["code"] == "operation.timeout"
+        assert answer.json()["extensions"]["cost"] > 0
+        assert int(answer.headers["Retry-After"]) > 0
+        assert await running(connection) == []
+    assert engine_of_its_own.pool.checkedout() == 0  # type: ignore[attr-defined]  # the pool that engines have
+    again = await ask(north, engine_of_its_own, Limits(), query, **headers)
+    assert (again.status_code, "errors" in again.json()) == (200, False), again.text
+
+
+async def test_a_stopped_operation_changes_nothing(north: Town, engine_of_its_own: AsyncEngine) -> None:
+    """The command that was carried out before the one that waited is undone with it."""
+
+    @needs(Can.READ_CONCERNS)
+    async def count(work: Work) -> int:
+        query = select(func.count()).where(Concern.district_id == north.district_id)
+        return int(await work.db.scalar(query) or 0)
+
+    query = """mutation($raise: RaiseConcernInput!, $remove: RemoveScoreInput!) {
+      raiseConcern(input: $raise) { concern { id } problems { code } }
+      removeScore(input: $remove) { problems { code } }
+    }"""
+    variables = {
+        "raise": {"student": "sis:sis:amy-1", "area": "ela.fluency", "description": "Slow."},
+        "remove": {"scoreId": "sco_01m8gz01dvfay8016rynsm5hpq", "because": "Typed wrong."},
+    }
+    async with locked(north, "score") as connection:
+        answer = await ask(north, engine_of_its_own, BRIEF, query, variables)
+        assert answer.json()["errors"][0]["extensions"]["code"] == "operation.timeout"
+        assert await running(connection) == []
+    async with north.unit() as work:
+        assert await count(work) == 0
+
+
+async def test_rows_are_counted_as_they_are_read(north: Town) -> None:
+    """A list without pages that is longer than was assumed ends the operation at the same limit."""
+    async with north.unit() as work:
+        for _ in range(12):
+            await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Slow."))
+    query = '{ student(id: "sis:sis:amy-1") { concerns { id } } }'
+    answer = await ask(north, north.engine, Limits(cost=8), query)
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["extensions"]["code"] == "cost.exceeded"
+    assert answer.json()["extensions"] == {"cost": 6, "costLimit": 8}
+    assert "data" not in answer.json()
+    assert len((await ask(north, north.engine, Limits(cost=20), query)).json()["data"]["student"]["concerns"]) == 12
+
+
+def test_a_budget_ends_at_its_limit() -> None:
+    """Pages, batches and single rows count by their rows; the limit itself is allowed."""
+    budget = Budget(6)
+    budget.take({"a": [1, 2], "b": [3], "c": 4})
+    budget.take(None)
+    budget.take([])
+    with pytest.raises(TooMuch):
+        budget.take([1, 2])
+
+
+async def test_resolvers_leave_others_their_turn() -> None:
+    """Of a thousand resolvers that one batch wakes, at most a stretch of them runs before the loop looks elsewhere."""
+    budget, resolvers = Budget(10), 200
+    turns: list[int] = []
+    work = 0
+
+    async def resolve() -> None:
+        nonlocal work
+        budget._until = 0  # as after a stretch, on a machine of any speed
+        await budget.give_turn()
+        work += 1
+
+    async def another_request() -> None:
+        while work < resolvers:
+            turns.append(work)
+            await asyncio.sleep(0)
+
+    assert STRETCH < 0.1
+    await asyncio.gather(another_request(), *(resolve() for _ in range(resolvers)))
+    assert max(after - before for before, after in pairwise(turns)) <= 2
