@@ -10,8 +10,9 @@ from fastapi_swagger import patch_fastapi  # type: ignore[import-untyped]  # it 
 
 from app.access.authenticate import Tokens
 from app.core.address import Allowed
-from app.core.db import check_server, open_engine
+from app.core.db import check_server, connections_of, open_engine
 from app.core.log import log_as_json
+from app.core.share import WriterShare
 from app.graphql.router import graphql_router
 from app.rest import (
     breaks,
@@ -41,6 +42,7 @@ from app.rest import (
 from app.rest.door import House, refuse_unknown_parameters
 from app.rest.edge import Edge
 from app.rest.problem import answer_problems
+from app.rest.retry import Retries
 from app.settings import Settings
 
 VERSION = "1.0.0"
@@ -79,7 +81,8 @@ V1 = (
 
 def build(settings: Settings) -> FastAPI:
     """The app over these settings. The engine opens its first connection with the first request."""
-    engine = open_engine(settings.url_of("api"), name="api", pool_size=settings.pool_size)
+    limits = settings.timeouts
+    engine = open_engine(settings.url_of("api"), name="api", pool_size=settings.pool_size, timeouts=limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -102,6 +105,7 @@ def build(settings: Settings) -> FastAPI:
         tokens=Tokens(settings.keyring, settings.base_url, settings.token_seconds),
         base_url=settings.base_url,
         allowed=Allowed.parse(settings.allow_networks, sandbox=settings.sandbox),
+        writers=WriterShare(connections_of(engine), limits.connect),
     )
     answer_problems(app)
     _tell_webhooks(app)
@@ -111,6 +115,7 @@ def build(settings: Settings) -> FastAPI:
         app.include_router(face.router, dependencies=[Depends(refuse_unknown_parameters)])
     app.include_router(graphql_router(app.state.house))
     patch_fastapi(app)
+    app.add_middleware(Retries)
     app.add_middleware(Edge, largest_upload=settings.largest_upload_mb << 20)
     return app
 

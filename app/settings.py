@@ -10,6 +10,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from app.core.crypto import KeyFault, Keyring
+from app.core.timeouts import Timeouts
 
 
 class Settings(BaseSettings):
@@ -32,7 +33,26 @@ class Settings(BaseSettings):
     metrics_host: str = Field(default="127.0.0.1", description="The address on which it serves them.")
     largest_upload_mb: int = Field(default=512, ge=1, le=8192, description="The largest roster zip that can be sent.")
     pool_size: int = Field(default=10, ge=1, le=200)
+    connect_timeout: float = Field(default=5, gt=0, description="Seconds to wait for a connection to the database.")
+    lock_timeout: float = Field(default=5, gt=0, description="Seconds that a statement may wait for a lock.")
+    statement_timeout: float = Field(default=30, gt=0, description="Seconds that a statement may take.")
+    idle_timeout: float = Field(default=30, gt=0, description="Seconds that an open transaction may do nothing.")
+    sync_lock_timeout: float = Field(default=60, gt=0, description="The same for syncs and the worker's other jobs.")
+    sync_statement_timeout: float = Field(default=1800, gt=0)
+    sync_idle_timeout: float = Field(default=120, gt=0)
     token_seconds: int = Field(default=900, ge=60, le=3600, description="How long an access token lives.")
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The limits of a request and of a webhook's delivery."""
+        return Timeouts(self.lock_timeout, self.statement_timeout, self.idle_timeout, self.connect_timeout)
+
+    @property
+    def sync_timeouts(self) -> Timeouts:
+        """The limits of syncs, of the worker's other jobs and of an operator's commands."""
+        return Timeouts(
+            self.sync_lock_timeout, self.sync_statement_timeout, self.sync_idle_timeout, self.connect_timeout
+        )
 
     @cached_property
     def keyring(self) -> Keyring:

@@ -16,6 +16,8 @@ from app.access.principal import Principal
 from app.access.work import Work, needed_by
 from app.core.crypto import Keyring
 from app.core.errors import Misuse, NotFound, Unauthenticated
+from app.core.log import add_to_log_context
+from app.core.share import WriterShare
 from app.graphql.loaders import Loaders
 from app.roster.caseload import bound_to_person
 
@@ -39,6 +41,10 @@ class Installation(Protocol):
     @property
     def tokens(self) -> Tokens:
         """What reads access tokens."""
+
+    @property
+    def writers(self) -> WriterShare:
+        """The writers' share of the engine's connections."""
 
 
 class Asked:
@@ -116,6 +122,7 @@ async def principal_of(request: Request, installation: Installation) -> Principa
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("Send an access token: Authorization: Bearer …")
     client = installation.tokens.read(token)
+    add_to_log_context(**client.log_names())
     act_for = request.headers.get(ACT_FOR)
     if act_for is None:
         return client

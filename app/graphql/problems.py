@@ -14,7 +14,8 @@ from graphql import GraphQLError
 from sqlalchemy.exc import IntegrityError
 
 from app.access.work import Work
-from app.core.errors import AimlineError, Forbidden, Invalid, Violation
+from app.core.errors import AimlineError, Forbidden, Invalid, Unavailable, Violation
+from app.core.log import describe_fault
 from app.graphql.door import Asked
 
 P = ParamSpec("P")
@@ -114,6 +115,8 @@ def told(error: GraphQLError, trace_id: str) -> dict[str, Any]:
 def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
     """One of our own errors as the answer shows it at the top."""
     extensions: dict[str, Any] = {"code": error.code, "traceId": trace_id}
+    if isinstance(error, Unavailable):
+        extensions["retryAfter"] = error.retry_after
     if isinstance(error, Invalid):
         extensions["problems"] = [
             {"code": one.code, "pointer": one.pointer, "detail": one.detail} for one in error.violations
@@ -126,13 +129,9 @@ def fault(trace_id: str) -> dict[str, Any]:
     return {"message": FAULT, "extensions": {"code": "internal", "traceId": trace_id}}
 
 
-def log_fault(error: BaseException, trace_id: str) -> None:
-    """Only the class and the places in our code: a message may hold what somebody submitted."""
-    places, trace = [], error.__traceback__
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    log.error("fault", kind=type(error).__name__, places=places[-12:], trace_id=trace_id)
+def log_fault(error: BaseException) -> None:
+    """Logs a fault by its classes and places: a message may hold what somebody submitted."""
+    log.error("fault", **describe_fault(error))
 
 
 def cause_of(error: GraphQLError) -> BaseException:

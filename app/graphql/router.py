@@ -4,6 +4,7 @@ The commit happens before the response starts. A fault undoes the whole operatio
 There is no IDE: none is packaged with its assets, and a page that loads from elsewhere would not work here.
 """
 
+from functools import partial
 from typing import Any
 
 import orjson
@@ -15,14 +16,23 @@ from strawberry.types import ExecutionResult
 from strawberry.types.graphql import OperationType
 
 from app.access.principal import Principal
+from app.access.retry import run_with_retry
 from app.access.work import unit
-from app.core.errors import AimlineError, Forbidden, Invalid, Unauthenticated
+from app.core.errors import AimlineError, Conflict, Forbidden, Invalid, OutcomeUnknown, Unauthenticated, Unavailable
+from app.core.faults import fault_of
 from app.graphql.door import Asked, Installation, principal_of
 from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, told
 from app.graphql.request import MODERN, BadRequest, Operation, media_type, operation_of
 from app.graphql.schema import schema
 
-STATUS: tuple[tuple[type[AimlineError], int], ...] = ((Unauthenticated, 401), (Forbidden, 403), (Invalid, 400))
+STATUS: tuple[tuple[type[AimlineError], int], ...] = (
+    (Unauthenticated, 401),
+    (Forbidden, 403),
+    (Invalid, 400),
+    (Conflict, 409),
+    (Unavailable, 503),
+    (OutcomeUnknown, 503),
+)
 GET_TAKES = frozenset({OperationType.QUERY})
 POST_TAKES = frozenset({OperationType.QUERY, OperationType.MUTATION})
 
@@ -51,22 +61,36 @@ async def _answer(request: Request, installation: Installation) -> Response:
     media = "application/json"
     try:
         media = media_type(request)
-        principal = await principal_of(request, installation)
-        operation = await operation_of(request)
-        result = await _execute(installation, principal, operation, request.method)
+        result = await _carry_out(request, installation)
     except BadRequest as error:
         body = {"message": error.detail, "extensions": {"code": error.code, "traceId": trace_id}}
         return _response({"errors": [body]}, media, error.status, error.headers)
     except AimlineError as error:
         status = next((status for kind, status in STATUS if isinstance(error, kind)), 400)
         headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
+        if isinstance(error, Unavailable):
+            headers["Retry-After"] = str(error.retry_after)
         return _response({"errors": [refusal(error, trace_id)]}, media, status, headers)
     except _Faulted as faulted:
         return _faulted(faulted.result, media, trace_id)
     except Exception as error:
-        log_fault(error, trace_id)
+        log_fault(error)
         return _response({"errors": [fault(trace_id)]}, media, 500)
     return _shown(result, media, trace_id)
+
+
+async def _carry_out(request: Request, installation: Installation) -> ExecutionResult:
+    """Reads the request and runs its operation, once more where a temporary fault of the database undid it."""
+    principal = await run_with_retry(partial(principal_of, request, installation), reads=True)
+    operation = await operation_of(request)
+    # Without the word no document holds a mutation. A query that has it in a name waits with the writers.
+    writes = request.method == "POST" and "mutation" in operation.query
+
+    async def attempt() -> ExecutionResult:
+        async with installation.writers.turn(writes=writes):
+            return await _execute(installation, principal, operation, request.method)
+
+    return await run_with_retry(attempt, reads=not writes)
 
 
 async def _execute(
@@ -89,7 +113,10 @@ async def _execute(
         except (CannotGetOperationTypeError, MissingQueryError):
             detail = "Name one of the document's operations in `operationName`."
             raise BadRequest("operation.unknown", detail) from None
-        if any(is_fault(error) for error in result.errors or []):
+        faults = [cause_of(error) for error in result.errors or [] if is_fault(error)]
+        if temporary := next((fault for fault in faults if fault_of(fault) is not None), None):
+            raise temporary
+        if faults:
             raise _Faulted(result)
     return result
 
@@ -97,7 +124,7 @@ async def _execute(
 def _faulted(result: ExecutionResult, media: str, trace_id: str) -> Response:
     faults = [error for error in result.errors or [] if is_fault(error)]
     for error in faults:
-        log_fault(cause_of(error), trace_id)
+        log_fault(cause_of(error))
     body = {"data": None, "errors": [told(error, trace_id) for error in faults]}
     return _response(body, media, 500 if media == MODERN else 200)
 

@@ -11,6 +11,7 @@ import structlog
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.core.log import log_context
 from app.rest.problem import fault, problem
 
 LARGEST_BODY = 2 * 1024 * 1024
@@ -30,7 +31,13 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        trace_id, began = uuid4().hex, time.perf_counter()
+        trace_id = uuid4().hex
+        # The door adds the district and the client, once it knows them.
+        with log_context(trace_id=trace_id):
+            await self._pass(scope, receive, send, trace_id)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send, trace_id: str) -> None:
+        began = time.perf_counter()
         scope.setdefault("state", {})["trace_id"] = trace_id
         is_upload = scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]) is not None
         largest = self._largest_upload if is_upload else LARGEST_BODY
@@ -52,9 +59,7 @@ class Edge:
             await problem(request, 413, "body.too_large", "Too much at once", detail)(scope, receive, passage.send)
         route = getattr(scope.get("route"), "path", "unknown")
         took = round((time.perf_counter() - began) * 1000, 1)
-        log.info(
-            "request", method=scope["method"], route=route, status=passage.status or 500, ms=took, trace_id=trace_id
-        )
+        log.info("request", method=scope["method"], route=route, status=passage.status or 500, ms=took)
 
 
 class _Passage:

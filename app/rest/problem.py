@@ -8,7 +8,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from app.core.errors import (
@@ -19,9 +18,12 @@ from app.core.errors import (
     Invalid,
     Malformed,
     NotFound,
+    OutcomeUnknown,
     Unauthenticated,
+    Unavailable,
     Violation,
 )
+from app.core.log import describe_fault
 
 MEDIA_TYPE = "application/problem+json"
 STATUS: dict[type[AimlineError], tuple[int, str]] = {
@@ -32,9 +34,9 @@ STATUS: dict[type[AimlineError], tuple[int, str]] = {
     Gone: (410, "Kept no longer"),
     Malformed: (400, "Bad request"),
     Invalid: (422, "Values that cannot be taken"),
+    Unavailable: (503, "Not to be had at the moment"),
+    OutcomeUnknown: (503, "It is not known whether this was done"),
 }
-CONCURRENT = ("23505", "40001", "40P01")
-"""SQLSTATEs of two requests in each other's way: a unique violation, a failed serialization, a deadlock."""
 log = structlog.get_logger()
 
 
@@ -86,7 +88,6 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(AimlineError, _ours)
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(DBAPIError, _database)
 
 
 def _as_problems(contract: dict[str, Any]) -> None:
@@ -100,9 +101,17 @@ def _as_problems(contract: dict[str, Any]) -> None:
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AimlineError)  # noqa: S101  # the handler is laid for this class
+    return refusal(request, error)
+
+
+def refusal(request: Request, error: AimlineError) -> JSONResponse:
+    """Returns the answer to one of our own errors."""
     status, title = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (400, "Bad request"))
     violations = error.violations if isinstance(error, Invalid) else ()
-    return problem(request, status, error.code, title, error.detail, violations)
+    answer = problem(request, status, error.code, title, error.detail, violations)
+    if isinstance(error, Unavailable):
+        answer.headers["Retry-After"] = str(error.retry_after)
+    return answer
 
 
 async def _shape(request: Request, error: Exception) -> JSONResponse:
@@ -138,21 +147,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return answer
 
 
-async def _database(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, DBAPIError)  # noqa: S101  # as above
-    if getattr(error.orig, "sqlstate", "") in CONCURRENT:
-        detail = "Another request wrote the same thing at this moment. Read, then try again."
-        return problem(request, 409, "conflict.concurrent", STATUS[Conflict][1], detail)
-    return fault(request, error)
-
-
 def fault(request: Request, error: Exception) -> JSONResponse:
     """Our own fault, as an answer and a line in the log that say nothing of what was submitted."""
-    # Only the class and the places in our code: a message may hold what somebody submitted.
-    places, trace = [], error.__traceback__
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    log.error("fault", kind=type(error).__name__, places=places[-12:], trace_id=getattr(request.state, "trace_id", ""))
+    log.error("fault", **describe_fault(error))
     detail = "Something broke on our side. Nothing was changed."
     return problem(request, 500, "internal", "Our fault", detail)
