@@ -10,19 +10,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+from uuid import UUID, uuid4
 
 import orjson
 import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars, merge_contextvars
 
+from app.core import ids
 from app.core.faults import sqlstate_of
 
 MOST_PLACES = 12
+INNERMOST = 3
+"""Of a library's places only so many are told, the innermost; of our own, all of the last `MOST_PLACES`."""
 MOST_CAUSES = 3
 FIELDS = ("trace_id", "district", "client", "run", "job")
 """What every line has, null where it does not apply."""
 PLAIN_LOGGERS = ("uvicorn", "asyncio")
 """Libraries whose templates hold no value in their first line; the arguments are never filled in."""
+OURS = ("app/", "migrations/", "tests/")
 ROOT = Path(__file__).parents[2]
 
 log = structlog.get_logger()
@@ -58,6 +63,15 @@ def log_context(**values: str | None) -> Iterator[None]:
     finally:
         clear_contextvars()
         bind_contextvars(**before)
+
+
+@contextmanager
+def job_context(job: str, district_id: UUID | None = None, run_id: UUID | None = None) -> Iterator[None]:
+    """Binds a job of the worker, under a trace id of its own, to every line that is logged within."""
+    district = ids.show("district", district_id) if district_id else None
+    run = ids.show("run", run_id) if run_id else None
+    with log_context(trace_id=uuid4().hex, job=job, district=district, run=run, client=None):
+        yield
 
 
 def add_to_log_context(**values: str | None) -> None:
@@ -99,12 +113,14 @@ def _describe(error: BaseException) -> dict[str, Any]:
 
 
 def _places(trace: TracebackType | None) -> list[str]:
-    places = []
+    places: list[tuple[bool, str]] = []
     while trace is not None:
         code = trace.tb_frame.f_code
-        places.append(f"{_short(code.co_filename)}:{trace.tb_lineno} {code.co_qualname}")
+        file = _short(code.co_filename)
+        places.append((file.startswith(OURS), f"{file}:{trace.tb_lineno} {code.co_qualname}"))
         trace = trace.tb_next
-    return places
+    innermost = len(places) - INNERMOST
+    return [place for number, (ours, place) in enumerate(places) if ours or number >= innermost]
 
 
 def _short(filename: str) -> str:
