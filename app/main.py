@@ -10,11 +10,12 @@ from fastapi import Depends, FastAPI
 
 from app.access.admission import Admission, TokenAttempts
 from app.access.authenticate import Tokens
-from app.core.db import check_server, open_engine
+from app.core.db import check_server, connections_of, open_engine
 from app.core.fairness.gate import Gate
 from app.core.fairness.gate import Limits as GateLimits
 from app.core.fairness.quota import Policy
 from app.core.log import log_as_json
+from app.core.share import WriterShare
 from app.graphql.limits import Limits
 from app.graphql.router import graphql_router
 from app.graphql.router import refuse as refuse_graphql
@@ -49,6 +50,7 @@ from app.rest.door import House, refuse_unknown_parameters
 from app.rest.edge import Edge
 from app.rest.limits import describe_limits
 from app.rest.problem import answer_problems
+from app.rest.retry import Retries
 from app.settings import Settings
 
 VERSION = "1.0.0"
@@ -87,7 +89,8 @@ V1 = (
 
 def build(settings: Settings) -> FastAPI:
     """The app over these settings. The engine opens its first connection with the first request."""
-    engine = open_engine(settings.url_of("api"), name="api", pool_size=settings.pool_size)
+    limits = settings.timeouts
+    engine = open_engine(settings.url_of("api"), name="api", pool_size=settings.pool_size, timeouts=limits)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -114,6 +117,7 @@ def build(settings: Settings) -> FastAPI:
         webhook_allowed=settings.webhook_allowed,
         sis_allowed=settings.sis_allowed,
         attempts=TokenAttempts(settings.workers),
+        writers=WriterShare(connections_of(engine), limits.connect),
     )
     answer_problems(app)
     describe_limits(app)
@@ -126,6 +130,7 @@ def build(settings: Settings) -> FastAPI:
         graphql_router(app.state.house, Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds))
     )
     app.include_router(documents.documents(app))
+    app.add_middleware(Retries)
     refusals = {"/graphql": refuse_graphql, "/oauth/token": oauth.refuse}
     app.add_middleware(Admit, admission=_admission(settings, tokens), refusals=refusals)
     app.add_middleware(Edge, largest_upload=settings.largest_upload_mb << 20)

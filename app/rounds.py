@@ -14,6 +14,8 @@ from app.access.directory import districts_after
 from app.access.principal import house_principal
 from app.access.work import unit
 from app.core.crypto import Keyring
+from app.core.fault_report import describe_fault
+from app.core.log import job_context
 from app.decision.overdue import tell_overdue
 from app.webhooks.deliveries.expire import expire
 
@@ -31,7 +33,7 @@ async def go_rounds(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Eve
         try:
             await go_round(engine, keyring, stopping)
         except Exception as error:  # the next round finds what this one did not
-            log.error("rounds.trouble", error=type(error).__name__)
+            log.error("rounds.trouble", **describe_fault(error))
         wait = EVERY
 
 
@@ -42,10 +44,11 @@ async def go_round(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Even
         for district_id in districts:
             if stopping.is_set():
                 return
-            try:
-                await visit(engine, keyring, district_id)
-            except Exception as error:  # the next round comes within the hour
-                log.error("rounds.trouble", district=str(district_id), error=type(error).__name__)
+            with job_context("maintenance", district_id):
+                try:
+                    await visit(engine, keyring, district_id)
+                except Exception as error:  # the next round comes within the hour
+                    log.error("rounds.trouble", **describe_fault(error))
         last = districts[-1]
 
 

@@ -15,6 +15,7 @@ from app.core import ids
 from app.core.address import Allowed
 from app.core.crypto import KeyFault, Keyring
 from app.core.errors import Invalid
+from app.core.timeouts import Timeouts
 
 
 class Settings(BaseSettings):
@@ -57,7 +58,26 @@ class Settings(BaseSettings):
     district_requests: int = Field(default=60_000, ge=1, description="Requests a minute of one district.")
     client_requests: int = Field(default=30_000, ge=1, description="Requests a minute of one client in a district.")
     district_weights: str = Field(default="", description="Shares other than 1, as `<district id>=<weight>,…`.")
+    connect_timeout: float = Field(default=5, gt=0, description="Seconds to wait for a connection to the database.")
+    lock_timeout: float = Field(default=5, gt=0, description="Seconds that a statement may wait for a lock.")
+    statement_timeout: float = Field(default=30, gt=0, description="Seconds that a statement may take.")
+    idle_timeout: float = Field(default=30, gt=0, description="Seconds that an open transaction may do nothing.")
+    sync_lock_timeout: float = Field(default=60, gt=0, description="The same for syncs and the worker's other jobs.")
+    sync_statement_timeout: float = Field(default=600, gt=0)
+    sync_idle_timeout: float = Field(default=120, gt=0)
     token_seconds: int = Field(default=900, ge=60, le=3600, description="How long an access token lives.")
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """The limits of a request and of a webhook's delivery."""
+        return Timeouts(self.lock_timeout, self.statement_timeout, self.idle_timeout, self.connect_timeout)
+
+    @property
+    def sync_timeouts(self) -> Timeouts:
+        """The limits of syncs, of the worker's other jobs and of an operator's commands."""
+        return Timeouts(
+            self.sync_lock_timeout, self.sync_statement_timeout, self.sync_idle_timeout, self.connect_timeout
+        )
 
     @cached_property
     def keyring(self) -> Keyring:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
 from uuid import UUID
 
 import structlog
@@ -17,6 +18,7 @@ from prometheus_client import start_http_server
 
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
+from app.core.fault_report import describe_fault
 from app.core.log import log_as_json
 from app.response.judging.settle import settle_due
 from app.rounds import go_rounds
@@ -41,7 +43,8 @@ log = structlog.get_logger()
 @asynccontextmanager
 async def deliveries(settings: Settings) -> AsyncIterator[Deliveries]:
     """The deliveries over these settings; when the block ends, what is in flight lands first."""
-    engine = open_engine(settings.url_of("worker"), name="worker", pool_size=settings.pool_size)
+    url, limits = settings.url_of("worker"), settings.timeouts
+    engine = open_engine(url, name="worker", pool_size=settings.pool_size, timeouts=limits)
     sender = Sender(settings.webhook_allowed)
     ours = Deliveries(Post(engine, settings.keyring, sender, settings.base_url.rstrip("/")))
     try:
@@ -52,20 +55,31 @@ async def deliveries(settings: Settings) -> AsyncIterator[Deliveries]:
         await engine.dispose()
 
 
+@asynccontextmanager
+async def jobs(settings: Settings, post: Post) -> AsyncIterator[Post]:
+    """The same over connections of their own, whose limits are those of syncs and of other long jobs."""
+    url, limits = settings.url_of("worker"), settings.sync_timeouts
+    engine = open_engine(url, name="worker jobs", pool_size=settings.pool_size, timeouts=limits)
+    try:
+        yield replace(post, engine=engine)
+    finally:
+        await engine.dispose()
+
+
 async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
     """Works until `stop` is set; then finishes what is in flight."""
     stopping = stop or asyncio.Event()
-    async with deliveries(settings) as ours, asyncio.TaskGroup() as beside:
+    async with deliveries(settings) as ours, jobs(settings, ours.post) as long, asyncio.TaskGroup() as beside:
         log.info("worker.started")
-        beside.create_task(_answer_syncs(ours.post, stopping))
-        beside.create_task(_settle_weeks(ours.post, stopping))
-        beside.create_task(go_rounds(engine=ours.post.engine, keyring=ours.post.keyring, stopping=stopping))
-        beside.create_task(_sync_by_night(settings, ours.post, stopping))
+        beside.create_task(_answer_syncs(long, stopping))
+        beside.create_task(_settle_weeks(long, stopping))
+        beside.create_task(go_rounds(engine=long.engine, keyring=long.keyring, stopping=stopping))
+        beside.create_task(_sync_by_night(settings, long, stopping))
         while not stopping.is_set():
             try:
                 begun = await ours.turn()
             except Exception as error:  # the database may be restarting: what is due stays due
-                log.error("worker.trouble", error=type(error).__name__)
+                log.error("worker.trouble", **describe_fault(error))
                 await _pause(TROUBLE, stopping)
             else:
                 if begun:
@@ -81,7 +95,7 @@ async def _answer_syncs(post: Post, stopping: asyncio.Event) -> None:
         try:
             await carry_out_approved(post.engine, post.keyring)
         except Exception as error:  # what is answered stays answered
-            log.error("syncs.trouble", error=type(error).__name__)
+            log.error("syncs.trouble", **describe_fault(error))
         await _pause(ANSWERS, stopping)
 
 
@@ -96,7 +110,7 @@ async def _sync_by_night(settings: Settings, post: Post, stopping: asyncio.Event
                     await read_standing(post.engine)
                     told = time.monotonic()
             except Exception as error:  # what is due stays due
-                log.error("syncs.trouble", error=type(error).__name__)
+                log.error("syncs.trouble", **describe_fault(error))
             await _pause(ANSWERS, stopping)
         await night.land(PATIENCE)
 
@@ -123,7 +137,7 @@ async def _settle_weeks(post: Post, stopping: asyncio.Event) -> None:
         try:
             settled = await settle_due(post.engine, post.keyring)
         except Exception as error:  # what is due stays due
-            log.error("settling.trouble", error=type(error).__name__)
+            log.error("settling.trouble", **describe_fault(error))
             settled = 0
         await _pause(0 if settled else SETTLES, stopping)
 

@@ -11,11 +11,15 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Row, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from app.core.db import lay_binding
 from app.core.errors import NotFound
+from app.core.faults import sqlstate_of
 
+NO_SCHEMA = ("42P01", "42501", "42883", "3F000")
+"""SQLSTATEs of a table, a privilege, a function or a schema that is not there."""
 NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}', '{}', '{}');"
 
 
@@ -87,10 +91,19 @@ async def sync_standing(engine: AsyncEngine) -> Sequence[Row[Any]]:
         return (await connection.execute(text("SELECT * FROM app.sync_standing()"))).all()
 
 
-async def ready(engine: AsyncEngine) -> bool:
-    """Whether the database answers under the house's schema."""
-    async with _bound_to_nobody(engine) as connection:
-        return bool(await connection.scalar(text("SELECT true")))
+async def schema_version(engine: AsyncEngine) -> str | None:
+    """The migration that the database has; none where it has no schema, or one that is older than the grant to read it.
+
+    Raises as the database does where it does not answer.
+    """
+    try:
+        async with _bound_to_nobody(engine) as connection:
+            version = await connection.scalar(text("SELECT version_num FROM alembic_version"))
+    except DBAPIError as error:
+        if sqlstate_of(error) in NO_SCHEMA:
+            return None
+        raise
+    return None if version is None else str(version)
 
 
 def _grant(row: dict[str, Any]) -> Grant:

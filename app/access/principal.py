@@ -12,6 +12,7 @@ from app.access.permission import (
     SEES_SECURED,
     Can,
 )
+from app.core import ids
 from app.core.errors import Forbidden
 
 EVERYTHING_SECURED = "*"
@@ -50,6 +51,11 @@ class Principal:
     def opens_area(self, secured_area: str | None) -> bool:
         """Whether a secured area, or none, is open to the principal."""
         return secured_area is None or secured_area in self.opens or EVERYTHING_SECURED in self.opens
+
+    def log_names(self) -> dict[str, str | None]:
+        """Returns what log lines say of the principal: district and client by their ids, never a name."""
+        client = ids.show("client", self.client_id) if self.client_id else None
+        return {"district": ids.show("district", self.district_id), "client": client}
 
     def binding(self) -> str:
         """The statement that binds a transaction to this principal; goes out in one message with BEGIN."""

@@ -22,8 +22,9 @@ from app.access.audit import log_disclosure
 from app.access.permission import MEANING, Can
 from app.access.principal import Principal, house_principal
 from app.core.crypto import Keyring
-from app.core.db import lay_binding
+from app.core.db import BoundConnection, lay_binding
 from app.core.errors import Forbidden, Misuse
+from app.core.faults import CommitLost, Fault, fault_of, was_sent
 
 log = structlog.get_logger()
 P = ParamSpec("P")
@@ -122,16 +123,27 @@ class Work:
 async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, operation: str) -> AsyncIterator[Work]:
     """Opens a unit of work; commits when the block ends well, rolls back when it does not."""
     async with engine.connect() as connection:
-        await lay_binding(connection, principal.binding())
+        driver = await lay_binding(connection, principal.binding())
         async with AsyncSession(connection, expire_on_commit=False, autoflush=False) as session:
             work = Work(session, principal, keyring, operation)
             work.last("disclosure", log_disclosure)
             yield work
             events = len(work.pending_events)
             await work.finish()
-            await session.commit()
+            await _commit(session, driver)
     if events:
         log.info("events.committed", operation=operation, events=events)
+
+
+async def _commit(session: AsyncSession, driver: BoundConnection) -> None:
+    """Commits; raises `CommitLost` where the connection is lost after COMMIT was sent: it may have been carried out."""
+    lost_before = driver.is_closed()
+    try:
+        await session.commit()
+    except Exception as error:
+        if fault_of(error) is Fault.LOST and not lost_before and was_sent(error):
+            raise CommitLost from error
+        raise
 
 
 def needs(

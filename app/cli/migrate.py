@@ -1,15 +1,21 @@
 """`aimline migrate`: makes the run-time roles where they are missing and brings the schema up to date."""
 
 import asyncio
+import sys
 from pathlib import Path
 
 import asyncpg
 from alembic import command
 from alembic.config import Config
 
+from app.cli.limits import limit_roles
 from app.core.db import UnfitServer, connect, sqlalchemy_url
 from app.settings import Settings
 
+NO_LIMITS = (
+    "The owner may not set the timeouts of the roles api and worker. The processes ask for them when they connect; "
+    'behind a pooler that drops this, or on Citus, set them yourself: README, "Timeouts".'
+)
 REPOSITORY = Path(__file__).parents[2]
 
 
@@ -105,4 +111,6 @@ def migrate(settings: Settings, *, reset_roles: bool = False) -> None:
     """Roles, then every migration that is missing."""
     asyncio.run(make_roles(settings, reset=reset_roles))
     asyncio.run(limit_database(settings))
+    if not asyncio.run(limit_roles(settings)):
+        print(NO_LIMITS, file=sys.stderr)
     command.upgrade(alembic_config(settings), "head")

@@ -33,7 +33,8 @@ def as_operator(run: Callable[[AsyncEngine, Settings], Awaitable[Answer]]) -> An
 
     async def go() -> Answer:
         settings = Settings()
-        engine = open_engine(settings.url_of("worker"), name="cli", pool_size=2)
+        limits = settings.sync_timeouts
+        engine = open_engine(settings.url_of("worker"), name="cli", pool_size=2, timeouts=limits)
         try:
             return await run(engine, settings)
         finally:

@@ -6,7 +6,6 @@ import typer
 
 from app.cli.migrate import migrate as bring_up_to_date
 from app.core.crypto import fresh_key
-from app.core.ids import new_id
 from app.settings import Settings
 
 
@@ -31,6 +30,6 @@ def add_to(app: typer.Typer) -> None:
         bring_up_to_date(Settings(), reset_roles=reset_roles)
 
     @key.command("new")
-    def new(name: Annotated[str, typer.Option(help="The key's id.")] = "") -> None:
+    def new(name: Annotated[str, typer.Option(help="The key's id; random without it.")] = "") -> None:
         """Prints a fresh line for a key file; the first line of the file wraps, every line unwraps."""
-        print(fresh_key(name or f"k{new_id().hex[:8]}"))
+        print(fresh_key(name))

@@ -149,7 +149,7 @@ def _newest(district: str, as_json: bool) -> None:
             "source": one.source,
             "state": one.run.state,
             "began_at": one.run.began_at.isoformat(timespec="seconds"),
-            "sentence": one.run.sentence,
+            "sentence": one.sentence,
         }
         for one in page.rows
     ]

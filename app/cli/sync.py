@@ -135,7 +135,7 @@ async def _over_engine(
 ) -> Report:
     url = settings.url_of("worker")
     await check_server(url, "worker")
-    engine = open_engine(url, name="sync", pool_size=2)
+    engine = open_engine(url, name="sync", pool_size=2, timeouts=settings.sync_timeouts)
     try:
         return await sync(Running(engine, settings, await find_district(engine, district), progress))
     finally:

@@ -42,6 +42,9 @@ class Keyring:
                 key = b""
             if not name.isidentifier() or len(key) != 32:
                 raise KeyFault(f"Line {number} of the key file is not <id>:<base64 of 32 bytes>.")
+            if name in keys:
+                # The later key would replace the earlier one, and everything sealed under that one would be lost.
+                raise KeyFault(f"Line {number} of the key file repeats the key id {name!r}. Give each key its own id.")
             keys[name] = key
         if not keys:
             raise KeyFault("The key file holds no key. Make one with: aimline key new")
@@ -88,8 +91,9 @@ class Keyring:
         return self.derive(next(iter(self.keys)), f"database role {role}").hex()
 
 
-def fresh_key(name: str) -> str:
-    """A line for a key file."""
+def fresh_key(name: str = "") -> str:
+    """Returns a line for a key file; without a name, under a random id."""
+    name = name or f"k{os.urandom(6).hex()}"
     return f"{name}:{base64.b64encode(os.urandom(32)).decode()}"
 
 

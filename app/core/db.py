@@ -5,7 +5,7 @@
 
 import ssl
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 from uuid import UUID
 
 import asyncpg
@@ -16,8 +16,11 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.pool import QueuePool
 
 from app.core.errors import Misuse
+from app.core.faults import DatabaseUnreachable
+from app.core.timeouts import Timeouts, keep_alive
 
 CONVENTION = {
     "pk": "%(table_name)s_pkey",
@@ -27,6 +30,8 @@ CONVENTION = {
     "ck": "%(table_name)s_%(constraint_name)s_check",
 }
 MINIMUM_VERSION = 17
+OVERFLOW = 2
+"""A busy pool opens so many times its size."""
 
 
 class Base(DeclarativeBase):
@@ -67,6 +72,10 @@ class BoundConnection(asyncpg.Connection):
     binding: str | None = None
     checked_out = False
 
+    def __init__(self, protocol: Any, transport: Any, *options: Any, **more: Any) -> None:
+        super().__init__(protocol, transport, *options, **more)
+        keep_alive(transport)
+
     def bind(self, statement: str) -> None:
         """Lays the statement that the next BEGIN carries; it serves once."""
         self.binding = statement
@@ -88,19 +97,35 @@ def sqlalchemy_url(url: str) -> URL:
     return make_url(url).set(drivername="postgresql+asyncpg")
 
 
-def open_engine(url: str, *, name: str, pool_size: int = 10) -> AsyncEngine:
-    """An engine of bound connections. `name` shows in pg_stat_activity."""
+async def _open_connection(*options: Any, **more: Any) -> BoundConnection:
+    """Opens a connection; raises `DatabaseUnreachable` where there is none to be had, whatever the reason."""
+    try:
+        connection = await asyncpg.connect(*options, **more)
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise DatabaseUnreachable("The database gave no connection.") from error
+    return cast(BoundConnection, connection)
+
+
+def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts = Timeouts()) -> AsyncEngine:
+    """An engine of bound connections. `name` shows in pg_stat_activity.
+
+    The timeouts are set when a session starts. A SET at each transaction would cost a round trip, and may not share
+    the message of BEGIN on many nodes.
+    """
     engine = create_async_engine(
         sqlalchemy_url(url),
         pool_size=pool_size,
-        max_overflow=pool_size,
+        max_overflow=pool_size * (OVERFLOW - 1),
+        pool_timeout=timeouts.connect,
         # A parameter may be a child's name: it must not reach a log through an exception.
         hide_parameters=True,
         json_serializer=lambda value: orjson.dumps(value, default=str).decode(),
         json_deserializer=orjson.loads,
         connect_args={
+            "async_creator_fn": _open_connection,
             "connection_class": BoundConnection,
-            "server_settings": {"application_name": f"aimline {name}"},
+            "timeout": timeouts.connect,
+            "server_settings": {"application_name": f"aimline {name}", **timeouts.server_settings()},
         },
     )
 
@@ -117,13 +142,22 @@ def open_engine(url: str, *, name: str, pool_size: int = 10) -> AsyncEngine:
     return engine
 
 
-async def lay_binding(connection: AsyncConnection, statement: str) -> None:
-    """Lays the binding of the transaction that comes next on this connection."""
+def connections_of(engine: AsyncEngine) -> int:
+    """Returns how many connections an engine that `open_engine` made opens at most."""
+    pool = engine.pool
+    if not isinstance(pool, QueuePool):
+        raise Misuse("This engine has no pool with a limit.")
+    return pool.size() * OVERFLOW
+
+
+async def lay_binding(connection: AsyncConnection, statement: str) -> BoundConnection:
+    """Lays the binding of the transaction that comes next on this connection; returns the driver's connection."""
     raw = await connection.get_raw_connection()
     driver = raw.driver_connection
     if not isinstance(driver, BoundConnection):
         raise Misuse("This engine's connections cannot be bound.")
     driver.bind(statement)
+    return driver
 
 
 AWAY = (OSError, TimeoutError, ssl.SSLError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)

@@ -103,5 +103,29 @@ class Overloaded(Throttled):
     code = "overloaded"
 
 
+class Unavailable(AimlineError):
+    """The database, or a lock in it, is not to be had at the moment. Nothing was changed; the same request may succeed
+    after `retry_after` seconds."""
+
+    code = "database.unavailable"
+
+    def __init__(self, detail: str, *, code: str | None = None, retry_after: int = 2) -> None:
+        super().__init__(detail, code=code)
+        self.retry_after = retry_after
+
+
+class OutcomeUnknown(AimlineError):
+    """The connection was lost between COMMIT and its answer. It names no time to retry at: a client that repeats the
+    request by itself could carry it out twice."""
+
+    code = "outcome.unknown"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The connection to the database was lost while the change was being committed: it was made as a whole or "
+            "not at all. Read what it would have changed, or the change feed (GET /v1/events), before you repeat it."
+        )
+
+
 class Misuse(RuntimeError):
     """A fault of our own code at the door; never the caller's."""

@@ -1,8 +1,8 @@
 """Owns what libraries and Python itself log in our processes: what happened and where, never an exception's text.
 
 An exception's text may hold a row (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and a log is read by more
-people than the rows are. Of a library's message, the first line is kept as it was written in the library, without what
-was put into it.
+people than the rows are. Of a message of the libraries whose texts are known, the first line is kept as it was written
+in the library, without what was put into it.
 """
 
 import logging
@@ -14,19 +14,13 @@ from typing import Any
 
 import structlog
 
+from app.core.fault_report import describe_fault, short_path
+
 log = structlog.get_logger()
 LONGEST = 200
-MOST_PLACES = 12
+PLAIN_LOGGERS = ("uvicorn", "asyncio", "concurrent.futures", "sqlalchemy.pool")
+"""Libraries whose templates hold no value in their first line; the arguments are never filled in."""
 _WARNING = re.compile(r"(?P<place>[^\n]{0,200}?:\d+): (?P<kind>\w+): ")
-
-
-def places_of(trace: TracebackType | None) -> list[str]:
-    """The files and lines that an exception came through, the innermost last."""
-    places = []
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return places[-MOST_PLACES:]
 
 
 class PlainHandler(logging.Handler):
@@ -35,8 +29,9 @@ class PlainHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Writes the record as one line."""
         facts: dict[str, Any] = {"logger": record.name, "message": _message(record)}
-        if record.exc_info and record.exc_info[0] is not None:
-            facts |= {"kind": record.exc_info[0].__name__, "places": places_of(record.exc_info[2])}
+        facts["place"] = f"{short_path(record.pathname)}:{record.lineno} {record.funcName}"
+        if record.exc_info and record.exc_info[1] is not None:
+            facts |= describe_fault(record.exc_info[1])
         (log.error if record.levelno >= logging.ERROR else log.warning)("library", **facts)
 
 
@@ -61,16 +56,18 @@ def _message(record: logging.LogRecord) -> str:
     if isinstance(record.msg, BaseException):
         # The server's own: an address that is in use.
         return str(record.msg)[:LONGEST] if isinstance(record.msg, OSError) else type(record.msg).__name__
+    if not record.name.startswith(PLAIN_LOGGERS):
+        return ""
     lines = str(record.msg).splitlines()
     return lines[0][:LONGEST] if lines else ""
 
 
-def _uncaught(kind: type[BaseException], error: BaseException | None, trace: TracebackType | None) -> None:
+def _uncaught(kind: type[BaseException], error: BaseException | None, _trace: TracebackType | None) -> None:
     if issubclass(kind, KeyboardInterrupt):
         sys.stderr.write("Interrupted.\n")
         return
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
         # A group says nothing of itself: its first exception is why the process ends.
         error = error.exceptions[0]
-        kind, trace = type(error), error.__traceback__
-    log.error("uncaught", kind=kind.__name__, places=places_of(trace))
+        kind = type(error)
+    log.error("uncaught", **(describe_fault(error) if error is not None else {"kind": kind.__name__}))

@@ -17,6 +17,8 @@ from app.access.principal import Principal
 from app.access.work import Work, needed_by
 from app.core.crypto import Keyring
 from app.core.errors import Misuse, NotFound, Unauthenticated
+from app.core.log import add_to_log_context
+from app.core.share import WriterShare
 from app.graphql.budget import Budget
 from app.graphql.loaders import Loaders
 from app.graphql.prepare import Prepared
@@ -42,6 +44,10 @@ class Installation(Protocol):
     @property
     def tokens(self) -> Tokens:
         """What reads access tokens."""
+
+    @property
+    def writers(self) -> WriterShare:
+        """The writers' share of the engine's connections."""
 
 
 class Asked:
@@ -154,6 +160,7 @@ def client_of(request: Request, installation: Installation) -> Principal:
         raise Unauthenticated("Send an access token: Authorization: Bearer …")
     client = installation.tokens.read(token)
     request.state.principal = client
+    add_to_log_context(**client.log_names())
     return client
 
 

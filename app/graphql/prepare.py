@@ -41,6 +41,11 @@ class Prepared:
     operation: OperationDefinitionNode
     cost: int
 
+    @property
+    def writes(self) -> bool:
+        """Whether the operation is a mutation."""
+        return self.operation.operation is OperationType.MUTATION
+
 
 class Refused(Exception):
     """A request whose document cannot be run, with its errors, and its cost where that could be told."""

@@ -14,7 +14,17 @@ from graphql import GraphQLError
 from sqlalchemy.exc import IntegrityError
 
 from app.access.work import Work
-from app.core.errors import MOST_VIOLATIONS, AimlineError, Forbidden, Invalid, Throttled, Violation, with_more
+from app.core.errors import (
+    MOST_VIOLATIONS,
+    AimlineError,
+    Forbidden,
+    Invalid,
+    Throttled,
+    Unavailable,
+    Violation,
+    with_more,
+)
+from app.core.fault_report import describe_fault
 from app.core.metrics import REFUSALS
 from app.graphql.door import Asked
 
@@ -127,7 +137,7 @@ def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
         shown = error.violations[:MOST_VIOLATIONS]
         message = with_more(message, len(error.violations) - len(shown))
         extensions["problems"] = [{"code": one.code, "pointer": one.pointer, "detail": one.detail} for one in shown]
-    if isinstance(error, Throttled):
+    if isinstance(error, Throttled | Unavailable):
         extensions["retryAfter"] = error.retry_after
     return {"message": message, "extensions": extensions}
 
@@ -137,13 +147,9 @@ def fault(trace_id: str) -> dict[str, Any]:
     return {"message": FAULT, "extensions": {"code": "internal", "traceId": trace_id}}
 
 
-def log_fault(error: BaseException, trace_id: str) -> None:
-    """Only the class and the places in our code: a message may hold what somebody submitted."""
-    places, trace = [], error.__traceback__
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    log.error("fault", kind=type(error).__name__, places=places[-12:], trace_id=trace_id)
+def log_fault(error: BaseException) -> None:
+    """Logs a fault by its classes and places: a message may hold what somebody submitted."""
+    log.error("fault", **describe_fault(error))
 
 
 def cause_of(error: GraphQLError) -> BaseException:

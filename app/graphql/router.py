@@ -7,6 +7,7 @@ There is no IDE: none is packaged with its assets, and a page that loads from el
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -16,8 +17,20 @@ from graphql import GraphQLError
 from strawberry.types import ExecutionResult
 
 from app.access.principal import Principal
+from app.access.retry import run_with_retry
 from app.access.work import unit
-from app.core.errors import AimlineError, Forbidden, Invalid, Overloaded, Throttled, Unauthenticated
+from app.core.errors import (
+    AimlineError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    OutcomeUnknown,
+    Overloaded,
+    Throttled,
+    Unauthenticated,
+    Unavailable,
+)
+from app.core.faults import fault_of
 from app.graphql.budget import Budget
 from app.graphql.door import Asked, Installation, client_of, principal_of
 from app.graphql.limits import Limits, TooMuch
@@ -30,8 +43,11 @@ STATUS: tuple[tuple[type[AimlineError], int], ...] = (
     (Unauthenticated, 401),
     (Forbidden, 403),
     (Invalid, 400),
+    (Conflict, 409),
     (Overloaded, 503),
     (Throttled, 429),
+    (Unavailable, 503),
+    (OutcomeUnknown, 503),
 )
 RETRY_SECONDS = 5
 
@@ -90,7 +106,7 @@ async def _respond(
     except _Stopped:
         return answer.stopped()
     except Exception as error:
-        log_fault(error, answer.trace_id)
+        log_fault(error)
         return answer.give({"errors": [fault(answer.trace_id)]}, 500)
     return answer.ran(result)
 
@@ -113,12 +129,22 @@ async def _run_in_time(
     prepared: Prepared,
     limits: Limits,
 ) -> ExecutionResult:
-    """Runs the operation; raises `_Stopped` where its time is over before its commit begins."""
-    clock = asyncio.timeout(limits.seconds)
+    """Runs the operation, once more where a temporary fault of the database undid it.
+
+    Raises `_Stopped` where its time is over before its commit begins.
+    """
+    deadline = asyncio.get_running_loop().time() + limits.seconds
+    clock = asyncio.timeout_at(deadline)
+
+    async def attempt(principal: Principal) -> ExecutionResult:
+        clock.reschedule(deadline)
+        async with installation.writers.turn(writes=prepared.writes):
+            return await _run(installation, principal, operation, prepared, clock, limits.cost)
+
     try:
         async with clock:
-            principal = await principal_of(request, installation, client)
-            return await _run(installation, principal, operation, prepared, clock, limits.cost)
+            principal = await run_with_retry(partial(principal_of, request, installation, client), reads=True)
+            return await run_with_retry(partial(attempt, principal), reads=not prepared.writes)
     except TimeoutError:
         if clock.expired():
             raise _Stopped from None
@@ -142,7 +168,10 @@ async def _run(
             await asked.stop()
         if asked.budget.exceeded is not None:
             raise asked.budget.exceeded
-        if any(is_fault(error) for error in result.errors or []):
+        faults = [cause_of(error) for error in result.errors or [] if is_fault(error)]
+        if temporary := next((fault for fault in faults if fault_of(fault) is not None), None):
+            raise temporary
+        if faults:
             raise _Faulted(result)
         # A commit that has begun is not cut off: nobody could say what became of it.
         clock.reschedule(None)
@@ -184,7 +213,7 @@ class _Answer:
         """Returns a refusal of ours, with the headers that its status asks for."""
         status = next((status for kind, status in STATUS if isinstance(error, kind)), 400)
         headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
-        if isinstance(error, Throttled):
+        if isinstance(error, Throttled | Unavailable):
             headers["Retry-After"] = str(error.retry_after)
         return self.give({"errors": [refusal(error, self.trace_id)]}, status, headers)
 
@@ -192,7 +221,7 @@ class _Answer:
         """A fault of ours."""
         faults = [error for error in result.errors or [] if is_fault(error)]
         for error in faults[: self.limits.errors]:
-            log_fault(cause_of(error), self.trace_id)
+            log_fault(cause_of(error))
         return self.give({"data": None, "errors": self._listed(faults)}, 500 if self.media == MODERN else 200)
 
     def stopped(self) -> Response:

@@ -19,6 +19,8 @@ from app.core import ids
 from app.core.address import Allowed
 from app.core.crypto import Keyring
 from app.core.errors import Invalid, Malformed, NotFound, Unauthenticated, Violation
+from app.core.log import add_to_log_context
+from app.core.share import WriterShare
 from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE, Problem
 from app.roster.caseload import bound_to_person
@@ -34,6 +36,7 @@ oauth2 = OAuth2(
     description="Client credentials against our own token endpoint. A secured area has the scope area:<code>.",
     auto_error=False,
 )
+READS = frozenset({"GET", "HEAD"})
 ACT_FOR = "Aimline-Act-For"
 
 
@@ -48,6 +51,7 @@ class House:
     webhook_allowed: Allowed
     sis_allowed: Allowed
     attempts: TokenAttempts
+    writers: WriterShare
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
@@ -86,6 +90,7 @@ async def principal_of(
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("Send an access token: Authorization: Bearer …")
     client = house.tokens.read(token)
+    add_to_log_context(**client.log_names())
     if act_for is None:
         return client
     return await bound_to_person(house.engine, house.keyring, client, act_for)
@@ -95,8 +100,9 @@ async def open_work(request: Request, principal: Annotated[Principal, Depends(pr
     """One request, one transaction; it commits before the response starts."""
     house: House = request.app.state.house
     operation = f"{request.method} {request.scope['route'].path}"
-    async with unit(house.engine, principal, house.keyring, operation) as work:
-        yield work
+    async with house.writers.turn(writes=request.method not in READS):
+        async with unit(house.engine, principal, house.keyring, operation) as work:
+            yield work
 
 
 Opened = Annotated[Work, Depends(open_work, scope="function")]
@@ -124,6 +130,8 @@ _ANSWERS: dict[int | str, str] = {
     404: "Not there, or not this caller's to see.",
     409: "The present state does not allow it.",
     422: "Values that cannot be taken; all of them are named.",
+    503: "The database, or a lock in it, is not to be had. With Retry-After, nothing was changed; without it, the "
+    "outcome is unknown (outcome.unknown).",
 }
 
 

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.core import ids
+from app.core.log import log_context
 from app.core.metrics import count_request
 from app.rest.problem import fault, problem
 
@@ -38,7 +39,13 @@ class Edge:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        trace_id, began = uuid4().hex, time.perf_counter()
+        trace_id = uuid4().hex
+        # The door adds the district and the client, once it knows them.
+        with log_context(trace_id=trace_id):
+            await self._pass(scope, receive, send, trace_id)
+
+    async def _pass(self, scope: Scope, receive: Receive, send: Send, trace_id: str) -> None:
+        began = time.perf_counter()
         scope.setdefault("state", {})["trace_id"] = trace_id
         is_upload = scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]) is not None
         largest = self._largest_upload if is_upload else LARGEST.get(scope["path"], LARGEST_BODY)
@@ -62,7 +69,7 @@ class Edge:
         status, seconds = passage.status or 500, time.perf_counter() - began
         count_request(route, scope["method"], status, seconds, _district(scope))
         took = round(seconds * 1000, 1)
-        log.info("request", method=scope["method"], route=route, status=status, ms=took, trace_id=trace_id)
+        log.info("request", method=scope["method"], route=route, status=status, ms=took)
 
 
 class _Passage:

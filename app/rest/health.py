@@ -1,12 +1,16 @@
 """Owns what a supervisor asks: is the process alive, can it serve. Shows nothing of any district."""
 
+import structlog
 from fastapi import APIRouter, Request, Response
 
-from app.access.directory import ready
+from app.access.directory import schema_version
+from app.core.fault_report import describe_fault
+from app.core.schema import SchemaState, migrations, schema_state
 from app.rest.door import House
 from app.rest.pages import Shape
 
 router = APIRouter(prefix="/health", tags=["health"])
+log = structlog.get_logger()
 
 
 class Health(Shape):
@@ -21,14 +25,26 @@ async def live() -> Health:
     return Health(ok=True)
 
 
-@router.get("/ready", operation_id="ready", responses={503: {"model": Health, "description": "No database."}})
+@router.get(
+    "/ready",
+    operation_id="ready",
+    responses={503: {"model": Health, "description": "No database, or a schema that is behind. The log says which."}},
+)
 async def ready_to_serve(request: Request, response: Response) -> Health:
-    """The database answers under our schema."""
+    """The database answers, and its schema is not behind this code."""
     house: House = request.app.state.house
     try:
-        ok = await ready(house.engine)
-    except Exception:  # whatever keeps the database away makes us not ready
-        ok = False
-    if not ok:
+        version = await schema_version(house.engine)
+    except Exception as error:  # whatever keeps the database away makes us not ready
+        log.warning("not_ready", reason="The database does not answer.", **describe_fault(error))
         response.status_code = 503
-    return Health(ok=ok)
+        return Health(ok=False)
+    known = migrations()
+    state = schema_state(version, known)
+    if state is not SchemaState.CURRENT:
+        reason = f"The schema is {state.value}."
+        event = "not_ready" if state is SchemaState.BEHIND else "schema_ahead"
+        log.warning(event, reason=reason, schema=version, code=known[-1])
+    if state is SchemaState.BEHIND:
+        response.status_code = 503
+    return Health(ok=state is not SchemaState.BEHIND)

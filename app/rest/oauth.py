@@ -12,7 +12,7 @@ from app.access.admission import RateLimited
 from app.access.authenticate import OAuthError, grant_token
 from app.access.permission import GRANTABLE
 from app.core import ids
-from app.core.errors import Overloaded, Throttled
+from app.core.errors import Overloaded, Throttled, Unavailable
 from app.rest.admission import fields
 from app.rest.door import House
 from app.rest.pages import Shape
@@ -100,6 +100,12 @@ async def authorization_server(request: Request) -> dict[str, Any]:
         "scopes_supported": sorted(can.value for can in GRANTABLE),
         "response_types_supported": [],
     }
+
+
+def unavailable(error: Unavailable) -> JSONResponse:
+    """Returns the answer of the token endpoint while the database is not to be had."""
+    body = {"error": "temporarily_unavailable", "error_description": error.detail}
+    return JSONResponse(body, 503, headers=NEVER_STORED | {"Retry-After": str(error.retry_after)})
 
 
 def _basic(authorization: str) -> tuple[str, str]:

@@ -8,7 +8,6 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
-from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from app.core.errors import (
@@ -20,12 +19,15 @@ from app.core.errors import (
     Invalid,
     Malformed,
     NotFound,
+    OutcomeUnknown,
     Overloaded,
     Throttled,
     Unauthenticated,
+    Unavailable,
     Violation,
     with_more,
 )
+from app.core.fault_report import describe_fault
 from app.core.metrics import REFUSALS
 
 MEDIA_TYPE = "application/problem+json"
@@ -39,9 +41,9 @@ STATUS: dict[type[AimlineError], tuple[int, str]] = {
     Invalid: (422, "Values that cannot be taken"),
     Throttled: (429, "Too many requests"),
     Overloaded: (503, "Too much to do"),
+    Unavailable: (503, "Not to be had at the moment"),
+    OutcomeUnknown: (503, "It is not known whether this was done"),
 }
-CONCURRENT = ("23505", "40001", "40P01")
-"""SQLSTATEs of two requests in each other's way: a unique violation, a failed serialization, a deadlock."""
 log = structlog.get_logger()
 
 
@@ -105,7 +107,6 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(AimlineError, _ours)
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(DBAPIError, _database)
 
 
 def _as_problems(contract: dict[str, Any]) -> None:
@@ -127,7 +128,7 @@ def from_error(request: Request, error: AimlineError) -> JSONResponse:
     status, title = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (400, "Bad request"))
     violations = error.violations if isinstance(error, Invalid) else ()
     answer = problem(request, status, error.code, title, error.detail, violations)
-    if isinstance(error, Throttled):
+    if isinstance(error, Throttled | Unavailable):
         answer.headers["Retry-After"] = str(error.retry_after)
     return answer
 
@@ -166,21 +167,8 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return answer
 
 
-async def _database(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, DBAPIError)  # noqa: S101  # as above
-    if getattr(error.orig, "sqlstate", "") in CONCURRENT:
-        detail = "Another request wrote the same thing at this moment. Read, then try again."
-        return problem(request, 409, "conflict.concurrent", STATUS[Conflict][1], detail)
-    return fault(request, error)
-
-
 def fault(request: Request, error: Exception) -> JSONResponse:
     """Our own fault, as an answer and a line in the log that say nothing of what was submitted."""
-    # Only the class and the places in our code: a message may hold what somebody submitted.
-    places, trace = [], error.__traceback__
-    while trace is not None:
-        places.append(f"{trace.tb_frame.f_code.co_filename.rsplit('/', 1)[-1]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    log.error("fault", kind=type(error).__name__, places=places[-12:], trace_id=getattr(request.state, "trace_id", ""))
+    log.error("fault", **describe_fault(error))
     detail = "Something broke on our side. Nothing was changed."
     return problem(request, 500, "internal", "Our fault", detail)

@@ -273,7 +273,7 @@ def _run(found: queries.RunOfSource) -> SyncRun:
         state=found.run.state,
         mode=found.run.mode,
         asked_by=found.run.asked_by,
-        sentence=found.run.sentence,
+        sentence=found.sentence,
         began_at=found.run.began_at,
         ended_at=found.run.ended_at,
         counts=found.run.counts,

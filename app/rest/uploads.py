@@ -59,7 +59,10 @@ async def send_roster(
         except ClientDisconnect:
             raise Malformed([Violation("", "body.cut_off", "The body broke off before its end.")]) from None
         await asyncio.to_thread(upload.must_be_a_roster, file)
-        async with unit(house.engine, principal, house.keyring, operation) as work:
+        async with (
+            house.writers.turn(),
+            unit(house.engine, principal, house.keyring, operation) as work,
+        ):
             run = await pull.ask_for_run(work, source_id, dry=dry)
             await upload.keep_upload(work, run.id, file)
             return await asked_for(work, response, run)

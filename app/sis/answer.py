@@ -26,8 +26,10 @@ from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
+from app.core.log import job_context
 from app.sis import rekey
 from app.sis.engine import weigh
+from app.sis.engine.alone import alone
 from app.sis.engine.apply import apply_all
 from app.sis.engine.plan import digest, kept_deliveries, leave_removals, make_plan, plan_columns, whole
 from app.sis.engine.run import EXITS, Asked, begin, conclude, drop_kept, end, note_run, write_alone
@@ -39,7 +41,7 @@ from app.sis.models import SisRun
 from app.sis.port import AlreadyRunning, Progress, SourceInconsistent
 from app.sis.queries import read_report
 from app.sis.queries import run as find_run
-from app.sis.service import alone, open_stage, refresh_statistics
+from app.sis.service import open_stage, refresh_statistics
 
 KEPT_SIZE = 64 << 20  # bytes: how large a plan is taken for, whose files are no longer there
 DISTRICTS = 16  # in one look
@@ -104,7 +106,8 @@ async def carry_out_approved(engine: AsyncEngine, keyring: Keyring) -> int:
             waiting = await _answered(work)
         for run_id in waiting:
             try:
-                await carry_out(engine, keyring, district_id, run_id, lambda _doing, _done, _of: None)
+                with job_context("sync", district_id, run_id):
+                    await carry_out(engine, keyring, district_id, run_id, lambda _doing, _done, _of: None)
             except AlreadyRunning:
                 break
             done += 1

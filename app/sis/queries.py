@@ -8,10 +8,12 @@ from sqlalchemy import select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core.clock import now
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
 from app.roster.lookup import by_id, locate_staff, locate_student
 from app.roster.models import Enrollment, Person, Source
+from app.sis.engine.run import LENGTH
 from app.sis.engine.weigh import FIRST, Counts, Refusal, Report
 from app.sis.kinds import BY_NAME
 from app.sis.models import SisChange, SisQuarantine, SisRun, SisSource
@@ -43,6 +45,17 @@ class RunOfSource:
     run: SisRun
     source: str
 
+    @property
+    def sentence(self) -> str:
+        """What became of the run; of one whose worker let its lease end, that it is silent and since when."""
+        run = self.run
+        if run.state != "running" or run.leased_until is None or run.leased_until > now():
+            return run.sentence
+        return (
+            f"The process that runs this sync was last heard of at {run.leased_until - LENGTH:%H:%M:%S} UTC: it was "
+            "killed, is frozen, or does not reach the database. No other worker took the sync up yet: is one there?"
+        )
+
 
 @needs(Can.READ_SYNC)
 async def runs(work: Work, keyset: Keyset) -> Page[RunOfSource]:
@@ -68,7 +81,8 @@ async def run(work: Work, run_id: UUID) -> RunOfSource:
 @needs(Can.READ_SYNC)
 async def read_report(work: Work, run_id: UUID) -> Report:
     """What a run said when it ended, and what became of it since; raises `NotFound`."""
-    row = (await run(work, run_id)).run
+    read = await run(work, run_id)
+    row = read.run
     refused = await work.db.scalars(
         select(SisQuarantine)
         .where(SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id)
@@ -78,7 +92,7 @@ async def read_report(work: Work, run_id: UUID) -> Report:
     return Report(
         run_id,
         state=row.state,
-        sentence=row.sentence,
+        sentence=read.sentence,
         exit_code=0,
         began_at=row.began_at,
         ended_at=row.ended_at,

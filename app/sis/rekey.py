@@ -22,6 +22,7 @@ from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.sis.engine.alone import alone
 from app.sis.engine.plan import kept_deliveries, plan_columns
 from app.sis.engine.roles import match_roles, rename_roles
 from app.sis.engine.run import Asked, begin, end, many, note_run
@@ -31,7 +32,7 @@ from app.sis.kinds import BY_NAME, Kind
 from app.sis.models import SisRun
 from app.sis.port import SourceInconsistent
 from app.sis.queries import run as find_run
-from app.sis.service import alone, open_stage
+from app.sis.service import open_stage
 
 MODE: Final = "rekey"
 MATCHES: Final = ("identifier", "email")

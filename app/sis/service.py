@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import asyncpg
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -29,19 +28,18 @@ from app.core.ids import new_id
 from app.events.outbox import record_of_students
 from app.roster.models import Source as RosterSource
 from app.sis.engine import weigh
+from app.sis.engine.alone import alone
 from app.sis.engine.apply import apply_all
 from app.sis.engine.asides import bring
 from app.sis.engine.plan import ALIASED, keep_plan, lay_keys, lay_plan
 from app.sis.engine.run import (
     EXITS,
-    LOCK,
     Asked,
     begin,
     conclude,
     end,
     kinds_left_out,
     limits_in_force,
-    lock_of,
     must_hold,
     write_alone,
 )
@@ -53,7 +51,6 @@ from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.mapping.follow import follow_results
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import (
-    AlreadyRunning,
     Delivery,
     NothingNew,
     Opener,
@@ -146,23 +143,6 @@ async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
     """Has the planner look at what was loaded: a first load is read within the minute, before any autovacuum."""
     tables = ", ".join(sorted({*(BY_NAME[name].table for name in kinds), "external_id", "school_membership"}))
     await work.db.execute(text(f"ANALYZE {tables}"))
-
-
-@asynccontextmanager
-async def alone(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
-    """Holds the district's sync lock on a connection of its own, outside any transaction, until the run has ended."""
-    key = lock_of(district_id)
-    async with engine.connect() as connection:
-        driver: Any = (await connection.get_raw_connection()).driver_connection
-        if not await driver.fetchval("SELECT pg_try_advisory_lock($1::integer, $2::integer)", LOCK, key):
-            raise AlreadyRunning("A sync of this district is running. Try again when it has ended.")
-        try:
-            yield
-        finally:
-            try:
-                await driver.fetchval("SELECT pg_advisory_unlock($1::integer, $2::integer)", LOCK, key)
-            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                await connection.invalidate()  # the connection is gone, and its lock with it
 
 
 @needs(Can.SYNC_ROSTER)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
@@ -13,6 +13,7 @@ from app.access.authenticate import Tokens
 from app.access.directory import Grant, KnownClient
 from app.core.crypto import Keyring
 from app.core.ids import new_id
+from app.core.share import WriterShare
 from app.graphql.router import graphql_router
 from app.settings import Settings
 from tests.town import ALL_SCOPES, Town
@@ -27,6 +28,7 @@ class Here:
     engine: AsyncEngine
     keyring: Keyring
     tokens: Tokens
+    writers: WriterShare = field(default_factory=lambda: WriterShare(20, 5))
 
 
 def tokens(settings: Settings) -> Tokens:

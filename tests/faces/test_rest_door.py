@@ -10,6 +10,7 @@ import structlog
 from fastapi import FastAPI
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
+from structlog.contextvars import merge_contextvars
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -85,7 +86,7 @@ async def test_a_commit_that_fails_is_not_answered_with_success(
 
 async def test_a_fault_says_and_logs_nothing_of_what_was_submitted(broken: FastAPI, north: Town) -> None:
     """No text of an exception, no parameter of a statement; in the log the class and the places."""
-    with structlog.testing.capture_logs() as logs:
+    with structlog.testing.capture_logs(processors=[merge_contextvars]) as logs:
         answer = await caller(broken, north).get("/v1/fails", name=SECRET)
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
@@ -95,6 +96,10 @@ async def test_a_fault_says_and_logs_nothing_of_what_was_submitted(broken: FastA
     (fault,) = [line for line in logs if line["event"] == "fault"]
     assert fault["trace_id"] == answer.json()["trace_id"] == answer.headers["trace-id"]
     assert "division" not in str(fault)
+    assert fault["district"] == ids.show("district", north.district_id)
+    assert fault["client"] == ids.show("client", north.client_id)
+    guarded = [place for place in fault["places"] if re.fullmatch(r"app/access/work\.py:\d+ \S+guarded", place)]
+    assert guarded, fault["places"]
 
 
 async def test_the_log_names_a_route_and_never_a_path(app: FastAPI, north: Town) -> None:

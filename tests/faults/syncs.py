@@ -145,7 +145,7 @@ async def _fault(machine: Machine, town: Town, dice: random.Random, told: Told) 
         await machine.restart_server(ending)
     worker.kill()
     told.steps.append(f"{'worker killed' if ending is None else f'server ended by {ending.name}'} at {came}")
-    await machine.sessions_end("aimline worker")
+    await machine.sessions_end("aimline worker", "aimline worker jobs")
     async with town.house() as work:
         await _lease_ends(work)
 
@@ -178,7 +178,7 @@ async def _completes(machine: Machine, town: Town, run_id: UUID, after: dict[str
             break
         await asyncio.sleep(0.1)
     worker.kill()
-    await machine.sessions_end("aimline worker")
+    await machine.sessions_end("aimline worker", "aimline worker jobs")
     where = f"seed {told.seed}: {', '.join(told.steps)}"
     assert state == "applied", f"{where}: {state}"
     assert await content(town) == after, where

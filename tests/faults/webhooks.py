@@ -174,7 +174,7 @@ class Schedule:
     async def _kill(self, worker: Process) -> None:
         worker.kill()
         self.deaths += 1
-        await self._time_goes_by("aimline worker")
+        await self._time_goes_by("aimline worker", "aimline worker jobs")
 
     async def _time_goes_by(self, *names: str) -> None:
         # The server may still commit what a killed process sent last; then its sessions are gone.

@@ -192,7 +192,7 @@ async def sessions_end(settings: Settings) -> None:
     try:
         while await connection.fetchval(
             "SELECT count(*) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name = 'aimline worker' "
+            "WHERE datname = current_database() AND application_name LIKE 'aimline worker%' "
             "AND NOT (state = 'idle' AND state_change < now() - interval '5 seconds')"
         ):
             await connection.execute("SELECT pg_sleep(0.02)")

@@ -22,6 +22,7 @@ from app.core.clock import monday_of, now
 from app.core.crypto import Keyring
 from app.core.ids import new_id
 from app.core.lease import Claimed, Lease, Settled, claim, settle
+from app.core.log import job_context
 from app.playbook.models import Measure
 from app.response.judging.followed import Cohort, Line
 from app.response.judging.load import Loaded, Wanted, first_school
@@ -143,17 +144,23 @@ async def settle_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUI
     """Settles what is due, in all districts or in some; how many weeks were settled."""
     done = 0
     for district_id in await districts_due(engine, Due.SETTLEMENTS, DISTRICTS) if only is None else only:
-        principal = house_principal(district_id, "settling")
+        with job_context("settling", district_id):
+            done += await _settle_district(engine, keyring, district_id)
+    return done
+
+
+async def _settle_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
+    done, principal = 0, house_principal(district_id, "settling")
+    async with unit(engine, principal, keyring, "settle") as work:
+        claimed = await _claim(work)
+    groups: dict[tuple[str, UUID, UUID, bool], list[Claimed]] = {}
+    for one in claimed:
+        row = one.row
+        quiet = row["kind"] == RULES and row["quiet"]
+        groups.setdefault((row["kind"], row["measure_id"], row["school_id"], quiet), []).append(one)
+    for group in groups.values():
         async with unit(engine, principal, keyring, "settle") as work:
-            claimed = await _claim(work)
-        groups: dict[tuple[str, UUID, UUID, bool], list[Claimed]] = {}
-        for one in claimed:
-            row = one.row
-            quiet = row["kind"] == RULES and row["quiet"]
-            groups.setdefault((row["kind"], row["measure_id"], row["school_id"], quiet), []).append(one)
-        for group in groups.values():
-            async with unit(engine, principal, keyring, "settle") as work:
-                done += await _settle(work, group)
+            done += await _settle(work, group)
     return done
 
 

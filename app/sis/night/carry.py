@@ -25,14 +25,17 @@ from app.core.address import Allowed
 from app.core.clock import now, today_in
 from app.core.crypto import KeyFault, Keyring
 from app.core.errors import AimlineError
+from app.core.fault_report import describe_fault
 from app.core.ids import new_id
 from app.core.lease import Claimed, Lease, claim
+from app.core.log import job_context
 from app.events.catalogue import SYNC_OVERDUE, Happened
 from app.events.outbox import record
 from app.roster.lookup import zone_of
 from app.roster.models import Source
 from app.sis import rekey
 from app.sis.answer import undo
+from app.sis.engine.alone import describe_holder
 from app.sis.engine.run import BROKE_OFF, LENGTH, Asked, end, is_syncing
 from app.sis.engine.weigh import Report
 from app.sis.models import SisRun, SisSource
@@ -87,6 +90,10 @@ class Night:
         self.flying.pop(district_id, None)
 
     async def _district(self, district_id: UUID) -> None:
+        with job_context("sync", district_id):
+            await self._sync_district(district_id)
+
+    async def _sync_district(self, district_id: UUID) -> None:
         try:
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
                 looks = await lay_what_is_due(work)
@@ -95,16 +102,17 @@ class Night:
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
                 claimed = await claim_run(work, self.length)
             for one in claimed:
-                await self._carry(district_id, one)
+                with job_context("sync", district_id, one.id):
+                    await self._carry(district_id, one)
         except Exception as error:  # one district's fault must not stop the others; what is due stays due
-            log.error("night.trouble", district=str(district_id), error=type(error).__name__)
+            log.error("night.trouble", **describe_fault(error))
 
     async def _look(self, district_id: UUID, source_id: UUID) -> None:
         """Looks, and notes what was found: until then the look stays asked for, whatever becomes of this process."""
         try:
             found = await look(self.engine, self.keyring, district_id, source_id, self.allowed)
         except Exception as error:  # noted, so that what fails every time is not begun again for ever
-            log.error("looks.trouble", source=str(source_id), error=type(error).__name__)
+            log.error("looks.trouble", source=str(source_id), **describe_fault(error))
             found = {"ready": False, "sentences": ["The look broke off. Ask for another."], "facts": {}}
         async with unit(self.engine, _principal(district_id), self.keyring, "sync look") as work:
             await note_findings(work, source_id, found)
@@ -112,13 +120,13 @@ class Night:
     async def _carry(self, district_id: UUID, claimed: Claimed) -> None:
         """Carries out a run, and keeps its lease meanwhile."""
         beat = asyncio.create_task(self._keep(district_id, claimed))
-        where = {"run": str(claimed.id), "attempt": claimed.number}
+        where = {"attempt": claimed.number}
         log.info("syncs.begun", **where)
         try:
             report = await self._run(district_id, claimed)
             log.info("syncs.ended", **where, state=report.state, changes=report.total("changes"))
         except AlreadyRunning:
-            await self._release(district_id, claimed, BUSY)
+            await self._release(district_id, claimed, BUSY, held=True)
         except asyncio.CancelledError:  # this worker ends, and another one takes the run up at once
             beat.cancel()
             await self._release(district_id, claimed, timedelta(0))
@@ -141,9 +149,10 @@ class Night:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
             await give_up(work, claimed.id, claimed.number, f"{why} The roster is as it was.")
 
-    async def _release(self, district_id: UUID, claimed: Claimed, wait: timedelta) -> None:
+    async def _release(self, district_id: UUID, claimed: Claimed, wait: timedelta, *, held: bool = False) -> None:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-            await release(work, claimed, wait)
+            because = await describe_holder(work) if held else "Its worker has ended."
+            await release(work, claimed, wait, because)
 
     async def _run(self, district_id: UUID, claimed: Claimed) -> Report:
         row, asked = claimed.row, Asked(claimed.id, claimed.number, claimed.row["mode"])
@@ -279,12 +288,12 @@ async def give_up(work: Work, run_id: UUID, attempt: int, sentence: str) -> None
 
 
 @needs(Can.SYNC_ROSTER)
-async def release(work: Work, claimed: Claimed, wait: timedelta) -> None:
+async def release(work: Work, claimed: Claimed, wait: timedelta, because: str = "") -> None:
     """Lets a run wait that could not begin or is left in order: no worker was lost, and so no attempt is counted."""
     mine = and_(SisRun.district_id == work.district_id, SisRun.id == claimed.id, SisRun.attempts == claimed.number)
     waits = {
         "state": "pending",
-        "sentence": "The sync waits for a worker.",
+        "sentence": f"The sync waits for a worker. {because}".strip(),
         "leased_until": None,
         "due": func.now() + wait,
         "attempts": SisRun.attempts - 1,
@@ -306,4 +315,4 @@ class _Stages:
     def __call__(self, doing: str, _done: int, _of: int) -> None:
         if doing != self.stage:
             self.stage = doing
-            log.info("syncs.stage", run=str(self.asked.run_id), attempt=self.asked.attempt, stage=doing)
+            log.info("syncs.stage", attempt=self.asked.attempt, stage=doing)

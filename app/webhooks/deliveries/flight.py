@@ -6,13 +6,15 @@ them recorded.
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
 
 from app.access.directory import Due, districts_due
+from app.core.fault_report import describe_fault
+from app.core.log import job_context
 from app.webhooks.deliver import Attempt, Parcel, Post, record, send, take
 
 PACE = 0.02  # seconds between two claims, or two records, when there is much to do: each is for many then
@@ -64,18 +66,23 @@ class Deliveries:
             await asyncio.wait([*self.flying, *([self.recording] if self.recording else [])])
 
     async def _take(self, district_id: UUID, most: int) -> list[Parcel]:
-        try:
-            return await take(self.post, district_id, most)
-        except Exception as error:  # one district's fault must not stop the others
-            log.error("webhooks.take_failed", district=str(district_id), error=type(error).__name__)
-            return []
+        with job_context("webhooks", district_id):
+            try:
+                return await take(self.post, district_id, most)
+            except Exception as error:  # one district's fault must not stop the others
+                log.error("webhooks.take_failed", **describe_fault(error))
+                return []
 
     async def _send(self, parcel: Parcel) -> None:
+        with job_context("webhooks", parcel.district_id):
+            await self._send_parcel(parcel)
+
+    async def _send_parcel(self, parcel: Parcel) -> None:
         where = {"delivery": str(parcel.claimed.id), "attempt": parcel.claimed.number}
         try:
             attempt = await send(self.post, parcel)
         except Exception as error:  # the lease ends, and the delivery is taken up again
-            log.error("webhooks.send_failed", **where, error=type(error).__name__)
+            log.error("webhooks.send_failed", **where, **describe_fault(error))
             return
         finally:
             self._back(parcel.district_id)
@@ -108,10 +115,14 @@ class Deliveries:
             for attempt in attempts:
                 by_district[attempt.parcel.district_id].append(attempt)
             for district_id, some in by_district.items():
-                try:
-                    await record(self.post, district_id, some)
-                except Exception as error:  # the leases end, and what was sent is sent again: at least once
-                    log.error("webhooks.record_failed", district=str(district_id), error=type(error).__name__)
+                with job_context("webhooks", district_id):
+                    await self._record_district(district_id, some)
             log.info("webhooks.recorded", attempts=len(attempts))
             self.landed.set()
         self.recording = None
+
+    async def _record_district(self, district_id: UUID, attempts: Sequence[Attempt]) -> None:
+        try:
+            await record(self.post, district_id, attempts)
+        except Exception as error:  # the leases end, and what was sent is sent again: at least once
+            log.error("webhooks.record_failed", **describe_fault(error))

@@ -1,0 +1,56 @@
+"""Owns how an error is described in a log: classes, SQLSTATE and places in the code, never a message.
+
+A message may hold a row: PostgreSQL's DETAIL names the values of a key, a pydantic error the value of a field.
+"""
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from app.core.faults import sqlstate_of
+
+MOST_PLACES = 12
+INNERMOST = 3
+"""Of a library's places only so many are told, the innermost; of our own, all of the last `MOST_PLACES`."""
+MOST_CAUSES = 3
+OURS = ("app/", "migrations/", "tests/")
+ROOT = Path(__file__).parents[2]
+
+
+def describe_fault(error: BaseException) -> dict[str, Any]:
+    """Describes an error by class, SQLSTATE and places (file:line function), and its causes alike; no message."""
+    described: dict[str, Any] = _describe(error)
+    causes: list[dict[str, Any]] = []
+    cause = error.__cause__ or error.__context__
+    while cause is not None and len(causes) < MOST_CAUSES:
+        causes.append(_describe(cause))
+        cause = cause.__cause__ or cause.__context__
+    return described | ({"causes": causes} if causes else {})
+
+
+def _describe(error: BaseException) -> dict[str, Any]:
+    state = sqlstate_of(error)
+    return {
+        "kind": type(error).__name__,
+        **({"sqlstate": state} if state else {}),
+        "places": _places(error.__traceback__)[-MOST_PLACES:],
+    }
+
+
+def _places(trace: TracebackType | None) -> list[str]:
+    places: list[tuple[bool, str]] = []
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        file = short_path(code.co_filename)
+        places.append((file.startswith(OURS), f"{file}:{trace.tb_lineno} {code.co_qualname}"))
+        trace = trace.tb_next
+    innermost = len(places) - INNERMOST
+    return [place for number, (ours, place) in enumerate(places) if ours or number >= innermost]
+
+
+def short_path(filename: str) -> str:
+    """Returns a path from the repository or from the library's package on, without the machine's folders."""
+    path = Path(filename)
+    if "site-packages" in path.parts:
+        return "/".join(path.parts[path.parts.index("site-packages") + 1 :])
+    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else path.name

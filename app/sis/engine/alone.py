@@ -1,0 +1,87 @@
+"""Owns the lock of a district's syncs: how a run holds it, how a frozen one loses it, and who holds it now.
+
+Never begins or ends a run.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.sis.engine.run import APPLIES, LOCK, lock_of
+from app.sis.port import AlreadyRunning
+
+# The lock lies on a session outside any transaction: a process that is frozen, and so asks nothing in this time, is
+# taken for lost by the server, which ends the session and with it the lock. A process that is well asks four times.
+SILENCE = """
+SELECT set_config('idle_session_timeout', current_setting('idle_in_transaction_session_timeout'), false),
+       (SELECT setting::integer FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout') / 1000.0 AS seconds
+"""
+BEATS = 4
+UNLIMITED = 60.0  # seconds between two beats where the server ends nothing
+HOLDER = text(
+    """SELECT a.application_name AS name, a.query_start AS since,
+           extract(epoch FROM clock_timestamp() - a.state_change) AS silent, a.state = 'active' AS busy
+    FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database JOIN pg_stat_activity AS a ON a.pid = l.pid
+    WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
+      AND l.classid::bigint IN (:lock, :applies) AND l.objid::bigint = :key
+    ORDER BY l.classid DESC LIMIT 1"""
+)
+
+
+@asynccontextmanager
+async def alone(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
+    """Holds the district's sync lock on a connection of its own, outside any transaction, until the run has ended."""
+    key = lock_of(district_id)
+    async with engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        if not await driver.fetchval("SELECT pg_try_advisory_lock($1::integer, $2::integer)", LOCK, key):
+            raise AlreadyRunning("A sync of this district is running. Try again when it has ended.")
+        ended = asyncio.Event()
+        beat = asyncio.create_task(_beat(driver, float((await driver.fetchrow(SILENCE))["seconds"]), ended))
+        try:
+            yield
+        finally:
+            ended.set()
+            try:
+                await beat
+                await driver.fetchval("SELECT pg_advisory_unlock($1::integer, $2::integer)", LOCK, key)
+                await driver.execute("RESET idle_session_timeout")
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                await connection.invalidate()  # the connection is gone, and its lock with it
+
+
+async def _beat(driver: Any, silence: float, ended: asyncio.Event) -> None:
+    """Asks something now and then, until the run has ended."""
+    while not ended.is_set():
+        with suppress(TimeoutError):
+            async with asyncio.timeout(silence / BEATS or UNLIMITED):
+                await ended.wait()
+        if not ended.is_set():
+            try:
+                await driver.fetchval("SELECT 1")
+            except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+                return  # the lock is lost; the run is fenced off where it writes
+
+
+@needs(Can.SYNC_ROSTER)
+async def describe_holder(work: Work) -> str:
+    """Returns a sentence that says which process holds the district's syncs, and since when it has been silent."""
+    names = {"lock": LOCK, "applies": APPLIES, "key": lock_of(work.district_id) % (1 << 32)}
+    row = (await work.db.execute(HOLDER, names)).one_or_none()
+    if row is None:
+        return "Another sync of this district has just ended."
+    silent = int(row.silent or 0)
+    if row.busy:
+        return f"Another process ({row.name}) is writing a sync of this district, for {silent} seconds by now."
+    return (
+        f"Another process ({row.name}) holds this district's syncs and was last heard of {silent} seconds ago. "
+        "If it is frozen, the database ends its session by itself."
+    )

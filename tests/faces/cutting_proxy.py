@@ -1,0 +1,81 @@
+"""Stands between the product and PostgreSQL, and cuts a connection where a test says: a wire that breaks."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+
+
+@dataclass
+class CuttingProxy:
+    """Passes bytes on; where `cut_after` comes from the client, the connection is cut once the server has answered it.
+
+    Each cut serves once. `cuts` counts them.
+    """
+
+    url: str
+    cut_after: bytes | None = None
+    cuts: int = 0
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+@asynccontextmanager
+async def cutting_proxy(url: str, folder: Path) -> AsyncIterator[CuttingProxy]:
+    """A proxy to the PostgreSQL of this address, with an address of its own."""
+    there = make_url(url)
+    host, port = str(there.query.get("host") or there.host), int(str(there.query.get("port") or there.port or 5432))
+    here = there.set(host=None, port=None, query={"host": str(folder), "port": "5432"})
+    proxy = CuttingProxy(here.render_as_string(hide_password=False))
+
+    async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if host.startswith("/"):
+            far_reader, far_writer = await asyncio.open_unix_connection(f"{host}/.s.PGSQL.{port}")
+        else:
+            far_reader, far_writer = await asyncio.open_connection(host, port)
+        doomed = asyncio.Event()
+        both = [
+            asyncio.create_task(_to_server(proxy, reader, far_writer, doomed)),
+            asyncio.create_task(_to_client(proxy, far_reader, writer, doomed)),
+        ]
+        proxy.tasks.update(both)
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        for task in both:
+            task.cancel()
+        for one in (writer, far_writer):
+            one.close()
+
+    server = await asyncio.start_unix_server(meet, folder / ".s.PGSQL.5432")
+    try:
+        yield proxy
+    finally:
+        server.close()
+        for task in proxy.tasks:
+            task.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(server.wait_closed(), 5)
+
+
+async def _to_server(
+    proxy: CuttingProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: asyncio.Event
+) -> None:
+    while chunk := await reader.read(65536):
+        if proxy.cut_after is not None and proxy.cut_after in chunk:
+            proxy.cut_after = None
+            doomed.set()
+        writer.write(chunk)
+        await writer.drain()
+
+
+async def _to_client(
+    proxy: CuttingProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, doomed: asyncio.Event
+) -> None:
+    while chunk := await reader.read(65536):
+        if doomed.is_set():
+            # The server has carried out what was sent, and its answer is lost.
+            proxy.cuts += 1
+            return
+        writer.write(chunk)
+        await writer.drain()

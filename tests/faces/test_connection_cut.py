@@ -1,0 +1,69 @@
+"""Protects a caller whose request's connection to the database breaks: what is answered is what is known."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+
+from app.main import build
+from tests.faces.cutting_proxy import CuttingProxy, cutting_proxy
+from tests.faces.faulty import FACES, code_of, concerns_of, list_concerns, raise_concern, succeeded
+from tests.town import Town
+
+
+@pytest.fixture
+async def proxy(north: Town, tmp_path: Path) -> AsyncIterator[CuttingProxy]:
+    """A wire to the database that can be cut."""
+    async with cutting_proxy(north.settings.url_of("api"), tmp_path) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def cut_app(north: Town, proxy: CuttingProxy) -> AsyncIterator[FastAPI]:
+    """The product's app over this wire."""
+    app = build(north.settings.model_copy(update={"api_database_url": proxy.url}))
+    yield app
+    await app.state.house.engine.dispose()
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_a_commit_whose_answer_is_lost_is_of_unknown_outcome(
+    cut_app: FastAPI, proxy: CuttingProxy, north: Town, face: str
+) -> None:
+    """503 that says so and how to find out. It was a 500 that said that nothing was changed, though it was.
+
+    There is no Retry-After: a client that repeats by itself would raise the concern twice.
+    """
+    proxy.cut_after = b"COMMIT"
+    answer = await raise_concern(cut_app, north, face)
+    assert proxy.cuts == 1
+    assert (answer.status_code, code_of(answer)) == (503, "outcome.unknown"), answer.text
+    assert "retry-after" not in answer.headers
+    assert "/v1/events" in answer.text
+    assert "Nothing was changed" not in answer.text
+    assert await concerns_of(north) == ["Quiet."]
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_a_read_whose_commit_is_lost_is_read_again(
+    cut_app: FastAPI, proxy: CuttingProxy, north: Town, face: str
+) -> None:
+    """A read changes nothing: it is answered as if nothing had happened."""
+    proxy.cut_after = b"COMMIT"
+    answer = await list_concerns(cut_app, north, face)
+    assert proxy.cuts == 1
+    assert answer.status_code == 200, answer.text
+    assert "errors" not in answer.json()
+
+
+@pytest.mark.parametrize("face", FACES)
+async def test_a_connection_that_is_cut_before_the_commit_is_begun_again(
+    cut_app: FastAPI, proxy: CuttingProxy, north: Town, face: str
+) -> None:
+    """Nothing was committed, so that the second attempt is the only one that counts."""
+    proxy.cut_after = b"INSERT INTO concern"
+    answer = await raise_concern(cut_app, north, face)
+    assert proxy.cuts == 1
+    assert succeeded(answer), answer.text
+    assert await concerns_of(north) == ["Quiet."]

@@ -1,0 +1,70 @@
+"""Protects a supervisor's question: a process that cannot serve says so, and its log says why."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+import structlog
+from alembic.script import ScriptDirectory
+from fastapi import FastAPI
+
+from app.cli.migrate import alembic_config
+from app.core.schema import SchemaState, migrations, schema_state
+from app.settings import Settings
+from tests.faces.rest_town import plain
+
+
+@asynccontextmanager
+async def changed(settings: Settings, change: str, back: str) -> AsyncIterator[None]:
+    """The database of this run with a change by the owner, which is taken back."""
+    owner = await asyncpg.connect(settings.url_of("owner"))
+    try:
+        await owner.execute(change)
+        try:
+            yield
+        finally:
+            await owner.execute(back)
+    finally:
+        await owner.close()
+
+
+def version(number: str) -> str:
+    """The statement that makes the database believe that it has this migration."""
+    return f"UPDATE alembic_version SET version_num = '{number}'"
+
+
+@pytest.mark.parametrize(
+    ("change", "back", "status", "event"),
+    [
+        (version(migrations()[-2]), version(migrations()[-1]), 503, "not_ready"),
+        (version("9999"), version(migrations()[-1]), 200, "schema_ahead"),
+        ("REVOKE SELECT ON alembic_version FROM api", "GRANT SELECT ON alembic_version TO api", 503, "not_ready"),
+    ],
+    ids=["behind", "ahead", "before the grant"],
+)
+async def test_a_schema_that_is_behind_is_not_ready(
+    app: FastAPI, settings: Settings, change: str, back: str, status: int, event: str
+) -> None:
+    """Behind is not ready, ahead is: migrations come before the processes are exchanged. Both are in the log."""
+    async with plain(app) as client:
+        async with changed(settings, change, back):
+            with structlog.testing.capture_logs() as logs:
+                answer = await client.get("/health/ready")
+        assert (answer.status_code, answer.json()) == (status, {"ok": status == 200})
+        (line,) = [one for one in logs if one["event"] == event]
+        assert line["reason"].startswith("The schema is ")
+        assert (await client.get("/health/ready")).status_code == 200
+
+
+def test_the_files_of_the_migrations_are_in_alembics_order(settings: Settings) -> None:
+    """What code takes for its newest migration, by the names of files, is what alembic upgrades to."""
+    script = ScriptDirectory.from_config(alembic_config(settings))
+    assert [one.revision for one in script.walk_revisions()][::-1] == list(migrations())
+
+
+def test_a_database_without_a_version_is_behind() -> None:
+    """Nothing was migrated, or the migrations were not allowed to be read."""
+    assert schema_state(None, ("0001", "0002")) is SchemaState.BEHIND
+    assert schema_state("0001", ("0001", "0002")) is SchemaState.BEHIND
+    assert schema_state("0002", ("0001", "0002")) is SchemaState.CURRENT
