@@ -128,6 +128,8 @@ class Person(FromSource, Base):
     agent_sourced_ids: Mapped[list[str]] = mapped_column(Texts)
     pinned: Mapped[list[str]] = mapped_column(Texts)
     merged_into: Mapped[UUID | None]
+    row_lock: Mapped[bool | None] = mapped_column(deferred=True)
+    """Always null: the right to update it is the right to lock the row."""
 
 
 class SchoolMembership(TenantRow, Base):
