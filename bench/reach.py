@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from app.core.embedded import EmbeddedPostgres
+from bench.lists import measure_lists
 
 STUDENTS, CASELOAD, RUNS = 6_000, 150, 15
 ENOUGH = 5.0  # seconds for one figure
@@ -146,9 +147,11 @@ def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(prog="bench.reach")
     parser.add_argument("--rows", type=int, default=600_000)
+    parser.add_argument("--lists", action="store_true", help="pages of the product's own lists, of --rows concerns")
     asked = parser.parse_args()
     with server() as url:
-        Console(width=110).print(asyncio.run(measure(url, asked.rows)))
+        read = measure_lists if asked.lists else measure
+        Console(width=110).print(asyncio.run(read(url, asked.rows)))
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any, TypeVar
+from typing import cast as cast_type
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, any_, cast, select, true, tuple_
@@ -17,7 +18,8 @@ from app.access.work import Work
 from app.core.clock import monday_of
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.page import Keyset, Page
-from app.roster.models import AboutStudent, ExternalId, FromSource, Person, SchoolWeek, Source
+from app.roster.listing import page_of_schools
+from app.roster.models import AboutStudent, ExternalId, FromSource, ListedBySchool, Person, SchoolWeek, Source
 from app.roster.references import ALIAS_KINDS, Reference, parse
 
 Row = TypeVar("Row", bound=FromSource)
@@ -143,10 +145,19 @@ def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -
     return frozenset(monday for monday in between if not told.get(monday, False))
 
 
-async def by_id(work: Work, keyset: Keyset, query: Select[Any], column: InstrumentedAttribute[UUID]) -> Page[Any]:
-    """A page in the order of ids, which is the order in which rows were made."""
+async def by_id(
+    work: Work,
+    keyset: Keyset,
+    query: Select[Any],
+    column: InstrumentedAttribute[UUID],
+    schools: Sequence[UUID] | None = None,
+) -> Page[Any]:
+    """A page in the order of ids, which is the order in which rows were made; of some schools, where they are given."""
     if keyset.after is not None:
         query = query.where(column > keyset.after_id())
+    if schools is not None:
+        model = cast_type(type[ListedBySchool], column.class_)
+        query = page_of_schools(query, model, (column,), schools, keyset.limit + 1)
     rows = (await work.db.scalars(query.order_by(column).limit(keyset.limit + 1))).all()
     return keyset.cut(rows, lambda row: (str(row.id),))
 
