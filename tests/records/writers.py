@@ -55,13 +55,13 @@ class Writers:
         """Writes until `stop` is set."""
         as_client = caller(self.app, self.town)
         while not self.stop.is_set():
-            what = self.dice.choice(
-                [self._raise, self._settle, self._scores, self._graphql, self._sessions, self._decide]
-            )
+            kinds = [self._raise, self._settle, self._scores, self._graphql]
+            kinds += [self._sessions, self._decide] if self.supports else []
+            what = self.dice.choice(kinds)
             try:
                 answer = await what(as_client)
-            except httpx.HTTPError as error:
-                self.written[type(error).__name__] += 1
+            except Exception as error:  # the server may be restarting
+                self.written[f"failed {type(error).__name__}"] += 1
             else:
                 failed = "" if answer.is_success and '"errors"' not in answer.text else f" {answer.status_code}"
                 self.written[f"{what.__name__[1:]}{failed}"] += 1
