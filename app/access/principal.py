@@ -1,5 +1,6 @@
 """Owns the principal: who asks, in which district, how far they reach. Never opens a session."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from uuid import UUID
@@ -60,12 +61,20 @@ class Principal:
     def binding(self) -> str:
         """The statement that binds a transaction to this principal; goes out in one message with BEGIN."""
         schools = ",".join(str(school) for school in self.schools)
-        students = ",".join(str(student) for student in self.students)
+        students = "|".join(parts_of(self.students)) if self.reach is Reach.CASELOAD else ""
         opens = ",".join(sorted(code for code in self.opens if _is_code(code)))
         return (
             f"SELECT app.enter('{self.district_id}', '{self.reach.value}', "
-            f"'{{{schools}}}', '{{{students}}}', '{{{opens}}}');"
+            f"'{{{schools}}}', '{students}', '{{{opens}}}');"
         )
+
+
+def parts_of(student_ids: Iterable[UUID]) -> list[str]:
+    """Returns the ids as sixteen texts, by their last hexadecimal digit: a policy looks through one of them."""
+    parts: list[list[str]] = [[] for _ in range(16)]
+    for student_id in student_ids:
+        parts[student_id.int % 16].append(str(student_id))
+    return [",".join(part) for part in parts]
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,6 +53,7 @@ class Work:
         self.operation = operation
         self.disclosed = Disclosed()
         self.pending_events: list[Any] = []
+        self.locked_students: set[UUID] = set()
 
     @property
     def district_id(self) -> UUID:
@@ -96,15 +97,14 @@ class Work:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that can fail alone: its rows, events and disclosures go when it fails."""
-        events, shown = (
-            list(self.pending_events),
-            Disclosed(set(self.disclosed.students), set(self.disclosed.kinds)),
-        )
+        events, locked = list(self.pending_events), set(self.locked_students)
+        shown = Disclosed(set(self.disclosed.students), set(self.disclosed.kinds))
         try:
             async with self._session.begin_nested():
                 yield
         except BaseException:
-            self.pending_events, self.disclosed = events, shown
+            # PostgreSQL gives up the locks that were taken since the savepoint.
+            self.pending_events, self.disclosed, self.locked_students = events, shown, locked
             raise
 
     async def finish(self) -> None:

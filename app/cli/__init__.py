@@ -35,6 +35,9 @@ COMMANDS = {
         "calibrate",
         "Estimates growth, noise and forms of each measure from the district's own scores of the last year.",
     ),
+    "doctor": Command(
+        "doctor", "Finds records that are in other schools than their student, and with --repair puts them right."
+    ),
     "contracts": Command("contracts", "Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."),
     "sandbox": Command("sandbox", "A synthetic district of people who do not exist."),
 }

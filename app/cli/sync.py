@@ -189,6 +189,8 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
         for refusal in report.refusals:
             table.add_row(refusal.file, f"{refusal.row:,}", refusal.field, refusal.code)
         console.print(table)
+    for table_name, rows in report.repaired.items():
+        console.print(f"Put back into their student's schools: {rows:,} of {table_name}", markup=False)
     for file in report.not_taken:
         console.print(f"Not taken in this version: {file}", markup=False)
     for warning in report.warnings:

@@ -6,10 +6,10 @@ from uuid import UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base
-from app.roster.models import AboutStudent
+from app.roster.models import AboutStudent, ListedBySchool
 
 
-class Concern(AboutStudent, Base):
+class Concern(ListedBySchool, AboutStudent, Base):
     """A dated worry about one student in one area: raised, then accepted or dismissed, then resolved."""
 
     __tablename__ = "concern"

@@ -11,6 +11,7 @@ from app.events.catalogue import CONCERN_UNANSWERED, Happened
 from app.events.told import AT_ONCE, Lasting, tell_once, untold
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
+from app.roster.student_lock import of_idle_students
 
 
 @needs(Can.JUDGE)
@@ -31,7 +32,8 @@ async def tell_unanswered(work: Work, days: int, today: date) -> int:
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    return await tell_once(work, CONCERN_UNANSWERED, [Lasting(_happened(row), version) for row, version in rows])
+    lasting = [Lasting(_happened(row), version) for row, version in rows]
+    return await tell_once(work, CONCERN_UNANSWERED, await of_idle_students(work, lasting))
 
 
 def _happened(row: Concern) -> Happened:

@@ -11,6 +11,7 @@ from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
+from app.roster.listing import at_school, schools_of_list
 from app.roster.lookup import IdList, by_id, of_students, within_reach
 
 
@@ -23,6 +24,10 @@ class ConcernFilter:
     school_id: UUID | None = None
     state: str | None = None
 
+    def schools(self, work: Work) -> tuple[UUID, ...] | None:
+        """The schools whose index serves the list; None where another does better."""
+        return None if self.student_id is not None else schools_of_list(work, self.school_id)
+
 
 def matching(work: Work, wanted: ConcernFilter) -> Select[Concern]:
     """The statement for these concerns, without an order."""
@@ -31,8 +36,7 @@ def matching(work: Work, wanted: ConcernFilter) -> Select[Concern]:
         query = query.where(Concern.student_id == wanted.student_id)
     if wanted.area_id is not None:
         query = query.where(Concern.area_id == wanted.area_id)
-    if wanted.school_id is not None:
-        query = query.where(Concern.school_ids.contains([wanted.school_id]))
+    query = query.where(at_school(Concern, wanted.school_id, wanted.schools(work)))
     if wanted.state is not None:
         query = query.where(Concern.state == wanted.state)
     return query
@@ -41,7 +45,7 @@ def matching(work: Work, wanted: ConcernFilter) -> Select[Concern]:
 @needs(Can.READ_CONCERNS)
 async def concerns(work: Work, keyset: Keyset, wanted: ConcernFilter) -> Page[Concern]:
     """A page of concerns in the order in which they were raised here."""
-    page: Page[Concern] = await by_id(work, keyset, matching(work, wanted), Concern.id)
+    page: Page[Concern] = await by_id(work, keyset, matching(work, wanted), Concern.id, wanted.schools(work))
     work.disclose("concern", (concern.student_id for concern in page.rows))
     return page
 

@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from datetime import date
 from uuid import UUID
 
-from sqlalchemy import select
-
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
@@ -23,7 +21,8 @@ from app.events.catalogue import (
 )
 from app.events.outbox import record
 from app.playbook.lookup import locate_area, secured_code
-from app.roster.lookup import locate_student, who_did, zone_of
+from app.roster.lookup import who_did, zone_of
+from app.roster.student_lock import lock_student, lock_student_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class NewConcern:
 @needs(Can.RAISE_CONCERN)
 async def raise_concern(work: Work, new: NewConcern) -> Concern:
     """Raises a concern about one student in one area."""
-    student = await locate_student(work, new.student, "/student")
+    student = await lock_student(work, new.student, "/student")
     area = await locate_area(work, new.area, "/area")
     today = today_in(await zone_of(work))
     if new.raised_on is not None and new.raised_on > today:
@@ -86,9 +85,7 @@ async def resolve_concern(work: Work, concern_id: UUID, because: str | None = No
 
 
 async def _settle(work: Work, concern_id: UUID, verb: str, because: str | None, type_: EventType) -> Concern:
-    concern = await work.db.scalar(
-        select(Concern).where(Concern.district_id == work.district_id, Concern.id == concern_id).with_for_update()
-    )
+    concern = await lock_student_of(work, Concern, Concern.id, concern_id)
     if concern is None:
         raise NotFound("concern")
     work.disclose("concern", [concern.student_id])

@@ -6,10 +6,10 @@ from uuid import UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base
-from app.roster.models import AboutStudent
+from app.roster.models import AboutStudent, ListedBySchool
 
 
-class Decision(AboutStudent, Base):
+class Decision(ListedBySchool, AboutStudent, Base):
     """What people chose, with the verdict that they saw. A referral needs no support before it."""
 
     __tablename__ = "decision"

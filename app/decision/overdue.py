@@ -20,6 +20,7 @@ from app.response.overdue import tell_not_started, tell_score_overdue
 from app.roster.calendar import days_of_instruction
 from app.roster.lookup import zone_of
 from app.roster.models import Person
+from app.roster.student_lock import of_idle_students
 from app.support.models import Support
 from app.support.phase import happened
 
@@ -71,4 +72,4 @@ async def tell_decision_overdue(work: Work, days: int, today: date, zone: str) -
     )
     rows = (await work.db.execute(query)).all()
     lasting = [Lasting(happened(DECISION_OVERDUE, row, {"verdict": verdict}), at) for row, verdict, at in rows]
-    return await tell_once(work, DECISION_OVERDUE, lasting)
+    return await tell_once(work, DECISION_OVERDUE, await of_idle_students(work, lasting))

@@ -17,6 +17,7 @@ from app.evidence.models import Score
 from app.evidence.queries import scores_of
 from app.response.models import VerdictRow
 from app.response.queries import verdicts_now
+from app.roster.listing import schools_of_list
 from app.roster.lookup import by_id, of_students, within_reach
 from app.roster.models import Enrollment, Person
 from app.roster.queries import enrollments_of, find_student
@@ -75,7 +76,8 @@ async def decisions(
         query = query.where(Decision.student_id == student_id)
     if support_id is not None:
         query = query.where(Decision.support_id == support_id)
-    page: Page[Decision] = await by_id(work, keyset, query, Decision.id)
+    schools = schools_of_list(work, None) if student_id is None and support_id is None else None
+    page: Page[Decision] = await by_id(work, keyset, query, Decision.id, schools)
     work.disclose("decision", (row.student_id for row in page.rows))
     return page
 

@@ -27,6 +27,7 @@ from app.playbook.lookup import locate_level, measure_by_id, published
 from app.response import service as response
 from app.response.models import ResponseState, VerdictRow
 from app.roster.lookup import locate_student, who_did, zone_of
+from app.roster.student_lock import lock_student
 from app.support.lookup import current_phase, level_rank, locked
 from app.support.models import Support
 from app.support.service import Change, end_support
@@ -74,7 +75,7 @@ async def decide(work: Work, new: NewDecision) -> Decision:
     if new.support is not None:
         await _about_support(work, new, decision)
     else:
-        student = await locate_student(work, new.student or "", "/student")
+        student = await lock_student(work, new.student or "", "/student")
         decision.student_id, decision.school_ids = student.id, student.school_ids
     work.db.add(decision)
     await work.db.flush()

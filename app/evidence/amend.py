@@ -10,22 +10,21 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import select
-from sqlalchemy.exc import IntegrityError
 
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now, today_in
-from app.core.errors import Conflict, Invalid, NotFound, Violation
+from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.evidence.models import Score, ScoreChange
 from app.evidence.rules import Range, unknown_form, violations_of
 from app.playbook.lookup import measure_by_id
 from app.roster.lookup import who_did, zone_of
+from app.roster.student_lock import lock_student_of
 
 KEPT = ("taken_on", "attempt", "purpose", "value", "form", "removed_at")
 """What a change keeps of how a score was."""
 DOUBLED = "This student has a score of this measure, date and attempt already."
-UNIQUE_VIOLATION = "23505"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +50,7 @@ class Changed:
 
 @needs(Can.RECORD_SCORES)
 async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Changed:
-    """Changes a score. Raises `NotFound`, and `Invalid` with everything that is wrong with it as it would be.
-
-    `Conflict` where another request is making a score of the same day and attempt at this moment.
-    """
+    """Changes a score. Raises `NotFound`, and `Invalid` with everything that is wrong with it as it would be."""
     score = await _locked(work, score_id)
     by = await who_did(work, amendment.by, "/by")
     wanted = {
@@ -82,13 +78,7 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Chang
     for name, value in changed.items():
         setattr(score, name, value)
     score.version += 1
-    try:
-        await work.db.flush()
-    except IntegrityError as error:
-        if getattr(error.orig, "sqlstate", "") != UNIQUE_VIOLATION:
-            raise
-        # Nothing of what was submitted goes along.
-        raise Conflict(DOUBLED, code="score.doubled") from None
+    await work.db.flush()
     return Changed(score, days)
 
 
@@ -126,12 +116,8 @@ def change_of(work: Work, score: Score, action: str, because: str | None, by: UU
 
 
 async def _locked(work: Work, score_id: UUID) -> Score:
-    score = await work.db.scalar(
-        select(Score)
-        .where(Score.district_id == work.district_id, Score.id == score_id, Score.removed_at.is_(None))
-        .with_for_update()
-    )
-    if score is None:
+    score = await lock_student_of(work, Score, Score.id, score_id)
+    if score is None or score.removed_at is not None:
         raise NotFound("score")
     work.disclose("score", [score.student_id])
     return score

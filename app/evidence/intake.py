@@ -49,6 +49,12 @@ class TakenIn:
 
 
 @needs(Can.RECORD_SCORES)
+async def students_of_intake(work: Work, sender: UUID, table: str) -> set[UUID]:
+    """Returns the students whose scores `take_in` would write: they are locked before it is called."""
+    return {row.student_id for row in await _Said(work, sender, table).rows(_TOUCHED)}
+
+
+@needs(Can.RECORD_SCORES)
 async def take_in(work: Work, sender: UUID, table: str) -> TakenIn:
     """Makes this sender's scores those of the table: what it holds no more is removed, and comes back with it."""
     said = _Said(work, sender, table)

@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base
-from app.roster.models import AboutStudent
+from app.roster.models import AboutStudent, ListedBySchool
 
 
-class Score(AboutStudent, Base):
+class Score(ListedBySchool, AboutStudent, Base):
     """One administration of a measure to a student. `external_id` is the sender's own, unique for the sender."""
 
     __tablename__ = "score"

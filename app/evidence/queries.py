@@ -13,6 +13,7 @@ from app.core.errors import NotFound
 from app.core.page import Keyset, Page
 from app.evidence.models import Score, ScoreChange
 from app.evidence.rules import BASELINE_SCORES
+from app.roster.listing import schools_of_list
 from app.roster.lookup import IdList, by_id, within_reach
 
 
@@ -40,7 +41,8 @@ async def scores(work: Work, keyset: Keyset, wanted: ScoreFilter) -> Page[Score]
         query = query.where(Score.taken_on >= wanted.since)
     if wanted.until is not None:
         query = query.where(Score.taken_on <= wanted.until)
-    page: Page[Score] = await by_id(work, keyset, query, Score.id)
+    schools = None if wanted.student_id is not None else schools_of_list(work, None)
+    page: Page[Score] = await by_id(work, keyset, query, Score.id, schools)
     work.disclose("score", (score.student_id for score in page.rows))
     return page
 

@@ -21,8 +21,9 @@ from app.evidence.models import Score
 from app.evidence.rules import MOST_AT_ONCE, Range, doubled, unknown_form, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.playbook.models import Measure
-from app.roster.lookup import IdList, locate_people, zone_of
+from app.roster.lookup import IdList, locate_staff_by_name, zone_of
 from app.roster.models import Person
+from app.roster.student_lock import lock_students_by_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +98,9 @@ async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scor
 
 async def _read(work: Work, new: Sequence[NewScore]) -> _Known:
     known = _Known(today_in(await zone_of(work)), work.principal.client_id)
-    known.students = await locate_people(work, (score.student for score in new), students=True)
+    known.students = await lock_students_by_name(work, (score.student for score in new))
     given_by = [score.given_by for score in new if score.given_by is not None]
-    known.staff = await locate_people(work, given_by, students=False) if given_by else {}
+    known.staff = await locate_staff_by_name(work, given_by) if given_by else {}
     for name in {score.measure for score in new}:
         try:
             measure = await locate_measure(work, name, "/measure")
@@ -111,12 +112,14 @@ async def _read(work: Work, new: Sequence[NewScore]) -> _Known:
     same_days = there.where(
         Score.student_id == any_(cast(students, IdList)), Score.taken_on.in_({score.taken_on for score in new})
     )
-    for score in await work.db.scalars(same_days.order_by(Score.id).with_for_update()):
+    # Read under the students' locks: nobody else writes these scores. What another student's score is called by is
+    # only refused, so it needs none.
+    for score in await work.db.scalars(same_days.execution_options(populate_existing=True)):
         known.keep(score)
     names = {score.external_id for score in new if score.external_id is not None}
     if names:
         same_names = there.where(Score.sender == work.principal.client_id, Score.external_id.in_(names))
-        for score in await work.db.scalars(same_names.order_by(Score.id).with_for_update()):
+        for score in await work.db.scalars(same_names.execution_options(populate_existing=True)):
             known.keep(score)
     # A name is its sender's own: another sender's, met on the same day, is no name here.
     known.by_name = {name: score for name, score in known.by_name.items() if score.sender == work.principal.client_id}

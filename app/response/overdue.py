@@ -12,6 +12,7 @@ from app.events.told import AT_ONCE, Lasting, tell_once, untold
 from app.evidence.models import Score
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
+from app.roster.student_lock import of_idle_students
 from app.support.models import Phase, Support
 from app.support.phase import happened
 
@@ -35,7 +36,7 @@ async def tell_not_started(work: Work, days: int, today: date) -> int:
     )
     rows = (await work.db.execute(query)).all()
     lasting = [Lasting(happened(SUPPORT_NOT_STARTED, row), version) for row, version in rows]
-    return await tell_once(work, SUPPORT_NOT_STARTED, lasting)
+    return await tell_once(work, SUPPORT_NOT_STARTED, await of_idle_students(work, lasting))
 
 
 @needs(Can.JUDGE)
@@ -73,4 +74,5 @@ async def tell_score_overdue(work: Work, days: int, today: date) -> int:
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    return await tell_once(work, SCORE_OVERDUE, [Lasting(happened(SCORE_OVERDUE, row), day) for row, day in rows])
+    lasting = [Lasting(happened(SCORE_OVERDUE, row), day) for row, day in rows]
+    return await tell_once(work, SCORE_OVERDUE, await of_idle_students(work, lasting))

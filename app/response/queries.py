@@ -11,6 +11,7 @@ from app.access.work import Work, needs
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
 from app.response.models import ResponseState, VerdictRow
+from app.roster.listing import at_school, schools_of_list
 from app.roster.lookup import IdList, by_id, within_reach
 from app.support.models import Support
 
@@ -42,14 +43,16 @@ async def supports(work: Work, keyset: Keyset, wanted: SupportFilter) -> Page[Su
             query = query.where(column == value)
     if wanted.staff_id is not None:
         query = query.where(or_(Support.lead_id == wanted.staff_id, Support.provider_id == wanted.staff_id))
-    if wanted.school_id is not None:
-        query = query.where(Support.school_ids.contains([wanted.school_id]))
+    # A student's or a person's supports are few: their own indexes serve them.
+    few = wanted.student_id is not None or wanted.staff_id is not None
+    schools = None if few else schools_of_list(work, wanted.school_id)
+    query = query.where(at_school(Support, wanted.school_id, schools))
     if wanted.verdict is not None:
         query = query.join(
             ResponseState,
             (ResponseState.district_id == Support.district_id) & (ResponseState.support_id == Support.id),
         ).where(ResponseState.district_id == work.district_id, ResponseState.state == wanted.verdict)
-    page: Page[Support] = await by_id(work, keyset, query, Support.id)
+    page: Page[Support] = await by_id(work, keyset, query, Support.id, schools)
     work.disclose("support", (support.student_id for support in page.rows))
     return page
 

@@ -4,7 +4,7 @@ A verdict is appended when it differs from the one that holds; a change of state
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from app.access.permission import Can
@@ -23,6 +23,7 @@ from app.support.models import Phase, Session, Support
 from app.support.service import Change
 from app.support.session import NewSession, TakenSession
 
+JUDGED_AT_ONCE = 5000  # pairs: as many as a statement can name
 Day = tuple[UUID, UUID, date]
 """A student, a measure, a day with a score."""
 
@@ -123,15 +124,18 @@ async def judge_many(work: Work, pairs: Collection[tuple[UUID, UUID]] | None = N
 
 
 @needs(Can.JUDGE)
-async def judge_written(
-    work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False
-) -> Outcome:
+async def judge_written(work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False) -> None:
     """As `judge_many`, for scores that were written set-based, such as a gradebook's night: the days that were touched
     by student and measure, whose weeks are laid to be settled."""
-    outcome = await judge_many(work, days.keys(), quiet=quiet)
-    touched = [(student_id, measure_id, day) for (student_id, measure_id), on in days.items() for day in on]
-    await settle.lay(work, outcome.loaded, touched, quiet=quiet)
-    return outcome
+    pairs = sorted(days)
+    weeks: dict[settle.Week, datetime] = {}
+    for begin in range(0, len(pairs), JUDGED_AT_ONCE):
+        some = pairs[begin : begin + JUDGED_AT_ONCE]
+        outcome = await judge_many(work, some, quiet=quiet)
+        touched = [(*pair, day) for pair in some for day in days[pair]]
+        weeks |= settle.weeks_to_settle(outcome.loaded, touched)
+    # All at once, in their order: a command that lays some of the same weeks locks them in it as well.
+    await settle.lay_weeks(work, weeks, quiet=quiet)
 
 
 async def _judge_as_district(work: Work, support_id: UUID, *, amended: bool = False) -> None:

@@ -107,6 +107,9 @@ class SyncReport(SyncRun):
     plan: str | None = Field(description="What an approval names; null where no plan waits.")
     rekey: RekeyPlan | None = Field(description="The map of sourcedIds that waits, in numbers.")
     not_taken: list[str] = Field(description="Files that came and that this version does not take.")
+    repaired: dict[str, int] = Field(
+        description="Records, by table, that were in other schools than their student, and that the sync put right."
+    )
     weighed: list[WeighedRule] = Field(description="The guard's limits against what was found.")
     first_quarantined: list[QuarantinedRow]
     next: list[str] = Field(description="What a person may do about it.")
@@ -192,6 +195,7 @@ async def get_sync_report(work: Opened, request: Request, run: str) -> SyncRepor
         plan=report.plan and report.plan["digest"],
         rekey=_rekey(report.plan),
         not_taken=report.not_taken,
+        repaired=report.repaired,
         weighed=[WeighedRule(**one) for one in report.weighed],
         next=what_next(report),
         first_quarantined=[

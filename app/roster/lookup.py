@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import date, timedelta
 from typing import Any, TypeVar
+from typing import cast as cast_type
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, any_, cast, select, true, tuple_
@@ -17,7 +18,8 @@ from app.access.work import Work
 from app.core.clock import monday_of
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.page import Keyset, Page
-from app.roster.models import AboutStudent, ExternalId, FromSource, Person, SchoolWeek, Source
+from app.roster.listing import page_of_schools
+from app.roster.models import AboutStudent, ExternalId, FromSource, ListedBySchool, Person, SchoolWeek, Source
 from app.roster.references import ALIAS_KINDS, Reference, parse
 
 Row = TypeVar("Row", bound=FromSource)
@@ -57,8 +59,13 @@ async def who_did(work: Work, name: str | None, pointer: str) -> UUID | None:
     return person.id
 
 
-async def locate_people(work: Work, names: Iterable[str], *, students: bool) -> dict[str, Person]:
-    """Those of these students, or staff, whom the principal reaches, by the name that was given; two statements."""
+async def locate_staff_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
+    """Returns those of these members of staff whom the principal reaches, by the name that was given."""
+    return await people_by_name(work, names, students=False)
+
+
+async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lock: bool = False) -> dict[str, Person]:
+    """Returns students, or staff, by the name that was given, with two statements; `lock` is for `student_lock`."""
     kind = "student" if students else "person"
     references: dict[str, Reference] = {}
     for name in set(names):
@@ -66,14 +73,12 @@ async def locate_people(work: Work, names: Iterable[str], *, students: bool) -> 
             references[name] = parse(kind, name)
     aliased = await _aliased(work, [one for one in references.values() if one.id is None])
     ids = {name: one.id or aliased.get((one.source, one.sourced_id)) for name, one in references.items()}
-    rows = await work.db.scalars(
-        select(Person).where(
-            Person.district_id == work.district_id,
-            Person.id == any_(cast([one for one in ids.values() if one is not None], IdList)),
-            Person.is_student.is_(students),
-        )
+    query = select(Person).where(
+        Person.district_id == work.district_id,
+        Person.id == any_(cast([one for one in ids.values() if one is not None], IdList)),
+        Person.is_student.is_(students),
     )
-    people = {person.id: person for person in rows}
+    people = {person.id: person for person in await work.db.scalars(_locked(query.order_by(Person.id), lock=lock))}
     if students:
         work.disclose("student", people)
     return {name: people[one] for name, one in ids.items() if one in people}
@@ -140,24 +145,41 @@ def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -
     return frozenset(monday for monday in between if not told.get(monday, False))
 
 
-async def by_id(work: Work, keyset: Keyset, query: Select[Any], column: InstrumentedAttribute[UUID]) -> Page[Any]:
-    """A page in the order of ids, which is the order in which rows were made."""
+async def by_id(
+    work: Work,
+    keyset: Keyset,
+    query: Select[Any],
+    column: InstrumentedAttribute[UUID],
+    schools: Sequence[UUID] | None = None,
+) -> Page[Any]:
+    """A page in the order of ids, which is the order in which rows were made; of some schools, where they are given."""
     if keyset.after is not None:
         query = query.where(column > keyset.after_id())
+    if schools is not None:
+        model = cast_type(type[ListedBySchool], column.class_)
+        query = page_of_schools(query, model, (column,), schools, keyset.limit + 1)
     rows = (await work.db.scalars(query.order_by(column).limit(keyset.limit + 1))).all()
     return keyset.cut(rows, lambda row: (str(row.id),))
 
 
 async def found(
-    work: Work, model: type[Row], reference: Reference, pointer: str | None, *also: ColumnElement[bool]
+    work: Work,
+    model: type[Row],
+    reference: Reference,
+    pointer: str | None,
+    *also: ColumnElement[bool],
+    lock: bool = False,
 ) -> Row:
-    """The row that a reference names. Raises `NotFound`, or `Invalid` at `pointer` where it stood in a body."""
+    """The row that a reference names. Raises `NotFound`, or `Invalid` at `pointer` where it stood in a body.
+
+    `lock` is for `student_lock`.
+    """
     query = select(model).where(model.district_id == work.district_id, *also)
     if reference.id is not None:
         query = query.where(model.id == reference.id)
     else:
         query = query.where(model.id == _alias_of(work, reference))
-    row = await work.db.scalar(query)
+    row = await work.db.scalar(_locked(query, lock=lock))
     if row is None:
         if pointer is None:
             raise NotFound(reference.kind)
@@ -166,6 +188,13 @@ async def found(
     if isinstance(row, Person) and row.is_student:
         work.disclose("student", [row.id])
     return row
+
+
+def _locked(query: Select[Row], *, lock: bool) -> Select[Row]:
+    """The query, locking its rows and reading them as they are under the lock, if asked to."""
+    if not lock:
+        return query
+    return query.with_for_update(key_share=True).execution_options(populate_existing=True)
 
 
 async def _aliased(work: Work, references: list[Reference]) -> dict[tuple[str, str], UUID]:

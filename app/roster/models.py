@@ -1,9 +1,10 @@
 """Owns the roster's tables. Rows come from sources and are known there by an alias; removal is a tombstone."""
 
 from datetime import date, datetime
+from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import Text
+from sqlalchemy import Computed, Text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import Mapped, mapped_column
@@ -27,6 +28,24 @@ class AboutStudent(Tenant):
     student_id: Mapped[UUID]
     school_ids: Mapped[list[UUID]] = mapped_column(Ids)
     secured_area: Mapped[str | None]
+
+
+def _school(place: int) -> Mapped[UUID | None]:
+    return mapped_column(PgUUID, Computed(f"school_ids[{place}]", persisted=True), nullable=True, deferred=True)
+
+
+class ListedBySchool:
+    """A row that lists by school find: PostgreSQL takes the student's first three schools from `school_ids`."""
+
+    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": False}
+
+    school_ids: Mapped[list[UUID]] = mapped_column(Ids)
+    school_id: Mapped[UUID | None] = _school(1)
+    second_school_id: Mapped[UUID | None] = _school(2)
+    third_school_id: Mapped[UUID | None] = _school(3)
+    has_more_schools: Mapped[bool | None] = mapped_column(
+        Computed("CASE WHEN cardinality(school_ids) > 3 THEN true END", persisted=True), nullable=True, deferred=True
+    )
 
 
 class Source(TenantRow, Base):
@@ -106,7 +125,7 @@ class SchoolClass(FromSource, Base):
     academic_session_ids: Mapped[list[UUID]] = mapped_column(Ids)
 
 
-class Person(FromSource, Base):
+class Person(ListedBySchool, FromSource, Base):
     """A student or a member of staff. `pinned` names the fields that people set and a sync leaves alone."""
 
     __tablename__ = "person"
@@ -128,6 +147,8 @@ class Person(FromSource, Base):
     agent_sourced_ids: Mapped[list[str]] = mapped_column(Texts)
     pinned: Mapped[list[str]] = mapped_column(Texts)
     merged_into: Mapped[UUID | None]
+    row_lock: Mapped[bool | None] = mapped_column(deferred=True)
+    """Always null: the right to update it is the right to lock the row."""
 
 
 class SchoolMembership(TenantRow, Base):

@@ -1,5 +1,6 @@
 """Owns the reads of the roster: finding a row by either of its names, and the lists that a screen needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -9,6 +10,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
+from app.roster.listing import at_school, page_of_schools, schools_of_list
 from app.roster.lookup import IdList, by_id, found, locate_staff, locate_student, within_reach, zone_of
 from app.roster.models import (
     Demographics,
@@ -66,15 +68,15 @@ async def students(work: Work, keyset: Keyset, wanted: StudentFilter) -> Page[Pe
     query = _people(work).where(Person.is_student, within_reach(work, Person.id))
     if not wanted.include_departed:
         query = query.where(Person.removed_at.is_(None))
-    if wanted.school_id is not None:
-        query = query.where(Person.school_ids.contains([wanted.school_id]))
+    schools = None if wanted.class_id is not None else schools_of_list(work, wanted.school_id)
+    query = query.where(at_school(Person, wanted.school_id, schools))
     if wanted.grade is not None:
         query = query.where(Person.grades.contains([wanted.grade]))
     if wanted.family_name is not None:
         query = query.where(Person.family_name == wanted.family_name)
     if wanted.class_id is not None:
         query = query.where(Person.id.in_(_members(work, wanted.class_id, is_student=True)))
-    page = await _by_name(work, keyset, query)
+    page = await _by_name(work, keyset, query, schools)
     work.disclose("student", (person.id for person in page.rows))
     return page
 
@@ -209,10 +211,14 @@ def _members(work: Work, class_id: UUID, *, is_student: bool) -> Select[UUID]:
     )
 
 
-async def _by_name(work: Work, keyset: Keyset, query: Select[Person]) -> Page[Person]:
+async def _by_name(
+    work: Work, keyset: Keyset, query: Select[Person], schools: Sequence[UUID] | None = None
+) -> Page[Person]:
     order = (Person.family_name, Person.given_name, Person.id)
     if keyset.after is not None:
         person_id = keyset.after_id(2)
         query = query.where(tuple_(*order) > tuple_(str(keyset.after[0]), str(keyset.after[1]), person_id))
+    if schools is not None:
+        query = page_of_schools(query, Person, order, schools, keyset.limit + 1)
     rows = (await work.db.scalars(query.order_by(*order).limit(keyset.limit + 1))).all()
     return keyset.cut(rows, lambda person: (person.family_name, person.given_name, str(person.id)))

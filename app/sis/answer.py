@@ -170,7 +170,7 @@ async def _carry_out(work: Work, run_id: UUID, progress: Progress) -> Report:
             for counts in report.kinds.values():
                 counts.unchanged += counts.removed
                 counts.removed = counts.absent = 0
-        await apply_all(stage, deliveries, progress)
+        report.repaired = await apply_all(stage, deliveries, progress)
         report.warnings += await follow_results(work, stage)
         await stage.drop()
         because, report.held_because = report.held_because, []
@@ -247,7 +247,7 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
         )
     if undone.ended_at is not None:
         await reopen_memberships(stage, undone.ended_at.astimezone(ZoneInfo(await _zone(work))).date())
-    await apply_all(stage, deliveries, progress)
+    report.repaired = await apply_all(stage, deliveries, progress)
     for kind in KINDS:
         await put_back_removed(stage, kind, run_id)
     report.warnings += await follow_results(work, stage)

@@ -79,6 +79,7 @@ class SisRun(TenantRow, Base):
     sentence: Mapped[str]
     held_because: Mapped[list[Any]] = mapped_column(default=list)
     not_taken: Mapped[list[Any]] = mapped_column(default=list)
+    repaired: Mapped[dict[str, Any]] = mapped_column(default=dict)
     plan: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     answer: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     undoes: Mapped[UUID | None]

@@ -41,6 +41,12 @@ class Superseded(Conflict):
     code = "run.superseded"
 
 
+class RosterBusy(SourceInconsistent):
+    """People whom the sync changes were locked by others for as long as it may wait."""
+
+    code = "run.roster_busy"
+
+
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """One kind as a source delivers it: CSV, UTF-8, RFC 4180, without a byte order mark.

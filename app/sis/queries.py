@@ -101,6 +101,7 @@ async def read_report(work: Work, run_id: UUID) -> Report:
         refusals=[Refusal(one.file, one.row_number, one.field, one.code) for one in refused],
         warnings=list(row.warnings),
         not_taken=list(row.not_taken),
+        repaired=dict(row.repaired),
         held_because=list(row.held_because),
         # A map that was asked for has no plan before it is made: only what it is to be made from.
         plan=row.plan if row.plan and "digest" in row.plan else None,

@@ -201,7 +201,7 @@ async def _carry_out(
     report.held_because += [one.sentence for one in weighed if one.held]
     report.refusals += await weigh.first_refusals(stage)
     if not dry and not report.held_because:
-        await apply_all(stage, deliveries, progress)
+        report.repaired = await apply_all(stage, deliveries, progress)
         report.warnings += await follow_results(work, stage)
     conclude(report, dry)
     if report.state == "held":

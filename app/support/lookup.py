@@ -13,15 +13,14 @@ from app.core.errors import NotFound
 from app.playbook.lookup import level_by_id
 from app.roster.calendar import weeks_of_schools
 from app.roster.lookup import IdList, off_between
+from app.roster.student_lock import lock_student_of
 from app.support.dosage import Delivered, Dosage, dosage
 from app.support.models import Phase, Session, Support
 
 
 async def locked(work: Work, support_id: UUID) -> Support:
-    """The support, locked until the commit, for a command of this room or of one above."""
-    support = await work.db.scalar(
-        select(Support).where(Support.district_id == work.district_id, Support.id == support_id).with_for_update()
-    )
+    """The support, its student locked until the commit, for a command of this room or of one above."""
+    support = await lock_student_of(work, Support, Support.id, support_id)
     if support is None:
         raise NotFound("support")
     work.disclose("support", [support.student_id])

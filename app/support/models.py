@@ -7,10 +7,10 @@ from uuid import UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base
-from app.roster.models import AboutStudent
+from app.roster.models import AboutStudent, ListedBySchool
 
 
-class Support(AboutStudent, Base):
+class Support(ListedBySchool, AboutStudent, Base):
     """An intervention provided, or planned, for a student: planned, active, ended."""
 
     __tablename__ = "support"

@@ -30,7 +30,7 @@ async def unserved_concerns(work: Work, keyset: Keyset, wanted: ConcernFilter) -
         Support.state == "active",
     )
     query = matching(work, wanted).where(Concern.state == "accepted", ~answered)
-    page: Page[Concern] = await by_id(work, keyset, query, Concern.id)
+    page: Page[Concern] = await by_id(work, keyset, query, Concern.id, wanted.schools(work))
     work.disclose("concern", (concern.student_id for concern in page.rows))
     return page
 

@@ -29,7 +29,8 @@ from app.playbook.lookup import (
     secured_code,
 )
 from app.roster.caseload import assign, release
-from app.roster.lookup import locate_staff, locate_student, zone_of
+from app.roster.lookup import locate_staff, zone_of
+from app.roster.student_lock import lock_student
 from app.support.lookup import current_phase, locked
 from app.support.models import Phase, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, happened, whose
@@ -72,7 +73,7 @@ class Change:
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def plan_support(work: Work, new: NewSupport) -> Support:
     """Plans a support with its first phase, and puts the student on the lead's and the provider's caseload."""
-    student = await locate_student(work, new.student, "/student")
+    student = await lock_student(work, new.student, "/student")
     measure = await locate_measure(work, new.measure, "/measure")
     level = await locate_level(work, new.level, "/level")
     staff = {

@@ -123,7 +123,6 @@ async def _one(work: Work, session_id: UUID) -> tuple[Session, _Known]:
     support_id = await work.db.scalar(select(Session.support_id).where(*mine))
     if support_id is None:
         raise NotFound("session")
-    # The support is locked first, as in a batch: two writers wait for each other, and never both at once.
     known = await _read(work, support_id, [])
     row = next((one for one in known.there if one.id == session_id and one.removed_at is None), None)
     if row is None:
@@ -144,8 +143,7 @@ async def _read(work: Work, support_id: UUID, new: Sequence[NewSession]) -> _Kno
     there = await work.db.scalars(
         select(Session)
         .where(Session.district_id == work.district_id, or_(Session.support_id == support_id, by_name))
-        .order_by(Session.id)
-        .with_for_update()
+        .execution_options(populate_existing=True)
     )
     return _Known(support, list(phases), today_in(await zone_of(work)), list(there))
 

@@ -1,4 +1,6 @@
-"""Plays seeded schedules of faults: `python -m tests.faults webhooks|syncs --schedules 200 [--first 0] [--jobs 2]`.
+"""Plays seeded schedules of faults: `python -m tests.faults syncs --schedules 200 [--first 0] [--jobs 2]`.
+
+Or `webhooks`, or `records`.
 
 Ends non-zero with the seed and the steps of a schedule after which something did not hold.
 """
@@ -18,7 +20,7 @@ from typing import TypeVar
 import structlog
 from rich.progress import Progress
 
-from tests.faults import syncs, webhooks
+from tests.faults import records, syncs, webhooks
 from tests.faults.machine import Machine, machine
 
 
@@ -30,8 +32,12 @@ def _syncs(first: int, schedules: int) -> str:
     return _syncs_summary(_play(first, schedules, syncs.play))
 
 
+def _records(first: int, schedules: int) -> str:
+    return records.summary(_play(first, schedules, records.play))
+
+
 Told = TypeVar("Told")
-WHAT = {"webhooks": _webhooks, "syncs": _syncs}
+WHAT = {"webhooks": _webhooks, "syncs": _syncs, "records": _records}
 
 
 def _play(first: int, schedules: int, play: Callable[[Machine, int, Path], Awaitable[Told]]) -> list[Told]:
@@ -61,6 +67,7 @@ def _syncs_summary(told: list[syncs.Told]) -> str:
             f"as after {sum(one.applied for one in told)}, between 0; every run completed, one more changed nothing",
             "faults: " + ", ".join(f"{name} {count}" for name, count in steps.most_common()),
             "at the end of a run: " + str(sum(step.endswith("the end") for one in told for step in one.steps)),
+            f"written meanwhile {sum(one.written.total() for one in told):,}, rows out of step 0",
         ]
     )
 

@@ -1,12 +1,14 @@
 """Seeded schedules of faults over a sync: the worker is killed, or PostgreSQL ended, at the boundary of a stage.
 
-After each fault the database equals the state before or after, never between; the run is taken up and completes; one
-more run of the same files changes nothing. What "after" is comes from a twin district that saw no fault.
+Writers write about the students through both faces all the while; what they wrote is where its student is. After each
+fault the database equals the state before or after, never between; the run is taken up and completes; one more run of
+the same files changes nothing. What "after" is comes from a twin district that saw no fault.
 """
 
 import asyncio
 import random
 import signal
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,16 +19,19 @@ from sqlalchemy import text
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.address import Allowed
+from app.main import build
 from app.sis import sources
 from app.sis.pull import ask_for_run
 from app.sis.settings import Settings
 from tests.faults.machine import Machine, Process
+from tests.records.copies import rows_out_of_step
+from tests.records.writers import Writers, shown_students
 from tests.sis.roster_zip import Export, ask, sync
 from tests.town import Town, found_town
 
 SANDBOX = Allowed(sandbox=True)
 SOURCE = "csv"
-FAULTS = 2
+FAULTS, WRITERS = 2, 2
 MOST_STAGES = 26  # a run logs some 22: beyond its last stage a fault comes after its end
 ENDINGS = (signal.SIGINT, signal.SIGQUIT)
 """Not SIGKILL of the postmaster alone: its backends then abort without a log, and PostgreSQL 18 may refuse to start for
@@ -64,6 +69,8 @@ class Told:
     steps: list[str] = field(default_factory=list)
     unchanged: int = 0
     applied: int = 0
+    out_of_step: Counter[str] = field(default_factory=Counter)
+    written: Counter[str] = field(default_factory=Counter)
 
 
 async def content(town: Town) -> dict[str, list[Any]]:
@@ -93,13 +100,15 @@ def _changed(dice: random.Random) -> Export:
 
 async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULTS) -> Told:
     """Plays the schedule of a seed and judges it; raises `AssertionError` with the seed and its steps."""
-    dice, told = random.Random(seed), Told(seed)
+    dice, told, built = random.Random(seed), Told(seed), build(machine.settings)
     north = await found_town("north", machine.engine, machine.worker_engine, machine.settings)
     twin = await found_town("south", machine.engine, machine.worker_engine, machine.settings)
     zip_file = folder / f"roster-{seed}.zip"
     source_id = await _source(north, zip_file)
     for town in (north, twin):
         assert (await sync(town, Export(), folder)).state == "applied"
+    students = await shown_students(north, *(f"s{number}" for number in range(40)))
+    writers = Writers(north, built, students, random.Random(seed), pause=0.02)
     before = await content(north)
     next_day = _changed(dice)
     assert (await sync(twin, next_day, folder)).state == "applied"
@@ -107,6 +116,7 @@ async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULT
     assert before != after
     next_day.write(zip_file)
     run_id = await _ask_for_run(north, source_id)
+    writing = [asyncio.create_task(writers.write()) for _ in range(WRITERS)]
     try:
         for _ in range(faults):
             if await _state(north, run_id) not in OPEN:
@@ -116,10 +126,19 @@ async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULT
             assert now in (before, after), f"seed {seed}: {', '.join(told.steps)}: between"
             told.unchanged += now == before
             told.applied += now == after
+            told.out_of_step.update(await rows_out_of_step(north))
         await _completes(machine, north, run_id, after, told)
+        writers.stop.set()
+        await asyncio.gather(*writing)
+        told.out_of_step.update(await rows_out_of_step(north))
+        told.written = writers.written
+        assert not told.out_of_step, f"seed {seed}: {', '.join(told.steps)}: {told.out_of_step}"
         again = await sync(north, next_day, folder)
         assert (again.state, again.total("changes")) == ("applied", 0), f"seed {seed}: {again.sentence}"
     finally:
+        writers.stop.set()
+        await asyncio.gather(*writing)
+        await built.state.house.engine.dispose()
         machine.end_all()
     return told
 

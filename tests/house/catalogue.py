@@ -134,10 +134,11 @@ async def people_are_within_reach(db: asyncpg.Connection, roles: dict[str, str])
         about = ABOUT_PEOPLE.get(table["name"]) or ("student_id" if "student_id" in table["columns"] else None)
         name = f"table {table['name']}"
         if about is not None:
-            for setting in ("app.reach", "app.schools", "app.students"):
+            for setting in ("app.reach", "app.schools"):
                 if f"current_setting('{setting}'" not in text:
                     found.append((name, f"is about students, and its policy does not read {setting}"))
-            if f"strpos(current_setting('app.students'::text, true), ({about})::text) > 0" not in text:
+            part = f"current_setting(('app.students_'::text || \"right\"(({about})::text, 1)), true)"
+            if f"strpos({part}, ({about})::text) > 0" not in text:
                 found.append((name, f"its policy does not hold {about} against the caseload"))
         elif people := {"person_id", "staff_id", "student_ids", "person_ids"} & set(table["columns"]):
             found += [(f"reach {table['name']}.{column}", "names people outside the reach") for column in people]

@@ -20,6 +20,8 @@ from app.access.permission import GRANTABLE, INTERNAL, MEANING, ROLE_OPENS, Can
 from app.access.work import Work, needed_by
 from app.core.errors import Forbidden, Misuse
 from app.core.page import keyset
+from app.events.catalogue import CONCERN_RAISED, Happened
+from app.events.told import Lasting
 from app.evidence.models import Score
 from app.playbook.models import Area, Measure
 from app.roster.models import Person
@@ -33,6 +35,7 @@ OUTSIDE = ("app.access", "app.core", "app.cli", "app.sandbox", "app.rest", "app.
 """The door itself, what knows no `Work`, and the faces: these reach rooms only through marked functions."""
 WITHIN = {
     "app.roster.lookup": "finds roster rows for commands of every room",
+    "app.roster.student_lock": "locks students for commands of every room",
     "app.playbook.lookup": "finds playbook rows for commands of every room",
     "app.support.lookup": "finds a support and its dosage for commands of its room and above",
     "app.support.phase": "writes a phase for the commands of its room",
@@ -169,6 +172,10 @@ FIT = {
     "Sequence[UUID]": [UUID(int=1)],
     "Reference": Reference("student", id=UUID(int=1)),
     "Iterable[UUID]": [UUID(int=1)],
+    "Collection[UUID]": [UUID(int=1)],
+    "Sequence[Lasting]": [
+        Lasting(Happened(CONCERN_RAISED, UUID(int=1), 1, {"student": UUID(int=1)}, student_id=UUID(int=1)), "mark")
+    ],
     "Sequence[DosageWindow]": [
         DosageWindow(Support(id=UUID(int=2), school_ids=[]), Phase(begins_on=WHEN, ends_on=None), WHEN, WHEN)
     ],

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
-from app.core.errors import Conflict
+from app.core.errors import Invalid
 from app.evidence.amend import Amendment, amend_score
 from app.evidence.service import NewScore, record_scores
 from app.playbook.models import Measure
@@ -100,8 +100,8 @@ async def test_an_amendment_is_held_to_the_same_rules(app: FastAPI, north: Town)
     assert (await asks.get(f"/v1/scores/{score['id']}/changes")).json()["items"] == []
 
 
-async def test_two_amendments_onto_one_day_are_one_and_a_conflict(north: Town) -> None:
-    """Neither sees the other until it commits: the later one is told so, and nothing of it stays."""
+async def test_of_two_amendments_onto_one_day_the_later_is_refused(north: Town) -> None:
+    """The later one waits for the student, sees what the first made of the day, and nothing of it stays."""
     day = BEGINS + timedelta(days=9)
     student = ids.show("student", north.students["amy"])
     async with north.unit() as work:
@@ -116,8 +116,9 @@ async def test_two_amendments_onto_one_day_are_one_and_a_conflict(north: Town) -
 
         waits = asyncio.create_task(late())
         await _someone_waits(north)
-    with pytest.raises(Conflict, match="attempt already"):
+    with pytest.raises(Invalid) as refused:
         await waits
+    assert [one.code for one in refused.value.violations] == ["score.doubled"]
 
 
 async def _someone_waits(town: Town) -> None:

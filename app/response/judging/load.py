@@ -43,6 +43,7 @@ from app.response.judging.followed import Cohort, Delivered, Followed, Line, Sco
 from app.roster.calendar import Weeks, counted, weeks_between, weeks_of_schools
 from app.roster.lookup import IdList
 from app.roster.models import Person
+from app.roster.student_lock import lock_students
 from app.support.lookup import DosageWindow, dosages_of
 from app.support.models import Phase, Support
 
@@ -130,9 +131,13 @@ class Planned(NamedTuple):
 
 @needs(Can.JUDGE)
 async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
-    """Reads active supports, their running phases, scores, weeks and dosage: seven statements, however many series."""
+    """Reads active supports, their running phases, scores, weeks and dosage: eight statements, however many series."""
     query = _which(wanted, _phases(RUNNING, entities=True).where(Support.state == "active"))
-    query = query.with_for_update(of=Support) if wanted.lock else query
+    if wanted.lock:
+        await _lock_students(work, wanted)
+        # Whoever came to the school since is judged by what they bring, not by this.
+        query = query.where(_any_of(Support.student_id, work.locked_students))
+    query = query.execution_options(populate_existing=True)
     read = await work.db.execute(query, {"district": work.district_id})
     pairs = None if wanted.pairs is None else frozenset(wanted.pairs)
     rows = [row for row in read if pairs is None or row[1:3] in pairs]
@@ -150,6 +155,15 @@ async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
         found.wanted[line.support_id] = Followed(line, support, phase, chosen)
     await _add_dosage(work, found.wanted, calendars)
     return found
+
+
+async def _lock_students(work: Work, wanted: Wanted) -> None:
+    """Locks the students of the wanted supports; those of a command are locked already, and cost nothing."""
+    students = {student_id for student_id, _ in wanted.pairs or ()}
+    if wanted.pairs is None:
+        query = select(Support.student_id).where(Support.district_id == work.district_id, Support.state == "active")
+        students = set(await work.db.scalars(_which(wanted, query)))
+    await lock_students(work, students - work.locked_students)
 
 
 @needs(Can.JUDGE)

@@ -5,12 +5,12 @@ What is to settle is a row, claimed with a lease; all weeks of a measure at a sc
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, and_, cast, or_, select, true
+from sqlalchemy import Table, and_, any_, cast, or_, select, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -32,6 +32,8 @@ from app.roster.lookup import IdList
 from app.support.models import Support
 
 WEEK, RULES = "week", "rules"
+Week = tuple[UUID, UUID, date]
+"""A measure, a school, a Monday."""
 DISTRICTS, AT_ONCE, TRIES = 16, 64, 5
 ROUND = 100
 """Attempts are counted for good, so that no two claims share a number; each laying begins the next hundred."""
@@ -54,16 +56,27 @@ LEASE = Lease(_table(Settlement), "measure_id", _table(Measure), at_once=AT_ONCE
 @needs(Can.JUDGE)
 async def lay(work: Work, loaded: Loaded, days: Collection[tuple[UUID, UUID, date]], *, quiet: bool) -> None:
     """Lays what is to settle after scores were written, as (student, measure, day)."""
+    await lay_weeks(work, weeks_to_settle(loaded, days), quiet=quiet)
+
+
+def weeks_to_settle(loaded: Loaded, days: Collection[tuple[UUID, UUID, date]]) -> dict[Week, datetime]:
+    """Returns the weeks of measures at schools that scores of these days belong to, with the instant each is due."""
     asked: dict[tuple[UUID, UUID], set[date]] = {}
     for student_id, measure_id, day in days:
         asked.setdefault((student_id, measure_id), set()).add(monday_of(day))
-    weeks: dict[tuple[UUID, UUID, date], datetime] = {}
+    weeks: dict[Week, datetime] = {}
     complete = _complete(loaded.running)
     for one in loaded.wanted.values():
         support = one.support
         for monday in asked.get((support.student_id, support.measure_id), ()) if support.school_ids else ():
             due = _due(monday, whole=monday in complete[one.line.cohort])
             weeks[support.measure_id, support.school_ids[0], monday] = due
+    return weeks
+
+
+@needs(Can.JUDGE)
+async def lay_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
+    """Lays weeks to settle, in the order in which whoever lays or settles them locks them."""
     await _lay(work, WEEK, weeks, quiet=quiet)
 
 
@@ -93,7 +106,7 @@ async def lay_rules(
     return len(found)
 
 
-async def _lay(work: Work, kind: str, weeks: dict[tuple[UUID, UUID, date], datetime], *, quiet: bool) -> None:
+async def _lay(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
     if not weeks:
         return
     rows = [
@@ -185,9 +198,19 @@ async def _settle(work: Work, group: Sequence[Claimed]) -> int:
             mondays = frozenset(one.row["monday"] for one in tried)
             how = How(settles=mondays, backfilled=await _backfilled(work, wanted, min(mondays)))
         await judge_wanted(work, wanted, how)
+    await _lock_settlements(work, [one.id for one in group])
     ends = [Settled(one, "settled" if one in tried else "failed") for one in group]
     written = await settle(work.db, LEASE, work.district_id, ends)
     return len(written & {one.id for one in tried})
+
+
+async def _lock_settlements(work: Work, ids: Collection[UUID]) -> None:
+    """Locks rows in the order in which `_lay` writes them: a command may be laying two weeks of them."""
+    rows = select(Settlement.id).where(
+        Settlement.district_id == work.district_id, Settlement.id == any_(cast(list(ids), IdList))
+    )
+    order = (Settlement.measure_id, Settlement.school_id, Settlement.monday)
+    await work.db.execute(rows.order_by(*order).with_for_update(key_share=True))
 
 
 async def _backfilled(work: Work, wanted: Wanted, since: date) -> frozenset[date]:

@@ -13,10 +13,11 @@ from collections.abc import Mapping
 
 from app.roster.breaks import ALONE, is_break_week
 from app.sis.engine import weigh
+from app.sis.engine.moves import KEPT, TOUCHED, find_out_of_step, follow_moves, lock_people, note_moves
 from app.sis.engine.plan import pin_of, plan_columns
 from app.sis.engine.stage import Stage, among, fresh_id
 from app.sis.engine.tell import tell_students
-from app.sis.kinds import BY_NAME, KINDS, Kind
+from app.sis.kinds import KINDS, Kind
 from app.sis.port import Delivery, Progress, SourceInconsistent
 
 DONE = {
@@ -25,30 +26,35 @@ DONE = {
     "removed": ("remove", "absent"),
 }
 
-KEPT = "('update', 'restore')"
-TOUCHED = "('update', 'restore', 'remove', 'absent')"
-
-NOT_FOLLOWING = ("event", "disclosure")
-"""What happened, and what was shown, stays where it happened."""
 LONGEST_YEAR = 400  # days: a session that claims more is no school year
 
 
-async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: Progress) -> None:
-    """Every kind's plan in the order of dependence, then what follows from people and sessions."""
+async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: Progress) -> dict[str, int]:
+    """Every kind's plan in the order of dependence, then what follows from people and sessions.
+
+    Returns how many rows were found in other schools than their students, by table; they are repaired.
+    """
     people = "person" in deliveries
+    progress("looking for records out of step", 0, 0)
+    out_of_step = await find_out_of_step(stage)
     if people:
         await note_moves(stage)
+    else:
+        await lock_people(stage, planned=False)
     for kind in KINDS:
         delivery = deliveries.get(kind.name)
         if delivery is None:
             continue
         progress(f"writing {kind.plural}", 0, 0)
+        if kind.name == "person":
+            await lock_people(stage, planned=True)
         await apply(stage, kind, delivery, await weigh.planned(stage, kind))
+    await follow_moves(stage)
     if people:
-        await follow_moves(stage)
         await tell_students(stage)
         await keep_memberships(stage)
     await lay_school_weeks(stage)
+    return out_of_step
 
 
 async def apply(stage: Stage, kind: Kind, delivery: Delivery, planned: dict[str, int]) -> None:
@@ -156,42 +162,6 @@ async def _remove(stage: Stage, kind: Kind) -> int:
               AND p.action IN {weigh.WENT}{among(stage, kind, weigh.WENT)} AND t.removed_at IS NULL RETURNING 1)
         SELECT count(*) FROM gone"""
     )
-
-
-async def note_moves(stage: Stage) -> None:
-    """Before people change: who will be in other schools, or come back to some."""
-    moved = await stage.make("moved", "person", "id uuid")
-    await stage.run(
-        f"""INSERT INTO {moved} (district_id, id)
-            SELECT :district, t.id FROM {stage.table("plan", "person")} AS p
-            JOIN person AS t ON t.district_id = :district AND t.id = p.id
-            WHERE p.district_id = :district AND p.action IN {KEPT}{among(stage, BY_NAME["person"], KEPT)}
-              AND t.school_ids IS DISTINCT FROM p.school_ids AND NOT 'school_ids' = ANY (t.pinned)
-            ON CONFLICT DO NOTHING"""
-    )
-
-
-async def follow_moves(stage: Stage) -> None:
-    """After people changed: every record of a student who moved is in the student's schools."""
-    moved = stage.table("moved", "person")
-    if not await stage.count(f"SELECT count(*) FROM {moved} WHERE district_id = :district"):
-        return
-    # The catalogue knows every table of every room, loaded or not; one that the worker may not update fails here.
-    found = await stage.rows(
-        """SELECT c.relname AS name FROM pg_class AS c
-           JOIN pg_attribute AS a ON a.attrelid = c.oid AND NOT a.attisdropped
-            AND a.attname IN ('student_id', 'school_ids')
-           WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-           GROUP BY c.relname HAVING count(*) = 2 ORDER BY c.relname"""
-    )
-    tables = [(row["name"], "student_id") for row in found if row["name"] not in NOT_FOLLOWING]
-    for table, student in [*tables, ("demographics", "person_id")]:
-        await stage.run(
-            f"""UPDATE "{table}" AS t SET school_ids = p.school_ids
-                FROM {moved} AS m JOIN person AS p ON p.district_id = :district AND p.id = m.id
-                WHERE t.district_id = :district AND m.district_id = :district AND t.{student} = m.id
-                  AND t.school_ids IS DISTINCT FROM p.school_ids"""
-        )
 
 
 async def keep_memberships(stage: Stage) -> None:

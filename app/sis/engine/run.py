@@ -159,6 +159,9 @@ def conclude(report: Report, dry: bool) -> None:
     changes, refused = report.total("changes"), report.total("quarantined")
     rows = many(refused, "row could not be taken and is", "rows could not be taken and are")
     left = f" {rows} in quarantine." if refused else ""
+    if repaired := sum(report.repaired.values()):
+        moved = many(repaired, "record was", "records were")
+        left += f" {moved} in another school than their student, and {'is' if repaired == 1 else 'are'} put right."
     report.ended_at = now()
     report.exit_code = EXITS["quarantined" if refused else "done"]
     if report.held_because:
@@ -204,6 +207,7 @@ async def end(work: Work, report: Report, *, of: Collection[str] = ("running",),
             weighed=report.weighed,
             taken=report.taken,
             pulled_at=report.pulled_at,
+            repaired=report.repaired,
             leased_until=None,
         )
         .returning(SisRun.source_id, SisRun.dry)

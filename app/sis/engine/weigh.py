@@ -65,6 +65,7 @@ class Report:
 
     `plan` is there while a held plan waits for its answer; its `digest` is what an approval names. `mode` is full or
     delta, `weighed` what each rule of the guard found, `taken` the file that was read, `pulled_at` as of when it is.
+    `repaired` is how many rows of each table were in other schools than their student, and were put right.
     """
 
     run_id: UUID
@@ -83,6 +84,7 @@ class Report:
     weighed: list[dict[str, Any]] = field(default_factory=list)
     taken: dict[str, Any] | None = None
     pulled_at: datetime | None = None
+    repaired: dict[str, int] = field(default_factory=dict)
 
     @property
     def overturned(self) -> list[str]:

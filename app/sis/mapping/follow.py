@@ -14,17 +14,18 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import Invalid
-from app.evidence.intake import COLUMNS, TakenIn, take_in
+from app.evidence.intake import COLUMNS, TakenIn, students_of_intake, take_in
 from app.evidence.models import Score
 from app.evidence.rules import unknown_form
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.response.service import judge_written
+from app.roster.student_lock import lock_students
+from app.sis.engine.moves import give_way
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.mapping.rules import BY_PATTERN, OF_ASSESSMENTS, OF_LINE_ITEMS, Rules, pattern, read_mapping
 from app.sis.models import SisSource
 from app.support.models import Support
 
-JUDGED_AT_ONCE = 5000  # pairs: as many as a statement can name
 _WHERE: Final = {
     "line_item": "e.sourced_id = m.line_item",
     "title": "i.title ILIKE m.title",
@@ -54,6 +55,8 @@ async def follow_results(work: Work, stage: Stage) -> list[str]:
         await _lay_wanted(stage, wanted, kind, column)
         said += await _left_out(stage, kind, column)
     await stage.driver.execute(f"ANALYZE {wanted}")
+    students = await students_of_intake(work, stage.source_id, wanted)
+    await give_way(stage, lambda: lock_students(work, students))
     taken = await take_in(work, stage.source_id, wanted)
     await _judge(work, taken, quiet=not ever and not mapping.alerts_on_first_load)
     return said
@@ -171,8 +174,5 @@ async def _judge(work: Work, taken: TakenIn, *, quiet: bool) -> None:
             Support.district_id == work.district_id, Support.state == "active", Support.measure_id.in_(measures)
         )
     )
-    pairs = sorted({(student_id, measure_id) for student_id, measure_id in followed} & taken.days.keys())
-    for begin in range(0, len(pairs), JUDGED_AT_ONCE):
-        await judge_written(
-            work, {pair: taken.days[pair] for pair in pairs[begin : begin + JUDGED_AT_ONCE]}, quiet=quiet
-        )
+    pairs = {(student_id, measure_id) for student_id, measure_id in followed} & taken.days.keys()
+    await judge_written(work, {pair: taken.days[pair] for pair in pairs}, quiet=quiet)

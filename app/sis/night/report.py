@@ -22,6 +22,7 @@ def as_text(report: Report) -> str:
         lines.append("")
     lines += [f"{'HELD ' if one['held'] else 'within '}{told_weight(one)}" for one in report.weighed]
     lines += [f"In quarantine: {one.file} row {one.row}, {one.field}: {one.code}" for one in report.refusals]
+    lines += [f"Put back into their student's schools: {rows:,} of {name}" for name, rows in report.repaired.items()]
     lines += [f"Not taken: {file}" for file in report.not_taken]
     lines += [f"Note: {warning}" for warning in report.warnings]
     lines += ["", "What to do next:", *(f"* {step}" for step in what_next(report))]

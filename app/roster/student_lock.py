@@ -1,0 +1,88 @@
+"""Owns the lock that every transaction takes before it writes a row about a student: the student's person row.
+
+The row is locked in the order of ids, and read again under the lock: `school_ids` are copied from what is returned
+here and from nowhere else. A sync locks the people whom it changes in the same way, so that a command and a sync never
+write about one student at the same time. Opens no session itself: it works within the permission of the caller.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import replace
+from typing import TypeVar
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, any_, cast, select
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.access.work import Work
+from app.events.told import Lasting
+from app.roster.lookup import IdList, found, people_by_name
+from app.roster.models import AboutStudent, Person
+from app.roster.references import parse
+
+About = TypeVar("About", bound=AboutStudent)
+
+
+async def lock_student(work: Work, name: str, pointer: str | None = None) -> Person:
+    """Locks the student named by an id or an external id. Raises `NotFound`, or `Invalid` at `pointer`."""
+    reference = parse("student", name, pointer)
+    student = await found(work, Person, reference, pointer, Person.is_student.is_(True), lock=True)
+    work.locked_students.add(student.id)
+    return student
+
+
+async def lock_students_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
+    """Locks those of these students whom the principal reaches; returns them by the name that was given."""
+    students = await people_by_name(work, names, students=True, lock=True)
+    work.locked_students |= {student.id for student in students.values()}
+    return students
+
+
+async def lock_students(
+    work: Work, student_ids: Collection[UUID], *, wait: bool = True
+) -> dict[UUID, tuple[UUID, ...]]:
+    """Locks these students and returns the schools of each.
+
+    One that does not exist is left out; so is, without `wait`, one about whom somebody else is writing.
+    """
+    if not student_ids:
+        return {}
+    query = _locking(work, Person.id == any_(cast(sorted(set(student_ids)), IdList)), wait=wait)
+    rows = await work.db.execute(query)
+    schools = {student_id: tuple(school_ids) for student_id, school_ids in rows}
+    work.locked_students |= schools.keys()
+    return schools
+
+
+async def of_idle_students(work: Work, lasting: Sequence[Lasting]) -> list[Lasting]:
+    """Returns those of what lasts about whose students nobody is writing, with the schools of today.
+
+    The others are found again by the next round. Several kinds are told in one unit of work, so that it may not wait.
+    """
+    students = {one.happened.student_id for one in lasting if one.happened.student_id is not None}
+    schools = await lock_students(work, students, wait=False)
+    return [
+        replace(one, happened=replace(one.happened, school_ids=schools[one.happened.student_id]))
+        for one in lasting
+        if one.happened.student_id in schools
+    ]
+
+
+async def lock_student_of(
+    work: Work, model: type[About], column: InstrumentedAttribute[UUID], row_id: UUID
+) -> About | None:
+    """Locks the student whom a row is about, then reads the row; None where there is no such row within reach."""
+    row_is = (model.district_id == work.district_id, column == row_id)
+    subject = select(model.student_id).where(*row_is).scalar_subquery()
+    student_id = await work.db.scalar(_locking(work, Person.id == subject))
+    if student_id is None:
+        return None
+    work.locked_students.add(student_id)
+    query = select(model).where(*row_is, model.student_id == student_id)
+    return await work.db.scalar(query.execution_options(populate_existing=True))
+
+
+def _locking(work: Work, which: ColumnElement[bool], *, wait: bool = True) -> Select[UUID, list[UUID]]:
+    # FOR NO KEY UPDATE: a shared lock would serve against the sync, but two commands about one student would then meet
+    # in the tables above, in an order that nothing gives. Rows that refer to the student are not kept waiting.
+    people = select(Person.id, Person.school_ids).where(Person.district_id == work.district_id, which)
+    return people.order_by(Person.id).with_for_update(key_share=True, skip_locked=not wait)

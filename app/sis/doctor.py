@@ -1,0 +1,39 @@
+"""Owns the check that every row about a student is in the student's schools, and its repair. Reads no source."""
+
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.permission import Can
+from app.access.principal import house_principal
+from app.access.work import Work, needs, unit
+from app.core.crypto import Keyring
+from app.core.ids import new_id
+from app.sis.engine.moves import find_out_of_step, follow_moves, lock_people
+from app.sis.engine.run import write_alone
+from app.sis.service import open_stage
+
+NO_SOURCE = UUID(int=0)
+SIZE = 1 << 26  # bytes: as much memory as the sync of a file of this size is given
+
+
+async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, repair: bool) -> dict[str, int]:
+    """Returns how many rows of each table are in other schools than their student, and repairs them if asked to.
+
+    Waits for a sync that is writing before it repairs. Raises `RosterBusy`.
+    """
+    async with unit(engine, house_principal(district_id, "operator"), keyring, "doctor") as work:
+        return await _examine(work, repair=repair)
+
+
+@needs(Can.SYNC_ROSTER)
+async def _examine(work: Work, *, repair: bool) -> dict[str, int]:
+    if repair:
+        await write_alone(work)
+    stage = await open_stage(work, new_id(), NO_SOURCE, SIZE)
+    rows_by_table = await find_out_of_step(stage)
+    if repair and rows_by_table:
+        await lock_people(stage, planned=False)
+        await follow_moves(stage)
+    await stage.drop()
+    return rows_by_table

@@ -1,0 +1,126 @@
+"""Records, transaction by transaction, which rows the product locks and writes, and finds what breaks the one order.
+
+The order is that of docs/decisions.md: students by their ids, what is about them, settlements, the event counter.
+What tests themselves write, under the operation `test`, is let off.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine, event
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from app.access.work import Work
+from app.core.db import Base
+from app.roster.models import AboutStudent
+from app.sis.engine.stage import Stage
+from tests.house.source import import_models
+
+WRITES = re.compile(r'\b(?:INSERT INTO|DELETE FROM|(?<!KEY )(?<!DO )UPDATE)\s+"?(\w+)"?(?=[\s(])', re.IGNORECASE)
+LOCKS = re.compile(r'\bFROM\s+"?(\w+)"?.*?\bFOR (?:NO KEY )?UPDATE\b', re.IGNORECASE | re.DOTALL)
+INNERMOST = re.compile(r"\(([^()]*)\)")
+IN_ORDER = re.compile(r"ORDER BY \w+\.id(?:\s|$)|person\.id = (?!ANY)", re.IGNORECASE)
+LET_OFF = {"test"}
+
+
+@dataclass
+class Transaction:
+    """What a unit of work locked and wrote, in order, as `lock person` or `write concern`."""
+
+    operation: str
+    steps: list[str] = field(default_factory=list)
+    unordered: bool = False
+
+    def findings(self, about_students: set[str]) -> list[str]:
+        """Where it breaks the order."""
+        found = ["locks students in no order"] if self.unordered else []
+        locked, late, numbered = False, "", False
+        for step in self.steps:
+            table = step.split(" ")[1]
+            if step == "lock person":
+                locked = True
+                if late:
+                    found.append(f"locks students after it wrote {late}")
+            elif table in about_students and not locked:
+                found.append(f"{step} before any student was locked")
+            if table in ("settlement", "event_counter"):
+                late = table
+            if numbered and (table in about_students or table in ("settlement", "person")):
+                found.append(f"{step} after the event counter")
+            numbered = numbered or table == "event_counter"
+        return [f"{self.operation}: {one}: {', '.join(self.steps)}" for one in found]
+
+
+class Recorder:
+    """Keeps the transactions of every connection."""
+
+    def __init__(self) -> None:
+        self.open: dict[int, Transaction] = {}
+        self.ended: list[Transaction] = []
+
+    def begin(self, driver: Any, operation: str) -> None:
+        """A unit of work begins on a connection."""
+        self.open[id(driver)] = Transaction(operation)
+        self.ended.append(self.open[id(driver)])
+
+    def note(self, driver: Any, statement: str) -> None:
+        """A statement goes out on a connection."""
+        transaction = self.open.get(id(driver))
+        if transaction is None:
+            return
+        for table, query in _locking(statement):
+            transaction.steps.append(f"lock {table}")
+            if table == "person" and not IN_ORDER.search(query):
+                transaction.unordered = True
+        transaction.steps += [f"write {table}" for table in WRITES.findall(statement)]
+
+    def findings(self) -> list[str]:
+        """Where any transaction that was recorded breaks the order."""
+        import_models()
+        tables = {
+            mapper.local_table.name  # type: ignore[attr-defined]  # a mapped class of ours has a table
+            for mapper in Base.registry.mappers
+            if issubclass(mapper.class_, AboutStudent)
+        }
+        kept = [one for one in self.ended if one.operation not in LET_OFF]
+        return [finding for one in kept for finding in one.findings(tables)]
+
+
+def _locking(statement: str) -> Iterator[tuple[str, str]]:
+    """The table that each query within a statement locks, with the query; what stands in parentheses comes first."""
+    replaced = 1
+    while replaced:
+        for query in INNERMOST.findall(statement):
+            yield from ((table, query) for table in LOCKS.findall(query))
+        statement, replaced = INNERMOST.subn("", statement)
+    yield from ((table, statement) for table in LOCKS.findall(statement))
+
+
+@contextmanager
+def recording() -> Iterator[Recorder]:
+    """Records while the block runs, what goes through SQLAlchemy and what a sync sends by itself."""
+    recorder = Recorder()
+    made, bound = Work.__init__, Stage._bound
+
+    def init(work: Work, session: AsyncSession, *more: Any) -> None:
+        made(work, session, *more)
+        connection: Any = session.bind
+        recorder.begin(connection.sync_connection.connection.driver_connection, work.operation)
+
+    def look(connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
+        recorder.note(connection.connection.driver_connection, statement)
+
+    def look_at_stage(stage: Stage, sql: str) -> tuple[Any, ...]:
+        recorder.note(stage.driver, sql)
+        return bound(stage, sql)
+
+    event.listen(Engine, "before_cursor_execute", look)
+    Work.__init__, Stage._bound = init, look_at_stage  # type: ignore[method-assign,assignment]
+    try:
+        yield recorder
+    finally:
+        Work.__init__, Stage._bound = made, bound  # type: ignore[method-assign]
+        event.remove(Engine, "before_cursor_execute", look)

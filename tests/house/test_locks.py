@@ -1,0 +1,85 @@
+"""Protects the one order of row locks: of every command of both faces, of judging, settling, reminders and the sync."""
+
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.concern.models import Concern
+from app.core.clock import now
+from app.core.ids import new_id
+from app.response.judging.settle import settle_due
+from app.rounds import visit
+from app.settings import Settings
+from tests.faces.rest_town import caller
+from tests.house.locks import Recorder, Transaction, recording
+from tests.house.told_town import Told, tell
+from tests.house.walk import operations, own_request
+from tests.records.races import race
+from tests.town import Town, found_town
+
+COMMANDS = {"concern", "support", "session", "score", "decision"}
+"""What commands write about students."""
+
+
+@pytest.fixture(scope="module")
+async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings) -> Told:
+    """A town with everything in it."""
+    return await tell(await found_town("north", engine, worker_engine, settings))
+
+
+async def test_every_command_locks_in_one_order(app: FastAPI, told: Told) -> None:
+    """Each command of the contract, called as its own client calls it; so are settling and the worker's reminders."""
+    client, town = caller(app, told.town), told.town
+    with recording() as recorder:
+        for operation in operations(app):
+            if not operation.reads:
+                request = own_request(operation, told)
+                await client.ask(operation.method, request.path, **request.body)
+        await settle_due(town.worker_engine, town.settings.keyring, [town.district_id])
+        await visit(town.worker_engine, town.settings.keyring, town.district_id)
+    assert not recorder.findings(), "\n".join(recorder.findings())
+    assert _written(recorder) >= COMMANDS
+
+
+async def test_syncs_and_both_faces_lock_in_one_order(app: FastAPI, north: Town, tmp_path: Path) -> None:
+    """A sync that moves students, and what writers send through REST and GraphQL meanwhile."""
+    with recording() as recorder:
+        await race(north, app, tmp_path, writers=2, moved=6, syncs=1)
+    assert not recorder.findings(), "\n".join(recorder.findings())
+    assert {"concern", "score", "response_state", "verdict"} <= _written(recorder)
+    synced = [one for one in recorder.ended if one.operation == "sync" and "write concern" in one.steps]
+    assert all("lock person" in one.steps for one in synced)
+    assert synced
+
+
+async def test_a_command_that_forgets_its_student_is_found(north: Town) -> None:
+    """A planted command that copies a student's schools without the lock, and other orders that are wrong."""
+
+    @needs(Can.RAISE_CONCERN)
+    async def forgetful(work: Work) -> None:
+        about = {"district_id": work.district_id, "student_id": north.students["amy"], "school_ids": [north.schools[0]]}
+        concern = Concern(**about, id=new_id(), area_id=north.areas["math"], state="raised", description="Planted.")
+        concern.raised_on, concern.created_at, concern.version = now().date(), now(), 1
+        work.db.add(concern)
+        await work.db.flush()
+
+    with recording() as recorder:
+        async with north.unit(operation="planted") as work:
+            await forgetful(work)
+    assert "write concern before any student was locked" in "\n".join(recorder.findings())
+    late = Transaction("planted", ["write settlement", "lock person"])
+    assert "after it wrote settlement" in "\n".join(late.findings(set()))
+    after = Transaction("planted", ["lock person", "write event_counter", "write concern"])
+    assert "after the event counter" in "\n".join(after.findings({"concern"}))
+    unordered, driver = Recorder(), object()
+    unordered.begin(driver, "planted")
+    unordered.note(driver, "SELECT person.id FROM person WHERE person.id = ANY ($1) FOR NO KEY UPDATE")
+    assert "locks students in no order" in "\n".join(unordered.findings())
+
+
+def _written(recorder: Recorder) -> set[str]:
+    return {step.split(" ")[1] for one in recorder.ended for step in one.steps if step.startswith("write ")}

@@ -1,0 +1,26 @@
+"""Compares every copied column with what it is copied from, over all tables that PostgreSQL's catalogue lists."""
+
+from tests.sis.roster_zip import ask
+from tests.town import Town
+
+STAYS = {"event", "disclosure"}
+"""What happened stays where it happened."""
+COPIES = """SELECT c.relname FROM pg_class c
+    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'school_ids'
+    JOIN pg_attribute s ON s.attrelid = c.oid AND s.attname = 'student_id'
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')"""
+
+
+async def rows_out_of_step(town: Town) -> dict[str, int]:
+    """Returns how many rows of each table are in other schools than their student."""
+    tables = {name: "student_id" for (name,) in await ask(town, COPIES) if name not in STAYS}
+    found = {}
+    for table, student in sorted((tables | {"demographics": "person_id"}).items()):
+        ((count,),) = await ask(
+            town,
+            f"""SELECT count(*) FROM {table} t JOIN person p ON p.district_id = :district AND p.id = t.{student}
+                WHERE t.district_id = :district AND t.school_ids IS DISTINCT FROM p.school_ids""",
+        )
+        if count:
+            found[table] = count
+    return found

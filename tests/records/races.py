@@ -1,0 +1,70 @@
+"""Races of writers with syncs that move their students: after each sync every copied column is compared."""
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from tests.records.copies import rows_out_of_step
+from tests.records.writers import Writers, shown_students
+from tests.sis.roster_zip import LENIENT, Export, ask, sync
+from tests.town import Town
+
+
+@dataclass
+class Outcome:
+    """What came of a race: rows out of step by table, deadlocks of the database, syncs by state, what was written."""
+
+    out_of_step: Counter[str] = field(default_factory=Counter)
+    deadlocks: int = 0
+    syncs: Counter[str] = field(default_factory=Counter)
+    written: Counter[str] = field(default_factory=Counter)
+
+
+async def race(
+    town: Town, app: FastAPI, folder: Path, *, writers: int, moved: int, syncs: int, seed: int = 0, pause: float = 0.0
+) -> Outcome:
+    """Lets writers write about students while as many syncs move them to the other school and back."""
+    outcome, names = Outcome(), [f"s{number}" for number in range(moved)]
+    await sync(town, Export(), folder)
+    students = await shown_students(town, *names)
+    group = Writers(town, app, students, random.Random(seed), pause)
+    await group.plan_supports()
+    before = await _deadlocks(town)
+    tasks = [asyncio.create_task(group.write()) for _ in range(writers)]
+    try:
+        for number in range(syncs):
+            export = moved_export(*names) if number % 2 == 0 else Export()
+            for _ in range(writers):
+                group.wrote.clear()
+                await group.wrote.wait()
+            try:
+                outcome.syncs[(await sync(town, export, folder, limits=LENIENT)).state] += 1
+            except Exception as error:
+                outcome.syncs[type(error).__name__] += 1
+            outcome.out_of_step.update(await rows_out_of_step(town))
+    finally:
+        group.stop.set()
+        await asyncio.gather(*tasks)
+    outcome.out_of_step.update(await rows_out_of_step(town))
+    outcome.deadlocks = await _deadlocks(town) - before
+    outcome.written = group.written
+    return outcome
+
+
+def moved_export(*sourced_ids: str) -> Export:
+    """The delivery in which these students are at the other school."""
+    export = Export()
+    for sourced_id in sourced_ids:
+        row = export.row("users", sourced_id)
+        row["orgSourcedIds"] = "south" if row["orgSourcedIds"] == "north" else "north"
+    return export
+
+
+async def _deadlocks(town: Town) -> int:
+    await ask(town, "SELECT pg_stat_clear_snapshot()")
+    ((count,),) = await ask(town, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+    return int(count)

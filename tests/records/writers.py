@@ -1,0 +1,125 @@
+"""Writers of records about students, through both faces at once, as tests and schedules of faults let them run."""
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from app.core import ids
+from tests.faces.rest_town import Caller, caller
+from tests.sis.roster_zip import row_id
+from tests.town import YEAR_BEGINS, Town
+
+RAISE = "mutation($input: RaiseConcernInput!) { raiseConcern(input: $input) { concern { id } problems { code } } }"
+RECORD = "mutation($input: RecordScoresInput!) { recordScores(input: $input) { results { outcome } } }"
+TWO = """mutation($first: RaiseConcernInput!, $second: RaiseConcernInput!) {
+  first: raiseConcern(input: $first) { concern { id } problems { code } }
+  second: raiseConcern(input: $second) { concern { id } problems { code } } }"""
+
+
+@dataclass
+class Writers:
+    """Writers about some students; `written` counts what was taken and what was answered otherwise."""
+
+    town: Town
+    app: FastAPI
+    students: list[str]
+    dice: random.Random
+    pause: float = 0.0
+    written: Counter[str] = field(default_factory=Counter)
+    supports: dict[str, str] = field(default_factory=dict)
+    wrote: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def plan_supports(self) -> None:
+        """Gives each student an active support, so that what is written is judged."""
+        as_client = caller(self.app, self.town)
+        for student in self.students:
+            new = {
+                **{"student": student, "intervention": "Repeated reading", "level": 2, "measure": "orf"},
+                **{"starts_on": str(YEAR_BEGINS), "goal": 90.0, "goal_on": str(YEAR_BEGINS + timedelta(weeks=30))},
+                **{"minutes_per_session": 30, "sessions_per_week": 3, "baseline": 40.0},
+            }
+            answer = await as_client.post("/v1/supports", new)
+            assert answer.status_code == 201, answer.text
+            self.supports[student] = answer.json()["id"]
+            started = await as_client.post(f"/v1/supports/{self.supports[student]}/start", {"on": str(YEAR_BEGINS)})
+            assert started.is_success, started.text
+
+    async def write(self) -> None:
+        """Writes until `stop` is set."""
+        as_client = caller(self.app, self.town)
+        while not self.stop.is_set():
+            kinds = [self._raise, self._settle, self._scores, self._graphql]
+            kinds += [self._sessions, self._decide] if self.supports else []
+            what = self.dice.choice(kinds)
+            try:
+                answer = await what(as_client)
+            except Exception as error:  # the server may be restarting
+                self.written[f"failed {type(error).__name__}"] += 1
+            else:
+                failed = "" if answer.is_success and '"errors"' not in answer.text else f" {answer.status_code}"
+                self.written[f"{what.__name__[1:]}{failed}"] += 1
+            self.wrote.set()
+            await asyncio.sleep(self.pause)
+
+    async def _raise(self, client: Caller) -> httpx.Response:
+        return await client.post("/v1/concerns", self._concern())
+
+    async def _settle(self, client: Caller) -> httpx.Response:
+        made = await self._raise(client)
+        return await client.post(f"/v1/concerns/{made.json()['id']}/accept", {}) if made.is_success else made
+
+    async def _scores(self, client: Caller) -> httpx.Response:
+        return await client.post("/v1/scores/bulk", {"scores": [self._score() for _ in range(5)]})
+
+    async def _sessions(self, client: Caller) -> httpx.Response:
+        support = self.supports[self.dice.choice(self.students)]
+        body = {"sessions": [{"held_on": str(self._day()), "attended": True}]}
+        return await client.post(f"/v1/supports/{support}/sessions", body)
+
+    async def _decide(self, client: Caller) -> httpx.Response:
+        support = self.supports[self.dice.choice(self.students)]
+        return await client.post("/v1/decisions", {"kind": "continue", "support": support})
+
+    async def _graphql(self, client: Caller) -> httpx.Response:
+        query, variables = self.dice.choice(
+            [
+                (RAISE, {"input": self._concern()}),
+                (RECORD, {"input": {"scores": [_camel(self._score()) for _ in range(3)]}}),
+                (TWO, {"first": self._concern(), "second": self._concern()}),
+            ]
+        )
+        return await client.post("/graphql", {"query": query, "variables": variables})
+
+    def _concern(self) -> dict[str, Any]:
+        student = self.dice.choice(self.students)
+        return {"student": student, "area": "ela.fluency", "description": "Written while a sync runs."}
+
+    def _score(self) -> dict[str, Any]:
+        student, value = self.dice.choice(self.students), float(self.dice.randrange(30, 60))
+        attempt = self.dice.randrange(1, 1000)
+        return {
+            "student": student,
+            "measure": "orf",
+            "taken_on": str(self._day()),
+            "value": value,
+            "attempt": attempt,
+        }
+
+    def _day(self) -> date:
+        return YEAR_BEGINS + timedelta(days=self.dice.randrange(60))
+
+
+async def shown_students(town: Town, *sourced_ids: str) -> list[str]:
+    """Returns the ids, as faces show them, of students whom the roster's source names so."""
+    return [ids.show("student", await row_id(town, "person", sourced_id)) for sourced_id in sourced_ids]
+
+
+def _camel(score: dict[str, Any]) -> dict[str, Any]:
+    return {"takenOn" if name == "taken_on" else name: value for name, value in score.items()}

@@ -1,0 +1,126 @@
+"""Protects lists by school: whichever of a student's schools is asked for, the same rows come on the same pages."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text, update
+
+from app.access.permission import Can
+from app.access.principal import Principal
+from app.access.work import Work, needs
+from app.concern.queries import ConcernFilter, concerns
+from app.concern.service import NewConcern, raise_concern
+from app.core import ids
+from app.core.ids import new_id
+from app.core.page import keyset
+from app.roster.models import Org, Person
+from app.roster.queries import StudentFilter, students
+from tests.sis.roster_zip import ask
+from tests.town import Town, lay
+
+SCHOOLS = 6
+
+
+@pytest.fixture
+async def places(north: Town) -> list[UUID]:
+    """Six schools; amy is at the first, ben at the first two, cy at all of them, each with three concerns."""
+    made = [new_id() for _ in range(SCHOOLS)]
+    async with north.house() as work:
+        await lay(work, *(Org(district_id=north.district_id, id=one, name="School", type="school") for one in made))
+        await _attend(work, {"amy": made[:1], "ben": made[:2], "cy": made}, north)
+    for _ in range(3):
+        for student in north.students.values():
+            async with north.unit() as work:
+                await raise_concern(work, NewConcern(ids.show("student", student), "math", "Counts on fingers."))
+    return made
+
+
+@needs(Can.SYNC_ROSTER)
+async def _attend(work: Work, schools: dict[str, list[UUID]], town: Town) -> None:
+    for name, at in schools.items():
+        whom = (Person.district_id == work.district_id, Person.id == town.students[name])
+        await work.db.execute(update(Person).where(*whom).values(school_ids=at))
+
+
+async def _listed(town: Town, principal: Principal, school: UUID | None, limit: int) -> list[UUID]:
+    found: list[UUID] = []
+    cursor = None
+    while True:
+        async with town.unit(principal) as work:
+            place = keyset(town.district_id, "concerns", {"school": school}, cursor, limit)
+            page = await concerns(work, place, ConcernFilter(school_id=school))
+        found += [row.student_id for row in page.rows]
+        assert len(page.rows) == limit or page.next is None
+        if page.next is None:
+            return found
+        cursor = page.next
+
+
+@pytest.mark.parametrize("limit", [1, 2, 50])
+async def test_a_list_by_school_has_every_student_of_it(north: Town, places: list[UUID], limit: int) -> None:
+    """By the filter, and for a principal of some schools: first, second, third and any further school alike."""
+    amy, ben, cy = (north.students[name] for name in ("amy", "ben", "cy"))
+    expected = [{amy, ben, cy}, {ben, cy}, {cy}, {cy}, {cy}, {cy}]
+    for school, whom in zip(places, expected, strict=True):
+        for principal, asked in ((north.client(), school), (north.client(schools=(school,)), None)):
+            found = await _listed(north, principal, asked, limit)
+            assert set(found) == whom
+            assert len(found) == 3 * len(whom)
+    both = north.client(schools=(places[0], places[1], places[4]))
+    assert len(await _listed(north, both, None, limit)) == 9
+
+
+async def test_students_by_school_keep_the_order_of_names(north: Town, places: list[UUID]) -> None:
+    """A page of students of one school, and of a principal of several, in the order of all of them."""
+    whole: list[UUID] = []
+    for principal, asked in (
+        (north.client(), None),
+        (north.client(), places[0]),
+        (north.client(schools=(*places,)), None),
+    ):
+        found: list[UUID] = []
+        cursor = None
+        while cursor is not None or not found:
+            async with north.unit(principal) as work:
+                place = keyset(north.district_id, "students", {}, cursor, 2)
+                page = await students(work, place, StudentFilter(school_id=asked))
+            found += [row.id for row in page.rows]
+            cursor = page.next
+            if cursor is None:
+                break
+        whole = whole or found
+        assert found == whole
+        assert len(found) == 3
+
+
+async def test_the_generated_columns_follow_the_schools(north: Town, places: list[UUID]) -> None:
+    """They are PostgreSQL's own: whoever changes `school_ids` changes them."""
+    rows = await ask(
+        north,
+        """SELECT school_id = school_ids[1], second_school_id IS NOT DISTINCT FROM school_ids[2],
+                  third_school_id IS NOT DISTINCT FROM school_ids[3],
+                  coalesce(has_more_schools, false) = (cardinality(school_ids) > 3)
+           FROM concern WHERE district_id = :district""",
+    )
+    assert len(rows) == 9
+    assert {tuple(row) for row in rows} == {(True, True, True, True)}
+
+
+async def test_a_page_of_a_school_is_read_by_its_index(north: Town, places: list[UUID]) -> None:
+    """Under row-level security the planner serves each arm from an index: no arm reads the table."""
+    plans: list[str] = []
+
+    @needs(Can.READ_CONCERNS)
+    async def explained(work: Work) -> Any:
+        await work.db.execute(text("SET LOCAL enable_seqscan = off"))
+        rows = await work.db.execute(
+            text("EXPLAIN SELECT id FROM concern WHERE district_id = :d AND school_id = :s ORDER BY id LIMIT 51"),
+            {"d": work.district_id, "s": places[0]},
+        )
+        plans.extend(row[0] for row in rows)
+
+    async with north.unit(north.client(schools=(places[0],))) as work:
+        await explained(work)
+    assert any("concern_school_idx" in line for line in plans)
+    assert any("Index Cond" in line and "(school_id = " in line for line in plans)

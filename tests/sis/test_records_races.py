@@ -1,0 +1,21 @@
+"""Protects records and syncs from each other under load: no row in the old school, no deadlock, no failed sync."""
+
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+
+from tests.records.races import race
+from tests.town import Town
+
+
+@pytest.mark.parametrize(("writers", "moved", "syncs"), [(3, 30, 2), (4, 18, 3)])
+async def test_writers_and_syncs_do_not_meet(
+    app: FastAPI, north: Town, tmp_path: Path, writers: int, moved: int, syncs: int
+) -> None:
+    """Through both faces, while the students of every write move: what was written is where they are."""
+    outcome = await race(north, app, tmp_path, writers=writers, moved=moved, syncs=syncs)
+    assert (outcome.out_of_step, outcome.deadlocks, outcome.syncs) == ({}, 0, {"applied": syncs}), outcome
+    taken = {name for name in outcome.written if " " not in name}
+    assert len(taken) > 3, outcome.written
+    assert not {name for name in outcome.written if " 5" in name or name.startswith("failed")}, outcome.written
