@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 
 from app.core.child import tied
 from app.core.db import UnfitServer
@@ -41,7 +41,10 @@ class Server:
 
     def arguments(self) -> list[str]:
         """The address without its password, as an argument."""
-        url = make_url(self.url).set(drivername="postgresql", password=None).difference_update_query(["password"])
+        given = make_url(self.url)
+        query = {name: value for name, value in given.query.items() if name != "password"}
+        # `URL.set(password=None)` leaves the password where it is.
+        url = URL.create("postgresql", given.username, None, given.host, given.port, given.database, query)
         return [f"--dbname={url.render_as_string(hide_password=False)}", "--no-password"]
 
     def variables(self) -> dict[str, str]:
