@@ -1,23 +1,29 @@
 """An installation with everything in it that a backup must bring back, and empty databases to restore to."""
 
+import asyncio
+import json
 import secrets
+import subprocess
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
 
+from app.cli.backup import contents
 from app.cli.migrate import migrate
-from app.core.db import open_engine
+from app.core.db import connect, open_engine
 from app.main import build
 from app.settings import Settings
 from app.webhooks.service import NewEndpoint, register_endpoint
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
+from tests.processes import environment, warm
 from tests.rooms.webhook_town import SANDBOX, happen
 from tests.sis.roster_zip import Export, sync
 from tests.town import Town, found_town
@@ -149,3 +155,37 @@ def in_thread(run: Callable[[], None]) -> None:
     """Runs what has an event loop of its own, such as `migrate`, where one runs already."""
     with ThreadPoolExecutor(1) as threads:
         threads.submit(run).result()
+
+
+async def run_aimline(settings: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    """Runs a command over these settings, and what it said."""
+    command = ["aimline", *arguments]
+    return await asyncio.to_thread(warm().run, command, environment(settings, **more))
+
+
+async def rows_of_tables(settings: Settings) -> dict[str, Any]:
+    """A digest of every row of every table, and how many there are."""
+    connection = await connect(settings.url_of("owner"), "owner")
+    try:
+        return {
+            table: tuple(
+                await connection.fetchrow(
+                    f"SELECT count(*), md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM {table} AS t"
+                )
+            )
+            for table in await contents.own_tables(connection)
+        }
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="module")
+async def backup(source: Installation, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A backup of the source, made while its sync is held and an upload waits."""
+    folder = tmp_path_factory.mktemp("backups") / "one"
+    done = await run_aimline(source.settings, "backup", str(folder), "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["tables"]["public.person"] > 40
+    assert told["tables"]["public.sis_upload"] > 0
+    return folder

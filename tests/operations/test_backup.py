@@ -2,12 +2,9 @@
 
 import asyncio
 import hashlib
-import json
 import os
-import shutil
 import signal
 import stat
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,90 +15,13 @@ import pytest
 from app.cli.backup import contents, programs
 from app.cli.backup.create import count_dumped, create_backup
 from app.cli.backup.manifest import DUMP, MANIFEST, read_manifest
-from app.core.crypto import fresh_key
 from app.core.db import UnfitServer, connect
 from app.core.errors import AimlineError
-from app.main import build
 from app.settings import Settings
-from tests.faces.rest_town import caller
-from tests.operations.conftest import EmptyDatabase, Installation, as_owner, with_database
-from tests.processes import REPOSITORY, aimline, environment, warm
+from tests.operations.conftest import EmptyDatabase, Installation, as_owner, run_aimline, with_database
+from tests.processes import REPOSITORY, aimline, environment
 
 Empty = Callable[[], EmptyDatabase]
-
-
-async def _run(settings: Settings, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-    command = ["aimline", *arguments]
-    return await asyncio.to_thread(warm().run, command, environment(settings, **more))
-
-
-async def _rows(settings: Settings) -> dict[str, Any]:
-    """A digest of every row of every table, and how many there are."""
-    connection = await connect(settings.url_of("owner"), "owner")
-    try:
-        return {
-            table: tuple(
-                await connection.fetchrow(
-                    f"SELECT count(*), md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM {table} AS t"
-                )
-            )
-            for table in await contents.own_tables(connection)
-        }
-    finally:
-        await connection.close()
-
-
-@pytest.fixture(scope="module")
-async def backup(source: Installation, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A backup of the source, made while its sync is held and an upload waits."""
-    folder = tmp_path_factory.mktemp("backups") / "one"
-    done = await _run(source.settings, "backup", str(folder), "--json")
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["tables"]["public.person"] > 40
-    assert told["tables"]["public.sis_upload"] > 0
-    return folder
-
-
-async def test_every_row_comes_back(source: Installation, backup: Path, empty: Empty) -> None:
-    """All but what a restore changes and says: the feed's epoch, and the run whose plan a backup cannot hold.
-
-    Before `aimline backup`, pg_dump as the owner failed at the held plan's tables, and under row-level security.
-    """
-    target = await empty().settings()
-    done = await _run(target, "restore", str(backup), "--json")
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert (told["discarded_runs"], told["districts"], told["secrets"]) == (1, 1, 2)
-    before, after = await _rows(source.settings), await _rows(target)
-    changed = {table for table in before if before[table] != after[table]}
-    assert changed == {"public.event_counter", "public.sis_run"}
-    assert {table: rows for table, (rows, _) in before.items()} == {table: rows for table, (rows, _) in after.items()}
-    runs = await as_owner(target, "SELECT state, sentence, plan FROM sis_run WHERE id = $1", source.held_run)
-    assert (runs[0]["state"], runs[0]["plan"]) == ("discarded", None)
-    assert "restored from a backup" in runs[0]["sentence"]
-    held = await as_owner(source.settings, "SELECT state FROM sis_run WHERE id = $1", source.held_run)
-    assert held[0]["state"] == "held", "a backup changes nothing"
-
-
-async def test_a_cursor_from_before_is_refused(source: Installation, backup: Path, empty: Empty) -> None:
-    """Numbers of the feed are given out again after a restore: a late cursor would skip what happened since.
-
-    The restored api serves with the same token, reads the same students, and answers 410 to the cursor.
-    """
-    target = await empty().settings()
-    assert (await _run(target, "restore", str(backup))).returncode == 0
-    app = build(target.model_copy(update={"sandbox": True, "base_url": "http://aimline.test"}))
-    try:
-        asks = caller(app, source.town)
-        refused = await asks.get("/v1/events", after=source.cursor)
-        assert (refused.status_code, refused.json()["type"]) == (410, "urn:aimline:problem:feed.epoch")
-        assert (await asks.get("/v1/events")).status_code == 200
-        students = await asks.items("/v1/students")
-        assert students == await source.caller.items("/v1/students")
-        assert len(students) > 40
-    finally:
-        await app.state.house.engine.dispose()
 
 
 def test_files_are_private_and_whole(backup: Path) -> None:
@@ -127,60 +47,10 @@ def _names(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir()]
 
 
-def _damaged(backup: Path, copy: Path, damage: str) -> Path:
-    shutil.copytree(backup, copy)
-    dump = bytearray((copy / DUMP).read_bytes())
-    dump[len(dump) // 2] ^= 1
-    if damage == "cut":
-        (copy / DUMP).write_bytes(dump[:-100])
-    elif damage == "flipped":
-        (copy / DUMP).write_bytes(dump)
-    else:
-        (copy / (DUMP if damage == "gone" else MANIFEST)).unlink()
-    return copy
-
-
-@pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "no manifest"])
-async def test_a_damaged_backup_is_refused(backup: Path, empty: Empty, tmp_path: Path, damage: str) -> None:
-    """In a sentence, with nothing written to the database."""
-    copy = _damaged(backup, tmp_path / "copy", damage)
-    target = await empty().settings()
-    done = await _run(target, "restore", str(copy))
-    assert done.returncode == 2
-    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
-    assert await as_owner(target, "SELECT 1 FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
-
-
-async def test_a_restore_writes_over_nothing(source: Installation, backup: Path) -> None:
-    """The database that serves is refused, and is as it was."""
-    before = await _rows(source.settings)
-    for options in ((), ("--check",)):
-        done = await _run(source.settings, "restore", str(backup), *options)
-        assert done.returncode == 2
-        assert "is not empty" in done.stderr
-    assert await _rows(source.settings) == before
-
-
-async def test_a_restore_without_the_key_is_refused(backup: Path, empty: Empty) -> None:
-    """Its id is named. Another key under the same id is found by opening what is sealed, before any role is let in."""
-    target = await empty().settings()
-    wrong = target.model_copy(update={"key": fresh_key("other")})
-    missing = await _run(wrong, "restore", str(backup), "--check")
-    assert (missing.returncode, "k1, which the key file lacks" in missing.stderr) == (1, True), missing.stderr
-    roles = {f"AIMLINE_{role.upper()}_DATABASE_URL": target.url_of(role) for role in ("api", "worker")}
-    twin = target.model_copy(update={"key": fresh_key("k1")})
-    refused = await _run(twin, "restore", str(backup), **roles)
-    assert refused.returncode == 1
-    assert "does not open with the key 'k1'" in refused.stderr
-    assert await as_owner(target, "SELECT 1 FROM information_schema.table_privileges WHERE grantee = 'api'") == []
-    migrated = await _run(target, "migrate")
-    assert migrated.returncode == 1, "what is half restored is not taken for an installation"
-
-
 async def test_a_backup_takes_no_folder_that_is_there(source: Installation, tmp_path: Path) -> None:
     """Neither one with something in it nor an empty one; and a parent that is missing is named."""
     for place in (tmp_path, tmp_path / "no" / "such"):
-        done = await _run(source.settings, "backup", str(place))
+        done = await run_aimline(source.settings, "backup", str(place))
         assert done.returncode == 2
         assert len(done.stderr.strip().splitlines()) == 1
     assert _names(tmp_path) == []

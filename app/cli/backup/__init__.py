@@ -69,7 +69,7 @@ def add_to(app: typer.Typer) -> None:
                 f"The change feeds of {restored.districts} districts begin anew."
             )
             if restored.discarded_runs:
-                print(f"Discarded {restored.discarded_runs} syncs that waited with a plan: run them again.")
+                print(f"Syncs that waited with a plan are discarded ({restored.discarded_runs}): run them again.")
             if restored.left_out_roles:
                 print(f"Not restored: grants to {', '.join(restored.left_out_roles)}.")
 
