@@ -14,7 +14,7 @@ from alembic.util import CommandError
 from sqlalchemy.exc import DBAPIError
 
 from app.core.db import UnfitServer, connect, sqlalchemy_url
-from app.core.schema import describe_schema, differences
+from app.core.schema_lines import describe_schema, differences
 from app.settings import Settings
 
 REPOSITORY = Path(__file__).parents[2]
@@ -137,33 +137,40 @@ def check_schema(settings: Settings) -> None:
         )
 
 
-def prepare_roles(settings: Settings, *, reset: bool = False) -> None:
-    """Makes the run-time roles where they are missing, and lets them into the database."""
-    asyncio.run(make_roles(settings, reset=reset))
+def migrate(settings: Settings, *, reset_roles: bool = False, check: bool = True) -> None:
+    """Makes the roles, runs every migration that is missing, and compares the schema with what its version says.
+
+    Without `check` the schema is not compared: for whoever generates what it is compared with.
+    """
+    asyncio.run(make_roles(settings, reset=reset_roles))
     asyncio.run(grant_connect(settings))
-
-
-def migrate(settings: Settings, *, reset_roles: bool = False) -> None:
-    """Makes the roles, runs every migration that is missing, and compares the schema with what it should be."""
-    prepare_roles(settings, reset=reset_roles)
-    upgrade(settings)
-
-
-def upgrade(settings: Settings) -> None:
-    """Runs every migration that is missing, then compares the schema with what its version says."""
-    version = asyncio.run(current_version(settings))
-    config = alembic_config(settings)
-    scripts = ScriptDirectory.from_config(config)
-    head = scripts.get_current_head()
-    try:
-        if version is not None:
-            scripts.get_revision(version)
-    except CommandError:
-        raise UnfitServer(f"The database is at version {version}, of a newer Aimline than this one ({head}).") from None
-    if version != head:
-        _run_migrations(config, version)
-    if expected_schema()[0] == head:  # a developer adds the migration first, and a test asks for its lines
+    _upgrade(settings)
+    if check and expected_schema()[0] == head_revision(settings):
+        # Where they differ, a developer has added a migration, and a test asks for its lines.
         check_schema(settings)
+
+
+def head_revision(settings: Settings) -> str | None:
+    """Returns the newest revision that this version of Aimline knows."""
+    return ScriptDirectory.from_config(alembic_config(settings)).get_current_head()
+
+
+def check_revision(settings: Settings, revision: str, whose: str) -> None:
+    """Raises `UnfitServer` for a revision that this version of Aimline does not know."""
+    try:
+        ScriptDirectory.from_config(alembic_config(settings)).get_revision(revision)
+    except CommandError:
+        raise UnfitServer(
+            f"{whose} is of version {revision}, of a newer Aimline than this one ({head_revision(settings)})."
+        ) from None
+
+
+def _upgrade(settings: Settings) -> None:
+    version = asyncio.run(current_version(settings))
+    if version is not None:
+        check_revision(settings, version, "The database")
+    if version != head_revision(settings):
+        _run_migrations(alembic_config(settings), version)
 
 
 def _run_migrations(config: Config, version: str | None) -> None:

@@ -14,14 +14,13 @@ from typing import Annotated
 import asyncpg
 import orjson
 import typer
-from alembic import command
 from alembic.script import ScriptDirectory
 
-from app.cli.migrate import EXPECTED, alembic_config, expected_schema, make_roles, schema_differences
+from app.cli.migrate import EXPECTED, expected_schema, migrate, schema_differences
 from app.core.crypto import fresh_key
 from app.core.db import connect
 from app.core.embedded import EmbeddedPostgres
-from app.core.schema import describe_schema
+from app.core.schema_lines import describe_schema
 from app.settings import Settings
 
 
@@ -37,7 +36,7 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Compares the database's schema with what this version makes; exit 1 where they differ."""
         if write:
-            EXPECTED.write_text(asyncio.run(generate_schema()))
+            EXPECTED.write_text(generate_schema())
             print("migrations/schema.txt")
             return
         settings = Settings()
@@ -53,20 +52,22 @@ def add_to(app: typer.Typer) -> None:
             raise typer.Exit(1)
 
 
-async def generate_schema() -> str:
+def generate_schema() -> str:
     """Returns the text of the expected schema, from the migrations over an empty embedded database."""
     with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder), settings={"fsync": "off"}) as server:
         settings = Settings(
             database_url=server.url(), api_database_url="", worker_database_url="", key=fresh_key("schema")
         )
-        await make_roles(settings)
-        config = alembic_config(settings)
-        await asyncio.to_thread(command.upgrade, config, "head")
-        connection = await connect(settings.url_of("owner"), "owner")
-        try:
-            return await schema_text(connection, config.attributes["roles"])
-        finally:
-            await connection.close()
+        migrate(settings, check=False)
+        return asyncio.run(_text_of(settings))
+
+
+async def _text_of(settings: Settings) -> str:
+    connection = await connect(settings.url_of("owner"), "owner")
+    try:
+        return await schema_text(connection, {role: settings.role_name(role) for role in ("api", "worker")})
+    finally:
+        await connection.close()
 
 
 async def schema_text(connection: asyncpg.Connection, roles: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ import pytest
 
 from app.cli.migrate import EXPECTED, expected_schema
 from app.cli.schema import schema_text
-from app.core.schema import describe_schema, differences
+from app.core.schema_lines import describe_schema, differences
 from app.settings import Settings
 from tests.operations.conftest import as_owner, with_database
 from tests.processes import aimline

@@ -9,7 +9,7 @@ import asyncpg
 
 from app.core.crypto import KeyFault, Keyring
 from app.core.db import UnfitServer
-from app.core.schema import OURS
+from app.core.schema_lines import OURS
 from app.sis.sources import SEALED_AS
 
 SCHEMAS = ("public", "app", "staging")

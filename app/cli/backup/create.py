@@ -21,7 +21,7 @@ from app.cli.backup.programs import Server
 from app.cli.migrate import current_version
 from app.core.db import connect
 from app.core.errors import AimlineError, Conflict
-from app.core.schema import describe_schema
+from app.core.schema_lines import describe_schema
 from app.settings import Settings
 
 Tell = Callable[[str], None]
