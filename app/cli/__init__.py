@@ -23,6 +23,11 @@ COMMANDS = {
     "serve": Command("serve", "Serves REST and GraphQL."),
     "worker": Command("process", "Delivers webhooks and runs what is due."),
     "migrate": Command("process", "Makes the run-time roles and brings the schema up to date."),
+    "schema": Command(
+        "schema", "Compares the database's schema with what this version makes; exit 1 where they differ."
+    ),
+    "backup": Command("backup", "Writes a backup of the whole database into a folder, and verifies it."),
+    "restore": Command("backup", "Restores a backup into an empty database, and verifies it."),
     "key": Command("process", "Key-encryption keys."),
     "district": Command("operate", "Districts."),
     "client": Command("operate", "Machine clients."),

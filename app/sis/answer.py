@@ -45,6 +45,7 @@ from app.sis.service import open_stage, refresh_statistics
 
 KEPT_SIZE = 64 << 20  # bytes: how large a plan is taken for, whose files are no longer there
 DISTRICTS = 16  # in one look
+RESTORED = "The database was restored from a backup, which holds no plans: it is discarded. Run the sync again."
 
 
 class RosterChanged(SourceInconsistent):
@@ -72,6 +73,19 @@ async def discard(work: Work, run_id: UUID) -> None:
     """Discards a held run. Raises `NotFound`, and `Conflict` where the run is not held."""
     await _held(work, run_id)
     await _answer(work, run_id, "discarded", "Discarded. The roster is as it was.", False)
+
+
+@needs(Can.APPROVE_SYNC)
+async def discard_unkept_plans(work: Work) -> int:
+    """Discards every plan that waits, after a restore: a backup holds no staged rows. Returns the number of runs."""
+    gone = {"state": "discarded", "sentence": RESTORED, "plan": None, "answer": None}
+    discarded = await work.db.execute(
+        update(SisRun)
+        .where(SisRun.district_id == work.district_id, SisRun.plan.is_not(None), SisRun.state != "applied")
+        .values(gone)
+        .returning(SisRun.id)
+    )
+    return len(discarded.all())
 
 
 @needs(Can.APPROVE_SYNC)

@@ -1,0 +1,103 @@
+"""`aimline backup` and `aimline restore`: the whole database into a folder, and back into an empty one.
+
+Over pg_dump and pg_restore, as the owner of the database, who needs to be no superuser.
+"""
+
+import asyncio
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from app.settings import Settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
+EVERY = 10.0
+"""Seconds between two lines of progress where nobody looks on."""
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds these commands."""
+
+    @app.command()
+    def backup(
+        folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
+        as_json: AsJson = False,
+    ) -> None:
+        """Writes a backup of the whole database into a folder, and verifies it."""
+        from app.cli.backup.create import create_backup
+
+        _end_on_sigterm()
+        settings = Settings()
+        manifest = asyncio.run(create_backup(settings, folder, Progress(quiet=as_json)))
+        if as_json:
+            print(orjson.dumps({"folder": str(folder), **manifest.model_dump()}).decode())
+            return
+        print(f"Backed up {manifest.rows:,} rows of {len(manifest.tables)} tables into {folder}.")
+        if manifest.key_ids:
+            print(f"Keep the key file apart from it: the secrets in it open with {', '.join(manifest.key_ids)} only.")
+
+    @app.command()
+    def restore(
+        folder: Annotated[Path, typer.Argument(help="A folder that `aimline backup` wrote.")],
+        check: Annotated[
+            bool, typer.Option("--check", help="Change nothing: say whether it could be restored here.")
+        ] = False,
+        as_json: AsJson = False,
+    ) -> None:
+        """Restores a backup into an empty database, and verifies it."""
+        from app.cli.backup.restore import restore_backup
+
+        _end_on_sigterm()
+        restored = restore_backup(Settings(), folder, Progress(quiet=as_json), check_only=check)
+        if as_json:
+            print(
+                orjson.dumps(
+                    {"folder": str(folder), "checked": True, **(restored.as_json() if restored else {})}
+                ).decode()
+            )
+        elif restored is None:
+            print("The backup is whole, its keys are there, and the database is empty.")
+        else:
+            print(
+                f"Restored {restored.rows:,} rows of {restored.tables} tables; {restored.secrets} sealed values open. "
+                f"The change feeds of {restored.districts} districts begin anew."
+            )
+            if restored.discarded_runs:
+                print(f"Syncs that waited with a plan are discarded ({restored.discarded_runs}): run them again.")
+            if restored.left_out_roles:
+                print(f"Not restored: grants to {', '.join(restored.left_out_roles)}.")
+
+
+class Progress:
+    """Says on standard error what is being done: each step on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._terminal = sys.stderr.isatty() and not quiet
+        self._quiet = quiet
+        self._last = time.monotonic()
+
+    def __call__(self, doing: str) -> None:
+        """Notes what is being done now; a sentence (with a full stop) is always shown."""
+        if doing.endswith("."):
+            print(doing, file=sys.stderr)
+        elif self._terminal:
+            print(f"\r\033[K{doing}", end="", file=sys.stderr, flush=True)
+        elif not self._quiet and time.monotonic() - self._last > EVERY:
+            self._last = time.monotonic()
+            print(doing, file=sys.stderr, flush=True)
+
+    def __del__(self) -> None:
+        if self._terminal:
+            with suppress(ValueError):
+                print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+
+def _end_on_sigterm() -> None:
+    """A timer that gives up sends SIGTERM: what is unfinished is removed, as at Ctrl-C."""
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -1,0 +1,128 @@
+"""Reads what a backup must hold from the database itself: its tables, their rows, the keys of sealed values.
+
+Counts and opens; never shows a value.
+"""
+
+from collections.abc import Mapping
+
+import asyncpg
+
+from app.core.crypto import KeyFault, Keyring
+from app.core.db import UnfitServer
+from app.core.schema_lines import OURS
+from app.sis.sources import SEALED_AS
+
+SCHEMAS = ("public", "app", "staging")
+SEALED: Mapping[tuple[str, str], str] = {
+    ("webhook_endpoint", "secret_sealed"): "webhook_endpoint",
+    ("webhook_endpoint", "former_sealed"): "webhook_endpoint",
+    ("sis_source", "client_secret_sealed"): SEALED_AS,
+}
+"""What each sealed column is bound to, beside district and row. A column is sealed if its name ends in `_sealed`."""
+BATCH = 1000
+
+
+def quoted(name: str) -> str:
+    """A name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def qualified(table: str) -> str:
+    """A table `schema.name` as SQL."""
+    schema, _, name = table.partition(".")
+    return f"{quoted(schema)}.{quoted(name)}"
+
+
+async def own_tables(connection: asyncpg.Connection) -> list[str]:
+    """Returns the owner's tables as `schema.name`. Raises `UnfitServer` for one whose rows the owner may not see.
+
+    Under FORCE ROW LEVEL SECURITY the owner sees the rows by a policy of its own; without it a dump of the table
+    would be empty, and would look whole.
+    """
+    rows = await connection.fetch(
+        f"""SELECT n.nspname || '.' || c.relname AS name,
+                   c.relrowsecurity AND c.relforcerowsecurity AND NOT EXISTS (
+                       SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND p.polpermissive
+                         AND c.relowner = ANY (p.polroles) AND p.polcmd IN ('*', 'r')
+                         AND pg_get_expr(p.polqual, p.polrelid) = 'true')
+                   OR EXISTS (SELECT FROM pg_policy p WHERE p.polrelid = c.oid AND NOT p.polpermissive) AS hidden
+            FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE c.relkind IN ('r', 'p') AND c.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+              AND {OURS.format(oid="c.oid", catalogue="pg_class")}
+            ORDER BY 1"""  # noqa: S608 - our own text
+    )
+    hidden = [row["name"] for row in rows if row["hidden"]]
+    if hidden:
+        raise UnfitServer(
+            f"The owner may not see every row of {', '.join(hidden)}: its policy `owner` is missing. A dump would "
+            "lack rows. See: aimline schema"
+        )
+    return [row["name"] for row in rows]
+
+
+async def foreign_relations(connection: asyncpg.Connection) -> list[str]:
+    """Returns the relations of our schemas that belong to somebody else: the owner may not read them."""
+    rows = await connection.fetch(
+        """SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+           WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname = ANY ($1)
+             AND c.relowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user) ORDER BY 1""",
+        list(SCHEMAS),
+    )
+    return [row["name"] for row in rows]
+
+
+async def count_rows(connection: asyncpg.Connection, table: str) -> int:
+    """Returns how many rows a table has, as the owner sees it."""
+    return int(await connection.fetchval(f"SELECT count(*) FROM {qualified(table)}"))  # noqa: S608 - quoted
+
+
+async def sealed_columns(connection: asyncpg.Connection) -> list[tuple[str, str]]:
+    """Returns the columns, by table, that hold sealed values."""
+    rows = await connection.fetch(
+        r"""SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+            WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attname LIKE '%\_sealed'
+              AND c.relowner = (SELECT oid FROM pg_roles WHERE rolname = current_user)
+              AND NOT a.attisdropped ORDER BY 1, 2"""
+    )
+    return [(row["relname"], row["attname"]) for row in rows]
+
+
+async def key_ids(connection: asyncpg.Connection) -> list[str]:
+    """Returns the ids of the keys under which something is sealed."""
+    ids: set[str] = set()
+    for table, column in await sealed_columns(connection):
+        name = quoted(column)
+        rows = await connection.fetch(
+            f"SELECT DISTINCT split_part({name}, '.', 1) AS id FROM public.{quoted(table)} "  # noqa: S608 - quoted
+            f"WHERE {name} IS NOT NULL"
+        )
+        ids |= {row["id"] for row in rows}
+    return sorted(ids)
+
+
+async def open_sealed(connection: asyncpg.Connection, keyring: Keyring) -> int:
+    """Opens every sealed value, and returns how many those are.
+
+    Raises `KeyFault` where one does not open: another key has the id of the one that is needed.
+    """
+    opened = 0
+    async with connection.transaction(readonly=True):
+        for table, column in await sealed_columns(connection):
+            name, bound_to = quoted(column), SEALED.get((table, column))
+            if bound_to is None:
+                continue
+            query = (
+                f"SELECT district_id, id, {name} AS sealed FROM public.{quoted(table)} "  # noqa: S608 - quoted
+                f"WHERE {name} IS NOT NULL"
+            )
+            async for row in connection.cursor(query, prefetch=BATCH):
+                try:
+                    keyring.open(row["sealed"], bound_to, row["district_id"], row["id"])
+                except KeyFault as fault:
+                    key = row["sealed"].partition(".")[0]
+                    raise KeyFault(
+                        f"A value of {table}.{column} does not open with the key {key!r} of this key file ({fault}) "
+                        "Use the key file that the backup was made beside."
+                    ) from None
+                opened += 1
+    return opened

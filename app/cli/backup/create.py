@@ -1,0 +1,161 @@
+"""Makes a backup: one snapshot, its row counts, a dump of it, and a check that the dump has every row.
+
+It is written beside its place and renamed when it is whole. Never changes the database.
+"""
+
+import asyncio
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC
+from pathlib import Path
+
+import asyncpg
+
+from app.cli.backup import contents, programs
+from app.cli.backup.manifest import DUMP, SCHEMA, Manifest, measure_file, write_manifest
+from app.cli.backup.programs import Server
+from app.cli.migrate import current_version
+from app.core.db import connect
+from app.core.errors import AimlineError, Conflict
+from app.core.schema_lines import describe_schema
+from app.settings import Settings
+
+Tell = Callable[[str], None]
+RUN_TABLES = "staging.*_[0-9a-f]{32}"
+"""What syncs stage, by its names: a run may make such tables while the dump is being made."""
+DUMPING = re.compile(r'dumping contents of table "?([\w.]+)')
+COPIED = re.compile(rb"^COPY ([\w\".$]+) \(")
+
+
+async def create_backup(settings: Settings, folder: Path, tell: Tell) -> Manifest:
+    """Writes a backup into a folder that is not there yet, and returns its manifest.
+
+    Raises `Conflict` where the folder is there, `UnfitServer` where the database cannot be dumped whole.
+    """
+    revision = await current_version(settings)
+    if revision is None:
+        raise AimlineError("There is nothing to back up: the database has no schema of Aimline.", code="backup.empty")
+    url = settings.url_of("owner")
+    connection = await connect(url, "owner")
+    try:
+        with _unfinished(folder) as unfinished:
+            manifest = await _create(connection, settings, revision, unfinished, tell)
+            write_manifest(unfinished, manifest)
+            await asyncio.to_thread(_flush, unfinished)
+    finally:
+        await connection.close()
+    return manifest
+
+
+@contextmanager
+def _unfinished(folder: Path) -> Iterator[Path]:
+    """A folder beside the one that is wanted, which takes its place in the end, or goes."""
+    folder = folder.absolute()
+    if folder.exists() or folder.is_symlink():
+        raise Conflict(f"{folder} is there already. Name a folder that is not.", code="backup.taken")
+    if not folder.parent.is_dir():
+        raise AimlineError(f"{folder.parent} is no folder.", code="backup.place")
+    unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
+    before = os.umask(0o077)
+    try:
+        unfinished.mkdir(mode=0o700)
+        yield unfinished
+        unfinished.rename(folder)
+        _flush_one(folder.parent)
+    finally:
+        os.umask(before)
+        shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def _flush(folder: Path) -> None:
+    for path in (*folder.iterdir(), folder):
+        _flush_one(path)
+
+
+def _flush_one(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+async def _create(
+    connection: asyncpg.Connection, settings: Settings, revision: str, folder: Path, tell: Tell
+) -> Manifest:
+    server = await Server.of(connection, settings.url_of("owner"))
+    pg_dump = programs.find_program("pg_dump", server.major, encrypted=server.encrypted)
+    pg_restore = programs.find_program("pg_restore", programs.major_of(pg_dump))
+    roles = {role: settings.role_name(role) for role in ("api", "worker")}
+    (folder / SCHEMA).write_text("\n".join(await describe_schema(connection, roles)) + "\n")
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        for timeout in ("statement_timeout", "idle_in_transaction_session_timeout", "transaction_timeout"):
+            await connection.execute(f"SET LOCAL {timeout} = 0")
+        await connection.execute("SET LOCAL row_security = on")
+        snapshot = await connection.fetchval("SELECT pg_export_snapshot()")
+        made_at = await connection.fetchval("SELECT transaction_timestamp()")
+        owner = await connection.fetchval("SELECT current_user::text")
+        tables = {}
+        for table in await contents.own_tables(connection):
+            tell(f"counting {table}")
+            tables[table] = await contents.count_rows(connection, table)
+        keys = await contents.key_ids(connection)
+        foreign = await contents.foreign_relations(connection)
+        await _dump(pg_dump, server, snapshot, foreign, folder / DUMP, len(tables), tell)
+    tell("checking that the dump has every row")
+    dumped = await count_dumped(pg_restore, folder / DUMP)
+    lacking = [table for table, rows in tables.items() if dumped.get(table, 0) != rows]
+    if lacking:
+        raise AimlineError(f"The dump lacks rows of {', '.join(lacking)}; nothing was kept.", code="backup.incomplete")
+    return Manifest(
+        made_at=made_at.astimezone(UTC).isoformat(),
+        revision=revision,
+        server_major=server.major,
+        dump_major=programs.major_of(pg_dump),
+        roles={"owner": owner, **roles},
+        key_ids=keys,
+        tables=tables,
+        files={name: await asyncio.to_thread(measure_file, folder / name) for name in (DUMP, SCHEMA)},
+    )
+
+
+async def _dump(
+    pg_dump: str, server: Server, snapshot: str, foreign: list[str], path: Path, tables: int, tell: Tell
+) -> None:
+    done = 0
+
+    def on_line(line: str) -> None:
+        nonlocal done
+        if found := DUMPING.search(line):
+            done += 1
+            tell(f"dumping {found[1]} ({done} of {tables})")
+
+    arguments = ["--format=custom", "--enable-row-security", f"--snapshot={snapshot}", f"--file={path}", "--verbose"]
+    arguments += [f"--schema={schema}" for schema in contents.SCHEMAS]
+    arguments += [f"--exclude-table={contents.qualified(name)}" for name in foreign]
+    arguments += [f"--exclude-table={RUN_TABLES}"]
+    await programs.run(pg_dump, arguments, server=server, on_line=on_line)
+
+
+async def count_dumped(pg_restore: str, path: Path) -> dict[str, int]:
+    """Returns the rows of each table in a dump, counted as the dump is read; memory does not grow with it."""
+    counts: dict[str, int] = {}
+    table, begun = "", b""
+    # A row may be megabytes long: of a line only the beginning is kept.
+    async for part in programs.output(pg_restore, ["--data-only", "--file=-", str(path)]):
+        *lines, rest = part.split(b"\n")
+        for line in lines:
+            begun, line = b"", begun + line
+            if table and line == b"\\.":
+                table = ""
+            elif table:
+                counts[table] += 1
+            elif found := COPIED.match(line):
+                table = found[1].decode().replace('"', "")
+                counts[table] = 0
+        begun = (begun + rest)[:4096]
+    return counts

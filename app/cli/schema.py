@@ -1,0 +1,76 @@
+"""`aimline schema`: compares the database's schema with what this version of Aimline makes. Never changes a database.
+
+The expected lines are in `migrations/schema.txt`, beginning with the revision that they describe. They are generated
+from an empty database by `aimline schema --write`, and a test compares them with what the migrations make.
+"""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import asyncpg
+import orjson
+import typer
+from alembic.script import ScriptDirectory
+
+from app.cli.migrate import EXPECTED, expected_schema, migrate, schema_differences
+from app.core.crypto import fresh_key
+from app.core.db import connect
+from app.core.embedded import EmbeddedPostgres
+from app.core.schema_lines import describe_schema
+from app.settings import Settings
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the command."""
+
+    @app.command()
+    def schema(
+        write: Annotated[
+            bool, typer.Option(help="For developers: write migrations/schema.txt from an empty database.")
+        ] = False,
+        as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+    ) -> None:
+        """Compares the database's schema with what this version makes; exit 1 where they differ."""
+        if write:
+            EXPECTED.write_text(generate_schema())
+            print("migrations/schema.txt")
+            return
+        settings = Settings()
+        found = asyncio.run(schema_differences(settings))
+        if as_json:
+            print(orjson.dumps({"revision": expected_schema()[0], "differences": found}).decode())
+        elif found:
+            print("\n".join(found))
+        else:
+            print(f"The schema is what version {expected_schema()[0]} says.")
+        if found:
+            print("The schema differs from what its version says.", file=sys.stderr)
+            raise typer.Exit(1)
+
+
+def generate_schema() -> str:
+    """Returns the text of the expected schema, from the migrations over an empty embedded database."""
+    with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder), settings={"fsync": "off"}) as server:
+        settings = Settings(
+            database_url=server.url(), api_database_url="", worker_database_url="", key=fresh_key("schema")
+        )
+        migrate(settings, check=False)
+        return asyncio.run(_text_of(settings))
+
+
+async def _text_of(settings: Settings) -> str:
+    connection = await connect(settings.url_of("owner"), "owner")
+    try:
+        return await schema_text(connection, {role: settings.role_name(role) for role in ("api", "worker")})
+    finally:
+        await connection.close()
+
+
+async def schema_text(connection: asyncpg.Connection, roles: Mapping[str, str]) -> str:
+    """Returns what `migrations/schema.txt` should hold, from a migrated database."""
+    head = ScriptDirectory(str(EXPECTED.parent)).get_current_head()
+    return "\n".join([f"revision {head}", *await describe_schema(connection, roles)]) + "\n"

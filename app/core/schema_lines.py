@@ -1,0 +1,170 @@
+"""Owns the description of a database's schema: one line per table, column, key, policy, grant and function.
+
+Two databases with the same lines have the same safety. Role names are placeholders, so that an installation whose
+roles have other names has the same lines. Never reads a row of a table of ours.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import asyncpg
+
+OURS = """n.nspname IN ('public', 'app', 'staging')
+    AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = {oid} AND d.classid = '{catalogue}'::regclass
+                    AND d.deptype = 'e')"""
+"""Objects of our schemas that no extension owns: a managed server may put its own extensions into `public`."""
+KEPT = """NOT (n.nspname = 'staging' AND c.relowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user))"""
+"""A sync's tables in `staging` belong to the worker, and come and go: they are no part of the schema."""
+RELATIONS = f"{OURS.format(oid='c.oid', catalogue='pg_class')} AND {KEPT}"
+FUNCTIONS = OURS.format(oid="p.oid", catalogue="pg_proc")
+
+QUERIES = (
+    # Schemas and who may use them.
+    """SELECT 'schema ' || n.nspname::text FROM pg_namespace n WHERE n.nspname IN ('public', 'app', 'staging')""",
+    """SELECT 'grant ' || a.privilege_type || ' on schema ' || n.nspname || ' to ' || {grantee}
+       FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
+       WHERE n.nspname IN ('public', 'app', 'staging') AND a.grantee <> n.nspowner
+         AND pg_get_userbyid(a.grantee)::text <> current_user::text""",
+    """SELECT 'grant ' || p || ' on database to ' || CASE r.rolname WHEN {api} THEN '<api>' ELSE '<worker>' END
+       FROM pg_roles r, unnest(ARRAY['CREATE', 'TEMPORARY']) p
+       WHERE r.rolname IN ({api}, {worker}) AND has_database_privilege(r.oid, current_database(), p)""",
+    # Relations, columns, keys, indexes, and what runs by itself.
+    """SELECT 'relation ' || n.nspname || '.' || c.relname || ' ' || c.relkind::text || c.relpersistence::text
+           || ' owner=' || {relation_owner}
+           || CASE WHEN c.relrowsecurity THEN ' row-security' ELSE '' END
+           || CASE WHEN c.relforcerowsecurity THEN ' forced' ELSE '' END
+           || CASE WHEN c.relkind = 'v' THEN ' options=' || coalesce(c.reloptions::text, '')
+                                              || ' md5=' || md5(pg_get_viewdef(c.oid)) ELSE '' END
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND {relations}""",
+    """SELECT 'column ' || n.nspname || '.' || c.relname || '.' || a.attname || ' '
+           || format_type(a.atttypid, a.atttypmod) || CASE WHEN a.attnotnull THEN ' not null' ELSE '' END
+           || CASE WHEN a.attidentity <> '' THEN ' identity=' || a.attidentity::text ELSE '' END
+           || CASE WHEN a.attgenerated <> '' THEN ' generated=' || a.attgenerated::text ELSE '' END
+           || coalesce(' default ' || pg_get_expr(x.adbin, x.adrelid), '')
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        LEFT JOIN pg_attrdef x ON x.adrelid = a.attrelid AND x.adnum = a.attnum
+        WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {relations}""",
+    # PostgreSQL 18 lists NOT NULL as a constraint too, 17 does not; the column says it on both.
+    """SELECT 'constraint ' || n.nspname || '.' || c.relname || '.' || k.conname || ' ' || pg_get_constraintdef(k.oid)
+           || CASE WHEN k.convalidated THEN '' ELSE ' not validated' END
+        FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE k.contype IN ('p', 'u', 'f', 'c', 'x') AND {relations}""",
+    """SELECT 'index ' || n.nspname || '.' || c.relname || '.' || i.relname || ' ' || pg_get_indexdef(i.oid)
+           || CASE WHEN x.indisvalid THEN '' ELSE ' not valid' END
+        FROM pg_index x JOIN pg_class c ON c.oid = x.indrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        JOIN pg_class i ON i.oid = x.indexrelid
+        WHERE NOT EXISTS (SELECT FROM pg_constraint k WHERE k.conindid = i.oid AND k.contype IN ('p', 'u', 'x'))
+          AND {relations}""",
+    """SELECT 'trigger ' || n.nspname || '.' || c.relname || '.' || t.tgname || ' ' || pg_get_triggerdef(t.oid)
+        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE NOT t.tgisinternal AND {relations}""",
+    """SELECT 'rule ' || n.nspname || '.' || c.relname || '.' || r.rulename
+        FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE c.relkind NOT IN ('v', 'm') AND {relations}""",
+    # Policies and privileges.
+    """SELECT 'policy ' || n.nspname || '.' || c.relname || '.' || p.polname || ' '
+           || CASE WHEN p.polpermissive THEN 'permissive' ELSE 'restrictive' END || ' command='
+           || p.polcmd::text || ' to '
+           || (SELECT string_agg({policy_role}, ', ' ORDER BY {policy_role}) FROM unnest(p.polroles) r)
+           || coalesce(' using ' || pg_get_expr(p.polqual, p.polrelid), '')
+           || coalesce(' check ' || pg_get_expr(p.polwithcheck, p.polrelid), '')
+        FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE {relations}""",
+    """SELECT 'grant ' || a.privilege_type || ' on ' || n.nspname || '.' || c.relname || ' to ' || {grantee}
+           || CASE WHEN a.is_grantable THEN ' with grant option' ELSE '' END
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace, aclexplode(c.relacl) a
+        WHERE a.grantee <> c.relowner AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND {relations}""",
+    """SELECT 'grant ' || a.privilege_type || ' on ' || n.nspname || '.' || c.relname || '.' || t.attname
+           || ' to ' || {grantee}
+        FROM pg_attribute t JOIN pg_class c ON c.oid = t.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace,
+             aclexplode(t.attacl) a
+        WHERE a.grantee <> c.relowner AND {relations}""",
+    # Functions.
+    """SELECT 'function ' || n.nspname || '.' || p.proname || '(' || pg_get_function_identity_arguments(p.oid) || ')'
+           || ' returns ' || coalesce(pg_get_function_result(p.oid), '') || ' ' || l.lanname
+           || ' volatility=' || p.provolatile::text || CASE WHEN p.prosecdef THEN ' security-definer' ELSE '' END
+           || coalesce(' set ' || array_to_string(p.proconfig, '; '), '') || ' owner=' || {function_owner}
+           || ' md5=' || md5(p.prosrc || coalesce(pg_get_function_sqlbody(p.oid), ''))
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+        WHERE {functions}""",
+    """SELECT 'grant ' || a.privilege_type || ' on ' || n.nspname || '.' || p.proname
+           || '(' || pg_get_function_identity_arguments(p.oid) || ') to ' || {grantee}
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace,
+             aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+        WHERE a.grantee <> p.proowner AND {functions}""",
+)
+
+MAY_BE_REVOKED = ("grant TEMPORARY on database ", "grant USAGE on schema public to PUBLIC")
+"""What PostgreSQL grants to everybody, and a careful administrator takes away."""
+
+
+async def describe_schema(connection: asyncpg.Connection, roles: Mapping[str, str]) -> list[str]:
+    """Returns the sorted lines that describe the schema, as the owner of the database sees it.
+
+    `roles` are the names under which the server knows `api` and `worker`.
+    """
+    names = {purpose: _literal(roles[purpose]) for purpose in ("api", "worker")}
+
+    def name_of(oid: str) -> str:
+        return (
+            f"CASE WHEN {oid} = 0 THEN 'PUBLIC' ELSE (CASE pg_get_userbyid({oid})::text "
+            f"WHEN {names['api']} THEN '<api>' WHEN {names['worker']} THEN '<worker>' "
+            f"WHEN current_user::text THEN '<owner>' ELSE 'role:' || pg_get_userbyid({oid}) END) END"
+        )
+
+    places = {
+        "{relations}": RELATIONS,
+        "{functions}": FUNCTIONS,
+        "{grantee}": name_of("a.grantee"),
+        "{policy_role}": name_of("r"),
+        "{relation_owner}": name_of("c.relowner"),
+        "{function_owner}": name_of("p.proowner"),
+        "{api}": names["api"],
+        "{worker}": names["worker"],
+    }
+    lines: list[str] = []
+    async with connection.transaction(readonly=True):
+        # Definitions are qualified by what the search path leaves out: here by everything.
+        await connection.execute("SET LOCAL search_path = ''")
+        for query in QUERIES:
+            for place, sql in places.items():
+                query = query.replace(place, sql)
+            lines += [row[0] for row in await connection.fetch(query)]
+    return sorted(" ".join(line.split()) for line in lines)
+
+
+def differences(expected: Sequence[str], actual: Iterable[str]) -> list[str]:
+    """Returns what a schema lacks and what it has beyond the expected, as sentences; empty where it fits.
+
+    What an administrator may add is no difference: tables of other software in `public`, an index, a grant to a
+    role of their own (row-level security shows such a role no row).
+    """
+    there, wanted = set(actual), set(expected)
+    relations = {_relation(line) for line in wanted}
+    missing = [f"missing: {line}" for line in sorted(wanted - there) if not line.startswith(MAY_BE_REVOKED)]
+    return missing + [f"unexpected: {line}" for line in sorted(there - wanted) if not _is_addition(line, relations)]
+
+
+def _is_addition(line: str, relations: set[str]) -> bool:
+    kind = line.split(" ", 1)[0]
+    if kind == "grant" and " to role:" in line:
+        return True
+    if kind in ("relation", "column", "constraint", "index", "trigger", "rule", "policy"):
+        foreign = _relation(line) not in relations and _relation(line).startswith("public.")
+        return foreign or (kind == "index" and not line.endswith(" not valid"))
+    return kind == "grant" and _relation(line).startswith("public.") and _is_foreign_grant(line, relations)
+
+
+def _is_foreign_grant(line: str, relations: set[str]) -> bool:
+    return "(" not in line and _relation(line) not in relations
+
+
+def _relation(line: str) -> str:
+    """The qualified name of the relation that a line is about."""
+    words = line.split(" ")
+    name = words[3] if words[0] == "grant" and len(words) > 3 else words[1]
+    return ".".join(name.split(".")[:2])
+
+
+def _literal(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"

@@ -1,0 +1,98 @@
+"""The rehearsal of `docs/backup.md` runs as it is written, and the page names only what the command line has."""
+
+import asyncio
+import os
+import re
+import secrets
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from app.cli import command_line
+from app.core.postgres_wheel import binary
+from app.settings import Settings
+from tests.operations.conftest import Installation, as_owner, with_database
+from tests.processes import REPOSITORY, environment
+
+PAGES = ("backup.md", "deploy.md")
+COMMAND = re.compile(r"(?:^\$? ?|`|&& )(aimline [a-z][^`\n#|;&]*)", re.MULTILINE)
+
+
+def script(page: str) -> str:
+    """The one block of a page that is marked as bash."""
+    (found,) = re.findall(r"^```bash\n(.*?)^```", (REPOSITORY / "docs" / page).read_text(), re.MULTILINE | re.DOTALL)
+    return str(found)
+
+
+async def test_the_rehearsal_runs_as_written(source: Installation, server: Settings, tmp_path: Path) -> None:
+    """Each line of it, in a shell that stops at the first failure, while a sync is held and an upload waits."""
+    name = f"aimline_rehearsal_{secrets.token_hex(4)}"
+    told = script("backup.md").replace("aimline_rehearsal", name)
+    programs = tmp_path / "bin"
+    _link(programs)
+    target = with_database(server, name)
+    env = environment(source.settings, BACKUPS=str(tmp_path), REHEARSAL_URL=target.url_of("owner"))
+    env |= {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "DISTRICT": source.town.slug}
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "bash",
+            "-euo",
+            "pipefail",
+            "-c",
+            told,
+            env=env,
+            cwd=REPOSITORY,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, errors = await asyncio.wait_for(process.communicate(), 240)
+        assert process.returncode == 0, errors.decode()
+        said = out.decode()
+        assert "The backup is whole, its keys are there, and the database is empty." in said
+        assert "Syncs that waited with a plan are discarded (1)" in said
+        assert "The schema is what version" in said
+        assert "discarded. The database was restored from a backup" in said
+        assert await as_owner(target, "SELECT count(*) FROM person") == await as_owner(
+            source.settings, "SELECT count(*) FROM person"
+        )
+    finally:
+        await as_owner(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _link(programs: Path) -> None:
+    programs.mkdir()
+    (programs / "psql").symlink_to(binary("psql"))
+    (programs / "aimline").write_text(f'#!/bin/sh\nexec "{sys.executable}" -m app "$@"\n')
+    (programs / "aimline").chmod(0o755)
+
+
+def told_commands() -> list[str]:
+    """Every command that the pages tell."""
+    found: set[str] = set()
+    for page in PAGES:
+        path = REPOSITORY / "docs" / page
+        found |= {one.strip() for one in COMMAND.findall(path.read_text().replace("\\\n", " "))}
+    return sorted(found)
+
+
+def test_the_pages_tell_commands() -> None:
+    """The pattern finds them: without it the next test would look at nothing."""
+    assert len(told_commands()) > 8
+
+
+@pytest.mark.parametrize("told", told_commands())
+def test_the_command_line_knows_it(told: str) -> None:
+    """Its command is there, and every option that a page gives it."""
+    words = shlex.split(told)[1:]
+    command: Any = get_command(command_line(words[0]))
+    while words and (group := getattr(command, "commands", None)):
+        assert words[0] in group, f"There is no command {words[0]!r}."
+        command, words = group[words[0]], words[1:]
+    known: set[str] = set()
+    for parameter in command.params:
+        known |= {*parameter.opts, *parameter.secondary_opts}
+    assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known

@@ -1,0 +1,107 @@
+"""Restore: every row comes back, under its keys, policies and grants, and nothing is ever half there."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from app.cli.backup.manifest import DUMP, MANIFEST
+from app.core.crypto import fresh_key
+from app.main import build
+from tests.faces.rest_town import caller
+from tests.operations.conftest import EmptyDatabase, Installation, as_owner, rows_of_tables, run_aimline
+
+Empty = Callable[[], EmptyDatabase]
+
+
+async def test_every_row_comes_back(source: Installation, backup: Path, empty: Empty) -> None:
+    """All but what a restore changes and says: the feed's epoch, and the run whose plan a backup cannot hold.
+
+    Before `aimline backup`, pg_dump as the owner failed at the held plan's tables, and under row-level security.
+    """
+    target = await empty().settings()
+    done = await run_aimline(target, "restore", str(backup), "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["discarded_runs"], told["districts"], told["secrets"]) == (1, 1, 2)
+    before, after = await rows_of_tables(source.settings), await rows_of_tables(target)
+    changed = {table for table in before if before[table] != after[table]}
+    assert changed == {"public.event_counter", "public.sis_run"}
+    assert {table: rows for table, (rows, _) in before.items()} == {table: rows for table, (rows, _) in after.items()}
+    runs = await as_owner(target, "SELECT state, sentence, plan FROM sis_run WHERE id = $1", source.held_run)
+    assert (runs[0]["state"], runs[0]["plan"]) == ("discarded", None)
+    assert "restored from a backup" in runs[0]["sentence"]
+    held = await as_owner(source.settings, "SELECT state FROM sis_run WHERE id = $1", source.held_run)
+    assert held[0]["state"] == "held", "a backup changes nothing"
+
+
+async def test_a_cursor_from_before_is_refused(source: Installation, backup: Path, empty: Empty) -> None:
+    """Numbers of the feed are given out again after a restore: a late cursor would skip what happened since.
+
+    The restored api serves with the same token, reads the same students, and answers 410 to the cursor.
+    """
+    target = await empty().settings()
+    assert (await run_aimline(target, "restore", str(backup))).returncode == 0
+    app = build(target.model_copy(update={"sandbox": True, "base_url": "http://aimline.test"}))
+    try:
+        asks = caller(app, source.town)
+        refused = await asks.get("/v1/events", after=source.cursor)
+        assert (refused.status_code, refused.json()["type"]) == (410, "urn:aimline:problem:feed.epoch")
+        assert (await asks.get("/v1/events")).status_code == 200
+        students = await asks.items("/v1/students")
+        assert students == await source.caller.items("/v1/students")
+        assert len(students) > 40
+    finally:
+        await app.state.house.engine.dispose()
+
+
+def _damaged(backup: Path, copy: Path, damage: str) -> Path:
+    shutil.copytree(backup, copy)
+    dump = bytearray((copy / DUMP).read_bytes())
+    dump[len(dump) // 2] ^= 1
+    if damage == "cut":
+        (copy / DUMP).write_bytes(dump[:-100])
+    elif damage == "flipped":
+        (copy / DUMP).write_bytes(dump)
+    else:
+        (copy / (DUMP if damage == "gone" else MANIFEST)).unlink()
+    return copy
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "gone", "no manifest"])
+async def test_a_damaged_backup_is_refused(backup: Path, empty: Empty, tmp_path: Path, damage: str) -> None:
+    """In a sentence, with nothing written to the database."""
+    copy = _damaged(backup, tmp_path / "copy", damage)
+    target = await empty().settings()
+    done = await run_aimline(target, "restore", str(copy))
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+    assert await as_owner(target, "SELECT 1 FROM pg_class WHERE relnamespace = 'public'::regnamespace") == []
+
+
+async def test_a_restore_writes_over_nothing(source: Installation, backup: Path) -> None:
+    """The database that serves is refused, and is as it was."""
+    before = await rows_of_tables(source.settings)
+    for options in ((), ("--check",)):
+        done = await run_aimline(source.settings, "restore", str(backup), *options)
+        assert done.returncode == 2
+        assert "is not empty" in done.stderr
+    assert await rows_of_tables(source.settings) == before
+
+
+async def test_a_restore_without_the_key_is_refused(backup: Path, empty: Empty) -> None:
+    """Its id is named. Another key under the same id is found by opening what is sealed, before any role is let in."""
+    target = await empty().settings()
+    wrong = target.model_copy(update={"key": fresh_key("other")})
+    missing = await run_aimline(wrong, "restore", str(backup), "--check")
+    assert (missing.returncode, "k1, which the key file lacks" in missing.stderr) == (1, True), missing.stderr
+    roles = {f"AIMLINE_{role.upper()}_DATABASE_URL": target.url_of(role) for role in ("api", "worker")}
+    twin = target.model_copy(update={"key": fresh_key("k1")})
+    refused = await run_aimline(twin, "restore", str(backup), **roles)
+    assert refused.returncode == 1
+    assert "does not open with the key 'k1'" in refused.stderr
+    assert await as_owner(target, "SELECT 1 FROM information_schema.table_privileges WHERE grantee = 'api'") == []
+    migrated = await run_aimline(target, "migrate")
+    assert migrated.returncode == 1, "what is half restored is not taken for an installation"
