@@ -3,7 +3,7 @@
 from alembic import op
 
 revision = "0014"
-down_revision = "0012"
+down_revision = "0013"
 
 # `pg_temp` must be named, and last: PostgreSQL searches it first where it is not named, and then a temporary view of
 # the caller takes a table's place. Without `public` a table without its schema is an error when a function is made.
