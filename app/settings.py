@@ -31,6 +31,9 @@ class Settings(BaseSettings):
     metrics_port: int | None = Field(default=None, ge=0, le=65535, description="Where the worker serves its metrics.")
     metrics_host: str = Field(default="127.0.0.1", description="The address on which it serves them.")
     largest_upload_mb: int = Field(default=512, ge=1, le=8192, description="The largest roster zip that can be sent.")
+    sync_history_days: int = Field(
+        default=365, ge=1, le=36500, description="How long a row that a sync changed is kept as it was, for an undo."
+    )
     pool_size: int = Field(default=10, ge=1, le=200)
     token_seconds: int = Field(default=900, ge=60, le=3600, description="How long an access token lives.")
 

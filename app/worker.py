@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -62,7 +63,8 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
         log.info("worker.started")
         beside.create_task(_answer_syncs(ours.post, stopping))
         beside.create_task(_settle_weeks(ours.post, stopping))
-        beside.create_task(go_rounds(engine=ours.post.engine, keyring=ours.post.keyring, stopping=stopping))
+        history = timedelta(days=settings.sync_history_days)
+        beside.create_task(go_rounds(ours.post.engine, ours.post.keyring, stopping, history))
         beside.create_task(_sync_by_night(settings, ours.post, stopping))
         while not stopping.is_set():
             try:

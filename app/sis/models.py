@@ -108,7 +108,8 @@ class SisQuarantine(TenantRow, Base):
 class SisChange(TenantRow, Base):
     """What a run updated, restored or removed, with the row as it was. What it created says so by `arrived_in`.
 
-    Of what was removed, `remove` was marked as deleted by the source, and `absent` came no more.
+    Of what was removed, `remove` was marked as deleted by the source, and `absent` came no more. `before` is null once
+    it is kept no longer; a run of which any is cannot be undone.
     """
 
     __tablename__ = "sis_change"
@@ -117,7 +118,7 @@ class SisChange(TenantRow, Base):
     kind: Mapped[str]
     row_id: Mapped[UUID]
     action: Mapped[str]
-    before: Mapped[dict[str, Any] | None]
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
 
 
 class SisUpload(TenantRow, Base):

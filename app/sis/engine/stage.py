@@ -13,6 +13,7 @@ from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
+from app.access.policies import DISTRICT
 from app.events.catalogue import EventType
 from app.sis.kinds import Kind
 
@@ -76,6 +77,20 @@ class Stage:
         name = self.table(what, kind)
         self.made.append(name)
         return await self.run(f"CREATE UNLOGGED TABLE {name} AS {query}")
+
+    async def keep(self, name: str) -> None:
+        """Keeps a staging table beyond the run's transaction and beyond a crash, for its own district alone.
+
+        Within the run no row of it is anybody else's to see; from its commit on, row-level security says so.
+        """
+        policy = f"USING ({DISTRICT}) WITH CHECK ({DISTRICT})"
+        for statement in (
+            f"ALTER TABLE {name} SET LOGGED, ALTER COLUMN district_id SET NOT NULL",
+            f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+            f"CREATE POLICY tenant ON {name} TO CURRENT_USER {policy}",
+        ):
+            await self.driver.execute(statement)
+        self.made.remove(name)
 
     async def unmake(self, what: str, kind: str) -> None:
         """Drops a staging table before its time."""
