@@ -22,6 +22,7 @@ from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
 from app.sis.models import SisUpload
 from app.sis.oneroster_csv.archive import CsvZip, ZipRefused
+from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import NothingNew, Source, SourceRefused
 from app.sis.sources import configured
 
@@ -32,9 +33,9 @@ _FILE = re.compile(r"[A-Za-z]+\.csv\b")
 def must_be_a_roster(file: IO[bytes]) -> None:
     """Raises `Invalid` with everything that is wrong with a zip, its manifest and its files' headers."""
     try:
-        with zipfile.ZipFile(file) as archive:
+        with open_archive(file) as archive:
             CsvZip(archive)
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except zipfile.BadZipFile:
         raise Invalid(
             [Violation("", "archive.unreadable", "The body is no zip that can be read to its end.")]
         ) from None
@@ -89,11 +90,9 @@ async def open_upload(engine: AsyncEngine, keyring: Keyring, district_id: UUID, 
         async with unit(engine, house_principal(district_id, "sync"), keyring, "sync upload") as work:
             await _fill(work, run_id, file)
         try:
-            archive = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise SourceRefused(
-                f"The zip that was sent cannot be read ({type(error).__name__}). Send it again."
-            ) from None
+            archive = open_archive(file)
+        except zipfile.BadZipFile:
+            raise SourceRefused("The zip that was sent cannot be read. Send it again.") from None
         with archive:
             yield CsvZip(archive)
 

@@ -24,6 +24,7 @@ from app.core.clock import now
 from app.core.errors import Invalid
 from app.core.outbound import AddressRefused, checked_session
 from app.sis.oneroster_csv.archive import CsvZip
+from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import Delivery, NothingNew, Progress, SourceRefused
 
 LARGEST: Final = 8 << 30  # bytes of a zip
@@ -63,9 +64,9 @@ async def open_url(url: str, allowed: Allowed, progress: Progress) -> AsyncItera
     with tempfile.TemporaryFile() as file:
         as_of = await _download(url, allowed, file, progress)
         try:
-            archive = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise SourceRefused(f"What the source sends is no zip that can be read ({type(error).__name__}).") from None
+            archive = open_archive(file)
+        except zipfile.BadZipFile:
+            raise SourceRefused("What the source sends is no zip that can be read.") from None
         with archive:
             source = await asyncio.to_thread(_source, file, archive, "roster.zip")
             yield FetchedZip(source.deliveries, source.not_taken, source.warnings, source.taken, as_of)
@@ -175,9 +176,9 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
         raise SourceRefused(f"{path.name} cannot be opened: {os.strerror(error.errno or 0)}.") from None
     with file:
         try:
-            archive = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise SourceRefused(f"{path.name} is not a zip that can be read ({type(error).__name__}).") from None
+            archive = open_archive(file)
+        except zipfile.BadZipFile:
+            raise SourceRefused(f"{path.name} is not a zip that can be read.") from None
         with archive:
             yield file, archive
 
