@@ -66,6 +66,9 @@ class Invalid(AimlineError):
         self.violations = tuple(violations)
 
 
+OUT_OF_RANGE = Violation("", "value.out_of_range", "A date or a number is beyond what can be reckoned with.")
+
+
 class Malformed(Invalid):
     """The request itself is off (a parameter, a cursor), whatever it asks for."""
 

@@ -14,7 +14,7 @@ from graphql import GraphQLError
 from sqlalchemy.exc import IntegrityError
 
 from app.access.work import Work
-from app.core.errors import AimlineError, Forbidden, Invalid, Violation
+from app.core.errors import OUT_OF_RANGE, AimlineError, Forbidden, Invalid, Violation
 from app.graphql.door import Asked
 
 P = ParamSpec("P")
@@ -82,6 +82,8 @@ async def tried(
         if isinstance(error, Forbidden) and error.code == MISSING_PERMISSION:
             raise
         return None, [Problem(code=error.code, pointer="", detail=error.detail)]
+    except OverflowError:
+        return None, shaped([OUT_OF_RANGE])
     except IntegrityError as error:
         if getattr(error.orig, "sqlstate", "") != UNIQUE_VIOLATION:
             raise

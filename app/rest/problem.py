@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from app.core.errors import (
+    OUT_OF_RANGE,
     AimlineError,
     Conflict,
     Forbidden,
@@ -35,6 +36,8 @@ STATUS: dict[type[AimlineError], tuple[int, str]] = {
 }
 CONCURRENT = ("23505", "40001", "40P01")
 """SQLSTATEs of two requests in each other's way: a unique violation, a failed serialization, a deadlock."""
+OVERFLOWS = ("22003", "22008")
+"""SQLSTATEs of a number or a date beyond its range."""
 log = structlog.get_logger()
 
 
@@ -87,6 +90,7 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DBAPIError, _database)
+    app.add_exception_handler(OverflowError, _overflow)
 
 
 def _as_problems(contract: dict[str, Any]) -> None:
@@ -138,11 +142,18 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     return answer
 
 
+async def _overflow(request: Request, _: Exception) -> JSONResponse:
+    """What is reckoned from a date or a number that was sent leaves its range."""
+    return problem(request, 422, OUT_OF_RANGE.code, STATUS[Invalid][1], OUT_OF_RANGE.detail, [OUT_OF_RANGE])
+
+
 async def _database(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DBAPIError)  # noqa: S101  # as above
     if getattr(error.orig, "sqlstate", "") in CONCURRENT:
         detail = "Another request wrote the same thing at this moment. Read, then try again."
         return problem(request, 409, "conflict.concurrent", STATUS[Conflict][1], detail)
+    if getattr(error.orig, "sqlstate", "") in OVERFLOWS:
+        return await _overflow(request, error)
     return fault(request, error)
 
 

@@ -284,10 +284,10 @@ async def must_be_undoable(work: Work, run: SisRun) -> None:
 @needs(Can.APPROVE_SYNC)
 async def must_know_before(work: Work, run: SisRun) -> None:
     """Raises `Conflict` where a row that a run changed is no longer kept as it was."""
-    blank = select(SisChange.id).where(
-        SisChange.district_id == work.district_id, SisChange.run_id == run.id, SisChange.before.is_(None)
+    expired = select(SisChange.id).where(
+        SisChange.district_id == work.district_id, SisChange.run_id == run.id, SisChange.expired_at.is_not(None)
     )
-    if await work.db.scalar(blank.limit(1)) is not None:
+    if await work.db.scalar(expired.limit(1)) is not None:
         raise Conflict(
             "How the rows were before this run is kept no longer: it has expired, or a person was erased from it. "
             "Have the source send the right data and sync again.",

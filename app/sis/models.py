@@ -108,8 +108,8 @@ class SisQuarantine(TenantRow, Base):
 class SisChange(TenantRow, Base):
     """What a run updated, restored or removed, with the row as it was. What it created says so by `arrived_in`.
 
-    Of what was removed, `remove` was marked as deleted by the source, and `absent` came no more. `before` is null once
-    it is kept no longer; a run of which any is cannot be undone.
+    Of what was removed, `remove` was marked as deleted by the source, and `absent` came no more. `before` is null
+    from `expired_at` on; a run of which any row has expired cannot be undone.
     """
 
     __tablename__ = "sis_change"
@@ -119,6 +119,7 @@ class SisChange(TenantRow, Base):
     row_id: Mapped[UUID]
     action: Mapped[str]
     before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    expired_at: Mapped[datetime | None]
 
 
 class SisUpload(TenantRow, Base):

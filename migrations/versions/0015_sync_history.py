@@ -9,7 +9,10 @@ down_revision = "0012"
 
 
 def upgrade() -> None:
-    grant("UPDATE (before)", "sis_change", "worker")
+    op.execute("ALTER TABLE sis_change ADD COLUMN expired_at timestamptz")
+    grant("UPDATE (before, expired_at)", "sis_change", "worker")
+    # Whether a run can still be undone is a face's to tell; how its rows were is not.
+    grant("SELECT (expired_at)", "sis_change", "api")
     with op.get_context().autocommit_block():
         op.execute(
             "CREATE INDEX CONCURRENTLY IF NOT EXISTS sis_change_kept_idx ON sis_change (district_id, run_id) "

@@ -89,7 +89,7 @@ async def _blank(work: Work, which: ColumnElement[bool]) -> int:
     blanked = await work.db.execute(
         update(SisChange)
         .where(SisChange.district_id == work.district_id, SisChange.before.is_not(None), which)
-        .values(before=None)
+        .values(before=None, expired_at=now())
         .returning(SisChange.id)
         .execution_options(synchronize_session=False)
     )
