@@ -31,6 +31,7 @@ FIRST = ("test_webhooks_worker", "test_story", "test_syncs", "test_rest_sync", "
 the end nobody waits for one process alone."""
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+FAST["log_error_verbosity"] = "default"  # as a server that nobody has set up: what is logged is the product's doing
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -100,7 +100,8 @@ def open_engine(url: str, *, name: str, pool_size: int = 10) -> AsyncEngine:
         json_deserializer=orjson.loads,
         connect_args={
             "connection_class": BoundConnection,
-            "server_settings": {"application_name": f"aimline {name}"},
+            # An operator's server may log the parameters of a statement that fails; of ours it does not.
+            "server_settings": {"application_name": f"aimline {name}", "log_parameter_max_length_on_error": "0"},
         },
     )
 

@@ -81,5 +81,21 @@ class Gone(AimlineError):
     code = "gone"
 
 
+class Busy(AimlineError):
+    """The caller has as much under way as it may; later it can be taken."""
+
+    code = "busy"
+
+    def __init__(self, detail: str, *, code: str | None = None, retry_after: int = 30) -> None:
+        super().__init__(detail, code=code)
+        self.retry_after = retry_after
+
+
+class StorageFull(AimlineError):
+    """There is no room left on a disk. Nothing was changed."""
+
+    code = "storage.full"
+
+
 class Misuse(RuntimeError):
     """A fault of our own code at the door; never the caller's."""

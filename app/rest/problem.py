@@ -14,12 +14,14 @@ from starlette.exceptions import HTTPException
 from app.core.errors import (
     OUT_OF_RANGE,
     AimlineError,
+    Busy,
     Conflict,
     Forbidden,
     Gone,
     Invalid,
     Malformed,
     NotFound,
+    StorageFull,
     Unauthenticated,
     Violation,
 )
@@ -31,6 +33,8 @@ STATUS: dict[type[AimlineError], tuple[int, str]] = {
     Unauthenticated: (401, "Who is asking?"),
     Conflict: (409, "The present state does not allow this"),
     Gone: (410, "Kept no longer"),
+    Busy: (429, "Too much at once"),
+    StorageFull: (507, "No room"),
     Malformed: (400, "Bad request"),
     Invalid: (422, "Values that cannot be taken"),
 }
@@ -106,7 +110,10 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, AimlineError)  # noqa: S101  # the handler is laid for this class
     status, title = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (400, "Bad request"))
     violations = error.violations if isinstance(error, Invalid) else ()
-    return problem(request, status, error.code, title, error.detail, violations)
+    answer = problem(request, status, error.code, title, error.detail, violations)
+    if isinstance(error, Busy):
+        answer.headers["Retry-After"] = str(error.retry_after)
+    return answer
 
 
 async def _shape(request: Request, error: Exception) -> JSONResponse:

@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, LargeBinary, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, TenantRow
+from app.core.db import Base, Tenant, TenantRow
 
 
 class SisSource(TenantRow, Base):
@@ -130,3 +130,14 @@ class SisUpload(TenantRow, Base):
     run_id: Mapped[UUID]
     place: Mapped[int]
     part: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class SisUploadSlot(Tenant, Base):
+    """One of the few uploads that a district may send at a time; free once its lease has ended."""
+
+    __tablename__ = "sis_upload_slot"
+
+    place: Mapped[int] = mapped_column(primary_key=True)
+    holder: Mapped[UUID]
+    taken_at: Mapped[datetime]
+    leased_until: Mapped[datetime]

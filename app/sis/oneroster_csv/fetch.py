@@ -23,6 +23,7 @@ from app.core.address import Allowed, checked_url
 from app.core.clock import now
 from app.core.errors import Invalid
 from app.core.outbound import AddressRefused, checked_session
+from app.core.room import is_full
 from app.sis.oneroster_csv.archive import CsvZip
 from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import Delivery, NothingNew, Progress, SourceRefused
@@ -95,6 +96,8 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
     except aiohttp.ClientConnectorDNSError:
         raise SourceRefused("The zip could not be fetched: the host name in its URL is not known.") from None
     except (AddressRefused, aiohttp.ClientError, TimeoutError, OSError) as error:
+        if is_full(error):  # not the source's fault
+            raise
         raise SourceRefused(f"The zip could not be fetched ({type(error).__name__}). Try again later.") from None
 
 
