@@ -7,6 +7,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -49,6 +50,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     folder = tmp_path_factory.mktemp("server")
     with EmbeddedPostgres(folder, settings=FAST) as postgres:
         yield Settings(database_url=postgres.url("owner"), key=fresh_key("k1"))
+
+
+@pytest.fixture(scope="session")
+def server_log(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log of the embedded server."""
+    logs = list(tmp_path_factory.getbasetemp().glob("server*/postgres.log"))
+    if not logs:
+        pytest.skip("The log of one's own server is its operator's.")
+    return logs[-1]
 
 
 @pytest.fixture(scope="session")

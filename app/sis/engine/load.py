@@ -7,8 +7,9 @@ what it can read, is not bound by a statement's time, and ends by the end of its
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import asyncpg
 
@@ -16,6 +17,7 @@ from app.sis.engine.screen import Screen
 from app.sis.engine.stage import Stage
 from app.sis.port import Delivery, Progress, SourceRefused
 
+PATIENCE = 30.0  # seconds in which a COPY ends whose stream has ended
 PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "parallel_tuple_cost = 0")
 """What was just loaded has no statistics, so that the planner's costs are fiction: it must neither compile for them
 nor leave a processor idle for them."""
@@ -100,11 +102,24 @@ async def _copy(stage: Stage, name: str, columns: list[str], stream: _Stream) ->
             raise SourceRefused(f"{stream.file} cannot be read as CSV: export it again.") from None
         except asyncio.CancelledError:
             stream.is_stopped = True
-            await asyncio.wait({copying})
+            await _ended(copying)
             raise
     if stream.error is not None:
         raise stream.error
     return str(status)
+
+
+async def _ended(copying: "asyncio.Future[str]") -> None:
+    """Waits for the end of a COPY whose stream has ended, also where this task is cancelled again meanwhile.
+
+    A connection that is given back while it still copies is of no use to anybody.
+    """
+    until = time.monotonic() + PATIENCE
+    while not copying.done() and time.monotonic() < until:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({copying}, timeout=until - time.monotonic())
+    if not copying.cancel():
+        copying.exception()
 
 
 async def _make_raw(stage: Stage, kind: str, columns: list[str]) -> str:
