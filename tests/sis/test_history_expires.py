@@ -1,5 +1,6 @@
 """How rows were before a run is kept for a time, is erased with a person, and is not undone after either."""
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,13 @@ import pytest
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core import ids
 from app.core.errors import Conflict
 from app.core.ids import new_id
 from app.rounds import visit
 from app.sis.answer import undo
 from app.sis.night import retention
+from tests.processes import aimline
 from tests.sis.roster_zip import LENIENT, Export, ask, row_id, sync
 from tests.town import Town
 
@@ -122,3 +125,17 @@ async def test_erasure_reaches_what_rows_were_before(north: Town, south: Town, t
     with pytest.raises(Conflict) as refused:
         await _undo(north, run_id)
     assert refused.value.code == "run.expired"
+
+
+async def test_an_operator_erases_a_person(north: Town, tmp_path: Path) -> None:
+    """By the id that faces show; an id of something else is refused."""
+    await sync(north, Export(), tmp_path)
+    run_id = await _changed(north, tmp_path, "New")
+    shown = ids.show("student", await row_id(north, "person", "s3"))
+    done = await asyncio.to_thread(aimline, north.settings, "sis", "forget", shown, "--district", north.slug)
+    assert (done.returncode, done.stdout) == (0, "2 rows are no longer kept as they were.\n"), done.stderr
+    assert await _kept(north, run_id) == (3, 1)
+    wrong = await asyncio.to_thread(
+        aimline, north.settings, "sis", "forget", ids.show("run", run_id), "--district", north.slug
+    )
+    assert wrong.returncode != 0

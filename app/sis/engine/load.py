@@ -23,7 +23,7 @@ PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "pa
 nor leave a processor idle for them."""
 
 
-class _Stream:
+class Stream:
     """The screened bytes of a delivery, read ahead in a thread. What goes wrong with them ends it, and is kept."""
 
     def __init__(self, delivery: Delivery, screen: Screen, progress: Progress) -> None:
@@ -60,7 +60,7 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
     await stage.driver.execute("SET LOCAL statement_timeout = 0")
     await stage.driver.execute("SAVEPOINT copying")
     name, screen = await _make_raw(stage, delivery.kind, columns), Screen(delivery)
-    status = await _copy(stage, name, columns, _Stream(delivery, screen, progress))
+    status = await _copy(stage, name, columns, Stream(delivery, screen, progress))
     await stage.driver.execute("RELEASE SAVEPOINT copying")
     await stage.driver.execute("SELECT set_config('statement_timeout', $1, true)", bound)
     stage.made.append(f"staging.{name}")
@@ -80,7 +80,7 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
     stage.came[delivery.kind] = int(status.rsplit(" ", 1)[-1]) - len(screen.blank)
 
 
-async def _copy(stage: Stage, name: str, columns: list[str], stream: _Stream) -> str:
+async def _copy(stage: Stage, name: str, columns: list[str], stream: Stream) -> str:
     """COPY's own word of what it did. Raises what went wrong with the bytes once COPY has ended."""
     async with aclosing(stream.chunks()) as chunks:
         copying = asyncio.ensure_future(
