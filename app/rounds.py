@@ -5,6 +5,7 @@ Several workers may go round at once: what one has told, another finds told. Nev
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -17,6 +18,7 @@ from app.core.crypto import Keyring
 from app.core.fault_report import describe_fault
 from app.core.log import job_context
 from app.decision.overdue import tell_overdue
+from app.sis.night.retention import KEPT, drop_left_plans, expire_changes
 from app.webhooks.deliveries.expire import expire
 
 EVERY = 3600.0  # seconds: what is overdue is so by the day, and each district's day begins at its own hour
@@ -26,18 +28,18 @@ MOST = 1000  # batches of one district in one round: the rest waits for the next
 log = structlog.get_logger()
 
 
-async def go_rounds(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event) -> None:
+async def go_rounds(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event, history: timedelta = KEPT) -> None:
     """Goes round all districts every hour; a worker that was just started delivers first."""
     wait = FIRST
     while not await _stops_within(wait, stopping):
         try:
-            await go_round(engine, keyring, stopping)
+            await go_round(engine, keyring, stopping, history)
         except Exception as error:  # the next round finds what this one did not
             log.error("rounds.trouble", **describe_fault(error))
         wait = EVERY
 
 
-async def go_round(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event) -> None:
+async def go_round(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event, history: timedelta = KEPT) -> None:
     """One round over all districts; one district's fault does not stop the others."""
     last = UUID(int=0)
     while districts := await districts_after(engine, last):
@@ -46,13 +48,13 @@ async def go_round(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Even
                 return
             with job_context("maintenance", district_id):
                 try:
-                    await visit(engine, keyring, district_id)
+                    await visit(engine, keyring, district_id, history)
                 except Exception as error:  # the next round comes within the hour
                     log.error("rounds.trouble", **describe_fault(error))
         last = districts[-1]
 
 
-async def visit(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> tuple[int, int]:
+async def visit(engine: AsyncEngine, keyring: Keyring, district_id: UUID, history: timedelta = KEPT) -> tuple[int, int]:
     """Tells one district what is overdue, and deletes what has expired there, batch by batch; how many of each."""
     principal, told, gone = house_principal(district_id, "worker"), 0, 0
     for _ in range(MOST):
@@ -67,6 +69,15 @@ async def visit(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> tup
         gone += found
         if not found:
             break
+    sync = house_principal(district_id, "sync")
+    for _ in range(MOST):
+        async with unit(engine, sync, keyring, "sync history") as work:
+            found = await expire_changes(work, history)
+        gone += found
+        if not found:
+            break
+    async with unit(engine, sync, keyring, "sync history") as work:
+        await drop_left_plans(work)
     return told, gone
 
 

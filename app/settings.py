@@ -48,6 +48,9 @@ class Settings(BaseSettings):
         default="127.0.0.1,::1", description="Addresses and networks whose X-Forwarded-* count with --behind-proxy."
     )
     largest_upload_mb: int = Field(default=512, ge=1, le=8192, description="The largest roster zip that can be sent.")
+    sync_history_days: int = Field(
+        default=365, ge=1, le=36500, description="How long a row that a sync changed is kept as it was, for an undo."
+    )
     pool_size: int = Field(default=10, ge=1, le=200)
     graphql_cost: int = Field(
         default=10_000, ge=1, le=1_000_000, description="Rows that one GraphQL operation may return."

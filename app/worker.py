@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -73,7 +74,8 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
         log.info("worker.started")
         beside.create_task(_answer_syncs(long, stopping))
         beside.create_task(_settle_weeks(long, stopping))
-        beside.create_task(go_rounds(engine=long.engine, keyring=long.keyring, stopping=stopping))
+        history = timedelta(days=settings.sync_history_days)
+        beside.create_task(go_rounds(long.engine, long.keyring, stopping, history))
         beside.create_task(_sync_by_night(settings, long, stopping))
         while not stopping.is_set():
             try:

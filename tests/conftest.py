@@ -7,6 +7,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -33,6 +34,7 @@ FIRST = ("test_webhooks_worker", "test_story", "test_syncs", "test_rest_sync", "
 the end nobody waits for one process alone."""
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
+FAST["log_error_verbosity"] = "default"  # as a server that nobody has set up: what is logged is the product's doing
 
 
 hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -54,6 +56,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     folder = tmp_path_factory.mktemp("server")
     with EmbeddedPostgres(folder, settings=FAST) as postgres:
         yield Settings(database_url=postgres.url("owner"), key=fresh_key("k1"))
+
+
+@pytest.fixture(scope="session")
+def server_log(server: Settings, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The log of the embedded server."""
+    logs = list(tmp_path_factory.getbasetemp().glob("server*/postgres.log"))
+    if not logs:
+        pytest.skip("The log of one's own server is its operator's.")
+    return logs[-1]
 
 
 @pytest.fixture(scope="session")

@@ -114,6 +114,7 @@ def _refuse(error: Exception) -> NoReturn:
 
     from app.core.crypto import KeyFault
     from app.core.db import UnfitServer
+    from app.core.room import is_database_full, is_full
 
     if isinstance(error, ValidationError):
         for one in error.errors():
@@ -126,6 +127,10 @@ def _refuse(error: Exception) -> NoReturn:
         raise error
     if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", "") in BEHIND:
         said = "The schema is not up to date. Run: aimline migrate"
+    elif is_database_full(error):
+        said = "The disk of the PostgreSQL server is full: make room there."
+    elif is_full(error):
+        said = "A disk of this machine is full: make room there."
     elif isinstance(error, OSError | DBAPIError):
         said = f"The database did not answer as it should ({type(error).__name__}). Is it running?"
     else:

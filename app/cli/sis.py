@@ -17,10 +17,12 @@ from app.access.directory import find_district
 from app.access.principal import house_principal
 from app.access.work import Work, unit
 from app.cli.operate import AsJson, District, as_operator
+from app.core import ids
 from app.core.address import Allowed
-from app.core.errors import AimlineError, Invalid
+from app.core.errors import AimlineError, Invalid, NotFound
 from app.settings import Settings
 from app.sis import queries, sources
+from app.sis.night.retention import erase_person
 from app.sis.settings import Settings as Fit
 
 Answer = TypeVar("Answer")
@@ -56,6 +58,7 @@ def add_to(app: typer.Typer) -> None:
     _add(sis)
     _set(sis)
     _show(sis)
+    _forget(sis)
 
 
 def _add(sis: typer.Typer) -> None:
@@ -188,6 +191,23 @@ def _show(sis: typer.Typer) -> None:
             return await sources.resume_source(work, (await sources.source_named(work, name)).source.id)
 
         _tell(_run(district, go), as_json)
+
+
+def _forget(sis: typer.Typer) -> None:
+    @sis.command("forget")
+    def forget(
+        person: Annotated[str, typer.Argument(metavar="PERSON", help="The person's id: stu_… or per_….")],
+        district: District,
+    ) -> None:
+        """Erases a person from what earlier syncs changed. Runs that changed the person cannot be undone any more."""
+
+        async def go(work: Work, _: Allowed) -> int:
+            kind, row = ids.parse(person)
+            if kind not in ("student", "person"):
+                raise NotFound("person")
+            return await erase_person(work, row)
+
+        print(f"{_run(district, go):,} rows are no longer kept as they were.")
 
 
 def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Answer:

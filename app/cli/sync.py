@@ -26,7 +26,7 @@ from app.access.principal import house_principal
 from app.access.work import unit
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
-from app.core.errors import AimlineError, NotFound
+from app.core.errors import AimlineError, NotFound, StorageFull
 from app.core.ids import show
 from app.settings import Settings
 from app.sis import port
@@ -105,6 +105,9 @@ def _carry(sync: Callable[[Running], Awaitable[Report]], district: str, as_json:
         made = "sis add" if error.kind == "source" else "district create"
         errors.print(f"There is no {named}. Make it with: aimline {made}", markup=False)
         raise typer.Exit(USAGE) from None
+    except StorageFull as error:
+        errors.print(error.detail, markup=False)
+        raise typer.Exit(INTERNAL) from None
     except AimlineError as error:
         errors.print(error.detail, markup=False)
         raise typer.Exit(USAGE) from None

@@ -125,7 +125,12 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
             "async_creator_fn": _open_connection,
             "connection_class": BoundConnection,
             "timeout": timeouts.connect,
-            "server_settings": {"application_name": f"aimline {name}", **timeouts.server_settings()},
+            "server_settings": {
+                "application_name": f"aimline {name}",
+                # An operator's server may log the parameters of a statement that fails; of ours it does not.
+                "log_parameter_max_length_on_error": "0",
+                **timeouts.server_settings(),
+            },
         },
     )
 

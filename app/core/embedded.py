@@ -166,7 +166,9 @@ class EmbeddedPostgres:
         fixed = {"listen_addresses": "", "port": "5432", "cluster_name": "aimline"}
         fixed |= {"unix_socket_directories": str(self._socket), "unix_socket_permissions": "0700"}
         fixed |= {"timezone": "UTC", "log_timezone": "UTC"}
-        options = [f"--{name}={value}" for name, value in {**self._settings, **fixed}.items()]
+        # Errors are logged without their DETAIL and CONTEXT, which quote rows.
+        quiet = {"log_error_verbosity": "terse"}
+        options = [f"--{name}={value}" for name, value in {**quiet, **self._settings, **fixed}.items()]
         deadline = time.monotonic() + RETRY_LIMIT
         while True:
             began = self.log.stat().st_size if self.log.exists() else 0

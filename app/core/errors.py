@@ -75,6 +75,9 @@ class Invalid(AimlineError):
         self.violations = tuple(violations)
 
 
+OUT_OF_RANGE = Violation("", "value.out_of_range", "A date or a number is beyond what can be reckoned with.")
+
+
 class Malformed(Invalid):
     """The request itself is off (a parameter, a cursor), whatever it asks for."""
 
@@ -85,6 +88,16 @@ class Gone(AimlineError):
     """What the caller points at was there and is kept no longer."""
 
     code = "gone"
+
+
+class Busy(AimlineError):
+    """The caller has as much under way as it may; later it can be taken."""
+
+    code = "busy"
+
+    def __init__(self, detail: str, *, code: str | None = None, retry_after: int = 30) -> None:
+        super().__init__(detail, code=code)
+        self.retry_after = retry_after
 
 
 class Throttled(AimlineError):
@@ -125,6 +138,12 @@ class OutcomeUnknown(AimlineError):
             "The connection to the database was lost while the change was being committed: it was made as a whole or "
             "not at all. Read what it would have changed, or the change feed (GET /v1/events), before you repeat it."
         )
+
+
+class StorageFull(AimlineError):
+    """There is no room left on a disk. Nothing was changed."""
+
+    code = "storage.full"
 
 
 class Misuse(RuntimeError):

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from app.access.work import Work
 from app.core.errors import (
     MOST_VIOLATIONS,
+    OUT_OF_RANGE,
     AimlineError,
     Forbidden,
     Invalid,
@@ -97,6 +98,8 @@ async def tried(
         if isinstance(error, Forbidden) and error.code == MISSING_PERMISSION:
             raise
         return None, [Problem(code=error.code, pointer="", detail=error.detail)]
+    except OverflowError:
+        return None, shaped([OUT_OF_RANGE])
     except IntegrityError as error:
         if getattr(error.orig, "sqlstate", "") != UNIQUE_VIOLATION:
             raise

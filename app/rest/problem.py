@@ -8,11 +8,14 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from app.core.errors import (
     MOST_VIOLATIONS,
+    OUT_OF_RANGE,
     AimlineError,
+    Busy,
     Conflict,
     Forbidden,
     Gone,
@@ -21,6 +24,7 @@ from app.core.errors import (
     NotFound,
     OutcomeUnknown,
     Overloaded,
+    StorageFull,
     Throttled,
     Unauthenticated,
     Unavailable,
@@ -37,6 +41,8 @@ STATUS: dict[type[AimlineError], tuple[int, str]] = {
     Unauthenticated: (401, "Who is asking?"),
     Conflict: (409, "The present state does not allow this"),
     Gone: (410, "Kept no longer"),
+    Busy: (429, "Too much at once"),
+    StorageFull: (507, "No room"),
     Malformed: (400, "Bad request"),
     Invalid: (422, "Values that cannot be taken"),
     Throttled: (429, "Too many requests"),
@@ -44,6 +50,8 @@ STATUS: dict[type[AimlineError], tuple[int, str]] = {
     Unavailable: (503, "Not to be had at the moment"),
     OutcomeUnknown: (503, "It is not known whether this was done"),
 }
+OVERFLOWS = ("22003", "22008")
+"""SQLSTATEs of a number or a date beyond its range."""
 log = structlog.get_logger()
 
 
@@ -107,6 +115,8 @@ def answer_problems(app: FastAPI) -> None:
     app.add_exception_handler(AimlineError, _ours)
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(DBAPIError, _database)
+    app.add_exception_handler(OverflowError, _overflow)
 
 
 def _as_problems(contract: dict[str, Any]) -> None:
@@ -128,7 +138,7 @@ def from_error(request: Request, error: AimlineError) -> JSONResponse:
     status, title = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (400, "Bad request"))
     violations = error.violations if isinstance(error, Invalid) else ()
     answer = problem(request, status, error.code, title, error.detail, violations)
-    if isinstance(error, Throttled | Unavailable):
+    if isinstance(error, Throttled | Unavailable | Busy):
         answer.headers["Retry-After"] = str(error.retry_after)
     return answer
 
@@ -165,6 +175,18 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
     return answer
+
+
+async def _overflow(request: Request, _: Exception) -> JSONResponse:
+    """What is reckoned from a date or a number that was sent leaves its range."""
+    return problem(request, 422, OUT_OF_RANGE.code, STATUS[Invalid][1], OUT_OF_RANGE.detail, [OUT_OF_RANGE])
+
+
+async def _database(request: Request, error: Exception) -> JSONResponse:
+    assert isinstance(error, DBAPIError)  # noqa: S101  # as above
+    if getattr(error.orig, "sqlstate", "") in OVERFLOWS:
+        return await _overflow(request, error)
+    raise error  # for whoever may run the request once more
 
 
 def fault(request: Request, error: Exception) -> JSONResponse:

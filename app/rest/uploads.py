@@ -5,14 +5,20 @@ The one route whose body goes to disk as it comes, before a transaction begins: 
 
 import asyncio
 import tempfile
-from typing import Annotated, Any
+import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+from functools import partial
+from typing import IO, Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 from starlette.requests import ClientDisconnect
 
 from app.access.principal import Principal
-from app.access.work import unit
-from app.core.errors import Malformed, Violation
+from app.access.work import Work, unit
+from app.core.errors import Malformed, StorageFull, Violation
+from app.core.room import is_full
 from app.rest.door import House, asks, principal_of, row_id
 from app.rest.problem import MEDIA_TYPE, Problem
 from app.rest.route import Route
@@ -25,10 +31,10 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 def _told() -> dict[str, Any]:
     """What the contract says of the route: its body, and the answers that no other route gives."""
-    told = asks(upload.must_take_uploads, pull.ask_for_run, upload.keep_upload, queries.run)
+    told = asks(upload.must_take_uploads, upload.take_slot, pull.ask_for_run, upload.keep_upload, queries.run)
     body = {"required": True, "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}
     problem = {"model": Problem, "content": {MEDIA_TYPE: {}}}
-    more = {413: "Larger than the operator allows.", 415: "No zip."}
+    more = {413: "Larger than the operator allows.", 415: "No zip.", 429: "The district sends two already."}
     answers = {status: {**problem, "description": words} for status, words in more.items()}
     return {
         **told,
@@ -48,21 +54,53 @@ async def send_roster(
     """Sends a OneRoster CSV zip, 1.1 or 1.2, to a source of CSV; the worker syncs from it. 409 while a run waits."""
     house: House = request.app.state.house
     source_id, operation = row_id("source", source), f"{request.method} {request.scope['route'].path}"
-    async with unit(house.engine, principal, house.keyring, operation) as work:
+    opened = partial(unit, house.engine, principal, house.keyring, operation)
+    async with opened() as work:
         await upload.must_take_uploads(work, source_id)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != ZIP:
         raise HTTPException(415, f"Send the zip as it is, with Content-Type: {ZIP}.")
-    with tempfile.TemporaryFile() as file:
-        try:
-            async for chunk in request.stream():
-                await asyncio.to_thread(file.write, chunk)
-        except ClientDisconnect:
-            raise Malformed([Violation("", "body.cut_off", "The body broke off before its end.")]) from None
-        await asyncio.to_thread(upload.must_be_a_roster, file)
-        async with (
-            house.writers.turn(),
-            unit(house.engine, principal, house.keyring, operation) as work,
-        ):
-            run = await pull.ask_for_run(work, source_id, dry=dry)
-            await upload.keep_upload(work, run.id, file)
-            return await asked_for(work, response, run)
+    async with opened() as work:
+        slot = await upload.take_slot(work)
+    try:
+        with tempfile.TemporaryFile() as file:
+            await _receive(request, file, opened, slot)
+            await asyncio.to_thread(upload.must_be_a_roster, file)
+            async with house.writers.turn(), opened() as work:
+                run = await pull.ask_for_run(work, source_id, dry=dry)
+                await upload.keep_upload(work, run.id, file)
+                return await asked_for(work, response, run)
+    finally:
+        async with opened() as work:
+            await upload.keep_slot(work, slot, timedelta(0))
+
+
+async def _receive(
+    request: Request, file: IO[bytes], opened: Callable[[], AbstractAsyncContextManager[Work]], slot: upload.Slot
+) -> None:
+    """Writes the body to a file as it comes, and keeps the upload's place meanwhile.
+
+    Raises `Malformed` where it breaks off or goes on for too long, `StorageFull` where the disk has no room.
+    """
+    body = request.stream()
+    began = renewed = time.monotonic()
+    try:
+        while True:
+            async with asyncio.timeout(upload.SILENCE):
+                chunk = await anext(body, None)
+            if chunk is None:
+                return
+            await asyncio.to_thread(file.write, chunk)
+            if time.monotonic() - began > upload.LONGEST:
+                raise TimeoutError
+            if time.monotonic() - renewed > upload.LEASE.total_seconds() / 3:
+                renewed = time.monotonic()
+                async with opened() as work:
+                    await upload.keep_slot(work, slot)
+    except TimeoutError:
+        raise Malformed([Violation("", "body.too_slow", "The body came too slowly. Send it again.")]) from None
+    except ClientDisconnect:
+        raise Malformed([Violation("", "body.cut_off", "The body broke off before its end.")]) from None
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise StorageFull("The disk of the server for uploads is full. An operator must make room.") from None

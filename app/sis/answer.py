@@ -37,7 +37,7 @@ from app.sis.engine.stage import Stage
 from app.sis.engine.weigh import WENT, Counts, Report
 from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.mapping.follow import follow_results
-from app.sis.models import SisRun
+from app.sis.models import SisChange, SisRun
 from app.sis.port import AlreadyRunning, Progress, SourceInconsistent
 from app.sis.queries import read_report
 from app.sis.queries import run as find_run
@@ -218,8 +218,8 @@ async def undo(
     """Takes an applied run back, as a run of its own with its own change log, in one transaction.
 
     What it created is removed; what it changed, removed or restored is as it was, pinned fields left alone. Raises
-    `NotFound`; `Conflict` where the run was not applied, is undone already, or a later one changed the same rows;
-    `AlreadyRunning` while the district syncs.
+    `NotFound`; `Conflict` where the run was not applied, is undone already, expired, or a later one
+    changed the same rows; `AlreadyRunning` while the district syncs.
     """
     principal = house_principal(district_id, "sync")
     report = Report(asked.run_id or new_id(), began_at=now())
@@ -239,6 +239,7 @@ async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress, as
         await rekey.undo_rekey(stage, undone, report)
     else:
         await _undo_rows(work, stage, undone, report, progress)
+    await must_know_before(work, undone)  # what was there at the beginning may have expired meanwhile
     await stage.drop()
     conclude(report, dry=False)
     report.sentence = f"{ids.show('run', run_id)} is undone. {report.sentence}"
@@ -283,6 +284,7 @@ async def must_be_undoable(work: Work, run: SisRun) -> None:
     undone = set(await work.db.scalars(undoes))
     if run.id in undone:
         raise Conflict("The run is undone already.", code="run.undone")
+    await must_know_before(work, run)
     rows = await work.db.scalars(
         select(SisRun.id).where(of, SisRun.state == "applied", SisRun.undoes.is_(None), SisRun.ended_at > run.ended_at)
     )
@@ -293,6 +295,20 @@ async def must_be_undoable(work: Work, run: SisRun) -> None:
             f"Later syncs changed, or build on, what this run brought: {', '.join(found)}. Undo the later ones first, "
             "or have the source send the right data and sync again.",
             code="run.changed_since",
+        )
+
+
+@needs(Can.APPROVE_SYNC)
+async def must_know_before(work: Work, run: SisRun) -> None:
+    """Raises `Conflict` where a row that a run changed is no longer kept as it was."""
+    expired = select(SisChange.id).where(
+        SisChange.district_id == work.district_id, SisChange.run_id == run.id, SisChange.expired_at.is_not(None)
+    )
+    if await work.db.scalar(expired.limit(1)) is not None:
+        raise Conflict(
+            "How the rows were before this run is kept no longer: it has expired, or a person was erased from it. "
+            "Have the source send the right data and sync again.",
+            code="run.expired",
         )
 
 

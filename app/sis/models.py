@@ -11,7 +11,7 @@ from sqlalchemy import BigInteger, LargeBinary, Text
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
-from app.core.db import Base, TenantRow
+from app.core.db import Base, Tenant, TenantRow
 
 
 class SisSource(TenantRow, Base):
@@ -109,7 +109,8 @@ class SisQuarantine(TenantRow, Base):
 class SisChange(TenantRow, Base):
     """What a run updated, restored or removed, with the row as it was. What it created says so by `arrived_in`.
 
-    Of what was removed, `remove` was marked as deleted by the source, and `absent` came no more.
+    Of what was removed, `remove` was marked as deleted by the source, and `absent` came no more. `before` is null
+    from `expired_at` on; a run of which any row has expired cannot be undone.
     """
 
     __tablename__ = "sis_change"
@@ -118,7 +119,8 @@ class SisChange(TenantRow, Base):
     kind: Mapped[str]
     row_id: Mapped[UUID]
     action: Mapped[str]
-    before: Mapped[dict[str, Any] | None]
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    expired_at: Mapped[datetime | None]
 
 
 class SisUpload(TenantRow, Base):
@@ -129,3 +131,14 @@ class SisUpload(TenantRow, Base):
     run_id: Mapped[UUID]
     place: Mapped[int]
     part: Mapped[bytes] = mapped_column(LargeBinary)
+
+
+class SisUploadSlot(Tenant, Base):
+    """One of the few uploads that a district may send at a time; free once its lease has ended."""
+
+    __tablename__ = "sis_upload_slot"
+
+    place: Mapped[int] = mapped_column(primary_key=True)
+    holder: Mapped[UUID]
+    taken_at: Mapped[datetime]
+    leased_until: Mapped[datetime]

@@ -142,8 +142,7 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
         roles = await stage.make("rekey", "role", "old text, new text, role_id uuid")
     digest = await _digest(stage)
     for kept in (table, roles):
-        await stage.driver.execute(f"ALTER TABLE {kept} SET LOGGED")
-        stage.made.remove(kept)
+        await stage.keep(kept)
     await stage.drop()
     by, matched = match if match in MATCHES else GIVEN, told["matched"]
     report.plan = {"digest": digest, "files": {}, "rekey": {"of": str(held_id), "by": by, **told}}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -23,8 +24,9 @@ from app.access.principal import Principal, house_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now, today_in
 from app.core.crypto import Keyring
-from app.core.errors import NotFound
+from app.core.errors import NotFound, StorageFull
 from app.core.ids import new_id
+from app.core.room import is_database_full, is_full
 from app.events.outbox import record_of_students
 from app.roster.models import Source as RosterSource
 from app.sis.engine import weigh
@@ -61,6 +63,7 @@ from app.sis.port import (
 )
 
 SOURCE_KIND = "oneroster-csv"
+log = structlog.get_logger()
 
 
 async def sync_csv(
@@ -98,8 +101,8 @@ async def sync(
 
     `limits` take the place of the source's own. The report says what became of it; a source that is refused is a
     report of state `failed`, one that has nothing new of state `skipped`. Raises `AlreadyRunning` while another sync
-    of the district runs, `Superseded` where one has begun since its lock was lost, and `NotFound` for an unknown
-    district. Whatever else is raised, the roster is as it was.
+    of the district runs, `Superseded` where one has begun since its lock was lost, `NotFound` for an unknown
+    district, and `StorageFull` where a disk is. Whatever else is raised, the roster is as it was.
     """
     principal = house_principal(district_id, "sync")
 
@@ -131,11 +134,29 @@ async def sync(
             interrupted = isinstance(error, asyncio.CancelledError)
             if interrupted and asked.run_id is not None:
                 raise  # its worker ends, and leaves it to another
+            full = _no_room(error)
             report.sentence = f"The sync {'was interrupted' if interrupted else 'broke off'}. The roster is as it was."
+            if full is not None:
+                report.sentence = f"{full.detail} The roster is as it was."
+                log.error("syncs.disk_full", run=str(report.run_id), detail=full.detail)
             with suppress(Exception):
                 await _fail(engine, principal, keyring, report, asked.attempt)
+            if full is not None:
+                raise full from None
             raise
     return report
+
+
+def _no_room(error: BaseException) -> StorageFull | None:
+    """What to tell the operator where a full disk is why a run broke off."""
+    if is_database_full(error):
+        return StorageFull("The disk of the PostgreSQL server is full: make room there, then run the sync again.")
+    if is_full(error):
+        return StorageFull(
+            "The disk for temporary files of the machine that runs the sync is full: make room there, or set TMPDIR "
+            "to a larger one, then run the sync again."
+        )
+    return None
 
 
 @needs(Can.SYNC_ROSTER)

@@ -12,11 +12,12 @@ from typing import Any, Final, get_type_hints
 from urllib.parse import urlsplit
 
 from app.core.address import Allowed, checked_url
+from app.core.clock import now
 from app.core.errors import Invalid, Violation
 from app.sis.guard import Limits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.mapping.rules import wrong_in
-from app.sis.night.schedule import is_cron
+from app.sis.night.schedule import has_run, is_cron
 
 KINDS: Final = ("oneroster-1.1", "oneroster-1.2", "oneroster-csv")
 AUTHS: Final = {
@@ -29,6 +30,7 @@ LIMITS: Final = {name: float if hint is float else int for name, hint in get_typ
 ROLLOVER_LIMITS: Final = {"removed": 1.0, "changed": 1.0, "lost": 1.0}
 """What is let pass while a school year turns over, where nothing else is said: an empty collection never is."""
 MOST_ROWS = 10_000_000
+MOST_FREEZES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ID = re.compile(r"[\x21-\x7e]{1,500}")
 _RANGES: Final = {
@@ -229,11 +231,18 @@ def _schedule(new: Settings) -> Iterator[Violation]:
         if value is not None and not is_cron(value):
             detail = "A cron expression of five fields, such as 0 2 * * 1-5, that comes to pass at some time."
             yield _wrong(f"/{name}", "cron.malformed", detail)
+    if len(new.freeze) > MOST_FREEZES:
+        yield _wrong("/freeze", "freeze.too_many", f"At most {MOST_FREEZES} freezes.")
+        return
+    wrong = False
     for place, pair in enumerate(new.freeze):
         days = [_day(one) for one in pair] if isinstance(pair, list | tuple) and len(pair) == 2 else []
         if len(days) != 2 or days[0] is None or days[1] is None or days[1] < days[0]:
+            wrong = True
             detail = "A first and a last day, such as 2026-12-21 and 2027-01-01, both included."
             yield _wrong(f"/freeze/{place}", "freeze.malformed", detail)
+    if new.cron is not None and is_cron(new.cron) and not wrong and not has_run(new.cron, freeze_of(new.freeze), now()):
+        yield _wrong("/freeze", "freeze.no_run", "The freeze dates leave the schedule no run.")
 
 
 def _moved(before: Settings, after: Settings) -> bool:

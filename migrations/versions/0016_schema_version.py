@@ -3,7 +3,7 @@
 from migrations.tenant import grant
 
 revision = "0016"
-down_revision = "0012"
+down_revision = "0015"
 
 
 def upgrade() -> None:

@@ -100,6 +100,34 @@ async def every_row_is_locked(db: asyncpg.Connection, roles: dict[str, str]) -> 
     return let_off(found)
 
 
+async def kept_plans_are_locked(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
+    """A table in staging that outlives its run, logged and without columns of raw rows, is its district's alone."""
+    rows = await db.fetch(
+        """SELECT c.oid, c.relname::text AS name, c.relrowsecurity AS secured, c.relforcerowsecurity AS forced,
+                  c.relpersistence::text AS how,
+                  EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'district_id'
+                          AND a.attnotnull AND a.atttypid = 'uuid'::regtype) AS district
+           FROM pg_class c WHERE c.relnamespace = 'staging'::regnamespace AND c.relkind IN ('r', 'p')"""
+    )
+    found = []
+    for row in rows:
+        name = f"staging {row['name']}"
+        if row["how"] != "p":
+            found.append((name, "is unlogged, and outlives its run"))
+        if not (row["secured"] and row["forced"]):
+            found.append((name, "has no FORCEd row-level security"))
+        if not row["district"]:
+            found.append((name, "has no district_id uuid NOT NULL"))
+        policies = await _policies(db, row["oid"])
+        if [policy["roles"] for policy in policies] != [[roles["worker"]]]:
+            found.append((name, "has not exactly one policy, the worker's"))
+        for policy in policies:
+            if policy["using"] != policy["check"]:
+                found.append((name, "has a WITH CHECK that is not its USING"))
+            found += [(name, said) for said in _unfit(policy["using"] or "")]
+    return let_off(found)
+
+
 async def policies_are_plain(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
     """One permissive policy for both run-time roles, the owner's own, and no more; USING equals WITH CHECK."""
     running = set(roles.values())

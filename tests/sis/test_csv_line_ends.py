@@ -35,7 +35,7 @@ async def _given_names(town: Town) -> dict[str, str]:
 @pytest.mark.parametrize("end", ["\n", "\r\n"], ids=["lines of Unix", "lines of Windows"])
 @pytest.mark.parametrize("quoted", [False, True], ids=["bare", "quoted"])
 async def test_a_carriage_return_in_a_value_is_kept(north: Town, tmp_path: Path, end: str, quoted: bool) -> None:
-    """PostgreSQL's COPY refuses a bare one, so that the file is read row by row: every row is there, and the value."""
+    """PostgreSQL's COPY refuses a bare one, so that it is quoted on its way: every row is there, and the value."""
     export = Export()
     people = len(export.rows["users"])
     export.row("users", "s3")["givenName"] = "X3X"

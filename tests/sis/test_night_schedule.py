@@ -107,3 +107,18 @@ def test_silence_is_news_after_26_hours_or_after_the_schedule_itself_has_spoken(
 def test_what_is_no_cron_expression_is_none(text: str) -> None:
     """Five fields that come to pass at some time."""
     assert not is_cron(text)
+
+
+@pytest.mark.parametrize("cron", ["0 2 1 1 *", "0 2 1 * *", "0 0 29 2 *", "* * * * *"])
+def test_a_freeze_to_the_end_of_the_calendar_leaves_no_run(cron: str) -> None:
+    """However rarely the schedule runs: its times are not followed to where dates end."""
+    for last in (date(9999, 12, 31), date(9999, 12, 30), date(2099, 1, 1)):
+        with pytest.raises(ValueError, match="leave no run"):
+            next_run(cron, "Pacific/Auckland", _utc("2026-12-20T12:00"), freeze=[(date(2026, 1, 1), last)])
+
+
+def test_a_schedule_by_the_minute_outlasts_its_freezes() -> None:
+    """Holidays have more minutes than anybody would count: the run after them comes all the same."""
+    freeze = [(date(2026, 12, 21), date(2027, 1, 31)), (date(2027, 1, 31), date(2027, 2, 28))]
+    found = next_run("*/5 * * * *", "UTC", _utc("2026-12-20T23:55"), freeze=freeze)
+    assert found == _utc("2027-03-01T00:00")

@@ -75,6 +75,12 @@ CSV = {"kind": "oneroster-csv", "client_id": None, "client_secret": None}
         ({"freeze": (("2026-12-21", "2027-01-01"),)}, []),
         ({"freeze": (("2027-01-01", "2026-12-21"),)}, [("/freeze/0", "freeze.malformed")]),
         ({"freeze": ("2026-12-21",)}, [("/freeze/0", "freeze.malformed")]),
+        ({"freeze": (("2026-12-21", "2027-01-01"),) * 101}, [("/freeze", "freeze.too_many")]),
+        *(
+            ({"cron": cron, "freeze": ((first, "9999-12-31"),)}, [("/freeze", "freeze.no_run")])
+            for cron in ("0 2 1 1 *", "0 2 1 * *", "0 2 * * 1-5", "* * * * *", "0 0 29 2 *")
+            for first in ("0001-01-01", "2026-01-01")
+        ),
         ({"left_out": ("demographics", "results", "courses")}, []),
         ({"left_out": ("demographics", "demographic")}, [("/left_out/1", "left_out.unknown")]),
         ({"left_out": ("users",)}, [("/left_out/0", "left_out.unknown")]),

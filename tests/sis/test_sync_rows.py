@@ -63,8 +63,22 @@ async def test_a_row_that_cannot_be_taken_is_named_and_kept_as_it_was(north: Tow
     assert (f"{file}.csv", row, field, code) in await _quarantine(north)
 
 
+async def test_a_quote_that_never_closes_is_one_row(north: Town, tmp_path: Path) -> None:
+    """It takes no row behind it along, and whoever stands before it is known and not taken for gone."""
+    export = Export()
+    await sync(north, export, tmp_path)
+    before = await fingerprint(north)
+    text = export.sheet("users").replace("Given s30", '"Given s30')
+    export.raw["users"] = text.encode()
+    report = await sync(north, export, tmp_path)
+    place = export.rows["users"].index(export.row("users", "s30")) + 2
+    assert report.refusals == [Refusal("users.csv", place, "", "row.malformed")]
+    assert (report.state, report.total("changes"), report.total("absent")) == ("applied", 0, 0)
+    assert await fingerprint(north) == before
+
+
 async def test_a_row_that_does_not_fit_its_header_is_one_row(north: Town, tmp_path: Path) -> None:
-    """COPY gives up on such a file; taken row by row it loses that row only, and not the person it names."""
+    """COPY never sees it; the file loses that row only, and not the person it names."""
     export = Export()
     await sync(north, export, tmp_path)
     lines = export.sheet("users").split("\r\n")

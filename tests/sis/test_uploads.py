@@ -1,18 +1,23 @@
 """A roster zip that is sent over REST: larger than any other body, judged at once, read by the worker, then gone."""
 
+import asyncio
 import io
 import random
+import resource
 import zipfile
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
 from app.core.address import Allowed
+from app.core.errors import Busy
 from app.main import build
 from app.rest.edge import LARGEST_BODY
 from app.settings import Settings
+from app.sis import upload
 from app.sis.night.carry import Night
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, lose_a_worker
@@ -20,6 +25,7 @@ from tests.sis.test_sources_rest import REST
 from tests.town import Town
 
 ZIP = {"Content-Type": "application/zip"}
+_LIVE = "SELECT count(*) FROM sis_upload_slot WHERE district_id = :district AND leased_until > now()"
 CSV = {"name": "sent", "kind": "oneroster-csv", "url": "upload:"}
 
 
@@ -168,3 +174,84 @@ async def test_a_body_beyond_the_operators_limit_is_refused(north: Town, setting
     elsewhere = await asks.ask("POST", "/v1/sis-sources", content=b" " * (LARGEST_BODY + 1))
     assert elsewhere.status_code == 413
     await small.state.house.engine.dispose()
+
+
+async def test_a_district_sends_two_at_a_time(app: FastAPI, settings: Settings, north: Town, south: Town) -> None:
+    """The third is told when to come again, also by another process; another district is not kept, nor for long."""
+    asks, other = caller(app, north), build(settings)
+    path, held = await _source(asks), asyncio.Event()
+
+    async def half() -> AsyncIterator[bytes]:
+        yield Export().packed()[:100]
+        await held.wait()
+
+    senders = [asyncio.create_task(_send(asks, path, half())) for _ in range(2)]
+    async with asyncio.timeout(20):
+        while int((await ask(north, _LIVE))[0][0]) < 2:  # each look is a round trip
+            pass
+    for process in (app, other):
+        third = await _send(caller(process, north), path, Export().packed())
+        assert (third.status_code, third.json()["type"]) == (429, "urn:aimline:problem:upload.busy")
+        assert int(third.headers["retry-after"]) > 0
+    elsewhere = caller(app, south)
+    assert (await _send(elsewhere, await _source(elsewhere), Export().packed())).status_code == 202
+    held.set()
+    assert {answer.status_code for answer in await asyncio.gather(*senders)} == {422}
+    assert (await _send(asks, path, Export().packed())).status_code == 202
+    await other.state.house.engine.dispose()
+
+
+async def test_a_lost_process_keeps_no_place(app: FastAPI, north: Town) -> None:
+    """A place whose lease has ended is taken by the next, and its late holder does not give it away."""
+    for _ in range(upload.AT_ONCE):
+        async with north.unit() as work:
+            lost = await upload.take_slot(work)
+    async with north.unit() as work:
+        with pytest.raises(Busy):
+            await upload.take_slot(work)
+    async with north.unit() as work:
+        await upload.keep_slot(work, lost, timedelta(seconds=-1))
+    async with north.unit() as work:
+        taken = await upload.take_slot(work)
+    assert (taken.place, taken.holder != lost.holder) == (lost.place, True)
+    async with north.unit() as work:
+        await upload.keep_slot(work, lost, timedelta(0))
+    async with north.unit() as work:
+        with pytest.raises(Busy):
+            await upload.take_slot(work)
+
+
+async def test_a_body_that_stalls_is_given_up(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Silence ends an upload, and so does its whole time, however steadily it drips."""
+    asks, never = caller(app, north), asyncio.Event()
+    path = await _source(asks)
+
+    async def stalls() -> AsyncIterator[bytes]:
+        yield b"PK"
+        await never.wait()
+
+    async def drips() -> AsyncIterator[bytes]:
+        while True:
+            yield b"."
+            await asyncio.sleep(0.01)
+
+    for name, body in (("SILENCE", stalls), ("LONGEST", drips)):
+        with monkeypatch.context() as patch:
+            patch.setattr(upload, name, 0.2)
+            slow = await _send(asks, path, body())
+        assert (slow.status_code, slow.json()["violations"][0]["code"]) == (400, "body.too_slow")
+    assert int((await ask(north, _LIVE))[0][0]) == 0
+
+
+async def test_a_full_disk_is_told_to_the_sender(app: FastAPI, north: Town) -> None:
+    """The body finds no room: 507 with the true reason, and the place is free again."""
+    asks = caller(app, north)
+    path = await _source(asks)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, hard))
+    try:
+        full = await _send(asks, path, _larger(Export().packed(), 3 << 20))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert (full.status_code, full.json()["type"]) == (507, "urn:aimline:problem:storage.full")
+    assert int((await ask(north, _LIVE))[0][0]) == 0

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.sis.engine.conform import conform
+from app.sis.engine.load import copy_raw
 from app.sis.engine.plan import known
 from app.sis.engine.roles import carry_roles, fold_roles
-from app.sis.engine.stage import Stage, copy_raw, fresh_id
+from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import Kind
 from app.sis.port import Delivery, Progress
 

@@ -21,15 +21,16 @@ _LIST = """CASE WHEN coalesce(btrim({x}), '') = '' THEN NULL WHEN strpos({x}, ',
     ELSE (SELECT coalesce(array_agg({many} ORDER BY n) FILTER (WHERE btrim(i) <> ''), '{{}}')
           FROM unnest(string_to_array({x}, ',')) WITH ORDINALITY AS u (i, n)) END"""
 
-_DAY_AND_TIME = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}"
+_DAY_AND_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}"
+# Digits are named one by one: by some locales \d is a digit of any script, which no cast reads.
 _INSTANT = r"""CASE
     WHEN translate({x}, '123456789', '000000000') IN ('0000-00-00T00:00:00Z', '0000-00-00T00:00:00.000Z')
      AND pg_input_is_valid({x}, 'timestamptz') THEN {x}::timestamptz
-    WHEN {x} !~ '^\d{{4}}-\d{{2}}-\d{{2}}([T ]\d{{2}}:\d{{2}}.*)?$' THEN NULL
-    WHEN {x} ~ 'Z$|[+-]\d{{2}}:?\d{{2}}$' AND length({x}) > 10
+    WHEN {x} !~ '^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}([T ][0-9]{{2}}:[0-9]{{2}}.*)?$' THEN NULL
+    WHEN {x} ~ 'Z$|[+-][0-9]{{2}}:?[0-9]{{2}}$' AND length({x}) > 10
     THEN CASE WHEN pg_input_is_valid({x}, 'timestamptz') THEN {x}::timestamptz END
     WHEN pg_input_is_valid({x}, 'timestamp') THEN {x}::timestamp AT TIME ZONE 'UTC' END"""
-_NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?\s*$"
+_NUMBER = r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*$"
 
 
 def _word(x: str) -> str:
@@ -75,8 +76,8 @@ def _typed(field: Field, x: str) -> str:
             )
         case "year":
             return (
-                rf"CASE WHEN {x} ~ '^\d{{4}}$' THEN {x}::integer "
-                rf"WHEN {x} ~ '^\d{{4}}\s*[-/–]\s*(\d{{2}}|\d{{4}})$' THEN left({x}, 4)::integer + 1 END"
+                f"CASE WHEN {x} ~ '^[0-9]{{4}}$' THEN {x}::integer "
+                rf"WHEN {x} ~ '^[0-9]{{4}}\s*[-/–]\s*([0-9]{{2}}|[0-9]{{4}})$' THEN left({x}, 4)::integer + 1 END"
             )
         case "list":
             return _LIST.format(x=x, one=f"btrim({x})", many="btrim(i)")

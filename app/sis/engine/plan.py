@@ -203,8 +203,7 @@ async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[st
     for kind in deliveries:
         table = stage.table("plan", kind)
         await stage.run(f"DELETE FROM {table} WHERE district_id = :district AND action = 'refuse'")
-        await stage.driver.execute(f"ALTER TABLE {table} SET LOGGED")
-        stage.made.remove(table)
+        await stage.keep(table)
     files = {kind: {"file": one.file, "header": list(one.header)} for kind, one in deliveries.items()}
     return {"digest": await digest(stage, deliveries), "files": files}
 

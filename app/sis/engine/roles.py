@@ -11,7 +11,8 @@ from collections.abc import Collection
 from uuid import UUID
 
 from app.sis.engine.conform import conform
-from app.sis.engine.stage import Stage, copy_raw, fresh_id
+from app.sis.engine.load import copy_raw
+from app.sis.engine.stage import Stage, fresh_id
 from app.sis.engine.weigh import WENT
 from app.sis.kinds import BY_NAME
 from app.sis.port import Delivery, Progress

@@ -1,4 +1,4 @@
-"""Owns the staging tables of one run: made, filled by COPY as the bytes come, dropped. Never judges a value.
+"""Owns the staging tables of one run: made, filled by its statements, dropped. Never judges a value.
 
 They live and die in the run's one transaction, so that a crash leaves none. Columns of the raw table are `c1`,
 `c2`… in the file's order: a header's text never becomes SQL.
@@ -6,21 +6,16 @@ They live and die in the run's one transaction, so that a crash leaves none. Col
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
-import asyncio
 import re
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-
+from app.access.policies import DISTRICT
 from app.events.catalogue import EventType
-from app.sis.engine.rows import copy_row_by_row
 from app.sis.kinds import Kind
-from app.sis.port import Delivery, Progress, SourceRefused
 
 _NAMED = re.compile(r"(?<!:):([a-z_]+)")
 _TYPES = {
@@ -35,9 +30,6 @@ _TYPES = {
 FEW = 20  # times as many known rows: from there on, looking rows up by their keys is cheaper than reading all
 Tell = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
 """Lays an event for each of these students of a school, to commit with the run."""
-PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "parallel_tuple_cost = 0")
-"""What was just loaded has no statistics, so that the planner's costs are fiction: it must neither compile for them
-nor leave a processor idle for them."""
 
 
 @dataclass
@@ -85,6 +77,20 @@ class Stage:
         name = self.table(what, kind)
         self.made.append(name)
         return await self.run(f"CREATE UNLOGGED TABLE {name} AS {query}")
+
+    async def keep(self, name: str) -> None:
+        """Keeps a staging table beyond the run's transaction and beyond a crash, for its own district alone.
+
+        Within the run no row of it is anybody else's to see; from its commit on, row-level security says so.
+        """
+        policy = f"USING ({DISTRICT}) WITH CHECK ({DISTRICT})"
+        for statement in (
+            f"ALTER TABLE {name} SET LOGGED, ALTER COLUMN district_id SET NOT NULL",
+            f"ALTER TABLE {name} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY",
+            f"CREATE POLICY tenant ON {name} TO CURRENT_USER {policy}",
+        ):
+            await self.driver.execute(statement)
+        self.made.remove(name)
 
     async def unmake(self, what: str, kind: str) -> None:
         """Drops a staging table before its time."""
@@ -160,62 +166,3 @@ def among(stage: Stage, kind: Kind, actions: str) -> str:
         return ""
     return f""" AND t.{kind.key} = ANY (ARRAY(SELECT f.id FROM {stage.table("plan", kind.name)} AS f
                 WHERE f.district_id = :district AND f.action IN {actions}))"""
-
-
-async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None:
-    """COPYs a file as it is; where COPY cannot read it whole, takes it row by row.
-
-    Raises `SourceRefused` when the bytes end too soon or are not UTF-8.
-    """
-    columns = [f"c{number}" for number in range(1, len(delivery.header) + 1)]
-    for setting in PLANNER:
-        await stage.driver.execute(f"SET LOCAL {setting}")
-    await stage.driver.execute("SAVEPOINT copying")
-    name = await _make_raw(stage, delivery.kind, columns)
-    try:
-        async with aclosing(_chunks(delivery, progress)) as chunks:
-            status = await stage.driver.copy_to_table(
-                name,
-                schema_name="staging",
-                columns=columns,
-                source=chunks,
-                format="csv",
-                header=True,
-                freeze=True,
-                force_null=columns,
-                encoding="UTF8",
-            )
-        stage.came[delivery.kind] = int(status.rsplit(" ", 1)[-1])
-    except asyncpg.BadCopyFileFormatError:
-        await stage.driver.execute("ROLLBACK TO SAVEPOINT copying")
-        name = await _make_raw(stage, delivery.kind, columns)
-        stage.came[delivery.kind] = await copy_row_by_row(stage.driver, delivery, name, progress)
-    except (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError):
-        raise SourceRefused(f"{delivery.file} is not UTF-8 throughout: export it as UTF-8.") from None
-    await stage.driver.execute("RELEASE SAVEPOINT copying")
-    stage.made.append(f"staging.{name}")
-
-
-async def _make_raw(stage: Stage, kind: str, columns: list[str]) -> str:
-    name = f"raw_{kind}_{stage.run_id.hex}"
-    await stage.driver.execute(
-        # A million numbers are taken a thousand at a time: one session takes them all, in order.
-        f"CREATE UNLOGGED TABLE staging.{name} "
-        "(row_number bigint GENERATED BY DEFAULT AS IDENTITY (CACHE 1000), fault text, "
-        f"{', '.join(f'{column} text' for column in columns)})"
-    )
-    return name
-
-
-async def _chunks(delivery: Delivery, progress: Progress) -> AsyncGenerator[bytes, None]:
-    """The bytes of a file. While PostgreSQL takes a chunk, the next is unpacked in a thread, beside it."""
-    done, chunks = 0, delivery.read()
-    ahead = asyncio.create_task(asyncio.to_thread(next, chunks, None))
-    try:
-        while (chunk := await ahead) is not None:
-            ahead = asyncio.create_task(asyncio.to_thread(next, chunks, None))
-            yield chunk
-            done += len(chunk)
-            progress(f"reading {delivery.file}", done, delivery.size)
-    finally:
-        await asyncio.gather(ahead, return_exceptions=True)  # nobody reads on from a file that is about to be closed

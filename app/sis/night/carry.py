@@ -46,7 +46,10 @@ from app.sis.settings import freeze_of
 from app.sis.sources import lay_schedule
 
 DISTRICTS = 16  # in one look
-AT_ONCE = 2  # districts that this process syncs at the same time
+AT_ONCE = 2  # districts that this process syncs at the same time, beside those whose source it only waits for
+MOST = 8  # districts in all, each of which holds a connection
+WAITING = ("", "fetching", "downloading", "starting")
+"""First words of the stages in which a run waits for its source: a slow one must not keep other districts waiting."""
 BUSY = timedelta(seconds=30)  # until the next look at a district that syncs already
 ATTEMPTS = 3
 RUNS = Lease(cast(Table, SisRun.__table__), "source_id", cast(Table, Source.__table__), 1, LENGTH)
@@ -63,10 +66,12 @@ class Night:
     allowed: Allowed
     length: timedelta = LENGTH
     flying: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
+    stages: dict[UUID, "_Stages"] = field(default_factory=dict)
 
     async def turn(self) -> int:
         """One look: begins what is due in some districts; how many of them that were."""
-        room = AT_ONCE - len(self.flying)
+        waiting = sum(one not in self.stages or self.stages[one].is_waiting for one in self.flying)
+        room = min(AT_ONCE - (len(self.flying) - waiting), MOST - len(self.flying))
         if room <= 0:
             return 0
         due = [one for one in await districts_due(self.engine, Due.SYNCS, DISTRICTS) if one not in self.flying][:room]
@@ -88,6 +93,7 @@ class Night:
 
     def _landed(self, district_id: UUID, _: asyncio.Task[None]) -> None:
         self.flying.pop(district_id, None)
+        self.stages.pop(district_id, None)
 
     async def _district(self, district_id: UUID) -> None:
         with job_context("sync", district_id):
@@ -156,7 +162,7 @@ class Night:
 
     async def _run(self, district_id: UUID, claimed: Claimed) -> Report:
         row, asked = claimed.row, Asked(claimed.id, claimed.number, claimed.row["mode"])
-        stages = _Stages(asked)
+        stages = self.stages[district_id] = _Stages(asked)
         if row["undoes"] is not None:
             return await undo(self.engine, self.keyring, district_id, row["undoes"], stages, asked)
         if row["mode"] == rekey.MODE:
@@ -311,6 +317,11 @@ class _Stages:
 
     asked: Asked
     stage: str = ""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the run waits for its source."""
+        return self.stage.partition(" ")[0] in WAITING
 
     def __call__(self, doing: str, _done: int, _of: int) -> None:
         if doing != self.stage:

@@ -6,7 +6,7 @@ once (as Debian's cron does), unless minute or hour is a star.
 
 import hashlib
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -14,7 +14,8 @@ from cronsim import CronSim, CronSimError
 
 SILENCE = timedelta(hours=26)  # after which a source without a run is news
 GRACE = timedelta(hours=2)  # after a scheduled time, where the schedule itself is silent for longer than a day
-LONGEST_LOOK = 3000  # ticks: a freeze that outlasts them has no run
+LONGEST_FREEZE = timedelta(days=3660)  # from now on: one that ends later has no end
+LAST_SECOND = time(23, 59, 59)
 Freeze = Sequence[tuple[date, date]]
 """First and last days on which no run begins, both included."""
 
@@ -30,6 +31,15 @@ def is_cron(expression: str) -> bool:
     return True
 
 
+def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
+    """Whether a schedule has a run after `after` that no freeze forbids."""
+    try:
+        next_run(cron, "UTC", after, freeze=freeze)
+    except ValueError:
+        return False
+    return True
+
+
 def jitter_of(source_id: UUID, minutes: int) -> timedelta:
     """How much later than the others this source runs: less than `minutes`, always the same for a source."""
     number = int.from_bytes(hashlib.sha256(source_id.bytes).digest()[:8])
@@ -39,15 +49,30 @@ def jitter_of(source_id: UUID, minutes: int) -> timedelta:
 def next_run(cron: str, zone: str, after: datetime, jitter: timedelta = timedelta(0), freeze: Freeze = ()) -> datetime:
     """The first instant after `after` at which the schedule asks for a run, in UTC.
 
-    Raises `ValueError` where the freeze dates leave none.
+    Raises `ValueError` where the freeze dates leave none, or the calendar ends before it.
     """
-    ticks = CronSim(cron, (after - jitter).astimezone(ZoneInfo(zone)))
-    for _, tick in zip(range(LONGEST_LOOK), ticks, strict=False):
-        # Over an hour that comes twice, the same wall time may be told as not after what came before it.
-        at = tick.astimezone(UTC) + jitter
-        if at > after and not is_frozen(at.astimezone(ZoneInfo(zone)).date(), freeze):
-            return at
+    begin, here = (after - jitter).astimezone(ZoneInfo(zone)), ZoneInfo(zone)
+    try:
+        for _ in range(len(freeze) + 1):
+            at = _first_after(after, CronSim(cron, begin), jitter)
+            until = max((last for first, last in freeze if first <= at.astimezone(here).date() <= last), default=None)
+            if until is None:
+                return at
+            if until > (after + LONGEST_FREEZE).date():
+                break
+            # Every tick of a freeze is passed over at once, however many there are.
+            begin = datetime.combine(until, LAST_SECOND, here) - jitter
+    except (OverflowError, StopIteration):
+        pass  # CronSim ends after fifty years, and the calendar with the year 9999
     raise ValueError("The freeze dates leave no run.")
+
+
+def _first_after(after: datetime, ticks: CronSim, jitter: timedelta) -> datetime:
+    while True:
+        # Over an hour that comes twice, the same wall time may be told as not after what came before it.
+        at: datetime = next(ticks).astimezone(UTC) + jitter
+        if at > after:
+            return at
 
 
 def is_frozen(day: date, freeze: Freeze) -> bool:

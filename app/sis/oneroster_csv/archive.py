@@ -14,7 +14,7 @@ from typing import Final
 
 from app.sis.oneroster_csv.files import COMMON, FILES, VERSIONS, CsvFile
 from app.sis.oneroster_csv.header import check_columns, decoded, read_header, says_what_deltas_say
-from app.sis.oneroster_csv.unzip import HEAD, entries_of, stream
+from app.sis.oneroster_csv.unzip import HEAD, entries_of, open_archive, stream
 from app.sis.port import Delivery, SourceRefused
 
 MODES: Final = ("absent", "bulk", "delta")
@@ -203,10 +203,15 @@ def _quoted(version: str) -> str:
 def open_zip(path: Path) -> Iterator[CsvZip]:
     """Opens a OneRoster CSV zip. Raises `SourceRefused` with what is wrong and in which file."""
     try:
-        archive = zipfile.ZipFile(path)
+        file = path.open("rb")
     except FileNotFoundError:
         raise SourceRefused(f"There is no file {path.name}.") from None
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except OSError as error:
         raise SourceRefused(f"{path.name} is not a zip that can be read ({type(error).__name__}).") from None
-    with archive:
-        yield CsvZip(archive)
+    with file:
+        try:
+            archive = open_archive(file)
+        except zipfile.BadZipFile:
+            raise SourceRefused(f"{path.name} is not a zip that can be read.") from None
+        with archive:
+            yield CsvZip(archive)

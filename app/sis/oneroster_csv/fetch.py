@@ -23,7 +23,9 @@ from app.core.address import Allowed, checked_url
 from app.core.clock import now
 from app.core.errors import Invalid
 from app.core.outbound import AddressRefused, checked_session
+from app.core.room import is_full
 from app.sis.oneroster_csv.archive import CsvZip
+from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import Delivery, NothingNew, Progress, SourceRefused
 
 LARGEST: Final = 8 << 30  # bytes of a zip
@@ -63,9 +65,9 @@ async def open_url(url: str, allowed: Allowed, progress: Progress) -> AsyncItera
     with tempfile.TemporaryFile() as file:
         as_of = await _download(url, allowed, file, progress)
         try:
-            archive = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise SourceRefused(f"What the source sends is no zip that can be read ({type(error).__name__}).") from None
+            archive = open_archive(file)
+        except zipfile.BadZipFile:
+            raise SourceRefused("What the source sends is no zip that can be read.") from None
         with archive:
             source = await asyncio.to_thread(_source, file, archive, "roster.zip")
             yield FetchedZip(source.deliveries, source.not_taken, source.warnings, source.taken, as_of)
@@ -94,6 +96,8 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
     except aiohttp.ClientConnectorDNSError:
         raise SourceRefused("The zip could not be fetched: the host name in its URL is not known.") from None
     except (AddressRefused, aiohttp.ClientError, TimeoutError, OSError) as error:
+        if is_full(error):  # not the source's fault
+            raise
         raise SourceRefused(f"The zip could not be fetched ({type(error).__name__}). Try again later.") from None
 
 
@@ -175,9 +179,9 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
         raise SourceRefused(f"{path.name} cannot be opened: {os.strerror(error.errno or 0)}.") from None
     with file:
         try:
-            archive = zipfile.ZipFile(file)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
-            raise SourceRefused(f"{path.name} is not a zip that can be read ({type(error).__name__}).") from None
+            archive = open_archive(file)
+        except zipfile.BadZipFile:
+            raise SourceRefused(f"{path.name} is not a zip that can be read.") from None
         with archive:
             yield file, archive
 

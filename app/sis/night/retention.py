@@ -1,0 +1,101 @@
+"""Owns how long the rows that a sync changed are kept as they were, and how a person is erased from them.
+
+That a run changed a row stays in its log. How the row was goes, and with it whether the run can be undone.
+"""
+
+import re
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, any_, cast, or_, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import UUID as PgUUID
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.clock import now
+from app.sis.kinds import KINDS
+from app.sis.models import SisChange, SisRun
+
+KEPT: Final = timedelta(days=365)
+AT_ONCE: Final = 2000  # rows of one batch
+WAITS: Final = ("held", "approved", "discarded")
+"""States of a run whose plan may be kept; of a discarded one until a worker has dropped it."""
+ABOUT: Final = tuple(sorted({ref.column for kind in KINDS for ref in kind.refs if ref.kind == "person"}))
+"""The columns of a row that name the person whom it is about."""
+_KEPT_TABLE: Final = re.compile(r"(?:plan|rekey)_[a-z_]+_([0-9a-f]{32})")
+_KEPT_TABLES: Final = """SELECT c.relname::text FROM pg_class AS c
+    WHERE c.relnamespace = 'staging'::regnamespace AND c.relkind = 'r'"""
+
+
+@needs(Can.SYNC_ROSTER)
+async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = AT_ONCE) -> int:
+    """Blanks one batch of what runs changed that ended longer than `kept` ago, and returns its size.
+
+    The ids of runs ascend with time, so that an index finds the oldest first and reads nothing younger.
+    """
+    until = now() - kept
+    expired = (
+        select(SisChange.id)
+        .join(SisRun, (SisRun.district_id == SisChange.district_id) & (SisRun.id == SisChange.run_id))
+        .where(
+            SisChange.district_id == work.district_id,
+            SisRun.district_id == work.district_id,
+            SisChange.before.is_not(None),
+            SisChange.run_id < _first_id(until),
+            SisRun.ended_at < until,
+        )
+        .order_by(SisChange.run_id)
+        .limit(most)
+    )
+    batch = list(await work.db.scalars(expired))
+    return await _blank(work, SisChange.id == any_(cast(batch, ARRAY(PgUUID)))) if batch else 0
+
+
+@needs(Can.SYNC_ROSTER)
+async def erase_person(work: Work, person_id: UUID) -> int:
+    """Blanks every row about a person as it was before any run, and returns how many.
+
+    A run that changed one of them can be undone no longer, since an undo would bring the person's data back.
+    """
+    names = (SisChange.before[column].astext == str(person_id) for column in ABOUT)
+    return await _blank(work, or_((SisChange.kind == "person") & (SisChange.row_id == person_id), *names))
+
+
+@needs(Can.SYNC_ROSTER)
+async def drop_left_plans(work: Work) -> int:
+    """Drops the kept plans of this district's runs that wait for no answer any more, and returns how many tables."""
+    names = [_KEPT_TABLE.fullmatch(name) for name in await work.db.scalars(text(_KEPT_TABLES))]
+    tables = {found[0]: UUID(found[1]) for found in names if found}
+    if not tables:
+        return 0
+    over = set(
+        await work.db.scalars(
+            select(SisRun.id).where(
+                SisRun.district_id == work.district_id,
+                SisRun.id == any_(cast(list(set(tables.values())), ARRAY(PgUUID))),
+                SisRun.state.not_in(WAITS) | ((SisRun.state == "discarded") & SisRun.plan.is_(None)),
+            )
+        )
+    )
+    left = [name for name, run_id in tables.items() if run_id in over]
+    for name in left:
+        await work.db.execute(text(f"DROP TABLE IF EXISTS staging.{name}"))
+    return len(left)
+
+
+async def _blank(work: Work, which: ColumnElement[bool]) -> int:
+    blanked = await work.db.execute(
+        update(SisChange)
+        .where(SisChange.district_id == work.district_id, SisChange.before.is_not(None), which)
+        .values(before=None, expired_at=now())
+        .returning(SisChange.id)
+        .execution_options(synchronize_session=False)
+    )
+    return len(blanked.all())
+
+
+def _first_id(at: datetime) -> UUID:
+    """The least UUIDv7 of an instant."""
+    return UUID(int=int(at.timestamp() * 1000) << 80)

@@ -1,0 +1,81 @@
+"""Dates at both ends of the calendar, in every field and parameter that takes one: an answer, never a fault of ours."""
+
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.rounds import visit
+from app.settings import Settings
+from tests.faces.rest_town import caller
+from tests.house.told_town import tell
+from tests.house.walk import operations, own_filters, own_request
+from tests.house.walk_knows import OPEN
+from tests.town import found_town
+
+DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T[\d:]+Z)?")
+DAYS = ("0001-01-01", "9999-12-31")
+
+
+def _places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], bool]]:
+    """Where a body has a date, and whether it is an instant."""
+    if isinstance(value, dict | list):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _places(one, (*path, key))
+    elif isinstance(value, str) and (found := DATE.fullmatch(value)):
+        yield path, found[1] is not None
+
+
+def _with(body: Any, changes: dict[tuple[Any, ...], str]) -> Any:
+    body = deepcopy(body)
+    for path, value in changes.items():
+        place = body
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = value
+    return body
+
+
+def _bodies(body: Any) -> Iterator[Any]:
+    """The body with each date at each end, and with all of them at once."""
+    places = list(_places(body))
+    for day in DAYS:
+        spelt = {path: f"{day}T23:59:59Z" if instant else day for path, instant in places}
+        yield from (_with(body, {path: value}) for path, value in spelt.items())
+        if len(places) > 1:
+            yield _with(body, spelt)
+    if len(places) == 2:
+        first, last = (path for path, _ in places)
+        yield _with(body, {first: DAYS[0], last: DAYS[1]})
+
+
+async def test_no_date_is_a_fault(
+    app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings
+) -> None:
+    """Arithmetic with a date that may be any overflows; who sent it is told so, and nothing else breaks."""
+    told = await tell(await found_town("north", engine, worker_engine, settings))
+    north, sent, faults = caller(app, told.town), 0, []
+    for operation in operations(app):
+        if operation.name in OPEN:
+            continue
+        request = own_request(operation, told)
+        asked: list[dict[str, Any]] = [{"json": body} for body in _bodies(request.json)]
+        for filtered in own_filters(operation, told):
+            asked += [{"params": params} for params in _bodies(filtered.params)]
+        for more in asked:
+            answer = await north.ask(operation.method, request.path, **more)
+            sent += 1
+            if answer.status_code >= 500:
+                faults.append((operation.name, more, answer.status_code))
+    # What was taken is read again, by every read and by the worker's round: no row may break them either.
+    for operation in (one for one in operations(app) if one.reads and one.name not in OPEN):
+        for request in (own_request(operation, told), *own_filters(operation, told)):
+            answer = await north.ask("GET", request.path, params=request.params)
+            if answer.status_code >= 500:
+                faults.append((operation.name, request.params, answer.status_code))
+    await visit(worker_engine, settings.keyring, told.town.district_id)
+    assert faults == []
+    assert sent > 60

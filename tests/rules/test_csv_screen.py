@@ -1,0 +1,156 @@
+"""The check of a CSV stream before COPY: what passes is what COPY reads, and a bad row costs that row alone."""
+
+import csv
+import io
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app.sis.engine.screen import COLUMNS, MALFORMED, Screen
+from app.sis.port import Delivery, SourceRefused
+
+HEADER = ("sourcedId", "name", "note")
+
+
+def _screened(rows: bytes, size: int = 1 << 20, end: bytes = b"\r\n") -> tuple[bytes, Screen]:
+    data = b"sourcedId,name,note" + end + rows
+
+    def chunks() -> Iterator[bytes]:
+        for at in range(0, len(data), size):
+            yield data[at : at + size]
+
+    screen = Screen(Delivery("person", "users.csv", True, HEADER, len(data), chunks))
+    given = b"".join(screen.read())
+    assert given.startswith(b"sourcedId,name,note" + end)
+    return given[len(b"sourcedId,name,note" + end) :], screen
+
+
+def _faults(screen: Screen) -> list[tuple[int, str]]:
+    return sorted((number, code) for code, numbers in screen.faults.items() for number in numbers)
+
+
+WHOLE = {
+    "plain": b"a,b,c\r\nd,e,f\r\n",
+    "no line end at the end": b"a,b,c\r\nd,e,f",
+    "quoted": b'"a","b, ""b""","c\r\nc"\r\n"d","",f\r\n',
+    "quotes within a value, as COPY reads them": b'a,Robert "Bob" Smith,c\r\n',
+    "beyond ASCII": "ä,ß,漢\r\n".encode(),
+}
+
+
+@pytest.mark.parametrize("what", WHOLE)
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_a_file_that_fits_passes_as_it_is(what: str, size: int) -> None:
+    """Byte for byte, wherever its chunks are cut: the check changes nothing that it need not."""
+    given, screen = _screened(WHOLE[what], size)
+    assert given.rstrip(b"\r\n") == WHOLE[what].rstrip(b"\r\n")
+    assert _faults(screen) == []
+
+
+BAD = {
+    "a column too many": (b"x,y,z,Secret", b"x,,", COLUMNS),
+    "a column too few": (b"x,Secret", b"x,,", COLUMNS),
+    "a quote that never ends": (b'x,"Secret,z', b"x,,", MALFORMED),
+    "a quote that ends within a value": (b'x,"Se"cret",z', b"x,,", MALFORMED),
+    "the mark at which an old server stops": (b"\\.", b"\\.,,", COLUMNS),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+@pytest.mark.parametrize("size", [1, 7, 1 << 20])
+def test_a_bad_row_costs_that_row_alone(what: str, size: int) -> None:
+    """It keeps its place and its sourcedId, its other values never reach COPY, and the rows beside it are there."""
+    bad, instead, code = BAD[what]
+    before, after = b'a,b,c\r\n"b","b\r\nb",c\r\n', b'c,b,c\r\nd,"b, b",c\r\n'
+    given, screen = _screened(before + bad + b"\r\n" + after, size)
+    assert _faults(screen) == [(3, code)]
+    assert b"cret" not in given
+    written = instead if instead != b"\\.,," else b'"\\.",,'
+    assert given == before + written + b"\r\n" + after
+
+
+def test_two_forgotten_quotes_swallow_no_rows() -> None:
+    """Two rows with one quote each would pair, and everybody between would vanish into one value."""
+    rows = b"".join(b"s%d,name,note\r\n" % number for number in range(50))
+    given, screen = _screened(b'x,"Bo,z\r\n' + rows + b'y,"Jim,z\r\n')
+    assert _faults(screen) == [(1, MALFORMED), (52, MALFORMED)]
+    assert rows in given
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+def test_line_ends_that_differ_from_the_headers_are_mended(end: bytes) -> None:
+    """COPY refuses a file in which line ends change; a carriage return within a value is kept, in quotes."""
+    given, screen = _screened(b"a,b,c" + end + b"d,e,f\r\n" * (end != b"\r") + b"g,h,i\n" * (end != b"\r"), end=end)
+    assert _faults(screen) == []
+    assert given.count(end) == given.count(b"a") + 2 * (end != b"\r")
+    if end != b"\r":
+        given, screen = _screened(b"a,b\rb,c" + end, end=end)
+        assert (given, _faults(screen)) == (b'a,"b\rb",c' + end, [])
+
+
+def test_lines_without_anything_are_no_rows() -> None:
+    """They count as lines of the file, so that what is said of later rows names their place."""
+    given, screen = _screened(b"a,b,c\r\n\r\nd,e\r\n\r\n")
+    assert (list(screen.blank), _faults(screen)) == ([2, 4], [(3, COLUMNS)])
+    assert given == b"a,b,c\r\n,,\r\nd,,\r\n,,\r\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        (b'a,b,"Secret', "ends inside a quoted value"),
+        (b"a,b,Secr\xe9t\r\n", "is not UTF-8"),
+        (b"a,\0Secret,c\r\n", "NUL"),
+        (b"a,b," + b"x" * (9 << 20), "a row of over 8 MB"),
+    ],
+)
+def test_what_spoils_a_whole_file_is_refused_in_a_sentence(rows: bytes, words: str) -> None:
+    """Where no row can be told to be the bad one, the file is refused, without a value of it."""
+    with pytest.raises(SourceRefused, match=words) as refused:
+        _screened(rows)
+    assert "Secr" not in refused.value.detail
+
+
+def test_faults_beyond_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is remembered of a file that was made to harm is bounded."""
+    monkeypatch.setattr("app.sis.engine.screen.MOST_FAULTS", 100)
+    with pytest.raises(SourceRefused, match="has over 100 lines that do not fit"):
+        _screened(b"x\r\n" * 101)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.text("ab,\"\r\nä'\\", max_size=5), min_size=3, max_size=3), max_size=8),
+    size=st.integers(1, 40),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_whatever_is_written_as_csv_is_read_as_it_was(rows: list[list[str]], size: int, end: str) -> None:
+    """Any values at all, quoted by RFC 4180, cut into chunks anywhere: no row is lost, joined, split or refused."""
+    out = io.StringIO(newline="")
+    csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator=end).writerows(rows)
+    given, screen = _screened(out.getvalue().encode(), size, end.encode())
+    assert (given.decode(), _faults(screen)) == (out.getvalue(), [])
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    data=st.binary(max_size=200).map(lambda raw: bytes(b'ab,"\r\n\\'[byte % 7] for byte in raw)),
+    size=st.integers(1, 60),
+)
+def test_no_bytes_at_all_break_it(data: bytes, size: int) -> None:
+    """Whatever comes is rows of the header's width, or a refusal: nothing else reaches COPY."""
+    try:
+        given, _ = _screened(data, size)
+    except SourceRefused:
+        return
+    rows, inside = [1], False
+    for letter in given.decode().replace("\r\n", "\n"):
+        inside ^= letter == '"'
+        if letter == "," and not inside:
+            rows[-1] += 1
+        if letter == "\n" and not inside:
+            rows.append(1)
+    assert set(rows[:-1]) <= {3}, given
+    assert rows[-1] in (1, 3)

@@ -1,0 +1,115 @@
+"""A SIS that means harm: a live server whose answers for users are as one function of the path writes them."""
+
+import asyncio
+import gzip
+import itertools
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+Write = Callable[["Hostile", asyncio.StreamWriter, str], None]
+TOKEN = {"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600}
+
+
+@dataclass
+class Hostile:
+    """What it is, and the paths that it was asked for."""
+
+    users: Write
+    address: str = ""
+    asked: list[str] = field(default_factory=list)
+    count: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers one request, and closes."""
+        with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            path = head.split(" ", 2)[1]
+            self.asked.append(path)
+            name = path.partition("?")[0].rpartition("/")[2]
+            if name == "token":
+                say(writer, TOKEN)
+            elif name == "users":
+                self.users(self, writer, path)
+            else:
+                say(writer, {name: []})
+            await writer.drain()
+            while name == "users" and self.users in (drip, huge):
+                writer.write(b" " * (1 if self.users is drip else 1 << 16))
+                await writer.drain()
+                await asyncio.sleep(0.05 if self.users is drip else 0)
+        writer.close()
+
+
+def say(writer: asyncio.StreamWriter, body: object, *headers: str, kind: str = "application/json") -> None:
+    """A whole answer."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    head = ["HTTP/1.1 200 OK", f"Content-Type: {kind}", f"Content-Length: {len(raw)}", "Connection: close", *headers]
+    writer.write("\r\n".join([*head, "", ""]).encode() + raw)
+
+
+def linking(link: str) -> Write:
+    """One user, and a `next` that leads there; `{}` in it is a number that only grows."""
+
+    def users(self: Hostile, writer: asyncio.StreamWriter, _: str) -> None:
+        number = next(self.count)
+        target = link.replace("{}", str(number)).replace("SELF", self.address.rstrip("/"))
+        say(writer, {"users": [{"sourcedId": f"u{number}"}]}, f'Link: <{target}>; rel="next"')
+
+    return users
+
+
+def huge(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
+    """A page of 64 MB, of which no more lies here at once than is being sent."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % (64 << 20))
+
+
+def bomb(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
+    """A megabyte that unpacks to a gigabyte."""
+    say(writer, BOMB, "Content-Encoding: gzip")
+
+
+def page_of_html(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
+    """A page for people, as proxies and portals send with status 200."""
+    say(writer, b"<html>Zoe Secret</html>", kind="text/html")
+
+
+def nested(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
+    """JSON of a hundred thousand levels."""
+    say(writer, b'{"users":' + b"[" * 100_000 + b"]" * 100_000 + b"}")
+
+
+def drip(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
+    """A page that never ends, a byte now and then."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000000\r\n\r\n")
+
+
+def leading_away(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
+    """A redirect to the address of a cloud's credentials."""
+    writer.write(b"HTTP/1.1 302 Found\r\nLocation: http://169.254.169.254/latest/\r\nContent-Length: 0\r\n\r\n")
+
+
+def long_headers(_: Hostile, writer: asyncio.StreamWriter, __: str) -> None:
+    """Ten megabytes of headers."""
+    writer.write(b"HTTP/1.1 200 OK\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"y" * 1000) for n in range(10_000)))
+    writer.write(b"Content-Length: 0\r\n\r\n")
+
+
+def _bomb() -> bytes:
+    return gzip.compress(bytes(64 << 20), 9) * 16
+
+
+BOMB = _bomb()
+
+
+@asynccontextmanager
+async def hostile(users: Write) -> AsyncIterator[Hostile]:
+    """A running one."""
+    sis = Hostile(users)
+    server = await asyncio.start_server(sis.serve, "127.0.0.1", 0)
+    sis.address = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    try:
+        yield sis
+    finally:
+        server.close()

@@ -1,0 +1,99 @@
+"""A full disk is told as one: on the run, in the log, to who waits; and the roster is as it was."""
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from app.core.address import Allowed
+from app.core.errors import StorageFull
+from app.settings import Settings
+from app.sis import sources
+from app.sis.pull import run_source
+from app.sis.settings import Settings as Fit
+from tests.sis.plain_server import Asked, Said, answering
+from tests.sis.rest_source import quiet
+from tests.sis.roster_zip import ROSTER, Export, ask, fingerprint, sync
+from tests.town import Town
+
+ALLOWED = Allowed(sandbox=True)
+KEPT = [table for table in ROSTER if table != "source"]
+
+
+@contextmanager
+def _files_up_to(size: int) -> Iterator[None]:
+    """No file that this process writes grows beyond this many bytes: the kernel refuses, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def _users(asked: Asked) -> Said:
+    """Ten thousand users, and nothing else, as a OneRoster service gives them."""
+    if asked.name == "token":
+        return Said(body={"access_token": "opaque", "token_type": "Bearer", "expires_in": 3600})
+    first, limit = int(asked.query.get("offset", 0)), int(asked.query.get("limit", 100))
+    rows = [{"sourcedId": f"u{first + n}", "givenName": "x" * 200} for n in range(min(limit, 10_000 - first))]
+    return Said(body={asked.name: rows if asked.name == "users" else []})
+
+
+async def _state(town: Town) -> tuple[str, str]:
+    rows = await ask(town, "SELECT state, sentence FROM sis_run WHERE district_id = :district ORDER BY id DESC LIMIT 1")
+    return rows[0][0], rows[0][1]
+
+
+@pytest.mark.parametrize("kind", ["oneroster-1.1", "oneroster-csv"])
+async def test_no_room_for_what_is_fetched(north: Town, kind: str) -> None:
+    """Pages of a service, or a zip that is downloaded: the run says which disk is full, not that a source failed."""
+
+    def serve(asked: Asked) -> Said:
+        return Said(body=" " * (2 << 20)) if asked.path.endswith(".zip") else _users(asked)
+
+    with answering(serve) as (address, _):
+        rest = {"token_url": f"{address}token", "client_id": "north", "client_secret": "of-a-test"}
+        where = f"{address}roster.zip" if kind == "oneroster-csv" else f"{address}v1p1"
+        new = Fit(kind=kind, url=where, **({} if kind == "oneroster-csv" else rest))
+        async with north.unit() as work:
+            made = await sources.register_source(work, "full", new, ALLOWED)
+        before = await fingerprint(north)
+        with _files_up_to(1 << 20), capture_logs() as logged, pytest.raises(StorageFull) as told:
+            await run_source(
+                north.worker_engine, north.settings.keyring, north.district_id, made.source.id, quiet, ALLOWED
+            )
+    assert "disk for temporary files" in told.value.detail
+    assert await _state(north) == ("failed", f"{told.value.detail} The roster is as it was.")
+    assert [one["log_level"] for one in logged if one["event"] == "syncs.disk_full"] == ["error"]
+    assert await fingerprint(north) == before
+
+
+async def test_no_room_at_the_database(north: Town, settings: Settings, tmp_path: Path) -> None:
+    """PostgreSQL says that its disk is full while the roster is written: so does the run, and nothing is half done."""
+    owner = await asyncpg.connect(settings.url_of("owner"))
+    before = await fingerprint(north, KEPT)
+    try:
+        # The SQLSTATE is PostgreSQL's own; only the disk is not.
+        await owner.execute(
+            "CREATE FUNCTION public.full_disk() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$"
+        )
+        await owner.execute(
+            "CREATE TRIGGER full_disk BEFORE INSERT ON demographics FOR EACH ROW "
+            f"WHEN (new.district_id = '{north.district_id}') EXECUTE FUNCTION public.full_disk()"
+        )
+        with capture_logs() as logged, pytest.raises(StorageFull, match="disk of the PostgreSQL server is full"):
+            await sync(north, Export(), tmp_path)
+    finally:
+        await owner.execute("DROP TRIGGER full_disk ON demographics; DROP FUNCTION public.full_disk()")
+        await owner.close()
+    state, sentence = await _state(north)
+    assert (state, "disk of the PostgreSQL server is full" in sentence) == ("failed", True)
+    assert [one["log_level"] for one in logged if one["event"] == "syncs.disk_full"] == ["error"]
+    assert await fingerprint(north, KEPT) == before
+    assert (await sync(north, Export(), tmp_path)).state == "applied"

@@ -1,0 +1,171 @@
+"""The canary in PostgreSQL's own log: whatever is sent, no value of it stands there.
+
+The server of these tests logs as one that nobody has set up: with DETAIL, CONTEXT and STATEMENT of every error.
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from fastapi import FastAPI
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.settings import Settings
+from tests.faces.rest_town import caller
+from tests.house.told_town import tell
+from tests.house.walk import operations, own_request
+from tests.house.walk_knows import OPEN
+from tests.sis.gradebook_zip import Delivered
+from tests.sis.roster_zip import LENIENT, sync
+from tests.town import Town, found_town
+
+VALUES = {
+    "text": "{}",
+    "long": "{}" + "x" * 9_000,
+    "no date": "2026-02-30{}",
+    "no number": "1e999{}",
+    "digits of another script": "٢٠٢٦{}",
+    "JSON": '{{"{}": [',
+    "a list": "{0},{0},,{0}",
+    "quotes": '{}"{}"',
+}
+"""What a cell may say that no type of ours reads; each holds the canary."""
+ROWS = {
+    "too many cells": lambda row, word: f"{row},{word},{word}",
+    "too few cells": lambda row, word: f"{word},{word}",
+    "an open quote": lambda row, word: f'{row[:4]},"{word}',
+    "a quote within": lambda row, word: f'{row},"{word}"{word}"',
+    "a carriage return": lambda row, word: f"{word}\r{row}",
+    "an end of data": lambda row, word: f"\\.{word}",
+    "an old end of data": lambda row, word: "\\.",
+}
+
+
+@pytest.fixture
+def word(server_log: Path) -> Iterator[str]:
+    """A canary of this test; at its end, the log has nothing of it, though it does log."""
+    canary = f"Zanary{secrets.token_hex(6)}"
+    yield canary
+    logged = server_log.read_text(errors="replace")
+    lines = [line for line in logged.splitlines() if canary.lower() in line.lower()]
+    assert lines == [], f"{len(lines)} lines of the server's log hold what was sent, such as: {lines[0][:300]}"
+
+
+async def test_the_log_would_show_it(settings: Settings, server_log: Path) -> None:
+    """The test is not passed by a quiet log: a row that COPY cannot read stands in it."""
+    canary = f"Zanary{secrets.token_hex(6)}"
+    connection = await asyncpg.connect(settings.url_of("worker"))
+    async with connection.transaction():
+        await connection.execute(f"CREATE TABLE staging.shown_{canary.lower()[-6:]} (a text)")
+        with pytest.raises(asyncpg.BadCopyFileFormatError):
+            await connection.copy_to_table(
+                f"shown_{canary.lower()[-6:]}", schema_name="staging", source=_bytes(f"{canary},b\n"), format="csv"
+            )
+    await connection.close()
+    assert canary in await asyncio.to_thread(server_log.read_text, errors="replace")
+
+
+async def _bytes(text: str) -> Any:
+    yield text.encode()
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+async def test_a_hostile_delivery_leaves_no_value(north: Town, tmp_path: Path, word: str, version: str) -> None:
+    """Every column of every file says what cannot be read, in all ways at once; and then ids and names alike."""
+    await sync(north, Delivered(version=version), tmp_path)
+    for value in VALUES.values():
+        export = Delivered(version=version)
+        for rows in export.rows.values():
+            for number, column in enumerate(list(rows[0])):
+                row = rows[number % len(rows)]
+                row[column] = value.replace("{}", f"{word}{number}").replace("{0}", f"{word}{number}")
+        report = await sync(north, export, tmp_path, limits=LENIENT)
+        assert report.state in ("applied", "held"), report.sentence
+    export = Delivered(version=version)
+    for row in export.rows["users"]:
+        row |= {"username": word, "email": f"{word}@example.org", "identifier": word, "givenName": word}
+    assert (await sync(north, export, tmp_path, limits=LENIENT)).state == "applied"
+
+
+@pytest.mark.parametrize("what", ROWS)
+async def test_a_row_that_is_no_csv_leaves_no_value(north: Town, tmp_path: Path, word: str, what: str) -> None:
+    """In the middle of each file a row that COPY cannot read: it is in quarantine, and not in the log."""
+    export = Delivered(version="1.2")
+    for name in export.rows:
+        lines = export.sheet(name).split("\r\n")
+        lines.insert(2, ROWS[what](lines[1], word))
+        export.raw[name] = "\r\n".join(lines).encode()
+    report = await sync(north, export, tmp_path, limits=LENIENT)
+    assert report.state in ("applied", "failed", "held"), report.sentence
+    assert word not in report.sentence
+
+
+async def test_a_delivery_that_breaks_off_leaves_no_value(north: Town, tmp_path: Path, word: str) -> None:
+    """Whatever ends a COPY in its middle, a worker that stops as well as bytes that are no text: no row is logged."""
+    export = Delivered(version="1.1")
+    user = export.rows["users"][0]
+    export.rows["users"] += [{**user, "sourcedId": f"{word}{n}", "givenName": word} for n in range(60_000)]
+    seen: list[asyncio.Task[Any]] = []
+
+    def stop(doing: str, done: int, _of: int) -> None:
+        if doing.endswith("users.csv") and done > 1 << 20:
+            seen[0].cancel()
+
+    seen.append(asyncio.create_task(sync(north, export, tmp_path, progress=stop)))
+    with pytest.raises(asyncio.CancelledError):
+        await seen[0]
+    for tail in (b"\xff\xfe", b'"open'):
+        export.raw["users"] = export.sheet("users").encode() + f"{word},".encode() + tail
+        assert (await sync(north, export, tmp_path)).state == "failed"
+
+
+async def test_hostile_requests_leave_no_value(
+    app: FastAPI, engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settings, word: str
+) -> None:
+    """Every text of every command is the canary, alone and twice at once: refused or taken, it is not in the log."""
+    told = await tell(await found_town("north", engine, worker_engine, settings))
+    north, sent, faults = caller(app, told.town), 0, []
+    for operation in operations(app):
+        if operation.name in OPEN or operation.reads:
+            continue
+        request = own_request(operation, told)
+        if request.json is None:
+            continue
+        for body in _bodies(request.json, word):
+            # As ASCII, so that half a surrogate can be sent at all.
+            sends, kind = {"content": json.dumps(body)}, {"Content-Type": "application/json"}
+            keyed = {**kind, "Idempotency-Key": f"{word}-{sent}"}
+            asked = [north.ask(operation.method, request.path, **sends, headers=one) for one in (keyed, kind)]
+            answers = await asyncio.gather(*asked)
+            sent += len(answers)
+            faults += [(operation.name, body) for answer in answers if answer.status_code >= 500]
+    assert faults == []
+    assert sent > 200
+
+
+def _bodies(body: Any, word: str) -> Iterator[Any]:
+    """The body as it is, and with each of its texts and numbers in turn as what nobody should send."""
+    yield body
+    for path in list(_leaves(body)):
+        for value in (word, f"{word}\0", f"{word}\ud800", word * 400, f"2026-02-30{word}"):
+            changed = deepcopy(body)
+            place = changed
+            for key in path[:-1]:
+                place = place[key]
+            if isinstance(place[path[-1]], str):
+                place[path[-1]] = value
+                yield changed
+
+
+def _leaves(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(value, dict | list):
+        for key, one in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _leaves(one, (*path, key))
+    else:
+        yield path
