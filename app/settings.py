@@ -113,12 +113,12 @@ class Settings(BaseSettings):
         """The name under which PostgreSQL knows `api` or `worker`."""
         return make_url(self.url_of(role)).username or role
 
-    @cached_property
+    @property
     def webhook_allowed(self) -> Allowed:
         """What webhooks may reach; raises `KeyFault` for an entry that is no network."""
         return self._allowed("webhook_allow_networks")
 
-    @cached_property
+    @property
     def sis_allowed(self) -> Allowed:
         """What SIS sources may reach; raises `KeyFault` for an entry that is no network."""
         return self._allowed("sis_allow_networks")
