@@ -20,7 +20,7 @@ from app.access.work import unit
 from app.core.errors import AimlineError, Forbidden, Invalid, Unauthenticated
 from app.graphql.budget import Budget
 from app.graphql.door import Asked, Installation, client_of, principal_of
-from app.graphql.limits import Limits, TooMuch
+from app.graphql.limits import Limits, TooMuch, check_answer
 from app.graphql.prepare import Preparation, Prepared, Refused
 from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, told
 from app.graphql.request import MODERN, BadRequest, Operation, media_type, operation_of
@@ -104,7 +104,7 @@ async def _run_in_time(
     try:
         async with clock:
             principal = await principal_of(request, installation, client)
-            return await _run(installation, principal, operation, prepared, clock, limits.cost)
+            return await _run(installation, principal, operation, prepared, clock, limits)
     except TimeoutError:
         if clock.expired():
             raise _Stopped from None
@@ -117,11 +117,11 @@ async def _run(
     operation: Operation,
     prepared: Prepared,
     clock: asyncio.Timeout,
-    rows: int,
+    limits: Limits,
 ) -> ExecutionResult:
     """Runs the operation in one unit of work, which is committed when this returns."""
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
-        asked = Asked(work, prepared, Budget(rows))
+        asked = Asked(work, prepared, Budget(limits.cost))
         try:
             result = await execute(asked, operation)
         finally:
@@ -130,6 +130,7 @@ async def _run(
             raise asked.budget.exceeded
         if any(is_fault(error) for error in result.errors or []):
             raise _Faulted(result)
+        check_answer(result.data, limits)
         # A commit that has begun is not cut off: nobody could say what became of it.
         clock.reschedule(None)
     return result
