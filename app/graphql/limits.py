@@ -47,6 +47,8 @@ class Limits:
     """Lists and objects in one another, in a literal or a variable."""
     variable_values: int = 6_000
     """Lists, objects and values in all variables."""
+    answer: int = 16_000_000
+    """Characters of an answer: a text that is read once can be asked for under many names."""
     errors: int = 100
     """Errors that an answer lists."""
     validation_errors: int = 30
@@ -91,3 +93,24 @@ def check_variables(variables: dict[str, Any] | None, limits: Limits) -> None:
         if level and depth > limits.value_depth:
             detail = f"Lists and objects lie in one another at most {limits.value_depth} deep."
             raise too_much("variables.too_deep", detail)
+
+
+def check_answer(data: dict[str, Any] | None, limits: Limits) -> None:
+    """Raises a refusal where the answer would be too long, before it is written out."""
+    level: list[Any] = [data]
+    length = 0
+    while level:
+        inner: list[Any] = []
+        for value in level:
+            if isinstance(value, dict):
+                length += sum(map(len, value)) + 4 * len(value)
+                inner += value.values()
+            elif isinstance(value, list):
+                length += len(value)
+                inner += value
+            else:
+                length += len(value) if isinstance(value, str) else 4
+        if length > limits.answer:
+            detail = f"An answer has at most {limits.answer} characters; ask for less at a time."
+            raise TooMuch(detail, code="answer.too_large")
+        level = inner

@@ -33,7 +33,7 @@ from app.core.errors import (
 from app.core.faults import fault_of
 from app.graphql.budget import Budget
 from app.graphql.door import Asked, Installation, client_of, principal_of
-from app.graphql.limits import Limits, TooMuch
+from app.graphql.limits import Limits, TooMuch, check_answer
 from app.graphql.prepare import Preparation, Prepared, Refused
 from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, told
 from app.graphql.request import MODERN, BadRequest, Operation, media_type, operation_of
@@ -139,7 +139,7 @@ async def _run_in_time(
     async def attempt(principal: Principal) -> ExecutionResult:
         clock.reschedule(deadline)
         async with installation.writers.turn(writes=prepared.writes):
-            return await _run(installation, principal, operation, prepared, clock, limits.cost)
+            return await _run(installation, principal, operation, prepared, clock, limits)
 
     try:
         async with clock:
@@ -157,11 +157,11 @@ async def _run(
     operation: Operation,
     prepared: Prepared,
     clock: asyncio.Timeout,
-    rows: int,
+    limits: Limits,
 ) -> ExecutionResult:
     """Runs the operation in one unit of work, which is committed when this returns."""
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
-        asked = Asked(work, prepared, Budget(rows))
+        asked = Asked(work, prepared, Budget(limits.cost))
         try:
             result = await execute(asked, operation)
         finally:
@@ -173,6 +173,7 @@ async def _run(
             raise temporary
         if faults:
             raise _Faulted(result)
+        check_answer(result.data, limits)
         # A commit that has begun is not cut off: nobody could say what became of it.
         clock.reschedule(None)
     return result

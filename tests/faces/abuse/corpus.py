@@ -182,7 +182,7 @@ def _bodies() -> Iterator[Abuse]:
 def drawn(seed: int) -> Abuse:
     """A request drawn from a grammar: fragments, repeated fields, aliases, lists, wrong names, in random amounts."""
     draw = random.Random(seed)
-    fragments = draw.randint(0, 60)
+    fragments = draw.randint(0, 30)
     names = (
         "students",
         "concerns",
@@ -200,7 +200,7 @@ def drawn(seed: int) -> Abuse:
 
     def selection(depth: int) -> str:
         parts = []
-        for _ in range(draw.choice((1, 2, 2, 3, 8, 25))):
+        for _ in range(draw.choice((1, 1, 2, 2, 3, 7))):
             kind = draw.random()
             if kind < 0.3 and fragments:
                 parts.append(f"...F{draw.randrange(fragments)}")

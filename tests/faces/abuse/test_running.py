@@ -136,6 +136,19 @@ async def test_rows_are_counted_as_they_are_read(north: Town) -> None:
     assert len((await ask(north, north.engine, Limits(cost=20), query)).json()["data"]["student"]["concerns"]) == 12
 
 
+async def test_an_answer_is_not_written_out_where_it_is_too_long(north: Town) -> None:
+    """A text of 4,000 characters that is asked for under thirty names does not make an answer of any length."""
+    async with north.unit() as work:
+        for _ in range(5):
+            await raise_concern(work, NewConcern(stu(north, "amy"), "ela.fluency", "Slow. " * 600))
+    names = " ".join(f"d{number}: description" for number in range(30))
+    query = "{ concerns { edges { node { " + names + " } } } }"
+    answer = await ask(north, north.engine, Limits(answer=500_000), query)
+    assert (answer.status_code, "data" in answer.json()) == (400, False)
+    assert answer.json()["errors"][0]["extensions"]["code"] == "answer.too_large"
+    assert len((await ask(north, north.engine, Limits(answer=600_000), query)).content) > 500_000
+
+
 def test_a_budget_ends_at_its_limit() -> None:
     """Pages, batches and single rows count by their rows; the limit itself is allowed."""
     budget = Budget(6)

@@ -1,0 +1,31 @@
+"""`docs/graphql.md` tells the limits that the code has, and every code of a refusal."""
+
+import re
+from dataclasses import fields
+
+from app.graphql.limits import Limits
+from tests.house.source import APP
+from tests.processes import REPOSITORY
+
+PAGE = (REPOSITORY / "docs" / "graphql.md").read_text()
+CODE = re.compile(r'"((?:document|variables|introspection|cost|answer|operation)\.[a-z_]+)"')
+ELSEWHERE = {"operation.unknown", "operation.too_much"}
+"""Codes that are of no limit: an operation that is not in the document, and the name that stands for all of them."""
+UNTOLD = {"printed"}
+"""A limit of what the library does, which no client meets."""
+
+
+def test_the_page_tells_every_limit() -> None:
+    """A limit that is changed is changed there as well."""
+    limits = Limits()
+    told = re.findall(r"\d+", PAGE)
+    for field in fields(limits):
+        if field.name not in UNTOLD:
+            assert f"{getattr(limits, field.name):.0f}" in told, field.name
+
+
+def test_the_page_tells_every_code() -> None:
+    """A client can look up whatever refusal it gets."""
+    codes = {code for path in (APP / "graphql").glob("*.py") for code in CODE.findall(path.read_text())}
+    assert len(codes - ELSEWHERE) > 10
+    assert [code for code in sorted(codes - ELSEWHERE) if f"`{code}`" not in PAGE] == []
