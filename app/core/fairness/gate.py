@@ -28,7 +28,11 @@ FULL_QUEUE_RETRY = 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many requests run and wait; `pause_seconds` is for how long a request can make others pause."""
+    """How many requests run and wait.
+
+    A request has others pause until it has used the loop for `favoured_seconds`, or has waited for `pause_seconds` at
+    one step; nobody pauses for more than `most_paused` seconds, or half of its time.
+    """
 
     slots: int
     most_of_one_key: int
@@ -36,7 +40,9 @@ class Limits:
     queue_of_one_key: int = 100
     longest_wait: float = 30.0
     slot_seconds: float = 1.0
-    pause_seconds: float = 0.25
+    favoured_seconds: float = 0.25
+    pause_seconds: float = 0.5
+    most_paused: float = 2.0
 
 
 @dataclass(eq=False, slots=True)
@@ -49,6 +55,8 @@ class Turn:
     began: float = 0.0
     holds_slot: bool = False
     looked: tuple[float, float] = (0.0, 0.0)
+    used: float = 0.0
+    last_step: float = 0.0
     paused_since: float | None = None
     paused_for: float = 0.0
     timer: asyncio.TimerHandle | None = field(default=None, repr=False)
@@ -63,7 +71,8 @@ class Turn:
         return self.gate.pause(self)
 
     def stepped(self, seconds: float) -> None:
-        """Has the loop look for what has come, once a step has kept it for long."""
+        """Takes note of a step; after a long one the loop looks for what has come."""
+        self.gate.note_step(self, seconds)
         if seconds > LONG_STEP:
             self.gate.look_around()
 
@@ -148,14 +157,25 @@ class Gate:
         if not turn.holds_slot or len(self._holding) < 2:
             return 0.0
         paused = turn.paused_for + (now - turn.paused_since if turn.paused_since is not None else 0.0)
-        if paused > max(self.limits.pause_seconds, (now - turn.began) / 2):
+        if paused > max(self.limits.most_paused, (now - turn.began) / 2):
             return 0.0  # others come all the time: who has most under way still goes on for half of the time
         load = self._load(turn.ticket.key)
         newest = max(
-            (max(one.began for one in turns) for key, turns in self._holding.items() if self._load(key) < load),
+            (
+                one.last_step
+                for key, turns in self._holding.items()
+                if self._load(key) < load
+                for one in turns
+                if one.used < self.limits.favoured_seconds
+            ),
             default=-math.inf,
         )
         return newest + self.limits.pause_seconds - now
+
+    def note_step(self, turn: Turn, seconds: float) -> None:
+        """Takes note of for how long a turn has used the loop, and when it did so last."""
+        turn.used += seconds
+        turn.last_step = self._clock()
 
     def look_around(self) -> None:
         """Lets no further step begin before the loop has taken in what came meanwhile, such as another's request."""
@@ -173,7 +193,8 @@ class Gate:
             if ticket is None:
                 return
             turn = self._turns[ticket]
-            turn.began, turn.holds_slot = self._clock(), True
+            turn.began = turn.last_step = self._clock()
+            turn.holds_slot = True
             self._slots_held += 1
             self._holding.setdefault(ticket.key, set()).add(turn)
             self._look_later(turn)
