@@ -6,7 +6,8 @@ from uuid import UUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base
-from app.roster.models import AboutStudent, ListedBySchool
+from app.roster.listing import ListedBySchool
+from app.roster.models import AboutStudent
 
 
 class Decision(ListedBySchool, AboutStudent, Base):

@@ -6,14 +6,37 @@ list's order; a student of four schools or more is in an index of its own.
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, any_, cast, func, or_, select, true, union_all
+from sqlalchemy import ColumnElement, Computed, Select, and_, any_, cast, func, or_, select, true, union_all
+from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import UUID as PgUUID
+from sqlalchemy.orm import Mapped, mapped_column
 
 from app.access.principal import Reach
 from app.access.work import Work
-from app.roster.models import Ids, ListedBySchool
+
+Ids = ARRAY(PgUUID)
+
+
+def _school(place: int) -> Mapped[UUID | None]:
+    return mapped_column(PgUUID, Computed(f"school_ids[{place}]", persisted=True), nullable=True, deferred=True)
+
+
+class ListedBySchool:
+    """A row that lists by school find: PostgreSQL takes the student's first three schools from `school_ids`."""
+
+    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": False}
+
+    school_ids: Mapped[list[UUID]] = mapped_column(Ids)
+    school_id: Mapped[UUID | None] = _school(1)
+    second_school_id: Mapped[UUID | None] = _school(2)
+    third_school_id: Mapped[UUID | None] = _school(3)
+    has_more_schools: Mapped[bool | None] = mapped_column(
+        Computed("CASE WHEN cardinality(school_ids) > 3 THEN true END", persisted=True), nullable=True, deferred=True
+    )
+
 
 Listed = TypeVar("Listed", bound=ListedBySchool)
 

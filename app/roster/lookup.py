@@ -18,8 +18,8 @@ from app.access.work import Work
 from app.core.clock import monday_of
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.page import Keyset, Page
-from app.roster.listing import page_of_schools
-from app.roster.models import AboutStudent, ExternalId, FromSource, ListedBySchool, Person, SchoolWeek, Source
+from app.roster.listing import ListedBySchool, page_of_schools
+from app.roster.models import AboutStudent, ExternalId, FromSource, Person, SchoolWeek, Source
 from app.roster.references import ALIAS_KINDS, Reference, parse
 
 Row = TypeVar("Row", bound=FromSource)

@@ -1,15 +1,15 @@
 """Owns the roster's tables. Rows come from sources and are known there by an alias; removal is a tombstone."""
 
 from datetime import date, datetime
-from typing import Any, ClassVar
 from uuid import UUID
 
-from sqlalchemy import Computed, Text
+from sqlalchemy import Text
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, Tenant, TenantRow
+from app.roster.listing import ListedBySchool
 
 Texts = ARRAY(Text)
 Ids = ARRAY(PgUUID)
@@ -28,24 +28,6 @@ class AboutStudent(Tenant):
     student_id: Mapped[UUID]
     school_ids: Mapped[list[UUID]] = mapped_column(Ids)
     secured_area: Mapped[str | None]
-
-
-def _school(place: int) -> Mapped[UUID | None]:
-    return mapped_column(PgUUID, Computed(f"school_ids[{place}]", persisted=True), nullable=True, deferred=True)
-
-
-class ListedBySchool:
-    """A row that lists by school find: PostgreSQL takes the student's first three schools from `school_ids`."""
-
-    __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": False}
-
-    school_ids: Mapped[list[UUID]] = mapped_column(Ids)
-    school_id: Mapped[UUID | None] = _school(1)
-    second_school_id: Mapped[UUID | None] = _school(2)
-    third_school_id: Mapped[UUID | None] = _school(3)
-    has_more_schools: Mapped[bool | None] = mapped_column(
-        Computed("CASE WHEN cardinality(school_ids) > 3 THEN true END", persisted=True), nullable=True, deferred=True
-    )
 
 
 class Source(TenantRow, Base):
