@@ -63,11 +63,11 @@ def generate_schema() -> str:
 
 
 async def _text_of(settings: Settings) -> str:
-    connection = await connect(settings.url_of("owner"), "owner")
+    owner = await connect(settings.url_of("owner"), "owner")
     try:
-        return await schema_text(connection, {role: settings.role_name(role) for role in ("api", "worker")})
+        return await schema_text(owner, {role: settings.role_name(role) for role in ("api", "worker")})
     finally:
-        await connection.close()
+        await owner.close()
 
 
 async def schema_text(connection: asyncpg.Connection, roles: Mapping[str, str]) -> str:

@@ -40,14 +40,14 @@ async def create_backup(settings: Settings, folder: Path, tell: Tell) -> Manifes
     if revision is None:
         raise AimlineError("There is nothing to back up: the database has no schema of Aimline.", code="backup.empty")
     url = settings.url_of("owner")
-    connection = await connect(url, "owner")
+    owner = await connect(url, "owner")
     try:
         with _unfinished(folder) as unfinished:
-            manifest = await _create(connection, settings, revision, unfinished, tell)
+            manifest = await _create(owner, settings, revision, unfinished, tell)
             write_manifest(unfinished, manifest)
             await asyncio.to_thread(_flush, unfinished)
     finally:
-        await connection.close()
+        await owner.close()
     return manifest
 
 

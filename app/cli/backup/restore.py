@@ -84,15 +84,15 @@ def _check_keys(settings: Settings, manifest: Manifest) -> None:
 
 
 async def _check_target(settings: Settings, manifest: Manifest) -> Server:
-    connection = await connect(settings.url_of("owner"), "owner")
+    owner = await connect(settings.url_of("owner"), "owner")
     try:
-        server = await Server.of(connection, settings.url_of("owner"))
+        server = await Server.of(owner, settings.url_of("owner"))
         if server.major < manifest.server_major:
             raise UnfitServer(
                 f"The backup is of PostgreSQL {manifest.server_major}; this server is {server.major}. "
                 f"Restore into {manifest.server_major} or newer."
             )
-        found = await connection.fetch(
+        found = await owner.fetch(
             f"""SELECT n.nspname || '.' || c.relname AS name FROM pg_class c
                 JOIN pg_namespace n ON n.oid = c.relnamespace
                 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND {OURS.format(oid="c.oid", catalogue="pg_class")}
@@ -100,18 +100,18 @@ async def _check_target(settings: Settings, manifest: Manifest) -> Server:
                 ORDER BY 1"""  # noqa: S608 - our own text
         )
         if found:
-            name = await connection.fetchval("SELECT current_database()")
+            name = await owner.fetchval("SELECT current_database()")
             raise Conflict(
                 f"The database {name} is not empty: it has {found[0]['name']}"
                 f"{f' and {len(found) - 1} more' if len(found) > 1 else ''}. Restore into an empty one; "
                 "nothing is ever written over.",
                 code="restore.not_empty",
             )
-        if not await connection.fetchval("SELECT has_database_privilege(current_database(), 'CREATE')"):
+        if not await owner.fetchval("SELECT has_database_privilege(current_database(), 'CREATE')"):
             raise UnfitServer("The owner may not make schemas in this database: make it the database's owner.")
         return server
     finally:
-        await connection.close()
+        await owner.close()
 
 
 async def _restore(settings: Settings, folder: Path, manifest: Manifest, tell: Tell) -> Restored:
@@ -127,15 +127,15 @@ async def _restore(settings: Settings, folder: Path, manifest: Manifest, tell: T
             [p async for p in programs.output(pg_restore, [f"--use-list={security['roles']}", "--file=-", str(dump)])]
         ).decode()
         await _load(pg_restore, server, security["rest"], dump, manifest, tell)
-    connection = await connect(server.url, "owner")
+    owner = await connect(server.url, "owner")
     try:
-        return await _finish(settings, connection, folder, manifest, script, tell)
+        return await _finish(settings, owner, folder, manifest, script, tell)
     except BaseException as error:
         if isinstance(error, AimlineError | UnfitServer | KeyFault):
             tell("The database is not usable: no role was let into it. Drop it before another attempt.")
         raise
     finally:
-        await connection.close()
+        await owner.close()
 
 
 def _entries(scratch: Path, listed: str) -> dict[str, Path]:
