@@ -182,11 +182,7 @@ def serving(settings: Settings) -> Iterator[int]:
     """Runs `aimline serve` as the page says; the port on which it listens."""
     port = free_port()
     command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
-    told = subprocess.run(
-        [*command, "--help"], cwd=REPOSITORY, env=environment(), capture_output=True, text=True
-    ).stdout
-    if "--behind-proxy" in told:
-        command.append("--behind-proxy")
+    command.append("--behind-proxy")
     with running(command, port, env=environment(settings)):
         yield port
 

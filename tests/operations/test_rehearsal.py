@@ -18,7 +18,7 @@ from app.settings import Settings
 from tests.operations.conftest import Installation, as_owner, with_database
 from tests.processes import REPOSITORY, environment
 
-PAGES = ("backup.md",)
+PAGES = ("backup.md", "deploy.md")
 COMMAND = re.compile(r"(?:^\$? ?|`|&& )(aimline [a-z][^`\n#|;&]*)", re.MULTILINE)
 
 
