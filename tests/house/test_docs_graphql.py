@@ -9,8 +9,8 @@ from tests.processes import REPOSITORY
 
 PAGE = (REPOSITORY / "docs" / "graphql.md").read_text()
 CODE = re.compile(r'"((?:document|variables|introspection|cost|answer|operation)\.[a-z_]+)"')
-ELSEWHERE = {"operation.unknown", "operation.too_much"}
-"""Codes that are of no limit: an operation that is not in the document, and the name that stands for all of them."""
+ELSEWHERE = {"operation.unknown", "operation.too_much", "variables.malformed"}
+"""Codes that are of no limit: what is not in the document, the base of all limits, and what is no object."""
 UNTOLD = {"printed"}
 """A limit of what the library does, which no client meets."""
 
