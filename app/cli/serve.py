@@ -74,7 +74,7 @@ def add_to(app: typer.Typer) -> None:
             server_header=False,
         )
         with metrics(settings.api_metrics_port, settings.metrics_host, workers):
-            _run(config)
+            run(config)
 
 
 def check_certificate(certificate: Path | None, key: Path | None) -> None:
@@ -94,19 +94,19 @@ def check_certificate(certificate: Path | None, key: Path | None) -> None:
         raise AimlineError(f"The certificate cannot be served with this key: {detail}.") from None
 
 
-def _run(config: uvicorn.Config) -> None:
+def run(config: uvicorn.Config) -> None:
     """Serves until the process is told to stop; exits with 1 where it could not start."""
     if config.workers > 1:
         supervisor = Supervisor(config, sockets=[config.bind_socket()])
         supervisor.run()
         if supervisor.has_failed:
-            raise typer.Exit(1)
+            sys.exit(1)
         return
     server = uvicorn.Server(config)
     try:
         server.run()
     except SystemExit:
-        raise typer.Exit(1) from None
+        sys.exit(1)
 
 
 def _is_loopback(host: str) -> bool:

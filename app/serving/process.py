@@ -37,15 +37,17 @@ log = structlog.get_logger()
 class ServedApp:
     """The app in a process of the server's: the same app, with a watch over its loop."""
 
-    def __init__(self, app: Callable[[Any, Receive, Send], Awaitable[None]], engine: AsyncEngine) -> None:
-        self._app, self._engine = app, engine
+    def __init__(
+        self, app: Callable[[Any, Receive, Send], Awaitable[None]], engine: AsyncEngine, stuck: float = STUCK
+    ) -> None:
+        self._app, self._engine, self._stuck = app, engine, stuck
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send)
             return
         async with asyncio.TaskGroup() as beside:
-            watch = Watch()
+            watch = Watch(self._stuck)
             beating = beside.create_task(self._beat(watch))
             try:
                 await self._live(scope, receive, send, watch)

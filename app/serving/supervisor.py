@@ -10,6 +10,8 @@ from uvicorn.supervisors.multiprocess import Process
 
 PATIENCE: Final = 26.0
 """Seconds that the processes have to end by themselves."""
+STARTING: Final = 90.0
+"""Seconds in which a process that has never answered may still be loading, as on a machine that is busy."""
 PAUSE: Final = 2.0
 """Seconds before a process that could not start is started again."""
 log = structlog.get_logger()
@@ -21,13 +23,22 @@ class Supervisor(Multiprocess):
     has_failed = False
     _has_served = False
 
+    def init_processes(self) -> None:
+        """Starts as many as were asked for."""
+        self._began: dict[int | None, float] = {}
+        for _ in range(self.processes_num):
+            self.processes.append(self._start())
+
     def keep_subprocess_alive(self) -> None:
         """Replaces each process that has ended or does not answer its ping."""
         for place, process in enumerate(self.processes):
             if self.should_exit.is_set():
                 return
             if process.is_alive(timeout=self.config.timeout_worker_healthcheck):
+                self._began.pop(process.pid, None)
                 self._has_served = self._has_served or process.is_ready(timeout=1)
+                continue
+            if process.process.is_alive() and time.monotonic() - self._began.get(process.pid, 0.0) < STARTING:
                 continue
             process.kill()
             process.join()
@@ -38,8 +49,14 @@ class Supervisor(Multiprocess):
             if process.exitcode == STARTUP_FAILURE:
                 self.should_exit.wait(PAUSE)
             log.warning("process.replaced", pid=process.pid, exit_code=process.exitcode)
-            self.processes[place] = Process(self.config, self.sockets)
-            self.processes[place].start()
+            self._began.pop(process.pid, None)
+            self.processes[place] = self._start()
+
+    def _start(self) -> Process:
+        process = Process(self.config, self.sockets)
+        process.start()
+        self._began[process.pid] = time.monotonic()
+        return process
 
     def join_all(self) -> None:
         """Waits for the processes, and kills those that do not end in time."""

@@ -1,0 +1,53 @@
+"""The product's app for one of the server's processes, with a route that never gives the loop back."""
+
+import os
+from typing import Any
+
+
+def create() -> Any:
+    """For uvicorn. The product is loaded here, so that the parent does without it."""
+    from app.main import build
+    from app.serving.process import ServedApp
+    from app.settings import Settings
+
+    app = build(Settings())
+
+    @app.get("/pid")
+    async def pid() -> int:
+        return os.getpid()
+
+    @app.get("/stick")
+    async def stick() -> Any:
+        while True:
+            pass
+
+    return ServedApp(app, app.state.house.engine, stuck=6.0)
+
+
+def run(port: int, workers: int) -> None:
+    """Serves it, as `aimline serve` does."""
+    import uvicorn
+
+    from app.cli.serve import run as serve
+
+    config = uvicorn.Config(
+        "tests.serving.stuck_app:create",
+        factory=True,
+        port=port,
+        workers=workers,
+        http="app.serving.protocol:BoundedProtocol",
+        loop="app.serving.loop:new_loop",
+        ws="none",
+        lifespan="on",
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        timeout_worker_healthcheck=5,
+    )
+    serve(config)
+
+
+if __name__ == "__main__":
+    import sys
+
+    run(int(sys.argv[1]), int(sys.argv[2]))

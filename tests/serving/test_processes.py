@@ -1,0 +1,175 @@
+"""Protects that a process which answers no more is replaced, that all end in time, and that a failed start says why."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import httpx
+import pytest
+
+from app.core.db import UnfitServer, open_engine
+from app.serving.process import ServedApp, Watch
+from app.settings import Settings
+from tests.processes import REPOSITORY, TRUSTS_NOBODY, aimline, environment
+
+NOWHERE = "postgresql://api:secret@127.0.0.1:1/none"
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+@contextmanager
+def served(settings: Settings, *command: str, **more: str) -> Iterator[subprocess.Popen[str]]:
+    """A process of the product's within the block."""
+    serving = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=REPOSITORY,
+        env=environment(settings, **more),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield serving
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(serving.pid, signal.SIGKILL)
+        serving.wait()
+        if serving.stderr:
+            serving.stderr.close()
+
+
+def ask(port: int, path: str, timeout: float = 1.0) -> Any:
+    """An answer on a connection of its own; None where there is none in time."""
+    with suppress(httpx.TransportError):
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=timeout, trust_env=False, verify=TRUSTS_NOBODY)
+    return None
+
+
+def pids(port: int, seconds: float, wanted: int, without: frozenset[int] = frozenset()) -> set[int]:
+    """The processes that answer, once there are as many as wanted beside those to do without."""
+    seen: set[int] = set()
+    until = time.monotonic() + seconds
+    while len(seen) < wanted and time.monotonic() < until:
+        answer = ask(port, "/pid")
+        if answer is not None and answer.json() not in without:
+            seen.add(answer.json())
+    return seen
+
+
+@pytest.mark.parametrize("how", ["stopped", "stuck"])
+def test_a_process_that_answers_no_more_is_replaced(settings: Settings, how: str) -> None:
+    """Whether the system has stopped it or a computation holds its loop; the other one answers meanwhile."""
+    port = free_port()
+    with served(settings, "tests.serving.stuck_app", str(port), "2") as serving:
+        first = pids(port, 90, 2)
+        assert len(first) == 2
+        if how == "stopped":
+            gone = min(first)
+            os.kill(gone, signal.SIGSTOP)
+        else:
+            with suppress(httpx.TransportError):
+                ask(port, "/stick", 0.5)
+            alive = pids(port, 30, 1)
+            (gone,) = first - alive
+        assert len(pids(port, 90, 2, frozenset({gone}))) == 2
+        with pytest.raises(ProcessLookupError):
+            os.kill(gone, 0)
+        serving.terminate()
+        assert serving.wait(40) == 0
+
+
+def test_a_process_ends_in_time_whatever_holds_it(settings: Settings) -> None:
+    """SIGTERM while the loop is held and while another caller is half-way: one process, 30 s."""
+    port = free_port()
+    with served(settings, "tests.serving.stuck_app", str(port), "1") as serving:
+        assert len(pids(port, 90, 1)) == 1
+        with socket.create_connection(("127.0.0.1", port)) as half:
+            half.sendall(b"POST /v1/scores HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n")
+            assert ask(port, "/stick", 0.5) is None
+            serving.terminate()
+            assert serving.wait(30) == 1
+        told = serving.stderr.read() if serving.stderr else ""
+    assert "stuck_app.py" in told  # where it was held
+
+
+def test_a_watch_tells_a_held_loop_from_a_stopped_machine() -> None:
+    """It ends a process whose loop does not turn, and leaves one alone whose loop does."""
+    ended: list[str] = []
+    watch = Watch(0.5, ended.append)
+    until = time.monotonic() + 1.5
+    while time.monotonic() < until:
+        watch.turn()
+        time.sleep(0.05)
+    assert ended == []
+    deadline = time.monotonic() + 20
+    while not ended and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert ended == ["process.stuck"]
+    closing = threading.Event()
+    last = Watch(60, lambda event: closing.set() if event == "process.does_not_close" else None)
+    last.end_within(0.1)
+    assert closing.wait(20)
+
+
+async def test_a_start_that_fails_says_one_sentence(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """What uvicorn is told holds no stack trace; the reason is one line."""
+    engine = open_engine(settings.url_of("api"), name="test")
+
+    async def app(_: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "Traceback ..."})
+        raise UnfitServer("The database went away.\nMore of it.")
+
+    told: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    await ServedApp(app, engine)({"type": "lifespan"}, receive, send)
+    await engine.dispose()
+    assert told == [{"type": "lifespan.startup.failed", "message": ""}]
+    assert capsys.readouterr().err == "The database went away.\n"
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_database_goes_away_at_start_up(settings: Settings, workers: str) -> None:
+    """After the first look, when the process itself looks: a sentence and exit 1, no stack trace."""
+    with served(settings, "tests.serving.stuck_app", "0", workers, AIMLINE_API_DATABASE_URL=NOWHERE) as serving:
+        _, told = serving.communicate(timeout=60)
+    assert serving.returncode == 1
+    lines = [line for line in told.splitlines() if line]
+    assert lines
+    assert set(lines) == {lines[0]}
+    assert lines[0].startswith("The database is out of reach as api: ")
+
+
+async def test_a_server_that_hangs_up_is_out_of_reach(settings: Settings) -> None:
+    """`serve` says so in a sentence, also where the server takes a connection and drops it."""
+
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    listener = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    async with listener:
+        port = listener.sockets[0].getsockname()[1]
+        url = f"postgresql://api:secret@127.0.0.1:{port}/none"
+        done = await asyncio.to_thread(aimline, settings.model_copy(update={"database_url": url}), "serve")
+    assert done.returncode == 1
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "out of reach" in done.stderr
