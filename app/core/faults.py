@@ -62,6 +62,14 @@ def fault_of(error: BaseException) -> Fault | None:
     return next((fault for one in _chain(error) if (fault := _fault(one)) is not None), None)
 
 
+def was_sent(error: BaseException) -> bool:
+    """Returns whether the statement that failed may have reached the server.
+
+    Where the server has already ended the session, asyncpg refuses to begin the statement: its protocol is not idle.
+    """
+    return not any(isinstance(one, asyncpg.InternalClientError) for one in _chain(error))
+
+
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
     for _ in range(DEPTH):
         if error is None:

@@ -20,13 +20,13 @@ from app.core.clock import now
 from app.core.crypto import Keyring, fresh_key
 from app.core.errors import Conflict
 from app.sis import sources
+from app.sis.engine.alone import alone
 from app.sis.engine.run import Asked
 from app.sis.night.carry import Night, claim_run, keep_lease, lay_what_is_due
 from app.sis.night.report import as_text, what_next
 from app.sis.night.standing import REGISTRY, read_standing
 from app.sis.pull import ask_for_run, ask_to_undo, run_source
 from app.sis.queries import read_report
-from app.sis.service import alone
 from app.sis.settings import Settings
 from tests.sis.plain_server import Said, answering
 from tests.sis.roster_zip import Export, ask

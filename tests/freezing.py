@@ -1,0 +1,120 @@
+"""Freezes a process of the product at a moment that the database shows: SIGSTOP while it holds what others need."""
+
+import asyncio
+import os
+import secrets
+import signal
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import httpx
+
+from app.settings import Settings
+from tests.processes import TRUSTS_NOBODY, environment, warm
+from tests.town import Town
+
+PATIENCE = 30.0  # seconds for anything that must come, on however slow a machine
+
+
+@dataclass
+class Frozen:
+    """A process of the product that can be stopped and go on."""
+
+    pid: int
+    address: str = ""
+
+    def freeze(self) -> None:
+        """Stops it in the middle of whatever it does."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets it go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
+
+@contextmanager
+def process(command: list[str], settings: Settings, log: Path, **limits: str) -> Iterator[Frozen]:
+    """Starts a process of the product over these settings and limits; it is killed at the end, frozen or not."""
+    with log.open("w") as out, open(os.devnull) as nothing:
+        streams = [nothing.fileno(), out.fileno(), out.fileno()]
+        pid = warm().start(command, environment(settings, **limits), streams)
+    try:
+        yield Frozen(pid)
+    finally:
+        warm().kill(pid)
+
+
+@asynccontextmanager
+async def serving(settings: Settings, log: Path, **limits: str) -> AsyncIterator[Frozen]:
+    """An api that answers."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with process(["app", "serve", "--port", str(port)], settings, log, **limits) as api:
+        api.address = f"http://127.0.0.1:{port}"
+        async with httpx.AsyncClient(trust_env=False, verify=TRUSTS_NOBODY) as client, asyncio.timeout(PATIENCE):
+            while True:
+                with suppress(httpx.HTTPError):
+                    if (await client.get(f"{api.address}/health/ready")).is_success:
+                        break
+                await asyncio.sleep(0.05)
+        yield api
+
+
+@asynccontextmanager
+async def gate(town: Town, table: str, role: str) -> AsyncIterator[tuple[asyncpg.Connection, asyncpg.Connection]]:
+    """Holds back what a town inserts into a table until the first connection lets go; enter it before any process.
+
+    It holds back the execution, by a trigger: a lock of the table would already hold back the preparation, after which
+    the server still expects a message. The second connection looks on, as the role whose sessions it is to see.
+    """
+    name, key = f"gate_{secrets.token_hex(4)}", secrets.randbits(32)
+    holder = await asyncpg.connect(town.settings.url_of("owner"))
+    watcher = await asyncpg.connect(town.settings.url_of(role))
+    try:
+        await holder.execute(
+            f"""CREATE FUNCTION app.{name}() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN PERFORM pg_advisory_xact_lock_shared({key}); RETURN NEW; END $$;
+            CREATE TRIGGER {name} BEFORE INSERT ON {table} FOR EACH ROW
+                WHEN (NEW.district_id = '{town.district_id}') EXECUTE FUNCTION app.{name}();
+            SELECT pg_advisory_lock({key})"""
+        )
+        yield holder, watcher
+    finally:
+        await holder.execute(f"DROP TRIGGER IF EXISTS {name} ON {table}; DROP FUNCTION IF EXISTS app.{name}()")
+        await holder.close()
+        await watcher.close()
+
+
+async def blocked_by(connection: asyncpg.Connection, holder: int, most: int = 1) -> list[int]:
+    """Waits until so many sessions wait for a lock of the holder's; returns their process ids on the server."""
+    query = "SELECT pid FROM pg_stat_activity WHERE $1 = ANY (pg_blocking_pids(pid))"
+    async with asyncio.timeout(PATIENCE):
+        while len(rows := await connection.fetch(query, holder)) < most:
+            await connection.execute("SELECT pg_sleep(0.02)")
+    return [row["pid"] for row in rows]
+
+
+async def freeze_in_transaction(api: Frozen, holder: asyncpg.Connection, watcher: asyncpg.Connection) -> int:
+    """Freezes a process whose statement waits at the gate, and opens the gate: it keeps what it holds.
+
+    Returns the process id of its session on the server, which waits for a client that says nothing.
+    """
+    (pid,) = await blocked_by(watcher, await holder.fetchval("SELECT pg_backend_pid()"))
+    api.freeze()
+    await holder.execute("SELECT pg_advisory_unlock_all()")
+    idle = "SELECT state LIKE 'idle in transaction%' FROM pg_stat_activity WHERE pid = $1"
+    async with asyncio.timeout(PATIENCE):
+        while not await watcher.fetchval(idle, pid):
+            await watcher.execute("SELECT pg_sleep(0.02)")
+    return int(pid)
+
+
+async def session_ends(watcher: asyncpg.Connection, pid: int) -> None:
+    """Waits until the server has ended a session."""
+    async with asyncio.timeout(PATIENCE):
+        while await watcher.fetchval("SELECT count(*) FROM pg_stat_activity WHERE pid = $1", pid):
+            await watcher.execute("SELECT pg_sleep(0.05)")

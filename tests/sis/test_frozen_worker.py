@@ -1,0 +1,73 @@
+"""Protects a district's syncs from a worker that is frozen in the middle of one; the status gives the real reason."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+import orjson
+
+from app.core.address import Allowed
+from app.core.clock import now
+from app.sis import sources
+from app.sis.night.carry import Night
+from app.sis.settings import Settings
+from tests.freezing import Frozen, freeze_in_transaction, gate, process, session_ends
+from tests.processes import aimline
+from tests.sis.roster_zip import Export, ask
+from tests.town import Town
+
+SANDBOX = Allowed(sandbox=True)
+
+
+@asynccontextmanager
+async def frozen_worker(town: Town, folder: Path, idle: str) -> AsyncIterator[tuple[Frozen, asyncpg.Connection, int]]:
+    """A worker that is frozen while it applies a sync of the town, and whose lease has ended."""
+    path = Export().write(folder / "a.zip")
+    async with town.unit() as work:
+        new = Settings(kind="oneroster-csv", url=str(path), cron="0 2 * * *")
+        await sources.register_source(work, "csv", new, SANDBOX, local=True)
+    await ask(town, "UPDATE sis_source SET due = :due WHERE district_id = :district", due=now() - timedelta(minutes=1))
+    async with gate(town, "enrollment", "worker") as (holder, watcher):
+        log = folder / "worker.log"
+        with process(["app.worker"], town.settings, log, AIMLINE_SYNC_IDLE_TIMEOUT=idle) as worker:
+            pid = await freeze_in_transaction(worker, holder, watcher)
+            ended = "UPDATE sis_run SET leased_until = now() - interval '1 s' WHERE district_id = :district"
+            await ask(town, ended)
+            yield worker, watcher, pid
+
+
+def status(town: Town) -> tuple[str, str]:
+    """What `aimline sync status` says of the newest run."""
+    done = aimline(town.settings, "sync", "status", "--district", town.slug, "--json")
+    assert done.returncode == 0, done.stderr
+    newest = orjson.loads(done.stdout)[0]
+    return newest["state"], newest["sentence"]
+
+
+async def test_the_status_names_the_frozen_worker(north: Town, tmp_path: Path) -> None:
+    """It said that the sync was running, or that it waited for a worker; it says which process holds it up."""
+    async with frozen_worker(north, tmp_path, idle="120"):
+        state, sentence = status(north)
+        assert state == "running"
+        assert "was last heard of at" in sentence
+        await Night(north.worker_engine, north.settings.keyring, SANDBOX)._district(north.district_id)
+        state, sentence = status(north)
+        assert state == "pending"
+        assert "Another process (aimline worker jobs) holds this district's syncs" in sentence
+
+
+async def test_a_frozen_worker_does_not_block_the_districts_syncs(north: Town, tmp_path: Path) -> None:
+    """The server ends the sessions that hold its locks, and another worker applies the run; the first adds nothing."""
+    async with frozen_worker(north, tmp_path, idle="1") as (worker, watcher, pid):
+        await session_ends(watcher, pid)
+        locks = """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objid::bigint = $1
+                   AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+        for row in await watcher.fetch(locks, int.from_bytes(north.district_id.bytes[-4:])):
+            await session_ends(watcher, row["pid"])
+        await Night(north.worker_engine, north.settings.keyring, SANDBOX)._district(north.district_id)
+        assert status(north)[0] == "applied", status(north)
+        worker.thaw()
+        rows = await ask(north, "SELECT state, attempts FROM sis_run WHERE district_id = :district")
+        assert [tuple(row) for row in rows] == [("applied", 2)]
