@@ -38,7 +38,7 @@ class Settings(BaseSettings):
     statement_timeout: float = Field(default=30, gt=0, description="Seconds that a statement may take.")
     idle_timeout: float = Field(default=30, gt=0, description="Seconds that an open transaction may do nothing.")
     sync_lock_timeout: float = Field(default=60, gt=0, description="The same for syncs and the worker's other jobs.")
-    sync_statement_timeout: float = Field(default=1800, gt=0)
+    sync_statement_timeout: float = Field(default=600, gt=0)
     sync_idle_timeout: float = Field(default=120, gt=0)
     token_seconds: int = Field(default=900, ge=60, le=3600, description="How long an access token lives.")
 

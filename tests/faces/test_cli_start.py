@@ -13,6 +13,7 @@ from typer import Typer
 from typer.main import get_command
 
 from app.cli import COMMANDS, command_line, overview
+from app.core.log import FIELDS
 from app.settings import Settings
 from tests.processes import REPOSITORY, TRUSTS_NOBODY, environment
 
@@ -69,6 +70,8 @@ def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
     lines = said.splitlines()
     assert lines
     assert {json.loads(line)["event"] for line in lines} == {"request"}
+    assert all(json.loads(line)["trace_id"] for line in lines)
+    assert all(set(FIELDS) <= json.loads(line).keys() for line in lines)
 
 
 def _up(client: httpx.Client) -> None:

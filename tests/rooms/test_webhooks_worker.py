@@ -5,6 +5,8 @@ import json
 import signal
 from pathlib import Path
 
+from app.core import ids
+from app.core.log import FIELDS
 from app.settings import Settings
 from tests.rooms.webhook_town import (
     end_leases,
@@ -32,7 +34,11 @@ async def test_the_process_delivers_and_ends_when_told(north: Town, tmp_path: Pa
     assert (worker.returncode, err) == (0, "")
     lines = [json.loads(line) for line in out.splitlines()]
     assert [line["event"] for line in lines][:1] == ["worker.started"]
-    assert any(line["event"] == "webhooks.attempt" and line["status"] == 204 for line in lines)
+    (attempt,) = [line for line in lines if line["event"] == "webhooks.attempt"]
+    assert (attempt["status"], attempt["job"]) == (204, "webhooks")
+    assert attempt["district"] == ids.show("district", north.district_id)
+    assert attempt["trace_id"]
+    assert all(set(FIELDS) <= line.keys() for line in lines)
     assert str(north.students["amy"]) not in out
     (logged,) = await log_of(north, made)
     assert [attempt.status for attempt in logged.attempts] == [204]
