@@ -62,6 +62,11 @@ def fault_of(error: BaseException) -> Fault | None:
     return next((fault for one in _chain(error) if (fault := _fault(one)) is not None), None)
 
 
+def cause_of(error: BaseException) -> BaseException | None:
+    """Returns what an error came of, as a traceback would show it."""
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
 def was_sent(error: BaseException) -> bool:
     """Returns whether the statement that failed may have reached the server.
 
@@ -75,7 +80,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         if error is None:
             return
         yield error
-        error = error.__cause__ or error.__context__
+        error = cause_of(error)
 
 
 def _fault(error: BaseException) -> Fault | None:

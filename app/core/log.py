@@ -17,7 +17,7 @@ import structlog
 from structlog.contextvars import bind_contextvars, clear_contextvars, get_contextvars, merge_contextvars
 
 from app.core import ids
-from app.core.faults import sqlstate_of
+from app.core.faults import cause_of, sqlstate_of
 
 MOST_PLACES = 12
 INNERMOST = 3
@@ -83,10 +83,10 @@ def describe_fault(error: BaseException) -> dict[str, Any]:
     """Describes an error by class, SQLSTATE and places (file:line function), and its causes alike; no message."""
     described: dict[str, Any] = _describe(error)
     causes: list[dict[str, Any]] = []
-    cause = error.__cause__ or error.__context__
+    cause = cause_of(error)
     while cause is not None and len(causes) < MOST_CAUSES:
         causes.append(_describe(cause))
-        cause = cause.__cause__ or cause.__context__
+        cause = cause_of(cause)
     return described | ({"causes": causes} if causes else {})
 
 
