@@ -1,0 +1,48 @@
+"""Apps over other limits than the tests' own, and the gate before each."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.main import build
+from app.rest.admission import Admit
+from app.settings import Settings
+from tests.faces.graphql_face import MODERN
+from tests.faces.rest_town import Caller
+
+AREAS = {"query": "{ areas { code } }"}
+Built = Callable[..., AbstractAsyncContextManager[FastAPI]]
+
+
+@pytest.fixture
+def built(settings: Settings) -> Built:
+    """Builds the product's app over other settings."""
+
+    @asynccontextmanager
+    async def make(**more: Any) -> AsyncIterator[FastAPI]:
+        app = build(settings.model_copy(update=more))
+        yield app
+        await app.state.house.engine.dispose()
+
+    return make
+
+
+async def graphql(client: Caller) -> httpx.Response:
+    """One query."""
+    return await client.ask("POST", "/graphql", json=AREAS, headers={"Accept": MODERN})
+
+
+def gate_of(app: FastAPI) -> Any:
+    (admit,) = [one for one in app.user_middleware if one.cls is Admit]
+    return admit.kwargs["admission"].gate
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110  # the condition is the product's own state, and tells nobody
+            await asyncio.sleep(0)
