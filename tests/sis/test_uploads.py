@@ -2,11 +2,14 @@
 
 import asyncio
 import io
+import os
 import random
 import resource
+import tracemalloc
 import zipfile
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
 
 import httpx
 import pytest
@@ -255,3 +258,28 @@ async def test_a_full_disk_is_told_to_the_sender(app: FastAPI, north: Town) -> N
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert (full.status_code, full.json()["type"]) == (507, "urn:aimline:problem:storage.full")
     assert int((await ask(north, _LIVE))[0][0]) == 0
+
+
+async def test_a_large_upload_takes_little_memory(app: FastAPI, north: Town, tmp_path: Path) -> None:
+    """The body goes to disk and to the database in parts: as large as an operator allows, some megabytes are held.
+
+    `UPLOAD_MB=510` sends as much as the default allows.
+    """
+    asks, size = caller(app, north), int(os.environ.get("UPLOAD_MB", "40"))
+    path, large = await _source(asks), Export().write(tmp_path / "large.zip")
+    with zipfile.ZipFile(large, "a") as archive, archive.open("notes.bin", "w") as notes:
+        for number in range(size):
+            notes.write(random.Random(number).randbytes(1 << 20))
+
+    async def pieces() -> AsyncIterator[bytes]:
+        with large.open("rb") as file:
+            while piece := file.read(1 << 16):
+                yield piece
+
+    tracemalloc.start()
+    try:
+        sent = await _send(asks, path, pieces())
+        assert tracemalloc.get_traced_memory()[1] < 24 << 20
+    finally:
+        tracemalloc.stop()
+    assert (sent.status_code, await _parts(north)) == (202, size + 1), sent.text
