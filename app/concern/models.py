@@ -5,8 +5,8 @@ from uuid import UUID
 
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.access.listing import ListedBySchool
 from app.core.db import Base
-from app.roster.listing import ListedBySchool
 from app.roster.models import AboutStudent
 
 

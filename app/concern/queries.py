@@ -6,12 +6,12 @@ from uuid import UUID
 
 from sqlalchemy import Select, any_, cast, select
 
+from app.access.listing import at_school, schools_of_list
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.listing import at_school, schools_of_list
 from app.roster.lookup import IdList, by_id, of_students, within_reach
 
 

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from app.access.listing import schools_of_list
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
@@ -17,7 +18,6 @@ from app.evidence.models import Score
 from app.evidence.queries import scores_of
 from app.response.models import VerdictRow
 from app.response.queries import verdicts_now
-from app.roster.listing import schools_of_list
 from app.roster.lookup import by_id, of_students, within_reach
 from app.roster.models import Enrollment, Person
 from app.roster.queries import enrollments_of, find_student

@@ -7,13 +7,13 @@ from uuid import UUID
 
 from sqlalchemy import and_, any_, cast, or_, select
 
+from app.access.listing import schools_of_list
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
 from app.evidence.models import Score, ScoreChange
 from app.evidence.rules import BASELINE_SCORES
-from app.roster.listing import schools_of_list
 from app.roster.lookup import IdList, by_id, within_reach
 
 

@@ -6,12 +6,12 @@ from uuid import UUID
 
 from sqlalchemy import any_, cast, or_, select
 
+from app.access.listing import at_school, schools_of_list
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
 from app.response.models import ResponseState, VerdictRow
-from app.roster.listing import at_school, schools_of_list
 from app.roster.lookup import IdList, by_id, within_reach
 from app.support.models import Support
 

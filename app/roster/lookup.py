@@ -12,13 +12,13 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import InstrumentedAttribute
 
+from app.access.listing import ListedBySchool, page_of_schools
 from app.access.models import District
 from app.access.principal import Reach
 from app.access.work import Work
 from app.core.clock import monday_of
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.page import Keyset, Page
-from app.roster.listing import ListedBySchool, page_of_schools
 from app.roster.models import AboutStudent, ExternalId, FromSource, Person, SchoolWeek, Source
 from app.roster.references import ALIAS_KINDS, Reference, parse
 

@@ -8,8 +8,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import Mapped, mapped_column
 
+from app.access.listing import ListedBySchool
 from app.core.db import Base, Tenant, TenantRow
-from app.roster.listing import ListedBySchool
 
 Texts = ARRAY(Text)
 Ids = ARRAY(PgUUID)

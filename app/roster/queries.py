@@ -6,11 +6,11 @@ from uuid import UUID
 
 from sqlalchemy import Select, any_, cast, select, tuple_
 
+from app.access.listing import at_school, page_of_schools, schools_of_list
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.listing import at_school, page_of_schools, schools_of_list
 from app.roster.lookup import IdList, by_id, found, locate_staff, locate_student, within_reach, zone_of
 from app.roster.models import (
     Demographics,

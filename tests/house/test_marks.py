@@ -170,6 +170,7 @@ FIT = {
     "type[Row]": Person,
     "type[About]": Score,
     "Sequence[UUID]": [UUID(int=1)],
+    "Sequence[UUID] | None": None,
     "Reference": Reference("student", id=UUID(int=1)),
     "Iterable[UUID]": [UUID(int=1)],
     "Collection[UUID]": [UUID(int=1)],
