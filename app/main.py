@@ -15,7 +15,7 @@ from app.core.fairness.gate import Gate
 from app.core.fairness.gate import Limits as GateLimits
 from app.core.fairness.quota import Policy
 from app.core.log import log_as_json
-from app.core.share import WriterShare
+from app.core.writer_share import WriterShare
 from app.graphql.limits import Limits
 from app.graphql.router import graphql_router
 from app.graphql.router import refuse as refuse_graphql

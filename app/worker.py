@@ -21,14 +21,14 @@ from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
 from app.core.fault_report import describe_fault
 from app.core.log import log_as_json
-from app.response.judging.settle import settle_due
-from app.rounds import go_rounds
+from app.maintenance import go_rounds
+from app.response.judging.finalize import settle_due
 from app.settings import Settings
-from app.sis.answer import carry_out_approved
-from app.sis.night.carry import Night
-from app.sis.night.standing import REGISTRY, read_standing
+from app.sis.approval import carry_out_approved
+from app.sis.scheduler.execute import Night
+from app.sis.scheduler.metrics import REGISTRY, read_standing
 from app.webhooks.deliver import Post
-from app.webhooks.deliveries.flight import PACE, Deliveries
+from app.webhooks.deliveries.dispatcher import PACE, Deliveries
 from app.webhooks.send import Sender
 
 ANSWERS = 1.0  # seconds between two looks for answered syncs, and for those that are due

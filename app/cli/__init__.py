@@ -114,7 +114,7 @@ def _refuse(error: Exception) -> NoReturn:
 
     from app.core.crypto import KeyFault
     from app.core.db import UnfitServer
-    from app.core.room import is_database_full, is_full
+    from app.core.disk_space import is_database_full, is_full
 
     if isinstance(error, ValidationError):
         for one in error.errors():

@@ -13,8 +13,8 @@ from app.access.principal import house_principal
 from app.access.work import unit
 from app.cli.operate import AsJson, District, as_operator
 from app.core import ids
+from app.response.administration.calibration import calibrate_district
 from app.response.models import Calibration
-from app.response.standing.calibration import calibrate_district
 from app.settings import Settings
 
 

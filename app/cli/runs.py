@@ -22,8 +22,8 @@ from app.core import ids
 from app.core.errors import AimlineError, Invalid
 from app.core.page import keyset
 from app.settings import Settings
-from app.sis import answer, queries, rekey
-from app.sis.engine.weigh import Report
+from app.sis import approval, queries, rekey
+from app.sis.engine.report import Report
 from app.sis.port import AlreadyRunning
 
 Answer = TypeVar("Answer")
@@ -63,13 +63,13 @@ def add_to(app: typer.Typer) -> None:
     ) -> None:
         """Applies the plan of a held run, if it is the one that was read and the roster is as it was."""
         run_id = ids.read("run", run)
-        _answer(district, run_id, lambda work: answer.approve(work, run_id, plan, without_removals), as_json)
+        _answer(district, run_id, lambda work: approval.approve(work, run_id, plan, without_removals), as_json)
 
     @sync_app.command("discard")
     def discard(run: Run, district: District, as_json: AsJson = False) -> None:
         """Forgets the plan of a held run."""
         run_id = ids.read("run", run)
-        _answer(district, run_id, lambda work: answer.discard(work, run_id), as_json)
+        _answer(district, run_id, lambda work: approval.discard(work, run_id), as_json)
 
     @sync_app.command("history")
     def history(
@@ -131,7 +131,7 @@ def add_to(app: typer.Typer) -> None:
 
         async def go(engine: AsyncEngine, settings: Settings) -> Report:
             district_id, nobody = await find_district(engine, district), lambda _doing, _done, _of: None
-            return await answer.undo(engine, settings.keyring, district_id, ids.read("run", run), nobody)
+            return await approval.undo(engine, settings.keyring, district_id, ids.read("run", run), nobody)
 
         report = _refused(lambda: as_operator(go))
         _show(report, district, as_json)
@@ -177,7 +177,7 @@ def _answer(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]]
         district_id = await find_district(engine, district)
         async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sync answer") as work:
             await mark(work)
-        return await answer.carry_out(engine, settings.keyring, district_id, run_id, lambda _doing, _done, _of: None)
+        return await approval.carry_out(engine, settings.keyring, district_id, run_id, lambda _doing, _done, _of: None)
 
     report = _refused(lambda: as_operator(run))
     _show(report, district, as_json)

@@ -22,7 +22,7 @@ from app.core.address import Allowed
 from app.core.errors import AimlineError, Invalid, NotFound
 from app.settings import Settings
 from app.sis import queries, sources
-from app.sis.night.retention import erase_person
+from app.sis.scheduler.retention import erase_person
 from app.sis.settings import Settings as Fit
 
 Answer = TypeVar("Answer")

@@ -30,10 +30,10 @@ from app.core.errors import AimlineError, NotFound, StorageFull
 from app.core.ids import show
 from app.settings import Settings
 from app.sis import port
-from app.sis.engine.weigh import Counts, Report
-from app.sis.night.report import told_weight
+from app.sis.engine.report import Counts, Report
 from app.sis.port import AlreadyRunning
 from app.sis.pull import Mode, run_source
+from app.sis.scheduler.report_text import told_weight
 from app.sis.service import sync_csv
 from app.sis.sources import source_named
 

@@ -8,7 +8,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.events.catalogue import CONCERN_UNANSWERED, Happened
-from app.events.told import AT_ONCE, Lasting, tell_once, untold
+from app.events.reminders import AT_ONCE, Lasting, tell_once, untold
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
 from app.roster.student_lock import of_idle_students

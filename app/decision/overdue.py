@@ -13,7 +13,7 @@ from app.concern.overdue import tell_unanswered
 from app.core.clock import today_in
 from app.decision.models import Decision
 from app.events.catalogue import DECISION_OVERDUE
-from app.events.told import AT_ONCE, Lasting, tell_once, untold
+from app.events.reminders import AT_ONCE, Lasting, tell_once, untold
 from app.playbook.queries import reminder_days
 from app.response.models import ResponseState
 from app.response.overdue import tell_not_started, tell_score_overdue

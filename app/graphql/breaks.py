@@ -12,7 +12,7 @@ from app.graphql.node import named, shown
 from app.graphql.pages import Connection, connection, nothing, place
 from app.graphql.problems import Problem, tried, unfit
 from app.graphql.school import School, school_of
-from app.response.standing.breaks import declare_break, remove_break
+from app.response.administration.breaks import declare_break, remove_break
 from app.roster import models
 from app.roster.breaks import NewBreak, breaks
 from app.roster.queries import find_school, orgs_by_id

@@ -18,7 +18,7 @@ from app.access.work import Work, needed_by
 from app.core.crypto import Keyring
 from app.core.errors import Misuse, NotFound, Unauthenticated
 from app.core.log import add_to_log_context
-from app.core.share import WriterShare
+from app.core.writer_share import WriterShare
 from app.graphql.budget import Budget
 from app.graphql.loaders import Loaders
 from app.graphql.prepare import Prepared

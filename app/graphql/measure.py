@@ -11,7 +11,7 @@ from app.graphql.playbook import Measure
 from app.graphql.problems import Problem, tried
 from app.playbook import models
 from app.playbook.measures import NewMeasure, make_measure
-from app.response.standing.measures import amend_measure
+from app.response.administration.measures import amend_measure
 
 FORMS = "Its passages or versions; null where any name is taken."
 KIND = "`growth`, or `count`, `percentage`, `criterion`: these have rules of their own."

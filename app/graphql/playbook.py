@@ -16,7 +16,7 @@ from app.graphql.names import NAME
 from app.graphql.node import Node, maybe_shown, shown
 from app.graphql.problems import Problem, tried
 from app.playbook import models, queries
-from app.response.standing.playbook import (
+from app.response.administration.playbook import (
     NewRule,
     Standing,
     Turn,

@@ -8,7 +8,7 @@ from sqlalchemy.types import Date
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.events.catalogue import SCORE_OVERDUE, SUPPORT_NOT_STARTED
-from app.events.told import AT_ONCE, Lasting, tell_once, untold
+from app.events.reminders import AT_ONCE, Lasting, tell_once, untold
 from app.evidence.models import Score
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person

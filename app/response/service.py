@@ -14,9 +14,9 @@ from app.evidence import service as evidence
 from app.evidence.amend import Amendment, Changed
 from app.evidence.models import Score
 from app.evidence.service import NewScore, TakenScore
-from app.response.judging import settle
+from app.response.judging import finalize
+from app.response.judging.judge import How, Outcome, judge_wanted
 from app.response.judging.load import Wanted
-from app.response.judging.many import How, Outcome, judge_wanted
 from app.support import service as supports
 from app.support import session as sessions
 from app.support.models import Phase, Session, Support
@@ -110,7 +110,7 @@ async def judge_days(work: Work, days: Collection[Day], *, quiet: bool = False, 
     """Judges every active support that scores of these days belong to, and lays their weeks to be settled."""
     pairs = {(student_id, measure_id) for student_id, measure_id, _ in days}
     outcome = await judge_wanted(work, Wanted(pairs=pairs), How(quiet=quiet, amended=amended))
-    await settle.lay(work, outcome.loaded, days, quiet=quiet)
+    await finalize.lay(work, outcome.loaded, days, quiet=quiet)
     return outcome
 
 
@@ -128,14 +128,14 @@ async def judge_written(work: Work, days: Mapping[tuple[UUID, UUID], Collection[
     """As `judge_many`, for scores that were written set-based, such as a gradebook's night: the days that were touched
     by student and measure, whose weeks are laid to be settled."""
     pairs = sorted(days)
-    weeks: dict[settle.Week, datetime] = {}
+    weeks: dict[finalize.Week, datetime] = {}
     for begin in range(0, len(pairs), JUDGED_AT_ONCE):
         some = pairs[begin : begin + JUDGED_AT_ONCE]
         outcome = await judge_many(work, some, quiet=quiet)
         touched = [(*pair, day) for pair in some for day in days[pair]]
-        weeks |= settle.weeks_to_settle(outcome.loaded, touched)
+        weeks |= finalize.weeks_to_settle(outcome.loaded, touched)
     # All at once, in their order: a command that lays some of the same weeks locks them in it as well.
-    await settle.lay_weeks(work, weeks, quiet=quiet)
+    await finalize.lay_weeks(work, weeks, quiet=quiet)
 
 
 async def _judge_as_district(work: Work, support_id: UUID, *, amended: bool = False) -> None:

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import Field
 
 from app.core import ids
-from app.response.standing.breaks import declare_break, remove_break
+from app.response.administration.breaks import declare_break, remove_break
 from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.roster import school_id

@@ -11,7 +11,7 @@ from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.route import Route
 from app.webhooks import queries
-from app.webhooks.deliveries import again
+from app.webhooks.deliveries import redeliver
 
 router = APIRouter(prefix="/v1", tags=["webhooks"], route_class=Route)
 DeliveryState = Literal["pending", "delivered", "failed", "dropped"]
@@ -77,27 +77,29 @@ async def list_deliveries(
     return Items(items=items, next=then)
 
 
-@router.post("/webhook-endpoints/{endpoint}/deliveries/{delivery}/resend", operation_id="resend", **asks(again.resend))
+@router.post(
+    "/webhook-endpoints/{endpoint}/deliveries/{delivery}/resend", operation_id="resend", **asks(redeliver.resend)
+)
 async def resend(work: Opened, endpoint: str, delivery: str) -> Delivery:
     """Sends one delivery again, with the same id and body, whatever came of it."""
-    return _delivery(await again.resend(work, row_id("endpoint", endpoint), row_id("delivery", delivery)))
+    return _delivery(await redeliver.resend(work, row_id("endpoint", endpoint), row_id("delivery", delivery)))
 
 
 @router.post(
     "/webhook-endpoints/{endpoint}/replay",
     operation_id="replay",
-    **asks(again.replay_failed, again.replay_missing),
+    **asks(redeliver.replay_failed, redeliver.replay_missing),
 )
 async def replay(work: Opened, endpoint: str, asked: Replay) -> Replayed:
     """Sends again what failed, or what was missed, since an instant."""
-    sends = again.replay_failed if asked.which == "failed" else again.replay_missing
+    sends = redeliver.replay_failed if asked.which == "failed" else redeliver.replay_missing
     return Replayed(deliveries=await sends(work, row_id("endpoint", endpoint), asked.since))
 
 
-@router.post("/webhook-endpoints/{endpoint}/test", operation_id="send_test", **asks(again.send_test))
+@router.post("/webhook-endpoints/{endpoint}/test", operation_id="send_test", **asks(redeliver.send_test))
 async def send_test(work: Opened, endpoint: str) -> Tested:
     """Sends an `endpoint.tested` event to this endpoint alone."""
-    return Tested(event=ids.show("event", await again.send_test(work, row_id("endpoint", endpoint))))
+    return Tested(event=ids.show("event", await redeliver.send_test(work, row_id("endpoint", endpoint))))
 
 
 def _delivery(found: queries.Delivered) -> Delivery:

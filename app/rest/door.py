@@ -20,7 +20,7 @@ from app.core.address import Allowed
 from app.core.crypto import Keyring
 from app.core.errors import Invalid, Malformed, NotFound, Unauthenticated, Violation
 from app.core.log import add_to_log_context
-from app.core.share import WriterShare
+from app.core.writer_share import WriterShare
 from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE, Problem
 from app.roster.caseload import bound_to_person

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from app.core import ids
 from app.playbook import measures, models, queries
-from app.response.standing.measures import amend_measure as amend
+from app.response.administration.measures import amend_measure as amend
 from app.rest.door import Opened, asks
 from app.rest.evidence import Number
 from app.rest.pages import Input, Shape

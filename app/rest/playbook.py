@@ -8,8 +8,8 @@ from pydantic import BeforeValidator, Field
 
 from app.core import ids
 from app.playbook import models, queries
-from app.response.standing import playbook
-from app.response.standing.playbook import NewRule, Standing, shown_school
+from app.response.administration import playbook
+from app.response.administration.playbook import NewRule, Standing, shown_school
 from app.rest.door import Opened, asks
 from app.rest.evidence import a_number
 from app.rest.pages import Input, Shape

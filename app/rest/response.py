@@ -8,7 +8,7 @@ from pydantic import Field
 
 from app.core import ids
 from app.response import models, queries
-from app.response.standing import calibration
+from app.response.administration import calibration
 from app.rest.door import After, Limit, Opened, asks, row_id
 from app.rest.pages import Items, Shape, paged, place
 from app.rest.route import Route

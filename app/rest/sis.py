@@ -13,8 +13,8 @@ from app.rest.door import After, Limit, Opened, StudentPath, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.route import Route
 from app.roster.queries import find_staff, find_student
-from app.sis import answer, models, pull, queries
-from app.sis.night.report import as_text, what_next
+from app.sis import approval, models, pull, queries
+from app.sis.scheduler.report_text import as_text, what_next
 
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
@@ -232,11 +232,11 @@ async def get_staff_sync_history(work: Opened, person: str) -> StaffSyncHistory:
     )
 
 
-@router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **asks(answer.approve, queries.run))
+@router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **asks(approval.approve, queries.run))
 async def approve_sync_run(work: Opened, run: str, body: Approval) -> SyncRun:
     """Approves a held run; it is applied shortly after, unless the roster has changed since."""
     run_id = row_id("run", run)
-    await answer.approve(work, run_id, body.plan, body.without_removals)
+    await approval.approve(work, run_id, body.plan, body.without_removals)
     return _run(await queries.run(work, run_id))
 
 
@@ -262,11 +262,11 @@ async def asked_for(work: Opened, response: Response, run: models.SisRun) -> Syn
     return _run(await queries.run(work, run.id))
 
 
-@router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **asks(answer.discard, queries.run))
+@router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **asks(approval.discard, queries.run))
 async def discard_sync_run(work: Opened, run: str) -> SyncRun:
     """Discards a held run; the roster stays as it is."""
     run_id = row_id("run", run)
-    await answer.discard(work, run_id)
+    await approval.discard(work, run_id)
     return _run(await queries.run(work, run_id))
 
 

@@ -17,8 +17,8 @@ from starlette.requests import ClientDisconnect
 
 from app.access.principal import Principal
 from app.access.work import Work, unit
+from app.core.disk_space import is_full
 from app.core.errors import Malformed, StorageFull, Violation
-from app.core.room import is_full
 from app.rest.door import House, asks, principal_of, row_id
 from app.rest.problem import MEDIA_TYPE, Problem
 from app.rest.route import Route

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, any_, cast, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.access.work import Work
-from app.events.told import Lasting
+from app.events.reminders import Lasting
 from app.roster.lookup import IdList, found, people_by_name
 from app.roster.models import AboutStudent, Person
 from app.roster.references import parse

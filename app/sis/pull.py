@@ -25,18 +25,18 @@ from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.roster.lookup import zone_of
 from app.sis import rekey
-from app.sis.answer import must_be_undoable
+from app.sis.approval import must_be_undoable
+from app.sis.engine.report import Report
 from app.sis.engine.run import Asked, is_syncing
-from app.sis.engine.weigh import Report
 from app.sis.guard import Limits
 from app.sis.models import SisRun, SisSource
-from app.sis.night.schedule import is_full_due
 from app.sis.oneroster_csv.fetch import open_path, open_url
 from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.explore import explore
 from app.sis.oneroster_rest.pull import open_rest
 from app.sis.port import AlreadyRunning, NothingNew, Progress, Source, SourceRefused
 from app.sis.queries import run as find_run
+from app.sis.scheduler.schedule import is_full_due
 from app.sis.service import sync
 from app.sis.settings import UPLOADS, Settings, is_local, path_of
 from app.sis.sources import Configured, configured, open_secret, settings_of

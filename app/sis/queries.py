@@ -13,8 +13,8 @@ from app.core.errors import NotFound
 from app.core.page import Keyset, Page
 from app.roster.lookup import by_id, locate_staff, locate_student
 from app.roster.models import Enrollment, Person, Source
+from app.sis.engine.report import FIRST, Counts, Refusal, Report
 from app.sis.engine.run import LENGTH
-from app.sis.engine.weigh import FIRST, Counts, Refusal, Report
 from app.sis.kinds import BY_NAME
 from app.sis.models import SisChange, SisQuarantine, SisRun, SisSource
 from app.sis.sources import Configured

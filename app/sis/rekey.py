@@ -22,12 +22,12 @@ from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.sis.engine.alone import alone
+from app.sis.engine.district_lock import alone
 from app.sis.engine.plan import kept_deliveries, plan_columns
+from app.sis.engine.report import WENT, Counts, Report
 from app.sis.engine.roles import match_roles, rename_roles
 from app.sis.engine.run import Asked, begin, end, many, note_run
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.engine.weigh import WENT, Counts, Report
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.models import SisRun
 from app.sis.port import SourceInconsistent

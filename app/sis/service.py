@@ -24,16 +24,16 @@ from app.access.principal import Principal, house_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now, today_in
 from app.core.crypto import Keyring
+from app.core.disk_space import is_database_full, is_full
 from app.core.errors import NotFound, StorageFull
 from app.core.ids import new_id
-from app.core.room import is_database_full, is_full
 from app.events.outbox import record_of_students
 from app.roster.models import Source as RosterSource
-from app.sis.engine import weigh
-from app.sis.engine.alone import alone
+from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
-from app.sis.engine.asides import bring
+from app.sis.engine.district_lock import alone
 from app.sis.engine.plan import ALIASED, keep_plan, lay_keys, lay_plan
+from app.sis.engine.report import Counts, Report
 from app.sis.engine.run import (
     EXITS,
     Asked,
@@ -46,7 +46,7 @@ from app.sis.engine.run import (
     write_alone,
 )
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.engine.weigh import Counts, Report
+from app.sis.engine.supplements import bring
 from app.sis.guard import Limits
 from app.sis.guard import weigh as weigh_plan
 from app.sis.kinds import BY_NAME, KINDS, Kind
@@ -214,13 +214,13 @@ async def _carry_out(
     for kind in KINDS:
         await _plan_kind(stage, kind, deliveries, report, progress)
     progress("weighing the plan", 0, 0)
-    came = [weigh.seen(kind, report.kinds[kind.name], deliveries, left_out) for kind in KINDS]
+    came = [reporting.seen(kind, report.kinds[kind.name], deliveries, left_out) for kind in KINDS]
     people = report.kinds["person"].known
-    shrunk, rekeyed = await weigh.shrunk(stage, report.kinds), await weigh.rekeyed(stage, deliveries)
+    shrunk, rekeyed = await reporting.shrunk(stage, report.kinds), await reporting.rekeyed(stage, deliveries)
     weighed = weigh_plan(came, shrunk, rekeyed, people, limits)
     report.weighed = [asdict(one) for one in weighed]
     report.held_because += [one.sentence for one in weighed if one.held]
-    report.refusals += await weigh.first_refusals(stage)
+    report.refusals += await reporting.first_refusals(stage)
     if not dry and not report.held_because:
         report.repaired = await apply_all(stage, deliveries, progress)
         report.warnings += await follow_results(work, stage)
@@ -249,7 +249,7 @@ async def _plan_kind(
 ) -> None:
     """Brings one kind from the source's bytes to a plan, and counts it."""
     counts = report.kinds.setdefault(kind.name, Counts())
-    counts.known = await weigh.known_rows(stage, kind)
+    counts.known = await reporting.known_rows(stage, kind)
     delivery = deliveries.get(kind.name)
     if delivery is None:
         if kind in ALIASED:
@@ -259,23 +259,23 @@ async def _plan_kind(
     counts.fetched = await bring(stage, kind, delivery, progress)
     if kind in ALIASED:
         await lay_keys(stage, kind, delivery)
-    faulty, nameless = await weigh.faults(stage, kind)
+    faulty, nameless = await reporting.faults(stage, kind)
     if nameless:
         report.warnings.append(
             f"{delivery.file}: {nameless:,} rows cannot be told apart for want of a sourcedId, so that none of the "
             f"known {kind.plural} is taken for gone."
         )
     await lay_plan(stage, kind, delivery, complete=delivery.complete and not nameless)
-    actions = await weigh.planned(stage, kind)
+    actions = await reporting.planned(stage, kind)
     if faulty or actions.get("refuse"):
         await _quarantine(stage, kind, delivery.file)
-    report.warnings += await weigh.loose_references(stage, kind, delivery)
+    report.warnings += await reporting.loose_references(stage, kind, delivery)
     counts.created = actions.get("create", 0)
     counts.restored = actions.get("restore", 0)
     counts.updated = actions.get("update", 0) + counts.restored
     counts.removed, counts.absent = actions.get("remove", 0), actions.get("absent", 0)
-    counts.quarantined = await weigh.quarantined(stage, kind)
-    counts.expired = await weigh.expired(stage, kind) if counts.removed + counts.absent else 0
+    counts.quarantined = await reporting.quarantined(stage, kind)
+    counts.expired = await reporting.expired(stage, kind) if counts.removed + counts.absent else 0
     counts.unchanged = counts.fetched - counts.created - counts.updated - counts.removed - counts.quarantined
 
 

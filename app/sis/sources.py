@@ -21,7 +21,7 @@ from app.core.ids import new_id
 from app.roster.lookup import zone_of
 from app.roster.models import Source
 from app.sis.models import SisSource
-from app.sis.night import schedule
+from app.sis.scheduler import schedule
 from app.sis.settings import SETTABLE, Settings, checked, freeze_of
 
 SEALED_AS: Final = "sis_source.client"

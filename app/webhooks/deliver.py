@@ -34,7 +34,7 @@ from app.events.catalogue import ENDPOINT_DISABLED, Happened
 from app.events.models import Event, EventCounter
 from app.events.outbox import record as record_event
 from app.webhooks import schedule, sign
-from app.webhooks.deliveries.again import laid
+from app.webhooks.deliveries.redeliver import laid
 from app.webhooks.models import (
     DeliveryState,
     WebhookDelivery,

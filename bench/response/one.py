@@ -14,7 +14,7 @@ from uuid import UUID
 from app.playbook.models import Measure
 from app.playbook.queries import ChosenRule
 from app.response.judging.cohort import judge_series
-from app.response.judging.followed import Followed, Line, Scores
+from app.response.judging.series import Followed, Line, Scores
 from app.support.models import Phase, Support
 from bench.response.world import World, simulate
 

@@ -13,7 +13,7 @@ from app.access.authenticate import Tokens
 from app.access.directory import Grant, KnownClient
 from app.core.crypto import Keyring
 from app.core.ids import new_id
-from app.core.share import WriterShare
+from app.core.writer_share import WriterShare
 from app.graphql.router import graphql_router
 from app.settings import Settings
 from tests.town import ALL_SCOPES, Town

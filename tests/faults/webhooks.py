@@ -27,7 +27,7 @@ from app.core.page import keyset
 from app.events.catalogue import CONCERN_RAISED
 from app.events.feed import events_after
 from app.webhooks import service
-from app.webhooks.deliveries import again
+from app.webhooks.deliveries import redeliver
 from app.webhooks.models import WebhookEndpoint
 from app.worker import drain
 from tests.faults.machine import Machine, Process
@@ -192,7 +192,7 @@ class Schedule:
             if await drain(self.machine.settings, {self.north.district_id, self.south.district_id}):
                 continue
             async with self.north.unit() as work:
-                replayed = await again.replay_failed(work, self.endpoint.id, BEFORE)
+                replayed = await redeliver.replay_failed(work, self.endpoint.id, BEFORE)
             if not replayed:
                 return
             self.told.replayed += replayed

@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.rounds import visit
+from app.maintenance import visit
 from app.settings import Settings
 from tests.faces.rest_town import caller
 from tests.house.told_town import tell

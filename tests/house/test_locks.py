@@ -11,8 +11,8 @@ from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.core.clock import now
 from app.core.ids import new_id
-from app.response.judging.settle import settle_due
-from app.rounds import visit
+from app.maintenance import visit
+from app.response.judging.finalize import settle_due
 from app.settings import Settings
 from tests.faces.rest_town import caller
 from tests.house.locks import Recorder, Transaction, recording

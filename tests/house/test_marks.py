@@ -21,7 +21,7 @@ from app.access.work import Work, needed_by
 from app.core.errors import Forbidden, Misuse
 from app.core.page import keyset
 from app.events.catalogue import CONCERN_RAISED, Happened
-from app.events.told import Lasting
+from app.events.reminders import Lasting
 from app.evidence.models import Score
 from app.playbook.models import Area, Measure
 from app.roster.models import Person

@@ -14,8 +14,8 @@ from app.core.db import lay_binding, open_engine
 from app.core.errors import Unavailable
 from app.core.library_log import PlainHandler
 from app.core.log import log_context
-from app.core.share import WriterShare
 from app.core.timeouts import IDLE, INTERVAL, PROBES, Timeouts, keep_alive
+from app.core.writer_share import WriterShare
 from app.settings import Settings
 
 LIMITS = Timeouts(lock=1.5, statement=7, idle=8)

@@ -21,10 +21,10 @@ from app.decision.service import NewDecision, decide
 from app.events.consumers import Wanted, keep_consumer
 from app.evidence.amend import Amendment as ScoreAmendment
 from app.evidence.service import NewScore
+from app.response.administration.breaks import declare_break
+from app.response.administration.calibration import calibrate_district
 from app.response.queries import verdicts_now
 from app.response.service import amend_score, record_scores, start_support
-from app.response.standing.breaks import declare_break
-from app.response.standing.calibration import calibrate_district
 from app.roster.breaks import NewBreak
 from app.roster.models import ExternalId
 from app.sis.models import SisChange, SisQuarantine, SisRun

@@ -19,10 +19,10 @@ from app.decision.overdue import tell_overdue
 from app.decision.service import NewDecision, decide
 from app.events.models import Event
 from app.evidence.service import NewScore
+from app.maintenance import visit
 from app.playbook.service import publish_reminders, publish_rules
 from app.response.service import record_scores, start_support
 from app.roster.calendar import days_of_instruction
-from app.rounds import visit
 from app.support.models import Support
 from app.support.service import NewSupport, plan_support
 from tests.town import YEAR_BEGINS, Town

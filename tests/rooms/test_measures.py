@@ -11,7 +11,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now
-from app.response.judging.settle import settle_due
+from app.response.judging.finalize import settle_due
 from app.response.models import Settlement
 from app.response.service import record_scores
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller

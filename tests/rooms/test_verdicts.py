@@ -18,8 +18,8 @@ from app.evidence.service import NewScore
 from app.evidence.service import record_scores as take_scores
 from app.playbook.rules import Entry, stored
 from app.playbook.service import publish_rules
-from app.response.judging.settle import _claim as claim_settlements
-from app.response.judging.settle import settle_due
+from app.response.judging.finalize import _claim as claim_settlements
+from app.response.judging.finalize import settle_due
 from app.response.judging.write import CONTENT
 from app.response.models import Settlement, VerdictRow
 from app.response.service import amend_score, judge_many, record_scores, remove_score

@@ -8,9 +8,9 @@ from sqlalchemy import update
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.evidence.amend import Amendment
-from app.response.judging.settle import lay_rules
+from app.response.administration.playbook import NewRule, publish_rules
+from app.response.judging.finalize import lay_rules
 from app.response.service import amend_score, change_support, judge_many
-from app.response.standing.playbook import NewRule, publish_rules
 from app.roster.models import Person
 from app.support.service import Change, end_support
 from tests.rooms.test_verdicts import send, settle_all

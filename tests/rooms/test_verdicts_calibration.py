@@ -16,10 +16,10 @@ from app.core.clock import now
 from app.core.ids import new_id
 from app.evidence.models import Score
 from app.playbook.lookup import published
+from app.response.administration.calibration import calibrate_district
 from app.response.models import Calibration, ResponseState, Settlement, VerdictRow
 from app.response.rules.monitor.calibration import PUBLISHED
 from app.response.service import judge_many, record_scores
-from app.response.standing.calibration import calibrate_district
 from app.roster.models import Person
 from app.support.models import Phase, Support
 from tests.faces.rest_town import caller

@@ -14,7 +14,7 @@ from app.core.errors import Conflict, Invalid, NotFound
 from app.core.ids import show
 from app.events.models import Event
 from app.webhooks import service
-from app.webhooks.deliveries import again
+from app.webhooks.deliveries import redeliver
 from app.webhooks.models import DeliveryState, WebhookEndpoint
 from app.webhooks.queries import endpoint
 from tests.rooms.webhook_town import Receiver, drained, happen, log_of, make_due, receiving, register
@@ -175,7 +175,7 @@ async def test_what_happens_during_a_pause_waits(north: Town, tmp_path: Path) ->
         assert await drained(north) == 0
         async with north.unit() as work:
             with pytest.raises(Conflict):
-                await again.send_test(work, made.id)
+                await redeliver.send_test(work, made.id)
         async with north.unit() as work:
             await service.resume_endpoint(work, made.id)
         assert await drained(north) == 1
@@ -188,7 +188,7 @@ async def test_a_test_event_reaches_one_endpoint_only(north: Town, tmp_path: Pat
         made = await register(north, receiver)
         beside = await register(north, receiver, types=["endpoint.tested"])
         async with north.unit() as work:
-            event_id = await again.send_test(work, made.id)
+            event_id = await redeliver.send_test(work, made.id)
         await drained(north)
         assert await _came(receiver, made) == [show("event", event_id)]
         assert receiver.at(beside) == []
@@ -209,7 +209,7 @@ async def test_a_delivery_is_sent_again_with_the_same_id_and_body(north: Town, t
     with receiving(tmp_path) as receiver:
         made, delivery_id = await _deliver(north, receiver)
         async with north.unit() as work:
-            resent = await again.resend(work, made.id, delivery_id)
+            resent = await redeliver.resend(work, made.id, delivery_id)
         assert resent.delivery.state == DeliveryState.PENDING
         await drained(north)
         first, second = receiver.at(made)
@@ -231,7 +231,7 @@ async def test_a_resend_names_a_delivery_of_its_endpoint(north: Town, tmp_path: 
     for principal, named in ((None, delivery_id), (plain, secured.delivery.id)):
         async with north.unit(principal) as work:
             with pytest.raises(NotFound):
-                await again.resend(work, other.id, named)
+                await redeliver.resend(work, other.id, named)
 
 
 async def test_all_that_failed_is_replayed(north: Town, tmp_path: Path) -> None:
@@ -243,14 +243,14 @@ async def test_all_that_failed_is_replayed(north: Town, tmp_path: Path) -> None:
         began = now() - timedelta(hours=1)
         async with north.unit() as work:
             with pytest.raises(Conflict):
-                await again.replay_failed(work, made.id, began)
+                await redeliver.replay_failed(work, made.id, began)
         async with north.unit() as work:
             await service.resume_endpoint(work, made.id)
         delivered = await happen(north)
         await drained(north)
         async with north.unit() as work:
-            assert await again.replay_failed(work, made.id, now() + timedelta(hours=1)) == 0
-            assert await again.replay_failed(work, made.id, began) == 3
+            assert await redeliver.replay_failed(work, made.id, now() + timedelta(hours=1)) == 0
+            assert await redeliver.replay_failed(work, made.id, began) == 3
         await drained(north)
         assert sorted(await _came(receiver, made)) == sorted(
             [*(show("event", one) for one in ids), *(show("event", one) for one in ids), show("event", delivered)]
@@ -267,8 +267,8 @@ async def test_what_was_missed_is_replayed_once(north: Town, tmp_path: Path) -> 
         assert receiver.at(made) == []
         began = now() - timedelta(hours=1)
         async with north.unit() as work:
-            assert await again.replay_missing(work, made.id, began) == 1
+            assert await redeliver.replay_missing(work, made.id, began) == 1
         async with north.unit() as work:
-            assert await again.replay_missing(work, made.id, began) == 0
+            assert await redeliver.replay_missing(work, made.id, began) == 0
         await drained(north)
         assert await _came(receiver, made) == [show("event", missed)]

@@ -11,7 +11,7 @@ import pytest
 
 from app.core.ids import show
 from app.events.catalogue import CATALOGUE
-from app.webhooks.deliveries.again import send_test
+from app.webhooks.deliveries.redeliver import send_test
 from app.webhooks.service import NewEndpoint, register_endpoint
 from app.webhooks.sign import Signature
 from app.worker import drain

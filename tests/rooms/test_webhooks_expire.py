@@ -9,10 +9,10 @@ from app.core.errors import Gone
 from app.core.ids import show
 from app.core.page import keyset
 from app.events.feed import KEPT, events_after
-from app.rounds import visit
+from app.maintenance import visit
 from app.webhooks import service
 from app.webhooks.deliver import dispatch
-from app.webhooks.deliveries.expire import expire
+from app.webhooks.deliveries.retention import expire
 from tests.rooms.webhook_town import Receiver, drained, happen, log_of, register
 from tests.town import Town
 

@@ -10,7 +10,7 @@ import pytest
 from app.playbook.models import Measure
 from app.playbook.queries import ChosenRule
 from app.response.judging.cohort import judge_series, on_one_calendar
-from app.response.judging.followed import Followed, Line, Scores
+from app.response.judging.series import Followed, Line, Scores
 from app.roster.calendar import counted, weeks_between
 from app.support.models import Phase, Support
 

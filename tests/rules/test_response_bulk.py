@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.response.judging.cohort import judge_series
-from app.response.judging.followed import Followed, Scores
+from app.response.judging.series import Followed, Scores
 from app.response.rules.choose import RULES
 from app.response.rules.monitor.bulk import STATES, Batch, find_bulk, judge_bulk
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration

@@ -13,9 +13,9 @@ from sqlalchemy import text
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.sandbox.export_files import FILES, HEADERS
-from app.sis.engine.weigh import Report
+from app.sis.engine.report import Report
 from app.sis.guard import Limits
-from app.sis.night.carry import claim_run, lay_what_is_due
+from app.sis.scheduler.execute import claim_run, lay_what_is_due
 from app.sis.service import sync_csv
 from tests.town import Town
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.sis.engine.weigh import Refusal
+from app.sis.engine.report import Refusal
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import SourceRefused
 from tests.sis.gradebook_zip import Delivered

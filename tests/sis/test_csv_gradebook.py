@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.sis.engine.weigh import Refusal
+from app.sis.engine.report import Refusal
 from tests.sis.gradebook_zip import GRADED, ITEMS, Delivered
 from tests.sis.roster_zip import LENIENT, ask, fingerprint, row_id, sync
 from tests.town import Town
@@ -122,7 +122,7 @@ async def test_results_that_vanish_are_held_and_come_back_by_an_undo(north: Town
     taken = await sync(north, export, tmp_path, limits=LENIENT)
     assert taken.kinds["result"].absent == len(lost)
 
-    from app.sis.answer import undo
+    from app.sis.approval import undo
 
     undone = await undo(
         north.worker_engine, north.settings.keyring, north.district_id, taken.run_id, lambda _doing, _done, _of: None

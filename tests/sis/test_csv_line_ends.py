@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.sis.engine.weigh import Refusal
+from app.sis.engine.report import Refusal
 from tests.sis.roster_zip import Export, ask, sync
 from tests.town import Town
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from app.core.clock import today_in
-from app.sis.engine.weigh import Refusal
+from app.sis.engine.report import Refusal
 from tests.sis.gradebook_zip import Delivered
 from tests.sis.roster_zip import LENIENT, STUDENTS, ask, fingerprint, row_id, sync
 from tests.town import Town

@@ -11,7 +11,7 @@ import orjson
 from app.core.address import Allowed
 from app.core.clock import now
 from app.sis import sources
-from app.sis.night.carry import Night
+from app.sis.scheduler.execute import Night
 from app.sis.settings import Settings
 from tests.freezing import Frozen, freeze_in_transaction, gate, process, session_ends
 from tests.processes import aimline

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from app.sis.answer import approve, carry_out
-from app.sis.engine.weigh import Refusal, Report
+from app.sis.approval import approve, carry_out
+from app.sis.engine.report import Refusal, Report
 from app.sis.port import Delivery
 from app.sis.service import sync as run_sync
 from tests.sis.gradebook_zip import Delivered

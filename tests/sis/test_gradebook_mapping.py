@@ -16,7 +16,7 @@ from app.evidence.amend import Amendment
 from app.evidence.service import NewScore
 from app.response.service import amend_score, record_scores, remove_score, start_support
 from app.roster.models import Source
-from app.sis.answer import undo
+from app.sis.approval import undo
 from app.sis.mapping.rules import read_mapping
 from app.sis.models import SisSource
 from app.support.service import NewSupport, plan_support

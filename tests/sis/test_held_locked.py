@@ -8,10 +8,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from app.rounds import visit
+from app.maintenance import visit
 from app.settings import Settings
-from app.sis.answer import carry_out, discard
-from app.sis.engine.weigh import Report
+from app.sis.approval import carry_out, discard
+from app.sis.engine.report import Report
 from app.sis.rekey import plan_rekey
 from tests.house import catalogue
 from tests.sis.roster_zip import Export, ask, sync

@@ -13,9 +13,9 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.core.errors import Conflict
 from app.core.ids import new_id
-from app.rounds import visit
-from app.sis.answer import undo
-from app.sis.night import retention
+from app.maintenance import visit
+from app.sis.approval import undo
+from app.sis.scheduler import retention
 from tests.processes import aimline
 from tests.sis.roster_zip import LENIENT, Export, ask, row_id, sync
 from tests.town import Town

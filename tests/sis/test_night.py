@@ -20,13 +20,13 @@ from app.core.clock import now
 from app.core.crypto import Keyring, fresh_key
 from app.core.errors import Conflict
 from app.sis import sources
-from app.sis.engine.alone import alone
+from app.sis.engine.district_lock import alone
 from app.sis.engine.run import Asked
-from app.sis.night.carry import Night, claim_run, keep_lease, lay_what_is_due
-from app.sis.night.report import as_text, what_next
-from app.sis.night.standing import REGISTRY, read_standing
 from app.sis.pull import ask_for_run, ask_to_undo, run_source
 from app.sis.queries import read_report
+from app.sis.scheduler.execute import Night, claim_run, keep_lease, lay_what_is_due
+from app.sis.scheduler.metrics import REGISTRY, read_standing
+from app.sis.scheduler.report_text import as_text, what_next
 from app.sis.settings import Settings
 from tests.sis.plain_server import Said, answering
 from tests.sis.roster_zip import Export, ask
@@ -228,7 +228,7 @@ async def test_a_look_that_breaks_off_is_noted_and_holds_nothing_up(
     async def broken(*_: Any) -> dict[str, Any]:
         raise RuntimeError
 
-    monkeypatch.setattr("app.sis.night.carry.look", broken)
+    monkeypatch.setattr("app.sis.scheduler.execute.look", broken)
     async with north.unit() as work:
         await sources.ask_to_look(work, made.source.id)
         await ask_for_run(work, made.source.id)

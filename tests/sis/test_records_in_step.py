@@ -15,7 +15,7 @@ from app.core import ids
 from app.decision.service import NewDecision, decide
 from app.evidence.service import NewScore
 from app.response.service import record_scores, start_support
-from app.sis.engine.weigh import Report
+from app.sis.engine.report import Report
 from app.support.service import NewSupport, plan_support
 from app.support.session import NewSession, record_sessions
 from tests.records.copies import rows_out_of_step

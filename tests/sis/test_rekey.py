@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 
 from app.core.errors import Conflict, Invalid
-from app.sis.answer import approve, carry_out, discard, undo
-from app.sis.engine.weigh import Report
+from app.sis.approval import approve, carry_out, discard, undo
+from app.sis.engine.report import Report
 from app.sis.queries import history_of
 from app.sis.rekey import pairs_of, plan_rekey, read_pairs
 from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, row_id, sync

@@ -6,8 +6,8 @@ from uuid import UUID
 
 import pytest
 
-from app.sis.answer import approve, carry_out, undo
-from app.sis.engine.weigh import Report
+from app.sis.approval import approve, carry_out, undo
+from app.sis.engine.report import Report
 from app.sis.rekey import plan_rekey
 from tests.sis.gradebook_zip import Delivered
 from tests.sis.rest_source import behave, connect, quiet

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from app.sis.engine.weigh import Report
+from app.sis.engine.report import Report
 from app.sis.guard import Limits
 from app.sis.oneroster_rest.connection import GRADES, Connection
 from app.sis.oneroster_rest.pull import open_rest

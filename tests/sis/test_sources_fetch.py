@@ -17,7 +17,7 @@ from app.core.address import Allowed
 from app.core.clock import now
 from app.core.ids import new_id
 from app.sis import sources
-from app.sis.engine.weigh import Report
+from app.sis.engine.report import Report
 from app.sis.oneroster_csv.fetch import _dated, open_path, open_url
 from app.sis.oneroster_rest.wire import told_time
 from app.sis.port import NothingNew, SourceRefused

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 
 from app.core.address import Allowed
 from app.core.ids import show
-from app.sis.night.carry import Night
+from app.sis.scheduler.execute import Night
 from app.sis.settings import Settings
 from app.sis.sources import register_source
 from tests.faces.rest_town import caller

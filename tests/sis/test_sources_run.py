@@ -9,8 +9,8 @@ from app.core.address import Allowed
 from app.core.clock import now
 from app.core.errors import Conflict
 from app.sis import sources
-from app.sis.answer import approve, carry_out, undo
-from app.sis.engine.weigh import Report
+from app.sis.approval import approve, carry_out, undo
+from app.sis.engine.report import Report
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisSource
 from app.sis.oneroster_rest.pull import COLLECTIONS

@@ -5,7 +5,7 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from app.core import ids
-from app.response.standing.breaks import declare_break, remove_break
+from app.response.administration.breaks import declare_break, remove_break
 from app.roster.breaks import NewBreak
 from tests.sis.roster_zip import Export, ask, row_id, sync
 from tests.town import Town

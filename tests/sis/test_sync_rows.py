@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.sis.engine.weigh import Refusal
+from app.sis.engine.report import Refusal
 from tests.sis.roster_zip import LENIENT, STUDENTS, Export, ask, fingerprint, row_id, sync
 from tests.town import Town
 

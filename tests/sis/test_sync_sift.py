@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.sis.engine import conform, weigh
+from app.sis.engine import convert
+from app.sis.engine import report as reporting
 from app.sis.engine.stage import Stage
 from app.sis.kinds import Kind
 from tests.sis.gradebook_zip import Delivered
@@ -66,7 +67,7 @@ async def _plan(
     """A dry run's plan without the ids that it would give, its report, and how many kinds were sifted."""
     plans: Planned = []
     sifted: set[str] = set()
-    planned = weigh.planned
+    planned = reporting.planned
 
     async def watched(stage: Stage, kind: Kind) -> dict[str, int]:
         refs = "".join(f" - '{ref.column}'" for ref in kind.refs)
@@ -81,9 +82,9 @@ async def _plan(
         return None
 
     with patch.context() as patched:
-        patched.setattr(weigh, "planned", watched)
+        patched.setattr(reporting, "planned", watched)
         if not sift:
-            patched.setattr(conform, "_sift", never)
+            patched.setattr(convert, "_sift", never)
         report = await sync(town, export, folder, dry=True, limits=LENIENT)
     said = {name: value for name, value in report.as_json().items() if name in ("kinds", "refusals", "warnings")}
     return plans, said, len(sifted)

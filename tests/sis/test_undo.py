@@ -7,8 +7,8 @@ from uuid import UUID
 import pytest
 
 from app.core.errors import Conflict
-from app.sis.answer import undo
-from app.sis.engine.weigh import Report
+from app.sis.approval import undo
+from app.sis.engine.report import Report
 from tests.sis.roster_zip import LENIENT, STUDENTS, Export, ask, row_id, sync
 from tests.town import Town
 

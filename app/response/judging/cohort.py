@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.aimline import UnjudgeableSeries
-from app.response.judging.followed import Cohort, Followed, Line
+from app.response.judging.series import Cohort, Followed, Line
 from app.response.rules.choose import RULES, UnusableRule, judge
 from app.response.rules.field.counts import misfit
 from app.response.rules.monitor.bulk import Batch, find_cohort

@@ -39,7 +39,7 @@ from app.core.db import looked_up
 from app.evidence.models import Score
 from app.playbook.models import Measure
 from app.playbook.queries import Rulebook
-from app.response.judging.followed import Cohort, Delivered, Followed, Line, Scores
+from app.response.judging.series import Cohort, Delivered, Followed, Line, Scores
 from app.roster.calendar import Weeks, counted, weeks_between, weeks_of_schools
 from app.roster.lookup import IdList
 from app.roster.models import Person

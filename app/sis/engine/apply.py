@@ -12,11 +12,11 @@ that a run writes to the roster stands together.
 from collections.abc import Mapping
 
 from app.roster.breaks import ALONE, is_break_week
-from app.sis.engine import weigh
+from app.sis.engine import report
 from app.sis.engine.moves import KEPT, TOUCHED, find_out_of_step, follow_moves, lock_people, note_moves
 from app.sis.engine.plan import pin_of, plan_columns
 from app.sis.engine.stage import Stage, among, fresh_id
-from app.sis.engine.tell import tell_students
+from app.sis.engine.student_events import tell_students
 from app.sis.kinds import KINDS, Kind
 from app.sis.port import Delivery, Progress, SourceInconsistent
 
@@ -48,7 +48,7 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
         progress(f"writing {kind.plural}", 0, 0)
         if kind.name == "person":
             await lock_people(stage, planned=True)
-        await apply(stage, kind, delivery, await weigh.planned(stage, kind))
+        await apply(stage, kind, delivery, await report.planned(stage, kind))
     await follow_moves(stage)
     if people:
         await tell_students(stage)
@@ -159,7 +159,7 @@ async def _remove(stage: Stage, kind: Kind) -> int:
         f"""WITH gone AS (
             UPDATE {kind.table} AS t SET removed_at = :now FROM {stage.table("plan", kind.name)} AS p
             WHERE t.district_id = :district AND p.district_id = :district AND t.{kind.key} = p.id
-              AND p.action IN {weigh.WENT}{among(stage, kind, weigh.WENT)} AND t.removed_at IS NULL RETURNING 1)
+              AND p.action IN {report.WENT}{among(stage, kind, report.WENT)} AND t.removed_at IS NULL RETURNING 1)
         SELECT count(*) FROM gone"""
     )
 

@@ -10,10 +10,10 @@ Also how roles go on under new sourcedIds with their person. Never writes anythi
 from collections.abc import Collection
 from uuid import UUID
 
-from app.sis.engine.conform import conform
+from app.sis.engine.convert import conform
 from app.sis.engine.load import copy_raw
+from app.sis.engine.report import WENT
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.engine.weigh import WENT
 from app.sis.kinds import BY_NAME
 from app.sis.port import Delivery, Progress
 

@@ -20,8 +20,8 @@ from app.core.errors import Conflict
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, Happened
 from app.events.outbox import record
 from app.sis.engine.plan import kept_tables
-from app.sis.engine.tell import counted
-from app.sis.engine.weigh import Report
+from app.sis.engine.report import Report
+from app.sis.engine.student_events import counted
 from app.sis.guard import Limits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisRun, SisSource, SisUpload

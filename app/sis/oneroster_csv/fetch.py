@@ -21,9 +21,9 @@ import aiohttp
 
 from app.core.address import Allowed, checked_url
 from app.core.clock import now
+from app.core.disk_space import is_full
 from app.core.errors import Invalid
 from app.core.outbound import AddressRefused, checked_session
-from app.core.room import is_full
 from app.sis.oneroster_csv.archive import CsvZip
 from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import Delivery, NothingNew, Progress, SourceRefused

@@ -28,13 +28,13 @@ from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
 from app.core.log import job_context
 from app.sis import rekey
-from app.sis.engine import weigh
-from app.sis.engine.alone import alone
+from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
+from app.sis.engine.district_lock import alone
 from app.sis.engine.plan import digest, kept_deliveries, leave_removals, make_plan, plan_columns, whole
+from app.sis.engine.report import WENT, Counts, Report
 from app.sis.engine.run import EXITS, Asked, begin, conclude, drop_kept, end, note_run, write_alone
 from app.sis.engine.stage import Stage
-from app.sis.engine.weigh import WENT, Counts, Report
 from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.mapping.follow import follow_results
 from app.sis.models import SisChange, SisRun
@@ -252,10 +252,10 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
     run_id, deliveries = undone.id, {kind.name: whole(kind) for kind in KINDS}
     for kind in KINDS:
         await lay_undo(stage, kind, run_id)
-        actions = await weigh.planned(stage, kind)
+        actions = await reporting.planned(stage, kind)
         restored, removed = actions.get("restore", 0), actions.get("remove", 0)
         updated = actions.get("update", 0) + restored
-        known = await weigh.known_rows(stage, kind)
+        known = await reporting.known_rows(stage, kind)
         file = rekey.file_of(undone, kind)
         report.kinds[kind.name] = Counts(
             file, known, updated + removed, updated=updated, restored=restored, removed=removed

@@ -17,11 +17,11 @@ from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.ids import new_id
 from app.core.page import Keyset, Page
-from app.response.judging import settle
+from app.response.judging import finalize
 from app.response.judging.calibrated import calibrations as in_force
 from app.response.judging.cohort import Placed, batch_of, on_one_calendar
-from app.response.judging.followed import Cohort, Line
 from app.response.judging.load import load_history
+from app.response.judging.series import Cohort, Line
 from app.response.models import Calibration
 from app.response.rules.calibrate.district import calibrate_batch
 from app.response.rules.monitor.calibration import PUBLISHED
@@ -55,7 +55,7 @@ async def calibrate_district(work: Work) -> list[Calibration]:
     await work.db.flush()
     # Where too little is left of what was estimated, verdicts go back to the published defaults.
     if held or any(not row.published for row in made):
-        await settle.lay_rules(work, quiet=True)
+        await finalize.lay_rules(work, quiet=True)
     return made
 
 

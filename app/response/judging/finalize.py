@@ -24,9 +24,9 @@ from app.core.ids import new_id
 from app.core.lease import Claimed, Lease, Settled, claim, settle
 from app.core.log import job_context
 from app.playbook.models import Measure
-from app.response.judging.followed import Cohort, Line
+from app.response.judging.judge import How, judge_wanted
 from app.response.judging.load import Loaded, Wanted, first_school
-from app.response.judging.many import How, judge_wanted
+from app.response.judging.series import Cohort, Line
 from app.response.models import Settlement
 from app.roster.lookup import IdList
 from app.support.models import Support

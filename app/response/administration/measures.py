@@ -17,7 +17,7 @@ from app.evidence.models import Score
 from app.playbook import measures
 from app.playbook.instrument import Use
 from app.playbook.models import Measure
-from app.response.judging import settle
+from app.response.judging import finalize
 from app.support.models import Support
 
 JUDGED_BY = frozenset({"sem"})
@@ -39,7 +39,7 @@ async def amend_measure(work: Work, name: str, changes: Mapping[str, Any]) -> Me
     amended = await measures.amend_measure(work, name, changes, use_of)
     if JUDGED_BY & amended.changed:
         async with work.as_district("amending"):
-            await settle.lay_rules(work, quiet=True, measure_id=amended.measure.id)
+            await finalize.lay_rules(work, quiet=True, measure_id=amended.measure.id)
     return amended.measure
 
 

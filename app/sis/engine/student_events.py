@@ -8,8 +8,8 @@ A source's first load tells of no student: nobody came on the day of the import.
 from dataclasses import asdict
 
 from app.events.catalogue import STUDENT_ENTERED, STUDENT_LEFT, STUDENT_RETURNED
+from app.sis.engine.report import Report
 from app.sis.engine.stage import Stage
-from app.sis.engine.weigh import Report
 
 COUNTED = ("fetched", "created", "updated", "restored", "removed", "absent", "quarantined")
 

@@ -34,14 +34,14 @@ from app.events.outbox import record
 from app.roster.lookup import zone_of
 from app.roster.models import Source
 from app.sis import rekey
-from app.sis.answer import undo
-from app.sis.engine.alone import describe_holder
+from app.sis.approval import undo
+from app.sis.engine.district_lock import describe_holder
+from app.sis.engine.report import Report
 from app.sis.engine.run import BROKE_OFF, LENGTH, Asked, end, is_syncing
-from app.sis.engine.weigh import Report
 from app.sis.models import SisRun, SisSource
-from app.sis.night.schedule import is_frozen
 from app.sis.port import AlreadyRunning, Superseded
 from app.sis.pull import OPEN, look, note_findings, run_source
+from app.sis.scheduler.schedule import is_frozen
 from app.sis.settings import freeze_of
 from app.sis.sources import lay_schedule
 

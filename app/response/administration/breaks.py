@@ -10,7 +10,7 @@ from uuid import UUID
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.response.judging import settle
+from app.response.judging import finalize
 from app.roster.breaks import LaidBreak, NewBreak, lay_break, lift_break
 
 
@@ -32,5 +32,5 @@ async def remove_break(work: Work, break_id: UUID) -> LaidBreak:
 async def _judged_anew(work: Work, laid: LaidBreak) -> LaidBreak:
     if laid.schools:
         async with work.as_district("breaks"):
-            await settle.lay_rules(work, quiet=True, school_ids=laid.schools)
+            await finalize.lay_rules(work, quiet=True, school_ids=laid.schools)
     return laid

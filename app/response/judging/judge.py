@@ -12,8 +12,8 @@ from app.core.clock import monday_of, today_in
 from app.playbook.queries import rulebook
 from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import Calibrated, Judged, Key, judge_series
-from app.response.judging.followed import Followed
 from app.response.judging.load import Loaded, Wanted, load
+from app.response.judging.series import Followed
 from app.response.judging.write import Holding, Step, holdings, write
 from app.response.rules.verdict import State
 from app.roster.lookup import zone_of

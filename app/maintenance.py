@@ -18,8 +18,8 @@ from app.core.crypto import Keyring
 from app.core.fault_report import describe_fault
 from app.core.log import job_context
 from app.decision.overdue import tell_overdue
-from app.sis.night.retention import KEPT, drop_left_plans, expire_changes
-from app.webhooks.deliveries.expire import expire
+from app.sis.scheduler.retention import KEPT, drop_left_plans, expire_changes
+from app.webhooks.deliveries.retention import expire
 
 EVERY = 3600.0  # seconds: what is overdue is so by the day, and each district's day begins at its own hour
 FIRST = 60.0  # seconds after the start

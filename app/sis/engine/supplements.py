@@ -9,7 +9,7 @@ names nothing is in quarantine under its own file. Never writes the gradebook.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.sis.engine.conform import conform
+from app.sis.engine.convert import conform
 from app.sis.engine.load import copy_raw
 from app.sis.engine.plan import known
 from app.sis.engine.roles import carry_roles, fold_roles

@@ -21,7 +21,7 @@ from app.playbook.lookup import locate_area, locate_measure, published
 from app.playbook.models import PlaybookVersion
 from app.playbook.queries import rulebook
 from app.playbook.rules import REST, Entry, entry_of, stored
-from app.response.judging import settle
+from app.response.judging import finalize
 from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import judge_series
 from app.response.judging.load import Wanted, load
@@ -103,7 +103,7 @@ async def publish_rules(work: Work, rules: Sequence[NewRule], *, alert: bool = F
     """
     version = await playbook.publish_rules(work, await _checked(work, rules))
     async with work.as_district("publishing"):
-        await settle.lay_rules(work, quiet=not alert)
+        await finalize.lay_rules(work, quiet=not alert)
     return version
 
 

@@ -1,7 +1,7 @@
 """Owns the report of a run as text, and what a person may do next. Pure; never a student's data, never a name."""
 
 from app.core import ids
-from app.sis.engine.weigh import Report
+from app.sis.engine.report import Report
 
 WIDTH = 22
 COLUMNS = ("known", "fetched", "created", "updated", "removed", "absent", "quarantined")
