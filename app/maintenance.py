@@ -17,7 +17,7 @@ from app.access.work import unit
 from app.core.crypto import Keyring
 from app.core.fault_report import describe_fault
 from app.core.log import job_context
-from app.decision.overdue import tell_overdue
+from app.decision.overdue import send_overdue_reminders
 from app.sis.scheduler.retention import KEPT, drop_left_plans, expire_changes
 from app.webhooks.deliveries.retention import expire
 
@@ -28,18 +28,22 @@ MOST = 1000  # batches of one district in one round: the rest waits for the next
 log = structlog.get_logger()
 
 
-async def go_rounds(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event, history: timedelta = KEPT) -> None:
+async def maintain_until_stopped(
+    engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event, history: timedelta = KEPT
+) -> None:
     """Goes round all districts every hour; a worker that was just started delivers first."""
     wait = FIRST
     while not await _stops_within(wait, stopping):
         try:
-            await go_round(engine, keyring, stopping, history)
+            await run_maintenance(engine, keyring, stopping, history)
         except Exception as error:  # the next round finds what this one did not
             log.error("rounds.trouble", **describe_fault(error))
         wait = EVERY
 
 
-async def go_round(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event, history: timedelta = KEPT) -> None:
+async def run_maintenance(
+    engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event, history: timedelta = KEPT
+) -> None:
     """One round over all districts; one district's fault does not stop the others."""
     last = UUID(int=0)
     while districts := await districts_after(engine, last):
@@ -48,18 +52,20 @@ async def go_round(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Even
                 return
             with job_context("maintenance", district_id):
                 try:
-                    await visit(engine, keyring, district_id, history)
+                    await maintain_district(engine, keyring, district_id, history)
                 except Exception as error:  # the next round comes within the hour
                     log.error("rounds.trouble", **describe_fault(error))
         last = districts[-1]
 
 
-async def visit(engine: AsyncEngine, keyring: Keyring, district_id: UUID, history: timedelta = KEPT) -> tuple[int, int]:
+async def maintain_district(
+    engine: AsyncEngine, keyring: Keyring, district_id: UUID, history: timedelta = KEPT
+) -> tuple[int, int]:
     """Tells one district what is overdue, and deletes what has expired there, batch by batch; how many of each."""
     principal, told, gone = house_principal(district_id, "worker"), 0, 0
     for _ in range(MOST):
         async with unit(engine, principal, keyring, "reminders") as work:
-            found = await tell_overdue(work)
+            found = await send_overdue_reminders(work)
         told += found
         if not found:
             break

@@ -21,13 +21,13 @@ from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
 from app.core.fault_report import describe_fault
 from app.core.log import log_as_json
-from app.maintenance import go_rounds
-from app.response.judging.finalize import settle_due
+from app.maintenance import maintain_until_stopped
+from app.response.judging.finalize import finalize_due
 from app.settings import Settings
 from app.sis.approval import carry_out_approved
-from app.sis.scheduler.execute import Night
-from app.sis.scheduler.metrics import REGISTRY, read_standing
-from app.webhooks.deliver import Post
+from app.sis.scheduler.execute import SyncScheduler
+from app.sis.scheduler.metrics import REGISTRY, read_metrics
+from app.webhooks.deliver import DeliveryContext
 from app.webhooks.deliveries.dispatcher import PACE, Deliveries
 from app.webhooks.send import Sender
 
@@ -47,7 +47,7 @@ async def deliveries(settings: Settings) -> AsyncIterator[Deliveries]:
     url, limits = settings.url_of("worker"), settings.timeouts
     engine = open_engine(url, name="worker", pool_size=settings.pool_size, timeouts=limits)
     sender = Sender(settings.webhook_allowed)
-    ours = Deliveries(Post(engine, settings.keyring, sender, settings.base_url.rstrip("/")))
+    ours = Deliveries(DeliveryContext(engine, settings.keyring, sender, settings.base_url.rstrip("/")))
     try:
         yield ours
     finally:
@@ -57,7 +57,7 @@ async def deliveries(settings: Settings) -> AsyncIterator[Deliveries]:
 
 
 @asynccontextmanager
-async def jobs(settings: Settings, post: Post) -> AsyncIterator[Post]:
+async def jobs(settings: Settings, post: DeliveryContext) -> AsyncIterator[DeliveryContext]:
     """The same over connections of their own, whose limits are those of syncs and of other long jobs."""
     url, limits = settings.url_of("worker"), settings.sync_timeouts
     engine = open_engine(url, name="worker jobs", pool_size=settings.pool_size, timeouts=limits)
@@ -75,7 +75,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
         beside.create_task(_answer_syncs(long, stopping))
         beside.create_task(_settle_weeks(long, stopping))
         history = timedelta(days=settings.sync_history_days)
-        beside.create_task(go_rounds(long.engine, long.keyring, stopping, history))
+        beside.create_task(maintain_until_stopped(long.engine, long.keyring, stopping, history))
         beside.create_task(_sync_by_night(settings, long, stopping))
         while not stopping.is_set():
             try:
@@ -91,7 +91,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
         log.info("worker.stopping", in_flight=len(ours.flying))
 
 
-async def _answer_syncs(post: Post, stopping: asyncio.Event) -> None:
+async def _answer_syncs(post: DeliveryContext, stopping: asyncio.Event) -> None:
     """Carries out held syncs that somebody has approved or discarded."""
     while not stopping.is_set():
         try:
@@ -101,15 +101,15 @@ async def _answer_syncs(post: Post, stopping: asyncio.Event) -> None:
         await _pause(ANSWERS, stopping)
 
 
-async def _sync_by_night(settings: Settings, post: Post, stopping: asyncio.Event) -> None:
+async def _sync_by_night(settings: Settings, post: DeliveryContext, stopping: asyncio.Event) -> None:
     """Carries out the syncs that schedules and people ask for; tells an operator's alarms how they stand."""
-    night, told = Night(post.engine, post.keyring, settings.sis_allowed), 0.0
+    night, told = SyncScheduler(post.engine, post.keyring, settings.sis_allowed), 0.0
     with _metrics(settings):
         while not stopping.is_set():
             try:
                 await night.turn()
                 if settings.metrics_port is not None and time.monotonic() - told >= STANDING:
-                    await read_standing(post.engine)
+                    await read_metrics(post.engine)
                     told = time.monotonic()
             except Exception as error:  # what is due stays due
                 log.error("syncs.trouble", **describe_fault(error))
@@ -133,11 +133,11 @@ def _metrics(settings: Settings) -> Iterator[int | None]:
         server.server_close()
 
 
-async def _settle_weeks(post: Post, stopping: asyncio.Event) -> None:
+async def _settle_weeks(post: DeliveryContext, stopping: asyncio.Event) -> None:
     """Judges again what was judged before its cohort's week was in, and what new rules are to judge."""
     while not stopping.is_set():
         try:
-            settled = await settle_due(post.engine, post.keyring)
+            settled = await finalize_due(post.engine, post.keyring)
         except Exception as error:  # what is due stays due
             log.error("settling.trouble", **describe_fault(error))
             settled = 0

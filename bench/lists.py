@@ -21,7 +21,7 @@ from app.access.work import Work, needs, unit
 from app.cli.district import open_district
 from app.cli.migrate import migrate
 from app.concern.queries import ConcernFilter, concerns
-from app.core.crypto import fresh_key
+from app.core.crypto import generate_key
 from app.core.db import open_engine
 from app.core.page import Keyset, keyset
 from app.roster.queries import StudentFilter, students
@@ -54,7 +54,7 @@ BEFORE = """SELECT c.* FROM concern AS c WHERE c.district_id = CAST(:district AS
 
 async def measure_lists(owner_url: str, rows: int) -> Table:
     """Makes the district in the database, measures, and returns the figures."""
-    settings = Settings(database_url=owner_url, key=fresh_key("k1"), sandbox=True)
+    settings = Settings(database_url=owner_url, key=generate_key("k1"), sandbox=True)
     await asyncio.to_thread(migrate, settings)
     engine = open_engine(settings.url_of("api"), name="bench api")
     worker = open_engine(settings.url_of("worker"), name="bench worker")

@@ -21,7 +21,7 @@ from typing import Literal, NamedTuple
 import httpx
 
 from app.sis.oneroster_rest.connection import Connection
-from app.sis.oneroster_rest.pull import Pull
+from app.sis.oneroster_rest.pull import RestPull
 from app.sis.oneroster_rest.signin import Token
 from app.sis.oneroster_rest.wire import Answer, Headers, Wire
 
@@ -79,7 +79,7 @@ def timed(into: list[Took]) -> Iterator[None]:
 
 async def adapter(connection: Connection, times: list[Took]) -> tuple[int, list[str]]:
     """A whole pull: the rows that it spooled, and the pages that it asked for."""
-    pull = Pull(connection, None, lambda _doing, _done, _of: None)
+    pull = RestPull(connection, None, lambda _doing, _done, _of: None)
     try:
         with timed(times):
             async with Noting(connection) as wire:

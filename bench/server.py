@@ -15,7 +15,7 @@ import asyncpg
 from sqlalchemy.engine import make_url
 
 from app.cli.migrate import migrate
-from app.core.crypto import fresh_key
+from app.core.crypto import generate_key
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
 
@@ -53,8 +53,8 @@ async def as_owner(settings: Settings, statement: str) -> Any:
 def _server(folder: Path) -> Iterator[Settings]:
     given = Settings()
     if given.database_url:
-        key = given.key or (given.key_file.read_text() if given.key_file else fresh_key("k1"))
+        key = given.key or (given.key_file.read_text() if given.key_file else generate_key("k1"))
         yield given.model_copy(update={"key": key})
         return
     with EmbeddedPostgres(folder / "server", settings=SERVER) as postgres:
-        yield Settings(database_url=postgres.url("owner"), key=fresh_key("k1"))
+        yield Settings(database_url=postgres.url("owner"), key=generate_key("k1"))

@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.cli.migrate import migrate
-from app.core.crypto import fresh_key
+from app.core.crypto import generate_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
@@ -56,7 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         return
     folder = tmp_path_factory.mktemp("server")
     with EmbeddedPostgres(folder, settings=FAST) as postgres:
-        yield Settings(database_url=postgres.url("owner"), key=fresh_key("k1"))
+        yield Settings(database_url=postgres.url("owner"), key=generate_key("k1"))
 
 
 @pytest.fixture(scope="session")

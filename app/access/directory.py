@@ -14,7 +14,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
-from app.core.db import lay_binding
+from app.core.db import set_binding
 from app.core.errors import NotFound
 from app.core.faults import sqlstate_of
 
@@ -85,7 +85,7 @@ async def districts_due(engine: AsyncEngine, due: Due, most: int) -> list[UUID]:
         return [UUID(str(district)) for district in found]
 
 
-async def sync_standing(engine: AsyncEngine) -> Sequence[Row[Any]]:
+async def sync_status(engine: AsyncEngine) -> Sequence[Row[Any]]:
     """How the sources of all districts stand, for the worker's gauges."""
     async with _bound_to_nobody(engine) as connection:
         return (await connection.execute(text("SELECT * FROM app.sync_standing()"))).all()
@@ -118,6 +118,6 @@ def _grant(row: dict[str, Any]) -> Grant:
 @asynccontextmanager
 async def _bound_to_nobody(engine: AsyncEngine) -> AsyncIterator[AsyncConnection]:
     async with engine.connect() as connection:
-        await lay_binding(connection, NOBODY)
+        await set_binding(connection, NOBODY)
         yield connection
         await connection.rollback()

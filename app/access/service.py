@@ -29,7 +29,7 @@ class NewClient:
 
 
 @dataclass(frozen=True, slots=True)
-class MadeClient:
+class CreatedClient:
     """A client just made, with the secret that is shown this once."""
 
     client_id: UUID
@@ -55,15 +55,15 @@ async def register_district(work: Work, slug: str, name: str, time_zone: str) ->
 
 
 @needs(Can.OPERATE)
-async def register_client(work: Work, new: NewClient) -> MadeClient:
+async def register_client(work: Work, new: NewClient) -> CreatedClient:
     """Makes a client with one secret and a grant in this district. Raises `Invalid` for unknown scopes."""
     _refuse_unknown(new.scopes)
-    client_id, secret = new_id(), fresh_secret()
+    client_id, secret = new_id(), generate_secret()
     work.db.add(Client(client_id=client_id, name=new.name, created_at=now()))
     await work.db.flush()
     work.db.add(ClientSecret(client_id=client_id, fingerprint=fingerprint(secret), created_at=now()))
     await _grant(work, client_id, new)
-    return MadeClient(client_id, secret)
+    return CreatedClient(client_id, secret)
 
 
 @needs(Can.OPERATE)
@@ -87,13 +87,13 @@ async def rotate_secret(work: Work, client_id: UUID, *, revoke_others: bool = Fa
     )
     if len(live.all()) >= LIVE_SECRETS:
         raise Conflict("Two secrets live already. Revoke one first.", code="client.secrets")
-    secret = fresh_secret()
+    secret = generate_secret()
     work.db.add(ClientSecret(client_id=client_id, fingerprint=fingerprint(secret), created_at=now()))
     await work.db.flush()
     return secret
 
 
-def fresh_secret() -> str:
+def generate_secret() -> str:
     """A client secret: 256 bits."""
     return SECRET_PREFIX + secrets.token_urlsafe(32)
 

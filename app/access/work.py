@@ -22,7 +22,7 @@ from app.access.audit import log_disclosure
 from app.access.permission import MEANING, Can
 from app.access.principal import Principal, house_principal
 from app.core.crypto import Keyring
-from app.core.db import BoundConnection, lay_binding
+from app.core.db import BoundConnection, set_binding
 from app.core.errors import Forbidden, Misuse
 from app.core.faults import CommitLost, Fault, fault_of, was_sent
 
@@ -35,7 +35,7 @@ _open_for: ContextVar["Work | None"] = ContextVar("_open_for", default=None)
 
 
 @dataclass
-class Disclosed:
+class DisclosedRecords:
     """Whom a unit of work showed, and which kinds of record."""
 
     students: set[UUID] = field(default_factory=set)
@@ -51,7 +51,7 @@ class Work:
         self.principal = principal
         self.keyring = keyring
         self.operation = operation
-        self.disclosed = Disclosed()
+        self.disclosed = DisclosedRecords()
         self.pending_events: list[Any] = []
         self.locked_students: set[UUID] = set()
 
@@ -74,7 +74,7 @@ class Work:
             self.disclosed.students |= found
             self.disclosed.kinds.add(kind)
 
-    def last(self, name: str, finisher: Finisher) -> None:
+    def before_commit(self, name: str, finisher: Finisher) -> None:
         """Lays what must run just before the commit, once a name."""
         self._finishers.setdefault(name, finisher)
 
@@ -98,7 +98,7 @@ class Work:
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that can fail alone: its rows, events and disclosures go when it fails."""
         events, locked = list(self.pending_events), set(self.locked_students)
-        shown = Disclosed(set(self.disclosed.students), set(self.disclosed.kinds))
+        shown = DisclosedRecords(set(self.disclosed.students), set(self.disclosed.kinds))
         try:
             async with self._session.begin_nested():
                 yield
@@ -123,10 +123,10 @@ class Work:
 async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, operation: str) -> AsyncIterator[Work]:
     """Opens a unit of work; commits when the block ends well, rolls back when it does not."""
     async with engine.connect() as connection:
-        driver = await lay_binding(connection, principal.binding())
+        driver = await set_binding(connection, principal.binding())
         async with AsyncSession(connection, expire_on_commit=False, autoflush=False) as session:
             work = Work(session, principal, keyring, operation)
-            work.last("disclosure", log_disclosure)
+            work.before_commit("disclosure", log_disclosure)
             yield work
             events = len(work.pending_events)
             await work.finish()
@@ -177,7 +177,7 @@ def needs(
     return mark
 
 
-def needed_by(function: Callable[..., Any]) -> tuple[Can, ...]:
+def required_permissions(function: Callable[..., Any]) -> tuple[Can, ...]:
     """The permissions that a function was marked with; none when it was not marked."""
     found: tuple[Can, ...] = getattr(function, "__needs__", ())
     return found

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from app.core.crypto import fresh_key
+from app.core.crypto import generate_key
 from app.events.catalogue import CATALOGUE
 from app.events.render import schema
 from app.settings import Settings
@@ -45,7 +45,7 @@ def _contracts() -> dict[str, str]:
 
     # The contract does not depend on any installation: no database is opened, and the key serves for nothing.
     os.environ.pop("AIMLINE_BASE_URL", None)
-    app = build(Settings(database_url="postgresql://nobody@/none", key=fresh_key("k")))
+    app = build(Settings(database_url="postgresql://nobody@/none", key=generate_key("k")))
     return {
         "rest.json": _json(app.openapi()),
         "schema.graphql": sdl().rstrip() + "\n",

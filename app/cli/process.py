@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from app.cli.migrate import migrate as bring_up_to_date
-from app.core.crypto import fresh_key
+from app.core.crypto import generate_key
 from app.settings import Settings
 
 
@@ -32,4 +32,4 @@ def add_to(app: typer.Typer) -> None:
     @key.command("new")
     def new(name: Annotated[str, typer.Option(help="The key's id; random without it.")] = "") -> None:
         """Prints a fresh line for a key file; the first line of the file wraps, every line unwraps."""
-        print(fresh_key(name))
+        print(generate_key(name))

@@ -17,7 +17,7 @@ import typer
 from alembic.script import ScriptDirectory
 
 from app.cli.migrate import EXPECTED, expected_schema, migrate, schema_differences
-from app.core.crypto import fresh_key
+from app.core.crypto import generate_key
 from app.core.db import connect
 from app.core.embedded import EmbeddedPostgres
 from app.core.schema_lines import describe_schema
@@ -56,7 +56,7 @@ def generate_schema() -> str:
     """Returns the text of the expected schema, from the migrations over an empty embedded database."""
     with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder), settings={"fsync": "off"}) as server:
         settings = Settings(
-            database_url=server.url(), api_database_url="", worker_database_url="", key=fresh_key("schema")
+            database_url=server.url(), api_database_url="", worker_database_url="", key=generate_key("schema")
         )
         migrate(settings, check=False)
         return asyncio.run(_text_of(settings))

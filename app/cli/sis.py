@@ -23,7 +23,7 @@ from app.core.errors import AimlineError, Invalid, NotFound
 from app.settings import Settings
 from app.sis import queries, sources
 from app.sis.scheduler.retention import erase_person
-from app.sis.settings import Settings as Fit
+from app.sis.settings import SourceSettings as Fit
 
 Answer = TypeVar("Answer")
 USAGE, REFUSED = 2, 5

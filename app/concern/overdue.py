@@ -8,14 +8,14 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.events.catalogue import CONCERN_UNANSWERED, Happened
-from app.events.reminders import AT_ONCE, Lasting, tell_once, untold
+from app.events.reminders import AT_ONCE, Lasting, remind_once, select_unsent
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
 from app.roster.student_lock import of_idle_students
 
 
 @needs(Can.JUDGE)
-async def tell_unanswered(work: Work, days: int, today: date) -> int:
+async def remind_unanswered_concerns(work: Work, days: int, today: date) -> int:
     """Tells of concerns that were raised so many days of instruction ago and neither accepted nor dismissed."""
     here, mark = Concern.district_id == work.district_id, cast(Concern.version, Text)
     query = (
@@ -26,14 +26,14 @@ async def tell_unanswered(work: Work, days: int, today: date) -> int:
             Concern.state == "raised",
             Person.removed_at.is_(None),
             days_of_instruction(work.district_id, Concern.school_ids, Concern.raised_on, today) >= days,
-            untold(work, CONCERN_UNANSWERED, Concern.id, mark),
+            select_unsent(work, CONCERN_UNANSWERED, Concern.id, mark),
         )
         .order_by(Concern.id)
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
     lasting = [Lasting(_happened(row), version) for row, version in rows]
-    return await tell_once(work, CONCERN_UNANSWERED, await of_idle_students(work, lasting))
+    return await remind_once(work, CONCERN_UNANSWERED, await of_idle_students(work, lasting))
 
 
 def _happened(row: Concern) -> Happened:

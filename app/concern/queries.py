@@ -29,7 +29,7 @@ class ConcernFilter:
         return None if self.student_id is not None else schools_of_list(work, self.school_id)
 
 
-def matching(work: Work, wanted: ConcernFilter) -> Select[Concern]:
+def select_concerns(work: Work, wanted: ConcernFilter) -> Select[Concern]:
     """The statement for these concerns, without an order."""
     query = select(Concern).where(Concern.district_id == work.district_id, within_reach(work, Concern.student_id))
     if wanted.student_id is not None:
@@ -45,7 +45,7 @@ def matching(work: Work, wanted: ConcernFilter) -> Select[Concern]:
 @needs(Can.READ_CONCERNS)
 async def concerns(work: Work, keyset: Keyset, wanted: ConcernFilter) -> Page[Concern]:
     """A page of concerns in the order in which they were raised here."""
-    page: Page[Concern] = await by_id(work, keyset, matching(work, wanted), Concern.id, wanted.schools(work))
+    page: Page[Concern] = await by_id(work, keyset, select_concerns(work, wanted), Concern.id, wanted.schools(work))
     work.disclose("concern", (concern.student_id for concern in page.rows))
     return page
 

@@ -12,7 +12,7 @@ SETTLES: dict[str, tuple[str, str]] = {
 STATES = ("raised", "accepted", "dismissed", "resolved")
 
 
-def settled(state: str, verb: str) -> str:
+def next_state(state: str, verb: str) -> str:
     """The state after the verb; raises `Conflict` where the present state does not take it."""
     asked, after = SETTLES[verb]
     if state == asked:

@@ -7,7 +7,7 @@ from uuid import UUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
-from app.concern.rules import settled
+from app.concern.rules import next_state
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
@@ -21,7 +21,7 @@ from app.events.catalogue import (
 )
 from app.events.outbox import record
 from app.playbook.lookup import locate_area, secured_code
-from app.roster.lookup import who_did, zone_of
+from app.roster.lookup import resolve_actor, zone_of
 from app.roster.student_lock import lock_student, lock_student_of
 
 
@@ -44,7 +44,7 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
     today = today_in(await zone_of(work))
     if new.raised_on is not None and new.raised_on > today:
         raise Invalid([Violation("/raised_on", "concern.in_the_future", "A concern is raised today or before.")])
-    raised_by = await who_did(work, new.raised_by, "/raised_by")
+    raised_by = await resolve_actor(work, new.raised_by, "/raised_by")
     concern = Concern(
         district_id=work.district_id,
         id=new_id(),
@@ -89,7 +89,7 @@ async def _settle(work: Work, concern_id: UUID, verb: str, because: str | None, 
     if concern is None:
         raise NotFound("concern")
     work.disclose("concern", [concern.student_id])
-    concern.state = settled(concern.state, verb)
+    concern.state = next_state(concern.state, verb)
     concern.settled_by = work.principal.person_id
     concern.settled_at = now()
     concern.settled_because = because

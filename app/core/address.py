@@ -106,7 +106,7 @@ def is_public(address: Address) -> bool:
     return address in GLOBAL_V6 and not any(address in network for network in DENIED_V6)
 
 
-def checked_url(url: str, allowed: Allowed = PUBLIC_ONLY, pointer: str = "/url") -> str:
+def validate_url(url: str, allowed: Allowed = PUBLIC_ONLY, pointer: str = "/url") -> str:
     """The URL in its one spelling; raises `Invalid` with every violation. Names are not resolved here."""
     if len(url) > MAX_LENGTH or any(_is_odd(character) for character in url):
         _refuse(pointer, "url.malformed", f"A URL has no spaces or odd signs and at most {MAX_LENGTH} characters.")

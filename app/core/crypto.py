@@ -91,7 +91,7 @@ class Keyring:
         return self.derive(next(iter(self.keys)), f"database role {role}").hex()
 
 
-def fresh_key(name: str = "") -> str:
+def generate_key(name: str = "") -> str:
     """Returns a line for a key file; without a name, under a random id."""
     name = name or f"k{os.urandom(6).hex()}"
     return f"{name}:{base64.b64encode(os.urandom(32)).decode()}"

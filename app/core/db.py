@@ -57,7 +57,7 @@ class TenantRow(Tenant):
     id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
-def looked_up(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
+def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
     """A subquery that is run for each row it names, by an index, and is never rewritten into a join.
 
     Of a district that has just been loaded the planner believes that it has a row or two, and would go through all of
@@ -155,7 +155,7 @@ def connections_of(engine: AsyncEngine) -> int:
     return pool.size() * OVERFLOW
 
 
-async def lay_binding(connection: AsyncConnection, statement: str) -> BoundConnection:
+async def set_binding(connection: AsyncConnection, statement: str) -> BoundConnection:
     """Lays the binding of the transaction that comes next on this connection; returns the driver's connection."""
     raw = await connection.get_raw_connection()
     driver = raw.driver_connection

@@ -38,7 +38,7 @@ PREFIXES = {
     "concern": "con",
     "support": "sup",
     "phase": "pha",
-    "session": "sit",
+    "session": "ses",
     "score": "sco",
     "verdict": "ver",
     "decision": "dec",

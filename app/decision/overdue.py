@@ -9,40 +9,40 @@ from sqlalchemy import Date, Text, and_, cast, func, select
 
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.concern.overdue import tell_unanswered
+from app.concern.overdue import remind_unanswered_concerns
 from app.core.clock import today_in
 from app.decision.models import Decision
 from app.events.catalogue import DECISION_OVERDUE
-from app.events.reminders import AT_ONCE, Lasting, tell_once, untold
+from app.events.reminders import AT_ONCE, Lasting, remind_once, select_unsent
 from app.playbook.queries import reminder_days
 from app.response.models import ResponseState
-from app.response.overdue import tell_not_started, tell_score_overdue
+from app.response.overdue import remind_overdue_scores, remind_supports_not_started
 from app.roster.calendar import days_of_instruction
 from app.roster.lookup import zone_of
 from app.roster.models import Person
 from app.roster.student_lock import of_idle_students
 from app.support.models import Support
-from app.support.phase import happened
+from app.support.phase import support_event
 
 
 @needs(Can.JUDGE)
-async def tell_overdue(work: Work) -> int:
+async def send_overdue_reminders(work: Work) -> int:
     """Tells the district what is overdue and was not told; how many. Each kind at most a thousand at a time."""
     days, zone = await reminder_days(work), await zone_of(work)
     today, told = today_in(zone), 0
     if days["concern_unanswered"]:
-        told += await tell_unanswered(work, days["concern_unanswered"], today)
+        told += await remind_unanswered_concerns(work, days["concern_unanswered"], today)
     if days["support_not_started"]:
-        told += await tell_not_started(work, days["support_not_started"], today)
+        told += await remind_supports_not_started(work, days["support_not_started"], today)
     if days["score_overdue"]:
-        told += await tell_score_overdue(work, days["score_overdue"], today)
+        told += await remind_overdue_scores(work, days["score_overdue"], today)
     if days["decision_overdue"]:
-        told += await tell_decision_overdue(work, days["decision_overdue"], today, zone)
+        told += await remind_overdue_decisions(work, days["decision_overdue"], today, zone)
     return told
 
 
 @needs(Can.JUDGE)
-async def tell_decision_overdue(work: Work, days: int, today: date, zone: str) -> int:
+async def remind_overdue_decisions(work: Work, days: int, today: date, zone: str) -> int:
     """Tells of students who have not responded for so many days of instruction, and no team has decided since."""
     since = cast(func.timezone(zone, ResponseState.since), Date)
     mark = cast(ResponseState.since, Text)
@@ -65,11 +65,11 @@ async def tell_decision_overdue(work: Work, days: int, today: date, zone: str) -
             Person.removed_at.is_(None),
             ~decided.exists(),
             days_of_instruction(work.district_id, Support.school_ids, since, today) >= days,
-            untold(work, DECISION_OVERDUE, Support.id, mark),
+            select_unsent(work, DECISION_OVERDUE, Support.id, mark),
         )
         .order_by(Support.id)
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    lasting = [Lasting(happened(DECISION_OVERDUE, row, {"verdict": verdict}), at) for row, verdict, at in rows]
-    return await tell_once(work, DECISION_OVERDUE, await of_idle_students(work, lasting))
+    lasting = [Lasting(support_event(DECISION_OVERDUE, row, {"verdict": verdict}), at) for row, verdict, at in rows]
+    return await remind_once(work, DECISION_OVERDUE, await of_idle_students(work, lasting))

@@ -26,9 +26,9 @@ from app.events.outbox import record
 from app.playbook.lookup import locate_level, measure_by_id, published
 from app.response import service as response
 from app.response.models import ResponseState, VerdictRow
-from app.roster.lookup import locate_student, who_did, zone_of
+from app.roster.lookup import locate_student, resolve_actor, zone_of
 from app.roster.student_lock import lock_student
-from app.support.lookup import current_phase, level_rank, locked
+from app.support.lookup import current_phase, level_rank, lock_support
 from app.support.models import Support
 from app.support.service import Change, end_support
 
@@ -60,7 +60,7 @@ async def decide(work: Work, new: NewDecision) -> Decision:
     decided_on = new.decided_on or today
     if decided_on > today:
         raise Invalid([Violation("/decided_on", "decision.in_the_future", "A decision is made today or before.")])
-    decided_by = await who_did(work, new.decided_by, "/decided_by")
+    decided_by = await resolve_actor(work, new.decided_by, "/decided_by")
     decision = Decision(
         district_id=work.district_id,
         id=new_id(),
@@ -87,7 +87,7 @@ async def decide(work: Work, new: NewDecision) -> Decision:
 
 async def _about_support(work: Work, new: NewDecision, decision: Decision) -> None:
     try:
-        support = await locked(work, ids.read("support", new.support or "", "/support"))
+        support = await lock_support(work, ids.read("support", new.support or "", "/support"))
     except NotFound:
         detail = "There is no such support within this caller's reach."
         raise Invalid([Violation("/support", "support.unknown", detail)]) from None

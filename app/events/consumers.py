@@ -30,7 +30,7 @@ Where = Literal["beginning", "end", "cursor", "time"]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class NewConsumer:
     """What a consumer reads: types (all, where none is named), the versions asked for, where a new one begins."""
 
     event_types: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ConsumerPosition:
     """A consumer, the cursor of its place, and how many events of the district lie between it and the end."""
 
     consumer: EventConsumer
@@ -48,7 +48,7 @@ class Place:
 
 
 @needs(Can.READ_EVENTS)
-async def keep_consumer(work: Work, name: str, wanted: Wanted) -> tuple[Place, bool]:
+async def save_consumer(work: Work, name: str, wanted: NewConsumer) -> tuple[ConsumerPosition, bool]:
     """Makes a consumer, or gives the one of this name other types; whether it is new.
 
     One that is there keeps its place, and the versions of the types that it keeps; given more types, a cursor of
@@ -81,7 +81,7 @@ async def keep_consumer(work: Work, name: str, wanted: Wanted) -> tuple[Place, b
 
 
 @needs(Can.READ_EVENTS)
-async def consumers(work: Work, keyset: Keyset) -> Page[Place]:
+async def consumers(work: Work, keyset: Keyset) -> Page[ConsumerPosition]:
     """A page of the caller's consumers, by name."""
     query = select(EventConsumer).where(_theirs(work)).order_by(EventConsumer.name).limit(keyset.limit + 1)
     if keyset.after is not None:
@@ -92,7 +92,7 @@ async def consumers(work: Work, keyset: Keyset) -> Page[Place]:
 
 
 @needs(Can.READ_EVENTS)
-async def consumer(work: Work, name: str) -> Place:
+async def consumer(work: Work, name: str) -> ConsumerPosition:
     """One of the caller's consumers; raises `NotFound`."""
     return _place(work, await _one(work, name), await head(work))
 
@@ -121,7 +121,7 @@ async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[Eve
 
 
 @needs(Can.READ_EVENTS)
-async def commit(work: Work, name: str, cursor: str) -> Place:
+async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
     """Moves a consumer to a cursor that reading it gave; never back: what is behind its place already changes nothing.
 
     Raises `NotFound`, `Invalid`; `Gone` for a cursor of another epoch; `Conflict` for one of before the last move.
@@ -142,7 +142,9 @@ async def commit(work: Work, name: str, cursor: str) -> Place:
 
 
 @needs(Can.READ_EVENTS)
-async def seek(work: Work, name: str, to: Where, cursor: str | None = None, time: datetime | None = None) -> Place:
+async def seek(
+    work: Work, name: str, to: Where, cursor: str | None = None, time: datetime | None = None
+) -> ConsumerPosition:
     """Moves a consumer to the beginning of what is kept, the end, a cursor, or what happened from an instant on.
 
     A cursor is one of its own, or one of the feed that was read with its types or with none. Raises `NotFound`,
@@ -167,7 +169,7 @@ async def seek(work: Work, name: str, to: Where, cursor: str | None = None, time
     return _place(work, await _one(work, name), at)
 
 
-def _check(name: str, wanted: Wanted) -> None:
+def _check(name: str, wanted: NewConsumer) -> None:
     """Raises `Invalid` with everything that is wrong."""
     violations = unknown_types(wanted.event_types, "/event_types")
     if not NAME.fullmatch(name):
@@ -216,10 +218,10 @@ async def _found(work: Work, name: str, *, removed: bool = False) -> EventConsum
     return found
 
 
-def _place(work: Work, found: EventConsumer, at: Head) -> Place:
+def _place(work: Work, found: EventConsumer, at: Head) -> ConsumerPosition:
     """Where a consumer stands; after a new epoch everything is before it."""
     cursor = _keyset(work, found.name, None, None).mark(found.epoch, found.seq, found.seeks)
-    return Place(found, cursor, max(at.last - found.seq, 0) if found.epoch == at.epoch else at.last)
+    return ConsumerPosition(found, cursor, max(at.last - found.seq, 0) if found.epoch == at.epoch else at.last)
 
 
 def _keyset(work: Work, name: str, cursor: str | None, limit: int | None) -> Keyset:

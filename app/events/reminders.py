@@ -30,7 +30,7 @@ class Lasting:
     told_of: str
 
 
-def untold(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str]) -> ColumnElement[bool]:
+def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str]) -> ColumnElement[bool]:
     """The condition that this state of a subject was not told."""
     told = select(EventTold.subject_id).where(
         EventTold.district_id == work.district_id,
@@ -42,7 +42,7 @@ def untold(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str])
 
 
 @needs(Can.JUDGE)
-async def tell_once(work: Work, type_: EventType, lasting: Sequence[Lasting]) -> int:
+async def remind_once(work: Work, type_: EventType, lasting: Sequence[Lasting]) -> int:
     """Tells those whose state was not told before; how many."""
     if not lasting:
         return 0

@@ -19,7 +19,7 @@ from app.core.ids import new_id
 from app.evidence.models import Score, ScoreChange
 from app.evidence.rules import Range, unknown_form, violations_of
 from app.playbook.lookup import measure_by_id
-from app.roster.lookup import who_did, zone_of
+from app.roster.lookup import resolve_actor, zone_of
 from app.roster.student_lock import lock_student_of
 
 KEPT = ("taken_on", "attempt", "purpose", "value", "form", "removed_at")
@@ -41,7 +41,7 @@ class Amendment:
 
 
 @dataclass(frozen=True, slots=True)
-class Changed:
+class AmendedScore:
     """A score after a change, and the days whose series it touches: none where nothing changed."""
 
     score: Score
@@ -49,10 +49,10 @@ class Changed:
 
 
 @needs(Can.RECORD_SCORES)
-async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Changed:
+async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> AmendedScore:
     """Changes a score. Raises `NotFound`, and `Invalid` with everything that is wrong with it as it would be."""
     score = await _locked(work, score_id)
-    by = await who_did(work, amendment.by, "/by")
+    by = await resolve_actor(work, amendment.by, "/by")
     wanted = {
         field.name: given
         for field in fields(amendment)
@@ -72,25 +72,25 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Chang
     if violations:
         raise Invalid(violations)
     if not changed:
-        return Changed(score, frozenset())
+        return AmendedScore(score, frozenset())
     days = frozenset({score.taken_on, will["taken_on"]})
     work.db.add(change_of(work, score, "amended", amendment.because, by))
     for name, value in changed.items():
         setattr(score, name, value)
     score.version += 1
     await work.db.flush()
-    return Changed(score, days)
+    return AmendedScore(score, days)
 
 
 @needs(Can.RECORD_SCORES)
-async def remove_score(work: Work, score_id: UUID, because: str, by: str | None = None) -> Changed:
+async def remove_score(work: Work, score_id: UUID, because: str, by: str | None = None) -> AmendedScore:
     """Removes a score. Raises `NotFound`, also for one that was removed already."""
     score = await _locked(work, score_id)
-    work.db.add(change_of(work, score, "removed", because, await who_did(work, by, "/by")))
+    work.db.add(change_of(work, score, "removed", because, await resolve_actor(work, by, "/by")))
     score.removed_at = now()
     score.version += 1
     await work.db.flush()
-    return Changed(score, frozenset({score.taken_on}))
+    return AmendedScore(score, frozenset({score.taken_on}))
 
 
 def change_of(work: Work, score: Score, action: str, because: str | None, by: UUID | None) -> ScoreChange:

@@ -39,7 +39,7 @@ _GONE = f"""s.removed_at IS NULL AND {_OURS}
 
 
 @dataclass(frozen=True, slots=True)
-class TakenIn:
+class RecordedBatch:
     """How many scores were recorded, amended and removed; and what to judge anew: by student and measure, the days."""
 
     recorded: int
@@ -55,7 +55,7 @@ async def students_of_intake(work: Work, sender: UUID, table: str) -> set[UUID]:
 
 
 @needs(Can.RECORD_SCORES)
-async def take_in(work: Work, sender: UUID, table: str) -> TakenIn:
+async def record_batch(work: Work, sender: UUID, table: str) -> RecordedBatch:
     """Makes this sender's scores those of the table: what it holds no more is removed, and comes back with it."""
     said = _Said(work, sender, table)
     await said.run(_ADOPT)
@@ -66,7 +66,7 @@ async def take_in(work: Work, sender: UUID, table: str) -> TakenIn:
     removed = await said.run(_REMOVE)
     amended = await said.run(_AMEND.format(slots=_slots("JOIN", "AND " + _DIFFERS)))
     recorded = await said.run(_RECORD.format(slots=_slots("LEFT JOIN", "")))
-    return TakenIn(recorded, amended, removed, days)
+    return RecordedBatch(recorded, amended, removed, days)
 
 
 class _Said:

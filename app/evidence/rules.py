@@ -46,7 +46,7 @@ def unknown_form(form: str | None, forms: Sequence[str] | None, at: str) -> list
     return [Violation(f"{at}/form", "score.unknown_form", "This measure has no such form.")]
 
 
-def doubled(sent: Sequence[tuple[Hashable, Hashable | None, Hashable] | None]) -> dict[int, int]:
+def find_contradictions(sent: Sequence[tuple[Hashable, Hashable | None, Hashable] | None]) -> dict[int, int]:
     """The places of those that say of the same score something else than another of them, each with the first such.
 
     Each is the score's key (student, measure, date, attempt), the sender's name for it, and what it says beside; or

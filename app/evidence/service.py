@@ -18,7 +18,7 @@ from app.core.errors import AimlineError, Invalid, Violation
 from app.core.ids import new_id
 from app.evidence.amend import change_of
 from app.evidence.models import Score
-from app.evidence.rules import MOST_AT_ONCE, Range, doubled, unknown_form, violations_of
+from app.evidence.rules import MOST_AT_ONCE, Range, find_contradictions, unknown_form, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.playbook.models import Measure
 from app.roster.lookup import IdList, locate_staff_by_name, zone_of
@@ -42,7 +42,7 @@ class NewScore:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenScore:
+class RecordedScore:
     """What became of one score: `recorded`, `amended`, `unchanged`, or `refused` with the reasons.
 
     `was_on`: the day that an amended score had before.
@@ -76,12 +76,12 @@ class _Known:
 
 
 @needs(Can.RECORD_SCORES)
-async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scores") -> list[TakenScore]:
+async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scores") -> list[RecordedScore]:
     """Takes up to 500 scores, each by itself; the result has one entry for each, in order."""
     if not 1 <= len(new) <= MOST_AT_ONCE:
         raise Invalid([Violation(at, "scores.count", f"Send 1 to {MOST_AT_ONCE} scores at once.")])
     known = await _read(work, new)
-    others = doubled([_identity(score, known) for score in new])
+    others = find_contradictions([_identity(score, known) for score in new])
     taken = []
     for position, score in enumerate(new):
         pointer = f"{at}/{position}" if at else ""
@@ -89,9 +89,9 @@ async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scor
         try:
             taken.append(_take(work, score, known, pointer, other))
         except Invalid as error:
-            taken.append(TakenScore("refused", violations=error.violations))
+            taken.append(RecordedScore("refused", violations=error.violations))
         except AimlineError as error:
-            taken.append(TakenScore("refused", violations=(Violation(pointer, error.code, error.detail),)))
+            taken.append(RecordedScore("refused", violations=(Violation(pointer, error.code, error.detail),)))
     await work.db.flush()
     return taken
 
@@ -136,7 +136,7 @@ def _identity(new: NewScore, known: _Known) -> tuple[Hashable, Hashable, Hashabl
     return (student.id, measured[0].id, new.taken_on, new.attempt), new.external_id, said
 
 
-def _take(work: Work, new: NewScore, known: _Known, at: str, other: str | None) -> TakenScore:
+def _take(work: Work, new: NewScore, known: _Known, at: str, other: str | None) -> RecordedScore:
     student, given_by, measure, secured_area = _who_and_what(new, known, at)
     violations = violations_of(
         new.value,
@@ -179,7 +179,7 @@ def _take(work: Work, new: NewScore, known: _Known, at: str, other: str | None) 
     )
     work.db.add(score)
     known.keep(score)
-    return TakenScore("recorded", score)
+    return RecordedScore("recorded", score)
 
 
 def _who_and_what(new: NewScore, known: _Known, at: str) -> tuple[Person, UUID | None, Measure, str | None]:
@@ -225,7 +225,7 @@ def _is_anothers(score: Score, new: NewScore, known: _Known) -> bool:
     return None not in named and named[0] != named[1] and score.sender == known.sender
 
 
-def _amend(work: Work, score: Score, new: NewScore, given_by: UUID | None) -> TakenScore:
+def _amend(work: Work, score: Score, new: NewScore, given_by: UUID | None) -> RecordedScore:
     wanted = {
         "taken_on": new.taken_on,
         "attempt": new.attempt,
@@ -240,7 +240,7 @@ def _amend(work: Work, score: Score, new: NewScore, given_by: UUID | None) -> Ta
         wanted |= {"external_id": new.external_id, "sender": work.principal.client_id}
     changed = {name: value for name, value in wanted.items() if getattr(score, name) != value}
     if not changed:
-        return TakenScore("unchanged", score)
+        return RecordedScore("unchanged", score)
     was_on = score.taken_on
     # A score of this very batch has no row yet, and nothing that it was before.
     if score not in work.db.new:
@@ -249,4 +249,4 @@ def _amend(work: Work, score: Score, new: NewScore, given_by: UUID | None) -> Ta
     for name, value in changed.items():
         setattr(score, name, value)
     score.version += 1
-    return TakenScore("amended", score, was_on=was_on)
+    return RecordedScore("amended", score, was_on=was_on)

@@ -10,7 +10,7 @@ from app.graphql.door import Info, asks
 from app.graphql.names import NAME, row_id
 from app.graphql.node import named, shown
 from app.graphql.pages import Connection, connection, nothing, place
-from app.graphql.problems import Problem, tried, unfit
+from app.graphql.problems import Problem, check_lengths, run_command
 from app.graphql.school import School, school_of
 from app.response.administration.breaks import declare_break, remove_break
 from app.roster import models
@@ -100,10 +100,10 @@ class BreakMutations:
 
     @asks("Says a break; what it changes is judged shortly, without alerts.", declare_break)
     async def declare_break(self, info: Info, input: DeclareBreakInput) -> BreakPayload | None:
-        if problems := unfit([("/name", input.name, 1, 200)]):
+        if problems := check_lengths([("/name", input.name, 1, 200)]):
             return BreakPayload(school_break=None, problems=problems)
         new = NewBreak(input.begins_on, input.ends_on, input.school, input.name)
-        laid, problems = await tried(info.context, declare_break, new)
+        laid, problems = await run_command(info.context, declare_break, new)
         return BreakPayload(school_break=None if laid is None else SchoolBreak.of(laid.row), problems=problems)
 
     @asks("Takes a break back; what it changes is judged shortly, without alerts.", remove_break)
@@ -113,5 +113,5 @@ class BreakMutations:
             missing = NotFound("break")
             told = Problem(code=missing.code, pointer="/break_id", detail=missing.detail)
             return BreakPayload(school_break=None, problems=[told])
-        laid, problems = await tried(info.context, remove_break, break_id)
+        laid, problems = await run_command(info.context, remove_break, break_id)
         return BreakPayload(school_break=None if laid is None else SchoolBreak.of(laid.row), problems=problems)

@@ -14,7 +14,7 @@ from strawberry.types.field import StrawberryField
 from app.access.authenticate import Tokens
 from app.access.permission import MEANING
 from app.access.principal import Principal
-from app.access.work import Work, needed_by
+from app.access.work import Work, required_permissions
 from app.core.crypto import Keyring
 from app.core.errors import Misuse, NotFound, Unauthenticated
 from app.core.log import add_to_log_context
@@ -50,7 +50,7 @@ class Installation(Protocol):
         """The writers' share of the engine's connections."""
 
 
-class Asked:
+class OperationContext:
     """The context of one operation. Resolvers run at once and share one session: a lock puts them in a row."""
 
     def __init__(self, work: Work, prepared: Prepared, budget: Budget) -> None:
@@ -134,14 +134,14 @@ class Asked:
             self._tasks.discard(task)
 
 
-Info = strawberry.Info[Asked, None]
+Info = strawberry.Info[OperationContext, None]
 
 
 def asks(
     description: str, *functions: Callable[..., Any], name: str | None = None
 ) -> Callable[[Callable[..., Any]], StrawberryField]:
     """A field whose description in the SDL names the permissions of the functions behind it."""
-    permissions = list(dict.fromkeys(can for function in functions for can in needed_by(function)))
+    permissions = list(dict.fromkeys(can for function in functions for can in required_permissions(function)))
     if not permissions:
         raise Misuse("A field tells which marked functions stand behind it.")
     named = " ".join(f"`{can.value}` ({MEANING.get(can, can.value).rstrip('.')})." for can in permissions)

@@ -15,12 +15,12 @@ import strawberry
 from app.core.errors import NotFound, Violation
 from app.evidence import models, queries, service
 from app.evidence.amend import Amendment
-from app.graphql.door import Asked, Info, asks
+from app.graphql.door import Info, OperationContext, asks
 from app.graphql.names import NAME, row_id
 from app.graphql.node import Node, named, shown
 from app.graphql.pages import Connection, connection, nothing, place
 from app.graphql.playbook import Measure, measure_id_of, measure_of
-from app.graphql.problems import Problem, shaped, tried, unfit
+from app.graphql.problems import Problem, check_lengths, run_command, to_problems
 from app.graphql.roster import Student, student_of
 from app.graphql.school import Staff, staff_of
 from app.playbook.queries import measures
@@ -214,14 +214,14 @@ class EvidenceMutations:
     )
     async def record_scores(self, info: Info, input: RecordScoresInput) -> RecordScoresPayload | None:
         new = [_new(score) for score in input.scores]
-        if problems := unfit(_texts(new)):
+        if problems := check_lengths(_texts(new)):
             return RecordScoresPayload(results=[], problems=problems)
-        taken, problems = await tried(info.context, record_scores, new, backfill=input.backfill)
+        taken, problems = await run_command(info.context, record_scores, new, backfill=input.backfill)
         results = [
             ScoreResult(
                 outcome=ScoreOutcome(one.outcome),
                 score=None if one.score is None else Score.of(one.score),
-                problems=shaped(one.violations),
+                problems=to_problems(one.violations),
             )
             for one in taken or []
         ]
@@ -229,7 +229,7 @@ class EvidenceMutations:
 
     @asks("Amends a score; what rests on it is judged again at once.", amend_score)
     async def amend_score(self, info: Info, input: AmendScoreInput) -> ScorePayload | None:
-        if problems := unfit([("/because", input.because, 1, 500), ("/form", input.form, 0, 100)]):
+        if problems := check_lengths([("/because", input.because, 1, 500), ("/form", input.form, 0, 100)]):
             return ScorePayload(score=None, problems=problems)
         amendment = Amendment(
             because=input.because,
@@ -244,20 +244,20 @@ class EvidenceMutations:
 
     @asks("Takes a score out of its series; what rests on it is judged again at once.", remove_score)
     async def remove_score(self, info: Info, input: RemoveScoreInput) -> ScorePayload | None:
-        if problems := unfit([("/because", input.because, 1, 500)]):
+        if problems := check_lengths([("/because", input.because, 1, 500)]):
             return ScorePayload(score=None, problems=problems)
         return await _changed(info.context, input.score_id, remove_score, input.because, input.by)
 
 
 async def _changed(
-    asked: Asked, name: str, command: Callable[..., Awaitable[models.Score]], *given: Any
+    asked: OperationContext, name: str, command: Callable[..., Awaitable[models.Score]], *given: Any
 ) -> ScorePayload:
     score_id = named("score", name)
     if score_id is None:
         return ScorePayload(
-            score=None, problems=shaped([Violation("/score_id", "id.malformed", "This is no score's id.")])
+            score=None, problems=to_problems([Violation("/score_id", "id.malformed", "This is no score's id.")])
         )
-    row, problems = await tried(asked, command, score_id, *given)
+    row, problems = await run_command(asked, command, score_id, *given)
     return ScorePayload(score=None if row is None else Score.of(row), problems=problems)
 
 

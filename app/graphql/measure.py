@@ -8,7 +8,7 @@ import strawberry
 
 from app.graphql.door import Info, asks
 from app.graphql.playbook import Measure
-from app.graphql.problems import Problem, tried
+from app.graphql.problems import Problem, run_command
 from app.playbook import models
 from app.playbook.measures import NewMeasure, make_measure
 from app.response.administration.measures import amend_measure
@@ -71,14 +71,14 @@ class MeasureMutations:
 
     @asks("Makes a measure.", make_measure)
     async def make_measure(self, info: Info, input: MakeMeasureInput) -> MeasurePayload | None:
-        return MeasurePayload.of(*await tried(info.context, make_measure, NewMeasure(**asdict(input))))
+        return MeasurePayload.of(*await run_command(info.context, make_measure, NewMeasure(**asdict(input))))
 
     @asks(
         "Amends a measure; with another SEM its series are judged again shortly, without alerts.",
         amend_measure,
     )
     async def amend_measure(self, info: Info, input: AmendMeasureInput) -> MeasurePayload | None:
-        return MeasurePayload.of(*await tried(info.context, amend_measure, input.measure, _changes(vars(input))))
+        return MeasurePayload.of(*await run_command(info.context, amend_measure, input.measure, _changes(vars(input))))
 
 
 def _changes(given: Mapping[str, Any]) -> dict[str, Any]:

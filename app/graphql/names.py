@@ -6,7 +6,7 @@ from uuid import UUID
 import strawberry
 
 from app.access.work import Work
-from app.graphql.door import Asked
+from app.graphql.door import OperationContext
 from app.roster import models, queries
 from app.roster.references import parse
 
@@ -22,13 +22,13 @@ class ExternalId:
     sourced_id: str
 
 
-async def external_ids_of(asked: Asked, row: UUID) -> list[ExternalId]:
+async def external_ids_of(asked: OperationContext, row: UUID) -> list[ExternalId]:
     """How the sources know a row."""
     found = await asked.load(queries.external_ids_of, row) or []
     return [ExternalId(source=source, sourced_id=sourced_id) for source, sourced_id in found]
 
 
-async def row_id(asked: Asked, kind: str, name: str | None, finder: Finder) -> UUID | None:
+async def row_id(asked: OperationContext, kind: str, name: str | None, finder: Finder) -> UUID | None:
     """The row that a filter names by its id or external id; raises `NotFound`."""
     if name is None:
         return None

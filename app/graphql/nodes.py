@@ -14,7 +14,7 @@ from app.decision.queries import decision
 from app.evidence.queries import score
 from app.graphql.concern import Concern
 from app.graphql.decision import Decision
-from app.graphql.door import Asked, Info, asks
+from app.graphql.door import Info, OperationContext, asks
 from app.graphql.evidence import Score
 from app.graphql.node import Node
 from app.graphql.playbook import area_of, level_of, measure_of
@@ -28,11 +28,11 @@ from app.response.queries import verdict
 from app.roster.queries import find_student
 from app.support.queries import phase, session, support
 
-Find = Callable[[Asked, UUID], Awaitable[Node | None]]
+Find = Callable[[OperationContext, UUID], Awaitable[Node | None]]
 
 
 def _row(read: Callable[[Work, UUID], Awaitable[Any]], shape: Callable[[Any], Node]) -> Find:
-    async def find(asked: Asked, row_id: UUID) -> Node | None:
+    async def find(asked: OperationContext, row_id: UUID) -> Node | None:
         row = await asked.found(read, row_id)
         return None if row is None else shape(row)
 

@@ -7,7 +7,7 @@ import strawberry
 
 from app.core.errors import Invalid, Violation
 from app.core.page import Keyset, Page, keyset
-from app.graphql.door import Asked
+from app.graphql.door import OperationContext
 
 T = TypeVar("T")
 Row = TypeVar("Row")
@@ -40,7 +40,9 @@ class Connection(Generic[T]):
     page_info: PageInfo
 
 
-def place(asked: Asked, listing: str, filters: dict[str, Any], after: str | None, first: int | None) -> Keyset:
+def place(
+    asked: OperationContext, listing: str, filters: dict[str, Any], after: str | None, first: int | None
+) -> Keyset:
     """Where a page starts; raises `Invalid` at `/after` or `/first`."""
     try:
         return keyset(asked.work.district_id, listing, filters, after, first, asked.work.keyring)

@@ -11,19 +11,19 @@ import strawberry
 
 from app.core import ids
 from app.core.errors import NotFound
-from app.graphql.door import Asked, Info, asks
+from app.graphql.door import Info, OperationContext, asks
 from app.graphql.names import NAME
 from app.graphql.node import Node, maybe_shown, shown
-from app.graphql.problems import Problem, tried
+from app.graphql.problems import Problem, run_command
 from app.playbook import models, queries
 from app.response.administration.playbook import (
     NewRule,
-    Standing,
+    RuleInForce,
     Turn,
     preview_rules,
     publish_rules,
+    rules_in_force,
     shown_school,
-    standing_rules,
 )
 
 Named = TypeVar("Named", models.Area, models.Measure)
@@ -121,7 +121,7 @@ class StandingRule:
     holds_badly: str | None = strawberry.field(description="Where that rate is known not to hold.")
 
     @classmethod
-    def of(cls, one: Standing) -> "StandingRule":
+    def of(cls, one: RuleInForce) -> "StandingRule":
         """The shape of a rule."""
         school = shown_school(one.entry)
         return cls(
@@ -145,7 +145,7 @@ class Playbook:
     rules: list[StandingRule]
 
     @classmethod
-    def of(cls, version: models.PlaybookVersion, rules: list[Standing]) -> "Playbook":
+    def of(cls, version: models.PlaybookVersion, rules: list[RuleInForce]) -> "Playbook":
         """The shape of a version."""
         return cls(
             id=shown("playbook", version.id),
@@ -239,7 +239,7 @@ class PlaybookMutations:
 
     @asks("Who would be flagged by these rules, and who no longer; nothing is saved.", preview_rules)
     async def preview_playbook(self, info: Info, input: PreviewPlaybookInput) -> PreviewPlaybookPayload | None:
-        found, problems = await tried(info.context, preview_rules, _rules(input.rules))
+        found, problems = await run_command(info.context, preview_rules, _rules(input.rules))
         if found is None:
             return PreviewPlaybookPayload(judged=0, states=[], flagged=[], cleared=[], problems=problems)
         states = [StateCount(state=one, before=count, after=found.after[one]) for one, count in found.before.items()]
@@ -255,10 +255,10 @@ class PlaybookMutations:
         "Publishes the next version; every series is judged by it shortly, without alerts unless asked.", publish_rules
     )
     async def publish_playbook(self, info: Info, input: PublishPlaybookInput) -> PublishPlaybookPayload | None:
-        version, problems = await tried(info.context, publish_rules, _rules(input.rules), alert=input.alert)
+        version, problems = await run_command(info.context, publish_rules, _rules(input.rules), alert=input.alert)
         if version is None:
             return PublishPlaybookPayload(playbook=None, problems=problems)
-        return PublishPlaybookPayload(playbook=Playbook.of(*await info.context.read(standing_rules)), problems=[])
+        return PublishPlaybookPayload(playbook=Playbook.of(*await info.context.read(rules_in_force)), problems=[])
 
 
 def _rules(given: list[RuleInput]) -> list[NewRule]:
@@ -272,9 +272,9 @@ def _rules(given: list[RuleInput]) -> list[NewRule]:
 class PlaybookQueries:
     """The playbook's part of the query root."""
 
-    @asks("The rules in force.", standing_rules)
+    @asks("The rules in force.", rules_in_force)
     async def playbook(self, info: Info) -> Playbook | None:
-        return Playbook.of(*await info.context.read(standing_rules))
+        return Playbook.of(*await info.context.read(rules_in_force))
 
     @asks("All areas, by code.", queries.areas)
     async def areas(self, info: Info) -> list[Area] | None:
@@ -289,32 +289,32 @@ class PlaybookQueries:
         return [Measure.of(row) for row in await info.context.once(queries.measures)]
 
 
-async def area_of(asked: Asked, area_id: UUID) -> Area | None:
+async def area_of(asked: OperationContext, area_id: UUID) -> Area | None:
     """The area of this id."""
     return next((Area.of(row) for row in await asked.once(queries.areas) if row.id == area_id), None)
 
 
-async def level_of(asked: Asked, level_id: UUID) -> Level | None:
+async def level_of(asked: OperationContext, level_id: UUID) -> Level | None:
     """The level of this id."""
     return next((Level.of(row) for row in await asked.once(queries.levels) if row.id == level_id), None)
 
 
-async def measure_of(asked: Asked, measure_id: UUID) -> Measure | None:
+async def measure_of(asked: OperationContext, measure_id: UUID) -> Measure | None:
     """The measure of this id."""
     return next((Measure.of(row) for row in await asked.once(queries.measures) if row.id == measure_id), None)
 
 
-async def area_id_of(asked: Asked, name: str | None) -> UUID | None:
+async def area_id_of(asked: OperationContext, name: str | None) -> UUID | None:
     """The id of the area of this code or id; raises `NotFound`."""
     return None if name is None else _named("area", await asked.once(queries.areas), name)
 
 
-async def measure_id_of(asked: Asked, name: str | None) -> UUID | None:
+async def measure_id_of(asked: OperationContext, name: str | None) -> UUID | None:
     """The id of the measure of this code or id; raises `NotFound`."""
     return None if name is None else _named("measure", await asked.once(queries.measures), name)
 
 
-async def level_id_of(asked: Asked, rank: int | None) -> UUID | None:
+async def level_id_of(asked: OperationContext, rank: int | None) -> UUID | None:
     """The id of the level of this rank; raises `NotFound`."""
     if rank is None:
         return None

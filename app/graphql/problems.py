@@ -27,7 +27,7 @@ from app.core.errors import (
 )
 from app.core.fault_report import describe_fault
 from app.core.metrics import REFUSALS
-from app.graphql.door import Asked
+from app.graphql.door import OperationContext
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -65,7 +65,7 @@ class Problem:
     detail: str = strawberry.field(description="A sentence.")
 
 
-def shaped(violations: Sequence[Violation]) -> list[Problem]:
+def to_problems(violations: Sequence[Violation]) -> list[Problem]:
     """Violations as problems: the first hundred, and then how many more there are."""
     problems = [Problem(code=one.code, pointer=one.pointer, detail=one.detail) for one in violations[:MOST_VIOLATIONS]]
     if more := len(violations) - len(problems):
@@ -73,7 +73,7 @@ def shaped(violations: Sequence[Violation]) -> list[Problem]:
     return problems
 
 
-def unfit(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Problem]:
+def check_lengths(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Problem]:
     """The problems of texts too short or too long for REST; each is its pointer, the text, least and most."""
     found = []
     for pointer, text, least, most in texts:
@@ -86,20 +86,20 @@ def unfit(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Problem]:
     return found
 
 
-async def tried(
-    asked: Asked, command: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
+async def run_command(
+    asked: OperationContext, command: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
 ) -> tuple[R | None, list[Problem]]:
     """A command in its savepoint: what it gave, or its problems. Missing permissions and faults go to the top."""
     try:
         return await asked.write(command, *args, **kwargs), []
     except Invalid as error:
-        return None, shaped(error.violations)
+        return None, to_problems(error.violations)
     except AimlineError as error:
         if isinstance(error, Forbidden) and error.code == MISSING_PERMISSION:
             raise
         return None, [Problem(code=error.code, pointer="", detail=error.detail)]
     except OverflowError:
-        return None, shaped([OUT_OF_RANGE])
+        return None, to_problems([OUT_OF_RANGE])
     except IntegrityError as error:
         if getattr(error.orig, "sqlstate", "") != UNIQUE_VIOLATION:
             raise

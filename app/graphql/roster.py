@@ -12,7 +12,7 @@ from app.concern.queries import concerns_of
 from app.core.errors import NotFound
 from app.decision.queries import decisions_of
 from app.evidence.queries import scores_of
-from app.graphql.door import Asked, Info, asks
+from app.graphql.door import Info, OperationContext, asks
 from app.graphql.names import NAME, ExternalId, external_ids_of, row_id
 from app.graphql.node import Node, shown
 from app.graphql.pages import Connection, connection, nothing, place
@@ -168,7 +168,7 @@ class RosterQueries:
         return connection(at, await asked.read(queries.students, at, wanted), Student.of, by_name)
 
 
-async def student_of(asked: Asked, student_id: UUID) -> Student | None:
+async def student_of(asked: OperationContext, student_id: UUID) -> Student | None:
     """The student of a row that names them."""
     row = await asked.load(queries.students_by_id, student_id)
     return None if row is None else Student.of(row)

@@ -32,7 +32,7 @@ from app.core.errors import (
 )
 from app.core.faults import fault_of
 from app.graphql.budget import Budget
-from app.graphql.door import Asked, Installation, client_of, principal_of
+from app.graphql.door import Installation, OperationContext, client_of, principal_of
 from app.graphql.limits import Limits, TooMuch, check_answer
 from app.graphql.prepare import Preparation, Prepared, Refused
 from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, told
@@ -161,7 +161,7 @@ async def _run(
 ) -> ExecutionResult:
     """Runs the operation in one unit of work, which is committed when this returns."""
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
-        asked = Asked(work, prepared, Budget(limits.cost))
+        asked = OperationContext(work, prepared, Budget(limits.cost))
         try:
             result = await execute(asked, operation)
         finally:

@@ -11,7 +11,7 @@ from strawberry.types.graphql import OperationType
 from app.graphql.breaks import BreakMutations, BreakQueries
 from app.graphql.concern import ConcernMutations, ConcernQueries
 from app.graphql.decision import DecisionMutations, DecisionQueries
-from app.graphql.door import Asked
+from app.graphql.door import OperationContext
 from app.graphql.evidence import EvidenceMutations, EvidenceQueries
 from app.graphql.limits import Limits
 from app.graphql.measure import MeasureMutations
@@ -87,7 +87,7 @@ def preparation(limits: Limits) -> Preparation:
     return Preparation(schema._schema, limits)  # the library gives its own schema by no other name
 
 
-async def execute(asked: Asked, operation: Operation) -> ExecutionResult:
+async def execute(asked: OperationContext, operation: Operation) -> ExecutionResult:
     """Runs a prepared operation. The disclosure log gets the schema's names of its fields, never a value."""
     kind, selections = asked.prepared.operation.operation, asked.prepared.operation.selection_set.selections
     roots = dict.fromkeys(one.name.value for one in selections if isinstance(one, FieldNode))

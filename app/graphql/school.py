@@ -5,7 +5,7 @@ from uuid import UUID
 import strawberry
 
 from app.core.errors import NotFound
-from app.graphql.door import Asked, Info, asks
+from app.graphql.door import Info, OperationContext, asks
 from app.graphql.names import ExternalId, external_ids_of, row_id
 from app.graphql.node import Node, shown
 from app.graphql.pages import Connection, connection, nothing, place
@@ -143,24 +143,24 @@ class SchoolQueries:
         return connection(at, await asked.read(queries.staff, at, of_class), Staff.of, by_name)
 
 
-async def school_of(asked: Asked, org_id: UUID) -> School | None:
+async def school_of(asked: OperationContext, org_id: UUID) -> School | None:
     """The org of a row that names it."""
     row = await asked.load(queries.orgs_by_id, org_id)
     return None if row is None else School.of(row)
 
 
-async def schools_of(asked: Asked, org_ids: list[UUID]) -> list[School]:
+async def schools_of(asked: OperationContext, org_ids: list[UUID]) -> list[School]:
     """The orgs of a row that names them."""
     return [School.of(row) for row in await asked.load_each(queries.orgs_by_id, org_ids)]
 
 
-async def class_of(asked: Asked, class_id: UUID) -> SchoolClass | None:
+async def class_of(asked: OperationContext, class_id: UUID) -> SchoolClass | None:
     """The class of a row that names it."""
     row = await asked.load(queries.classes_by_id, class_id)
     return None if row is None else SchoolClass.of(row)
 
 
-async def staff_of(asked: Asked, person_id: UUID | None) -> Staff | None:
+async def staff_of(asked: OperationContext, person_id: UUID | None) -> Staff | None:
     """The member of staff of a row that may name one."""
     row = None if person_id is None else await asked.load(queries.staff_by_id, person_id)
     return None if row is None else Staff.of(row)

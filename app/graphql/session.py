@@ -10,7 +10,7 @@ import strawberry
 from app.core.errors import NotFound
 from app.graphql.door import Info, asks
 from app.graphql.node import Node, named, shown
-from app.graphql.problems import Problem, shaped, tried, unfit
+from app.graphql.problems import Problem, check_lengths, run_command, to_problems
 from app.graphql.roster import Student, student_of
 from app.graphql.school import Staff, staff_of
 from app.response.service import record_sessions
@@ -200,19 +200,19 @@ class SessionMutations:
     @asks("Records sessions of a support, each by itself: one that is no good is refused alone.", record_sessions)
     async def record_sessions(self, info: Info, input: RecordSessionsInput) -> RecordSessionsPayload | None:
         new = [_new(one) for one in input.sessions]
-        if problems := unfit(_texts(new)):
+        if problems := check_lengths(_texts(new)):
             return RecordSessionsPayload(results=[], problems=problems)
         support_id = named("support", input.support)
         if support_id is None:
             missing = NotFound("support")
             told = Problem(code=missing.code, pointer="/support", detail=missing.detail)
             return RecordSessionsPayload(results=[], problems=[told])
-        taken, problems = await tried(info.context, record_sessions, support_id, new)
+        taken, problems = await run_command(info.context, record_sessions, support_id, new)
         results = [
             SessionResult(
                 outcome=SessionOutcome(one.outcome),
                 session=None if one.session is None else Session.of(one.session),
-                problems=shaped(one.violations),
+                problems=to_problems(one.violations),
             )
             for one in taken or []
         ]

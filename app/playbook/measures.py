@@ -41,7 +41,7 @@ class NewMeasure:
 
 
 @dataclass(frozen=True, slots=True)
-class Amended:
+class AmendedMeasure:
     """A measure after a change, and which columns are no longer as they were."""
 
     measure: Measure
@@ -68,7 +68,7 @@ async def make_measure(work: Work, new: NewMeasure) -> Measure:
 @needs(Can.PUBLISH_PLAYBOOK)
 async def amend_measure(
     work: Work, name: str, changes: Mapping[str, Any], use_of: Callable[[Measure, Sequence[str] | None], Awaitable[Use]]
-) -> Amended:
+) -> AmendedMeasure:
     """Changes what is named in `changes`, by the fields of `NewMeasure`, of the measure of this code or id.
 
     `use_of` is asked only where what rests on the measure matters, with the forms as they would be. Raises `NotFound`,
@@ -93,7 +93,7 @@ async def amend_measure(
     for column, value in changed.items():
         setattr(measure, column, value)
     await work.db.flush()
-    return Amended(measure, frozenset(changed))
+    return AmendedMeasure(measure, frozenset(changed))
 
 
 async def _locked(work: Work, name: str) -> Measure:

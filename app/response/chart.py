@@ -87,7 +87,7 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class ChartChange:
     """About when growth slowed."""
 
     week: int
@@ -109,7 +109,7 @@ class Picture:
     sessions: dict[int, DosageWeek]
     verdict: VerdictRow | None
     fit: Fit | None
-    change: Change | None
+    change: ChartChange | None
 
 
 @needs(Can.READ_SUPPORTS, Can.READ_SCORES, Can.READ_VERDICTS)
@@ -222,14 +222,14 @@ def _stretch(phase: Phase, axis: Axis) -> Stretch:
     )
 
 
-def _change(verdict: VerdictRow | None, axis: Axis, last: int) -> Change | None:
+def _change(verdict: VerdictRow | None, axis: Axis, last: int) -> ChartChange | None:
     if verdict is None or verdict.change_on is None:
         return None
     week = axis.week(verdict.change_on)
-    return Change(week, verdict.change_on) if week <= last else None
+    return ChartChange(week, verdict.change_on) if week <= last else None
 
 
-def _fit(verdict: VerdictRow | None, points: Sequence[Point], change: Change | None) -> Fit | None:
+def _fit(verdict: VerdictRow | None, points: Sequence[Point], change: ChartChange | None) -> Fit | None:
     if verdict is None or verdict.rate is None:
         return None
     judged = set(verdict.score_ids)

@@ -8,17 +8,17 @@ from sqlalchemy.types import Date
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.events.catalogue import SCORE_OVERDUE, SUPPORT_NOT_STARTED
-from app.events.reminders import AT_ONCE, Lasting, tell_once, untold
+from app.events.reminders import AT_ONCE, Lasting, remind_once, select_unsent
 from app.evidence.models import Score
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
 from app.roster.student_lock import of_idle_students
 from app.support.models import Phase, Support
-from app.support.phase import happened
+from app.support.phase import support_event
 
 
 @needs(Can.JUDGE)
-async def tell_not_started(work: Work, days: int, today: date) -> int:
+async def remind_supports_not_started(work: Work, days: int, today: date) -> int:
     """Tells of supports that should have begun so many days of instruction ago and are planned still."""
     mark = cast(Support.version, Text)
     query = (
@@ -29,18 +29,18 @@ async def tell_not_started(work: Work, days: int, today: date) -> int:
             Support.state == "planned",
             Person.removed_at.is_(None),
             days_of_instruction(work.district_id, Support.school_ids, Support.starts_on, today) >= days,
-            untold(work, SUPPORT_NOT_STARTED, Support.id, mark),
+            select_unsent(work, SUPPORT_NOT_STARTED, Support.id, mark),
         )
         .order_by(Support.id)
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    lasting = [Lasting(happened(SUPPORT_NOT_STARTED, row), version) for row, version in rows]
-    return await tell_once(work, SUPPORT_NOT_STARTED, await of_idle_students(work, lasting))
+    lasting = [Lasting(support_event(SUPPORT_NOT_STARTED, row), version) for row, version in rows]
+    return await remind_once(work, SUPPORT_NOT_STARTED, await of_idle_students(work, lasting))
 
 
 @needs(Can.JUDGE)
-async def tell_score_overdue(work: Work, days: int, today: date) -> int:
+async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
     """Tells of active supports whose measure has had no score for so many days of instruction.
 
     They count from the last score, or from the beginning of the phase where there is none since.
@@ -68,11 +68,11 @@ async def tell_score_overdue(work: Work, days: int, today: date) -> int:
             Phase.ends_on.is_(None),
             Person.removed_at.is_(None),
             days_of_instruction(work.district_id, Support.school_ids, since, today) >= days,
-            untold(work, SCORE_OVERDUE, Support.id, mark),
+            select_unsent(work, SCORE_OVERDUE, Support.id, mark),
         )
         .order_by(Support.id)
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    lasting = [Lasting(happened(SCORE_OVERDUE, row), day) for row, day in rows]
-    return await tell_once(work, SCORE_OVERDUE, await of_idle_students(work, lasting))
+    lasting = [Lasting(support_event(SCORE_OVERDUE, row), day) for row, day in rows]
+    return await remind_once(work, SCORE_OVERDUE, await of_idle_students(work, lasting))

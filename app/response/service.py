@@ -11,17 +11,17 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.evidence import amend
 from app.evidence import service as evidence
-from app.evidence.amend import Amendment, Changed
+from app.evidence.amend import AmendedScore, Amendment
 from app.evidence.models import Score
-from app.evidence.service import NewScore, TakenScore
+from app.evidence.service import NewScore, RecordedScore
 from app.response.judging import finalize
-from app.response.judging.judge import How, Outcome, judge_wanted
-from app.response.judging.load import Wanted
+from app.response.judging.judge import JudgingMode, JudgingOutcome, judge_selected
+from app.response.judging.load import SeriesSelection
 from app.support import service as supports
 from app.support import session as sessions
 from app.support.models import Phase, Session, Support
 from app.support.service import Change
-from app.support.session import NewSession, TakenSession
+from app.support.session import NewSession, RecordedSession
 
 JUDGED_AT_ONCE = 5000  # pairs: as many as a statement can name
 Day = tuple[UUID, UUID, date]
@@ -31,7 +31,7 @@ Day = tuple[UUID, UUID, date]
 @needs(Can.RECORD_SCORES)
 async def record_scores(
     work: Work, new: Sequence[NewScore], *, at: str = "/scores", backfill: bool = False
-) -> list[TakenScore]:
+) -> list[RecordedScore]:
     """Takes scores as `evidence.service.record_scores` does, and judges every series that they belong to.
 
     A backfill is judged and raises no alerts.
@@ -81,7 +81,7 @@ async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
 @needs(Can.RECORD_SESSIONS)
 async def record_sessions(
     work: Work, support_id: UUID, new: Sequence[NewSession], *, at: str = "/sessions"
-) -> list[TakenSession]:
+) -> list[RecordedSession]:
     """Takes sessions as the support's room does, and judges again: a verdict rests on what was delivered."""
     taken = await sessions.record_sessions(work, support_id, new, at=at)
     if any(one.outcome in ("recorded", "amended") for one in taken):
@@ -90,7 +90,7 @@ async def record_sessions(
 
 
 @needs(Can.RECORD_SESSIONS)
-async def amend_session(work: Work, session_id: UUID, amendment: sessions.Amendment) -> Session:
+async def amend_session(work: Work, session_id: UUID, amendment: sessions.SessionAmendment) -> Session:
     """Sets a session right and judges again."""
     row = await sessions.amend_session(work, session_id, amendment)
     await _judge_as_district(work, row.support_id, amended=True)
@@ -106,21 +106,25 @@ async def remove_session(work: Work, session_id: UUID) -> Session:
 
 
 @needs(Can.JUDGE)
-async def judge_days(work: Work, days: Collection[Day], *, quiet: bool = False, amended: bool = False) -> Outcome:
+async def judge_days(
+    work: Work, days: Collection[Day], *, quiet: bool = False, amended: bool = False
+) -> JudgingOutcome:
     """Judges every active support that scores of these days belong to, and lays their weeks to be settled."""
     pairs = {(student_id, measure_id) for student_id, measure_id, _ in days}
-    outcome = await judge_wanted(work, Wanted(pairs=pairs), How(quiet=quiet, amended=amended))
-    await finalize.lay(work, outcome.loaded, days, quiet=quiet)
+    outcome = await judge_selected(work, SeriesSelection(pairs=pairs), JudgingMode(quiet=quiet, amended=amended))
+    await finalize.schedule(work, outcome.loaded, days, quiet=quiet)
     return outcome
 
 
 @needs(Can.JUDGE)
-async def judge_many(work: Work, pairs: Collection[tuple[UUID, UUID]] | None = None, *, quiet: bool = False) -> Outcome:
+async def judge_many(
+    work: Work, pairs: Collection[tuple[UUID, UUID]] | None = None, *, quiet: bool = False
+) -> JudgingOutcome:
     """Judges all active supports of the district, or those of these students and measures, in arrays.
 
     `quiet` raises no alerts.
     """
-    return await judge_wanted(work, Wanted(pairs=pairs), How(quiet=quiet, amended=True))
+    return await judge_selected(work, SeriesSelection(pairs=pairs), JudgingMode(quiet=quiet, amended=True))
 
 
 @needs(Can.JUDGE)
@@ -133,17 +137,17 @@ async def judge_written(work: Work, days: Mapping[tuple[UUID, UUID], Collection[
         some = pairs[begin : begin + JUDGED_AT_ONCE]
         outcome = await judge_many(work, some, quiet=quiet)
         touched = [(*pair, day) for pair in some for day in days[pair]]
-        weeks |= finalize.weeks_to_settle(outcome.loaded, touched)
+        weeks |= finalize.weeks_to_finalize(outcome.loaded, touched)
     # All at once, in their order: a command that lays some of the same weeks locks them in it as well.
-    await finalize.lay_weeks(work, weeks, quiet=quiet)
+    await finalize.schedule_weeks(work, weeks, quiet=quiet)
 
 
 async def _judge_as_district(work: Work, support_id: UUID, *, amended: bool = False) -> None:
     async with work.as_district("judging"):
-        await judge_wanted(work, Wanted(support_ids=[support_id]), How(amended=amended))
+        await judge_selected(work, SeriesSelection(support_ids=[support_id]), JudgingMode(amended=amended))
 
 
-async def _changed(work: Work, changed: Changed) -> Score:
+async def _changed(work: Work, changed: AmendedScore) -> Score:
     score = changed.score
     if changed.days:
         async with work.as_district("judging"):

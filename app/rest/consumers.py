@@ -70,11 +70,11 @@ async def list_consumers(
     return Items(items=items, next=then)
 
 
-@router.put("/{name}", operation_id="keep_consumer", **asks(consumers.keep_consumer))
+@router.put("/{name}", operation_id="keep_consumer", **asks(consumers.save_consumer))
 async def keep_consumer(work: Opened, response: Response, name: Name, new: NewConsumer) -> Consumer:
     """Makes a consumer of this name (201), or gives the one that is there other types; its place stays (200)."""
-    wanted = consumers.Wanted(tuple(new.event_types), new.versions, new.begin)
-    found, is_new = await consumers.keep_consumer(work, name, wanted)
+    wanted = consumers.NewConsumer(tuple(new.event_types), new.versions, new.begin)
+    found, is_new = await consumers.save_consumer(work, name, wanted)
     response.status_code = 201 if is_new else 200
     return _consumer(found)
 
@@ -112,7 +112,7 @@ async def seek_consumer(work: Opened, name: Name, asked: Seek) -> Consumer:
     return _consumer(await consumers.seek(work, name, asked.to, asked.cursor, asked.time))
 
 
-def _consumer(found: consumers.Place) -> Consumer:
+def _consumer(found: consumers.ConsumerPosition) -> Consumer:
     row = found.consumer
     return Consumer(
         name=row.name,

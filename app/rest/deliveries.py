@@ -102,7 +102,7 @@ async def send_test(work: Opened, endpoint: str) -> Tested:
     return Tested(event=ids.show("event", await redeliver.send_test(work, row_id("endpoint", endpoint))))
 
 
-def _delivery(found: queries.Delivered) -> Delivery:
+def _delivery(found: queries.LoggedDelivery) -> Delivery:
     return Delivery(
         id=ids.show("delivery", found.delivery.id),
         event=ids.show("event", found.delivery.event_id),

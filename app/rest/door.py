@@ -14,7 +14,7 @@ from app.access.admission import TokenAttempts
 from app.access.authenticate import Tokens
 from app.access.permission import GRANTABLE, MEANING
 from app.access.principal import Principal
-from app.access.work import Work, needed_by, unit
+from app.access.work import Work, required_permissions, unit
 from app.core import ids
 from app.core.address import Allowed
 from app.core.crypto import Keyring
@@ -112,7 +112,7 @@ Limit = Annotated[int | None, Query(description="Rows a page, 1 to 200; 50 witho
 
 def asks(*functions: Callable[..., Any], gone: str | None = None, **more: Any) -> dict[str, Any]:
     """What a route tells of itself in the contract: the scopes that its functions need, the problems it answers."""
-    scopes = sorted({can.value for function in functions for can in needed_by(function)})
+    scopes = sorted({can.value for function in functions for can in required_permissions(function)})
     answers = {**_ANSWERS, 410: gone} if gone else _ANSWERS
     told = {"model": Problem, "content": {MEDIA_TYPE: {}}}
     return {

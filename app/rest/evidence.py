@@ -122,7 +122,7 @@ class ScoreChanges(Shape):
     items: list[ScoreChange]
 
 
-class Taken(Shape):
+class RecordedScore(Shape):
     """What became of one score."""
 
     outcome: Outcome
@@ -130,10 +130,10 @@ class Taken(Shape):
     violations: list[ViolationShape]
 
 
-class TakenScores(Shape):
+class RecordedScores(Shape):
     """A result for each score, in the order in which they came."""
 
-    results: list[Taken]
+    results: list[RecordedScore]
 
 
 def score_shape(row: models.Score) -> Score:
@@ -164,11 +164,11 @@ async def record_score(work: Opened, new: NewScore) -> Score:
 
 
 @router.post("/scores/bulk", operation_id="record_scores", **asks(service.record_scores))
-async def record_scores(work: Opened, new: NewScores) -> TakenScores:
+async def record_scores(work: Opened, new: NewScores) -> RecordedScores:
     """Records many scores, each by itself: a bad one is named and refused, the others are taken."""
     scores = [evidence.NewScore(**score.model_dump()) for score in new.scores]
     taken = await service.record_scores(work, scores, backfill=new.backfill)
-    return TakenScores.model_construct(results=[_taken(one) for one in taken])
+    return RecordedScores.model_construct(results=[_recorded(one) for one in taken])
 
 
 @router.post("/scores/{score}/amend", operation_id="amend_score", **asks(service.amend_score))
@@ -222,8 +222,8 @@ async def list_scores(
     return Items(items=items, next=then)
 
 
-def _taken(one: evidence.TakenScore) -> Taken:
-    return Taken.model_construct(
+def _recorded(one: evidence.RecordedScore) -> RecordedScore:
+    return RecordedScore.model_construct(
         outcome=cast(Outcome, one.outcome),
         score=score_shape(one.score) if one.score else None,
         violations=[

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from app.core import ids
 from app.playbook import models, queries
 from app.response.administration import playbook
-from app.response.administration.playbook import NewRule, Standing, shown_school
+from app.response.administration.playbook import NewRule, RuleInForce, shown_school
 from app.rest.door import Opened, asks
 from app.rest.evidence import a_number
 from app.rest.pages import Input, Shape
@@ -128,10 +128,10 @@ async def list_levels(work: Opened) -> LevelList:
     return LevelList(items=[Level(id=ids.show("level", row.id), rank=row.rank, name=row.name) for row in rows])
 
 
-@router.get("/playbook", operation_id="get_playbook", **asks(playbook.standing_rules))
+@router.get("/playbook", operation_id="get_playbook", **asks(playbook.rules_in_force))
 async def get_playbook(work: Opened) -> Playbook:
     """The rules in force: which judges what, with which parameters, and its stated false-alarm rate."""
-    return _playbook(*await playbook.standing_rules(work))
+    return _playbook(*await playbook.rules_in_force(work))
 
 
 @router.post("/playbook/preview", operation_id="preview_playbook", **asks(playbook.preview_rules))
@@ -151,14 +151,14 @@ async def preview_playbook(work: Opened, wanted: RulesToPreview) -> RulesPreview
 async def publish_playbook(work: Opened, wanted: RulesToPublish) -> Playbook:
     """Publishes the next version. Every series is judged by it shortly; that raises alerts only if asked to."""
     await playbook.publish_rules(work, _rules(wanted), alert=wanted.alert)
-    return _playbook(*await playbook.standing_rules(work))
+    return _playbook(*await playbook.rules_in_force(work))
 
 
 def _rules(wanted: RulesToPreview) -> list[NewRule]:
     return [NewRule(**one.model_dump()) for one in wanted.rules]
 
 
-def _playbook(version: models.PlaybookVersion, rules: list[Standing]) -> Playbook:
+def _playbook(version: models.PlaybookVersion, rules: list[RuleInForce]) -> Playbook:
     return Playbook(
         id=ids.show("playbook", version.id),
         number=version.number,

@@ -14,8 +14,8 @@ from app.rest.problem import ViolationShape
 from app.rest.route import Route
 from app.support import dosage as doses
 from app.support import models, queries
-from app.support.session import Amendment as NewAmendment
 from app.support.session import NewSession as NewSessionRow
+from app.support.session import SessionAmendment as NewAmendment
 
 router = APIRouter(prefix="/v1", tags=["sessions"], route_class=Route)
 Reason = Literal["absent", "no_provider", "schedule", "event", "school_closed", "other"]
@@ -93,7 +93,7 @@ class SessionWithChanges(Session):
     changes: list[SessionChange]
 
 
-class Taken(Shape):
+class RecordedSession(Shape):
     """What became of one session."""
 
     outcome: Outcome
@@ -101,10 +101,10 @@ class Taken(Shape):
     violations: list[ViolationShape]
 
 
-class TakenSessions(Shape):
+class RecordedSessions(Shape):
     """A result for each session, in the order in which they came."""
 
-    results: list[Taken]
+    results: list[RecordedSession]
 
 
 class Sums(Shape):
@@ -164,13 +164,13 @@ def session_shape(row: models.Session) -> Session:
 
 
 @router.post("/supports/{support}/sessions", operation_id="record_sessions", **asks(service.record_sessions))
-async def record_sessions(work: Opened, support: str, new: NewSessions) -> TakenSessions:
+async def record_sessions(work: Opened, support: str, new: NewSessions) -> RecordedSessions:
     """Records sessions of a support, each by itself: a bad one is named and refused, the others are taken."""
     told = [NewSessionRow(**one.model_dump()) for one in new.sessions]
     taken = await service.record_sessions(work, row_id("support", support), told)
-    return TakenSessions.model_construct(
+    return RecordedSessions.model_construct(
         results=[
-            Taken.model_construct(
+            RecordedSession.model_construct(
                 outcome=cast(Outcome, one.outcome),
                 session=session_shape(one.session) if one.session else None,
                 violations=[

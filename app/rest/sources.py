@@ -11,7 +11,8 @@ from app.rest.door import After, House, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.route import Route
 from app.sis import queries, sources
-from app.sis.settings import Settings, without_path
+from app.sis.settings import SourceSettings as StoredSettings
+from app.sis.settings import without_path
 
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 Limits = Annotated[dict[str, float], Field(max_length=20)]
@@ -121,7 +122,7 @@ async def register_source(work: Opened, request: Request, new: NewSource) -> Sis
     """Makes a source. Nothing is fetched yet."""
     house: House = request.app.state.house
     given = new.model_dump(exclude_unset=True, exclude={"name"})
-    return _source(await sources.register_source(work, new.name, Settings(**_fit(given)), house.sis_allowed))
+    return _source(await sources.register_source(work, new.name, StoredSettings(**_fit(given)), house.sis_allowed))
 
 
 @router.get("/sis-sources/{source}", operation_id="get_source", **asks(sources.configured))

@@ -67,7 +67,7 @@ class NewBreak:
 
 
 @dataclass(frozen=True, slots=True)
-class LaidBreak:
+class SavedBreak:
     """A break as it is kept; whether it is new; the schools of which some week is now another than before."""
 
     row: SchoolBreak
@@ -86,7 +86,7 @@ async def breaks(work: Work, keyset: Keyset, school_id: UUID | None = None) -> P
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
-async def lay_break(work: Work, new: NewBreak) -> LaidBreak:
+async def save_break(work: Work, new: NewBreak) -> SavedBreak:
     """Keeps a break, and takes its weeks out of instruction. The same days of the same school are one break.
 
     Raises `Invalid` with everything that is wrong. Series are judged anew by who calls.
@@ -105,7 +105,7 @@ async def lay_break(work: Work, new: NewBreak) -> LaidBreak:
     if known is not None:
         known.name = new.name if new.name is not None else known.name
         await work.db.flush()
-        return LaidBreak(known, is_new=False, schools=frozenset())
+        return SavedBreak(known, is_new=False, schools=frozenset())
     row = SchoolBreak(
         district_id=work.district_id,
         id=new_id(),
@@ -117,11 +117,11 @@ async def lay_break(work: Work, new: NewBreak) -> LaidBreak:
     )
     work.db.add(row)
     await work.db.flush()
-    return LaidBreak(row, is_new=True, schools=await _lay_weeks(work, row))
+    return SavedBreak(row, is_new=True, schools=await _lay_weeks(work, row))
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
-async def lift_break(work: Work, break_id: UUID) -> LaidBreak:
+async def delete_break(work: Work, break_id: UUID) -> SavedBreak:
     """Takes a break back: its weeks are weeks of instruction again, where no other break covers them."""
     await work.db.execute(text(ALONE), {"district": work.district_id})
     mine = (SchoolBreak.district_id == work.district_id, SchoolBreak.id == break_id, SchoolBreak.removed_at.is_(None))
@@ -132,7 +132,7 @@ async def lift_break(work: Work, break_id: UUID) -> LaidBreak:
         raise Forbidden(OUT_OF_REACH, code="break.out_of_reach")
     row.removed_at = now()
     await work.db.flush()
-    return LaidBreak(row, is_new=False, schools=await _lay_weeks(work, row))
+    return SavedBreak(row, is_new=False, schools=await _lay_weeks(work, row))
 
 
 async def _lay_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:

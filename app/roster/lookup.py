@@ -44,7 +44,7 @@ async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Per
     return await found(work, Person, parse("person", name, pointer), pointer, Person.is_student.is_(False))
 
 
-async def who_did(work: Work, name: str | None, pointer: str) -> UUID | None:
+async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | None:
     """The person to whom an act is put down: the one named, else whom the request acts for.
 
     A request that acts for a person cannot put an act down to another: raises `Invalid` at `pointer`.

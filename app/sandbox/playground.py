@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from app.core.child import tied
-from app.core.crypto import fresh_key
+from app.core.crypto import generate_key
 from app.core.embedded import EmbeddedPostgres
 from app.core.postgres_wheel import EmbeddedPostgresError
 from app.sandbox.process import REPOSITORY, STOP_LIMIT, PlaygroundError, Process
@@ -107,7 +107,7 @@ def _key_file(folder: Path) -> Path:
         unfinished = folder / "key.new"
         unfinished.unlink(missing_ok=True)
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(fresh_key("k1") + "\n")
+            file.write(generate_key("k1") + "\n")
         unfinished.rename(path)
     return path
 

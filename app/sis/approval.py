@@ -33,7 +33,7 @@ from app.sis.engine.apply import apply_all
 from app.sis.engine.district_lock import alone
 from app.sis.engine.plan import digest, kept_deliveries, leave_removals, make_plan, plan_columns, whole
 from app.sis.engine.report import WENT, Counts, Report
-from app.sis.engine.run import EXITS, Asked, begin, conclude, drop_kept, end, note_run, write_alone
+from app.sis.engine.run import EXITS, RunRequest, begin, conclude, drop_kept, end, note_run, write_alone
 from app.sis.engine.stage import Stage
 from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.mapping.follow import follow_results
@@ -213,7 +213,7 @@ async def undo(
     district_id: UUID,
     run_id: UUID,
     progress: Progress,
-    asked: Asked = Asked(),
+    asked: RunRequest = RunRequest(),
 ) -> Report:
     """Takes an applied run back, as a run of its own with its own change log, in one transaction.
 
@@ -229,7 +229,7 @@ async def undo(
 
 
 @needs(Can.SYNC_ROSTER)
-async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress, asked: Asked) -> None:
+async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress, asked: RunRequest) -> None:
     undone = (await find_run(work, run_id)).run
     await must_be_undoable(work, undone)
     await begin(work, report, undone.source_id, dry=False, undoes=run_id, asked=asked)
@@ -251,7 +251,7 @@ async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress, as
 async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
     run_id, deliveries = undone.id, {kind.name: whole(kind) for kind in KINDS}
     for kind in KINDS:
-        await lay_undo(stage, kind, run_id)
+        await write_undo_plan(stage, kind, run_id)
         actions = await reporting.planned(stage, kind)
         restored, removed = actions.get("restore", 0), actions.get("remove", 0)
         updated = actions.get("update", 0) + restored
@@ -334,7 +334,7 @@ async def _since(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
     return int(await work.db.scalar(text(statement), values) or 0)
 
 
-async def lay_undo(stage: Stage, kind: Kind, run_id: UUID) -> None:
+async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
     """A kind's plan that takes a run back, from its change log and from what says that it came with it."""
     columns = plan_columns(kind, whole(kind))
     names = "".join(f", {column}" for column, _ in columns)

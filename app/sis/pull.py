@@ -27,7 +27,7 @@ from app.roster.lookup import zone_of
 from app.sis import rekey
 from app.sis.approval import must_be_undoable
 from app.sis.engine.report import Report
-from app.sis.engine.run import Asked, is_syncing
+from app.sis.engine.run import RunRequest, is_syncing
 from app.sis.guard import Limits
 from app.sis.models import SisRun, SisSource
 from app.sis.oneroster_csv.fetch import open_path, open_url
@@ -38,7 +38,7 @@ from app.sis.port import AlreadyRunning, NothingNew, Progress, Source, SourceRef
 from app.sis.queries import run as find_run
 from app.sis.scheduler.schedule import is_full_due
 from app.sis.service import sync
-from app.sis.settings import UPLOADS, Settings, is_local, path_of
+from app.sis.settings import UPLOADS, SourceSettings, is_local, path_of
 from app.sis.sources import Configured, configured, open_secret, settings_of
 from app.sis.upload import nothing_sent, open_upload, was_sent
 
@@ -154,7 +154,7 @@ async def run_source(
     *,
     mode: Mode | None = None,
     dry: bool = False,
-    asked: Asked = Asked(),
+    asked: RunRequest = RunRequest(),
     limits: Limits | None = None,
 ) -> Report:
     """Syncs a district from a source by its settings, at once; see `service.sync` for what is raised."""
@@ -169,7 +169,7 @@ async def run_source(
         )
 
     is_csv = pull.found.source.kind == "oneroster-csv"
-    asked = Asked(asked.run_id, asked.attempt, None if is_csv else pull.mode)
+    asked = RunRequest(asked.run_id, asked.attempt, None if is_csv else pull.mode)
     return await sync(engine, keyring, district_id, opener, pull.found.source.name, dry, progress, limits, asked)
 
 
@@ -221,7 +221,7 @@ def _opener(pull: Pull, allowed: Allowed, progress: Progress, *, again: bool) ->
     return open_rest(connection_of(kept, pull.secret, allowed), since=since, progress=progress)
 
 
-def connection_of(kept: Settings, secret: str | None, allowed: Allowed) -> Connection:
+def connection_of(kept: SourceSettings, secret: str | None, allowed: Allowed) -> Connection:
     """The settings as the REST adapter takes them."""
     signs = kept.auth or "oauth2-basic"
     return Connection(

@@ -26,7 +26,7 @@ from app.sis.engine.district_lock import alone
 from app.sis.engine.plan import kept_deliveries, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
 from app.sis.engine.roles import match_roles, rename_roles
-from app.sis.engine.run import Asked, begin, end, many, note_run
+from app.sis.engine.run import RunRequest, begin, end, many, note_run
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.models import SisRun
@@ -93,7 +93,7 @@ def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict
     return files
 
 
-async def plan_asked(engine: AsyncEngine, keyring: Keyring, district_id: UUID, asked: Asked) -> Report:
+async def plan_asked(engine: AsyncEngine, keyring: Keyring, district_id: UUID, asked: RunRequest) -> Report:
     """Plans the map that was asked for over a face, by what its run's row says; raises as `plan_rekey`."""
     async with unit(engine, house_principal(district_id, "sync"), keyring, "sync rekey") as work:
         held_id, match, pairs = await _wanted(work, asked)
@@ -101,7 +101,7 @@ async def plan_asked(engine: AsyncEngine, keyring: Keyring, district_id: UUID, a
 
 
 @needs(Can.SYNC_ROSTER)
-async def _wanted(work: Work, asked: Asked) -> tuple[UUID, str, Pairs]:
+async def _wanted(work: Work, asked: RunRequest) -> tuple[UUID, str, Pairs]:
     if asked.run_id is None:
         raise NotFound("run")
     wanted = ((await find_run(work, asked.run_id)).run.plan or {})["asked"]
@@ -115,7 +115,7 @@ async def plan_rekey(
     held_id: UUID,
     match: str,
     pairs: Pairs = (),
-    asked: Asked = Asked(),
+    asked: RunRequest = RunRequest(),
 ) -> Report:
     """Plans the map for the people of a held run, by `identifier`, `email`, or by `pairs`; held until it is answered.
 
@@ -129,7 +129,7 @@ async def plan_rekey(
 
 
 @needs(Can.SYNC_ROSTER)
-async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pairs, asked: Asked) -> None:
+async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pairs, asked: RunRequest) -> None:
     held = (await find_run(work, held_id)).run
     files = files_to_rekey(held, match, pairs)
     await begin(work, report, held.source_id, dry=False, asked=asked)

@@ -32,11 +32,11 @@ from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
 from app.sis.engine.district_lock import alone
-from app.sis.engine.plan import ALIASED, keep_plan, lay_keys, lay_plan
+from app.sis.engine.plan import ALIASED, keep_plan, write_keys, write_plan
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.run import (
     EXITS,
-    Asked,
+    RunRequest,
     begin,
     conclude,
     end,
@@ -46,7 +46,7 @@ from app.sis.engine.run import (
     write_alone,
 )
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.engine.supplements import bring
+from app.sis.engine.supplements import stage_with_supplements
 from app.sis.guard import Limits
 from app.sis.guard import weigh as weigh_plan
 from app.sis.kinds import BY_NAME, KINDS, Kind
@@ -95,7 +95,7 @@ async def sync(
     dry: bool,
     progress: Progress,
     limits: Limits | None = None,
-    asked: Asked = Asked(),
+    asked: RunRequest = RunRequest(),
 ) -> Report:
     """Syncs a district from what `opener` gives, as role `worker`; no transaction is open while it fetches.
 
@@ -167,7 +167,7 @@ async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _open_run(work: Work, report: Report, source_name: str, dry: bool, asked: Asked) -> UUID:
+async def _open_run(work: Work, report: Report, source_name: str, dry: bool, asked: RunRequest) -> UUID:
     """Writes the run's row; the source's too, on its first use."""
     known = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
     if known is None:
@@ -253,19 +253,19 @@ async def _plan_kind(
     delivery = deliveries.get(kind.name)
     if delivery is None:
         if kind in ALIASED:
-            await lay_keys(stage, kind, None)
+            await write_keys(stage, kind, None)
         return
     counts.file = delivery.file
-    counts.fetched = await bring(stage, kind, delivery, progress)
+    counts.fetched = await stage_with_supplements(stage, kind, delivery, progress)
     if kind in ALIASED:
-        await lay_keys(stage, kind, delivery)
+        await write_keys(stage, kind, delivery)
     faulty, nameless = await reporting.faults(stage, kind)
     if nameless:
         report.warnings.append(
             f"{delivery.file}: {nameless:,} rows cannot be told apart for want of a sourcedId, so that none of the "
             f"known {kind.plural} is taken for gone."
         )
-    await lay_plan(stage, kind, delivery, complete=delivery.complete and not nameless)
+    await write_plan(stage, kind, delivery, complete=delivery.complete and not nameless)
     actions = await reporting.planned(stage, kind)
     if faulty or actions.get("refuse"):
         await _quarantine(stage, kind, delivery.file)

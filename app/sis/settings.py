@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final, get_type_hints
 from urllib.parse import urlsplit
 
-from app.core.address import Allowed, checked_url
+from app.core.address import Allowed, validate_url
 from app.core.clock import now
 from app.core.errors import Invalid, Violation
 from app.sis.guard import Limits
@@ -47,7 +47,7 @@ UPLOADS: Final = "upload:"
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class SourceSettings:
     """What is set of a source.
 
     `url` is the base of a OneRoster service, or where a CSV zip lies: an https address, a file, a folder in which new
@@ -81,9 +81,9 @@ class Settings:
     pull_gb: int = 20
 
 
-def checked(
-    new: Settings, allowed: Allowed, *, name: str, local: bool = False, before: Settings | None = None
-) -> Settings:
+def validate_settings(
+    new: SourceSettings, allowed: Allowed, *, name: str, local: bool = False, before: SourceSettings | None = None
+) -> SourceSettings:
     """The settings in their one spelling; raises `Invalid` with every violation.
 
     `local` lets `url` name a file or a folder of this machine. `before` are the settings that are changed: whoever
@@ -136,7 +136,7 @@ def path_of(url: str) -> str:
 
 
 def _urls(
-    new: Settings, allowed: Allowed, local: bool, before: Settings | None
+    new: SourceSettings, allowed: Allowed, local: bool, before: SourceSettings | None
 ) -> tuple[dict[str, Any], list[Violation]]:
     fit: dict[str, Any] = {}
     found: list[Violation] = []
@@ -160,13 +160,13 @@ def _urls(
             found.append(_wrong(f"/{name}", "setting.unfit", "A source of CSV has the one address."))
             continue
         try:
-            fit[name] = checked_url(url, allowed, f"/{name}")
+            fit[name] = validate_url(url, allowed, f"/{name}")
         except Invalid as error:
             found += error.violations
     return fit, found
 
 
-def _credentials(new: Settings) -> Iterator[Violation]:
+def _credentials(new: SourceSettings) -> Iterator[Violation]:
     known = AUTHS[new.kind]
     if new.auth is not None and new.auth not in known:
         said = f"The auth is one of {', '.join(known)}." if known else "A source of CSV has no auth."
@@ -181,7 +181,7 @@ def _credentials(new: Settings) -> Iterator[Violation]:
         yield _wrong("/client_id", "setting.unfit", "A source of CSV has no client.")
 
 
-def _numbers(new: Settings) -> Iterator[Violation]:
+def _numbers(new: SourceSettings) -> Iterator[Violation]:
     for name, (least, most) in _RANGES.items():
         value = getattr(new, name)
         if value is None and name == "page_size":
@@ -190,7 +190,7 @@ def _numbers(new: Settings) -> Iterator[Violation]:
             yield _wrong(f"/{name}", f"{name}.range", f"A whole number from {least} to {most:,}.")
 
 
-def _words(new: Settings) -> Iterator[Violation]:
+def _words(new: SourceSettings) -> Iterator[Violation]:
     for name in ("scopes", "left_out"):
         for place, word in enumerate(getattr(new, name)):
             if not isinstance(word, str) or not _ID.fullmatch(word):
@@ -225,7 +225,7 @@ def _rollover(rollover: Any) -> Iterator[Violation]:
     yield from _limits(rollover.get("limits") or {}, "/rollover/limits")
 
 
-def _schedule(new: Settings) -> Iterator[Violation]:
+def _schedule(new: SourceSettings) -> Iterator[Violation]:
     for name in ("cron", "full_cron"):
         value = getattr(new, name)
         if value is not None and not is_cron(value):
@@ -245,7 +245,7 @@ def _schedule(new: Settings) -> Iterator[Violation]:
         yield _wrong("/freeze", "freeze.no_run", "The freeze dates leave the schedule no run.")
 
 
-def _moved(before: Settings, after: Settings) -> bool:
+def _moved(before: SourceSettings, after: SourceSettings) -> bool:
     """Whether an address leads to a host (scheme, name, port) to which none led before."""
     hosts = {_origin(getattr(before, name)) for name in _URLS}
     return any(_origin(getattr(after, name)) not in hosts | {None} for name in _URLS)
@@ -271,5 +271,5 @@ def _wrong(pointer: str, code: str, detail: str) -> Violation:
     return Violation(pointer, code, detail)
 
 
-SETTABLE: Final = tuple(one.name for one in fields(Settings) if one.name != "kind")
+SETTABLE: Final = tuple(one.name for one in fields(SourceSettings) if one.name != "kind")
 """What can be changed of a source once it is there."""

@@ -22,7 +22,7 @@ from app.roster.lookup import zone_of
 from app.roster.models import Source
 from app.sis.models import SisSource
 from app.sis.scheduler import schedule
-from app.sis.settings import SETTABLE, Settings, checked, freeze_of
+from app.sis.settings import SETTABLE, SourceSettings, freeze_of, validate_settings
 
 SEALED_AS: Final = "sis_source.client"
 
@@ -40,14 +40,14 @@ class Configured:
 
 @needs(Can.MANAGE_SOURCES)
 async def register_source(
-    work: Work, name: str, new: Settings, allowed: Allowed = PUBLIC_ONLY, *, local: bool = False
+    work: Work, name: str, new: SourceSettings, allowed: Allowed = PUBLIC_ONLY, *, local: bool = False
 ) -> Configured:
     """Makes a source; or gives one that was only named so far its settings, its rows kept.
 
     `local` lets `url` name a file or folder of this machine: an operator's right. Raises `Invalid` with every
     violation, `Conflict` where the name has settings already.
     """
-    fit = checked(new, allowed, name=name, local=local)
+    fit = validate_settings(new, allowed, name=name, local=local)
     source = await work.db.scalar(select(Source).where(Source.district_id == work.district_id, Source.name == name))
     if source is None:
         source = Source(district_id=work.district_id, id=new_id(), name=name, kind=new.kind, created_at=now())
@@ -74,8 +74,8 @@ async def change_source(
     """
     found = await configured(work, source_id)
     kept = settings_of(found)
-    new = Settings(**{**{one.name: getattr(kept, one.name) for one in fields(Settings)}, **changes})
-    fit = checked(new, allowed, name=found.source.name, local=local, before=kept)
+    new = SourceSettings(**{**{one.name: getattr(kept, one.name) for one in fields(SourceSettings)}, **changes})
+    fit = validate_settings(new, allowed, name=found.source.name, local=local, before=kept)
     await _lay(work, found.settings, fit)
     if "client_secret" in changes:
         found.settings.client_secret_sealed = _sealed(work, source_id, fit.client_secret)
@@ -102,7 +102,7 @@ async def resume_source(work: Work, source_id: UUID) -> Configured:
     if found.settings.paused_at is not None:
         found.settings.paused_at = None
         found.settings.version += 1
-        await lay_schedule(work, found.settings)
+        await write_schedule(work, found.settings)
         await work.db.flush()
     return found
 
@@ -136,10 +136,10 @@ async def source_named(work: Work, name: str) -> Configured:
     return await configured(work, source_id)
 
 
-def settings_of(found: Configured) -> Settings:
+def settings_of(found: Configured) -> SourceSettings:
     """The settings as they were given; the secret left out."""
     row = found.settings
-    return Settings(
+    return SourceSettings(
         kind=found.source.kind,
         scopes=tuple(row.scopes),
         left_out=tuple(row.left_out),
@@ -169,7 +169,7 @@ async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> st
 
 
 @needs(Can.READ_SYNC)
-async def lay_schedule(work: Work, row: SisSource, last: datetime | None = None, *, keep_due: bool = False) -> None:
+async def write_schedule(work: Work, row: SisSource, last: datetime | None = None, *, keep_due: bool = False) -> None:
     """Works out when the source is due, and when silence becomes news; `last` is when a run last came.
 
     With `keep_due`, a time that is laid already stays, also one that has come and waits for a worker.
@@ -193,14 +193,14 @@ async def _settings_of(work: Work, source_id: UUID) -> SisSource | None:
     return found
 
 
-async def _lay(work: Work, row: SisSource, fit: Settings) -> None:
+async def _lay(work: Work, row: SisSource, fit: SourceSettings) -> None:
     """Puts settings that hold into the row."""
     for name in _PLAIN:
         value = getattr(fit, name)
         setattr(row, name, dict(value) if isinstance(value, Mapping) else value)
     row.scopes, row.left_out = list(fit.scopes), list(fit.left_out)
     row.frozen = [[str(first), str(last)] for first, last in freeze_of(fit.freeze)]
-    await lay_schedule(work, row)
+    await write_schedule(work, row)
 
 
 def _sealed(work: Work, source_id: UUID, secret: str | None) -> str | None:

@@ -24,7 +24,7 @@ SCHOOL_DAYS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class DeliveredSessions:
     """Sessions of one week that share a reason (or have none), summed up. `monday` is the week's.
 
     planned_sessions: those with planned minutes; one that makes up for another is planned with none.
@@ -39,10 +39,12 @@ class Delivered:
     lost_because: str | None = None
 
 
-def of_session(held_on: date, planned: int, delivered: int, attended: bool, lost_because: str | None) -> Delivered:
+def of_session(
+    held_on: date, planned: int, delivered: int, attended: bool, lost_because: str | None
+) -> DeliveredSessions:
     """One session, as the sums take it. Minutes given beyond the plan lose nothing."""
     given = delivered if attended else 0
-    return Delivered(
+    return DeliveredSessions(
         monday=monday_of(held_on),
         planned_sessions=int(planned > 0),
         delivered_sessions=int(given > 0),
@@ -148,14 +150,14 @@ def dosage(
     since: date,
     until: date,
     off: Collection[date],
-    delivered: Iterable[Delivered],
+    delivered: Iterable[DeliveredSessions],
     *,
     minutes_per_session: int,
     sessions_per_week: int,
 ) -> Dosage:
     """The dosage of one plan in a window; `off` are the Mondays of weeks without instruction."""
     planned = _planned(since, until, frozenset(off), minutes_per_session, sessions_per_week)
-    records: dict[date, list[Delivered]] = {}
+    records: dict[date, list[DeliveredSessions]] = {}
     lost: dict[str, int] = {}
     for one in delivered:
         records.setdefault(one.monday, []).append(one)
@@ -183,7 +185,7 @@ def _planned(
     return tuple(found)
 
 
-def _recorded(week: DosageWeek, records: Iterable[Delivered], minutes_per_session: int) -> DosageWeek:
+def _recorded(week: DosageWeek, records: Iterable[DeliveredSessions], minutes_per_session: int) -> DosageWeek:
     """The week with the sessions that have a record."""
     of_week = list(records)
     known = sum(one.planned_sessions for one in of_week)
@@ -200,7 +202,7 @@ def _recorded(week: DosageWeek, records: Iterable[Delivered], minutes_per_sessio
     )
 
 
-def together(since: date, until: date, parts: Iterable[Dosage]) -> Dosage:
+def combine_dosages(since: date, until: date, parts: Iterable[Dosage]) -> Dosage:
     """Several phases' dosage as one; a week that two phases share is one week."""
     weeks: dict[date, list[DosageWeek]] = {}
     lost: dict[str, int] = {}

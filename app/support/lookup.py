@@ -8,17 +8,17 @@ from uuid import UUID
 from sqlalchemy import ARRAY, TIMESTAMP, Date, cast, func, literal_column, select, true
 
 from app.access.work import Work
-from app.core.db import looked_up
+from app.core.db import lateral_lookup
 from app.core.errors import NotFound
 from app.playbook.lookup import level_by_id
 from app.roster.calendar import weeks_of_schools
 from app.roster.lookup import IdList, off_between
 from app.roster.student_lock import lock_student_of
-from app.support.dosage import Delivered, Dosage, dosage
+from app.support.dosage import DeliveredSessions, Dosage, dosage
 from app.support.models import Phase, Session, Support
 
 
-async def locked(work: Work, support_id: UUID) -> Support:
+async def lock_support(work: Work, support_id: UUID) -> Support:
     """The support, its student locked until the commit, for a command of this room or of one above."""
     support = await lock_student_of(work, Support, Support.id, support_id)
     if support is None:
@@ -111,7 +111,7 @@ async def dosages_of(
     return found
 
 
-async def _delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[Delivered]]:
+async def _delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[DeliveredSessions]]:
     """The sessions of each window, summed by week and reason where they lie."""
     asked = (
         func.unnest(
@@ -122,7 +122,7 @@ async def _delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[D
         .table_valued("support_id", "since", "until", with_ordinality="place", name="asked")
         .render_derived()
     )
-    held = looked_up(
+    held = lateral_lookup(
         select(Session.held_on, Session.planned_minutes, Session.delivered_minutes, Session.lost_because).where(
             Session.district_id == work.district_id,
             Session.support_id == asked.c.support_id,
@@ -148,7 +148,7 @@ async def _delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[D
         .join_from(asked, held, true())
         .group_by(asked.c.place, monday, held.c.lost_because)
     )
-    found: list[list[Delivered]] = [[] for _ in windows]
+    found: list[list[DeliveredSessions]] = [[] for _ in windows]
     for place, *of_week in rows:
-        found[place - 1].append(Delivered(*of_week))
+        found[place - 1].append(DeliveredSessions(*of_week))
     return found

@@ -48,7 +48,7 @@ async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase
     )
     if violations:
         raise Invalid(violations)
-    for name, value in whose(support).items():
+    for name, value in student_columns(support).items():
         setattr(phase, name, value)
     phase.id, phase.support_id = new_id(), support.id
     work.db.add(phase)
@@ -56,7 +56,7 @@ async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase
     return phase
 
 
-def whose(support: Support) -> dict[str, object]:
+def student_columns(support: Support) -> dict[str, object]:
     """The columns that say whom a row of this support is about."""
     return {
         "district_id": support.district_id,
@@ -66,7 +66,7 @@ def whose(support: Support) -> dict[str, object]:
     }
 
 
-def happened(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> Happened:
+def support_event(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> Happened:
     """An event about a support, from its row."""
     return Happened(
         type=type_,

@@ -9,12 +9,12 @@ from sqlalchemy import any_, cast, exists, select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
-from app.concern.queries import ConcernFilter, matching
+from app.concern.queries import ConcernFilter, select_concerns
 from app.core.clock import today_in
 from app.core.errors import Malformed, NotFound, Violation
 from app.core.page import Keyset, Page
 from app.roster.lookup import IdList, by_id, of_students, zone_of
-from app.support.dosage import Dosage, together
+from app.support.dosage import Dosage, combine_dosages
 from app.support.lookup import DosageWindow, dosages_of
 from app.support.models import Phase, Session, SessionChange, Support, SupportConcern
 
@@ -29,7 +29,7 @@ async def unserved_concerns(work: Work, keyset: Keyset, wanted: ConcernFilter) -
         Support.id == SupportConcern.support_id,
         Support.state == "active",
     )
-    query = matching(work, wanted).where(Concern.state == "accepted", ~answered)
+    query = select_concerns(work, wanted).where(Concern.state == "accepted", ~answered)
     page: Page[Concern] = await by_id(work, keyset, query, Concern.id, wanted.schools(work))
     work.disclose("concern", (concern.student_id for concern in page.rows))
     return page
@@ -178,4 +178,4 @@ async def dosage_between(work: Work, support_id: UUID, since: date | None, until
     if since is not None and until is not None and since > until:
         raise Malformed([Violation("/since", "window.empty", "The first day lies after the last.")])
     windows = [DosageWindow(row, phase, first, last) for phase in phases]
-    return together(first, last, await dosages_of(work, [one for one in windows if one.first <= one.last]))
+    return combine_dosages(first, last, await dosages_of(work, [one for one in windows if one.first <= one.last]))

@@ -73,7 +73,7 @@ def violations_of(plan: Plan) -> list[Violation]:
 
 
 @dataclass(frozen=True, slots=True)
-class Sitting:
+class SessionInput:
     """A session as it was held or lost; `begins_on` and `ends_on` are its support's, both days included."""
 
     held_on: date
@@ -87,7 +87,7 @@ class Sitting:
     today: date
 
 
-def violations_of_session(one: Sitting, at: str) -> list[Violation]:
+def violations_of_session(one: SessionInput, at: str) -> list[Violation]:
     """Everything wrong with a session by itself; `at` is its JSON Pointer."""
     found = []
     if one.held_on > one.today:
@@ -109,7 +109,7 @@ def violations_of_session(one: Sitting, at: str) -> list[Violation]:
     return found + _violations_of_reason(one, f"{at}/lost_because")
 
 
-def _violations_of_reason(one: Sitting, pointer: str) -> list[Violation]:
+def _violations_of_reason(one: SessionInput, pointer: str) -> list[Violation]:
     codes = ", ".join(LOST_BECAUSE)
     loses = one.delivered_minutes < one.planned_minutes
     if one.lost_because is not None and one.lost_because not in LOST_BECAUSE:

@@ -31,9 +31,9 @@ from app.playbook.lookup import (
 from app.roster.caseload import assign, release
 from app.roster.lookup import locate_staff, zone_of
 from app.roster.student_lock import lock_student
-from app.support.lookup import current_phase, locked
+from app.support.lookup import current_phase, lock_support
 from app.support.models import Phase, Support, SupportConcern
-from app.support.phase import add_phase, baseline_from, happened, whose
+from app.support.phase import add_phase, baseline_from, student_columns, support_event
 from app.support.rules import after, is_ahead
 
 
@@ -122,18 +122,18 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         ),
     )
     for found in concerns:
-        work.db.add(SupportConcern(**whose(support), support_id=support.id, concern_id=found.id))
+        work.db.add(SupportConcern(**student_columns(support), support_id=support.id, concern_id=found.id))
     await work.db.flush()
     for via, person in staff.items():
         await assign(work, person.id, student, via, support.id)
-    record(work, happened(SUPPORT_PLANNED, support))
+    record(work, support_event(SUPPORT_PLANNED, support))
     return support
 
 
 @needs(Can.PLAN_SUPPORT)
 async def start_support(work: Work, support_id: UUID, on: date | None = None) -> Support:
     """The first session is given: the support is active from that day."""
-    support = await locked(work, support_id)
+    support = await lock_support(work, support_id)
     support.state = after(support.state, "start")
     phase = await current_phase(work, support)
     today = today_in(await zone_of(work))
@@ -144,14 +144,14 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
     support.starts_on = phase.begins_on = begins_on
     support.version += 1
     await work.db.flush()
-    record(work, happened(SUPPORT_STARTED, support))
+    record(work, support_event(SUPPORT_STARTED, support))
     return support
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
     """Draws a phase line: ends the present phase and begins the next with its own baseline and goal."""
-    support = await locked(work, support_id)
+    support = await lock_support(work, support_id)
     support.state = after(support.state, "change")
     last = await current_phase(work, support)
     today = today_in(await zone_of(work))
@@ -185,14 +185,14 @@ async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
             because=change.because,
         ),
     )
-    record(work, happened(SUPPORT_CHANGED, support, {"phase": phase.id}))
+    record(work, support_event(SUPPORT_CHANGED, support, {"phase": phase.id}))
     return phase
 
 
 @needs(Can.PLAN_SUPPORT)
 async def end_support(work: Work, support_id: UUID, because: str, on: date | None = None) -> Support:
     """Ends a support, planned or active; the student leaves the caseloads that it had put them on."""
-    support = await locked(work, support_id)
+    support = await lock_support(work, support_id)
     was_active, support.state = support.state == "active", after(support.state, "end")
     phase = await current_phase(work, support)
     ends_on = on or today_in(await zone_of(work))
@@ -203,7 +203,7 @@ async def end_support(work: Work, support_id: UUID, because: str, on: date | Non
     support.version += 1
     await work.db.flush()
     await release(work, support.id)
-    record(work, happened(SUPPORT_ENDED, support))
+    record(work, support_event(SUPPORT_ENDED, support))
     return support
 
 

@@ -18,10 +18,10 @@ from app.core.clock import now, today_in
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.roster.lookup import zone_of
-from app.support.lookup import locked
+from app.support.lookup import lock_support
 from app.support.models import Phase, Session, SessionChange, Support
-from app.support.phase import whose
-from app.support.rules import Sitting, violations_of_session
+from app.support.phase import student_columns
+from app.support.rules import SessionInput, violations_of_session
 
 MOST_AT_ONCE = 500
 SAID = ("held_on", "number", "planned_minutes", "delivered_minutes", "attended", "lost_because", "removed_at")
@@ -42,7 +42,7 @@ class NewSession:
 
 
 @dataclass(frozen=True, slots=True)
-class Amendment:
+class SessionAmendment:
     """What a session should have said; what is not named stays. A reason goes when nothing is lost any more."""
 
     held_on: date | None = None
@@ -54,7 +54,7 @@ class Amendment:
 
 
 @dataclass(frozen=True, slots=True)
-class TakenSession:
+class RecordedSession:
     """What became of one session: `recorded`, `amended`, `unchanged`, or `refused` with the reasons."""
 
     outcome: str
@@ -75,7 +75,7 @@ class _Known:
 @needs(Can.RECORD_SESSIONS)
 async def record_sessions(
     work: Work, support_id: UUID, new: Sequence[NewSession], *, at: str = "/sessions"
-) -> list[TakenSession]:
+) -> list[RecordedSession]:
     """Takes up to 500 sessions of a support that has begun, each by itself; one result for each, in order."""
     if not 1 <= len(new) <= MOST_AT_ONCE:
         raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MOST_AT_ONCE} sessions at once.")])
@@ -85,16 +85,16 @@ async def record_sessions(
         try:
             taken.append(await _take(work, one, known, f"{at}/{position}"))
         except Invalid as error:
-            taken.append(TakenSession("refused", violations=error.violations))
+            taken.append(RecordedSession("refused", violations=error.violations))
     await work.db.flush()
     return taken
 
 
 @needs(Can.RECORD_SESSIONS)
-async def amend_session(work: Work, session_id: UUID, amendment: Amendment) -> Session:
+async def amend_session(work: Work, session_id: UUID, amendment: SessionAmendment) -> Session:
     """Sets a session right; what it said before is kept."""
     row, known = await _one(work, session_id)
-    told = ((name, getattr(amendment, name)) for name in Amendment.__slots__)
+    told = ((name, getattr(amendment, name)) for name in SessionAmendment.__slots__)
     wanted = {name: getattr(row, name) if value is None else value for name, value in told}
     if amendment.delivered_minutes is None and amendment.attended not in (None, row.attended):
         wanted["delivered_minutes"] = wanted["planned_minutes"] if amendment.attended else 0
@@ -132,7 +132,7 @@ async def _one(work: Work, session_id: UUID) -> tuple[Session, _Known]:
 
 
 async def _read(work: Work, support_id: UUID, new: Sequence[NewSession]) -> _Known:
-    support = await locked(work, support_id)
+    support = await lock_support(work, support_id)
     if support.state == "planned":
         detail = "This support has not begun: start it, then record its sessions."
         raise Conflict(detail, code="support.state")
@@ -148,7 +148,7 @@ async def _read(work: Work, support_id: UUID, new: Sequence[NewSession]) -> _Kno
     return _Known(support, list(phases), today_in(await zone_of(work)), list(there))
 
 
-async def _take(work: Work, new: NewSession, known: _Known, at: str) -> TakenSession:
+async def _take(work: Work, new: NewSession, known: _Known, at: str) -> RecordedSession:
     planned = _minutes_of(known.phases, new.held_on) if new.planned_minutes is None else new.planned_minutes
     otherwise = planned if new.attended else 0
     wanted: dict[str, Any] = {
@@ -165,11 +165,11 @@ async def _take(work: Work, new: NewSession, known: _Known, at: str) -> TakenSes
         if new.external_id is not None and there.external_id is None:
             wanted |= {"external_id": new.external_id, "sender": work.principal.client_id}
         work.disclose("session", [there.student_id])
-        return TakenSession(
+        return RecordedSession(
             "amended" if await _change(work, there, wanted | {"removed_at": None}) else "unchanged", there
         )
     row = Session(
-        **whose(known.support),
+        **student_columns(known.support),
         **wanted,
         id=new_id(),
         support_id=known.support.id,
@@ -182,14 +182,14 @@ async def _take(work: Work, new: NewSession, known: _Known, at: str) -> TakenSes
     work.db.add(row)
     known.there.append(row)
     work.disclose("session", [row.student_id])
-    return TakenSession("recorded", row)
+    return RecordedSession("recorded", row)
 
 
 def _refuse(wanted: dict[str, Any], known: _Known, at: str) -> None:
-    told = {name: value for name, value in wanted.items() if name in Sitting.__slots__}
+    told = {name: value for name, value in wanted.items() if name in SessionInput.__slots__}
     begins_on = min(phase.begins_on for phase in known.phases)
     found = violations_of_session(
-        Sitting(**told, begins_on=begins_on, ends_on=known.support.ends_on, today=known.today), at
+        SessionInput(**told, begins_on=begins_on, ends_on=known.support.ends_on, today=known.today), at
     )
     if found:
         raise Invalid(found)

@@ -88,7 +88,7 @@ STATES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class DeliveryContext:
     """What delivering needs, made once a process."""
 
     engine: AsyncEngine
@@ -98,7 +98,7 @@ class Post:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class OutboundDelivery:
     """A claimed delivery with all that sending it takes. The secrets stay sealed until they sign."""
 
     district_id: UUID
@@ -116,20 +116,20 @@ class Parcel:
 class Attempt:
     """A POST that was made, and what came of it."""
 
-    parcel: Parcel
+    parcel: OutboundDelivery
     at: datetime
     outcome: Outcome
 
 
-async def take(post: Post, district_id: UUID, most: int) -> list[Parcel]:
+async def take(post: DeliveryContext, district_id: UUID, most: int) -> list[OutboundDelivery]:
     """Dispatches what is new in a district and claims up to `most` deliveries; committed when this returns."""
     principal = house_principal(district_id, PRINCIPAL)
     async with unit(post.engine, principal, post.keyring, "webhook delivery") as work:
         await dispatch(work)
-        return await claim_parcels(work, most)
+        return await claim_deliveries(work, most)
 
 
-async def send(post: Post, parcel: Parcel) -> Attempt:
+async def send(post: DeliveryContext, parcel: OutboundDelivery) -> Attempt:
     """Posts a parcel, signed. What came of it is still to be recorded."""
     # By the database's clock: receivers refuse what a machine signs whose own is minutes off.
     at = parcel.claimed.row["claimed_at"] + timedelta(seconds=time.monotonic() - parcel.taken)
@@ -145,7 +145,7 @@ async def send(post: Post, parcel: Parcel) -> Attempt:
     return Attempt(parcel, at, await post.sender.post(parcel.url, body, headers))
 
 
-async def record(post: Post, district_id: UUID, attempts: Sequence[Attempt]) -> None:
+async def record(post: DeliveryContext, district_id: UUID, attempts: Sequence[Attempt]) -> None:
     """Records attempts of one district in a transaction of their own."""
     principal = house_principal(district_id, PRINCIPAL)
     async with unit(post.engine, principal, post.keyring, "webhook attempt") as work:
@@ -176,7 +176,7 @@ async def dispatch(work: Work) -> int:
 
 
 @needs(Can.DELIVER_WEBHOOKS)
-async def claim_parcels(work: Work, most: int) -> list[Parcel]:
+async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
     """Claims deliveries that are due, at most so many an endpoint at once. Each is logged as a disclosure.
 
     What is for an endpoint that is no more, tells of an event that is kept no longer, or has used up its attempts in
@@ -248,9 +248,11 @@ def _turn(claimed: Claimed) -> int:
     return claimed.number - int(claimed.row["asked_after"])
 
 
-def _parcel(ours: Claimed, endpoint: WebhookEndpoint, event: Event) -> Parcel:
+def _parcel(ours: Claimed, endpoint: WebhookEndpoint, event: Event) -> OutboundDelivery:
     how, versions = Signature(endpoint.signature), endpoint.versions
-    return Parcel(endpoint.district_id, ours, endpoint.id, endpoint.url, _secrets(endpoint), event, how, versions)
+    return OutboundDelivery(
+        endpoint.district_id, ours, endpoint.id, endpoint.url, _secrets(endpoint), event, how, versions
+    )
 
 
 def _secrets(endpoint: WebhookEndpoint) -> tuple[str, ...]:

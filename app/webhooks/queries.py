@@ -23,7 +23,7 @@ from app.webhooks.models import WebhookAttempt, WebhookDelivery, WebhookEndpoint
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
+class LoggedDelivery:
     """A delivery as its log shows it: the event's type, and every attempt in order."""
 
     delivery: WebhookDelivery
@@ -52,7 +52,7 @@ async def endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
 
 
 @needs(Can.MANAGE_WEBHOOKS)
-async def deliveries(work: Work, endpoint_id: UUID, keyset: Keyset) -> Page[Delivered]:
+async def deliveries(work: Work, endpoint_id: UUID, keyset: Keyset) -> Page[LoggedDelivery]:
     """A page of what an endpoint was or will be sent, newest event first. Raises `NotFound`.
 
     Events that the caller cannot read are left out: the secured areas of an endpoint may be more than the caller's.
@@ -71,11 +71,11 @@ async def deliveries(work: Work, endpoint_id: UUID, keyset: Keyset) -> Page[Deli
     page: Page[Any] = keyset.cut((await work.db.execute(query)).all(), lambda row: (row[0].event_seq,))
     work.disclose("event", (row.student_id for row in page.rows if row.student_id is not None))
     made = await _attempts(work, [row[0].id for row in page.rows])
-    return Page([Delivered(row[0], row.type, tuple(made[row[0].id])) for row in page.rows], page.next)
+    return Page([LoggedDelivery(row[0], row.type, tuple(made[row[0].id])) for row in page.rows], page.next)
 
 
 @needs(Can.MANAGE_WEBHOOKS)
-async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> Delivered:
+async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDelivery:
     """One delivery with its attempts; raises `NotFound`, also where the caller cannot read its event."""
     await endpoint(work, endpoint_id)
     query = (
@@ -93,7 +93,7 @@ async def delivery(work: Work, endpoint_id: UUID, delivery_id: UUID) -> Delivere
     if found.student_id is not None:
         work.disclose("event", [found.student_id])
     made = await _attempts(work, [delivery_id])
-    return Delivered(found[0], found.type, tuple(made[delivery_id]))
+    return LoggedDelivery(found[0], found.type, tuple(made[delivery_id]))
 
 
 def matches(district_id: UUID, after: int, upto: int, *, again: UUID | None = None) -> Select[int, UUID, UUID]:

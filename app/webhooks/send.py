@@ -14,7 +14,7 @@ from functools import lru_cache
 
 import aiohttp
 
-from app.core.address import Allowed, checked_url
+from app.core.address import Allowed, validate_url
 from app.core.errors import Invalid
 from app.core.outbound import AddressRefused, checked_session, is_private_answer
 
@@ -56,7 +56,7 @@ class _Answer:
 @lru_cache(maxsize=1000)
 def _checked(url: str, allowed: Allowed) -> str:
     """What a URL says is the same each time; where it leads is looked at when it is connected to."""
-    return checked_url(url, allowed)
+    return validate_url(url, allowed)
 
 
 class Sender:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import insert
 from app.access.permission import Can
 from app.access.principal import Reach
 from app.access.work import Work, needs
-from app.core.address import PUBLIC_ONLY, Allowed, checked_url
+from app.core.address import PUBLIC_ONLY, Allowed, validate_url
 from app.core.clock import now
 from app.core.errors import Forbidden, Invalid, Violation
 from app.core.ids import new_id
@@ -179,7 +179,7 @@ async def resume_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
 
 def _give_key(work: Work, made: WebhookEndpoint) -> str | None:
     """Seals a new secret or key into an endpoint; the secret as its receiver keeps it, of a key nothing."""
-    key = sign.fresh()
+    key = sign.generate_secret()
     made.secret_sealed = work.keyring.seal(key, "webhook_endpoint", work.district_id, made.id)
     if made.signature != Signature.ED25519:
         return sign.shown(key)
@@ -218,7 +218,7 @@ async def _begin_dispatch(work: Work) -> int:
 def _checked(url: str, allowed: Allowed, violations: list[Violation]) -> str:
     """The URL in its one spelling; adds what is wrong with it."""
     try:
-        return checked_url(url, allowed)
+        return validate_url(url, allowed)
     except Invalid as error:
         violations += error.violations
         return ""

@@ -22,7 +22,7 @@ class Signature(StrEnum):
     ED25519 = "ed25519"
 
 
-def fresh() -> bytes:
+def generate_secret() -> bytes:
     """A new secret, or a new private key (RFC 8032: any 32 bytes are one)."""
     return secrets.token_bytes(SECRET_BYTES)
 

@@ -14,7 +14,7 @@ from uuid import UUID
 from app.playbook.models import Measure
 from app.playbook.queries import ChosenRule
 from app.response.judging.cohort import judge_series
-from app.response.judging.series import Followed, Line, Scores
+from app.response.judging.series import Line, MonitoredSeries, Scores
 from app.support.models import Phase, Support
 from bench.response.world import World, simulate
 
@@ -24,7 +24,7 @@ COHORT = MEASURE.id, UUID(int=3), "03"
 RULE = ChosenRule("monitor", {}, UUID(int=2))
 
 
-def followed(classmates: int, weeks: int, seed: int) -> list[Followed]:
+def followed(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
     """A student and so many classmates of one grade, as a request finds them: a score and a form a week."""
     size = classmates + 1
     year = simulate(World(weeks=weeks, cohort=size), size, seed)
@@ -42,16 +42,16 @@ def followed(classmates: int, weeks: int, seed: int) -> list[Followed]:
             forms=tuple(f"F{week}" for week in seen),
         )
         line = Line(UUID(int=10_000 + row), 1, BEGINS, base, goal, 26, MEASURE, COHORT, scores, {})
-        found.append(Followed(line, Support(id=line.support_id), Phase(id=UUID(int=20_000 + row)), RULE))
+        found.append(MonitoredSeries(line, Support(id=line.support_id), Phase(id=UUID(int=20_000 + row)), RULE))
     return found
 
 
-def upto(one: Followed, week: int) -> Followed:
+def upto(one: MonitoredSeries, week: int) -> MonitoredSeries:
     """The same series as it was at the end of a week."""
     return replace(one, line=replace(one.line, scores=one.line.scores.upto(week)))
 
 
-def medians(cohorts: Sequence[Sequence[Followed]]) -> tuple[float, float]:
+def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]:
     """Median milliseconds of the processor and by the clock, of judging the first of each cohort."""
     used, took = [], []
     for mine, *others in cohorts:

@@ -8,7 +8,7 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.core.crypto import fresh_key
+from app.core.crypto import generate_key
 from app.main import build
 from app.settings import Settings
 from tests.faces.graphql_face import ask
@@ -98,7 +98,7 @@ async def test_another_process_and_a_rotated_key_open_a_cursor(app: FastAPI, tol
     cursor = (await caller(app, told.town).get("/v1/students", limit=1)).json()["next"]
     # The roles' passwords are derived from the first key: the addresses stay those of before.
     addresses = {f"{role}_database_url": settings.url_of(role) for role in ("api", "worker")}
-    keys = "\n".join((fresh_key("k9"), *settings.key.splitlines()))
+    keys = "\n".join((generate_key("k9"), *settings.key.splitlines()))
     other = build(Settings(**(settings.model_dump() | addresses | {"key": keys})))
     try:
         answer = await caller(other, told.town).get("/v1/students", limit=1, after=cursor)

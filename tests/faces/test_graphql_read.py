@@ -13,7 +13,7 @@ from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core import ids
 from app.decision.service import NewDecision, decide
 from app.graphql.budget import Budget
-from app.graphql.door import Asked
+from app.graphql.door import OperationContext
 from app.graphql.limits import Limits
 from app.graphql.request import Operation
 from app.graphql.schema import preparation
@@ -282,6 +282,6 @@ async def test_resolvers_reach_the_session_one_at_a_time(north: Town) -> None:
 
     prepared = preparation(Limits()).prepare(Operation("{ areas { code } }", None, None), "POST")
     async with north.unit() as work:
-        asked = Asked(work, prepared, Budget(10))
+        asked = OperationContext(work, prepared, Budget(10))
         await asyncio.gather(*(asked.read(slow) for _ in range(5)))
     assert len(inside) == 10

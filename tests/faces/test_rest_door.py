@@ -37,7 +37,7 @@ async def broken(settings: Settings) -> Any:
                 raise IntegrityError(SECRET, {"name": SECRET}, _Unique(SECRET))
             raise RuntimeError(SECRET)
 
-        work.last("planted", fail)
+        work.before_commit("planted", fail)
         await _leave_a_trace(work)
         return {"ok": SECRET}
 

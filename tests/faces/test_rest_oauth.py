@@ -14,7 +14,7 @@ from app.access.authenticate import Tokens
 from app.access.directory import Grant, KnownClient
 from app.access.service import NewClient, grant_client, register_client, rotate_secret
 from app.core import ids
-from app.core.crypto import Keyring, fresh_key
+from app.core.crypto import Keyring, generate_key
 from app.core.ids import new_id
 from app.rest.door import House
 from tests.faces.rest_town import Caller, plain
@@ -167,7 +167,7 @@ async def test_a_token_that_does_not_hold_is_refused(app: FastAPI, north: Town) 
 
     good = issued()
     assert (await Caller(app, good).get("/v1/students")).status_code == 200
-    other = Keyring.parse(fresh_key("k1"))
+    other = Keyring.parse(generate_key("k1"))
     bad = [issued(seconds=-10), issued(issuer="http://elsewhere.test"), issued(keyring=other), good[:-4] + "AAAA"]
     for token in (*bad, _unsigned(good), "x", ""):
         answer = await Caller(app, token).get("/v1/students")

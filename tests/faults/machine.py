@@ -24,7 +24,7 @@ import httpx
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.cli.migrate import migrate
-from app.core.crypto import fresh_key
+from app.core.crypto import generate_key
 from app.core.db import open_engine
 from app.core.embedded import EmbeddedPostgres
 from app.settings import Settings
@@ -151,7 +151,7 @@ async def machine(folder: Path) -> AsyncIterator[Machine]:
     with EmbeddedPostgres(folder / "server", settings=FAST) as postgres:
         settings = Settings(
             database_url=postgres.url("owner"),
-            key=fresh_key(f"k{secrets.token_hex(2)}"),
+            key=generate_key(f"k{secrets.token_hex(2)}"),
             sandbox=True,
             base_url="http://aimline.test",
         )

@@ -22,7 +22,7 @@ from app.core.address import Allowed
 from app.main import build
 from app.sis import sources
 from app.sis.pull import ask_for_run
-from app.sis.settings import Settings
+from app.sis.settings import SourceSettings
 from tests.faults.machine import Machine, Process
 from tests.records.copies import rows_out_of_step
 from tests.records.writers import Writers, shown_students
@@ -145,7 +145,7 @@ async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULT
 
 async def _source(town: Town, path: Path) -> UUID:
     async with town.unit() as work:
-        new = Settings(kind="oneroster-csv", url=str(path))
+        new = SourceSettings(kind="oneroster-csv", url=str(path))
         return (await sources.register_source(work, SOURCE, new, SANDBOX, local=True)).source.id
 
 

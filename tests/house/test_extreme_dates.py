@@ -8,7 +8,7 @@ from typing import Any
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.maintenance import visit
+from app.maintenance import maintain_district
 from app.settings import Settings
 from tests.faces.rest_town import caller
 from tests.house.told_town import tell
@@ -76,6 +76,6 @@ async def test_no_date_is_a_fault(
             answer = await north.ask("GET", request.path, params=request.params)
             if answer.status_code >= 500:
                 faults.append((operation.name, request.params, answer.status_code))
-    await visit(worker_engine, settings.keyring, told.town.district_id)
+    await maintain_district(worker_engine, settings.keyring, told.town.district_id)
     assert faults == []
     assert sent > 60

@@ -10,7 +10,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.lease import Claimed, Settled, claim, settle
-from app.webhooks.deliver import LEASE, Attempt, Parcel, claim_parcels, dispatch, record_attempts
+from app.webhooks.deliver import LEASE, Attempt, OutboundDelivery, claim_deliveries, dispatch, record_attempts
 from app.webhooks.models import WebhookAttempt, WebhookDelivery
 from app.webhooks.send import Outcome
 from app.webhooks.service import NewEndpoint, register_endpoint
@@ -50,14 +50,14 @@ async def _delivery(work: Work, delivery_id: UUID) -> tuple[str, int, list[int]]
     return found.state, found.attempts, list(numbers)
 
 
-def _came(parcel: Parcel, outcome: Outcome) -> Attempt:
+def _came(parcel: OutboundDelivery, outcome: Outcome) -> Attempt:
     return Attempt(parcel, now(), outcome)
 
 
-async def _parcels(town: Town) -> list[Parcel]:
+async def _parcels(town: Town) -> list[OutboundDelivery]:
     async with town.house() as work:
         await dispatch(work)
-        return await claim_parcels(work, 100)
+        return await claim_deliveries(work, 100)
 
 
 async def test_claims_at_the_same_time_are_disjoint(north: Town) -> None:

@@ -17,7 +17,7 @@ import pytest
 from sqlalchemy import select
 
 from app.access.permission import GRANTABLE, INTERNAL, MEANING, ROLE_OPENS, Can
-from app.access.work import Work, needed_by
+from app.access.work import Work, required_permissions
 from app.core.errors import Forbidden, Misuse
 from app.core.page import keyset
 from app.events.catalogue import CONCERN_RAISED, Happened
@@ -127,11 +127,11 @@ def test_every_mark_names_permissions() -> None:
     found = dict(marks())
     assert found
     for name, function in found.items():
-        asked = needed_by(function)
+        asked = required_permissions(function)
         assert asked, name
         assert all(isinstance(can, Can) for can in asked), name
         assert inspect.iscoroutinefunction(function), name
-    assert {can for function in found.values() for can in needed_by(function)} == set(Can)
+    assert {can for function in found.values() for can in required_permissions(function)} == set(Can)
 
 
 def test_every_permission_is_told_or_internal() -> None:

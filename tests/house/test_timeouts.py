@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import text
 
 from app.access.directory import NOBODY
-from app.core.db import lay_binding, open_engine
+from app.core.db import open_engine, set_binding
 from app.core.errors import Unavailable
 from app.core.library_log import PlainHandler
 from app.core.log import log_context
@@ -27,7 +27,7 @@ async def test_a_session_has_the_limits_of_its_engine(settings: Settings) -> Non
     engine = open_engine(settings.url_of("api"), name="tests limits", timeouts=LIMITS)
     try:
         async with engine.connect() as connection:
-            await lay_binding(connection, NOBODY)
+            await set_binding(connection, NOBODY)
             values = [
                 await connection.scalar(text(f"SELECT current_setting('{name}')")) for name in LIMITS.of_sessions()
             ]

@@ -18,7 +18,7 @@ from app.core.clock import now
 from app.core.ids import new_id
 from app.core.page import keyset
 from app.decision.service import NewDecision, decide
-from app.events.consumers import Wanted, keep_consumer
+from app.events.consumers import NewConsumer, save_consumer
 from app.evidence.amend import Amendment as ScoreAmendment
 from app.evidence.service import NewScore
 from app.response.administration.breaks import declare_break
@@ -28,12 +28,12 @@ from app.response.service import amend_score, record_scores, start_support
 from app.roster.breaks import NewBreak
 from app.roster.models import ExternalId
 from app.sis.models import SisChange, SisQuarantine, SisRun
-from app.sis.settings import Settings as SourceSettings
+from app.sis.settings import SourceSettings as SourceSettings
 from app.sis.sources import register_source
 from app.support.models import Support
 from app.support.queries import phases_of
 from app.support.service import NewSupport, plan_support
-from app.support.session import Amendment, NewSession, amend_session, record_sessions
+from app.support.session import NewSession, SessionAmendment, amend_session, record_sessions
 from app.webhooks.deliver import dispatch
 from app.webhooks.queries import deliveries
 from app.webhooks.service import NewEndpoint, register_endpoint
@@ -260,7 +260,9 @@ async def _sessions(told: Told) -> None:
                 if row is not None and name == "support":
                     told.note(called, "session", row.id)
             if taken[0] is not None:
-                await amend_session(work, taken[0].id, Amendment(delivered_minutes=20, lost_because="no_provider"))
+                await amend_session(
+                    work, taken[0].id, SessionAmendment(delivered_minutes=20, lost_because="no_provider")
+                )
 
 
 async def _breaks(told: Told) -> None:
@@ -286,7 +288,7 @@ async def _consumer(told: Told) -> None:
     """A consumer of the feed from its beginning; its name is no other's."""
     told.shown["consumer"] = f"reader-{secrets.token_hex(4)}"
     async with told.town.unit() as work:
-        place, _ = await keep_consumer(work, told.shown["consumer"], Wanted(begin="beginning"))
+        place, _ = await save_consumer(work, told.shown["consumer"], NewConsumer(begin="beginning"))
     told.shown["cursor of consumer"] = place.cursor
 
 

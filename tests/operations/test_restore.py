@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app.cli.backup.manifest import DUMP, MANIFEST
-from app.core.crypto import fresh_key
+from app.core.crypto import generate_key
 from app.main import build
 from tests.faces.rest_town import caller
 from tests.operations.conftest import EmptyDatabase, Installation, as_owner, rows_of_tables, run_aimline
@@ -94,11 +94,11 @@ async def test_a_restore_writes_over_nothing(source: Installation, backup: Path)
 async def test_a_restore_without_the_key_is_refused(backup: Path, empty: Empty) -> None:
     """Its id is named. Another key under the same id is found by opening what is sealed, before any role is let in."""
     target = await empty().settings()
-    wrong = target.model_copy(update={"key": fresh_key("other")})
+    wrong = target.model_copy(update={"key": generate_key("other")})
     missing = await run_aimline(wrong, "restore", str(backup), "--check")
     assert (missing.returncode, "k1, which the key file lacks" in missing.stderr) == (1, True), missing.stderr
     roles = {f"AIMLINE_{role.upper()}_DATABASE_URL": target.url_of(role) for role in ("api", "worker")}
-    twin = target.model_copy(update={"key": fresh_key("k1")})
+    twin = target.model_copy(update={"key": generate_key("k1")})
     refused = await run_aimline(twin, "restore", str(backup), **roles)
     assert refused.returncode == 1
     assert "does not open with the key 'k1'" in refused.stderr

@@ -18,7 +18,7 @@ from app.core.ids import new_id, show
 from app.core.page import Page, keyset
 from app.events import consumers
 from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_RAISED
-from app.events.consumers import Place, Wanted
+from app.events.consumers import ConsumerPosition, NewConsumer
 from app.events.feed import KEPT, before, events_after
 from app.events.models import Event
 from app.events.service import begin_epoch
@@ -27,9 +27,9 @@ from tests.rooms.webhook_town import age, happen, ids_of
 from tests.town import ALL_SCOPES, Town
 
 
-async def _keep(town: Town, wanted: Wanted | None = None, principal: Principal | None = None) -> Place:
+async def _keep(town: Town, wanted: NewConsumer | None = None, principal: Principal | None = None) -> ConsumerPosition:
     async with town.unit(principal) as work:
-        place, _ = await consumers.keep_consumer(work, "nightly", wanted or Wanted())
+        place, _ = await consumers.save_consumer(work, "nightly", wanted or NewConsumer())
     return place
 
 
@@ -39,12 +39,12 @@ async def _read(town: Town, limit: int | None = None, principal: Principal | Non
     return page
 
 
-async def _commit(town: Town, cursor: str | None) -> Place:
+async def _commit(town: Town, cursor: str | None) -> ConsumerPosition:
     async with town.unit() as work:
         return await consumers.commit(work, "nightly", cursor or "")
 
 
-async def _seek(town: Town, to: consumers.Where, **more: object) -> Place:
+async def _seek(town: Town, to: consumers.Where, **more: object) -> ConsumerPosition:
     async with town.unit() as work:
         return await consumers.seek(work, "nightly", to, **more)  # type: ignore[arg-type]  # a test's shorthand
 
@@ -164,7 +164,7 @@ async def test_a_seek_says_where_to(north: Town) -> None:
     """A cursor without `to: cursor`, a time without its own, a cursor of another consumer: refused, nothing moves."""
     await _keep(north)
     async with north.unit() as work:
-        other, _ = await consumers.keep_consumer(work, "other", Wanted())
+        other, _ = await consumers.save_consumer(work, "other", NewConsumer())
     for to, more in (
         ("end", {"cursor": other.cursor}),
         ("cursor", {}),
@@ -180,7 +180,7 @@ async def test_a_seek_says_where_to(north: Town) -> None:
 
 async def test_types_are_a_consumers_own(north: Town) -> None:
     """It reads its types only, and goes on past the others; given other types, it keeps its place."""
-    await _keep(north, Wanted((CONCERN_ACCEPTED.name,)))
+    await _keep(north, NewConsumer((CONCERN_ACCEPTED.name,)))
     await happen(north)
     accepted = await happen(north, type_=CONCERN_ACCEPTED)
     raised = await happen(north)
@@ -188,28 +188,28 @@ async def test_types_are_a_consumers_own(north: Town) -> None:
     assert ids_of(page) == [accepted]
     assert (await _commit(north, page.next)).behind == 0
     later = await happen(north)
-    place = await _keep(north, Wanted((CONCERN_RAISED.name,), begin="beginning"))
+    place = await _keep(north, NewConsumer((CONCERN_RAISED.name,), begin="beginning"))
     assert place.behind == 1
     assert ids_of(await _read(north)) == [later]
     assert raised != later
     async with north.unit() as work:
         with pytest.raises(Invalid):
-            await consumers.keep_consumer(work, "No Such Name", Wanted(("concern.invented",)))
+            await consumers.save_consumer(work, "No Such Name", NewConsumer(("concern.invented",)))
         with pytest.raises(Invalid):
-            await consumers.keep_consumer(work, "nightly", Wanted(versions={"concern.raised": 99}))
+            await consumers.save_consumer(work, "nightly", NewConsumer(versions={"concern.raised": 99}))
 
 
 async def test_a_page_of_before_more_types_commits_nothing(north: Town) -> None:
     """A cursor from when it read fewer types would pass over events of the new one; of the same or fewer, it stays."""
-    await _keep(north, Wanted((CONCERN_ACCEPTED.name,)))
+    await _keep(north, NewConsumer((CONCERN_ACCEPTED.name,)))
     raised = await happen(north)
     page = await _read(north)
-    await _keep(north, Wanted((CONCERN_ACCEPTED.name, CONCERN_RAISED.name)))
+    await _keep(north, NewConsumer((CONCERN_ACCEPTED.name, CONCERN_RAISED.name)))
     with pytest.raises(Conflict, match="more types"):
         await _commit(north, page.next)
     page = await _read(north)
     assert ids_of(page) == [raised]
-    await _keep(north, Wanted((CONCERN_RAISED.name,)))
+    await _keep(north, NewConsumer((CONCERN_RAISED.name,)))
     await _commit(north, page.next)
     page = await _read(north)
     await _keep(north)
@@ -222,7 +222,7 @@ async def test_a_page_of_before_more_types_commits_nothing(north: Town) -> None:
 
 async def test_a_reader_of_a_rare_type_does_not_fall_out(north: Town) -> None:
     """A page that is not full goes up to the head: what it has looked at may expire without a 410."""
-    await _keep(north, Wanted((CONCERN_ACCEPTED.name,)))
+    await _keep(north, NewConsumer((CONCERN_ACCEPTED.name,)))
     old = await happen(north)
     await _commit(north, (await _read(north)).next)
     await _expire(north, old)
@@ -312,7 +312,7 @@ async def test_a_consumer_of_no_client_is_refused(north: Town) -> None:
     """The house has no consumers: there is nobody to whom one could belong."""
     async with north.house() as work:
         with pytest.raises(Forbidden):
-            await consumers.keep_consumer(work, "nightly", Wanted())
+            await consumers.save_consumer(work, "nightly", NewConsumer())
 
 
 async def test_a_removed_consumer_begins_anew(north: Town) -> None:

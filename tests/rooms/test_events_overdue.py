@@ -15,11 +15,11 @@ from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core.clock import today_in
 from app.core.errors import Invalid
 from app.core.ids import show
-from app.decision.overdue import tell_overdue
+from app.decision.overdue import send_overdue_reminders
 from app.decision.service import NewDecision, decide
 from app.events.models import Event
 from app.evidence.service import NewScore
-from app.maintenance import visit
+from app.maintenance import maintain_district
 from app.playbook.service import publish_reminders, publish_rules
 from app.response.service import record_scores, start_support
 from app.roster.calendar import days_of_instruction
@@ -45,7 +45,7 @@ async def _told(town: Town) -> list[tuple[str, UUID]]:
 
 async def _round(town: Town) -> int:
     async with town.house() as work:
-        return await tell_overdue(work)
+        return await send_overdue_reminders(work)
 
 
 async def _write(town: Town, statement: str, **values: Any) -> None:
@@ -244,7 +244,7 @@ async def test_who_left_is_not_nagged_about(north: Town) -> None:
 async def test_a_round_visits_a_district(north: Town, south: Town) -> None:
     """The worker's round tells and deletes in each district by itself."""
     old = await _raise(north, 20)
-    told, _ = await visit(north.worker_engine, north.settings.keyring, north.district_id)
+    told, _ = await maintain_district(north.worker_engine, north.settings.keyring, north.district_id)
     assert told == 1
     assert await _told(north) == [("concern.unanswered", old)]
     assert await _told(south) == []

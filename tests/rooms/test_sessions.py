@@ -19,7 +19,14 @@ from app.support.lookup import DosageWindow, dosage_of, dosages_of
 from app.support.models import Support
 from app.support.queries import changes_of, dosage_between, phases_of, session, sessions
 from app.support.service import Change, end_support, plan_support
-from app.support.session import Amendment, NewSession, TakenSession, amend_session, record_sessions, remove_session
+from app.support.session import (
+    NewSession,
+    RecordedSession,
+    SessionAmendment,
+    amend_session,
+    record_sessions,
+    remove_session,
+)
 from tests.rooms.test_loop import BEGINS, RISES, STALLS, served, support_for, weekly
 from tests.town import ALL_SCOPES, Town
 
@@ -34,7 +41,7 @@ def held(week: int, weekday: int = 0, **more: object) -> NewSession:
     return NewSession(**({"held_on": on(week, weekday), "attended": True} | more))  # type: ignore[arg-type]  # by name
 
 
-async def recorded(town: Town, support: Support, *new: NewSession) -> list[TakenSession]:
+async def recorded(town: Town, support: Support, *new: NewSession) -> list[RecordedSession]:
     """What became of these sessions."""
     async with town.unit() as work:
         return await record_sessions(work, support.id, new)
@@ -138,18 +145,18 @@ async def test_an_amendment_keeps_what_was_said(north: Town) -> None:
     assert taken.session is not None
     teacher = await bound_to_person(north.engine, north.settings.keyring, north.client(ALL_SCOPES), "sis:sis:teacher-1")
     async with north.unit(teacher) as work:
-        row = await amend_session(work, taken.session.id, Amendment(attended=True))
+        row = await amend_session(work, taken.session.id, SessionAmendment(attended=True))
         assert (row.delivered_minutes, row.lost_because, row.version) == (30, None, 2)
-        unchanged = await amend_session(work, taken.session.id, Amendment(attended=True))
+        unchanged = await amend_session(work, taken.session.id, SessionAmendment(attended=True))
         assert unchanged.version == 2
     async with north.unit() as work:
         (change,) = await changes_of(work, taken.session.id)
         assert change.changed_by == north.staff["teacher"]
         assert (change.before["attended"], change.before["lost_because"]) == (False, "absent")
         with pytest.raises(Invalid):
-            await amend_session(work, taken.session.id, Amendment(held_on=on(0, 1)))
+            await amend_session(work, taken.session.id, SessionAmendment(held_on=on(0, 1)))
         with pytest.raises(Invalid):
-            await amend_session(work, taken.session.id, Amendment(delivered_minutes=10))
+            await amend_session(work, taken.session.id, SessionAmendment(delivered_minutes=10))
     assert other.session is not None
 
 
@@ -188,7 +195,7 @@ async def test_who_may(north: Town) -> None:
         for refused in (
             record_sessions(work, cys.id, [held(1)]),
             session(work, taken.session.id),
-            amend_session(work, taken.session.id, Amendment(number=2)),
+            amend_session(work, taken.session.id, SessionAmendment(number=2)),
         ):
             with pytest.raises(NotFound):
                 await refused
@@ -288,7 +295,7 @@ async def test_a_verdict_rests_on_what_was_delivered(north: Town) -> None:
     async with north.unit() as work:
         for one in taken:
             assert one.session is not None
-            await judged.amend_session(work, one.session.id, Amendment(attended=True))
+            await judged.amend_session(work, one.session.id, SessionAmendment(attended=True))
         assert (await verdicts_now(work, [support.id]))[support.id].state == "not_responding"
     async with north.unit() as work:
         for one in taken:

@@ -9,7 +9,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.evidence.amend import Amendment
 from app.response.administration.playbook import NewRule, publish_rules
-from app.response.judging.finalize import lay_rules
+from app.response.judging.finalize import schedule_rules
 from app.response.service import amend_score, change_support, judge_many
 from app.roster.models import Person
 from app.support.service import Change, end_support
@@ -50,7 +50,7 @@ async def test_who_is_at_two_schools_is_judged_with_the_class_of_the_first_alone
     before = await verdicts(north, support)
     assert "allowing for how hard each passage was" in before[-1].sentence
     async with north.house() as work:
-        await lay_rules(work, quiet=True)
+        await schedule_rules(work, quiet=True)
     assert await settle_all(north) == 1
     assert len(await verdicts(north, support)) == len(before)
 

@@ -5,14 +5,14 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.response.judging.alerts import Memory, Said, Tell, advance, as_json, from_json
+from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, Memory, advance, as_json, from_json
 from app.response.rules.verdict import State
 
 STATES = st.sampled_from([state for state in State if state is not State.INSUFFICIENT_DATA])
 NOT, BETWEEN, GOOD = State.NOT_RESPONDING, State.UNCERTAIN, State.RESPONDING
 
 
-def told(said: list[Said], memory: Memory | None = None) -> tuple[Memory, list[Tell]]:
+def told(said: list[ConclusionOfWeek], memory: Memory | None = None) -> tuple[Memory, list[AlertSignal]]:
     """Everything that is told of a sequence of verdicts."""
     kept, tells = memory or Memory("phase"), []
     for one in said:
@@ -21,99 +21,136 @@ def told(said: list[Said], memory: Memory | None = None) -> tuple[Memory, list[T
     return kept, tells
 
 
-def weekly(*states: State) -> list[Said]:
+def weekly(*states: State) -> list[ConclusionOfWeek]:
     """One settled verdict a week."""
-    return [Said(state, week, settled=True) for week, state in enumerate(states, 1)]
+    return [ConclusionOfWeek(state, week, settled=True) for week, state in enumerate(states, 1)]
 
 
 def test_an_alert_is_told_once_and_recovers_after_two_calm_weeks() -> None:
     """One calm week is not recovery; two are, and it is told once."""
-    assert told(weekly(GOOD, NOT, NOT, NOT))[1] == [Tell.ALERT]
-    assert told(weekly(GOOD, NOT, GOOD))[1] == [Tell.ALERT]
-    assert told(weekly(GOOD, NOT, GOOD, GOOD, GOOD))[1] == [Tell.ALERT, Tell.RECOVERED]
+    assert told(weekly(GOOD, NOT, NOT, NOT))[1] == [AlertSignal.ALERT]
+    assert told(weekly(GOOD, NOT, GOOD))[1] == [AlertSignal.ALERT]
+    assert told(weekly(GOOD, NOT, GOOD, GOOD, GOOD))[1] == [AlertSignal.ALERT, AlertSignal.RECOVERED]
 
 
 def test_between_the_thresholds_nothing_changes() -> None:
     """Under the alert threshold and over the watch threshold an alert stands, however long."""
-    assert told(weekly(NOT, BETWEEN, BETWEEN, NOT, BETWEEN, NOT))[1] == [Tell.ALERT]
-    assert told(weekly(NOT, GOOD, BETWEEN, GOOD, NOT))[1] == [Tell.ALERT]
+    assert told(weekly(NOT, BETWEEN, BETWEEN, NOT, BETWEEN, NOT))[1] == [AlertSignal.ALERT]
+    assert told(weekly(NOT, GOOD, BETWEEN, GOOD, NOT))[1] == [AlertSignal.ALERT]
 
 
 def test_a_week_that_took_an_alert_back_raises_no_other() -> None:
     """What still holds in the next week is told then."""
-    _, tells = told([*weekly(NOT, GOOD), Said(GOOD, 3), Said(NOT, 3), Said(GOOD, 3), Said(NOT, 3, settled=True)])
-    assert tells == [Tell.ALERT, Tell.RECOVERED]
-    _, tells = told([*weekly(NOT, GOOD), Said(GOOD, 3), Said(NOT, 3, settled=True), Said(NOT, 4)])
-    assert tells == [Tell.ALERT, Tell.RECOVERED, Tell.ALERT]
+    _, tells = told(
+        [
+            *weekly(NOT, GOOD),
+            ConclusionOfWeek(GOOD, 3),
+            ConclusionOfWeek(NOT, 3),
+            ConclusionOfWeek(GOOD, 3),
+            ConclusionOfWeek(NOT, 3, settled=True),
+        ]
+    )
+    assert tells == [AlertSignal.ALERT, AlertSignal.RECOVERED]
+    _, tells = told(
+        [
+            *weekly(NOT, GOOD),
+            ConclusionOfWeek(GOOD, 3),
+            ConclusionOfWeek(NOT, 3, settled=True),
+            ConclusionOfWeek(NOT, 4),
+        ]
+    )
+    assert tells == [AlertSignal.ALERT, AlertSignal.RECOVERED, AlertSignal.ALERT]
 
 
 def test_a_probe_is_asked_for_once_on_the_way_up() -> None:
     """Extra scores are asked for at the watch threshold, and not again on the way down from an alert."""
-    assert told(weekly(GOOD, BETWEEN, BETWEEN, NOT))[1] == [Tell.PROBE, Tell.ALERT]
-    assert told(weekly(NOT, BETWEEN))[1] == [Tell.ALERT]
-    assert told(weekly(BETWEEN, GOOD, GOOD, BETWEEN))[1] == [Tell.PROBE, Tell.PROBE]
+    assert told(weekly(GOOD, BETWEEN, BETWEEN, NOT))[1] == [AlertSignal.PROBE, AlertSignal.ALERT]
+    assert told(weekly(NOT, BETWEEN))[1] == [AlertSignal.ALERT]
+    assert told(weekly(BETWEEN, GOOD, GOOD, BETWEEN))[1] == [AlertSignal.PROBE, AlertSignal.PROBE]
 
 
 def test_what_was_not_delivered_is_told_once() -> None:
     """Under-delivery has an event of its own, and does not take an alert back."""
     under = State.UNDER_DELIVERED
-    assert told(weekly(GOOD, under, under))[1] == [Tell.UNDER_DELIVERED]
+    assert told(weekly(GOOD, under, under))[1] == [AlertSignal.UNDER_DELIVERED]
     kept, tells = told(weekly(NOT, under, NOT))
-    assert tells == [Tell.ALERT, Tell.UNDER_DELIVERED]
+    assert tells == [AlertSignal.ALERT, AlertSignal.UNDER_DELIVERED]
     assert kept.alert.stands
 
 
 def test_a_provisional_alert_is_retracted_when_its_week_is_settled() -> None:
     """The week's other scores said otherwise: taken back, by an event, and not before the week is in."""
-    first = [Said(GOOD, 4, settled=True), Said(NOT, 5)]
-    assert told([*first, Said(GOOD, 5)])[1] == [Tell.ALERT]
-    assert told([*first, Said(GOOD, 5), Said(GOOD, 5, settled=True)])[1] == [Tell.ALERT, Tell.RETRACTED]
-    assert told([*first, Said(GOOD, 5), Said(GOOD, 6)])[1] == [Tell.ALERT, Tell.RETRACTED]
+    first = [ConclusionOfWeek(GOOD, 4, settled=True), ConclusionOfWeek(NOT, 5)]
+    assert told([*first, ConclusionOfWeek(GOOD, 5)])[1] == [AlertSignal.ALERT]
+    assert told([*first, ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 5, settled=True)])[1] == [
+        AlertSignal.ALERT,
+        AlertSignal.RETRACTED,
+    ]
+    assert told([*first, ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 6)])[1] == [
+        AlertSignal.ALERT,
+        AlertSignal.RETRACTED,
+    ]
 
 
 def test_an_amended_score_takes_its_alert_back_at_once() -> None:
     """What would not be raised again on today's scores is retracted, not recovered."""
     alert = weekly(GOOD, NOT, NOT)
-    assert told([*alert, Said(GOOD, 3, undone=True)])[1] == [Tell.ALERT, Tell.RETRACTED]
-    assert told([*alert, Said(NOT, 3, undone=True)])[1] == [Tell.ALERT]
+    assert told([*alert, ConclusionOfWeek(GOOD, 3, undone=True)])[1] == [AlertSignal.ALERT, AlertSignal.RETRACTED]
+    assert told([*alert, ConclusionOfWeek(NOT, 3, undone=True)])[1] == [AlertSignal.ALERT]
 
 
 def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
     """A backfill tells nothing, also later on: nobody hears the end of what they never heard of."""
-    kept, tells = told([Said(NOT, 3, quiet=True)])
+    kept, tells = told([ConclusionOfWeek(NOT, 3, quiet=True)])
     assert tells == []
     assert kept.alert.stands
-    assert told([Said(NOT, 4), Said(GOOD, 5), Said(GOOD, 6)], kept)[1] == []
+    assert told([ConclusionOfWeek(NOT, 4), ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 6)], kept)[1] == []
 
 
 def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
     """Who heard of an alert is not left with it: a backfill or new rules that end it say so, and raise nothing."""
     alert = weekly(GOOD, NOT, NOT)
-    assert told([*alert, Said(GOOD, 3, quiet=True, undone=True)])[1] == [Tell.ALERT, Tell.RETRACTED]
-    quiet = [Said(GOOD, 4, quiet=True), Said(GOOD, 5, quiet=True), Said(NOT, 6, quiet=True)]
+    assert told([*alert, ConclusionOfWeek(GOOD, 3, quiet=True, undone=True)])[1] == [
+        AlertSignal.ALERT,
+        AlertSignal.RETRACTED,
+    ]
+    quiet = [
+        ConclusionOfWeek(GOOD, 4, quiet=True),
+        ConclusionOfWeek(GOOD, 5, quiet=True),
+        ConclusionOfWeek(NOT, 6, quiet=True),
+    ]
     kept, tells = told([*alert, *quiet])
-    assert tells == [Tell.ALERT, Tell.RECOVERED]
+    assert tells == [AlertSignal.ALERT, AlertSignal.RECOVERED]
     assert kept.alert.stands
     assert kept.alert.quiet
 
 
 def test_new_rules_may_be_asked_to_alert() -> None:
     """What was laid quietly is told when it is asked for, once."""
-    kept, _ = told([Said(NOT, 3, quiet=True)])
-    assert told([Said(NOT, 3, loud=True), Said(NOT, 3, loud=True)], kept)[1] == [Tell.ALERT]
+    kept, _ = told([ConclusionOfWeek(NOT, 3, quiet=True)])
+    assert told([ConclusionOfWeek(NOT, 3, loud=True), ConclusionOfWeek(NOT, 3, loud=True)], kept)[1] == [
+        AlertSignal.ALERT
+    ]
 
 
 def test_what_is_told_is_what_the_verdict_says() -> None:
     """An alert that its week could not raise any more waits for the next verdict that says so, and for no other."""
     under = State.UNDER_DELIVERED
-    back = [Said(NOT, 8), Said(GOOD, 8, undone=True), Said(NOT, 8)]
+    back = [ConclusionOfWeek(NOT, 8), ConclusionOfWeek(GOOD, 8, undone=True), ConclusionOfWeek(NOT, 8)]
     for other in (GOOD, BETWEEN, State.GOAL_MET, under):
-        assert Tell.ALERT not in told([*back, Said(other, 9)])[1][2:]
-    assert told([*back, Said(GOOD, 9), Said(NOT, 10)])[1] == [Tell.ALERT, Tell.RETRACTED, Tell.ALERT]
-    undelivered = [Said(under, 8), Said(GOOD, 8, settled=True), Said(under, 8)]
-    assert told([*undelivered, Said(GOOD, 9)])[1] == [Tell.UNDER_DELIVERED]
-    assert told([*undelivered, Said(under, 9)])[1] == [Tell.UNDER_DELIVERED] * 2
-    assert told([Said(NOT, 8, quiet=True), Said(GOOD, 9), Said(GOOD, 9, loud=True)])[1] == []
+        assert AlertSignal.ALERT not in told([*back, ConclusionOfWeek(other, 9)])[1][2:]
+    assert told([*back, ConclusionOfWeek(GOOD, 9), ConclusionOfWeek(NOT, 10)])[1] == [
+        AlertSignal.ALERT,
+        AlertSignal.RETRACTED,
+        AlertSignal.ALERT,
+    ]
+    undelivered = [ConclusionOfWeek(under, 8), ConclusionOfWeek(GOOD, 8, settled=True), ConclusionOfWeek(under, 8)]
+    assert told([*undelivered, ConclusionOfWeek(GOOD, 9)])[1] == [AlertSignal.UNDER_DELIVERED]
+    assert told([*undelivered, ConclusionOfWeek(under, 9)])[1] == [AlertSignal.UNDER_DELIVERED] * 2
+    assert (
+        told([ConclusionOfWeek(NOT, 8, quiet=True), ConclusionOfWeek(GOOD, 9), ConclusionOfWeek(GOOD, 9, loud=True)])[1]
+        == []
+    )
 
 
 def test_a_phase_line_begins_anew() -> None:
@@ -128,11 +165,11 @@ def test_a_phase_line_begins_anew() -> None:
 def test_within_a_week_an_alert_is_told_at_most_once(past: list[State], week: list[tuple[State, bool]]) -> None:
     """Whatever the verdicts of a week, settled or not, it brings one alert at most, and one retraction."""
     kept, _ = told(weekly(*past))
-    said = [Said(state, len(past) + 1, settled=settled) for state, settled in week]
+    said = [ConclusionOfWeek(state, len(past) + 1, settled=settled) for state, settled in week]
     _, tells = told(said, kept)
-    assert tells.count(Tell.ALERT) <= 1
-    assert tells.count(Tell.RETRACTED) + tells.count(Tell.RECOVERED) <= 1
-    assert tells.count(Tell.PROBE) <= 1
+    assert tells.count(AlertSignal.ALERT) <= 1
+    assert tells.count(AlertSignal.RETRACTED) + tells.count(AlertSignal.RECOVERED) <= 1
+    assert tells.count(AlertSignal.PROBE) <= 1
 
 
 @given(st.lists(STATES, max_size=8), st.lists(STATES, max_size=6), st.lists(STATES, max_size=6), STATES)
@@ -141,9 +178,9 @@ def test_the_order_of_arrival_leaves_no_trace(
 ) -> None:
     """Once a week is settled, what is latched is the same, whatever was said on the way."""
     kept, _ = told(weekly(*past))
-    week, last = len(past) + 1, Said(settled, len(past) + 1, settled=True)
-    first, _ = told([*(Said(state, week) for state in one), last], kept)
-    second, _ = told([*(Said(state, week) for state in other), last], kept)
+    week, last = len(past) + 1, ConclusionOfWeek(settled, len(past) + 1, settled=True)
+    first, _ = told([*(ConclusionOfWeek(state, week) for state in one), last], kept)
+    second, _ = told([*(ConclusionOfWeek(state, week) for state in other), last], kept)
     assert first.now == second.now
 
 
@@ -151,8 +188,8 @@ def test_the_order_of_arrival_leaves_no_trace(
 def test_alternating_around_the_threshold_is_one_alert(flips: list[bool]) -> None:
     """A statistic that goes up and down about the alert threshold, above the watch threshold, is one alert."""
     _, tells = told(weekly(*(NOT if flip else BETWEEN for flip in flips)))
-    assert tells.count(Tell.ALERT) == int(any(flips))
-    assert tells.count(Tell.RETRACTED) == tells.count(Tell.RECOVERED) == 0
+    assert tells.count(AlertSignal.ALERT) == int(any(flips))
+    assert tells.count(AlertSignal.RETRACTED) == tells.count(AlertSignal.RECOVERED) == 0
 
 
 @given(st.lists(STATES, min_size=1, max_size=12))

@@ -9,7 +9,7 @@ from app.core.errors import Gone
 from app.core.ids import show
 from app.core.page import keyset
 from app.events.feed import KEPT, events_after
-from app.maintenance import visit
+from app.maintenance import maintain_district
 from app.webhooks import service
 from app.webhooks.deliver import dispatch
 from app.webhooks.deliveries.retention import expire
@@ -135,7 +135,7 @@ async def test_a_round_deletes_in_its_district_only(north: Town, south: Town) ->
     for town in (north, south):
         await happen(town)
         await _age(town, "event", "at")
-    _, gone = await visit(north.worker_engine, north.settings.keyring, north.district_id)
+    _, gone = await maintain_district(north.worker_engine, north.settings.keyring, north.district_id)
     assert gone == 1
     assert (await _left(north))["event"] == 0
     assert (await _left(south))["event"] == 1

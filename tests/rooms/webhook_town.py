@@ -25,7 +25,7 @@ from app.events.models import Event
 from app.events.outbox import record
 from app.settings import Settings
 from app.webhooks.models import WebhookEndpoint
-from app.webhooks.queries import Delivered, deliveries
+from app.webhooks.queries import LoggedDelivery, deliveries
 from app.webhooks.service import NewEndpoint, register_endpoint
 from app.worker import drain
 from tests.processes import TRUSTS_NOBODY, environment
@@ -145,7 +145,7 @@ def ids_of(page: Page[Event]) -> list[UUID]:
     return [event.id for event in page.rows]
 
 
-async def log_of(town: Town, endpoint: WebhookEndpoint) -> list[Delivered]:
+async def log_of(town: Town, endpoint: WebhookEndpoint) -> list[LoggedDelivery]:
     """The deliveries of an endpoint as a client of the whole district reads them, oldest first."""
     async with town.unit() as work:
         page = await deliveries(work, endpoint.id, keyset(town.district_id, "deliveries", {}, None, 200))

@@ -10,7 +10,7 @@ import pytest
 from app.playbook.models import Measure
 from app.playbook.queries import ChosenRule
 from app.response.judging.cohort import judge_series, on_one_calendar
-from app.response.judging.series import Followed, Line, Scores
+from app.response.judging.series import Line, MonitoredSeries, Scores
 from app.roster.calendar import counted, weeks_between
 from app.support.models import Phase, Support
 
@@ -41,7 +41,7 @@ def line(number: int, begins: date, rate: float) -> Line:
 def verdict(mine: Line, others: list[Line]) -> bytes:
     """The bytes of what the monitor says of one of them."""
     chosen = ChosenRule("monitor", {"far_percent": 10}, UUID(int=3))
-    one = Followed(mine, Support(id=mine.support_id), Phase(), chosen)
+    one = MonitoredSeries(mine, Support(id=mine.support_id), Phase(), chosen)
     return judge_series([one], others)[mine.support_id].verdict.canonical_bytes()
 
 

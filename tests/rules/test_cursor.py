@@ -8,12 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from app.core.crypto import Keyring, fresh_key
+from app.core.crypto import Keyring, generate_key
 from app.core.cursor import LONGEST, CursorSeal, cursor_seal
 from app.core.errors import Malformed
 from app.core.page import Keyset, keyset
 
-OLD, NEW = fresh_key("old"), fresh_key("new")
+OLD, NEW = generate_key("old"), generate_key("new")
 DISTRICT, ELSEWHERE = UUID(int=1), UUID(int=2)
 PLACE = ("Featherstonehaugh", "Anaïs", str(UUID(int=3)))
 BOUND = b"the students of a district"

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.roster.lookup import off_between
-from app.support.dosage import LOST_BECAUSE, Delivered, Dosage, dosage, of_session, planned_in, school_days, together
+from app.support.dosage import (
+    LOST_BECAUSE,
+    DeliveredSessions,
+    Dosage,
+    combine_dosages,
+    dosage,
+    of_session,
+    planned_in,
+    school_days,
+)
 
 MONDAY = date(2026, 1, 5)
 PLAN = {"minutes_per_session": 30, "sessions_per_week": 3}
@@ -18,13 +27,15 @@ def day(week: int, weekday: int = 0) -> date:
     return MONDAY + timedelta(weeks=week, days=weekday)
 
 
-def held(week: int, weekday: int, delivered: int = 30, planned: int = 30, because: str | None = None) -> Delivered:
+def held(
+    week: int, weekday: int, delivered: int = 30, planned: int = 30, because: str | None = None
+) -> DeliveredSessions:
     """A session."""
     reason = because or ("schedule" if delivered < planned else None)
     return of_session(day(week, weekday), planned, delivered, delivered > 0, reason)
 
 
-def over(weeks: int, records: list[Delivered], off: frozenset[date] = frozenset()) -> Dosage:
+def over(weeks: int, records: list[DeliveredSessions], off: frozenset[date] = frozenset()) -> Dosage:
     """The dosage of whole weeks, three sessions of 30 minutes planned in each."""
     return dosage(MONDAY, day(weeks - 1, 4), off, records, **PLAN)
 
@@ -82,7 +93,7 @@ def test_phases_add_up_and_share_a_week() -> None:
     """A change in the middle of a week is one week of the support, with both plans' sessions."""
     first = dosage(MONDAY, day(1, 1), (), [held(0, 0)], **PLAN)
     second = dosage(day(1, 2), day(2, 4), (), [held(2, 0)], minutes_per_session=20, sessions_per_week=5)
-    whole = together(MONDAY, day(2, 4), [first, second])
+    whole = combine_dosages(MONDAY, day(2, 4), [first, second])
     assert [week.monday for week in whole.weeks] == [day(0), day(1), day(2)]
     assert whole.planned_sessions == first.planned_sessions + second.planned_sessions
     assert whole.planned_minutes == first.planned_minutes + second.planned_minutes
@@ -102,13 +113,13 @@ OFF = st.frozensets(st.integers(0, 5).map(day))
 WEEKLY = st.integers(1, 25)
 
 
-def made(records: list[Delivered], off: frozenset[date], weekly: int) -> Dosage:
+def made(records: list[DeliveredSessions], off: frozenset[date], weekly: int) -> Dosage:
     """Six weeks of this plan."""
     return dosage(MONDAY, day(5, 6), off, records, minutes_per_session=45, sessions_per_week=weekly)
 
 
 @given(RECORDS, OFF, WEEKLY)
-def test_sums_hold_together(records: list[Delivered], off: frozenset[date], weekly: int) -> None:
+def test_sums_hold_together(records: list[DeliveredSessions], off: frozenset[date], weekly: int) -> None:
     """Known and unknown make the plan; delivered is what the records say; what is not lost of the known was given."""
     found = made(records, off, weekly)
     assert found.known_sessions + found.unknown_sessions == found.planned_sessions
@@ -123,7 +134,7 @@ def test_sums_hold_together(records: list[Delivered], off: frozenset[date], week
 
 @given(RECORDS, OFF, WEEKLY, st.randoms(use_true_random=False))
 def test_the_order_of_records_changes_nothing(
-    records: list[Delivered], off: frozenset[date], weekly: int, random: object
+    records: list[DeliveredSessions], off: frozenset[date], weekly: int, random: object
 ) -> None:
     """Nor whether the sums were made one by one or in the database."""
     mixed = list(records)
@@ -133,7 +144,7 @@ def test_the_order_of_records_changes_nothing(
 
 @given(RECORDS, OFF, WEEKLY, st.integers(0, 5))
 def test_the_unknown_is_never_counted_as_missed(
-    records: list[Delivered], off: frozenset[date], weekly: int, week: int
+    records: list[DeliveredSessions], off: frozenset[date], weekly: int, week: int
 ) -> None:
     """A plan that asks for more, with the same records, loses no minute and moves no share: at most it hides it."""
     less, more = made(records, off, weekly), made(records, off, weekly + 3)
@@ -147,14 +158,16 @@ def test_the_unknown_is_never_counted_as_missed(
 
 
 @given(RECORDS, OFF, WEEKLY, st.integers(1, 5))
-def test_two_windows_make_the_whole(records: list[Delivered], off: frozenset[date], weekly: int, at: int) -> None:
+def test_two_windows_make_the_whole(
+    records: list[DeliveredSessions], off: frozenset[date], weekly: int, at: int
+) -> None:
     """Cut between two weeks, the parts add up to the whole."""
     parts = [
         dosage(since, until, off, [one for one in records if since <= one.monday <= until], **plan)
         for since, until in ((MONDAY, day(at - 1, 6)), (day(at), day(5, 6)))
         for plan in ({"minutes_per_session": 45, "sessions_per_week": weekly},)
     ]
-    assert together(MONDAY, day(5, 6), parts) == made(records, off, weekly)
+    assert combine_dosages(MONDAY, day(5, 6), parts) == made(records, off, weekly)
 
 
 def test_a_window_knows_of_the_weeks_of_its_own_time_only() -> None:

@@ -2,19 +2,19 @@
 
 import pytest
 
-from app.core.crypto import KeyFault, Keyring, fresh_key
+from app.core.crypto import KeyFault, Keyring, generate_key
 
 
 def test_keys_made_one_after_the_other_have_their_own_ids() -> None:
     """Ids that begin with a time were equal for keys made within a minute, and a file with both lost one."""
-    lines = [fresh_key() for _ in range(50)]
+    lines = [generate_key() for _ in range(50)]
     assert len(Keyring.parse("\n".join(lines)).keys) == 50
 
 
 @pytest.mark.parametrize("second", ["another key", "the same key"])
 def test_a_repeated_id_is_refused(second: str) -> None:
     """Neither another key nor the same key may stand twice under one id; the sentence names the line, not the key."""
-    first = fresh_key("k1")
+    first = generate_key("k1")
     with pytest.raises(KeyFault, match="Line 3 of the key file repeats the key id 'k1'") as refused:
-        Keyring.parse(f"{first}\n\n{fresh_key('k1') if second == 'another key' else first}\n")
+        Keyring.parse(f"{first}\n\n{generate_key('k1') if second == 'another key' else first}\n")
     assert first.partition(":")[2] not in str(refused.value)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from app.response.judging.cohort import judge_series
-from app.response.judging.series import Followed, Scores
+from app.response.judging.series import MonitoredSeries, Scores
 from app.response.rules.choose import RULES
 from app.response.rules.monitor.bulk import STATES, Batch, find_bulk, judge_bulk
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
@@ -128,12 +128,12 @@ def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
         assert ("allowing for how hard each passage was" in said) == shared
 
 
-def of_forms(one: Followed, forms: tuple[str, ...]) -> Followed:
+def of_forms(one: MonitoredSeries, forms: tuple[str, ...]) -> MonitoredSeries:
     """The same scores, on other forms."""
     return replace(one, line=replace(one.line, scores=replace(one.line.scores, forms=forms)))
 
 
-def began_later(one: Followed, weeks: int) -> Followed:
+def began_later(one: MonitoredSeries, weeks: int) -> MonitoredSeries:
     """The same series without its first weeks' scores, those that follow counted from there."""
     scores = one.line.scores
     kept = Scores(

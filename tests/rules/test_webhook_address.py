@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.address import Allowed, checked_url, is_public
+from app.core.address import Allowed, is_public, validate_url
 from app.core.errors import Invalid
 
 SANDBOX = Allowed(sandbox=True)
@@ -105,7 +105,7 @@ SPELLINGS = {
 def test_an_odd_spelling_of_an_inner_address_is_refused(url: str) -> None:
     """One spelling is read from all: what a resolver would take is what is judged."""
     with pytest.raises(Invalid) as refused:
-        checked_url(url)
+        validate_url(url)
     assert [violation.code for violation in refused.value.violations] == ["url.address"]
 
 
@@ -144,7 +144,7 @@ REFUSED = {
 def test_what_is_no_fit_url_is_refused_with_its_code(code: str, url: str) -> None:
     """Scheme, user info, port, fragment, and everything that two parsers could read in two ways."""
     with pytest.raises(Invalid) as refused:
-        checked_url(url)
+        validate_url(url)
     assert code in {violation.code for violation in refused.value.violations}
 
 
@@ -161,8 +161,8 @@ def test_what_is_no_fit_url_is_refused_with_its_code(code: str, url: str) -> Non
 )
 def test_a_fit_url_is_kept_in_one_spelling(url: str, kept: str) -> None:
     """What is saved is what is connected to; and reading it again changes nothing."""
-    assert checked_url(url) == kept
-    assert checked_url(kept) == kept
+    assert validate_url(url) == kept
+    assert validate_url(kept) == kept
 
 
 @given(st.text(max_size=60))
@@ -170,19 +170,19 @@ def test_no_text_breaks_the_check(text: str) -> None:
     """Any text is taken or refused; what is taken is stable."""
     for url in (text, f"https://{text}", f"https://example.org/{text}"):
         try:
-            kept = checked_url(url)
+            kept = validate_url(url)
         except Invalid:
             continue
-        assert checked_url(kept) == kept
+        assert validate_url(kept) == kept
 
 
 def test_a_sandbox_opens_loopback_only() -> None:
     """Over plain HTTP too; and nothing else of the inner networks."""
-    assert checked_url("http://127.0.0.1:8123/x", SANDBOX) == "http://127.0.0.1:8123/x"
-    assert checked_url("http://localhost:8123/", SANDBOX) == "http://localhost:8123/"
+    assert validate_url("http://127.0.0.1:8123/x", SANDBOX) == "http://127.0.0.1:8123/x"
+    assert validate_url("http://localhost:8123/", SANDBOX) == "http://localhost:8123/"
     for url in ("http://10.0.0.1/", "https://10.0.0.1/", "http://example.org/", "https://[::ffff:127.0.0.1]/"):
         with pytest.raises(Invalid):
-            checked_url(url, SANDBOX)
+            validate_url(url, SANDBOX)
 
 
 def test_an_operator_opens_a_network() -> None:
@@ -192,9 +192,9 @@ def test_an_operator_opens_a_network() -> None:
     assert allowed.reaches(ip_address("fd12::1"))
     assert not allowed.reaches(ip_address("10.2.0.1"))
     assert not allowed.reaches(ip_address("127.0.0.1"))
-    assert checked_url("https://10.1.2.3/", allowed) == "https://10.1.2.3/"
+    assert validate_url("https://10.1.2.3/", allowed) == "https://10.1.2.3/"
     with pytest.raises(Invalid):
-        checked_url("http://10.1.2.3/", allowed)
+        validate_url("http://10.1.2.3/", allowed)
     with pytest.raises(ValueError, match=r"AIMLINE_SIS_ALLOW_NETWORKS: 'office' is no network"):
         Allowed.parse("10.1.0.0/16,office", "AIMLINE_SIS_ALLOW_NETWORKS")
 

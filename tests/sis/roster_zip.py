@@ -15,7 +15,7 @@ from app.access.work import Work, needs
 from app.sandbox.export_files import FILES, HEADERS
 from app.sis.engine.report import Report
 from app.sis.guard import Limits
-from app.sis.scheduler.execute import claim_run, lay_what_is_due
+from app.sis.scheduler.execute import claim_run, schedule_due_runs
 from app.sis.service import sync_csv
 from tests.town import Town
 
@@ -198,7 +198,7 @@ async def lose_a_worker(town: Town) -> None:
         run=claimed.id,
     )
     async with town.house() as work:
-        await lay_what_is_due(work)
+        await schedule_due_runs(work)
 
 
 async def row_id(town: Town, kind: str, sourced_id: str) -> Any:

@@ -11,8 +11,8 @@ import orjson
 from app.core.address import Allowed
 from app.core.clock import now
 from app.sis import sources
-from app.sis.scheduler.execute import Night
-from app.sis.settings import Settings
+from app.sis.scheduler.execute import SyncScheduler
+from app.sis.settings import SourceSettings
 from tests.freezing import Frozen, freeze_in_transaction, gate, process, session_ends
 from tests.processes import aimline
 from tests.sis.roster_zip import Export, ask
@@ -26,7 +26,7 @@ async def frozen_worker(town: Town, folder: Path, idle: str) -> AsyncIterator[tu
     """A worker that is frozen while it applies a sync of the town, and whose lease has ended."""
     path = Export().write(folder / "a.zip")
     async with town.unit() as work:
-        new = Settings(kind="oneroster-csv", url=str(path), cron="0 2 * * *")
+        new = SourceSettings(kind="oneroster-csv", url=str(path), cron="0 2 * * *")
         await sources.register_source(work, "csv", new, SANDBOX, local=True)
     await ask(town, "UPDATE sis_source SET due = :due WHERE district_id = :district", due=now() - timedelta(minutes=1))
     async with gate(town, "enrollment", "worker") as (holder, watcher):
@@ -52,7 +52,7 @@ async def test_the_status_names_the_frozen_worker(north: Town, tmp_path: Path) -
         state, sentence = status(north)
         assert state == "running"
         assert "was last heard of at" in sentence
-        await Night(north.worker_engine, north.settings.keyring, SANDBOX)._district(north.district_id)
+        await SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)._district(north.district_id)
         state, sentence = status(north)
         assert state == "pending"
         assert "Another process (aimline worker jobs) holds this district's syncs" in sentence
@@ -66,7 +66,7 @@ async def test_a_frozen_worker_does_not_block_the_districts_syncs(north: Town, t
                    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
         for row in await watcher.fetch(locks, int.from_bytes(north.district_id.bytes[-4:])):
             await session_ends(watcher, row["pid"])
-        await Night(north.worker_engine, north.settings.keyring, SANDBOX)._district(north.district_id)
+        await SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)._district(north.district_id)
         assert status(north)[0] == "applied", status(north)
         worker.thaw()
         rows = await ask(north, "SELECT state, attempts FROM sis_run WHERE district_id = :district")

@@ -13,7 +13,7 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.core.errors import Conflict
 from app.core.ids import new_id
-from app.maintenance import visit
+from app.maintenance import maintain_district
 from app.sis.approval import undo
 from app.sis.scheduler import retention
 from tests.processes import aimline
@@ -79,13 +79,13 @@ async def test_old_names_do_not_stay_for_ever(north: Town, tmp_path: Path) -> No
     young = await _changed(north, tmp_path, "New")
     old = await _age(north, young, 366)
     assert (await _kept(north, young), await _kept(north, old)) == ((3, 3), (3, 3))
-    await visit(north.worker_engine, north.settings.keyring, north.district_id)
+    await maintain_district(north.worker_engine, north.settings.keyring, north.district_id)
     assert (await _kept(north, young), await _kept(north, old)) == ((3, 3), (3, 0))
     with pytest.raises(Conflict) as refused:
         await _undo(north, old)
     assert refused.value.code == "run.expired"
     assert "kept no longer" in refused.value.detail
-    await visit(north.worker_engine, north.settings.keyring, north.district_id, timedelta(0))
+    await maintain_district(north.worker_engine, north.settings.keyring, north.district_id, timedelta(0))
     assert await _kept(north, young) == (3, 0), "the setting says how long"
 
 

@@ -17,17 +17,17 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.core.address import Allowed
 from app.core.clock import now
-from app.core.crypto import Keyring, fresh_key
+from app.core.crypto import Keyring, generate_key
 from app.core.errors import Conflict
 from app.sis import sources
 from app.sis.engine.district_lock import alone
-from app.sis.engine.run import Asked
+from app.sis.engine.run import RunRequest
 from app.sis.pull import ask_for_run, ask_to_undo, run_source
 from app.sis.queries import read_report
-from app.sis.scheduler.execute import Night, claim_run, keep_lease, lay_what_is_due
-from app.sis.scheduler.metrics import REGISTRY, read_standing
+from app.sis.scheduler.execute import SyncScheduler, claim_run, keep_lease, schedule_due_runs
+from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.sis.scheduler.report_text import as_text, what_next
-from app.sis.settings import Settings
+from app.sis.settings import SourceSettings
 from tests.sis.plain_server import Said, answering
 from tests.sis.roster_zip import Export, ask
 from tests.town import Town
@@ -37,7 +37,7 @@ SANDBOX = Allowed(sandbox=True)
 
 async def _make(town: Town, path: Path | str, name: str = "csv", **more: Any) -> sources.Configured:
     async with town.unit() as work:
-        new = Settings(kind="oneroster-csv", url=str(path), **more)
+        new = SourceSettings(kind="oneroster-csv", url=str(path), **more)
         return await sources.register_source(work, name, new, SANDBOX, local=True)
 
 
@@ -59,7 +59,7 @@ async def _due(town: Town, made: sources.Configured, **times: Any) -> None:
 
 async def _night(town: Town, **more: Any) -> None:
     """A night of this district alone, until nothing is under way."""
-    night = Night(town.worker_engine, town.settings.keyring, SANDBOX, **more)
+    night = SyncScheduler(town.worker_engine, town.settings.keyring, SANDBOX, **more)
     await night._district(town.district_id)
     await night.land()
 
@@ -151,7 +151,7 @@ async def test_a_lost_workers_run_begins_anew_and_a_late_one_is_fenced_off(north
         await run_source(
             *(north.worker_engine, north.settings.keyring, north.district_id, made.source.id),
             *(lambda _doing, _done, _of: None, SANDBOX),
-            asked=Asked(run.id, lost.number),
+            asked=RunRequest(run.id, lost.number),
         )
     assert len(await _runs(north)) == 1
 
@@ -181,13 +181,13 @@ async def test_silence_is_told_once_until_a_run_comes(north: Town, tmp_path: Pat
     await _due(north, made, overdue_at=past)
     for _ in range(2):
         async with north.house() as work:
-            await lay_what_is_due(work)
+            await schedule_due_runs(work)
     assert await _events(north) == ["sync.overdue"]
     await _due(north, made, due=past)
     await _night(north)
     await _due(north, made, overdue_at=past)
     async with north.house() as work:
-        await lay_what_is_due(work)
+        await schedule_due_runs(work)
     assert await _events(north) == ["sync.overdue", "sync.applied", "sync.overdue"]
     ((subject,),) = await ask(
         north, "SELECT DISTINCT subject_id FROM event WHERE district_id = :district AND type = 'sync.overdue'"
@@ -214,9 +214,9 @@ async def test_a_look_stays_asked_for_until_it_is_noted(north: Town, tmp_path: P
     async with north.unit() as work:
         await sources.ask_to_look(work, made.source.id)
     async with north.house() as work:
-        assert await lay_what_is_due(work) == [made.source.id]
+        assert await schedule_due_runs(work) == [made.source.id]
     async with north.house() as work:
-        assert await lay_what_is_due(work) == [made.source.id]
+        assert await schedule_due_runs(work) == [made.source.id]
 
 
 async def test_a_look_that_breaks_off_is_noted_and_holds_nothing_up(
@@ -272,7 +272,7 @@ async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path
         await ask_for_run(work, made.source.id)
     await _night(north)
     await _due(north, made, overdue_at=None)
-    assert await read_standing(north.worker_engine) >= 1
+    assert await read_metrics(north.worker_engine) >= 1
     of = {"district": ids.show("district", north.district_id), "source": ids.show("source", made.source.id)}
     told = {
         name: REGISTRY.get_sample_value(f"aimline_sync_{name}", of)
@@ -355,24 +355,24 @@ async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) ->
     assert await _events(north) == []
     assert await ask(north, "SELECT overdue_at FROM sis_source WHERE district_id = :district") == [(soon,)]
     of = {"district": ids.show("district", north.district_id), "source": ids.show("source", made.source.id)}
-    await read_standing(north.worker_engine)
+    await read_metrics(north.worker_engine)
     assert REGISTRY.get_sample_value("aimline_sync_failed", of) == 0
     async with north.unit() as work:
         await ask_for_run(work, made.source.id)
     await _night(north)
     assert await _events(north) == ["sync.failed"], "the same, not dry, is news"
-    await read_standing(north.worker_engine)
+    await read_metrics(north.worker_engine)
     assert REGISTRY.get_sample_value("aimline_sync_failed", of) == 1
 
 
 async def test_a_secret_that_no_key_opens_is_a_failed_run_with_its_reason(north: Town) -> None:
     """The key file lost the line: the run says so at once, and does not break off three times over."""
-    new = Settings(kind="oneroster-1.2", url="https://sis.example.org/v1p2", client_id="a", client_secret="b")
+    new = SourceSettings(kind="oneroster-1.2", url="https://sis.example.org/v1p2", client_id="a", client_secret="b")
     async with north.unit() as work:
         made = await sources.register_source(work, "rest", new)
     async with north.unit() as work:
         await ask_for_run(work, made.source.id)
-    await Night(north.worker_engine, Keyring.parse(fresh_key("k9")), SANDBOX)._district(north.district_id)
+    await SyncScheduler(north.worker_engine, Keyring.parse(generate_key("k9")), SANDBOX)._district(north.district_id)
     ((state, _, _, sentence, _),) = await _runs(north)
     assert state == "failed"
     assert sentence == "The key 'k1' is not in the key file. The roster is as it was."
@@ -392,7 +392,7 @@ async def test_a_worker_that_ends_leaves_its_run_to_another(north: Town) -> None
         made = await _make(north, f"{address}roster.zip")
         async with north.unit() as work:
             await ask_for_run(work, made.source.id)
-        night = Night(north.worker_engine, north.settings.keyring, SANDBOX)
+        night = SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)
         night.flying[north.district_id] = asyncio.create_task(night._district(north.district_id))
         await asyncio.to_thread(came.wait, 60)
         await night.land(0.05)

@@ -12,7 +12,7 @@ from app.core.ids import new_id, show
 from app.sis.approval import carry_out_approved
 from app.sis.engine.report import Report
 from app.sis.rekey import MOST_GIVEN
-from app.sis.scheduler.execute import Night
+from app.sis.scheduler.execute import SyncScheduler
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.sis.roster_zip import Export, ask, fingerprint, lose_a_worker, row_id, sync
 from tests.sis.test_rekey import PEOPLE, _held, _plan, _rekeyed
@@ -22,7 +22,7 @@ MATCH = {"match": "identifier"}
 
 
 async def _night(town: Town) -> None:
-    night = Night(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
+    night = SyncScheduler(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
     await night._district(town.district_id)
 
 

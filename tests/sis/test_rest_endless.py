@@ -12,7 +12,7 @@ from app.sis import sources
 from app.sis.oneroster_rest.connection import Patience
 from app.sis.port import SourceRefused
 from app.sis.pull import run_source
-from app.sis.settings import Settings
+from app.sis.settings import SourceSettings
 from tests.sis.plain_server import Asked, Said, answering
 from tests.sis.rest_source import HASTY, connect, pulled, quiet
 from tests.sis.roster_zip import fingerprint
@@ -137,7 +137,7 @@ async def test_a_run_of_such_a_source_has_failed_and_changed_nothing(north: Town
     """From the settings to the run's row: state failed, exit code 5, the roster as it was, nothing left running."""
     allowed = Allowed(sandbox=True)
     with answering(with_users(in_a_circle)) as (address, _):
-        new = Settings(
+        new = SourceSettings(
             kind="oneroster-1.1",
             url=f"{address}v1p1",
             token_url=f"{address}token",

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 from app.sis.oneroster_rest.turns import Hand, Turns
-from app.sis.oneroster_rest.walk import Page, Walk
+from app.sis.oneroster_rest.walk import Walk, WalkPage
 
 
 async def let_all_run() -> None:
@@ -60,15 +60,15 @@ async def test_all_walks_together_hold_no_more_than_the_hand() -> None:
     hand, held, stuck = Hand(4), 0, asyncio.Event()
     most = 0
 
-    def source(slow: bool) -> Callable[[int, int, str | None], "asyncio.Future[Page] | object"]:
-        async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+    def source(slow: bool) -> Callable[[int, int, str | None], "asyncio.Future[WalkPage] | object"]:
+        async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
             nonlocal held, most
             held += 1
             most = max(most, held)
             if slow and offset == 10:
                 await stuck.wait()
             ids = [f"r{number}" for number in range(offset, min(offset + limit, 300))]
-            return Page(ids, ids, total=300)
+            return WalkPage(ids, ids, total=300)
 
         return fetch
 

@@ -8,13 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.sis.oneroster_rest.turns import Hand
-from app.sis.oneroster_rest.walk import Fetch, Moved, Page, Walk
+from app.sis.oneroster_rest.walk import Fetch, Moved, Walk, WalkPage
 from app.sis.port import SourceRefused
 
 
-def page(rows: list[str], **said: object) -> Page:
+def page(rows: list[str], **said: object) -> WalkPage:
     """A page of rows that are their ids."""
-    return Page(list(rows), list(rows), **said)  # type: ignore[arg-type]  # named in each call
+    return WalkPage(list(rows), list(rows), **said)  # type: ignore[arg-type]  # named in each call
 
 
 def many(count: int) -> list[str]:
@@ -32,7 +32,7 @@ def serving(rows: list[str], cap: int, short: list[int], *, total: bool, link: b
     """A source that cuts pages at `cap`, and some short of it; that repeats rows at a page's head."""
     cuts = iter(short * 1000)
 
-    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         count = max(1, min(limit, cap) - next(cuts, 0))
         first = max(0, offset - overlap) if offset else 0
         found = rows[first : offset + count] if offset < len(rows) else []
@@ -69,7 +69,7 @@ async def test_a_small_collection_is_asked_about_once_more() -> None:
     """A total that only repeats how many rows the page has would otherwise cost the rest."""
     rows = many(25)
 
-    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         found = rows[offset : offset + min(limit, 10)]
         return page(found, total=len(found))
 
@@ -83,7 +83,7 @@ async def test_a_page_that_is_empty_once_is_no_end(count: int, at: int) -> None:
     """A slip of a source without totals and links must not cost what lies behind it."""
     rows, slips = many(count), [at]
 
-    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         if offset in slips:
             slips.remove(offset)
             return page([])
@@ -97,7 +97,7 @@ async def test_a_total_that_is_too_high_proves_no_absence() -> None:
     """Everything that came is given; but it is said that there should be more."""
     rows = many(25)
 
-    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page(rows[offset : offset + limit], total=30)
 
     found, walk = await walked(fetch)
@@ -108,7 +108,7 @@ async def test_a_total_that_is_too_high_proves_no_absence() -> None:
 async def test_a_next_that_leads_to_nothing_proves_no_absence() -> None:
     """The source promised a page and gave none."""
 
-    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page(many(10), more=True) if not offset else page([])
 
     _, walk = await walked(fetch)
@@ -122,7 +122,7 @@ async def test_an_error_behind_full_pages_proves_no_absence(count: int, total: b
     """Behind its end a source may say 404; one that takes no offset over 20 says so too, and has more."""
     rows = many(count)
 
-    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         if offset > 20 or offset >= count:
             return page([], refused=True)
         return page(rows[offset : offset + limit], total=count if total else None)
@@ -136,7 +136,7 @@ async def test_an_error_behind_full_pages_proves_no_absence(count: int, total: b
 async def test_a_source_that_never_pages_is_read_at_once(size: int) -> None:
     """The same rows whatever limit and offset are: they are all."""
 
-    async def fetch(_limit: int, _offset: int, _link: str | None) -> Page:
+    async def fetch(_limit: int, _offset: int, _link: str | None) -> WalkPage:
         return page(many(size))
 
     found, walk = await walked(fetch)
@@ -148,7 +148,7 @@ async def test_a_source_that_never_pages_is_read_at_once(size: int) -> None:
 async def test_a_source_that_ignores_the_offset_is_refused(cap: int) -> None:
     """It cuts its page and moves on to no other: the rest would be lost."""
 
-    async def fetch(limit: int, _offset: int, _link: str | None) -> Page:
+    async def fetch(limit: int, _offset: int, _link: str | None) -> WalkPage:
         return page(many(100)[: min(limit, cap)])
 
     with pytest.raises(SourceRefused, match="same page for every offset"):
@@ -160,7 +160,7 @@ async def test_the_end_is_seen_however_it_looks(end: str) -> None:
     """Behind its end a source may give its last page for ever, or begin anew."""
     rows = many(25)
 
-    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         if offset >= len(rows):
             return page({"last page again": rows[20:], "first page again": rows[:limit], "nothing": []}[end])
         return page(rows[offset : offset + limit])
@@ -176,7 +176,7 @@ async def test_pages_without_an_order_are_noticed(total: int | None, ahead: int)
     """A sort with ties gives a row on two pages, and then some other on none: seen on a provider of others."""
     rows = many(40)
 
-    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         order = rows[:] if offset < 20 else [*rows[:20], rows[19], *rows[20:39]]
         return page(order[offset : offset + limit], total=total)
 
@@ -189,7 +189,7 @@ async def test_links_that_are_no_offsets_are_followed() -> None:
     """A source with cursors; its last page has no link, and nothing more is asked for."""
     rows, asked = many(25), []
 
-    async def fetch(limit: int, offset: int, link: str | None) -> Page:
+    async def fetch(limit: int, offset: int, link: str | None) -> WalkPage:
         at = int(link or 0)
         asked.append(link)
         return page(rows[at : at + limit], more=at + limit < 25, beyond=str(at + limit) if at + limit < 25 else None)
@@ -201,7 +201,7 @@ async def test_links_that_are_no_offsets_are_followed() -> None:
 
 
 def _turning(at: int, after: Callable[[], dict[str, object]]) -> Fetch:
-    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         said: dict[str, object] = {"total": 95, "revision": "1"} if offset < at else after()
         return page(many(95)[offset : offset + limit], **said)
 
@@ -220,7 +220,7 @@ async def test_pages_ahead_are_no_more_than_allowed_and_end_with_the_walk() -> N
     """So many under way at once, and no task is left behind when a walk breaks off."""
     under_way, most = 0, 0
 
-    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         nonlocal under_way, most
         under_way += 1
         most = max(most, under_way)
@@ -242,7 +242,7 @@ async def test_a_place_that_the_source_keeps_is_no_circle() -> None:
     """Some cursors are one link for every page: as long as each page is new, it is followed."""
     parts = iter(many(40)[at : at + 10] for at in range(0, 40, 10))
 
-    async def fetch(_limit: int, _offset: int, _link: str | None) -> Page:
+    async def fetch(_limit: int, _offset: int, _link: str | None) -> WalkPage:
         rows = next(parts, [])
         return page(rows, beyond="scroll" if rows else None)
 
@@ -254,7 +254,7 @@ async def test_a_place_that_the_source_keeps_is_no_circle() -> None:
 async def test_offsets_that_turn_in_a_circle_are_refused() -> None:
     """A source without a total that counts offsets in a circle, with pages that never fall on its first again."""
 
-    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page([f"r{number if number < 10 else 10 + number % 20}" for number in range(offset, offset + limit)])
 
     with pytest.raises(SourceRefused, match="go in a circle"):
@@ -264,7 +264,7 @@ async def test_offsets_that_turn_in_a_circle_are_refused() -> None:
 async def test_a_total_ends_what_turns_in_a_circle() -> None:
     """Where a total says where to end, repeats are walked to it: that rows are missing is seen by their number."""
 
-    async def fetch(limit: int, offset: int, _link: str | None) -> Page:
+    async def fetch(limit: int, offset: int, _link: str | None) -> WalkPage:
         return page([f"r{number % 20}" for number in range(offset, min(offset + limit, 200))], total=200)
 
     found, _ = await walked(fetch)

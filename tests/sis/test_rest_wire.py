@@ -14,7 +14,7 @@ import pytest
 
 from app.sis.oneroster_rest.connection import Connection, Patience
 from app.sis.oneroster_rest.signin import sign, signature_base
-from app.sis.oneroster_rest.wire import told_to_wait
+from app.sis.oneroster_rest.wire import parse_retry_after
 from app.sis.port import SourceRefused
 from tests.sis.plain_server import Asked, Said, answering
 from tests.sis.rest_source import connect, pulled
@@ -170,12 +170,12 @@ async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monk
 
 def test_retry_after_is_read_in_both_forms(monkeypatch: pytest.MonkeyPatch) -> None:
     """Seconds, and a date; what is neither is no answer."""
-    assert told_to_wait("7") == 7
+    assert parse_retry_after("7") == 7
     at = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
     monkeypatch.setattr("app.sis.oneroster_rest.wire.now", lambda: at)
-    assert told_to_wait(format_datetime(at + timedelta(seconds=30), usegmt=True)) == 29.75
-    assert told_to_wait("Wed, 21 Oct 2015 07:28:00 GMT") == 0
-    assert [told_to_wait(text) for text in ("soon", "", "-1", "1.5", None)] == [None] * 5
+    assert parse_retry_after(format_datetime(at + timedelta(seconds=30), usegmt=True)) == 29.75
+    assert parse_retry_after("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    assert [parse_retry_after(text) for text in ("soon", "", "-1", "1.5", None)] == [None] * 5
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])

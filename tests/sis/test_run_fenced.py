@@ -18,9 +18,9 @@ from app.sis.engine.run import begin, end
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import AlreadyRunning, Source, Superseded
 from app.sis.pull import ask_for_run
-from app.sis.scheduler.execute import Night
+from app.sis.scheduler.execute import SyncScheduler
 from app.sis.service import sync
-from app.sis.settings import Settings
+from app.sis.settings import SourceSettings
 from tests.sis.roster_zip import Export, ask
 from tests.sis.roster_zip import sync as sync_zip
 from tests.town import Town
@@ -34,7 +34,7 @@ async def _killed(town: Town, folder: Path, source: str = "csv") -> UUID:
     """A source that is due every night, with a run by hand whose process was killed; the source's id."""
     path = Export().write(folder / "a.zip")
     async with town.unit() as work:
-        new = Settings(kind="oneroster-csv", url=str(path), cron="0 2 * * *")
+        new = SourceSettings(kind="oneroster-csv", url=str(path), cron="0 2 * * *")
         made = await sources.register_source(work, source, new, SANDBOX, local=True)
     async with town.house() as work:
         await begin(work, Report(new_id(), began_at=now()), made.source.id, dry=False)
@@ -44,7 +44,7 @@ async def _killed(town: Town, folder: Path, source: str = "csv") -> UUID:
 async def _night(town: Town) -> None:
     due = now() - timedelta(minutes=1)
     await ask(town, "UPDATE sis_source SET due = :due WHERE district_id = :district", due=due)
-    night = Night(town.worker_engine, town.settings.keyring, SANDBOX)
+    night = SyncScheduler(town.worker_engine, town.settings.keyring, SANDBOX)
     await night._district(town.district_id)
 
 

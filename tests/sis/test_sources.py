@@ -13,12 +13,12 @@ from app.access.principal import house_principal
 from app.access.work import Work, needs, unit
 from app.core.address import PUBLIC_ONLY, Allowed
 from app.core.clock import now
-from app.core.crypto import KeyFault, Keyring, fresh_key
+from app.core.crypto import KeyFault, Keyring, generate_key
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
 from app.sis import sources
 from app.sis.guard import Limits
 from app.sis.models import SisSource
-from app.sis.settings import Settings, checked, limits_of
+from app.sis.settings import SourceSettings, limits_of, validate_settings
 from tests.sis.roster_zip import Export, ask, row_id, sync
 from tests.town import Town
 
@@ -33,7 +33,7 @@ REST: dict[str, Any] = {
 
 def _codes(more: Mapping[str, Any], *, local: bool = False, name: str = "main") -> list[tuple[str, str]]:
     try:
-        checked(Settings(**{**REST, **more}), PUBLIC_ONLY, name=name, local=local)
+        validate_settings(SourceSettings(**{**REST, **more}), PUBLIC_ONLY, name=name, local=local)
     except Invalid as error:
         return [(one.pointer, one.code) for one in error.violations]
     return []
@@ -121,7 +121,7 @@ def test_the_rollover_changes_the_limits_on_its_days_only() -> None:
 
 async def _make(town: Town, name: str = "main", **more: Any) -> sources.Configured:
     async with town.unit() as work:
-        return await sources.register_source(work, name, Settings(**{**REST, **more}))
+        return await sources.register_source(work, name, SourceSettings(**{**REST, **more}))
 
 
 async def test_a_secret_is_sealed_and_opened_by_the_worker_only(north: Town, south: Town) -> None:
@@ -142,13 +142,13 @@ async def test_a_secret_is_sealed_and_opened_by_the_worker_only(north: Town, sou
     with pytest.raises(DBAPIError, match="permission denied"):
         async with north.unit() as work:
             await peek(work)
-    assert SECRET not in str(sources.shown(made)) + repr(Settings(**REST))
+    assert SECRET not in str(sources.shown(made)) + repr(SourceSettings(**REST))
 
 
 async def test_a_run_seals_the_secret_under_the_newest_key(north: Town) -> None:
     """A new line at the top of the key file: after the next run the old one opens nothing any more, and can go."""
     made = await _make(north)
-    fresh = Keyring.parse(fresh_key("k9"))
+    fresh = Keyring.parse(generate_key("k9"))
     both = Keyring({**fresh.keys, **north.settings.keyring.keys})
     worker = house_principal(north.district_id, "sync")
     sealed = "SELECT client_secret_sealed FROM sis_source WHERE district_id = :district"
@@ -246,7 +246,7 @@ async def test_pausing_lifts_the_schedule_and_resuming_lays_it(north: Town) -> N
 
 def test_an_allowed_network_is_the_operators_to_open() -> None:
     """A SIS within the district's own walls is reached once its network is allowed."""
-    inside = Settings(**{**REST, "url": "https://10.1.2.3/v1p1"})
+    inside = SourceSettings(**{**REST, "url": "https://10.1.2.3/v1p1"})
     with pytest.raises(Invalid):
-        checked(inside, PUBLIC_ONLY, name="main")
-    assert checked(inside, Allowed.parse("10.1.0.0/16"), name="main").url == "https://10.1.2.3/v1p1"
+        validate_settings(inside, PUBLIC_ONLY, name="main")
+    assert validate_settings(inside, Allowed.parse("10.1.0.0/16"), name="main").url == "https://10.1.2.3/v1p1"

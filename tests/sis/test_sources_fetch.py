@@ -19,10 +19,10 @@ from app.core.ids import new_id
 from app.sis import sources
 from app.sis.engine.report import Report
 from app.sis.oneroster_csv.fetch import _dated, open_path, open_url
-from app.sis.oneroster_rest.wire import told_time
+from app.sis.oneroster_rest.wire import parse_http_date
 from app.sis.port import NothingNew, SourceRefused
 from app.sis.pull import Mode, look, run_source
-from app.sis.settings import Settings
+from app.sis.settings import SourceSettings
 from tests.sis.roster_zip import Export, ask
 from tests.town import Town
 
@@ -43,7 +43,7 @@ def _drop(folder: Path, name: str, export: Export, age: float = OLD) -> Path:
 async def _make(town: Town, url: str, **more: Any) -> sources.Configured:
     async with town.unit() as work:
         return await sources.register_source(
-            work, "csv", Settings(kind="oneroster-csv", url=url, **more), SANDBOX, local=True
+            work, "csv", SourceSettings(kind="oneroster-csv", url=url, **more), SANDBOX, local=True
         )
 
 
@@ -194,11 +194,11 @@ async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path
 @pytest.mark.parametrize("told", ["Sat, 22 Nov 2098 03:00:00 GMT", "yesterday", "Sat, 22 Nov 2025 03:00:00 GMT"])
 def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(told: str) -> None:
     """One that runs ahead would have deltas ask for what is yet to come; one that lags only asks for more."""
-    for read in (_dated, told_time):
+    for read in (_dated, parse_http_date):
         found = read(told)
         assert found is None if told == "yesterday" else found is not None and found <= now()
         assert read(None) is None
-    assert told_time("Sat, 22 Nov 2025 03:00:00 GMT") == datetime(2025, 11, 22, 3, tzinfo=UTC)
+    assert parse_http_date("Sat, 22 Nov 2025 03:00:00 GMT") == datetime(2025, 11, 22, 3, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(

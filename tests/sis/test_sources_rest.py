@@ -7,8 +7,8 @@ from fastapi import FastAPI
 
 from app.core.address import Allowed
 from app.core.ids import show
-from app.sis.scheduler.execute import Night
-from app.sis.settings import Settings
+from app.sis.scheduler.execute import SyncScheduler
+from app.sis.settings import SourceSettings
 from app.sis.sources import register_source
 from tests.faces.rest_town import caller
 from tests.sis.roster_zip import Export
@@ -28,7 +28,7 @@ REST: dict[str, Any] = {
 
 
 async def _night(town: Town) -> None:
-    night = Night(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
+    night = SyncScheduler(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
     await night._district(town.district_id)
 
 
@@ -111,7 +111,7 @@ async def test_each_verb_asks_for_its_own_scope(app: FastAPI, north: Town) -> No
 
 async def test_a_local_source_does_not_tell_where_it_lies(app: FastAPI, north: Town, tmp_path: Path) -> None:
     """The path on the server is the operator's: over REST only the last part of it is shown."""
-    new = Settings(kind="oneroster-csv", url=str(tmp_path / "drop" / "nightly.zip"))
+    new = SourceSettings(kind="oneroster-csv", url=str(tmp_path / "drop" / "nightly.zip"))
     async with north.unit() as work:
         made = await register_source(work, "drop", new, local=True)
     asks = caller(app, north)

@@ -16,7 +16,7 @@ from app.sis.models import SisSource
 from app.sis.oneroster_rest.pull import COLLECTIONS
 from app.sis.port import AlreadyRunning
 from app.sis.pull import Mode, ask_for_run, look, run_source
-from app.sis.settings import Settings
+from app.sis.settings import SourceSettings
 from tests.sis.roster_zip import Export, ask
 from tests.sis.sandbox_sis import V11, running
 from tests.town import Town
@@ -30,7 +30,7 @@ def _quiet(_doing: str, _done: int, _of: int) -> None:
 
 
 async def _make(town: Town, address: str, **more: Any) -> sources.Configured:
-    new = Settings(
+    new = SourceSettings(
         kind="oneroster-1.1",
         url=f"{address}{V11}",
         token_url=f"{address}oauth/token",
@@ -176,7 +176,7 @@ async def test_what_a_source_leaves_out_is_not_missed(north: Town) -> None:
 async def test_a_file_that_is_left_out_is_neither_taken_nor_missed(north: Town, tmp_path: Path) -> None:
     """Of CSV as well: announced as absent it holds nothing, and what is in the zip all the same is not read."""
     export = Export()
-    new = Settings(kind="oneroster-csv", url=str(export.write(tmp_path / "a.zip")))
+    new = SourceSettings(kind="oneroster-csv", url=str(export.write(tmp_path / "a.zip")))
     async with north.unit() as work:
         made = await sources.register_source(work, "csv", new, local=True)
     await _run(north, made)

@@ -21,7 +21,7 @@ from app.main import build
 from app.rest.edge import LARGEST_BODY
 from app.settings import Settings
 from app.sis import upload
-from app.sis.scheduler.execute import Night
+from app.sis.scheduler.execute import SyncScheduler
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, lose_a_worker
 from tests.sis.test_sources_rest import REST
@@ -33,7 +33,7 @@ CSV = {"name": "sent", "kind": "oneroster-csv", "url": "upload:"}
 
 
 async def _night(town: Town) -> None:
-    night = Night(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
+    night = SyncScheduler(town.worker_engine, town.settings.keyring, Allowed(sandbox=True))
     await night._district(town.district_id)
 
 

@@ -11,26 +11,26 @@ from uuid import UUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.response.judging import finalize
-from app.roster.breaks import LaidBreak, NewBreak, lay_break, lift_break
+from app.roster.breaks import NewBreak, SavedBreak, delete_break, save_break
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
-async def declare_break(work: Work, new: NewBreak) -> LaidBreak:
+async def declare_break(work: Work, new: NewBreak) -> SavedBreak:
     """Keeps a break of a school or of the whole district; said again it stays as it is, with the name said last.
 
     The worker judges shortly what it changes; that raises no alerts. Raises `Invalid` with everything that is wrong.
     """
-    return await _judged_anew(work, await lay_break(work, new))
+    return await _judged_anew(work, await save_break(work, new))
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
-async def remove_break(work: Work, break_id: UUID) -> LaidBreak:
+async def remove_break(work: Work, break_id: UUID) -> SavedBreak:
     """Takes a break back; what it changes is judged as in `declare_break`. Raises `NotFound`, `Forbidden`."""
-    return await _judged_anew(work, await lift_break(work, break_id))
+    return await _judged_anew(work, await delete_break(work, break_id))
 
 
-async def _judged_anew(work: Work, laid: LaidBreak) -> LaidBreak:
+async def _judged_anew(work: Work, laid: SavedBreak) -> SavedBreak:
     if laid.schools:
         async with work.as_district("breaks"):
-            await finalize.lay_rules(work, quiet=True, school_ids=laid.schools)
+            await finalize.schedule_rules(work, quiet=True, school_ids=laid.schools)
     return laid

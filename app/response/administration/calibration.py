@@ -55,7 +55,7 @@ async def calibrate_district(work: Work) -> list[Calibration]:
     await work.db.flush()
     # Where too little is left of what was estimated, verdicts go back to the published defaults.
     if held or any(not row.published for row in made):
-        await finalize.lay_rules(work, quiet=True)
+        await finalize.schedule_rules(work, quiet=True)
     return made
 
 

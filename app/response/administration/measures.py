@@ -39,7 +39,7 @@ async def amend_measure(work: Work, name: str, changes: Mapping[str, Any]) -> Me
     amended = await measures.amend_measure(work, name, changes, use_of)
     if JUDGED_BY & amended.changed:
         async with work.as_district("amending"):
-            await finalize.lay_rules(work, quiet=True, measure_id=amended.measure.id)
+            await finalize.schedule_rules(work, quiet=True, measure_id=amended.measure.id)
     return amended.measure
 
 

@@ -24,7 +24,7 @@ from app.playbook.rules import REST, Entry, entry_of, stored
 from app.response.judging import finalize
 from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import judge_series
-from app.response.judging.load import Wanted, load
+from app.response.judging.load import SeriesSelection, load
 from app.response.rules.choose import RULES, UnusableRule
 from app.response.rules.field.counts import misfit
 from app.response.rules.rates import HOLDS_BADLY, stated_far
@@ -50,7 +50,7 @@ class NewRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RuleInForce:
     """A rule of the published version, with what it is known to do."""
 
     entry: Entry
@@ -89,7 +89,7 @@ class Preview:
 
 
 @needs(Can.READ_PLAYBOOK)
-async def standing_rules(work: Work) -> tuple[PlaybookVersion, list[Standing]]:
+async def rules_in_force(work: Work) -> tuple[PlaybookVersion, list[RuleInForce]]:
     """The version in force and its rules, each with its stated false-alarm rate."""
     version = await published(work)
     return version, [_standing(entry_of(key, chosen)) for key, chosen in version.rules.items()]
@@ -103,7 +103,7 @@ async def publish_rules(work: Work, rules: Sequence[NewRule], *, alert: bool = F
     """
     version = await playbook.publish_rules(work, await _checked(work, rules))
     async with work.as_district("publishing"):
-        await finalize.lay_rules(work, quiet=not alert)
+        await finalize.schedule_rules(work, quiet=not alert)
     return version
 
 
@@ -130,7 +130,7 @@ async def _compare(
     work: Work, wanted: dict[str, Any], visible: set[UUID]
 ) -> tuple[list[Turn], dict[str, int], dict[str, int]]:
     then = await rulebook(work, wanted)
-    loaded = await load(work, Wanted(lock=False), await rulebook(work))
+    loaded = await load(work, SeriesSelection(lock=False), await rulebook(work))
     series = list(loaded.wanted.values())
     known = await calibrations(work, {one.line.measure.id for one in series})
     shown = [one for one in series if one.support.id in visible]
@@ -211,12 +211,12 @@ def _unfit(new: NewRule, at: str) -> list[Violation]:
     return found
 
 
-def _standing(entry: Entry) -> Standing:
+def _standing(entry: Entry) -> RuleInForce:
     rule = RULES.get(entry.rule)
     if rule is None:
-        return Standing(entry, None, None)
+        return RuleInForce(entry, None, None)
     settled = rule.settle(entry.parameters)
-    return Standing(entry, stated_far(rule.name, settled, rule.defaults), HOLDS_BADLY.get(rule.name))
+    return RuleInForce(entry, stated_far(rule.name, settled, rule.defaults), HOLDS_BADLY.get(rule.name))
 
 
 def shown_school(entry: Entry) -> str | None:

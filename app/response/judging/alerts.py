@@ -16,7 +16,7 @@ CALM = frozenset({State.RESPONDING, State.BELOW_PACE, State.GOAL_MET})
 """States that speak against an alert. `uncertain` lies between the watch and the alert threshold: it keeps things."""
 
 
-class Tell(StrEnum):
+class AlertSignal(StrEnum):
     """What is to be told."""
 
     ALERT = "alert"
@@ -64,7 +64,7 @@ class Latches:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class AlertRecord:
     """Whether something stands as told, in which week it was told last, and whether without an event."""
 
     stands: bool = False
@@ -84,13 +84,13 @@ class Memory:
     week: int = -1
     before: Latches = Latches()
     now: Latches = Latches()
-    alert: Told = Told()
-    watch: Told = Told()
-    under: Told = Told()
+    alert: AlertRecord = AlertRecord()
+    watch: AlertRecord = AlertRecord()
+    under: AlertRecord = AlertRecord()
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class ConclusionOfWeek:
     """A verdict as alerts see it.
 
     `settled`: the cohort's week was in. `quiet`: a backfill or a change of rules, that raises nothing, and may end what
@@ -106,7 +106,7 @@ class Said:
     loud: bool = False
 
 
-def advance(memory: Memory, said: Said) -> tuple[Memory, tuple[Tell, ...]]:
+def advance(memory: Memory, said: ConclusionOfWeek) -> tuple[Memory, tuple[AlertSignal, ...]]:
     """The memory after a verdict, and what is to be told.
 
     An alert is raised at the rule's threshold and once a transition; it recovers after two calm weeks, and is
@@ -117,34 +117,36 @@ def advance(memory: Memory, said: Said) -> tuple[Memory, tuple[Tell, ...]]:
     now = before.step(said.state, said.week)
     if said.undone and said.state is not State.NOT_RESPONDING:
         now = replace(now, alert=Latch())
-    tells: list[Tell] = []
+    tells: list[AlertSignal] = []
     alert = _alert(memory.alert, before, now, said, tells)
     anew = memory.under.stands or said.state is State.UNDER_DELIVERED
-    under = _once(memory.under, now.under.on and anew, said, Tell.UNDER_DELIVERED, tells)
+    under = _once(memory.under, now.under.on and anew, said, AlertSignal.UNDER_DELIVERED, tells)
     asks = said.state is State.UNCERTAIN and not alert.stands
-    watch = _once(memory.watch, now.watch.on, said, Tell.PROBE if asks else None, tells)
+    watch = _once(memory.watch, now.watch.on, said, AlertSignal.PROBE if asks else None, tells)
     kept = Memory(memory.phase, said.week, before, now, alert, watch, under)
     return kept, tuple(tells)
 
 
-def _alert(told: Told, before: Latches, now: Latches, said: Said, tells: list[Tell]) -> Told:
+def _alert(
+    told: AlertRecord, before: Latches, now: Latches, said: ConclusionOfWeek, tells: list[AlertSignal]
+) -> AlertRecord:
     # What stands over from another week is not told on a verdict that says something else.
     raised = said.state is State.NOT_RESPONDING
     if raised and told.stands and told.quiet and said.loud:
-        tells.append(Tell.ALERT)
-        return Told(True, said.week)
+        tells.append(AlertSignal.ALERT)
+        return AlertRecord(True, said.week)
     if raised and not told.stands and said.week > told.week:
         if not said.quiet:
-            tells.append(Tell.ALERT)
-        return Told(True, said.week, said.quiet)
+            tells.append(AlertSignal.ALERT)
+        return AlertRecord(True, said.week, said.quiet)
     if now.alert.on or not told.stands:
         return told
     if said.undone or not before.alert.on:
         if not (said.undone or said.settled or said.week > told.week):
             return told
-        back = Tell.RETRACTED
+        back = AlertSignal.RETRACTED
     else:
-        back = Tell.RECOVERED
+        back = AlertSignal.RECOVERED
     # Who heard of an alert hears of its end, also of one that comes quietly; what was never told ends untold.
     if not told.quiet:
         tells.append(back)
@@ -152,11 +154,13 @@ def _alert(told: Told, before: Latches, now: Latches, said: Said, tells: list[Te
     return replace(told, stands=False, week=said.week)
 
 
-def _once(told: Told, on: bool, said: Said, tell: Tell | None, tells: list[Tell]) -> Told:
+def _once(
+    told: AlertRecord, on: bool, said: ConclusionOfWeek, tell: AlertSignal | None, tells: list[AlertSignal]
+) -> AlertRecord:
     if on and not told.stands and said.week > told.week:
         if tell is not None and not said.quiet:
             tells.append(tell)
-        return Told(True, said.week, said.quiet)
+        return AlertRecord(True, said.week, said.quiet)
     if not on and told.stands and (said.settled or said.week > told.week):
         return replace(told, stands=False)
     return told
@@ -183,5 +187,5 @@ def from_json(stored: Mapping[str, Any] | None, phase: str) -> Memory:
     if not stored or stored.get("phase") != phase:
         return Memory(phase)
     before, now = (Latches(*(Latch(*one) for one in stored[name])) for name in ("before", "now"))
-    alert, watch, under = (Told(*stored[name]) for name in ("alert", "watch", "under"))
+    alert, watch, under = (AlertRecord(*stored[name]) for name in ("alert", "watch", "under"))
     return Memory(phase, stored["week"], before, now, alert, watch, under)

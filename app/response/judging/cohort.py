@@ -19,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.aimline import UnjudgeableSeries
-from app.response.judging.series import Cohort, Followed, Line
+from app.response.judging.series import Cohort, Line, MonitoredSeries
 from app.response.rules.choose import RULES, UnusableRule, judge
 from app.response.rules.field.counts import misfit
 from app.response.rules.monitor.bulk import Batch, find_cohort
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import LEAST
-from app.response.rules.monitor.panel import Found
+from app.response.rules.monitor.panel import PanelEstimate
 from app.response.rules.monitor.rule import DOSAGE, LONGEST, Facts, conclude
 from app.response.rules.series import LEVEL_SCORES, Observation, Series
 from app.response.rules.verdict import Reason, State, Verdict
@@ -48,19 +48,19 @@ DEFAULTS = Calibrated(None, PUBLISHED)
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Judgement:
     """A series' verdict, as of an instructional week of its phase."""
 
-    followed: Followed
+    followed: MonitoredSeries
     verdict: Verdict
     calibration_id: UUID | None
     week: int
 
 
-class Asked(NamedTuple):
+class JudgingRequest(NamedTuple):
     """What is asked of a series: to be judged as of a week, from its scores up to then."""
 
-    followed: Followed
+    followed: MonitoredSeries
     series: Series
     week: int
 
@@ -73,19 +73,19 @@ class Placed(NamedTuple):
 
 
 def judge_series(
-    wanted: Sequence[Followed],
+    wanted: Sequence[MonitoredSeries],
     beside: Iterable[Line] = (),
     calibrated: Mapping[Key, Calibrated] | None = None,
     as_of: Mapping[UUID, int] | None = None,
-) -> dict[UUID, Judged]:
+) -> dict[UUID, Judgement]:
     """The verdict of each wanted series' own rule, by support; as of its last week, or of an earlier one.
 
     beside: classmates, none of them wanted, and anybody's phases that are over. They and the wanted alike tell how hard
     the forms were, also who has too few scores for a verdict or another rule.
     """
     known, weeks = calibrated or {}, as_of or {}
-    found: dict[UUID, Judged] = {}
-    asked: dict[UUID, Asked] = {}
+    found: dict[UUID, Judgement] = {}
+    asked: dict[UUID, JudgingRequest] = {}
     cohorts: dict[Cohort, list[Line]] = {}
     for one in wanted:
         line, rule = one.line, one.chosen.rule
@@ -93,12 +93,12 @@ def judge_series(
         series = series_of(one, week)
         wrong = misfit(rule, line.measure.kind) if rule in RULES else None
         if wrong is not None:
-            found[line.support_id] = Judged(one, _refused(one, series, "rule_misfit", wrong), None, week)
+            found[line.support_id] = Judgement(one, _refused(one, series, "rule_misfit", wrong), None, week)
         elif rule == MONITOR and _has_a_statistic(one, series):
-            asked[line.support_id] = Asked(one, series, week)
+            asked[line.support_id] = JudgingRequest(one, series, week)
             cohorts[line.cohort] = []
         else:
-            found[line.support_id] = Judged(one, _by_rule(one, series), None, week)
+            found[line.support_id] = Judgement(one, _by_rule(one, series), None, week)
     for cohort, lines in groupby(chain((one.line for one in wanted), beside), attrgetter("cohort")):
         if cohort in cohorts:
             cohorts[cohort] += [line for line in lines if line.scores.weeks]
@@ -107,7 +107,7 @@ def judge_series(
     return found
 
 
-def series_of(one: Followed, week: int) -> Series:
+def series_of(one: MonitoredSeries, week: int) -> Series:
     """What the rules take: the scores up to a week."""
     line, scores = one.line, one.line.scores.upto(week)
     return Series(
@@ -121,7 +121,7 @@ def series_of(one: Followed, week: int) -> Series:
     )
 
 
-def _has_a_statistic(one: Followed, series: Series) -> bool:
+def _has_a_statistic(one: MonitoredSeries, series: Series) -> bool:
     """Whether the monitor has anything to weigh; else the rule itself says why not."""
     try:
         RULES[MONITOR].settle(one.chosen.parameters)
@@ -133,7 +133,7 @@ def _has_a_statistic(one: Followed, series: Series) -> bool:
     return 0 < series.weeks[-1] <= LONGEST
 
 
-def _by_rule(one: Followed, series: Series) -> Verdict:
+def _by_rule(one: MonitoredSeries, series: Series) -> Verdict:
     """By its rule, with nobody beside it; what no rule can judge says why."""
     rule = one.chosen.rule
     try:
@@ -146,7 +146,7 @@ def _by_rule(one: Followed, series: Series) -> Verdict:
     return delivered_enough(verdict, one, series.weeks[-1] if series.weeks else 0)
 
 
-def _refused(one: Followed, series: Series, code: str, sentence: str) -> Verdict:
+def _refused(one: MonitoredSeries, series: Series, code: str, sentence: str) -> Verdict:
     rule = RULES.get(one.chosen.rule)
     return Verdict(
         state=State.INSUFFICIENT_DATA,
@@ -165,7 +165,7 @@ def _refused(one: Followed, series: Series, code: str, sentence: str) -> Verdict
     )
 
 
-def delivered_enough(verdict: Verdict, one: Followed, week: int) -> Verdict:
+def delivered_enough(verdict: Verdict, one: MonitoredSeries, week: int) -> Verdict:
     """The dosage gate for every rule: where too little was delivered, no student is said not to respond."""
     since = verdict.change_week or 0
     share = one.dosage.share(since, week) if one.dosage else None
@@ -183,16 +183,16 @@ def delivered_enough(verdict: Verdict, one: Followed, week: int) -> Verdict:
 
 
 def _by_monitor(
-    members: Sequence[Line], asked: Mapping[UUID, Asked], known: Mapping[Key, Calibrated]
-) -> dict[UUID, Judged]:
+    members: Sequence[Line], asked: Mapping[UUID, JudgingRequest], known: Mapping[Key, Calibrated]
+) -> dict[UUID, Judgement]:
     """One cohort, as of each week that is asked for, from what was known at its end; alone where it is too small."""
     calibrated = _calibration(known, members[0])
     placed = on_one_calendar(members)
-    wanted: dict[int, dict[int, Asked]] = {}
+    wanted: dict[int, dict[int, JudgingRequest]] = {}
     for at, (line, began) in enumerate(placed):
         if (one := asked.get(line.support_id)) is not None and one.followed.line is line:
             wanted.setdefault(began + one.week, {})[at] = one
-    found: dict[UUID, Judged] = {}
+    found: dict[UUID, Judgement] = {}
     for week, these in sorted(wanted.items()):
         # In the order of their ids, whoever is asked for: the same numbers in the same order, the same bytes.
         together = [at for at, (line, began) in enumerate(placed) if began + line.scores.weeks[0] <= week]
@@ -288,12 +288,14 @@ def _again(rows: Whole, cells: Whole) -> Whole:
     return found
 
 
-def _concluded(asked: Asked, result: Found, row: int, calibrated: Calibrated, *, adjusted: bool) -> Judged:
+def _concluded(
+    asked: JudgingRequest, result: PanelEstimate, row: int, calibrated: Calibrated, *, adjusted: bool
+) -> Judgement:
     rule, (one, series, week) = RULES[MONITOR], asked
     settled = rule.settle(one.chosen.parameters)
     facts = Facts(series.goal_rate, series.direction, week, len(series.observations), one.dosage, adjusted)
     finding = conclude(result, row, facts, settled["far_percent"] / 100, calibrated.calibration)
-    return Judged(one, rule.verdict(series, settled, finding), calibrated.id, week)
+    return Judgement(one, rule.verdict(series, settled, finding), calibrated.id, week)
 
 
 def _calibration(known: Mapping[Key, Calibrated], line: Line) -> Calibrated:

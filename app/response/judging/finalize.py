@@ -24,8 +24,8 @@ from app.core.ids import new_id
 from app.core.lease import Claimed, Lease, Settled, claim, settle
 from app.core.log import job_context
 from app.playbook.models import Measure
-from app.response.judging.judge import How, judge_wanted
-from app.response.judging.load import Loaded, Wanted, first_school
+from app.response.judging.judge import JudgingMode, judge_selected
+from app.response.judging.load import LoadedSeries, SeriesSelection, first_school
 from app.response.judging.series import Cohort, Line
 from app.response.models import Settlement
 from app.roster.lookup import IdList
@@ -54,12 +54,12 @@ LEASE = Lease(_table(Settlement), "measure_id", _table(Measure), at_once=AT_ONCE
 
 
 @needs(Can.JUDGE)
-async def lay(work: Work, loaded: Loaded, days: Collection[tuple[UUID, UUID, date]], *, quiet: bool) -> None:
+async def schedule(work: Work, loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]], *, quiet: bool) -> None:
     """Lays what is to settle after scores were written, as (student, measure, day)."""
-    await lay_weeks(work, weeks_to_settle(loaded, days), quiet=quiet)
+    await schedule_weeks(work, weeks_to_finalize(loaded, days), quiet=quiet)
 
 
-def weeks_to_settle(loaded: Loaded, days: Collection[tuple[UUID, UUID, date]]) -> dict[Week, datetime]:
+def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]]) -> dict[Week, datetime]:
     """Returns the weeks of measures at schools that scores of these days belong to, with the instant each is due."""
     asked: dict[tuple[UUID, UUID], set[date]] = {}
     for student_id, measure_id, day in days:
@@ -75,13 +75,13 @@ def weeks_to_settle(loaded: Loaded, days: Collection[tuple[UUID, UUID, date]]) -
 
 
 @needs(Can.JUDGE)
-async def lay_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
+async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
     """Lays weeks to settle, in the order in which whoever lays or settles them locks them."""
     await _lay(work, WEEK, weeks, quiet=quiet)
 
 
 @needs(Can.JUDGE)
-async def lay_rules(
+async def schedule_rules(
     work: Work, *, quiet: bool, school_ids: Collection[UUID] | None = None, measure_id: UUID | None = None
 ) -> int:
     """Lays every followed measure at every school to be judged as the playbook and the calendar are now; how many.
@@ -153,7 +153,7 @@ def _due(monday: date, *, whole: bool) -> datetime:
     return at if whole else max(over, at + LATE)
 
 
-async def settle_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUID] | None = None) -> int:
+async def finalize_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUID] | None = None) -> int:
     """Settles what is due, in all districts or in some; how many weeks were settled."""
     done = 0
     for district_id in await districts_due(engine, Due.SETTLEMENTS, DISTRICTS) if only is None else only:
@@ -191,13 +191,13 @@ async def _settle(work: Work, group: Sequence[Claimed]) -> int:
     tried = [one for one in group if (one.number - 1) % ROUND < TRIES]
     if tried:
         row = tried[0].row
-        wanted = Wanted(measure_id=row["measure_id"], school_id=row["school_id"])
+        wanted = SeriesSelection(measure_id=row["measure_id"], school_id=row["school_id"])
         if row["kind"] == RULES:
-            how = How(quiet=row["quiet"], amended=True, loud=not row["quiet"])
+            how = JudgingMode(quiet=row["quiet"], amended=True, loud=not row["quiet"])
         else:
             mondays = frozenset(one.row["monday"] for one in tried)
-            how = How(settles=mondays, backfilled=await _backfilled(work, wanted, min(mondays)))
-        await judge_wanted(work, wanted, how)
+            how = JudgingMode(settles=mondays, backfilled=await _backfilled(work, wanted, min(mondays)))
+        await judge_selected(work, wanted, how)
     await _lock_settlements(work, [one.id for one in group])
     ends = [Settled(one, "settled" if one in tried else "failed") for one in group]
     written = await settle(work.db, LEASE, work.district_id, ends)
@@ -213,7 +213,7 @@ async def _lock_settlements(work: Work, ids: Collection[UUID]) -> None:
     await work.db.execute(rows.order_by(*order).with_for_update(key_share=True))
 
 
-async def _backfilled(work: Work, wanted: Wanted, since: date) -> frozenset[date]:
+async def _backfilled(work: Work, wanted: SeriesSelection, since: date) -> frozenset[date]:
     """The weeks of a measure at a school, from one on, of which nothing but backfills has come."""
     rows = await work.db.scalars(
         select(Settlement.monday).where(

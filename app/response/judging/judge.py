@@ -11,10 +11,10 @@ from app.access.work import Work, needs
 from app.core.clock import monday_of, today_in
 from app.playbook.queries import rulebook
 from app.response.judging.calibrated import calibrations
-from app.response.judging.cohort import Calibrated, Judged, Key, judge_series
-from app.response.judging.load import Loaded, Wanted, load
-from app.response.judging.series import Followed
-from app.response.judging.write import Holding, Step, holdings, write
+from app.response.judging.cohort import Calibrated, Judgement, Key, judge_series
+from app.response.judging.load import LoadedSeries, SeriesSelection, load
+from app.response.judging.series import MonitoredSeries
+from app.response.judging.write import CurrentVerdict, Step, current_verdicts, write
 from app.response.rules.verdict import State
 from app.roster.lookup import zone_of
 
@@ -23,7 +23,7 @@ HISTORY = timedelta(weeks=8)
 
 
 @dataclass(frozen=True, slots=True)
-class How:
+class JudgingMode:
     """How to judge.
 
     `quiet`: a backfill or a change of rules, that raises no alert. `settles`: the Mondays of weeks whose cohort
@@ -39,28 +39,28 @@ class How:
     backfilled: frozenset[date] = frozenset()
 
 
-AS_USUAL = How()
+AS_USUAL = JudgingMode()
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class JudgingOutcome:
     """What was judged: the series with their classmates, and how many verdicts were appended."""
 
-    loaded: Loaded
+    loaded: LoadedSeries
     judged: int
     appended: int
 
 
 @needs(Can.JUDGE)
-async def judge_wanted(work: Work, wanted: Wanted, how: How = AS_USUAL) -> Outcome:
+async def judge_selected(work: Work, wanted: SeriesSelection, how: JudgingMode = AS_USUAL) -> JudgingOutcome:
     """Judges the wanted series as they stand and writes what differs."""
     loaded = await load(work, wanted, await rulebook(work))
     asked = [one for one in loaded.wanted.values() if _concerns(one, how)]
     if not asked:
-        return Outcome(loaded, 0, 0)
+        return JudgingOutcome(loaded, 0, 0)
     known = await calibrations(work, {one.line.measure.id for one in asked})
     judged = judge_series(asked, loaded.others({one.line.support_id for one in asked}), known)
-    holding = await holdings(work, list(judged))
+    holding = await current_verdicts(work, list(judged))
     undone = _undone(loaded, judged, holding, known, how)
     earlier = {} if how.loud else _by_new_rules(loaded, judged, holding, known)
     since = today_in(await zone_of(work)) - HISTORY
@@ -76,21 +76,21 @@ async def judge_wanted(work: Work, wanted: Wanted, how: How = AS_USUAL) -> Outco
         )
         for support_id, one in judged.items()
     ]
-    return Outcome(loaded, len(judged), await write(work, steps))
+    return JudgingOutcome(loaded, len(judged), await write(work, steps))
 
 
-def _concerns(one: Followed, how: How) -> bool:
+def _concerns(one: MonitoredSeries, how: JudgingMode) -> bool:
     """A week that is settled concerns the series with a score in it or after it."""
     monday = _last_monday(one)
     return not how.settles or (monday is not None and monday >= min(how.settles))
 
 
 def _undone(
-    loaded: Loaded,
-    judged: dict[UUID, Judged],
-    holding: dict[UUID, Holding],
+    loaded: LoadedSeries,
+    judged: dict[UUID, Judgement],
+    holding: dict[UUID, CurrentVerdict],
     known: dict[Key, Calibrated],
-    how: How,
+    how: JudgingMode,
 ) -> set[UUID]:
     """Whose alert stands, and would not be raised if its own week were judged with the scores of today."""
     as_of: dict[UUID, int] = {}
@@ -108,8 +108,11 @@ def _undone(
 
 
 def _by_new_rules(
-    loaded: Loaded, judged: dict[UUID, Judged], holding: dict[UUID, Holding], known: dict[Key, Calibrated]
-) -> dict[UUID, Judged]:
+    loaded: LoadedSeries,
+    judged: dict[UUID, Judgement],
+    holding: dict[UUID, CurrentVerdict],
+    known: dict[Key, Calibrated],
+) -> dict[UUID, Judgement]:
     """Whose rules have changed: what the new ones would have said when the verdict that holds was made."""
     as_of = {
         support_id: held.verdict.last_week
@@ -121,16 +124,16 @@ def _by_new_rules(
     return _as_of(loaded, as_of, known)
 
 
-def _as_of(loaded: Loaded, as_of: dict[UUID, int], known: dict[Key, Calibrated]) -> dict[UUID, Judged]:
+def _as_of(loaded: LoadedSeries, as_of: dict[UUID, int], known: dict[Key, Calibrated]) -> dict[UUID, Judgement]:
     if not as_of:
         return {}
     again = [one for support_id, one in loaded.wanted.items() if support_id in as_of]
     return judge_series(again, loaded.others(as_of.keys()), known, as_of)
 
 
-def _last_monday(one: Followed) -> date | None:
+def _last_monday(one: MonitoredSeries) -> date | None:
     return None if one.line.last_on is None else monday_of(one.line.last_on)
 
 
-def _is_history(one: Followed, since: date) -> bool:
+def _is_history(one: MonitoredSeries, since: date) -> bool:
     return one.line.last_on is not None and one.line.last_on < since

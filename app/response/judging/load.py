@@ -35,11 +35,11 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import monday_of
-from app.core.db import looked_up
+from app.core.db import lateral_lookup
 from app.evidence.models import Score
 from app.playbook.models import Measure
 from app.playbook.queries import Rulebook
-from app.response.judging.series import Cohort, Delivered, Followed, Line, Scores
+from app.response.judging.series import Cohort, Line, MonitoredSeries, Scores, WeeklyDelivery
 from app.roster.calendar import Weeks, counted, weeks_between, weeks_of_schools
 from app.roster.lookup import IdList
 from app.roster.models import Person
@@ -74,7 +74,7 @@ def first_school() -> ColumnElement[UUID]:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SeriesSelection:
     """Which active supports: by pairs of student and measure, by id, of a measure at its first school; all without."""
 
     pairs: Collection[tuple[UUID, UUID]] | None = None
@@ -85,14 +85,14 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedSeries:
     """The wanted series, and their classmates' beside them: by support.
 
     earlier: phases of theirs that are over and tell of the same forms: a passage was as hard as it was, whoever has
     begun anew since.
     """
 
-    wanted: dict[UUID, Followed] = field(default_factory=dict)
+    wanted: dict[UUID, MonitoredSeries] = field(default_factory=dict)
     beside: dict[UUID, Line] = field(default_factory=dict)
     earlier: list[Line] = field(default_factory=list)
 
@@ -106,7 +106,7 @@ class Loaded:
         return [*(line for line in self.running if line.support_id not in asked), *self.earlier]
 
 
-class Planned(NamedTuple):
+class PlannedSupport(NamedTuple):
     """What `_phases` selects of each."""
 
     support_id: UUID
@@ -130,7 +130,7 @@ class Planned(NamedTuple):
 
 
 @needs(Can.JUDGE)
-async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
+async def load(work: Work, wanted: SeriesSelection, rules: Rulebook) -> LoadedSeries:
     """Reads active supports, their running phases, scores, weeks and dosage: eight statements, however many series."""
     query = _which(wanted, _phases(RUNNING, entities=True).where(Support.state == "active"))
     if wanted.lock:
@@ -142,22 +142,22 @@ async def load(work: Work, wanted: Wanted, rules: Rulebook) -> Loaded:
     pairs = None if wanted.pairs is None else frozenset(wanted.pairs)
     rows = [row for row in read if pairs is None or row[1:3] in pairs]
     if not rows:
-        return Loaded()
+        return LoadedSeries()
     some = wanted.pairs is not None or wanted.support_ids is not None
-    plans = [Planned(*row[:-2]) for row in rows]
+    plans = [PlannedSupport(*row[:-2]) for row in rows]
     beside = await _beside(work, plans) if some else []
     running = [*plans, *beside]
     lines, calendars = await _lines(work, [*running, *await _earlier(work, running)])
-    found = Loaded({}, {line.support_id: line for line in lines[len(rows) : len(running)]}, lines[len(running) :])
+    found = LoadedSeries({}, {line.support_id: line for line in lines[len(rows) : len(running)]}, lines[len(running) :])
     for line, row in zip(lines, rows, strict=False):
         support, phase = row[-2:]
         chosen = rules.rule_for(line.measure.code, support.area_id, support.school_ids)
-        found.wanted[line.support_id] = Followed(line, support, phase, chosen)
+        found.wanted[line.support_id] = MonitoredSeries(line, support, phase, chosen)
     await _add_dosage(work, found.wanted, calendars)
     return found
 
 
-async def _lock_students(work: Work, wanted: Wanted) -> None:
+async def _lock_students(work: Work, wanted: SeriesSelection) -> None:
     """Locks the students of the wanted supports; those of a command are locked already, and cost nothing."""
     students = {student_id for student_id, _ in wanted.pairs or ()}
     if wanted.pairs is None:
@@ -173,7 +173,7 @@ async def load_history(work: Work, since: date) -> list[Line]:
     return lines
 
 
-async def _lines(work: Work, plans: Sequence[Planned]) -> tuple[list[Line], Calendars]:
+async def _lines(work: Work, plans: Sequence[PlannedSupport]) -> tuple[list[Line], Calendars]:
     """The series, and the weeks of their schools in all that time."""
     if not plans:
         return [], {}
@@ -207,7 +207,7 @@ async def _lines(work: Work, plans: Sequence[Planned]) -> tuple[list[Line], Cale
     return found, calendars
 
 
-async def _add_dosage(work: Work, wanted: dict[UUID, Followed], calendars: Calendars) -> None:
+async def _add_dosage(work: Work, wanted: dict[UUID, MonitoredSeries], calendars: Calendars) -> None:
     """What was delivered up to each wanted series' last score."""
     asked = [(one, last_on) for one in wanted.values() if (last_on := one.line.last_on) is not None]
     windows = [DosageWindow(one.support, one.phase, one.phase.begins_on, last_on) for one, last_on in asked]
@@ -219,7 +219,7 @@ async def _add_dosage(work: Work, wanted: dict[UUID, Followed], calendars: Calen
             if week.monday not in known:
                 known[week.monday] = line.week_of(week.monday)
         by_number = tuple((known[week.monday], week) for week in dosage.weeks)
-        wanted[line.support_id] = replace(one, dosage=Delivered((), (), True, dosage, by_number))
+        wanted[line.support_id] = replace(one, dosage=WeeklyDelivery((), (), True, dosage, by_number))
 
 
 @cache
@@ -232,7 +232,7 @@ def _phases(of_phase: ColumnElement[bool], *, entities: bool = False, of_grades:
     students = select(Person.grades).where(Person.district_id == DISTRICT, Person.id == Support.student_id)
     if of_grades:
         students = students.where(or_(Person.grades.overlap(GRADES), Person.grades == []))
-    phase, student = aliased(Phase, looked_up(phases, "phase")), looked_up(students, "student")
+    phase, student = aliased(Phase, lateral_lookup(phases, "phase")), lateral_lookup(students, "student")
     columns: list[Any] = [
         *(Support.id, Support.student_id, Support.measure_id, Support.school_ids),
         *(phase.id, phase.number, phase.begins_on, phase.baseline, phase.goal, phase.goal_on),
@@ -248,11 +248,11 @@ def _phases(of_phase: ColumnElement[bool], *, entities: bool = False, of_grades:
     )
 
 
-async def _read(work: Work, query: Select[Any], **asked: Any) -> list[Planned]:
-    return [Planned(*row) for row in await work.db.execute(query, {"district": work.district_id, **asked})]
+async def _read(work: Work, query: Select[Any], **asked: Any) -> list[PlannedSupport]:
+    return [PlannedSupport(*row) for row in await work.db.execute(query, {"district": work.district_id, **asked})]
 
 
-def _which(wanted: Wanted, query: Select[Any]) -> Select[Any]:
+def _which(wanted: SeriesSelection, query: Select[Any]) -> Select[Any]:
     if wanted.pairs is not None:
         # More than the pairs, where a student is followed by several measures: the rest is left out where it is read.
         students, measures = zip(*wanted.pairs, strict=True) if wanted.pairs else ((), ())
@@ -270,7 +270,7 @@ def _any_of(column: InstrumentedAttribute[UUID], ids: Iterable[UUID]) -> ColumnE
     return column == any_(cast(list(set(ids)), IdList))
 
 
-async def _beside(work: Work, plans: Sequence[Planned]) -> list[Planned]:
+async def _beside(work: Work, plans: Sequence[PlannedSupport]) -> list[PlannedSupport]:
     """The classmates of these: the same measure, a common school and grade."""
     ids = {plan.support_id for plan in plans}
     schools = {school for plan in plans for school in plan.school_ids[:1]}
@@ -283,7 +283,7 @@ async def _beside(work: Work, plans: Sequence[Planned]) -> list[Planned]:
     return [plan for plan in await _read(work, query, grades=list(grades)) if plan.support_id not in ids]
 
 
-async def _earlier(work: Work, running: Sequence[Planned]) -> list[Planned]:
+async def _earlier(work: Work, running: Sequence[PlannedSupport]) -> list[PlannedSupport]:
     """Phases that are over, of the same cohorts, and ended after the first of those that run had begun."""
     first: dict[Cohort, date] = {}
     for plan in running:
@@ -303,7 +303,7 @@ async def _measures(work: Work, ids: set[UUID]) -> dict[UUID, Measure]:
     return {row.id: row for row in rows}
 
 
-async def _scores(work: Work, plans: Sequence[Planned]) -> dict[UUID, Columns]:
+async def _scores(work: Work, plans: Sequence[PlannedSupport]) -> dict[UUID, Columns]:
     """The scores of each phase, oldest first; baseline scores are not part of it, the day it ends on is the next's."""
     asked = {name: [getattr(plan, name) for plan in plans] for name in ASKED}
     rows = await work.db.execute(_series(), {"district": work.district_id, **asked})
@@ -316,7 +316,7 @@ def _series() -> Select[Any]:
     asked = func.unnest(*arrays).table_valued(*ASKED, name="asked").render_derived()
     order = (Score.taken_on, Score.attempt, Score.id)
     columns = {"ids": Score.id, "days": Score.taken_on, "numbers": Score.value, "forms": func.coalesce(Score.form, "")}
-    series = looked_up(
+    series = lateral_lookup(
         select(
             *(func.array_agg(aggregate_order_by(column, *order)).label(name) for name, column in columns.items())
         ).where(
@@ -333,7 +333,7 @@ def _series() -> Select[Any]:
     return select(asked.c.phase_id, *series.c).join_from(asked, series, series.c.ids.is_not(None))
 
 
-async def _calendars(work: Work, plans: Sequence[Planned], scores: Mapping[UUID, Columns]) -> Calendars:
+async def _calendars(work: Work, plans: Sequence[PlannedSupport], scores: Mapping[UUID, Columns]) -> Calendars:
     schools = {school for plan in plans for school in plan.school_ids}
     begins = min(plan.begins_on for plan in plans)
     until = max(plan.goal_on for plan in plans)
@@ -341,7 +341,7 @@ async def _calendars(work: Work, plans: Sequence[Planned], scores: Mapping[UUID,
     return await weeks_of_schools(work, schools, begins, until)
 
 
-def _weeks(plan: Planned, known: Calendars, already: dict[tuple[UUID, date], Weeks]) -> Weeks:
+def _weeks(plan: PlannedSupport, known: Calendars, already: dict[tuple[UUID, date], Weeks]) -> Weeks:
     """Week numbers for a phase: those of its first school that has any, counted from where the phase begins."""
     school = next((one for one in plan.school_ids if one in known), None)
     if school is None:

@@ -90,7 +90,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Followed:
+class MonitoredSeries:
     """A support's running phase with all that its rule needs."""
 
     line: Line
@@ -101,7 +101,7 @@ class Followed:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered(series.Dosage):
+class WeeklyDelivery(series.Dosage):
     """The dosage of a phase's weeks, each with its instructional week; the lesser share of sessions and minutes."""
 
     whole: Dosage | None = None

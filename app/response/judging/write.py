@@ -19,7 +19,7 @@ from sqlalchemy.orm import aliased
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.core.db import looked_up
+from app.core.db import lateral_lookup
 from app.core.ids import new_id
 from app.events.catalogue import (
     PROBE_REQUESTED,
@@ -31,12 +31,12 @@ from app.events.catalogue import (
     EventType,
 )
 from app.events.outbox import record
-from app.response.judging.alerts import Said, Tell, advance, as_json, from_json
-from app.response.judging.cohort import Judged
+from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, advance, as_json, from_json
+from app.response.judging.cohort import Judgement
 from app.response.models import ResponseState, VerdictRow
 from app.response.rules.verdict import Kind
 from app.roster.lookup import IdList
-from app.support.phase import happened, whose
+from app.support.phase import student_columns, support_event
 
 CONTENT = (
     *("phase_id", "state", "kind", "because", "sentence", "statistic", "threshold", "rate", "rate_low", "rate_high"),
@@ -45,16 +45,16 @@ CONTENT = (
 )
 """What a verdict says and rests on: equal in all of it, two verdicts are one."""
 
-TOLD: dict[Tell, EventType] = {
-    Tell.RECOVERED: RESPONSE_RECOVERED,
-    Tell.RETRACTED: RESPONSE_RETRACTED,
-    Tell.UNDER_DELIVERED: RESPONSE_UNDER_DELIVERED,
-    Tell.PROBE: PROBE_REQUESTED,
+TOLD: dict[AlertSignal, EventType] = {
+    AlertSignal.RECOVERED: RESPONSE_RECOVERED,
+    AlertSignal.RETRACTED: RESPONSE_RETRACTED,
+    AlertSignal.UNDER_DELIVERED: RESPONSE_UNDER_DELIVERED,
+    AlertSignal.PROBE: PROBE_REQUESTED,
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
+class CurrentVerdict:
     """What holds for a support before it is judged: its last verdict, its state, the week of the alert that stands."""
 
     verdict: VerdictRow
@@ -64,7 +64,7 @@ class Holding:
     alert_week: int | None
     settled_on: date | None
 
-    def by_other_rules(self, judged: Judged) -> bool:
+    def by_other_rules(self, judged: Judgement) -> bool:
         """Whether it was judged by another rule, or with other parameters, estimates or SEM, in the same phase."""
         was, verdict = self.verdict, judged.verdict
         rules = (was.rule, was.rule_version, was.parameters, was.calibration_id, was.sem)
@@ -84,28 +84,28 @@ class Step:
     `earlier`: what other rules than those of the verdict that holds would have said then.
     """
 
-    judged: Judged
-    holding: Holding | None
+    judged: Judgement
+    holding: CurrentVerdict | None
     settled_on: date | None = None
     quiet: bool = False
     undone: bool = False
     loud: bool = False
-    earlier: Judged | None = None
+    earlier: Judgement | None = None
 
 
 @needs(Can.JUDGE)
-async def holdings(work: Work, support_ids: Collection[UUID]) -> dict[UUID, Holding]:
+async def current_verdicts(work: Work, support_ids: Collection[UUID]) -> dict[UUID, CurrentVerdict]:
     """What holds for these supports; nothing for one that was never judged."""
     rows = await work.db.execute(_held(), {"district": work.district_id, "supports": list(support_ids)})
-    return {row[0].support_id: Holding(*row) for row in rows}
+    return {row[0].support_id: CurrentVerdict(*row) for row in rows}
 
 
 @cache
 def _held() -> Select[Any]:
     district = bindparam("district", type_=Uuid())
     verdicts = select(VerdictRow).where(VerdictRow.district_id == district)
-    verdict = aliased(VerdictRow, looked_up(verdicts.where(VerdictRow.id == ResponseState.verdict_id), "verdict"))
-    alert = looked_up(verdicts.where(VerdictRow.id == ResponseState.alert_id), "alert")
+    verdict = aliased(VerdictRow, lateral_lookup(verdicts.where(VerdictRow.id == ResponseState.verdict_id), "verdict"))
+    alert = lateral_lookup(verdicts.where(VerdictRow.id == ResponseState.alert_id), "alert")
     state = ResponseState
     return (
         select(verdict, state.since, state.memory, state.alert_id, alert.c.last_week, state.settled_on)
@@ -140,11 +140,11 @@ def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any]
     support, phase = step.judged.followed.support, step.judged.followed.phase
     verdict, holding = step.judged.verdict, step.holding
     memory = from_json(holding.memory if holding else None, str(phase.id))
-    ended: tuple[Tell, ...] = ()
+    ended: tuple[AlertSignal, ...] = ()
     if step.earlier is not None:
         # New rules raise nothing, and may end an alert; only the scores since then raise one.
-        memory, ended = advance(memory, Said(step.earlier.verdict.state, step.earlier.week, quiet=True))
-    said = Said(
+        memory, ended = advance(memory, ConclusionOfWeek(step.earlier.verdict.state, step.earlier.week, quiet=True))
+    said = ConclusionOfWeek(
         verdict.state,
         step.judged.week,
         settled=step.settled_on is not None,
@@ -155,7 +155,7 @@ def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any]
     kept, tells = advance(memory, said)
     row = _row(step.judged, 1 if holding is None else holding.verdict.number + 1)
     retracted = memory.alert.stands and not kept.alert.stands and (step.undone or not memory.before.alert.on)
-    retracted = retracted or Tell.RETRACTED in ended
+    retracted = retracted or AlertSignal.RETRACTED in ended
     if retracted and holding is not None and holding.alert_id is not None:
         row["retracts"] = holding.alert_id
     same = holding is not None and all(getattr(holding.verdict, name) == row[name] for name in CONTENT)
@@ -163,14 +163,14 @@ def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any]
     verdict_id = row["id"] if appended or holding is None else holding.verdict.id
     for tell in (*ended, *tells):
         kind = RESPONSE_STOPPED if verdict.kind is Kind.STOPPED else RESPONSE_NEVER
-        record(work, happened(TOLD.get(tell, kind), support, {"verdict": verdict_id}))
+        record(work, support_event(TOLD.get(tell, kind), support, {"verdict": verdict_id}))
     alert_id = holding.alert_id if holding is not None and memory.alert.stands else None
-    if kept.alert.stands and (alert_id is None or Tell.ALERT in tells):
+    if kept.alert.stands and (alert_id is None or AlertSignal.ALERT in tells):
         # Also one that was laid quietly can be taken back; one that is told later is the one that was told.
         alert_id = verdict_id
     kept_on = holding.settled_on if holding is not None and step.settled_on is None else step.settled_on
     now_is = {
-        **whose(support),
+        **student_columns(support),
         "support_id": support.id,
         "verdict_id": verdict_id,
         "state": row["state"],
@@ -184,11 +184,11 @@ def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any]
     return row if appended else None, None if unchanged else now_is
 
 
-def _turned(holding: Holding, row: Mapping[str, Any]) -> bool:
+def _turned(holding: CurrentVerdict, row: Mapping[str, Any]) -> bool:
     return (holding.verdict.state, holding.verdict.kind) != (row["state"], row["kind"])
 
 
-def _stands(holding: Holding, state: Mapping[str, Any]) -> bool:
+def _stands(holding: CurrentVerdict, state: Mapping[str, Any]) -> bool:
     return (holding.alert_id, holding.memory, holding.settled_on) == (
         state["alert_id"],
         state["memory"],
@@ -196,12 +196,12 @@ def _stands(holding: Holding, state: Mapping[str, Any]) -> bool:
     )
 
 
-def _row(judged: Judged, number: int) -> dict[str, Any]:
+def _row(judged: Judgement, number: int) -> dict[str, Any]:
     followed, verdict = judged.followed, judged.verdict
     known = followed.line.scores.upto(judged.week)
     change = verdict.change_week
     return {
-        **whose(followed.support),
+        **student_columns(followed.support),
         "id": new_id(),
         "support_id": followed.support.id,
         "phase_id": followed.phase.id,

@@ -16,7 +16,7 @@ from app.sis.engine import report
 from app.sis.engine.moves import KEPT, TOUCHED, find_out_of_step, follow_moves, lock_people, note_moves
 from app.sis.engine.plan import pin_of, plan_columns
 from app.sis.engine.stage import Stage, among, fresh_id
-from app.sis.engine.student_events import tell_students
+from app.sis.engine.student_events import emit_student_events
 from app.sis.kinds import KINDS, Kind
 from app.sis.port import Delivery, Progress, SourceInconsistent
 
@@ -51,9 +51,9 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
         await apply(stage, kind, delivery, await report.planned(stage, kind))
     await follow_moves(stage)
     if people:
-        await tell_students(stage)
+        await emit_student_events(stage)
         await keep_memberships(stage)
-    await lay_school_weeks(stage)
+    await write_school_weeks(stage)
     return out_of_step
 
 
@@ -202,7 +202,7 @@ async def keep_memberships(stage: Stage) -> None:
     )
 
 
-async def lay_school_weeks(stage: Stage) -> None:
+async def write_school_weeks(stage: Stage) -> None:
     """A row for each week of each school's year that is missing one; `n` counts from 1 in every school year.
 
     A week that the district's breaks cover is laid as one; a row that is there stays as it is.

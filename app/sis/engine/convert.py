@@ -113,7 +113,7 @@ def _fault(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str:
     return f"CASE {' '.join(f'WHEN {when} THEN {fault}' for when, fault in found)} END"
 
 
-async def conform(stage: Stage, kind: Kind, delivery: Delivery) -> int:
+async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     """Stages a kind's rows, typed, but for those that passed. Returns how many there were; repeats are left out."""
     passed = await _sift(stage, kind, delivery)
     raw = stage.table("raw" if passed is None else "rest", kind.name)

@@ -16,7 +16,7 @@ from app.sis.kinds import BY_NAME, KINDS, SQL_TYPES, Kind, Ref
 from app.sis.port import Delivery
 
 
-async def lay_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
+async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
     """The table that turns a sourcedId of this kind into a row's id, known or to be.
 
     What is not delivered keeps its keys; of a delta, what came and what is known and was not taken back.
@@ -133,7 +133,7 @@ async def make_plan(stage: Stage, kind: Kind, columns: Iterable[tuple[str, str]]
     )
 
 
-async def lay_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
+async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
     """Compares a kind's staged rows with those that are known, and keeps what is to be done.
 
     `complete` is false where absence may not be believed: then nothing is removed for not being there.

@@ -10,7 +10,7 @@ Also how roles go on under new sourcedIds with their person. Never writes anythi
 from collections.abc import Collection
 from uuid import UUID
 
-from app.sis.engine.convert import conform
+from app.sis.engine.convert import convert_rows
 from app.sis.engine.load import copy_raw
 from app.sis.engine.report import WENT
 from app.sis.engine.stage import Stage, fresh_id
@@ -27,7 +27,7 @@ async def fold_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
     roles = next(iter(people.asides), None)
     if roles is not None:
         await copy_raw(stage, roles, progress)
-        stage.brought["role"] = await conform(stage, BY_NAME["role"], roles)
+        stage.brought["role"] = await convert_rows(stage, BY_NAME["role"], roles)
     made = await stage.make("made", "person", "sourced_id text, made_1 text, made_2 text")
     await stage.run(
         f"""INSERT INTO {made} (district_id, sourced_id, made_1, made_2)

@@ -21,13 +21,13 @@ from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType
 from app.events.outbox import record
 from app.sis.engine.plan import kept_tables
 from app.sis.engine.report import Report
-from app.sis.engine.student_events import counted
+from app.sis.engine.student_events import count_events
 from app.sis.guard import Limits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisRun, SisSource, SisUpload
 from app.sis.port import AlreadyRunning, Superseded
 from app.sis.settings import limits_of
-from app.sis.sources import lay_schedule
+from app.sis.sources import write_schedule
 
 BROKE_OFF = "The sync broke off. The roster is as it was."
 EVENTS: dict[str, EventType] = {"applied": SYNC_APPLIED, "held": SYNC_HELD, "failed": SYNC_FAILED}
@@ -39,7 +39,7 @@ EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RunRequest:
     """A run that was asked for before it begins: its row, and the number of the attempt that may carry it out.
 
     `mode` is full or delta; without it what came says so.
@@ -106,7 +106,7 @@ async def kinds_left_out(work: Work, source_id: UUID) -> frozenset[str]:
 
 @needs(Can.SYNC_ROSTER)
 async def begin(
-    work: Work, report: Report, source_id: UUID, dry: bool, undoes: UUID | None = None, asked: Asked = Asked()
+    work: Work, report: Report, source_id: UUID, dry: bool, undoes: UUID | None = None, asked: RunRequest = RunRequest()
 ) -> None:
     """Writes the run's row, or takes up the one that was asked for. A run that a crash left open is ended.
 
@@ -228,7 +228,7 @@ async def end(work: Work, report: Report, *, of: Collection[str] = ("running",),
         await note_run(work, source_id, report.state == "applied" and not again, report.mode, report.pulled_at)
     quiet = report.state == "applied" and not report.total("changes")
     if report.state in EVENTS and not quiet:
-        record(work, Happened(EVENTS[report.state], report.run_id, 1, {}, counts=counted(report)))
+        record(work, Happened(EVENTS[report.state], report.run_id, 1, {}, counts=count_events(report)))
 
 
 @needs(Can.SYNC_ROSTER)
@@ -246,7 +246,7 @@ async def note_run(
         row.pulled_until = max(pulled_at, row.pulled_until or pulled_at)
         if mode == "full":
             row.full_at = max(pulled_at, row.full_at or pulled_at)
-    await lay_schedule(work, row, now(), keep_due=True)
+    await write_schedule(work, row, now(), keep_due=True)
     await work.db.flush()
 
 

@@ -14,7 +14,7 @@ from app.sis.engine.stage import Stage
 COUNTED = ("fetched", "created", "updated", "restored", "removed", "absent", "quarantined")
 
 
-async def tell_students(stage: Stage) -> None:
+async def emit_student_events(stage: Stage) -> None:
     """After people changed and before their memberships do: what is about to change is what is told."""
     if not await stage.count(
         "SELECT count(*) FROM sis_run WHERE district_id = :district AND source_id = :source AND state = 'applied'"
@@ -44,7 +44,7 @@ async def tell_students(stage: Stage) -> None:
     stage.tell(STUDENT_RETURNED, [(row["student"], row["school"]) for row in came if row["again"]])
 
 
-def counted(report: Report) -> dict[str, dict[str, int]]:
+def count_events(report: Report) -> dict[str, dict[str, int]]:
     """The numbers of a run by kind, for its event: of what came, or was there."""
     return {
         name: {what: getattr(counts, what) for what in COUNTED}

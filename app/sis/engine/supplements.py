@@ -9,7 +9,7 @@ names nothing is in quarantine under its own file. Never writes the gradebook.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.sis.engine.convert import conform
+from app.sis.engine.convert import convert_rows
 from app.sis.engine.load import copy_raw
 from app.sis.engine.plan import known
 from app.sis.engine.roles import carry_roles, fold_roles
@@ -28,7 +28,7 @@ MAKES = {"scale": "scoreScaleSourcedId", "objective": "learningObjectiveSet"}
 NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*$"
 
 
-async def bring(stage: Stage, kind: Kind, delivery: Delivery, progress: Progress) -> int:
+async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, progress: Progress) -> int:
     """Stages a kind's rows with what its asides say of them. Returns how many rows came; repeats are left out."""
     if kind.name in stage.brought:
         return stage.brought[kind.name]
@@ -46,7 +46,7 @@ async def bring(stage: Stage, kind: Kind, delivery: Delivery, progress: Progress
     if made:
         await _widen(stage, file, made)
     progress(f"checking {kind.plural}", 0, 0)
-    rows = await conform(stage, kind, delivery)
+    rows = await convert_rows(stage, kind, delivery)
     if made and not delivery.complete:
         rows += await carry_roles(stage, delivery) if kind.name == "person" else await _carry(stage, kind, delivery)
     return rows + refused

@@ -14,7 +14,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import Invalid
-from app.evidence.intake import COLUMNS, TakenIn, students_of_intake, take_in
+from app.evidence.intake import COLUMNS, RecordedBatch, record_batch, students_of_intake
 from app.evidence.models import Score
 from app.evidence.rules import unknown_form
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
@@ -57,7 +57,7 @@ async def follow_results(work: Work, stage: Stage) -> list[str]:
     await stage.driver.execute(f"ANALYZE {wanted}")
     students = await students_of_intake(work, stage.source_id, wanted)
     await give_way(stage, lambda: lock_students(work, students))
-    taken = await take_in(work, stage.source_id, wanted)
+    taken = await record_batch(work, stage.source_id, wanted)
     await _judge(work, taken, quiet=not ever and not mapping.alerts_on_first_load)
     return said
 
@@ -166,7 +166,7 @@ async def _left_out(stage: Stage, kind: str, column: str) -> list[str]:
     return [f"Mapped {what} that stay grades only: {', '.join(told)}."] if told else []
 
 
-async def _judge(work: Work, taken: TakenIn, *, quiet: bool) -> None:
+async def _judge(work: Work, taken: RecordedBatch, *, quiet: bool) -> None:
     """Judges every series that was touched, at once, and lays its weeks to settle; history is judged without news."""
     measures = {measure_id for _, measure_id in taken.days}
     followed = await work.db.execute(

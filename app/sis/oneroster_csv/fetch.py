@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 
 import aiohttp
 
-from app.core.address import Allowed, checked_url
+from app.core.address import Allowed, validate_url
 from app.core.clock import now
 from app.core.disk_space import is_full
 from app.core.errors import Invalid
@@ -77,7 +77,7 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
     """Fills the file; the source's own time, where it says one."""
     began, done = now(), 0
     try:
-        fit = checked_url(url, allowed)
+        fit = validate_url(url, allowed)
         async with checked_session(allowed, 1.0) as web:
             async with web.get(fit, headers={"User-Agent": AGENT}, allow_redirects=False, timeout=TIMEOUT) as answer:
                 if answer.status != 200:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 from urllib.parse import urlsplit
 
-from app.core.address import Allowed, Network, checked_url
+from app.core.address import Allowed, Network, validate_url
 from app.core.errors import Invalid
 from app.sis.port import SourceRefused
 
@@ -109,7 +109,7 @@ def fit(url: str, allowed: Allowed, setting: str) -> str:
 
     Raises `SourceRefused` where it may not be reached, or holds a query."""
     try:
-        checked = checked_url(url, allowed)
+        checked = validate_url(url, allowed)
     except Invalid as error:
         said = " ".join(violation.detail for violation in error.violations)
         raise SourceRefused(f"The source's {setting} cannot be used. {said}") from None

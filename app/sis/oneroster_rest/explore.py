@@ -14,7 +14,7 @@ from app.sis.oneroster_rest.connection import GRADEBOOK, GRADES, ROSTERING, Conn
 from app.sis.oneroster_rest.pull import COLLECTIONS, IN_12_ONLY
 from app.sis.oneroster_rest.reader import Absent, BadQuery, Reader
 from app.sis.oneroster_rest.signin import Token
-from app.sis.oneroster_rest.walk import Page
+from app.sis.oneroster_rest.walk import WalkPage
 from app.sis.oneroster_rest.wire import Wire
 from app.sis.port import SourceRefused
 
@@ -191,7 +191,7 @@ async def _with_gradebook(connection: Connection, found: Findings) -> Connection
 async def _collections(connection: Connection, found: Findings) -> None:
     """Which collections there are, how many rows each says it has, and what comes beside a page."""
     told: dict[str, Any] = {}
-    pages: dict[str, Page] = {}
+    pages: dict[str, WalkPage] = {}
     async with _reading(connection) as reader:
         for one in COLLECTIONS:
             if connection.version == "1.1" and one.name in IN_12_ONLY:
@@ -215,7 +215,7 @@ async def _collections(connection: Connection, found: Findings) -> None:
             await _cap(reader, connection, pages, found)
 
 
-def _headers(pages: list[Page], found: Findings) -> None:
+def _headers(pages: list[WalkPage], found: Findings) -> None:
     for name, comes in (
         ("X-Total-Count", any(page.total is not None for page in pages)),
         ("Link", any(page.more is not None for page in pages)),
@@ -226,7 +226,7 @@ def _headers(pages: list[Page], found: Findings) -> None:
     found.say(f"Beside a page comes {' and '.join(beside)}." if beside else "Nothing comes beside a page.")
 
 
-async def _cap(reader: Reader, connection: Connection, pages: dict[str, Page], found: Findings) -> None:
+async def _cap(reader: Reader, connection: Connection, pages: dict[str, WalkPage], found: Findings) -> None:
     name = max(pages, key=lambda one: (pages[one].total or 0, len(pages[one].rows)))
     page = await reader.page(name, MOST, 0, {}, None)
     came = len(page.rows)
@@ -243,7 +243,7 @@ async def _deltas(connection: Connection, found: Findings) -> None:
     """Whether changes alone can be asked for, and whether removals are told."""
     async with _reading(connection) as reader:
 
-        async def asked(name: str, clause: str) -> Page | None:
+        async def asked(name: str, clause: str) -> WalkPage | None:
             try:
                 return await reader.page(name, SAMPLE, 0, {"filter": clause}, None)
             except (Absent, BadQuery, SourceRefused):

@@ -18,7 +18,7 @@ from app.sis.oneroster_rest.reader import Absent, BadQuery, Reader
 from app.sis.oneroster_rest.spool import Room, Spool
 from app.sis.oneroster_rest.translate import ROLE, Translator, roles_of
 from app.sis.oneroster_rest.turns import Hand, Turns
-from app.sis.oneroster_rest.walk import Moved, Page, Walk
+from app.sis.oneroster_rest.walk import Moved, Walk, WalkPage
 from app.sis.oneroster_rest.wire import Wire
 from app.sis.port import Delivery, Progress, Source, SourceInconsistent, SourceRefused
 
@@ -95,7 +95,7 @@ async def open_rest(connection: Connection, *, since: datetime | None, progress:
 
     Raises `SourceRefused` when it cannot be read whole, `SourceInconsistent` when it does not stand still.
     """
-    pull = Pull(connection, since, progress)
+    pull = RestPull(connection, since, progress)
     try:
         async with Wire(connection) as wire:
             try:
@@ -110,7 +110,7 @@ async def open_rest(connection: Connection, *, since: datetime | None, progress:
 
 
 @dataclass(slots=True)
-class Pull:
+class RestPull:
     """One pull."""
 
     connection: Connection
@@ -237,7 +237,7 @@ class Pull:
         while True:
             query = self._query(name)
 
-            async def fetch(limit: int, offset: int, link: str | None, query: Mapping[str, str] = query) -> Page:
+            async def fetch(limit: int, offset: int, link: str | None, query: Mapping[str, str] = query) -> WalkPage:
                 async with self.turns.of(COLLECTIONS.index(one)):
                     page = await reader.page(name, limit, offset, query, link)
                 self.revision = page.revision or self.revision
@@ -272,7 +272,7 @@ class Pull:
             return f"The source cannot be asked for the changes of {name} only: sync it with --full."
         return f"The source does not take limit and offset for {name}: ask its vendor how its pages are asked for."
 
-    def _spool(self, one: Collection, translator: Translator, page: Page, pulled: Pulled) -> None:
+    def _spool(self, one: Collection, translator: Translator, page: WalkPage, pulled: Pulled) -> None:
         if pulled.spool is not None:
             pulled.spool.add(translator.page(page.rows))
         if pulled.roles is not None:

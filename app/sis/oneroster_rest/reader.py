@@ -17,7 +17,7 @@ import orjson
 
 from app.sis.oneroster_rest.connection import GRADES, Connection
 from app.sis.oneroster_rest.signin import credentials
-from app.sis.oneroster_rest.walk import Page
+from app.sis.oneroster_rest.walk import WalkPage
 from app.sis.oneroster_rest.wire import Answer, Wire
 from app.sis.port import SourceRefused
 
@@ -70,7 +70,7 @@ class Reader:
     _alone: bool = field(init=False)
     _one_by_one: asyncio.Lock = field(init=False)
 
-    async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> Page:
+    async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
         """A page. Raises `Absent` and `BadQuery`; behind the first page these mean that there is no more."""
         url = link or located(self.bases[name in GRADES], name, limit, offset, query)
         garbled = 0
@@ -78,7 +78,7 @@ class Reader:
             answer = await self.get(url)
             if answer.status in ABSENT or answer.status in (400, 401, 422):
                 if offset and answer.status != 401:
-                    return Page([], [], refused=True)
+                    return WalkPage([], [], refused=True)
                 if answer.status in (400, 422):
                     raise BadQuery
                 raise Absent(answer.status)
@@ -131,13 +131,13 @@ class Reader:
             return answer, False
         return answer, await self.credentials.again(used)
 
-    def _read(self, name: str, url: str, answer: Answer) -> Page:
+    def _read(self, name: str, url: str, answer: Answer) -> WalkPage:
         rows = opened(name, parsed(answer.body))
         total = answer.headers.get("x-total-count", "").strip()
         link = answer.headers.get("link")
         following = _following(link) if link is not None else None
         revision = [f"{one}={value}" for one, value in answer.headers.items() if _REVISION.fullmatch(one)]
-        return Page(
+        return WalkPage(
             rows,
             sourced_ids(rows),
             int(total) if total.isascii() and total.isdigit() else None,

@@ -17,7 +17,7 @@ ROUND: Final = 3  # whole pages in a row that came before, after which a source 
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class WalkPage:
     """A page: its rows with their ids, and what was said with it.
 
     `more` is whether a `next` was promised, None where links are not used; `beyond` is a `next` that is no offset.
@@ -44,7 +44,7 @@ class Moved(Exception):
     """The collection changed while it was walked: its total or its revision did."""
 
 
-Fetch = Callable[[int, int, str | None], Awaitable[Page]]
+Fetch = Callable[[int, int, str | None], Awaitable[WalkPage]]
 """A page by limit and offset, or by the link that the page before it gave."""
 
 
@@ -65,15 +65,15 @@ class Walk:
         self._overlaps: bool | None = None
         self._agreed = 0
         self._counts_pages = False
-        self._first: Page | None = None
-        self._last: Page | None = None
+        self._first: WalkPage | None = None
+        self._last: WalkPage | None = None
         self._seen: frozenset[str] = frozenset()
         self._links: set[int] = set()
         self._pages: set[int] = set()
         self._again = 0
         self._followed: str | None = None
 
-    async def walk(self) -> AsyncIterator[Page]:
+    async def walk(self) -> AsyncIterator[WalkPage]:
         """The pages in their order. Raises `Moved`, `SourceRefused`, and what `fetch` raises."""
         first = await self._fetch(self._limit, 0, None)
         if not await self._take(first):
@@ -90,7 +90,7 @@ class Walk:
                 return
             yield page
 
-    def _is_sudden(self, page: Page) -> bool:
+    def _is_sudden(self, page: WalkPage) -> bool:
         """Whether an empty page may be a slip: it follows a full one, and nothing else says that this is the end.
 
         It is asked for once more, since what lies behind it would be taken for gone."""
@@ -100,11 +100,11 @@ class Walk:
         full = len(last.rows) >= (len(first.rows) if self.pages > 1 else self._limit)
         return full and self.total is None and last.more is None
 
-    async def _stride(self, step: int, total: int) -> AsyncIterator[Page]:
+    async def _stride(self, step: int, total: int) -> AsyncIterator[WalkPage]:
         """Asks for the pages ahead at once, while each has as many rows as it should; as many as the hand holds, and
         one beyond, without which a walk would wait for the others."""
         starts = iter(range(step, total, step))
-        under_way: list[asyncio.Task[Page]] = []
+        under_way: list[asyncio.Task[WalkPage]] = []
         held = 0
         try:
             while True:
@@ -150,7 +150,7 @@ class Walk:
             raise SourceRefused(CIRCLE)
         self._pages.add(page)
 
-    async def _take(self, page: Page) -> bool:
+    async def _take(self, page: WalkPage) -> bool:
         """Notes what a page says, and whether it has rows that the page before did not have."""
         self._compare(page)
         last, self._last = self._last, page
@@ -179,7 +179,7 @@ class Walk:
             await self._probe(last)
         return False
 
-    def _compare(self, page: Page) -> None:
+    def _compare(self, page: WalkPage) -> None:
         """Raises `Moved` when the page says another total or revision than those before it."""
         if page.total is not None and not self._counts_pages:
             beyond = not page.rows and not page.total and self.offset >= (self.total or 0)
@@ -196,7 +196,7 @@ class Walk:
                 raise Moved
             self.revision = page.revision
 
-    async def _probe(self, first: Page) -> None:
+    async def _probe(self, first: WalkPage) -> None:
         """The second page was the first again. Raises `SourceRefused` where rows may lie behind it.
 
         Who asks for one row from the second on gets all rows of a source that never pages, and the second of one
@@ -209,7 +209,7 @@ class Walk:
             )
         self.whole = True
 
-    def _wraps(self, page: Page) -> bool:
+    def _wraps(self, page: WalkPage) -> bool:
         """Whether a source without a total begins anew behind its end."""
         first = self._first
         anew = first is not None and first.ids[0] == page.ids[0] and self._seen.isdisjoint(page.ids)

@@ -82,7 +82,7 @@ class Wire:
                 answer = await self._once(method, url, sent, body)
                 if answer.status not in WAITS:
                     return answer
-                why, told = f"answers {answer.status}", told_to_wait(answer.headers.get("retry-after"))
+                why, told = f"answers {answer.status}", parse_retry_after(answer.headers.get("retry-after"))
                 if answer.status == 429:
                     self._slow_down(told)
             except BROKEN as error:
@@ -116,7 +116,7 @@ class Wire:
             timeout=timeout,
         ) as response:
             if self.as_of is None and method == "GET":
-                self.as_of = told_time(response.headers.get("Date"))
+                self.as_of = parse_http_date(response.headers.get("Date"))
             read, size = [], 0
             async for part in response.content.iter_any():
                 read.append(part)
@@ -157,7 +157,7 @@ class Wire:
             self._quiet_until = max(self._quiet_until, time.monotonic() + told)
 
 
-def told_time(header: str | None) -> datetime | None:
+def parse_http_date(header: str | None) -> datetime | None:
     """The instant of a `Date` (RFC 9110, 6.6.1), or now where it lies ahead: a watermark must not outrun what came."""
     try:
         told = parsedate_to_datetime(header) if header else None
@@ -166,7 +166,7 @@ def told_time(header: str | None) -> datetime | None:
         return None
 
 
-def told_to_wait(header: str | None) -> float | None:
+def parse_retry_after(header: str | None) -> float | None:
     """The seconds of a `Retry-After` (RFC 9110, 10.2.3): a number, or a date; None where it says neither."""
     if header is None:
         return None

@@ -37,13 +37,13 @@ from app.sis import rekey
 from app.sis.approval import undo
 from app.sis.engine.district_lock import describe_holder
 from app.sis.engine.report import Report
-from app.sis.engine.run import BROKE_OFF, LENGTH, Asked, end, is_syncing
+from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest, end, is_syncing
 from app.sis.models import SisRun, SisSource
 from app.sis.port import AlreadyRunning, Superseded
 from app.sis.pull import OPEN, look, note_findings, run_source
 from app.sis.scheduler.schedule import is_frozen
 from app.sis.settings import freeze_of
-from app.sis.sources import lay_schedule
+from app.sis.sources import write_schedule
 
 DISTRICTS = 16  # in one look
 AT_ONCE = 2  # districts that this process syncs at the same time, beside those whose source it only waits for
@@ -58,7 +58,7 @@ log = structlog.get_logger()
 
 
 @dataclass
-class Night:
+class SyncScheduler:
     """The syncs of this process: what is under way, and how more is taken."""
 
     engine: AsyncEngine
@@ -102,7 +102,7 @@ class Night:
     async def _sync_district(self, district_id: UUID) -> None:
         try:
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-                looks = await lay_what_is_due(work)
+                looks = await schedule_due_runs(work)
             for source_id in looks:
                 await self._look(district_id, source_id)
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
@@ -161,7 +161,7 @@ class Night:
             await release(work, claimed, wait, because)
 
     async def _run(self, district_id: UUID, claimed: Claimed) -> Report:
-        row, asked = claimed.row, Asked(claimed.id, claimed.number, claimed.row["mode"])
+        row, asked = claimed.row, RunRequest(claimed.id, claimed.number, claimed.row["mode"])
         stages = self.stages[district_id] = _Stages(asked)
         if row["undoes"] is not None:
             return await undo(self.engine, self.keyring, district_id, row["undoes"], stages, asked)
@@ -183,7 +183,7 @@ class Night:
 
 
 @needs(Can.SYNC_ROSTER)
-async def lay_what_is_due(work: Work) -> list[UUID]:
+async def schedule_due_runs(work: Work) -> list[UUID]:
     """Lays the runs whose time has come, takes up those that were lost, says which sources are silent.
 
     Gives the sources that somebody wants looked at.
@@ -237,7 +237,7 @@ async def _lay_due(work: Work, row: SisSource) -> None:
             )
         )
     overdue = row.overdue_at
-    await lay_schedule(work, row)
+    await write_schedule(work, row)
     row.overdue_at = overdue
 
 
@@ -315,7 +315,7 @@ def _principal(district_id: UUID) -> Principal:
 class _Stages:
     """Nobody watches a night: the log says when a run comes to its next stage."""
 
-    asked: Asked
+    asked: RunRequest
     stage: str = ""
 
     @property

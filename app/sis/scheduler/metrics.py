@@ -9,7 +9,7 @@ from uuid import UUID
 from prometheus_client import CollectorRegistry, Gauge
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import sync_standing
+from app.access.directory import sync_status
 from app.core import ids
 
 REGISTRY: Final = CollectorRegistry()
@@ -31,9 +31,9 @@ SILENT: Final = Gauge(
 )
 
 
-async def read_standing(engine: AsyncEngine) -> int:
+async def read_metrics(engine: AsyncEngine) -> int:
     """Brings the gauges up to date; how many sources there are."""
-    rows = await sync_standing(engine)
+    rows = await sync_status(engine)
     for gauge in (HOURS, HELD, FAILED, SILENT):
         gauge.clear()
     for row in rows:

@@ -15,7 +15,7 @@ import structlog
 from app.access.directory import Due, districts_due
 from app.core.fault_report import describe_fault
 from app.core.log import job_context
-from app.webhooks.deliver import Attempt, Parcel, Post, record, send, take
+from app.webhooks.deliver import Attempt, DeliveryContext, OutboundDelivery, record, send, take
 
 PACE = 0.02  # seconds between two claims, or two records, when there is much to do: each is for many then
 BUSY = 16  # deliveries on their way; with no more than these each is recorded at once
@@ -30,7 +30,7 @@ log = structlog.get_logger()
 class Deliveries:
     """The deliveries of this process. What is sent and not yet recorded takes no room; the leases bound it."""
 
-    post: Post
+    post: DeliveryContext
     flying: set[asyncio.Task[None]] = field(default_factory=set)
     unrecorded: list[Attempt] = field(default_factory=list)
     recording: asyncio.Task[None] | None = None
@@ -65,7 +65,7 @@ class Deliveries:
         while self.flying or self.recording:
             await asyncio.wait([*self.flying, *([self.recording] if self.recording else [])])
 
-    async def _take(self, district_id: UUID, most: int) -> list[Parcel]:
+    async def _take(self, district_id: UUID, most: int) -> list[OutboundDelivery]:
         with job_context("webhooks", district_id):
             try:
                 return await take(self.post, district_id, most)
@@ -73,11 +73,11 @@ class Deliveries:
                 log.error("webhooks.take_failed", **describe_fault(error))
                 return []
 
-    async def _send(self, parcel: Parcel) -> None:
+    async def _send(self, parcel: OutboundDelivery) -> None:
         with job_context("webhooks", parcel.district_id):
             await self._send_parcel(parcel)
 
-    async def _send_parcel(self, parcel: Parcel) -> None:
+    async def _send_parcel(self, parcel: OutboundDelivery) -> None:
         where = {"delivery": str(parcel.claimed.id), "attempt": parcel.claimed.number}
         try:
             attempt = await send(self.post, parcel)

@@ -15,7 +15,7 @@ from app.events.catalogue import ENDPOINT_TESTED, Happened
 from app.events.models import Event, EventCounter
 from app.events.outbox import record
 from app.webhooks.models import DeliveryState, WebhookDelivery, WebhookEndpoint
-from app.webhooks.queries import Delivered, delivery, endpoint, matches
+from app.webhooks.queries import LoggedDelivery, delivery, endpoint, matches
 
 MISSING_AT_ONCE = 1000
 
@@ -40,7 +40,7 @@ async def send_test(work: Work, endpoint_id: UUID) -> UUID:
 
 
 @needs(Can.MANAGE_WEBHOOKS)
-async def resend(work: Work, endpoint_id: UUID, delivery_id: UUID) -> Delivered:
+async def resend(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDelivery:
     """Sends one delivery again, whatever came of it, with the same id and body. Raises `NotFound`, `Conflict`.
 
     One that is on its way at this moment is left alone.

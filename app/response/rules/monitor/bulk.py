@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.model import Array, Weeks
-from app.response.rules.monitor.panel import Found, Panel, judge_panel
+from app.response.rules.monitor.panel import Panel, PanelEstimate, judge_panel
 from app.response.rules.monitor.rule import MEDIAN_NOISE, WATCH
 from app.response.rules.series import LEVEL_SCORES
 from app.response.rules.verdict import State
@@ -51,11 +51,11 @@ class Batch:
 
 
 ROWS = tuple(f.name for f in fields(Batch) if f.name != "weeks")
-FOUND = tuple(f.name for f in fields(Found))
+FOUND = tuple(f.name for f in fields(PanelEstimate))
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class BulkJudgement:
     """For each of the N series, in the order given: the state before dosage, and what the monitor found.
 
     state: index of STATES: insufficient_data, responding, below_pace, goal_met, uncertain, not_responding. Dosage is
@@ -65,14 +65,16 @@ class Judged:
 
     state: NDArray[np.int8]
     last: Weeks
-    found: Found
+    found: PanelEstimate
 
 
 MOST = 1000
 """Students of a cohort who are taken together: more tell no more about a form."""
 
 
-def judge_bulk(batch: Batch, calibration: Calibration = PUBLISHED, *, far: float = 0.10, adjust: bool = True) -> Judged:
+def judge_bulk(
+    batch: Batch, calibration: Calibration = PUBLISHED, *, far: float = 0.10, adjust: bool = True
+) -> BulkJudgement:
     """The monitor over all series as of each one's last score, form difficulties from all scores of the cohort.
 
     Time and memory are linear in N. The same arithmetic as for a single series: results agree to 1e-9.
@@ -84,7 +86,7 @@ def judge_bulk(batch: Batch, calibration: Calibration = PUBLISHED, *, far: float
     state = states(found, calibration, far)
     state[goal_met(batch.values, better, batch.goal) & enough] = STATES.index(State.GOAL_MET)
     state[~enough] = STATES.index(State.INSUFFICIENT_DATA)
-    return Judged(state, _last(batch, seen), found)
+    return BulkJudgement(state, _last(batch, seen), found)
 
 
 def find_bulk(
@@ -93,7 +95,7 @@ def find_bulk(
     *,
     adjust: bool = True,
     only: NDArray[np.bool_] | None = None,
-) -> Found:
+) -> PanelEstimate:
     """What the monitor finds in each series as of its last score; nan where there is nothing to weigh.
 
     only: (N,), who is asked for where that is not all: the others say how hard the forms were, and stay nan.
@@ -113,7 +115,9 @@ def find_bulk(
     return found
 
 
-def find_cohort(batch: Batch, calibration: Calibration, only: NDArray[np.bool_], *, adjust: bool = True) -> Found:
+def find_cohort(
+    batch: Batch, calibration: Calibration, only: NDArray[np.bool_], *, adjust: bool = True
+) -> PanelEstimate:
     """As `find_bulk` for the rows of one cohort: what is found in those that are asked for, and in nobody else.
 
     Who is asked for can be judged and has a score; of the others, who cannot says nothing of the forms.
@@ -125,7 +129,9 @@ def find_cohort(batch: Batch, calibration: Calibration, only: NDArray[np.bool_],
     return _judged(batch, last, calibration, adjust, only)
 
 
-def _judged(batch: Batch, last: Weeks, calibration: Calibration, adjust: bool, only: NDArray[np.bool_] | None) -> Found:
+def _judged(
+    batch: Batch, last: Weeks, calibration: Calibration, adjust: bool, only: NDArray[np.bool_] | None
+) -> PanelEstimate:
     panel = panel_of(batch, calibration.noise)
     return judge_panel(panel, calibration.prior, adjust=adjust, last=batch.began + last, only=only)
 
@@ -143,7 +149,7 @@ def _last(batch: Batch, seen: NDArray[np.bool_]) -> Weeks:
     return np.where(seen.any(axis=1), batch.weeks[len(batch.weeks) - 1 - backwards] - batch.began, 0)
 
 
-def states(found: Found, calibration: Calibration, far: float) -> NDArray[np.int8]:
+def states(found: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
     """What the statistic and the interval say: not_responding, uncertain, below_pace or responding."""
     threshold = calibration.threshold_at(far)
     watch = min(threshold, calibration.threshold_at(WATCH))
@@ -164,9 +170,9 @@ def goal_met(values: Array, better: Array, goal: Array) -> NDArray[np.bool_]:
     return met
 
 
-def _empty(n: int) -> Found:
+def _empty(n: int) -> PanelEstimate:
     numbers = {name: np.full(n, np.nan) for name in FOUND if name != "change"}
-    return Found(**numbers, change=np.zeros(n, np.int64))
+    return PanelEstimate(**numbers, change=np.zeros(n, np.int64))
 
 
 def _parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -61,7 +61,7 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PanelEstimate:
     """For each student: the statistic (log odds), the rate now with its middle 80 % in g, and how it came to be.
 
     slow: P(rate < .5 g) as it is said, calibrated. stopped: P(growth kept pace before it changed, given that it is
@@ -77,7 +77,7 @@ class Found:
     change: NDArray[np.int64]
 
     @classmethod
-    def together(cls, parts: Sequence[Found]) -> Found:
+    def together(cls, parts: Sequence[PanelEstimate]) -> PanelEstimate:
         if len(parts) == 1:
             return parts[0]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
@@ -170,14 +170,14 @@ def ready(
 
 def judge_weeks(
     panel: Panel, prior: Prior, weeks: Sequence[int], *, adjust: bool = True, only: NDArray[np.bool_] | None = None
-) -> list[Found]:
+) -> list[PanelEstimate]:
     """The monitor as of each of these weeks, in order, each from what was known at its end."""
     parts = []
     for part in parts_of(panel):
         mine = None if only is None else only[part]
         known = ready(panel.part(part), prior, weeks, adjust=adjust, only=mine)
         parts.append([read(scores.posterior(prior)) for scores in known])
-    return [Found.together(week) for week in zip(*parts, strict=True)]
+    return [PanelEstimate.together(week) for week in zip(*parts, strict=True)]
 
 
 def judge_panel(
@@ -188,7 +188,7 @@ def judge_panel(
     week: int | None = None,
     last: Weeks | None = None,
     only: NDArray[np.bool_] | None = None,
-) -> Found:
+) -> PanelEstimate:
     """The monitor as of `week` (default: the last that has a score), or of each student's own week of `last`.
 
     only: as in `ready`. Work and memory grow with students x slots.
@@ -202,7 +202,7 @@ def judge_panel(
             continue
         known = ready(panel.part(part), prior, [week], adjust=adjust, last=mine, only=asked)
         parts += [read(scores.posterior(prior)) for scores in known]
-    return Found.together(parts)
+    return PanelEstimate.together(parts)
 
 
 def parts_of(panel: Panel) -> list[slice]:
@@ -218,7 +218,7 @@ def parts_of(panel: Panel) -> list[slice]:
     return [slice(a, b) for a, b in zip(cuts, [*cuts[1:], len(cohort)], strict=True)]
 
 
-def read(posterior: Posterior) -> Found:
+def read(posterior: Posterior) -> PanelEstimate:
     """What a posterior says: odds, rate, interval (mean and SD of the mixture, as if normal), kind and week."""
     p, prior = posterior, posterior.prior
     z = np.empty((3, *p.mean.shape))
@@ -242,4 +242,4 @@ def read(posterior: Posterior) -> Found:
     stopped = once / np.maximum(slow, 1e-30)
     low, high = rate - MIDDLE_80 * sd, rate + MIDDLE_80 * sd
     told = 1 / (1 + np.exp(-said(log_odds(slow, np.maximum(1 - slow, 0)))))
-    return Found(log_odds(slow, pace), rate, low, high, told, stopped, np.maximum(change, 0))
+    return PanelEstimate(log_odds(slow, pace), rate, low, high, told, stopped, np.maximum(change, 0))

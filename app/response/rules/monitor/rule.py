@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from app.response.aimline import Direction
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.model import Array, said
-from app.response.rules.monitor.panel import STOPPED, Found, Panel, judge_panel
+from app.response.rules.monitor.panel import STOPPED, Panel, PanelEstimate, judge_panel
 from app.response.rules.series import Dosage, Series
 from app.response.rules.verdict import Finding, Kind, Reason, State
 from app.response.rules.wording import growth, plain
@@ -96,7 +96,7 @@ def unfit(series: Series) -> Finding | None:
 
 
 def conclude(
-    found: Found,
+    found: PanelEstimate,
     student: int,
     facts: Facts,
     far: float,
