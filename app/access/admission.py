@@ -13,7 +13,7 @@ from uuid import UUID
 from app.access.authenticate import OAuthError, Tokens
 from app.core.errors import Throttled, Unauthenticated
 from app.core.fairness.gate import Gate
-from app.core.fairness.quota import Policy, Quotas, Standing
+from app.core.fairness.quota import Policy, Quotas, QuotaState
 
 MINUTE = 60
 OF_ADDRESS = Policy("address", 6_000, MINUTE)
@@ -39,7 +39,7 @@ class Requester:
 class RateLimited(Throttled):
     """A quota is used up; `standings` are those of all policies that were counted."""
 
-    def __init__(self, standings: tuple[Standing, ...]) -> None:
+    def __init__(self, standings: tuple[QuotaState, ...]) -> None:
         used_up = [one for one in standings if not one.is_allowed]
         names = " and ".join(one.policy.name for one in used_up)
         detail = f"The quota of this {names} is used up. Wait for as long as Retry-After says."
@@ -68,10 +68,10 @@ class Admission:
                 return Requester(principal.district_id, principal.client_id, principal.district_id)
         return Requester(NOBODY, network_of(address))
 
-    def count(self, requester: Requester) -> tuple[Standing, ...]:
+    def count(self, requester: Requester) -> tuple[QuotaState, ...]:
         """Counts a request in each of its policies; raises `RateLimited` where one is used up, and counts in none."""
         if requester.district_id is None:
-            counted: tuple[Standing, ...] = (self._of_address.take(requester.flow),)
+            counted: tuple[QuotaState, ...] = (self._of_address.take(requester.flow),)
         else:
             # A client that serves several districts has a quota in each: one of them must not use up another's.
             client = (requester.district_id, requester.flow)

@@ -24,7 +24,7 @@ from app.access.principal import Principal, house_principal
 from app.core.crypto import Keyring
 from app.core.db import BoundConnection, set_binding
 from app.core.errors import Forbidden, Misuse
-from app.core.faults import CommitLost, Fault, fault_of, was_sent
+from app.core.faults import CommitLost, Fault, fault_of, may_have_been_sent
 
 log = structlog.get_logger()
 P = ParamSpec("P")
@@ -141,7 +141,7 @@ async def _commit(session: AsyncSession, driver: BoundConnection) -> None:
     try:
         await session.commit()
     except Exception as error:
-        if fault_of(error) is Fault.LOST and not lost_before and was_sent(error):
+        if fault_of(error) is Fault.LOST and not lost_before and may_have_been_sent(error):
             raise CommitLost from error
         raise
 

@@ -199,6 +199,6 @@ def _refuse(pointer: str, code: str, detail: str) -> NoReturn:
     raise Invalid([Violation(pointer, code, detail)])
 
 
-def resolved(text: str) -> Address:
+def parse_address(text: str) -> Address:
     """An address as the resolver gives it."""
     return ip_address(text)

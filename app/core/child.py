@@ -17,7 +17,7 @@ PR_SET_PDEATHSIG = 1  # linux/prctl.h
 NOBODY = 65534  # inside the namespace; outside it is still the user who started us
 
 
-def tied(number: signal.Signals = signal.SIGTERM) -> Callable[[], None]:
+def end_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None]:
     """For `preexec_fn`: the child gets this signal when the thread that started it ends (on Linux only)."""
     if sys.platform != "linux":
         return lambda: None
@@ -37,7 +37,7 @@ def unprivileged(number: signal.Signals) -> dict[str, Any]:
     Root's child runs in a user namespace where it is nobody and still opens what root owns; where the kernel
     allows no namespaces it runs as the machine's `nobody`, to whom its files are given (see `user_outside`).
     """
-    tie = tied(number)
+    tie = end_with_parent(number)
     if os.geteuid() != 0:
         return {"preexec_fn": tie}
     if _namespaces():
@@ -84,7 +84,7 @@ def _namespaces() -> bool:
         return False
 
 
-def working_in(folder: Path, pid: int) -> list[int]:
+def processes_in(folder: Path, pid: int) -> list[int]:
     """The live processes of ours whose working directory it is; where the system cannot say, `pid` if it names it."""
     if sys.platform == "linux":
         found = []

@@ -69,7 +69,7 @@ class Keyring:
         except InvalidTag:
             raise KeyFault("A sealed value does not belong to its row.") from None
 
-    def is_of_first(self, sealed: str) -> bool:
+    def is_current(self, sealed: str) -> bool:
         """Whether a value is sealed under the key that seals now."""
         return sealed.partition(".")[0] == next(iter(self.keys))
 

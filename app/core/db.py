@@ -165,7 +165,14 @@ async def set_binding(connection: AsyncConnection, statement: str) -> BoundConne
     return driver
 
 
-AWAY = (OSError, TimeoutError, ssl.SSLError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
+CONNECTION_ERRORS = (
+    OSError,
+    TimeoutError,
+    ssl.SSLError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
 """What a connection raises when the server is not there, or goes away while it is asked."""
 
 
@@ -177,7 +184,7 @@ async def connect(url: str, purpose: str) -> asyncpg.Connection:
     """A plain connection; raises `UnfitServer` where there is none to be had, or the server is too old."""
     try:
         connection = await asyncpg.connect(url, timeout=10)
-    except AWAY as error:
+    except CONNECTION_ERRORS as error:
         raise UnfitServer(f"The database is out of reach as {purpose}: {type(error).__name__}: {error}") from None
     found = connection.get_server_version().major
     if found < MINIMUM_VERSION:
@@ -198,7 +205,7 @@ async def check_server(url: str, purpose: str) -> None:
                FROM pg_roles r WHERE r.rolname = current_user"""
         )
         await connection.close()
-    except AWAY as error:
+    except CONNECTION_ERRORS as error:
         raise UnfitServer(f"The database went away while the {purpose} asked it: {type(error).__name__}.") from None
     finally:
         connection.terminate()

@@ -21,7 +21,7 @@ from types import MappingProxyType
 from typing import IO, Self
 from urllib.parse import quote
 
-from app.core.child import unprivileged, user_outside, working_in
+from app.core.child import processes_in, unprivileged, user_outside
 from app.core.postgres_wheel import EmbeddedPostgresError, binary, environment, run_program
 
 SUPERUSER = "postgres"
@@ -154,7 +154,7 @@ class EmbeddedPostgres:
         """A server that outlived its starter is stopped, and so is a backend at work that outlived its server."""
         server = int((self._pid_file() or ["0"])[0])
         deadline = time.monotonic() + RETRY_LIMIT
-        while self._pgdata.exists() and (alive := working_in(self._pgdata, server)):
+        while self._pgdata.exists() and (alive := processes_in(self._pgdata, server)):
             patient = time.monotonic() < deadline
             for pid in [server] if server in alive else alive:
                 with contextlib.suppress(ProcessLookupError):

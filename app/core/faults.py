@@ -67,7 +67,7 @@ def cause_of(error: BaseException) -> BaseException | None:
     return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def was_sent(error: BaseException) -> bool:
+def may_have_been_sent(error: BaseException) -> bool:
     """Returns whether the statement that failed may have reached the server.
 
     Where the server has already ended the session, asyncpg refuses to begin the statement: its protocol is not idle.

@@ -45,7 +45,7 @@ UPDATE {table} t SET leased_until = now() + CAST(:length AS interval), attempts 
 WHERE t.district_id = :district AND t.id = ANY (ARRAY (SELECT c.id FROM candidate c))
 RETURNING t.*, now() AS claimed_at
 """
-SETTLE = """
+SAVE_OUTCOMES = """
 UPDATE {table} t
 SET leased_until = NULL,
     state = (CAST(:states AS text[]))[array_position(CAST(:ids AS uuid[]), t.id)],
@@ -89,7 +89,7 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class JobOutcome:
     """What came of a claimed row: `pending` and how long it waits for the next time, or the state it ends in."""
 
     claimed: Claimed
@@ -113,7 +113,7 @@ async def claim(db: AsyncSession, lease: Lease, district_id: UUID, most: int) ->
     return [Claimed(row["id"], row["attempts"], row) for row in rows.mappings()]
 
 
-async def settle(db: AsyncSession, lease: Lease, district_id: UUID, settled: Sequence[Settled]) -> set[UUID]:
+async def save_outcomes(db: AsyncSession, lease: Lease, district_id: UUID, settled: Sequence[JobOutcome]) -> set[UUID]:
     """Ends leases and writes what came of the work; the ids for which it was written.
 
     Where a later claim has taken a row up nothing is written: whoever comes late is fenced off.
@@ -127,7 +127,7 @@ async def settle(db: AsyncSession, lease: Lease, district_id: UUID, settled: Seq
         "states": [one.state for one in latest.values()],
         "waits": [one.wait for one in latest.values()],
     }
-    return set((await db.scalars(_statement(SETTLE, lease), asked)).all())
+    return set((await db.scalars(_statement(SAVE_OUTCOMES, lease), asked)).all())
 
 
 @cache

@@ -12,7 +12,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import Connection
 from aiohttp.resolver import ThreadedResolver
 
-from app.core.address import Allowed, resolved
+from app.core.address import Allowed, parse_address
 
 
 class AddressRefused(OSError):
@@ -44,7 +44,7 @@ class CheckedResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         """Every address of the name, each one checked."""
         found = await self._system.resolve(host, port, family)
-        if not all(self._allowed.reaches(resolved(address["host"])) for address in found):
+        if not all(self._allowed.reaches(parse_address(address["host"])) for address in found):
             raise AddressRefused
         return found
 
@@ -61,7 +61,7 @@ def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession
     def checked_socket(target: Any) -> socket.socket:
         """A socket for this very address, or `AddressRefused`: the last look before the first packet."""
         family, kind, protocol, _, address = target
-        if not allowed.reaches(resolved(address[0])):
+        if not allowed.reaches(parse_address(address[0])):
             raise AddressRefused
         made = socket.socket(family, kind, protocol)
         made.setblocking(False)
@@ -82,4 +82,4 @@ def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession
 def is_private_answer(answer: aiohttp.ClientResponse, allowed: Allowed) -> bool:
     """Whether an answer came from a private network that the operator allowed; yes, where the address is not known."""
     peer = answer.peer if isinstance(answer, PeerResponse) else None
-    return peer is None or allowed.opens_private(resolved(peer))
+    return peer is None or allowed.opens_private(parse_address(peer))

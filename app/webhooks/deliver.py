@@ -28,7 +28,7 @@ from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import KeyFault, Keyring
 from app.core.ids import new_id, show
-from app.core.lease import Claimed, Lease, Settled, claim, settle
+from app.core.lease import Claimed, JobOutcome, Lease, claim, save_outcomes
 from app.events import render
 from app.events.catalogue import ENDPOINT_DISABLED, Happened
 from app.events.models import Event, EventCounter
@@ -190,11 +190,11 @@ async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
     for ours in sorted(claimed, key=lambda one: int(one.row["event_seq"])):
         endpoint, event = endpoints[ours.row["endpoint_id"]], events.get(ours.row["event_seq"])
         if event is None or endpoint.removed_at or endpoint.disabled_at or _turn(ours) > len(schedule.DELAYS):
-            ended.append(Settled(ours, DeliveryState.FAILED.value))
+            ended.append(JobOutcome(ours, DeliveryState.FAILED.value))
         else:
             parcels.append(_parcel(ours, endpoint, event))
     if ended:
-        await settle(work.db, LEASE, work.district_id, ended)
+        await save_outcomes(work.db, LEASE, work.district_id, ended)
     told: dict[UUID | None, set[UUID]] = defaultdict(set)
     for parcel in parcels:
         if parcel.event.student_id is not None:
@@ -217,9 +217,9 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
         ours, outcome = attempt.parcel.claimed, attempt.outcome
         asked = schedule.retry_after(outcome.retry_after, attempt.at)
         follows = schedule.after(_turn(ours), outcome.status, random.random(), asked)
-        settled.append(Settled(ours, STATES[follows.meaning].value, follows.wait))
+        settled.append(JobOutcome(ours, STATES[follows.meaning].value, follows.wait))
         told[ours.id] = (attempt, follows)
-    held = await settle(work.db, LEASE, work.district_id, settled)
+    held = await save_outcomes(work.db, LEASE, work.district_id, settled)
     by_endpoint: dict[UUID, list[tuple[Attempt, Next]]] = defaultdict(list)
     for delivery_id in held:
         by_endpoint[told[delivery_id][0].parcel.endpoint_id].append(told[delivery_id])

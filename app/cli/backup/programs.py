@@ -16,7 +16,7 @@ from pathlib import Path
 import asyncpg
 from sqlalchemy.engine import URL, make_url
 
-from app.core.child import tied
+from app.core.child import end_with_parent
 from app.core.db import UnfitServer
 from app.core.postgres_wheel import EmbeddedPostgresError, binary, environment
 
@@ -134,7 +134,7 @@ async def _running(
         stderr=asyncio.subprocess.PIPE,
         env=server.variables() if server else environment() | {"LC_ALL": "C"},
         limit=LONGEST_LINE,
-        preexec_fn=tied(),
+        preexec_fn=end_with_parent(),
     )
     try:
         yield process

@@ -224,7 +224,7 @@ class Gate:
             holding.remove(turn)
             if not holding:
                 del self._holding[turn.ticket.key]
-            self._order.settle(turn.ticket, self._clock() - turn.began)
+            self._order.correct_charge(turn.ticket, self._clock() - turn.began)
             if self._paused is not None:
                 _resume(self._paused)
 

@@ -100,7 +100,7 @@ class FairOrder:
         self.in_service += 1
         return ticket
 
-    def settle(self, ticket: Ticket, cost: float) -> None:
+    def correct_charge(self, ticket: Ticket, cost: float) -> None:
         """Replaces what a request in service was charged by what it has cost."""
         share = self._shares[ticket.key]
         share.served_until += (cost - ticket.charged) / share.weight

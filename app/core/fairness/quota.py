@@ -28,7 +28,7 @@ class Policy:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class QuotaState:
     """What a key has left of a policy, and in how many seconds it has all of it again."""
 
     policy: Policy
@@ -48,7 +48,7 @@ class Quotas:
     def __len__(self) -> int:
         return len(self._windows)
 
-    def take(self, key: Hashable) -> Standing:
+    def take(self, key: Hashable) -> QuotaState:
         """Counts a request of this key where the quota allows it, and returns how the key stands."""
         began, used = self._window(key)
         is_allowed = used < self.policy.quota
@@ -58,7 +58,7 @@ class Quotas:
         if len(self._windows) > self._most_keys:
             self._windows.popitem(last=False)
         reset = max(1, math.ceil(began + self.policy.window - self._clock()))
-        return Standing(self.policy, self.policy.quota - used, reset, is_allowed)
+        return QuotaState(self.policy, self.policy.quota - used, reset, is_allowed)
 
     def give_back(self, key: Hashable) -> None:
         """Uncounts a request that was counted in the present window."""

@@ -21,7 +21,7 @@ from app.access.work import Work, needs, unit
 from app.core.clock import monday_of, now
 from app.core.crypto import Keyring
 from app.core.ids import new_id
-from app.core.lease import Claimed, Lease, Settled, claim, settle
+from app.core.lease import Claimed, JobOutcome, Lease, claim, save_outcomes
 from app.core.log import job_context
 from app.playbook.models import Measure
 from app.response.judging.judge import JudgingMode, judge_selected
@@ -199,8 +199,8 @@ async def _settle(work: Work, group: Sequence[Claimed]) -> int:
             how = JudgingMode(settles=mondays, backfilled=await _backfilled(work, wanted, min(mondays)))
         await judge_selected(work, wanted, how)
     await _lock_settlements(work, [one.id for one in group])
-    ends = [Settled(one, "settled" if one in tried else "failed") for one in group]
-    written = await settle(work.db, LEASE, work.district_id, ends)
+    ends = [JobOutcome(one, "settled" if one in tried else "failed") for one in group]
+    written = await save_outcomes(work.db, LEASE, work.district_id, ends)
     return len(written & {one.id for one in tried})
 
 
