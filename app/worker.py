@@ -1,40 +1,45 @@
-"""Owns the second process: it delivers webhooks and syncs by night until it is told to stop. Never serves a request.
+"""Owns the second process: it carries out jobs until it is told to stop. Never serves a request.
 
-As many may run as wanted: what one claims, another leaves alone; what one dies over, another takes up.
+One look asks the database which districts have jobs of any kind due; each kind works on its districts beside the
+others. As many workers may run as wanted: what one has claimed, another leaves alone until the lease has ended.
 """
 
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
 import uvloop
 from prometheus_client import start_http_server
 
+from app.access.directory import JobKind, districts_due
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
+from app.core.district_tasks import DistrictTasks
 from app.core.fault_report import describe_fault
+from app.core.jobs import worker_name
 from app.core.log import log_as_json
 from app.maintenance import maintain_until_stopped
-from app.response.judging.finalize import finalize_due
+from app.response.judging.finalize import finalize_district
 from app.settings import Settings
-from app.sis.approval import carry_out_approved
+from app.sis.scheduler.answers import carry_out_answers
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.webhooks.deliver import DeliveryContext
 from app.webhooks.deliveries.dispatcher import PACE, Deliveries
 from app.webhooks.send import Sender
 
-ANSWERS = 1.0  # seconds between two looks for answered syncs, and for those that are due
+DISTRICTS = 16  # districts of each kind of job in one look
+ANSWERS_AT_ONCE = 2  # districts whose answered syncs this process carries out at the same time
+SETTLEMENTS_AT_ONCE = 2  # and districts whose settlements it judges
 STANDING = 30.0  # seconds between two looks at how the sources stand
-PATIENCE = 5.0  # seconds that a sync has to end when the process is to end; then another worker begins it anew
-SETTLES = 1.0  # seconds between two looks for weeks to settle
+PATIENCE = 5.0  # seconds that a job has to end when the process is to end; then another worker attempts it
 IDLE = 0.05  # seconds between two looks when there was nothing to do
 TROUBLE = 1.0  # seconds before the next look when the database is out of reach
 
@@ -67,19 +72,53 @@ async def jobs(settings: Settings, post: DeliveryContext) -> AsyncIterator[Deliv
         await engine.dispose()
 
 
+@dataclass
+class Jobs:
+    """Everything that this process works on, by kind of job."""
+
+    webhooks: Deliveries
+    syncs: SyncScheduler
+    answers: DistrictTasks
+    settlements: DistrictTasks
+
+    @classmethod
+    def over(cls, settings: Settings, webhooks: Deliveries, long: DeliveryContext) -> "Jobs":
+        """Builds them over the engine of the deliveries and over that of long jobs."""
+        engine, keyring = long.engine, long.keyring
+        answers = partial(carry_out_answers, engine, keyring)
+        settlements = partial(finalize_district, engine, keyring)
+        return cls(
+            webhooks,
+            SyncScheduler(engine, keyring, settings.sis_allowed),
+            DistrictTasks("sync answers", answers, ANSWERS_AT_ONCE),
+            DistrictTasks("settling", settlements, SETTLEMENTS_AT_ONCE),
+        )
+
+    async def start_due(self) -> int:
+        """Looks once which districts have jobs due, begins them, and returns how many deliveries were begun."""
+        due = await districts_due(self.webhooks.post.engine, DISTRICTS)
+        self.syncs.start(due[JobKind.SYNCS])
+        self.answers.start(due[JobKind.ANSWERS])
+        self.settlements.start(due[JobKind.SETTLEMENTS])
+        return await self.webhooks.turn(due[JobKind.WEBHOOKS])
+
+    async def finish(self) -> None:
+        """Waits a little for the long jobs; those that go on are left to another worker."""
+        await asyncio.gather(*(one.finish(PATIENCE) for one in (self.syncs, self.answers, self.settlements)))
+
+
 async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
     """Works until `stop` is set; then finishes what is in flight."""
     stopping = stop or asyncio.Event()
     async with deliveries(settings) as ours, jobs(settings, ours.post) as long, asyncio.TaskGroup() as beside:
-        log.info("worker.started")
-        beside.create_task(_answer_syncs(long, stopping))
-        beside.create_task(_settle_weeks(long, stopping))
+        log.info("worker.started", worker=worker_name())
         history = timedelta(days=settings.sync_history_days)
         beside.create_task(maintain_until_stopped(long.engine, long.keyring, stopping, history))
-        beside.create_task(_sync_by_night(settings, long, stopping))
+        beside.create_task(_update_metrics(settings, long, stopping))
+        everything = Jobs.over(settings, ours, long)
         while not stopping.is_set():
             try:
-                begun = await ours.turn()
+                begun = await everything.start_due()
             except Exception as error:  # the database may be restarting: what is due stays due
                 log.error("worker.trouble", **describe_fault(error))
                 await _pause(TROUBLE, stopping)
@@ -89,32 +128,20 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
                 else:
                     await _pause(IDLE, ours.landed)
         log.info("worker.stopping", in_flight=len(ours.flying))
+        await everything.finish()
 
 
-async def _answer_syncs(post: DeliveryContext, stopping: asyncio.Event) -> None:
-    """Carries out held syncs that somebody has approved or discarded."""
-    while not stopping.is_set():
-        try:
-            await carry_out_approved(post.engine, post.keyring)
-        except Exception as error:  # what is answered stays answered
-            log.error("syncs.trouble", **describe_fault(error))
-        await _pause(ANSWERS, stopping)
-
-
-async def _sync_by_night(settings: Settings, post: DeliveryContext, stopping: asyncio.Event) -> None:
-    """Carries out the syncs that schedules and people ask for; tells an operator's alarms how they stand."""
-    night, told = SyncScheduler(post.engine, post.keyring, settings.sis_allowed), 0.0
+async def _update_metrics(settings: Settings, post: DeliveryContext, stopping: asyncio.Event) -> None:
+    """Tells an operator's alarms how the sources stand, where the settings name a port for them."""
+    if settings.metrics_port is None:
+        return
     with _metrics(settings):
         while not stopping.is_set():
             try:
-                await night.turn()
-                if settings.metrics_port is not None and time.monotonic() - told >= STANDING:
-                    await read_metrics(post.engine)
-                    told = time.monotonic()
-            except Exception as error:  # what is due stays due
-                log.error("syncs.trouble", **describe_fault(error))
-            await _pause(ANSWERS, stopping)
-        await night.land(PATIENCE)
+                await read_metrics(post.engine)
+            except Exception as error:  # the next look comes soon
+                log.error("metrics.trouble", **describe_fault(error))
+            await _pause(STANDING, stopping)
 
 
 @contextmanager
@@ -133,25 +160,18 @@ def _metrics(settings: Settings) -> Iterator[int | None]:
         server.server_close()
 
 
-async def _settle_weeks(post: DeliveryContext, stopping: asyncio.Event) -> None:
-    """Judges again what was judged before its cohort's week was in, and what new rules are to judge."""
-    while not stopping.is_set():
-        try:
-            settled = await finalize_due(post.engine, post.keyring)
-        except Exception as error:  # what is due stays due
-            log.error("settling.trouble", **describe_fault(error))
-            settled = 0
-        await _pause(0 if settled else SETTLES, stopping)
-
-
 async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int:
     """Delivers until nothing is due, in all districts or in some; how many attempts were made."""
     attempts = 0
     async with deliveries(settings) as ours:
-        while begun := await ours.turn(only):
+        while begun := await ours.turn(await _districts(ours, only)):
             attempts += begun
             await ours.land()
     return attempts
+
+
+async def _districts(ours: Deliveries, only: Collection[UUID] | None) -> Collection[UUID]:
+    return (await districts_due(ours.post.engine, DISTRICTS))[JobKind.WEBHOOKS] if only is None else only
 
 
 def main() -> None:

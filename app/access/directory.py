@@ -6,7 +6,7 @@ Both go through SECURITY DEFINER functions that return nothing else, in a transa
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -23,13 +23,13 @@ NO_SCHEMA = ("42P01", "42501", "42883", "3F000")
 NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}', '{}', '{}');"
 
 
-class Due(Enum):
-    """What a district may have for the worker to do, with the function that knows which districts have it."""
+class JobKind(StrEnum):
+    """The kinds of jobs, by the names under which the database lists the districts that have some due."""
 
-    WEBHOOKS = "app.districts_with_webhooks_due(now(), :most)"
-    SYNCS = "app.districts_with_syncs_due(:most)"
-    ANSWERS = "app.districts_with_syncs_answered(:most)"
-    SETTLEMENTS = "app.districts_with_settlements_due(:most)"
+    WEBHOOKS = "webhooks"
+    SYNCS = "syncs"
+    ANSWERS = "answers"
+    SETTLEMENTS = "settlements"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +78,14 @@ async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> l
         return [UUID(str(district)) for district in found]
 
 
-async def districts_due(engine: AsyncEngine, due: Due, most: int) -> list[UUID]:
-    """Some districts with this for the worker to do, in no order, so that none comes always last."""
+async def districts_due(engine: AsyncEngine, most: int) -> dict[JobKind, list[UUID]]:
+    """Returns by kind of job some districts that have one due, in no order, so that none comes always last."""
     async with _bound_to_nobody(engine) as connection:
-        found = await connection.scalars(text(f"SELECT {due.value}"), {"most": most})
-        return [UUID(str(district)) for district in found]
+        rows = await connection.execute(text("SELECT * FROM app.districts_with_jobs_due(:most)"), {"most": most})
+        due: dict[JobKind, list[UUID]] = {kind: [] for kind in JobKind}
+        for job, district_id in rows:
+            due[JobKind(job)].append(UUID(str(district_id)))
+    return due
 
 
 async def sync_status(engine: AsyncEngine) -> Sequence[Row[Any]]:

@@ -25,7 +25,8 @@ class SyncRun(Shape):
     id: str
     source: str
     state: str = Field(
-        description="pending, running, applied, held, approved, discarded, failed, dry, or skipped (nothing new)."
+        description="pending, running, applied, held, approved, failed_to_apply (an approved plan that could not be "
+        "applied), discarded, failed, dry, or skipped (nothing new)."
     )
     mode: str | None = Field(description="full or delta, where it is known; rekey for a map of new sourcedIds.")
     asked_by: str | None = Field(description="Who asked for it; `schedule` for the schedule.")
@@ -234,7 +235,8 @@ async def get_staff_sync_history(work: Opened, person: str) -> StaffSyncHistory:
 
 @router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **asks(approval.approve, queries.run))
 async def approve_sync_run(work: Opened, run: str, body: Approval) -> SyncRun:
-    """Approves a held run; it is applied shortly after, unless the roster has changed since."""
+    """Approves a held run, or again one that failed to apply; it is applied shortly after, unless the roster has
+    changed since."""
     run_id = row_id("run", run)
     await approval.approve(work, run_id, body.plan, body.without_removals)
     return _run(await queries.run(work, run_id))

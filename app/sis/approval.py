@@ -12,11 +12,10 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import asyncpg
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import Due, districts_due
 from app.access.models import District
 from app.access.permission import Can
 from app.access.principal import house_principal
@@ -26,7 +25,6 @@ from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
-from app.core.log import job_context
 from app.sis import rekey
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
@@ -38,13 +36,13 @@ from app.sis.engine.stage import Stage
 from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.mapping.follow import follow_results
 from app.sis.models import SisChange, SisRun
-from app.sis.port import AlreadyRunning, Progress, SourceInconsistent
+from app.sis.port import Progress, RosterBusy, SourceInconsistent
 from app.sis.queries import read_report
 from app.sis.queries import run as find_run
+from app.sis.rules import ANSWERABLE
 from app.sis.service import open_stage, refresh_statistics
 
 KEPT_SIZE = 64 << 20  # bytes: how large a plan is taken for, whose files are no longer there
-DISTRICTS = 16  # in one look
 RESTORED = "The database was restored from a backup, which holds no plans: it is discarded. Run the sync again."
 
 
@@ -56,9 +54,9 @@ class RosterChanged(SourceInconsistent):
 
 @needs(Can.APPROVE_SYNC)
 async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -> None:
-    """Marks a held run as approved. `plan` is the digest that the report shows.
+    """Marks a held run, or one that failed to apply, as approved. `plan` is the digest that the report shows.
 
-    Raises `NotFound`, and `Conflict` where the run is not held or its plan is another than the one that was read.
+    Raises `NotFound`, and `Conflict` where the run has another state or its plan is not the one that was read.
     """
     run = await _held(work, run_id)
     if run.plan is None or run.plan["digest"] != plan:
@@ -70,7 +68,7 @@ async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -
 
 @needs(Can.APPROVE_SYNC)
 async def discard(work: Work, run_id: UUID) -> None:
-    """Discards a held run. Raises `NotFound`, and `Conflict` where the run is not held."""
+    """Discards a held run, or one that failed to apply. Raises `NotFound`, and `Conflict` in another state."""
     await _held(work, run_id)
     await _answer(work, run_id, "discarded", "Discarded. The roster is as it was.", False)
 
@@ -93,8 +91,11 @@ async def _held(work: Work, run_id: UUID) -> SisRun:
     run = await work.db.scalar(select(SisRun).where(SisRun.district_id == work.district_id, SisRun.id == run_id))
     if run is None:
         raise NotFound("run")
-    if run.state != "held":
-        raise Conflict(f"The run is {run.state}: only one that is held can be answered.", code="run.not_held")
+    if run.state not in ANSWERABLE:
+        state = run.state.replace("_", " ")
+        raise Conflict(
+            f"The run is {state}: only one that is held, or failed to apply, can be answered.", code="run.not_held"
+        )
     return run
 
 
@@ -103,62 +104,40 @@ async def _answer(work: Work, run_id: UUID, state: str, sentence: str, without_r
     answer = {"verb": state, "by": work.principal.name, "at": now().isoformat(), "without_removals": without_removals}
     marked = await work.db.scalar(
         update(SisRun)
-        .where(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.state == "held")
-        .values(state=state, sentence=sentence, answer=answer)
+        .where(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.state.in_(ANSWERABLE))
+        .values(state=state, sentence=sentence, answer=answer, due=func.now(), attempts=0)
         .returning(SisRun.id)
     )
     if marked is None:
         raise Conflict("The run was answered meanwhile.", code="run.not_held")
 
 
-async def carry_out_approved(engine: AsyncEngine, keyring: Keyring) -> int:
-    """Carries out what was answered in some districts; how many runs that were. A district that syncs is left for
-    the next call."""
-    done = 0
-    for district_id in await districts_due(engine, Due.ANSWERS, DISTRICTS):
-        async with unit(engine, house_principal(district_id, "sync"), keyring, "sync answers") as work:
-            waiting = await _answered(work)
-        for run_id in waiting:
-            try:
-                with job_context("sync", district_id, run_id):
-                    await carry_out(engine, keyring, district_id, run_id, lambda _doing, _done, _of: None)
-            except AlreadyRunning:
-                break
-            done += 1
-    return done
-
-
-@needs(Can.SYNC_ROSTER)
-async def _answered(work: Work) -> list[UUID]:
-    rows = await work.db.scalars(
-        select(SisRun.id)
-        .where(
-            SisRun.district_id == work.district_id,
-            (SisRun.state == "approved") | ((SisRun.state == "discarded") & SisRun.plan.is_not(None)),
-        )
-        .order_by(SisRun.id)
-    )
-    return list(rows)
-
-
 async def carry_out(
-    engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID, progress: Progress
+    engine: AsyncEngine,
+    keyring: Keyring,
+    district_id: UUID,
+    run_id: UUID,
+    progress: Progress,
+    claim_number: int | None = None,
 ) -> Report:
     """Applies an approved run's plan whole, or drops a discarded one's; the report says what became of it.
 
-    A plan that no longer fits the roster is discarded. Raises `AlreadyRunning` while the district syncs. Whatever
-    else is raised, the roster is as it was and the answer stands.
+    A plan that no longer fits the roster is discarded. Raises `AlreadyRunning` while the district syncs, `Superseded`
+    where another claim than this holds the run. Whatever else is raised, the roster is as it was and the answer
+    stands.
     """
     principal = house_principal(district_id, "sync")
     async with alone(engine, district_id):
         try:
             async with unit(engine, principal, keyring, "sync answer") as work:
-                report = await _carry_out(work, run_id, progress)
+                report = await _carry_out(work, run_id, progress, claim_number)
         except (SourceInconsistent, DBAPIError, asyncpg.UndefinedTableError) as error:
+            if isinstance(error, RosterBusy):
+                raise  # the plan still fits: it is attempted again
             if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") != "42P01":
                 raise
             async with unit(engine, principal, keyring, "sync answer") as work:
-                report = await _give_up(work, run_id)
+                report = await _give_up(work, run_id, claim_number)
         if report.state == "applied" and report.overturned:
             async with unit(engine, principal, keyring, "sync statistics") as work:
                 await refresh_statistics(work, report.overturned)
@@ -166,7 +145,7 @@ async def carry_out(
 
 
 @needs(Can.SYNC_ROSTER)
-async def _carry_out(work: Work, run_id: UUID, progress: Progress) -> Report:
+async def _carry_out(work: Work, run_id: UUID, progress: Progress, claim_number: int | None) -> Report:
     await write_alone(work)
     run = (await find_run(work, run_id)).run
     report = await read_report(work, run_id)
@@ -192,18 +171,18 @@ async def _carry_out(work: Work, run_id: UUID, progress: Progress) -> Report:
         report.held_because = because
     await drop_kept(work, run_id, run.plan)
     report.plan = None
-    await end(work, report, of=("approved", "discarded"))
+    await end(work, report, of=("approved", "discarded"), claim_number=claim_number)
     return report
 
 
 @needs(Can.SYNC_ROSTER)
-async def _give_up(work: Work, run_id: UUID) -> Report:
+async def _give_up(work: Work, run_id: UUID, claim_number: int | None) -> Report:
     plan, report = (await find_run(work, run_id)).run.plan, await read_report(work, run_id)
     report.state, report.exit_code = "discarded", EXITS["inconsistent"]
     report.sentence = "The roster has changed since the plan was made: it is discarded. Run the sync again."
     await drop_kept(work, run_id, plan)
     report.plan = None
-    await end(work, report, of=("approved", "discarded"))
+    await end(work, report, of=("approved", "discarded"), claim_number=claim_number)
     return report
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, Tenant, TenantRow
+from app.core.jobs import JobColumns
 
 
 class SisSource(TenantRow, Base):
@@ -56,11 +57,11 @@ class SisSource(TenantRow, Base):
     client_secret_sealed: Mapped[str | None] = mapped_column(deferred=True, deferred_raiseload=True)
 
 
-class SisRun(TenantRow, Base):
+class SisRun(JobColumns, TenantRow, Base):
     """One sync: `running`, then `applied`, `held`, `failed` or `dry`; counts by kind, and a sentence in plain words.
 
     A run that was asked for, or that a schedule asks for, is `pending` from `due` on until a worker takes it, with a
-    lease; `attempts` counts how often that was. One that finds no new file is `skipped`. A held run has a `plan`: its
+    lease. One that finds no new file is `skipped`. A held run has a `plan`: its
     digest and what each file said, beside the rows in staging. A map of sourcedIds that was asked for has there, until
     it is planned, what it is to be made from. Its `answer` makes a held run `approved`, then `applied`; or `discarded`.
     `undoes` names the run that this one takes back. `weighed` is what the guard looked at, `taken` the
@@ -86,8 +87,6 @@ class SisRun(TenantRow, Base):
     mode: Mapped[str | None]
     asked_by: Mapped[str | None]
     due: Mapped[datetime | None]
-    attempts: Mapped[int] = mapped_column(default=0)
-    leased_until: Mapped[datetime | None]
     taken: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     pulled_at: Mapped[datetime | None]
     weighed: Mapped[list[Any]] = mapped_column(default=list)

@@ -36,6 +36,7 @@ from app.sis.oneroster_rest.explore import explore
 from app.sis.oneroster_rest.pull import open_rest
 from app.sis.port import AlreadyRunning, NothingNew, Progress, Source, SourceRefused
 from app.sis.queries import run as find_run
+from app.sis.rules import RunState
 from app.sis.scheduler.schedule import is_full_due
 from app.sis.service import sync
 from app.sis.settings import UPLOADS, SourceSettings, is_local, path_of
@@ -45,9 +46,8 @@ from app.sis.upload import nothing_sent, open_upload, was_sent
 Mode = Literal["full", "delta"]
 PAGE_SIZE = 1000  # rows asked for, where the source's settings name no number
 REMEMBERED = 1000  # files that were taken, of which the newest are looked at
-BROUGHT = ("applied", "held", "approved", "discarded")
+BROUGHT = (RunState.APPLIED, RunState.HELD, RunState.APPROVED, RunState.FAILED_TO_APPLY, RunState.DISCARDED)
 """States of a run that read its source to the end."""
-OPEN = ("pending", "running")
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ async def run_source(
         )
 
     is_csv = pull.found.source.kind == "oneroster-csv"
-    asked = RunRequest(asked.run_id, asked.attempt, None if is_csv else pull.mode)
+    asked = RunRequest(asked.run_id, asked.claim_number, None if is_csv else pull.mode)
     return await sync(engine, keyring, district_id, opener, pull.found.source.name, dry, progress, limits, asked)
 
 

@@ -156,7 +156,7 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
         f"sourcedId, by {how}; {told['ambiguous']:,} are ambiguous and {told['unmatched']:,} unmatched, and stay as "
         "they are. Nothing is changed before this is approved."
     )
-    await end(work, report, attempt=asked.attempt)
+    await end(work, report, claim_number=asked.claim_number)
 
 
 async def _match_people(stage: Stage, people: str) -> tuple[str, dict[str, int]]:

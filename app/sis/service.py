@@ -57,6 +57,7 @@ from app.sis.port import (
     NothingNew,
     Opener,
     Progress,
+    RosterBusy,
     Source,
     SourceInconsistent,
     SourceRefused,
@@ -114,10 +115,10 @@ async def sync(
             async with opener() as source:
                 async with unit(engine, principal, keyring, "sync") as work:
                     await write_alone(work)
-                    await must_hold(work, report.run_id, asked.attempt)
+                    await must_hold(work, report.run_id, asked.claim_number)
                     fit = limits or await limits_in_force(work, source_id)
                     await _carry_out(work, report, source_id, source, dry, progress, fit)
-                    await end(work, report, attempt=asked.attempt)
+                    await end(work, report, claim_number=asked.claim_number)
             if report.state == "applied" and report.overturned:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
                     await refresh_statistics(work, report.overturned)
@@ -125,22 +126,29 @@ async def sync(
             report.state, report.sentence, report.exit_code = "skipped", error.detail, EXITS["done"]
             report.ended_at = now()
             async with unit(engine, principal, keyring, "sync skipped") as work:
-                await end(work, report, attempt=asked.attempt)
+                await end(work, report, claim_number=asked.claim_number)
         except (SourceRefused, SourceInconsistent) as error:
+            if isinstance(error, RosterBusy) and asked.run_id is not None:
+                raise  # its worker attempts it again
             which = "refused" if isinstance(error, SourceRefused) else "inconsistent"
             report.sentence, report.exit_code = f"{error.detail} The roster is as it was.", EXITS[which]
-            await _fail(engine, principal, keyring, report, asked.attempt)
+            await _fail(engine, principal, keyring, report, asked.claim_number)
         except (Exception, asyncio.CancelledError) as error:
             interrupted = isinstance(error, asyncio.CancelledError)
             if interrupted and asked.run_id is not None:
                 raise  # its worker ends, and leaves it to another
             full = _no_room(error)
+            if asked.run_id is not None:  # its worker decides whether it is attempted again
+                if full is not None:
+                    log.error("syncs.disk_full", run=str(report.run_id), detail=full.detail)
+                    raise full from error
+                raise
             report.sentence = f"The sync {'was interrupted' if interrupted else 'broke off'}. The roster is as it was."
             if full is not None:
                 report.sentence = f"{full.detail} The roster is as it was."
                 log.error("syncs.disk_full", run=str(report.run_id), detail=full.detail)
             with suppress(Exception):
-                await _fail(engine, principal, keyring, report, asked.attempt)
+                await _fail(engine, principal, keyring, report, asked.claim_number)
             if full is not None:
                 raise full from None
             raise
@@ -294,10 +302,10 @@ async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
         )
 
 
-async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, attempt: int) -> None:
+async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, claim_number: int) -> None:
     """Ends a run whose work was rolled back; what it counted and refused went with it."""
     report.state, report.ended_at = "failed", now()
     report.kinds.clear()
     report.refusals.clear()
     async with unit(engine, principal, keyring, "sync failed") as work:
-        await end(work, report, attempt=attempt)
+        await end(work, report, claim_number=claim_number)

@@ -27,8 +27,9 @@ from app.access.principal import house_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import KeyFault, Keyring
+from app.core.fault_report import summarize_fault
 from app.core.ids import new_id, show
-from app.core.lease import Claimed, JobOutcome, Lease, claim, save_outcomes
+from app.core.jobs import ClaimedJob, JobOutcome, JobTable, claim, save_outcomes
 from app.events import render
 from app.events.catalogue import ENDPOINT_DISABLED, Happened
 from app.events.models import Event, EventCounter
@@ -53,11 +54,11 @@ PRINCIPAL = "worker"
 def _table(model: type[WebhookDelivery] | type[WebhookEndpoint]) -> Table:
     table = model.__table__
     if not isinstance(table, Table):
-        raise TypeError("A leased model must be a table.")
+        raise TypeError("A job table's model must be a table.")
     return table
 
 
-LEASE = Lease(
+DELIVERIES = JobTable(
     table=_table(WebhookDelivery),
     key="endpoint_id",
     keys=_table(WebhookEndpoint),
@@ -102,7 +103,7 @@ class OutboundDelivery:
     """A claimed delivery with all that sending it takes. The secrets stay sealed until they sign."""
 
     district_id: UUID
-    claimed: Claimed
+    claimed: ClaimedJob
     endpoint_id: UUID
     url: str
     secrets_sealed: tuple[str, ...]
@@ -132,7 +133,7 @@ async def take(post: DeliveryContext, district_id: UUID, most: int) -> list[Outb
 async def send(post: DeliveryContext, parcel: OutboundDelivery) -> Attempt:
     """Posts a parcel, signed. What came of it is still to be recorded."""
     # By the database's clock: receivers refuse what a machine signs whose own is minutes off.
-    at = parcel.claimed.row["claimed_at"] + timedelta(seconds=time.monotonic() - parcel.taken)
+    at = parcel.claimed.claimed_at + timedelta(seconds=time.monotonic() - parcel.taken)
     try:
         secrets = [
             post.keyring.open(sealed, "webhook_endpoint", parcel.district_id, parcel.endpoint_id)
@@ -150,6 +151,20 @@ async def record(post: DeliveryContext, district_id: UUID, attempts: Sequence[At
     principal = house_principal(district_id, PRINCIPAL)
     async with unit(post.engine, principal, post.keyring, "webhook attempt") as work:
         await record_attempts(work, attempts)
+
+
+async def record_fault(post: DeliveryContext, parcel: OutboundDelivery, error: Exception) -> None:
+    """Lets a delivery wait for its next attempt that a fault of ours kept from being sent."""
+    follows = schedule.after(parcel.claimed.attempts, None, random.random())
+    outcome = JobOutcome(parcel.claimed, STATES[follows.meaning], follows.wait, summarize_fault(error))
+    principal = house_principal(parcel.district_id, PRINCIPAL)
+    async with unit(post.engine, principal, post.keyring, "webhook attempt") as work:
+        await _save(work, [outcome])
+
+
+@needs(Can.DELIVER_WEBHOOKS)
+async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
+    return await save_outcomes(work.db, DELIVERIES, work.district_id, outcomes)
 
 
 @needs(Can.DELIVER_WEBHOOKS)
@@ -182,19 +197,19 @@ async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
     What is for an endpoint that is no more, tells of an event that is kept no longer, or has used up its attempts in
     crashes, ends here.
     """
-    claimed = await claim(work.db, LEASE, work.district_id, most)
+    claimed = await claim(work.db, DELIVERIES, work.district_id, most)
     if not claimed:
         return []
     endpoints, events = await _contents(work, claimed)
     parcels, ended = [], []
     for ours in sorted(claimed, key=lambda one: int(one.row["event_seq"])):
         endpoint, event = endpoints[ours.row["endpoint_id"]], events.get(ours.row["event_seq"])
-        if event is None or endpoint.removed_at or endpoint.disabled_at or _turn(ours) > len(schedule.DELAYS):
+        if event is None or endpoint.removed_at or endpoint.disabled_at or ours.attempts > len(schedule.DELAYS):
             ended.append(JobOutcome(ours, DeliveryState.FAILED.value))
         else:
             parcels.append(_parcel(ours, endpoint, event))
     if ended:
-        await save_outcomes(work.db, LEASE, work.district_id, ended)
+        await _save(work, ended)
     told: dict[UUID | None, set[UUID]] = defaultdict(set)
     for parcel in parcels:
         if parcel.event.student_id is not None:
@@ -216,10 +231,10 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
     for attempt in attempts:
         ours, outcome = attempt.parcel.claimed, attempt.outcome
         asked = schedule.retry_after(outcome.retry_after, attempt.at)
-        follows = schedule.after(_turn(ours), outcome.status, random.random(), asked)
+        follows = schedule.after(ours.attempts, outcome.status, random.random(), asked)
         settled.append(JobOutcome(ours, STATES[follows.meaning].value, follows.wait))
         told[ours.id] = (attempt, follows)
-    held = await save_outcomes(work.db, LEASE, work.district_id, settled)
+    held = await _save(work, settled)
     by_endpoint: dict[UUID, list[tuple[Attempt, Next]]] = defaultdict(list)
     for delivery_id in held:
         by_endpoint[told[delivery_id][0].parcel.endpoint_id].append(told[delivery_id])
@@ -243,12 +258,7 @@ async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
     return set(found)
 
 
-def _turn(claimed: Claimed) -> int:
-    """Which attempt this is since the delivery was last asked for, from 1."""
-    return claimed.number - int(claimed.row["asked_after"])
-
-
-def _parcel(ours: Claimed, endpoint: WebhookEndpoint, event: Event) -> OutboundDelivery:
+def _parcel(ours: ClaimedJob, endpoint: WebhookEndpoint, event: Event) -> OutboundDelivery:
     how, versions = Signature(endpoint.signature), endpoint.versions
     return OutboundDelivery(
         endpoint.district_id, ours, endpoint.id, endpoint.url, _secrets(endpoint), event, how, versions
@@ -262,7 +272,7 @@ def _secrets(endpoint: WebhookEndpoint) -> tuple[str, ...]:
     return (endpoint.secret_sealed, endpoint.former_sealed)
 
 
-async def _contents(work: Work, claimed: Sequence[Claimed]) -> tuple[dict[UUID, WebhookEndpoint], dict[int, Event]]:
+async def _contents(work: Work, claimed: Sequence[ClaimedJob]) -> tuple[dict[UUID, WebhookEndpoint], dict[int, Event]]:
     """The endpoints and events of claimed deliveries, each by its key: a join here was planned badly."""
     ids = cast(list({one.row["endpoint_id"] for one in claimed}), ARRAY(PgUUID))
     numbers = cast(list({one.row["event_seq"] for one in claimed}), ARRAY(BigInteger))
@@ -280,7 +290,7 @@ def _columns(district_id: UUID, attempts: Sequence[Attempt]) -> dict[str, Any]:
         "district": district_id,
         "ids": [new_id() for _ in attempts],
         "deliveries": [attempt.parcel.claimed.id for attempt in attempts],
-        "numbers": [attempt.parcel.claimed.number for attempt in attempts],
+        "numbers": [attempt.parcel.claimed.claim_number for attempt in attempts],
         "instants": [attempt.at for attempt in attempts],
         "took": [attempt.outcome.milliseconds for attempt in attempts],
         "statuses": [attempt.outcome.status for attempt in attempts],

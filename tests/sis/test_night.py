@@ -24,7 +24,8 @@ from app.sis.engine.district_lock import alone
 from app.sis.engine.run import RunRequest
 from app.sis.pull import ask_for_run, ask_to_undo, run_source
 from app.sis.queries import read_report
-from app.sis.scheduler.execute import SyncScheduler, claim_run, keep_lease, schedule_due_runs
+from app.sis.scheduler.execute import SyncScheduler, schedule_due_runs
+from app.sis.scheduler.leases import claim_run, keep_lease
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.sis.scheduler.report_text import as_text, what_next
 from app.sis.settings import SourceSettings
@@ -61,7 +62,7 @@ async def _night(town: Town, **more: Any) -> None:
     """A night of this district alone, until nothing is under way."""
     night = SyncScheduler(town.worker_engine, town.settings.keyring, SANDBOX, **more)
     await night._district(town.district_id)
-    await night.land()
+    await night.finish()
 
 
 async def _runs(town: Town) -> list[Any]:
@@ -151,7 +152,7 @@ async def test_a_lost_workers_run_begins_anew_and_a_late_one_is_fenced_off(north
         await run_source(
             *(north.worker_engine, north.settings.keyring, north.district_id, made.source.id),
             *(lambda _doing, _done, _of: None, SANDBOX),
-            asked=RunRequest(run.id, lost.number),
+            asked=RunRequest(run.id, lost.claim_number),
         )
     assert len(await _runs(north)) == 1
 
@@ -395,7 +396,7 @@ async def test_a_worker_that_ends_leaves_its_run_to_another(north: Town) -> None
         night = SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)
         night.flying[north.district_id] = asyncio.create_task(night._district(north.district_id))
         await asyncio.to_thread(came.wait, 60)
-        await night.land(0.05)
+        await night.finish(0.05)
         ((state, _, attempts, *_),) = await _runs(north)
         assert (state, attempts) == ("pending", 0)
         go.set()

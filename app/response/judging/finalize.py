@@ -1,6 +1,7 @@
-"""Owns settling: a verdict in a request is provisional; when a cohort's week is in, its series are judged again.
+"""Owns finalizing: a verdict in a request is provisional; when a cohort's week is in, its series are judged again.
 
-What is to settle is a row, claimed with a lease; all weeks of a measure at a school that are due are settled together.
+A settlement is a job: it is claimed with a lease, all weeks of a measure at a school that are due are judged together,
+and what fails is attempted again after a wait.
 """
 
 from __future__ import annotations
@@ -10,33 +11,33 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Table, and_, any_, cast, or_, select, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import Due, districts_due
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import Principal, house_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import monday_of, now
 from app.core.crypto import Keyring
+from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
 from app.core.ids import new_id
-from app.core.lease import Claimed, JobOutcome, Lease, claim, save_outcomes
-from app.core.log import job_context
+from app.core.jobs import ClaimedJob, JobOutcome, JobTable, RetryPolicy, claim, save_outcomes
 from app.playbook.models import Measure
 from app.response.judging.judge import JudgingMode, judge_selected
 from app.response.judging.load import LoadedSeries, SeriesSelection, first_school
 from app.response.judging.series import Cohort, Line
-from app.response.models import Settlement
+from app.response.models import Settlement, SettlementState
 from app.roster.lookup import IdList
 from app.support.models import Support
 
+log = structlog.get_logger()
 WEEK, RULES = "week", "rules"
 Week = tuple[UUID, UUID, date]
 """A measure, a school, a Monday."""
-DISTRICTS, AT_ONCE, TRIES = 16, 64, 5
-ROUND = 100
-"""Attempts are counted for good, so that no two claims share a number; each laying begins the next hundred."""
+AT_ONCE = 64
+RETRIES = RetryPolicy(attempts=5, first=timedelta(seconds=2), longest=timedelta(minutes=5))
 OVER = time(6)
 """A week that is not complete is settled on the Monday after it, at this time in UTC."""
 LATE = timedelta(seconds=2)
@@ -46,11 +47,11 @@ LATE = timedelta(seconds=2)
 def _table(model: type[Settlement] | type[Measure]) -> Table:
     table = model.__table__
     if not isinstance(table, Table):
-        raise TypeError("A leased model must be a table.")
+        raise TypeError("A job table's model must be a table.")
     return table
 
 
-LEASE = Lease(_table(Settlement), "measure_id", _table(Measure), at_once=AT_ONCE, length=timedelta(minutes=10))
+SETTLEMENTS = JobTable(_table(Settlement), "measure_id", _table(Measure), at_once=AT_ONCE, length=timedelta(minutes=10))
 
 
 @needs(Can.JUDGE)
@@ -118,21 +119,25 @@ async def _lay(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: 
             "school_id": school_id,
             "monday": monday,
             "quiet": quiet,
-            "state": "pending",
+            "state": SettlementState.PENDING.value,
             "due": due,
+            "claim_number": 0,
             "attempts": 0,
             "leased_until": None,
             "ended_at": None,
+            "fault": None,
+            "fault_place": None,
         }
         for (measure_id, school_id, monday), due in sorted(weeks.items())
     ]
     added = upsert(Settlement)
-    # Whoever is at it now is fenced off, and what has just come is settled after it.
-    changed: dict[str, Any] = {name: added.excluded[name] for name in ("state", "due", "leased_until", "ended_at")}
+    replaced = ("state", "due", "attempts", "leased_until", "ended_at", "fault", "fault_place")
+    changed: dict[str, Any] = {name: added.excluded[name] for name in replaced}
+    # The worker that judges it now is fenced off, so that the scores that have just come are judged after it.
+    changed["claim_number"] = Settlement.claim_number + 1
     # A backfill never silences a week in which others were scored; rules stay loud until they were judged.
-    told = true() if kind == WEEK else Settlement.state == "pending"
+    told = true() if kind == WEEK else Settlement.state == SettlementState.PENDING.value
     changed["quiet"] = and_(added.excluded.quiet, or_(Settlement.quiet, ~told))
-    changed["attempts"] = (Settlement.attempts + (ROUND - 1)) // ROUND * ROUND
     keys = [getattr(Settlement, name) for name in ("district_id", "kind", "measure_id", "school_id", "monday")]
     await work.db.execute(added.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
@@ -153,59 +158,91 @@ def _due(monday: date, *, whole: bool) -> datetime:
     return at if whole else max(over, at + LATE)
 
 
-async def finalize_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUID] | None = None) -> int:
-    """Settles what is due, in all districts or in some; how many weeks were settled."""
-    done = 0
-    for district_id in await districts_due(engine, Due.SETTLEMENTS, DISTRICTS) if only is None else only:
-        with job_context("settling", district_id):
-            done += await _settle_district(engine, keyring, district_id)
-    return done
+async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
+    """Judges the settlements of a district that are due again, and returns how many weeks were finalized.
 
-
-async def _settle_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
+    A fault in one group of them neither delays nor undoes the others.
+    """
     done, principal = 0, house_principal(district_id, "settling")
     async with unit(engine, principal, keyring, "settle") as work:
         claimed = await _claim(work)
-    groups: dict[tuple[str, UUID, UUID, bool], list[Claimed]] = {}
-    for one in claimed:
-        row = one.row
+    groups: dict[tuple[str, UUID, UUID, bool], list[ClaimedJob]] = {}
+    for job in claimed:
+        row = job.row
         quiet = row["kind"] == RULES and row["quiet"]
-        groups.setdefault((row["kind"], row["measure_id"], row["school_id"], quiet), []).append(one)
+        groups.setdefault((row["kind"], row["measure_id"], row["school_id"], quiet), []).append(job)
     for group in groups.values():
-        async with unit(engine, principal, keyring, "settle") as work:
-            done += await _settle(work, group)
+        try:
+            async with unit(engine, principal, keyring, "settle") as work:
+                done += await _finalize(work, group)
+        except Exception as error:
+            await _postpone(engine, principal, keyring, group, error)
     return done
 
 
-@needs(Can.JUDGE)
-async def _claim(work: Work) -> list[Claimed]:
-    return await claim(work.db, LEASE, work.district_id, AT_ONCE)
+async def _postpone(
+    engine: AsyncEngine, principal: Principal, keyring: Keyring, group: Sequence[ClaimedJob], error: Exception
+) -> None:
+    """Lets settlements that failed wait for their next attempt; those without one have failed for good.
 
-
-@needs(Can.JUDGE)
-async def _settle(work: Work, group: Sequence[Claimed]) -> int:
-    """Judges what rows of one measure and school ask for, all their weeks at once; how many were settled.
-
-    A row that workers die over is taken up again, and given up at last.
+    Where this fails too, their leases end and another worker claims them.
     """
-    tried = [one for one in group if (one.number - 1) % ROUND < TRIES]
-    if tried:
-        row = tried[0].row
-        wanted = SeriesSelection(measure_id=row["measure_id"], school_id=row["school_id"])
+    fault, outcomes = summarize_fault(error), []
+    for job in group:
+        wait = RETRIES.wait_after(job.attempts)
+        state = SettlementState.FAILED if wait is None else SettlementState.PENDING
+        outcomes.append(JobOutcome(job, state, wait, fault))
+        log.error(
+            "settlements.failed" if wait is None else "settlements.retried",
+            settlement=str(job.id),
+            attempt=job.attempts,
+            wait=None if wait is None else round(wait.total_seconds(), 1),
+            worker=job.row["worker"],
+            **describe_fault(error),
+        )
+    async with unit(engine, principal, keyring, "settle") as work:
+        await _save(work, outcomes)
+
+
+@needs(Can.JUDGE)
+async def _claim(work: Work) -> list[ClaimedJob]:
+    return await claim(work.db, SETTLEMENTS, work.district_id, AT_ONCE)
+
+
+@needs(Can.JUDGE)
+async def _finalize(work: Work, group: Sequence[ClaimedJob]) -> int:
+    """Judges what settlements of one measure and school ask for, all their weeks at once; returns how many those were.
+
+    A settlement over which workers have died as often as it may be attempted has failed.
+    """
+    attempted = [job for job in group if job.attempts <= RETRIES.attempts]
+    if attempted:
+        row = attempted[0].row
+        selection = SeriesSelection(measure_id=row["measure_id"], school_id=row["school_id"])
         if row["kind"] == RULES:
-            how = JudgingMode(quiet=row["quiet"], amended=True, loud=not row["quiet"])
+            mode = JudgingMode(quiet=row["quiet"], amended=True, loud=not row["quiet"])
         else:
-            mondays = frozenset(one.row["monday"] for one in tried)
-            how = JudgingMode(settles=mondays, backfilled=await _backfilled(work, wanted, min(mondays)))
-        await judge_selected(work, wanted, how)
-    await _lock_settlements(work, [one.id for one in group])
-    ends = [JobOutcome(one, "settled" if one in tried else "failed") for one in group]
-    written = await save_outcomes(work.db, LEASE, work.district_id, ends)
-    return len(written & {one.id for one in tried})
+            mondays = frozenset(job.row["monday"] for job in attempted)
+            mode = JudgingMode(settles=mondays, backfilled=await _backfilled(work, selection, min(mondays)))
+        await judge_selected(work, selection, mode)
+    outcomes = [JobOutcome(job, SettlementState.SETTLED) for job in attempted]
+    for job in group:
+        if job not in attempted:
+            lost = FaultSummary(job.row["fault"], job.row["fault_place"])
+            outcomes.append(JobOutcome(job, SettlementState.FAILED, fault=lost))
+            log.error("settlements.failed", settlement=str(job.id), attempt=job.attempts, kind=lost.error)
+    saved = await _save(work, outcomes)
+    return len(saved & {job.id for job in attempted})
+
+
+@needs(Can.JUDGE)
+async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
+    await _lock_settlements(work, [outcome.claimed.id for outcome in outcomes])
+    return await save_outcomes(work.db, SETTLEMENTS, work.district_id, outcomes)
 
 
 async def _lock_settlements(work: Work, ids: Collection[UUID]) -> None:
-    """Locks rows in the order in which `_lay` writes them: a command may be laying two weeks of them."""
+    """Locks settlements in the order in which `_lay` writes them: a command may be writing two weeks of them."""
     rows = select(Settlement.id).where(
         Settlement.district_id == work.district_id, Settlement.id == any_(cast(list(ids), IdList))
     )

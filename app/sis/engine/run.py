@@ -17,6 +17,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.errors import Conflict
+from app.core.fault_report import NO_FAULT, FaultSummary
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, Happened
 from app.events.outbox import record
 from app.sis.engine.plan import kept_tables
@@ -26,6 +27,7 @@ from app.sis.guard import Limits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisRun, SisSource, SisUpload
 from app.sis.port import AlreadyRunning, Superseded
+from app.sis.rules import WAITING
 from app.sis.settings import limits_of
 from app.sis.sources import write_schedule
 
@@ -40,13 +42,13 @@ EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A run that was asked for before it begins: its row, and the number of the attempt that may carry it out.
+    """A run that was asked for before it begins: its row, and the number of the claim that may carry it out.
 
     `mode` is full or delta; without it what came says so.
     """
 
     run_id: UUID | None = None
-    attempt: int = 0
+    claim_number: int = 0
     mode: str | None = None
 
 
@@ -75,10 +77,10 @@ async def write_alone(work: Work) -> None:
 
 
 @needs(Can.SYNC_ROSTER)
-async def must_hold(work: Work, run_id: UUID, attempt: int) -> None:
-    """Raises `Superseded` where the run is no longer this attempt's; `end` looks again. Takes no lock on the row,
+async def must_hold(work: Work, run_id: UUID, claim_number: int) -> None:
+    """Raises `Superseded` where the run is no longer this claim's; `end` looks again. Takes no lock on the row,
     so that its lease can be renewed meanwhile."""
-    mine = (SisRun.id == run_id, SisRun.state == "running", SisRun.attempts == attempt)
+    mine = (SisRun.id == run_id, SisRun.state == "running", SisRun.claim_number == claim_number)
     if await work.db.scalar(select(SisRun.id).where(SisRun.district_id == work.district_id, *mine)) is None:
         raise _superseded()
 
@@ -125,7 +127,8 @@ async def begin(
         if not row.dry:
             record(work, Happened(SYNC_FAILED, row.id, 1, {}, counts={}))
     if asked.run_id is not None:
-        mine = (of, SisRun.id == asked.run_id, SisRun.state == "pending", SisRun.attempts == asked.attempt)
+        this_claim = SisRun.claim_number == asked.claim_number
+        mine = (of, SisRun.id == asked.run_id, SisRun.state == "pending", this_claim)
         runs = {"state": "running", "began_at": report.began_at, "sentence": "The sync is running.", "mode": asked.mode}
         if await work.db.scalar(update(SisRun).where(*mine).values(runs).returning(SisRun.id)) is None:
             raise Conflict("The run was taken up by another worker.", code="run.taken_up")
@@ -179,17 +182,24 @@ def conclude(report: Report, dry: bool) -> None:
 
 
 @needs(Can.SYNC_ROSTER)
-async def end(work: Work, report: Report, *, of: Collection[str] = ("running",), attempt: int | None = None) -> None:
+async def end(
+    work: Work,
+    report: Report,
+    *,
+    of: Collection[str] = ("running",),
+    claim_number: int | None = None,
+    fault: FaultSummary = NO_FAULT,
+) -> None:
     """Ends the run's row, with its event where there is news for the district. It takes the place of held runs.
 
     A dry run is no news, also where it fails: it changes nothing, and nobody was waiting for it but who asked.
     Once it is applied, what the source has is known up to when the run was read: a delta begins from there. Raises
-    `Superseded` where the run's state is none of `of`, or another attempt is at it: then nothing of it may stay.
+    `Superseded` where the run's state is none of `of`, or another claim holds it: then nothing of it may stay.
     """
     mine = (
         SisRun.id == report.run_id,
         SisRun.state.in_(of),
-        *([SisRun.attempts == attempt] if attempt is not None else []),
+        *([SisRun.claim_number == claim_number] if claim_number is not None else []),
     )
     ended = await work.db.execute(
         update(SisRun)
@@ -209,6 +219,8 @@ async def end(work: Work, report: Report, *, of: Collection[str] = ("running",),
             pulled_at=report.pulled_at,
             repaired=report.repaired,
             leased_until=None,
+            fault=fault.error,
+            fault_place=fault.place,
         )
         .returning(SisRun.source_id, SisRun.dry)
     )
@@ -263,7 +275,10 @@ async def _take_the_place(work: Work, run_id: UUID, source_id: UUID) -> None:
     of = SisRun.district_id == work.district_id
     waiting = await work.db.execute(
         select(SisRun.id, SisRun.plan).where(
-            of, SisRun.source_id == source_id, SisRun.id != run_id, SisRun.state.in_(("held", "approved"))
+            of,
+            SisRun.source_id == source_id,
+            SisRun.id != run_id,
+            SisRun.state.in_(WAITING),
         )
     )
     for held_id, plan in waiting.all():

@@ -1,58 +1,56 @@
-"""Owns the night as a worker works it: runs that a schedule or somebody asks for are laid, claimed and carried out.
+"""Owns how a worker carries out syncs: runs that a schedule or a person asks for are created, claimed and executed.
 
-One run a district at a time. A run is claimed with a lease that is renewed while it goes on; one whose worker is lost
-begins anew, three times at most. Never decides what is applied.
-Over 250 lines: what lays a run, claims it and gives it up is read together.
+One run a district at a time. A run is claimed with a lease that is renewed while it is under way; one whose worker is
+lost, or that met a fault which passes by itself, is attempted again, three times in all. Never decides what is applied.
+Over 250 lines: what creates a run, carries it out and gives it up is read together.
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Any, cast
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Table, and_, func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import Due, districts_due
 from app.access.permission import Can
 from app.access.principal import Principal, house_principal
 from app.access.work import Work, needs, unit
+from app.core import ids
 from app.core.address import Allowed
 from app.core.clock import now, today_in
 from app.core.crypto import KeyFault, Keyring
-from app.core.errors import AimlineError
-from app.core.fault_report import describe_fault
+from app.core.district_tasks import Rests
+from app.core.errors import AimlineError, StorageFull
+from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
+from app.core.faults import fault_of
 from app.core.ids import new_id
-from app.core.lease import Claimed, Lease, claim
+from app.core.jobs import WORKER_LOST, ClaimedJob
 from app.core.log import job_context
 from app.events.catalogue import SYNC_OVERDUE, Happened
 from app.events.outbox import record
 from app.roster.lookup import zone_of
-from app.roster.models import Source
 from app.sis import rekey
 from app.sis.approval import undo
 from app.sis.engine.district_lock import describe_holder
 from app.sis.engine.report import Report
-from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest, end, is_syncing
+from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest, is_syncing
 from app.sis.models import SisRun, SisSource
-from app.sis.port import AlreadyRunning, Superseded
-from app.sis.pull import OPEN, look, note_findings, run_source
+from app.sis.port import AlreadyRunning, RosterBusy, Superseded
+from app.sis.pull import look, note_findings, run_source
+from app.sis.rules import OPEN, RunState
+from app.sis.scheduler.leases import BUSY, RETRIES, claim_run, give_up_run, postpone_run, renewed_lease
 from app.sis.scheduler.schedule import is_frozen
 from app.sis.settings import freeze_of
 from app.sis.sources import write_schedule
 
-DISTRICTS = 16  # in one look
 AT_ONCE = 2  # districts that this process syncs at the same time, beside those whose source it only waits for
 MOST = 8  # districts in all, each of which holds a connection
 WAITING = ("", "fetching", "downloading", "starting")
 """First words of the stages in which a run waits for its source: a slow one must not keep other districts waiting."""
-BUSY = timedelta(seconds=30)  # until the next look at a district that syncs already
-ATTEMPTS = 3
-RUNS = Lease(cast(Table, SisRun.__table__), "source_id", cast(Table, Source.__table__), 1, LENGTH)
 
 log = structlog.get_logger()
 
@@ -67,21 +65,20 @@ class SyncScheduler:
     length: timedelta = LENGTH
     flying: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
     stages: dict[UUID, "_Stages"] = field(default_factory=dict)
+    rests: Rests = field(default_factory=Rests)
 
-    async def turn(self) -> int:
-        """One look: begins what is due in some districts; how many of them that were."""
+    def start(self, due: Sequence[UUID]) -> int:
+        """Begins the syncs of some districts that are due, and returns of how many."""
         waiting = sum(one not in self.stages or self.stages[one].is_waiting for one in self.flying)
         room = min(AT_ONCE - (len(self.flying) - waiting), MOST - len(self.flying))
-        if room <= 0:
-            return 0
-        due = [one for one in await districts_due(self.engine, Due.SYNCS, DISTRICTS) if one not in self.flying][:room]
-        for district_id in due:
+        districts = [one for one in due if one not in self.flying and not self.rests.is_resting(one)][: max(room, 0)]
+        for district_id in districts:
             task = asyncio.create_task(self._district(district_id))
             self.flying[district_id] = task
             task.add_done_callback(partial(self._landed, district_id))
-        return len(due)
+        return len(districts)
 
-    async def land(self, patience: float | None = None) -> None:
+    async def finish(self, patience: float | None = None) -> None:
         """Waits for all that is under way; what still goes on after `patience` seconds is left to another worker."""
         if not self.flying:
             return
@@ -107,11 +104,13 @@ class SyncScheduler:
                 await self._look(district_id, source_id)
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
                 claimed = await claim_run(work, self.length)
-            for one in claimed:
-                with job_context("sync", district_id, one.id):
-                    await self._carry(district_id, one)
+            for job in claimed:
+                with job_context("sync", district_id, job.id):
+                    await self._attempt(district_id, job)
+            self.rests.note(district_id, done=len(looks) + len(claimed))
         except Exception as error:  # one district's fault must not stop the others; what is due stays due
-            log.error("night.trouble", **describe_fault(error))
+            rest = self.rests.note_fault(district_id)
+            log.error("night.trouble", wait=rest, **describe_fault(error))
 
     async def _look(self, district_id: UUID, source_id: UUID) -> None:
         """Looks, and notes what was found: until then the look stays asked for, whatever becomes of this process."""
@@ -123,45 +122,56 @@ class SyncScheduler:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync look") as work:
             await note_findings(work, source_id, found)
 
-    async def _carry(self, district_id: UUID, claimed: Claimed) -> None:
-        """Carries out a run, and keeps its lease meanwhile."""
-        beat = asyncio.create_task(self._keep(district_id, claimed))
-        where = {"attempt": claimed.number}
+    async def _attempt(self, district_id: UUID, job: ClaimedJob) -> None:
+        """Carries out a run while its lease is renewed, and writes on its row what came of it."""
+        where = {"attempt": job.attempts, "worker": job.row["worker"]}
         log.info("syncs.begun", **where)
         try:
-            report = await self._run(district_id, claimed)
+            async with renewed_lease(self.engine, self.keyring, district_id, job, self.length):
+                report = await self._run(district_id, job)
             log.info("syncs.ended", **where, state=report.state, changes=report.total("changes"))
         except AlreadyRunning:
-            await self._release(district_id, claimed, BUSY, held=True)
-        except asyncio.CancelledError:  # this worker ends, and another one takes the run up at once
-            beat.cancel()
-            await self._release(district_id, claimed, timedelta(0))
+            await self._postpone(district_id, job, BUSY, is_busy=True)
+        except asyncio.CancelledError:  # this worker ends, and another one claims the run at once
+            await self._postpone(district_id, job, timedelta(0))
             log.warning("syncs.left", **where)
             raise
         except Superseded:
             log.warning("syncs.superseded", **where)
-        except AimlineError as error:
-            log.error("syncs.refused", **where, code=error.code)
-            await self._give_up(district_id, claimed, error.detail)
-        except KeyFault as error:  # another try needs another key file
-            log.error("syncs.refused", **where, code="key.fault")
-            await self._give_up(district_id, claimed, str(error))
-        finally:
-            beat.cancel()
-            with suppress(asyncio.CancelledError):
-                await beat
+        except (AimlineError, KeyFault) as error:  # another attempt of a key fault needs another key file
+            if isinstance(error, StorageFull | RosterBusy):
+                await self._retry(district_id, job, error)
+                return
+            log.error("syncs.refused", **where, code=getattr(error, "code", "key.fault"))
+            await self._give_up(district_id, job, getattr(error, "detail", str(error)), summarize_fault(error))
+        except Exception as error:
+            await self._retry(district_id, job, error)
 
-    async def _give_up(self, district_id: UUID, claimed: Claimed, why: str) -> None:
+    async def _retry(self, district_id: UUID, job: ClaimedJob, error: Exception) -> None:
+        """Lets a run wait for its next attempt after a fault that passes by itself; ends it after any other."""
+        passes = isinstance(error, StorageFull | RosterBusy) or fault_of(error) is not None
+        wait, fault = RETRIES.wait_after(job.attempts) if passes else None, summarize_fault(error)
+        told = error.detail if isinstance(error, AimlineError) else f"The sync broke off ({fault.error})."
+        where = {"attempt": job.attempts, "worker": job.row["worker"]}
+        if wait is None:
+            log.error("syncs.failed", **where, **describe_fault(error))
+            await self._give_up(district_id, job, told, fault)
+            return
+        log.error("syncs.retried", **where, wait=round(wait.total_seconds(), 1), **describe_fault(error))
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-            await give_up(work, claimed.id, claimed.number, f"{why} The roster is as it was.")
+            await postpone_run(work, job, wait, f"{told} The roster is as it was.", fault)
 
-    async def _release(self, district_id: UUID, claimed: Claimed, wait: timedelta, *, held: bool = False) -> None:
+    async def _give_up(self, district_id: UUID, job: ClaimedJob, why: str, fault: FaultSummary) -> None:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-            because = await describe_holder(work) if held else "Its worker has ended."
-            await release(work, claimed, wait, because)
+            await give_up_run(work, job.id, job.claim_number, f"{why} The roster is as it was.", fault)
 
-    async def _run(self, district_id: UUID, claimed: Claimed) -> Report:
-        row, asked = claimed.row, RunRequest(claimed.id, claimed.number, claimed.row["mode"])
+    async def _postpone(self, district_id: UUID, job: ClaimedJob, wait: timedelta, *, is_busy: bool = False) -> None:
+        async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
+            because = await describe_holder(work) if is_busy else "Its worker has ended."
+            await postpone_run(work, job, wait, because)
+
+    async def _run(self, district_id: UUID, job: ClaimedJob) -> Report:
+        row, asked = job.row, RunRequest(job.id, job.claim_number, job.row["mode"])
         stages = self.stages[district_id] = _Stages(asked)
         if row["undoes"] is not None:
             return await undo(self.engine, self.keyring, district_id, row["undoes"], stages, asked)
@@ -173,13 +183,6 @@ class SyncScheduler:
             dry=row["dry"],
             asked=asked,
         )
-
-    async def _keep(self, district_id: UUID, claimed: Claimed) -> None:
-        while True:
-            await asyncio.sleep(self.length.total_seconds() / 3)
-            with suppress(Exception):  # the next beat is in time
-                async with unit(self.engine, _principal(district_id), self.keyring, "sync lease") as work:
-                    await keep_lease(work, claimed, self.length)
 
 
 @needs(Can.SYNC_ROSTER)
@@ -226,7 +229,7 @@ async def _lay_due(work: Work, row: SisSource) -> None:
                 district_id=work.district_id,
                 id=new_id(),
                 source_id=row.id,
-                state="pending",
+                state=RunState.PENDING.value,
                 dry=False,
                 began_at=now(),
                 due=now(),
@@ -251,60 +254,27 @@ async def _take_up_lost(work: Work) -> None:
         select(SisRun)
         .where(
             SisRun.district_id == work.district_id,
-            SisRun.state == "running",
+            SisRun.state == RunState.RUNNING.value,
             (SisRun.leased_until <= func.now()) | SisRun.leased_until.is_(None),
         )
         .with_for_update(skip_locked=True)
     )
     for run in lost.all():
         if run.due is None and await is_syncing(work):
-            run.leased_until = now() + LENGTH
-        elif run.due is None:
-            await give_up(work, run.id, run.attempts, BROKE_OFF)
-        elif run.attempts >= ATTEMPTS:
-            await give_up(work, run.id, run.attempts, f"The sync broke off {ATTEMPTS} times. The roster is as it was.")
+            run.leased_until = func.now() + LENGTH
+            continue
+        lost_worker = FaultSummary(WORKER_LOST, run.worker)
+        log.error("syncs.worker_lost", run=ids.show("run", run.id), attempt=run.attempts, worker=run.worker)
+        if run.due is None:
+            await give_up_run(work, run.id, run.claim_number, BROKE_OFF, lost_worker)
+        elif run.attempts >= RETRIES.attempts:
+            sentence = f"The sync broke off {run.attempts} times. The roster is as it was."
+            await give_up_run(work, run.id, run.claim_number, sentence, lost_worker)
         else:
-            run.state, run.leased_until = "pending", None
+            run.state, run.leased_until = RunState.PENDING, None
+            run.fault, run.fault_place = lost_worker.error, lost_worker.place
             run.sentence = "The sync broke off and waits for another worker. The roster is as it was."
     await work.db.flush()
-
-
-@needs(Can.SYNC_ROSTER)
-async def claim_run(work: Work, length: timedelta = LENGTH) -> list[Claimed]:
-    """Claims the district's next run, if there is one. Commit before the work begins."""
-    lease = Lease(RUNS.table, RUNS.key, RUNS.keys, RUNS.at_once, length)
-    return await claim(work.db, lease, work.district_id, 1)
-
-
-@needs(Can.SYNC_ROSTER)
-async def keep_lease(work: Work, claimed: Claimed, length: timedelta = LENGTH) -> None:
-    """Renews the lease of a run that goes on; of one that another worker has taken up, nothing."""
-    mine = and_(SisRun.district_id == work.district_id, SisRun.id == claimed.id, SisRun.attempts == claimed.number)
-    await work.db.execute(update(SisRun).where(mine, SisRun.state.in_(OPEN)).values(leased_until=func.now() + length))
-
-
-@needs(Can.SYNC_ROSTER)
-async def give_up(work: Work, run_id: UUID, attempt: int, sentence: str) -> None:
-    """Ends a run as failed, if it is still this attempt's."""
-    mine = and_(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.attempts == attempt)
-    run = await work.db.scalar(select(SisRun).where(mine, SisRun.state.in_(OPEN)))
-    if run is not None:
-        ended: dict[str, Any] = {"state": "failed", "sentence": sentence, "began_at": run.began_at, "ended_at": now()}
-        await end(work, Report(run_id, mode=run.mode, **ended), of=OPEN)
-
-
-@needs(Can.SYNC_ROSTER)
-async def release(work: Work, claimed: Claimed, wait: timedelta, because: str = "") -> None:
-    """Lets a run wait that could not begin or is left in order: no worker was lost, and so no attempt is counted."""
-    mine = and_(SisRun.district_id == work.district_id, SisRun.id == claimed.id, SisRun.attempts == claimed.number)
-    waits = {
-        "state": "pending",
-        "sentence": f"The sync waits for a worker. {because}".strip(),
-        "leased_until": None,
-        "due": func.now() + wait,
-        "attempts": SisRun.attempts - 1,
-    }
-    await work.db.execute(update(SisRun).where(mine, SisRun.state.in_(OPEN)).values(waits))
 
 
 def _principal(district_id: UUID) -> Principal:
@@ -326,4 +296,4 @@ class _Stages:
     def __call__(self, doing: str, _done: int, _of: int) -> None:
         if doing != self.stage:
             self.stage = doing
-            log.info("syncs.stage", attempt=self.asked.attempt, stage=doing)
+            log.info("syncs.stage", claim=self.asked.claim_number, stage=doing)

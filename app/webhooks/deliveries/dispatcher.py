@@ -7,21 +7,21 @@ them recorded.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
 
-from app.access.directory import Due, districts_due
+from app.core.district_tasks import Rests
 from app.core.fault_report import describe_fault
 from app.core.log import job_context
-from app.webhooks.deliver import Attempt, DeliveryContext, OutboundDelivery, record, send, take
+from app.webhooks.deliver import Attempt, DeliveryContext, OutboundDelivery, record, record_fault, send, take
 
 PACE = 0.02  # seconds between two claims, or two records, when there is much to do: each is for many then
 BUSY = 16  # deliveries on their way; with no more than these each is recorded at once
 IN_FLIGHT = 256  # deliveries at once in this process
 OF_ONE_DISTRICT = 128  # and of one district's: the flood of one, or its dead endpoints, leave room for the others
-DISTRICTS = 16  # districts in one look
 
 log = structlog.get_logger()
 
@@ -34,17 +34,16 @@ class Deliveries:
     flying: set[asyncio.Task[None]] = field(default_factory=set)
     unrecorded: list[Attempt] = field(default_factory=list)
     recording: asyncio.Task[None] | None = None
+    rests: Rests = field(default_factory=Rests)
     of: Counter[UUID] = field(default_factory=Counter)  # on their way, by district
     landed: asyncio.Event = field(default_factory=asyncio.Event)  # something came back: there is room again
 
-    async def turn(self, only: Collection[UUID] | None = None) -> int:
-        """One look: dispatches and claims in every district that is due, begins to send; how many were begun."""
+    async def turn(self, due: Collection[UUID]) -> int:
+        """Dispatches and claims in the districts that are due, begins to send, and returns how many deliveries."""
         self.landed.clear()
         room = IN_FLIGHT - len(self.flying)
-        if room <= 0:
-            return 0
-        districts = await districts_due(self.post.engine, Due.WEBHOOKS, DISTRICTS) if only is None else list(only)
-        if not districts:
+        districts = [one for one in due if not self.rests.is_resting(one)]
+        if room <= 0 or not districts:
             return 0
         # Each district gets its share of the room, so that the flood of one leaves room for the others.
         share = max(1, room // len(districts))
@@ -68,21 +67,26 @@ class Deliveries:
     async def _take(self, district_id: UUID, most: int) -> list[OutboundDelivery]:
         with job_context("webhooks", district_id):
             try:
-                return await take(self.post, district_id, most)
+                claimed = await take(self.post, district_id, most)
             except Exception as error:  # one district's fault must not stop the others
-                log.error("webhooks.take_failed", **describe_fault(error))
+                rest = self.rests.note_fault(district_id)
+                log.error("webhooks.take_failed", wait=rest, **describe_fault(error))
                 return []
+            self.rests.note(district_id, done=1)  # what has just become due is not to wait
+            return claimed
 
     async def _send(self, parcel: OutboundDelivery) -> None:
         with job_context("webhooks", parcel.district_id):
             await self._send_parcel(parcel)
 
     async def _send_parcel(self, parcel: OutboundDelivery) -> None:
-        where = {"delivery": str(parcel.claimed.id), "attempt": parcel.claimed.number}
+        where = {"delivery": str(parcel.claimed.id), "attempt": parcel.claimed.claim_number}
         try:
             attempt = await send(self.post, parcel)
-        except Exception as error:  # the lease ends, and the delivery is taken up again
+        except Exception as error:
             log.error("webhooks.send_failed", **where, **describe_fault(error))
+            with suppress(Exception):  # where this fails too, the lease ends and the delivery is claimed again
+                await record_fault(self.post, parcel, error)
             return
         finally:
             self._back(parcel.district_id)

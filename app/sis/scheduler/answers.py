@@ -1,0 +1,109 @@
+"""Owns how a worker carries out the answers to held runs: it applies an approved plan, or drops a discarded one's.
+
+An answer is a job: what fails is attempted again after a wait, and a plan that cannot be applied says so at last and
+waits for another answer. Never decides what is applied.
+"""
+
+import asyncio
+from uuid import UUID
+
+import structlog
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.permission import Can
+from app.access.principal import house_principal
+from app.access.work import Work, needs, unit
+from app.core.crypto import Keyring
+from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
+from app.core.jobs import ClaimedJob
+from app.core.log import job_context
+from app.events.catalogue import SYNC_FAILED_TO_APPLY, Happened
+from app.events.outbox import record
+from app.sis.approval import carry_out
+from app.sis.models import SisRun
+from app.sis.port import AlreadyRunning, Superseded
+from app.sis.rules import RunState
+from app.sis.scheduler.leases import BUSY, RETRIES, claim_answers, postpone_answer, renewed_lease
+
+AT_ONCE = 8  # answers of one district that are claimed together: one a source
+
+log = structlog.get_logger()
+
+
+async def carry_out_answers(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
+    """Carries out the answers of a district that are due, and returns how many."""
+    async with unit(engine, house_principal(district_id, "sync"), keyring, "sync answers") as work:
+        claimed = await claim_answers(work, AT_ONCE)
+    done = 0
+    for job in claimed:
+        with job_context("sync answer", district_id, job.id):
+            done += await _attempt(engine, keyring, district_id, job)
+    return done
+
+
+async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> bool:
+    """Carries out one answer; returns whether it was. A fault is written on the run's row."""
+    principal, where = house_principal(district_id, "sync"), {"attempt": job.attempts, "worker": job.row["worker"]}
+    if job.attempts > RETRIES.attempts:  # as many workers were lost over it
+        lost = FaultSummary(job.row["fault"], job.row["fault_place"])
+        log.error("answers.failed", **where, kind=lost.error, place=lost.place)
+        async with unit(engine, principal, keyring, "sync answer") as work:
+            await give_up_answer(work, job, lost)
+        return False
+    log.info("answers.begun", **where)
+    try:
+        async with renewed_lease(engine, keyring, district_id, job):
+            report = await carry_out(engine, keyring, district_id, job.id, _quiet, job.claim_number)
+    except (AlreadyRunning, asyncio.CancelledError) as error:
+        leaves = isinstance(error, asyncio.CancelledError)
+        async with unit(engine, principal, keyring, "sync answer") as work:
+            await postpone_answer(work, job, BUSY * (not leaves))
+        if leaves:
+            log.warning("answers.left", **where)
+            raise
+        log.info("answers.postponed", **where, wait=BUSY.total_seconds())
+        return False
+    except Superseded:
+        log.warning("answers.superseded", **where)
+        return False
+    except Exception as error:
+        wait, fault = RETRIES.wait_after(job.attempts), summarize_fault(error)
+        seconds = None if wait is None else round(wait.total_seconds(), 1)
+        log.error(
+            "answers.failed" if wait is None else "answers.retried", **where, wait=seconds, **describe_fault(error)
+        )
+        async with unit(engine, principal, keyring, "sync answer") as work:
+            if wait is None:
+                await give_up_answer(work, job, fault)
+            else:
+                await postpone_answer(work, job, wait, fault)
+        return False
+    log.info("answers.ended", **where, state=report.state, changes=report.total("changes"))
+    return True
+
+
+@needs(Can.SYNC_ROSTER)
+async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> None:
+    """Marks an approved run as failed to apply, with its event: its plan waits for another answer.
+
+    The tables of a discarded plan that cannot be dropped are left to maintenance.
+    """
+    of = (SisRun.district_id == work.district_id, SisRun.id == job.id, SisRun.claim_number == job.claim_number)
+    ended = {"leased_until": None, "fault": fault.error, "fault_place": fault.place}
+    sentence = (
+        f"The plan could not be applied in {RETRIES.attempts} attempts ({fault.error or 'no worker finished one'}). "
+        "The roster is as it was. Approve it again, or discard it."
+    )
+    failed = {"state": RunState.FAILED_TO_APPLY.value, "sentence": sentence, **ended}
+    approved = (*of, SisRun.state == RunState.APPROVED.value)
+    run_id = await work.db.scalar(update(SisRun).where(*approved).values(failed).returning(SisRun.id))
+    if run_id is not None:
+        record(work, Happened(SYNC_FAILED_TO_APPLY, job.id, 1, {}))
+        return
+    discarded = (*of, SisRun.state == RunState.DISCARDED.value)
+    await work.db.execute(update(SisRun).where(*discarded).values(plan=None, **ended))
+
+
+def _quiet(_doing: str, _done: int, _of: int) -> None:
+    """Reports the progress of an answer to nobody."""
