@@ -25,7 +25,7 @@ from app.core.district_tasks import DistrictTasks
 from app.core.fault_report import describe_fault
 from app.core.jobs import worker_name
 from app.core.log import log_as_json
-from app.maintenance import maintain_until_stopped
+from app.maintenance.service import create_tasks_until_stopped, run_due_tasks
 from app.response.judging.finalize import finalize_district
 from app.settings import Settings
 from app.sis.scheduler.answers import carry_out_answers
@@ -38,6 +38,7 @@ from app.webhooks.send import Sender
 DISTRICTS = 16  # districts of each kind of job in one look
 ANSWERS_AT_ONCE = 2  # districts whose answered syncs this process carries out at the same time
 SETTLEMENTS_AT_ONCE = 2  # and districts whose settlements it judges
+TASKS_AT_ONCE = 2  # and districts whose recurring tasks it runs
 STANDING = 30.0  # seconds between two looks at how the sources stand
 PATIENCE = 5.0  # seconds that a job has to end when the process is to end; then another worker attempts it
 IDLE = 0.05  # seconds between two looks when there was nothing to do
@@ -80,6 +81,7 @@ class Jobs:
     syncs: SyncScheduler
     answers: DistrictTasks
     settlements: DistrictTasks
+    tasks: DistrictTasks
 
     @classmethod
     def over(cls, settings: Settings, webhooks: Deliveries, long: DeliveryContext) -> "Jobs":
@@ -87,11 +89,13 @@ class Jobs:
         engine, keyring = long.engine, long.keyring
         answers = partial(carry_out_answers, engine, keyring)
         settlements = partial(finalize_district, engine, keyring)
+        tasks = partial(run_due_tasks, engine, keyring, timedelta(days=settings.sync_history_days))
         return cls(
             webhooks,
             SyncScheduler(engine, keyring, settings.sis_allowed),
             DistrictTasks("sync answers", answers, ANSWERS_AT_ONCE),
             DistrictTasks("settling", settlements, SETTLEMENTS_AT_ONCE),
+            DistrictTasks("tasks", tasks, TASKS_AT_ONCE),
         )
 
     async def start_due(self) -> int:
@@ -100,11 +104,13 @@ class Jobs:
         self.syncs.start(due[JobKind.SYNCS])
         self.answers.start(due[JobKind.ANSWERS])
         self.settlements.start(due[JobKind.SETTLEMENTS])
+        self.tasks.start(due[JobKind.TASKS])
         return await self.webhooks.turn(due[JobKind.WEBHOOKS])
 
     async def finish(self) -> None:
         """Waits a little for the long jobs; those that go on are left to another worker."""
-        await asyncio.gather(*(one.finish(PATIENCE) for one in (self.syncs, self.answers, self.settlements)))
+        long = (self.syncs, self.answers, self.settlements, self.tasks)
+        await asyncio.gather(*(one.finish(PATIENCE) for one in long))
 
 
 async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
@@ -112,8 +118,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
     stopping = stop or asyncio.Event()
     async with deliveries(settings) as ours, jobs(settings, ours.post) as long, asyncio.TaskGroup() as beside:
         log.info("worker.started", worker=worker_name())
-        history = timedelta(days=settings.sync_history_days)
-        beside.create_task(maintain_until_stopped(long.engine, long.keyring, stopping, history))
+        beside.create_task(create_tasks_until_stopped(long.engine, long.keyring, stopping))
         beside.create_task(_update_metrics(settings, long, stopping))
         everything = Jobs.over(settings, ours, long)
         while not stopping.is_set():

@@ -30,6 +30,7 @@ class JobKind(StrEnum):
     SYNCS = "syncs"
     ANSWERS = "answers"
     SETTLEMENTS = "settlements"
+    TASKS = "tasks"
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,16 @@ ORDER BY random() LIMIT :most FOR NO KEY UPDATE OF k SKIP LOCKED
 # changing function in what a write computes from a column or returns.
 ROWS = """
 WITH clock AS MATERIALIZED (SELECT now() + CAST(:length AS interval) AS lease_end),
-candidate AS MATERIALIZED (
+candidate AS MATERIALIZED ({candidates})
+UPDATE {table} t
+SET leased_until = clock.lease_end, claim_number = t.claim_number + 1, attempts = t.attempts + 1, worker = :worker,
+    fault = CASE WHEN t.leased_until IS NULL THEN t.fault ELSE '{lost}' END,
+    fault_place = CASE WHEN t.leased_until IS NULL THEN t.fault_place ELSE t.worker END
+FROM clock
+WHERE t.district_id = :district AND t.id = ANY (ARRAY (SELECT c.id FROM candidate c))
+RETURNING t.*
+"""
+CANDIDATES_OF_KEYS = """
     SELECT taken.id
     FROM unnest(CAST(:keys AS uuid[]), CAST(:rooms AS integer[])) AS k (id, room)
     CROSS JOIN LATERAL (
@@ -48,14 +57,13 @@ candidate AS MATERIALIZED (
         WHERE t.district_id = :district AND t.{key} = k.id AND ({waiting}) AND t.due <= now()
           AND (t.leased_until IS NULL OR t.leased_until <= now())
         ORDER BY t.due, t.id LIMIT greatest(k.room - out.n, 0) FOR UPDATE SKIP LOCKED) AS taken
-    LIMIT :most)
-UPDATE {table} t
-SET leased_until = clock.lease_end, claim_number = t.claim_number + 1, attempts = t.attempts + 1, worker = :worker,
-    fault = CASE WHEN t.leased_until IS NULL THEN t.fault ELSE '{lost}' END,
-    fault_place = CASE WHEN t.leased_until IS NULL THEN t.fault_place ELSE t.worker END
-FROM clock
-WHERE t.district_id = :district AND t.id = ANY (ARRAY (SELECT c.id FROM candidate c))
-RETURNING t.*
+    LIMIT :most
+"""
+CANDIDATES = """
+    SELECT t.id FROM {table} t
+    WHERE t.district_id = :district AND ({waiting}) AND t.due <= now()
+      AND (t.leased_until IS NULL OR t.leased_until <= now())
+    ORDER BY t.due, t.id LIMIT :most FOR UPDATE SKIP LOCKED
 """
 SAVE_OUTCOMES = """
 WITH clock AS MATERIALIZED (
@@ -118,14 +126,14 @@ class RetryPolicy:
 class JobTable:
     """Which rows are claimed, under which key (a column that names a row of `keys`), how many, for how long.
 
-    `waiting` is the condition in SQL on a row `t` that can be claimed. `ready` and `ailing` are conditions on the key's
-    row `k`: its rows are claimed at all only where it is ready, and where it ails at most `at_once_ailing`. None of
-    them holds anybody's input.
+    Without a key every row of a district stands for itself. `waiting` is the condition in SQL on a row `t` that can be
+    claimed. `ready` and `ailing` are conditions on the key's row `k`: its rows are claimed at all only where it is
+    ready, and where it ails at most `at_once_ailing`. None of them holds anybody's input.
     """
 
     table: Table
-    key: str
-    keys: Table
+    key: str | None
+    keys: Table | None
     at_once: int
     length: timedelta
     waiting: str = "t.state = 'pending'"
@@ -170,17 +178,13 @@ def worker_name() -> str:
 
 async def claim(db: AsyncSession, jobs: JobTable, district_id: UUID, most: int) -> list[ClaimedJob]:
     """Claims up to `most` rows of the district that are due. Commit before the work begins."""
-    keys = (await db.execute(_statement(KEYS, jobs), {"district": district_id, "most": most})).all()
-    if not keys:
-        return []
-    values = {
-        "district": district_id,
-        "most": most,
-        "keys": [key.id for key in keys],
-        "rooms": [jobs.at_once_ailing if key.ails else jobs.at_once for key in keys],
-        "length": jobs.length,
-        "worker": worker_name(),
-    }
+    values = {"district": district_id, "most": most, "length": jobs.length, "worker": worker_name()}
+    if jobs.keys is not None:
+        keys = (await db.execute(_statement(KEYS, jobs), {"district": district_id, "most": most})).all()
+        if not keys:
+            return []
+        rooms = [jobs.at_once_ailing if key.ails else jobs.at_once for key in keys]
+        values |= {"keys": [key.id for key in keys], "rooms": rooms}
     rows = await db.execute(_statement(ROWS, jobs), values)
     return [
         ClaimedJob(row["id"], row["claim_number"], row["attempts"], row["leased_until"] - jobs.length, row)
@@ -212,5 +216,8 @@ async def save_outcomes(
 
 @cache
 def _statement(template: str, jobs: JobTable) -> TextClause:
-    names = {"table": jobs.table.name, "keys": jobs.keys.name, "key": jobs.key, "lost": WORKER_LOST}
-    return text(template.format(**names, waiting=jobs.waiting, ready=jobs.ready, ailing=jobs.ailing))
+    names = {"table": jobs.table.name, "key": jobs.key, "waiting": jobs.waiting, "lost": WORKER_LOST}
+    if jobs.keys is not None:
+        names |= {"keys": jobs.keys.name, "ready": jobs.ready, "ailing": jobs.ailing}
+    candidates = (CANDIDATES if jobs.keys is None else CANDIDATES_OF_KEYS).format(**names)
+    return text(template.format(**names, candidates=candidates))

@@ -2,7 +2,7 @@
 
 from alembic import op
 
-from migrations.tenant import roles
+from migrations.tenant import roles, tenant_table
 
 revision = "0017"
 down_revision = "0016"
@@ -53,6 +53,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
         SELECT DISTINCT s.district_id FROM public.settlement AS s
         WHERE s.state = 'pending' AND s.due <= now() AND (s.leased_until IS NULL OR s.leased_until <= now())) AS f
      ORDER BY random() LIMIT most)
+    UNION ALL
+    (SELECT 'tasks', f.district_id FROM (
+        SELECT DISTINCT t.district_id FROM public.task AS t
+        WHERE t.state = 'pending' AND t.due <= now() AND (t.leased_until IS NULL OR t.leased_until <= now())) AS f
+     ORDER BY random() LIMIT most)
 $$
 """
 STANDING = """
@@ -91,6 +96,24 @@ def upgrade() -> None:
         "UPDATE sis_run SET due = coalesce(due, began_at), attempts = 0 WHERE state IN ('approved', 'discarded')"
     )
     op.execute(f'GRANT UPDATE (due, attempts) ON sis_run TO "{roles()["api"]}"')
+    tenant_table(
+        "task",
+        """
+        kind text NOT NULL,
+        state text NOT NULL,
+        due timestamptz NOT NULL,
+        claim_number integer NOT NULL DEFAULT 0,
+        attempts integer NOT NULL DEFAULT 0,
+        leased_until timestamptz,
+        ended_at timestamptz,
+        worker text,
+        fault text,
+        fault_place text
+        """,
+        refs={"district_id": "district"},
+        uniques=(("kind",),),
+        api="",
+    )
     for function in REPLACED:
         op.execute(f"DROP FUNCTION {function}")
     for body, signature in ((DUE, "app.districts_with_jobs_due(integer)"), (STANDING, "app.sync_standing()")):

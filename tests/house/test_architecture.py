@@ -96,11 +96,11 @@ def test_every_module_is_small_and_says_what_it_owns() -> None:
 
 
 def test_a_room_has_at_most_eight_files() -> None:
-    """Twelve for the sync; the faces have one file a resource, and are not counted."""
+    """Thirteen for the sync; the faces have one file a resource, and are not counted."""
     faces = {"rest", "graphql", "oneroster", "cli", "sandbox", "core", "access"}
     for room in (path for path in APP.iterdir() if path.is_dir() and path.name not in faces):
         files = [path.name for path in room.glob("*.py") if path.name != "__init__.py"]
-        assert len(files) <= (12 if room.name == "sis" else 8), (room.name, sorted(files))
+        assert len(files) <= (13 if room.name == "sis" else 8), (room.name, sorted(files))
 
 
 def test_no_tracked_file_names_a_registry_or_a_place_of_some_machine() -> None:
