@@ -1,6 +1,7 @@
 """Sessions and dosage in the support room: recorded, amended, removed with a trace, read back, and summed."""
 
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -36,7 +37,7 @@ def on(week: int, weekday: int = 0) -> date:
     return BEGINS + timedelta(weeks=week, days=weekday)
 
 
-def held(week: int, weekday: int = 0, **more: object) -> NewSession:
+def held(week: int, weekday: int = 0, **more: Any) -> NewSession:
     """A session that was held as planned, but for what is said."""
     return NewSession(**({"held_on": on(week, weekday), "attended": True} | more))  # type: ignore[arg-type]  # by name
 
@@ -109,7 +110,7 @@ async def test_twice_in_one_request_is_one_session(north: Town) -> None:
         ({"lost_because": "event"}, "session.nothing_lost"),
     ],
 )
-async def test_what_does_not_fit_is_refused_alone(north: Town, more: dict[str, object], code: str) -> None:
+async def test_what_does_not_fit_is_refused_alone(north: Town, more: dict[str, Any], code: str) -> None:
     """The bad one is named, the good one beside it is taken."""
     support = await served(north, "amy")
     taken = await recorded(north, support, held(1, **more), held(1, 1))
