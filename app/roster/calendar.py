@@ -57,28 +57,6 @@ def days_of_instruction(
 
 
 @needs(Can.READ_ROSTER)
-async def school_weeks(work: Work, school_ids: list[UUID], begins: date, until: date) -> Weeks:
-    """The weeks of the first of these schools that has any, running on over year's end."""
-    rows = await work.db.execute(
-        select(SchoolWeek.school_id, SchoolWeek.monday, SchoolWeek.instructional)
-        .where(
-            SchoolWeek.district_id == work.district_id,
-            SchoolWeek.school_id == any_(cast(school_ids, IdList)),
-            SchoolWeek.monday >= monday_of(begins),
-            SchoolWeek.monday <= monday_of(until),
-        )
-        .order_by(SchoolWeek.monday)
-    )
-    by_school: dict[UUID, list[tuple[date, bool]]] = {}
-    for school_id, monday, instructional in rows:
-        by_school.setdefault(school_id, []).append((monday, instructional))
-    for school_id in school_ids:
-        if school_id in by_school:
-            return counted(by_school[school_id])
-    return {}
-
-
-@needs(Can.READ_ROSTER)
 async def weeks_of_schools(
     work: Work, school_ids: Collection[UUID], begins: date, until: date
 ) -> dict[UUID, list[tuple[date, bool]]]:

@@ -68,11 +68,6 @@ class DosageWindow:
         return min(self.until, ends_on if ends_on == self.support.ends_on else ends_on - timedelta(days=1))
 
 
-async def dosage_of(work: Work, support: Support, phase: Phase, since: date, until: date) -> Dosage:
-    """The dosage of a phase from one day to another, both included; nothing is told to the disclosure log."""
-    return (await dosages_of(work, [DosageWindow(support, phase, since, until)]))[0]
-
-
 Calendar = Sequence[tuple[date, bool]]
 """A school's weeks in order: the Monday, and whether there was instruction."""
 
@@ -80,7 +75,9 @@ Calendar = Sequence[tuple[date, bool]]
 async def dosages_of(
     work: Work, windows: Sequence[DosageWindow], known: Mapping[UUID, Calendar] | None = None
 ) -> list[Dosage]:
-    """As `dosage_of` for many, in order: one statement for the sessions, one for the calendar, however many.
+    """Returns the dosage of each window, in order, by one statement for the sessions and one for the calendar.
+
+    Nothing is written to the disclosure log.
 
     known: by school, the weeks of all that time, where they were read already. Each window knows of its own time
     only, whoever else is asked for.

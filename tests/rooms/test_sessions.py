@@ -16,7 +16,7 @@ from app.response.service import change_support, record_scores, start_support
 from app.roster.caseload import bound_to_person
 from app.roster.models import SchoolWeek
 from app.support.dosage import Dosage
-from app.support.lookup import DosageWindow, dosage_of, dosages_of
+from app.support.lookup import DosageWindow, dosages_of
 from app.support.models import Support
 from app.support.queries import changes_of, dosage_between, phases_of, session, sessions
 from app.support.service import Change, end_support, plan_support
@@ -269,7 +269,7 @@ async def _dosages(work: Work, windows: list[DosageWindow]) -> list[Dosage]:
 
 @needs(Can.READ_SUPPORTS)
 async def _dosage(work: Work, window: DosageWindow) -> Dosage:
-    return await dosage_of(work, window.support, window.phase, window.since, window.until)
+    return (await dosages_of(work, [window]))[0]
 
 
 @needs(Can.SYNC_ROSTER)

@@ -18,6 +18,7 @@ from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import State
 from bench.response.one import followed
 from bench.response.world import World, Year, simulate
+from tests.rules.verdict_bytes import canonical_bytes
 
 
 def batch(year: Year, *, alone: bool = False, began: int = 0) -> Batch:
@@ -115,7 +116,7 @@ def test_asked_alone_or_together_gives_the_same_bytes() -> None:
             for n in range(0, len(whole), size):
                 rest = [one.line for one in whole[:n] + whole[n + size :]]
                 for support_id, judged in judge_series(whole[n : n + size], rest[::-1]).items():
-                    assert judged.verdict.canonical_bytes() == together[support_id].verdict.canonical_bytes()
+                    assert canonical_bytes(judged.verdict) == canonical_bytes(together[support_id].verdict)
 
 
 def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
