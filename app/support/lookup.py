@@ -11,8 +11,8 @@ from app.access.work import Work
 from app.core.db import lateral_lookup
 from app.core.errors import NotFound
 from app.playbook.lookup import level_by_id
-from app.roster.calendar import weeks_of_schools
-from app.roster.lookup import IdList, off_between
+from app.roster.calendar import off_between, weeks_of_schools
+from app.roster.lookup import IdList
 from app.roster.student_lock import lock_student_of
 from app.support.dosage import DeliveredSessions, Dosage, dosage
 from app.support.models import Phase, Session, Support

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.clock import monday_of
-from app.roster.lookup import off_between
+from app.roster.calendar import off_between
 from app.support.dosage import (
     LOST_BECAUSE,
     DeliveredSessions,
