@@ -1,7 +1,5 @@
 """Scores and their changes, verdicts, the state of each support's response, and the settlements of a week."""
 
-from alembic import op
-
 from migrations.tenant import directory_function, student_table, tenant_table
 
 APPENDED = "SELECT, INSERT"
@@ -114,7 +112,13 @@ def _create_verdicts() -> None:
         playbook_version_id uuid NOT NULL,
         judged_at timestamptz NOT NULL
         """,
-        refs={"support_id": "support", "phase_id": "phase", "playbook_version_id": "playbook_version"},
+        refs={
+            "support_id": "support",
+            "phase_id": "phase",
+            "retracts": "verdict",
+            "calibration_id": "calibration",
+            "playbook_version_id": "playbook_version",
+        },
         uniques=(("support_id", "number"),),
         api=APPENDED,
     )
@@ -131,15 +135,6 @@ def _create_verdicts() -> None:
         settled_on date
         """,
         key=("support_id",),
-        refs={"support_id": "support", "verdict_id": "verdict"},
+        refs={"support_id": "support", "verdict_id": "verdict", "alert_id": "verdict"},
         indexes=(("state",),),
     )
-    for table, column, target in (
-        ("verdict", "retracts", "verdict"),
-        ("verdict", "calibration_id", "calibration"),
-        ("response_state", "alert_id", "verdict"),
-    ):
-        op.execute(
-            f"ALTER TABLE {table} ADD CONSTRAINT {table}_district_id_{column}_fkey "
-            f"FOREIGN KEY (district_id, {column}) REFERENCES {target} (district_id, id) NOT VALID"
-        )
