@@ -22,6 +22,8 @@ BEGIN
 END $$
 """
 
+# Each subquery names `asked`: on Citus a correlated subquery next to a table that is on every node is refused.
+#
 # `pg_temp` must be named, and last: PostgreSQL searches it first where it is not named, and then a temporary view of
 # the caller takes a table's place. Without `public` a table without its schema is an error when a function is made.
 CLIENT_DIRECTORY = """
@@ -30,13 +32,13 @@ RETURNS TABLE (name text, fingerprints text[], grants jsonb)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT c.name,
            ARRAY (SELECT s.fingerprint FROM public.client_secret s
-                  WHERE s.client_id = c.client_id AND s.revoked_at IS NULL),
+                  WHERE s.client_id = asked AND s.revoked_at IS NULL),
            coalesce((SELECT jsonb_agg(jsonb_build_object(
                         'district_id', g.district_id, 'slug', d.slug,
                         'scopes', g.scopes, 'school_ids', g.school_ids) ORDER BY d.slug)
                      FROM public.client_grant g
                      JOIN public.district d ON d.district_id = g.district_id
-                     WHERE g.client_id = c.client_id), '[]'::jsonb)
+                     WHERE g.client_id = asked), '[]'::jsonb)
     FROM public.client c WHERE c.client_id = asked
 $$
 """
@@ -78,7 +80,8 @@ def create_tables() -> None:
         "CONSTRAINT client_secret_pkey PRIMARY KEY (client_id, fingerprint), "
         "CONSTRAINT client_secret_client_id_fkey FOREIGN KEY (client_id) REFERENCES client (client_id))"
     )
-    grant("SELECT, INSERT", "client", "worker")
+    # Nobody changes a client; on Citus, whoever writes a secret must have the right to lock the client on every node.
+    grant("SELECT, INSERT, UPDATE", "client", "worker")
     grant("SELECT, INSERT, UPDATE", "client_secret", "worker")
     tenant_table(
         "client_grant",
