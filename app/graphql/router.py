@@ -38,6 +38,7 @@ from app.graphql.prepare import Preparation, Prepared, Refused
 from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, told
 from app.graphql.request import MODERN, BadRequest, Operation, media_type, operation_of
 from app.graphql.schema import execute, preparation
+from app.graphql.subjects import named_subjects
 
 STATUS: tuple[tuple[type[AimlineError], int], ...] = (
     (Unauthenticated, 401),
@@ -155,6 +156,7 @@ async def _run(
 ) -> ExecutionResult:
     """Runs the operation in one unit of work, which is committed when this returns."""
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
+        work.named_subjects = named_subjects(prepared, operation.variables)
         asked = OperationContext(work, prepared, Budget(limits.cost))
         try:
             result = await execute(asked, operation)
