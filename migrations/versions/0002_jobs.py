@@ -2,19 +2,26 @@
 
 from alembic import op
 
-from migrations.tenant import roles, tenant_table
+from migrations.tenant import directory_function, grant, tenant_table
 
-revision = "0017"
-down_revision = "0016"
+revision = "0002"
+down_revision = "0001"
 
 COLUMNS = """ADD COLUMN claim_number integer NOT NULL DEFAULT 0, ADD COLUMN worker text,
     ADD COLUMN fault text, ADD COLUMN fault_place text"""
 # The number under which a job was claimed last goes on from the count of its attempts: it must never be used twice.
-COUNTED = (
-    "UPDATE sis_run SET claim_number = attempts",
-    "UPDATE settlement SET claim_number = attempts, attempts = 0",
-    "UPDATE webhook_delivery SET claim_number = attempts, attempts = attempts - asked_after",
-)
+# An answer is a job from the moment at which it is given: a face says when, and counts its attempts from there.
+COUNTED = """
+DO $$ DECLARE d uuid; BEGIN
+    FOR d IN SELECT district_id FROM district LOOP
+        UPDATE sis_run SET claim_number = attempts WHERE district_id = d;
+        UPDATE sis_run SET due = coalesce(due, began_at), attempts = 0
+        WHERE district_id = d AND state IN ('approved', 'discarded');
+        UPDATE settlement SET claim_number = attempts, attempts = 0 WHERE district_id = d;
+        UPDATE webhook_delivery SET claim_number = attempts, attempts = attempts - asked_after WHERE district_id = d;
+    END LOOP;
+END $$
+"""
 # Every arm reads a partial index of what waits: a district where nothing does costs nothing.
 DUE = """
 CREATE FUNCTION app.districts_with_jobs_due(most integer) RETURNS TABLE (job text, district_id uuid)
@@ -88,14 +95,9 @@ REPLACED = (
 def upgrade() -> None:
     for table in ("sis_run", "settlement", "webhook_delivery"):
         op.execute(f"ALTER TABLE {table} {COLUMNS}")
-    for statement in COUNTED:
-        op.execute(statement)
+    op.execute(COUNTED)
     op.execute("ALTER TABLE webhook_delivery DROP COLUMN asked_after")
-    # An answer is a job from the moment at which it is given: a face says when, and counts its attempts from there.
-    op.execute(
-        "UPDATE sis_run SET due = coalesce(due, began_at), attempts = 0 WHERE state IN ('approved', 'discarded')"
-    )
-    op.execute(f'GRANT UPDATE (due, attempts) ON sis_run TO "{roles()["api"]}"')
+    grant("UPDATE (due, attempts)", "sis_run", "api")
     tenant_table(
         "task",
         """
@@ -117,6 +119,4 @@ def upgrade() -> None:
     for function in REPLACED:
         op.execute(f"DROP FUNCTION {function}")
     for body, signature in ((DUE, "app.districts_with_jobs_due(integer)"), (STANDING, "app.sync_standing()")):
-        op.execute(body)
-        op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
-        op.execute(f'GRANT EXECUTE ON FUNCTION {signature} TO "{roles()["worker"]}"')
+        directory_function(body, signature, "worker")
