@@ -266,7 +266,7 @@ async def asked_for(work: Opened, response: Response, run: models.SisRun) -> Syn
 
 @router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **asks(approval.discard, queries.run))
 async def discard_sync_run(work: Opened, run: str) -> SyncRun:
-    """Discards a held run; the roster stays as it is."""
+    """Discards a held run, or one that failed to apply; the roster stays as it is."""
     run_id = row_id("run", run)
     await approval.discard(work, run_id)
     return _run(await queries.run(work, run_id))

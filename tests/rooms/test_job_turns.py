@@ -15,8 +15,9 @@ from app.core.jobs import RetryPolicy
 from app.maintenance import service as maintenance
 from app.maintenance.models import TaskKind
 from app.response.judging import finalize
+from app.response.service import record_scores
 from app.sis.scheduler.retention import KEPT
-from tests.rooms.verdict_town import scores, send, supported
+from tests.rooms.verdict_town import scores, supported
 from tests.sis.roster_zip import ask
 from tests.town import Town
 
@@ -94,7 +95,8 @@ async def test_a_settlement_that_meets_a_deadlock_waits_for_seconds(
 ) -> None:
     """Not until its lease ends: the row says the fault, and the next attempt settles it."""
     await supported(north, "amy")
-    await send(north, scores(north, "amy", [40.0]))
+    async with north.unit() as work:
+        await record_scores(work, scores(north, "amy", [40.0]))
     await ask(north, "UPDATE settlement SET due = now() WHERE district_id = :district")
     judge = finalize.judge_selected
 

@@ -18,8 +18,9 @@ from app.sis import sources
 from app.sis.approval import approve, discard
 from app.sis.engine.report import Report
 from app.sis.pull import ask_for_run
-from app.sis.scheduler.answers import carry_out_answers
+from app.sis.scheduler.answers import attempt_answer, carry_out_answers
 from app.sis.scheduler.execute import SyncScheduler
+from app.sis.scheduler.leases import claim_answer
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.sis.settings import SourceSettings
 from tests.sis.roster_zip import Export, ask, fingerprint, sync
@@ -221,3 +222,16 @@ async def test_a_failing_answer_is_not_due_while_it_waits(
     due = (await districts_due(north.worker_engine, 1000))[JobKind.ANSWERS]
     assert north.district_id not in due
     assert south.district_id in due
+
+
+async def test_no_worker_takes_an_answer_from_the_command_line(north: Town, tmp_path: Path) -> None:
+    """What is answered and carried out at once is claimed in the same transaction."""
+    report, plan = await _held(north, tmp_path)
+    async with north.house() as work:
+        await approve(work, report.run_id, plan, False)
+        job = await claim_answer(work, report.run_id)
+    worker = (north.worker_engine, north.settings.keyring, north.district_id)
+    assert await carry_out_answers(*worker) == 0
+    done = await attempt_answer(*worker, job)
+    assert done is not None
+    assert done.state == "applied"

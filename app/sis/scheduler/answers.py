@@ -5,6 +5,7 @@ waits for another answer. Never decides what is applied.
 """
 
 import asyncio
+from datetime import timedelta
 from uuid import UUID
 
 import structlog
@@ -21,6 +22,7 @@ from app.core.log import job_context
 from app.events.catalogue import SYNC_FAILED_TO_APPLY, Happened
 from app.events.outbox import record
 from app.sis.approval import carry_out
+from app.sis.engine.report import Report
 from app.sis.models import SisRun
 from app.sis.port import AlreadyRunning, Superseded
 from app.sis.rules import RunState
@@ -43,44 +45,62 @@ async def carry_out_answers(engine: AsyncEngine, keyring: Keyring, district_id: 
 
 
 async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> bool:
-    """Carries out one answer; returns whether it was. A fault is written on the run's row."""
+    """Carries out one answer; returns whether it was. A fault is written on the run's row and goes no further."""
+    try:
+        await attempt_answer(engine, keyring, district_id, job)
+    except Exception:  # it is logged and recorded
+        return False
+    return job.attempts <= RETRIES.attempts
+
+
+async def attempt_answer(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> Report | None:
+    """Carries out a claimed answer while its lease is renewed; writes a fault on the run's row and raises it.
+
+    Returns None where as many workers were lost over the answer as it has attempts: it is given up.
+    """
     principal, where = house_principal(district_id, "sync"), {"attempt": job.attempts, "worker": job.row["worker"]}
-    if job.attempts > RETRIES.attempts:  # as many workers were lost over it
+    if job.attempts > RETRIES.attempts:
         lost = FaultSummary(job.row["fault"], job.row["fault_place"])
         log.error("answers.failed", **where, kind=lost.error, place=lost.place)
         async with unit(engine, principal, keyring, "sync answer") as work:
             await give_up_answer(work, job, lost)
-        return False
+        return None
     log.info("answers.begun", **where)
     try:
         async with renewed_lease(engine, keyring, district_id, job):
             report = await carry_out(engine, keyring, district_id, job.id, _quiet, job.claim_number)
     except (AlreadyRunning, asyncio.CancelledError) as error:
-        leaves = isinstance(error, asyncio.CancelledError)
+        wait = BUSY if isinstance(error, AlreadyRunning) else timedelta(0)
+        log.warning("answers.postponed", **where, wait=wait.total_seconds())
         async with unit(engine, principal, keyring, "sync answer") as work:
-            await postpone_answer(work, job, BUSY * (not leaves))
-        if leaves:
-            log.warning("answers.left", **where)
-            raise
-        log.info("answers.postponed", **where, wait=BUSY.total_seconds())
-        return False
+            await postpone_answer(work, job, wait)
+        raise
     except Superseded:
         log.warning("answers.superseded", **where)
-        return False
+        raise
     except Exception as error:
-        wait, fault = RETRIES.wait_after(job.attempts), summarize_fault(error)
-        seconds = None if wait is None else round(wait.total_seconds(), 1)
-        log.error(
-            "answers.failed" if wait is None else "answers.retried", **where, wait=seconds, **describe_fault(error)
-        )
-        async with unit(engine, principal, keyring, "sync answer") as work:
-            if wait is None:
-                await give_up_answer(work, job, fault)
-            else:
-                await postpone_answer(work, job, wait, fault)
-        return False
+        await _record_fault(engine, keyring, district_id, job, error)
+        raise
     log.info("answers.ended", **where, state=report.state, changes=report.total("changes"))
-    return True
+    return report
+
+
+async def _record_fault(
+    engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob, error: Exception
+) -> None:
+    wait, fault = RETRIES.wait_after(job.attempts), summarize_fault(error)
+    log.error(
+        "answers.failed" if wait is None else "answers.retried",
+        attempt=job.attempts,
+        worker=job.row["worker"],
+        wait=None if wait is None else round(wait.total_seconds(), 1),
+        **describe_fault(error),
+    )
+    async with unit(engine, house_principal(district_id, "sync"), keyring, "sync answer") as work:
+        if wait is None:
+            await give_up_answer(work, job, fault)
+        else:
+            await postpone_answer(work, job, wait, fault)
 
 
 @needs(Can.SYNC_ROSTER)

@@ -16,7 +16,7 @@ from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.fault_report import NO_FAULT, FaultSummary
-from app.core.jobs import ClaimedJob, JobTable, RetryPolicy, claim
+from app.core.jobs import ClaimedJob, JobTable, RetryPolicy, claim, worker_name
 from app.roster.models import Source
 from app.sis.engine.report import Report
 from app.sis.engine.run import LENGTH, end
@@ -45,6 +45,24 @@ async def claim_run(work: Work, length: timedelta = LENGTH) -> list[ClaimedJob]:
 async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
     """Claims answered runs whose plan is to be applied or dropped, one a source. Commit before the work begins."""
     return await claim(work.db, ANSWERS, work.district_id, most)
+
+
+@needs(Can.APPROVE_SYNC)
+async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
+    """Claims a run that is answered in this transaction, so that no worker takes it from the process that answered."""
+    claimed = await work.db.execute(
+        update(SisRun)
+        .where(SisRun.district_id == work.district_id, SisRun.id == run_id)
+        .values(
+            leased_until=func.now() + LENGTH,
+            claim_number=SisRun.claim_number + 1,
+            attempts=SisRun.attempts + 1,
+            worker=worker_name(),
+        )
+        .returning(SisRun.claim_number, SisRun.attempts, SisRun.leased_until, SisRun.worker)
+    )
+    row = claimed.mappings().one()
+    return ClaimedJob(run_id, row["claim_number"], row["attempts"], row["leased_until"] - LENGTH, row)
 
 
 @asynccontextmanager
