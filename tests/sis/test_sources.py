@@ -250,10 +250,6 @@ def test_an_allowed_network_is_the_operators_to_open() -> None:
     with pytest.raises(Invalid):
         validate_settings(inside, PUBLIC_ONLY, name="main")
     assert (
-<<<<<<< HEAD
-        validate_settings(inside, Allowed.parse("10.1.0.0/16", "sis_allowed_networks"), name="main").url
-=======
         validate_settings(inside, Allowed.parse("10.1.0.0/16", "AIMLINE_SIS_ALLOW_NETWORKS"), name="main").url
->>>>>>> main
         == "https://10.1.2.3/v1p1"
     )
