@@ -69,7 +69,7 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
     for name in set(names):
         with suppress(NotFound):
             references[name] = parse(kind, name)
-    aliased = await _aliased(work, [one for one in references.values() if one.id is None])
+    aliased = await ids_by_alias(work, [one for one in references.values() if one.id is None])
     ids = {name: one.id or aliased.get((one.source, one.sourced_id)) for name, one in references.items()}
     query = select(Person).where(
         Person.district_id == work.district_id,
@@ -161,7 +161,8 @@ def _locked(query: Select[Row], *, lock: bool) -> Select[Row]:
     return query.with_for_update(key_share=True).execution_options(populate_existing=True)
 
 
-async def _aliased(work: Work, references: list[Reference]) -> dict[tuple[str, str], UUID]:
+async def ids_by_alias(work: Work, references: list[Reference]) -> dict[tuple[str, str], UUID]:
+    """Returns the rows that these external ids name, by source and `sourcedId`; all are of one kind."""
     if not references:
         return {}
     rows = await work.db.execute(

@@ -145,6 +145,7 @@ def test_the_migrations_can_be_written_as_sql(settings: Settings, database: Desc
     command.upgrade(config, "head", sql=True)
     for table in database:
         assert f"CREATE TABLE {table} (" in out.getvalue()
+    assert "%%" not in out.getvalue(), "a percent sign is written twice, as for a driver that takes parameters"
 
 
 def _numbers(count: int) -> Iterable[str]:
