@@ -70,7 +70,7 @@ async def _kept(town: Town, run_id: UUID) -> tuple[int, int]:
         "SELECT count(*), count(before) FROM sis_change WHERE district_id = :district AND run_id = :run",
         run=run_id,
     )
-    return tuple(rows[0])  # type: ignore[return-value]  # one row of two numbers
+    return tuple(rows[0])
 
 
 async def test_old_names_do_not_stay_for_ever(north: Town, tmp_path: Path) -> None:

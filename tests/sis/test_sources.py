@@ -152,7 +152,7 @@ async def test_a_run_seals_the_secret_under_the_newest_key(north: Town) -> None:
     both = Keyring({**fresh.keys, **north.settings.keyring.keys})
     worker = house_principal(north.district_id, "sync")
     sealed = "SELECT client_secret_sealed FROM sis_source WHERE district_id = :district"
-    before = await ask(north, sealed)
+    before = after = await ask(north, sealed)
     for renew in (False, True, True):
         async with unit(north.worker_engine, worker, both, "test") as work:
             assert await sources.open_secret(work, made.source.id, renew=renew) == SECRET
