@@ -32,7 +32,7 @@ from app.sis.scheduler.answers import carry_out_answers
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.webhooks.deliver import DeliveryContext
-from app.webhooks.deliveries.dispatcher import PACE, Deliveries
+from app.webhooks.dispatcher import PACE, Deliveries
 from app.webhooks.send import Sender
 
 DISTRICTS = 16  # districts of each kind of job in one look

@@ -14,15 +14,15 @@ from app.core import ids
 from app.core.address import Allowed
 from app.core.errors import Conflict
 from app.settings import Settings
-from app.sis import sources
-from app.sis.approval import approve, discard
 from app.sis.engine.report import Report
-from app.sis.pull import ask_for_run
+from app.sis.runs.approval import approve, discard
+from app.sis.runs.pull import ask_for_run
 from app.sis.scheduler.answers import attempt_answer, carry_out_answers
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.scheduler.leases import claim_answer
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
-from app.sis.settings import SourceSettings
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings
 from tests.sis.roster_zip import Export, ask, fingerprint, sync
 from tests.town import Town
 

@@ -10,7 +10,7 @@ from fastapi import FastAPI
 from app.core.address import Allowed
 from app.core.ids import new_id, show
 from app.sis.engine.report import Report
-from app.sis.rekey import MOST_GIVEN
+from app.sis.runs.rekey import MOST_GIVEN
 from app.sis.scheduler.answers import carry_out_answers
 from app.sis.scheduler.execute import SyncScheduler
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller

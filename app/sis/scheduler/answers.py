@@ -21,11 +21,11 @@ from app.core.jobs import ClaimedJob
 from app.core.log import job_context
 from app.events.catalogue import SYNC_FAILED_TO_APPLY, Happened
 from app.events.outbox import record
-from app.sis.approval import carry_out
 from app.sis.engine.report import Report
 from app.sis.models import SisRun
 from app.sis.port import AlreadyRunning, Superseded
 from app.sis.rules import RunState
+from app.sis.runs.approval import carry_out
 from app.sis.scheduler.leases import BUSY, RETRIES, claim_answers, postpone_answer, renewed_lease
 
 AT_ONCE = 8  # answers of one district that are claimed together: one a source
