@@ -174,6 +174,7 @@ def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:
     assert list(one.change) == list(other.change)
 
 
+@pytest.mark.long
 def test_the_stated_rate_holds_in_a_small_population() -> None:
     """2,000 students of another seed: a coarse guard against a change that nobody measured."""
     year = simulate(World(), 2000, 99)
