@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import asyncpg
 
+from tests.house.catalogue import ON_EVERY_NODE
 from tests.house.query_tree import Node, analysed
 
-ON_EVERY_NODE = ("district", "client", "client_secret")
 WRITES = {"2": "UPDATE", "3": "INSERT", "4": "DELETE", "5": "MERGE"}
 OPERATORS = {"OPEXPR", "DISTINCTEXPR", "NULLIFEXPR", "SCALARARRAYOPEXPR"}
 TYPE_FIELDS = ("vartype", "paramtype", "consttype", "funcresulttype", "opresulttype", "coalescetype", "resulttype")
