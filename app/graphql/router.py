@@ -68,28 +68,22 @@ class _Stopped(Exception):
 def graphql_router(installation: Installation, limits: Limits = Limits()) -> APIRouter:
     """The route of the face, /graphql."""
     router = APIRouter()
-    prepare, turn = preparation(limits), asyncio.Lock()
+    prepare = preparation(limits)
 
     @router.api_route("/graphql", methods=["GET", "POST"], include_in_schema=False, name="graphql")
     async def graphql(request: Request) -> Response:
         answer = _Answer(str(getattr(request.state, "trace_id", "")), limits)
-        return await _respond(request, installation, prepare, turn, answer)
+        return await _respond(request, installation, prepare, answer)
 
     return router
 
 
-async def _respond(
-    request: Request, installation: Installation, prepare: Preparation, turn: asyncio.Lock, answer: "_Answer"
-) -> Response:
+async def _respond(request: Request, installation: Installation, prepare: Preparation, answer: "_Answer") -> Response:
     try:
         answer.media = media_type(request)
         client = client_of(request, installation)
-        await request.body()
-        async with turn:
-            # One document in a turn of the event loop: other requests wait for one, not for all that came at once.
-            await asyncio.sleep(0)
-            operation = await operation_of(request)
-            prepared = prepare.prepare(operation, request.method)
+        operation = await operation_of(request)
+        prepared = prepare.prepare(operation, request.method)
         answer.cost, answer.is_prepared = prepared.cost, True
         result = await _run_in_time(request, installation, client, operation, prepared, prepare.limits)
     except BadRequest as error:
