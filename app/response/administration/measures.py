@@ -15,7 +15,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.evidence.models import Score
 from app.playbook import measures
-from app.playbook.instrument import Use
+from app.playbook.instrument import MeasureUse
 from app.playbook.models import Measure
 from app.response.judging import finalize
 from app.support.models import Support
@@ -31,10 +31,10 @@ async def amend_measure(work: Work, name: str, changes: Mapping[str, Any]) -> Me
     With another standard error of measurement its series are judged again by the worker, quietly.
     """
 
-    async def use_of(measure: Measure, forms: Sequence[str] | None) -> Use:
+    async def use_of(measure: Measure, forms: Sequence[str] | None) -> MeasureUse:
         # Scores of other schools and of secured areas count as well.
         async with work.as_district("amending"):
-            return await _use(work, measure, forms)
+            return await _load_use(work, measure, forms)
 
     amended = await measures.amend_measure(work, name, changes, use_of)
     if JUDGED_BY & amended.changed:
@@ -44,7 +44,7 @@ async def amend_measure(work: Work, name: str, changes: Mapping[str, Any]) -> Me
 
 
 @needs(Can.JUDGE)
-async def _use(work: Work, measure: Measure, forms: Sequence[str] | None) -> Use:
+async def _load_use(work: Work, measure: Measure, forms: Sequence[str] | None) -> MeasureUse:
     """What rests on a measure. A score that was removed may come back, and counts as use."""
     kept = Score.removed_at.is_(None)
     unlisted = and_(Score.form.is_not(None), Score.form.not_in(forms)) if forms else false()
@@ -60,4 +60,4 @@ async def _use(work: Work, measure: Measure, forms: Sequence[str] | None) -> Use
             ).where(Score.district_id == work.district_id, Score.measure_id == measure.id)
         )
     ).one()
-    return Use(used=row[0] or row[1], least=row[2], greatest=row[3], unlisted=row[4])
+    return MeasureUse(used=row[0] or row[1], least=row[2], greatest=row[3], unlisted=row[4])
