@@ -30,7 +30,7 @@ from app.roster.lookup import locate_student, resolve_actor, zone_of
 from app.roster.student_lock import lock_student
 from app.support.lookup import current_phase, level_rank, lock_support
 from app.support.models import Support
-from app.support.service import Change, end_support
+from app.support.service import SupportChange, end_support
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class NewDecision:
     decided_by: str | None = None
     decided_on: date | None = None
     note: str | None = None
-    change: Change | None = None
+    change: SupportChange | None = None
 
 
 @needs(Can.DECIDE)
@@ -119,8 +119,8 @@ async def _begin_phase(work: Work, new: NewDecision, decision: Decision, support
         ) from None
 
 
-async def _complete_change(work: Work, new: NewDecision, decision: Decision, support: Support) -> Change:
-    change = new.change or Change(because=new.note or f"The team decided: {new.kind.replace('_', ' ')}.")
+async def _complete_change(work: Work, new: NewDecision, decision: Decision, support: Support) -> SupportChange:
+    change = new.change or SupportChange(because=new.note or f"The team decided: {new.kind.replace('_', ' ')}.")
     if change.begins_on is None:
         change = replace(change, begins_on=decision.decided_on)
     if new.kind in ("intensify", "fade"):

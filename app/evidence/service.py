@@ -54,7 +54,7 @@ class RecordedScore:
     was_on: date | None = None
 
 
-class _Batch:
+class _ScoreBatch:
     """What recording a batch needs from the database, loaded once: people, measures and existing scores."""
 
     def __init__(self, today: date, sender: UUID | None) -> None:
@@ -96,8 +96,8 @@ async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scor
     return results
 
 
-async def _load_batch(work: Work, new: Sequence[NewScore]) -> _Batch:
-    batch = _Batch(today_in(await zone_of(work)), work.principal.client_id)
+async def _load_batch(work: Work, new: Sequence[NewScore]) -> _ScoreBatch:
+    batch = _ScoreBatch(today_in(await zone_of(work)), work.principal.client_id)
     batch.students = await lock_students_by_name(work, (score.student for score in new))
     given_by = [score.given_by for score in new if score.given_by is not None]
     batch.staff = await locate_staff_by_name(work, given_by) if given_by else {}
@@ -130,7 +130,7 @@ async def _load_batch(work: Work, new: Sequence[NewScore]) -> _Batch:
     return batch
 
 
-def _identity(new: NewScore, batch: _Batch) -> tuple[Hashable, Hashable, Hashable] | None:
+def _identity(new: NewScore, batch: _ScoreBatch) -> tuple[Hashable, Hashable, Hashable] | None:
     """Returns a score's key, its external id and its content, as `find_contradictions` takes them."""
     student, measure_entry = batch.students.get(new.student), batch.measures[new.measure]
     if student is None or isinstance(measure_entry, AimlineError):
@@ -140,7 +140,7 @@ def _identity(new: NewScore, batch: _Batch) -> tuple[Hashable, Hashable, Hashabl
     return (student.id, measure_entry[0].id, new.taken_on, new.attempt), new.external_id, content
 
 
-def _record(work: Work, new: NewScore, batch: _Batch, at: str, contradicted: str | None) -> RecordedScore:
+def _record(work: Work, new: NewScore, batch: _ScoreBatch, at: str, contradicted: str | None) -> RecordedScore:
     student, given_by, measure, secured_area = _resolve(new, batch, at)
     violations = violations_of(
         new.value,
@@ -186,7 +186,7 @@ def _record(work: Work, new: NewScore, batch: _Batch, at: str, contradicted: str
     return RecordedScore("recorded", score)
 
 
-def _resolve(new: NewScore, batch: _Batch, at: str) -> tuple[Person, UUID | None, Measure, str | None]:
+def _resolve(new: NewScore, batch: _ScoreBatch, at: str) -> tuple[Person, UUID | None, Measure, str | None]:
     violations = []
     unknown_detail = "There is no such {} within this caller's reach."
     if new.student not in batch.students:
@@ -205,7 +205,7 @@ def _resolve(new: NewScore, batch: _Batch, at: str) -> tuple[Person, UUID | None
     return batch.students[new.student], given_by, *measure_entry
 
 
-def _match(new: NewScore, student_id: UUID, measure_id: UUID, batch: _Batch, at: str) -> Score | None:
+def _match(new: NewScore, student_id: UUID, measure_id: UUID, batch: _ScoreBatch, at: str) -> Score | None:
     by_key = batch.by_key.get((student_id, measure_id, new.taken_on, new.attempt))
     by_external_id = batch.by_external_id.get(new.external_id) if new.external_id is not None else None
     detail = None
@@ -223,7 +223,7 @@ def _match(new: NewScore, student_id: UUID, measure_id: UUID, batch: _Batch, at:
     return by_external_id
 
 
-def _has_other_external_id(score: Score, new: NewScore, batch: _Batch) -> bool:
+def _has_other_external_id(score: Score, new: NewScore, batch: _ScoreBatch) -> bool:
     """Returns whether this sender gave the score another external id: its two scores must not become one."""
     external_ids = (score.external_id, new.external_id)
     return None not in external_ids and external_ids[0] != external_ids[1] and score.sender == batch.sender

@@ -44,7 +44,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class ChartPhase:
     """A phase: its aimline runs from the baseline in `from_week`, `rate` a week, and is shown up to `to_week`."""
 
     phase_id: UUID
@@ -104,7 +104,7 @@ class Picture:
     weeks: dict[int, date]
     breaks: list[Break]
     points: list[Point]
-    stretches: list[Stretch]
+    stretches: list[ChartPhase]
     missed: list[int]
     sessions: dict[int, DosageWeek]
     verdict: VerdictRow | None
@@ -204,10 +204,10 @@ def _point(score: Score, phases: Sequence[Phase], axis: Axis) -> Point:
     )
 
 
-def _stretch(phase: Phase, axis: Axis) -> Stretch:
+def _stretch(phase: Phase, axis: Axis) -> ChartPhase:
     from_week, goal_week = axis.week(phase.begins_on), axis.week(phase.goal_on)
     ended = goal_week if phase.ends_on is None else axis.week(phase.ends_on - timedelta(days=1))
-    return Stretch(
+    return ChartPhase(
         phase_id=phase.id,
         number=phase.number,
         begins_on=phase.begins_on,

@@ -93,7 +93,7 @@ class Settlement(TenantRow, Base):
     ended_at: Mapped[datetime | None]
 
 
-class Calibration(TenantRow, Base):
+class CalibrationRow(TenantRow, Base):
     """What was estimated of a measure (in a grade) from the district's own scores, or why the defaults hold.
 
     `published` says that there was too little data, and that the published defaults hold.

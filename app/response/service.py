@@ -20,7 +20,7 @@ from app.response.judging.load import SeriesSelection
 from app.support import service as supports
 from app.support import session as sessions
 from app.support.models import Phase, Session, Support
-from app.support.service import Change
+from app.support.service import SupportChange
 from app.support.session import NewSession, RecordedSession
 
 JUDGED_AT_ONCE = 5000  # pairs: as many as a statement can name
@@ -71,7 +71,7 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
-async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
+async def change_support(work: Work, support_id: UUID, change: SupportChange) -> Phase:
     """Draws a phase line; the verdict begins anew with the phase."""
     phase = await supports.change_support(work, support_id, change)
     await _judge_as_district(work, support_id)

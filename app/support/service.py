@@ -57,7 +57,7 @@ class NewSupport:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class SupportChange:
     """The input of `change_support`: what is different from a day on. Fields that are None keep their values."""
 
     because: str
@@ -149,7 +149,7 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
-async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
+async def change_support(work: Work, support_id: UUID, change: SupportChange) -> Phase:
     """Ends the present phase and begins the next, with its own baseline and goal; returns the new phase."""
     support = await lock_support(work, support_id)
     support.state = next_state(support.state, "change")

@@ -70,7 +70,7 @@ class RecordedSession:
 
 
 @dataclass(frozen=True, slots=True)
-class _Batch:
+class _SessionBatch:
     """What recording a batch needs from the database, loaded once: support, phases, date, existing sessions."""
 
     support: Support
@@ -126,7 +126,7 @@ async def remove_session(work: Work, session_id: UUID) -> Session:
     return row
 
 
-async def _load_session(work: Work, session_id: UUID) -> tuple[Session, _Batch]:
+async def _load_session(work: Work, session_id: UUID) -> tuple[Session, _SessionBatch]:
     is_requested = (Session.district_id == work.district_id, Session.id == session_id)
     support_id = await work.db.scalar(select(Session.support_id).where(*is_requested))
     if support_id is None:
@@ -139,7 +139,7 @@ async def _load_session(work: Work, session_id: UUID) -> tuple[Session, _Batch]:
     return row, batch
 
 
-async def _load_batch(work: Work, support_id: UUID, new: Sequence[NewSession]) -> _Batch:
+async def _load_batch(work: Work, support_id: UUID, new: Sequence[NewSession]) -> _SessionBatch:
     support = await lock_support(work, support_id)
     if support.state == "planned":
         detail = "This support has not begun: start it, then record its sessions."
@@ -153,10 +153,10 @@ async def _load_batch(work: Work, support_id: UUID, new: Sequence[NewSession]) -
         .where(Session.district_id == work.district_id, or_(Session.support_id == support_id, has_external_id))
         .execution_options(populate_existing=True)
     )
-    return _Batch(support, list(phases), today_in(await zone_of(work)), list(sessions))
+    return _SessionBatch(support, list(phases), today_in(await zone_of(work)), list(sessions))
 
 
-async def _record(work: Work, new: NewSession, batch: _Batch, at: str) -> RecordedSession:
+async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> RecordedSession:
     planned_minutes = (
         _planned_minutes(batch.phases, new.held_on) if new.planned_minutes is None else new.planned_minutes
     )
@@ -195,7 +195,7 @@ async def _record(work: Work, new: NewSession, batch: _Batch, at: str) -> Record
     return RecordedSession("recorded", row)
 
 
-def _validate(values: dict[str, Any], batch: _Batch, at: str) -> None:
+def _validate(values: dict[str, Any], batch: _SessionBatch, at: str) -> None:
     inputs = {name: value for name, value in values.items() if name in SessionInput.__slots__}
     begins_on = min(phase.begins_on for phase in batch.phases)
     violations = violations_of_session(
@@ -205,7 +205,7 @@ def _validate(values: dict[str, Any], batch: _Batch, at: str) -> None:
         raise Invalid(violations)
 
 
-def _match(work: Work, new: NewSession, batch: _Batch, at: str) -> Session | None:
+def _match(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> Session | None:
     of_support = [row for row in batch.sessions if row.support_id == batch.support.id]
     by_key = next((row for row in of_support if (row.held_on, row.number) == (new.held_on, new.number)), None)
     if new.external_id is None:

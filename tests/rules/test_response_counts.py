@@ -7,7 +7,7 @@ import pytest
 from app.response.rules.choose import RULES, UnusableRule, judge, rule_named
 from app.response.rules.field.counts import FITTING
 from app.response.rules.series import Observation, Series
-from app.response.rules.verdict import Kind, State
+from app.response.rules.verdict import NonresponseKind, State
 
 
 def series(values, *, baseline=10.0, goal=4.0) -> Series:
@@ -18,8 +18,8 @@ def series(values, *, baseline=10.0, goal=4.0) -> Series:
 @pytest.mark.parametrize(
     ("values", "state", "kind", "week"),
     [
-        ([10, 9, 11, 10, 12, 10], State.NOT_RESPONDING, Kind.NEVER, None),
-        ([10, 5, 5, 6, 10, 11, 10, 10, 12], State.NOT_RESPONDING, Kind.STOPPED, 5),
+        ([10, 9, 11, 10, 12, 10], State.NOT_RESPONDING, NonresponseKind.NEVER, None),
+        ([10, 5, 5, 6, 10, 11, 10, 10, 12], State.NOT_RESPONDING, NonresponseKind.STOPPED, 5),
         ([10, 8, 6, 5, 6, 6], State.RESPONDING, None, None),
         ([10, 9, 8, 8, 8, 8], State.BELOW_PACE, None, None),
         ([10, 8, 6, 4, 3, 4], State.GOAL_MET, None, None),
@@ -35,8 +35,8 @@ def test_the_level_against_the_baseline(values, state, kind, week):
 @pytest.mark.parametrize(
     ("values", "state", "kind"),
     [
-        ([0] * 10, State.NOT_RESPONDING, Kind.NEVER),
-        ([1, 1, 1, 1, 1, 0, 0, 0, 0, 0], State.NOT_RESPONDING, Kind.STOPPED),
+        ([0] * 10, State.NOT_RESPONDING, NonresponseKind.NEVER),
+        ([1, 1, 1, 1, 1, 0, 0, 0, 0, 0], State.NOT_RESPONDING, NonresponseKind.STOPPED),
         ([0, 0, 0, 1, 1, 0, 1, 0, 1, 0], State.UNCERTAIN, None),
         ([0] * 5, State.UNCERTAIN, None),
         ([0, 0, 1, 1, 1, 0, 1, 1, 0, 1], State.GOAL_MET, None),

@@ -21,11 +21,10 @@ from app.response.judging import finalize
 from app.response.judging.calibrated import calibrations as in_force
 from app.response.judging.cohort import Placed, batch_of, on_one_calendar
 from app.response.judging.load import load_history
-from app.response.judging.series import Cohort, Line
-from app.response.models import Calibration
+from app.response.judging.series import Cohort, ScoreSeries
+from app.response.models import CalibrationRow
 from app.response.rules.calibrate.district import calibrate_batch
-from app.response.rules.monitor.calibration import PUBLISHED
-from app.response.rules.monitor.calibration import Calibration as Estimates
+from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.roster.lookup import by_id, zone_of
 
 REACHES_BACK = timedelta(days=365)
@@ -33,8 +32,8 @@ REACHES_BACK = timedelta(days=365)
 
 
 @needs(Can.OPERATE)
-async def calibrate_district(work: Work) -> list[Calibration]:
-    """Estimates each growth measure from the last year's series, over all grades and by grade, and keeps the result.
+async def calibrate_district(work: Work) -> list[CalibrationRow]:
+    """Calibration each growth measure from the last year's series, over all grades and by grade, and keeps the result.
 
     Below the stated amount of data the published defaults hold, and the row says so. Series are judged again by the
     worker with what was found; that raises no alerts.
@@ -43,7 +42,7 @@ async def calibrate_district(work: Work) -> list[Calibration]:
     series = [one for one in await load_history(work, since) if _fit(one)]
     held = await in_force(work, {one.measure.id for one in series})
     number = await work.db.scalar(
-        select(func.max(Calibration.number)).where(Calibration.district_id == work.district_id)
+        select(func.max(CalibrationRow.number)).where(CalibrationRow.district_id == work.district_id)
     )
     made = []
     for (measure_id, grade), some in sorted(
@@ -60,21 +59,21 @@ async def calibrate_district(work: Work) -> list[Calibration]:
 
 
 @needs(Can.READ_PLAYBOOK)
-async def calibrations(work: Work, keyset: Keyset) -> Page[Calibration]:
+async def calibrations(work: Work, keyset: Keyset) -> Page[CalibrationRow]:
     """A page of calibrations, in the order in which they were made."""
-    page: Page[Calibration] = await by_id(
-        work, keyset, select(Calibration).where(Calibration.district_id == work.district_id), Calibration.id
+    page: Page[CalibrationRow] = await by_id(
+        work, keyset, select(CalibrationRow).where(CalibrationRow.district_id == work.district_id), CalibrationRow.id
     )
     return page
 
 
-def _fit(one: Line) -> bool:
+def _fit(one: ScoreSeries) -> bool:
     return one.measure.kind == "growth" and bool(one.measure.sem) and bool(one.scores) and one.last_week > 0
 
 
-def _by_measure(series: Sequence[Line]) -> dict[tuple[UUID, str | None], list[Line]]:
+def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], list[ScoreSeries]]:
     """By measure over all grades, and by grade where there is more than one."""
-    found: dict[tuple[UUID, str | None], list[Line]] = defaultdict(list)
+    found: dict[tuple[UUID, str | None], list[ScoreSeries]] = defaultdict(list)
     for one in series:
         found[one.measure.id, None].append(one)
         if one.grade is not None:
@@ -82,9 +81,9 @@ def _by_measure(series: Sequence[Line]) -> dict[tuple[UUID, str | None], list[Li
     return found
 
 
-def _placed(series: Sequence[Line]) -> tuple[list[Placed], list[int]]:
+def _placed(series: Sequence[ScoreSeries]) -> tuple[list[Placed], list[int]]:
     """The series on their cohorts' calendars, and the numbers of their cohorts."""
-    cohorts: dict[Cohort, list[Line]] = defaultdict(list)
+    cohorts: dict[Cohort, list[ScoreSeries]] = defaultdict(list)
     for one in series:
         cohorts[one.cohort].append(one)
     placed, numbers = [], []
@@ -94,7 +93,7 @@ def _placed(series: Sequence[Line]) -> tuple[list[Placed], list[int]]:
     return placed, numbers
 
 
-def _row(work: Work, number: int, measure_id: UUID, grade: str | None, found: Estimates) -> Calibration:
+def _row(work: Work, number: int, measure_id: UUID, grade: str | None, found: Calibration) -> CalibrationRow:
     published = (found.prior, found.noise, found.thresholds) == (
         PUBLISHED.prior,
         PUBLISHED.noise,
@@ -102,7 +101,7 @@ def _row(work: Work, number: int, measure_id: UUID, grade: str | None, found: Es
     )
     said = found.as_json()
     names = ("observed", "expected", "estimates", "series", "scores")
-    return Calibration(
+    return CalibrationRow(
         district_id=work.district_id,
         id=new_id(),
         number=number,

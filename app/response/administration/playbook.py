@@ -26,7 +26,7 @@ from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import judge_series
 from app.response.judging.load import SeriesSelection, load
 from app.response.rules.choose import RULES, UnusableRule
-from app.response.rules.field.counts import misfit
+from app.response.rules.field.counts import explain_misfit
 from app.response.rules.rates import HOLDS_BADLY, stated_far
 from app.response.rules.verdict import State
 from app.roster.lookup import found as find_row
@@ -59,7 +59,7 @@ class RuleInForce:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class StateChange:
     """A support whose state the new rules would change."""
 
     support_id: UUID
@@ -75,15 +75,15 @@ class Preview:
     judged: int
     before: dict[str, int]
     after: dict[str, int]
-    turns: list[Turn]
+    turns: list[StateChange]
 
     @property
-    def flagged(self) -> list[Turn]:
+    def flagged(self) -> list[StateChange]:
         """Those who would newly be said not to respond."""
         return [turn for turn in self.turns if turn.after == State.NOT_RESPONDING][:MOST_SHOWN]
 
     @property
-    def cleared(self) -> list[Turn]:
+    def cleared(self) -> list[StateChange]:
         """Those who would no longer be."""
         return [turn for turn in self.turns if turn.before == State.NOT_RESPONDING][:MOST_SHOWN]
 
@@ -128,7 +128,7 @@ async def preview_rules(work: Work, rules: Sequence[NewRule]) -> Preview:
 @needs(Can.JUDGE)
 async def _compare(
     work: Work, wanted: dict[str, Any], visible: set[UUID]
-) -> tuple[list[Turn], dict[str, int], dict[str, int]]:
+) -> tuple[list[StateChange], dict[str, int], dict[str, int]]:
     then = await rulebook(work, wanted)
     loaded = await load(work, SeriesSelection(lock=False), await rulebook(work))
     series = list(loaded.wanted.values())
@@ -148,7 +148,7 @@ async def _compare(
         before[was] += 1
         after[will] += 1
         if was != will:
-            turns.append(Turn(one.support.id, one.support.student_id, was, will))
+            turns.append(StateChange(one.support.id, one.support.student_id, was, will))
     return turns, before, after
 
 
@@ -180,7 +180,7 @@ async def _entry(work: Work, new: NewRule, at: str) -> tuple[Entry, list[Violati
     try:
         if new.measure is not None:
             located = await locate_measure(work, new.measure, f"{at}/measure")
-            measure, wrong = located.code, misfit(new.rule, located.kind) if new.rule in RULES else None
+            measure, wrong = located.code, explain_misfit(new.rule, located.kind) if new.rule in RULES else None
             if wrong is not None:
                 violations.append(Violation(f"{at}/rule", "rule_misfit", wrong))
         if new.area is not None:

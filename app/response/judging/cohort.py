@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.aimline import UnjudgeableSeries
-from app.response.judging.series import Cohort, Line, MonitoredSeries
+from app.response.judging.series import Cohort, MonitoredSeries, ScoreSeries
 from app.response.rules.choose import RULES, UnusableRule, judge
-from app.response.rules.field.counts import misfit
+from app.response.rules.field.counts import explain_misfit
 from app.response.rules.monitor.bulk import Batch, find_cohort
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import LEAST
@@ -68,13 +68,13 @@ class JudgingRequest(NamedTuple):
 class Placed(NamedTuple):
     """A series on its cohort's calendar, and the week in which its phase began there."""
 
-    line: Line
+    line: ScoreSeries
     began: int
 
 
 def judge_series(
     wanted: Sequence[MonitoredSeries],
-    beside: Iterable[Line] = (),
+    beside: Iterable[ScoreSeries] = (),
     calibrated: Mapping[Key, Calibrated] | None = None,
     as_of: Mapping[UUID, int] | None = None,
 ) -> dict[UUID, Judgement]:
@@ -86,12 +86,12 @@ def judge_series(
     known, weeks = calibrated or {}, as_of or {}
     found: dict[UUID, Judgement] = {}
     asked: dict[UUID, JudgingRequest] = {}
-    cohorts: dict[Cohort, list[Line]] = {}
+    cohorts: dict[Cohort, list[ScoreSeries]] = {}
     for one in wanted:
         line, rule = one.line, one.chosen.rule
         week = weeks.get(line.support_id, line.last_week)
         series = series_of(one, week)
-        wrong = misfit(rule, line.measure.kind) if rule in RULES else None
+        wrong = explain_misfit(rule, line.measure.kind) if rule in RULES else None
         if wrong is not None:
             found[line.support_id] = Judgement(one, _refused(one, series, "rule_misfit", wrong), None, week)
         elif rule == MONITOR and _has_a_statistic(one, series):
@@ -183,7 +183,7 @@ def delivered_enough(verdict: Verdict, one: MonitoredSeries, week: int) -> Verdi
 
 
 def _by_monitor(
-    members: Sequence[Line], asked: Mapping[UUID, JudgingRequest], known: Mapping[Key, Calibrated]
+    members: Sequence[ScoreSeries], asked: Mapping[UUID, JudgingRequest], known: Mapping[Key, Calibrated]
 ) -> dict[UUID, Judgement]:
     """One cohort, as of each week that is asked for, from what was known at its end; alone where it is too small."""
     calibrated = _calibration(known, members[0])
@@ -208,7 +208,7 @@ def _by_monitor(
     return found
 
 
-def on_one_calendar(members: Sequence[Line]) -> list[Placed]:
+def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:
     """A cohort's series on the calendar of the one that began first, in the order of their ids."""
     known = sorted(members, key=lambda line: (line.support_id.int, line.number))
     first = min(known, key=attrgetter("begins_on"))
@@ -298,6 +298,6 @@ def _concluded(
     return Judgement(one, rule.verdict(series, settled, finding), calibrated.id, week)
 
 
-def _calibration(known: Mapping[Key, Calibrated], line: Line) -> Calibrated:
+def _calibration(known: Mapping[Key, Calibrated], line: ScoreSeries) -> Calibrated:
     """The measure's in this grade, else the measure's over all grades, else the published defaults."""
     return known.get((line.measure.id, line.grade)) or known.get((line.measure.id, None)) or DEFAULTS

@@ -26,7 +26,7 @@ from app.core.log import job_context
 from app.playbook.models import Measure
 from app.response.judging.judge import JudgingMode, judge_selected
 from app.response.judging.load import LoadedSeries, SeriesSelection, first_school
-from app.response.judging.series import Cohort, Line
+from app.response.judging.series import Cohort, ScoreSeries
 from app.response.models import Settlement
 from app.roster.lookup import IdList
 from app.support.models import Support
@@ -137,7 +137,7 @@ async def _lay(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: 
     await work.db.execute(added.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
 
-def _complete(every: Iterable[Line]) -> dict[Cohort, set[date]]:
+def _complete(every: Iterable[ScoreSeries]) -> dict[Cohort, set[date]]:
     """By cohort the weeks, as Mondays, of which every classmate has a score."""
     found: dict[Cohort, set[date]] = {}
     for one in every:

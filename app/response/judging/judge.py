@@ -14,7 +14,7 @@ from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import Calibrated, Judgement, Key, judge_series
 from app.response.judging.load import LoadedSeries, SeriesSelection, load
 from app.response.judging.series import MonitoredSeries
-from app.response.judging.write import CurrentVerdict, Step, current_verdicts, write
+from app.response.judging.write import CurrentVerdict, VerdictStep, current_verdicts, write
 from app.response.rules.verdict import State
 from app.roster.lookup import zone_of
 
@@ -65,7 +65,7 @@ async def judge_selected(work: Work, wanted: SeriesSelection, how: JudgingMode =
     earlier = {} if how.loud else _by_new_rules(loaded, judged, holding, known)
     since = today_in(await zone_of(work)) - HISTORY
     steps = [
-        Step(
+        VerdictStep(
             judged=one,
             holding=holding.get(support_id),
             settled_on=monday if (monday := _last_monday(one.followed)) in how.settles else None,

@@ -39,7 +39,7 @@ from app.core.db import lateral_lookup
 from app.evidence.models import Score
 from app.playbook.models import Measure
 from app.playbook.queries import Rulebook
-from app.response.judging.series import Cohort, Line, MonitoredSeries, Scores, WeeklyDelivery
+from app.response.judging.series import Cohort, MonitoredSeries, Scores, ScoreSeries, WeeklyDelivery
 from app.roster.calendar import Weeks, counted, weeks_between, weeks_of_schools
 from app.roster.lookup import IdList
 from app.roster.models import Person
@@ -93,15 +93,15 @@ class LoadedSeries:
     """
 
     wanted: dict[UUID, MonitoredSeries] = field(default_factory=dict)
-    beside: dict[UUID, Line] = field(default_factory=dict)
-    earlier: list[Line] = field(default_factory=list)
+    beside: dict[UUID, ScoreSeries] = field(default_factory=dict)
+    earlier: list[ScoreSeries] = field(default_factory=list)
 
     @property
-    def running(self) -> list[Line]:
+    def running(self) -> list[ScoreSeries]:
         """The wanted and their classmates."""
         return [*(one.line for one in self.wanted.values()), *self.beside.values()]
 
-    def others(self, asked: Collection[UUID]) -> list[Line]:
+    def others(self, asked: Collection[UUID]) -> list[ScoreSeries]:
         """Beside those who are asked for: everybody else, and everybody's phases that are over."""
         return [*(line for line in self.running if line.support_id not in asked), *self.earlier]
 
@@ -167,13 +167,13 @@ async def _lock_students(work: Work, wanted: SeriesSelection) -> None:
 
 
 @needs(Can.JUDGE)
-async def load_history(work: Work, since: date) -> list[Line]:
+async def load_history(work: Work, since: date) -> list[ScoreSeries]:
     """Every phase that began on a day or later, running or ended, as a series: what a calibration rests on."""
     lines, _ = await _lines(work, await _read(work, _phases(BEGUN).where(Support.state != "planned"), day=since))
     return lines
 
 
-async def _lines(work: Work, plans: Sequence[PlannedSupport]) -> tuple[list[Line], Calendars]:
+async def _lines(work: Work, plans: Sequence[PlannedSupport]) -> tuple[list[ScoreSeries], Calendars]:
     """The series, and the weeks of their schools in all that time."""
     if not plans:
         return [], {}
@@ -191,7 +191,7 @@ async def _lines(work: Work, plans: Sequence[PlannedSupport]) -> tuple[list[Line
         numbers = known.setdefault((id(weeks), plan.begins_on), {})
         for day in {plan.goal_on, *days}.difference(numbers):
             numbers[day] = weeks_between(weeks, plan.begins_on, day)
-        line = Line(
+        line = ScoreSeries(
             support_id=plan.support_id,
             number=plan.number,
             begins_on=plan.begins_on,

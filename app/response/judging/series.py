@@ -46,7 +46,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ScoreSeries:
     """A phase with its aimline and its scores: what a student's series says, to its rule and of its classmates' forms.
 
     goal_week: a goal within the first instructional week counts as one week away.
@@ -93,15 +93,15 @@ class Line:
 class MonitoredSeries:
     """A support's running phase with all that its rule needs."""
 
-    line: Line
+    line: ScoreSeries
     support: Support
     phase: Phase
     chosen: ChosenRule
-    dosage: series.Dosage | None = None
+    dosage: series.DeliveredMinutes | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class WeeklyDelivery(series.Dosage):
+class WeeklyDelivery(series.DeliveredMinutes):
     """The dosage of a phase's weeks, each with its instructional week; the lesser share of sessions and minutes."""
 
     whole: Dosage | None = None

@@ -34,7 +34,7 @@ from app.events.outbox import record
 from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
 from app.response.models import ResponseState, VerdictRow
-from app.response.rules.verdict import Kind
+from app.response.rules.verdict import NonresponseKind
 from app.roster.lookup import IdList
 from app.support.phase import student_columns, support_event
 
@@ -78,7 +78,7 @@ class CurrentVerdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class VerdictStep:
     """A verdict on its way to be written, with what alerts need to know of it.
 
     `earlier`: what other rules than those of the verdict that holds would have said then.
@@ -117,7 +117,7 @@ def _held() -> Select[Any]:
 
 
 @needs(Can.JUDGE)
-async def write(work: Work, steps: Sequence[Step]) -> int:
+async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
     """Writes what differs, by two statements; how many verdicts were appended."""
     rows = [_step(work, step) for step in steps]
     verdicts = [verdict for verdict, _ in rows if verdict is not None]
@@ -136,7 +136,7 @@ async def write(work: Work, steps: Sequence[Step]) -> int:
     return len(verdicts)
 
 
-def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+def _step(work: Work, step: VerdictStep) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
     support, phase = step.judged.followed.support, step.judged.followed.phase
     verdict, holding = step.judged.verdict, step.holding
     memory = from_json(holding.memory if holding else None, str(phase.id))
@@ -162,7 +162,7 @@ def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any]
     appended = not same or row["retracts"] is not None
     verdict_id = row["id"] if appended or holding is None else holding.verdict.id
     for tell in (*ended, *tells):
-        kind = RESPONSE_STOPPED if verdict.kind is Kind.STOPPED else RESPONSE_NEVER
+        kind = RESPONSE_STOPPED if verdict.kind is NonresponseKind.STOPPED else RESPONSE_NEVER
         record(work, support_event(TOLD.get(tell, kind), support, {"verdict": verdict_id}))
     alert_id = holding.alert_id if holding is not None and memory.alert.stands else None
     if kept.alert.stands and (alert_id is None or AlertSignal.ALERT in tells):

@@ -38,7 +38,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class DecisionRule:
     """A rule with its parameters; the first is also the least number of scores that it needs.
 
     A new version is a new number: it may not give another verdict for the same series under the same number.
@@ -116,7 +116,7 @@ class Rule:
         )
 
 
-def _too_little(rule: Rule, series: Series, parameters: Mapping[str, int]) -> Finding | None:
+def _too_little(rule: DecisionRule, series: Series, parameters: Mapping[str, int]) -> Finding | None:
     """`insufficient_data` under the rule's minimum of scores or weeks, with how many are missing."""
     least, there = parameters[rule.parameter.name], len(series.observations)
     if there < least:
@@ -176,15 +176,15 @@ def _unless_goal_met(series: Series, finding: Finding) -> Finding:
     )
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, DecisionRule] = {
     rule.name: rule
     for rule in (
-        Rule("four-point", 1, Parameter("k", 4, LEVEL_SCORES, 12), kpoint.find),
-        Rule("three-point", 1, Parameter("k", 3, LEVEL_SCORES, 12), kpoint.find),
-        Rule("trend", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), trend.find, least_weeks=2),
-        Rule("median", 1, Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52), median.find),
-        Rule("theil-sen", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_theil_sen, least_weeks=2),
-        Rule(
+        DecisionRule("four-point", 1, Parameter("k", 4, LEVEL_SCORES, 12), kpoint.find),
+        DecisionRule("three-point", 1, Parameter("k", 3, LEVEL_SCORES, 12), kpoint.find),
+        DecisionRule("trend", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), trend.find, least_weeks=2),
+        DecisionRule("median", 1, Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52), median.find),
+        DecisionRule("theil-sen", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_theil_sen, least_weeks=2),
+        DecisionRule(
             "dual-discrepancy",
             1,
             Parameter("minimum", 8, LEVEL_SCORES, 52),
@@ -192,7 +192,7 @@ RULES: dict[str, Rule] = {
             least_weeks=2,
             more=(Parameter("percentile", 25, 1, 50),),
         ),
-        Rule(
+        DecisionRule(
             "slope-interval",
             1,
             Parameter("minimum", 4, LEVEL_SCORES, 52),
@@ -200,16 +200,18 @@ RULES: dict[str, Rule] = {
             least_weeks=2,
             more=(Parameter("from_week", 6, 1, 52), Parameter("confidence", 75, 50, 99)),
         ),
-        Rule("eb-slope", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_shrunken, least_weeks=2),
-        Rule(
+        DecisionRule("eb-slope", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_shrunken, least_weeks=2),
+        DecisionRule(
             "criterion",
             1,
             Parameter("minimum", 5, LEVEL_SCORES, 20),
             counts.criterion,
             more=(Parameter("met", 4, 1, 20),),
         ),
-        Rule("level-change", 1, Parameter("minimum", 2 * LEVEL_SCORES, 2 * LEVEL_SCORES, 20), counts.level_change),
-        Rule(
+        DecisionRule(
+            "level-change", 1, Parameter("minimum", 2 * LEVEL_SCORES, 2 * LEVEL_SCORES, 20), counts.level_change
+        ),
+        DecisionRule(
             "monitor",
             2,
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
@@ -228,7 +230,7 @@ def judge(rule: str, series: Series, parameters: Mapping[str, int] | None = None
     return rule_named(rule).judge(series, parameters)
 
 
-def rule_named(rule: str, kind: str | None = None) -> Rule:
+def rule_named(rule: str, kind: str | None = None) -> DecisionRule:
     """The rule, if it may judge a measure of that kind: `growth`, `count`, `percentage` or `criterion`.
 
     Raises UnusableRule: `unknown_rule`, `rule_misfits_measure`.
@@ -236,7 +238,7 @@ def rule_named(rule: str, kind: str | None = None) -> Rule:
     chosen = RULES.get(rule)
     if chosen is None:
         raise UnusableRule("unknown_rule", f"Choose one of the rules {', '.join(RULES)}.")
-    why = None if kind is None else counts.misfit(rule, kind)
+    why = None if kind is None else counts.explain_misfit(rule, kind)
     if why is not None:
         raise UnusableRule("rule_misfits_measure", why)
     return chosen

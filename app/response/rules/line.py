@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from app.response.aimline import UnjudgeableSeries, usable
 from app.response.rules.monitor.rule import LONGEST
-from app.response.rules.series import Dosage, Observation, Series
+from app.response.rules.series import DeliveredMinutes, Observation, Series
 
 GOAL_WEEK = 26
 """Where the aimline ends when a line names no `goal_week`: the benchmark's year."""
@@ -20,7 +20,7 @@ PROPORTION = 1e6
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class OfflineScore:
     """A score of a line: instructional week, value, the form if known."""
 
     week: int
@@ -29,24 +29,24 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class OfflineSeries:
     """One series read from a line. `goal_rate` is per week as the measure runs, so below zero where down is better."""
 
     id: str
     cohort: str | None
     baseline: tuple[float, ...]
-    scores: tuple[Score, ...]
+    scores: tuple[OfflineScore, ...]
     goal_rate: float
     sem: float | None
     direction: Literal["up", "down"]
-    dosage: Dosage | None
+    dosage: DeliveredMinutes | None
     goal_week: int | None = None
 
     @property
     def last_week(self) -> int:
         return max((score.week for score in self.scores), default=0)
 
-    def upto(self, week: int) -> Line:
+    def upto(self, week: int) -> OfflineSeries:
         """What was known at the end of that week."""
         return replace(self, scores=tuple(score for score in self.scores if score.week <= week))
 
@@ -60,7 +60,7 @@ class Line:
         return series
 
 
-def read_line(given: object, *, every_week: bool = False) -> Line:
+def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
     """The line, checked whole. Raises UnjudgeableSeries with what is wrong in one sentence, without any value."""
     if not isinstance(given, Mapping):
         raise _wrong("not_an_object", "Give each series as one JSON object.")
@@ -76,7 +76,7 @@ def read_line(given: object, *, every_week: bool = False) -> Line:
     goal_week = given.get("goal_week")
     if goal_week is not None and (type(goal_week) is not int or not 1 <= goal_week <= LONGEST):
         raise _wrong("goal_week", f'Give "goal_week" as a whole number from 1 to {LONGEST}, or leave it out.')
-    line = Line(
+    line = OfflineSeries(
         _text(given, "id"),
         None if given.get("cohort") is None else _text(given, "cohort"),
         _baseline(given.get("baseline")),
@@ -92,7 +92,7 @@ def read_line(given: object, *, every_week: bool = False) -> Line:
     return line
 
 
-def _check_scale(line: Line) -> None:
+def _check_scale(line: OfflineSeries) -> None:
     """Floats cannot weigh a series against an error that is out of all proportion to it."""
     if line.sem is None:
         return
@@ -132,10 +132,10 @@ def _baseline(given: Any) -> tuple[float, ...]:
     return tuple(float(value) for value in values)
 
 
-def _scores(given: Any) -> tuple[Score, ...]:
+def _scores(given: Any) -> tuple[OfflineScore, ...]:
     if not isinstance(given, list):
         raise _wrong("scores", 'Give "scores" as a list of objects with "week" and "value".')
-    found: list[Score] = []
+    found: list[OfflineScore] = []
     seen: set[tuple[int, str | None, float | None]] = set()
     for number, one in enumerate(given, 1):
         if not isinstance(one, Mapping) or not _is_number(one.get("value")):
@@ -149,11 +149,11 @@ def _scores(given: Any) -> tuple[Score, ...]:
         if key in seen:
             raise _wrong("doubled", f"Score {number} is there twice; leave one out.")
         seen.add(key)
-        found.append(Score(week, float(one["value"]), form))
+        found.append(OfflineScore(week, float(one["value"]), form))
     return tuple(sorted(found, key=lambda score: score.week))
 
 
-def _dosage(planned: Any, delivered: Any, every_week: bool) -> Dosage | None:
+def _dosage(planned: Any, delivered: Any, every_week: bool) -> DeliveredMinutes | None:
     if planned is None and delivered is None:
         return None
     lists = isinstance(planned, list), isinstance(delivered, list)
@@ -165,4 +165,4 @@ def _dosage(planned: Any, delivered: Any, every_week: bool) -> Dosage | None:
     if not all(value is None or (_is_number(value) and value >= 0) for side in sides for value in side):
         raise _wrong("minutes", "Give minutes as numbers from zero on; null is a week without a record.")
     planned_, delivered_ = (tuple(math.nan if value is None else float(value) for value in side) for side in sides)
-    return Dosage(planned_, delivered_, by_week=lists[0])
+    return DeliveredMinutes(planned_, delivered_, by_week=lists[0])

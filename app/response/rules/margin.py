@@ -7,7 +7,7 @@ from dataclasses import replace
 from app.response.rules.choose import RULES
 from app.response.rules.rates import threshold_at
 from app.response.rules.series import Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import plain
 
 
@@ -51,4 +51,4 @@ def at_rate(rule: str, series: Series, finding: Finding, far: float) -> Finding:
         sentence = f"{finding.sentence.rstrip('.')}; but the margin of {stated} is not passed."
         return replace(found, state=State.RESPONDING, kind=None, change_week=None, sentence=sentence)
     sentence = f"{finding.sentence.rstrip('.')}; but the wider margin of {stated} counts this as not responding."
-    return replace(found, state=State.NOT_RESPONDING, kind=Kind.NEVER, change_week=None, sentence=sentence)
+    return replace(found, state=State.NOT_RESPONDING, kind=NonresponseKind.NEVER, change_week=None, sentence=sentence)

@@ -11,7 +11,7 @@ import numpy as np
 
 from app.response.rules.choose import RULES
 from app.response.rules.field.trend import slope
-from app.response.rules.line import GOAL_WEEK, Line
+from app.response.rules.line import GOAL_WEEK, OfflineSeries
 from app.response.rules.margin import at_rate
 from app.response.rules.monitor.bulk import Batch
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
@@ -41,7 +41,7 @@ class Options:
     calibration: Calibration = PUBLISHED
 
 
-def judge_cohort(lines: Sequence[Line], options: Options) -> Iterator[dict[str, Any]]:
+def judge_cohort(lines: Sequence[OfflineSeries], options: Options) -> Iterator[dict[str, Any]]:
     """The answers for lines of one cohort, in their order; with every week, week by week for each line.
 
     Each week's answer rests on what was known at the end of that week, the cohort's other series included.
@@ -60,7 +60,7 @@ def judge_cohort(lines: Sequence[Line], options: Options) -> Iterator[dict[str, 
                 yield _answer(line, week, found[n], options)
 
 
-def _asked(line: Line, week: int, options: Options) -> bool:
+def _asked(line: OfflineSeries, week: int, options: Options) -> bool:
     return options.every_week and 1 <= week < line.last_week
 
 
@@ -71,7 +71,7 @@ Answers = dict[int, dict[int, Finding]]
 """By week and line."""
 
 
-def _classic(lines: Sequence[Line], wanted: Wanted, options: Options) -> Answers:
+def _classic(lines: Sequence[OfflineSeries], wanted: Wanted, options: Options) -> Answers:
     rule, found = RULES[options.rule], {week: dict[int, Finding]() for week in wanted}
     for week, chosen in wanted.items():
         for n in chosen:
@@ -81,7 +81,7 @@ def _classic(lines: Sequence[Line], wanted: Wanted, options: Options) -> Answers
     return found
 
 
-def _monitor(lines: Sequence[Line], wanted: Wanted, options: Options) -> Answers:
+def _monitor(lines: Sequence[OfflineSeries], wanted: Wanted, options: Options) -> Answers:
     """The monitor over the cohort as it was in each week. Series of another SEM or direction are another measure."""
     rule, far, own = RULES["monitor"], DEFAULT_FAR if options.far is None else options.far, options.calibration
     groups: dict[tuple[float, str], list[int]] = {}
@@ -111,7 +111,7 @@ def _monitor(lines: Sequence[Line], wanted: Wanted, options: Options) -> Answers
     return answers
 
 
-def _panel(lines: Sequence[Line], sem: float) -> Panel:
+def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
     """One cohort on common slots; scores of a week without a form are taken to be of one form."""
     better = 1.0 if lines[0].goal_rate > 0 else -1.0
     zero = float(np.median([value for line in lines for value in line.baseline]))
@@ -137,7 +137,7 @@ def _panel(lines: Sequence[Line], sem: float) -> Panel:
     return Panel(times, values, g, np.zeros(len(lines), np.int64), np.ones(len(slots)))
 
 
-def batch_of(lines: Sequence[Line]) -> Batch:
+def batch_of(lines: Sequence[OfflineSeries]) -> Batch:
     """Lines as calibration takes them: the first score of each week; those without a cohort each are one."""
     weeks = np.arange(1, max((line.last_week for line in lines), default=1) + 1)
     values = np.full((len(lines), len(weeks)), np.nan)
@@ -155,7 +155,7 @@ def batch_of(lines: Sequence[Line]) -> Batch:
     return Batch(weeks, values, base, rate, base + rate * GOAL_WEEK, sem, np.zeros(len(lines), np.int64), cohort)
 
 
-def _answer(line: Line, week: int, finding: Finding, options: Options) -> dict[str, Any]:
+def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) -> dict[str, Any]:
     scores = [score for score in line.scores if score.week <= week]
     if finding.state is not State.INSUFFICIENT_DATA and not any(score.week for score in scores):
         finding = NO_WEEK

@@ -28,7 +28,7 @@ class Observation(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Dosage:
+class DeliveredMinutes:
     """Minutes planned and delivered, by instructional week from week 1 on; or one number, the whole phase's.
 
     Weeks without a record are unknown, not missed: leave both numbers out by giving nan, or end the lists earlier.
@@ -63,7 +63,7 @@ class Series:
     goal_week: int
     direction: Direction = "up"
     sem: float | None = None
-    dosage: Dosage | None = None
+    dosage: DeliveredMinutes | None = None
 
     def __post_init__(self) -> None:
         in_order = tuple(sorted(self.observations, key=attrgetter("week")))

@@ -27,7 +27,7 @@ class State(StrEnum):
     UNDER_DELIVERED = "under_delivered"
 
 
-class Kind(StrEnum):
+class NonresponseKind(StrEnum):
     """How a student does not respond: growth never kept pace, or it did and stopped."""
 
     NEVER = "never"
@@ -67,7 +67,7 @@ class Finding:
     sentence: str
     statistic: float | None = None
     threshold: float | None = None
-    kind: Kind | None = None
+    kind: NonresponseKind | None = None
     change_week: int | None = None
     rate: float | None = None
     rate_low: float | None = None
@@ -92,7 +92,7 @@ class Verdict:
     """
 
     state: State
-    kind: Kind | None
+    kind: NonresponseKind | None
     because: tuple[Reason, ...]
     sentence: str
     statistic: float | None

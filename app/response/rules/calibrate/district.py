@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from app.response.rules.calibrate.growth import RARELY, growth
-from app.response.rules.calibrate.imagined import WEEKS, District, imagine, worst_of_responders
-from app.response.rules.calibrate.moments import SKEW, Scatter, scatter, weekly
+from app.response.rules.calibrate.growth import RARELY, estimate_growth
+from app.response.rules.calibrate.imagined import WEEKS, ImaginedDistrict, imagine, worst_of_responders
+from app.response.rules.calibrate.moments import SKEW, Scatter, estimate_scatter, weekly
 from app.response.rules.monitor.bulk import Batch, panel_of
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import Cohorts, Paths, form_effects
@@ -51,7 +51,7 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
     series, scores = len(table), int((~np.isnan(table)).sum())
     if series < LEAST_SERIES or scores < LEAST_SCORES or table.shape[1] < LEAST_WEEKS:
         return replace(PUBLISHED, series=series, scores=scores)
-    seen = scatter(panel)
+    seen = estimate_scatter(panel)
     # The noise of a student in the middle, which is what multiples of the SEM are of.
     noise = float(np.sqrt(seen.own * np.exp(-2 * seen.spread**2) + seen.form))
     prior = Prior(
@@ -61,7 +61,7 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
     )
     scaled = replace(panel, values=panel.values / noise, g=panel.g / noise)
     sample = _sample(scaled, SAMPLE)
-    prior = growth(sample, prior)
+    prior = estimate_growth(sample, prior)
     district = _district(scaled, sample, prior, seen)
     worst = worst_of_responders(district, prior, imagined or IMAGINED, seed, RARELY)
     thresholds = tuple(float(np.quantile(worst, 1 - far)) for far in GRID)
@@ -89,7 +89,7 @@ def _over(panel: Panel, calibration: Calibration, week: int | None) -> float:
 
 
 def _estimates(
-    prior: Prior, noise: float, seen: Scatter, district: District, responders: int
+    prior: Prior, noise: float, seen: Scatter, district: ImaginedDistrict, responders: int
 ) -> tuple[tuple[str, float], ...]:
     found = {
         "growth_mean": prior.before[0],
@@ -119,7 +119,7 @@ def _sample(panel: Panel, students: int) -> Panel:
     return _whole(panel, np.isin(cohorts.index, chosen))
 
 
-def _district(panel: Panel, sample: Panel, prior: Prior, seen: Scatter) -> District:
+def _district(panel: Panel, sample: Panel, prior: Prior, seen: Scatter) -> ImaginedDistrict:
     """The district to imagine: sizes, gaps and errors as they are in the panel, the rest as estimated."""
     table = weekly(panel)
     there = ~np.isnan(table)
@@ -128,7 +128,7 @@ def _district(panel: Panel, sample: Panel, prior: Prior, seen: Scatter) -> Distr
     base = panel.noise[panel.times == panel.times[0]]
     cohorts = Cohorts.of(panel.cohort)
     _, variance = starting_level(panel, cohorts)
-    return District(
+    return ImaginedDistrict(
         growth=prior.before,
         later=_later(panel, replace(prior, hazard=RARELY)),
         errors=_errors(sample, prior, seen),

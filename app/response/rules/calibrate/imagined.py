@@ -15,7 +15,7 @@ WEEKS = 26
 
 
 @dataclass(frozen=True, slots=True)
-class District:
+class ImaginedDistrict:
     """What the imagined students are drawn from. In units of the estimated noise, and g.
 
     growth: mean and SD of the true rate, in g. later: the common pace by week, 1 where it stays the same. errors: a
@@ -37,7 +37,7 @@ class District:
     goals: Array
 
 
-def imagine(district: District, students: int, seed: int, hazard: float) -> tuple[Panel, NDArray[np.bool_]]:
+def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float) -> tuple[Panel, NDArray[np.bool_]]:
     """Some students in whole cohorts over 26 weeks, and who of them grows as the goal needs, or faster, to the end.
 
     hazard: probability a week that growth turns to what it is after a change.
@@ -66,7 +66,7 @@ def imagine(district: District, students: int, seed: int, hazard: float) -> tupl
     return Panel(times, np.ascontiguousarray(values.T), goals, cohort, noise), (rate >= 1) & (change >= WEEKS)
 
 
-def worst_of_responders(district: District, prior: Prior, students: int, seed: int, hazard: float) -> Array:
+def worst_of_responders(district: ImaginedDistrict, prior: Prior, students: int, seed: int, hazard: float) -> Array:
     """The highest statistic of the 26 weeks, of each imagined student whose growth is what the goal needs or more.
 
     Some of their classmates stop growing: that makes the forms look harder than they were, and them better.

@@ -56,7 +56,7 @@ def contrasts(table: Array, k: int) -> Array:
     return np.asarray(table[:, : -2 * k] - 2 * table[:, k:-k] + table[:, 2 * k :])
 
 
-def scatter(panel: Panel) -> Scatter:
+def estimate_scatter(panel: Panel) -> Scatter:
     """What the contrasts of all students say. Needs some hundreds of series of ten weeks or more.
 
     Products of two classmates' contrasts hold the form's variance only; squares hold all of it. Over the lags,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from app.response.rules.series import LEVEL_SCORES, Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import count, plain, scores, weeks
 
 HALF, QUARTER = 0.5, 0.25
@@ -27,7 +27,7 @@ FITTING: dict[str, frozenset[str]] = {
 """By a measure's kind, the rules that may judge it."""
 
 
-def misfit(rule: str, kind: str) -> str | None:
+def explain_misfit(rule: str, kind: str) -> str | None:
     """Why a rule may not judge a measure of that kind, in a sentence; None where it may."""
     if rule in FITTING[kind]:
         return None
@@ -60,12 +60,17 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
     if now == 0 and len(hits) >= 2 * window and (once or sum(before) <= 1):
         if not once:
             return Finding(
-                State.NOT_RESPONDING, (reason,), f"{seen.capitalize()}, and hardly any before.", now, needed, Kind.NEVER
+                State.NOT_RESPONDING,
+                (reason,),
+                f"{seen.capitalize()}, and hardly any before.",
+                now,
+                needed,
+                NonresponseKind.NEVER,
             )
         change = series.weeks[max(n for n, hit in enumerate(hits) if hit)]
         reasons = (reason, Reason("change", {"week": change}))
         sentence = f"{seen.capitalize()}, though it had been met up to week {change}."
-        return Finding(State.NOT_RESPONDING, reasons, sentence, now, needed, Kind.STOPPED, change)
+        return Finding(State.NOT_RESPONDING, reasons, sentence, now, needed, NonresponseKind.STOPPED, change)
     sentence = f"{seen.capitalize()}, where {count(needed)} are needed; that says neither yes nor no yet."
     return Finding(State.UNCERTAIN, (reason,), sentence, now, needed)
 
@@ -97,7 +102,12 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
     best = [n for n, part in enumerate(parts) if part >= HALF]
     if not best:
         return Finding(
-            State.NOT_RESPONDING, (reason,), f"{gone}, and it never was half.", 1 - now, threshold, Kind.NEVER
+            State.NOT_RESPONDING,
+            (reason,),
+            f"{gone}, and it never was half.",
+            1 - now,
+            threshold,
+            NonresponseKind.NEVER,
         )
     change = series.weeks[best[-1] + LEVEL_SCORES - 1]
     return Finding(
@@ -106,7 +116,7 @@ def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
         f"{gone}; about week {change} it had been half.",
         1 - now,
         threshold,
-        Kind.STOPPED,
+        NonresponseKind.STOPPED,
         change,
     )
 

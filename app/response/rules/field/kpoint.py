@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from app.response.rules.series import Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import count, growth, scores, weeks
 
 # So many earlier scores are needed before "growth once kept pace" can be said.
@@ -73,19 +73,19 @@ def _not_responding(series: Series, sides: Sequence[int], run: int, k: int) -> F
             f"All {scores(run)} of this phase ({weeks(series.weeks)}) lie {_place(series, -1)} the aimline, "
             f"so {growth(series.direction)} has not kept pace since the phase began."
         )
-        return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, Kind.NEVER)
+        return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, NonresponseKind.NEVER)
     sentence = f"{_last(series, run)} all lie {_place(series, -1)} the aimline; "
     before = f"{count(kept)} of {scores(len(earlier))} kept pace"
     if not stopped:
         sentence += f"before them {before}, too few to say that {growth(series.direction)} once did."
-        return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, Kind.NEVER)
+        return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, NonresponseKind.NEVER)
     change = series.weeks[-run]
     reasons.append(Reason("change", {"week": change}))
     sentence += (
         f"up to week {series.weeks[-run - 1]}, {before} with it, "
         f"so {growth(series.direction)} most likely slowed about week {change}."
     )
-    return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, Kind.STOPPED, change)
+    return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, NonresponseKind.STOPPED, change)
 
 
 def _both_sides(series: Series, sides: Sequence[int], run: int, k: int) -> Finding:

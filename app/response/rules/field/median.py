@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import median
 
 from app.response.rules.series import LEVEL_SCORES, Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, scores, weeks
 
 
@@ -32,9 +32,9 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
     start += f" lies {plain(-now)} on the worse side of the aimline; "
     if len(earlier) < LEVEL_SCORES or median(earlier) < -series.slack:
         sentence = f"{start}no earlier stretch of three scores or more kept pace."
-        return Finding(State.NOT_RESPONDING, (reason,), sentence, now, 0.0, Kind.NEVER)
+        return Finding(State.NOT_RESPONDING, (reason,), sentence, now, 0.0, NonresponseKind.NEVER)
     change = Reason("change", {"week": last[0]})
     sentence = f"{start}the median before them kept pace, so {growth(series.direction)} most likely slowed about " + (
         f"week {last[0]}."
     )
-    return Finding(State.NOT_RESPONDING, (reason, change), sentence, now, 0.0, Kind.STOPPED, last[0])
+    return Finding(State.NOT_RESPONDING, (reason, change), sentence, now, 0.0, NonresponseKind.STOPPED, last[0])

@@ -8,7 +8,7 @@ from statistics import NormalDist, median
 
 from app.response.rules.field.trend import best_break, slope, slope_se
 from app.response.rules.series import LEVEL_SCORES, Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, plainly, scores, weeks
 
 PRIOR_RATE, PRIOR_SPREAD = 0.87, 0.40
@@ -54,10 +54,10 @@ def _fell_short(series: Series, reason: Reason, sentence: str, statistic: float,
     at, before, after = best_break(series) or (None, 0.0, 0.0)
     if at is None or series.aimline.better * (before - series.goal_rate) < -series.slack:
         sentence = f"{sentence}; no clear earlier stretch kept pace."
-        return Finding(State.NOT_RESPONDING, (reason,), sentence, statistic, threshold, Kind.NEVER)
+        return Finding(State.NOT_RESPONDING, (reason,), sentence, statistic, threshold, NonresponseKind.NEVER)
     change = Reason("change", {"week": at, "rate_before": before, "rate_after": after})
     sentence = f"{sentence}; {growth(series.direction)} most likely slowed about week {at}."
-    return Finding(State.NOT_RESPONDING, (reason, change), sentence, statistic, threshold, Kind.STOPPED, at)
+    return Finding(State.NOT_RESPONDING, (reason, change), sentence, statistic, threshold, NonresponseKind.STOPPED, at)
 
 
 def find_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from app.response.rules.series import Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, plainly, scores, weeks
 
 # A stretch shorter than this has no trend worth the name. Each side of a break has at least so many scores.
@@ -70,13 +70,13 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
     at, before, after = best_break(series) or (None, rate, rate)
     if at is None or _falls_short(series, before):
         sentence = short + "no clear earlier stretch kept pace."
-        return Finding(State.NOT_RESPONDING, (reason,), sentence, rate, goal_rate, Kind.NEVER)
+        return Finding(State.NOT_RESPONDING, (reason,), sentence, rate, goal_rate, NonresponseKind.NEVER)
     change = Reason("change", {"week": at, "rate_before": before, "rate_after": after})
     sentence = short + (
         f"up to about week {at} it was {plain(before)} a week and since then {plain(after)}, "
         f"so {growth(series.direction)} most likely slowed about week {at}."
     )
-    return Finding(State.NOT_RESPONDING, (reason, change), sentence, rate, goal_rate, Kind.STOPPED, at)
+    return Finding(State.NOT_RESPONDING, (reason, change), sentence, rate, goal_rate, NonresponseKind.STOPPED, at)
 
 
 def best_break(series: Series) -> tuple[int, float, float] | None:

@@ -77,6 +77,6 @@ SAID = (-0.6, 0.9)
 the statistic gives them so as to be quick. Fitted there by logistic regression; docs/response.md has the check."""
 
 
-def said(log_odds: Array) -> Array:
+def calibrated_log_odds(log_odds: Array) -> Array:
     """Log odds as they are said to people: calibrated in the benchmark, in the same order as they were."""
     return np.asarray(SAID[0] + SAID[1] * log_odds)

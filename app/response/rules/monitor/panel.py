@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from app.response.rules.monitor.filters import Posterior, posterior
 from app.response.rules.monitor.forms import LEAST, Cohorts, Paths, form_effects
-from app.response.rules.monitor.model import Array, Prior, Weeks, log_odds, normal_cdf, said
+from app.response.rules.monitor.model import Array, Prior, Weeks, calibrated_log_odds, log_odds, normal_cdf
 
 WIDE = 100.0
 """Variance of the level, SEM^2, where no cohort says where students stand."""
@@ -110,7 +110,7 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class PreparedScores:
     """Scores with the forms' difficulty taken out: what `model.posterior` takes beside the prior."""
 
     times: Weeks
@@ -128,7 +128,7 @@ class Ready:
         )
 
 
-def ready(
+def prepare(
     panel: Panel,
     prior: Prior,
     weeks: Sequence[int],
@@ -136,7 +136,7 @@ def ready(
     adjust: bool = True,
     last: Weeks | None = None,
     only: NDArray[np.bool_] | None = None,
-) -> Iterator[Ready]:
+) -> Iterator[PreparedScores]:
     """The scores known at the end of each of some weeks in order, ready to be judged.
 
     last: (students,), for a judgement as of each student's own week in place of the last of `weeks`. only:
@@ -165,7 +165,9 @@ def ready(
         values = panel.values[:slots, who] + (kept - raw[who]).T
         asof = np.full(len(began), week) if last is None else last
         level = start[0][who], start[1][who]
-        yield Ready(panel.times[:slots], values, left.T, panel.g[who], level, own[:slots], began[who], asof[who])
+        yield PreparedScores(
+            panel.times[:slots], values, left.T, panel.g[who], level, own[:slots], began[who], asof[who]
+        )
 
 
 def judge_weeks(
@@ -175,8 +177,8 @@ def judge_weeks(
     parts = []
     for part in parts_of(panel):
         mine = None if only is None else only[part]
-        known = ready(panel.part(part), prior, weeks, adjust=adjust, only=mine)
-        parts.append([read(scores.posterior(prior)) for scores in known])
+        known = prepare(panel.part(part), prior, weeks, adjust=adjust, only=mine)
+        parts.append([summarize(scores.posterior(prior)) for scores in known])
     return [PanelEstimate.together(week) for week in zip(*parts, strict=True)]
 
 
@@ -200,8 +202,8 @@ def judge_panel(
         mine, asked = None if last is None else last[part], None if only is None else only[part]
         if asked is not None and not asked.any():
             continue
-        known = ready(panel.part(part), prior, [week], adjust=adjust, last=mine, only=asked)
-        parts += [read(scores.posterior(prior)) for scores in known]
+        known = prepare(panel.part(part), prior, [week], adjust=adjust, last=mine, only=asked)
+        parts += [summarize(scores.posterior(prior)) for scores in known]
     return PanelEstimate.together(parts)
 
 
@@ -218,7 +220,7 @@ def parts_of(panel: Panel) -> list[slice]:
     return [slice(a, b) for a, b in zip(cuts, [*cuts[1:], len(cohort)], strict=True)]
 
 
-def read(posterior: Posterior) -> PanelEstimate:
+def summarize(posterior: Posterior) -> PanelEstimate:
     """What a posterior says: odds, rate, interval (mean and SD of the mixture, as if normal), kind and week."""
     p, prior = posterior, posterior.prior
     z = np.empty((3, *p.mean.shape))
@@ -241,5 +243,5 @@ def read(posterior: Posterior) -> PanelEstimate:
     change = p.week[changed.sum(axis=1).argmax(axis=0)] - p.began
     stopped = once / np.maximum(slow, 1e-30)
     low, high = rate - MIDDLE_80 * sd, rate + MIDDLE_80 * sd
-    told = 1 / (1 + np.exp(-said(log_odds(slow, np.maximum(1 - slow, 0)))))
+    told = 1 / (1 + np.exp(-calibrated_log_odds(log_odds(slow, np.maximum(1 - slow, 0)))))
     return PanelEstimate(log_odds(slow, pace), rate, low, high, told, stopped, np.maximum(change, 0))

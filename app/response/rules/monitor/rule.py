@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from app.response.aimline import Direction
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
-from app.response.rules.monitor.model import Array, said
+from app.response.rules.monitor.model import Array, calibrated_log_odds
 from app.response.rules.monitor.panel import STOPPED, Panel, PanelEstimate, judge_panel
-from app.response.rules.series import Dosage, Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.series import DeliveredMinutes, Series
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain
 
 WATCH = 0.25
@@ -43,7 +43,7 @@ class Facts:
     direction: Direction
     last_week: int
     scores: int
-    dosage: Dosage | None = None
+    dosage: DeliveredMinutes | None = None
     adjusted: bool = False
 
 
@@ -109,14 +109,14 @@ def conclude(
     watch = min(threshold, calibration.threshold_at(WATCH))
     rate, low, high = (float(part[student]) * facts.goal_rate for part in (found.rate, found.low, found.high))
     low, high = min(low, high), max(low, high)
-    slow, told = float(found.slow[student]), float(said(np.array(statistic)))
+    slow, told = float(found.slow[student]), float(calibrated_log_odds(np.array(statistic)))
     change = int(found.change[student])
-    kind = Kind.STOPPED if float(found.stopped[student]) > STOPPED and change else Kind.NEVER
+    kind = NonresponseKind.STOPPED if float(found.stopped[student]) > STOPPED and change else NonresponseKind.NEVER
     reasons = [
         Reason("odds", {"slow": slow, "odds": math.exp(told), "required_rate": facts.goal_rate}),
         Reason("rate_now", {"rate": rate, "low": low, "high": high}),
     ]
-    state, since = State.NOT_RESPONDING, change if kind is Kind.STOPPED else 0
+    state, since = State.NOT_RESPONDING, change if kind is NonresponseKind.STOPPED else 0
     if statistic <= threshold:
         below = float(found.high[student]) < 1
         state = State.UNCERTAIN if statistic > watch else State.BELOW_PACE if below else State.RESPONDING
@@ -126,7 +126,7 @@ def conclude(
         reasons.append(Reason("dosage", {"share": share, "least": DOSAGE, "after_week": since}))
     if state is State.NOT_RESPONDING and share is not None and share < DOSAGE:
         state = State.UNDER_DELIVERED
-    stopped = state is State.NOT_RESPONDING and kind is Kind.STOPPED
+    stopped = state is State.NOT_RESPONDING and kind is NonresponseKind.STOPPED
     if stopped:
         reasons.append(Reason("change", {"week": change}))
     sentence = _sentence(state, told, far, (rate, low, high), change if stopped else None, share, facts)
@@ -151,7 +151,7 @@ NEAR, NEARER = 2.0, 1.0
 """Distances below the threshold, in log odds, from which two and three scores a week are asked for."""
 
 
-def asked(statistic: Array, threshold: float) -> NDArray[np.int64]:
+def scores_to_request(statistic: Array, threshold: float) -> NDArray[np.int64]:
     """How many scores to ask for next week: one, and two or three where they could settle the matter."""
     short = threshold - statistic
     return np.where(short <= 0, 1, np.where(short < NEARER, 3, np.where(short < NEAR, 2, 1)))
@@ -161,7 +161,7 @@ def probes(finding: Finding) -> int:
     """How many scores to ask for next week, 1 to 3; one where there is no statistic yet."""
     if finding.statistic is None or finding.threshold is None:
         return 1
-    return int(asked(np.array(finding.statistic), finding.threshold))
+    return int(scores_to_request(np.array(finding.statistic), finding.threshold))
 
 
 def _times(log_odds: float) -> str:
