@@ -48,14 +48,14 @@ def followed(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
 
 def upto(one: MonitoredSeries, week: int) -> MonitoredSeries:
     """The same series as it was at the end of a week."""
-    return replace(one, line=replace(one.line, scores=one.line.scores.upto(week)))
+    return replace(one, score_series=replace(one.score_series, scores=one.score_series.scores.upto(week)))
 
 
 def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]:
     """Median milliseconds of the processor and by the clock, of judging the first of each cohort."""
     used, took = [], []
     for mine, *others in cohorts:
-        beside = [one.line for one in others]
+        beside = [one.score_series for one in others]
         worked, began = time.process_time(), time.perf_counter()
         judge_series([mine], beside)
         used.append(1000 * (time.process_time() - worked))

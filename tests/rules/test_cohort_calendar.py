@@ -67,7 +67,7 @@ def test_a_week_is_the_same_week_for_the_whole_class(begins: date) -> None:
     first, other = on_one_calendar([line(1, BEGINS, 1.5), line(2, begins, 1.5)])
     for monday, instructional in CALENDAR:
         if instructional and monday >= begins:
-            assert other.began + other.line.week_of(monday) == first.line.week_of(monday)
+            assert other.began + other.score_series.week_of(monday) == first.score_series.week_of(monday)
 
 
 def test_a_phase_that_begins_in_a_break_has_its_passages_difficulty_taken_out() -> None:

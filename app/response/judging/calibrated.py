@@ -1,4 +1,4 @@
-"""Owns which calibration holds for a measure and grade. Reads only; never estimates."""
+"""Owns which calibration applies to a measure and grade. Reads only; never estimates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from app.roster.lookup import IdList
 
 @needs(Can.JUDGE)
 async def calibrations(work: Work, measure_ids: Collection[UUID]) -> dict[tuple[UUID, str | None], Calibrated]:
-    """The newest calibration by measure and grade; none where there was too little data, and the defaults hold."""
+    """Returns the newest calibration by measure and grade.
+
+    There is none where a district has too little data: there the published defaults apply.
+    """
     rows = await work.db.scalars(
         select(CalibrationRow)
         .where(
