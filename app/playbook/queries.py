@@ -11,7 +11,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.playbook.defaults import REMINDERS
 from app.playbook.lookup import locate_area, locate_level, locate_measure, published
-from app.playbook.models import Area, Level, Measure, PlaybookVersion
+from app.playbook.models import Area, Level, Measure
 from app.playbook.rules import AREA, choose
 
 
@@ -82,12 +82,6 @@ class Rulebook:
 async def reminder_days(work: Work) -> dict[str, int]:
     """Returns after how many days of instruction each thing is overdue; 0 turns its reminder off."""
     return REMINDERS | {name: int(days) for name, days in (await published(work)).reminders.items()}
-
-
-@needs(Can.READ_PLAYBOOK)
-async def playbook_now(work: Work) -> PlaybookVersion:
-    """Returns the published version that is in force."""
-    return await published(work)
 
 
 @needs(Can.READ_PLAYBOOK)

@@ -39,22 +39,6 @@ class DeliveredSessions:
     lost_because: str | None = None
 
 
-def of_session(
-    held_on: date, planned: int, delivered: int, attended: bool, lost_because: str | None
-) -> DeliveredSessions:
-    """Returns the sums for a single session. Minutes delivered beyond the plan do not count as lost."""
-    delivered_minutes = delivered if attended else 0
-    return DeliveredSessions(
-        monday=monday_of(held_on),
-        planned_sessions=int(planned > 0),
-        delivered_sessions=int(delivered_minutes > 0),
-        planned_minutes=planned,
-        delivered_minutes=delivered_minutes,
-        lost_minutes=max(planned - delivered_minutes, 0),
-        lost_because=lost_because,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class DosageWeek:
     """The sessions and minutes of one week. `known_minutes` are planned minutes of sessions with a record."""

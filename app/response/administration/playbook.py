@@ -222,7 +222,7 @@ def _violations_of_rule(new: NewRule, at: str) -> list[Violation]:
         detail = f"Choose one of the rules {', '.join(RULES)}."
         return [*violations, Violation(f"{at}/rule", "unknown_rule", detail)]
     try:
-        rule.settle(new.parameters)
+        rule.resolve_parameters(new.parameters)
     except UnusableRule as error:
         violations.append(Violation(f"{at}/parameters", error.code, error.sentence))
     return violations
@@ -232,7 +232,7 @@ def _rule_in_force(entry: Entry) -> RuleInForce:
     rule = RULES.get(entry.rule)
     if rule is None:
         return RuleInForce(entry, None, None)
-    parameters = rule.settle(entry.parameters)
+    parameters = rule.resolve_parameters(entry.parameters)
     return RuleInForce(entry, stated_far(rule.name, parameters, rule.defaults), HOLDS_BADLY.get(rule.name))
 
 

@@ -128,7 +128,7 @@ def series_of(monitored: MonitoredSeries, week: int) -> Series:
 def _has_a_statistic(monitored: MonitoredSeries, series: Series) -> bool:
     """Returns whether the monitor can compute a statistic; if not, the rule itself says why."""
     try:
-        RULES[MONITOR].settle(monitored.chosen.parameters)
+        RULES[MONITOR].resolve_parameters(monitored.chosen.parameters)
         series.check()
     except (UnjudgeableSeries, UnusableRule):
         return False
@@ -318,7 +318,7 @@ def _conclude(
     request: JudgingRequest, result: PanelEstimate, row: int, calibrated: Calibrated, *, adjusted: bool
 ) -> Judgement:
     rule, (monitored, series, week) = RULES[MONITOR], request
-    parameters = rule.settle(monitored.chosen.parameters)
+    parameters = rule.resolve_parameters(monitored.chosen.parameters)
     facts = Facts(series.goal_rate, series.direction, week, len(series.observations), monitored.dosage, adjusted)
     finding = conclude(result, row, facts, parameters["far_percent"] / 100, calibrated.calibration)
     return Judgement(monitored, rule.verdict(series, parameters, finding), calibrated.id, week)

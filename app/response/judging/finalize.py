@@ -76,8 +76,8 @@ def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, d
 
 @needs(Can.JUDGE)
 async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Schedules weeks to be finalized, in the order in which they are locked everywhere."""
-    await _upsert(work, WEEK, weeks, quiet=quiet)
+    """Schedules weeks to be finalized; they are written at the end of the transaction."""
+    _schedule(work, WEEK, weeks, quiet=quiet)
 
 
 @needs(Can.JUDGE)
@@ -102,13 +102,30 @@ async def schedule_rules(
     )
     at, monday = now(), monday_of(now().date())
     weeks = {(measure_id, school_id, monday): at for measure_id, school_id in rows}
-    await _upsert(work, RULES, weeks, quiet=quiet)
+    _schedule(work, RULES, weeks, quiet=quiet)
     return len(weeks)
 
 
-async def _upsert(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    if not weeks:
+def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
+    """Schedules weeks to be written at the end of the transaction, with those of its other commands.
+
+    Each command of a transaction names weeks in its own order. Written together, they are locked in the one order that
+    every transaction uses.
+    """
+    if weeks:
+        work.pending_weeks += [(kind, week, due, quiet) for week, due in weeks.items()]
+        work.before_commit("weeks", _write_weeks)
+
+
+async def _write_weeks(work: Work) -> None:
+    """Writes the weeks that the transaction's commands scheduled, in the order in which everybody locks them."""
+    if not work.pending_weeks:
         return
+    pending, work.pending_weeks = work.pending_weeks, []
+    merged: dict[tuple[Week, str], tuple[datetime, bool]] = {}
+    for kind, week, due, quiet in pending:
+        _, others_quiet = merged.get((week, kind), (due, True))
+        merged[week, kind] = due, quiet and others_quiet
     rows = [
         {
             "district_id": work.district_id,
@@ -124,13 +141,13 @@ async def _upsert(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quie
             "leased_until": None,
             "ended_at": None,
         }
-        for (measure_id, school_id, monday), due in sorted(weeks.items())
+        for ((measure_id, school_id, monday), kind), (due, quiet) in sorted(merged.items())
     ]
     insertion = upsert(Settlement)
     # A worker that has claimed the row now is fenced off; the row is finalized again after it, with the new scores.
     changed: dict[str, Any] = {name: insertion.excluded[name] for name in ("state", "due", "leased_until", "ended_at")}
     # A backfill never makes a week quiet that has other scores; new rules raise alerts until they were judged.
-    has_alerts = true() if kind == WEEK else Settlement.state == "pending"
+    has_alerts = or_(Settlement.kind == WEEK, Settlement.state == "pending")
     changed["quiet"] = and_(insertion.excluded.quiet, or_(Settlement.quiet, ~has_alerts))
     changed["attempts"] = (Settlement.attempts + (ATTEMPT_ROUND - 1)) // ATTEMPT_ROUND * ATTEMPT_ROUND
     keys = [getattr(Settlement, name) for name in ("district_id", "kind", "measure_id", "school_id", "monday")]
@@ -207,7 +224,7 @@ async def _finalize_group(work: Work, group: Sequence[Claimed]) -> int:
 
 
 async def _lock_settlements(work: Work, ids: Collection[UUID]) -> None:
-    """Locks rows in the order in which `_upsert` writes them: a command may be scheduling two of them meanwhile."""
+    """Locks rows in the order in which `_write_weeks` writes them: a command may be writing two of them."""
     rows = select(Settlement.id).where(
         Settlement.district_id == work.district_id, Settlement.id == any_(cast(list(ids), IdList))
     )

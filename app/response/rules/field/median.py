@@ -11,14 +11,14 @@ from app.response.rules.wording import growth, plain, scores, weeks
 
 
 def find(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """median(y(t) - A(t)) of the last three scores, A(t) = b + g * t, on the worse side: `not_responding`.
+    """Judges median(y(t) - A(t)) of the last three scores, A(t) = b + g * t: on the worse side, `not_responding`.
 
-    The statistic is that median, turned so that better is positive, in the measure's units; the threshold 0.
-    `stopped` where the median of all earlier leads (three or more) lies on the aimline or better, and growth
-    then slowed about the first week of the last three; else `never`. The minimum is checked by the caller.
+    The statistic is that median, with better as positive, in the measure's units; the threshold is 0. `stopped` where
+    the median of all earlier leads (three or more) lies on the aimline or better; growth then slowed about the first
+    week of the last three. Else `never`. The caller checks the minimum.
 
-    Source: a median of three in place of single scores, among the decision rules reviewed by Ardoin, Christ,
-    Morena, Cormier and Klingbeil (2013).
+    Source: a median of three in place of single scores, among the decision rules reviewed by Ardoin, Christ, Morena,
+    Cormier and Klingbeil (2013).
     """
     line = series.aimline
     leads = [line.better * (y - line.at(t)) for t, y in zip(series.weeks, series.values, strict=True)]
