@@ -45,7 +45,10 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
             Reason("better_than_aimline", {"scores": ahead, **_window(series, ahead)}),
             Reason("suggest_higher_goal", {"scores": ahead}),
         )
-        sentence = f"{_last_scores(series, ahead)} all lie {_side_name(series, 1)} the aimline, so a more ambitious goal can be set."
+        sentence = (
+            f"{_last_scores(series, ahead)} all lie {_side_name(series, 1)} the aimline, "
+            "so a more ambitious goal can be set."
+        )
         return Finding(State.RESPONDING, reasons, sentence, behind, k)
     return _both_sides(series, sides, behind, k)
 
