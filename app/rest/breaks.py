@@ -1,4 +1,4 @@
-"""Owns the breaks of the schools' year in REST: shapes and routes, no rule."""
+"""Owns the breaks of the school year in REST: shapes and routes, and no rules."""
 
 from datetime import date, datetime
 from typing import Annotated
@@ -19,19 +19,25 @@ router = APIRouter(prefix="/v1/breaks", tags=["roster"], route_class=Route)
 
 
 class NewSchoolBreak(Input):
-    """Days without school. The same days of the same school said again are the same break."""
+    """Days without school, to be declared. Declaring the same days of the same school again returns the same break."""
 
-    school: str | None = Field(default=None, description="An id or an external id; none for the whole district.")
-    begins_on: date = Field(description="The first day; it counts.")
-    ends_on: date = Field(description="The last day; it counts.")
-    name: str | None = Field(default=None, min_length=1, max_length=200, description="As the district calls it.")
+    school: str | None = Field(default=None, description="The school's id or external id; null for the whole district.")
+    begins_on: date = Field(description="The first day of the break, included.")
+    ends_on: date = Field(description="The last day of the break, included.")
+    name: str | None = Field(
+        default=None, min_length=1, max_length=200, description="The district's name for the break."
+    )
 
 
 class SchoolBreak(Shape):
-    """Days without school. A week whose weekdays all lie in breaks is no week of instruction."""
+    """Days without school. A week whose weekdays all lie in breaks is not an instructional week."""
 
     id: str
-    school: str | None = Field(description="None for the whole district, schools that come later included.")
+    school: str | None = Field(
+        description=(
+            "The school's id; null for a break of the whole district, which schools that are added later have too."
+        )
+    )
     begins_on: date
     ends_on: date
     name: str | None
@@ -43,28 +49,35 @@ async def list_breaks(
     work: Opened,
     request: Request,
     response: Response,
-    school: Annotated[str | None, Query(description="An id or an external id: what holds there.")] = None,
+    school: Annotated[
+        str | None, Query(description="A school's id or external id: only the breaks that apply to it.")
+    ] = None,
     after: After = None,
     limit: Limit = None,
 ) -> Items[SchoolBreak]:
-    """The district's breaks, in the order in which they were said."""
+    """Lists the district's breaks, in the order in which they were declared."""
     of_school = await school_id(work, school)
     page = await breaks(work, place(work, "breaks", {"school": of_school}, after, limit), of_school)
-    items, then = paged(request, response, page, _break)
-    return Items(items=items, next=then)
+    items, next_cursor = paged(request, response, page, _break)
+    return Items(items=items, next=next_cursor)
 
 
 @router.post("", status_code=201, operation_id="declare_break", **asks(declare_break))
-async def say_break(work: Opened, response: Response, new: NewSchoolBreak) -> SchoolBreak:
-    """Says a break (201; 200 where it is known). What it changes is judged shortly; that raises no alerts."""
-    laid = await declare_break(work, NewBreak(**new.model_dump()))
-    response.status_code = 201 if laid.is_new else 200
-    return _break(laid.row)
+async def declare_school_break(work: Opened, response: Response, new: NewSchoolBreak) -> SchoolBreak:
+    """Declares a break: 201, or 200 if it exists already.
+
+    The series that it affects are judged again shortly; that raises no alerts.
+    """
+    declared = await declare_break(work, NewBreak(**new.model_dump()))
+    response.status_code = 201 if declared.is_new else 200
+    return _break(declared.row)
 
 
 @router.delete("/{break_}", status_code=204, operation_id="remove_break", **asks(remove_break))
-async def take_back_break(work: Opened, break_: str) -> None:
-    """Takes a break back: its weeks are weeks of instruction again, and judged so shortly, without alerts."""
+async def remove_school_break(work: Opened, break_: str) -> None:
+    """Removes a break. Its weeks are instructional weeks again; their series are judged again shortly, without
+    alerts.
+    """
     await remove_break(work, row_id("break", break_))
 
 

@@ -1,4 +1,4 @@
-"""Owns concerns in REST: shapes and routes, no rule."""
+"""Owns concerns in REST: shapes and routes, and no rules."""
 
 from datetime import date, datetime
 from typing import Annotated, Literal, cast
@@ -20,23 +20,25 @@ State = Literal["raised", "accepted", "dismissed", "resolved"]
 
 
 class NewConcern(Input):
-    """A worry about one student in one area."""
+    """A concern to be raised about one student in one area."""
 
     student: str = Field(description="An id or an external id.")
     area: str = Field(description="A code or an id.")
     description: str = Field(min_length=1, max_length=4000)
-    raised_by: str | None = Field(default=None, description="The person who raised it; else whom the request acts for.")
-    raised_on: date | None = Field(default=None, description="Today, without it.")
+    raised_by: str | None = Field(
+        default=None, description="The person who raised it; without it, the person whom the request acts for."
+    )
+    raised_on: date | None = Field(default=None, description="Without it, today.")
 
 
 class Because(Input):
-    """Why."""
+    """The reason for a change of state."""
 
     because: str | None = Field(default=None, max_length=4000)
 
 
 class Concern(Shape):
-    """A concern."""
+    """A concern about one student in one area."""
 
     id: str
     student: str
@@ -52,7 +54,7 @@ class Concern(Shape):
 
 
 def concern_shape(row: models.Concern) -> Concern:
-    """A concern as REST shows it."""
+    """Returns a concern as REST shows it."""
     return Concern.model_construct(
         id=ids.show("concern", row.id),
         student=ids.show("student", row.student_id),
@@ -83,43 +85,43 @@ async def list_concerns(
     area: Annotated[str | None, Query(description="A code or an id.")] = None,
     school: Annotated[str | None, Query(description="An id or an external id.")] = None,
     state: State | None = None,
-    unserved: Annotated[bool, Query(description="Only accepted ones that no active support answers.")] = False,
+    unserved: Annotated[bool, Query(description="Only accepted concerns without an active support.")] = False,
     after: After = None,
     limit: Limit = None,
 ) -> Items[Concern]:
-    """Concerns within the caller's reach, in the order in which they were raised here."""
-    wanted = queries.ConcernFilter(
+    """Lists the concerns within the caller's reach, in the order in which they were recorded."""
+    filters = queries.ConcernFilter(
         student_id=await student_id(work, student),
         area_id=(await area_named(work, area, "/area")).id if area else None,
         school_id=await school_id(work, school),
         state=state,
     )
-    told = {"unserved": unserved} | {name: getattr(wanted, name) for name in wanted.__slots__}
-    keyset = place(work, "concerns", told, after, limit)
-    page = await (unserved_concerns if unserved else queries.concerns)(work, keyset, wanted)
-    items, then = paged(request, response, page, concern_shape)
-    return Items(items=items, next=then)
+    filter_values = {"unserved": unserved} | {name: getattr(filters, name) for name in filters.__slots__}
+    keyset = place(work, "concerns", filter_values, after, limit)
+    page = await (unserved_concerns if unserved else queries.concerns)(work, keyset, filters)
+    items, next_cursor = paged(request, response, page, concern_shape)
+    return Items(items=items, next=next_cursor)
 
 
 @router.get("/concerns/{concern}", operation_id="get_concern", **asks(queries.concern))
 async def get_concern(work: Opened, concern: str) -> Concern:
-    """One concern."""
+    """Returns one concern."""
     return concern_shape(await queries.concern(work, row_id("concern", concern)))
 
 
 @router.post("/concerns/{concern}/accept", operation_id="accept_concern", **asks(service.accept_concern))
-async def accept_concern(work: Opened, concern: str, said: Because) -> Concern:
-    """The team takes the concern up."""
-    return concern_shape(await service.accept_concern(work, row_id("concern", concern), said.because))
+async def accept_concern(work: Opened, concern: str, reason: Because) -> Concern:
+    """Accepts a concern: the team will act on it."""
+    return concern_shape(await service.accept_concern(work, row_id("concern", concern), reason.because))
 
 
 @router.post("/concerns/{concern}/dismiss", operation_id="dismiss_concern", **asks(service.dismiss_concern))
-async def dismiss_concern(work: Opened, concern: str, said: Because) -> Concern:
-    """The team lays the concern aside."""
-    return concern_shape(await service.dismiss_concern(work, row_id("concern", concern), said.because))
+async def dismiss_concern(work: Opened, concern: str, reason: Because) -> Concern:
+    """Dismisses a concern: the team will not act on it."""
+    return concern_shape(await service.dismiss_concern(work, row_id("concern", concern), reason.because))
 
 
 @router.post("/concerns/{concern}/resolve", operation_id="resolve_concern", **asks(service.resolve_concern))
-async def resolve_concern(work: Opened, concern: str, said: Because) -> Concern:
-    """The worry is no more."""
-    return concern_shape(await service.resolve_concern(work, row_id("concern", concern), said.because))
+async def resolve_concern(work: Opened, concern: str, reason: Because) -> Concern:
+    """Resolves an accepted concern."""
+    return concern_shape(await service.resolve_concern(work, row_id("concern", concern), reason.because))

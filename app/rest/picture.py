@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from math import ceil
 
 from app.response.chart import Picture, Stretch
-from app.rest.caption import description_of, headline_of
+from app.rest.caption import describe, heading_for
 from app.rest.plot import (
     BOLD,
     GAP,
@@ -42,7 +42,7 @@ def svg(picture: Picture, width: int = USUAL, theme: str | None = None) -> str:
     tall = min(max(width * 0.46, 190.0), 420.0)
     plot = _plot(picture, width, top=62.0, bottom=62.0 + tall)
     height = ceil(plot.bottom + under + 10)
-    kind, headline, short = headline_of(picture)
+    kind, headline, short = heading_for(picture)
     parts = [
         *_ground(picture, plot, width),
         *_change(picture, plot),
@@ -64,7 +64,7 @@ def svg(picture: Picture, width: int = USUAL, theme: str | None = None) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" class="aimline" role="img" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" aria-labelledby="t{mark} d{mark}">'
         f'<title id="t{mark}">{safe(f"{about}: {headline}")}</title>'
-        f'<desc id="d{mark}">{safe(description_of(picture))}</desc><style>{themed(theme)}{STYLE}</style>'
+        f'<desc id="d{mark}">{safe(describe(picture))}</desc><style>{themed(theme)}{STYLE}</style>'
         f'<rect class="ground" width="{width}" height="{height}"/>{heading}{"".join(parts)}</svg>'
     )
 
