@@ -49,7 +49,7 @@ from app.rest.admission import Admit
 from app.rest.door import House, refuse_unknown_parameters
 from app.rest.edge import Edge
 from app.rest.limits import describe_limits
-from app.rest.problem import answer_problems
+from app.rest.problem import install_problem_handlers
 from app.rest.retry import Retries
 from app.settings import Settings
 
@@ -119,7 +119,7 @@ def build(settings: Settings) -> FastAPI:
         attempts=TokenAttempts(settings.workers),
         writers=WriterShare(connections_of(engine), limits.connect),
     )
-    answer_problems(app)
+    install_problem_handlers(app)
     describe_limits(app)
     _tell_webhooks(app)
     app.include_router(health.router)

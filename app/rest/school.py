@@ -1,4 +1,4 @@
-"""Owns schools, classes and staff in REST: shapes and routes, no rule."""
+"""Owns schools, classes and staff in REST: shapes and routes, and no rules."""
 
 from typing import Annotated
 
@@ -27,7 +27,7 @@ class Staff(Shape):
 
 
 class School(Shape):
-    """An org of type school."""
+    """A school: an org of the type school."""
 
     id: str
     name: str
@@ -57,17 +57,17 @@ async def list_staff(
     after: After = None,
     limit: Limit = None,
 ) -> Items[Staff]:
-    """Staff, by name."""
+    """Lists the staff, by name."""
     class_id = (await queries.find_class(work, class_, "/class")).id if class_ else None
     page = await queries.staff(work, place(work, "staff", {"class": class_id}, after, limit), class_id)
     aliases = await queries.external_ids_of(work, [row.id for row in page.rows])
-    items, then = paged(request, response, page, lambda row: _staff(row, aliases))
-    return Items(items=items, next=then)
+    items, next_cursor = paged(request, response, page, lambda row: _staff(row, aliases))
+    return Items(items=items, next=next_cursor)
 
 
 @router.get("/staff/{person}", operation_id="get_staff", **asks(queries.find_staff))
 async def get_staff(work: Opened, person: str) -> Staff:
-    """One member of staff."""
+    """Returns one member of staff."""
     row = await queries.find_staff(work, person)
     return _staff(row, await queries.external_ids_of(work, [row.id]))
 
@@ -76,16 +76,16 @@ async def get_staff(work: Opened, person: str) -> Staff:
 async def list_schools(
     work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
 ) -> Items[School]:
-    """The district's schools."""
+    """Lists the district's schools."""
     page = await queries.schools(work, place(work, "schools", {}, after, limit))
     aliases = await queries.external_ids_of(work, [row.id for row in page.rows])
-    items, then = paged(request, response, page, lambda row: _school(row, aliases))
-    return Items(items=items, next=then)
+    items, next_cursor = paged(request, response, page, lambda row: _school(row, aliases))
+    return Items(items=items, next=next_cursor)
 
 
 @router.get("/schools/{school}", operation_id="get_school", **asks(queries.find_school))
 async def get_school(work: Opened, school: str) -> School:
-    """One school."""
+    """Returns one school."""
     row = await queries.find_school(work, school)
     return _school(row, await queries.external_ids_of(work, [row.id]))
 
@@ -99,17 +99,17 @@ async def list_classes(
     after: After = None,
     limit: Limit = None,
 ) -> Items[Class]:
-    """The district's classes."""
+    """Lists the district's classes."""
     school_id = (await queries.find_school(work, school, "/school")).id if school else None
     page = await queries.classes(work, place(work, "classes", {"school": school_id}, after, limit), school_id)
     aliases = await queries.external_ids_of(work, [row.id for row in page.rows])
-    items, then = paged(request, response, page, lambda row: _class(row, aliases))
-    return Items(items=items, next=then)
+    items, next_cursor = paged(request, response, page, lambda row: _class(row, aliases))
+    return Items(items=items, next=next_cursor)
 
 
 @router.get("/classes/{class_}", operation_id="get_class", **asks(queries.find_class))
 async def get_class(work: Opened, class_: str) -> Class:
-    """One class."""
+    """Returns one class."""
     row = await queries.find_class(work, class_)
     return _class(row, await queries.external_ids_of(work, [row.id]))
 
