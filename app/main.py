@@ -46,7 +46,7 @@ from app.rest import (
     webhooks,
 )
 from app.rest.admission import Admit
-from app.rest.door import House, refuse_unknown_parameters
+from app.rest.door import Services, refuse_unknown_parameters
 from app.rest.edge import Edge
 from app.rest.limits import describe_limits
 from app.rest.problem import install_problem_handlers
@@ -109,7 +109,7 @@ def build(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     tokens = Tokens(settings.keyring, settings.base_url, settings.token_seconds)
-    app.state.house = House(
+    app.state.services = Services(
         engine=engine,
         keyring=settings.keyring,
         tokens=tokens,
@@ -127,7 +127,7 @@ def build(settings: Settings) -> FastAPI:
     for face in V1:
         app.include_router(face.router, dependencies=[Depends(refuse_unknown_parameters)])
     app.include_router(
-        graphql_router(app.state.house, Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds))
+        graphql_router(app.state.services, Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds))
     )
     app.include_router(documents.documents(app))
     app.add_middleware(Retries)

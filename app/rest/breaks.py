@@ -8,8 +8,8 @@ from pydantic import Field
 
 from app.core import ids
 from app.response.administration.breaks import declare_break, remove_break
-from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.roster import school_id
 from app.rest.route import Route
 from app.roster import models
@@ -44,9 +44,9 @@ class SchoolBreak(Shape):
     declared_at: datetime
 
 
-@router.get("", operation_id="list_breaks", **asks(breaks))
+@router.get("", operation_id="list_breaks", **requires(breaks))
 async def list_breaks(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     school: Annotated[
@@ -57,13 +57,13 @@ async def list_breaks(
 ) -> Items[SchoolBreak]:
     """Lists the district's breaks, in the order in which they were declared."""
     of_school = await school_id(work, school)
-    page = await breaks(work, place(work, "breaks", {"school": of_school}, after, limit), of_school)
-    items, next_cursor = paged(request, response, page, _break)
+    page = await breaks(work, page_keyset(work, "breaks", {"school": of_school}, after, limit), of_school)
+    items, next_cursor = to_page(request, response, page, _break)
     return Items(items=items, next=next_cursor)
 
 
-@router.post("", status_code=201, operation_id="declare_break", **asks(declare_break))
-async def declare_school_break(work: Opened, response: Response, new: NewSchoolBreak) -> SchoolBreak:
+@router.post("", status_code=201, operation_id="declare_break", **requires(declare_break))
+async def declare_school_break(work: OpenWork, response: Response, new: NewSchoolBreak) -> SchoolBreak:
     """Declares a break: 201, or 200 if it exists already.
 
     The series that it affects are judged again shortly; that raises no alerts.
@@ -73,8 +73,8 @@ async def declare_school_break(work: Opened, response: Response, new: NewSchoolB
     return _break(declared.row)
 
 
-@router.delete("/{break_}", status_code=204, operation_id="remove_break", **asks(remove_break))
-async def remove_school_break(work: Opened, break_: str) -> None:
+@router.delete("/{break_}", status_code=204, operation_id="remove_break", **requires(remove_break))
+async def remove_school_break(work: OpenWork, break_: str) -> None:
     """Removes a break. Its weeks are instructional weeks again; their series are judged again shortly, without
     alerts.
     """

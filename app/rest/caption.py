@@ -1,7 +1,7 @@
 """Owns the words of a support's picture: its heading and its description. It names nobody and escapes nothing."""
 
 from app.response.chart import Picture
-from app.rest.plot import day, plain
+from app.rest.plot import format_day, format_number
 
 CAPTIONS = {
     "insufficient_data": ("quiet", "Too few scores to say", "Too few scores"),
@@ -30,7 +30,7 @@ def heading_for(picture: Picture) -> tuple[str, str, str]:
     if verdict.kind == "never":
         return kind, "Not responding from the start", "Not responding"
     if verdict.kind == "stopped":
-        since = f" about {day(picture.change.monday)}" if picture.change else ""
+        since = f" about {format_day(picture.change.monday)}" if picture.change else ""
         return kind, f"Stopped responding{since}", f"Stopped{since}"
     return kind, words, short
 
@@ -41,11 +41,11 @@ def describe(picture: Picture) -> str:
     current = picture.stretches[-1]
     sentences = [picture.verdict.sentence] if picture.verdict else []
     sentences.append(
-        f"Phase {current.number} of {len(picture.stretches)}: from a baseline of {plain(current.baseline)} "
-        f"to a goal of {plain(current.goal)} by {day(current.goal_on)} {current.goal_on.year}."
+        f"Phase {current.number} of {len(picture.stretches)}: from a baseline of {format_number(current.baseline)} "
+        f"to a goal of {format_number(current.goal)} by {format_day(current.goal_on)} {current.goal_on.year}."
     )
     if scores:
-        recent = ", ".join(plain(point.value) for point in scores[-10:])
+        recent = ", ".join(format_number(point.value) for point in scores[-10:])
         intro = "The last ten" if len(scores) > 10 else "The"
         sentences.append(f"{len(scores)} scores since the support began. {intro} scores, oldest first: {recent}.")
     else:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from app.core import ids
 from app.response import chart
 from app.response.chart import Picture, picture_of
-from app.rest.door import Opened, asks, row_id
+from app.rest.door import OpenWork, requires, row_id
 from app.rest.pages import Shape
 from app.rest.picture import NARROWEST, USUAL, WIDEST, svg
 from app.rest.response import VerdictKind, VerdictState
@@ -22,8 +22,8 @@ PICTURE_HEADERS = {
     "Cache-Control": "private, no-store",
 }
 """Headers that stop a picture from running or loading anything, and that keep it out of shared caches."""
-TOLD = asks(picture_of)
-TOLD["responses"][200] = {"description": "An SVG document.", "content": {SVG: {"schema": {"type": "string"}}}}
+CONTRACT = requires(picture_of)
+CONTRACT["responses"][200] = {"description": "An SVG document.", "content": {SVG: {"schema": {"type": "string"}}}}
 
 
 class Week(Shape):
@@ -128,8 +128,8 @@ class Chart(Shape):
     fitted: FittedRate | None
 
 
-@router.get("/supports/{support}/chart", operation_id="get_chart", **asks(picture_of))
-async def get_chart(work: Opened, support: str) -> Chart:
+@router.get("/supports/{support}/chart", operation_id="get_chart", **requires(picture_of))
+async def get_chart(work: OpenWork, support: str) -> Chart:
     """Returns the picture of a support as data, for clients that draw it themselves."""
     picture = await picture_of(work, row_id("support", support))
     return Chart.model_construct(
@@ -168,10 +168,10 @@ async def get_chart(work: Opened, support: str) -> Chart:
     "/supports/{support}/chart.svg",
     operation_id="get_chart_svg",
     response_class=Response,
-    **TOLD,
+    **CONTRACT,
 )
 async def get_chart_svg(
-    work: Opened,
+    work: OpenWork,
     support: str,
     theme: Annotated[
         Literal["light", "dark"] | None,

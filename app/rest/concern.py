@@ -9,8 +9,8 @@ from pydantic import Field
 from app.concern import models, queries, service
 from app.core import ids
 from app.playbook.queries import area_named
-from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.roster import school_id, student_id
 from app.rest.route import Route
 from app.support.queries import unserved_concerns
@@ -70,15 +70,15 @@ def concern_shape(row: models.Concern) -> Concern:
     )
 
 
-@router.post("/concerns", status_code=201, operation_id="raise_concern", **asks(service.raise_concern))
-async def raise_concern(work: Opened, new: NewConcern) -> Concern:
+@router.post("/concerns", status_code=201, operation_id="raise_concern", **requires(service.raise_concern))
+async def raise_concern(work: OpenWork, new: NewConcern) -> Concern:
     """Raises a concern about one student in one area."""
     return concern_shape(await service.raise_concern(work, service.NewConcern(**new.model_dump())))
 
 
-@router.get("/concerns", operation_id="list_concerns", **asks(queries.concerns))
+@router.get("/concerns", operation_id="list_concerns", **requires(queries.concerns))
 async def list_concerns(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     student: Annotated[str | None, Query(description="An id or an external id.")] = None,
@@ -97,31 +97,31 @@ async def list_concerns(
         state=state,
     )
     filter_values = {"unserved": unserved} | {name: getattr(filters, name) for name in filters.__slots__}
-    keyset = place(work, "concerns", filter_values, after, limit)
+    keyset = page_keyset(work, "concerns", filter_values, after, limit)
     page = await (unserved_concerns if unserved else queries.concerns)(work, keyset, filters)
-    items, next_cursor = paged(request, response, page, concern_shape)
+    items, next_cursor = to_page(request, response, page, concern_shape)
     return Items(items=items, next=next_cursor)
 
 
-@router.get("/concerns/{concern}", operation_id="get_concern", **asks(queries.concern))
-async def get_concern(work: Opened, concern: str) -> Concern:
+@router.get("/concerns/{concern}", operation_id="get_concern", **requires(queries.concern))
+async def get_concern(work: OpenWork, concern: str) -> Concern:
     """Returns one concern."""
     return concern_shape(await queries.concern(work, row_id("concern", concern)))
 
 
-@router.post("/concerns/{concern}/accept", operation_id="accept_concern", **asks(service.accept_concern))
-async def accept_concern(work: Opened, concern: str, reason: Because) -> Concern:
+@router.post("/concerns/{concern}/accept", operation_id="accept_concern", **requires(service.accept_concern))
+async def accept_concern(work: OpenWork, concern: str, reason: Because) -> Concern:
     """Accepts a concern: the team will act on it."""
     return concern_shape(await service.accept_concern(work, row_id("concern", concern), reason.because))
 
 
-@router.post("/concerns/{concern}/dismiss", operation_id="dismiss_concern", **asks(service.dismiss_concern))
-async def dismiss_concern(work: Opened, concern: str, reason: Because) -> Concern:
+@router.post("/concerns/{concern}/dismiss", operation_id="dismiss_concern", **requires(service.dismiss_concern))
+async def dismiss_concern(work: OpenWork, concern: str, reason: Because) -> Concern:
     """Dismisses a concern: the team will not act on it."""
     return concern_shape(await service.dismiss_concern(work, row_id("concern", concern), reason.because))
 
 
-@router.post("/concerns/{concern}/resolve", operation_id="resolve_concern", **asks(service.resolve_concern))
-async def resolve_concern(work: Opened, concern: str, reason: Because) -> Concern:
+@router.post("/concerns/{concern}/resolve", operation_id="resolve_concern", **requires(service.resolve_concern))
+async def resolve_concern(work: OpenWork, concern: str, reason: Because) -> Concern:
     """Resolves an accepted concern."""
     return concern_shape(await service.resolve_concern(work, row_id("concern", concern), reason.because))

@@ -8,9 +8,9 @@ from pydantic import AwareDatetime, Field
 
 from app.events import consumers
 from app.events.render import body
-from app.rest.door import After, House, Limit, Opened, asks
+from app.rest.door import After, Limit, OpenWork, Services, requires
 from app.rest.events import Event, Events
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 
 router = APIRouter(prefix="/v1/events/consumers", tags=["events"], route_class=Route)
@@ -70,18 +70,18 @@ class Consumer(Shape):
     committed_at: datetime | None
 
 
-@router.get("", operation_id="list_consumers", **asks(consumers.consumers))
+@router.get("", operation_id="list_consumers", **requires(consumers.consumers))
 async def list_consumers(
-    work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, after: After = None, limit: Limit = None
 ) -> Items[Consumer]:
     """Lists the caller's consumers, by name."""
-    page = await consumers.consumers(work, place(work, "consumers", {}, after, limit))
-    items, next_cursor = paged(request, response, page, _consumer)
+    page = await consumers.consumers(work, page_keyset(work, "consumers", {}, after, limit))
+    items, next_cursor = to_page(request, response, page, _consumer)
     return Items(items=items, next=next_cursor)
 
 
-@router.put("/{name}", operation_id="keep_consumer", **asks(consumers.save_consumer))
-async def keep_consumer(work: Opened, response: Response, name: Name, new: NewConsumer) -> Consumer:
+@router.put("/{name}", operation_id="keep_consumer", **requires(consumers.save_consumer))
+async def keep_consumer(work: OpenWork, response: Response, name: Name, new: NewConsumer) -> Consumer:
     """Creates a consumer (201), or changes the types of an existing one, which keeps its position (200)."""
     new_consumer = consumers.NewConsumer(tuple(new.event_types), new.versions, new.begin)
     position, is_new = await consumers.save_consumer(work, name, new_consumer)
@@ -89,40 +89,40 @@ async def keep_consumer(work: Opened, response: Response, name: Name, new: NewCo
     return _consumer(position)
 
 
-@router.get("/{name}", operation_id="get_consumer", **asks(consumers.consumer))
-async def get_consumer(work: Opened, name: Name) -> Consumer:
+@router.get("/{name}", operation_id="get_consumer", **requires(consumers.consumer))
+async def get_consumer(work: OpenWork, name: Name) -> Consumer:
     """Returns one consumer with its position."""
     return _consumer(await consumers.consumer(work, name))
 
 
-@router.delete("/{name}", status_code=204, operation_id="remove_consumer", **asks(consumers.remove_consumer))
-async def remove_consumer(work: Opened, name: Name) -> None:
+@router.delete("/{name}", status_code=204, operation_id="remove_consumer", **requires(consumers.remove_consumer))
+async def remove_consumer(work: OpenWork, name: Name) -> None:
     """Removes a consumer and its position."""
     await consumers.remove_consumer(work, name)
 
 
-@router.get("/{name}/events", operation_id="list_consumer_events", **asks(consumers.consumer_events, gone=LOST))
-async def list_consumer_events(work: Opened, request: Request, name: Name, limit: Limit = None) -> Events:
+@router.get("/{name}/events", operation_id="list_consumer_events", **requires(consumers.consumer_events, gone=LOST))
+async def list_consumer_events(work: OpenWork, request: Request, name: Name, limit: Limit = None) -> Events:
     """Returns the events after the consumer's position.
 
     Process them, then commit `next`; until then the same events are returned again.
     """
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     position, page = await consumers.consumer_events(work, name, limit)
-    items = [Event.model_validate(body(event, house.base_url, position.versions)) for event in page.rows]
+    items = [Event.model_validate(body(event, services.base_url, position.versions)) for event in page.rows]
     return Events(items=items, next=cast(str, page.next))
 
 
-@router.post("/{name}/commit", operation_id="commit_consumer", **asks(consumers.commit, gone=LOST))
-async def commit_consumer(work: Opened, name: Name, request: Commit) -> Consumer:
+@router.post("/{name}/commit", operation_id="commit_consumer", **requires(consumers.commit, gone=LOST))
+async def commit_consumer(work: OpenWork, name: Name, request: Commit) -> Consumer:
     """Moves the consumer forward to a cursor that it returned. It never moves back, so a slower reader undoes
     nothing.
     """
     return _consumer(await consumers.commit(work, name, request.cursor))
 
 
-@router.post("/{name}/seek", operation_id="seek_consumer", **asks(consumers.seek, gone=LOST))
-async def seek_consumer(work: Opened, name: Name, request: Seek) -> Consumer:
+@router.post("/{name}/seek", operation_id="seek_consumer", **requires(consumers.seek, gone=LOST))
+async def seek_consumer(work: OpenWork, name: Name, request: Seek) -> Consumer:
     """Moves the consumer to any position that is kept. Cursors that were read before can no longer be committed."""
     return _consumer(await consumers.seek(work, name, request.to, request.cursor, request.time))
 

@@ -9,9 +9,9 @@ from pydantic import Field
 from app.core import ids
 from app.decision import models, queries, service
 from app.rest.concern import Concern, concern_shape
-from app.rest.door import After, Limit, Opened, StudentPath, asks, row_id
+from app.rest.door import After, Limit, OpenWork, StudentPath, requires, row_id
 from app.rest.evidence import Score, score_shape
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.roster import Enrollment, Student, enrollment_shape, student_id, student_shape
 from app.rest.route import Route
 from app.rest.support import Change, Support, support_shape
@@ -81,17 +81,17 @@ def decision_shape(row: models.Decision) -> Decision:
     )
 
 
-@router.post("/decisions", status_code=201, operation_id="decide", **asks(service.decide))
-async def decide(work: Opened, new: NewDecision) -> Decision:
+@router.post("/decisions", status_code=201, operation_id="decide", **requires(service.decide))
+async def decide(work: OpenWork, new: NewDecision) -> Decision:
     """Records a team's decision and carries it out: a change begins a new phase, an exit ends the support."""
     values = new.model_dump(exclude={"change"})
     change = PhaseChange(**new.change.model_dump()) if new.change else None
     return decision_shape(await service.decide(work, service.NewDecision(**values, change=change)))
 
 
-@router.get("/decisions", operation_id="list_decisions", **asks(queries.decisions))
+@router.get("/decisions", operation_id="list_decisions", **requires(queries.decisions))
 async def list_decisions(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     student: Annotated[str | None, Query(description="An id or an external id.")] = None,
@@ -102,20 +102,20 @@ async def list_decisions(
     """Lists the decisions within the caller's reach, in the order in which they were recorded."""
     about = await student_id(work, student)
     support_id = ids.read("support", support, "/support") if support else None
-    keyset = place(work, "decisions", {"student": about, "support": support_id}, after, limit)
+    keyset = page_keyset(work, "decisions", {"student": about, "support": support_id}, after, limit)
     page = await queries.decisions(work, keyset, about, support_id)
-    items, next_cursor = paged(request, response, page, decision_shape)
+    items, next_cursor = to_page(request, response, page, decision_shape)
     return Items(items=items, next=next_cursor)
 
 
-@router.get("/decisions/{decision}", operation_id="get_decision", **asks(queries.decision))
-async def get_decision(work: Opened, decision: str) -> Decision:
+@router.get("/decisions/{decision}", operation_id="get_decision", **requires(queries.decision))
+async def get_decision(work: OpenWork, decision: str) -> Decision:
     """Returns one decision."""
     return decision_shape(await queries.decision(work, row_id("decision", decision)))
 
 
-@router.get("/students/{student}/story", operation_id="get_story", tags=["roster"], **asks(queries.story))
-async def get_story(work: Opened, student: StudentPath) -> Story:
+@router.get("/students/{student}/story", operation_id="get_story", tags=["roster"], **requires(queries.story))
+async def get_story(work: OpenWork, student: StudentPath) -> Story:
     """Returns everything that the service knows about one student, in one call."""
     story = await queries.story(work, student)
     aliases = await external_ids_of(work, [story.student.id])

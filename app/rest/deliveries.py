@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AwareDatetime, Field
 
 from app.core import ids
-from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.webhooks import queries
 from app.webhooks.deliveries import redeliver
@@ -69,22 +69,22 @@ class Delivery(Shape):
     attempts: list[Attempt]
 
 
-@router.get("/webhook-endpoints/{endpoint}/deliveries", operation_id="list_deliveries", **asks(queries.deliveries))
+@router.get("/webhook-endpoints/{endpoint}/deliveries", operation_id="list_deliveries", **requires(queries.deliveries))
 async def list_deliveries(
-    work: Opened, request: Request, response: Response, endpoint: str, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, endpoint: str, after: After = None, limit: Limit = None
 ) -> Items[Delivery]:
     """Lists the deliveries of an endpoint with every attempt, newest first."""
     endpoint_id = row_id("endpoint", endpoint)
-    keyset = place(work, "deliveries", {"endpoint": endpoint_id}, after, limit)
+    keyset = page_keyset(work, "deliveries", {"endpoint": endpoint_id}, after, limit)
     page = await queries.deliveries(work, endpoint_id, keyset)
-    items, next_cursor = paged(request, response, page, _delivery)
+    items, next_cursor = to_page(request, response, page, _delivery)
     return Items(items=items, next=next_cursor)
 
 
 @router.post(
-    "/webhook-endpoints/{endpoint}/deliveries/{delivery}/resend", operation_id="resend", **asks(redeliver.resend)
+    "/webhook-endpoints/{endpoint}/deliveries/{delivery}/resend", operation_id="resend", **requires(redeliver.resend)
 )
-async def resend(work: Opened, endpoint: str, delivery: str) -> Delivery:
+async def resend(work: OpenWork, endpoint: str, delivery: str) -> Delivery:
     """Sends one delivery again, with the same id and body, whatever its state."""
     return _delivery(await redeliver.resend(work, row_id("endpoint", endpoint), row_id("delivery", delivery)))
 
@@ -92,16 +92,16 @@ async def resend(work: Opened, endpoint: str, delivery: str) -> Delivery:
 @router.post(
     "/webhook-endpoints/{endpoint}/replay",
     operation_id="replay",
-    **asks(redeliver.replay_failed, redeliver.replay_missing),
+    **requires(redeliver.replay_failed, redeliver.replay_missing),
 )
-async def replay(work: Opened, endpoint: str, request: Replay) -> Replayed:
+async def replay(work: OpenWork, endpoint: str, request: Replay) -> Replayed:
     """Sends failed or missing deliveries again, from an instant on."""
     replay_deliveries = redeliver.replay_failed if request.which == "failed" else redeliver.replay_missing
     return Replayed(deliveries=await replay_deliveries(work, row_id("endpoint", endpoint), request.since))
 
 
-@router.post("/webhook-endpoints/{endpoint}/test", operation_id="send_test", **asks(redeliver.send_test))
-async def send_test(work: Opened, endpoint: str) -> Tested:
+@router.post("/webhook-endpoints/{endpoint}/test", operation_id="send_test", **requires(redeliver.send_test))
+async def send_test(work: OpenWork, endpoint: str) -> Tested:
     """Sends an `endpoint.tested` event to this endpoint alone."""
     return Tested(event=ids.show("event", await redeliver.send_test(work, row_id("endpoint", endpoint))))
 

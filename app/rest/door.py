@@ -45,7 +45,7 @@ ACT_FOR = "Aimline-Act-For"
 
 
 @dataclass(frozen=True)
-class House:
+class Services:
     """The objects of the process that REST routes use: database engine, keys, tokens, network allow-lists."""
 
     engine: AsyncEngine
@@ -92,32 +92,32 @@ async def principal_of(
     """
     if (checked := getattr(request.state, "principal", None)) is not None:
         return cast(Principal, checked)  # The route has read the token already, before the body.
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     scheme, _, token = (authorization or "").partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Unauthenticated("Send an access token: Authorization: Bearer …")
-    client = house.tokens.read(token)
+    client = services.tokens.read(token)
     add_to_log_context(**client.log_names())
     if act_for is None:
         return client
-    return await bound_to_person(house.engine, house.keyring, client, act_for)
+    return await bound_to_person(services.engine, services.keyring, client, act_for)
 
 
 async def open_work(request: Request, principal: Annotated[Principal, Depends(principal_of)]) -> AsyncIterator[Work]:
     """Opens one transaction for the request; it commits before the response starts."""
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     operation = f"{request.method} {request.scope['route'].path}"
-    async with house.writers.turn(writes=request.method not in READS):
-        async with unit(house.engine, principal, house.keyring, operation) as work:
+    async with services.writers.turn(writes=request.method not in READS):
+        async with unit(services.engine, principal, services.keyring, operation) as work:
             yield work
 
 
-Opened = Annotated[Work, Depends(open_work, scope="function")]
+OpenWork = Annotated[Work, Depends(open_work, scope="function")]
 After = Annotated[str | None, Query(description="The cursor: `next` of the previous page.")]
 Limit = Annotated[int | None, Query(description="Rows in a page: 1 to 200, by default 50.")]
 
 
-def asks(*functions: Callable[..., Any], gone: str | None = None, **more: Any) -> dict[str, Any]:
+def requires(*functions: Callable[..., Any], gone: str | None = None, **more: Any) -> dict[str, Any]:
     """Returns a route's entry in the contract: the scopes that its functions require, and its problem responses."""
     scopes = sorted({can.value for function in functions for can in required_permissions(function)})
     answers = {**_ANSWERS, 410: gone} if gone else _ANSWERS

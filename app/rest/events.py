@@ -9,8 +9,8 @@ from pydantic import Field
 from app.events import feed
 from app.events.catalogue import CATALOGUE, EventType
 from app.events.render import OLDEST, body, schema
-from app.rest.door import After, House, Limit, Opened, asks
-from app.rest.pages import Shape, place
+from app.rest.door import After, Limit, OpenWork, Services, requires
+from app.rest.pages import Shape, page_keyset
 from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["events"], route_class=Route)
@@ -60,10 +60,10 @@ class EventTypes(Shape):
 @router.get(
     "/events",
     operation_id="list_events",
-    **asks(feed.events_after, gone="The cursor is older than the feed's retention, or from before a restore."),
+    **requires(feed.events_after, gone="The cursor is older than the feed's retention, or from before a restore."),
 )
 async def list_events(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     type_: Annotated[
         list[str] | None, Query(alias="type", max_length=100, description="Only events of these types.")
@@ -77,16 +77,16 @@ async def list_events(
     410 where events between the cursor and now are no longer kept, or the feed was restarted after a restore: read
     what you need from the lists, then begin without a cursor.
     """
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     types = sorted(set(type_)) if type_ else None
     versions = feed.read_versions(version or ())
-    page = await feed.events_after(work, place(work, "events", {"type": types}, after, limit), types)
-    items = [Event.model_validate(body(event, house.base_url, versions)) for event in page.rows]
+    page = await feed.events_after(work, page_keyset(work, "events", {"type": types}, after, limit), types)
+    items = [Event.model_validate(body(event, services.base_url, versions)) for event in page.rows]
     return Events(items=items, next=cast(str, page.next))
 
 
-@router.get("/event-types", operation_id="list_event_types", **asks(feed.event_types))
-async def list_event_types(work: Opened) -> EventTypes:
+@router.get("/event-types", operation_id="list_event_types", **requires(feed.event_types))
+async def list_event_types(work: OpenWork) -> EventTypes:
     """Returns the catalogue of event types."""
     rows = await feed.event_types(work)
     return EventTypes(items=[_type(row) for row in rows])

@@ -14,8 +14,8 @@ from app.evidence import service as evidence
 from app.evidence.amend import Amendment
 from app.playbook.queries import measure_named
 from app.response import service
-from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.problem import ViolationShape
 from app.rest.roster import student_id
 from app.rest.route import Route
@@ -156,8 +156,8 @@ def score_shape(row: models.Score) -> Score:
     )
 
 
-@router.post("/scores", status_code=201, operation_id="record_score", **asks(service.record_scores))
-async def record_score(work: Opened, new: NewScore) -> Score:
+@router.post("/scores", status_code=201, operation_id="record_score", **requires(service.record_scores))
+async def record_score(work: OpenWork, new: NewScore) -> Score:
     """Records one score and judges the series that it belongs to, in the same transaction."""
     recorded = (await service.record_scores(work, [evidence.NewScore(**new.model_dump())], at=""))[0]
     if recorded.score is None:
@@ -165,8 +165,8 @@ async def record_score(work: Opened, new: NewScore) -> Score:
     return score_shape(recorded.score)
 
 
-@router.post("/scores/bulk", operation_id="record_scores", **asks(service.record_scores))
-async def record_scores(work: Opened, new: NewScores) -> RecordedScores:
+@router.post("/scores/bulk", operation_id="record_scores", **requires(service.record_scores))
+async def record_scores(work: OpenWork, new: NewScores) -> RecordedScores:
     """Records many scores, each independently: invalid ones are refused with their violations, the others are
     recorded.
     """
@@ -175,37 +175,37 @@ async def record_scores(work: Opened, new: NewScores) -> RecordedScores:
     return RecordedScores.model_construct(results=[_recorded(result) for result in recorded])
 
 
-@router.post("/scores/{score}/amend", operation_id="amend_score", **asks(service.amend_score))
-async def amend_score(work: Opened, score: str, amendment: ScoreAmendment) -> Score:
+@router.post("/scores/{score}/amend", operation_id="amend_score", **requires(service.amend_score))
+async def amend_score(work: OpenWork, score: str, amendment: ScoreAmendment) -> Score:
     """Amends a score and judges its series again; an alert that is no longer justified is retracted, with an event."""
     values = Amendment(**amendment.model_dump())
     return score_shape(await service.amend_score(work, row_id("score", score), values))
 
 
-@router.post("/scores/{score}/remove", operation_id="remove_score", **asks(service.remove_score))
-async def remove_score(work: Opened, score: str, removal: ScoreRemoval) -> Score:
+@router.post("/scores/{score}/remove", operation_id="remove_score", **requires(service.remove_score))
+async def remove_score(work: OpenWork, score: str, removal: ScoreRemoval) -> Score:
     """Removes a score from its series and judges the series again. Sending the score again under the same key restores
     it.
     """
     return score_shape(await service.remove_score(work, row_id("score", score), removal.because, removal.by))
 
 
-@router.get("/scores/{score}", operation_id="get_score", **asks(queries.score))
-async def get_score(work: Opened, score: str) -> Score:
+@router.get("/scores/{score}", operation_id="get_score", **requires(queries.score))
+async def get_score(work: OpenWork, score: str) -> Score:
     """Returns one score; 404 for one that was removed."""
     return score_shape(await queries.score(work, row_id("score", score)))
 
 
-@router.get("/scores/{score}/changes", operation_id="list_score_changes", **asks(queries.changes_of))
-async def list_score_changes(work: Opened, score: str) -> ScoreChanges:
+@router.get("/scores/{score}/changes", operation_id="list_score_changes", **requires(queries.changes_of))
+async def list_score_changes(work: OpenWork, score: str) -> ScoreChanges:
     """Lists the changes of a score, removed or not, oldest first: who made each, why, and the values before it."""
     rows = await queries.changes_of(work, row_id("score", score))
     return ScoreChanges(items=[_change(row) for row in rows])
 
 
-@router.get("/scores", operation_id="list_scores", **asks(queries.scores))
+@router.get("/scores", operation_id="list_scores", **requires(queries.scores))
 async def list_scores(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     student: Annotated[str | None, Query(description="An id or an external id.")] = None,
@@ -223,8 +223,8 @@ async def list_scores(
         until=until,
     )
     filter_values = {name: getattr(filters, name) for name in filters.__slots__}
-    page = await queries.scores(work, place(work, "scores", filter_values, after, limit), filters)
-    items, next_cursor = paged(request, response, page, score_shape)
+    page = await queries.scores(work, page_keyset(work, "scores", filter_values, after, limit), filters)
+    items, next_cursor = to_page(request, response, page, score_shape)
     return Items(items=items, next=next_cursor)
 
 

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from app.core import ids
 from app.gradebook import models, queries
-from app.rest.door import After, Limit, Opened, StudentPath, asks
-from app.rest.pages import Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, StudentPath, requires
+from app.rest.pages import Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.roster.queries import find_class, find_student
 
@@ -125,10 +125,10 @@ def assessment_result_shape(assessed: queries.Assessed) -> AssessmentResult:
 @router.get(
     "/students/{student}/results",
     operation_id="list_results_of_student",
-    **asks(find_student, queries.results_of),
+    **requires(find_student, queries.results_of),
 )
 async def list_results_of_student(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     student: StudentPath,
@@ -143,18 +143,20 @@ async def list_results_of_student(
     class_id = (await find_class(work, class_, "/class")).id if class_ else None
     filters = queries.ResultFilter(class_id=class_id, since=since, until=until)
     filter_values = {"student": student_id, "class": class_id, "since": since, "until": until}
-    page = await queries.results_of(work, place(work, "results", filter_values, after, limit), student_id, filters)
-    items, next_cursor = paged(request, response, page, result_shape)
+    page = await queries.results_of(
+        work, page_keyset(work, "results", filter_values, after, limit), student_id, filters
+    )
+    items, next_cursor = to_page(request, response, page, result_shape)
     return Items(items=items, next=next_cursor)
 
 
 @router.get(
     "/students/{student}/assessment-results",
     operation_id="list_assessment_results_of_student",
-    **asks(find_student, queries.assessment_results_of),
+    **requires(find_student, queries.assessment_results_of),
 )
 async def list_assessment_results_of_student(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     student: StudentPath,
@@ -163,19 +165,19 @@ async def list_assessment_results_of_student(
 ) -> Items[AssessmentResult]:
     """Lists a student's results in assessments, in the order in which they arrived."""
     student_id = (await find_student(work, student)).id
-    keyset = place(work, "assessment_results", {"student": student_id}, after, limit)
+    keyset = page_keyset(work, "assessment_results", {"student": student_id}, after, limit)
     page = await queries.assessment_results_of(work, keyset, student_id)
-    items, next_cursor = paged(request, response, page, assessment_result_shape)
+    items, next_cursor = to_page(request, response, page, assessment_result_shape)
     return Items(items=items, next=next_cursor)
 
 
 @router.get(
     "/classes/{class_}/line-items",
     operation_id="list_line_items",
-    **asks(find_class, queries.line_items_of, queries.categories_by_id),
+    **requires(find_class, queries.line_items_of, queries.categories_by_id),
 )
 async def list_line_items(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     class_: Annotated[str, Path(description="A class's id, or sis:<source>:<sourcedId>.")],
@@ -184,7 +186,7 @@ async def list_line_items(
 ) -> Items[LineItem]:
     """Lists a class's line items, in the order in which they arrived."""
     class_id = (await find_class(work, class_)).id
-    keyset = place(work, "line_items", {"class": class_id}, after, limit)
+    keyset = page_keyset(work, "line_items", {"class": class_id}, after, limit)
     page = await queries.line_items_of(work, keyset, class_id)
     category_ids = {row.category_id for row in page.rows if row.category_id is not None}
     categories = await queries.categories_by_id(work, sorted(category_ids))
@@ -200,5 +202,5 @@ async def list_line_items(
             result_value_max=row.result_value_max,
         )
 
-    items, next_cursor = paged(request, response, page, shape)
+    items, next_cursor = to_page(request, response, page, shape)
     return Items(items=items, next=next_cursor)

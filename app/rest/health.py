@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from app.access.directory import schema_version
 from app.core.fault_report import describe_fault
 from app.core.schema import SchemaState, migrations, schema_state
-from app.rest.door import House
+from app.rest.door import Services
 from app.rest.pages import Shape
 
 router = APIRouter(prefix="/health", tags=["health"])
@@ -39,9 +39,9 @@ async def live() -> Health:
 )
 async def ready_to_serve(request: Request, response: Response) -> Health:
     """Tells whether the database answers and its schema is not behind this code."""
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     try:
-        version = await schema_version(house.engine)
+        version = await schema_version(services.engine)
     except Exception as error:  # any failure to reach the database means not ready
         log.warning("not_ready", reason="The database does not answer.", **describe_fault(error))
         response.status_code = 503

@@ -8,7 +8,7 @@ from pydantic import Field
 from app.core import ids
 from app.playbook import measures, models, queries
 from app.response.administration.measures import amend_measure as amend
-from app.rest.door import Opened, asks
+from app.rest.door import OpenWork, requires
 from app.rest.evidence import Number
 from app.rest.pages import Input, Shape
 from app.rest.route import Route
@@ -76,20 +76,20 @@ class MeasureChanges(Input):
     forms: Forms | None = Field(default_factory=lambda: None, description=FORMS)
 
 
-@router.get("/measures", operation_id="list_measures", **asks(queries.measures))
-async def list_measures(work: Opened) -> MeasureList:
+@router.get("/measures", operation_id="list_measures", **requires(queries.measures))
+async def list_measures(work: OpenWork) -> MeasureList:
     """Lists the district's measures, by code."""
     return MeasureList(items=[_measure(row) for row in await queries.measures(work)])
 
 
-@router.post("/measures", status_code=201, operation_id="make_measure", **asks(measures.make_measure))
-async def make_measure(work: Opened, new: NewMeasure) -> Measure:
+@router.post("/measures", status_code=201, operation_id="make_measure", **requires(measures.make_measure))
+async def make_measure(work: OpenWork, new: NewMeasure) -> Measure:
     """Creates a measure. Until a rule names it, the rule for its area judges it, or else the general rule."""
     return _measure(await measures.make_measure(work, measures.NewMeasure(**new.model_dump())))
 
 
-@router.patch("/measures/{measure}", operation_id="amend_measure", **asks(amend))
-async def amend_measure(work: Opened, measure: MeasurePath, changes: MeasureChanges) -> Measure:
+@router.patch("/measures/{measure}", operation_id="amend_measure", **requires(amend))
+async def amend_measure(work: OpenWork, measure: MeasurePath, changes: MeasureChanges) -> Measure:
     """Changes a measure. With another SEM its series are judged again shortly; that raises no alerts.
 
     A change that would invalidate recorded scores is refused: another direction, kind or area once there are scores or

@@ -16,7 +16,7 @@ from app.access.permission import GRANTABLE
 from app.core import ids
 from app.core.errors import Overloaded, Throttled, Unavailable
 from app.rest.admission import fields
-from app.rest.door import House
+from app.rest.door import Services
 from app.rest.pages import Shape
 
 router = APIRouter(tags=["oauth"])
@@ -46,7 +46,7 @@ async def token(
     authorization: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> JSONResponse:
     """Issues an access token for client credentials, sent in the header (Basic) or in the body."""
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     try:
         if grant_type != "client_credentials":
             code = "invalid_request" if grant_type is None else "unsupported_grant_type"
@@ -56,8 +56,8 @@ async def token(
         if not client_id or not client_secret:
             raise OAuthError("Send client_id and client_secret, by Basic or in the body.", code="invalid_client")
         address = request.client.host if request.client else None
-        with house.attempts.begin(client_id, address):
-            grant = await grant_token(house.engine, house.tokens, client_id, client_secret, scope, district)
+        with services.attempts.begin(client_id, address):
+            grant = await grant_token(services.engine, services.tokens, client_id, client_secret, scope, district)
     except RateLimited as error:
         answer = refuse(request, error)
         answer.raw_headers.extend(fields(error.standings))
@@ -87,18 +87,18 @@ def refuse(_: Request, error: Throttled) -> JSONResponse:
 @router.get("/oauth/jwks.json", operation_id="jwks")
 async def jwks(request: Request) -> dict[str, Any]:
     """Returns the public keys that verify this service's tokens (RFC 7517)."""
-    house: House = request.app.state.house
-    return house.tokens.jwks()
+    services: Services = request.app.state.services
+    return services.tokens.jwks()
 
 
 @router.get("/.well-known/oauth-authorization-server", operation_id="authorization_server")
 async def authorization_server(request: Request) -> dict[str, Any]:
     """Returns the metadata of the token endpoint (RFC 8414)."""
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     return {
-        "issuer": house.base_url,
-        "token_endpoint": f"{house.base_url}/oauth/token",
-        "jwks_uri": f"{house.base_url}/oauth/jwks.json",
+        "issuer": services.base_url,
+        "token_endpoint": f"{services.base_url}/oauth/token",
+        "jwks_uri": f"{services.base_url}/oauth/jwks.json",
         "grant_types_supported": ["client_credentials"],
         "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
         "scopes_supported": sorted(can.value for can in GRANTABLE),

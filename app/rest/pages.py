@@ -47,12 +47,12 @@ class Items(Shape, Generic[Item]):
     next: str | None = Field(description="The cursor of the next page, for `after`; null on the last page.")
 
 
-def place(work: Work, listing: str, filters: dict[str, Any], after: str | None, limit: int | None) -> Keyset:
+def page_keyset(work: Work, listing: str, filters: dict[str, Any], after: str | None, limit: int | None) -> Keyset:
     """Returns the keyset of a page; its cursor is valid for one district, listing and set of filters."""
     return keyset(work.district_id, listing, filters, after, limit, work.keyring)
 
 
-def paged(
+def to_page(
     request: Request, response: Response, page: Page[Row], shape: Callable[[Row], Item]
 ) -> tuple[list[Item], str | None]:
     """Returns the items of a page and the next cursor, and sets the Link header where more follow."""
@@ -63,6 +63,6 @@ def paged(
     return [shape(row) for row in page.rows], page.next
 
 
-def shaped(rows: Sequence[Row], shape: Callable[[Row], Item]) -> list[Item]:
+def to_items(rows: Sequence[Row], shape: Callable[[Row], Item]) -> list[Item]:
     """Returns rows as a list without pages."""
     return [shape(row) for row in rows]

@@ -20,15 +20,15 @@ from app.rest.plot import (
     STYLE,
     TEXT,
     Plot,
-    day,
-    fitted,
+    escape_xml,
+    format_day,
+    format_number,
+    format_rate,
     line,
     path,
-    plain,
-    safe,
-    signed,
+    shorten,
     text,
-    themed,
+    theme_css,
     ticks,
 )
 
@@ -56,16 +56,16 @@ def svg(picture: Picture, width: int = USUAL, theme: str | None = None) -> str:
     room = width - 52.0
     title = headline if len(headline) * LARGE * BOLD <= room else short
     heading = f'<g transform="translate(22 22)">{MARKS[kind]}</g>' + text(
-        40, 27, fitted(title, room, LARGE), f"title {kind}"
+        40, 27, shorten(title, room, LARGE), f"title {kind}"
     )
     about = f"{picture.measure.name}, {picture.measure.unit}"
-    heading += text(12, 48, fitted(about, width - 24, TEXT), "soft")
+    heading += text(12, 48, shorten(about, width - 24, TEXT), "soft")
     mark = picture.support.id.hex[-8:]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="aimline" role="img" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" aria-labelledby="t{mark} d{mark}">'
-        f'<title id="t{mark}">{safe(f"{about}: {headline}")}</title>'
-        f'<desc id="d{mark}">{safe(describe(picture))}</desc><style>{themed(theme)}{STYLE}</style>'
+        f'<title id="t{mark}">{escape_xml(f"{about}: {headline}")}</title>'
+        f'<desc id="d{mark}">{escape_xml(describe(picture))}</desc><style>{theme_css(theme)}{STYLE}</style>'
         f'<rect class="ground" width="{width}" height="{height}"/>{heading}{"".join(parts)}</svg>'
     )
 
@@ -81,7 +81,7 @@ def _plot(picture: Picture, width: int, *, top: float, bottom: float) -> Plot:
     below, above = (0.06, 0.1) if current.goal >= current.baseline else (0.16, 0.06)
     low, high = max(low - room * below, picture.measure.lowest), min(high + room * above, picture.measure.highest)
     low, high = (low, high) if high > low else (low - 1, high + 1)
-    widest = max(len(plain(tick)) for tick in ticks(low, high, 5))
+    widest = max(len(format_number(tick)) for tick in ticks(low, high, 5))
     first, last = min(picture.weeks) - 0.5, max(picture.weeks) + 0.6
     breaks = tuple(pause.after_week for pause in picture.breaks)
     left = 12 + 8 + widest * SMALL * LETTER
@@ -91,7 +91,7 @@ def _plot(picture: Picture, width: int, *, top: float, bottom: float) -> Plot:
 def _ground(picture: Picture, plot: Plot, width: int) -> Iterator[str]:
     for pause in picture.breaks:
         begins, ends = plot.x(pause.after_week + 0.44), plot.x(pause.after_week + 0.56)
-        label = f"{pause.weeks} week{'s' if pause.weeks > 1 else ''} off from {day(pause.begins_on)}"
+        label = f"{pause.weeks} week{'s' if pause.weeks > 1 else ''} off from {format_day(pause.begins_on)}"
         yield (
             f'<rect class="break" x="{begins:.1f}" y="{plot.top:.1f}" width="{max(ends - begins, 3):.1f}" '
             f'height="{plot.bottom - plot.top:.1f}"><title>{label}</title></rect>'
@@ -102,10 +102,10 @@ def _ground(picture: Picture, plot: Plot, width: int) -> Iterator[str]:
     for tick in ticks(plot.low, plot.high, 5):
         y = plot.y(tick)
         yield line(plot.left, y, plot.right, y, "rule")
-        yield text(plot.left - 7, y + 4, plain(tick), "soft s", "end")
+        yield text(plot.left - 7, y + 4, format_number(tick), "soft s", "end")
     free = plot.left - 20
     for week, monday in picture.weeks.items():
-        x, label = plot.x(week), day(monday)
+        x, label = plot.x(week), format_day(monday)
         half = len(label) * SMALL * LETTER / 2
         if x - half >= free and x + half <= width - 4 and week >= min(0, min(picture.weeks)):
             yield line(x, plot.bottom, x, plot.bottom + 4, "rule")
@@ -160,7 +160,7 @@ def _points(picture: Picture, plot: Plot) -> Iterator[str]:
     radius = 3.0 if len(picture.points) * 9 > plot.right - plot.left else 3.8
     for point in picture.points:
         x, y = plot.x(point.place), plot.y(point.value)
-        label = f"{day(point.taken_on)}: {plain(point.value)}"
+        label = f"{format_day(point.taken_on)}: {format_number(point.value)}"
         yield f'<circle class="{point.kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{label}</title></circle>'
     for week in picture.missed:
         x, y = plot.x(week), plot.bottom - 6
@@ -174,7 +174,7 @@ def _labels(picture: Picture, plot: Plot) -> Iterator[str]:
     if current.goal_week in picture.weeks:
         yield f'<circle class="goal" cx="{x:.1f}" cy="{y:.1f}" r="6"/><circle class="goal-in" cx="{x:.1f}" '
         yield f'cy="{y:.1f}" r="2.6"/>'
-    label = f"goal {plain(current.goal)}, {day(current.goal_on)}"
+    label = f"goal {format_number(current.goal)}, {format_day(current.goal_on)}"
     beneath = y + 20 if y + 22 < plot.bottom else y - 11
     beside = y - 11 if better > 0 and y - 11 > plot.top - 4 else beneath
     yield text(min(x + 6, plot.right), beside, label, "aim-ink s halo", "end")
@@ -182,7 +182,7 @@ def _labels(picture: Picture, plot: Plot) -> Iterator[str]:
         if stretch.number > 1:
             yield from _phase_label(stretch, picture, plot)
     if picture.change is not None:
-        label = f"slowed about {day(picture.change.monday)}"
+        label = f"slowed about {format_day(picture.change.monday)}"
         half = len(label) * SMALL * LETTER / 2
         x = min(max(plot.x(picture.change.week), plot.left + half), plot.right - half)
         lowest = plot.bottom - (18 if picture.missed else 8)
@@ -215,8 +215,9 @@ def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
             yield f'<rect class="asked unknown" {box} y="{top}" height="{tall}"/>'
             continue
         part = min(of_week.delivered_minutes / of_week.known_minutes, 1.0) * tall
-        minutes = f"{of_week.delivered_minutes} of {of_week.known_minutes} minutes"
-        yield f'<g><title>{day(of_week.monday)}: {minutes}</title><rect class="asked" {box} y="{top}" height="{tall}"/>'
+        delivered = f"{of_week.delivered_minutes} of {of_week.known_minutes} minutes"
+        title = f"{format_day(of_week.monday)}: {delivered}"
+        yield f'<g><title>{title}</title><rect class="asked" {box} y="{top}" height="{tall}"/>'
         yield f'<rect class="lost" {box} y="{top}" height="{tall - part:.1f}"/>'
         yield f'<rect class="given" {box} y="{top + tall - part:.1f}" height="{part:.1f}"/></g>'
 
@@ -232,7 +233,7 @@ def _legend(picture: Picture, width: float) -> Iterator[tuple[int, float, str, s
         sign = (
             '<rect class="band" y="-6" width="18" height="12"/>' if band else ""
         ) + '<path class="fit" d="M0 0H18"/>'
-        rate = f"rate now {signed(picture.fit.rate)} a week" + (", 80 % band" if band else "")
+        rate = f"rate now {format_rate(picture.fit.rate)} a week" + (", 80 % band" if band else "")
         entries.append((sign, rate))
     if picture.missed:
         entries.append(('<path class="missed" d="M5 -3l6 6m0 -6l-6 6"/>', "no score"))

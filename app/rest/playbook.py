@@ -10,7 +10,7 @@ from app.core import ids
 from app.playbook import models, queries
 from app.response.administration import playbook
 from app.response.administration.playbook import NewRule, RuleInForce, shown_school
-from app.rest.door import Opened, asks
+from app.rest.door import OpenWork, requires
 from app.rest.evidence import a_number
 from app.rest.pages import Input, Shape
 from app.rest.route import Route
@@ -123,27 +123,27 @@ class LevelList(Shape):
     items: list[Level]
 
 
-@router.get("/areas", operation_id="list_areas", **asks(queries.areas))
-async def list_areas(work: Opened) -> AreaList:
+@router.get("/areas", operation_id="list_areas", **requires(queries.areas))
+async def list_areas(work: OpenWork) -> AreaList:
     """Lists the district's areas, by code."""
     return AreaList(items=[_area(row) for row in await queries.areas(work)])
 
 
-@router.get("/levels", operation_id="list_levels", **asks(queries.levels))
-async def list_levels(work: Opened) -> LevelList:
+@router.get("/levels", operation_id="list_levels", **requires(queries.levels))
+async def list_levels(work: OpenWork) -> LevelList:
     """Lists the district's levels of support, by rank."""
     rows = await queries.levels(work)
     return LevelList(items=[Level(id=ids.show("level", row.id), rank=row.rank, name=row.name) for row in rows])
 
 
-@router.get("/playbook", operation_id="get_playbook", **asks(playbook.rules_in_force))
-async def get_playbook(work: Opened) -> Playbook:
+@router.get("/playbook", operation_id="get_playbook", **requires(playbook.rules_in_force))
+async def get_playbook(work: OpenWork) -> Playbook:
     """Returns the rules in force: what each judges, its parameters, and its stated false-alarm rate."""
     return _playbook(*await playbook.rules_in_force(work))
 
 
-@router.post("/playbook/preview", operation_id="preview_playbook", **asks(playbook.preview_rules))
-async def preview_playbook(work: Opened, proposal: RulesToPreview) -> RulesPreview:
+@router.post("/playbook/preview", operation_id="preview_playbook", **requires(playbook.preview_rules))
+async def preview_playbook(work: OpenWork, proposal: RulesToPreview) -> RulesPreview:
     """Shows which supports these rules would newly flag and which they would clear. Nothing is saved."""
     preview = await playbook.preview_rules(work, _rules(proposal))
     return RulesPreview(
@@ -155,8 +155,8 @@ async def preview_playbook(work: Opened, proposal: RulesToPreview) -> RulesPrevi
     )
 
 
-@router.post("/playbook", status_code=201, operation_id="publish_playbook", **asks(playbook.publish_rules))
-async def publish_playbook(work: Opened, proposal: RulesToPublish) -> Playbook:
+@router.post("/playbook", status_code=201, operation_id="publish_playbook", **requires(playbook.publish_rules))
+async def publish_playbook(work: OpenWork, proposal: RulesToPublish) -> Playbook:
     """Publishes the next version. Every series is judged by it shortly; that raises alerts only with `alert`."""
     await playbook.publish_rules(work, _rules(proposal), alert=proposal.alert)
     return _playbook(*await playbook.rules_in_force(work))

@@ -81,7 +81,7 @@ class Plot:
         return self.bottom - (self.bottom - self.top) * min(max(part, 0.0), 1.0)
 
 
-def themed(theme: str | None) -> str:
+def theme_css(theme: str | None) -> str:
     """Returns the CSS colours of a theme; without one, both, chosen by the reader's preference."""
     if theme == "dark":
         return f".aimline{{{DARK}}}\n"
@@ -89,7 +89,7 @@ def themed(theme: str | None) -> str:
     return f".aimline{{{LIGHT}}}\n{dark}"
 
 
-def safe(words: str) -> str:
+def escape_xml(words: str) -> str:
     """Returns a text escaped for XML, without the characters that XML does not allow."""
     return escape(NO_XML.sub("", words))
 
@@ -104,7 +104,7 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 def text(x: float, y: float, words: str, classes: str, anchor: str = "start") -> str:
     """Returns a text element at a position."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{classes}" text-anchor="{anchor}">{safe(words)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{classes}" text-anchor="{anchor}">{escape_xml(words)}</text>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, classes: str) -> str:
@@ -117,23 +117,23 @@ def path(places: Iterable[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
 
 
-def fitted(words: str, width: float, size: float) -> str:
+def shorten(words: str, width: float, size: float) -> str:
     """Returns a text, shortened to fit a width."""
     most = max(int(width / (size * LETTER)), 4)
     return words if len(words) <= most else words[: most - 1].rstrip(" ,") + "…"
 
 
-def day(day: date) -> str:
+def format_day(day: date) -> str:
     """Returns a day without its year, such as 5 Jan."""
     return f"{day.day} {day:%b}"
 
 
-def plain(number: float) -> str:
+def format_number(number: float) -> str:
     """Returns a number without trailing zeros."""
     return f"{number:.2f}".rstrip("0").rstrip(".") if number % 1 else f"{number:.0f}"
 
 
-def signed(rate: float) -> str:
+def format_rate(rate: float) -> str:
     """Returns a rate with its sign."""
-    number = plain(round(rate, 2))
+    number = format_number(round(rate, 2))
     return "0" if number in ("0", "-0") else f"+{number}" if rate > 0 else number.replace("-", "−")

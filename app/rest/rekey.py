@@ -7,7 +7,7 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapV
 from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError
 
 from app.core.errors import MOST_VIOLATIONS
-from app.rest.door import Opened, asks, row_id
+from app.rest.door import OpenWork, requires, row_id
 from app.rest.pages import Input
 from app.rest.route import Route
 from app.rest.sis import SyncRun, accepted_run
@@ -85,9 +85,9 @@ class NewRekey(Input):
 
 
 @router.post(
-    "/sync-runs/{run}/rekey", status_code=202, operation_id="rekey_sync_run", **asks(pull.ask_to_rekey, queries.run)
+    "/sync-runs/{run}/rekey", status_code=202, operation_id="rekey_sync_run", **requires(pull.ask_to_rekey, queries.run)
 )
-async def rekey_sync_run(work: Opened, response: Response, run: str, body: NewRekey) -> SyncRun:
+async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> SyncRun:
     """Requests a map of new sourcedIds for the people of a held run; the worker plans it as a run of its own.
 
     The new run is held: its report counts the matches, and approving its plan applies the map. 409 if the given run is

@@ -9,8 +9,8 @@ from pydantic import Field
 from app.core import ids
 from app.response import models, queries
 from app.response.administration import calibration
-from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires, row_id
+from app.rest.pages import Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.support import queries as support_queries
 
@@ -141,36 +141,36 @@ def calibration_shape(row: models.Calibration) -> Calibration:
     )
 
 
-@router.get("/calibrations", operation_id="list_calibrations", **asks(calibration.calibrations))
+@router.get("/calibrations", operation_id="list_calibrations", **requires(calibration.calibrations))
 async def list_calibrations(
-    work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, after: After = None, limit: Limit = None
 ) -> Items[Calibration]:
     """Lists the estimates from the district's own scores, oldest first; verdicts name those that they used."""
-    page = await calibration.calibrations(work, place(work, "calibrations", {}, after, limit))
-    items, next_cursor = paged(request, response, page, calibration_shape)
+    page = await calibration.calibrations(work, page_keyset(work, "calibrations", {}, after, limit))
+    items, next_cursor = to_page(request, response, page, calibration_shape)
     return Items(items=items, next=next_cursor)
 
 
-@router.get("/supports/{support}/verdict", operation_id="get_verdict_now", **asks(*READS))
-async def get_verdict_now(work: Opened, support: str) -> Verdict:
+@router.get("/supports/{support}/verdict", operation_id="get_verdict_now", **requires(*READS))
+async def get_verdict_now(work: OpenWork, support: str) -> Verdict:
     """Returns the verdict in force; 404 for a support that was never judged."""
     row = await support_queries.support(work, row_id("support", support))
     return verdict_shape(await queries.verdict_now(work, row.id))
 
 
-@router.get("/supports/{support}/verdicts", operation_id="list_verdicts", **asks(*READS))
+@router.get("/supports/{support}/verdicts", operation_id="list_verdicts", **requires(*READS))
 async def list_verdicts(
-    work: Opened, request: Request, response: Response, support: str, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, support: str, after: After = None, limit: Limit = None
 ) -> Items[Verdict]:
     """Lists the verdicts of a support, oldest first."""
     row = await support_queries.support(work, row_id("support", support))
-    keyset = place(work, "verdicts", {"support": row.id}, after, limit)
+    keyset = page_keyset(work, "verdicts", {"support": row.id}, after, limit)
     page = await queries.verdicts(work, keyset, row.id)
-    items, next_cursor = paged(request, response, page, verdict_shape)
+    items, next_cursor = to_page(request, response, page, verdict_shape)
     return Items(items=items, next=next_cursor)
 
 
-@router.get("/verdicts/{verdict}", operation_id="get_verdict", **asks(queries.verdict))
-async def get_verdict(work: Opened, verdict: str) -> Verdict:
+@router.get("/verdicts/{verdict}", operation_id="get_verdict", **requires(queries.verdict))
+async def get_verdict(work: OpenWork, verdict: str) -> Verdict:
     """Returns one verdict, with everything that it rested on."""
     return verdict_shape(await queries.verdict(work, row_id("verdict", verdict)))

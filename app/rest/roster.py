@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.access.work import Work
 from app.core import ids
-from app.rest.door import After, Limit, Opened, StudentPath, asks
-from app.rest.pages import Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, StudentPath, requires
+from app.rest.pages import Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.roster import models, queries
 
@@ -102,9 +102,9 @@ def external_ids(row_id: UUID, aliases: Aliases) -> list[ExternalIdShape]:
     return [ExternalIdShape(source=source, sourced_id=name) for source, name in aliases.get(row_id, [])]
 
 
-@router.get("/students", operation_id="list_students", **asks(queries.students))
+@router.get("/students", operation_id="list_students", **requires(queries.students))
 async def list_students(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     school: Annotated[str | None, Query(description="An id or an external id.")] = None,
@@ -123,14 +123,14 @@ async def list_students(
         family_name=family_name,
         include_departed=include_departed,
     )
-    page = await queries.students(work, place(work, "students", _filter_values(filters), after, limit), filters)
+    page = await queries.students(work, page_keyset(work, "students", _filter_values(filters), after, limit), filters)
     aliases = await queries.external_ids_of(work, [row.id for row in page.rows])
-    items, next_cursor = paged(request, response, page, lambda row: student_shape(row, aliases))
+    items, next_cursor = to_page(request, response, page, lambda row: student_shape(row, aliases))
     return Items(items=items, next=next_cursor)
 
 
-@router.get("/students/{student}", operation_id="get_student", **asks(queries.find_student))
-async def get_student(work: Opened, student: StudentPath) -> Student:
+@router.get("/students/{student}", operation_id="get_student", **requires(queries.find_student))
+async def get_student(work: OpenWork, student: StudentPath) -> Student:
     """Returns one student."""
     row = await queries.find_student(work, student)
     return student_shape(row, await queries.external_ids_of(work, [row.id]))
@@ -139,9 +139,9 @@ async def get_student(work: Opened, student: StudentPath) -> Student:
 @router.get(
     "/students/{student}/demographics",
     operation_id="get_demographics",
-    **asks(queries.find_student, queries.demographics_of),
+    **requires(queries.find_student, queries.demographics_of),
 )
-async def get_demographics(work: Opened, student: StudentPath) -> Demographics:
+async def get_demographics(work: OpenWork, student: StudentPath) -> Demographics:
     """Returns a student's demographics, which need a scope of their own."""
     row = await queries.demographics_of(work, (await queries.find_student(work, student)).id)
     values = {name: getattr(row, name) for name in Demographics.model_fields if name != "student"}

@@ -8,8 +8,8 @@ from pydantic import Field
 
 from app.core import ids
 from app.response import service
-from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.problem import ViolationShape
 from app.rest.route import Route
 from app.support import dosage as doses
@@ -168,8 +168,8 @@ def session_shape(row: models.Session) -> Session:
     return Session.model_construct(**session_fields(row))
 
 
-@router.post("/supports/{support}/sessions", operation_id="record_sessions", **asks(service.record_sessions))
-async def record_sessions(work: Opened, support: str, new: NewSessions) -> RecordedSessions:
+@router.post("/supports/{support}/sessions", operation_id="record_sessions", **requires(service.record_sessions))
+async def record_sessions(work: OpenWork, support: str, new: NewSessions) -> RecordedSessions:
     """Records sessions of a support, each independently: invalid ones are refused with violations, the others
     recorded.
     """
@@ -190,9 +190,9 @@ async def record_sessions(work: Opened, support: str, new: NewSessions) -> Recor
     )
 
 
-@router.get("/supports/{support}/sessions", operation_id="list_sessions", **asks(queries.support, queries.sessions))
+@router.get("/supports/{support}/sessions", operation_id="list_sessions", **requires(queries.support, queries.sessions))
 async def list_sessions(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     support: str,
@@ -203,14 +203,14 @@ async def list_sessions(
 ) -> Items[Session]:
     """Lists the sessions of a support, in the order in which they were recorded."""
     row = await queries.support(work, row_id("support", support))
-    keyset = place(work, "sessions", {"support": row.id, "since": since, "until": until}, after, limit)
+    keyset = page_keyset(work, "sessions", {"support": row.id, "since": since, "until": until}, after, limit)
     page = await queries.sessions(work, keyset, row.id, since, until)
-    items, next_cursor = paged(request, response, page, session_shape)
+    items, next_cursor = to_page(request, response, page, session_shape)
     return Items(items=items, next=next_cursor)
 
 
-@router.get("/supports/{support}/dosage", operation_id="get_dosage", **asks(queries.dosage_between))
-async def get_dosage(work: Opened, support: str, since: Since = None, until: Until = None) -> Dosage:
+@router.get("/supports/{support}/dosage", operation_id="get_dosage", **requires(queries.dosage_between))
+async def get_dosage(work: OpenWork, support: str, since: Since = None, until: Until = None) -> Dosage:
     """Returns how much of a support was delivered; by default, in its last phase up to today or to its end."""
     support_id = row_id("support", support)
     dosage = await queries.dosage_between(work, support_id, since, until)
@@ -224,8 +224,8 @@ async def get_dosage(work: Opened, support: str, since: Since = None, until: Unt
     )
 
 
-@router.get("/sessions/{session}", operation_id="get_session", **asks(queries.session, queries.changes_of))
-async def get_session(work: Opened, session: str) -> SessionWithChanges:
+@router.get("/sessions/{session}", operation_id="get_session", **requires(queries.session, queries.changes_of))
+async def get_session(work: OpenWork, session: str) -> SessionWithChanges:
     """Returns one session, with its values before each change."""
     row = await queries.session(work, row_id("session", session))
     changes = [
@@ -240,14 +240,16 @@ async def get_session(work: Opened, session: str) -> SessionWithChanges:
     return SessionWithChanges.model_construct(**session_fields(row), changes=changes)
 
 
-@router.post("/sessions/{session}/amend", operation_id="amend_session", **asks(service.amend_session))
-async def amend_session(work: Opened, session: str, amendment: Amendment) -> Session:
+@router.post("/sessions/{session}/amend", operation_id="amend_session", **requires(service.amend_session))
+async def amend_session(work: OpenWork, session: str, amendment: Amendment) -> Session:
     """Corrects a session; its former values are kept."""
     correction = NewAmendment(**amendment.model_dump())
     return session_shape(await service.amend_session(work, row_id("session", session), correction))
 
 
-@router.delete("/sessions/{session}", status_code=204, operation_id="remove_session", **asks(service.remove_session))
-async def remove_session(work: Opened, session: str) -> None:
+@router.delete(
+    "/sessions/{session}", status_code=204, operation_id="remove_session", **requires(service.remove_session)
+)
+async def remove_session(work: OpenWork, session: str) -> None:
     """Removes a session that was recorded by mistake. Its values are kept, and its day counts as unknown again."""
     await service.remove_session(work, row_id("session", session))

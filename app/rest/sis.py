@@ -11,8 +11,8 @@ from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
 from app.core import ids
-from app.rest.door import After, Limit, Opened, StudentPath, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, StudentPath, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.roster.queries import find_staff, find_student
 from app.sis import approval, models, pull, queries
@@ -152,49 +152,49 @@ class StaffSyncHistory(Shape):
     steps: list[SyncStep]
 
 
-@router.get("/sync-runs", operation_id="list_sync_runs", **asks(queries.runs))
+@router.get("/sync-runs", operation_id="list_sync_runs", **requires(queries.runs))
 async def list_sync_runs(
-    work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, after: After = None, limit: Limit = None
 ) -> Items[SyncRun]:
     """Lists the district's sync runs, newest first."""
-    page = await queries.runs(work, place(work, "sync-runs", {}, after, limit))
-    items, next_cursor = paged(request, response, page, _run)
+    page = await queries.runs(work, page_keyset(work, "sync-runs", {}, after, limit))
+    items, next_cursor = to_page(request, response, page, _run)
     return Items(items=items, next=next_cursor)
 
 
-@router.get("/sync-runs/{run}", operation_id="get_sync_run", **asks(queries.run))
-async def get_sync_run(work: Opened, run: str) -> SyncRun:
+@router.get("/sync-runs/{run}", operation_id="get_sync_run", **requires(queries.run))
+async def get_sync_run(work: OpenWork, run: str) -> SyncRun:
     """Returns one sync run."""
     return _run(await queries.run(work, row_id("run", run)))
 
 
-@router.get("/sync-runs/{run}/quarantine", operation_id="list_quarantine", **asks(queries.run, queries.quarantine))
+@router.get("/sync-runs/{run}/quarantine", operation_id="list_quarantine", **requires(queries.run, queries.quarantine))
 async def list_quarantine(
-    work: Opened, request: Request, response: Response, run: str, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, run: str, after: After = None, limit: Limit = None
 ) -> Items[QuarantinedRow]:
     """Lists the rows that a run refused."""
     source_run = await queries.run(work, row_id("run", run))
-    keyset = place(work, "quarantine", {"run": source_run.run.id}, after, limit)
+    keyset = page_keyset(work, "quarantine", {"run": source_run.run.id}, after, limit)
     page = await queries.quarantine(work, keyset, source_run.run.id)
-    items, next_cursor = paged(request, response, page, _quarantined)
+    items, next_cursor = to_page(request, response, page, _quarantined)
     return Items(items=items, next=next_cursor)
 
 
-@router.get("/sync-runs/{run}/changes", operation_id="list_sync_changes", **asks(queries.run, queries.changes))
+@router.get("/sync-runs/{run}/changes", operation_id="list_sync_changes", **requires(queries.run, queries.changes))
 async def list_sync_changes(
-    work: Opened, request: Request, response: Response, run: str, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, run: str, after: After = None, limit: Limit = None
 ) -> Items[SyncChange]:
     """Lists the rows within the caller's reach that a run changed, removed or restored."""
     source_run = await queries.run(work, row_id("run", run))
     page = await queries.changes(
-        work, place(work, "sync-changes", {"run": source_run.run.id}, after, limit), source_run.run.id
+        work, page_keyset(work, "sync-changes", {"run": source_run.run.id}, after, limit), source_run.run.id
     )
-    items, next_cursor = paged(request, response, page, _change)
+    items, next_cursor = to_page(request, response, page, _change)
     return Items(items=items, next=next_cursor)
 
 
-@router.get("/sync-runs/{run}/report", operation_id="get_sync_report", **asks(queries.run, queries.read_report))
-async def get_sync_report(work: Opened, request: Request, run: str) -> SyncReport:
+@router.get("/sync-runs/{run}/report", operation_id="get_sync_report", **requires(queries.run, queries.read_report))
+async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncReport:
     """Returns what a run did or would do, with its plan where it is held. As text/plain for clients that accept it."""
     source_run = await queries.run(work, row_id("run", run))
     report = await queries.read_report(work, source_run.run.id)
@@ -216,9 +216,9 @@ async def get_sync_report(work: Opened, request: Request, run: str) -> SyncRepor
 
 
 @router.get(
-    "/students/{student}/sync-history", operation_id="get_sync_history", **asks(find_student, queries.history_of)
+    "/students/{student}/sync-history", operation_id="get_sync_history", **requires(find_student, queries.history_of)
 )
-async def get_sync_history(work: Opened, student: StudentPath) -> SyncHistory:
+async def get_sync_history(work: OpenWork, student: StudentPath) -> SyncHistory:
     """Returns what every sync did to a student and the student's enrollments, which explains why somebody is listed or
     not.
     """
@@ -232,9 +232,9 @@ async def get_sync_history(work: Opened, student: StudentPath) -> SyncHistory:
 
 
 @router.get(
-    "/staff/{person}/sync-history", operation_id="get_staff_sync_history", **asks(find_staff, queries.history_of)
+    "/staff/{person}/sync-history", operation_id="get_staff_sync_history", **requires(find_staff, queries.history_of)
 )
-async def get_staff_sync_history(work: Opened, person: str) -> StaffSyncHistory:
+async def get_staff_sync_history(work: OpenWork, person: str) -> StaffSyncHistory:
     """Returns what every sync did to a person who is not a student, and to the person's enrollments."""
     member = await find_staff(work, person)  # refuses students: their history needs the path under /students
     subject, steps = await queries.history_of(work, ids.show("person", member.id))
@@ -245,16 +245,16 @@ async def get_staff_sync_history(work: Opened, person: str) -> StaffSyncHistory:
     )
 
 
-@router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **asks(approval.approve, queries.run))
-async def approve_sync_run(work: Opened, run: str, body: Approval) -> SyncRun:
+@router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **requires(approval.approve, queries.run))
+async def approve_sync_run(work: OpenWork, run: str, body: Approval) -> SyncRun:
     """Approves a held run; it is applied shortly after, unless the roster has changed since."""
     run_id = row_id("run", run)
     await approval.approve(work, run_id, body.plan, body.without_removals)
     return _run(await queries.run(work, run_id))
 
 
-@router.post("/sync-runs", status_code=202, operation_id="ask_for_sync", **asks(pull.ask_for_run, queries.run))
-async def ask_for_sync(work: Opened, response: Response, request: NewRun) -> SyncRun:
+@router.post("/sync-runs", status_code=202, operation_id="ask_for_sync", **requires(pull.ask_for_run, queries.run))
+async def ask_for_sync(work: OpenWork, response: Response, request: NewRun) -> SyncRun:
     """Requests a sync of a source; the worker runs it. 409 while another run of the source is pending or running."""
     source_id = ids.read("source", request.source, "/source")
     run = await pull.ask_for_run(work, source_id, request.mode, dry=request.dry, pointer="/source")
@@ -262,21 +262,21 @@ async def ask_for_sync(work: Opened, response: Response, request: NewRun) -> Syn
 
 
 @router.post(
-    "/sync-runs/{run}/undo", status_code=202, operation_id="undo_sync_run", **asks(pull.ask_to_undo, queries.run)
+    "/sync-runs/{run}/undo", status_code=202, operation_id="undo_sync_run", **requires(pull.ask_to_undo, queries.run)
 )
-async def undo_sync_run(work: Opened, response: Response, run: str) -> SyncRun:
+async def undo_sync_run(work: OpenWork, response: Response, run: str) -> SyncRun:
     """Requests that an applied run be undone, as a run of its own; 409 where a later run changed the same rows."""
     return await accepted_run(work, response, await pull.ask_to_undo(work, row_id("run", run)))
 
 
-async def accepted_run(work: Opened, response: Response, run: models.SisRun) -> SyncRun:
+async def accepted_run(work: OpenWork, response: Response, run: models.SisRun) -> SyncRun:
     """Returns a run that was just requested, and sets its address as Location."""
     response.headers["Location"] = f"/v1/sync-runs/{ids.show('run', run.id)}"
     return _run(await queries.run(work, run.id))
 
 
-@router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **asks(approval.discard, queries.run))
-async def discard_sync_run(work: Opened, run: str) -> SyncRun:
+@router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **requires(approval.discard, queries.run))
+async def discard_sync_run(work: OpenWork, run: str) -> SyncRun:
     """Discards a held run; the roster stays as it is."""
     run_id = row_id("run", run)
     await approval.discard(work, run_id)

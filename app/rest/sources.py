@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from app.core import ids
-from app.rest.door import After, House, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, Services, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.sis import queries, sources
 from app.sis.settings import SourceSettings as StoredSettings
@@ -113,56 +113,56 @@ class SisSource(Shape):
     version: int
 
 
-@router.get("/sis-sources", operation_id="list_sources", **asks(queries.sources))
+@router.get("/sis-sources", operation_id="list_sources", **requires(queries.sources))
 async def list_sources(
-    work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, after: After = None, limit: Limit = None
 ) -> Items[SisSource]:
     """Lists the sources that the district syncs from, oldest first."""
-    page = await queries.sources(work, place(work, "sis-sources", {}, after, limit))
-    items, next_cursor = paged(request, response, page, _source)
+    page = await queries.sources(work, page_keyset(work, "sis-sources", {}, after, limit))
+    items, next_cursor = to_page(request, response, page, _source)
     return Items(items=items, next=next_cursor)
 
 
-@router.post("/sis-sources", status_code=201, operation_id="register_source", **asks(sources.register_source))
-async def register_source(work: Opened, request: Request, new: NewSource) -> SisSource:
+@router.post("/sis-sources", status_code=201, operation_id="register_source", **requires(sources.register_source))
+async def register_source(work: OpenWork, request: Request, new: NewSource) -> SisSource:
     """Registers a source. Nothing is fetched yet."""
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     values = new.model_dump(exclude_unset=True, exclude={"name"})
     return _source(
-        await sources.register_source(work, new.name, StoredSettings(**_convert_values(values)), house.sis_allowed)
+        await sources.register_source(work, new.name, StoredSettings(**_convert_values(values)), services.sis_allowed)
     )
 
 
-@router.get("/sis-sources/{source}", operation_id="get_source", **asks(sources.configured))
-async def get_source(work: Opened, source: str) -> SisSource:
+@router.get("/sis-sources/{source}", operation_id="get_source", **requires(sources.configured))
+async def get_source(work: OpenWork, source: str) -> SisSource:
     """Returns one source."""
     return _source(await sources.configured(work, row_id("source", source)))
 
 
-@router.patch("/sis-sources/{source}", operation_id="change_source", **asks(sources.change_source))
-async def change_source(work: Opened, request: Request, source: str, changes: SourceChanges) -> SisSource:
+@router.patch("/sis-sources/{source}", operation_id="change_source", **requires(sources.change_source))
+async def change_source(work: OpenWork, request: Request, source: str, changes: SourceChanges) -> SisSource:
     """Changes the named fields of a source."""
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     values = _convert_values(changes.model_dump(exclude_unset=True))
-    return _source(await sources.change_source(work, row_id("source", source), values, house.sis_allowed))
+    return _source(await sources.change_source(work, row_id("source", source), values, services.sis_allowed))
 
 
-@router.post("/sis-sources/{source}/pause", operation_id="pause_source", **asks(sources.pause_source))
-async def pause_source(work: Opened, source: str) -> SisSource:
+@router.post("/sis-sources/{source}/pause", operation_id="pause_source", **requires(sources.pause_source))
+async def pause_source(work: OpenWork, source: str) -> SisSource:
     """Pauses a source: its schedule starts no runs. Its rows and its history stay."""
     return _source(await sources.pause_source(work, row_id("source", source)))
 
 
-@router.post("/sis-sources/{source}/resume", operation_id="resume_source", **asks(sources.resume_source))
-async def resume_source(work: Opened, source: str) -> SisSource:
+@router.post("/sis-sources/{source}/resume", operation_id="resume_source", **requires(sources.resume_source))
+async def resume_source(work: OpenWork, source: str) -> SisSource:
     """Resumes a paused source: its schedule applies again."""
     return _source(await sources.resume_source(work, row_id("source", source)))
 
 
 @router.post(
-    "/sis-sources/{source}/doctor", status_code=202, operation_id="look_at_source", **asks(sources.ask_to_look)
+    "/sis-sources/{source}/doctor", status_code=202, operation_id="look_at_source", **requires(sources.ask_to_look)
 )
-async def look_at_source(work: Opened, response: Response, source: str) -> SisSource:
+async def look_at_source(work: OpenWork, response: Response, source: str) -> SisSource:
     """Requests a check of the source by the worker; the result appears in `findings` shortly. It writes no roster
     row.
     """

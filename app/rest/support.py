@@ -14,8 +14,8 @@ from app.playbook.queries import area_named, level_of_rank
 from app.response import models as response_models
 from app.response import queries as response_queries
 from app.response import service as response_service
-from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.response import Verdict, VerdictState, verdict_shape
 from app.rest.roster import school_id, staff_id, student_id
 from app.rest.route import Route
@@ -163,16 +163,16 @@ async def _load_shapes(work: Work, rows: Sequence[models.Support]) -> list[Suppo
 READS = (queries.support, response_queries.verdicts_now)
 
 
-@router.post("/supports", status_code=201, operation_id="plan_support", **asks(service.plan_support, *READS))
-async def plan_support(work: Opened, new: NewSupport) -> Support:
+@router.post("/supports", status_code=201, operation_id="plan_support", **requires(service.plan_support, *READS))
+async def plan_support(work: OpenWork, new: NewSupport) -> Support:
     """Plans a support with its goal and aimline."""
     values = new.model_dump() | {"concerns": tuple(new.concerns)}
     return (await _load_shapes(work, [await service.plan_support(work, service.NewSupport(**values))]))[0]
 
 
-@router.get("/supports", operation_id="list_supports", **asks(response_queries.supports))
+@router.get("/supports", operation_id="list_supports", **requires(response_queries.supports))
 async def list_supports(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     student: Annotated[str | None, Query(description="An id or an external id.")] = None,
@@ -199,37 +199,39 @@ async def list_supports(
         verdict=verdict,
     )
     filter_values = {name: getattr(filters, name) for name in filters.__slots__}
-    page = await response_queries.supports(work, place(work, "supports", filter_values, after, limit), filters)
+    page = await response_queries.supports(work, page_keyset(work, "supports", filter_values, after, limit), filters)
     shapes = {shape.id: shape for shape in await _load_shapes(work, page.rows)}
-    items, next_cursor = paged(request, response, page, lambda row: shapes[ids.show("support", row.id)])
+    items, next_cursor = to_page(request, response, page, lambda row: shapes[ids.show("support", row.id)])
     return Items(items=items, next=next_cursor)
 
 
-@router.get("/supports/{support}", operation_id="get_support", **asks(*READS))
-async def get_support(work: Opened, support: str) -> Support:
+@router.get("/supports/{support}", operation_id="get_support", **requires(*READS))
+async def get_support(work: OpenWork, support: str) -> Support:
     """Returns one support."""
     return (await _load_shapes(work, [await queries.support(work, row_id("support", support))]))[0]
 
 
-@router.post("/supports/{support}/start", operation_id="start_support", **asks(response_service.start_support, *READS))
-async def start_support(work: Opened, support: str, start: Start) -> Support:
+@router.post(
+    "/supports/{support}/start", operation_id="start_support", **requires(response_service.start_support, *READS)
+)
+async def start_support(work: OpenWork, support: str, start: Start) -> Support:
     """Starts a planned support: its first session was given."""
     row = await response_service.start_support(work, row_id("support", support), start.on)
     return (await _load_shapes(work, [row]))[0]
 
 
 @router.post(
-    "/supports/{support}/change", operation_id="change_support", **asks(response_service.change_support, *READS)
+    "/supports/{support}/change", operation_id="change_support", **requires(response_service.change_support, *READS)
 )
-async def change_support(work: Opened, support: str, change: Change) -> Support:
+async def change_support(work: OpenWork, support: str, change: Change) -> Support:
     """Changes a support: from that day it has a new phase with another level, goal or dosage."""
     support_id = row_id("support", support)
     await response_service.change_support(work, support_id, service.Change(**change.model_dump()))
     return (await _load_shapes(work, [await queries.support(work, support_id)]))[0]
 
 
-@router.post("/supports/{support}/end", operation_id="end_support", **asks(service.end_support, *READS))
-async def end_support(work: Opened, support: str, end: End) -> Support:
+@router.post("/supports/{support}/end", operation_id="end_support", **requires(service.end_support, *READS))
+async def end_support(work: OpenWork, support: str, end: End) -> Support:
     """Ends a planned or active support."""
     row = await service.end_support(work, row_id("support", support), end.because, end.on)
     return (await _load_shapes(work, [row]))[0]

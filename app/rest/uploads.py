@@ -20,7 +20,7 @@ from app.access.principal import Principal
 from app.access.work import Work, unit
 from app.core.disk_space import is_full
 from app.core.errors import Malformed, StorageFull, Violation
-from app.rest.door import House, asks, principal_of, row_id
+from app.rest.door import Services, principal_of, requires, row_id
 from app.rest.problem import MEDIA_TYPE, Problem
 from app.rest.route import Route
 from app.rest.sis import SyncRun, accepted_run
@@ -32,7 +32,7 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 def _contract() -> dict[str, Any]:
     """Returns the route's entry in the contract: its body, and the responses that no other route has."""
-    contract = asks(upload.must_take_uploads, upload.take_slot, pull.ask_for_run, upload.keep_upload, queries.run)
+    contract = requires(upload.must_take_uploads, upload.take_slot, pull.ask_for_run, upload.keep_upload, queries.run)
     body = {"required": True, "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}
     problem = {"model": Problem, "content": {MEDIA_TYPE: {}}}
     statuses = {
@@ -59,9 +59,9 @@ async def send_roster(
     """Receives a OneRoster CSV zip (1.1 or 1.2) for a CSV source; the worker syncs from it. 409 while a run is
     pending.
     """
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     source_id, operation = row_id("source", source), f"{request.method} {request.scope['route'].path}"
-    open_unit = partial(unit, house.engine, principal, house.keyring, operation)
+    open_unit = partial(unit, services.engine, principal, services.keyring, operation)
     async with open_unit() as work:
         await upload.must_take_uploads(work, source_id)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != ZIP:
@@ -72,7 +72,7 @@ async def send_roster(
         with tempfile.TemporaryFile() as file:
             await _receive(request, file, open_unit, slot)
             await asyncio.to_thread(upload.must_be_a_roster, file)
-            async with house.writers.turn(), open_unit() as work:
+            async with services.writers.turn(), open_unit() as work:
                 run = await pull.ask_for_run(work, source_id, dry=dry)
                 await upload.keep_upload(work, run.id, file)
                 return await accepted_run(work, response, run)

@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from app.core import ids
-from app.rest.door import After, House, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, Services, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.webhooks import models, queries, service
 from app.webhooks.sign import Signature
@@ -87,10 +87,12 @@ class NewlyMadeEndpoint(Endpoint):
     )
 
 
-@router.post("/webhook-endpoints", status_code=201, operation_id="register_endpoint", **asks(service.register_endpoint))
-async def register_endpoint(work: Opened, request: Request, new: NewEndpoint) -> NewlyMadeEndpoint:
+@router.post(
+    "/webhook-endpoints", status_code=201, operation_id="register_endpoint", **requires(service.register_endpoint)
+)
+async def register_endpoint(work: OpenWork, request: Request, new: NewEndpoint) -> NewlyMadeEndpoint:
     """Registers an endpoint and returns its secret, this once."""
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     endpoint = service.NewEndpoint(
         new.url,
         tuple(new.event_types),
@@ -99,30 +101,30 @@ async def register_endpoint(work: Opened, request: Request, new: NewEndpoint) ->
         new.versions,
         Signature(new.signature),
     )
-    row, secret = await service.register_endpoint(work, endpoint, house.webhook_allowed)
+    row, secret = await service.register_endpoint(work, endpoint, services.webhook_allowed)
     return NewlyMadeEndpoint(**_endpoint(row).model_dump(), secret=secret)
 
 
-@router.get("/webhook-endpoints", operation_id="list_endpoints", **asks(queries.endpoints))
+@router.get("/webhook-endpoints", operation_id="list_endpoints", **requires(queries.endpoints))
 async def list_endpoints(
-    work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, after: After = None, limit: Limit = None
 ) -> Items[Endpoint]:
     """Lists the caller's endpoints, oldest first."""
-    page = await queries.endpoints(work, place(work, "endpoints", {}, after, limit))
-    items, next_cursor = paged(request, response, page, _endpoint)
+    page = await queries.endpoints(work, page_keyset(work, "endpoints", {}, after, limit))
+    items, next_cursor = to_page(request, response, page, _endpoint)
     return Items(items=items, next=next_cursor)
 
 
-@router.get("/webhook-endpoints/{endpoint}", operation_id="get_endpoint", **asks(queries.endpoint))
-async def get_endpoint(work: Opened, endpoint: str) -> Endpoint:
+@router.get("/webhook-endpoints/{endpoint}", operation_id="get_endpoint", **requires(queries.endpoint))
+async def get_endpoint(work: OpenWork, endpoint: str) -> Endpoint:
     """Returns one endpoint."""
     return _endpoint(await queries.endpoint(work, row_id("endpoint", endpoint)))
 
 
-@router.patch("/webhook-endpoints/{endpoint}", operation_id="change_endpoint", **asks(service.change_endpoint))
-async def change_endpoint(work: Opened, request: Request, endpoint: str, changed: ChangedEndpoint) -> Endpoint:
+@router.patch("/webhook-endpoints/{endpoint}", operation_id="change_endpoint", **requires(service.change_endpoint))
+async def change_endpoint(work: OpenWork, request: Request, endpoint: str, changed: ChangedEndpoint) -> Endpoint:
     """Changes the address, the types, the schools or the description of an endpoint; its secret stays."""
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     change = service.Change(
         changed.url,
         None if changed.event_types is None else tuple(changed.event_types),
@@ -130,33 +132,40 @@ async def change_endpoint(work: Opened, request: Request, endpoint: str, changed
         None if changed.schools is None else tuple(changed.schools),
         changed.versions,
     )
-    return _endpoint(await service.change_endpoint(work, row_id("endpoint", endpoint), change, house.webhook_allowed))
+    return _endpoint(
+        await service.change_endpoint(work, row_id("endpoint", endpoint), change, services.webhook_allowed)
+    )
 
 
 @router.delete(
-    "/webhook-endpoints/{endpoint}", status_code=204, operation_id="remove_endpoint", **asks(service.remove_endpoint)
+    "/webhook-endpoints/{endpoint}",
+    status_code=204,
+    operation_id="remove_endpoint",
+    **requires(service.remove_endpoint),
 )
-async def remove_endpoint(work: Opened, endpoint: str) -> None:
+async def remove_endpoint(work: OpenWork, endpoint: str) -> None:
     """Removes an endpoint: it receives nothing more."""
     await service.remove_endpoint(work, row_id("endpoint", endpoint))
 
 
-@router.post("/webhook-endpoints/{endpoint}/rotate", operation_id="rotate_secret", **asks(service.rotate_secret))
-async def rotate_secret(work: Opened, endpoint: str, rotation: Rotation) -> NewlyMadeEndpoint:
+@router.post("/webhook-endpoints/{endpoint}/rotate", operation_id="rotate_secret", **requires(service.rotate_secret))
+async def rotate_secret(work: OpenWork, endpoint: str, rotation: Rotation) -> NewlyMadeEndpoint:
     """Replaces the endpoint's secret and returns the new one, this once; during the overlap both sign each delivery."""
     overlap = timedelta(seconds=rotation.overlap_seconds)
     row, secret = await service.rotate_secret(work, row_id("endpoint", endpoint), overlap)
     return NewlyMadeEndpoint(**_endpoint(row).model_dump(), secret=secret)
 
 
-@router.post("/webhook-endpoints/{endpoint}/pause", operation_id="pause_endpoint", **asks(service.pause_endpoint))
-async def pause_endpoint(work: Opened, endpoint: str) -> Endpoint:
+@router.post("/webhook-endpoints/{endpoint}/pause", operation_id="pause_endpoint", **requires(service.pause_endpoint))
+async def pause_endpoint(work: OpenWork, endpoint: str) -> Endpoint:
     """Pauses an endpoint: its deliveries wait."""
     return _endpoint(await service.pause_endpoint(work, row_id("endpoint", endpoint)))
 
 
-@router.post("/webhook-endpoints/{endpoint}/resume", operation_id="resume_endpoint", **asks(service.resume_endpoint))
-async def resume_endpoint(work: Opened, endpoint: str) -> Endpoint:
+@router.post(
+    "/webhook-endpoints/{endpoint}/resume", operation_id="resume_endpoint", **requires(service.resume_endpoint)
+)
+async def resume_endpoint(work: OpenWork, endpoint: str) -> Endpoint:
     """Resumes an endpoint that was paused, slowed down or disabled; waiting deliveries are sent."""
     return _endpoint(await service.resume_endpoint(work, row_id("endpoint", endpoint)))
 
