@@ -13,7 +13,7 @@ from datetime import date
 from pathlib import Path
 
 from app.sandbox.district import District
-from app.sandbox.export import Wanted, export_with_progress
+from app.sandbox.export import ExportOptions, export_with_progress
 from app.sandbox.export_files import Binding
 
 DAY = date(2026, 11, 2)  # the same bytes in whatever year it is run
@@ -37,8 +37,8 @@ def base(students: int) -> Path:
     """The district as it is, with a line item for each class: about ten enrollments and ten results a student."""
     path = _folder() / f"graded-{students}.zip"
     if not path.exists():
-        wanted = Wanted(Binding(gradebook=True), line_items=1)
-        export_with_progress(District(1, students, DAY), path, wanted)
+        options = ExportOptions(Binding(gradebook=True), line_items=1)
+        export_with_progress(District(1, students, DAY), path, options)
     return path
 
 
