@@ -209,4 +209,4 @@ def _unfit(message: str) -> str:
         return f"there is a field that {unknown[1]} does not have."
     matches = (pattern.match(message) for pattern in _TYPES)
     type_name = next((f" {match[1]}" for match in matches if match), "")
-    return f"a value does not fit the type{type_name} that is context for."
+    return f"a value does not fit the type{type_name} that is expected."

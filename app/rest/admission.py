@@ -20,6 +20,7 @@ from app.core.fairness.quota import Standing
 from app.rest.edge import UPLOADS
 from app.rest.problem import from_error
 
+TOKENS = "/oauth/token"
 ALWAYS_ADMITTED = "/health/"
 """Requests below this path are always admitted: a busy process must still answer its supervisor's health checks."""
 CLIENT_GONE = 499
@@ -47,7 +48,9 @@ class Admit:
                 # An upload is not queued: it takes as long as its sender, and its body goes to disk as it arrives.
                 await self._app(scope, receive, _announcing(send, standings))
                 return
-            messages = await _read_body(receive)
+            # A caller without a valid token is refused before its body is read, except where tokens are issued.
+            is_read = requester.district_id is not None or scope["path"] == TOKENS
+            messages = await _read_body(receive) if is_read else []
             if messages is None:
                 await Response(status_code=CLIENT_GONE)(scope, receive, send)
                 return

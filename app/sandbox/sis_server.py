@@ -127,7 +127,7 @@ class Sis:
             self.under_way -= 1
 
     def _fail_by_quirk(self) -> None:
-        limit = self.quirks.number("at-limit")
+        limit = self.quirks.number("at-most")
         if limit is not None and self.under_way > limit:
             raise Refused(429, "server_busy", "Too many requests at once.")
         for name, (status, headers) in FAILING.items():
