@@ -1,6 +1,6 @@
-"""Gives a benchmark a migrated database of its own, dropped at the end. Owns no figure.
+"""Gives a benchmark a migrated database of its own, dropped at the end. It has no figures.
 
-It is on the embedded server in a temporary folder, or on the server of `AIMLINE_DATABASE_URL`.
+The database is on the embedded server in a temporary folder, or on the server of `AIMLINE_DATABASE_URL`.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
 
 @contextmanager
 def migrated(**options: Any) -> Iterator[Settings]:
-    """Settings over a fresh database; `options` are settings of the product."""
+    """Yields settings over a fresh database; `options` are settings of the product."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -41,7 +41,7 @@ def migrated(**options: Any) -> Iterator[Settings]:
 
 
 async def as_owner(settings: Settings, statement: str) -> Any:
-    """Runs a statement as the owner of the database; its first value."""
+    """Runs a statement as the owner of the database and returns its first value."""
     connection = await asyncpg.connect(settings.url_of("owner"))
     try:
         return await connection.fetchval(statement)

@@ -1,4 +1,4 @@
-"""Prints B's p95 beside A's load, and the most that it may be: B's own p95 alone plus A's longest request."""
+"""Prints B's p95 during A's load, and its limit: B's own p95 alone plus A's longest request."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ QUERY = "{ " + PAGE.format(first=20) + " }"
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one face, in seconds."""
+    """The figures of one face, in seconds."""
 
     alone: list[float]
     longest: float
@@ -30,12 +30,12 @@ class Figures:
 
     @property
     def limit(self) -> float:
-        """The most that B's p95 may be."""
+        """Returns the most that B's p95 may be."""
         return p95(self.alone) + self.longest
 
 
 def p95(latencies: list[float]) -> float:
-    """The smallest latency that 95 % do not exceed."""
+    """Returns the smallest latency that 95 % do not exceed."""
     return sorted(latencies)[math.ceil(0.95 * len(latencies)) - 1]
 
 
@@ -72,9 +72,11 @@ async def _run(settings: Settings, base_url: str, seconds: float) -> dict[str, F
 
 def main() -> None:
     """Measures both faces and prints a table."""
-    parser = argparse.ArgumentParser(prog="bench.noisy", description="Measure what a loud district does to another.")
-    parser.add_argument("--seconds", type=float, default=30, help="of each measurement of B (30)")
-    parser.add_argument("--concurrency", type=int, help="requests at once, other than the product's default")
+    parser = argparse.ArgumentParser(
+        prog="bench.noisy", description="Measure what one district's load does to another."
+    )
+    parser.add_argument("--seconds", type=float, default=30, help="seconds of each measurement of B (30)")
+    parser.add_argument("--concurrency", type=int, help="concurrent requests, if other than the product's default")
     asked = parser.parse_args()
     options = {"concurrency": asked.concurrency} if asked.concurrency else {}
     with migrated(**options) as settings, serving(settings) as base_url:

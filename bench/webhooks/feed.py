@@ -1,6 +1,7 @@
-"""A page of the feed at the end of ten million events beside the first page. Owns no threshold.
+"""Measures a page of the feed at the end of ten million events against the first page. It has no threshold.
 
-A page is what a request for it costs below HTTP: a unit of work of an outside client, its rows, their bodies, the
+A page's time is what a request for it costs below HTTP: a unit of work of an outside client, its rows, their bodies,
+the
 disclosure log, the commit.
 """
 
@@ -48,7 +49,7 @@ FROM pg_index WHERE indrelid = 'event'::regclass
 
 
 async def feed(bench: Bench) -> list[tuple[str, float, str]]:
-    """Milliseconds of a page of 100 events: the first, and the last of ten million."""
+    """Returns the milliseconds of a page of 100 events: the first, and the last of ten million."""
     district = bench.district_id
     await _fill(bench)
     async with unit(bench.engine, bench.principal, bench.settings.keyring, "bench") as work:
@@ -69,7 +70,9 @@ async def feed(bench: Bench) -> list[tuple[str, float, str]]:
 
 
 async def _fill(bench: Bench) -> None:
-    """Lays the events as the owner, a million a statement; the table is as it was, and analyzed."""
+    """Writes the events as the owner, a million in each statement; afterwards the table has all its indexes and is
+    analyzed.
+    """
     owner = await asyncpg.connect(bench.settings.url_of("owner"))
     try:
         lifted = await owner.fetch(LIFTED)
@@ -87,9 +90,9 @@ async def _fill(bench: Bench) -> None:
         await owner.close()
 
 
-def _cursor(bench: Bench, given: str, number: int) -> str:
-    """A cursor at a number, in the epoch of a cursor that the feed gave."""
-    asked = keyset(bench.district_id, "events", {}, given, LIMIT)
+def _cursor(bench: Bench, cursor: str, number: int) -> str:
+    """Returns a cursor at a number, in the epoch of a given cursor."""
+    asked = keyset(bench.district_id, "events", {}, cursor, LIMIT)
     return asked.mark(asked.after_id(), number)
 
 
