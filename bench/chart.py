@@ -49,7 +49,7 @@ def _draw(width: int) -> str:
     outcome = {"state": "not_responding", "kind": "stopped", "sentence": "Growth has stopped.", "rate": 0.2}
     of = {"phase_id": phases[1].id, "score_ids": [score.id for score in scores[-12:]]}
     verdict = VerdictRow(
-        id=uuid4(), rate_low=-0.3, rate_high=0.7, change_on=BEGINS + timedelta(weeks=25), **outcome, **of
+        id=uuid4(), because=[], rate_low=-0.3, rate_high=0.7, change_on=BEGINS + timedelta(weeks=25), **outcome, **of
     )
     return svg(
         picture(
