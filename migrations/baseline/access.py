@@ -70,6 +70,8 @@ def create_tables() -> None:
         key=(),
         api="SELECT",
     )
+    # A row for each thing that only one transaction of a district does at a time: whoever does it locks the row.
+    tenant_table("district_lock", "name text NOT NULL", key=("name",), refs={"district_id": "district"})
     op.execute(
         "CREATE TABLE client (client_id uuid NOT NULL, name text NOT NULL, created_at timestamptz NOT NULL, "
         "CONSTRAINT client_pkey PRIMARY KEY (client_id))"

@@ -27,7 +27,7 @@ from app.sis.models import SisUpload, SisUploadSlot
 from app.sis.oneroster_csv.archive import CsvZip, ZipRefused
 from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import NothingNew, Source, SourceRefused
-from app.sis.sources import configured
+from app.sis.sources.service import configured
 
 PART: Final = 1 << 20
 AT_ONCE: Final = 2  # uploads of one district, over all processes

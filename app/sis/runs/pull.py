@@ -24,8 +24,6 @@ from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.roster.lookup import zone_of
-from app.sis import rekey
-from app.sis.approval import must_be_undoable
 from app.sis.engine.report import Report
 from app.sis.engine.run import RunRequest, is_syncing
 from app.sis.guard import Limits
@@ -35,12 +33,14 @@ from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.explore import explore
 from app.sis.oneroster_rest.pull import open_rest
 from app.sis.port import AlreadyRunning, NothingNew, Progress, Source, SourceRefused
-from app.sis.queries import run as find_run
-from app.sis.scheduler.schedule import is_full_due
+from app.sis.runs import rekey
+from app.sis.runs.approval import must_be_undoable
+from app.sis.runs.queries import run as find_run
+from app.sis.runs.upload import nothing_sent, open_upload, was_sent
 from app.sis.service import sync
-from app.sis.settings import UPLOADS, SourceSettings, is_local, path_of
-from app.sis.sources import Configured, configured, open_secret, settings_of
-from app.sis.upload import nothing_sent, open_upload, was_sent
+from app.sis.sources.schedule import is_full_due
+from app.sis.sources.service import Configured, configured, open_secret, settings_of
+from app.sis.sources.settings import UPLOADS, SourceSettings, is_local, path_of
 
 Mode = Literal["full", "delta"]
 PAGE_SIZE = 1000  # rows asked for, where the source's settings name no number
