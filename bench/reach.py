@@ -1,8 +1,7 @@
 """Measures ways for row-level security to know a caseload: a bound list or text, an array column, a view.
 
 There are 600,000 rows about 6,000 students, and a caseload of 150. `python -m bench.reach`; each figure is the median
-of
-runs in one session, compared with the same statement without a policy.
+of runs in one session, compared with the same statement without a policy.
 """
 
 import argparse

@@ -39,9 +39,7 @@ WRITTEN = (
 
 @dataclass
 class Measured:
-    """The seconds of all runs by name, the peak memory of our process in MiB, and roster rows that unchanged runs
-    wrote.
-    """
+    """The seconds of runs by name, our process's peak memory in MiB, and roster rows written by unchanged runs."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     rows: int = 0

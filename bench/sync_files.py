@@ -34,9 +34,7 @@ Rows = Iterable[list[str]]
 
 
 def base(students: int) -> Path:
-    """Returns the unchanged district, with a line item for each class: about ten enrollments and ten results a
-    student.
-    """
+    """Returns the unchanged district: about ten enrollments and, with one line item a class, ten results a student."""
     path = _folder() / f"graded-{students}.zip"
     if not path.exists():
         options = ExportOptions(Binding(gradebook=True), line_items=1)
@@ -57,9 +55,7 @@ def shuffled(path: Path) -> Path:
 
 
 def changed(path: Path) -> Path:
-    """Returns a zip with one row in a hundred altered; a tenth of altered enrollments and results are gone, a tenth
-    new.
-    """
+    """Returns a zip with one row in a hundred altered; a tenth of altered enrollments and results gone or new."""
 
     def alter(name: str, rows: Rows, header: list[str]) -> Iterator[list[str]]:
         at = header.index(ALTERED[name])

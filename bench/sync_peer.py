@@ -87,9 +87,7 @@ def _quiet(_doing: str, _done: int, _of: int) -> None:
 
 
 async def peer(settings: Settings, district: UUID, path: Path, folder: Path) -> float:
-    """Returns the seconds to COPY the unpacked files and insert them with one statement for each table, in one
-    transaction.
-    """
+    """Returns the seconds to COPY the unpacked files and insert them by one statement a table, in one transaction."""
     connection = await asyncpg.connect(settings.url_of("worker"))
     source, run = new_id(), new_id()
     try:

@@ -1,5 +1,6 @@
-"""Owns how a GraphQL request becomes a unit of work: token, principal, person acted for, one session. It holds no
-rules.
+"""Owns how a GraphQL request becomes a unit of work: token, principal, person acted for, one session.
+
+It holds no rules.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ class Installation(Protocol):
 
     @property
     def engine(self) -> AsyncEngine:
-        """An engine whose connections are bound to a principal, as the role `api`."""
+        """The engine of the role `api`, whose connections are bound to a principal."""
 
     @property
     def keyring(self) -> Keyring:
@@ -103,8 +104,9 @@ class OperationContext:
     async def write(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Calls a room's command in a savepoint, so that it fails alone. Rows loaded before it are read again after
-        it.
+        """Calls a room's command in a savepoint, so that it fails alone.
+
+        Rows loaded before it are read again after it.
         """
         async with self._session():
             self._loaders = Loaders(self.read)
@@ -112,12 +114,10 @@ class OperationContext:
                 return await function(self.work, *args, **kwargs)
 
     async def stop(self) -> None:
-        """Cancels the tasks that still use the session, and waits for their end; their statements end in PostgreSQL as
-        well.
+        """Cancels the tasks that still use the session and waits for them; their statements in PostgreSQL end too.
 
         Batch reads run in tasks of their own, which the end of the operation does not end. A task that was cancelled
-        before
-        is not cancelled again, since that would cut off the message that ends its statement.
+        before is not cancelled again, since that would cut off the message that ends its statement.
         """
         running = self._tasks - {asyncio.current_task()}
         for task in running:

@@ -1,5 +1,6 @@
-"""Owns the batching of nested reads: one loader for each batch read of one operation. It never caches longer than
-that.
+"""Owns the batching of nested reads: one loader for each batch read of one operation.
+
+It never caches longer than that.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

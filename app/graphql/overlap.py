@@ -1,5 +1,4 @@
-"""Owns the number of field pairs that validation would compare, so that a document is refused before it costs quadratic
-time.
+"""Owns the count of field pairs that validation would compare, which bounds its quadratic time.
 
 GraphQL merges the fields of one response key, and the library compares each of them with every other one. This walk
 merges them too, but only counts. It expands fragments, so it runs on documents that have passed the limit of their
@@ -20,9 +19,7 @@ from graphql import (
 
 
 def comparisons(document: DocumentNode, limit: int) -> int:
-    """Returns the number of field pairs that share a response key, anywhere in the document; stops counting above
-    `most`.
-    """
+    """Returns how many field pairs of the document share a response key; stops counting above `limit`."""
     fragments = {
         definition.name.value: definition
         for definition in document.definitions

@@ -79,9 +79,7 @@ def to_problems(violations: Sequence[Violation]) -> list[Problem]:
 
 
 def check_lengths(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Problem]:
-    """Returns the problems of texts that are too short or too long; a text is given as pointer, text, least and
-    most.
-    """
+    """Returns the problems of texts with a wrong length; each item is pointer, text, least and most characters."""
     problems = []
     for pointer, text, least, most in texts:
         if text is not None and len(text) < least:
@@ -98,9 +96,7 @@ def check_lengths(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Pro
 async def run_command(
     context: OperationContext, command: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
 ) -> tuple[R | None, list[Problem]]:
-    """Runs a command in its savepoint and returns its result or its problems; missing permissions and faults are
-    raised.
-    """
+    """Runs a command in its savepoint and returns its result or problems; raises missing permissions and faults."""
     try:
         return await context.write(command, *args, **kwargs), []
     except Invalid as error:

@@ -1,5 +1,6 @@
-"""Owns the shapes of the roster: students, and their links to other rows. It holds no rules, and shows no
-demographics.
+"""Owns the shapes of the roster: students, and their links to other rows.
+
+It holds no rules, and shows no demographics.
 """
 
 from dataclasses import asdict

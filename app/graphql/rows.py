@@ -92,8 +92,7 @@ class Rows:
         return Yield(1, 1)
 
     def of_introspection(self, parent: GraphQLCompositeType, name: str, field: GraphQLField, *, listed: bool) -> float:
-        """Returns how many elements a field of an introspection type has: the mean if all types are listed, else the
-        most.
+        """Returns how many elements an introspection field has: the mean if all types are listed, else the most.
 
         Over all types the mean is exact; for a single type somebody may choose the longest.
         """

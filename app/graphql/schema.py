@@ -1,5 +1,6 @@
-"""Owns the schema: the roots composed of the rooms' parts, the SDL, and how an operation runs. It opens no unit of
-work.
+"""Owns the schema: the roots composed of the rooms' parts, the SDL, and how an operation runs.
+
+It opens no unit of work.
 """
 
 from collections.abc import Iterator

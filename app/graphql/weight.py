@@ -1,5 +1,4 @@
-"""Owns how much a document asks for, as numbers, in one walk: each fragment is measured once, however often it is
-spread.
+"""Owns the measurement of a document in one walk: each fragment is measured once, however often it is spread.
 
 A spread adds the numbers of its fragment, and a list multiplies those of its selection. Nothing is ever expanded, so a
 document that doubles a hundred times is measured as fast as one that does not.
@@ -63,9 +62,7 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """The position of a selection set: its type and, in introspection, whether all types are listed and how many
-    wrappers it is in.
-    """
+    """The position of a selection set: its type, and in introspection its wrappers and whether all types are listed."""
 
     type: GraphQLNamedType | None
     listed: bool = False
@@ -212,9 +209,7 @@ def _within(weight: Weight) -> Weight:
 
 
 def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinitionNode]:
-    """Returns the fragments, each after those that it spreads; raises a refusal if they spread one another in a
-    cycle.
-    """
+    """Returns the fragments, each after those that it spreads; raises a refusal if the spreads form a cycle."""
     fragments: dict[str, FragmentDefinitionNode] = {}
     graph: dict[str, set[str]] = {}
     for definition in document.definitions:

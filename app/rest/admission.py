@@ -29,9 +29,7 @@ Refusal = Callable[[Request, Throttled], Response]
 
 
 class Admit:
-    """Admits requests within their quotas, in fair order; `refusals` maps a path to the function that answers refusals
-    there.
-    """
+    """Admits requests within their quotas, in fair order; `refusals` has the function that refuses, by path."""
 
     def __init__(self, app: ASGIApp, admission: Admission, refusals: Mapping[str, Refusal]) -> None:
         self._app, self._admission, self._refusals = app, admission, refusals

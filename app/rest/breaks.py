@@ -75,8 +75,9 @@ async def declare_school_break(work: OpenWork, response: Response, new: NewSchoo
 
 @router.delete("/{break_}", status_code=204, operation_id="remove_break", **requires(remove_break))
 async def remove_school_break(work: OpenWork, break_: str) -> None:
-    """Removes a break. Its weeks are instructional weeks again; their series are judged again shortly, without
-    alerts.
+    """Removes a break; its weeks are instructional weeks again.
+
+    The series that it affects are judged again shortly, without alerts.
     """
     await remove_break(work, row_id("break", break_))
 

@@ -79,9 +79,7 @@ class ChartPhase(Shape):
 
 
 class FittedRate(Shape):
-    """The growth rate that the verdict rests on, in units a week, drawn through the middle of its scores; the band
-    holds 80 %.
-    """
+    """The growth rate of the verdict, in units a week, drawn through the middle of its scores; the band holds 80 %."""
 
     rate: float
     rate_low: float | None
@@ -179,9 +177,7 @@ async def get_chart_svg(
     ] = None,
     width: Annotated[int, Query(ge=NARROWEST, le=WIDEST, description="Pixels.")] = USUAL,
 ) -> Response:
-    """Returns the picture of a support: scores, aimline, goal, phase lines, weeks without a score, breaks and the
-    verdict.
-    """
+    """Returns a support's picture: scores, aimline, goal, phase lines, weeks without a score, breaks, verdict."""
     picture = await picture_of(work, row_id("support", support))
     return Response(svg(picture, width, theme), media_type=SVG, headers=PICTURE_HEADERS)
 

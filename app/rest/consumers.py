@@ -64,7 +64,7 @@ class Consumer(Shape):
     name: str
     event_types: list[str] = Field(description="All types, if empty.")
     versions: dict[str, int] = Field(description="The payload version for each type.")
-    cursor: str = Field(description="Its place.")
+    cursor: str = Field(description="The consumer's position in the feed.")
     behind: int = Field(description="How many of the district's events, of any type, come after the position.")
     created_at: datetime
     committed_at: datetime | None
@@ -115,8 +115,9 @@ async def list_consumer_events(work: OpenWork, request: Request, name: Name, lim
 
 @router.post("/{name}/commit", operation_id="commit_consumer", **requires(consumers.commit, gone=LOST))
 async def commit_consumer(work: OpenWork, name: Name, request: Commit) -> Consumer:
-    """Moves the consumer forward to a cursor that it returned. It never moves back, so a slower reader undoes
-    nothing.
+    """Moves the consumer forward to a cursor that it returned.
+
+    It never moves back, so a slower reader undoes nothing.
     """
     return _consumer(await consumers.commit(work, name, request.cursor))
 

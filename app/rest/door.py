@@ -1,5 +1,6 @@
-"""Owns how a REST request becomes a unit of work: token, principal, person acted for, transaction. It holds no
-rules.
+"""Owns how a REST request becomes a unit of work: token, principal, person acted for, transaction.
+
+It holds no rules.
 """
 
 from collections.abc import AsyncIterator, Callable

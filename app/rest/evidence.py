@@ -167,9 +167,7 @@ async def record_score(work: OpenWork, new: NewScore) -> Score:
 
 @router.post("/scores/bulk", operation_id="record_scores", **requires(service.record_scores))
 async def record_scores(work: OpenWork, new: NewScores) -> RecordedScores:
-    """Records many scores, each independently: invalid ones are refused with their violations, the others are
-    recorded.
-    """
+    """Records many scores, each independently: invalid ones are refused with violations, the others recorded."""
     scores = [evidence.NewScore(**score.model_dump()) for score in new.scores]
     recorded = await service.record_scores(work, scores, backfill=new.backfill)
     return RecordedScores.model_construct(results=[_recorded(result) for result in recorded])
@@ -184,8 +182,9 @@ async def amend_score(work: OpenWork, score: str, amendment: ScoreAmendment) -> 
 
 @router.post("/scores/{score}/remove", operation_id="remove_score", **requires(service.remove_score))
 async def remove_score(work: OpenWork, score: str, removal: ScoreRemoval) -> Score:
-    """Removes a score from its series and judges the series again. Sending the score again under the same key restores
-    it.
+    """Removes a score from its series and judges the series again.
+
+    Sending the score again under the same key restores it.
     """
     return score_shape(await service.remove_score(work, row_id("score", score), removal.because, removal.by))
 

@@ -1,5 +1,6 @@
-"""Owns the answers to a supervisor: whether the process is alive and whether it can serve. It shows nothing of any
-district.
+"""Owns the answers to a supervisor: whether the process is alive and whether it can serve.
+
+It shows nothing of any district.
 """
 
 import structlog

@@ -1,5 +1,6 @@
-"""Owns the token endpoint and the public keys. It answers with OAuth errors (RFC 6749 §5.2), never with problem
-details.
+"""Owns the token endpoint and the public keys.
+
+It answers with OAuth errors (RFC 6749 §5.2), never with problem details.
 """
 
 import base64

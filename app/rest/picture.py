@@ -1,5 +1,6 @@
-"""Owns how a support's picture is drawn: plain SVG, light and dark, from 280 pixels on. It decides nothing about the
-data.
+"""Owns how a support's picture is drawn: plain SVG, light and dark, from 280 pixels on.
+
+It decides nothing about the data.
 
 The picture holds nobody's name and no free text. Its only id is the end of the support's, which keeps the ids of two
 pictures on one page apart.
@@ -203,9 +204,7 @@ def _phase_label(stretch: Stretch, picture: Picture, plot: Plot) -> Iterator[str
 
 
 def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
-    """Yields a box for each week's sessions, filled by the share of delivered minutes; dashed where nothing is
-    recorded.
-    """
+    """Yields a box for each week's sessions, filled by the delivered share; dashed if nothing is recorded."""
     tall = 14.0
     wide = max(min((plot.right - plot.left) / plot.span - 2, 16), 3)
     for week, of_week in sorted(picture.sessions.items()):

@@ -40,9 +40,7 @@ Parameters = Annotated[dict[str, Annotated[int, BeforeValidator(a_number)]], Fie
 
 
 class RuleInput(Input):
-    """A rule for a measure, for an area and those below it, or, with neither, for everything else; in one school or in
-    all.
-    """
+    """A rule for a measure, for an area and those below it, or for everything else; in one school or in all."""
 
     rule: str = Field(max_length=50)
     parameters: Parameters = Field(
@@ -100,9 +98,7 @@ class Turned(Shape):
 
 
 class RulesPreview(Shape):
-    """What the new rules would conclude today about the active supports within the caller's reach, compared with the
-    rules in force.
-    """
+    """The new rules' conclusions about the active supports within reach, compared with those of the rules in force."""
 
     judged: int
     before: dict[str, int] = Field(description="How many supports are in each state.")

@@ -63,9 +63,7 @@ Pairs = Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_
 
 
 class NewRekey(Input):
-    """How people whom the held run would remove are matched with people whom it would create: either `match` or
-    `map`.
-    """
+    """How people whom the held run would remove are matched with those whom it would create: `match` or `map`."""
 
     match: Literal["identifier", "email"] | None = Field(
         default=None,

@@ -26,8 +26,9 @@ WHY = "Why minutes were lost; required where fewer were delivered than planned. 
 
 
 class NewSession(Input):
-    """A session to be recorded: one delivery of the support, held or lost. Sending the same session again changes
-    nothing.
+    """A session to be recorded: one delivery of the support, held or lost.
+
+    Sending the same session again changes nothing.
     """
 
     held_on: date = Field(description="The day on which it was held, or should have been.")
@@ -170,9 +171,7 @@ def session_shape(row: models.Session) -> Session:
 
 @router.post("/supports/{support}/sessions", operation_id="record_sessions", **requires(service.record_sessions))
 async def record_sessions(work: OpenWork, support: str, new: NewSessions) -> RecordedSessions:
-    """Records sessions of a support, each independently: invalid ones are refused with violations, the others
-    recorded.
-    """
+    """Records sessions of a support, each independently: invalid ones are refused, the others recorded."""
     sessions = [NewSessionRow(**result.model_dump()) for result in new.sessions]
     results = await service.record_sessions(work, row_id("support", support), sessions)
     return RecordedSessions.model_construct(

@@ -1,5 +1,6 @@
-"""Owns sync runs in REST: shapes and routes, and no rules. Over 250 lines, since runs, reports and answers share
-shapes.
+"""Owns sync runs in REST: shapes and routes, and no rules.
+
+Over 250 lines, since runs, reports and answers share shapes.
 """
 
 from datetime import datetime
@@ -35,7 +36,7 @@ class SyncRun(Shape):
     sentence: str = Field(description="The run's result in one sentence.")
     began_at: datetime
     ended_at: datetime | None
-    counts: dict[str, Any] = Field(description="By kind.")
+    counts: dict[str, Any] = Field(description="Numbers of rows, by kind.")
     warnings: list[Any]
 
 
@@ -220,9 +221,7 @@ async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncRep
     "/students/{student}/sync-history", operation_id="get_sync_history", **requires(find_student, queries.history_of)
 )
 async def get_sync_history(work: OpenWork, student: StudentPath) -> SyncHistory:
-    """Returns what every sync did to a student and the student's enrollments, which explains why somebody is listed or
-    not.
-    """
+    """Returns what every sync did to a student and the enrollments: why the student is listed, or is not."""
     await find_student(work, student)  # answers 404 for a student out of reach, whatever else the caller lacks
     person, steps = await queries.history_of(work, student)
     return SyncHistory(

@@ -33,7 +33,7 @@ class Rollover(Input):
 
 
 class SourceSettings(Input):
-    """The settings of a source beside its addresses."""
+    """The settings of a source in addition to its addresses."""
 
     gradebook_url: str | None = Field(default=None, max_length=2048)
     token_url: str | None = Field(default=None, max_length=2048)
@@ -164,8 +164,9 @@ async def resume_source(work: OpenWork, source: str) -> SisSource:
     "/sis-sources/{source}/doctor", status_code=202, operation_id="look_at_source", **requires(sources.ask_to_look)
 )
 async def look_at_source(work: OpenWork, response: Response, source: str) -> SisSource:
-    """Requests a check of the source by the worker; the result appears in `findings` shortly. It writes no roster
-    row.
+    """Requests a check of the source by the worker; the result appears in `findings` shortly.
+
+    It writes no roster row.
     """
     configured = await sources.ask_to_look(work, row_id("source", source))
     response.headers["Location"] = f"/v1/sis-sources/{ids.show('source', configured.source.id)}"

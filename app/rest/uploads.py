@@ -56,8 +56,9 @@ async def send_roster(
     source: str,
     dry: Annotated[bool, Query(description="Whether to plan and report only, and write nothing.")] = False,
 ) -> SyncRun:
-    """Receives a OneRoster CSV zip (1.1 or 1.2) for a CSV source; the worker syncs from it. 409 while a run is
-    pending.
+    """Receives a OneRoster CSV zip (1.1 or 1.2) for a CSV source; the worker syncs from it.
+
+    409 while a run is pending.
     """
     services: Services = request.app.state.services
     source_id, operation = row_id("source", source), f"{request.method} {request.scope['route'].path}"

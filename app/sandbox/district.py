@@ -55,9 +55,7 @@ class District:
             raise ValueError("A district needs at least one student, and a day that is not negative.")
 
     def on(self, day: int) -> "District":
-        """Returns the same district on another day: some students have left, entered, moved, or changed name or
-        grade.
-        """
+        """Returns the district on another day: some students have left, entered, moved, or changed name or grade."""
         return replace(self, day=day)
 
     @property
@@ -76,9 +74,7 @@ class District:
             yield Org(self.school_id(school), _name(school), "school", code, "public", "mixed", False, district)
 
     def academic_sessions(self) -> Iterator[AcademicSession]:
-        """Yields two semesters and a school year that joins its neighbours without a gap, so that it contains every
-        date.
-        """
+        """Yields a school year without a gap to the next, so that it contains every date, and two semesters."""
         year, fall, spring = self._terms()
         begins = year[1].year
         years, whole = f"{begins}-{begins + 1}", year[0]
@@ -143,9 +139,7 @@ class District:
             yield self._adult(f"{school.number}/{key}", role, orgs, f"{school.number + 1:05d}{number:03d}")
 
     def enrollments(self) -> Iterator[Enrollment]:
-        """Yields the enrollments of the adults of every class (one of them primary), then ten classes for every
-        student.
-        """
+        """Yields the enrollments of each class's adults (one of them primary), then ten classes for each student."""
         for school in schools(self.students):
             for grade in range(len(school.sizes)):
                 yield from self.adult_enrollments_of(school, grade)
@@ -265,9 +259,7 @@ class District:
         return _terms(self.seed, self.date)
 
     def fate(self, key: str) -> list[float]:
-        """Returns four numbers in [0, 1): a change has happened to a student once its growing probability exceeds its
-        number.
-        """
+        """Returns four numbers in [0, 1): a change has happened once its growing probability exceeds its number."""
         digest = hashlib.blake2b(f"{self.seed}/fate/{key}".encode(), digest_size=16).digest()
         return [int.from_bytes(digest[at : at + 4], "big") / 2**32 for at in (0, 4, 8, 12)]
 
@@ -316,7 +308,5 @@ def _name(school: School) -> str:
 
 
 def _dates(terms: tuple[Term, Term, Term], subject: Subject) -> tuple[date, date]:
-    """Returns the dates of a subject; a class of the whole year runs through the whole school year, holidays
-    included.
-    """
+    """Returns the dates of a subject's classes; those of the whole year include the holidays."""
     return terms[0][1:] if subject.semesters == WHOLE_YEAR else terms[subject.semesters[0] + 1][1:]

@@ -52,8 +52,7 @@ def export_csv(
     """Writes the district to `path`; the same district gives the same bytes (with the same zlib).
 
     Without `options`, OneRoster 1.1 without grades is written. `progress` is called with the number of rows just
-    written.
-    The file appears under its name only when it is complete. Raises OSError as the file system does.
+    written. The file appears under its name only when it is complete. Raises OSError as the file system does.
     """
     options = options or ExportOptions()
     part = path.with_name(path.name + ".part")

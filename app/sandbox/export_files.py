@@ -1,5 +1,6 @@
-"""Owns the headers of the CSV bindings, 1.1 and 1.2, and the defects that an export can have. It never writes a
-file.
+"""Owns the headers of the CSV bindings, 1.1 and 1.2, and the defects that an export can have.
+
+It never writes a file.
 """
 
 from collections.abc import Iterable

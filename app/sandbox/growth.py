@@ -25,9 +25,8 @@ def stopping_reader(seed: int, weeks: int = 22, baseline: float = 42, goal_rate:
     """Returns a student who first grows faster than the goal requires, then stops half-way and slowly declines.
 
     The aimline is `median(baseline) + goal_rate * week`. The stop is plain enough that a cautious rule detects it
-    before
-    the series ends: with a measure's noise of eight words a minute it takes some eight weeks.
-    Raises ValueError for fewer than 20 weeks, or a goal rate that is small compared with the noise.
+    before the series ends: with a measure's noise of eight words a minute it takes some eight weeks. Raises ValueError
+    for fewer than 20 weeks, or a goal rate that is small compared with the noise.
     """
     if weeks < 20 or goal_rate < 1:
         raise ValueError("A reader who stops needs 20 weeks or more and a goal of at least 1 word a week.")

@@ -100,7 +100,7 @@ class Enrollment:
 
 @dataclass(frozen=True, slots=True)
 class Demographics:
-    """The demographics of a student, whose id `sourced_id` is."""
+    """The demographics of a student; `sourced_id` is the student's id."""
 
     sourced_id: str
     birth_date: date

@@ -82,9 +82,7 @@ def play(folder: Path, port: int, roster: Path | None, *, once: bool) -> int:
 
 
 def _environment(folder: Path, port: int, resources: contextlib.ExitStack) -> dict[str, str]:
-    """Returns the environment of the processes; starts the embedded server unless AIMLINE_DATABASE_URL names
-    another.
-    """
+    """Returns the processes' environment; starts the embedded server unless AIMLINE_DATABASE_URL names another."""
     environment = os.environ | {
         "AIMLINE_SANDBOX": "1",
         "AIMLINE_TOKEN_SECONDS": "3600",

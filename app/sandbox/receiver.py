@@ -1,5 +1,6 @@
-"""Owns a small webhook receiver, a process of its own, as an integrator would write one. It is never used in
-production.
+"""Owns a small webhook receiver, a process of its own, as an integrator would write one.
+
+It is never used in production.
 
 `python -m app.sandbox.receiver --port 0 --secret-file F [--log FILE]` prints its address on the first line.
 Every POST is verified with the `standardwebhooks` library and answered 204, or 401 if it cannot be verified.

@@ -20,8 +20,7 @@ class Subject:
 
     `slot` is the position in the day (0 is homeroom; half-year subjects share one). `area` and `sced` are the subject's
     field and its two-digit SCED subject area. `taught_by` says who teaches: the homeroom's own teacher, one specialist
-    for
-    the whole school, or a department with a teacher for each section.
+    for the whole school, or a department with a teacher for each section.
     """
 
     code: str
@@ -146,9 +145,7 @@ def schools(students: int) -> Iterator[School]:
 
 
 def sister(students: int, school: School) -> School:
-    """Returns the school to which students of this school move: the next of its level, or itself if it is the only
-    one.
-    """
+    """Returns the school to which this school's students move: the next of its level, or itself if there is none."""
     return _school(students, (school.number + len(LEVELS)) % (_trios(students) * len(LEVELS)))
 
 
@@ -181,9 +178,7 @@ def posts(school: School) -> Iterator[tuple[Role, str]]:
 
 
 def adults(school: School, grade: int, subject: Subject, section: int) -> Iterator[tuple[Adult, str, bool | None]]:
-    """Yields role, key and `primary` of a class's adults: its teacher; in a first section also a co-teacher, an
-    aide.
-    """
+    """Yields role, key and `primary` of a class's adults: a teacher; in a first section a co-teacher, an aide."""
     if subject.taught_by == "specialist":
         key = f"special/{subject.code}"
     elif school.level is ELEMENTARY:

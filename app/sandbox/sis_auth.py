@@ -123,9 +123,7 @@ class Gate:
 
 
 def signature_base(method: str, url: str, oauth: dict[str, str]) -> str:
-    """Returns the signature base string of RFC 5849, 3.4.1, over every query parameter; `oauth` excludes the
-    signature.
-    """
+    """Returns the signature base string of RFC 5849, 3.4.1, over every query parameter; `oauth` has no signature."""
     address, _, query = url.partition("?")
     pairs = [*parse_qsl(query, keep_blank_values=True), *oauth.items()]
     encoded = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in pairs)

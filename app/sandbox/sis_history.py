@@ -23,8 +23,9 @@ class Row(NamedTuple):
 
 
 def stamp(district: District, day: int) -> datetime:
-    """Returns the `dateLastModified` of a change on `day`: 03:00 UTC of that night. Day 0 is the school year's first
-    day.
+    """Returns the `dateLastModified` of a change on `day`: 03:00 UTC of that night.
+
+    Day 0 is the school year's first day.
     """
     begins = date(district.date.year - (district.date.month < 8), 8, 1)
     return datetime.combine(district.date + timedelta(days=day) if day else begins, time(3 if day else 0), UTC)
@@ -77,8 +78,7 @@ def fold(states: Iterable[State], make: Callable[[Seat, int], Iterable[Any]]) ->
     """Returns the rows that a student's states leave, in the order in which they were created.
 
     `make` returns the student's records in one state. A record that is no longer made is `tobedeleted` from that day;
-    one
-    that is made again without a change keeps its day.
+    one that is made again without a change keeps its day.
     """
     rows: dict[str, Row] = {}
     for day, seat in states:

@@ -1,4 +1,4 @@
-"""Owns how a record is written as OneRoster JSON, in 1.1 and 1.2. It never decides which rows there are."""
+"""Owns how a record is written as OneRoster JSON, in 1.1 and 1.2. It never decides which rows exist."""
 
 from collections.abc import Callable
 from datetime import date, datetime
@@ -80,8 +80,9 @@ LETTERS = (("A", "90-100"), ("B", "80-89"), ("C", "70-79"), ("D", "60-69"), ("F"
 
 
 class Writer:
-    """Writes rows of one version. `bases` are the URLs of the services; `children` returns the ids under an org or
-    session.
+    """Writes rows of one version.
+
+    `bases` are the URLs of the services; `children` returns the ids under an org or session.
     """
 
     def __init__(

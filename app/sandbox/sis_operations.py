@@ -1,5 +1,6 @@
-"""Owns the table of operations: which paths each version serves, under which base, for which scopes. It has reads
-only.
+"""Owns the table of operations: which paths each version serves, under which base, for which scopes.
+
+It has reads only.
 """
 
 from typing import Final, NamedTuple

@@ -70,7 +70,7 @@ class Pages:
                 yield written
 
     def _since(self, since: datetime | None) -> int:
-        """The last day all of whose changes are before `since`; -1 if none is, or a quirk hides when they were."""
+        """Returns the last day whose changes are all before `since`; -1 if there is none, or times are hidden."""
         if since is None or any(name.startswith("modified-") for name in self.rows.quirks.values):
             return -1
         days = range(self.rows.district.day, -1, -1)

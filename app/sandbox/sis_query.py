@@ -48,7 +48,7 @@ class Query:
 
 
 def read_query(parameters: Mapping[str, str], allowed: frozenset[str], version: str) -> Query:
-    """Returns the query of a list whose rows may have the fields `known`; raises `Refused`."""
+    """Returns the query of a list whose rows may have the fields `allowed`; raises `Refused`."""
     keep, since = _filter(parameters.get("filter", ""), allowed, version)
     sort, order = parameters.get("sort"), parameters.get("orderBy", "asc")
     if sort is not None and sort.partition(".")[0] not in allowed:

@@ -1,4 +1,4 @@
-"""Owns the names of the faults of a badly behaved source, and the quirks that change which rows there are.
+"""Owns the names of the faults of a badly behaved source, and the quirks that add or remove rows.
 
 A quirk is `name` or `name:value`. `QUIRKS` describes the effect of each; `aimline sandbox quirks` lists them.
 """
@@ -140,9 +140,7 @@ class Quirks:
         )
 
     def enrollments(self, seat: Seat, enrolled: Iterable[Enrollment]) -> Iterator[Enrollment]:
-        """Yields a student's enrollments; with `re-enrolled`, some students also have an earlier one in the first
-        class.
-        """
+        """Yields a student's enrollments; with `re-enrolled`, some have an earlier one in the first class too."""
         reenrolled = "re-enrolled" in self and seat.number % ENROLLED_AGAIN == 0
         for enrollment in enrolled:
             if reenrolled:

@@ -1,5 +1,6 @@
-"""Owns how the story looks in a terminal: headings, one line for each step, a table of weeks. It has no steps of its
-own.
+"""Owns how the story looks in a terminal: headings, one line for each step, a table of weeks.
+
+It has no steps of its own.
 """
 
 import time

@@ -1,5 +1,6 @@
-"""Owns two districts of the same size, a client of each, and the product's api in a process of its own. It has no
-figures.
+"""Owns two districts of the same size, a client of each, and the product's api in a process of its own.
+
+It has no figures.
 """
 
 import os

@@ -57,9 +57,7 @@ async def closed_loop(call: Call, connections: int, seconds: float) -> list[floa
 
 
 async def fixed_rate(call: Call, rate: float, count: int) -> list[float]:
-    """Sends at a fixed rate, whether earlier requests were answered or not; returns the latencies since each was
-    due.
-    """
+    """Sends at a fixed rate, regardless of earlier answers; returns the latencies since each request was due."""
 
     async def at(due: float, session: ClientSession) -> float:
         await asyncio.sleep(max(0.0, due - time.perf_counter()))

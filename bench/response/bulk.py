@@ -1,6 +1,4 @@
-"""`python -m bench.response.bulk`: measures seconds and memory of judging a district's series in arrays, and of one
-alone.
-"""
+"""`python -m bench.response.bulk`: measures time and memory of judging a district's series in arrays."""
 
 from __future__ import annotations
 

@@ -37,8 +37,9 @@ def main() -> None:
 
 
 def scores(kind: str, responds: bool, rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
-    """Returns baseline, goal and scores of one student. A responder moves to a little beyond the goal in three
-    weeks.
+    """Returns baseline, goal and scores of one student.
+
+    A responder moves to a little beyond the goal in three weeks.
     """
     week = np.arange(1, WEEKS + 1)
     moved = np.minimum(week / 3, 1) if responds else np.zeros(WEEKS)

@@ -48,9 +48,7 @@ def watch(
 
 
 def told_apart(watched: Watched, year: Year, threshold: float, split: float = STOPPED) -> dict[str, float]:
-    """Returns, for students flagged rightly, the shares of kinds that are right and the median error of the change
-    week.
-    """
+    """Returns, of students flagged rightly, the shares of right kinds and the change week's median error."""
     flag = first_flag(watched.statistic, threshold)
     at = np.maximum(flag - 1, 0)[:, None]
     stopped, change = (np.take_along_axis(a, at, axis=1)[:, 0] for a in (watched.stopped, watched.change))
@@ -72,9 +70,7 @@ FIRST_WEEK = 3
 
 
 def odds_by_bin(watched: Watched, year: Year) -> tuple[Array, Array, Array]:
-    """Returns, for ten bins of P(rate now < g / 2): cases, mean stated, share true; all students, weeks 3 to the
-    last.
-    """
+    """Returns, for ten bins of P(rate now < g / 2): cases, mean stated, share true; all students, from week 3."""
     stated = watched.slow[:, FIRST_WEEK - 1 :].ravel()
     true = (year.rate[:, FIRST_WEEK - 1 :] < year.world.goal_rate / 2).ravel()
     at = np.minimum((stated * BINS).astype(int), BINS - 1)
@@ -84,8 +80,6 @@ def odds_by_bin(watched: Watched, year: Year) -> tuple[Array, Array, Array]:
 
 
 def calibration_error(watched: Watched, year: Year) -> float:
-    """Returns the expected calibration error: the mean distance of stated and true over the bins, weighted by their
-    cases.
-    """
+    """Returns the expected calibration error: the mean distance of stated and true, weighted by the bins' cases."""
     number, stated, true = odds_by_bin(watched, year)
     return float(np.nansum(number * np.abs(stated - true)) / number.sum())

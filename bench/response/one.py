@@ -25,9 +25,7 @@ RULE = ChosenRule("monitor", {}, UUID(int=2))
 
 
 def followed(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
-    """Returns the series of a student and some classmates of one grade, as a request loads them: a score and a form a
-    week.
-    """
+    """Returns the series of a student and classmates, as a request loads them: a score and a form a week."""
     size = classmates + 1
     year = simulate(World(weeks=weeks, cohort=size), size, seed)
     series = []

@@ -1,6 +1,4 @@
-"""`python -m bench.response.stress`: measures the monitor, at its stated threshold, in worlds unlike the
-benchmark's.
-"""
+"""`python -m bench.response.stress`: measures the monitor at its stated threshold in other worlds."""
 
 from __future__ import annotations
 
@@ -68,9 +66,7 @@ def main() -> None:
 
 
 def run_world(students: int, seed: int, world: World) -> tuple[dict[str, float], dict[str, float], float]:
-    """Returns the figures in one world at the threshold for .10: as published, and calibrated on other students'
-    scores.
-    """
+    """Returns the figures in one world at the threshold for .10: as published, and calibrated on other students."""
     own = calibrate(panel(simulate(world, students, seed + 1)))
     year = simulate(world, students, seed)
     clear_cases = year.group != BETWEEN

@@ -47,10 +47,8 @@ class Year:
     """One population: `baseline` (students, 3), `scores` (students, weeks) with nan where none was taken.
 
     `group` is one of RESPONDER, BETWEEN, NEVER, STOPPER; `stop` the last week before growth changed, 0 for none;
-    `cohort`
-    the index of the group of students that shares its forms, in order. `true` and `rate` (students, weeks), the level
-    and
-    growth behind the scores, and `sd` (students,), each student's noise, are hidden from the rules.
+    `cohort` the index of the group of students that shares its forms, in order. `true` and `rate` (students, weeks),
+    the level and growth behind the scores, and `sd` (students,), each student's noise, are hidden from the rules.
     """
 
     baseline: Array
@@ -65,8 +63,9 @@ class Year:
 
 
 def simulate(world: World, students: int, seed: int) -> Year:
-    """Returns a population of that many students (rounded down to whole cohorts). The same seed gives the same
-    numbers.
+    """Returns a population of that many students (rounded down to whole cohorts).
+
+    The same seed gives the same numbers.
     """
     rng = np.random.default_rng(seed)
     n = students // world.cohort * world.cohort
@@ -99,9 +98,7 @@ def simulate(world: World, students: int, seed: int) -> Year:
 
 
 def more(year: Year, seed: int, times: int) -> Array:
-    """Returns further scores of each week, (times, students, weeks): other forms, other day errors, as often
-    missing.
-    """
+    """Returns further scores, (times, students, weeks): other forms, other day errors, as often missing."""
     rng = np.random.default_rng([seed, 1])
     world, shape = year.world, (times, *year.scores.shape)
     forms = world.noise * np.sqrt(world.form_share) * rng.normal(size=(times, year.cohort.max() + 1, shape[2]))

@@ -1,8 +1,7 @@
 """Measures a page of the feed at the end of ten million events against the first page. It has no threshold.
 
 A page's time is what a request for it costs below HTTP: a unit of work of an outside client, its rows, their bodies,
-the
-disclosure log, the commit.
+the disclosure log, the commit.
 """
 
 import os
@@ -70,9 +69,7 @@ async def feed(bench: Bench) -> list[tuple[str, float, str]]:
 
 
 async def _fill(bench: Bench) -> None:
-    """Writes the events as the owner, a million in each statement; afterwards the table has all its indexes and is
-    analyzed.
-    """
+    """Writes the events as the owner, a million in each statement, and restores the table's indexes."""
     owner = await asyncpg.connect(bench.settings.url_of("owner"))
     try:
         lifted = await owner.fetch(LIFTED)

@@ -1,5 +1,6 @@
-"""Serves a receiver as fast as asyncio allows: it answers 204 to every POST and records its arrival. It verifies
-nothing.
+"""Serves a receiver as fast as asyncio allows: it answers 204 to every POST and records its arrival.
+
+It verifies nothing.
 
 `python -m bench.webhooks.receiver` prints its port. `GET /` returns the arrivals since the last `GET /`: their number,
 and for each the instant (seconds since 1970) with the webhook-id.
