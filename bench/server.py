@@ -28,16 +28,16 @@ def migrated(**options: Any) -> Iterator[Settings]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        with _server(folder) as given:
+        with _server(folder) as server:
             database = f"aimline_bench_{secrets.token_hex(4)}"
-            asyncio.run(as_owner(given, f"CREATE DATABASE {database}"))
-            url = make_url(given.url_of("owner")).set(database=database).render_as_string(hide_password=False)
-            settings = given.model_copy(update={"database_url": url, **options})
+            asyncio.run(as_owner(server, f"CREATE DATABASE {database}"))
+            url = make_url(server.url_of("owner")).set(database=database).render_as_string(hide_password=False)
+            settings = server.model_copy(update={"database_url": url, **options})
             try:
                 migrate(settings)
                 yield settings
             finally:
-                asyncio.run(as_owner(given, f"DROP DATABASE {database} WITH (FORCE)"))
+                asyncio.run(as_owner(server, f"DROP DATABASE {database} WITH (FORCE)"))
 
 
 async def as_owner(settings: Settings, statement: str) -> Any:
@@ -51,10 +51,10 @@ async def as_owner(settings: Settings, statement: str) -> Any:
 
 @contextmanager
 def _server(folder: Path) -> Iterator[Settings]:
-    given = Settings()
-    if given.database_url:
-        key = given.key or (given.key_file.read_text() if given.key_file else generate_key("k1"))
-        yield given.model_copy(update={"key": key})
+    server = Settings()
+    if server.database_url:
+        key = server.key or (server.key_file.read_text() if server.key_file else generate_key("k1"))
+        yield server.model_copy(update={"key": key})
         return
     with EmbeddedPostgres(folder / "server", settings=SERVER) as postgres:
         yield Settings(database_url=postgres.url("owner"), key=generate_key("k1"))

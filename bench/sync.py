@@ -140,15 +140,15 @@ def table(large: Measured, small: Measured, dlt: list[float], beside: Measured) 
         ("unchanged: roster rows written", "0", f"{large.written + small.written}", not large.written + small.written),
         ("1 % changed: × unchanged", "≤ 1.5", f"{news:.2f}", news <= 1.5),
     ]
-    for what in ("first load", "unchanged, shuffled"):
-        grows = large.of(what) / small.of(what) / rows * SMALLER
-        lines.append((f"{SMALLER} × the rows: {what}", "≤ 11 ×", f"{grows:.1f} ×", grows <= 11))
+    for name in ("first load", "unchanged, shuffled"):
+        grows = large.of(name) / small.of(name) / rows * SMALLER
+        lines.append((f"{SMALLER} × the rows: {name}", "≤ 11 ×", f"{grows:.1f} ×", grows <= 11))
     lines.append((f"{SMALLER} × the rows: peak memory", "≤ 1.5 ×", f"{large.peak / small.peak:.2f} ×", True))
     lines[-1] = (*lines[-1][:3], large.peak <= 1.5 * small.peak)
     lines.append(("peak memory of our process", "< 400 MiB", f"{large.peak:.0f} MiB", large.peak < 400))
-    for what, seconds in zip(("first load", "unchanged, shuffled"), dlt, strict=False):
-        faster = seconds / beside.of(what)
-        of = f"dlt: {what}, {beside.rows:,} rows"
+    for name, seconds in zip(("first load", "unchanged, shuffled"), dlt, strict=False):
+        faster = seconds / beside.of(name)
+        of = f"dlt: {name}, {beside.rows:,} rows"
         lines.append((of, "≥ 10 ×", f"{faster:.1f} × ({seconds:.0f} s)", faster >= 10))
     return lines
 
@@ -168,16 +168,16 @@ def main() -> None:
     dlt = measure_dlt(options.dlt, dlts) if options.dlt else []
     print(f"\n{large.rows:,} rows; {large.changes:,} of them changed; {os.cpu_count()} processors")
     print(f"{'run':<32}{'median s':>10}{'least':>8}{'most':>8}{'× COPY':>8}")
-    for what, seconds in large.seconds.items():
+    for name, seconds in large.seconds.items():
         median = statistics.median(seconds)
         spread = f"{min(seconds):>8.2f}{max(seconds):>8.2f}{median / large.of('bare COPY'):>8.1f}"
-        print(f"{what:<32}{median:>10.2f}{spread}")
+        print(f"{name:<32}{median:>10.2f}{spread}")
     cost = large.of("streamed COPY, checked") / large.of("streamed COPY, unchecked")
-    more = large.of("our processor, checked") - large.of("our processor, unchecked")
-    print(f"\nThe check of the stream: COPY takes {cost:.2f} times as long, and {more:.2f} s more of our processor.")
+    extra = large.of("our processor, checked") - large.of("our processor, unchecked")
+    print(f"\nThe check of the stream: COPY takes {cost:.2f} times as long, and {extra:.2f} s more of our processor.")
     print(f"\n{'target':<44}{'asked':>10}{'measured':>18}")
-    for what, asked, measured, reached in table(large, small, dlt, large if options.dlt_whole else small):
-        print(f"{what:<44}{asked:>10}{measured:>18}  {'reached' if reached else 'NOT reached'}")
+    for name, limit, measured, reached in table(large, small, dlt, large if options.dlt_whole else small):
+        print(f"{name:<44}{limit:>10}{measured:>18}  {'reached' if reached else 'NOT reached'}")
     print(f"\nTook {time.perf_counter() - began:.0f} s.")
 
 

@@ -96,7 +96,7 @@ class _Exchange:
             self.status = message["status"]
             headers = [*message["headers"], (b"trace-id", self._trace_id.encode())]
             named = {name.lower() for name, _ in headers}
-            message["headers"] = headers + [one for one in DEFAULT_HEADERS if one[0] not in named]
+            message["headers"] = headers + [header for header in DEFAULT_HEADERS if header[0] not in named]
         await self._send(message)
 
 

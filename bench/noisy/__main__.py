@@ -61,12 +61,12 @@ async def _run(settings: Settings, base_url: str, seconds: float) -> dict[str, F
     finally:
         await engine.dispose()
     calls = {
-        "REST": ("/v1/students?limit=200", "", "/v1/students?limit=20", ""),
-        "GraphQL": ("/graphql", LONG_QUERY, "/graphql", QUERY),
+        "REST": (("/v1/students?limit=200", ""), ("/v1/students?limit=20", "")),
+        "GraphQL": (("/graphql", LONG_QUERY), ("/graphql", QUERY)),
     }
     return {
-        face: await _measure(Call(base_url, loud, one, asks), Call(base_url, quiet, other, other_asks), seconds)
-        for face, (one, asks, other, other_asks) in calls.items()
+        face: await _measure(Call(base_url, loud, *long), Call(base_url, quiet, *short), seconds)
+        for face, (long, short) in calls.items()
     }
 
 
@@ -77,19 +77,24 @@ def main() -> None:
     )
     parser.add_argument("--seconds", type=float, default=30, help="seconds of each measurement of B (30)")
     parser.add_argument("--concurrency", type=int, help="concurrent requests, if other than the product's default")
-    asked = parser.parse_args()
-    options = {"concurrency": asked.concurrency} if asked.concurrency else {}
+    parsed = parser.parse_args()
+    options = {"concurrency": parsed.concurrency} if parsed.concurrency else {}
     with migrated(**options) as settings, serving(settings) as base_url:
-        figures = asyncio.run(_run(settings, base_url, asked.seconds))
+        figures = asyncio.run(_run(settings, base_url, parsed.seconds))
     print(f"{settings.concurrency} requests at once; milliseconds\n")
     print(
         "| face | B alone, p50 | p95 | A's longest, p95 alone | limit | B beside A, p50 | p95 | A, requests a second |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
-    for face, one in figures.items():
-        cells = [statistics.median(one.alone), p95(one.alone), one.longest, one.limit]
-        cells += [statistics.median(one.beside), p95(one.beside)]
-        rates = f"{len(one.loud) / one.seconds:.1f}"
+    for face, face_figures in figures.items():
+        cells = [
+            statistics.median(face_figures.alone),
+            p95(face_figures.alone),
+            face_figures.longest,
+            face_figures.limit,
+        ]
+        cells += [statistics.median(face_figures.beside), p95(face_figures.beside)]
+        rates = f"{len(face_figures.loud) / face_figures.seconds:.1f}"
         print(f"| {face} | " + " | ".join(f"{1000 * cell:.0f}" for cell in cells) + f" | {rates} |")
 
 

@@ -62,10 +62,10 @@ def serving(settings: Settings) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     base_url = f"http://127.0.0.1:{port}"
-    given = {"DATABASE_URL": settings.database_url, "KEY": settings.key, "SANDBOX": "1", "BASE_URL": base_url}
-    given["CONCURRENCY"] = str(settings.concurrency)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
-    env = {**kept, **{f"AIMLINE_{name}": value for name, value in given.items()}}
+    settings_values = {"DATABASE_URL": settings.database_url, "KEY": settings.key, "SANDBOX": "1", "BASE_URL": base_url}
+    settings_values["CONCURRENCY"] = str(settings.concurrency)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
+    env = {**inherited, **{f"AIMLINE_{name}": value for name, value in settings_values.items()}}
     command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as process:
         try:

@@ -21,10 +21,10 @@ WEEKS = 20
 
 def batch(students: int, seed: int) -> Batch:
     year = simulate(World(weeks=WEEKS), students, seed)
-    n, one = len(year.scores), np.ones(len(year.scores))
+    n, ones = len(year.scores), np.ones(len(year.scores))
     base = np.median(year.baseline, axis=1)
     return Batch(
-        np.arange(1, WEEKS + 1), year.scores, base, 1.5 * one, base + 39, 8 * one, np.zeros(n, np.int64), year.cohort
+        np.arange(1, WEEKS + 1), year.scores, base, 1.5 * ones, base + 39, 8 * ones, np.zeros(n, np.int64), year.cohort
     )
 
 

@@ -27,11 +27,11 @@ def _leads(year: Year) -> Array:
 def _last(values: Array, k: int) -> Array:
     """Returns the last k values up to each week, (students, weeks, k); nan where there were fewer."""
     students, weeks = values.shape
-    out, held = np.full((students, weeks, k), np.nan), np.full((students, k), np.nan)
+    out, kept_values = np.full((students, weeks, k), np.nan), np.full((students, k), np.nan)
     for week in range(weeks):
         seen = ~np.isnan(values[:, week])
-        held[seen] = np.concatenate([held[seen, 1:], values[seen, week, None]], axis=1)
-        out[:, week] = held
+        kept_values[seen] = np.concatenate([kept_values[seen, 1:], values[seen, week, None]], axis=1)
+        out[:, week] = kept_values
     return out
 
 

@@ -60,7 +60,7 @@ class Bench:
 async def open_bench(settings: Settings, engine: AsyncEngine, port: int, slug: str) -> Bench:
     """Creates a fresh district with its endpoints; each subscribes to one type of event."""
     district_id = await open_district(engine, settings.keyring, slug, slug, "UTC")
-    named = [one for one in CATALOGUE.values() if not one.name.startswith("endpoint.")]
+    named = [type_ for type_ in CATALOGUE.values() if not type_.name.startswith("endpoint.")]
     types = [named[number % len(named)] for number in range(min(ENDPOINTS, len(named)))]
     bench = Bench(settings, engine, district_id, port, types)
     async with unit(engine, bench.principal, settings.keyring, "bench") as work:
@@ -80,16 +80,16 @@ def receiving() -> Iterator[int]:
 @contextmanager
 def working(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
     """Runs the product's worker in a process of its own."""
-    given = {"DATABASE_URL": settings.database_url, "KEY": settings.key, "SANDBOX": "1"}
-    with _process("app.worker", {f"AIMLINE_{name}": value for name, value in given.items()}) as process:
+    variables = {"DATABASE_URL": settings.database_url, "KEY": settings.key, "SANDBOX": "1"}
+    with _process("app.worker", {f"AIMLINE_{name}": value for name, value in variables.items()}) as process:
         yield process
 
 
 @contextmanager
-def _process(module: str, given: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
-    quiet = subprocess.DEVNULL if given else subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-m", module], stdout=quiet, env={**kept, **given}) as process:
+def _process(module: str, variables: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
+    quiet = subprocess.DEVNULL if variables else subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-m", module], stdout=quiet, env={**inherited, **variables}) as process:
         try:
             yield process
         finally:

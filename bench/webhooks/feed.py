@@ -25,20 +25,21 @@ EVENTS = int(os.environ.get("AIMLINE_BENCH_EVENTS", "10000000"))
 LIMIT = 100
 PAGES = 200
 
-LAY = """INSERT INTO event (district_id, seq, id, type, version, at, subject_kind, subject_id, subject_version,
+INSERT_EVENTS = """
+INSERT INTO event (district_id, seq, id, type, version, at, subject_kind, subject_id, subject_version,
                    student_id, school_ids, ids)
 SELECT district, n, lpad(to_hex(n), 32, '0')::uuid, 'concern.raised', 1,
-       now() - interval '29 days' * ({last} - n) / {last}, 'concern', one, 1, one, ARRAY[one],
-       jsonb_build_object('concern', one, 'student', one)
-FROM (SELECT '{district}'::uuid AS district, n, md5((n / 7)::text)::uuid AS one
+       now() - interval '29 days' * ({last} - n) / {last}, 'concern', subject, 1, subject, ARRAY[subject],
+       jsonb_build_object('concern', subject, 'student', subject)
+FROM (SELECT '{district}'::uuid AS district, n, md5((n / 7)::text)::uuid AS subject
       FROM generate_series({first}, {upto}) AS n) AS made"""
 AT_ONCE = 1_000_000
 
-# What is looked up or kept for each row beside the primary key: lifted while the table is filled, and laid again as it
-# was, so that ten million take minutes.
+# The constraints and indexes other than the primary key are dropped while the table is filled, and restored afterwards,
+# so that ten million rows take minutes.
 LIFTED = """
-SELECT format('ALTER TABLE event DROP CONSTRAINT %I', conname) AS lift,
-       format('ALTER TABLE event ADD CONSTRAINT %I %s', conname, pg_get_constraintdef(oid)) AS lay
+SELECT format('ALTER TABLE event DROP CONSTRAINT %I', conname) AS remove,
+       format('ALTER TABLE event ADD CONSTRAINT %I %s', conname, pg_get_constraintdef(oid)) AS restore
 FROM pg_constraint WHERE conrelid = 'event'::regclass AND contype IN ('u', 'f')
 UNION ALL
 SELECT format('DROP INDEX %s', indexrelid::regclass), pg_get_indexdef(indexrelid)
@@ -73,14 +74,14 @@ async def _fill(bench: Bench) -> None:
     owner = await asyncpg.connect(bench.settings.url_of("owner"))
     try:
         lifted = await owner.fetch(LIFTED)
-        for one in lifted:
-            await owner.execute(one["lift"])
+        for statements in lifted:
+            await owner.execute(statements["remove"])
         for first in range(1, EVENTS + 1, AT_ONCE):
             upto = min(first + AT_ONCE - 1, EVENTS)
-            await owner.execute(LAY.format(district=bench.district_id, first=first, upto=upto, last=EVENTS))
-            print(f"{upto:,} events are laid.", file=sys.stderr)
-        for one in lifted:
-            await owner.execute(one["lay"])
+            await owner.execute(INSERT_EVENTS.format(district=bench.district_id, first=first, upto=upto, last=EVENTS))
+            print(f"{upto:,} events are written.", file=sys.stderr)
+        for statements in lifted:
+            await owner.execute(statements["restore"])
         await owner.execute("UPDATE event_counter SET last = $1 WHERE district_id = $2", EVENTS, bench.district_id)
         await owner.execute("VACUUM ANALYZE event")
     finally:
@@ -89,8 +90,8 @@ async def _fill(bench: Bench) -> None:
 
 def _cursor(bench: Bench, cursor: str, number: int) -> str:
     """Returns a cursor at a number, in the epoch of a given cursor."""
-    asked = keyset(bench.district_id, "events", {}, cursor, LIMIT)
-    return asked.mark(asked.after_id(), number)
+    place = keyset(bench.district_id, "events", {}, cursor, LIMIT)
+    return place.mark(place.after_id(), number)
 
 
 async def _page(bench: Bench, cursor: str | None) -> float:
