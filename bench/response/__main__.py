@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from app.response.rules.rates import threshold_at
 from bench.response.classic import RULES
 from bench.response.figures import NAMES, Figures, figures, first_flag, threshold_for
-from bench.response.monitor import Watched, calibration_error, odds_by_bin, told_apart, watch
+from bench.response.monitor import Watched, calibration_error, odds_by_bin, kind_accuracy, watch
 from bench.response.world import RESPONDER, World, simulate
 
 GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
@@ -89,7 +89,7 @@ def report(rule: str, pairs: list[Pair], students: int, far: float) -> list[str]
     notes = [f"{rule}: thresholds by FAR { ({f: round(value, 3) for f, value in thresholds.items()}) }"]
     each = ", ".join(f"{run.value['FAR']:.3f}" for run in equal)
     notes.append(f"{rule}: FAR of each pair {each}")
-    kinds = [told_apart(pair.watched, year, thresholds[far]) for pair, year in both if pair.watched is not None]
+    kinds = [kind_accuracy(pair.watched, year, thresholds[far]) for pair, year in both if pair.watched is not None]
     if kinds:
         means = {name: round(float(np.mean([one[name] for one in kinds])), 3) for name in kinds[0]}
         notes.append(f"{rule}: at the first flag {means}")

@@ -64,13 +64,13 @@ def _from(excess: Array, enough: NDArray[np.bool_]) -> Array:
 
 
 def trend(year: Year) -> Array:
-    """Returns how far the least-squares slope is below g, as a part of g."""
+    """Returns how far the least-squares slope is below the goal's rate g, as a part of g."""
     n, _, _, _, slope = _fit(year)
     return _from(1 - slope / year.world.goal_rate, n >= 8)
 
 
 def theil_sen(year: Year) -> Array:
-    """Returns how far the median of the pairwise slopes is below g, as a part of g."""
+    """Returns how far the median of the pairwise slopes is below the goal's rate g, as a part of g."""
     first, second = np.triu_indices(year.scores.shape[1], 1)
     order = np.argsort(second, kind="stable")
     first, second = first[order], second[order]
@@ -111,7 +111,7 @@ def slope_interval(year: Year) -> Array:
 
 
 def eb_slope(year: Year) -> Array:
-    """Returns how far the shrunken slope is below g, as a part of g."""
+    """Returns how far the shrunken slope is below the goal's rate g, as a part of g."""
     n, _, _, spread, slope = _fit(year)
     error = year.world.stated_sem**2 / spread
     prior = (PRIOR_SPREAD * year.world.goal_rate) ** 2

@@ -47,7 +47,7 @@ def watch(
     return Watched(**columns)
 
 
-def told_apart(watched: Watched, year: Year, threshold: float, split: float = STOPPED) -> dict[str, float]:
+def kind_accuracy(watched: Watched, year: Year, threshold: float, split: float = STOPPED) -> dict[str, float]:
     """Returns, of students flagged rightly, the shares of right kinds and the change week's median error."""
     flag = first_flag(watched.statistic, threshold)
     at = np.maximum(flag - 1, 0)[:, None]

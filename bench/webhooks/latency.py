@@ -1,6 +1,6 @@
 """Measures the time from the commit of an event to the first attempt at the receiver, at a steady rate.
 
-No threshold.
+It has no threshold.
 """
 
 import asyncio
