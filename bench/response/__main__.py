@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from app.response.rules.rates import threshold_at
 from bench.response.classic import RULES
 from bench.response.figures import NAMES, Figures, figures, first_flag, threshold_for
-from bench.response.monitor import Watched, calibration_error, odds_by_bin, kind_accuracy, watch
+from bench.response.monitor import Watched, calibration_error, kind_accuracy, odds_by_bin, watch
 from bench.response.world import RESPONDER, World, simulate
 
 GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
