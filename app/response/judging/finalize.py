@@ -27,7 +27,7 @@ from app.core.jobs import ClaimedJob, JobOutcome, JobTable, RetryPolicy, claim, 
 from app.playbook.models import Measure
 from app.response.judging.judge import JudgingMode, judge_selected
 from app.response.judging.load import LoadedSeries, SeriesSelection, first_school
-from app.response.judging.series import Cohort, Line
+from app.response.judging.series import Cohort, ScoreSeries
 from app.response.models import Settlement, SettlementState
 from app.roster.lookup import IdList
 from app.support.models import Support
@@ -35,13 +35,13 @@ from app.support.models import Support
 log = structlog.get_logger()
 WEEK, RULES = "week", "rules"
 Week = tuple[UUID, UUID, date]
-"""A measure, a school, a Monday."""
+"""A measure, a school, and the Monday of a week."""
 AT_ONCE = 64
 RETRIES = RetryPolicy(attempts=5, first=timedelta(seconds=2), longest=timedelta(minutes=5))
-OVER = time(6)
-"""A week that is not complete is settled on the Monday after it, at this time in UTC."""
-LATE = timedelta(seconds=2)
-"""Scores of a week that is over come in batches: wait for the batch."""
+WEEK_ENDS_AT = time(6)
+"""An incomplete week is finalized on the Monday after it, at this time in UTC."""
+BATCH_WAIT = timedelta(seconds=2)
+"""Scores of a past week arrive in batches; this is how long to wait for the rest of a batch."""
 
 
 def _table(model: type[Settlement] | type[Measure]) -> Table:
@@ -56,21 +56,21 @@ SETTLEMENTS = JobTable(_table(Settlement), "measure_id", _table(Measure), at_onc
 
 @needs(Can.JUDGE)
 async def schedule(work: Work, loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]], *, quiet: bool) -> None:
-    """Lays what is to settle after scores were written, as (student, measure, day)."""
+    """Schedules the finalizing of the weeks in which scores were written, as (student, measure, day)."""
     await schedule_weeks(work, weeks_to_finalize(loaded, days), quiet=quiet)
 
 
 def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]]) -> dict[Week, datetime]:
     """Returns the weeks of measures at schools that scores of these days belong to, with the instant each is due."""
-    asked: dict[tuple[UUID, UUID], set[date]] = {}
+    mondays: dict[tuple[UUID, UUID], set[date]] = {}
     for student_id, measure_id, day in days:
-        asked.setdefault((student_id, measure_id), set()).add(monday_of(day))
+        mondays.setdefault((student_id, measure_id), set()).add(monday_of(day))
     weeks: dict[Week, datetime] = {}
-    complete = _complete(loaded.running)
-    for one in loaded.wanted.values():
-        support = one.support
-        for monday in asked.get((support.student_id, support.measure_id), ()) if support.school_ids else ():
-            due = _due(monday, whole=monday in complete[one.line.cohort])
+    complete_weeks = _complete_weeks(loaded.running)
+    for monitored in loaded.requested.values():
+        support = monitored.support
+        for monday in mondays.get((support.student_id, support.measure_id), ()) if support.school_ids else ():
+            due = _due_at(monday, is_complete=monday in complete_weeks[monitored.score_series.cohort])
             weeks[support.measure_id, support.school_ids[0], monday] = due
     return weeks
 
@@ -85,33 +85,33 @@ async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: b
 async def schedule_rules(
     work: Work, *, quiet: bool, school_ids: Collection[UUID] | None = None, measure_id: UUID | None = None
 ) -> int:
-    """Lays every followed measure at every school to be judged as the playbook and the calendar are now; how many.
+    """Schedules every monitored measure at every school to be judged by the present rules; returns how many.
 
-    With schools: where a student of one of them is followed. With a measure: that one alone.
+    With schools: only where a student of one of them is monitored. With a measure: only that one.
     """
     school = first_school().label("school")
-    some = true() if school_ids is None else Support.school_ids.overlap(cast(list(school_ids), IdList))
+    at_schools = true() if school_ids is None else Support.school_ids.overlap(cast(list(school_ids), IdList))
     rows = await work.db.execute(
         select(Support.measure_id, school)
         .where(
             Support.district_id == work.district_id,
             Support.state == "active",
-            some,
+            at_schools,
             true() if measure_id is None else Support.measure_id == measure_id,
         )
         .distinct()
     )
     at, monday = now(), monday_of(now().date())
-    found = {(measure_id, school_id, monday): at for measure_id, school_id in rows}
-    _schedule(work, RULES, found, quiet=quiet)
-    return len(found)
+    weeks = {(measure_id, school_id, monday): at for measure_id, school_id in rows}
+    _schedule(work, RULES, weeks, quiet=quiet)
+    return len(weeks)
 
 
 def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
     """Schedules weeks to be written at the end of the transaction, with those of its other commands.
 
-    One transaction may hold several commands, and each names weeks in its own order: written at once, they are locked
-    in one order by everybody.
+    Each command of a transaction names weeks in its own order. Written together, they are locked in the one order that
+    every transaction uses.
     """
     if weeks:
         work.pending_weeks += [(kind, week, due, quiet) for week, due in weeks.items()]
@@ -147,32 +147,34 @@ async def _write_weeks(work: Work) -> None:
         }
         for ((measure_id, school_id, monday), kind), (due, quiet) in sorted(merged.items())
     ]
-    added = upsert(Settlement)
+    insertion = upsert(Settlement)
     replaced = ("state", "due", "attempts", "leased_until", "ended_at", "fault", "fault_place")
-    changed: dict[str, Any] = {name: added.excluded[name] for name in replaced}
+    changed: dict[str, Any] = {name: insertion.excluded[name] for name in replaced}
     # The worker that judges it now is fenced off, so that the scores that have just come are judged after it.
     changed["claim_number"] = Settlement.claim_number + 1
     # A backfill never silences a week in which others were scored; rules stay loud until they were judged.
-    told = or_(Settlement.kind == WEEK, Settlement.state == SettlementState.PENDING.value)
-    changed["quiet"] = and_(added.excluded.quiet, or_(Settlement.quiet, ~told))
+    has_alerts = or_(Settlement.kind == WEEK, Settlement.state == SettlementState.PENDING.value)
+    changed["quiet"] = and_(insertion.excluded.quiet, or_(Settlement.quiet, ~has_alerts))
     keys = [getattr(Settlement, name) for name in ("district_id", "kind", "measure_id", "school_id", "monday")]
-    await work.db.execute(added.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+    await work.db.execute(insertion.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
 
-def _complete(every: Iterable[Line]) -> dict[Cohort, set[date]]:
-    """By cohort the weeks, as Mondays, of which every classmate has a score."""
-    found: dict[Cohort, set[date]] = {}
-    for one in every:
-        mondays = {monday_of(day) for day in one.scores.days}
-        found[one.cohort] = found[one.cohort] & mondays if one.cohort in found else mondays
-    return found
+def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]]:
+    """Returns by cohort the weeks, as Mondays, in which every classmate has a score."""
+    weeks_by_cohort: dict[Cohort, set[date]] = {}
+    for score_series in all_series:
+        mondays = {monday_of(day) for day in score_series.scores.days}
+        weeks_by_cohort[score_series.cohort] = (
+            weeks_by_cohort[score_series.cohort] & mondays if score_series.cohort in weeks_by_cohort else mondays
+        )
+    return weeks_by_cohort
 
 
-def _due(monday: date, *, whole: bool) -> datetime:
-    """At once where every classmate has a score of the week; else when the week is over."""
-    at = now()
-    over = datetime.combine(monday + timedelta(weeks=1), OVER, UTC)
-    return at if whole else max(over, at + LATE)
+def _due_at(monday: date, *, is_complete: bool) -> datetime:
+    """Returns now if every classmate has a score of the week, else the end of the week."""
+    present = now()
+    end_of_week = datetime.combine(monday + timedelta(weeks=1), WEEK_ENDS_AT, UTC)
+    return present if is_complete else max(end_of_week, present + BATCH_WAIT)
 
 
 async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
@@ -237,10 +239,10 @@ async def _finalize(work: Work, group: Sequence[ClaimedJob]) -> int:
         row = attempted[0].row
         selection = SeriesSelection(measure_id=row["measure_id"], school_id=row["school_id"])
         if row["kind"] == RULES:
-            mode = JudgingMode(quiet=row["quiet"], amended=True, loud=not row["quiet"])
+            mode = JudgingMode(quiet=row["quiet"], amended=True, raise_alerts=not row["quiet"])
         else:
             mondays = frozenset(job.row["monday"] for job in attempted)
-            mode = JudgingMode(settles=mondays, backfilled=await _backfilled(work, selection, min(mondays)))
+            mode = JudgingMode(finalizes=mondays, backfilled=await _backfilled_weeks(work, selection, min(mondays)))
         await judge_selected(work, selection, mode)
     outcomes = [JobOutcome(job, SettlementState.SETTLED) for job in attempted]
     for job in group:
@@ -267,14 +269,14 @@ async def _lock_settlements(work: Work, ids: Collection[UUID]) -> None:
     await work.db.execute(rows.order_by(*order).with_for_update(key_share=True))
 
 
-async def _backfilled(work: Work, wanted: SeriesSelection, since: date) -> frozenset[date]:
-    """The weeks of a measure at a school, from one on, of which nothing but backfills has come."""
+async def _backfilled_weeks(work: Work, selection: SeriesSelection, since: date) -> frozenset[date]:
+    """Returns the weeks of a measure at a school, from one on, that have scores from backfills only."""
     rows = await work.db.scalars(
         select(Settlement.monday).where(
             Settlement.district_id == work.district_id,
             Settlement.kind == WEEK,
-            Settlement.measure_id == wanted.measure_id,
-            Settlement.school_id == wanted.school_id,
+            Settlement.measure_id == selection.measure_id,
+            Settlement.school_id == selection.school_id,
             Settlement.monday >= since,
             Settlement.quiet,
         )
