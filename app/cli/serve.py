@@ -14,6 +14,7 @@ import uvicorn
 
 from app.core.db import check_server
 from app.core.errors import AimlineError
+from app.core.log import log_as_json
 from app.serving.metrics import metrics
 from app.serving.supervisor import Supervisor
 from app.settings import Settings
@@ -100,6 +101,7 @@ def check_certificate(certificate: Path | None, key: Path | None) -> None:
 def run(config: uvicorn.Config) -> None:
     """Serves until the process is told to stop; exits with 1 where it could not start."""
     if config.workers > 1:
+        log_as_json()
         supervisor = Supervisor(config, sockets=[config.bind_socket()])
         supervisor.run()
         if supervisor.has_failed:
