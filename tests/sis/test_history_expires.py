@@ -43,10 +43,10 @@ async def _age(town: Town, run_id: UUID, days: int) -> UUID:
     await ask(
         town,
         """INSERT INTO sis_run (district_id, id, source_id, state, dry, began_at, ended_at, counts, warnings, sentence,
-                                held_because, not_taken)
+                                held_because, not_taken, repaired)
            SELECT r.district_id, :old, r.source_id, r.state, r.dry, r.began_at - make_interval(days => :days),
                   r.ended_at - make_interval(days => :days), r.counts, r.warnings, r.sentence, r.held_because,
-                  r.not_taken
+                  r.not_taken, r.repaired
            FROM sis_run AS r WHERE r.district_id = :district AND r.id = :run""",
         run=run_id,
         old=old,

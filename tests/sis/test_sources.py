@@ -249,4 +249,7 @@ def test_an_allowed_network_is_the_operators_to_open() -> None:
     inside = SourceSettings(**{**REST, "url": "https://10.1.2.3/v1p1"})
     with pytest.raises(Invalid):
         validate_settings(inside, PUBLIC_ONLY, name="main")
-    assert validate_settings(inside, Allowed.parse("10.1.0.0/16"), name="main").url == "https://10.1.2.3/v1p1"
+    assert (
+        validate_settings(inside, Allowed.parse("10.1.0.0/16", "AIMLINE_SIS_ALLOW_NETWORKS"), name="main").url
+        == "https://10.1.2.3/v1p1"
+    )
