@@ -83,7 +83,7 @@ async def test_a_districts_weight_counts_where_requests_pause() -> None:
 async def test_after_a_long_step_the_loop_takes_in_what_has_come() -> None:
     """Steps of other requests do not follow it at once: a request that has just come would wait for all of them."""
     gate = Gate(ROOMY)
-    first, second = gate.enqueue("a"), gate.ask("a")
+    first, second = gate.enqueue("a"), gate.enqueue("a")
     first.stepped(0.0001)
     assert second.pause() is None
     first.stepped(0.1)
@@ -168,7 +168,7 @@ async def test_a_long_request_that_uses_the_processor_keeps_its_slot() -> None:
     """Where the processor is what all wait for, another request at once would only slow the others down."""
     clock, processor = _Clock(), _Clock()
     gate = Gate(Limits(slots=1, most_of_one_key=3, most=8, slot_seconds=3600), clock=clock, processor=processor)
-    long, next_one = gate.enqueue("a"), gate.ask("a")
+    long, next_one = gate.enqueue("a"), gate.enqueue("a")
     for _ in range(3):
         clock.now, processor.now = clock.now + 1, processor.now + 0.9
         gate._look(long)
