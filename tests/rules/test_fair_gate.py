@@ -151,7 +151,7 @@ async def test_a_long_request_gives_its_slot_back_and_its_key_stays_bounded() ->
     assert [one.may_run for one in stuck] == [True, True, False, False, False]
     clock.now += 1
     for turn in stuck[:2]:
-        gate._look(turn)  # as its timer does
+        gate._check_slot(turn)  # as its timer does
     assert [one.may_run for one in stuck] == [True, True, True, False, False]
     assert gate.enqueue("b").may_run
     second = gate.enqueue("b")
@@ -160,7 +160,7 @@ async def test_a_long_request_gives_its_slot_back_and_its_key_stays_bounded() ->
     gate.leave(stuck[0])
     assert not stuck[3].may_run
     clock.now += 1
-    gate._look(stuck[2])
+    gate._check_slot(stuck[2])
     assert stuck[3].may_run
 
 
@@ -171,10 +171,10 @@ async def test_a_long_request_that_uses_the_processor_keeps_its_slot() -> None:
     long, next_one = gate.enqueue("a"), gate.enqueue("a")
     for _ in range(3):
         clock.now, processor.now = clock.now + 1, processor.now + 0.9
-        gate._look(long)
+        gate._check_slot(long)
         assert not next_one.may_run
     clock.now, processor.now = clock.now + 1, processor.now + 0.1
-    gate._look(long)
+    gate._check_slot(long)
     assert next_one.may_run
 
 
