@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import districts_after
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import unit
 from app.core.crypto import Keyring
 from app.core.fault_report import describe_fault
@@ -62,7 +62,7 @@ async def maintain_district(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, history: timedelta = KEPT
 ) -> tuple[int, int]:
     """Tells one district what is overdue, and deletes what has expired there, batch by batch; how many of each."""
-    principal, told, gone = house_principal(district_id, "worker"), 0, 0
+    principal, told, gone = system_principal(district_id, "worker"), 0, 0
     for _ in range(MOST):
         async with unit(engine, principal, keyring, "reminders") as work:
             found = await send_overdue_reminders(work)
@@ -75,7 +75,7 @@ async def maintain_district(
         gone += found
         if not found:
             break
-    sync = house_principal(district_id, "sync")
+    sync = system_principal(district_id, "sync")
     for _ in range(MOST):
         async with unit(engine, sync, keyring, "sync history") as work:
             found = await expire_changes(work, history)

@@ -28,7 +28,7 @@ from app.sis.approval import carry_out_approved
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.webhooks.deliver import DeliveryContext
-from app.webhooks.deliveries.dispatcher import PACE, Deliveries
+from app.webhooks.deliveries.dispatcher import PACE, DeliveryDispatcher
 from app.webhooks.send import Sender
 
 ANSWERS = 1.0  # seconds between two looks for answered syncs, and for those that are due
@@ -42,16 +42,16 @@ log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def deliveries(settings: Settings) -> AsyncIterator[Deliveries]:
+async def deliveries(settings: Settings) -> AsyncIterator[DeliveryDispatcher]:
     """The deliveries over these settings; when the block ends, what is in flight lands first."""
     url, limits = settings.url_of("worker"), settings.timeouts
     engine = open_engine(url, name="worker", pool_size=settings.pool_size, timeouts=limits)
     sender = Sender(settings.webhook_allowed)
-    ours = Deliveries(DeliveryContext(engine, settings.keyring, sender, settings.base_url.rstrip("/")))
+    ours = DeliveryDispatcher(DeliveryContext(engine, settings.keyring, sender, settings.base_url.rstrip("/")))
     try:
         yield ours
     finally:
-        await ours.land()
+        await ours.drain()
         await sender.close()
         await engine.dispose()
 
@@ -79,7 +79,7 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
         beside.create_task(_sync_by_night(settings, long, stopping))
         while not stopping.is_set():
             try:
-                begun = await ours.turn()
+                begun = await ours.run_once()
             except Exception as error:  # the database may be restarting: what is due stays due
                 log.error("worker.trouble", **describe_fault(error))
                 await _pause(TROUBLE, stopping)
@@ -87,8 +87,8 @@ async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
                 if begun:
                     await asyncio.sleep(PACE)
                 else:
-                    await _pause(IDLE, ours.landed)
-        log.info("worker.stopping", in_flight=len(ours.flying))
+                    await _pause(IDLE, ours.room_freed)
+        log.info("worker.stopping", in_flight=len(ours.in_flight))
 
 
 async def _answer_syncs(post: DeliveryContext, stopping: asyncio.Event) -> None:
@@ -148,9 +148,9 @@ async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int
     """Delivers until nothing is due, in all districts or in some; how many attempts were made."""
     attempts = 0
     async with deliveries(settings) as ours:
-        while begun := await ours.turn(only):
+        while begun := await ours.run_once(only):
             attempts += begun
-            await ours.land()
+            await ours.drain()
     return attempts
 
 

@@ -29,7 +29,7 @@ class Due(Enum):
     WEBHOOKS = "app.districts_with_webhooks_due(now(), :most)"
     SYNCS = "app.districts_with_syncs_due(:most)"
     ANSWERS = "app.districts_with_syncs_answered(:most)"
-    SETTLEMENTS = "app.districts_with_settlements_due(:most)"
+    FINALIZATIONS = "app.districts_with_settlements_due(:most)"
 
 
 @dataclass(frozen=True, slots=True)

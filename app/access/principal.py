@@ -78,7 +78,7 @@ def parts_of(student_ids: Iterable[UUID]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Acting:
+class ActingPerson:
     """A person of the roster as the door needs them: role, schools, caseload."""
 
     person_id: UUID
@@ -111,7 +111,7 @@ def client_principal(
     )
 
 
-def acting_for(client: Principal, acting: Acting) -> Principal:
+def acting_for(client: Principal, acting: ActingPerson) -> Principal:
     """The person's role and caseload bind the client: no request opens more than both have.
 
     Raises `Forbidden` for a role that opens nothing, such as a student's or a parent's.
@@ -135,7 +135,7 @@ def acting_for(client: Principal, acting: Acting) -> Principal:
     )
 
 
-def house_principal(district_id: UUID, name: str) -> Principal:
+def system_principal(district_id: UUID, name: str) -> Principal:
     """The house's own work in one district: the worker, the sync, the operator, judging."""
     return Principal(
         district_id=district_id,
@@ -146,7 +146,7 @@ def house_principal(district_id: UUID, name: str) -> Principal:
     )
 
 
-def _schools_of(client: Principal, acting: Acting) -> tuple[UUID, ...] | None:
+def _schools_of(client: Principal, acting: ActingPerson) -> tuple[UUID, ...] | None:
     """The schools that both reach; None for the whole district."""
     if acting.whole_district:
         return client.schools if client.reach is Reach.SCHOOLS else None

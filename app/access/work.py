@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.access.audit import log_disclosure
 from app.access.permission import MEANING, Can
-from app.access.principal import Principal, house_principal
+from app.access.principal import Principal, system_principal
 from app.core.crypto import Keyring
 from app.core.db import BoundConnection, set_binding
 from app.core.errors import Forbidden, Misuse
@@ -83,7 +83,7 @@ class Work:
         """Runs a step as the district itself, in this transaction: judging needs whom a caseload hides."""
         asked = self.principal
         await self._session.flush()
-        self.principal = house_principal(asked.district_id, name)
+        self.principal = system_principal(asked.district_id, name)
         await self._session.execute(text(self.principal.binding()))
         try:
             yield

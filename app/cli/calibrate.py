@@ -9,7 +9,7 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import find_district
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import unit
 from app.cli.operate import AsJson, District, as_operator
 from app.core import ids
@@ -32,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 
         async def run(engine: AsyncEngine, settings: Settings) -> list[dict[str, Any]]:
             district_id = await find_district(engine, district)
-            operator = house_principal(district_id, "operator")
+            operator = system_principal(district_id, "operator")
             async with unit(engine, operator, settings.keyring, "calibrate") as work:
                 return [told(row) for row in await calibrate_district(work)]
 

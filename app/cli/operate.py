@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import find_client, find_district
 from app.access.permission import GRANTABLE, MEANING
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.service import NewClient, grant_client, register_client, rotate_secret
 from app.access.work import unit
 from app.cli.district import open_district
@@ -76,7 +76,7 @@ def add_to(app: typer.Typer) -> None:
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
             district_id = await find_district(engine, slug)
-            operator = house_principal(district_id, "operator")
+            operator = system_principal(district_id, "operator")
             async with unit(engine, operator, settings.keyring, "district new-epoch") as work:
                 await begin_epoch(work)
 
@@ -91,7 +91,7 @@ def add_to(app: typer.Typer) -> None:
         """Shows after how many days of instruction something is told as overdue, or sets it."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> dict[str, int]:
-            operator = house_principal(await find_district(engine, slug), "operator")
+            operator = system_principal(await find_district(engine, slug), "operator")
             async with unit(engine, operator, settings.keyring, "district reminders") as work:
                 if days:
                     await publish_reminders(work, _days(days))
@@ -113,7 +113,7 @@ def add_to(app: typer.Typer) -> None:
 
         async def run(engine: AsyncEngine, settings: Settings) -> tuple[str, str]:
             district_id = await find_district(engine, district)
-            operator = house_principal(district_id, "operator")
+            operator = system_principal(district_id, "operator")
             async with unit(engine, operator, settings.keyring, "client create") as work:
                 schools = tuple([(await find_school(work, one, "/school")).id for one in school or ()])
                 made = await register_client(work, NewClient(name, scopes, schools))
@@ -141,7 +141,9 @@ def add_to(app: typer.Typer) -> None:
             district_id = await find_district(engine, district)
             if any(one.district_id == district_id for one in known.grants):
                 raise Conflict("The client has a grant in this district already.", code="client.granted")
-            async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "client grant") as work:
+            async with unit(
+                engine, system_principal(district_id, "operator"), settings.keyring, "client grant"
+            ) as work:
                 await grant_client(work, known.client_id, NewClient(known.name, scopes))
 
         as_operator(run)
@@ -161,7 +163,7 @@ def add_to(app: typer.Typer) -> None:
                 raise NotFound("client")
             district_id = await find_district(engine, district)
             async with unit(
-                engine, house_principal(district_id, "operator"), settings.keyring, "client rotate"
+                engine, system_principal(district_id, "operator"), settings.keyring, "client rotate"
             ) as work:
                 return await rotate_secret(work, known.client_id, revoke_others=revoke_others)
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import find_district
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, unit
 from app.cli.operate import AsJson, District, as_operator
 from app.cli.sync import ALREADY_RUNNING, USAGE, print_report, sync_app
@@ -115,7 +115,7 @@ def add_to(app: typer.Typer) -> None:
             district_id, keyring = await find_district(engine, district), settings.keyring
             pairs = () if match in rekey.MATCHES else rekey.read_pairs(Path(match))
             report = await rekey.plan_rekey(engine, keyring, district_id, ids.read("run", run), match, pairs)
-            async with unit(engine, house_principal(district_id, "operator"), keyring, "sync rekey") as work:
+            async with unit(engine, system_principal(district_id, "operator"), keyring, "sync rekey") as work:
                 made = await rekey.pairs_of(work, report.run_id) if out else []
             if out:
                 out.write_text("".join(f"{old},{new}\n" for old, new in [("old", "new"), *made]))
@@ -164,7 +164,7 @@ def _newest(district: str, as_json: bool) -> None:
 def _ask(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
     async def run(engine: AsyncEngine, settings: Settings) -> Answer:
         district_id = await find_district(engine, district)
-        async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sync") as work:
+        async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sync") as work:
             return await read(work)
 
     return _refused(lambda: as_operator(run))
@@ -175,7 +175,7 @@ def _answer(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]]
 
     async def run(engine: AsyncEngine, settings: Settings) -> Report:
         district_id = await find_district(engine, district)
-        async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sync answer") as work:
+        async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sync answer") as work:
             await mark(work)
         return await approval.carry_out(engine, settings.keyring, district_id, run_id, lambda _doing, _done, _of: None)
 

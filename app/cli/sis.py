@@ -14,7 +14,7 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import find_district
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, unit
 from app.cli.operate import AsJson, District, as_operator
 from app.core import ids
@@ -165,7 +165,7 @@ def _show(sis: typer.Typer) -> None:
         async def go(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
             allowed = settings.sis_allowed
             district_id = await find_district(engine, district)
-            async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sis") as work:
+            async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sis") as work:
                 source_id = (await sources.source_named(work, name)).source.id
             return await look(engine, settings.keyring, district_id, source_id, allowed)
 
@@ -216,7 +216,7 @@ def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Ans
     async def go(engine: AsyncEngine, settings: Settings) -> Answer:
         allowed = settings.sis_allowed
         district_id = await find_district(engine, district)
-        async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sis") as work:
+        async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sis") as work:
             return await do(work, allowed)
 
     return _or_refuse(lambda: as_operator(go))

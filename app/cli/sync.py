@@ -22,7 +22,7 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import find_district
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import unit
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
@@ -126,7 +126,7 @@ async def _sync_csv(run: Running, file: Path, source: str, dry: bool) -> Report:
 
 
 async def _sync_source(run: Running, name: str, mode: Mode | None, dry: bool) -> Report:
-    keyring, operator = run.settings.keyring, house_principal(run.district_id, "operator")
+    keyring, operator = run.settings.keyring, system_principal(run.district_id, "operator")
     async with unit(run.engine, operator, keyring, "sync run") as work:
         source_id = (await source_named(work, name)).source.id
     allowed = run.settings.sis_allowed

@@ -7,11 +7,11 @@ from sqlalchemy import Text, and_, cast, select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
-from app.events.catalogue import CONCERN_UNANSWERED, Happened
-from app.events.reminders import AT_ONCE, Lasting, remind_once, select_unsent
+from app.events.catalogue import CONCERN_UNANSWERED, NewEvent
+from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
-from app.roster.student_lock import of_idle_students
+from app.roster.student_lock import skip_busy_students
 
 
 @needs(Can.JUDGE)
@@ -32,12 +32,12 @@ async def remind_unanswered_concerns(work: Work, days: int, today: date) -> int:
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    lasting = [Lasting(_happened(row), version) for row, version in rows]
-    return await remind_once(work, CONCERN_UNANSWERED, await of_idle_students(work, lasting))
+    lasting = [Reminder(_happened(row), version) for row, version in rows]
+    return await remind_once(work, CONCERN_UNANSWERED, await skip_busy_students(work, lasting))
 
 
-def _happened(row: Concern) -> Happened:
-    return Happened(
+def _happened(row: Concern) -> NewEvent:
+    return NewEvent(
         type=CONCERN_UNANSWERED,
         subject_id=row.id,
         subject_version=row.version,

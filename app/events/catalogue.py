@@ -42,7 +42,7 @@ class EventType:
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class NewEvent:
     """One event on its way to the outbox. `ids` are row ids by name, `counts` numbers by kind of row."""
 
     type: EventType

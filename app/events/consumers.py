@@ -21,7 +21,16 @@ from app.core.clock import now
 from app.core.errors import Conflict, Forbidden, Gone, Invalid, Malformed, NotFound, Violation
 from app.core.page import Keyset, Page, keyset
 from app.events.catalogue import CATALOGUE, newest
-from app.events.feed import Head, before, beginning, check_versions, head, number_of, stretch, unknown_types
+from app.events.feed import (
+    FeedEnd,
+    check_versions,
+    feed_end,
+    feed_start,
+    number_of,
+    position_before,
+    read_range,
+    unknown_types,
+)
 from app.events.models import Event, EventConsumer
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -56,7 +65,7 @@ async def save_consumer(work: Work, name: str, wanted: NewConsumer) -> tuple[Con
     """
     client_id = _client(work)
     _check(name, wanted)
-    at = await head(work)
+    at = await feed_end(work)
     found = await _found(work, name, removed=True)
     kept = {} if found is None or found.removed_at else dict(found.versions)
     types = sorted(set(wanted.event_types))
@@ -64,7 +73,7 @@ async def save_consumer(work: Work, name: str, wanted: NewConsumer) -> tuple[Con
     reads: dict[str, Any] = {"event_types": types, "versions": versions}
     fresh = found is None or found.removed_at is not None
     if fresh:
-        seq = await beginning(work) if wanted.begin == "beginning" else at.last
+        seq = await feed_start(work) if wanted.begin == "beginning" else at.last
         reads |= {"epoch": at.epoch, "seq": seq, "created_at": now(), "committed_at": None, "removed_at": None}
     key = {"district_id": work.district_id, "client_id": client_id, "name": name}
     # Two who make it at once make one.
@@ -87,14 +96,14 @@ async def consumers(work: Work, keyset: Keyset) -> Page[ConsumerPosition]:
     if keyset.after is not None:
         query = query.where(EventConsumer.name > str(keyset.after[0]))
     page: Page[EventConsumer] = keyset.cut((await work.db.scalars(query)).all(), lambda row: (row.name,))
-    at = await head(work)
+    at = await feed_end(work)
     return Page([_place(work, row, at) for row in page.rows], page.next)
 
 
 @needs(Can.READ_EVENTS)
 async def consumer(work: Work, name: str) -> ConsumerPosition:
     """One of the caller's consumers; raises `NotFound`."""
-    return _place(work, await _one(work, name), await head(work))
+    return _place(work, await _one(work, name), await feed_end(work))
 
 
 @needs(Can.READ_EVENTS)
@@ -111,12 +120,12 @@ async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[Eve
     Raises `NotFound`; `Gone` where something after its place is kept no longer, or the feed began anew.
     """
     found = await _one(work, name)
-    asked, at = _keyset(work, name, None, limit), await head(work)
+    asked, at = _keyset(work, name, None, limit), await feed_end(work)
     if found.epoch != at.epoch:
         raise Gone(f"The feed began anew since this consumer came to its place. {RESYNC}", code="feed.epoch")
     if found.seq > at.last:
         raise Gone(f"This consumer's place is beyond the end of the feed. {RESYNC}", code="feed.beyond")
-    read = await stretch(work, at, found.seq, asked.limit, found.event_types, RESYNC)
+    read = await read_range(work, at, found.seq, asked.limit, found.event_types, RESYNC)
     return found, Page(read.rows, asked.mark(at.epoch, read.until, found.seeks))
 
 
@@ -127,7 +136,7 @@ async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
     Raises `NotFound`, `Invalid`; `Gone` for a cursor of another epoch; `Conflict` for one of before the last move.
     """
     await _one(work, name)
-    at = await head(work)
+    at = await feed_end(work)
     number, seeks = _read(work, name, cursor, at)
     moved = await work.db.execute(
         update(EventConsumer)
@@ -154,13 +163,13 @@ async def seek(
         detail = '`cursor` goes with "to": "cursor", `time` with "to": "time", and neither with the others.'
         raise Invalid([Violation("/to", "consumer.seek", detail)])
     await _one(work, name)
-    at, number = await head(work), 0
+    at, number = await feed_end(work), 0
     if cursor is not None:
         number = await _any_number(work, name, cursor, at)
     elif time is not None:
-        number = max(await before(work, time), await beginning(work))
+        number = max(await position_before(work, time), await feed_start(work))
     else:
-        number = at.last if to == "end" else await beginning(work)
+        number = at.last if to == "end" else await feed_start(work)
     await work.db.execute(
         update(EventConsumer)
         .where(_theirs(work), EventConsumer.name == name)
@@ -218,7 +227,7 @@ async def _found(work: Work, name: str, *, removed: bool = False) -> EventConsum
     return found
 
 
-def _place(work: Work, found: EventConsumer, at: Head) -> ConsumerPosition:
+def _place(work: Work, found: EventConsumer, at: FeedEnd) -> ConsumerPosition:
     """Where a consumer stands; after a new epoch everything is before it."""
     cursor = _keyset(work, found.name, None, None).mark(found.epoch, found.seq, found.seeks)
     return ConsumerPosition(found, cursor, max(at.last - found.seq, 0) if found.epoch == at.epoch else at.last)
@@ -229,7 +238,7 @@ def _keyset(work: Work, name: str, cursor: str | None, limit: int | None) -> Key
     return keyset(work.district_id, "consumer", bound_to, cursor, limit, work.keyring)
 
 
-def _read(work: Work, name: str, cursor: str, at: Head) -> tuple[int, int]:
+def _read(work: Work, name: str, cursor: str, at: FeedEnd) -> tuple[int, int]:
     """The number in a consumer's own cursor, and how often the consumer had been moved; raises `Invalid`, `Gone`."""
     try:
         read = _keyset(work, name, cursor, None)
@@ -240,7 +249,7 @@ def _read(work: Work, name: str, cursor: str, at: Head) -> tuple[int, int]:
         raise Invalid([Violation("/cursor", "consumer.cursor", detail)]) from None
 
 
-async def _any_number(work: Work, name: str, cursor: str, at: Head) -> int:
+async def _any_number(work: Work, name: str, cursor: str, at: FeedEnd) -> int:
     """The number in a cursor of the consumer's own, or of the feed read with its types or with none."""
     types: Sequence[str] = (await _one(work, name)).event_types
     for filters in ({"type": None}, {"type": list(types) or None}):

@@ -28,7 +28,7 @@ UNKNOWN = "There is no such type of event. See GET /v1/event-types."
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class FeedEnd:
     """Where the feed ends, as of when it was asked: its epoch, its last number, the last number kept no longer."""
 
     epoch: UUID
@@ -37,7 +37,7 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class EventRange:
     """Events after a number, and the number up to which nothing more of them is to come."""
 
     rows: Sequence[Event]
@@ -53,25 +53,25 @@ async def events_after(work: Work, keyset: Keyset, types: Sequence[str] | None =
     wrong = unknown_types(types or (), "/type")
     if wrong:
         raise Malformed(wrong)
-    at = await head(work)
-    after = await beginning(work) if keyset.after is None else number_of(keyset, at)
-    found = await stretch(work, at, after, keyset.limit, types or (), RESYNC)
+    at = await feed_end(work)
+    after = await feed_start(work) if keyset.after is None else number_of(keyset, at)
+    found = await read_range(work, at, after, keyset.limit, types or (), RESYNC)
     return Page(found.rows, keyset.mark(at.epoch, found.until))
 
 
 @needs(Can.READ_EVENTS)
-async def head(work: Work) -> Head:
+async def feed_end(work: Work) -> FeedEnd:
     """The end of the feed. Read it before the rows: what is up to it is committed, and can be read."""
     row = await work.db.execute(
         select(EventCounter.epoch, EventCounter.last, EventCounter.expired).where(
             EventCounter.district_id == work.district_id
         )
     )
-    return Head(*row.one())
+    return FeedEnd(*row.one())
 
 
 @needs(Can.READ_EVENTS)
-async def stretch(work: Work, at: Head, after: int, limit: int, types: Sequence[str], resync: str) -> Stretch:
+async def read_range(work: Work, at: FeedEnd, after: int, limit: int, types: Sequence[str], resync: str) -> EventRange:
     """Up to `limit` events after a number; raises `Gone`, with how to `resync`, where one after it is kept no longer.
 
     Where fewer are left, all that is before the head was looked at: a reader of a rare type goes on from there.
@@ -84,28 +84,28 @@ async def stretch(work: Work, at: Head, after: int, limit: int, types: Sequence[
         query = query.where(Event.type.in_(types))
     rows = (await work.db.scalars(query)).all()
     # Again, after the rows: what an expiry took away since the head was looked at is not among them.
-    lost = after < (await head(work)).expired
-    if lost or (rows and rows[0].at < oldest and after < await before(work, oldest)):
+    lost = after < (await feed_end(work)).expired
+    if lost or (rows and rows[0].at < oldest and after < await position_before(work, oldest)):
         raise Gone(f"Events after this cursor are kept no longer. {resync}", code="feed.expired")
     work.disclose("event", (event.student_id for event in rows if event.student_id is not None))
     last = rows[-1].seq if rows else after
-    return Stretch(rows, last if len(rows) == limit else max(last, at.last))
+    return EventRange(rows, last if len(rows) == limit else max(last, at.last))
 
 
 @needs(Can.READ_EVENTS)
-async def beginning(work: Work) -> int:
+async def feed_start(work: Work) -> int:
     """The number after which the feed begins, for who comes without a cursor."""
-    return await before(work, now() - KEPT)
+    return await position_before(work, now() - KEPT)
 
 
 @needs(Can.READ_EVENTS)
-async def before(work: Work, instant: datetime) -> int:
+async def position_before(work: Work, instant: datetime) -> int:
     """The number after which everything that happened from an instant on stands; the head's where nothing has yet.
 
     Instants do not follow numbers: an event has its instant when it is laid, and its number at the commit. The lowest
     number is looked for between one that is surely before and one that is surely not, along the numbers.
     """
-    at, here = await head(work), Event.district_id == work.district_id
+    at, here = await feed_end(work), Event.district_id == work.district_id
     earliest = select(Event.seq).where(here, Event.at >= instant).order_by(Event.at, Event.seq).limit(1)
     found = await work.db.scalar(earliest)
     if found is None:
@@ -117,7 +117,7 @@ async def before(work: Work, instant: datetime) -> int:
     return max((found if first is None else first) - 1, at.expired)
 
 
-def number_of(keyset: Keyset, at: Head, resync: str = RESYNC) -> int:
+def number_of(keyset: Keyset, at: FeedEnd, resync: str = RESYNC) -> int:
     """The number in a cursor; raises `Gone` for one of another epoch or beyond the head, `Malformed` if made up."""
     if keyset.after_id() != at.epoch:
         raise Gone(f"The feed began anew since this cursor was given. {resync}", code="feed.epoch")

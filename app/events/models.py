@@ -69,7 +69,7 @@ class EventConsumer(Tenant, Base):
     removed_at: Mapped[datetime | None]
 
 
-class EventTold(Tenant, Base):
+class SentReminder(Tenant, Base):
     """That a lasting state of a subject was told: of which state, so that it is told again when it is another."""
 
     __tablename__ = "event_told"

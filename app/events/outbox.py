@@ -11,7 +11,7 @@ from app.access.work import Work
 from app.core.clock import now
 from app.core.errors import Misuse
 from app.core.ids import new_id
-from app.events.catalogue import EventType, Happened
+from app.events.catalogue import EventType, NewEvent
 from app.events.models import Event, EventCounter
 
 
@@ -38,7 +38,7 @@ MANY = text(
 )
 
 
-def record(work: Work, happened: Happened) -> UUID:
+def record(work: Work, happened: NewEvent) -> UUID:
     """Lays an event to be written with this unit of work; its id. A referral is never in a payload: it has no event."""
     if set(happened.ids) | {happened.type.subject} != happened.type.carried:
         raise Misuse(f"The event {happened.type.name} must carry the ids {sorted(happened.type.carried)}.")

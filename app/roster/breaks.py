@@ -20,7 +20,7 @@ from app.core.clock import monday_of, now, today_in
 from app.core.errors import Forbidden, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.page import Keyset, Page
-from app.roster.lookup import by_id, found, zone_of
+from app.roster.lookup import find_row, page_by_id, zone_of
 from app.roster.models import Org, SchoolBreak
 from app.roster.references import parse
 
@@ -81,7 +81,7 @@ async def breaks(work: Work, keyset: Keyset, school_id: UUID | None = None) -> P
     query = select(SchoolBreak).where(SchoolBreak.district_id == work.district_id, SchoolBreak.removed_at.is_(None))
     if school_id is not None:
         query = query.where(or_(SchoolBreak.school_id.is_(None), SchoolBreak.school_id == school_id))
-    page: Page[SchoolBreak] = await by_id(work, keyset, query, SchoolBreak.id)
+    page: Page[SchoolBreak] = await page_by_id(work, keyset, query, SchoolBreak.id)
     return page
 
 
@@ -153,7 +153,7 @@ async def _checked(work: Work, new: NewBreak) -> UUID | None:
     try:
         if new.school is not None:
             at = "/school"
-            school_id = (await found(work, Org, parse("org", new.school, at), at, Org.type == "school")).id
+            school_id = (await find_row(work, Org, parse("org", new.school, at), at, Org.type == "school")).id
         if not _reaches(work, school_id):
             raise Invalid([Violation("/school", "break.out_of_reach", OUT_OF_REACH)])
     except Invalid as error:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.access.permission import Can
-from app.access.principal import Acting, Principal, acting_for
+from app.access.principal import ActingPerson, Principal, acting_for
 from app.access.work import Work, needs, unit
 from app.core.clock import today_in
 from app.core.crypto import Keyring
@@ -18,7 +18,7 @@ from app.roster.models import Caseload, Enrollment, Org, Person
 
 
 @needs(Can.ACT_FOR)
-async def acting_person(work: Work, name: str) -> Acting:
+async def acting_person(work: Work, name: str) -> ActingPerson:
     """The person whom a request names, as the door needs them. Raises `Invalid` for who is not known."""
     person = await locate_staff(work, name, "/act_for")
     today = today_in(await zone_of(work))
@@ -34,7 +34,7 @@ async def acting_person(work: Work, name: str) -> Acting:
         .limit(1)
     )
     role = person.role if person.enabled and person.removed_at is None else "departed"
-    return Acting(
+    return ActingPerson(
         person_id=person.id,
         role=role,
         whole_district=whole is not None,

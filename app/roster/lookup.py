@@ -36,12 +36,12 @@ def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnEleme
 
 async def locate_student(work: Work, name: str, pointer: str | None = None) -> Person:
     """The student named by an id or an external id. Raises `NotFound`, or `Invalid` at `pointer`."""
-    return await found(work, Person, parse("student", name, pointer), pointer, Person.is_student.is_(True))
+    return await find_row(work, Person, parse("student", name, pointer), pointer, Person.is_student.is_(True))
 
 
 async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Person:
     """The member of staff named by an id or an external id; raises as `locate_student`."""
-    return await found(work, Person, parse("person", name, pointer), pointer, Person.is_student.is_(False))
+    return await find_row(work, Person, parse("person", name, pointer), pointer, Person.is_student.is_(False))
 
 
 async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | None:
@@ -95,7 +95,7 @@ async def zone_of(work: Work) -> str:
     return known["zone"]
 
 
-async def of_students(
+async def rows_of_students(
     work: Work, model: type[About], kind: str, student_ids: Sequence[UUID], order: InstrumentedAttribute[UUID]
 ) -> dict[UUID, list[About]]:
     """Every row of a kind about these students, by student, in order; told to the disclosure log."""
@@ -104,11 +104,11 @@ async def of_students(
         .where(model.district_id == work.district_id, model.student_id == any_(cast(list(student_ids), IdList)))
         .order_by(order)
     )
-    found: dict[UUID, list[About]] = {student_id: [] for student_id in student_ids}
+    find_row: dict[UUID, list[About]] = {student_id: [] for student_id in student_ids}
     for row in rows:
-        found[row.student_id].append(row)
-    work.disclose(kind, (student_id for student_id, rows_of in found.items() if rows_of))
-    return found
+        find_row[row.student_id].append(row)
+    work.disclose(kind, (student_id for student_id, rows_of in find_row.items() if rows_of))
+    return find_row
 
 
 async def weeks_off(work: Work, school_ids: Iterable[UUID], begins: date, until: date) -> dict[UUID, frozenset[date]]:
@@ -130,8 +130,8 @@ async def weeks_off(work: Work, school_ids: Iterable[UUID], begins: date, until:
     told: dict[UUID, list[tuple[date, bool]]] = {}
     for school_id, monday, instructional in rows:
         told.setdefault(school_id, []).append((monday, instructional))
-    found = {school_id: off_between(weeks, begins, until) for school_id, weeks in told.items()}
-    return {school_id: off for school_id, off in found.items() if off is not None}
+    find_row = {school_id: off_between(weeks, begins, until) for school_id, weeks in told.items()}
+    return {school_id: off for school_id, off in find_row.items() if off is not None}
 
 
 def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -> frozenset[date] | None:
@@ -145,7 +145,7 @@ def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -
     return frozenset(monday for monday in between if not told.get(monday, False))
 
 
-async def by_id(
+async def page_by_id(
     work: Work,
     keyset: Keyset,
     query: Select[Any],
@@ -162,7 +162,7 @@ async def by_id(
     return keyset.cut(rows, lambda row: (str(row.id),))
 
 
-async def found(
+async def find_row(
     work: Work,
     model: type[Row],
     reference: Reference,

@@ -11,7 +11,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.lookup import IdList, by_id, found, locate_staff, locate_student, within_reach, zone_of
+from app.roster.lookup import IdList, find_row, locate_staff, locate_student, page_by_id, within_reach, zone_of
 from app.roster.models import (
     Demographics,
     Enrollment,
@@ -53,13 +53,13 @@ async def find_staff(work: Work, name: str, pointer: str | None = None) -> Perso
 @needs(Can.READ_ROSTER)
 async def find_school(work: Work, name: str, pointer: str | None = None) -> Org:
     """The org named by an id or an external id; raises as `find_student`."""
-    return await found(work, Org, parse("org", name, pointer), pointer)
+    return await find_row(work, Org, parse("org", name, pointer), pointer)
 
 
 @needs(Can.READ_ROSTER)
 async def find_class(work: Work, name: str, pointer: str | None = None) -> SchoolClass:
     """The class named by an id or an external id; raises as `find_student`."""
-    return await found(work, SchoolClass, parse("class", name, pointer), pointer)
+    return await find_row(work, SchoolClass, parse("class", name, pointer), pointer)
 
 
 @needs(Can.READ_ROSTER)
@@ -94,7 +94,7 @@ async def staff(work: Work, keyset: Keyset, class_id: UUID | None = None) -> Pag
 async def schools(work: Work, keyset: Keyset) -> Page[Org]:
     """A page of orgs of type school, by id."""
     query = select(Org).where(Org.district_id == work.district_id, Org.type == "school", Org.removed_at.is_(None))
-    return await by_id(work, keyset, query, Org.id)
+    return await page_by_id(work, keyset, query, Org.id)
 
 
 @needs(Can.READ_ROSTER)
@@ -103,7 +103,7 @@ async def classes(work: Work, keyset: Keyset, school_id: UUID | None = None) -> 
     query = select(SchoolClass).where(SchoolClass.district_id == work.district_id, SchoolClass.removed_at.is_(None))
     if school_id is not None:
         query = query.where(SchoolClass.school_id == school_id)
-    return await by_id(work, keyset, query, SchoolClass.id)
+    return await page_by_id(work, keyset, query, SchoolClass.id)
 
 
 @needs(Can.READ_ROSTER)
@@ -125,9 +125,9 @@ async def enrollments_of(work: Work, person_ids: list[UUID]) -> list[Enrollment]
 async def students_by_id(work: Work, student_ids: list[UUID]) -> dict[UUID, Person]:
     """Those of these students whom the principal reaches."""
     rows = await work.db.scalars(_people(work).where(Person.id == any_(cast(student_ids, IdList)), Person.is_student))
-    found = {person.id: person for person in rows}
-    work.disclose("student", found)
-    return found
+    find_row = {person.id: person for person in rows}
+    work.disclose("student", find_row)
+    return find_row
 
 
 @needs(Can.READ_ROSTER)
@@ -186,10 +186,10 @@ async def external_ids_of(work: Work, row_ids: list[UUID]) -> dict[UUID, list[tu
         )
         .order_by(Source.name, ExternalId.sourced_id)
     )
-    found: dict[UUID, list[tuple[str, str]]] = {}
+    find_row: dict[UUID, list[tuple[str, str]]] = {}
     for row_id, source, sourced_id in rows:
-        found.setdefault(row_id, []).append((source, sourced_id))
-    return found
+        find_row.setdefault(row_id, []).append((source, sourced_id))
+    return find_row
 
 
 @needs(Can.READ_ROSTER)

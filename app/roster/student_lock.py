@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Select, any_, cast, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.access.work import Work
-from app.events.reminders import Lasting
-from app.roster.lookup import IdList, found, people_by_name
+from app.events.reminders import Reminder
+from app.roster.lookup import IdList, find_row, people_by_name
 from app.roster.models import AboutStudent, Person
 from app.roster.references import parse
 
@@ -25,7 +25,7 @@ About = TypeVar("About", bound=AboutStudent)
 async def lock_student(work: Work, name: str, pointer: str | None = None) -> Person:
     """Locks the student named by an id or an external id. Raises `NotFound`, or `Invalid` at `pointer`."""
     reference = parse("student", name, pointer)
-    student = await found(work, Person, reference, pointer, Person.is_student.is_(True), lock=True)
+    student = await find_row(work, Person, reference, pointer, Person.is_student.is_(True), lock=True)
     work.locked_students.add(student.id)
     return student
 
@@ -53,7 +53,7 @@ async def lock_students(
     return schools
 
 
-async def of_idle_students(work: Work, lasting: Sequence[Lasting]) -> list[Lasting]:
+async def skip_busy_students(work: Work, lasting: Sequence[Reminder]) -> list[Reminder]:
     """Returns those of what lasts about whose students nobody is writing, with the schools of today.
 
     The others are found again by the next round. Several kinds are told in one unit of work, so that it may not wait.

@@ -23,18 +23,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.audit import log_sent
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import KeyFault, Keyring
 from app.core.ids import new_id, show
 from app.core.lease import Claimed, JobOutcome, Lease, claim, save_outcomes
 from app.events import render
-from app.events.catalogue import ENDPOINT_DISABLED, Happened
+from app.events.catalogue import ENDPOINT_DISABLED, NewEvent
 from app.events.models import Event, EventCounter
 from app.events.outbox import record as record_event
 from app.webhooks import schedule, sign
-from app.webhooks.deliveries.redeliver import laid
+from app.webhooks.deliveries.redeliver import insert_deliveries
 from app.webhooks.models import (
     DeliveryState,
     WebhookDelivery,
@@ -42,7 +42,7 @@ from app.webhooks.models import (
     WebhookPosition,
 )
 from app.webhooks.queries import matches
-from app.webhooks.schedule import Meaning, Next
+from app.webhooks.schedule import Meaning, NextStep
 from app.webhooks.send import Outcome, Sender
 from app.webhooks.sign import Signature
 
@@ -121,9 +121,9 @@ class Attempt:
     outcome: Outcome
 
 
-async def take(post: DeliveryContext, district_id: UUID, most: int) -> list[OutboundDelivery]:
+async def claim_batch(post: DeliveryContext, district_id: UUID, most: int) -> list[OutboundDelivery]:
     """Dispatches what is new in a district and claims up to `most` deliveries; committed when this returns."""
-    principal = house_principal(district_id, PRINCIPAL)
+    principal = system_principal(district_id, PRINCIPAL)
     async with unit(post.engine, principal, post.keyring, "webhook delivery") as work:
         await dispatch(work)
         return await claim_deliveries(work, most)
@@ -147,7 +147,7 @@ async def send(post: DeliveryContext, parcel: OutboundDelivery) -> Attempt:
 
 async def record(post: DeliveryContext, district_id: UUID, attempts: Sequence[Attempt]) -> None:
     """Records attempts of one district in a transaction of their own."""
-    principal = house_principal(district_id, PRINCIPAL)
+    principal = system_principal(district_id, PRINCIPAL)
     async with unit(post.engine, principal, post.keyring, "webhook attempt") as work:
         await record_attempts(work, attempts)
 
@@ -170,7 +170,7 @@ async def dispatch(work: Work) -> int:
     upto = min(last, position + EVENTS_AT_ONCE)
     pairs = (await work.db.execute(matches(work.district_id, position, upto))).all()
     if pairs:
-        await work.db.execute(*laid(work.district_id, pairs))
+        await work.db.execute(*insert_deliveries(work.district_id, pairs))
     await work.db.execute(update(WebhookPosition).where(here).values(seq=upto))
     return len(pairs)
 
@@ -216,11 +216,11 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
     for attempt in attempts:
         ours, outcome = attempt.parcel.claimed, attempt.outcome
         asked = schedule.retry_after(outcome.retry_after, attempt.at)
-        follows = schedule.after(_turn(ours), outcome.status, random.random(), asked)
+        follows = schedule.next_step(_turn(ours), outcome.status, random.random(), asked)
         settled.append(JobOutcome(ours, STATES[follows.meaning].value, follows.wait))
         told[ours.id] = (attempt, follows)
     held = await save_outcomes(work.db, LEASE, work.district_id, settled)
-    by_endpoint: dict[UUID, list[tuple[Attempt, Next]]] = defaultdict(list)
+    by_endpoint: dict[UUID, list[tuple[Attempt, NextStep]]] = defaultdict(list)
     for delivery_id in held:
         by_endpoint[told[delivery_id][0].parcel.endpoint_id].append(told[delivery_id])
     failing = await _failing(work, list(by_endpoint))
@@ -290,7 +290,7 @@ def _columns(district_id: UUID, attempts: Sequence[Attempt]) -> dict[str, Any]:
     }
 
 
-async def _note(work: Work, endpoint_id: UUID, told: Sequence[tuple[Attempt, Next]]) -> None:
+async def _note(work: Work, endpoint_id: UUID, told: Sequence[tuple[Attempt, NextStep]]) -> None:
     """Writes on an endpoint how it does: failing since when, how long it rests, and whether it is given up."""
     found = await work.db.scalar(
         select(WebhookEndpoint)
@@ -310,7 +310,7 @@ async def _note(work: Work, endpoint_id: UUID, told: Sequence[tuple[Attempt, Nex
         found.slowed_until = max(at + max(rests), found.slowed_until or at)
     if any(follows.meaning is Meaning.DISABLE for _, follows in told):
         _disable(work, found, "answered_gone")
-    elif found.failing_since is not None and schedule.is_hopeless(found.failing_since, at):
+    elif found.failing_since is not None and schedule.has_failed_too_long(found.failing_since, at):
         _disable(work, found, "failed_for_days")
     await work.db.flush()
 
@@ -319,4 +319,4 @@ def _disable(work: Work, endpoint: WebhookEndpoint, because: str) -> None:
     """It gets nothing more, and nothing of its log is deleted; the feed and the other endpoints are told."""
     endpoint.disabled_at, endpoint.disabled_because = now(), because
     endpoint.version += 1
-    record_event(work, Happened(ENDPOINT_DISABLED, endpoint.id, endpoint.version, {}))
+    record_event(work, NewEvent(ENDPOINT_DISABLED, endpoint.id, endpoint.version, {}))

@@ -37,7 +37,7 @@ class Meaning(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
+class NextStep:
     """What follows an attempt: `wait` for this delivery (a retry only), `rest` for everything of the endpoint's."""
 
     meaning: Meaning
@@ -69,22 +69,22 @@ def retry_after(header: str | None, at: datetime) -> timedelta | None:
     return min(max(until - at, timedelta(0)), LONGEST_REST)
 
 
-def is_hopeless(failing_since: datetime, at: datetime) -> bool:
+def has_failed_too_long(failing_since: datetime, at: datetime) -> bool:
     """Whether an endpoint that has only failed since then is given up."""
     return at - failing_since >= HOPELESS
 
 
-def after(number: int, status: int | None, jitter: float, asked: timedelta | None = None) -> Next:
+def next_step(number: int, status: int | None, jitter: float, asked: timedelta | None = None) -> NextStep:
     """What follows attempt `number` that was answered with this status, or not at all.
 
     2xx is delivered; 410 Gone disables the endpoint (Standard Webhooks); all else, a redirect too, is tried again, not
     before the receiver `asked`. An overloaded receiver, or one that asked, gets nothing at all meanwhile.
     """
     if status is not None and 200 <= status < 300:
-        return Next(Meaning.DELIVERED)
+        return NextStep(Meaning.DELIVERED)
     if status == 410:
-        return Next(Meaning.DISABLE)
+        return NextStep(Meaning.DISABLE)
     rest = asked if asked is not None else SLOWED if status in OVERLOADED else None
     if number >= len(DELAYS):
-        return Next(Meaning.FAILED, rest=rest)
-    return Next(Meaning.RETRY, max(wait_before(number + 1, jitter), asked or timedelta(0)), rest)
+        return NextStep(Meaning.FAILED, rest=rest)
+    return NextStep(Meaning.RETRY, max(wait_before(number + 1, jitter), asked or timedelta(0)), rest)

@@ -17,7 +17,7 @@ from app.core.errors import Forbidden, Invalid, Violation
 from app.core.ids import new_id
 from app.events.catalogue import CATALOGUE, is_version, newest
 from app.events.models import EventCounter
-from app.roster.lookup import found as roster_row
+from app.roster.lookup import find_row as roster_row
 from app.roster.models import Org
 from app.roster.references import parse
 from app.webhooks import sign
@@ -182,7 +182,7 @@ def _give_key(work: Work, made: WebhookEndpoint) -> str | None:
     key = sign.generate_secret()
     made.secret_sealed = work.keyring.seal(key, "webhook_endpoint", work.district_id, made.id)
     if made.signature != Signature.ED25519:
-        return sign.shown(key)
+        return sign.format_secret(key)
     made.public_key = sign.public_key(key)
     return None
 

@@ -27,7 +27,7 @@ def generate_secret() -> bytes:
     return secrets.token_bytes(SECRET_BYTES)
 
 
-def shown(secret: bytes) -> str:
+def format_secret(secret: bytes) -> str:
     """A secret as its receiver keeps it: `whsec_` and base64."""
     return SECRET_PREFIX + base64.b64encode(secret).decode()
 

@@ -20,8 +20,8 @@ from app.access.permission import GRANTABLE, INTERNAL, MEANING, ROLE_OPENS, Can
 from app.access.work import Work, required_permissions
 from app.core.errors import Forbidden, Misuse
 from app.core.page import keyset
-from app.events.catalogue import CONCERN_RAISED, Happened
-from app.events.reminders import Lasting
+from app.events.catalogue import CONCERN_RAISED, NewEvent
+from app.events.reminders import Reminder
 from app.evidence.models import Score
 from app.playbook.models import Area, Measure
 from app.roster.models import Person
@@ -175,7 +175,7 @@ FIT = {
     "Iterable[UUID]": [UUID(int=1)],
     "Collection[UUID]": [UUID(int=1)],
     "Sequence[Lasting]": [
-        Lasting(Happened(CONCERN_RAISED, UUID(int=1), 1, {"student": UUID(int=1)}, student_id=UUID(int=1)), "mark")
+        Reminder(NewEvent(CONCERN_RAISED, UUID(int=1), 1, {"student": UUID(int=1)}, student_id=UUID(int=1)), "mark")
     ],
     "Sequence[DosageWindow]": [
         DosageWindow(Support(id=UUID(int=2), school_ids=[]), Phase(begins_on=WHEN, ends_on=None), WHEN, WHEN)

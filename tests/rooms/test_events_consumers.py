@@ -19,7 +19,7 @@ from app.core.page import Page, keyset
 from app.events import consumers
 from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_RAISED
 from app.events.consumers import ConsumerPosition, NewConsumer
-from app.events.feed import KEPT, before, events_after
+from app.events.feed import KEPT, events_after, position_before
 from app.events.models import Event
 from app.events.service import begin_epoch
 from tests.faces.rest_town import caller
@@ -51,7 +51,7 @@ async def _seek(town: Town, to: consumers.Where, **more: object) -> ConsumerPosi
 
 async def test_a_consumer_goes_on_from_what_was_committed(north: Town) -> None:
     """Reading moves nothing: what was not committed comes again; what was does not; nothing is passed over."""
-    before = await happen(north)
+    position_before = await happen(north)
     await _keep(north)
     made = [await happen(north) for _ in range(5)]
     assert ids_of(await _read(north, 2)) == ids_of(await _read(north, 2)) == made[:2]
@@ -62,7 +62,7 @@ async def test_a_consumer_goes_on_from_what_was_committed(north: Town) -> None:
         seen += ids_of(page)
         assert (await _commit(north, page.next)).consumer.committed_at is not None
     assert seen == made
-    assert before not in seen
+    assert position_before not in seen
     async with north.unit() as work:
         assert (await consumers.consumer(work, "nightly")).behind == 0
 
@@ -147,7 +147,7 @@ async def test_a_seek_far_back_looks_at_few_rows(north: Town) -> None:
 
     async with north.unit() as work:
         was = await reads(work)
-        number = await before(work, now() - timedelta(days=15))
+        number = await position_before(work, now() - timedelta(days=15))
         assert await reads(work) - was < 1_000
     assert 9_900 < number < 10_100
 

@@ -17,7 +17,7 @@ from app.core.errors import Gone, Malformed
 from app.core.ids import show
 from app.core.page import Page, keyset
 from app.events.catalogue import CATALOGUE, CONCERN_ACCEPTED, CONCERN_RAISED, SYNC_APPLIED
-from app.events.feed import KEPT, RESYNC, events_after, head, stretch
+from app.events.feed import KEPT, RESYNC, events_after, feed_end, read_range
 from app.events.models import Event
 from app.events.service import begin_epoch, expire_events
 from tests.faces.rest_town import caller
@@ -140,13 +140,13 @@ async def test_what_expires_while_a_page_is_read_is_not_passed_over(north: Town)
     """An expiry that commits between the look at the head and the rows is told, not skipped."""
     old, kept = await happen(north), await happen(north)
     async with north.unit() as work:
-        at = await head(work)
+        at = await feed_end(work)
         await age(north, old, KEPT + timedelta(minutes=5))
         async with north.house() as other:
             assert await expire_events(other, 2, 10, false()) == 1
         with pytest.raises(Gone, match="kept no longer"):
-            await stretch(work, at, 0, 10, (), RESYNC)
-        assert [event.id for event in (await stretch(work, at, 1, 10, (), RESYNC)).rows] == [kept]
+            await read_range(work, at, 0, 10, (), RESYNC)
+        assert [event.id for event in (await read_range(work, at, 1, 10, (), RESYNC)).rows] == [kept]
 
 
 async def test_a_new_epoch_refuses_every_older_cursor(north: Town) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import asyncpg
 
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import unit
 from app.cli.backup import contents, programs
 from app.cli.backup.manifest import DUMP, SCHEMA, Manifest, check_files, read_manifest
@@ -212,7 +212,7 @@ async def _begin_anew(settings: Settings, connection: asyncpg.Connection) -> tup
     discarded, districts = 0, await connection.fetch("SELECT district_id FROM public.district ORDER BY district_id")
     try:
         for row in districts:
-            operator = house_principal(row["district_id"], "operator")
+            operator = system_principal(row["district_id"], "operator")
             async with unit(engine, operator, settings.keyring, "restore") as work:
                 await begin_epoch(work)
                 discarded += await discard_unkept_plans(work)

@@ -26,7 +26,7 @@ from app.response.models import Calibration
 from app.response.rules.calibrate.district import calibrate_batch
 from app.response.rules.monitor.calibration import PUBLISHED
 from app.response.rules.monitor.calibration import Calibration as Estimates
-from app.roster.lookup import by_id, zone_of
+from app.roster.lookup import page_by_id, zone_of
 
 REACHES_BACK = timedelta(days=365)
 """Phases that began longer ago were another year's forms and students."""
@@ -62,7 +62,7 @@ async def calibrate_district(work: Work) -> list[Calibration]:
 @needs(Can.READ_PLAYBOOK)
 async def calibrations(work: Work, keyset: Keyset) -> Page[Calibration]:
     """A page of calibrations, in the order in which they were made."""
-    page: Page[Calibration] = await by_id(
+    page: Page[Calibration] = await page_by_id(
         work, keyset, select(Calibration).where(Calibration.district_id == work.district_id), Calibration.id
     )
     return page

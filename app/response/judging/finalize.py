@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import Due, districts_due
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import monday_of, now
 from app.core.crypto import Keyring
@@ -156,14 +156,14 @@ def _due(monday: date, *, whole: bool) -> datetime:
 async def finalize_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUID] | None = None) -> int:
     """Settles what is due, in all districts or in some; how many weeks were settled."""
     done = 0
-    for district_id in await districts_due(engine, Due.SETTLEMENTS, DISTRICTS) if only is None else only:
+    for district_id in await districts_due(engine, Due.FINALIZATIONS, DISTRICTS) if only is None else only:
         with job_context("settling", district_id):
             done += await _settle_district(engine, keyring, district_id)
     return done
 
 
 async def _settle_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    done, principal = 0, house_principal(district_id, "settling")
+    done, principal = 0, system_principal(district_id, "settling")
     async with unit(engine, principal, keyring, "settle") as work:
         claimed = await _claim(work)
     groups: dict[tuple[str, UUID, UUID, bool], list[Claimed]] = {}

@@ -15,7 +15,7 @@ import structlog
 from app.access.directory import Due, districts_due
 from app.core.fault_report import describe_fault
 from app.core.log import job_context
-from app.webhooks.deliver import Attempt, DeliveryContext, OutboundDelivery, record, send, take
+from app.webhooks.deliver import Attempt, DeliveryContext, OutboundDelivery, claim_batch, record, send
 
 PACE = 0.02  # seconds between two claims, or two records, when there is much to do: each is for many then
 BUSY = 16  # deliveries on their way; with no more than these each is recorded at once
@@ -27,20 +27,20 @@ log = structlog.get_logger()
 
 
 @dataclass
-class Deliveries:
+class DeliveryDispatcher:
     """The deliveries of this process. What is sent and not yet recorded takes no room; the leases bound it."""
 
     post: DeliveryContext
-    flying: set[asyncio.Task[None]] = field(default_factory=set)
+    in_flight: set[asyncio.Task[None]] = field(default_factory=set)
     unrecorded: list[Attempt] = field(default_factory=list)
     recording: asyncio.Task[None] | None = None
-    of: Counter[UUID] = field(default_factory=Counter)  # on their way, by district
-    landed: asyncio.Event = field(default_factory=asyncio.Event)  # something came back: there is room again
+    in_flight_by_district: Counter[UUID] = field(default_factory=Counter)  # on their way, by district
+    room_freed: asyncio.Event = field(default_factory=asyncio.Event)  # something came back: there is room again
 
-    async def turn(self, only: Collection[UUID] | None = None) -> int:
+    async def run_once(self, only: Collection[UUID] | None = None) -> int:
         """One look: dispatches and claims in every district that is due, begins to send; how many were begun."""
-        self.landed.clear()
-        room = IN_FLIGHT - len(self.flying)
+        self.room_freed.clear()
+        room = IN_FLIGHT - len(self.in_flight)
         if room <= 0:
             return 0
         districts = await districts_due(self.post.engine, Due.WEBHOOKS, DISTRICTS) if only is None else list(only)
@@ -48,27 +48,27 @@ class Deliveries:
             return 0
         # Each district gets its share of the room, so that the flood of one leaves room for the others.
         share = max(1, room // len(districts))
-        most = {district: min(share, OF_ONE_DISTRICT - self.of[district]) for district in districts}
+        most = {district: min(share, OF_ONE_DISTRICT - self.in_flight_by_district[district]) for district in districts}
         taken = await asyncio.gather(*(self._take(district, n) for district, n in most.items() if n > 0))
         parcels = [parcel for some in taken for parcel in some]
         if parcels:
             log.info("webhooks.claimed", deliveries=len(parcels))
         for parcel in parcels:
-            self.of[parcel.district_id] += 1
+            self.in_flight_by_district[parcel.district_id] += 1
             task = asyncio.create_task(self._send(parcel))
-            self.flying.add(task)
-            task.add_done_callback(self.flying.discard)
+            self.in_flight.add(task)
+            task.add_done_callback(self.in_flight.discard)
         return len(parcels)
 
-    async def land(self) -> None:
+    async def drain(self) -> None:
         """Waits for all that is on its way, until it is recorded."""
-        while self.flying or self.recording:
-            await asyncio.wait([*self.flying, *([self.recording] if self.recording else [])])
+        while self.in_flight or self.recording:
+            await asyncio.wait([*self.in_flight, *([self.recording] if self.recording else [])])
 
     async def _take(self, district_id: UUID, most: int) -> list[OutboundDelivery]:
         with job_context("webhooks", district_id):
             try:
-                return await take(self.post, district_id, most)
+                return await claim_batch(self.post, district_id, most)
             except Exception as error:  # one district's fault must not stop the others
                 log.error("webhooks.take_failed", **describe_fault(error))
                 return []
@@ -85,7 +85,7 @@ class Deliveries:
             log.error("webhooks.send_failed", **where, **describe_fault(error))
             return
         finally:
-            self._back(parcel.district_id)
+            self._release(parcel.district_id)
         outcome = attempt.outcome
         log.info(
             "webhooks.attempt",
@@ -99,16 +99,16 @@ class Deliveries:
         if self.recording is None:
             self.recording = asyncio.create_task(self._record())
 
-    def _back(self, district_id: UUID) -> None:
-        self.of[district_id] -= 1
-        if not self.of[district_id]:
-            del self.of[district_id]  # districts with nothing out are forgotten
-        self.landed.set()
+    def _release(self, district_id: UUID) -> None:
+        self.in_flight_by_district[district_id] -= 1
+        if not self.in_flight_by_district[district_id]:
+            del self.in_flight_by_district[district_id]  # districts with nothing out are forgotten
+        self.room_freed.set()
 
     async def _record(self) -> None:
         """Records what has come back, a transaction a district: the busier it is, the more goes into each."""
         while self.unrecorded:
-            if len(self.flying) > BUSY:
+            if len(self.in_flight) > BUSY:
                 await asyncio.sleep(PACE)
             attempts, self.unrecorded = self.unrecorded, []
             by_district = defaultdict(list)
@@ -118,7 +118,7 @@ class Deliveries:
                 with job_context("webhooks", district_id):
                     await self._record_district(district_id, some)
             log.info("webhooks.recorded", attempts=len(attempts))
-            self.landed.set()
+            self.room_freed.set()
         self.recording = None
 
     async def _record_district(self, district_id: UUID, attempts: Sequence[Attempt]) -> None:

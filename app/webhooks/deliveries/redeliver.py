@@ -11,7 +11,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import Conflict
 from app.core.ids import new_id
-from app.events.catalogue import ENDPOINT_TESTED, Happened
+from app.events.catalogue import ENDPOINT_TESTED, NewEvent
 from app.events.models import Event, EventCounter
 from app.events.outbox import record
 from app.webhooks.models import DeliveryState, WebhookDelivery, WebhookEndpoint
@@ -36,7 +36,7 @@ async def send_test(work: Work, endpoint_id: UUID) -> UUID:
     Raises `NotFound`; `Conflict` where nothing is sent to it.
     """
     found = await _open(work, endpoint_id)
-    return record(work, Happened(ENDPOINT_TESTED, found.id, found.version, {}))
+    return record(work, NewEvent(ENDPOINT_TESTED, found.id, found.version, {}))
 
 
 @needs(Can.MANAGE_WEBHOOKS)
@@ -81,11 +81,11 @@ async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
     query = matches(work.district_id, 0, upto, again=endpoint_id).where(Event.at >= since)
     pairs = (await work.db.execute(query.limit(MISSING_AT_ONCE))).all()
     if pairs:
-        await work.db.execute(*laid(work.district_id, pairs))
+        await work.db.execute(*insert_deliveries(work.district_id, pairs))
     return len(pairs)
 
 
-def laid(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) -> tuple[TextClause, dict[str, Any]]:
+def insert_deliveries(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) -> tuple[TextClause, dict[str, Any]]:
     """The statement and its values, for deliveries that begin: of events, by number and id, to endpoints."""
     numbers, events, endpoints = zip(*pairs, strict=True)
     ids = [new_id() for _ in pairs]

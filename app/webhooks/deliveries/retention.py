@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.events.feed import KEPT, beginning
+from app.events.feed import KEPT, feed_start
 from app.events.models import Event
 from app.events.service import expire_events
 from app.webhooks.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEndpoint
@@ -25,7 +25,7 @@ AT_ONCE = 2000
 @needs(Can.DELIVER_WEBHOOKS)
 async def expire(work: Work, most: int = AT_ONCE) -> int:
     """Deletes one batch of a district's; how many deliveries and events. Ask again until there are none."""
-    upto = await beginning(work)
+    upto = await feed_start(work)
     gone = await _ended(work, upto, most)
     if gone:
         await work.db.execute(
