@@ -1,6 +1,8 @@
-"""Owns the disclosure log (34 CFR 99.32): one row a request or delivery with the students it showed. Never reads it.
+"""Writes the disclosure log (34 CFR 99.32): one row per request or delivery with the students whose records it
+showed.
 
-The row is written in the transaction of the request, so that nothing is shown without it.
+The row is written in the transaction of the request, so that nothing is shown without it. Nothing here reads the
+log.
 """
 
 from collections.abc import Collection
@@ -16,14 +18,14 @@ if TYPE_CHECKING:
 
 
 async def log_disclosure(work: "Work") -> None:
-    """Writes the row of this unit of work, if it showed anybody."""
+    """Writes the disclosure row of this unit of work, if it showed records of any student."""
     if not work.disclosed.students:
         return
     work.db.add(_row(work, work.principal.client_id, work.disclosed.students, work.disclosed.kinds))
 
 
 def log_sent(work: "Work", client_id: UUID | None, students: Collection[UUID], kind: str) -> None:
-    """Writes that records of this kind about these students go to a client who did not ask just now."""
+    """Writes that records of this kind about these students are sent to a client without a request."""
     if students:
         work.db.add(_row(work, client_id, students, [kind]))
 
