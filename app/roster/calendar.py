@@ -1,4 +1,4 @@
-"""Owns the instructional weeks in which series are measured. Reads the school's weeks; falls back to the calendar."""
+"""Numbers the instructional weeks by which series are measured, from the school's weeks or else by calendar weeks."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date
@@ -25,11 +25,11 @@ from app.roster.lookup import IdList
 from app.roster.models import SchoolWeek
 
 Weeks = Mapping[date, int]
-"""Week number by Monday; a week without instruction has the number of the last one before it."""
+"""Week numbers by Monday; a week without instruction has the number of the last instructional week before it."""
 
 
 def weeks_between(weeks: Weeks, begins: date, day: date) -> int:
-    """Instructional weeks from one date to another; calendar weeks where the school's year says nothing."""
+    """Returns the instructional weeks between two dates; calendar weeks if the school has no calendar."""
     first, last = weeks.get(monday_of(begins)), weeks.get(monday_of(day))
     if first is not None and last is not None and last >= first:
         return last - first
@@ -39,26 +39,27 @@ def weeks_between(weeks: Weeks, begins: date, day: date) -> int:
 def days_of_instruction(
     district_id: UUID, school_ids: SQLColumnExpression[list[UUID]], since: SQLColumnExpression[date], today: date
 ) -> ColumnElement[int]:
-    """SQL: the days from a date to today that lie in weeks of instruction of the first of a row's schools.
+    """Returns an SQL expression: the days from a date to today that lie in instructional weeks of a row's first
+    school.
 
-    Weekends count, holidays do not; of a school whose weeks are not known, every day counts.
+    Weekends count, breaks do not; for a school without known weeks, every day counts.
     """
     until = literal(today, Date)
     school = school_ids[1]
-    mine = and_(SchoolWeek.district_id == district_id, SchoolWeek.school_id == school)
+    of_school = and_(SchoolWeek.district_id == district_id, SchoolWeek.school_id == school)
     ends = func.least(SchoolWeek.monday + 7, until, type_=Date)
     begins = func.greatest(SchoolWeek.monday, since, type_=Date)
-    counted = (
+    instructional_days = (
         select(func.coalesce(func.sum(ends - begins), 0))
-        .where(mine, SchoolWeek.instructional, SchoolWeek.monday + 7 > since, SchoolWeek.monday < until)
+        .where(of_school, SchoolWeek.instructional, SchoolWeek.monday + 7 > since, SchoolWeek.monday < until)
         .scalar_subquery()
     )
-    return case((exists().where(mine), counted), else_=until - since)
+    return case((exists().where(of_school), instructional_days), else_=until - since)
 
 
 @needs(Can.READ_ROSTER)
 async def school_weeks(work: Work, school_ids: list[UUID], begins: date, until: date) -> Weeks:
-    """The weeks of the first of these schools that has any, running on over year's end."""
+    """Returns the weeks of the first of these schools that has any, numbered on across the end of the year."""
     rows = await work.db.execute(
         select(SchoolWeek.school_id, SchoolWeek.monday, SchoolWeek.instructional)
         .where(
@@ -82,7 +83,10 @@ async def school_weeks(work: Work, school_ids: list[UUID], begins: date, until: 
 async def weeks_of_schools(
     work: Work, school_ids: Collection[UUID], begins: date, until: date
 ) -> dict[UUID, list[tuple[date, bool]]]:
-    """By school, its weeks in order: the Monday, and whether there was instruction. For many series at once."""
+    """Returns by school its weeks in order: the Monday, and whether there was instruction.
+
+    For many series at once.
+    """
     rows = await work.db.execute(
         select(SchoolWeek.school_id, SchoolWeek.monday, SchoolWeek.instructional)
         .where(
@@ -93,17 +97,17 @@ async def weeks_of_schools(
         )
         .order_by(SchoolWeek.monday)
     )
-    found: dict[UUID, list[tuple[date, bool]]] = {}
+    weeks_by_school: dict[UUID, list[tuple[date, bool]]] = {}
     for school_id, monday, instructional in rows:
-        found.setdefault(school_id, []).append((monday, instructional))
-    return found
+        weeks_by_school.setdefault(school_id, []).append((monday, instructional))
+    return weeks_by_school
 
 
 def counted(weeks: Sequence[tuple[date, bool]]) -> dict[date, int]:
-    """Week numbers by Monday, from the first of these weeks on."""
-    # Counted from where the reading starts, so that a phase may run from one school year into the next.
-    found, n = {}, 0
+    """Returns week numbers by Monday, starting with the first of these weeks."""
+    # The count starts with the first week given, so that a phase may continue into the next school year.
+    numbers, number = {}, 0
     for monday, instructional in weeks:
-        n += 1 if instructional else 0
-        found[monday] = max(n, 1)
-    return found
+        number += 1 if instructional else 0
+        numbers[monday] = max(number, 1)
+    return numbers

@@ -116,7 +116,7 @@ async def test_a_cursor_from_which_something_expired_is_refused(north: Town) -> 
     past_old = (await _read(north, start, limit=1)).next
     await age(north, old, KEPT + timedelta(minutes=1))
     await age(north, kept, KEPT - timedelta(minutes=1))
-    with pytest.raises(Gone, match="kept no longer"):
+    with pytest.raises(Gone, match="no longer kept"):
         await _read(north, start)
     assert ids_of(await _read(north, past_old)) == [kept]
     assert ids_of(await _read(north, None)) == [kept]
@@ -144,7 +144,7 @@ async def test_what_expires_while_a_page_is_read_is_not_passed_over(north: Town)
         await age(north, old, KEPT + timedelta(minutes=5))
         async with north.house() as other:
             assert await expire_events(other, 2, 10, false()) == 1
-        with pytest.raises(Gone, match="kept no longer"):
+        with pytest.raises(Gone, match="no longer kept"):
             await read_range(work, at, 0, 10, (), RESYNC)
         assert [event.id for event in (await read_range(work, at, 1, 10, (), RESYNC)).rows] == [kept]
 
@@ -155,7 +155,7 @@ async def test_a_new_epoch_refuses_every_older_cursor(north: Town) -> None:
     cursor = (await _read(north, None)).next
     async with north.house() as work:
         await begin_epoch(work)
-    with pytest.raises(Gone, match="began anew"):
+    with pytest.raises(Gone, match="was restarted"):
         await _read(north, cursor)
     page = await _read(north, None)
     assert ids_of(page) == [first]
