@@ -24,11 +24,11 @@ from app.core.log import log_as_json
 from app.maintenance import maintain_until_stopped
 from app.response.judging.finalize import finalize_due
 from app.settings import Settings
-from app.sis.approval import carry_out_approved
+from app.sis.runs.approval import carry_out_approved
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.webhooks.deliver import DeliveryContext
-from app.webhooks.deliveries.dispatcher import PACE, DeliveryDispatcher
+from app.webhooks.dispatcher import PACE, DeliveryDispatcher
 from app.webhooks.send import Sender
 
 ANSWERS = 1.0  # seconds between two looks for answered syncs, and for those that are due
@@ -70,7 +70,7 @@ async def jobs(settings: Settings, post: DeliveryContext) -> AsyncIterator[Deliv
 async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
     """Works until `stop` is set; then finishes what is in flight."""
     stopping = stop or asyncio.Event()
-    async with deliveries(settings) as ours, jobs(settings, ours.post) as long, asyncio.TaskGroup() as beside:
+    async with deliveries(settings) as ours, jobs(settings, ours.context) as long, asyncio.TaskGroup() as beside:
         log.info("worker.started")
         beside.create_task(_answer_syncs(long, stopping))
         beside.create_task(_settle_weeks(long, stopping))

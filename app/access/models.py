@@ -24,6 +24,14 @@ class District(Tenant, Base):
     created_at: Mapped[datetime]
 
 
+class LockOfDistrict(Tenant, Base):
+    """A row that a transaction locks to exclude other transactions of the district with the same purpose."""
+
+    __tablename__ = "district_lock"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+
+
 class Client(Base):
     """A machine client; it may serve several districts, so it belongs to none."""
 

@@ -1,6 +1,7 @@
-"""Builds the row-level security conditions of every kind of table, as SQL.
+"""Builds the row-level security conditions of every kind of table, as SQL; the catalogue tests compare them with
+the database.
 
-Used by the migrations and the catalogue tests.
+The migrations have their own frozen text, so a change of a condition here also needs a migration.
 
 Each table and role has one permissive policy with AND inside, without a subquery and without a function that reads
 a table. (A RESTRICTIVE policy would expose other districts' rows on a sharded server.)
@@ -13,24 +14,6 @@ _SCHOOLS = "nullif(current_setting('app.schools', true), '')::uuid[]"
 # It is split into sixteen parts by an id's last digit, so each row searches a sixteenth of the caseload.
 _STUDENTS = "current_setting('app.students_' || right({student}::text, 1), true)"
 _OPENS = "nullif(current_setting('app.opens', true), '')::text[]"
-
-ENTER = """
-CREATE OR REPLACE FUNCTION app.enter(district uuid, reach text, schools text, students text, opens text)
-RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    parts text[] := string_to_array(students, '|');
-BEGIN
-    EXECUTE format('SET LOCAL app.district_id = %L', district::text);
-    EXECUTE format('SET LOCAL app.reach = %L', reach);
-    EXECUTE format('SET LOCAL app.schools = %L', schools);
-    IF reach = 'caseload' THEN
-        FOR digit IN 0..15 LOOP
-            EXECUTE format('SET LOCAL app.students_%s = %L', to_hex(digit), parts[digit + 1]);
-        END LOOP;
-    END IF;
-    EXECUTE format('SET LOCAL app.opens = %L', opens);
-END $$
-"""
 
 
 def reaches(student: str, schools: str = "school_ids") -> str:

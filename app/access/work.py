@@ -9,7 +9,6 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.access.audit import log_disclosure
+from app.access.audit import DisclosedRecords, log_disclosure
 from app.access.permission import MEANING, Can
 from app.access.principal import Principal, system_principal
 from app.core.crypto import Keyring
@@ -34,26 +33,21 @@ Callback = Callable[["Work"], Awaitable[None]]
 _open_for: ContextVar["Work | None"] = ContextVar("_open_for", default=None)
 
 
-@dataclass
-class DisclosedRecords:
-    """The students whose records a unit of work showed, and the kinds of these records."""
-
-    students: set[UUID] = field(default_factory=set)
-    kinds: set[str] = field(default_factory=set)
-
-
 class Work:
     """One transaction of one principal; `db` is accessible only inside a function marked `@needs`."""
 
     def __init__(self, session: AsyncSession, principal: Principal, keyring: Keyring, operation: str) -> None:
         self._session = session
         self._callbacks: dict[str, Callback] = {}
+        self._last = ""
         self.principal = principal
         self.keyring = keyring
         self.operation = operation
         self.disclosed = DisclosedRecords()
         self.pending_events: list[Any] = []
+        self.pending_weeks: list[Any] = []
         self.locked_students: set[UUID] = set()
+        self.named_subjects: frozenset[str] = frozenset()
 
     @property
     def district_id(self) -> UUID:
@@ -68,15 +62,19 @@ class Work:
         return self._session
 
     def disclose(self, kind: str, students: Iterable[UUID]) -> None:
-        """Notes that records of this kind about these students are shown to the caller."""
+        """Notes that records of this kind about these students are disclosed to the caller."""
         student_ids = set(students)
         if student_ids:
             self.disclosed.students |= student_ids
             self.disclosed.kinds.add(kind)
 
-    def before_commit(self, name: str, callback: Callback) -> None:
-        """Registers a callback that runs just before the commit; only the first callback of a name counts."""
+    def before_commit(self, name: str, callback: Callback, *, last: bool = False) -> None:
+        """Registers a callback that runs just before the commit, once per name; `last` is for the numbering of
+        events.
+        """
         self._callbacks.setdefault(name, callback)
+        if last:
+            self._last = name
 
     @asynccontextmanager
     async def as_district(self, name: str) -> AsyncIterator[None]:
@@ -99,20 +97,22 @@ class Work:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """Runs a part that can fail alone; its rows, events and disclosures are discarded when it fails."""
-        events, locked = list(self.pending_events), set(self.locked_students)
+        events, weeks, locked = list(self.pending_events), list(self.pending_weeks), set(self.locked_students)
+        named = self.named_subjects
         disclosed = DisclosedRecords(set(self.disclosed.students), set(self.disclosed.kinds))
         try:
             async with self._session.begin_nested():
                 yield
         except BaseException:
-            # PostgreSQL releases the locks that were taken since the savepoint.
-            self.pending_events, self.disclosed, self.locked_students = events, disclosed, locked
+            # PostgreSQL gives up the locks that were taken since the savepoint.
+            self.pending_events, self.pending_weeks, self.locked_students = events, weeks, locked
+            self.disclosed, self.named_subjects = disclosed, named
             raise
 
     async def finish(self) -> None:
         """Runs the registered callbacks; the API calls this before it commits."""
         await self._session.flush()
-        for callback in self._callbacks.values():
+        for _, callback in sorted(self._callbacks.items(), key=lambda item: item[0] == self._last):
             token = _open_for.set(self)
             try:
                 await callback(self)

@@ -17,7 +17,7 @@ from app.events.models import Event, EventCounter
 
 @dataclass
 class _StudentEvents:
-    """The same event for many students with their schools, as columns."""
+    """The same event for events students with their schools, as columns."""
 
     type: EventType
     at: datetime = field(default_factory=now)
@@ -46,12 +46,12 @@ def record(work: Work, event: NewEvent) -> UUID:
         raise Misuse(f"The event {event.type.name} must carry the ids {sorted(event.type.carried)}.")
     event_id = new_id()
     work.pending_events.append((event_id, now(), event))
-    work.before_commit("events", _number_and_write)
+    work.before_commit("events", _number_and_write, last=True)
     return event_id
 
 
 def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, UUID]]) -> None:
-    """Adds the same event for many students, each with a school; they are written by one statement."""
+    """Adds the same event for events students, each with a school; they are written by one statement."""
     if type_.carried != {"student", "school"}:
         raise Misuse(f"The event {type_.name} does not carry a student and a school.")
     if rows:
@@ -61,7 +61,7 @@ def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, 
             events.students.append(student)
             events.schools.append(school)
         work.pending_events.append(events)
-        work.before_commit("events", _number_and_write)
+        work.before_commit("events", _number_and_write, last=True)
 
 
 async def _number_and_write(work: Work) -> None:
@@ -109,7 +109,7 @@ async def _number_and_write(work: Work) -> None:
     work.pending_events.clear()
 
 
-async def _write_student_events(work: Work, many: _StudentEvents, seq: int) -> None:
-    parameters = {"district": work.district_id, "seq": seq, "type": many.type.name, "version": many.type.version}
-    columns = {"at": many.at, "ids": many.ids, "students": many.students, "schools": many.schools}
+async def _write_student_events(work: Work, events: _StudentEvents, seq: int) -> None:
+    parameters = {"district": work.district_id, "seq": seq, "type": events.type.name, "version": events.type.version}
+    columns = {"at": events.at, "ids": events.ids, "students": events.students, "schools": events.schools}
     await work.db.execute(INSERT_STUDENT_EVENTS, parameters | columns)

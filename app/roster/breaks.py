@@ -14,6 +14,7 @@ from uuid import UUID
 
 from sqlalchemy import Date, Uuid, bindparam, or_, select, text
 
+from app.access.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.access.permission import Can
 from app.access.principal import Reach
 from app.access.work import Work, needs
@@ -29,9 +30,6 @@ LONGEST = timedelta(days=366)
 FARTHEST = timedelta(days=5 * 366)
 """The largest distance from today in either direction; a date beyond it is a typing error."""
 OUT_OF_REACH = "This caller reaches only some schools. Declare breaks for one of its schools at a time."
-
-LOCK_BREAKS = "SELECT pg_advisory_xact_lock(hashtextextended('school_break ' || CAST(:district AS uuid), 0))"
-"""SQL that, until the end of the transaction, locks out other changes of the district's breaks and school weeks."""
 
 
 def is_break_week(school: str, monday: str) -> str:
@@ -100,7 +98,7 @@ async def save_break(work: Work, new: NewBreak) -> SavedBreak:
     Raises `Invalid` with every violation. The caller judges the affected series again.
     """
     school_id = await _validate(work, new)
-    await work.db.execute(text(LOCK_BREAKS), {"district": work.district_id})
+    await _lock_breaks(work)
     existing = await work.db.scalar(
         select(SchoolBreak).where(
             SchoolBreak.district_id == work.district_id,
@@ -131,7 +129,7 @@ async def save_break(work: Work, new: NewBreak) -> SavedBreak:
 @needs(Can.PUBLISH_PLAYBOOK)
 async def delete_break(work: Work, break_id: UUID) -> SavedBreak:
     """Removes a break; its weeks become instructional again unless another break covers them."""
-    await work.db.execute(text(LOCK_BREAKS), {"district": work.district_id})
+    await _lock_breaks(work)
     is_break = (
         SchoolBreak.district_id == work.district_id,
         SchoolBreak.id == break_id,
@@ -156,6 +154,11 @@ async def _update_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
         "last": row.ends_on,
     }
     return frozenset(await work.db.scalars(UPDATE_WEEKS, parameters))
+
+
+async def _lock_breaks(work: Work) -> None:
+    """Excludes other changes of the district's breaks and school weeks until the end of the transaction."""
+    await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SCHOOL_BREAK})
 
 
 async def _validate(work: Work, new: NewBreak) -> UUID | None:

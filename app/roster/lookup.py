@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import date, timedelta
 from typing import Any, TypeVar
 from typing import cast as cast_type
 from uuid import UUID
@@ -16,10 +15,9 @@ from app.access.listing import ListedBySchool, page_of_schools
 from app.access.models import District
 from app.access.principal import Reach
 from app.access.work import Work
-from app.core.clock import monday_of
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.page import Keyset, Page
-from app.roster.models import AboutStudent, ExternalId, FromSource, Person, SchoolWeek, Source
+from app.roster.models import AboutStudent, ExternalId, FromSource, Person, Source
 from app.roster.references import ALIAS_KINDS, Reference, parse
 
 Row = TypeVar("Row", bound=FromSource)
@@ -74,7 +72,7 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
     for name in set(names):
         with suppress(NotFound):
             references[name] = parse(kind, name)
-    row_ids = await _aliased(work, [one for one in references.values() if one.id is None])
+    row_ids = await ids_by_alias(work, [one for one in references.values() if one.id is None])
     ids_by_name = {name: one.id or row_ids.get((one.source, one.sourced_id)) for name, one in references.items()}
     query = select(Person).where(
         Person.district_id == work.district_id,
@@ -112,42 +110,6 @@ async def rows_of_students(
         rows_by_student[row.student_id].append(row)
     work.disclose(kind, (student_id for student_id, rows_of in rows_by_student.items() if rows_of))
     return rows_by_student
-
-
-async def weeks_off(work: Work, school_ids: Iterable[UUID], begins: date, until: date) -> dict[UUID, frozenset[date]]:
-    """Returns the Mondays of weeks without instruction for each school that has a calendar in this period.
-
-    A week that is missing within a school's calendar (a summer) counts as one; before its first and after its last
-    week the calendar says nothing.
-    """
-    rows = await work.db.execute(
-        select(SchoolWeek.school_id, SchoolWeek.monday, SchoolWeek.instructional)
-        .where(
-            SchoolWeek.district_id == work.district_id,
-            SchoolWeek.school_id == any_(cast(sorted(set(school_ids)), IdList)),
-            SchoolWeek.monday >= monday_of(begins),
-            SchoolWeek.monday <= until,
-        )
-        .order_by(SchoolWeek.monday)
-    )
-    weeks_by_school: dict[UUID, list[tuple[date, bool]]] = {}
-    for school_id, monday, instructional in rows:
-        weeks_by_school.setdefault(school_id, []).append((monday, instructional))
-    off_by_school = {school_id: off_between(weeks, begins, until) for school_id, weeks in weeks_by_school.items()}
-    return {school_id: off for school_id, off in off_by_school.items() if off is not None}
-
-
-def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -> frozenset[date] | None:
-    """Returns the Mondays without instruction among one school's ordered weeks (Monday, instructional), as
-    `weeks_off`; None without weeks.
-    """
-    since = monday_of(begins)
-    instructional_by_monday = {monday: instructional for monday, instructional in weeks if since <= monday <= until}
-    if not instructional_by_monday:
-        return None
-    first, last = next(iter(instructional_by_monday)), next(reversed(instructional_by_monday))
-    between = (first + timedelta(weeks=n) for n in range((last - first).days // 7 + 1))
-    return frozenset(monday for monday in between if not instructional_by_monday.get(monday, False))
 
 
 async def page_by_id(
@@ -204,7 +166,8 @@ def _locked(query: Select[Row], *, lock: bool) -> Select[Row]:
     return query.with_for_update(key_share=True).execution_options(populate_existing=True)
 
 
-async def _aliased(work: Work, references: list[Reference]) -> dict[tuple[str, str], UUID]:
+async def ids_by_alias(work: Work, references: list[Reference]) -> dict[tuple[str, str], UUID]:
+    """Returns the rows that these external ids name, by source and `sourcedId`; all are of one kind."""
     if not references:
         return {}
     rows = await work.db.execute(

@@ -1,12 +1,14 @@
 """Locks a student's person row, which every transaction does before it writes a row about that student.
 
 Rows are locked in the order of ids and read again under the lock; `school_ids` must be copied from the values
-returned here only. A sync locks the people whom it changes in the same way, so that a command and a sync never
-write about one student at the same time. Opens no database session: it uses the caller's unit of work and
-permission.
+returned here only. A transaction of several commands (`Work.named_subjects`) locks the students of all of them at
+its first command. A sync locks the people whom it changes in the same way, so that a command and a sync never write
+about one student at the same time. Opens no database session: it uses the caller's unit of work and permission.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
@@ -15,16 +17,20 @@ from sqlalchemy import ColumnElement, Select, any_, cast, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.access.work import Work
+from app.core import ids
+from app.core.db import Base
+from app.core.errors import Invalid, NotFound
 from app.events.reminders import Reminder
-from app.roster.lookup import IdList, find_row, people_by_name
+from app.roster.lookup import IdList, find_row, ids_by_alias, people_by_name
 from app.roster.models import AboutStudent, Person
-from app.roster.references import parse
+from app.roster.references import SIS, parse
 
 About = TypeVar("About", bound=AboutStudent)
 
 
 async def lock_student(work: Work, name: str, pointer: str | None = None) -> Person:
     """Locks the student named by an id or an external id. Raises `NotFound`, or `Invalid` at `pointer`."""
+    await _lock_named_subjects(work)
     reference = parse("student", name, pointer)
     student = await find_row(work, Person, reference, pointer, Person.is_student.is_(True), lock=True)
     work.locked_students.add(student.id)
@@ -33,6 +39,7 @@ async def lock_student(work: Work, name: str, pointer: str | None = None) -> Per
 
 async def lock_students_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
     """Locks the given students whom the principal reaches; returns them by the given names."""
+    await _lock_named_subjects(work)
     students = await people_by_name(work, names, students=True, lock=True)
     work.locked_students |= {student.id for student in students.values()}
     return students
@@ -74,6 +81,7 @@ async def lock_student_of(
     work: Work, model: type[About], column: InstrumentedAttribute[UUID], row_id: UUID
 ) -> About | None:
     """Locks the student whom a row is about, then reads the row; None if the principal reaches no such row."""
+    await _lock_named_subjects(work)
     is_row = (model.district_id == work.district_id, column == row_id)
     student_of_row = select(model.student_id).where(*is_row).scalar_subquery()
     student_id = await work.db.scalar(_locking(work, Person.id == student_of_row))
@@ -89,3 +97,31 @@ def _locking(work: Work, which: ColumnElement[bool], *, wait: bool = True) -> Se
     # deadlock in other tables, which they lock in no fixed order. Foreign keys to the student do not wait for it.
     people = select(Person.id, Person.school_ids).where(Person.district_id == work.district_id, which)
     return people.order_by(Person.id).with_for_update(key_share=True, skip_locked=not wait)
+
+
+async def _lock_named_subjects(work: Work) -> None:
+    """Locks, once and before the first command, every student named by a text in `work.named_subjects`.
+
+    A text is an id, an external id, or the id of a row about a student. Texts that name no reachable row are
+    skipped; the command that receives such a text reports it.
+    """
+    names, work.named_subjects = work.named_subjects, frozenset()
+    if not names:
+        return
+    references, ids_by_kind = [], defaultdict[str, set[UUID]](set)
+    for name in names:
+        with suppress(Invalid, NotFound):
+            if name.startswith(SIS):
+                references.append(parse("student", name))
+            else:
+                kind, row_id = ids.parse(name)
+                ids_by_kind[kind].add(row_id)
+    students = ids_by_kind["student"] | set((await ids_by_alias(work, references)).values())
+    for mapper in Base.registry.mappers:
+        model, row_ids = mapper.class_, ids_by_kind.get(mapper.persist_selectable.description)
+        if row_ids and issubclass(model, AboutStudent):
+            rows = select(model.student_id).where(
+                model.district_id == work.district_id, mapper.columns["id"] == any_(cast(list(row_ids), IdList))
+            )
+            students |= set(await work.db.scalars(rows))
+    await lock_students(work, students)

@@ -69,13 +69,6 @@ class Weighed:
     sentence: str = ""
 
 
-def hold_because(
-    kinds: Sequence[Seen], shrunk: Sequence[Shrunk], rekeyed: int, people: int, limits: Limits
-) -> tuple[str, ...]:
-    """Every reason to hold the plan, a sentence each; none when it may be applied. As `weigh`."""
-    return tuple(one.sentence for one in weigh(kinds, shrunk, rekeyed, people, limits) if one.held)
-
-
 def weigh(kinds: Sequence[Seen], shrunk: Sequence[Shrunk], rekeyed: int, people: int, limits: Limits) -> list[Weighed]:
     """What each rule says of the plan: those with something to weigh, in the order of the kinds.
 

@@ -28,10 +28,13 @@ from app.core.disk_space import is_database_full, is_full
 from app.core.errors import NotFound, StorageFull
 from app.core.ids import new_id
 from app.events.outbox import record_of_students
+from app.roster.lookup import zone_of
 from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
 from app.sis.engine.district_lock import alone
+from app.sis.engine.intake.supplements import stage_with_supplements
+from app.sis.engine.mapping import follow_results
 from app.sis.engine.plan import ALIASED, keep_plan, write_keys, write_plan
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.run import (
@@ -46,11 +49,9 @@ from app.sis.engine.run import (
     write_alone,
 )
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.engine.supplements import stage_with_supplements
 from app.sis.guard import Limits
 from app.sis.guard import weigh as weigh_plan
 from app.sis.kinds import BY_NAME, KINDS, Kind
-from app.sis.mapping.follow import follow_results
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import (
     Delivery,
@@ -233,7 +234,6 @@ async def _carry_out(
 @needs(Can.SYNC_ROSTER)
 async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) -> Stage:
     """A run's stage in this transaction; `largest` is the size of its largest file in bytes."""
-    zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
     # Hash joins of a big delivery stay in memory; a small one asks for no more than it needs. What was just loaded
     # has no statistics, and row-level security makes the planner guess a row or two: it must not loop over a million.
@@ -241,7 +241,7 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
     tell = partial(record_of_students, work)
-    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(str(zone)), tell)
+    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(await zone_of(work)), tell)
 
 
 async def _plan_kind(

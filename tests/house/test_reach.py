@@ -57,7 +57,8 @@ def lists(app: FastAPI) -> list[Operation]:
 
 async def seen(asks: Caller, operation: Operation, told: Told) -> tuple[int, str]:
     """The status of a list and everything on all of its pages."""
-    path, text, after = own_request(operation, told).path, "", {}
+    path, text = own_request(operation, told).path, ""
+    after: dict[str, str] = {}
     while True:
         answer = await asks.get(path, limit=3, **after)
         text += answer.text

@@ -12,7 +12,7 @@ import pytest
 from app.core.errors import Invalid
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import SourceRefused
-from app.sis.upload import must_be_a_roster
+from app.sis.runs.upload import must_be_a_roster
 from tests.sis.roster_zip import Export
 
 MANY = 400_000

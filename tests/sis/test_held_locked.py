@@ -10,9 +10,9 @@ import pytest
 
 from app.maintenance import maintain_district
 from app.settings import Settings
-from app.sis.approval import carry_out, discard
 from app.sis.engine.report import Report
-from app.sis.rekey import plan_rekey
+from app.sis.runs.approval import carry_out, discard
+from app.sis.runs.rekey import plan_rekey
 from tests.house import catalogue
 from tests.sis.roster_zip import Export, ask, sync
 from tests.town import Town

@@ -14,7 +14,7 @@ from app.core import ids
 from app.core.errors import Conflict
 from app.core.ids import new_id
 from app.maintenance import maintain_district
-from app.sis.approval import undo
+from app.sis.runs.approval import undo
 from app.sis.scheduler import retention
 from tests.processes import aimline
 from tests.sis.roster_zip import LENIENT, Export, ask, row_id, sync
@@ -70,7 +70,7 @@ async def _kept(town: Town, run_id: UUID) -> tuple[int, int]:
         "SELECT count(*), count(before) FROM sis_change WHERE district_id = :district AND run_id = :run",
         run=run_id,
     )
-    return tuple(rows[0])  # type: ignore[return-value]  # one row of two numbers
+    return tuple(rows[0])
 
 
 async def test_old_names_do_not_stay_for_ever(north: Town, tmp_path: Path) -> None:

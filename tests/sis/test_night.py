@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from threading import Event
 from typing import Any
+from uuid import UUID
 
 import pytest
 from prometheus_client import generate_latest
@@ -19,15 +20,15 @@ from app.core.address import Allowed
 from app.core.clock import now
 from app.core.crypto import Keyring, generate_key
 from app.core.errors import Conflict
-from app.sis import sources
 from app.sis.engine.district_lock import alone
 from app.sis.engine.run import RunRequest
-from app.sis.pull import ask_for_run, ask_to_undo, run_source
-from app.sis.queries import read_report
+from app.sis.runs.pull import ask_for_run, ask_to_undo, run_source
+from app.sis.runs.queries import read_report
 from app.sis.scheduler.execute import SyncScheduler, claim_run, keep_lease, schedule_due_runs
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.sis.scheduler.report_text import as_text, what_next
-from app.sis.settings import SourceSettings
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings
 from tests.sis.plain_server import Said, answering
 from tests.sis.roster_zip import Export, ask
 from tests.town import Town
@@ -289,22 +290,23 @@ async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, t
     """As text and as JSON, without a student's data."""
     export = Export()
     made = await _make(north, export.write(tmp_path / "a.zip"))
+    run_ids: list[UUID] = []
     for _ in range(2):
         async with north.unit() as work:
-            run = await ask_for_run(work, made.source.id)
+            run_ids.append((await ask_for_run(work, made.source.id)).id)
         await _night(north)
         export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
         export.row("enrollments", "e25")["beginDate"] = "soon"
         export.write(tmp_path / "a.zip")
     async with north.unit() as work:
-        report = await read_report(work, run.id)
+        report = await read_report(work, run_ids[-1])
     told = as_text(report)
     assert report.state == "held"
     assert "HELD shrunk classes: " in told
     assert "limit 50% over 4" in told
     assert "In quarantine: enrollments.csv row" in told
     assert "beginDate: date.malformed" in told
-    assert f"aimline sync approve {ids.show('run', run.id)} --district DISTRICT --plan " in told
+    assert f"aimline sync approve {ids.show('run', run_ids[-1])} --district DISTRICT --plan " in told
     for line in told.splitlines():
         assert line.count(": aimline s") == line.count(" --district "), f"no command goes without its district: {line}"
     assert "--without-removals" in " ".join(what_next(report))

@@ -11,16 +11,16 @@ import pytest
 from app.core.address import Allowed
 from app.core.clock import now
 from app.core.ids import new_id
-from app.sis import sources
 from app.sis.engine.district_lock import alone
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.run import begin, end
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import AlreadyRunning, Source, Superseded
-from app.sis.pull import ask_for_run
+from app.sis.runs.pull import ask_for_run
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.service import sync
-from app.sis.settings import SourceSettings
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings
 from tests.sis.roster_zip import Export, ask
 from tests.sis.roster_zip import sync as sync_zip
 from tests.town import Town
@@ -106,8 +106,13 @@ async def test_a_run_that_lost_its_lock_applies_nothing(north: Town, tmp_path: P
 
     with pytest.raises(Superseded):
         await sync(
-            *(north.worker_engine, north.settings.keyring, north.district_id),
-            *(slowly, "csv", False, lambda _doing, _done, _of: None),
+            north.worker_engine,
+            north.settings.keyring,
+            north.district_id,
+            slowly,
+            "csv",
+            False,
+            lambda _doing, _done, _of: None,
         )
     assert [state for state, _ in await _runs(north)] == ["failed", "applied"]
     names = await ask(north, "SELECT name FROM org WHERE district_id = :district AND name IN ('Older', 'Newer')")

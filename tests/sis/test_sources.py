@@ -15,10 +15,10 @@ from app.core.address import PUBLIC_ONLY, Allowed
 from app.core.clock import now
 from app.core.crypto import KeyFault, Keyring, generate_key
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
-from app.sis import sources
 from app.sis.guard import Limits
 from app.sis.models import SisSource
-from app.sis.settings import SourceSettings, limits_of, validate_settings
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings, limits_of, validate_settings
 from tests.sis.roster_zip import Export, ask, row_id, sync
 from tests.town import Town
 
@@ -152,7 +152,7 @@ async def test_a_run_seals_the_secret_under_the_newest_key(north: Town) -> None:
     both = Keyring({**fresh.keys, **north.settings.keyring.keys})
     worker = system_principal(north.district_id, "sync")
     sealed = "SELECT client_secret_sealed FROM sis_source WHERE district_id = :district"
-    before = await ask(north, sealed)
+    before = after = await ask(north, sealed)
     for renew in (False, True, True):
         async with unit(north.worker_engine, worker, both, "test") as work:
             assert await sources.open_secret(work, made.source.id, renew=renew) == SECRET

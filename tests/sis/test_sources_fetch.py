@@ -16,13 +16,13 @@ import pytest
 from app.core.address import Allowed
 from app.core.clock import now
 from app.core.ids import new_id
-from app.sis import sources
 from app.sis.engine.report import Report
 from app.sis.oneroster_csv.fetch import _dated, open_path, open_url
 from app.sis.oneroster_rest.wire import parse_http_date
 from app.sis.port import NothingNew, SourceRefused
-from app.sis.pull import Mode, look, run_source
-from app.sis.settings import SourceSettings
+from app.sis.runs.pull import Mode, look, run_source
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings
 from tests.sis.roster_zip import Export, ask
 from tests.town import Town
 
@@ -81,7 +81,8 @@ async def test_a_file_is_taken_once_unless_it_is_asked_for_again(north: Town, tm
 
 async def test_the_same_bytes_under_another_time_are_the_same_file(tmp_path: Path) -> None:
     """An export that was copied anew brings no news; other bytes of the same name do."""
-    path, taken = _drop(tmp_path, "a.zip", Export()), []
+    path = _drop(tmp_path, "a.zip", Export())
+    taken: list[dict[str, Any]] = []
     assert await _chosen(path, taken) == "a.zip"
     os.utime(path, (now().timestamp() - 100,) * 2)
     assert await _chosen(path, taken) is None
@@ -107,6 +108,7 @@ async def test_of_a_drop_folder_the_newest_whole_zip_is_taken(tmp_path: Path) ->
 async def test_deltas_in_a_drop_folder_are_taken_each_in_turn(tmp_path: Path) -> None:
     """Leaving one out would lose what it says; a newer whole delivery makes older ones needless."""
     taken: list[dict[str, Any]] = []
+    export = Export()
     for age, name, mode in ((400, "a.zip", "delta"), (300, "b.zip", "bulk"), (200, "c.zip", "delta")):
         export = Export(modes={"users": mode}, rows={"users": [{**Export().row("users", "s1"), "givenName": name}]})
         if mode == "delta":

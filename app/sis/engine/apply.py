@@ -11,7 +11,8 @@ that a run writes to the roster stands together.
 
 from collections.abc import Mapping
 
-from app.roster.breaks import LOCK_BREAKS, is_break_week
+from app.access.district_lock import WAIT, DistrictLock
+from app.roster.breaks import is_break_week
 from app.sis.engine import report
 from app.sis.engine.moves import KEPT, TOUCHED, find_out_of_step, follow_moves, lock_people, note_moves
 from app.sis.engine.plan import pin_of, plan_columns
@@ -207,7 +208,8 @@ async def write_school_weeks(stage: Stage) -> None:
 
     A week that the district's breaks cover is laid as one; a row that is there stays as it is.
     """
-    await stage.run(LOCK_BREAKS)
+    # Nobody declares a break meanwhile, of which these weeks would know nothing.
+    await stage.run(WAIT.replace(":name", f"'{DistrictLock.SCHOOL_BREAK}'"))
     await stage.run(
         f"""INSERT INTO school_week (district_id, school_id, monday, instructional, n)
             SELECT DISTINCT ON (o.id, w.monday) :district, o.id, w.monday::date,

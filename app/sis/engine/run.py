@@ -12,13 +12,14 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, select, text, update
 
-from app.access.models import District
+from app.access.district_lock import FIRST_LOCK, TRY_LOCK, WAIT_FOR_LOCK, DistrictLock
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.errors import Conflict
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, NewEvent
 from app.events.outbox import record
+from app.roster.lookup import zone_of
 from app.sis.engine.plan import kept_tables
 from app.sis.engine.report import Report
 from app.sis.engine.student_events import count_events
@@ -26,13 +27,13 @@ from app.sis.guard import Limits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisRun, SisSource, SisUpload
 from app.sis.port import AlreadyRunning, Superseded
-from app.sis.settings import limits_of
-from app.sis.sources import write_schedule
+from app.sis.sources.service import write_schedule
+from app.sis.sources.settings import limits_of
 
 BROKE_OFF = "The sync broke off. The roster is as it was."
 EVENTS: dict[str, EventType] = {"applied": SYNC_APPLIED, "held": SYNC_HELD, "failed": SYNC_FAILED}
 LOCK = 0x41494D53  # the first half of the lock that a sync holds; the second is the district's
-APPLIES = LOCK + 1  # and of the one that the transaction holds which writes
+APPLIES = LOCK + 1  # and of the one by which the transaction that writes can be recognized
 LENGTH = timedelta(minutes=2)
 """A run's lease: a worker renews it; whether one that was begun by hand goes on, its lock says when the lease ends."""
 EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
@@ -70,8 +71,19 @@ async def write_alone(work: Work) -> None:
     """Waits until no other transaction writes a sync of the district, and lets none until this one has ended.
 
     The lock of the run may be lost with its connection, while the run goes on fetching: this one is the writer's own.
+    The row is what excludes others; the advisory lock only tells who holds it, for as far as the server shows it.
     """
-    await work.db.execute(select(func.pg_advisory_xact_lock(APPLIES, lock_of(work.district_id))))
+    await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.WRITE_SYNC})
+    await work.db.execute(select(func.pg_try_advisory_xact_lock(APPLIES, lock_of(work.district_id))))
+
+
+async def _try_to_write_alone(work: Work) -> bool:
+    """Takes the lock of `write_alone`, unless another transaction has it."""
+    names = {"district": work.district_id, "name": DistrictLock.WRITE_SYNC}
+    if await work.db.scalar(TRY_LOCK, names) is None and await work.db.scalar(FIRST_LOCK, names) is None:
+        return False
+    await work.db.execute(select(func.pg_try_advisory_xact_lock(APPLIES, lock_of(work.district_id))))
+    return True
 
 
 @needs(Can.SYNC_ROSTER)
@@ -92,8 +104,7 @@ async def limits_in_force(work: Work, source_id: UUID) -> Limits:
     """The limits that hold for a source today; the house's where it has no settings."""
     here = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     row = await work.db.scalar(select(SisSource).where(here))
-    zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
-    return limits_of(row.limits, row.rollover, today_in(str(zone))) if row else Limits()
+    return limits_of(row.limits, row.rollover, today_in(await zone_of(work))) if row else Limits()
 
 
 @needs(Can.SYNC_ROSTER)
@@ -112,7 +123,7 @@ async def begin(
 
     Raises `Conflict` where another worker has taken the run up meanwhile, `AlreadyRunning` while another applies.
     """
-    if not await work.db.scalar(select(func.pg_try_advisory_xact_lock(APPLIES, lock_of(work.district_id)))):
+    if not await _try_to_write_alone(work):
         raise AlreadyRunning("Another sync of this district is being applied. Try again when it has ended.")
     of = SisRun.district_id == work.district_id
     broken = await work.db.execute(

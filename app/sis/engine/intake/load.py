@@ -1,0 +1,133 @@
+"""Owns how a delivery's bytes come into its raw table: through the screen into COPY, and what the screen refused.
+
+A COPY that is cancelled, or that fails over a row, has the server write that row into its log. Therefore COPY gets only
+what it can read, is not bound by a statement's time, and ends by the end of its stream whatever happens meanwhile.
+"""
+
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import aclosing, suppress
+
+import asyncpg
+
+from app.sis.engine.intake.screen import Screen
+from app.sis.engine.stage import Stage
+from app.sis.port import Delivery, Progress, SourceRefused
+
+PATIENCE = 30.0  # seconds in which a COPY ends whose stream has ended
+PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "parallel_tuple_cost = 0")
+"""What was just loaded has no statistics, so that the planner's costs are fiction: it must neither compile for them
+nor leave a processor idle for them."""
+
+
+class Stream:
+    """The screened bytes of a delivery, read ahead in a thread. What goes wrong with them ends it, and is kept."""
+
+    def __init__(self, delivery: Delivery, screen: Screen, progress: Progress) -> None:
+        self.file, self._size = delivery.file, delivery.size
+        self._screen, self._progress = screen, progress
+        self.error: Exception | None = None
+        self.is_stopped = False
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The bytes. While PostgreSQL takes a chunk, the next is unpacked and checked in a thread, beside it."""
+        done, chunks = 0, self._screen.read()
+        ahead = asyncio.create_task(asyncio.to_thread(next, chunks, None))
+        try:
+            while not self.is_stopped and (chunk := await ahead) is not None:
+                ahead = asyncio.create_task(asyncio.to_thread(next, chunks, None))
+                yield chunk
+                done += len(chunk)
+                self._progress(f"reading {self.file}", done, self._size)
+        except Exception as error:
+            self.error = error
+        finally:
+            await asyncio.gather(ahead, return_exceptions=True)  # nobody reads on from a file that is about to close
+
+
+async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None:
+    """COPYs a file as it is, but for the rows that do not fit its header: those are staged empty, with their fault.
+
+    Raises `SourceRefused` when the bytes end too soon or are not UTF-8.
+    """
+    columns = [f"c{number}" for number in range(1, len(delivery.header) + 1)]
+    for setting in PLANNER:
+        await stage.driver.execute(f"SET LOCAL {setting}")
+    bound = await stage.driver.fetchval("SELECT current_setting('statement_timeout')")
+    await stage.driver.execute("SET LOCAL statement_timeout = 0")
+    await stage.driver.execute("SAVEPOINT copying")
+    name, screen = await _make_raw(stage, delivery.kind, columns), Screen(delivery)
+    status = await _copy(stage, name, columns, Stream(delivery, screen, progress))
+    await stage.driver.execute("RELEASE SAVEPOINT copying")
+    await stage.driver.execute("SELECT set_config('statement_timeout', $1, true)", bound)
+    stage.made.append(f"staging.{name}")
+    for code, numbers in screen.faults.items():
+        if numbers:
+            await stage.driver.execute(
+                f"UPDATE staging.{name} AS r SET fault = $2 FROM unnest($1::bigint[]) AS f (number) "
+                "WHERE r.row_number = f.number",
+                list(numbers),
+                code,
+            )
+    if screen.blank:
+        await stage.driver.execute(
+            f"DELETE FROM staging.{name} AS r USING unnest($1::bigint[]) AS f (number) WHERE r.row_number = f.number",
+            list(screen.blank),
+        )
+    stage.came[delivery.kind] = int(status.rsplit(" ", 1)[-1]) - len(screen.blank)
+
+
+async def _copy(stage: Stage, name: str, columns: list[str], stream: Stream) -> str:
+    """COPY's own word of what it did. Raises what went wrong with the bytes once COPY has ended."""
+    async with aclosing(stream.chunks()) as chunks:
+        copying = asyncio.ensure_future(
+            stage.driver.copy_to_table(
+                name,
+                schema_name="staging",
+                columns=columns,
+                source=chunks,
+                format="csv",
+                header=True,
+                freeze=True,
+                force_null=columns,
+                encoding="UTF8",
+            )
+        )
+        try:
+            status = await asyncio.shield(copying)
+        except asyncpg.BadCopyFileFormatError:
+            raise SourceRefused(f"{stream.file} cannot be read as CSV: export it again.") from None
+        except asyncio.CancelledError:
+            stream.is_stopped = True
+            await _ended(copying)
+            raise
+    if stream.error is not None:
+        raise stream.error
+    return str(status)
+
+
+async def _ended(copying: "asyncio.Future[str]") -> None:
+    """Waits for the end of a COPY whose stream has ended, also where this task is cancelled again meanwhile.
+
+    A connection that is given back while it still copies is of no use to anybody.
+    """
+    until = time.monotonic() + PATIENCE
+    while not copying.done() and time.monotonic() < until:
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait({copying}, timeout=until - time.monotonic())
+    if not copying.cancel():
+        copying.exception()
+
+
+async def _make_raw(stage: Stage, kind: str, columns: list[str]) -> str:
+    name = f"raw_{kind}_{stage.run_id.hex}"
+    await stage.driver.execute(
+        # A million numbers are taken a thousand at a time: one session takes them all, in order.
+        f"CREATE UNLOGGED TABLE staging.{name} "
+        "(row_number bigint GENERATED BY DEFAULT AS IDENTITY (CACHE 1000), fault text, "
+        f"{', '.join(f'{column} text' for column in columns)})"
+    )
+    return name

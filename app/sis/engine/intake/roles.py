@@ -1,0 +1,172 @@
+"""Owns how the roles of OneRoster 1.2 make what a person is and where: `role` and the orgs of a person's row.
+
+A student's role wins, else the primary one, else the first by its sourcedId; the orgs are those of every role that
+counts. A role that has ended (its end is exclusive) does not count, one that has not begun only where none holds now.
+Also how roles go on under new sourcedIds with their person. Never writes anything else of the roster.
+"""
+
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+
+from collections.abc import Collection
+from uuid import UUID
+
+from app.sis.engine.intake.convert import convert_rows
+from app.sis.engine.intake.load import copy_raw
+from app.sis.engine.report import WENT
+from app.sis.engine.stage import Stage, fresh_id
+from app.sis.kinds import BY_NAME
+from app.sis.port import Delivery, Progress
+
+ENDED_LATELY = 14  # days: how long a delta looks back for roles that ended by themselves
+
+_OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
+
+
+async def fold_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
+    """Stages the roles, and lays for each person `made_1`, the role, and `made_2`, the orgs as a list of sourcedIds."""
+    roles = next(iter(people.asides), None)
+    if roles is not None:
+        await copy_raw(stage, roles, progress)
+        stage.brought["role"] = await convert_rows(stage, BY_NAME["role"], roles)
+    made = await stage.make("made", "person", "sourced_id text, made_1 text, made_2 text")
+    await stage.run(
+        f"""INSERT INTO {made} (district_id, sourced_id, made_1, made_2)
+            SELECT :district, c.person,
+                   (array_agg(c.role ORDER BY c.rank, (c.role = 'student') DESC, c.is_primary DESC, c.key))[1],
+                   nullif(array_to_string(array_agg(c.org ORDER BY c.is_primary DESC, c.org) FILTER (
+                       WHERE c.rank = c.best AND c.rank < 3 AND c.org IS NOT NULL), ','), '')
+            FROM (SELECT r.*, min(r.rank) OVER (PARTITION BY r.person) AS best FROM (
+                    SELECT o.*, CASE WHEN o.ends_on <= :today THEN 3 WHEN o.begins_on > :today THEN 2 ELSE 1 END AS rank
+                    FROM ({_held(stage, roles)}) AS o) AS r) AS c
+            GROUP BY c.person ON CONFLICT DO NOTHING"""
+    )
+    await stage.driver.execute(f"ANALYZE {made}")
+    return made
+
+
+async def carry_roles(stage: Stage, people: Delivery) -> int:
+    """Of a delta: stages people who did not come themselves, and whose roles came, went or ended; how many."""
+    staged, roles = stage.table("staged", "person"), next(iter(people.asides), None)
+    kind, columns, values = BY_NAME["person"], [], []
+    for field in (field for field in kind.fields if field.header in people.header):
+        columns.append(field.column)
+        values.append("coalesce(m.made_1, t.role)" if field.header == "role" else f"t.{field.column}")
+    return await stage.run(
+        f"""INSERT INTO {staged} (district_id, row_number, sourced_id, gone, {", ".join(columns)}, ref_school_ids)
+            SELECT :district, d.row_number, x.sourced_id, false, {", ".join(values)}, m.made_2
+            FROM (SELECT u.person, min(u.row_number) AS row_number FROM ({_touched(stage, roles)}) AS u
+                  GROUP BY u.person) AS d
+            JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.sourced_id = d.person
+            JOIN person AS t ON t.district_id = :district AND t.id = x.row_id AND t.removed_at IS NULL
+            LEFT JOIN {stage.table("made", "person")} AS m ON m.district_id = :district AND m.sourced_id = d.person
+            WHERE NOT EXISTS (SELECT FROM {staged} AS s
+                              WHERE s.district_id = :district AND s.sourced_id = d.person)
+              AND (m.made_2 IS NULL OR EXISTS (
+                  SELECT FROM {stage.table("key", "org")} AS o
+                  WHERE o.district_id = :district AND o.sourced_id = ANY (string_to_array(m.made_2, ',') || m.made_2)))
+            ON CONFLICT DO NOTHING"""
+    )
+
+
+def _held(stage: Stage, roles: Delivery | None) -> str:
+    """SQL for every role that stands after this delivery: person, role, is_primary, org, begins_on, ends_on, key."""
+    staged, parts = stage.table("staged", "role"), []
+    if roles is not None:
+        dates = {
+            column: f"s.{column}" if header in roles.header else "NULL::date"
+            for column, header in (("begins_on", "beginDate"), ("ends_on", "endDate"))
+        }
+        primary = "coalesce(s.role_type, '') = 'primary'" if "roleType" in roles.header else "false"
+        parts.append(
+            f"""SELECT btrim(s.ref_person_id) AS person, s.role, {primary} AS is_primary,
+                       nullif(btrim(s.ref_org_id), '') AS org, {dates["begins_on"]} AS begins_on,
+                       {dates["ends_on"]} AS ends_on, s.sourced_id AS key
+                FROM {staged} AS s WHERE s.district_id = :district AND s.fault IS NULL AND NOT s.gone"""
+        )
+    if roles is None or not roles.complete:
+        came = f"SELECT FROM {staged} AS s WHERE s.district_id = :district AND s.sourced_id = k.sourced_id"
+        parts.append(
+            f"""SELECT x.sourced_id AS person, k.role, coalesce(k.role_type, '') = 'primary' AS is_primary,
+                       o.sourced_id AS org, k.begins_on, k.ends_on, k.sourced_id AS key
+                FROM person_role AS k
+                JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id
+                LEFT JOIN external_id AS o ON o.district_id = :district AND o.source_id = :source AND o.kind = 'org'
+                 AND o.row_id = k.org_id
+                WHERE k.district_id = :district AND k.source_id = :source AND k.removed_at IS NULL
+                {f"AND NOT EXISTS ({came})" if roles is not None else ""}"""
+        )
+    return " UNION ALL ".join(parts)
+
+
+def _touched(stage: Stage, roles: Delivery | None) -> str:
+    """SQL for the people whose roles may have changed, with the row that says so."""
+    known = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
+        JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id {{join}}
+        WHERE k.district_id = :district AND k.source_id = :source AND k.removed_at IS NULL"""
+    ended = f" AND k.ends_on <= :today AND k.ends_on > :today - {ENDED_LATELY}"
+    parts = [known.format(row="0", join="") + ("" if roles is not None and roles.complete else ended)]
+    if roles is not None:
+        staged = stage.table("staged", "role")
+        join = f"JOIN {staged} AS s ON s.district_id = :district AND s.sourced_id = k.sourced_id"
+        parts.append(known.format(row="s.row_number", join=join))
+        parts.append(
+            f"""SELECT btrim(s.ref_person_id), s.row_number FROM {staged} AS s
+                WHERE s.district_id = :district AND s.fault IS NULL AND s.ref_person_id IS NOT NULL"""
+        )
+    return " UNION ALL ".join(parts)
+
+
+async def match_roles(stage: Stage, held_id: UUID, told: Collection[str], people: str) -> tuple[str, int]:
+    """Lays which role that would go, by a held plan, is which that would come: the same of the same person.
+
+    `people` has the person_id and the new sourcedId of each person; `told` are the columns that the plan tells of
+    roles. Gives the table of (old, new, role_id), and how many they are. Sources name roles as they like, and over
+    REST their ids are made with the person's: the ids that came are taken, none is made here.
+    """
+    matched = await stage.make("rekey", "role", "old text, new text, role_id uuid")
+    same = [one for one in ("role", "org_id", "begins_on") if one in told]
+    known, comes = (", ".join(f"{of}.{one}" for one in same) for of in ("t", "p"))
+    alike = "".join(f" AND o.{one} IS NOT DISTINCT FROM n.{one}" for one in same)
+    count = await stage.run(
+        f"""INSERT INTO {matched} (district_id, old, new, role_id)
+            SELECT :district, o.sourced_id, n.sourced_id, o.id
+            FROM (SELECT p.sourced_id, p.id, r.new, {known},
+                         row_number() OVER (PARTITION BY r.new, {known} ORDER BY p.sourced_id) AS place
+                  FROM staging.plan_role_{held_id.hex} AS p
+                  JOIN person_role AS t ON t.district_id = :district AND t.id = p.id
+                  JOIN {people} AS r ON r.district_id = :district AND r.person_id = t.person_id
+                  WHERE p.district_id = :district AND p.action IN {WENT}) AS o
+            JOIN (SELECT p.sourced_id, u.sourced_id AS new, {comes},
+                         row_number() OVER (PARTITION BY p.person_id, {comes} ORDER BY p.sourced_id) AS place
+                  FROM staging.plan_role_{held_id.hex} AS p
+                  JOIN staging.plan_person_{held_id.hex} AS u ON u.district_id = :district AND u.id = p.person_id
+                   AND u.action = 'create'
+                  WHERE p.district_id = :district AND p.action = 'create') AS n
+              ON n.new = o.new AND n.place = o.place{alike}"""
+    )
+    return matched, count
+
+
+async def rename_roles(stage: Stage, pairs: str) -> tuple[int, int]:
+    """Gives roles the sourcedIds of a query of (old, new, role_id), and writes it to the change log.
+
+    Gives how many that should be, and how many it were: fewer where a role has another sourcedId by now, or another
+    row has the new one.
+    """
+    wanted = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
+    await stage.run(
+        f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
+            SELECT :district, {fresh_id("rekey role", "r.old")}, :run, 'role', r.role_id, 'rekey',
+                   jsonb_build_object('sourced_id', r.old, 'became', r.new)
+            FROM ({pairs}) AS r ON CONFLICT DO NOTHING"""
+    )
+    done = await stage.count(
+        f"""WITH renamed AS (
+                UPDATE person_role AS t SET sourced_id = r.new FROM ({pairs}) AS r
+                WHERE t.district_id = :district AND t.source_id = :source AND t.id = r.role_id
+                  AND t.sourced_id = r.old AND NOT EXISTS (
+                      SELECT FROM person_role AS k WHERE k.district_id = :district AND k.source_id = :source
+                       AND k.sourced_id = r.new) RETURNING 1)
+            SELECT count(*) FROM renamed"""
+    )
+    return wanted, done

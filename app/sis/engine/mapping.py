@@ -1,0 +1,178 @@
+"""Owns how the mapped results of a source become scores of the loop, and follow them. Never changes a grade.
+
+The scores are the source's: recorded, amended and removed as its results are, after each sync. Judged once for the
+whole night; the first time, what comes is history and raises no alerts.
+"""
+
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+
+from dataclasses import asdict
+from typing import Final
+
+from sqlalchemy import select
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.core.errors import Invalid
+from app.evidence.intake import COLUMNS, RecordedBatch, record_batch, students_of_intake
+from app.evidence.models import Score
+from app.evidence.rules import unknown_form
+from app.playbook.lookup import area_by_id, locate_measure, secured_code
+from app.response.service import judge_written
+from app.roster.student_lock import lock_students
+from app.sis.engine.moves import give_way
+from app.sis.engine.stage import Stage, fresh_id
+from app.sis.models import SisSource
+from app.sis.sources.mapping import BY_PATTERN, OF_ASSESSMENTS, OF_LINE_ITEMS, Rules, pattern, read_mapping
+from app.support.models import Support
+
+_WHERE: Final = {
+    "line_item": "e.sourced_id = m.line_item",
+    "title": "i.title ILIKE m.title",
+    "category": "x.sourced_id = m.category",
+    "category_title": "lower(c.title) = lower(m.category_title)",
+    "assessment": "e.sourced_id = m.assessment",
+    "assessment_title": "i.title ILIKE m.assessment_title",
+}
+
+
+@needs(Can.SYNC_ROSTER)
+async def follow_results(work: Work, stage: Stage) -> list[str]:
+    """Has the scores of this run's source follow its results, and judges them. Sentences about what cannot be one.
+
+    Set-based, in the run's own transaction: with what the sync applied, or not at all.
+    """
+    here = (SisSource.district_id == work.district_id) & (SisSource.id == stage.source_id)
+    mapping = read_mapping(await work.db.scalar(select(SisSource.mapping).where(here)) or {})
+    sent = (Score.district_id == work.district_id) & (Score.sender == stage.source_id)
+    ever = await work.db.scalar(select(Score.id).where(sent).limit(1)) is not None
+    if not mapping.rules and not ever:
+        return []
+    said = await _lay_rules(work, stage, mapping)
+    await _lay_items(stage)
+    wanted = await stage.make("wanted", "score", COLUMNS)
+    for kind, column in (("result", "line_item_id"), ("assessment_result", "assessment_line_item_id")):
+        await _lay_wanted(stage, wanted, kind, column)
+        said += await _left_out(stage, kind, column)
+    await stage.driver.execute(f"ANALYZE {wanted}")
+    students = await students_of_intake(work, stage.source_id, wanted)
+    await give_way(stage, lambda: lock_students(work, students))
+    taken = await record_batch(work, stage.source_id, wanted)
+    await _judge(work, taken, quiet=not ever and not mapping.alerts_on_first_load)
+    return said
+
+
+async def _lay_rules(work: Work, stage: Stage, mapping: Rules) -> list[str]:
+    """The rules as rows, with what the playbook says of their measures; a measure that it has not is said."""
+    of = ", ".join(f"{name} text" for name in (*OF_LINE_ITEMS, *OF_ASSESSMENTS))
+    name = await stage.make(
+        "rule",
+        "mapping",
+        f"n integer, {of}, measure_id uuid, secured_area text, lowest double precision, highest double precision, "
+        "form text, attempt integer, purpose text",
+    )
+    records, said = [], []
+    for number, rule in enumerate(mapping.rules):
+        try:
+            measure = await locate_measure(work, rule.measure, "/measure")
+        except Invalid:
+            said.append(f"Rule {number + 1} of the mapping names a measure that the playbook has not: not followed.")
+            continue
+        if unknown_form(rule.form, measure.forms, "/form"):
+            said.append(f"Rule {number + 1} of the mapping names a form that the measure has not: not followed.")
+            continue
+        told = asdict(rule)
+        matched = [pattern(told[one]) if one in BY_PATTERN else told[one] for one in (*OF_LINE_ITEMS, *OF_ASSESSMENTS)]
+        area = await secured_code(work, await area_by_id(work, measure.area_id))
+        about = (measure.id, area, measure.lowest, measure.highest)
+        records.append((stage.district_id, number, *matched, *about, rule.form, rule.attempt, rule.purpose))
+    await stage.driver.copy_records_to_table(name.removeprefix("staging."), schema_name="staging", records=records)
+    return said
+
+
+async def _lay_items(stage: Stage) -> None:
+    """The line items and assessments of this source to which a rule fits, each with the first that does."""
+    # What fits is little beside what there is: it is looked up by its index.
+    await stage.driver.execute("SET LOCAL enable_nestloop = on")
+    items = await stage.make("item", "mapping", "kind text, item_id uuid, rule integer")
+    for kind, names, others in (
+        ("line_item", OF_LINE_ITEMS, OF_ASSESSMENTS),
+        ("assessment_line_item", OF_ASSESSMENTS, OF_LINE_ITEMS),
+    ):
+        fits = " AND ".join(f"(m.{name} IS NULL OR {_WHERE[name]})" for name in names)
+        fits += "".join(f" AND m.{name} IS NULL" for name in others)
+        category = ""
+        if kind == "line_item":
+            category = """LEFT JOIN category AS c ON c.district_id = :district AND c.id = i.category_id
+                LEFT JOIN external_id AS x ON x.district_id = :district AND x.source_id = :source
+                 AND x.kind = 'category' AND x.row_id = i.category_id"""
+        await stage.run(
+            f"""INSERT INTO {items} (district_id, kind, item_id, rule)
+                SELECT DISTINCT ON (i.id) :district, '{kind}', i.id, m.n FROM {kind} AS i
+                JOIN external_id AS e ON e.district_id = :district AND e.source_id = :source AND e.kind = '{kind}'
+                 AND e.row_id = i.id {category}
+                JOIN {stage.table("rule", "mapping")} AS m ON m.district_id = :district AND {fits}
+                WHERE i.district_id = :district AND i.removed_at IS NULL ORDER BY i.id, m.n ON CONFLICT DO NOTHING"""
+        )
+    await stage.driver.execute(f"ANALYZE {items}")
+
+
+def _mapped(stage: Stage, kind: str, column: str) -> str:
+    """SQL for a kind's results that a rule takes, each as `r`, with its rule as `m`."""
+    return f"""FROM {stage.table("item", "mapping")} AS i
+        JOIN {stage.table("rule", "mapping")} AS m ON m.district_id = :district AND m.n = i.rule
+        JOIN {kind} AS r ON r.district_id = :district AND r.{column} = i.item_id AND r.source_id = :source
+        JOIN person AS p ON p.district_id = :district AND p.id = r.student_id
+        WHERE i.district_id = :district AND i.kind = '{column.removesuffix("_id")}' AND r.removed_at IS NULL
+          AND r.score IS NOT NULL"""
+
+
+_UNGRADED = """(coalesce(r.missing OR r.in_progress OR r.incomplete, false)
+    OR coalesce(regexp_replace(lower(r.score_status), '[^a-z]', '', 'g'), '')
+       IN ('exempt', 'notsubmitted', 'submitted', 'partiallygraded'))"""
+"""SQL: what the source has not graded, or not wholly; the score beside it, often a 0, says nothing of the student."""
+_FIT = f"""NOT {_UNGRADED} AND r.score_date IS NOT NULL AND r.score_date <= :today AND r.score BETWEEN m.lowest
+    AND m.highest AND p.is_student"""
+
+
+async def _lay_wanted(stage: Stage, wanted: str, kind: str, column: str) -> None:
+    name = f"'{kind}:' || r.sourced_id"
+    await stage.run(
+        f"""INSERT INTO {wanted} (district_id, student_id, school_ids, measure_id, secured_area, purpose, taken_on,
+                attempt, value, form, external_id, score_id)
+            SELECT :district, r.student_id, r.school_ids, m.measure_id, m.secured_area, m.purpose, r.score_date,
+                   m.attempt, r.score, m.form, {name}, {fresh_id("score", name)}
+            {_mapped(stage, kind, column)} AND {_FIT} ON CONFLICT DO NOTHING"""
+    )
+
+
+async def _left_out(stage: Stage, kind: str, column: str) -> list[str]:
+    """A sentence where results that a rule takes cannot be scores: they stay grades."""
+    (row,) = await stage.rows(
+        f"""SELECT count(*) FILTER (WHERE {_UNGRADED}) AS ungraded,
+                   count(*) FILTER (WHERE NOT {_UNGRADED} AND r.score_date IS NULL) AS undated,
+                   count(*) FILTER (WHERE NOT {_UNGRADED} AND r.score_date > :today) AS early,
+                   count(*) FILTER (WHERE NOT {_UNGRADED} AND r.score NOT BETWEEN m.lowest AND m.highest) AS beyond
+            {_mapped(stage, kind, column)} AND NOT coalesce({_FIT}, false)"""
+    )
+    why = {
+        "ungraded": "exempt, missing or not wholly graded",
+        "undated": "without a date",
+        "early": "of a day to come",
+        "beyond": "outside what the measure gives",
+    }
+    told = [f"{row[name]:,} {words}" for name, words in why.items() if row[name]]
+    what = "results" if kind == "result" else "assessment results"
+    return [f"Mapped {what} that stay grades only: {', '.join(told)}."] if told else []
+
+
+async def _judge(work: Work, taken: RecordedBatch, *, quiet: bool) -> None:
+    """Judges every series that was touched, at once, and lays its weeks to settle; history is judged without news."""
+    measures = {measure_id for _, measure_id in taken.days}
+    followed = await work.db.execute(
+        select(Support.student_id, Support.measure_id).where(
+            Support.district_id == work.district_id, Support.state == "active", Support.measure_id.in_(measures)
+        )
+    )
+    pairs = {(student_id, measure_id) for student_id, measure_id in followed} & taken.days.keys()
+    await judge_written(work, {pair: taken.days[pair] for pair in pairs}, quiet=quiet)

@@ -1,1 +1,0 @@
-"""Which results of a source become scores of the loop, and how those scores follow them."""

@@ -1,0 +1,378 @@
+"""Owns what people say to a run: approve or discard the plan of a held one, undo an applied one. Never reads a source.
+
+A face only marks an answer, since it reaches no staging; the worker, or the command line at once, carries it out.
+Over 250 lines, because the answers share how they begin and how they end.
+"""
+
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+
+from datetime import date
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import asyncpg
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.directory import Due, districts_due
+from app.access.permission import Can
+from app.access.principal import system_principal
+from app.access.work import Work, needs, unit
+from app.core import ids
+from app.core.clock import now
+from app.core.crypto import Keyring
+from app.core.errors import Conflict, NotFound
+from app.core.ids import new_id
+from app.core.log import job_context
+from app.roster.lookup import zone_of
+from app.sis.engine import report as reporting
+from app.sis.engine.apply import apply_all
+from app.sis.engine.district_lock import alone
+from app.sis.engine.mapping import follow_results
+from app.sis.engine.plan import digest, kept_deliveries, leave_removals, make_plan, plan_columns, whole
+from app.sis.engine.report import WENT, Counts, Report
+from app.sis.engine.run import EXITS, RunRequest, begin, conclude, drop_kept, end, note_run, write_alone
+from app.sis.engine.stage import Stage
+from app.sis.kinds import BY_NAME, KINDS, Kind
+from app.sis.models import SisChange, SisRun
+from app.sis.port import AlreadyRunning, Progress, SourceInconsistent
+from app.sis.runs import rekey
+from app.sis.runs.queries import read_report
+from app.sis.runs.queries import run as find_run
+from app.sis.service import open_stage, refresh_statistics
+
+KEPT_SIZE = 64 << 20  # bytes: how large a plan is taken for, whose files are no longer there
+DISTRICTS = 16  # in one look
+RESTORED = "The database was restored from a backup, which holds no plans: it is discarded. Run the sync again."
+
+
+class RosterChanged(SourceInconsistent):
+    """The plan that was approved no longer fits the roster."""
+
+    code = "run.roster_changed"
+
+
+@needs(Can.APPROVE_SYNC)
+async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -> None:
+    """Marks a held run as approved. `plan` is the digest that the report shows.
+
+    Raises `NotFound`, and `Conflict` where the run is not held or its plan is another than the one that was read.
+    """
+    run = await _held(work, run_id)
+    if run.plan is None or run.plan["digest"] != plan:
+        raise Conflict(
+            "The plan is not the one that was read. Read the report again and name its plan.", code="run.plan_changed"
+        )
+    await _answer(work, run_id, "approved", "Approved; it will be applied shortly.", without_removals)
+
+
+@needs(Can.APPROVE_SYNC)
+async def discard(work: Work, run_id: UUID) -> None:
+    """Discards a held run. Raises `NotFound`, and `Conflict` where the run is not held."""
+    await _held(work, run_id)
+    await _answer(work, run_id, "discarded", "Discarded. The roster is as it was.", False)
+
+
+@needs(Can.APPROVE_SYNC)
+async def discard_unkept_plans(work: Work) -> int:
+    """Discards every plan that waits, after a restore: a backup holds no staged rows. Returns the number of runs."""
+    gone = {"state": "discarded", "sentence": RESTORED, "plan": None, "answer": None}
+    discarded = await work.db.execute(
+        update(SisRun)
+        .where(SisRun.district_id == work.district_id, SisRun.plan.is_not(None), SisRun.state != "applied")
+        .values(gone)
+        .returning(SisRun.id)
+    )
+    return len(discarded.all())
+
+
+@needs(Can.APPROVE_SYNC)
+async def _held(work: Work, run_id: UUID) -> SisRun:
+    run = await work.db.scalar(select(SisRun).where(SisRun.district_id == work.district_id, SisRun.id == run_id))
+    if run is None:
+        raise NotFound("run")
+    if run.state != "held":
+        raise Conflict(f"The run is {run.state}: only one that is held can be answered.", code="run.not_held")
+    return run
+
+
+@needs(Can.APPROVE_SYNC)
+async def _answer(work: Work, run_id: UUID, state: str, sentence: str, without_removals: bool) -> None:
+    answer = {"verb": state, "by": work.principal.name, "at": now().isoformat(), "without_removals": without_removals}
+    marked = await work.db.scalar(
+        update(SisRun)
+        .where(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.state == "held")
+        .values(state=state, sentence=sentence, answer=answer)
+        .returning(SisRun.id)
+    )
+    if marked is None:
+        raise Conflict("The run was answered meanwhile.", code="run.not_held")
+
+
+async def carry_out_approved(engine: AsyncEngine, keyring: Keyring) -> int:
+    """Carries out what was answered in some districts; how many runs that were. A district that syncs is left for
+    the next call."""
+    done = 0
+    for district_id in await districts_due(engine, Due.ANSWERS, DISTRICTS):
+        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync answers") as work:
+            waiting = await _answered(work)
+        for run_id in waiting:
+            try:
+                with job_context("sync", district_id, run_id):
+                    await carry_out(engine, keyring, district_id, run_id, lambda _doing, _done, _of: None)
+            except AlreadyRunning:
+                break
+            done += 1
+    return done
+
+
+@needs(Can.SYNC_ROSTER)
+async def _answered(work: Work) -> list[UUID]:
+    rows = await work.db.scalars(
+        select(SisRun.id)
+        .where(
+            SisRun.district_id == work.district_id,
+            (SisRun.state == "approved") | ((SisRun.state == "discarded") & SisRun.plan.is_not(None)),
+        )
+        .order_by(SisRun.id)
+    )
+    return list(rows)
+
+
+async def carry_out(
+    engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID, progress: Progress
+) -> Report:
+    """Applies an approved run's plan whole, or drops a discarded one's; the report says what became of it.
+
+    A plan that no longer fits the roster is discarded. Raises `AlreadyRunning` while the district syncs. Whatever
+    else is raised, the roster is as it was and the answer stands.
+    """
+    principal = system_principal(district_id, "sync")
+    async with alone(engine, district_id):
+        try:
+            async with unit(engine, principal, keyring, "sync answer") as work:
+                report = await _carry_out(work, run_id, progress)
+        except (SourceInconsistent, DBAPIError, asyncpg.UndefinedTableError) as error:
+            if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") != "42P01":
+                raise
+            async with unit(engine, principal, keyring, "sync answer") as work:
+                report = await _give_up(work, run_id)
+        if report.state == "applied" and report.overturned:
+            async with unit(engine, principal, keyring, "sync statistics") as work:
+                await refresh_statistics(work, report.overturned)
+    return report
+
+
+@needs(Can.SYNC_ROSTER)
+async def _carry_out(work: Work, run_id: UUID, progress: Progress) -> Report:
+    await write_alone(work)
+    run = (await find_run(work, run_id)).run
+    report = await read_report(work, run_id)
+    if run.plan is None or run.state not in ("approved", "discarded"):
+        return report
+    if run.state == "approved" and run.mode == rekey.MODE:
+        await rekey.apply_rekey(work, run, report)
+    elif run.state == "approved":
+        deliveries = kept_deliveries(run.plan)
+        stage = await open_stage(work, run_id, run.source_id, KEPT_SIZE)
+        if await digest(stage, deliveries) != run.plan["digest"]:
+            raise RosterChanged("The roster has changed since the plan was made.")
+        if run.answer and run.answer["without_removals"]:
+            await leave_removals(stage, deliveries)
+            for counts in report.kinds.values():
+                counts.unchanged += counts.removed
+                counts.removed = counts.absent = 0
+        report.repaired = await apply_all(stage, deliveries, progress)
+        report.warnings += await follow_results(work, stage)
+        await stage.drop()
+        because, report.held_because = report.held_because, []
+        conclude(report, dry=False)
+        report.held_because = because
+    await drop_kept(work, run_id, run.plan)
+    report.plan = None
+    await end(work, report, of=("approved", "discarded"))
+    return report
+
+
+@needs(Can.SYNC_ROSTER)
+async def _give_up(work: Work, run_id: UUID) -> Report:
+    plan, report = (await find_run(work, run_id)).run.plan, await read_report(work, run_id)
+    report.state, report.exit_code = "discarded", EXITS["inconsistent"]
+    report.sentence = "The roster has changed since the plan was made: it is discarded. Run the sync again."
+    await drop_kept(work, run_id, plan)
+    report.plan = None
+    await end(work, report, of=("approved", "discarded"))
+    return report
+
+
+async def undo(
+    engine: AsyncEngine,
+    keyring: Keyring,
+    district_id: UUID,
+    run_id: UUID,
+    progress: Progress,
+    asked: RunRequest = RunRequest(),
+) -> Report:
+    """Takes an applied run back, as a run of its own with its own change log, in one transaction.
+
+    What it created is removed; what it changed, removed or restored is as it was, pinned fields left alone. Raises
+    `NotFound`; `Conflict` where the run was not applied, is undone already, expired, or a later one
+    changed the same rows; `AlreadyRunning` while the district syncs.
+    """
+    principal = system_principal(district_id, "sync")
+    report = Report(asked.run_id or new_id(), began_at=now())
+    async with alone(engine, district_id), unit(engine, principal, keyring, "sync undo") as work:
+        await _undo(work, run_id, report, progress, asked)
+    return report
+
+
+@needs(Can.SYNC_ROSTER)
+async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress, asked: RunRequest) -> None:
+    undone = (await find_run(work, run_id)).run
+    await must_be_undoable(work, undone)
+    await begin(work, report, undone.source_id, dry=False, undoes=run_id, asked=asked)
+    stage = await open_stage(work, report.run_id, undone.source_id, KEPT_SIZE)
+    if undone.mode == rekey.MODE:
+        report.mode = rekey.MODE
+        await rekey.undo_rekey(stage, undone, report)
+    else:
+        await _undo_rows(work, stage, undone, report, progress)
+    await must_know_before(work, undone)  # what was there at the beginning may have expired meanwhile
+    await stage.drop()
+    conclude(report, dry=False)
+    report.sentence = f"{ids.show('run', run_id)} is undone. {report.sentence}"
+    await end(work, report)
+    await note_run(work, undone.source_id, False, None, None, undone=True)
+
+
+@needs(Can.SYNC_ROSTER)
+async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
+    run_id, deliveries = undone.id, {kind.name: whole(kind) for kind in KINDS}
+    for kind in KINDS:
+        await write_undo_plan(stage, kind, run_id)
+        actions = await reporting.planned(stage, kind)
+        restored, removed = actions.get("restore", 0), actions.get("remove", 0)
+        updated = actions.get("update", 0) + restored
+        known = await reporting.known_rows(stage, kind)
+        file = rekey.file_of(undone, kind)
+        report.kinds[kind.name] = Counts(
+            file, known, updated + removed, updated=updated, restored=restored, removed=removed
+        )
+    if undone.ended_at is not None:
+        await reopen_memberships(stage, undone.ended_at.astimezone(ZoneInfo(await zone_of(work))).date())
+    report.repaired = await apply_all(stage, deliveries, progress)
+    for kind in KINDS:
+        await put_back_removed(stage, kind, run_id)
+    report.warnings += await follow_results(work, stage)
+
+
+@needs(Can.APPROVE_SYNC)
+async def must_be_undoable(work: Work, run: SisRun) -> None:
+    """Raises `Conflict` where a run was not applied, is undone already, or a later one changed the same rows."""
+    if run.state != "applied" or run.undoes is not None:
+        what = "undid another" if run.undoes else f"is {run.state}"
+        raise Conflict(f"The run {what}: only a sync that was applied can be undone.", code="run.not_applied")
+    of = SisRun.district_id == work.district_id
+    undoes = select(SisRun.undoes).where(of, SisRun.undoes.is_not(None), SisRun.state == "applied")
+    undone = set(await work.db.scalars(undoes))
+    if run.id in undone:
+        raise Conflict("The run is undone already.", code="run.undone")
+    await must_know_before(work, run)
+    rows = await work.db.scalars(
+        select(SisRun.id).where(of, SisRun.state == "applied", SisRun.undoes.is_(None), SisRun.ended_at > run.ended_at)
+    )
+    later = [one for one in rows if one not in undone]
+    found = [f"{kind.plural}: {count:,}" for kind in KINDS if later and (count := await _since(work, kind, run, later))]
+    if found:
+        raise Conflict(
+            f"Later syncs changed, or build on, what this run brought: {', '.join(found)}. Undo the later ones first, "
+            "or have the source send the right data and sync again.",
+            code="run.changed_since",
+        )
+
+
+@needs(Can.APPROVE_SYNC)
+async def must_know_before(work: Work, run: SisRun) -> None:
+    """Raises `Conflict` where a row that a run changed is no longer kept as it was."""
+    expired = select(SisChange.id).where(
+        SisChange.district_id == work.district_id, SisChange.run_id == run.id, SisChange.expired_at.is_not(None)
+    )
+    if await work.db.scalar(expired.limit(1)) is not None:
+        raise Conflict(
+            "How the rows were before this run is kept no longer: it has expired, or a person was erased from it. "
+            "Have the source send the right data and sync again.",
+            code="run.expired",
+        )
+
+
+@needs(Can.APPROVE_SYNC)
+async def _since(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
+    """How many rows of a kind later runs changed that this one had touched, or created upon what it had created."""
+    upon = "".join(
+        f""" UNION SELECT t.{kind.key} FROM {kind.table} AS t
+             JOIN {BY_NAME[ref.kind].table} AS c ON c.district_id = :district AND c.id = t.{ref.column}
+             WHERE t.district_id = :district AND t.removed_at IS NULL AND t.arrived_in = ANY (:later)
+               AND c.arrived_in = :run"""
+        for ref in kind.refs
+        if not ref.many
+    )
+    statement = f"""SELECT count(*) FROM (
+        SELECT c.row_id FROM sis_change AS c
+        WHERE c.district_id = :district AND c.kind = :kind AND c.run_id = ANY (:later)
+          AND (EXISTS (SELECT FROM sis_change AS m WHERE m.district_id = :district AND m.run_id = :run
+                       AND m.kind = c.kind AND m.row_id = c.row_id)
+               OR EXISTS (SELECT FROM {kind.table} AS t WHERE t.district_id = :district AND t.{kind.key} = c.row_id
+                          AND t.arrived_in = :run)){upon}) AS found"""
+    values: dict[str, Any] = {"district": work.district_id, "kind": kind.name, "run": run.id, "later": later}
+    return int(await work.db.scalar(text(statement), values) or 0)
+
+
+async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
+    """A kind's plan that takes a run back, from its change log and from what says that it came with it."""
+    columns = plan_columns(kind, whole(kind))
+    names = "".join(f", {column}" for column, _ in columns)
+    plan = await make_plan(stage, kind, columns)
+    await stage.run(
+        f"""INSERT INTO {plan} (district_id, id, action{names})
+            SELECT :district, c.row_id,
+                   CASE WHEN c.action IN {WENT} THEN 'restore' WHEN c.action = 'restore' THEN 'remove' ELSE 'update' END
+                   {"".join(f", b.{column}" for column, _ in columns)}
+            FROM sis_change AS c, LATERAL jsonb_populate_record(NULL::{kind.table}, c.before) AS b
+            WHERE c.district_id = :district AND c.run_id = '{run_id}' AND c.kind = '{kind.name}'
+            ON CONFLICT DO NOTHING"""
+    )
+    await stage.run(
+        f"""INSERT INTO {plan} (district_id, id, action)
+            SELECT :district, t.{kind.key}, 'remove' FROM {kind.table} AS t
+            WHERE t.district_id = :district AND t.arrived_in = '{run_id}' AND t.removed_at IS NULL
+            ON CONFLICT DO NOTHING"""
+    )
+
+
+async def reopen_memberships(stage: Stage, ran_on: date) -> None:
+    """Opens again what the run closed: who comes back to a school by an undo was never away."""
+    await stage.run(
+        f"""UPDATE school_membership AS m SET ends_on = NULL FROM {stage.table("plan", "person")} AS p
+            WHERE m.district_id = :district AND p.district_id = :district AND m.person_id = p.id
+              AND p.action IN ('update', 'restore') AND m.school_id = ANY (p.school_ids) AND m.ends_on = '{ran_on}'
+              AND NOT EXISTS (SELECT FROM school_membership AS o WHERE o.district_id = :district
+                              AND o.person_id = m.person_id AND o.school_id = m.school_id
+                              AND (o.ends_on IS NULL OR (o.ends_on = m.ends_on AND o.id > m.id)))"""
+    )
+
+
+async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
+    """What the run had restored is again removed as it was before, on the day on which it was.
+
+    Not its schools: the records of a student who left stay in the schools in which they are.
+    """
+    columns = [column for column, _ in plan_columns(kind, whole(kind)) if column != "school_ids"]
+    await stage.run(
+        f"""UPDATE {kind.table} AS t
+            SET removed_at = b.removed_at{"".join(f", {column} = b.{column}" for column in columns)}
+            FROM sis_change AS c, LATERAL jsonb_populate_record(NULL::{kind.table}, c.before) AS b
+            WHERE t.district_id = :district AND c.district_id = :district AND c.run_id = '{run_id}'
+              AND c.kind = '{kind.name}' AND c.action = 'restore' AND t.{kind.key} = c.row_id"""
+    )

@@ -1,0 +1,334 @@
+"""Owns the map from old to new sourcedIds of people whom a source names anew: planned from a held run, applied, undone.
+
+A person is matched by a value that exactly one of those who would go and one of those who would come has, and nobody
+who stays. Never guesses: what is ambiguous is counted and left. Never changes a person or a role, only the ids that
+they are known by. Over 250 lines: how a map is made, applied and taken back is read together.
+"""
+
+# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.permission import Can
+from app.access.principal import system_principal
+from app.access.work import Work, needs, unit
+from app.core.clock import now
+from app.core.crypto import Keyring
+from app.core.errors import Conflict, Invalid, NotFound, Violation
+from app.core.ids import new_id
+from app.sis.engine.district_lock import alone
+from app.sis.engine.intake.roles import match_roles, rename_roles
+from app.sis.engine.plan import kept_deliveries, plan_columns
+from app.sis.engine.report import WENT, Counts, Report
+from app.sis.engine.run import RunRequest, begin, end, many, note_run
+from app.sis.engine.stage import Stage, fresh_id
+from app.sis.kinds import BY_NAME, Kind
+from app.sis.models import SisRun
+from app.sis.port import SourceInconsistent
+from app.sis.runs.queries import run as find_run
+from app.sis.service import open_stage
+
+MODE: Final = "rekey"
+MATCHES: Final = ("identifier", "email")
+GIVEN: Final = "map"
+"""What people are matched by where somebody says who is who."""
+FORMER: Final = "person.former"
+"""The kind of an alias under which a person was known; it is kept, and nothing is matched by it."""
+MOST_PAIRS: Final = 5_000_000
+MOST_GIVEN: Final = 10_000
+"""Pairs of a map that is given over a face: it waits in the run's row."""
+SMALL: Final = 16 << 20
+Pairs = Sequence[tuple[str, str]]
+
+
+def read_pairs(file: Path) -> list[tuple[str, str]]:
+    """Old and new sourcedIds from a CSV file of two columns, with or without a header. Raises `Invalid`."""
+    pairs: list[tuple[str, str]] = []
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            for number, row in enumerate(csv.reader(lines, strict=True), start=1):
+                cells = [cell.strip() for cell in row]
+                if not any(cells) or (number == 1 and cells == ["old", "new"]):
+                    continue
+                if len(cells) != 2 or not all(cells) or len(pairs) >= MOST_PAIRS:
+                    raise _wrong(f"Row {number} of {file.name} is not an old and a new sourcedId.")
+                pairs.append((cells[0], cells[1]))
+    except (OSError, csv.Error, UnicodeDecodeError) as error:
+        raise _wrong(f"{file.name} cannot be read as CSV in UTF-8 ({type(error).__name__}).") from None
+    return pairs
+
+
+def must_be_one_map(match: str | None, pairs: Pairs | None) -> None:
+    """Raises `Invalid` where there is not one of both, and with every id that stands in the map twice."""
+    if (match is None) == (pairs is None):
+        raise Invalid([Violation("", "rekey.which", "Say what people are matched by, or give a map: one of both.")])
+    wrong: list[Violation] = []
+    first: dict[tuple[str, str], int] = {}
+    for place, pair in enumerate(pairs or ()):
+        for side, sourced_id in zip(("old", "new"), pair, strict=True):
+            before = first.setdefault((side, sourced_id), place)
+            if before != place:
+                detail = f"This {side} sourcedId stands in /map/{before} already."
+                wrong.append(Violation(f"/map/{place}/{side}", f"rekey.{side}_twice", detail))
+    if wrong:
+        raise Invalid(wrong)
+
+
+def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict[str, Any]:
+    """The files of a held run's plan. Raises `Conflict` where it is not held or does not tell what is asked for."""
+    files: dict[str, Any] = (held.plan or {}).get("files", {})
+    if held.state != "held" or "person" not in files:
+        raise Conflict("Only a run that is held with people in its plan can be re-keyed.", code="run.not_held")
+    if not pairs and (match not in MATCHES or match not in files["person"]["header"]):
+        raise Conflict(
+            f"The source tells no {match} of people: match them by another, or by a map of your own.",
+            code="rekey.match",
+        )
+    return files
+
+
+async def plan_asked(engine: AsyncEngine, keyring: Keyring, district_id: UUID, asked: RunRequest) -> Report:
+    """Plans the map that was asked for over a face, by what its run's row says; raises as `plan_rekey`."""
+    async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
+        held_id, match, pairs = await _wanted(work, asked)
+    return await plan_rekey(engine, keyring, district_id, held_id, match, pairs, asked)
+
+
+@needs(Can.SYNC_ROSTER)
+async def _wanted(work: Work, asked: RunRequest) -> tuple[UUID, str, Pairs]:
+    if asked.run_id is None:
+        raise NotFound("run")
+    wanted = ((await find_run(work, asked.run_id)).run.plan or {})["asked"]
+    return UUID(wanted["of"]), wanted["match"] or GIVEN, [(old, new) for old, new in wanted["pairs"]]
+
+
+async def plan_rekey(
+    engine: AsyncEngine,
+    keyring: Keyring,
+    district_id: UUID,
+    held_id: UUID,
+    match: str,
+    pairs: Pairs = (),
+    asked: RunRequest = RunRequest(),
+) -> Report:
+    """Plans the map for the people of a held run, by `identifier`, `email`, or by `pairs`; held until it is answered.
+
+    Raises `NotFound`; `Conflict` where the run is not held or does not tell what is asked for; `AlreadyRunning`.
+    """
+    report = Report(asked.run_id or new_id(), began_at=now(), mode=MODE)
+    async with alone(engine, district_id):
+        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
+            await _plan(work, report, held_id, match, pairs, asked)
+    return report
+
+
+@needs(Can.SYNC_ROSTER)
+async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pairs, asked: RunRequest) -> None:
+    held = (await find_run(work, held_id)).run
+    files = files_to_rekey(held, match, pairs)
+    await begin(work, report, held.source_id, dry=False, asked=asked)
+    stage = await open_stage(work, report.run_id, held.source_id, SMALL)
+    table, told = await _match_people(stage, await _lay_people(stage, held_id, match, pairs))
+    if "role" in files and held.plan:
+        columns = [name for name, _ in plan_columns(BY_NAME["role"], kept_deliveries(held.plan)["role"])]
+        roles, told["roles"] = await match_roles(stage, held_id, columns, table)
+    else:
+        roles = await stage.make("rekey", "role", "old text, new text, role_id uuid")
+    digest = await _digest(stage)
+    for kept in (table, roles):
+        await stage.keep(kept)
+    await stage.drop()
+    by, matched = match if match in MATCHES else GIVEN, told["matched"]
+    report.plan = {"digest": digest, "files": {}, "rekey": {"of": str(held_id), "by": by, **told}}
+    report.kinds["person"] = Counts(files["person"]["file"], told["gone"], matched, updated=matched)
+    if count := told.get("roles"):
+        report.kinds["role"] = Counts(files["role"]["file"], count, count, updated=count)
+    report.state, report.exit_code, report.ended_at = "held", 4, now()
+    how = "the map that was given" if pairs else by
+    report.sentence = (
+        f"Of {told['gone']:,} people who would go, {matched:,} are the same as people who would come under another "
+        f"sourcedId, by {how}; {told['ambiguous']:,} are ambiguous and {told['unmatched']:,} unmatched, and stay as "
+        "they are. Nothing is changed before this is approved."
+    )
+    await end(work, report, attempt=asked.attempt)
+
+
+async def _match_people(stage: Stage, people: str) -> tuple[str, dict[str, int]]:
+    """Lays who would go and who would come as (old, new, person_id); gives the table, and how many there are."""
+    table = await stage.make("rekey", "person", "old text, new text, person_id uuid")
+    matched = await stage.run(
+        f"""INSERT INTO {table} (district_id, old, new, person_id)
+            SELECT :district, o.sourced_id, n.sourced_id, o.id FROM {people} AS o
+            JOIN {people} AS n ON n.district_id = :district AND n.value = o.value AND n.comes
+            WHERE o.district_id = :district AND NOT o.comes AND o.alike = 1 AND n.alike = 1
+              AND o.is_student = n.is_student"""
+    )
+    (row,) = await stage.rows(
+        f"""SELECT count(*) FILTER (WHERE NOT comes) AS gone, count(*) FILTER (WHERE comes) AS came,
+                   count(*) FILTER (WHERE NOT comes AND (alike > 1 OR EXISTS (
+                       SELECT FROM {people} AS n WHERE n.district_id = :district AND n.comes
+                        AND n.value = p.value AND (n.alike > 1 OR n.is_student <> p.is_student)))) AS ambiguous
+            FROM {people} AS p WHERE p.district_id = :district"""
+    )
+    told = {"gone": row["gone"], "came": row["came"], "matched": matched, "ambiguous": row["ambiguous"]}
+    told["unmatched"] = told["gone"] - matched - told["ambiguous"]
+    return table, told
+
+
+async def _lay_people(stage: Stage, held_id: UUID, match: str, pairs: Pairs) -> str:
+    """Who would go and who would come by the held plan, each with the value that is matched and how many share it."""
+    people = await stage.make(
+        "people", "person", "sourced_id text, id uuid, comes boolean, is_student boolean, value text, alike bigint"
+    )
+    plan = f"staging.plan_person_{held_id.hex}"
+    gone, came, stays, joined = f"t.{match}", f"p.{match}", f"k.{match}", ""
+    if pairs:
+        given = await stage.make("pair", "person", "number bigint, old text, new text")
+        records = [(stage.district_id, number, *pair) for number, pair in enumerate(pairs)]
+        name = given.removeprefix("staging.")
+        columns = ["district_id", "number", "old", "new"]
+        await stage.driver.copy_records_to_table(name, schema_name="staging", columns=columns, records=records)
+        gone = came = "g.number::text"
+        stays = "NULL::text"
+        joined = f"JOIN {given} AS g ON g.district_id = :district AND p.sourced_id = g.{{side}}"
+    await stage.run(
+        f"""INSERT INTO {people} (district_id, sourced_id, id, comes, is_student, value, alike)
+            SELECT :district, f.sourced_id, f.id, f.comes, f.is_student, f.value,
+                   count(*) OVER (PARTITION BY f.comes, f.value)
+                   + (SELECT count(*) FROM person AS k WHERE k.district_id = :district AND k.removed_at IS NULL
+                       AND lower(btrim({stays})) = f.value AND NOT EXISTS (
+                           SELECT FROM {plan} AS w WHERE w.district_id = :district AND w.id = k.id
+                            AND w.action IN {WENT}))
+            FROM (SELECT p.sourced_id, p.id, false AS comes, t.is_student, lower(btrim({gone})) AS value
+                  FROM {plan} AS p JOIN person AS t ON t.district_id = :district AND t.id = p.id
+                  {joined.format(side="old")} WHERE p.district_id = :district AND p.action IN {WENT}
+                  UNION ALL
+                  SELECT p.sourced_id, p.id, true, p.is_student, lower(btrim({came})) FROM {plan} AS p
+                  {joined.format(side="new")} WHERE p.district_id = :district AND p.action = 'create') AS f"""
+    )
+    if pairs:
+        # An id that the file names twice is believed neither time.
+        await stage.run(
+            f"""UPDATE {people} AS p SET alike = 2 WHERE p.district_id = :district AND p.sourced_id IN (
+                    SELECT q.sourced_id FROM {people} AS q WHERE q.district_id = :district
+                    GROUP BY q.sourced_id, q.comes HAVING count(*) > 1)"""
+        )
+    return people
+
+
+@needs(Can.SYNC_ROSTER)
+async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
+    """Applies an approved map: each person is known by the new sourcedId. Raises `SourceInconsistent`."""
+    stage = await open_stage(work, run.id, run.source_id, SMALL)
+    if run.plan is None or await _digest(stage) != run.plan["digest"]:
+        raise _changed()
+    people, roles = (
+        f"SELECT r.old, r.new, r.{kind}_id FROM {stage.table('rekey', kind)} AS r WHERE r.district_id = :district"
+        for kind in ("person", "role")
+    )
+    await _rename(stage, people)
+    await _rename_roles(stage, roles)
+    matched = int(run.plan["rekey"]["matched"])
+    report.state, report.exit_code, report.ended_at = "applied", 0, now()
+    known = many(matched, "person is known by the", "people are known by their")
+    report.sentence = f"{known} new sourcedId. Run the sync again."
+    await note_run(work, run.source_id, False, MODE, None, undone=True)
+
+
+async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
+    """Takes a map back: each person is known by the sourcedId of before. Raises `SourceInconsistent`."""
+    people, roles = (
+        f"""SELECT c.before ->> 'became' AS old, c.before ->> 'sourced_id' AS new, c.row_id AS {kind}_id
+            FROM sis_change AS c WHERE c.district_id = :district AND c.run_id = '{undone.id}' AND c.action = 'rekey'
+             AND c.kind = '{kind}'"""
+        for kind in ("person", "role")
+    )
+    count = await _rename(stage, people)
+    report.kinds["person"] = Counts(file_of(undone, BY_NAME["person"]), count, count, updated=count)
+    if count := await _rename_roles(stage, roles):
+        report.kinds["role"] = Counts(file_of(undone, BY_NAME["role"]), count, count, updated=count)
+
+
+def file_of(run: SisRun, kind: Kind) -> str:
+    """What a run's report calls a kind: the file or collection that it came from, or else its plural."""
+    return str((run.counts.get(kind.name) or {}).get("file") or kind.plural)
+
+
+async def _rename(stage: Stage, pairs: str) -> int:
+    """Gives people a new alias by a query of (old, new, person_id), and writes it to the change log."""
+    wanted = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
+    taken = await stage.count(
+        f"""SELECT count(*) FROM ({pairs}) AS r JOIN external_id AS e ON e.district_id = :district
+             AND e.source_id = :source AND e.kind = 'person' AND e.sourced_id = r.new"""
+    )
+    await stage.run(
+        f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
+            SELECT :district, {fresh_id("rekey", "r.old")}, :run, 'person', r.person_id, 'rekey',
+                   jsonb_build_object('sourced_id', r.old, 'became', r.new)
+            FROM ({pairs}) AS r ON CONFLICT DO NOTHING"""
+    )
+    done = (
+        0
+        if taken
+        else await stage.count(
+            f"""WITH renamed AS (
+                UPDATE external_id AS e SET sourced_id = r.new FROM ({pairs}) AS r
+                WHERE e.district_id = :district AND e.source_id = :source AND e.kind = 'person'
+                  AND e.sourced_id = r.old AND e.row_id = r.person_id RETURNING 1)
+            SELECT count(*) FROM renamed"""
+        )
+    )
+    if taken or done != wanted:
+        raise _changed()
+    await stage.run(
+        f"""INSERT INTO external_id (district_id, source_id, kind, sourced_id, row_id)
+            SELECT :district, :source, '{FORMER}', r.old, r.person_id FROM ({pairs}) AS r
+            ON CONFLICT (district_id, source_id, kind, sourced_id) DO UPDATE SET row_id = excluded.row_id"""
+    )
+    return done
+
+
+async def _rename_roles(stage: Stage, pairs: str) -> int:
+    wanted, done = await rename_roles(stage, pairs)
+    if wanted != done:
+        raise _changed()
+    return done
+
+
+@needs(Can.SYNC_ROSTER)
+async def pairs_of(work: Work, run_id: UUID) -> list[tuple[str, str]]:
+    """The old and new sourcedIds of a map that waits, for an operator to look at. Raises `NotFound`, `Conflict`."""
+    run = (await find_run(work, run_id)).run
+    if not run.plan or "rekey" not in run.plan:
+        raise Conflict("No map of sourcedIds waits in this run.", code="run.not_held")
+    stage = await open_stage(work, run_id, run.source_id, SMALL)
+    rows: list[Any] = await stage.rows(
+        f"SELECT r.old, r.new FROM {stage.table('rekey', 'person')} AS r WHERE r.district_id = :district ORDER BY r.old"
+    )
+    return [(row["old"], row["new"]) for row in rows]
+
+
+async def _digest(stage: Stage) -> str:
+    people, roles = (stage.table("rekey", kind) for kind in ("person", "role"))
+    (row,) = await stage.rows(
+        f"""SELECT left(md5(coalesce(string_agg(r.said, chr(10) ORDER BY r.said), '')), 16) AS digest
+            FROM (SELECT p.old || ' ' || p.new || ' ' || p.person_id AS said FROM {people} AS p
+                  WHERE p.district_id = :district
+                  UNION ALL SELECT o.old || ' ' || o.new || ' ' || o.role_id FROM {roles} AS o
+                  WHERE o.district_id = :district) AS r"""
+    )
+    return str(row["digest"])
+
+
+def _changed() -> SourceInconsistent:
+    return SourceInconsistent("The roster has changed since the map was made.", code="run.roster_changed")
+
+
+def _wrong(detail: str) -> Invalid:
+    return Invalid([Violation("/match", "rekey.file", detail)])
