@@ -55,7 +55,7 @@ class _Answer:
 
 
 @lru_cache(maxsize=1000)
-def _checked(url: str, allowed: Allowed) -> str:
+def checked_url(url: str, allowed: Allowed) -> str:
     """Returns the normalized URL; the result is cached, because the address itself is checked at each connection."""
     return validate_url(url, allowed)
 
@@ -80,7 +80,7 @@ class Sender:
         failure: str | None = None
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._post(_checked(url, self._allowed), body, headers)
+                answer = await self._post(checked_url(url, self._allowed), body, headers)
         except Invalid:
             failure = "address_refused"
         except (OSError, aiohttp.ClientError, ValueError) as error:

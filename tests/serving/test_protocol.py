@@ -19,8 +19,8 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits of time that a test can wait for."""
     monkeypatch.setattr(protocol, "PROGRESS_PERIOD", 0.6)
-    monkeypatch.setattr(protocol, "LOOK", 0.1)
-    monkeypatch.setattr(protocol, "UNREAD", 1.0)
+    monkeypatch.setattr(protocol, "CHECK_INTERVAL", 0.1)
+    monkeypatch.setattr(protocol, "UNREAD_LIMIT", 1.0)
 
 
 def head(fields: bytes, line: bytes = b"GET / HTTP/1.1") -> bytes:
