@@ -173,6 +173,7 @@ FIT = {
     "Sequence[UUID]": [UUID(int=1)],
     "Sequence[UUID] | None": None,
     "Reference": Reference("student", id=UUID(int=1)),
+    "list[Reference]": [Reference("student", id=UUID(int=1))],
     "Iterable[UUID]": [UUID(int=1)],
     "Collection[UUID]": [UUID(int=1)],
     "Sequence[Reminder]": [
