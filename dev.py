@@ -11,7 +11,7 @@ python3 dev.py COMMAND ...   any other program in .venv
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must hear a sentence, not a traceback
+if sys.version_info < (3, 11):  # noqa: UP036 - an older Python gets a sentence instead of a traceback
     sys.exit("Aimline needs Python 3.11 or newer; this is Python " + sys.version.split()[0] + ".")
 
 import contextlib
@@ -60,7 +60,7 @@ def enter(program: str, *arguments: str) -> NoReturn:
     os.environ["PATH"] = f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     os.environ.pop("PYTHONHOME", None)
     path = str(VENV / "bin" / program)
-    os.execv(path, [path, *arguments])  # noqa: S606 - no shell is wanted
+    os.execv(path, [path, *arguments])  # noqa: S606 - no shell
 
 
 def make_environment() -> None:
