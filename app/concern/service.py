@@ -17,7 +17,7 @@ from app.events.catalogue import (
     CONCERN_RAISED,
     CONCERN_RESOLVED,
     EventType,
-    Happened,
+    NewEvent,
 )
 from app.events.outbox import record
 from app.playbook.lookup import locate_area, secured_code
@@ -102,7 +102,7 @@ async def _transition(work: Work, concern_id: UUID, verb: str, because: str | No
 def _emit(work: Work, type_: EventType, concern: Concern) -> None:
     record(
         work,
-        Happened(
+        NewEvent(
             type=type_,
             subject_id=concern.id,
             subject_version=concern.version,

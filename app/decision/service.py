@@ -21,7 +21,7 @@ from app.decision.rules import (
     check_state,
     next_rank,
 )
-from app.events.catalogue import DECISION_MADE, Happened
+from app.events.catalogue import DECISION_MADE, NewEvent
 from app.events.outbox import record
 from app.playbook.lookup import locate_level, measure_by_id, published
 from app.response import service as response
@@ -166,7 +166,7 @@ async def _resolve_verdict(work: Work, name: str | None, support: Support) -> UU
 def _emit(work: Work, decision: Decision, support_id: UUID) -> None:
     record(
         work,
-        Happened(
+        NewEvent(
             type=DECISION_MADE,
             subject_id=decision.id,
             subject_version=1,
