@@ -19,7 +19,7 @@ from app.playbook import models, queries
 from app.response.administration.playbook import (
     NewRule,
     RuleInForce,
-    Turn,
+    StateChange,
     preview_rules,
     publish_rules,
     rules_in_force,
@@ -212,7 +212,7 @@ class Turned:
     after: str
 
     @classmethod
-    def of(cls, turn: Turn) -> "Turned":
+    def of(cls, turn: StateChange) -> "Turned":
         """Returns the GraphQL object for a changed state."""
         ids_ = show_id("support", turn.support_id), show_id("student", turn.student_id)
         return cls(support_id=ids_[0], student_id=ids_[1], before=turn.before, after=turn.after)

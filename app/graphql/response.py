@@ -8,10 +8,10 @@ import strawberry
 from app.graphql.door import Info, guarded_field
 from app.graphql.node import Node, parse_id, show_id, show_optional_id
 from app.response import models, queries
-from app.response.rules.verdict import Kind, State
+from app.response.rules.verdict import NonresponseKind, State
 
 strawberry.enum(State, name="VerdictState", description="What a rule concludes about a series.")
-strawberry.enum(Kind, name="VerdictKind", description="How a student does not respond: never, or no longer.")
+strawberry.enum(NonresponseKind, name="VerdictKind", description="How a student does not respond: never, or no longer.")
 
 
 @strawberry.type(description="A named number.")
@@ -43,7 +43,7 @@ class Verdict(Node):
     phase_id: strawberry.ID
     number: int
     state: State
-    kind: Kind | None = strawberry.field(description="Only with `NOT_RESPONDING`.")
+    kind: NonresponseKind | None = strawberry.field(description="Only with `NOT_RESPONDING`.")
     because: list[Reason]
     sentence: str = strawberry.field(description="One sentence for a teacher, made from the numbers.")
     statistic: float | None = strawberry.field(description="The rule's own statistic.")
@@ -84,7 +84,7 @@ class Verdict(Node):
             phase_id=show_id("phase", row.phase_id),
             number=row.number,
             state=State(row.state),
-            kind=None if row.kind is None else Kind(row.kind),
+            kind=None if row.kind is None else NonresponseKind(row.kind),
             because=[Reason(code=reason["code"], values=Figure.each(reason["values"])) for reason in row.because],
             sentence=row.sentence,
             statistic=row.statistic,

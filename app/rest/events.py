@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field
 
 from app.events import feed
@@ -102,35 +102,37 @@ def _type(row: EventType) -> EventTypeShape:
     )
 
 
-def webhooks() -> dict[str, Any]:
+async def notified(
+    webhook_id: Annotated[
+        str, Header(description="The event's id, the same at every attempt: ignore an id that you have processed.")
+    ],
+    webhook_timestamp: Annotated[
+        str, Header(description="When this attempt was signed, in whole seconds of Unix time.")
+    ],
+    webhook_signature: Annotated[
+        str, Header(description="One `v1,<base64>` for each live secret, separated by spaces; see Standard Webhooks.")
+    ],
+) -> None:
+    """Represents an endpoint that receives an event; it is never called."""
+
+
+def webhooks() -> APIRouter:
     """Returns the `webhooks` of the contract: one POST for each type of event."""
-    return {name: {"post": _webhook(type_)} for name, type_ in sorted(CATALOGUE.items())}
-
-
-def _webhook(type_: EventType) -> dict[str, Any]:
-    bodies = [schema(payload) for payload in type_.versions]
-    headers = {
-        "webhook-id": "The event's id, the same at every attempt: ignore an id that you have processed.",
-        "webhook-timestamp": "When this attempt was signed, in whole seconds of Unix time.",
-        "webhook-signature": (
-            "One signature `v1,<base64>` for each live secret, separated by spaces; see Standard Webhooks."
-        ),
-    }
-    return {
-        "operationId": f"on_{type_.name.replace('.', '_')}",
-        "summary": type_.meaning,
-        "tags": ["webhooks"],
-        "parameters": [
-            {"name": name, "in": "header", "required": True, "schema": {"type": "string"}, "description": words}
-            for name, words in headers.items()
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": bodies[0] if len(bodies) == 1 else {"oneOf": bodies}}},
-        },
-        "responses": {
-            "2XX": {"description": "Accepted."},
-            "410": {"description": "Gone for good: the endpoint is disabled."},
-            "default": {"description": "Not accepted: the delivery is tried again, ten times over three days."},
-        },
-    }
+    router = APIRouter(tags=["webhooks"])
+    for name, type_ in sorted(CATALOGUE.items()):
+        bodies = [schema(payload) for payload in type_.versions]
+        content = {"application/json": {"schema": bodies[0] if len(bodies) == 1 else {"oneOf": bodies}}}
+        router.post(
+            name,
+            operation_id=f"on_{name.replace('.', '_')}",
+            summary=type_.meaning,
+            description="Sent to every endpoint that subscribes to the type, once for each event, until accepted.",
+            response_class=Response,
+            response_description="Accepted, as with every other 2XX status.",
+            responses={
+                410: {"description": "Gone for good: the endpoint is disabled."},
+                "default": {"description": "Not accepted: the delivery is tried again, ten times over three days."},
+            },
+            openapi_extra={"requestBody": {"required": True, "content": content}},
+        )(notified)
+    return router

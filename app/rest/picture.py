@@ -9,7 +9,7 @@ pictures on one page apart.
 from collections.abc import Iterable, Iterator
 from math import ceil
 
-from app.response.chart import Picture, Stretch
+from app.response.chart import ChartPhase, Picture
 from app.rest.caption import describe, heading_for
 from app.rest.plot import (
     BOLD,
@@ -190,7 +190,7 @@ def _labels(picture: Picture, plot: Plot) -> Iterator[str]:
         yield text(x, lowest if better > 0 else plot.top + 12, label, "alert s halo", "middle")
 
 
-def _phase_label(stretch: Stretch, picture: Picture, plot: Plot) -> Iterator[str]:
+def _phase_label(stretch: ChartPhase, picture: Picture, plot: Plot) -> Iterator[str]:
     x, label = plot.x(stretch.place - 0.16), f"phase {stretch.number}"
     room = len(label) * SMALL * LETTER
     following = next(

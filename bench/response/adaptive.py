@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.rules.monitor.calibration import PUBLISHED
-from app.response.rules.monitor.panel import Panel, parts_of, read, ready
-from app.response.rules.monitor.rule import asked
+from app.response.rules.monitor.panel import Panel, parts_of, prepare, summarize
+from app.response.rules.monitor.rule import scores_to_request
 from bench.response.figures import Figures, figures, first_flag, threshold_for
 from bench.response.world import BASELINES, World, Year, more, simulate
 
@@ -43,16 +43,16 @@ def probe(year: Year, seed: int, threshold: float) -> Probed:
     for part in parts_of(whole):
         students_part = whole.part(part)
         requests = np.ones(len(students_part.g), np.int64)
-        posteriors = ready(students_part, PUBLISHED.prior, range(1, weeks + 1))
+        posteriors = prepare(students_part, PUBLISHED.prior, range(1, weeks + 1))
         for week in range(weeks):
             requested[part, week] = requests
             for n in range(MOST_PROBES):
                 receiving = requests > n
                 students_part.values[BASELINES + MOST_PROBES * week + n, receiving] = scores[week, n, part][receiving]
-            reading = read(next(posteriors).posterior(PUBLISHED.prior))
+            reading = summarize(next(posteriors).posterior(PUBLISHED.prior))
             statistic[part, week] = reading.statistic
             flagged = (statistic[part, : week + 1] > threshold).any(axis=1)
-            requests = np.where(flagged, 1, asked(reading.statistic, threshold))
+            requests = np.where(flagged, 1, scores_to_request(reading.statistic, threshold))
     return Probed(statistic, requested)
 
 
