@@ -110,7 +110,14 @@ async def notified(
         str, Header(description="When this attempt was signed, in whole seconds of Unix time.")
     ],
     webhook_signature: Annotated[
+<<<<<<< HEAD
         str, Header(description="One `v1,<base64>` for each live secret, separated by spaces; see Standard Webhooks.")
+=======
+        str,
+        Header(
+            description="One signature `v1,<base64>` for each live secret, separated by spaces; see Standard Webhooks."
+        ),
+>>>>>>> main
     ],
 ) -> None:
     """Represents an endpoint that receives an event; it is never called."""
@@ -135,4 +142,8 @@ def webhooks() -> APIRouter:
             },
             openapi_extra={"requestBody": {"required": True, "content": content}},
         )(notified)
+<<<<<<< HEAD
     return router
+=======
+    return sent
+>>>>>>> main
