@@ -110,14 +110,10 @@ async def notified(
         str, Header(description="When this attempt was signed, in whole seconds of Unix time.")
     ],
     webhook_signature: Annotated[
-<<<<<<< HEAD
-        str, Header(description="One `v1,<base64>` for each live secret, separated by spaces; see Standard Webhooks.")
-=======
         str,
         Header(
             description="One signature `v1,<base64>` for each live secret, separated by spaces; see Standard Webhooks."
         ),
->>>>>>> main
     ],
 ) -> None:
     """Represents an endpoint that receives an event; it is never called."""
@@ -125,11 +121,11 @@ async def notified(
 
 def webhooks() -> APIRouter:
     """Returns the `webhooks` of the contract: one POST for each type of event."""
-    router = APIRouter(tags=["webhooks"])
+    receiver = APIRouter(tags=["webhooks"])
     for name, type_ in sorted(CATALOGUE.items()):
         bodies = [schema(payload) for payload in type_.versions]
         content = {"application/json": {"schema": bodies[0] if len(bodies) == 1 else {"oneOf": bodies}}}
-        router.post(
+        receiver.post(
             name,
             operation_id=f"on_{name.replace('.', '_')}",
             summary=type_.meaning,
@@ -142,8 +138,4 @@ def webhooks() -> APIRouter:
             },
             openapi_extra={"requestBody": {"required": True, "content": content}},
         )(notified)
-<<<<<<< HEAD
-    return router
-=======
-    return sent
->>>>>>> main
+    return receiver
