@@ -14,6 +14,8 @@ from app.response.rules.monitor.calibration import PUBLISHED
 from bench.response.monitor import panel
 from bench.response.world import World, Year, simulate
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(
     ("world", "own", "form", "correlation"),

@@ -121,6 +121,7 @@ def test_asked_alone_or_together_gives_the_same_bytes() -> None:
                     assert canonical_bytes(judged.verdict) == canonical_bytes(together[support_id].verdict)
 
 
+@pytest.mark.long
 def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
     """A class in which everybody reads passages of their own says nothing of how hard they are."""
     for shared in (True, False):

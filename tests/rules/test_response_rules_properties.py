@@ -16,6 +16,8 @@ from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import NonresponseKind, State
 from tests.rules.verdict_bytes import canonical_bytes
 
+pytestmark = pytest.mark.long
+
 rules = pytest.mark.parametrize("rule", list(RULES))
 
 
