@@ -58,8 +58,8 @@ def watch_the_sync() -> None:
         await _keep_staged(stage, sql)
         return await rows(stage, sql)
 
-    Stage.run = watched_run  # type: ignore[method-assign]  # what watches stands in for the method
-    Stage.rows = watched_rows  # type: ignore[method-assign]  # as above
+    Stage.run = watched_run  # type: ignore[method-assign, assignment]  # what watches stands in for the method
+    Stage.rows = watched_rows  # type: ignore[method-assign, assignment]  # as above
 
 
 async def _keep_staged(stage: Stage, sql: str) -> None:
