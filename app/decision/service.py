@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Annotated
 from uuid import UUID
 
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from app.core import ids
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.core.text import Text, require_texts
 from app.decision.models import Decision
 from app.decision.rules import (
     DRAWS_PHASE_LINE,
@@ -43,13 +45,14 @@ class NewDecision:
     verdict: str | None = None
     decided_by: str | None = None
     decided_on: date | None = None
-    note: str | None = None
+    note: Annotated[str, Text(max=4000)] | None = None
     change: Change | None = None
 
 
 @needs(Can.DECIDE)
 async def decide(work: Work, new: NewDecision) -> Decision:
     """Records a decision and carries it out: a change draws a phase line, an exit ends the support."""
+    require_texts(new)
     check_kind(
         new.kind,
         has_support=new.support is not None,

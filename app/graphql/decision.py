@@ -13,7 +13,7 @@ from app.graphql.door import Info, asks
 from app.graphql.names import NAME, row_id
 from app.graphql.node import Node, maybe_shown, named, shown
 from app.graphql.pages import Connection, connection, nothing, place
-from app.graphql.problems import LONGEST, Problem, check_lengths, run_command
+from app.graphql.problems import Problem, run_command
 from app.graphql.roster import Student, student_of
 from app.graphql.school import Staff, staff_of
 from app.graphql.support import Support
@@ -172,8 +172,5 @@ class DecisionMutations:
             note=input.note,
             change=None if input.change is None else Change(**vars(input.change)),
         )
-        because = None if new.change is None else new.change.because
-        if problems := check_lengths([("/note", new.note, 0, LONGEST), ("/change/because", because, 1, LONGEST)]):
-            return DecidePayload(decision=None, problems=problems)
         row, problems = await run_command(info.context, decide, new)
         return DecidePayload(decision=None if row is None else Decision.of(row), problems=problems)

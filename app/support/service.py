@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Annotated
 from uuid import UUID
 
 from sqlalchemy import select
@@ -13,6 +14,7 @@ from app.core import ids
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
+from app.core.text import Text, require_texts
 from app.events.catalogue import (
     SUPPORT_CHANGED,
     SUPPORT_ENDED,
@@ -42,7 +44,7 @@ class NewSupport:
     """A support as it is planned. `level` is a rank; without `baseline` the last three scores make it."""
 
     student: str
-    intervention: str
+    intervention: Annotated[str, Text(min=1, max=400)]
     level: int
     measure: str
     starts_on: date
@@ -60,7 +62,7 @@ class NewSupport:
 class Change:
     """What is different from a day on; what is not named stays as it was."""
 
-    because: str
+    because: Annotated[str, Text(min=1, max=4000)]
     begins_on: date | None = None
     level: int | None = None
     goal: float | None = None
@@ -70,9 +72,14 @@ class Change:
     sessions_per_week: int | None = None
 
 
+BECAUSE = Text(min=1, max=4000)
+"""The lengths of the reason for which a support ends."""
+
+
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def plan_support(work: Work, new: NewSupport) -> Support:
     """Plans a support with its first phase, and puts the student on the lead's and the provider's caseload."""
+    require_texts(new)
     student = await lock_student(work, new.student, "/student")
     measure = await locate_measure(work, new.measure, "/measure")
     level = await locate_level(work, new.level, "/level")
@@ -151,6 +158,7 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
     """Draws a phase line: ends the present phase and begins the next with its own baseline and goal."""
+    require_texts(change)
     support = await lock_support(work, support_id)
     support.state = after(support.state, "change")
     last = await current_phase(work, support)
@@ -192,6 +200,7 @@ async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
 @needs(Can.PLAN_SUPPORT)
 async def end_support(work: Work, support_id: UUID, because: str, on: date | None = None) -> Support:
     """Ends a support, planned or active; the student leaves the caseloads that it had put them on."""
+    BECAUSE.require(because, "/because")
     support = await lock_support(work, support_id)
     was_active, support.state = support.state == "active", after(support.state, "end")
     phase = await current_phase(work, support)
