@@ -9,7 +9,7 @@ from app.concern.service import NewConcern
 from app.core.errors import Invalid
 from app.core.text import Text, require_texts, text_violations, texts_of
 from app.decision.service import NewDecision
-from app.support.service import Change
+from app.support.service import SupportChange
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def test_what_is_declared_is_found() -> None:
         (_Input("abcd", "abc"), []),
         (_Input("a"), [("/name", "shape.string_too_short")]),
         (_Input("abcde", "abcd"), [("/name", "shape.string_too_long"), ("/note", "shape.string_too_long")]),
-        (NewDecision("change", change=Change("")), [("/change/because", "shape.string_too_short")]),
+        (NewDecision("change", change=SupportChange("")), [("/change/because", "shape.string_too_short")]),
     ],
 )
 def test_every_violation_is_named_with_its_place(new: object, found: list[tuple[str, str]]) -> None:
