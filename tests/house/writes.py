@@ -58,8 +58,7 @@ def watch_the_sync() -> None:
         await _keep_staged(stage, sql)
         return await rows(stage, sql)
 
-    Stage.run = watched_run  # type: ignore[method-assign, assignment]  # what watches stands in for the method
-    Stage.rows = watched_rows  # type: ignore[method-assign, assignment]  # as above
+    Stage.run, Stage.rows = watched_run, watched_rows  # type: ignore[method-assign, assignment]
 
 
 async def _keep_staged(stage: Stage, sql: str) -> None:
