@@ -1,6 +1,8 @@
-"""Owns how a migration makes a tenant table: keys led by the district, forced row-level security, plain grants.
+"""Helpers with which a migration creates a tenant table: district-led keys, forced row-level security, plain
+grants.
 
-Frozen, as the revisions that call it are: it imports nothing of the product, and changes by additions only.
+They are frozen like the revisions that call them: they import nothing of the product, and only additions are
+allowed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,6 +13,9 @@ from migrations.policies import condition_of
 
 WITHOUT_DISTRICT = {"client": "client_id"}
 """Tables that are no district's and may be referred to, with their key."""
+ON_EVERY_NODE = ("district", "client", "client_secret")
+FIRST_DISTRIBUTED = "district_lock"
+"""The first table that is distributed; the rows of a district in all others are on the same node as its rows here."""
 SCHOOLS = {
     "school_id": "school_ids[1]",
     "second_school_id": "school_ids[2]",
@@ -20,7 +25,7 @@ SCHOOLS = {
 
 
 def roles() -> Mapping[str, str]:
-    """Returns the names under which the server knows `api` and `worker`."""
+    """Returns the server's names for the roles `api` and `worker`."""
     names: Mapping[str, str] = context.config.attributes.get("roles") or {"api": "api", "worker": "worker"}
     return names
 
@@ -40,7 +45,7 @@ def directory_function(definition: str, signature: str, *grantees: str) -> None:
 
 
 def lock_rows(table: str, condition: str) -> None:
-    """Forces row-level security: one permissive policy for the run-time roles, and the owner's own."""
+    """Forces row-level security on a table: one permissive policy for the run-time roles, and one for the owner."""
     names = ", ".join(f'"{name}"' for name in roles().values())
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
@@ -48,8 +53,22 @@ def lock_rows(table: str, condition: str) -> None:
     op.execute(f"CREATE POLICY owner ON {table} TO CURRENT_USER USING (true) WITH CHECK (true)")
 
 
+def distribute(table: str) -> None:
+    """Distributes a table by its district on Citus, in the order of its migration; elsewhere does nothing.
+
+    Tables without a district, and `district` itself, to which every table refers, are copied to every node.
+    """
+    if not context.config.attributes.get("citus"):
+        return
+    if table in ON_EVERY_NODE:
+        op.execute(f"SELECT create_reference_table('{table}')")
+    else:
+        with_others = "default" if table == FIRST_DISTRIBUTED else FIRST_DISTRIBUTED
+        op.execute(f"SELECT create_distributed_table('{table}', 'district_id', colocate_with => '{with_others}')")
+
+
 def add_references(table: str, refs: Mapping[str, str]) -> None:
-    """Adds the foreign keys of a table; each but the one to a table without a district begins with the district."""
+    """Adds a table's foreign keys, which all begin with the district, except those to a table without one."""
     for column, target in refs.items():
         if target in WITHOUT_DISTRICT:
             columns, keys = column, WITHOUT_DISTRICT[target]
@@ -113,6 +132,7 @@ def tenant_table(
         grant(api, name, "api")
     if worker:
         grant(worker, name, "worker")
+    distribute(name)
     add_references(name, refs or {})
 
 
@@ -136,7 +156,7 @@ def student_table(
     api: str = "SELECT, INSERT, UPDATE",
     worker: str = "SELECT, INSERT, UPDATE",
 ) -> None:
-    """Creates a tenant table whose every row is about one student, under reach and secured areas."""
+    """Creates a tenant table whose rows are each about one student, with policies for reach and secured areas."""
     tenant_table(
         name,
         ABOUT_STUDENT + columns,

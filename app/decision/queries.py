@@ -18,7 +18,7 @@ from app.evidence.models import Score
 from app.evidence.queries import scores_of
 from app.response.models import VerdictRow
 from app.response.queries import verdicts_now
-from app.roster.lookup import by_id, of_students, within_reach
+from app.roster.lookup import page_by_id, rows_of_students, within_reach
 from app.roster.models import Enrollment, Person
 from app.roster.queries import enrollments_of, find_student
 from app.support.models import Phase, Support
@@ -27,7 +27,7 @@ from app.support.queries import concern_ids_of, phases_of, supports_of_students
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """One student: who, where, what worries, what is done, what is seen, what was said and decided."""
+    """Everything about one student: roster, concerns, supports, scores, verdicts and decisions."""
 
     student: Person
     enrollments: list[Enrollment]
@@ -49,7 +49,7 @@ class Story:
     Can.READ_DECISIONS,
 )
 async def story(work: Work, name: str) -> Story:
-    """Everything about the student named by an id or an external id; raises `NotFound`."""
+    """Returns everything about the student with this id or external id; raises `NotFound`."""
     student = await find_student(work, name)
     supports = (await supports_of_students(work, [student.id]))[student.id]
     support_ids = [support.id for support in supports]
@@ -70,21 +70,21 @@ async def story(work: Work, name: str) -> Story:
 async def decisions(
     work: Work, keyset: Keyset, student_id: UUID | None = None, support_id: UUID | None = None
 ) -> Page[Decision]:
-    """A page of decisions in the order in which they were recorded."""
+    """Returns a page of decisions in the order in which they were recorded."""
     query = select(Decision).where(Decision.district_id == work.district_id, within_reach(work, Decision.student_id))
     if student_id is not None:
         query = query.where(Decision.student_id == student_id)
     if support_id is not None:
         query = query.where(Decision.support_id == support_id)
     schools = schools_of_list(work, None) if student_id is None and support_id is None else None
-    page: Page[Decision] = await by_id(work, keyset, query, Decision.id, schools)
+    page: Page[Decision] = await page_by_id(work, keyset, query, Decision.id, schools)
     work.disclose("decision", (row.student_id for row in page.rows))
     return page
 
 
 @needs(Can.READ_DECISIONS)
 async def decision(work: Work, decision_id: UUID) -> Decision:
-    """One decision; raises `NotFound`."""
+    """Returns one decision; raises `NotFound`."""
     row = await work.db.scalar(
         select(Decision).where(Decision.district_id == work.district_id, Decision.id == decision_id)
     )
@@ -96,5 +96,5 @@ async def decision(work: Work, decision_id: UUID) -> Decision:
 
 @needs(Can.READ_DECISIONS)
 async def decisions_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Decision]]:
-    """Every decision about these students, by student, oldest first."""
-    return await of_students(work, Decision, "decision", student_ids, Decision.id)
+    """Returns every decision about these students, by student, oldest first."""
+    return await rows_of_students(work, Decision, "decision", student_ids, Decision.id)

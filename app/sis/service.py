@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.models import District
 from app.access.permission import Can
-from app.access.principal import Principal, house_principal
+from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now, today_in
 from app.core.crypto import Keyring
@@ -105,7 +105,7 @@ async def sync(
     of the district runs, `Superseded` where one has begun since its lock was lost, `NotFound` for an unknown
     district, and `StorageFull` where a disk is. Whatever else is raised, the roster is as it was.
     """
-    principal = house_principal(district_id, "sync")
+    principal = system_principal(district_id, "sync")
 
     async with alone(engine, district_id):
         report = Report(asked.run_id or new_id(), began_at=now(), mode=asked.mode)

@@ -247,5 +247,5 @@ def test_calibrating_on_the_lines_themselves_says_on_how_much_and_can_be_kept(
 def test_too_few_series_keep_the_published_defaults() -> None:
     lines = list(year_lines(simulate(World(), 25, 5)))
     made, first = run(lines, "--calibrate")
-    assert "the published defaults hold" in made.stderr
+    assert "the published defaults are used" in made.stderr
     assert first == run(lines)[1]

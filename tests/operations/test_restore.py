@@ -54,7 +54,7 @@ async def test_a_cursor_from_before_is_refused(source: Installation, backup: Pat
         assert students == await source.caller.items("/v1/students")
         assert len(students) > 40
     finally:
-        await app.state.house.engine.dispose()
+        await app.state.services.engine.dispose()
 
 
 def _damaged(backup: Path, copy: Path, damage: str) -> Path:
@@ -101,7 +101,7 @@ async def test_a_restore_without_the_key_is_refused(backup: Path, empty: Empty) 
     twin = target.model_copy(update={"key": generate_key("k1")})
     refused = await run_aimline(twin, "restore", str(backup), **roles)
     assert refused.returncode == 1
-    assert "does not open with the key 'k1'" in refused.stderr
+    assert "cannot be decrypted with this key file's 'k1'" in refused.stderr
     assert await as_owner(target, "SELECT 1 FROM information_schema.table_privileges WHERE grantee = 'api'") == []
     migrated = await run_aimline(target, "migrate")
     assert migrated.returncode == 1, "what is half restored is not taken for an installation"

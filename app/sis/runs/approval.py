@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import Due, districts_due
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core import ids
 from app.core.clock import now
@@ -116,7 +116,7 @@ async def carry_out_approved(engine: AsyncEngine, keyring: Keyring) -> int:
     the next call."""
     done = 0
     for district_id in await districts_due(engine, Due.ANSWERS, DISTRICTS):
-        async with unit(engine, house_principal(district_id, "sync"), keyring, "sync answers") as work:
+        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync answers") as work:
             waiting = await _answered(work)
         for run_id in waiting:
             try:
@@ -149,7 +149,7 @@ async def carry_out(
     A plan that no longer fits the roster is discarded. Raises `AlreadyRunning` while the district syncs. Whatever
     else is raised, the roster is as it was and the answer stands.
     """
-    principal = house_principal(district_id, "sync")
+    principal = system_principal(district_id, "sync")
     async with alone(engine, district_id):
         try:
             async with unit(engine, principal, keyring, "sync answer") as work:
@@ -221,7 +221,7 @@ async def undo(
     `NotFound`; `Conflict` where the run was not applied, is undone already, expired, or a later one
     changed the same rows; `AlreadyRunning` while the district syncs.
     """
-    principal = house_principal(district_id, "sync")
+    principal = system_principal(district_id, "sync")
     report = Report(asked.run_id or new_id(), began_at=now())
     async with alone(engine, district_id), unit(engine, principal, keyring, "sync undo") as work:
         await _undo(work, run_id, report, progress, asked)

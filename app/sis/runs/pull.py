@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.address import Allowed
 from app.core.clock import now
@@ -158,7 +158,7 @@ async def run_source(
     limits: Limits | None = None,
 ) -> Report:
     """Syncs a district from a source by its settings, at once; see `service.sync` for what is raised."""
-    async with unit(engine, house_principal(district_id, "sync"), keyring, "sync settings") as work:
+    async with unit(engine, system_principal(district_id, "sync"), keyring, "sync settings") as work:
         pull = await _prepared(work, source_id, mode, asked.run_id, renew=not dry)
 
     def opener() -> AbstractAsyncContextManager[Source]:
@@ -248,7 +248,7 @@ async def look(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, source_id: UUID, allowed: Allowed
 ) -> dict[str, Any]:
     """Asks a source what it is like, and gives what was found; nothing is written. Raises `NotFound`."""
-    async with unit(engine, house_principal(district_id, "sync"), keyring, "sync settings") as work:
+    async with unit(engine, system_principal(district_id, "sync"), keyring, "sync settings") as work:
         pull = await _prepared(work, source_id, None)
     kept = settings_of(pull.found)
     if kept.kind != "oneroster-csv":

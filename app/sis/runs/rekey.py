@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import Keyring
@@ -95,7 +95,7 @@ def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict
 
 async def plan_asked(engine: AsyncEngine, keyring: Keyring, district_id: UUID, asked: RunRequest) -> Report:
     """Plans the map that was asked for over a face, by what its run's row says; raises as `plan_rekey`."""
-    async with unit(engine, house_principal(district_id, "sync"), keyring, "sync rekey") as work:
+    async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
         held_id, match, pairs = await _wanted(work, asked)
     return await plan_rekey(engine, keyring, district_id, held_id, match, pairs, asked)
 
@@ -123,7 +123,7 @@ async def plan_rekey(
     """
     report = Report(asked.run_id or new_id(), began_at=now(), mode=MODE)
     async with alone(engine, district_id):
-        async with unit(engine, house_principal(district_id, "sync"), keyring, "sync rekey") as work:
+        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
             await _plan(work, report, held_id, match, pairs, asked)
     return report
 

@@ -18,7 +18,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_or_take
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.crypto import Keyring
 from app.core.errors import Busy, Conflict, Invalid, Violation
@@ -141,7 +141,7 @@ async def nothing_sent() -> AsyncIterator[Source]:
 async def open_upload(engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID) -> AsyncIterator[Source]:
     """Opens the zip that was sent for a run. Raises `SourceRefused`."""
     with tempfile.TemporaryFile() as file:
-        async with unit(engine, house_principal(district_id, "sync"), keyring, "sync upload") as work:
+        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync upload") as work:
             await _fill(work, run_id, file)
         try:
             archive = open_archive(file)

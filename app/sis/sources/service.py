@@ -159,7 +159,7 @@ async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> st
     if not sealed:
         return None
     secret = work.keyring.open(sealed, SEALED_AS, work.district_id, source_id).decode()
-    if renew and not work.keyring.is_of_first(sealed):
+    if renew and not work.keyring.is_current(sealed):
         # Where the secret was set anew meanwhile, that one stays.
         stands = here & (SisSource.client_secret_sealed == sealed)
         await work.db.execute(
