@@ -2,8 +2,8 @@
 """Installs Aimline in .venv and starts it. Needs only Python 3.11 or newer; names no package index.
 
 python3 dev.py run [--once] [--roster FILE.zip] [--port N] [--folder DIR]
-                             try Aimline: database, api, worker, and a scripted story
-python3 dev.py test ...      all tests, two files at once; or pytest with the arguments
+                             try Aimline: database, api, worker, and a story played against them
+python3 dev.py test ...      the suite without its long tests, two at once; or, with arguments, pytest with those
 python3 dev.py lock          write requirements.lock and requirements-dev.lock from pyproject.toml (needs uv)
 python3 dev.py aimline ...   Aimline's own command line, e.g. `aimline --help`
 python3 dev.py COMMAND ...   any other program in .venv
@@ -27,9 +27,10 @@ from typing import NoReturn
 
 REPO = Path(__file__).resolve().parent
 VENV = REPO / ".venv"
-LOCK = REPO / "requirements-dev.lock"  # the packages of requirements.lock and the development tools
-STAMP = VENV / "aimline.stamp"  # written last; names the installed lock
-HOLD = REPO / ".venv.lock"  # locked during an installation; not empty once one has begun
+LOCK = REPO / "requirements-dev.lock"  # the product's own requirements.lock, and the tools
+STAMP = VENV / "aimline.stamp"  # written last: what is installed
+HOLD = REPO / ".venv.lock"  # held while installing; no longer empty once an install has begun
+TWO_AT_ONCE = ["-n", "2", "--dist", "worksteal"]
 LAUNCHER = '#!/bin/sh\nexec "$(dirname "$0")/python" -P -m app "$@"\n'
 
 
@@ -47,8 +48,8 @@ def main() -> NoReturn:
         enter("python", "-P", "-m", "app.sandbox.playground", *rest)
     if command == "test":
         os.chdir(REPO)
-        # Two test processes, distributed by file, each with its own PostgreSQL.
-        enter("python", "-m", "pytest", *(rest or ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]))
+        # Two at once, each with a PostgreSQL of its own; the one that is done first takes over from the other.
+        enter("python", "-m", "pytest", *(rest or [*TWO_AT_ONCE, "-m", "not long"]))
     if not (VENV / "bin" / command).exists():
         sys.exit(f"There is no command `{command}`. See `python3 dev.py --help`.")
     enter(command, *rest)

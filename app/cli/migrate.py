@@ -194,17 +194,18 @@ def check_schema(settings: Settings) -> None:
         )
 
 
-def migrate(settings: Settings, *, reset_roles: bool = False, check: bool = True) -> None:
+def migrate(settings: Settings, *, reset_roles: bool = False, check: bool = True, citus: bool = False) -> None:
     """Creates the roles, runs every pending migration, and compares the schema with the expected one of its
     version.
 
-    Without `check` the schema is not compared, which is needed to generate the expected schema.
+    Without `check` the schema is not compared, which is needed to generate the expected schema. With `citus` the tables
+    of an empty database are distributed by district; those of a distributed database are in any case.
     """
     asyncio.run(make_roles(settings, reset=reset_roles))
     asyncio.run(limit_database(settings))
     if not asyncio.run(limit_roles(settings)):
         print(NO_LIMITS, file=sys.stderr)
-    _upgrade(settings)
+    _upgrade(settings, citus=asyncio.run(is_distributed(settings, asked=citus)))
     if check and expected_schema()[0] == head_revision(settings):
         # If they differ, a developer has added a migration without the expected schema, which a test reports.
         check_schema(settings)
@@ -225,12 +226,39 @@ def check_revision(settings: Settings, revision: str, whose: str) -> None:
         ) from None
 
 
-def _upgrade(settings: Settings) -> None:
+async def is_distributed(settings: Settings, *, asked: bool) -> bool:
+    """Returns whether migrations distribute their tables: where they did before, or where it is asked of an empty one.
+
+    Raises `UnfitServer` where it is asked and cannot be done.
+    """
+    connection = await connect(settings.url_of("owner"), "owner")
+    try:
+        has_citus = await connection.fetchval("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')")
+        if has_citus and await connection.fetchval(DISTRIBUTED):
+            return True
+    finally:
+        await connection.close()
+    if asked and not has_citus:
+        raise UnfitServer("This database has no Citus extension. As an administrator, run: CREATE EXTENSION citus")
+    if asked and await current_version(settings) is not None:
+        raise UnfitServer(
+            "The tables are there and not distributed: only an empty database can be distributed (docs/scale.md)."
+        )
+    return asked
+
+
+DISTRIBUTED = "SELECT EXISTS (SELECT FROM pg_dist_partition WHERE logicalrelid = to_regclass('public.district'))"
+"""Whether Citus knows the table that every other refers to."""
+
+
+def _upgrade(settings: Settings, *, citus: bool = False) -> None:
     version = asyncio.run(current_version(settings))
     if version is not None:
         check_revision(settings, version, "The database")
     if version != head_revision(settings):
-        _run_migrations(alembic_config(settings), version)
+        config = alembic_config(settings)
+        config.attributes["citus"] = citus
+        _run_migrations(config, version)
 
 
 def _run_migrations(config: Config, version: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Annotated
 from uuid import UUID
 
 from app.access.permission import Can
@@ -11,6 +12,7 @@ from app.concern.rules import next_state
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.core.text import Text, require_texts
 from app.events.catalogue import (
     CONCERN_ACCEPTED,
     CONCERN_DISMISSED,
@@ -27,18 +29,23 @@ from app.roster.student_lock import lock_student, lock_student_of
 
 @dataclass(frozen=True, slots=True)
 class NewConcern:
-    """A worry as it is raised; names are ids or external ids, `area` a code or an id."""
+    """The input of `raise_concern`; names are ids or external ids, `area` is a code or an id."""
 
     student: str
     area: str
-    description: str
+    description: Annotated[str, Text(min=1, max=4000)]
     raised_by: str | None = None
     raised_on: date | None = None
+
+
+BECAUSE = Text(max=4000)
+"""The lengths of the reason for which a concern is settled."""
 
 
 @needs(Can.RAISE_CONCERN)
 async def raise_concern(work: Work, new: NewConcern) -> Concern:
     """Raises a concern about one student in one area."""
+    require_texts(new)
     student = await lock_student(work, new.student, "/student")
     area = await locate_area(work, new.area, "/area")
     today = today_in(await zone_of(work))
@@ -62,29 +69,30 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
     )
     work.db.add(concern)
     await work.db.flush()
-    _tell(work, CONCERN_RAISED, concern)
+    _emit(work, CONCERN_RAISED, concern)
     return concern
 
 
 @needs(Can.SETTLE_CONCERN)
 async def accept_concern(work: Work, concern_id: UUID, because: str | None = None) -> Concern:
-    """A team takes the concern up."""
-    return await _settle(work, concern_id, "accept", because, CONCERN_ACCEPTED)
+    """Accepts a concern: a team takes it up."""
+    return await _transition(work, concern_id, "accept", because, CONCERN_ACCEPTED)
 
 
 @needs(Can.SETTLE_CONCERN)
 async def dismiss_concern(work: Work, concern_id: UUID, because: str | None = None) -> Concern:
-    """A team lays the concern aside, with a reason."""
-    return await _settle(work, concern_id, "dismiss", because, CONCERN_DISMISSED)
+    """Dismisses a concern, with a reason."""
+    return await _transition(work, concern_id, "dismiss", because, CONCERN_DISMISSED)
 
 
 @needs(Can.SETTLE_CONCERN)
 async def resolve_concern(work: Work, concern_id: UUID, because: str | None = None) -> Concern:
-    """The worry is no more."""
-    return await _settle(work, concern_id, "resolve", because, CONCERN_RESOLVED)
+    """Resolves an accepted concern."""
+    return await _transition(work, concern_id, "resolve", because, CONCERN_RESOLVED)
 
 
-async def _settle(work: Work, concern_id: UUID, verb: str, because: str | None, type_: EventType) -> Concern:
+async def _transition(work: Work, concern_id: UUID, verb: str, because: str | None, type_: EventType) -> Concern:
+    BECAUSE.require(because, "/because")
     concern = await lock_student_of(work, Concern, Concern.id, concern_id)
     if concern is None:
         raise NotFound("concern")
@@ -95,11 +103,11 @@ async def _settle(work: Work, concern_id: UUID, verb: str, because: str | None, 
     concern.settled_because = because
     concern.version += 1
     await work.db.flush()
-    _tell(work, type_, concern)
+    _emit(work, type_, concern)
     return concern
 
 
-def _tell(work: Work, type_: EventType, concern: Concern) -> None:
+def _emit(work: Work, type_: EventType, concern: Concern) -> None:
     record(
         work,
         NewEvent(

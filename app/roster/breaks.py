@@ -14,11 +14,11 @@ from uuid import UUID
 
 from sqlalchemy import Date, Uuid, bindparam, or_, select, text
 
-from app.access.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.access.permission import Can
 from app.access.principal import Reach
 from app.access.work import Work, needs
 from app.core.clock import monday_of, now, today_in
+from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Forbidden, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.page import Keyset, Page

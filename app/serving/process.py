@@ -144,4 +144,4 @@ def reason(error: Exception) -> str:
 def create() -> ServedApp:
     """Builds the app of one process from the environment's settings."""
     app = main.create()
-    return ServedApp(app, app.state.house.engine)
+    return ServedApp(app, app.state.services.engine)

@@ -179,3 +179,11 @@ def test_a_planted_module_is_found() -> None:
     """The shape of a module is looked at."""
     found = broken_module("app.concern.helpers", ast.parse("x = 1"), MOST_LINES + 1)
     assert len(found) == 3
+
+
+def test_what_one_step_of_ci_leaves_out_the_other_runs() -> None:
+    """The long tests are left out by `dev.py test` without arguments, and by nothing else."""
+    steps = (REPOSITORY / ".ci" / "run").read_text()
+    assert re.search(r"^step .* python3 dev\.py test$", steps, re.MULTILINE)
+    assert re.search(r"^step .* python3 dev\.py test .*-m long$", steps, re.MULTILINE)
+    assert '"-m", "not long"' in (REPOSITORY / "dev.py").read_text()

@@ -53,13 +53,13 @@ def test_a_series_alone_is_judged_as_by_the_single_rule() -> None:
     rule = RULES["monitor"]
     for n in range(50):
         one = rule.find(series(of, n), rule.defaults)
-        assert one.statistic == pytest.approx(judged.found.statistic[n], abs=1e-9)
-        assert one.rate == pytest.approx(1.5 * judged.found.rate[n], abs=1e-9)
-        assert one.rate_low == pytest.approx(1.5 * judged.found.low[n], abs=1e-9)
+        assert one.statistic == pytest.approx(judged.estimate.statistic[n], abs=1e-9)
+        assert one.rate == pytest.approx(1.5 * judged.estimate.rate[n], abs=1e-9)
+        assert one.rate_low == pytest.approx(1.5 * judged.estimate.low[n], abs=1e-9)
         state = STATES[judged.state[n]]
         assert state in (one.state, State.GOAL_MET)
         if one.change_week:
-            assert one.change_week == judged.found.change[n]
+            assert one.change_week == judged.estimate.change[n]
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
@@ -69,7 +69,7 @@ def test_the_order_of_rows_changes_nothing() -> None:
     one, other = judge_bulk(of), judge_bulk(of.rows(np.sort(order)))
     assert list(one.state) == list(other.state)
     torn = judge_bulk(of.rows(order))
-    assert torn.found.statistic == pytest.approx(one.found.statistic[order], abs=1e-9)
+    assert torn.estimate.statistic == pytest.approx(one.estimate.statistic[order], abs=1e-9)
     assert list(torn.state) == list(one.state[order])
 
 
@@ -80,13 +80,13 @@ def test_once_a_cohorts_week_is_settled_the_order_of_arrival_changes_nothing() -
     late[::2, 9] = np.nan
     provisional, settled = judge_bulk(replace(of, values=late)), judge_bulk(of)
     # Classmates' scores say more of the passage: until they are there the verdict is provisional.
-    assert provisional.found.statistic[1] != settled.found.statistic[1]
+    assert provisional.estimate.statistic[1] != settled.estimate.statistic[1]
     again = judge_bulk(replace(of, values=late.copy()))
-    assert list(again.found.statistic) == list(provisional.found.statistic)
+    assert list(again.estimate.statistic) == list(provisional.estimate.statistic)
     late[::2, 9] = of.values[::2, 9]
     arrived = judge_bulk(replace(of, values=late))
-    for f in fields(arrived.found):
-        assert list(getattr(arrived.found, f.name)) == list(getattr(settled.found, f.name))
+    for f in fields(arrived.estimate):
+        assert list(getattr(arrived.estimate, f.name)) == list(getattr(settled.estimate, f.name))
 
 
 def test_who_alone_is_asked_for_is_judged_as_among_all() -> None:
@@ -94,7 +94,7 @@ def test_who_alone_is_asked_for_is_judged_as_among_all() -> None:
     of = batch(simulate(World(weeks=20), 75, 13))
     of = replace(of, goal_rate=np.linspace(1, 2, 75), began=np.where(np.arange(75) % 3, 0, 2))
     of = replace(of, values=np.where(of.weeks <= of.began[:, None], np.nan, of.values))
-    together = judge_bulk(of).found
+    together = judge_bulk(of).estimate
     for asked in ([7], [30, 31, 60]):
         only = np.isin(np.arange(75), asked)
         found = find_bulk(of, only=only)
@@ -110,34 +110,39 @@ def test_asked_alone_or_together_gives_the_same_bytes() -> None:
     for seed, later in ((1, 0), (2, 3)):
         whole = [began_later(one, later * (n % 2)) for n, one in enumerate(followed(24, 15, seed))]
         # Who has too few scores for a verdict still tells of the forms.
-        whole[5] = replace(whole[5], line=replace(whole[5].line, scores=whole[5].line.scores.upto(2)))
+        whole[5] = replace(
+            whole[5], score_series=replace(whole[5].score_series, scores=whole[5].score_series.scores.upto(2))
+        )
         together = judge_series(whole)
         for size in (1, 3):
             for n in range(0, len(whole), size):
-                rest = [one.line for one in whole[:n] + whole[n + size :]]
+                rest = [one.score_series for one in whole[:n] + whole[n + size :]]
                 for support_id, judged in judge_series(whole[n : n + size], rest[::-1]).items():
                     assert canonical_bytes(judged.verdict) == canonical_bytes(together[support_id].verdict)
 
 
+@pytest.mark.long
 def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
     """A class in which everybody reads passages of their own says nothing of how hard they are."""
     for shared in (True, False):
         whole = followed(24, 12, 4)
         if not shared:
-            own = [tuple(f"{n}.{at}" for at in range(len(one.line.scores))) for n, one in enumerate(whole)]
+            own = [tuple(f"{n}.{at}" for at in range(len(one.score_series.scores))) for n, one in enumerate(whole)]
             whole = [of_forms(one, forms) for one, forms in zip(whole, own, strict=True)]
-        said = judge_series(whole[:1], [one.line for one in whole[1:]])[whole[0].line.support_id].verdict.sentence
+        said = judge_series(whole[:1], [one.score_series for one in whole[1:]])[
+            whole[0].score_series.support_id
+        ].verdict.sentence
         assert ("allowing for how hard each passage was" in said) == shared
 
 
 def of_forms(one: MonitoredSeries, forms: tuple[str, ...]) -> MonitoredSeries:
     """The same scores, on other forms."""
-    return replace(one, line=replace(one.line, scores=replace(one.line.scores, forms=forms)))
+    return replace(one, score_series=replace(one.score_series, scores=replace(one.score_series.scores, forms=forms)))
 
 
 def began_later(one: MonitoredSeries, weeks: int) -> MonitoredSeries:
     """The same series without its first weeks' scores, those that follow counted from there."""
-    scores = one.line.scores
+    scores = one.score_series.scores
     kept = Scores(
         scores.ids[weeks:],
         scores.days[weeks:],
@@ -145,17 +150,17 @@ def began_later(one: MonitoredSeries, weeks: int) -> MonitoredSeries:
         scores.values[weeks:],
         scores.forms[weeks:],
     )
-    begins = one.line.begins_on + timedelta(weeks=weeks)
-    return replace(one, line=replace(one.line, begins_on=begins, goal_week=26 - weeks, scores=kept))
+    begins = one.score_series.begins_on + timedelta(weeks=weeks)
+    return replace(one, score_series=replace(one.score_series, begins_on=begins, goal_week=26 - weeks, scores=kept))
 
 
 def test_plain_floats_give_the_arrays_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The filters over one series alone are the arrays' own, to the last bit."""
     of = batch(simulate(World(weeks=20), 25, 14), alone=True)
     of = replace(of, began=np.where(np.arange(25) % 2, 0, 2)).rows(np.array([0]))
-    plain = judge_bulk(of).found
+    plain = judge_bulk(of).estimate
     monkeypatch.setattr("app.response.rules.monitor.alone.FEW", 0)
-    arrays = judge_bulk(of).found
+    arrays = judge_bulk(of).estimate
     for f in fields(plain):
         assert list(getattr(plain, f.name)) == list(getattr(arrays, f.name))
 
@@ -168,7 +173,7 @@ def test_down_is_better_and_other_units_are_the_mirror_image() -> None:
     )  # fmt: skip
     one, other = judge_bulk(of), judge_bulk(down)
     assert list(one.state) == list(other.state)
-    assert other.found.statistic == pytest.approx(one.found.statistic, abs=1e-9)
+    assert other.estimate.statistic == pytest.approx(one.estimate.statistic, abs=1e-9)
 
 
 def test_what_cannot_be_judged_is_insufficient_data() -> None:
@@ -192,7 +197,7 @@ def test_a_cohorts_hard_passage_is_allowed_for() -> None:
     rise = {}
     for alone in (True, False):
         before, after = (judge_bulk(batch(y, alone=alone)) for y in (year, replace(year, scores=lower)))
-        rise[alone] = np.mean(after.found.statistic - before.found.statistic)
+        rise[alone] = np.mean(after.estimate.statistic - before.estimate.statistic)
     assert rise[False] < 0.65 * rise[True]
 
 
@@ -202,7 +207,7 @@ def test_a_calibration_reads_back_from_its_json_and_changes_the_threshold() -> N
     assert Calibration.from_json(PUBLISHED.as_json()) == PUBLISHED
     assert own.threshold_at(0.10) == pytest.approx(PUBLISHED.threshold_at(0.10) + 0.5)
     of = batch(simulate(World(weeks=12), 50, 9))
-    assert (judge_bulk(of, own).found.statistic != judge_bulk(of).found.statistic).any()
+    assert (judge_bulk(of, own).estimate.statistic != judge_bulk(of).estimate.statistic).any()
 
 
 @pytest.mark.parametrize(
@@ -227,4 +232,4 @@ def test_a_calibration_that_was_changed_by_hand_is_refused_by_name_of_its_fault(
 def test_nothing_of_nothing() -> None:
     of = batch(simulate(World(weeks=12), 25, 9))
     judged = judge_bulk(of.rows(np.zeros(0, np.int64)))
-    assert {len(getattr(judged.found, f.name)) for f in fields(judged.found)} == {0}
+    assert {len(getattr(judged.estimate, f.name)) for f in fields(judged.estimate)} == {0}

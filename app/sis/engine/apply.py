@@ -11,7 +11,7 @@ that a run writes to the roster stands together.
 
 from collections.abc import Mapping
 
-from app.access.district_lock import WAIT, DistrictLock
+from app.core.district_lock import WAIT, DistrictLock
 from app.roster.breaks import is_break_week
 from app.sis.engine import report
 from app.sis.engine.moves import KEPT, TOUCHED, find_out_of_step, follow_moves, lock_people, note_moves

@@ -12,10 +12,10 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, select, text, update
 
-from app.access.district_lock import FIRST_LOCK, TRY_LOCK, WAIT_FOR_LOCK, DistrictLock
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now, today_in
+from app.core.district_lock import FIRST_LOCK, TRY_LOCK, WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Conflict
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, NewEvent
 from app.events.outbox import record
