@@ -14,7 +14,7 @@ async def test_the_doctor_finds_and_repairs(north: Town) -> None:
     """Exit 3 and a count by table while something is out of step; with --repair it is put right, and exit 0 follows."""
     command = ("doctor", "--district", north.slug)
     done = aimline(north.settings, *command)
-    assert (done.returncode, done.stdout) == (0, "Every record is in its student's schools.\n")
+    assert (done.returncode, done.stdout) == (0, "Every record has its student's schools.\n")
     async with north.unit() as work:
         await raise_concern(work, NewConcern(ids.show("student", north.students["amy"]), "math", "Counts on fingers."))
     await ask(
