@@ -131,10 +131,10 @@ def webhooks() -> APIRouter:
             summary=type_.meaning,
             description="Sent to every endpoint that takes this type, once for each event, until it is taken.",
             response_class=Response,
-            response_description="Taken, as with every other status of 2XX.",
+            response_description="Accepted, as with every other status of 2XX.",
             responses={
                 410: {"description": "Gone for good: the endpoint is disabled."},
-                "default": {"description": "Not taken: it is tried again, ten times over three days."},
+                "default": {"description": "Not accepted: the delivery is tried again, ten times over three days."},
             },
             openapi_extra={"requestBody": {"required": True, "content": content}},
         )(notified)
