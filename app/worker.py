@@ -24,7 +24,7 @@ from app.core.log import log_as_json
 from app.maintenance import maintain_until_stopped
 from app.response.judging.finalize import finalize_due
 from app.settings import Settings
-from app.sis.approval import carry_out_approved
+from app.sis.approval import execute_answered_runs
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.webhooks.deliver import DeliveryContext
@@ -95,7 +95,7 @@ async def _answer_syncs(post: DeliveryContext, stopping: asyncio.Event) -> None:
     """Carries out held syncs that somebody has approved or discarded."""
     while not stopping.is_set():
         try:
-            await carry_out_approved(post.engine, post.keyring)
+            await execute_answered_runs(post.engine, post.keyring)
         except Exception as error:  # what is answered stays answered
             log.error("syncs.trouble", **describe_fault(error))
         await _pause(ANSWERS, stopping)

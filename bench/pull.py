@@ -22,7 +22,7 @@ import httpx
 
 from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.pull import RestPull
-from app.sis.oneroster_rest.signin import Token
+from app.sis.oneroster_rest.signin import BearerToken
 from app.sis.oneroster_rest.wire import Answer, Headers, Wire
 
 SECRET = "of-a-bench"  # noqa: S105  # of a throw-away server
@@ -93,7 +93,7 @@ async def adapter(connection: Connection, times: list[Took]) -> tuple[int, list[
 async def bare(connection: Connection, pages: list[str], times: list[Took]) -> None:
     """httpx fetches the pages, as many at once."""
     async with Wire(connection) as wire:
-        token = await Token(wire, []).header("GET", connection.url)
+        token = await BearerToken(wire, []).header("GET", connection.url)
     waiting = iter(pages)
     with timed(times):
         async with httpx.AsyncClient(headers={"Authorization": token}, timeout=120) as client:

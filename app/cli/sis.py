@@ -130,8 +130,8 @@ def _set(sis: typer.Typer) -> None:
         if not given:
             _refuse("Name what is to be changed, such as --schedule '0 2 * * *'.")
 
-        async def change(work: Work, allowed: Allowed) -> sources.Configured:
-            found = await sources.source_named(work, name)
+        async def change(work: Work, allowed: Allowed) -> sources.ConfiguredSource:
+            found = await sources.load_source_by_name(work, name)
             return await sources.change_source(work, found.source.id, given, allowed, local=True)
 
         _tell(_run(district, change), as_json)
@@ -143,7 +143,7 @@ def _show(sis: typer.Typer) -> None:
         """Lists the district's sources."""
         found = _run(district, lambda work, _: queries.all_sources(work))
         if as_json:
-            print(orjson.dumps([sources.shown(one) for one in found]).decode())
+            print(orjson.dumps([sources.render_source(one) for one in found]).decode())
         for one in () if as_json else found:
             row = one.settings
             when = "paused" if row.paused_at else f"next {row.due:%Y-%m-%d %H:%M} UTC" if row.due else "no schedule"
@@ -154,20 +154,20 @@ def _show(sis: typer.Typer) -> None:
     @sis.command("show")
     def show(name: Name, district: District, as_json: AsJson = False) -> None:
         """Shows a source's settings; never its secret."""
-        _tell(_run(district, lambda work, _: sources.source_named(work, name)), as_json)
+        _tell(_run(district, lambda work, _: sources.load_source_by_name(work, name)), as_json)
 
     @sis.command("doctor")
     def doctor(name: Name, district: District, as_json: AsJson = False) -> None:
         """Asks a source what it is like: how to sign in, its bases, pages, collections. Writes nothing."""
         # With all that a pull takes: no other command here waits for it to load.
-        from app.sis.pull import look
+        from app.sis.pull import inspect_source
 
         async def go(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
             allowed = settings.sis_allowed
             district_id = await find_district(engine, district)
             async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sis") as work:
-                source_id = (await sources.source_named(work, name)).source.id
-            return await look(engine, settings.keyring, district_id, source_id, allowed)
+                source_id = (await sources.load_source_by_name(work, name)).source.id
+            return await inspect_source(engine, settings.keyring, district_id, source_id, allowed)
 
         found = _or_refuse(lambda: as_operator(go))
         print(orjson.dumps(found).decode() if as_json else "\n".join(found["sentences"]))
@@ -178,8 +178,8 @@ def _show(sis: typer.Typer) -> None:
     def pause(name: Name, district: District, as_json: AsJson = False) -> None:
         """No run of it begins by itself any more; its rows and its history stay."""
 
-        async def go(work: Work, _: Allowed) -> sources.Configured:
-            return await sources.pause_source(work, (await sources.source_named(work, name)).source.id)
+        async def go(work: Work, _: Allowed) -> sources.ConfiguredSource:
+            return await sources.pause_source(work, (await sources.load_source_by_name(work, name)).source.id)
 
         _tell(_run(district, go), as_json)
 
@@ -187,8 +187,8 @@ def _show(sis: typer.Typer) -> None:
     def resume(name: Name, district: District, as_json: AsJson = False) -> None:
         """Its schedule holds again."""
 
-        async def go(work: Work, _: Allowed) -> sources.Configured:
-            return await sources.resume_source(work, (await sources.source_named(work, name)).source.id)
+        async def go(work: Work, _: Allowed) -> sources.ConfiguredSource:
+            return await sources.resume_source(work, (await sources.load_source_by_name(work, name)).source.id)
 
         _tell(_run(district, go), as_json)
 
@@ -289,8 +289,8 @@ def _json(file: Path) -> Any:
         _refuse(f"{file.name} cannot be read as JSON ({type(error).__name__}).")
 
 
-def _tell(found: sources.Configured, as_json: bool) -> None:
-    told = sources.shown(found)
+def _tell(found: sources.ConfiguredSource, as_json: bool) -> None:
+    told = sources.render_source(found)
     if as_json:
         print(orjson.dumps(told).decode())
         return

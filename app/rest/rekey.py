@@ -77,7 +77,7 @@ class NewRekey(Input):
 
 
 @router.post(
-    "/sync-runs/{run}/rekey", status_code=202, operation_id="rekey_sync_run", **asks(pull.ask_to_rekey, queries.run)
+    "/sync-runs/{run}/rekey", status_code=202, operation_id="rekey_sync_run", **asks(pull.request_rekey, queries.run)
 )
 async def rekey_sync_run(work: Opened, response: Response, run: str, body: NewRekey) -> SyncRun:
     """Asks for a map of new sourcedIds for the people of a held run; the worker plans it as a run of its own.
@@ -86,4 +86,4 @@ async def rekey_sync_run(work: Opened, response: Response, run: str, body: NewRe
     not held, or while another run of its source waits.
     """
     pairs = None if body.map is None else [(one.old, one.new) for one in body.map]
-    return await asked_for(work, response, await pull.ask_to_rekey(work, row_id("run", run), body.match, pairs))
+    return await asked_for(work, response, await pull.request_rekey(work, row_id("run", run), body.match, pairs))

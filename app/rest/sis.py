@@ -14,7 +14,7 @@ from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.route import Route
 from app.roster.queries import find_staff, find_student
 from app.sis import approval, models, pull, queries
-from app.sis.scheduler.report_text import as_text, what_next
+from app.sis.scheduler.report_text import next_steps, render_report
 
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
@@ -188,7 +188,7 @@ async def get_sync_report(work: Opened, request: Request, run: str) -> SyncRepor
     found = await queries.run(work, row_id("run", run))
     report = await queries.read_report(work, found.run.id)
     if "text/plain" in request.headers.get("accept", ""):
-        return PlainTextResponse(as_text(report))  # type: ignore[return-value]  # FastAPI sends a response as it is
+        return PlainTextResponse(render_report(report))  # type: ignore[return-value]  # FastAPI sends a response as it is
     return SyncReport(
         **_run(found).model_dump(),
         held_because=report.held_because,
@@ -197,7 +197,7 @@ async def get_sync_report(work: Opened, request: Request, run: str) -> SyncRepor
         not_taken=report.not_taken,
         repaired=report.repaired,
         weighed=[WeighedRule(**one) for one in report.weighed],
-        next=what_next(report),
+        next=next_steps(report),
         first_quarantined=[
             QuarantinedRow(file=one.file, row=one.row, field=one.field, code=one.code) for one in report.refusals
         ],
@@ -240,20 +240,20 @@ async def approve_sync_run(work: Opened, run: str, body: Approval) -> SyncRun:
     return _run(await queries.run(work, run_id))
 
 
-@router.post("/sync-runs", status_code=202, operation_id="ask_for_sync", **asks(pull.ask_for_run, queries.run))
+@router.post("/sync-runs", status_code=202, operation_id="ask_for_sync", **asks(pull.request_run, queries.run))
 async def ask_for_sync(work: Opened, response: Response, asked: NewRun) -> SyncRun:
     """Asks for a sync of a source; the worker carries it out. 409 while one waits or runs."""
     source_id = ids.read("source", asked.source, "/source")
-    run = await pull.ask_for_run(work, source_id, asked.mode, dry=asked.dry, pointer="/source")
+    run = await pull.request_run(work, source_id, asked.mode, dry=asked.dry, pointer="/source")
     return await asked_for(work, response, run)
 
 
 @router.post(
-    "/sync-runs/{run}/undo", status_code=202, operation_id="undo_sync_run", **asks(pull.ask_to_undo, queries.run)
+    "/sync-runs/{run}/undo", status_code=202, operation_id="undo_sync_run", **asks(pull.request_undo, queries.run)
 )
 async def undo_sync_run(work: Opened, response: Response, run: str) -> SyncRun:
     """Asks for an applied run to be taken back, as a run of its own; 409 where a later one changed the same rows."""
-    return await asked_for(work, response, await pull.ask_to_undo(work, row_id("run", run)))
+    return await asked_for(work, response, await pull.request_undo(work, row_id("run", run)))
 
 
 async def asked_for(work: Opened, response: Response, run: models.SisRun) -> SyncRun:
@@ -285,7 +285,7 @@ def _run(found: queries.RunOfSource) -> SyncRun:
     )
 
 
-def _step(step: queries.Step) -> SyncStep:
+def _step(step: queries.HistoryEntry) -> SyncStep:
     return SyncStep(
         run=ids.show("run", step.run.run.id),
         source=step.run.source,

@@ -125,10 +125,10 @@ async def register_source(work: Opened, request: Request, new: NewSource) -> Sis
     return _source(await sources.register_source(work, new.name, StoredSettings(**_fit(given)), house.sis_allowed))
 
 
-@router.get("/sis-sources/{source}", operation_id="get_source", **asks(sources.configured))
+@router.get("/sis-sources/{source}", operation_id="get_source", **asks(sources.load_source))
 async def get_source(work: Opened, source: str) -> SisSource:
     """One source."""
-    return _source(await sources.configured(work, row_id("source", source)))
+    return _source(await sources.load_source(work, row_id("source", source)))
 
 
 @router.patch("/sis-sources/{source}", operation_id="change_source", **asks(sources.change_source))
@@ -152,11 +152,11 @@ async def resume_source(work: Opened, source: str) -> SisSource:
 
 
 @router.post(
-    "/sis-sources/{source}/doctor", status_code=202, operation_id="look_at_source", **asks(sources.ask_to_look)
+    "/sis-sources/{source}/doctor", status_code=202, operation_id="look_at_source", **asks(sources.request_inspection)
 )
 async def look_at_source(work: Opened, response: Response, source: str) -> SisSource:
     """Asks the worker what the source is like; shortly after, `findings` says it. No roster row is written."""
-    found = await sources.ask_to_look(work, row_id("source", source))
+    found = await sources.request_inspection(work, row_id("source", source))
     response.headers["Location"] = f"/v1/sis-sources/{ids.show('source', found.source.id)}"
     return _source(found)
 
@@ -172,7 +172,7 @@ def _fit(given: dict[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _source(found: sources.Configured) -> SisSource:
-    told = sources.shown(found)
+def _source(found: sources.ConfiguredSource) -> SisSource:
+    told = sources.render_source(found)
     told["url"] = without_path(told["url"])
     return SisSource(**{**told, "freeze": [[str(day) for day in pair] for pair in told["freeze"]]})

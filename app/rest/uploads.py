@@ -31,7 +31,7 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 def _told() -> dict[str, Any]:
     """What the contract says of the route: its body, and the answers that no other route gives."""
-    told = asks(upload.must_take_uploads, upload.take_slot, pull.ask_for_run, upload.keep_upload, queries.run)
+    told = asks(upload.require_upload_source, upload.claim_slot, pull.request_run, upload.save_upload, queries.run)
     body = {"required": True, "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}
     problem = {"model": Problem, "content": {MEDIA_TYPE: {}}}
     more = {413: "Larger than the operator allows.", 415: "No zip.", 429: "The district sends two already."}
@@ -56,22 +56,22 @@ async def send_roster(
     source_id, operation = row_id("source", source), f"{request.method} {request.scope['route'].path}"
     opened = partial(unit, house.engine, principal, house.keyring, operation)
     async with opened() as work:
-        await upload.must_take_uploads(work, source_id)
+        await upload.require_upload_source(work, source_id)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != ZIP:
         raise HTTPException(415, f"Send the zip as it is, with Content-Type: {ZIP}.")
     async with opened() as work:
-        slot = await upload.take_slot(work)
+        slot = await upload.claim_slot(work)
     try:
         with tempfile.TemporaryFile() as file:
             await _receive(request, file, opened, slot)
-            await asyncio.to_thread(upload.must_be_a_roster, file)
+            await asyncio.to_thread(upload.validate_roster_zip, file)
             async with house.writers.turn(), opened() as work:
-                run = await pull.ask_for_run(work, source_id, dry=dry)
-                await upload.keep_upload(work, run.id, file)
+                run = await pull.request_run(work, source_id, dry=dry)
+                await upload.save_upload(work, run.id, file)
                 return await asked_for(work, response, run)
     finally:
         async with opened() as work:
-            await upload.keep_slot(work, slot, timedelta(0))
+            await upload.renew_slot(work, slot, timedelta(0))
 
 
 async def _receive(
@@ -95,7 +95,7 @@ async def _receive(
             if time.monotonic() - renewed > upload.LEASE.total_seconds() / 3:
                 renewed = time.monotonic()
                 async with opened() as work:
-                    await upload.keep_slot(work, slot)
+                    await upload.renew_slot(work, slot)
     except TimeoutError:
         raise Malformed([Violation("", "body.too_slow", "The body came too slowly. Send it again.")]) from None
     except ClientDisconnect:

@@ -30,10 +30,19 @@ from app.core.log import job_context
 from app.sis import rekey
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
-from app.sis.engine.district_lock import alone
-from app.sis.engine.plan import digest, kept_deliveries, leave_removals, make_plan, plan_columns, whole
+from app.sis.engine.district_lock import district_sync_lock
+from app.sis.engine.plan import digest, full_column_delivery, kept_deliveries, leave_removals, make_plan, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
-from app.sis.engine.run import EXITS, RunRequest, begin, conclude, drop_kept, end, note_run, write_alone
+from app.sis.engine.run import (
+    EXITS,
+    RunRequest,
+    begin,
+    conclude,
+    drop_kept_plan,
+    end,
+    lock_district_writes,
+    update_watermarks,
+)
 from app.sis.engine.stage import Stage
 from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.mapping.follow import follow_results
@@ -60,19 +69,19 @@ async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -
 
     Raises `NotFound`, and `Conflict` where the run is not held or its plan is another than the one that was read.
     """
-    run = await _held(work, run_id)
+    run = await _load_held(work, run_id)
     if run.plan is None or run.plan["digest"] != plan:
         raise Conflict(
             "The plan is not the one that was read. Read the report again and name its plan.", code="run.plan_changed"
         )
-    await _answer(work, run_id, "approved", "Approved; it will be applied shortly.", without_removals)
+    await _record_answer(work, run_id, "approved", "Approved; it will be applied shortly.", without_removals)
 
 
 @needs(Can.APPROVE_SYNC)
 async def discard(work: Work, run_id: UUID) -> None:
     """Discards a held run. Raises `NotFound`, and `Conflict` where the run is not held."""
-    await _held(work, run_id)
-    await _answer(work, run_id, "discarded", "Discarded. The roster is as it was.", False)
+    await _load_held(work, run_id)
+    await _record_answer(work, run_id, "discarded", "Discarded. The roster is as it was.", False)
 
 
 @needs(Can.APPROVE_SYNC)
@@ -89,7 +98,7 @@ async def discard_unkept_plans(work: Work) -> int:
 
 
 @needs(Can.APPROVE_SYNC)
-async def _held(work: Work, run_id: UUID) -> SisRun:
+async def _load_held(work: Work, run_id: UUID) -> SisRun:
     run = await work.db.scalar(select(SisRun).where(SisRun.district_id == work.district_id, SisRun.id == run_id))
     if run is None:
         raise NotFound("run")
@@ -99,7 +108,7 @@ async def _held(work: Work, run_id: UUID) -> SisRun:
 
 
 @needs(Can.APPROVE_SYNC)
-async def _answer(work: Work, run_id: UUID, state: str, sentence: str, without_removals: bool) -> None:
+async def _record_answer(work: Work, run_id: UUID, state: str, sentence: str, without_removals: bool) -> None:
     answer = {"verb": state, "by": work.principal.name, "at": now().isoformat(), "without_removals": without_removals}
     marked = await work.db.scalar(
         update(SisRun)
@@ -111,17 +120,17 @@ async def _answer(work: Work, run_id: UUID, state: str, sentence: str, without_r
         raise Conflict("The run was answered meanwhile.", code="run.not_held")
 
 
-async def carry_out_approved(engine: AsyncEngine, keyring: Keyring) -> int:
+async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring) -> int:
     """Carries out what was answered in some districts; how many runs that were. A district that syncs is left for
     the next call."""
     done = 0
     for district_id in await districts_due(engine, Due.ANSWERS, DISTRICTS):
         async with unit(engine, house_principal(district_id, "sync"), keyring, "sync answers") as work:
-            waiting = await _answered(work)
+            waiting = await _list_answered(work)
         for run_id in waiting:
             try:
                 with job_context("sync", district_id, run_id):
-                    await carry_out(engine, keyring, district_id, run_id, lambda _doing, _done, _of: None)
+                    await execute_answer(engine, keyring, district_id, run_id, lambda _doing, _done, _of: None)
             except AlreadyRunning:
                 break
             done += 1
@@ -129,7 +138,7 @@ async def carry_out_approved(engine: AsyncEngine, keyring: Keyring) -> int:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _answered(work: Work) -> list[UUID]:
+async def _list_answered(work: Work) -> list[UUID]:
     rows = await work.db.scalars(
         select(SisRun.id)
         .where(
@@ -141,7 +150,7 @@ async def _answered(work: Work) -> list[UUID]:
     return list(rows)
 
 
-async def carry_out(
+async def execute_answer(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID, progress: Progress
 ) -> Report:
     """Applies an approved run's plan whole, or drops a discarded one's; the report says what became of it.
@@ -150,15 +159,15 @@ async def carry_out(
     else is raised, the roster is as it was and the answer stands.
     """
     principal = house_principal(district_id, "sync")
-    async with alone(engine, district_id):
+    async with district_sync_lock(engine, district_id):
         try:
             async with unit(engine, principal, keyring, "sync answer") as work:
-                report = await _carry_out(work, run_id, progress)
+                report = await _execute_answer(work, run_id, progress)
         except (SourceInconsistent, DBAPIError, asyncpg.UndefinedTableError) as error:
             if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") != "42P01":
                 raise
             async with unit(engine, principal, keyring, "sync answer") as work:
-                report = await _give_up(work, run_id)
+                report = await _discard_outdated(work, run_id)
         if report.state == "applied" and report.overturned:
             async with unit(engine, principal, keyring, "sync statistics") as work:
                 await refresh_statistics(work, report.overturned)
@@ -166,8 +175,8 @@ async def carry_out(
 
 
 @needs(Can.SYNC_ROSTER)
-async def _carry_out(work: Work, run_id: UUID, progress: Progress) -> Report:
-    await write_alone(work)
+async def _execute_answer(work: Work, run_id: UUID, progress: Progress) -> Report:
+    await lock_district_writes(work)
     run = (await find_run(work, run_id)).run
     report = await read_report(work, run_id)
     if run.plan is None or run.state not in ("approved", "discarded"):
@@ -190,18 +199,18 @@ async def _carry_out(work: Work, run_id: UUID, progress: Progress) -> Report:
         because, report.held_because = report.held_because, []
         conclude(report, dry=False)
         report.held_because = because
-    await drop_kept(work, run_id, run.plan)
+    await drop_kept_plan(work, run_id, run.plan)
     report.plan = None
     await end(work, report, of=("approved", "discarded"))
     return report
 
 
 @needs(Can.SYNC_ROSTER)
-async def _give_up(work: Work, run_id: UUID) -> Report:
+async def _discard_outdated(work: Work, run_id: UUID) -> Report:
     plan, report = (await find_run(work, run_id)).run.plan, await read_report(work, run_id)
     report.state, report.exit_code = "discarded", EXITS["inconsistent"]
     report.sentence = "The roster has changed since the plan was made: it is discarded. Run the sync again."
-    await drop_kept(work, run_id, plan)
+    await drop_kept_plan(work, run_id, plan)
     report.plan = None
     await end(work, report, of=("approved", "discarded"))
     return report
@@ -223,15 +232,15 @@ async def undo(
     """
     principal = house_principal(district_id, "sync")
     report = Report(asked.run_id or new_id(), began_at=now())
-    async with alone(engine, district_id), unit(engine, principal, keyring, "sync undo") as work:
-        await _undo(work, run_id, report, progress, asked)
+    async with district_sync_lock(engine, district_id), unit(engine, principal, keyring, "sync undo") as work:
+        await _run_undo(work, run_id, report, progress, asked)
     return report
 
 
 @needs(Can.SYNC_ROSTER)
-async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress, asked: RunRequest) -> None:
+async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress, asked: RunRequest) -> None:
     undone = (await find_run(work, run_id)).run
-    await must_be_undoable(work, undone)
+    await require_undoable(work, undone)
     await begin(work, report, undone.source_id, dry=False, undoes=run_id, asked=asked)
     stage = await open_stage(work, report.run_id, undone.source_id, KEPT_SIZE)
     if undone.mode == rekey.MODE:
@@ -239,23 +248,23 @@ async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress, as
         await rekey.undo_rekey(stage, undone, report)
     else:
         await _undo_rows(work, stage, undone, report, progress)
-    await must_know_before(work, undone)  # what was there at the beginning may have expired meanwhile
+    await require_before_images(work, undone)  # what was there at the beginning may have expired meanwhile
     await stage.drop()
     conclude(report, dry=False)
     report.sentence = f"{ids.show('run', run_id)} is undone. {report.sentence}"
     await end(work, report)
-    await note_run(work, undone.source_id, False, None, None, undone=True)
+    await update_watermarks(work, undone.source_id, False, None, None, undone=True)
 
 
 @needs(Can.SYNC_ROSTER)
 async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
-    run_id, deliveries = undone.id, {kind.name: whole(kind) for kind in KINDS}
+    run_id, deliveries = undone.id, {kind.name: full_column_delivery(kind) for kind in KINDS}
     for kind in KINDS:
         await write_undo_plan(stage, kind, run_id)
-        actions = await reporting.planned(stage, kind)
+        actions = await reporting.count_planned(stage, kind)
         restored, removed = actions.get("restore", 0), actions.get("remove", 0)
         updated = actions.get("update", 0) + restored
-        known = await reporting.known_rows(stage, kind)
+        known = await reporting.count_known(stage, kind)
         file = rekey.file_of(undone, kind)
         report.kinds[kind.name] = Counts(
             file, known, updated + removed, updated=updated, restored=restored, removed=removed
@@ -274,7 +283,7 @@ async def _zone(work: Work) -> str:
 
 
 @needs(Can.APPROVE_SYNC)
-async def must_be_undoable(work: Work, run: SisRun) -> None:
+async def require_undoable(work: Work, run: SisRun) -> None:
     """Raises `Conflict` where a run was not applied, is undone already, or a later one changed the same rows."""
     if run.state != "applied" or run.undoes is not None:
         what = "undid another" if run.undoes else f"is {run.state}"
@@ -284,12 +293,16 @@ async def must_be_undoable(work: Work, run: SisRun) -> None:
     undone = set(await work.db.scalars(undoes))
     if run.id in undone:
         raise Conflict("The run is undone already.", code="run.undone")
-    await must_know_before(work, run)
+    await require_before_images(work, run)
     rows = await work.db.scalars(
         select(SisRun.id).where(of, SisRun.state == "applied", SisRun.undoes.is_(None), SisRun.ended_at > run.ended_at)
     )
     later = [one for one in rows if one not in undone]
-    found = [f"{kind.plural}: {count:,}" for kind in KINDS if later and (count := await _since(work, kind, run, later))]
+    found = [
+        f"{kind.plural}: {count:,}"
+        for kind in KINDS
+        if later and (count := await _count_later_changes(work, kind, run, later))
+    ]
     if found:
         raise Conflict(
             f"Later syncs changed, or build on, what this run brought: {', '.join(found)}. Undo the later ones first, "
@@ -299,7 +312,7 @@ async def must_be_undoable(work: Work, run: SisRun) -> None:
 
 
 @needs(Can.APPROVE_SYNC)
-async def must_know_before(work: Work, run: SisRun) -> None:
+async def require_before_images(work: Work, run: SisRun) -> None:
     """Raises `Conflict` where a row that a run changed is no longer kept as it was."""
     expired = select(SisChange.id).where(
         SisChange.district_id == work.district_id, SisChange.run_id == run.id, SisChange.expired_at.is_not(None)
@@ -313,7 +326,7 @@ async def must_know_before(work: Work, run: SisRun) -> None:
 
 
 @needs(Can.APPROVE_SYNC)
-async def _since(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
+async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
     """How many rows of a kind later runs changed that this one had touched, or created upon what it had created."""
     upon = "".join(
         f""" UNION SELECT t.{kind.key} FROM {kind.table} AS t
@@ -336,7 +349,7 @@ async def _since(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
 
 async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
     """A kind's plan that takes a run back, from its change log and from what says that it came with it."""
-    columns = plan_columns(kind, whole(kind))
+    columns = plan_columns(kind, full_column_delivery(kind))
     names = "".join(f", {column}" for column, _ in columns)
     plan = await make_plan(stage, kind, columns)
     await stage.run(
@@ -373,7 +386,7 @@ async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
 
     Not its schools: the records of a student who left stay in the schools in which they are.
     """
-    columns = [column for column, _ in plan_columns(kind, whole(kind)) if column != "school_ids"]
+    columns = [column for column, _ in plan_columns(kind, full_column_delivery(kind)) if column != "school_ids"]
     await stage.run(
         f"""UPDATE {kind.table} AS t
             SET removed_at = b.removed_at{"".join(f", {column} = b.{column}" for column in columns)}

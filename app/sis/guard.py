@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class GuardLimits:
     """Shares of what is known (of what came, for refused rows) above which a plan is held, with their floors."""
 
     removed: float = 0.10
@@ -25,7 +25,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PlannedKind:
     """One kind: rows known before, rows that came (`came` when any file did), what would become of them.
 
     `may_be_silent` says that nothing need come: of a delta, and of a kind that a delivery may leave out. `expired` of
@@ -44,7 +44,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Shrunk:
+class ShrunkGroup:
     """A school or class with `of` students before, `lost` of whom it would no longer have."""
 
     what: str
@@ -53,7 +53,7 @@ class Shrunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
+class GuardResult:
     """One rule against the numbers: `count` of `of`, held above the share `limit` and the floor `rows`.
 
     `what` is a kind in the plural, `schools`, `classes` or `people`; `sentence` says why it is held, where it is.
@@ -70,13 +70,15 @@ class Weighed:
 
 
 def hold_because(
-    kinds: Sequence[Seen], shrunk: Sequence[Shrunk], rekeyed: int, people: int, limits: Limits
+    kinds: Sequence[PlannedKind], shrunk: Sequence[ShrunkGroup], rekeyed: int, people: int, limits: GuardLimits
 ) -> tuple[str, ...]:
     """Every reason to hold the plan, a sentence each; none when it may be applied. As `weigh`."""
     return tuple(one.sentence for one in weigh(kinds, shrunk, rekeyed, people, limits) if one.held)
 
 
-def weigh(kinds: Sequence[Seen], shrunk: Sequence[Shrunk], rekeyed: int, people: int, limits: Limits) -> list[Weighed]:
+def weigh(
+    kinds: Sequence[PlannedKind], shrunk: Sequence[ShrunkGroup], rekeyed: int, people: int, limits: GuardLimits
+) -> list[GuardResult]:
     """What each rule says of the plan: those with something to weigh, in the order of the kinds.
 
     `rekeyed` are people who would be removed and come anew under another sourcedId, of `people` known before.
@@ -89,7 +91,7 @@ def weigh(kinds: Sequence[Seen], shrunk: Sequence[Shrunk], rekeyed: int, people:
             over = sum(one.lost > limits.lost * one.of for one in lost)
             which = f"{over:,} {many}" if over > 1 else f"A {what}"
             found.append(
-                Weighed(
+                GuardResult(
                     *("shrunk", many, worst.lost, worst.of, limits.lost, limits.lost_of - 1, over > 0),
                     f"{which} would lose over {limits.lost:.0%} of the students, the worst {worst.lost:,} of "
                     f"{worst.of:,}.",
@@ -99,15 +101,15 @@ def weigh(kinds: Sequence[Seen], shrunk: Sequence[Shrunk], rekeyed: int, people:
         held = _over(rekeyed, people, limits.rekeyed, limits.rekeyed_people)
         sentence = f"{rekeyed:,} of {people:,} people would come back under another sourcedId."
         found.append(
-            Weighed("rekeyed", "people", rekeyed, people, limits.rekeyed, limits.rekeyed_people, held, sentence)
+            GuardResult("rekeyed", "people", rekeyed, people, limits.rekeyed, limits.rekeyed_people, held, sentence)
         )
     return found
 
 
-def _of_kind(kind: Seen, limits: Limits) -> list[Weighed]:
+def _of_kind(kind: PlannedKind, limits: GuardLimits) -> list[GuardResult]:
     if kind.known and not (kind.came and kind.fetched) and not kind.may_be_silent:
         sentence = f"No {kind.plural} came, and {kind.known:,} are known."
-        return [Weighed("empty", kind.plural, 0, kind.known, 0, 0, True, sentence)]
+        return [GuardResult("empty", kind.plural, 0, kind.known, 0, 0, True, sentence)]
     living = kind.known - kind.expired
     weighed = []
     for rule, count, of, share, floor in (
@@ -118,12 +120,12 @@ def _of_kind(kind: Seen, limits: Limits) -> list[Weighed]:
         if count > 0 and of > 0:
             held = _over(count, of, share, floor)
             weighed.append(
-                Weighed(rule, kind.plural, count, of, share, floor, held, _said(rule, kind, count, of, share))
+                GuardResult(rule, kind.plural, count, of, share, floor, held, _said(rule, kind, count, of, share))
             )
     return weighed
 
 
-def _said(rule: str, kind: Seen, count: int, of: int, share: float) -> str:
+def _said(rule: str, kind: PlannedKind, count: int, of: int, share: float) -> str:
     what, would = f"{of:,} {kind.plural}", f"would be {rule}"
     if rule == "refused":
         what, would = f"the {of:,} rows of {kind.plural}", "cannot be taken"

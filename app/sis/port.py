@@ -64,12 +64,12 @@ class Delivery:
     header: tuple[str, ...]
     size: int
     read: Callable[[], Iterator[bytes]]
-    stated: tuple[str, ...] = ()
-    made: tuple[str, ...] = ()
-    asides: tuple["Delivery", ...] = ()
+    required_columns: tuple[str, ...] = ()
+    composed: tuple[str, ...] = ()
+    supplements: tuple["Delivery", ...] = ()
 
 
-class Source(Protocol):
+class OpenedSource(Protocol):
     """A source of roster records."""
 
     @property
@@ -85,5 +85,5 @@ class Source(Protocol):
         """What was odd and could be taken all the same, in sentences."""
 
 
-Opener = Callable[[], AbstractAsyncContextManager[Source]]
+Opener = Callable[[], AbstractAsyncContextManager[OpenedSource]]
 """Fetches everything that a run needs, to files of its own where it comes over a network, before any transaction."""

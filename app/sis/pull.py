@@ -25,39 +25,39 @@ from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.roster.lookup import zone_of
 from app.sis import rekey
-from app.sis.approval import must_be_undoable
+from app.sis.approval import require_undoable
 from app.sis.engine.report import Report
 from app.sis.engine.run import RunRequest, is_syncing
-from app.sis.guard import Limits
+from app.sis.guard import GuardLimits
 from app.sis.models import SisRun, SisSource
 from app.sis.oneroster_csv.fetch import open_path, open_url
 from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.explore import explore
 from app.sis.oneroster_rest.pull import open_rest
-from app.sis.port import AlreadyRunning, NothingNew, Progress, Source, SourceRefused
+from app.sis.port import AlreadyRunning, NothingNew, OpenedSource, Progress, SourceRefused
 from app.sis.queries import run as find_run
 from app.sis.scheduler.schedule import is_full_due
 from app.sis.service import sync
 from app.sis.settings import UPLOADS, SourceSettings, is_local, path_of
-from app.sis.sources import Configured, configured, open_secret, settings_of
-from app.sis.upload import nothing_sent, open_upload, was_sent
+from app.sis.sources import ConfiguredSource, load_source, open_secret, settings_of
+from app.sis.upload import has_upload, open_missing_upload, open_upload
 
 Mode = Literal["full", "delta"]
 PAGE_SIZE = 1000  # rows asked for, where the source's settings name no number
 REMEMBERED = 1000  # files that were taken, of which the newest are looked at
-BROUGHT = ("applied", "held", "approved", "discarded")
+READ_STATES = ("applied", "held", "approved", "discarded")
 """States of a run that read its source to the end."""
-OPEN = ("pending", "running")
+OPEN_STATES = ("pending", "running")
 
 
 @dataclass(frozen=True, slots=True)
-class Pull:
+class RunInputs:
     """What a run of a source needs: its settings, its secret, what it had, and whether it is a full one.
 
     `sent` is the run for which a zip was sent, which is then read instead.
     """
 
-    found: Configured
+    found: ConfiguredSource
     secret: str | None
     mode: Mode | None
     taken: Sequence[dict[str, Any]]
@@ -65,7 +65,7 @@ class Pull:
 
 
 @needs(Can.RUN_SYNC)
-async def ask_for_run(
+async def request_run(
     work: Work, source_id: UUID, mode: Mode | None = None, *, dry: bool = False, pointer: str | None = None
 ) -> SisRun:
     """Asks for a run of a source; the worker takes it up. Without a mode, the source's own schedule says which.
@@ -74,37 +74,37 @@ async def ask_for_run(
     district is under way; `Conflict` where a delta has nothing to begin from.
     """
     try:
-        found = await configured(work, source_id)
+        found = await load_source(work, source_id)
     except NotFound:
         if pointer is None:
             raise
         raise Invalid([Violation(pointer, "source.unknown", "There is no such source.")]) from None
     _mode_of(found, mode)
-    return await _lay_run(work, source_id, mode, dry, work.principal.name, None)
+    return await _create_run(work, source_id, mode, dry, work.principal.name, None)
 
 
 @needs(Can.APPROVE_SYNC)
-async def ask_to_undo(work: Work, run_id: UUID) -> SisRun:
-    """Asks for an applied run to be taken back, as a run of its own. Raises as `answer.must_be_undoable`."""
+async def request_undo(work: Work, run_id: UUID) -> SisRun:
+    """Asks for an applied run to be taken back, as a run of its own. Raises as `answer.require_undoable`."""
     undone = (await find_run(work, run_id)).run
-    await must_be_undoable(work, undone)
-    return await _lay_run(work, undone.source_id, None, False, work.principal.name, run_id)
+    await require_undoable(work, undone)
+    return await _create_run(work, undone.source_id, None, False, work.principal.name, run_id)
 
 
 @needs(Can.APPROVE_SYNC)
-async def ask_to_rekey(work: Work, run_id: UUID, match: str | None, pairs: rekey.Pairs | None) -> SisRun:
+async def request_rekey(work: Work, run_id: UUID, match: str | None, pairs: rekey.Pairs | None) -> SisRun:
     """Asks for a map of sourcedIds for the people of a held run, by a `match` or as `pairs` say; it is planned as a
-    run of its own, and held. Raises `NotFound`, as `rekey.must_be_one_map` and `files_to_rekey`, `AlreadyRunning`.
+    run of its own, and held. Raises `NotFound`, as `rekey.validate_map` and `files_to_rekey`, `AlreadyRunning`.
     """
     held = (await find_run(work, run_id)).run
-    rekey.must_be_one_map(match, pairs)
+    rekey.validate_map(match, pairs)
     rekey.files_to_rekey(held, match, pairs)
     wanted = {"asked": {"of": str(run_id), "match": match, "pairs": [list(pair) for pair in pairs or ()]}}
-    return await _lay_run(work, held.source_id, rekey.MODE, False, work.principal.name, None, wanted)
+    return await _create_run(work, held.source_id, rekey.MODE, False, work.principal.name, None, wanted)
 
 
 @needs(Can.READ_SYNC)
-async def _lay_run(
+async def _create_run(
     work: Work,
     source_id: UUID,
     mode: str | None,
@@ -155,17 +155,18 @@ async def run_source(
     mode: Mode | None = None,
     dry: bool = False,
     asked: RunRequest = RunRequest(),
-    limits: Limits | None = None,
+    limits: GuardLimits | None = None,
 ) -> Report:
     """Syncs a district from a source by its settings, at once; see `service.sync` for what is raised."""
     async with unit(engine, house_principal(district_id, "sync"), keyring, "sync settings") as work:
-        pull = await _prepared(work, source_id, mode, asked.run_id, renew=not dry)
+        pull = await _load_inputs(work, source_id, mode, asked.run_id, renew=not dry)
 
-    def opener() -> AbstractAsyncContextManager[Source]:
+    def opener() -> AbstractAsyncContextManager[OpenedSource]:
         if pull.sent is not None:
             return open_upload(engine, keyring, district_id, pull.sent)
         return cast(
-            "AbstractAsyncContextManager[Source]", _opener(pull, allowed, progress, again=dry or mode == "full")
+            "AbstractAsyncContextManager[OpenedSource]",
+            _open_adapter(pull, allowed, progress, again=dry or mode == "full"),
         )
 
     is_csv = pull.found.source.kind == "oneroster-csv"
@@ -174,10 +175,10 @@ async def run_source(
 
 
 @needs(Can.SYNC_ROSTER)
-async def _prepared(
+async def _load_inputs(
     work: Work, source_id: UUID, mode: Mode | None, run_id: UUID | None = None, *, renew: bool = False
-) -> Pull:
-    found = await configured(work, source_id)
+) -> RunInputs:
+    found = await load_source(work, source_id)
     zone, row = await zone_of(work), found.settings
     chosen = _mode_of(found, mode)
     if chosen is None:
@@ -189,16 +190,18 @@ async def _prepared(
             SisRun.source_id == source_id,
             SisRun.taken.is_not(None),
             SisRun.dry.is_(False),
-            SisRun.state.in_(BROUGHT),
+            SisRun.state.in_(READ_STATES),
         )
         .order_by(SisRun.id.desc())
         .limit(REMEMBERED)
     )
-    sent = run_id if run_id is not None and await was_sent(work, run_id) else None
-    return Pull(found, await open_secret(work, source_id, renew=renew), chosen, [one for one in taken if one], sent)
+    sent = run_id if run_id is not None and await has_upload(work, run_id) else None
+    return RunInputs(
+        found, await open_secret(work, source_id, renew=renew), chosen, [one for one in taken if one], sent
+    )
 
 
-def _mode_of(found: Configured, mode: Mode | None) -> Mode | None:
+def _mode_of(found: ConfiguredSource, mode: Mode | None) -> Mode | None:
     """The mode that is asked for, where the source can give it."""
     if mode == "delta" and found.source.kind == "oneroster-csv":
         raise Conflict("The manifest of a CSV zip says whether it is a delta: ask for none.", code="run.mode")
@@ -207,11 +210,13 @@ def _mode_of(found: Configured, mode: Mode | None) -> Mode | None:
     return mode
 
 
-def _opener(pull: Pull, allowed: Allowed, progress: Progress, *, again: bool) -> AbstractAsyncContextManager[Any]:
+def _open_adapter(
+    pull: RunInputs, allowed: Allowed, progress: Progress, *, again: bool
+) -> AbstractAsyncContextManager[Any]:
     kept, row = settings_of(pull.found), pull.found.settings
     if kept.kind == "oneroster-csv":
         if kept.url == UPLOADS:
-            return nothing_sent()
+            return open_missing_upload()
         if is_local(kept.url):
             return open_path(Path(path_of(kept.url)), pull.taken, again=again)
         return open_url(kept.url, allowed, progress)
@@ -244,18 +249,18 @@ def connection_of(kept: SourceSettings, secret: str | None, allowed: Allowed) ->
     )
 
 
-async def look(
+async def inspect_source(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, source_id: UUID, allowed: Allowed
 ) -> dict[str, Any]:
     """Asks a source what it is like, and gives what was found; nothing is written. Raises `NotFound`."""
     async with unit(engine, house_principal(district_id, "sync"), keyring, "sync settings") as work:
-        pull = await _prepared(work, source_id, None)
+        pull = await _load_inputs(work, source_id, None)
     kept = settings_of(pull.found)
     if kept.kind != "oneroster-csv":
         return asdict(await explore(connection_of(kept, pull.secret, allowed)))
     ready, sentences, facts = False, [], {}
     try:
-        async with _opener(pull, allowed, lambda _doing, _done, _of: None, again=True) as source:
+        async with _open_adapter(pull, allowed, lambda _doing, _done, _of: None, again=True) as source:
             files = {one.file: "bulk" if one.complete else "delta" for one in source.deliveries.values()}
             ready, facts = True, {"files": files, "not_taken": list(source.not_taken), "taken": source.taken}
             sentences += [*source.warnings, f"{len(files)} files can be taken: {', '.join(sorted(files))}."]
@@ -266,7 +271,7 @@ async def look(
 
 
 @needs(Can.SYNC_ROSTER)
-async def note_findings(work: Work, source_id: UUID, findings: dict[str, Any]) -> None:
+async def save_findings(work: Work, source_id: UUID, findings: dict[str, Any]) -> None:
     """Keeps what a look found, for the faces to show."""
     here = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     await work.db.execute(update(SisSource).where(here).values(findings=findings, found_at=now(), look_asked_at=None))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
@@ -17,9 +18,9 @@ from app.sis.engine.report import FIRST, Counts, Refusal, Report
 from app.sis.engine.run import LENGTH
 from app.sis.kinds import BY_NAME
 from app.sis.models import SisChange, SisQuarantine, SisRun, SisSource
-from app.sis.sources import Configured
+from app.sis.sources import ConfiguredSource
 
-TOLD = {
+ACTION_SENTENCES = {
     "create": "came for the first time from {source}.",
     "update": "was changed, as {source} had it.",
     "restore": "was in {source} again and came back.",
@@ -27,11 +28,20 @@ TOLD = {
     "absent": "was removed: it was no longer in {source}.",
     "rekey": "is known by another sourcedId in {source}, and is the same.",
 }
-PLACES = ("org", "academic_session", "course", "class", "category", "line_item", "score_scale", "assessment_line_item")
+NON_STUDENT_KINDS = (
+    "org",
+    "academic_session",
+    "course",
+    "class",
+    "category",
+    "line_item",
+    "score_scale",
+    "assessment_line_item",
+)
 """Kinds that are about no student."""
-SHOWN = ("org", "academic_session", "course", "class")
+KINDS_WITH_IDS = ("org", "academic_session", "course", "class")
 """Those of them that faces show by an id."""
-UNDONE = {
+UNDO_PHRASES = {
     **{"create": "came", "update": "was put back", "restore": "came back", "remove": "was removed"},
     "absent": "was removed",
     "rekey": "is known by the earlier sourcedId again",
@@ -44,6 +54,11 @@ class RunOfSource:
 
     run: SisRun
     source: str
+
+    @property
+    def when(self) -> datetime:
+        """The instant at which the run ended, or else began."""
+        return self.run.ended_at or self.run.began_at
 
     @property
     def sentence(self) -> str:
@@ -113,7 +128,7 @@ async def read_report(work: Work, run_id: UUID) -> Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class HistoryEntry:
     """What one run did to a person or to one of the person's enrollments."""
 
     run: RunOfSource
@@ -124,7 +139,7 @@ class Step:
 
 
 @needs(Can.READ_SYNC, Can.READ_ROSTER)
-async def history_of(work: Work, name: str) -> tuple[Person, list[Step]]:
+async def history_of(work: Work, name: str) -> tuple[Person, list[HistoryEntry]]:
     """Everything that syncs did to the person of this id or external id, newest first; raises `NotFound`.
 
     What changed is said, never from what to what: how a row was is not the faces' to read.
@@ -153,11 +168,11 @@ async def history_of(work: Work, name: str) -> tuple[Person, list[Step]]:
     )
     names = await _sources(work)
     runs_by_id = {row.id: RunOfSource(row, names[row.source_id]) for row in runs_of}
-    told = [
-        Step(runs_by_id[run_id], kind, action, classes.get(row_id), _told(runs_by_id[run_id], kind, action))
-        for run_id, kind, action, row_id in steps
-    ]
-    return person, sorted(told, key=lambda one: (one.run.run.ended_at or one.run.run.began_at, one.kind), reverse=True)
+    entries = []
+    for run_id, kind, action, row_id in steps:
+        sentence = _entry_sentence(runs_by_id[run_id], kind, action)
+        entries.append(HistoryEntry(runs_by_id[run_id], kind, action, classes.get(row_id), sentence))
+    return person, sorted(entries, key=lambda entry: (entry.run.when, entry.kind), reverse=True)
 
 
 def _rows(person: Person, enrolled: Sequence[Enrollment]) -> Iterator[tuple[str, Person | Enrollment]]:
@@ -165,11 +180,11 @@ def _rows(person: Person, enrolled: Sequence[Enrollment]) -> Iterator[tuple[str,
     yield from (("enrollment", one) for one in enrolled)
 
 
-def _told(run_of: RunOfSource, kind: str, action: str) -> str:
+def _entry_sentence(run_of: RunOfSource, kind: str, action: str) -> str:
     who = "The person" if kind == "person" else "An enrollment"
     if run_of.run.undoes is not None:
-        return f"{who} {UNDONE[action]} because an earlier sync was undone."
-    return f"{who} {TOLD[action].format(source=run_of.source)}"
+        return f"{who} {UNDO_PHRASES[action]} because an earlier sync was undone."
+    return f"{who} {ACTION_SENTENCES[action].format(source=run_of.source)}"
 
 
 @needs(Can.READ_SYNC)
@@ -215,17 +230,17 @@ async def changes(work: Work, keyset: Keyset, run_id: UUID) -> Page[ChangeOfRun]
     found = [
         ChangeOfRun(row.id, row.kind, row.action, seen.get(row.row_id) or _place(row.kind, row.row_id))
         for row in page.rows
-        if row.kind in PLACES or row.row_id in seen
+        if row.kind in NON_STUDENT_KINDS or row.row_id in seen
     ]
     return Page(found, page.next)
 
 
 def _place(kind: str, row_id: UUID) -> tuple[str, UUID] | None:
-    return (kind, row_id) if kind in SHOWN else None
+    return (kind, row_id) if kind in KINDS_WITH_IDS else None
 
 
 @needs(Can.READ_SYNC)
-async def sources(work: Work, keyset: Keyset) -> Page[Configured]:
+async def sources(work: Work, keyset: Keyset) -> Page[ConfiguredSource]:
     """A page of the sources that have settings, oldest first."""
     query = select(SisSource).where(SisSource.district_id == work.district_id)
     page: Page[SisSource] = await by_id(work, keyset, query, SisSource.id)
@@ -233,19 +248,19 @@ async def sources(work: Work, keyset: Keyset) -> Page[Configured]:
 
 
 @needs(Can.READ_SYNC)
-async def all_sources(work: Work) -> list[Configured]:
+async def all_sources(work: Work) -> list[ConfiguredSource]:
     """Every source that has settings: a district has a few."""
     query = select(SisSource).where(SisSource.district_id == work.district_id).order_by(SisSource.id)
     return await _with_sources(work, (await work.db.scalars(query)).all())
 
 
 @needs(Can.READ_SYNC)
-async def _with_sources(work: Work, rows: Sequence[SisSource]) -> list[Configured]:
+async def _with_sources(work: Work, rows: Sequence[SisSource]) -> list[ConfiguredSource]:
     named = await work.db.scalars(
         select(Source).where(Source.district_id == work.district_id, Source.id.in_([row.id for row in rows]))
     )
     by_key = {one.id: one for one in named}
-    return [Configured(by_key[row.id], row) for row in rows]
+    return [ConfiguredSource(by_key[row.id], row) for row in rows]
 
 
 async def _sources(work: Work) -> dict[UUID, str]:

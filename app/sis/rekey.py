@@ -22,11 +22,11 @@ from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.sis.engine.district_lock import alone
+from app.sis.engine.district_lock import district_sync_lock
 from app.sis.engine.plan import kept_deliveries, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
 from app.sis.engine.roles import match_roles, rename_roles
-from app.sis.engine.run import RunRequest, begin, end, many, note_run
+from app.sis.engine.run import RunRequest, begin, end, pluralize, update_watermarks
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.models import SisRun
@@ -57,14 +57,14 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
                 if not any(cells) or (number == 1 and cells == ["old", "new"]):
                     continue
                 if len(cells) != 2 or not all(cells) or len(pairs) >= MOST_PAIRS:
-                    raise _wrong(f"Row {number} of {file.name} is not an old and a new sourcedId.")
+                    raise _invalid_map(f"Row {number} of {file.name} is not an old and a new sourcedId.")
                 pairs.append((cells[0], cells[1]))
     except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise _wrong(f"{file.name} cannot be read as CSV in UTF-8 ({type(error).__name__}).") from None
+        raise _invalid_map(f"{file.name} cannot be read as CSV in UTF-8 ({type(error).__name__}).") from None
     return pairs
 
 
-def must_be_one_map(match: str | None, pairs: Pairs | None) -> None:
+def validate_map(match: str | None, pairs: Pairs | None) -> None:
     """Raises `Invalid` where there is not one of both, and with every id that stands in the map twice."""
     if (match is None) == (pairs is None):
         raise Invalid([Violation("", "rekey.which", "Say what people are matched by, or give a map: one of both.")])
@@ -93,15 +93,15 @@ def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict
     return files
 
 
-async def plan_asked(engine: AsyncEngine, keyring: Keyring, district_id: UUID, asked: RunRequest) -> Report:
+async def plan_requested_rekey(engine: AsyncEngine, keyring: Keyring, district_id: UUID, asked: RunRequest) -> Report:
     """Plans the map that was asked for over a face, by what its run's row says; raises as `plan_rekey`."""
     async with unit(engine, house_principal(district_id, "sync"), keyring, "sync rekey") as work:
-        held_id, match, pairs = await _wanted(work, asked)
+        held_id, match, pairs = await _load_request(work, asked)
     return await plan_rekey(engine, keyring, district_id, held_id, match, pairs, asked)
 
 
 @needs(Can.SYNC_ROSTER)
-async def _wanted(work: Work, asked: RunRequest) -> tuple[UUID, str, Pairs]:
+async def _load_request(work: Work, asked: RunRequest) -> tuple[UUID, str, Pairs]:
     if asked.run_id is None:
         raise NotFound("run")
     wanted = ((await find_run(work, asked.run_id)).run.plan or {})["asked"]
@@ -122,7 +122,7 @@ async def plan_rekey(
     Raises `NotFound`; `Conflict` where the run is not held or does not tell what is asked for; `AlreadyRunning`.
     """
     report = Report(asked.run_id or new_id(), began_at=now(), mode=MODE)
-    async with alone(engine, district_id):
+    async with district_sync_lock(engine, district_id):
         async with unit(engine, house_principal(district_id, "sync"), keyring, "sync rekey") as work:
             await _plan(work, report, held_id, match, pairs, asked)
     return report
@@ -134,7 +134,7 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
     files = files_to_rekey(held, match, pairs)
     await begin(work, report, held.source_id, dry=False, asked=asked)
     stage = await open_stage(work, report.run_id, held.source_id, SMALL)
-    table, told = await _match_people(stage, await _lay_people(stage, held_id, match, pairs))
+    table, told = await _match_people(stage, await _stage_candidates(stage, held_id, match, pairs))
     if "role" in files and held.plan:
         columns = [name for name, _ in plan_columns(BY_NAME["role"], kept_deliveries(held.plan)["role"])]
         roles, told["roles"] = await match_roles(stage, held_id, columns, table)
@@ -181,7 +181,7 @@ async def _match_people(stage: Stage, people: str) -> tuple[str, dict[str, int]]
     return table, told
 
 
-async def _lay_people(stage: Stage, held_id: UUID, match: str, pairs: Pairs) -> str:
+async def _stage_candidates(stage: Stage, held_id: UUID, match: str, pairs: Pairs) -> str:
     """Who would go and who would come by the held plan, each with the value that is matched and how many share it."""
     people = await stage.make(
         "people", "person", "sourced_id text, id uuid, comes boolean, is_student boolean, value text, alike bigint"
@@ -227,7 +227,7 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
     """Applies an approved map: each person is known by the new sourcedId. Raises `SourceInconsistent`."""
     stage = await open_stage(work, run.id, run.source_id, SMALL)
     if run.plan is None or await _digest(stage) != run.plan["digest"]:
-        raise _changed()
+        raise _roster_changed()
     people, roles = (
         f"SELECT r.old, r.new, r.{kind}_id FROM {stage.table('rekey', kind)} AS r WHERE r.district_id = :district"
         for kind in ("person", "role")
@@ -236,9 +236,9 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
     await _rename_roles(stage, roles)
     matched = int(run.plan["rekey"]["matched"])
     report.state, report.exit_code, report.ended_at = "applied", 0, now()
-    known = many(matched, "person is known by the", "people are known by their")
+    known = pluralize(matched, "person is known by the", "people are known by their")
     report.sentence = f"{known} new sourcedId. Run the sync again."
-    await note_run(work, run.source_id, False, MODE, None, undone=True)
+    await update_watermarks(work, run.source_id, False, MODE, None, undone=True)
 
 
 async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
@@ -285,7 +285,7 @@ async def _rename(stage: Stage, pairs: str) -> int:
         )
     )
     if taken or done != wanted:
-        raise _changed()
+        raise _roster_changed()
     await stage.run(
         f"""INSERT INTO external_id (district_id, source_id, kind, sourced_id, row_id)
             SELECT :district, :source, '{FORMER}', r.old, r.person_id FROM ({pairs}) AS r
@@ -297,12 +297,12 @@ async def _rename(stage: Stage, pairs: str) -> int:
 async def _rename_roles(stage: Stage, pairs: str) -> int:
     wanted, done = await rename_roles(stage, pairs)
     if wanted != done:
-        raise _changed()
+        raise _roster_changed()
     return done
 
 
 @needs(Can.SYNC_ROSTER)
-async def pairs_of(work: Work, run_id: UUID) -> list[tuple[str, str]]:
+async def list_pairs(work: Work, run_id: UUID) -> list[tuple[str, str]]:
     """The old and new sourcedIds of a map that waits, for an operator to look at. Raises `NotFound`, `Conflict`."""
     run = (await find_run(work, run_id)).run
     if not run.plan or "rekey" not in run.plan:
@@ -326,9 +326,9 @@ async def _digest(stage: Stage) -> str:
     return str(row["digest"])
 
 
-def _changed() -> SourceInconsistent:
+def _roster_changed() -> SourceInconsistent:
     return SourceInconsistent("The roster has changed since the map was made.", code="run.roster_changed")
 
 
-def _wrong(detail: str) -> Invalid:
+def _invalid_map(detail: str) -> Invalid:
     return Invalid([Violation("/match", "rekey.file", detail)])

@@ -31,7 +31,7 @@ from app.events.outbox import record_of_students
 from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
-from app.sis.engine.district_lock import alone
+from app.sis.engine.district_lock import district_sync_lock
 from app.sis.engine.plan import ALIASED, keep_plan, write_keys, write_plan
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.run import (
@@ -42,12 +42,12 @@ from app.sis.engine.run import (
     end,
     kinds_left_out,
     limits_in_force,
-    must_hold,
-    write_alone,
+    lock_district_writes,
+    require_current_attempt,
 )
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.engine.supplements import stage_with_supplements
-from app.sis.guard import Limits
+from app.sis.guard import GuardLimits
 from app.sis.guard import weigh as weigh_plan
 from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.mapping.follow import follow_results
@@ -55,9 +55,9 @@ from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import (
     Delivery,
     NothingNew,
+    OpenedSource,
     Opener,
     Progress,
-    Source,
     SourceInconsistent,
     SourceRefused,
 )
@@ -74,12 +74,12 @@ async def sync_csv(
     source_name: str,
     dry: bool,
     progress: Progress,
-    limits: Limits | None = None,
+    limits: GuardLimits | None = None,
 ) -> Report:
     """Syncs a district's roster from a OneRoster CSV zip on this machine; see `sync`."""
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Source]:
+    async def opened() -> AsyncIterator[OpenedSource]:
         with open_zip(file) as source:
             yield source
 
@@ -94,7 +94,7 @@ async def sync(
     source_name: str,
     dry: bool,
     progress: Progress,
-    limits: Limits | None = None,
+    limits: GuardLimits | None = None,
     asked: RunRequest = RunRequest(),
 ) -> Report:
     """Syncs a district from what `opener` gives, as role `worker`; no transaction is open while it fetches.
@@ -106,17 +106,17 @@ async def sync(
     """
     principal = house_principal(district_id, "sync")
 
-    async with alone(engine, district_id):
+    async with district_sync_lock(engine, district_id):
         report = Report(asked.run_id or new_id(), began_at=now(), mode=asked.mode)
         async with unit(engine, principal, keyring, "sync begins") as work:
             source_id = await _open_run(work, report, source_name, dry, asked)
         try:
             async with opener() as source:
                 async with unit(engine, principal, keyring, "sync") as work:
-                    await write_alone(work)
-                    await must_hold(work, report.run_id, asked.attempt)
+                    await lock_district_writes(work)
+                    await require_current_attempt(work, report.run_id, asked.attempt)
                     fit = limits or await limits_in_force(work, source_id)
-                    await _carry_out(work, report, source_id, source, dry, progress, fit)
+                    await _stage_and_apply(work, report, source_id, source, dry, progress, fit)
                     await end(work, report, attempt=asked.attempt)
             if report.state == "applied" and report.overturned:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
@@ -134,7 +134,7 @@ async def sync(
             interrupted = isinstance(error, asyncio.CancelledError)
             if interrupted and asked.run_id is not None:
                 raise  # its worker ends, and leaves it to another
-            full = _no_room(error)
+            full = _storage_error(error)
             report.sentence = f"The sync {'was interrupted' if interrupted else 'broke off'}. The roster is as it was."
             if full is not None:
                 report.sentence = f"{full.detail} The roster is as it was."
@@ -147,7 +147,7 @@ async def sync(
     return report
 
 
-def _no_room(error: BaseException) -> StorageFull | None:
+def _storage_error(error: BaseException) -> StorageFull | None:
     """What to tell the operator where a full disk is why a run broke off."""
     if is_database_full(error):
         return StorageFull("The disk of the PostgreSQL server is full: make room there, then run the sync again.")
@@ -192,14 +192,14 @@ async def _open_run(work: Work, report: Report, source_name: str, dry: bool, ask
 
 
 @needs(Can.SYNC_ROSTER)
-async def _carry_out(
+async def _stage_and_apply(
     work: Work,
     report: Report,
     source_id: UUID,
-    source: Source,
+    source: OpenedSource,
     dry: bool,
     progress: Progress,
-    limits: Limits,
+    limits: GuardLimits,
 ) -> None:
     """Stages, plans, and applies what the guard lets pass; the run ends in the same transaction."""
     report.warnings += source.warnings
@@ -214,9 +214,12 @@ async def _carry_out(
     for kind in KINDS:
         await _plan_kind(stage, kind, deliveries, report, progress)
     progress("weighing the plan", 0, 0)
-    came = [reporting.seen(kind, report.kinds[kind.name], deliveries, left_out) for kind in KINDS]
+    came = [reporting.planned_kind(kind, report.kinds[kind.name], deliveries, left_out) for kind in KINDS]
     people = report.kinds["person"].known
-    shrunk, rekeyed = await reporting.shrunk(stage, report.kinds), await reporting.rekeyed(stage, deliveries)
+    shrunk, rekeyed = (
+        await reporting.find_shrunk_groups(stage, report.kinds),
+        await reporting.count_rekeyed(stage, deliveries),
+    )
     weighed = weigh_plan(came, shrunk, rekeyed, people, limits)
     report.weighed = [asdict(one) for one in weighed]
     report.held_because += [one.sentence for one in weighed if one.held]
@@ -249,7 +252,7 @@ async def _plan_kind(
 ) -> None:
     """Brings one kind from the source's bytes to a plan, and counts it."""
     counts = report.kinds.setdefault(kind.name, Counts())
-    counts.known = await reporting.known_rows(stage, kind)
+    counts.known = await reporting.count_known(stage, kind)
     delivery = deliveries.get(kind.name)
     if delivery is None:
         if kind in ALIASED:
@@ -259,14 +262,14 @@ async def _plan_kind(
     counts.fetched = await stage_with_supplements(stage, kind, delivery, progress)
     if kind in ALIASED:
         await write_keys(stage, kind, delivery)
-    faulty, nameless = await reporting.faults(stage, kind)
+    faulty, nameless = await reporting.count_faults(stage, kind)
     if nameless:
         report.warnings.append(
             f"{delivery.file}: {nameless:,} rows cannot be told apart for want of a sourcedId, so that none of the "
             f"known {kind.plural} is taken for gone."
         )
     await write_plan(stage, kind, delivery, complete=delivery.complete and not nameless)
-    actions = await reporting.planned(stage, kind)
+    actions = await reporting.count_planned(stage, kind)
     if faulty or actions.get("refuse"):
         await _quarantine(stage, kind, delivery.file)
     report.warnings += await reporting.loose_references(stage, kind, delivery)
@@ -274,8 +277,8 @@ async def _plan_kind(
     counts.restored = actions.get("restore", 0)
     counts.updated = actions.get("update", 0) + counts.restored
     counts.removed, counts.absent = actions.get("remove", 0), actions.get("absent", 0)
-    counts.quarantined = await reporting.quarantined(stage, kind)
-    counts.expired = await reporting.expired(stage, kind) if counts.removed + counts.absent else 0
+    counts.quarantined = await reporting.count_quarantined(stage, kind)
+    counts.expired = await reporting.count_expired(stage, kind) if counts.removed + counts.absent else 0
     counts.unchanged = counts.fetched - counts.created - counts.updated - counts.removed - counts.quarantined
 
 

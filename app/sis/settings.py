@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from app.core.address import Allowed, validate_url
 from app.core.clock import now
 from app.core.errors import Invalid, Violation
-from app.sis.guard import Limits
+from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
-from app.sis.mapping.rules import wrong_in
+from app.sis.mapping.rules import mapping_violations
 from app.sis.scheduler.schedule import has_run, is_cron
 
 KINDS: Final = ("oneroster-1.1", "oneroster-1.2", "oneroster-csv")
@@ -26,7 +26,7 @@ AUTHS: Final = {
     "oneroster-csv": (),
 }
 """How a client shows who it is; the first is taken where none is named. `oauth1` signs with HMAC-SHA256."""
-LIMITS: Final = {name: float if hint is float else int for name, hint in get_type_hints(Limits).items()}
+LIMITS: Final = {name: float if hint is float else int for name, hint in get_type_hints(GuardLimits).items()}
 ROLLOVER_LIMITS: Final = {"removed": 1.0, "changed": 1.0, "lost": 1.0}
 """What is let pass while a school year turns over, where nothing else is said: an empty collection never is."""
 MOST_ROWS = 10_000_000
@@ -91,28 +91,28 @@ def validate_settings(
     """
     found: list[Violation] = []
     if not _NAME.fullmatch(name):
-        found.append(_wrong("/name", "name.malformed", "A name has 1 to 63 letters, digits, dots, hyphens or _."))
+        found.append(_violation("/name", "name.malformed", "A name has 1 to 63 letters, digits, dots, hyphens or _."))
     if new.kind not in KINDS:
-        found.append(_wrong("/kind", "kind.unknown", f"The kind is one of {', '.join(KINDS)}."))
+        found.append(_violation("/kind", "kind.unknown", f"The kind is one of {', '.join(KINDS)}."))
         raise Invalid(found)
     urls, wrong = _urls(new, allowed, local, before)
     found += [*wrong, *_credentials(new), *_numbers(new), *_words(new), *_limits(new.limits, "/limits")]
-    found += [*_rollover(new.rollover), *_schedule(new), *wrong_in(new.mapping)]
+    found += [*_rollover(new.rollover), *_schedule(new), *mapping_violations(new.mapping)]
     fit = replace(new, **urls, auth=new.auth or next(iter(AUTHS[new.kind]), None))
     if before is None and AUTHS[new.kind] and not new.client_secret:
-        found.append(_wrong("/client_secret", "client_secret.missing", "A OneRoster service asks for a secret."))
-    if before is not None and before.client_id and not new.client_secret and _moved(before, fit):
+        found.append(_violation("/client_secret", "client_secret.missing", "A OneRoster service asks for a secret."))
+    if before is not None and before.client_id and not new.client_secret and _moves_host(before, fit):
         detail = "The address moves to another host: give the client's secret anew."
-        found.append(_wrong("/client_secret", "secret.again", detail))
+        found.append(_violation("/client_secret", "secret.again", detail))
     if found:
         raise Invalid(found)
     return fit
 
 
-def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, today: date) -> Limits:
+def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, today: date) -> GuardLimits:
     """The guard's limits that hold for a source on a day of the district."""
     inside = rollover and date.fromisoformat(rollover["begins_on"]) <= today <= date.fromisoformat(rollover["ends_on"])
-    return Limits(**{**limits, **((rollover or {}).get("limits") or ROLLOVER_LIMITS if inside else {})})
+    return GuardLimits(**{**limits, **((rollover or {}).get("limits") or ROLLOVER_LIMITS if inside else {})})
 
 
 def freeze_of(freeze: Any) -> list[tuple[date, date]]:
@@ -151,13 +151,13 @@ def _urls(
             plain = PurePosixPath(path_of(url))
             if not local:
                 detail = "A file or folder of the server is named on its command line only."
-                found.append(_wrong("/url", "url.local", detail))
+                found.append(_violation("/url", "url.local", detail))
             elif not plain.is_absolute() or ".." in plain.parts or "\x00" in url:
-                found.append(_wrong("/url", "url.malformed", "A file or folder is named by its whole path."))
+                found.append(_violation("/url", "url.malformed", "A file or folder is named by its whole path."))
             fit[name] = str(plain)
             continue
         if name != "url" and new.kind == "oneroster-csv":
-            found.append(_wrong(f"/{name}", "setting.unfit", "A source of CSV has the one address."))
+            found.append(_violation(f"/{name}", "setting.unfit", "A source of CSV has the one address."))
             continue
         try:
             fit[name] = validate_url(url, allowed, f"/{name}")
@@ -170,15 +170,15 @@ def _credentials(new: SourceSettings) -> Iterator[Violation]:
     known = AUTHS[new.kind]
     if new.auth is not None and new.auth not in known:
         said = f"The auth is one of {', '.join(known)}." if known else "A source of CSV has no auth."
-        yield _wrong("/auth", "auth.unknown", said)
+        yield _violation("/auth", "auth.unknown", said)
     for name in ("client_id", "client_secret"):
         value = getattr(new, name)
         if value is not None and not _ID.fullmatch(value):
-            yield _wrong(f"/{name}", f"{name}.malformed", "1 to 500 printable ASCII characters, without spaces.")
+            yield _violation(f"/{name}", f"{name}.malformed", "1 to 500 printable ASCII characters, without spaces.")
     if known and not new.client_id:
-        yield _wrong("/client_id", "client_id.missing", "A OneRoster service asks for a client's id and secret.")
+        yield _violation("/client_id", "client_id.missing", "A OneRoster service asks for a client's id and secret.")
     if not known and (new.client_id or new.client_secret):
-        yield _wrong("/client_id", "setting.unfit", "A source of CSV has no client.")
+        yield _violation("/client_id", "setting.unfit", "A source of CSV has no client.")
 
 
 def _numbers(new: SourceSettings) -> Iterator[Violation]:
@@ -187,29 +187,31 @@ def _numbers(new: SourceSettings) -> Iterator[Violation]:
         if value is None and name == "page_size":
             continue
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            yield _wrong(f"/{name}", f"{name}.range", f"A whole number from {least} to {most:,}.")
+            yield _violation(f"/{name}", f"{name}.range", f"A whole number from {least} to {most:,}.")
 
 
 def _words(new: SourceSettings) -> Iterator[Violation]:
     for name in ("scopes", "left_out"):
         for place, word in enumerate(getattr(new, name)):
             if not isinstance(word, str) or not _ID.fullmatch(word):
-                yield _wrong(f"/{name}/{place}", f"{name}.malformed", "1 to 500 printable characters, no spaces.")
+                yield _violation(f"/{name}/{place}", f"{name}.malformed", "1 to 500 printable characters, no spaces.")
             elif name == "left_out" and word not in MAY_BE_LEFT_OUT:
-                yield _wrong(f"/{name}/{place}", "left_out.unknown", f"It may leave out {', '.join(MAY_BE_LEFT_OUT)}.")
+                yield _violation(
+                    f"/{name}/{place}", "left_out.unknown", f"It may leave out {', '.join(MAY_BE_LEFT_OUT)}."
+                )
 
 
 def _limits(limits: Any, pointer: str) -> Iterator[Violation]:
     if not isinstance(limits, Mapping):
-        yield _wrong(pointer, "limits.malformed", "Limits are an object: a number by the limit's name.")
+        yield _violation(pointer, "limits.malformed", "GuardLimits are an object: a number by the limit's name.")
         return
     for name, value in limits.items():
         if name not in LIMITS:
-            yield _wrong(f"{pointer}/{name}", "limit.unknown", f"The guard's limits are {', '.join(LIMITS)}.")
+            yield _violation(f"{pointer}/{name}", "limit.unknown", f"The guard's limits are {', '.join(LIMITS)}.")
         elif LIMITS[name] is float and not (_is_number(value, float) and 0 <= value <= 1):
-            yield _wrong(f"{pointer}/{name}", "limit.range", "A share from 0 to 1.")
+            yield _violation(f"{pointer}/{name}", "limit.range", "A share from 0 to 1.")
         elif LIMITS[name] is int and not (_is_number(value, int) and 0 <= value <= MOST_ROWS):
-            yield _wrong(f"{pointer}/{name}", "limit.range", f"A whole number from 0 to {MOST_ROWS:,}.")
+            yield _violation(f"{pointer}/{name}", "limit.range", f"A whole number from 0 to {MOST_ROWS:,}.")
 
 
 def _rollover(rollover: Any) -> Iterator[Violation]:
@@ -217,11 +219,13 @@ def _rollover(rollover: Any) -> Iterator[Violation]:
         return
     days = [_day(rollover.get(name)) for name in ("begins_on", "ends_on")] if isinstance(rollover, Mapping) else []
     if len(days) != 2 or set(rollover) - {"begins_on", "ends_on", "limits"}:
-        yield _wrong("/rollover", "rollover.malformed", "A rollover has begins_on, ends_on and, if need be, limits.")
+        yield _violation(
+            "/rollover", "rollover.malformed", "A rollover has begins_on, ends_on and, if need be, limits."
+        )
         return
     if days[0] is None or days[1] is None or days[1] < days[0] or (days[1] - days[0]).days > 120:
         detail = "begins_on and ends_on are dates such as 2026-07-15, at most 120 days apart."
-        yield _wrong("/rollover", "rollover.dates", detail)
+        yield _violation("/rollover", "rollover.dates", detail)
     yield from _limits(rollover.get("limits") or {}, "/rollover/limits")
 
 
@@ -230,9 +234,9 @@ def _schedule(new: SourceSettings) -> Iterator[Violation]:
         value = getattr(new, name)
         if value is not None and not is_cron(value):
             detail = "A cron expression of five fields, such as 0 2 * * 1-5, that comes to pass at some time."
-            yield _wrong(f"/{name}", "cron.malformed", detail)
+            yield _violation(f"/{name}", "cron.malformed", detail)
     if len(new.freeze) > MOST_FREEZES:
-        yield _wrong("/freeze", "freeze.too_many", f"At most {MOST_FREEZES} freezes.")
+        yield _violation("/freeze", "freeze.too_many", f"At most {MOST_FREEZES} freezes.")
         return
     wrong = False
     for place, pair in enumerate(new.freeze):
@@ -240,12 +244,12 @@ def _schedule(new: SourceSettings) -> Iterator[Violation]:
         if len(days) != 2 or days[0] is None or days[1] is None or days[1] < days[0]:
             wrong = True
             detail = "A first and a last day, such as 2026-12-21 and 2027-01-01, both included."
-            yield _wrong(f"/freeze/{place}", "freeze.malformed", detail)
+            yield _violation(f"/freeze/{place}", "freeze.malformed", detail)
     if new.cron is not None and is_cron(new.cron) and not wrong and not has_run(new.cron, freeze_of(new.freeze), now()):
-        yield _wrong("/freeze", "freeze.no_run", "The freeze dates leave the schedule no run.")
+        yield _violation("/freeze", "freeze.no_run", "The freeze dates leave the schedule no run.")
 
 
-def _moved(before: SourceSettings, after: SourceSettings) -> bool:
+def _moves_host(before: SourceSettings, after: SourceSettings) -> bool:
     """Whether an address leads to a host (scheme, name, port) to which none led before."""
     hosts = {_origin(getattr(before, name)) for name in _URLS}
     return any(_origin(getattr(after, name)) not in hosts | {None} for name in _URLS)
@@ -267,7 +271,7 @@ def _is_number(value: object, kind: Callable[..., Any]) -> bool:
     return isinstance(value, wanted) and not isinstance(value, bool) and value == value
 
 
-def _wrong(pointer: str, code: str, detail: str) -> Violation:
+def _violation(pointer: str, code: str, detail: str) -> Violation:
     return Violation(pointer, code, detail)
 
 

@@ -31,7 +31,7 @@ _PLAIN: Final = tuple(name for name in SETTABLE if name not in ("client_secret",
 
 
 @dataclass(frozen=True, slots=True)
-class Configured:
+class ConfiguredSource:
     """A source and its settings; none where it was only ever named on the command line."""
 
     source: Source
@@ -41,7 +41,7 @@ class Configured:
 @needs(Can.MANAGE_SOURCES)
 async def register_source(
     work: Work, name: str, new: SourceSettings, allowed: Allowed = PUBLIC_ONLY, *, local: bool = False
-) -> Configured:
+) -> ConfiguredSource:
     """Makes a source; or gives one that was only named so far its settings, its rows kept.
 
     `local` lets `url` name a file or folder of this machine: an operator's right. Raises `Invalid` with every
@@ -57,37 +57,37 @@ async def register_source(
         raise Conflict("There is a source of this name already.", code="source.taken")
     source.kind = new.kind
     row = SisSource(district_id=work.district_id, id=source.id, created_at=now(), version=1)
-    await _lay(work, row, fit)
-    row.client_secret_sealed = _sealed(work, source.id, fit.client_secret)
+    await _apply_settings(work, row, fit)
+    row.client_secret_sealed = _seal_secret(work, source.id, fit.client_secret)
     work.db.add(row)
     await work.db.flush()
-    return Configured(source, row)
+    return ConfiguredSource(source, row)
 
 
 @needs(Can.MANAGE_SOURCES)
 async def change_source(
     work: Work, source_id: UUID, changes: Mapping[str, Any], allowed: Allowed = PUBLIC_ONLY, *, local: bool = False
-) -> Configured:
+) -> ConfiguredSource:
     """Changes what is named in `changes`, and leaves the rest. Raises `NotFound`, or `Invalid` with every violation.
 
     Who moves a source to another host gives its secret anew: it is never sent where it was not meant for.
     """
-    found = await configured(work, source_id)
+    found = await load_source(work, source_id)
     kept = settings_of(found)
     new = SourceSettings(**{**{one.name: getattr(kept, one.name) for one in fields(SourceSettings)}, **changes})
     fit = validate_settings(new, allowed, name=found.source.name, local=local, before=kept)
-    await _lay(work, found.settings, fit)
+    await _apply_settings(work, found.settings, fit)
     if "client_secret" in changes:
-        found.settings.client_secret_sealed = _sealed(work, source_id, fit.client_secret)
+        found.settings.client_secret_sealed = _seal_secret(work, source_id, fit.client_secret)
     found.settings.version += 1
     await work.db.flush()
     return found
 
 
 @needs(Can.MANAGE_SOURCES)
-async def pause_source(work: Work, source_id: UUID) -> Configured:
+async def pause_source(work: Work, source_id: UUID) -> ConfiguredSource:
     """No run of it begins by itself any more; its rows and its history stay. Raises `NotFound`."""
-    found = await configured(work, source_id)
+    found = await load_source(work, source_id)
     if found.settings.paused_at is None:
         found.settings.paused_at, found.settings.due, found.settings.overdue_at = now(), None, None
         found.settings.version += 1
@@ -96,9 +96,9 @@ async def pause_source(work: Work, source_id: UUID) -> Configured:
 
 
 @needs(Can.MANAGE_SOURCES)
-async def resume_source(work: Work, source_id: UUID) -> Configured:
+async def resume_source(work: Work, source_id: UUID) -> ConfiguredSource:
     """Its schedule holds again. Raises `NotFound`."""
-    found = await configured(work, source_id)
+    found = await load_source(work, source_id)
     if found.settings.paused_at is not None:
         found.settings.paused_at = None
         found.settings.version += 1
@@ -108,35 +108,35 @@ async def resume_source(work: Work, source_id: UUID) -> Configured:
 
 
 @needs(Can.RUN_SYNC)
-async def ask_to_look(work: Work, source_id: UUID) -> Configured:
+async def request_inspection(work: Work, source_id: UUID) -> ConfiguredSource:
     """Asks the worker to look at the source and to note what it finds; it writes nothing else. Raises `NotFound`."""
-    found = await configured(work, source_id)
+    found = await load_source(work, source_id)
     found.settings.look_asked_at = now()
     await work.db.flush()
     return found
 
 
 @needs(Can.READ_SYNC)
-async def configured(work: Work, source_id: UUID) -> Configured:
+async def load_source(work: Work, source_id: UUID) -> ConfiguredSource:
     """One source with its settings; raises `NotFound`, also where it has none."""
     source = await work.db.scalar(select(Source).where(Source.district_id == work.district_id, Source.id == source_id))
     settings = await _settings_of(work, source_id)
     if source is None or settings is None:
         raise NotFound("source")
-    return Configured(source, settings)
+    return ConfiguredSource(source, settings)
 
 
 @needs(Can.READ_SYNC)
-async def source_named(work: Work, name: str) -> Configured:
+async def load_source_by_name(work: Work, name: str) -> ConfiguredSource:
     """One source by the name that people gave it; raises `NotFound`, also where it has no settings."""
     query = select(Source.id).where(Source.district_id == work.district_id, Source.name == name)
     source_id = await work.db.scalar(query)
     if source_id is None:
         raise NotFound("source")
-    return await configured(work, source_id)
+    return await load_source(work, source_id)
 
 
-def settings_of(found: Configured) -> SourceSettings:
+def settings_of(found: ConfiguredSource) -> SourceSettings:
     """The settings as they were given; the secret left out."""
     row = found.settings
     return SourceSettings(
@@ -163,7 +163,7 @@ async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> st
         # Where the secret was set anew meanwhile, that one stays.
         stands = here & (SisSource.client_secret_sealed == sealed)
         await work.db.execute(
-            update(SisSource).where(stands).values(client_secret_sealed=_sealed(work, source_id, secret))
+            update(SisSource).where(stands).values(client_secret_sealed=_seal_secret(work, source_id, secret))
         )
     return secret
 
@@ -193,7 +193,7 @@ async def _settings_of(work: Work, source_id: UUID) -> SisSource | None:
     return found
 
 
-async def _lay(work: Work, row: SisSource, fit: SourceSettings) -> None:
+async def _apply_settings(work: Work, row: SisSource, fit: SourceSettings) -> None:
     """Puts settings that hold into the row."""
     for name in _PLAIN:
         value = getattr(fit, name)
@@ -203,11 +203,11 @@ async def _lay(work: Work, row: SisSource, fit: SourceSettings) -> None:
     await write_schedule(work, row)
 
 
-def _sealed(work: Work, source_id: UUID, secret: str | None) -> str | None:
+def _seal_secret(work: Work, source_id: UUID, secret: str | None) -> str | None:
     return work.keyring.seal(secret.encode(), SEALED_AS, work.district_id, source_id) if secret else None
 
 
-def shown(found: Configured) -> dict[str, Any]:
+def render_source(found: ConfiguredSource) -> dict[str, Any]:
     """A source as faces show it, in plain values; of the secret, whether there is one is not said."""
     row, kept = found.settings, settings_of(found)
     at = {name: getattr(row, name) for name in ("due", "pulled_until", "full_at", "paused_at", "created_at")}

@@ -26,8 +26,8 @@ from app.core.ids import new_id
 from app.sis.models import SisUpload, SisUploadSlot
 from app.sis.oneroster_csv.archive import CsvZip, ZipRefused
 from app.sis.oneroster_csv.unzip import open_archive
-from app.sis.port import NothingNew, Source, SourceRefused
-from app.sis.sources import configured
+from app.sis.port import NothingNew, OpenedSource, SourceRefused
+from app.sis.sources import load_source
 
 PART: Final = 1 << 20
 AT_ONCE: Final = 2  # uploads of one district, over all processes
@@ -45,7 +45,7 @@ class Slot:
     holder: UUID
 
 
-def must_be_a_roster(file: IO[bytes]) -> None:
+def validate_roster_zip(file: IO[bytes]) -> None:
     """Raises `Invalid` with everything that is wrong with a zip, its manifest and its files' headers."""
     try:
         with open_archive(file) as archive:
@@ -66,15 +66,15 @@ def _pointer(sentence: str) -> str:
 
 
 @needs(Can.RUN_SYNC)
-async def must_take_uploads(work: Work, source_id: UUID) -> None:
+async def require_upload_source(work: Work, source_id: UUID) -> None:
     """Raises `NotFound`, and `Conflict` where the source is no source of CSV."""
-    found = await configured(work, source_id)
+    found = await load_source(work, source_id)
     if found.source.kind != "oneroster-csv":
         raise Conflict("A zip can be sent to a source of the kind oneroster-csv only.", code="source.kind")
 
 
 @needs(Can.RUN_SYNC)
-async def take_slot(work: Work) -> Slot:
+async def claim_slot(work: Work) -> Slot:
     """Takes one of the district's places for an upload, for as long as `LEASE`. Raises `Busy` where all are taken."""
     holder = new_id()
     for place in range(AT_ONCE):
@@ -99,7 +99,7 @@ async def take_slot(work: Work) -> Slot:
 
 
 @needs(Can.RUN_SYNC)
-async def keep_slot(work: Work, slot: Slot, length: timedelta = LEASE) -> None:
+async def renew_slot(work: Work, slot: Slot, length: timedelta = LEASE) -> None:
     """Renews the lease of a place, or ends it with a length of nothing; one that another has taken is left alone."""
     await work.db.execute(
         update(SisUploadSlot)
@@ -113,7 +113,7 @@ async def keep_slot(work: Work, slot: Slot, length: timedelta = LEASE) -> None:
 
 
 @needs(Can.RUN_SYNC)
-async def keep_upload(work: Work, run_id: UUID, file: IO[bytes]) -> None:
+async def save_upload(work: Work, run_id: UUID, file: IO[bytes]) -> None:
     """Keeps a zip for the run that was asked for in the same transaction."""
     file.seek(0)
     place = 0
@@ -124,21 +124,23 @@ async def keep_upload(work: Work, run_id: UUID, file: IO[bytes]) -> None:
 
 
 @needs(Can.SYNC_ROSTER)
-async def was_sent(work: Work, run_id: UUID) -> bool:
+async def has_upload(work: Work, run_id: UUID) -> bool:
     """Whether a zip was sent for this run."""
     mine = (SisUpload.district_id == work.district_id, SisUpload.run_id == run_id)
     return await work.db.scalar(select(SisUpload.id).where(*mine).limit(1)) is not None
 
 
 @asynccontextmanager
-async def nothing_sent() -> AsyncIterator[Source]:
+async def open_missing_upload() -> AsyncIterator[OpenedSource]:
     """Of a source that is read nowhere: a run without a zip of its own has nothing to do."""
     raise NothingNew("Nothing was sent: this source reads the zips that are sent to it over REST, and nothing else.")
     yield
 
 
 @asynccontextmanager
-async def open_upload(engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID) -> AsyncIterator[Source]:
+async def open_upload(
+    engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID
+) -> AsyncIterator[OpenedSource]:
     """Opens the zip that was sent for a run. Raises `SourceRefused`."""
     with tempfile.TemporaryFile() as file:
         async with unit(engine, house_principal(district_id, "sync"), keyring, "sync upload") as work:

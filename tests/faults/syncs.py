@@ -21,7 +21,7 @@ from app.access.work import Work, needs
 from app.core.address import Allowed
 from app.main import build
 from app.sis import sources
-from app.sis.pull import ask_for_run
+from app.sis.pull import request_run
 from app.sis.settings import SourceSettings
 from tests.faults.machine import Machine, Process
 from tests.records.copies import rows_out_of_step
@@ -151,7 +151,7 @@ async def _source(town: Town, path: Path) -> UUID:
 
 async def _ask_for_run(town: Town, source_id: UUID) -> UUID:
     async with town.unit() as work:
-        return (await ask_for_run(work, source_id)).id
+        return (await request_run(work, source_id)).id
 
 
 async def _fault(machine: Machine, town: Town, dice: random.Random, told: Told) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from app.core.address import Allowed
 from app.sis import sources
-from app.sis.oneroster_rest.connection import Patience
+from app.sis.oneroster_rest.connection import RetryPolicy
 from app.sis.port import SourceRefused
 from app.sis.pull import run_source
 from app.sis.settings import SourceSettings
@@ -114,7 +114,7 @@ async def _trickling() -> AsyncIterator[tuple[str, list[int]]]:
 
 async def test_a_byte_now_and_then_is_no_answer() -> None:
     """No byte comes so late that the silence would end it: a whole answer has its time too, and tries have theirs."""
-    patience = Patience(tries=8, first=0.01, longest=0.05, total=0.5, answer=5, whole=0.3)
+    patience = RetryPolicy(tries=8, first=0.01, longest=0.05, total=0.5, answer=5, whole=0.3)
     async with _trickling() as (address, begun):
         with pytest.raises(SourceRefused, match="does not answer in time"):
             await asyncio.wait_for(

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from app.sis.oneroster_rest.connection import Connection, Patience
+from app.sis.oneroster_rest.connection import Connection, RetryPolicy
 from app.sis.oneroster_rest.signin import sign, signature_base
 from app.sis.oneroster_rest.wire import parse_retry_after
 from app.sis.port import SourceRefused
@@ -185,7 +185,7 @@ async def test_a_source_is_waited_for_but_not_for_ever(status: int) -> None:
         address,
         asked,
     ):
-        patience = Patience(tries=3, first=0.001, longest=0.01, total=5)
+        patience = RetryPolicy(tries=3, first=0.001, longest=0.01, total=5)
         with pytest.raises(SourceRefused, match=rf"answers {status} at /.*asked 3 times.*Try again later"):
             await pulled(connect(address, "1.1", patience=patience, concurrency=1))
     assert len([one for one in asked if one.name == "results"]) <= 3
@@ -217,7 +217,7 @@ async def test_a_retry_after_is_honoured_by_every_request() -> None:
         time.sleep(max(0.0, named[0] + 1.5 - time.monotonic()))
         return well(asked)
 
-    patience = Patience(tries=5, first=0.01, longest=0.1, total=120, answer=60, whole=60)
+    patience = RetryPolicy(tries=5, first=0.01, longest=0.1, total=120, answer=60, whole=60)
     with answering(answer) as (address, _):
         await asyncio.wait_for(pulled(connect(address, "1.1", patience=patience)), 120)
     late = [moment - named[0] for moment in came[4:]]  # of five at once, four may be under way already

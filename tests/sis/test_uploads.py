@@ -208,20 +208,20 @@ async def test_a_lost_process_keeps_no_place(app: FastAPI, north: Town) -> None:
     """A place whose lease has ended is taken by the next, and its late holder does not give it away."""
     for _ in range(upload.AT_ONCE):
         async with north.unit() as work:
-            lost = await upload.take_slot(work)
+            lost = await upload.claim_slot(work)
     async with north.unit() as work:
         with pytest.raises(Busy):
-            await upload.take_slot(work)
+            await upload.claim_slot(work)
     async with north.unit() as work:
-        await upload.keep_slot(work, lost, timedelta(seconds=-1))
+        await upload.renew_slot(work, lost, timedelta(seconds=-1))
     async with north.unit() as work:
-        taken = await upload.take_slot(work)
+        taken = await upload.claim_slot(work)
     assert (taken.place, taken.holder != lost.holder) == (lost.place, True)
     async with north.unit() as work:
-        await upload.keep_slot(work, lost, timedelta(0))
+        await upload.renew_slot(work, lost, timedelta(0))
     async with north.unit() as work:
         with pytest.raises(Busy):
-            await upload.take_slot(work)
+            await upload.claim_slot(work)
 
 
 async def test_a_body_that_stalls_is_given_up(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:

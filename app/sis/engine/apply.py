@@ -15,7 +15,7 @@ from app.roster.breaks import ALONE, is_break_week
 from app.sis.engine import report
 from app.sis.engine.moves import KEPT, TOUCHED, find_out_of_step, follow_moves, lock_people, note_moves
 from app.sis.engine.plan import pin_of, plan_columns
-from app.sis.engine.stage import Stage, among, fresh_id
+from app.sis.engine.stage import Stage, fresh_id, key_filter_sql
 from app.sis.engine.student_events import emit_student_events
 from app.sis.kinds import KINDS, Kind
 from app.sis.port import Delivery, Progress, SourceInconsistent
@@ -48,11 +48,11 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
         progress(f"writing {kind.plural}", 0, 0)
         if kind.name == "person":
             await lock_people(stage, planned=True)
-        await apply(stage, kind, delivery, await report.planned(stage, kind))
+        await apply(stage, kind, delivery, await report.count_planned(stage, kind))
     await follow_moves(stage)
     if people:
         await emit_student_events(stage)
-        await keep_memberships(stage)
+        await update_memberships(stage)
     await write_school_weeks(stage)
     return out_of_step
 
@@ -65,7 +65,7 @@ async def apply(stage: Stage, kind: Kind, delivery: Delivery, planned: dict[str,
     if planned.get("create"):
         done["created"] = await _create(stage, kind, delivery)
     if any(planned.get(action) for action in ("update", "restore", "remove", "absent")):
-        await _keep_before(stage, kind)
+        await _save_before_images(stage, kind)
         done["updated"] = await _update(stage, kind, delivery)
         done["removed"] = await _remove(stage, kind)
     for what, actions in DONE.items():
@@ -73,7 +73,7 @@ async def apply(stage: Stage, kind: Kind, delivery: Delivery, planned: dict[str,
             raise SourceInconsistent(f"The {kind.plural} changed while they were synced. Run the sync again.")
 
 
-async def _keep_before(stage: Stage, kind: Kind) -> None:
+async def _save_before_images(stage: Stage, kind: Kind) -> None:
     """The change log, with every row as it was."""
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
@@ -81,7 +81,7 @@ async def _keep_before(stage: Stage, kind: Kind) -> None:
                    p.action, to_jsonb(t)
             FROM {stage.table("plan", kind.name)} AS p
             JOIN {kind.table} AS t ON t.district_id = :district AND t.{kind.key} = p.id
-            WHERE p.district_id = :district AND p.action IN {TOUCHED}{among(stage, kind, TOUCHED)}
+            WHERE p.district_id = :district AND p.action IN {TOUCHED}{key_filter_sql(stage, kind, TOUCHED)}
             ON CONFLICT DO NOTHING"""
     )
 
@@ -149,7 +149,7 @@ async def _update(stage: Stage, kind: Kind, delivery: Delivery) -> int:
             UPDATE {kind.table} AS t SET removed_at = NULL, {sets}
             FROM {stage.table("plan", kind.name)} AS p {joined}
             WHERE t.district_id = :district AND p.district_id = :district AND t.{kind.key} = p.id
-              AND p.action IN {KEPT}{among(stage, kind, KEPT)} RETURNING 1)
+              AND p.action IN {KEPT}{key_filter_sql(stage, kind, KEPT)} RETURNING 1)
         SELECT count(*) FROM changed"""
     )
 
@@ -159,12 +159,13 @@ async def _remove(stage: Stage, kind: Kind) -> int:
         f"""WITH gone AS (
             UPDATE {kind.table} AS t SET removed_at = :now FROM {stage.table("plan", kind.name)} AS p
             WHERE t.district_id = :district AND p.district_id = :district AND t.{kind.key} = p.id
-              AND p.action IN {report.WENT}{among(stage, kind, report.WENT)} AND t.removed_at IS NULL RETURNING 1)
+              AND p.action IN {report.WENT}{key_filter_sql(stage, kind, report.WENT)} AND t.removed_at IS NULL
+            RETURNING 1)
         SELECT count(*) FROM gone"""
     )
 
 
-async def keep_memberships(stage: Stage) -> None:
+async def update_memberships(stage: Stage) -> None:
     """Closes the memberships of people who left a school today, and opens those of people who came.
 
     A source's first load opens them at the start of the school year: nobody came on the day of the import.

@@ -8,7 +8,7 @@ missing, pinned, repeated or only doubtful is the rest. Over 250 lines, because 
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
-from app.sis.engine.plan import known, lists, plan_columns
+from app.sis.engine.plan import id_lists_sql, known_rows_sql, plan_columns
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import MALFORMED, SQL_TYPES, WORDS, Field, Kind, Ref
 from app.sis.port import Delivery
@@ -33,7 +33,7 @@ _INSTANT = r"""CASE
 _NUMBER = r"^\s*[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*$"
 
 
-def _word(x: str) -> str:
+def _word_sql(x: str) -> str:
     exact = ", ".join(f"'{word}'" for word in WORDS)
     other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in WORDS)
     return (
@@ -41,7 +41,7 @@ def _word(x: str) -> str:
     )
 
 
-def _grade(x: str) -> str:
+def _grade_sql(x: str) -> str:
     """OneRoster's codes however they are written; whatever else a source says stays as it says it."""
     return (
         f"CASE WHEN {x} ~ '^[1-9]$' THEN '0' || {x} WHEN lower({x}) IN ('k', 'kindergarten') THEN 'KG' "
@@ -50,7 +50,7 @@ def _grade(x: str) -> str:
     )
 
 
-def _typed(field: Field, x: str) -> str:
+def _typed_sql(field: Field, x: str) -> str:
     """SQL that reads a value, or gives null where it cannot be read. What most values are is tried first."""
     match field.type:
         case "date":
@@ -82,20 +82,20 @@ def _typed(field: Field, x: str) -> str:
         case "list":
             return _LIST.format(x=x, one=f"btrim({x})", many="btrim(i)")
         case "grades":
-            return _LIST.format(x=x, one=_grade(f"btrim({x})"), many=_grade("btrim(i)"))
+            return _LIST.format(x=x, one=_grade_sql(f"btrim({x})"), many=_grade_sql("btrim(i)"))
         case "word":
-            return _word(x)
+            return _word_sql(x)
     return f"nullif(btrim({x}), '')"
 
 
-def _fault(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str:
+def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str:
     """SQL for the first fault as `<field> <code>`; null for a row that can be taken."""
     found = [
         ("q.raw_fault IS NOT NULL", "' ' || q.raw_fault"),
         ("q.sourced_id IS NULL", "'sourcedId value.missing'"),
         (f"octet_length(q.sourced_id) > {LONGEST_ID}", "'sourcedId value.too_long'"),
         ("q.gone IS NULL", "'status status.unknown'"),
-        *((f"q.said_{column} IS NULL", f"'{column} value.missing'") for column in delivery.stated),
+        *((f"q.said_{column} IS NULL", f"'{column} value.missing'") for column in delivery.required_columns),
         ("q.gone", "NULL"),
     ]
     for field in fields:
@@ -127,16 +127,16 @@ async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
         "row_number bigint, sourced_id text, gone boolean, fault text, " + ", ".join(columns),
     )
     gone = _GONE.format(x=at["status"]) if "status" in at else "false"
-    read = [f"{_typed(f, at[f.header])} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
+    read = [f"{_typed_sql(f, at[f.header])} AS {f.column}, {at[f.header]} AS x_{f.column}" for f in fields]
     read += [f"{at[r.header]} AS ref_{r.column}" for r in refs]
-    read += [f"nullif(btrim({at[column]}), '') AS said_{column}" for column in delivery.stated]
+    read += [f"nullif(btrim({at[column]}), '') AS said_{column}" for column in delivery.required_columns]
     # OFFSET 0 keeps the two levels apart: a value is read once, and judged by what came of it.
     rows = await stage.run(
         f"""
         INSERT INTO {staged} (district_id, row_number, sourced_id, gone, fault
                               {"".join(f", {f.column}" for f in fields)}
                               {"".join(f", ref_{r.column}" for r in refs)})
-        SELECT :district, q.row_number, q.sourced_id, coalesce(q.gone, false), {_fault(kind, fields, delivery)}
+        SELECT :district, q.row_number, q.sourced_id, coalesce(q.gone, false), {_fault_sql(kind, fields, delivery)}
                {"".join(f", coalesce(q.{f.column}, {f.default})" for f in fields)}
                {"".join(f", q.ref_{r.column}" for r in refs)}
         FROM (SELECT r.row_number, r.fault AS raw_fault, {at["sourcedId"]} AS sourced_id,
@@ -144,12 +144,12 @@ async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
               FROM {raw} AS r WHERE r.row_number IS NOT NULL OFFSET 0) AS q
         """
     )
-    rows -= await _settle_repeats(stage, kind, delivery, staged)
+    rows -= await _resolve_repeats(stage, kind, delivery, staged)
     await stage.driver.execute(f"ANALYZE {staged}")
     return rows + (passed or 0)
 
 
-async def _settle_repeats(stage: Stage, kind: Kind, delivery: Delivery, staged: str) -> int:
+async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery, staged: str) -> int:
     """Returns how many rows it took for repeats.
 
     A row repeated word for word is taken once. Of rows that share a sourcedId and differ, none is believed."""
@@ -199,15 +199,15 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
     yet, the delivery is a delta, or rows share a sourcedId.
     """
     refs = [ref for ref in kind.refs if ref.header in delivery.header]
-    settled = all(stage.table("key", ref.kind) in stage.made for ref in refs)
-    if not (stage.known.get(kind.name) and settled and delivery.complete):
+    settled = all(stage.table("key", ref.kind) in stage.tables for ref in refs)
+    if not (stage.known_rows.get(kind.name) and settled and delivery.complete):
         return None
     raw = stage.table("raw", kind.name)
     for ref in (ref for ref in refs if ref.many):
         column = f"c{delivery.header.index(ref.header) + 1}"
-        await stage.make_as(_list(kind, ref), kind.name, lists(stage, ref, raw, column))
-    await stage.make_as("rest", kind.name, _rest(stage, kind, delivery))
-    came = stage.came[kind.name]
+        await stage.make_as(_list_table(kind, ref), kind.name, id_lists_sql(stage, ref, raw, column))
+    await stage.make_as("rest", kind.name, _remaining_sql(stage, kind, delivery))
+    came = stage.raw_rows[kind.name]
     (row,) = await stage.rows(
         f"""SELECT count(*) FILTER (WHERE r.row_number IS NULL) AS absent,
                    count(*) FILTER (WHERE r.row_number IS NOT NULL) AS left_over,
@@ -215,16 +215,16 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
                                                                        OR r.t_removed_at IS NOT NULL)) AS fresh
             FROM {stage.table("rest", kind.name)} AS r"""
     )
-    if came - row["fresh"] != stage.known[kind.name] - row["absent"]:
+    if came - row["fresh"] != stage.known_rows[kind.name] - row["absent"]:
         # More rows met a known one than there are known ones to meet.
-        await stage.unmake("rest", kind.name)
+        await stage.drop_table("rest", kind.name)
         return None
     await stage.driver.execute(f"ANALYZE {stage.table('rest', kind.name)}")
     stage.sifted.add(kind.name)
     return int(came - row["left_over"])
 
 
-def _rest(stage: Stage, kind: Kind, delivery: Delivery) -> str:
+def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
     columns = [column for column, _ in plan_columns(kind, delivery)]
     wanted = [*columns, *(["pinned"] if kind.pinnable else [])]
@@ -233,11 +233,11 @@ def _rest(stage: Stage, kind: Kind, delivery: Delivery) -> str:
         same.append(f"({at['status']} IS NULL OR {at['status']} = 'active')")
     if kind.pinnable:
         same.append("t.pinned = '{}'")
-    same += [_same(field, at[field.header]) for field in kind.fields if field.header in at]
+    same += [_unchanged_sql(field, at[field.header]) for field in kind.fields if field.header in at]
     for ref in (ref for ref in kind.refs if ref.header in at):
         name, here = f"k_{ref.column}", at[ref.header]
         if ref.many:
-            joins += f" LEFT JOIN {stage.table(_list(kind, ref), kind.name)} AS {name} ON {name}.list = {here}"
+            joins += f" LEFT JOIN {stage.table(_list_table(kind, ref), kind.name)} AS {name} ON {name}.list = {here}"
             leads, nothing = f"{name}.ids = t.{ref.column} AND {name}.whole", f"t.{ref.column} = '{{}}'"
         else:
             joins += f""" LEFT JOIN {stage.table("key", ref.kind)} AS {name}
@@ -248,20 +248,20 @@ def _rest(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     kept = ("sourced_id", "district_id", kind.key, "removed_at", *wanted)
     return f"""SELECT r.*, {", ".join(f"t.{column} AS t_{column}" for column in kept)}
         FROM {stage.table("raw", kind.name)} AS r{joins}
-        FULL JOIN ({known(kind, wanted)}) AS t ON t.sourced_id = {at["sourcedId"]}
+        FULL JOIN ({known_rows_sql(kind, wanted)}) AS t ON t.sourced_id = {at["sourcedId"]}
         WHERE ({" AND ".join(same)}) IS NOT TRUE AND (r.row_number IS NOT NULL OR t.removed_at IS NULL)"""
 
 
-def _same(field: Field, x: str) -> str:
+def _unchanged_sql(field: Field, x: str) -> str:
     """SQL: whether a value is plainly the known one. The text is compared first, since reading it costs more."""
-    known_one, read = f"t.{field.column}", _typed(field, x)
+    known_one, read = f"t.{field.column}", _typed_sql(field, x)
     plain = known_one if field.type in ("text", "word") else f"{known_one}::text"
     if field.type in ("list", "grades"):
         # The subquery that reads a list would keep the join to one processor. No known list has an empty item, so
         # that this is the same reading; several grades in a source's own spelling are the rest.
         plain, read = f"array_to_string({known_one}, ',')", f"regexp_split_to_array(btrim({x}), ' *, *')"
         if field.type == "grades":
-            read = f"CASE WHEN strpos({x}, ',') = 0 THEN ARRAY[{_grade(f'btrim({x})')}] ELSE {read} END"
+            read = f"CASE WHEN strpos({x}, ',') = 0 THEN ARRAY[{_grade_sql(f'btrim({x})')}] ELSE {read} END"
     found = [f"{read} = {known_one}"]
     if field.type != "number":  # of which writing one costs more than reading one
         found.insert(0, f"{x} = {plain}")
@@ -271,6 +271,6 @@ def _same(field: Field, x: str) -> str:
     return f"({' OR '.join(found)})"
 
 
-def _list(kind: Kind, ref: Ref) -> str:
+def _list_table(kind: Kind, ref: Ref) -> str:
     """What the table of a reference's lists is called: by its place, since PostgreSQL cuts long names."""
     return f"list{kind.refs.index(ref)}"

@@ -37,7 +37,7 @@ HOLDER = text(
 
 
 @asynccontextmanager
-async def alone(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
+async def district_sync_lock(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
     """Holds the district's sync lock on a connection of its own, outside any transaction, until the run has ended."""
     key = lock_of(district_id)
     async with engine.connect() as connection:
@@ -45,7 +45,7 @@ async def alone(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
         if not await driver.fetchval("SELECT pg_try_advisory_lock($1::integer, $2::integer)", LOCK, key):
             raise AlreadyRunning("A sync of this district is running. Try again when it has ended.")
         ended = asyncio.Event()
-        beat = asyncio.create_task(_beat(driver, float((await driver.fetchrow(SILENCE))["seconds"]), ended))
+        beat = asyncio.create_task(_keep_alive(driver, float((await driver.fetchrow(SILENCE))["seconds"]), ended))
         try:
             yield
         finally:
@@ -58,7 +58,7 @@ async def alone(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
                 await connection.invalidate()  # the connection is gone, and its lock with it
 
 
-async def _beat(driver: Any, silence: float, ended: asyncio.Event) -> None:
+async def _keep_alive(driver: Any, silence: float, ended: asyncio.Event) -> None:
     """Asks something now and then, until the run has ended."""
     while not ended.is_set():
         with suppress(TimeoutError):

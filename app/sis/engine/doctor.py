@@ -10,7 +10,7 @@ from app.access.work import Work, needs, unit
 from app.core.crypto import Keyring
 from app.core.ids import new_id
 from app.sis.engine.moves import find_out_of_step, follow_moves, lock_people
-from app.sis.engine.run import write_alone
+from app.sis.engine.run import lock_district_writes
 from app.sis.service import open_stage
 
 NO_SOURCE = UUID(int=0)
@@ -29,7 +29,7 @@ async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, r
 @needs(Can.SYNC_ROSTER)
 async def _examine(work: Work, *, repair: bool) -> dict[str, int]:
     if repair:
-        await write_alone(work)
+        await lock_district_writes(work)
     stage = await open_stage(work, new_id(), NO_SOURCE, SIZE)
     rows_by_table = await find_out_of_step(stage)
     if repair and rows_by_table:

@@ -63,7 +63,7 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
     status = await _copy(stage, name, columns, Stream(delivery, screen, progress))
     await stage.driver.execute("RELEASE SAVEPOINT copying")
     await stage.driver.execute("SELECT set_config('statement_timeout', $1, true)", bound)
-    stage.made.append(f"staging.{name}")
+    stage.tables.append(f"staging.{name}")
     for code, numbers in screen.faults.items():
         if numbers:
             await stage.driver.execute(
@@ -77,7 +77,7 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
             f"DELETE FROM staging.{name} AS r USING unnest($1::bigint[]) AS f (number) WHERE r.row_number = f.number",
             list(screen.blank),
         )
-    stage.came[delivery.kind] = int(status.rsplit(" ", 1)[-1]) - len(screen.blank)
+    stage.raw_rows[delivery.kind] = int(status.rsplit(" ", 1)[-1]) - len(screen.blank)
 
 
 async def _copy(stage: Stage, name: str, columns: list[str], stream: Stream) -> str:
@@ -102,14 +102,14 @@ async def _copy(stage: Stage, name: str, columns: list[str], stream: Stream) -> 
             raise SourceRefused(f"{stream.file} cannot be read as CSV: export it again.") from None
         except asyncio.CancelledError:
             stream.is_stopped = True
-            await _ended(copying)
+            await _wait_for_copy(copying)
             raise
     if stream.error is not None:
         raise stream.error
     return str(status)
 
 
-async def _ended(copying: "asyncio.Future[str]") -> None:
+async def _wait_for_copy(copying: "asyncio.Future[str]") -> None:
     """Waits for the end of a COPY whose stream has ended, also where this task is cancelled again meanwhile.
 
     A connection that is given back while it still copies is of no use to anybody.

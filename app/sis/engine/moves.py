@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 
-from app.sis.engine.stage import Stage, among
+from app.sis.engine.stage import Stage, key_filter_sql
 from app.sis.kinds import BY_NAME
 from app.sis.port import RosterBusy
 
@@ -66,7 +66,7 @@ async def note_moves(stage: Stage) -> None:
         f"""INSERT INTO {stage.table("moved", "person")} (district_id, id)
             SELECT :district, t.id FROM {stage.table("plan", "person")} AS p
             JOIN person AS t ON t.district_id = :district AND t.id = p.id
-            WHERE p.district_id = :district AND p.action IN {KEPT}{among(stage, BY_NAME["person"], KEPT)}
+            WHERE p.district_id = :district AND p.action IN {KEPT}{key_filter_sql(stage, BY_NAME["person"], KEPT)}
               AND t.school_ids IS DISTINCT FROM p.school_ids AND NOT 'school_ids' = ANY (t.pinned)
             ON CONFLICT DO NOTHING"""
     )
@@ -91,10 +91,10 @@ async def lock_in_order(stage: Stage, people: str) -> int:
                     ORDER BY o.id FOR NO KEY UPDATE) AS locked"""
         )
 
-    return await give_way(stage, lock)
+    return await lock_with_retries(stage, lock)
 
 
-async def give_way(stage: Stage, lock: Callable[[], Awaitable[Locked]]) -> Locked:
+async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]]) -> Locked:
     """Takes locks without insisting: gives back what it has before it tries again. Raises `RosterBusy` at last.
 
     A unit of work with several commands may lock students in another order than that of their ids, and a sync locks

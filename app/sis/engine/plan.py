@@ -64,7 +64,7 @@ def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
     return [*fields, *refs, *((column, "boolean") for column, _ in kind.derived)]
 
 
-def known(kind: Kind, columns: Iterable[str] = ()) -> str:
+def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
     """SQL for the rows that are known from this source, removed ones too, with their sourcedIds."""
     wanted = ", ".join(f"t.{column}" for column in ("district_id", kind.key, "removed_at", *columns))
     if kind.own_alias:
@@ -81,13 +81,13 @@ def known(kind: Kind, columns: Iterable[str] = ()) -> str:
     )
 
 
-def _resolved(stage: Stage, kind: Kind, delivery: Delivery) -> str:
+def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
     """SQL for the staged rows with their references as ids, and the first required one that is not known."""
     joins, columns, orphans = [], [], []
     for ref in (ref for ref in kind.refs if ref.header in delivery.header):
         key, name = stage.table("key", ref.kind), f"k_{ref.column}"
         if ref.many:
-            said = lists(stage, ref, stage.table("staged", kind.name), f"ref_{ref.column}")
+            said = id_lists_sql(stage, ref, stage.table("staged", kind.name), f"ref_{ref.column}")
             joins.append(f"LEFT JOIN ({said}) AS {name} ON {name}.list = s.ref_{ref.column}")
             columns.append(f"coalesce({name}.ids, '{{}}') AS {ref.column}")
             lost = f"s.ref_{ref.column} IS NOT NULL AND {name}.ids IS NULL"
@@ -108,7 +108,7 @@ def _resolved(stage: Stage, kind: Kind, delivery: Delivery) -> str:
         FROM {stage.table("staged", kind.name)} AS s {" ".join(joins)} WHERE s.district_id = :district"""
 
 
-def lists(stage: Stage, ref: Ref, table: str, column: str) -> str:
+def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
     """SQL that reads each distinct list of sourcedIds once: many people, few lists. `whole` where all are known.
 
     A list that is itself a known sourcedId is that one, commas and all."""
@@ -162,8 +162,8 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
                         WHEN t.{kind.key} IS NULL THEN 'create'
                         WHEN t.removed_at IS NOT NULL THEN 'restore'
                         WHEN {differs} THEN 'update' END AS action
-            FROM ({_resolved(stage, kind, delivery)}) AS s
-            FULL JOIN ({_met(stage, kind, compared)}) AS t ON t.sourced_id = s.sourced_id
+            FROM ({_resolved_sql(stage, kind, delivery)}) AS s
+            FULL JOIN ({_matched_sql(stage, kind, compared)}) AS t ON t.sourced_id = s.sourced_id
         ) AS p WHERE p.action IS NOT NULL
         """
     )
@@ -177,10 +177,10 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
         )
 
 
-def _met(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
+def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
     """SQL for the known rows that the staged ones meet, and for those that met none."""
     if kind.name not in stage.sifted:
-        return known(kind, columns)
+        return known_rows_sql(kind, columns)
     wanted = ("sourced_id", "district_id", kind.key, "removed_at", *columns)
     table = stage.table("rest", kind.name)
     return f"SELECT {', '.join(f'r.t_{c} AS {c}' for c in wanted)} FROM {table} AS r WHERE r.t_{kind.key} IS NOT NULL"
@@ -208,7 +208,7 @@ async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[st
     return {"digest": await digest(stage, deliveries), "files": files}
 
 
-def whole(kind: Kind) -> Delivery:
+def full_column_delivery(kind: Kind) -> Delivery:
     """A delivery that speaks of every column of a kind, without rows to read."""
     header = (*(field.header for field in kind.fields), *(ref.header for ref in kind.refs))
     return Delivery(kind.name, "", False, header, 0, lambda: iter(()))

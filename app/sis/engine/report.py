@@ -9,9 +9,9 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.core import ids
-from app.sis.engine.plan import known
-from app.sis.engine.stage import Stage, among
-from app.sis.guard import Seen, Shrunk
+from app.sis.engine.plan import known_rows_sql
+from app.sis.engine.stage import Stage, key_filter_sql
+from app.sis.guard import PlannedKind, ShrunkGroup
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.port import Delivery
 
@@ -109,24 +109,24 @@ class Report:
         }
 
 
-async def known_rows(stage: Stage, kind: Kind) -> int:
+async def count_known(stage: Stage, kind: Kind) -> int:
     """How many rows of a kind the source has in the roster now."""
-    rows = await stage.count(f"SELECT count(*) FROM ({known(kind)}) AS t WHERE t.removed_at IS NULL")
-    stage.known[kind.name] = rows
+    rows = await stage.count(f"SELECT count(*) FROM ({known_rows_sql(kind)}) AS t WHERE t.removed_at IS NULL")
+    stage.known_rows[kind.name] = rows
     return rows
 
 
-async def planned(stage: Stage, kind: Kind) -> dict[str, int]:
+async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
     """How many rows the plan holds for each action."""
     rows = await stage.rows(
         f"SELECT action, count(*) AS rows FROM {stage.table('plan', kind.name)} "
         "WHERE district_id = :district GROUP BY action"
     )
-    stage.planned[kind.name] = {row["action"]: row["rows"] for row in rows}
-    return stage.planned[kind.name]
+    stage.planned_rows[kind.name] = {row["action"]: row["rows"] for row in rows}
+    return stage.planned_rows[kind.name]
 
 
-async def faults(stage: Stage, kind: Kind) -> tuple[int, int]:
+async def count_faults(stage: Stage, kind: Kind) -> tuple[int, int]:
     """How many staged rows cannot be taken as they are, and how many of those have no sourcedId."""
     (row,) = await stage.rows(
         "SELECT count(*) FILTER (WHERE fault IS NOT NULL) AS faulty, "
@@ -136,7 +136,7 @@ async def faults(stage: Stage, kind: Kind) -> tuple[int, int]:
     return row["faulty"], row["nameless"]
 
 
-async def quarantined(stage: Stage, kind: Kind) -> int:
+async def count_quarantined(stage: Stage, kind: Kind) -> int:
     """How many of a kind's rows this run put into quarantine."""
     return await stage.count(
         f"SELECT count(*) FROM sis_quarantine WHERE district_id = :district AND run_id = :run AND kind = '{kind.name}'"
@@ -178,7 +178,7 @@ async def loose_references(stage: Stage, kind: Kind, delivery: Delivery) -> list
     return said
 
 
-async def shrunk(stage: Stage, kinds: Mapping[str, Counts]) -> list[Shrunk]:
+async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[ShrunkGroup]:
     """Schools and classes that would lose students; a class that goes with its students is not one that shrinks."""
     found = []
     people, enrollments = kinds["person"], kinds["enrollment"]
@@ -194,10 +194,10 @@ async def shrunk(stage: Stage, kinds: Mapping[str, Counts]) -> list[Shrunk]:
                   ON p.district_id = :district AND p.id = t.id AND p.action <> 'refuse'
                 GROUP BY s.id"""
         )
-        found += [Shrunk("school", row["lost"], row["students"]) for row in rows if row["lost"]]
+        found += [ShrunkGroup("school", row["lost"], row["students"]) for row in rows if row["lost"]]
     if enrollments.removed + enrollments.absent:
         plan, classes = stage.table("plan", "enrollment"), stage.table("key", "class")
-        few = among(stage, BY_NAME["enrollment"], WENT)
+        few = key_filter_sql(stage, BY_NAME["enrollment"], WENT)
         those = " AND t.class_id = ANY (ARRAY(SELECT l.class_id FROM lost AS l))" if few else ""
         rows = await stage.rows(
             f"""WITH lost AS (
@@ -215,11 +215,11 @@ async def shrunk(stage: Stage, kinds: Mapping[str, Counts]) -> list[Shrunk]:
                  AND t.is_student AND t.removed_at IS NULL{those}
                 GROUP BY lost.class_id, lost.students"""
         )
-        found += [Shrunk("class", row["lost"], row["students"]) for row in rows]
+        found += [ShrunkGroup("class", row["lost"], row["students"]) for row in rows]
     return found
 
 
-async def rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
+async def count_rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
     """People who would go and come anew: the same identifier, e-mail or username under another sourcedId."""
     if "person" not in delivered:
         return 0
@@ -235,7 +235,9 @@ async def rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
     return await stage.count(f"SELECT count(*) FROM ({matches}) AS m") if matches else 0
 
 
-def seen(kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_out: Collection[str] = ()) -> Seen:
+def planned_kind(
+    kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_out: Collection[str] = ()
+) -> PlannedKind:
     """One kind's counts as the guard takes them. Where any file is a delta, a kind without changes has no file."""
     delivery = deliveries.get(kind.name)
     if delivery is None:
@@ -243,7 +245,7 @@ def seen(kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_ou
         silent = kind.optional or kind.name in left_out or not whole
     else:
         silent = not delivery.complete
-    return Seen(
+    return PlannedKind(
         plural=kind.plural,
         known=counts.known,
         came=delivery is not None,
@@ -256,7 +258,7 @@ def seen(kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_ou
     )
 
 
-async def expired(stage: Stage, kind: Kind) -> int:
+async def count_expired(stage: Stage, kind: Kind) -> int:
     """How many of the removals are of enrollments and classes whose time was over; the end of each is exclusive."""
     over = {
         "enrollment": "t.ends_on <= :today",
@@ -269,5 +271,5 @@ async def expired(stage: Stage, kind: Kind) -> int:
     return await stage.count(
         f"""SELECT count(*) FROM {stage.table("plan", kind.name)} AS p
             JOIN {kind.table} AS t ON t.district_id = :district AND t.id = p.id
-            WHERE p.district_id = :district AND p.action IN {WENT} AND {over}{among(stage, kind, WENT)}"""
+            WHERE p.district_id = :district AND p.action IN {WENT} AND {over}{key_filter_sql(stage, kind, WENT)}"""
     )

@@ -22,12 +22,12 @@ ENDED_LATELY = 14  # days: how long a delta looks back for roles that ended by t
 _OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
 
 
-async def fold_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
+async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
     """Stages the roles, and lays for each person `made_1`, the role, and `made_2`, the orgs as a list of sourcedIds."""
-    roles = next(iter(people.asides), None)
+    roles = next(iter(people.supplements), None)
     if roles is not None:
         await copy_raw(stage, roles, progress)
-        stage.brought["role"] = await convert_rows(stage, BY_NAME["role"], roles)
+        stage.staged_early["role"] = await convert_rows(stage, BY_NAME["role"], roles)
     made = await stage.make("made", "person", "sourced_id text, made_1 text, made_2 text")
     await stage.run(
         f"""INSERT INTO {made} (district_id, sourced_id, made_1, made_2)
@@ -37,16 +37,16 @@ async def fold_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
                        WHERE c.rank = c.best AND c.rank < 3 AND c.org IS NOT NULL), ','), '')
             FROM (SELECT r.*, min(r.rank) OVER (PARTITION BY r.person) AS best FROM (
                     SELECT o.*, CASE WHEN o.ends_on <= :today THEN 3 WHEN o.begins_on > :today THEN 2 ELSE 1 END AS rank
-                    FROM ({_held(stage, roles)}) AS o) AS r) AS c
+                    FROM ({_current_roles_sql(stage, roles)}) AS o) AS r) AS c
             GROUP BY c.person ON CONFLICT DO NOTHING"""
     )
     await stage.driver.execute(f"ANALYZE {made}")
     return made
 
 
-async def carry_roles(stage: Stage, people: Delivery) -> int:
+async def stage_affected_people(stage: Stage, people: Delivery) -> int:
     """Of a delta: stages people who did not come themselves, and whose roles came, went or ended; how many."""
-    staged, roles = stage.table("staged", "person"), next(iter(people.asides), None)
+    staged, roles = stage.table("staged", "person"), next(iter(people.supplements), None)
     kind, columns, values = BY_NAME["person"], [], []
     for field in (field for field in kind.fields if field.header in people.header):
         columns.append(field.column)
@@ -54,7 +54,7 @@ async def carry_roles(stage: Stage, people: Delivery) -> int:
     return await stage.run(
         f"""INSERT INTO {staged} (district_id, row_number, sourced_id, gone, {", ".join(columns)}, ref_school_ids)
             SELECT :district, d.row_number, x.sourced_id, false, {", ".join(values)}, m.made_2
-            FROM (SELECT u.person, min(u.row_number) AS row_number FROM ({_touched(stage, roles)}) AS u
+            FROM (SELECT u.person, min(u.row_number) AS row_number FROM ({_affected_people_sql(stage, roles)}) AS u
                   GROUP BY u.person) AS d
             JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.sourced_id = d.person
             JOIN person AS t ON t.district_id = :district AND t.id = x.row_id AND t.removed_at IS NULL
@@ -68,7 +68,7 @@ async def carry_roles(stage: Stage, people: Delivery) -> int:
     )
 
 
-def _held(stage: Stage, roles: Delivery | None) -> str:
+def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
     """SQL for every role that stands after this delivery: person, role, is_primary, org, begins_on, ends_on, key."""
     staged, parts = stage.table("staged", "role"), []
     if roles is not None:
@@ -98,7 +98,7 @@ def _held(stage: Stage, roles: Delivery | None) -> str:
     return " UNION ALL ".join(parts)
 
 
-def _touched(stage: Stage, roles: Delivery | None) -> str:
+def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
     """SQL for the people whose roles may have changed, with the row that says so."""
     known = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
         JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id {{join}}

@@ -22,7 +22,7 @@ from app.events.outbox import record
 from app.sis.engine.plan import kept_tables
 from app.sis.engine.report import Report
 from app.sis.engine.student_events import count_events
-from app.sis.guard import Limits
+from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisRun, SisSource, SisUpload
 from app.sis.port import AlreadyRunning, Superseded
@@ -66,7 +66,7 @@ async def is_syncing(work: Work) -> bool:
 
 
 @needs(Can.SYNC_ROSTER)
-async def write_alone(work: Work) -> None:
+async def lock_district_writes(work: Work) -> None:
     """Waits until no other transaction writes a sync of the district, and lets none until this one has ended.
 
     The lock of the run may be lost with its connection, while the run goes on fetching: this one is the writer's own.
@@ -75,7 +75,7 @@ async def write_alone(work: Work) -> None:
 
 
 @needs(Can.SYNC_ROSTER)
-async def must_hold(work: Work, run_id: UUID, attempt: int) -> None:
+async def require_current_attempt(work: Work, run_id: UUID, attempt: int) -> None:
     """Raises `Superseded` where the run is no longer this attempt's; `end` looks again. Takes no lock on the row,
     so that its lease can be renewed meanwhile."""
     mine = (SisRun.id == run_id, SisRun.state == "running", SisRun.attempts == attempt)
@@ -88,12 +88,12 @@ def _superseded() -> Superseded:
 
 
 @needs(Can.SYNC_ROSTER)
-async def limits_in_force(work: Work, source_id: UUID) -> Limits:
+async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
     """The limits that hold for a source today; the house's where it has no settings."""
     here = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     row = await work.db.scalar(select(SisSource).where(here))
     zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
-    return limits_of(row.limits, row.rollover, today_in(str(zone))) if row else Limits()
+    return limits_of(row.limits, row.rollover, today_in(str(zone))) if row else GuardLimits()
 
 
 @needs(Can.SYNC_ROSTER)
@@ -149,7 +149,7 @@ async def begin(
     await work.db.flush()
 
 
-def many(count: int, one: str, more: str) -> str:
+def pluralize(count: int, one: str, more: str) -> str:
     """A number and its noun: `1 change`, `2 changes`."""
     return f"{count:,} {one if count == 1 else more}"
 
@@ -157,10 +157,10 @@ def many(count: int, one: str, more: str) -> str:
 def conclude(report: Report, dry: bool) -> None:
     """State, exit code and sentence of a run that came to its end."""
     changes, refused = report.total("changes"), report.total("quarantined")
-    rows = many(refused, "row could not be taken and is", "rows could not be taken and are")
+    rows = pluralize(refused, "row could not be taken and is", "rows could not be taken and are")
     left = f" {rows} in quarantine." if refused else ""
     if repaired := sum(report.repaired.values()):
-        moved = many(repaired, "record was", "records were")
+        moved = pluralize(repaired, "record was", "records were")
         left += f" {moved} in another school than their student, and {'is' if repaired == 1 else 'are'} put right."
     report.ended_at = now()
     report.exit_code = EXITS["quarantined" if refused else "done"]
@@ -171,10 +171,10 @@ def conclude(report: Report, dry: bool) -> None:
         report.sentence = f"The sync {verb}: {' '.join(report.held_because)}"
     elif dry:
         report.state = "dry"
-        report.sentence = f"Nothing was written. The sync would make {many(changes, 'change', 'changes')}.{left}"
+        report.sentence = f"Nothing was written. The sync would make {pluralize(changes, 'change', 'changes')}.{left}"
     else:
         report.state = "applied"
-        done = f"{many(changes, 'change was', 'changes were')} made." if changes else "Nothing has changed."
+        done = f"{pluralize(changes, 'change was', 'changes were')} made." if changes else "Nothing has changed."
         report.sentence = f"{done}{left}"
 
 
@@ -221,18 +221,18 @@ async def end(work: Work, report: Report, *, of: Collection[str] = ("running",),
     source_id: UUID = row.source_id
     # A map of sourcedIds that waits leaves the plan that it was made from, for whoever decides otherwise.
     if report.state == "applied" or (report.state == "held" and report.mode != "rekey"):
-        await _take_the_place(work, report.run_id, source_id)
+        await _discard_replaced_plans(work, report.run_id, source_id)
     if report.state in ("applied", "held", "failed") and report.mode != "rekey":
         # A delta with rows in quarantine moves no watermark: the next asks for those rows again.
         again = report.mode == "delta" and report.total("quarantined") > 0
-        await note_run(work, source_id, report.state == "applied" and not again, report.mode, report.pulled_at)
+        await update_watermarks(work, source_id, report.state == "applied" and not again, report.mode, report.pulled_at)
     quiet = report.state == "applied" and not report.total("changes")
     if report.state in EVENTS and not quiet:
         record(work, Happened(EVENTS[report.state], report.run_id, 1, {}, counts=count_events(report)))
 
 
 @needs(Can.SYNC_ROSTER)
-async def note_run(
+async def update_watermarks(
     work: Work, source_id: UUID, applied: bool, mode: str | None, pulled_at: datetime | None, *, undone: bool = False
 ) -> None:
     """Notes at the source that a run came to its end; an undone one leaves the next no delta to begin from."""
@@ -258,7 +258,7 @@ async def _drop_uploads(work: Work) -> None:
     await work.db.execute(delete(SisUpload).where(*here).execution_options(synchronize_session=False))
 
 
-async def _take_the_place(work: Work, run_id: UUID, source_id: UUID) -> None:
+async def _discard_replaced_plans(work: Work, run_id: UUID, source_id: UUID) -> None:
     """Discards the other plans of the source that wait: what they compared with is history."""
     of = SisRun.district_id == work.district_id
     waiting = await work.db.execute(
@@ -269,11 +269,11 @@ async def _take_the_place(work: Work, run_id: UUID, source_id: UUID) -> None:
     for held_id, plan in waiting.all():
         gone = {"state": "discarded", "sentence": "A later sync took its place. The roster is as it was.", "plan": None}
         await work.db.execute(update(SisRun).where(of, SisRun.id == held_id).values(gone))
-        await drop_kept(work, held_id, plan)
+        await drop_kept_plan(work, held_id, plan)
 
 
 @needs(Can.SYNC_ROSTER)
-async def drop_kept(work: Work, run_id: UUID, plan: Mapping[str, Any] | None) -> None:
+async def drop_kept_plan(work: Work, run_id: UUID, plan: Mapping[str, Any] | None) -> None:
     """Drops the tables that keep a run's plan."""
     if plan and "rekey" in plan:
         tables = ", ".join(f"staging.rekey_{kind}_{run_id.hex}" for kind in ("person", "role"))

@@ -28,7 +28,7 @@ _TYPES = {
     "salt": "text",
 }
 FEW = 20  # times as many known rows: from there on, looking rows up by their keys is cheaper than reading all
-Tell = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
+EmitStudentEvents = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
 """Lays an event for each of these students of a school, to commit with the run."""
 
 
@@ -45,15 +45,15 @@ class Stage:
     run_id: UUID
     now: datetime
     today: date
-    tell: Tell
-    made: list[str] = field(default_factory=list)
-    brought: dict[str, int] = field(default_factory=dict)
+    emit: EmitStudentEvents
+    tables: list[str] = field(default_factory=list)
+    staged_early: dict[str, int] = field(default_factory=dict)
     """Rows of the kinds that were staged along with another, before their turn."""
-    known: dict[str, int] = field(default_factory=dict)
+    known_rows: dict[str, int] = field(default_factory=dict)
     """Rows of a kind that are known, once they were counted."""
-    came: dict[str, int] = field(default_factory=dict)
+    raw_rows: dict[str, int] = field(default_factory=dict)
     """Raw rows of a kind, as its COPY counted them."""
-    planned: dict[str, dict[str, int]] = field(default_factory=dict)
+    planned_rows: dict[str, dict[str, int]] = field(default_factory=dict)
     """Rows of a kind's plan by action, once they were counted."""
     sifted: set[str] = field(default_factory=set)
     """Kinds of which only the rows that differ from what is known were taken up."""
@@ -66,7 +66,7 @@ class Stage:
         """Makes a staging table, the district first."""
         name = self.table(what, kind)
         await self.driver.execute(f"CREATE UNLOGGED TABLE {name} (district_id uuid, {columns})")
-        self.made.append(name)
+        self.tables.append(name)
         return name
 
     async def make_as(self, what: str, kind: str, query: str) -> int:
@@ -75,7 +75,7 @@ class Stage:
         In place of an INSERT wherever the query is long: this form, PostgreSQL computes on several processors.
         """
         name = self.table(what, kind)
-        self.made.append(name)
+        self.tables.append(name)
         return await self.run(f"CREATE UNLOGGED TABLE {name} AS {query}")
 
     async def keep(self, name: str) -> None:
@@ -90,13 +90,13 @@ class Stage:
             f"CREATE POLICY tenant ON {name} TO CURRENT_USER {policy}",
         ):
             await self.driver.execute(statement)
-        self.made.remove(name)
+        self.tables.remove(name)
 
-    async def unmake(self, what: str, kind: str) -> None:
+    async def drop_table(self, what: str, kind: str) -> None:
         """Drops a staging table before its time."""
         name = self.table(what, kind)
         await self.driver.execute(f"DROP TABLE {name}")
-        self.made.remove(name)
+        self.tables.remove(name)
 
     async def run(self, sql: str) -> int:
         """Runs a statement; the number of rows that it says it touched."""
@@ -118,9 +118,9 @@ class Stage:
 
     async def drop(self) -> None:
         """Drops what this run staged."""
-        if self.made:
-            await self.driver.execute(f"DROP TABLE {', '.join(self.made)}")
-            self.made.clear()
+        if self.tables:
+            await self.driver.execute(f"DROP TABLE {', '.join(self.tables)}")
+            self.tables.clear()
 
     def _bound(self, sql: str) -> tuple[Any, ...]:
         values: dict[str, Any] = {
@@ -156,13 +156,13 @@ def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
     return f"(:stamp || left({hexed}, 3) || '8' || right({hexed}, 5) || left({digest}, 10))::uuid"
 
 
-def among(stage: Stage, kind: Kind, actions: str) -> str:
+def key_filter_sql(stage: Stage, kind: Kind, actions: str) -> str:
     """SQL that looks the known rows `t` of a plan up by their key, where those of `actions` are few.
 
     Nothing where they are many: those are found faster by reading the table once. Planned rows must be counted before.
     """
-    touched = sum(rows for action, rows in stage.planned.get(kind.name, {}).items() if f"'{action}'" in actions)
-    if touched * FEW > stage.known.get(kind.name, 0):
+    touched = sum(rows for action, rows in stage.planned_rows.get(kind.name, {}).items() if f"'{action}'" in actions)
+    if touched * FEW > stage.known_rows.get(kind.name, 0):
         return ""
     return f""" AND t.{kind.key} = ANY (ARRAY(SELECT f.id FROM {stage.table("plan", kind.name)} AS f
                 WHERE f.district_id = :district AND f.action IN {actions}))"""

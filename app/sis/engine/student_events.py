@@ -39,9 +39,9 @@ async def emit_student_events(stage: Stage) -> None:
                               WHERE m.district_id = :district AND m.person_id = c.id
                                 AND m.school_id = s.id AND m.ends_on IS NULL)"""
     )
-    stage.tell(STUDENT_LEFT, [(row["student"], row["school"]) for row in left])
-    stage.tell(STUDENT_ENTERED, [(row["student"], row["school"]) for row in came if not row["again"]])
-    stage.tell(STUDENT_RETURNED, [(row["student"], row["school"]) for row in came if row["again"]])
+    stage.emit(STUDENT_LEFT, [(row["student"], row["school"]) for row in left])
+    stage.emit(STUDENT_ENTERED, [(row["student"], row["school"]) for row in came if not row["again"]])
+    stage.emit(STUDENT_RETURNED, [(row["student"], row["school"]) for row in came if row["again"]])
 
 
 def count_events(report: Report) -> dict[str, dict[str, int]]:

@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from app.sis.engine.convert import convert_rows
 from app.sis.engine.load import copy_raw
-from app.sis.engine.plan import known
-from app.sis.engine.roles import carry_roles, fold_roles
+from app.sis.engine.plan import known_rows_sql
+from app.sis.engine.roles import compose_roles, stage_affected_people
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import Kind
 from app.sis.port import Delivery, Progress
@@ -30,29 +30,33 @@ NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*$"
 
 async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, progress: Progress) -> int:
     """Stages a kind's rows with what its asides say of them. Returns how many rows came; repeats are left out."""
-    if kind.name in stage.brought:
-        return stage.brought[kind.name]
-    file = replace(delivery, header=delivery.header[: len(delivery.header) - len(delivery.made)])
+    if kind.name in stage.staged_early:
+        return stage.staged_early[kind.name]
+    file = replace(delivery, header=delivery.header[: len(delivery.header) - len(delivery.composed)])
     await copy_raw(stage, file, progress)
     refused, made = 0, []
-    if kind.name == "person" and delivery.made:
-        made.append(await fold_roles(stage, delivery, progress))
-    elif delivery.made:
-        for aside in delivery.asides:
+    if kind.name == "person" and delivery.composed:
+        made.append(await compose_roles(stage, delivery, progress))
+    elif delivery.composed:
+        for aside in delivery.supplements:
             await copy_raw(stage, aside, progress)
-            refused += await _refuse(stage, kind, delivery, aside)
-            fold = _fold_scale if aside.kind.endswith("scale") else _fold_objectives
+            refused += await _quarantine_rows(stage, kind, delivery, aside)
+            fold = _compose_scales if aside.kind.endswith("scale") else _compose_objectives
             made.append(await fold(stage, kind, aside))
     if made:
-        await _widen(stage, file, made)
+        await _add_composed_columns(stage, file, made)
     progress(f"checking {kind.plural}", 0, 0)
     rows = await convert_rows(stage, kind, delivery)
     if made and not delivery.complete:
-        rows += await carry_roles(stage, delivery) if kind.name == "person" else await _carry(stage, kind, delivery)
+        rows += (
+            await stage_affected_people(stage, delivery)
+            if kind.name == "person"
+            else await _stage_affected_rows(stage, kind, delivery)
+        )
     return rows + refused
 
 
-async def _widen(stage: Stage, file: Delivery, made: Sequence[str]) -> None:
+async def _add_composed_columns(stage: Stage, file: Delivery, made: Sequence[str]) -> None:
     """The raw rows with a column for each thing that was made for them."""
     raw, own = stage.table("raw", file.kind), [f"c{number}" for number in range(1, len(file.header) + 1)]
     narrow = raw.replace("staging.raw_", "staging.narrow_")
@@ -74,17 +78,17 @@ async def _widen(stage: Stage, file: Delivery, made: Sequence[str]) -> None:
     await stage.driver.execute(f"DROP TABLE {narrow}")
 
 
-async def _refuse(stage: Stage, kind: Kind, delivery: Delivery, aside: Delivery) -> int:
+async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, aside: Delivery) -> int:
     """Puts an aside's rows that cannot be taken into quarantine, and marks them; how many those are."""
     raw, target = stage.table("raw", aside.kind), TARGETS[aside.kind]
-    at = _places(aside)
+    at = _column_names(aside)
     key = f"c{delivery.header.index('sourcedId') + 1}"
     there = f"SELECT t.{key} AS key FROM {stage.table('raw', kind.name)} AS t WHERE t.{key} IS NOT NULL"
     if not delivery.complete:
-        there += f" UNION SELECT t.sourced_id FROM ({known(kind)}) AS t WHERE t.removed_at IS NULL"
+        there += f" UNION SELECT t.sourced_id FROM ({known_rows_sql(kind)}) AS t WHERE t.removed_at IS NULL"
     faults = [
         ("r.fault IS NOT NULL", "' ' || r.fault"),
-        *((f"coalesce(btrim({at[c]}), '') = ''", f"'{c} value.missing'") for c in (*aside.stated, target)),
+        *((f"coalesce(btrim({at[c]}), '') = ''", f"'{c} value.missing'") for c in (*aside.required_columns, target)),
         ("t.key IS NULL", f"'{target} reference.unknown'"),
     ]
     if "score" in at:
@@ -105,16 +109,16 @@ async def _refuse(stage: Stage, kind: Kind, delivery: Delivery, aside: Delivery)
     )
 
 
-async def _fold_scale(stage: Stage, kind: Kind, aside: Delivery) -> str:
+async def _compose_scales(stage: Stage, kind: Kind, aside: Delivery) -> str:
     """The scale of each row by its sourcedId; where a row has several, the first by the aside's own sourcedId."""
-    at, raw = _places(aside), stage.table("raw", aside.kind)
+    at, raw = _column_names(aside), stage.table("raw", aside.kind)
     made = await stage.make("made", aside.kind, "sourced_id text, made_1 text")
-    target, live = f"btrim({at[TARGETS[aside.kind]]})", _live(at)
+    target, live = f"btrim({at[TARGETS[aside.kind]]})", _is_active_sql(at)
     said = f"""SELECT {target} AS target, (array_agg(btrim({at["scoreScaleSourcedId"]}) ORDER BY {at["sourcedId"]})
                        FILTER (WHERE {live}))[1] AS scale
                FROM {raw} AS r WHERE r.fault IS NULL GROUP BY {target}"""
     if not aside.complete:
-        said += f""" UNION ALL SELECT t.sourced_id, x.sourced_id FROM ({known(kind, ["score_scale_id"])}) AS t
+        said += f""" UNION ALL SELECT t.sourced_id, x.sourced_id FROM ({known_rows_sql(kind, ["score_scale_id"])}) AS t
             JOIN external_id AS x ON x.district_id = :district AND x.source_id = :source AND x.kind = 'score_scale'
              AND x.row_id = t.score_scale_id
             WHERE NOT EXISTS (SELECT FROM {raw} AS r WHERE r.fault IS NULL AND {target} = t.sourced_id)"""
@@ -126,9 +130,9 @@ async def _fold_scale(stage: Stage, kind: Kind, aside: Delivery) -> str:
     return made
 
 
-async def _fold_objectives(stage: Stage, kind: Kind, aside: Delivery) -> str:
+async def _compose_objectives(stage: Stage, kind: Kind, aside: Delivery) -> str:
     """The learning objectives of each row, as JSON in the order of source and id."""
-    at, raw = _places(aside), stage.table("raw", aside.kind)
+    at, raw = _column_names(aside), stage.table("raw", aside.kind)
     made = await stage.make("made", aside.kind, "sourced_id text, made_1 text")
     target = f"btrim({at[TARGETS[aside.kind]]})"
     parts = {"source": at["source"], "id": at["learningObjectiveId"]}
@@ -138,10 +142,10 @@ async def _fold_objectives(stage: Stage, kind: Kind, aside: Delivery) -> str:
     if "textScore" in at:
         pairs += f", 'text_score', nullif(btrim({at['textScore']}), '')"
     said = f"""SELECT {target} AS target, jsonb_strip_nulls(jsonb_build_object({pairs})) AS one
-               FROM {raw} AS r WHERE r.fault IS NULL AND {_live(at)}"""
+               FROM {raw} AS r WHERE r.fault IS NULL AND {_is_active_sql(at)}"""
     if not aside.complete:
         same = " AND ".join(f"e.one ->> '{name}' = btrim({value})" for name, value in parts.items())
-        said += f""" UNION ALL SELECT t.sourced_id, e.one FROM ({known(kind, ["learning_objectives"])}) AS t,
+        said += f""" UNION ALL SELECT t.sourced_id, e.one FROM ({known_rows_sql(kind, ["learning_objectives"])}) AS t,
                 jsonb_array_elements(t.learning_objectives) AS e (one)
             WHERE NOT EXISTS (SELECT FROM {raw} AS r WHERE r.fault IS NULL AND {target} = t.sourced_id AND {same})"""
     await stage.run(
@@ -153,12 +157,12 @@ async def _fold_objectives(stage: Stage, kind: Kind, aside: Delivery) -> str:
     return made
 
 
-async def _carry(stage: Stage, kind: Kind, delivery: Delivery) -> int:
+async def _stage_affected_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     """Stages what is known of rows that did not come themselves, and of which an aside spoke."""
     staged, columns, values, joins, touched = stage.table("staged", kind.name), [], [], "", []
     made = {}
-    for number, aside in enumerate(delivery.asides):
-        table, target = stage.table("made", aside.kind), _places(aside)[TARGETS[aside.kind]]
+    for number, aside in enumerate(delivery.supplements):
+        table, target = stage.table("made", aside.kind), _column_names(aside)[TARGETS[aside.kind]]
         made[MAKES[aside.kind.rsplit("_", 1)[-1]]] = f"m{number}.made_1"
         joins += f""" LEFT JOIN {table} AS m{number}
             ON m{number}.district_id = :district AND m{number}.sourced_id = t.sourced_id"""
@@ -176,7 +180,7 @@ async def _carry(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     return await stage.run(
         f"""INSERT INTO {staged} (district_id, row_number, sourced_id, gone, {", ".join(columns)})
             SELECT :district, d.row_number, t.sourced_id, false, {", ".join(values)}
-            FROM ({known(kind, wanted)}) AS t
+            FROM ({known_rows_sql(kind, wanted)}) AS t
             JOIN (SELECT u.target, min(u.row_number) AS row_number FROM ({" UNION ALL ".join(touched)}) AS u
                   GROUP BY u.target) AS d ON d.target = t.sourced_id {joins}
             WHERE t.removed_at IS NULL AND NOT EXISTS (SELECT FROM {staged} AS s
@@ -185,11 +189,11 @@ async def _carry(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     )
 
 
-def _places(delivery: Delivery) -> dict[str, str]:
+def _column_names(delivery: Delivery) -> dict[str, str]:
     return {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
 
 
-def _live(at: dict[str, str]) -> str:
+def _is_active_sql(at: dict[str, str]) -> str:
     if "status" not in at:
         return "true"
     return f"lower(btrim(coalesce({at['status']}, ''))) NOT IN ('tobedeleted', 'inactive')"

@@ -20,9 +20,9 @@ from app.evidence.rules import unknown_form
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.response.service import judge_written
 from app.roster.student_lock import lock_students
-from app.sis.engine.moves import give_way
+from app.sis.engine.moves import lock_with_retries
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.mapping.rules import BY_PATTERN, OF_ASSESSMENTS, OF_LINE_ITEMS, Rules, pattern, read_mapping
+from app.sis.mapping.rules import BY_PATTERN, OF_ASSESSMENTS, OF_LINE_ITEMS, MappingRules, pattern, read_mapping
 from app.sis.models import SisSource
 from app.support.models import Support
 
@@ -48,21 +48,21 @@ async def follow_results(work: Work, stage: Stage) -> list[str]:
     ever = await work.db.scalar(select(Score.id).where(sent).limit(1)) is not None
     if not mapping.rules and not ever:
         return []
-    said = await _lay_rules(work, stage, mapping)
-    await _lay_items(stage)
+    said = await _stage_rules(work, stage, mapping)
+    await _stage_items(stage)
     wanted = await stage.make("wanted", "score", COLUMNS)
     for kind, column in (("result", "line_item_id"), ("assessment_result", "assessment_line_item_id")):
-        await _lay_wanted(stage, wanted, kind, column)
-        said += await _left_out(stage, kind, column)
+        await _stage_scores(stage, wanted, kind, column)
+        said += await _describe_left_out(stage, kind, column)
     await stage.driver.execute(f"ANALYZE {wanted}")
     students = await students_of_intake(work, stage.source_id, wanted)
-    await give_way(stage, lambda: lock_students(work, students))
+    await lock_with_retries(stage, lambda: lock_students(work, students))
     taken = await record_batch(work, stage.source_id, wanted)
     await _judge(work, taken, quiet=not ever and not mapping.alerts_on_first_load)
     return said
 
 
-async def _lay_rules(work: Work, stage: Stage, mapping: Rules) -> list[str]:
+async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[str]:
     """The rules as rows, with what the playbook says of their measures; a measure that it has not is said."""
     of = ", ".join(f"{name} text" for name in (*OF_LINE_ITEMS, *OF_ASSESSMENTS))
     name = await stage.make(
@@ -90,7 +90,7 @@ async def _lay_rules(work: Work, stage: Stage, mapping: Rules) -> list[str]:
     return said
 
 
-async def _lay_items(stage: Stage) -> None:
+async def _stage_items(stage: Stage) -> None:
     """The line items and assessments of this source to which a rule fits, each with the first that does."""
     # What fits is little beside what there is: it is looked up by its index.
     await stage.driver.execute("SET LOCAL enable_nestloop = on")
@@ -117,7 +117,7 @@ async def _lay_items(stage: Stage) -> None:
     await stage.driver.execute(f"ANALYZE {items}")
 
 
-def _mapped(stage: Stage, kind: str, column: str) -> str:
+def _mapped_results_sql(stage: Stage, kind: str, column: str) -> str:
     """SQL for a kind's results that a rule takes, each as `r`, with its rule as `m`."""
     return f"""FROM {stage.table("item", "mapping")} AS i
         JOIN {stage.table("rule", "mapping")} AS m ON m.district_id = :district AND m.n = i.rule
@@ -135,25 +135,25 @@ _FIT = f"""NOT {_UNGRADED} AND r.score_date IS NOT NULL AND r.score_date <= :tod
     AND m.highest AND p.is_student"""
 
 
-async def _lay_wanted(stage: Stage, wanted: str, kind: str, column: str) -> None:
+async def _stage_scores(stage: Stage, wanted: str, kind: str, column: str) -> None:
     name = f"'{kind}:' || r.sourced_id"
     await stage.run(
         f"""INSERT INTO {wanted} (district_id, student_id, school_ids, measure_id, secured_area, purpose, taken_on,
                 attempt, value, form, external_id, score_id)
             SELECT :district, r.student_id, r.school_ids, m.measure_id, m.secured_area, m.purpose, r.score_date,
                    m.attempt, r.score, m.form, {name}, {fresh_id("score", name)}
-            {_mapped(stage, kind, column)} AND {_FIT} ON CONFLICT DO NOTHING"""
+            {_mapped_results_sql(stage, kind, column)} AND {_FIT} ON CONFLICT DO NOTHING"""
     )
 
 
-async def _left_out(stage: Stage, kind: str, column: str) -> list[str]:
+async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
     """A sentence where results that a rule takes cannot be scores: they stay grades."""
     (row,) = await stage.rows(
         f"""SELECT count(*) FILTER (WHERE {_UNGRADED}) AS ungraded,
                    count(*) FILTER (WHERE NOT {_UNGRADED} AND r.score_date IS NULL) AS undated,
                    count(*) FILTER (WHERE NOT {_UNGRADED} AND r.score_date > :today) AS early,
                    count(*) FILTER (WHERE NOT {_UNGRADED} AND r.score NOT BETWEEN m.lowest AND m.highest) AS beyond
-            {_mapped(stage, kind, column)} AND NOT coalesce({_FIT}, false)"""
+            {_mapped_results_sql(stage, kind, column)} AND NOT coalesce({_FIT}, false)"""
     )
     why = {
         "ungraded": "exempt, missing or not wholly graded",

@@ -18,7 +18,7 @@ BY_PATTERN: Final = ("title", "assessment_title")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class MappingRule:
     """What is matched (all that is named must fit; ids are the source's, titles may have `*`), and the measure."""
 
     measure: str
@@ -33,29 +33,31 @@ class Rule:
     purpose: str = "progress"
 
 
-_WORDS: Final = tuple(Rule.__dataclass_fields__)
+_WORDS: Final = tuple(MappingRule.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class MappingRules:
     """A source's mapping. `alerts_on_first_load` has the first load judged as news, not as history."""
 
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[MappingRule, ...] = ()
     alerts_on_first_load: bool = False
 
 
-def read_mapping(given: Mapping[str, Any]) -> Rules:
+def read_mapping(given: Mapping[str, Any]) -> MappingRules:
     """A mapping from its JSON: `{"rules": [{"title": "ORF*", "measure": "orf"}], "alerts_on_first_load": false}`.
 
     Raises `Invalid` with every violation.
     """
-    found = wrong_in(given)
+    found = mapping_violations(given)
     if found:
         raise Invalid(found)
-    return Rules(tuple(Rule(**rule) for rule in given.get("rules", [])), given.get("alerts_on_first_load", False))
+    return MappingRules(
+        tuple(MappingRule(**rule) for rule in given.get("rules", [])), given.get("alerts_on_first_load", False)
+    )
 
 
-def wrong_in(given: Mapping[str, Any], at: str = "/mapping") -> list[Violation]:
+def mapping_violations(given: Mapping[str, Any], at: str = "/mapping") -> list[Violation]:
     """Everything wrong with a mapping's JSON by itself; whether the playbook has its measures is asked at each sync."""
     unknown = [name for name in given if name not in ("rules", "alerts_on_first_load")]
     found = [Violation(f"{at}/{name}", "mapping.unknown", "A mapping has rules.") for name in unknown]
@@ -63,7 +65,7 @@ def wrong_in(given: Mapping[str, Any], at: str = "/mapping") -> list[Violation]:
         found.append(Violation(f"{at}/alerts_on_first_load", "mapping.malformed", "This is true or false."))
     rules = given.get("rules", [])
     if not isinstance(rules, list) or len(rules) > MOST_RULES:
-        found.append(Violation(f"{at}/rules", "mapping.malformed", f"Rules are a list of at most {MOST_RULES}."))
+        found.append(Violation(f"{at}/rules", "mapping.malformed", f"MappingRules are a list of at most {MOST_RULES}."))
         return found
     return found + [one for number, rule in enumerate(rules) for one in _violations(rule, f"{at}/rules/{number}")]
 

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Final
 
 from app.sis.oneroster_csv.files import COMMON, FILES, VERSIONS, CsvFile
-from app.sis.oneroster_csv.header import check_columns, decoded, read_header, says_what_deltas_say
-from app.sis.oneroster_csv.unzip import HEAD, entries_of, open_archive, stream
+from app.sis.oneroster_csv.header import check_columns, decode_text, has_delta_values, read_header
+from app.sis.oneroster_csv.unzip import HEAD, list_entries, open_archive, stream
 from app.sis.port import Delivery, SourceRefused
 
 MODES: Final = ("absent", "bulk", "delta")
-TAKEN: Final = ("bulk", "delta")
-STATED: Final = ("status", "dateLastModified")
+SENT_MODES: Final = ("bulk", "delta")
+DELTA_COLUMNS: Final = ("status", "dateLastModified")
 MANIFEST_LIMIT = 1 << 16
-MADE: Final = {
+COMPOSED: Final = {
     "roles": ("role", "orgSourcedIds"),
     "lineItemScoreScales": ("scoreScaleSourcedId",),
     "lineItemLearningObjectiveIds": ("learningObjectiveSet",),
@@ -45,14 +45,14 @@ class CsvZip:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
         self._warnings: list[str] = []
-        entries = entries_of(archive)
+        entries = list_entries(archive)
         self.version, modes = self._manifest(entries)
         self._stated: list[str] = []
-        self.not_taken = self._left_out(entries, modes)
+        self.not_taken = self._list_not_taken(entries, modes)
         came: dict[str, Delivery] = {}
         wrong: list[str] = []
         for name, file in FILES.items():
-            if modes.get(name) in TAKEN and file.since <= self.version:
+            if modes.get(name) in SENT_MODES and file.since <= self.version:
                 try:
                     came[name] = self._delivery(entries[f"{name}.csv"], file, modes[name])
                 except SourceRefused as error:
@@ -66,7 +66,7 @@ class CsvZip:
                 f"{', '.join(self._stated)}: announced as bulk, with status or dateLastModified filled in. "
                 "Taken as bulk: what is not there is gone."
             )
-        self.deliveries: Mapping[str, Delivery] = self._folded(came)
+        self.deliveries: Mapping[str, Delivery] = self._with_supplements(came)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -83,7 +83,7 @@ class CsvZip:
             )
         if entry.file_size > MANIFEST_LIMIT:
             raise SourceRefused("manifest.csv is far too large for a manifest.")
-        text = decoded(b"".join(stream(self._archive, entry)), "manifest.csv")
+        text = decode_text(b"".join(stream(self._archive, entry)), "manifest.csv")
         try:
             rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
         except csv.Error:
@@ -102,14 +102,14 @@ class CsvZip:
         _refuse_modes(short, modes, entries)
         return short, modes
 
-    def _left_out(self, entries: Mapping[str, zipfile.ZipInfo], modes: Mapping[str, str]) -> tuple[str, ...]:
+    def _list_not_taken(self, entries: Mapping[str, zipfile.ZipInfo], modes: Mapping[str, str]) -> tuple[str, ...]:
         """Files that are there and are not taken; where the manifest does not announce one of ours, says so."""
         left = []
         for file in sorted(set(entries) - {"manifest.csv"}):
             name = file.removesuffix(".csv")
             if name not in FILES or FILES[name].since > self.version:
                 left.append(file)
-            elif modes.get(name) not in TAKEN:
+            elif modes.get(name) not in SENT_MODES:
                 left.append(file)
                 self._warnings.append(f"{file} is in the zip, but manifest.csv does not announce it: not taken.")
         return tuple(left)
@@ -119,46 +119,46 @@ class CsvZip:
         more = len(head) > HEAD or entry.file_size > HEAD
         header = read_header(head, more, entry.filename, mode)
         self._warnings += check_columns(header, file, self.version, mode)
-        if mode == "bulk" and says_what_deltas_say(head, header, entry.filename):
+        if mode == "bulk" and has_delta_values(head, header, entry.filename):
             self._stated.append(entry.filename)
         return Delivery(
-            kind=file.aside or file.kind,
+            kind=file.supplement or file.kind,
             file=entry.filename,
             complete=mode == "bulk",
             header=header,
             size=entry.file_size,
             read=partial(stream, self._archive, entry),
-            stated=STATED if mode == "delta" else (),
+            required_columns=DELTA_COLUMNS if mode == "delta" else (),
         )
 
-    def _folded(self, came: Mapping[str, Delivery]) -> dict[str, Delivery]:
+    def _with_supplements(self, came: Mapping[str, Delivery]) -> dict[str, Delivery]:
         """The deliveries by kind: roles, scales and objectives with the kind whose rows they add to."""
         kinds: dict[str, Delivery] = {}
         asides: dict[str, list[tuple[str, Delivery]]] = {}
         for name, delivery in came.items():
-            if name in MADE:
+            if name in COMPOSED:
                 asides.setdefault("person" if name == "roles" else FILES[name].kind, []).append((name, delivery))
-            if not FILES[name].aside:
+            if not FILES[name].supplement:
                 kinds[FILES[name].kind] = delivery
         people = kinds.get("person")
         if self.version == "1.2" and people and "role" not in people.header and "person" not in asides:
             if people.complete:
                 raise SourceRefused("users.csv is bulk, and no roles.csv says what the people are: send it as well.")
-            kinds["person"] = _with(people, ("role", "orgSourcedIds"), [])
+            kinds["person"] = _add_supplements(people, ("role", "orgSourcedIds"), [])
         for kind, found in asides.items():
-            made = tuple(column for name, _ in found for column in MADE[name])
+            made = tuple(column for name, _ in found for column in COMPOSED[name])
             bulk = next((delivery.file for _, delivery in found if delivery.complete), None)
             if kind not in kinds and bulk:
                 raise SourceRefused(
                     f"{bulk} is bulk, and the file to whose rows it adds did not come: send it as well."
                 )
-            base = kinds.get(kind) or _nothing(kind, found[0][1].file)
-            kinds[kind] = _with(base, made, [delivery for _, delivery in found])
+            base = kinds.get(kind) or _empty_delta(kind, found[0][1].file)
+            kinds[kind] = _add_supplements(base, made, [delivery for _, delivery in found])
         order = list(dict.fromkeys(file.kind for file in FILES.values()))
         return {kind: kinds[kind] for kind in order if kind in kinds}
 
 
-def _with(base: Delivery, made: tuple[str, ...], asides: list[Delivery]) -> Delivery:
+def _add_supplements(base: Delivery, made: tuple[str, ...], asides: list[Delivery]) -> Delivery:
     if set(made) & set(base.header):
         raise SourceRefused(f"{base.file} and {asides[0].file} both say {', '.join(made)}: one of them must be absent.")
     size = base.size + sum(aside.size for aside in asides)
@@ -169,13 +169,13 @@ def _with(base: Delivery, made: tuple[str, ...], asides: list[Delivery]) -> Deli
         header=(*base.header, *made),
         size=size,
         read=base.read,
-        stated=base.stated,
-        made=made,
-        asides=tuple(asides),
+        required_columns=base.required_columns,
+        composed=made,
+        supplements=tuple(asides),
     )
 
 
-def _nothing(kind: str, file: str) -> Delivery:
+def _empty_delta(kind: str, file: str) -> Delivery:
     """A delta of a kind of which only an aside speaks: no row of its own."""
     line = f"{','.join(COMMON)}\r\n".encode()
     return Delivery(kind, file, False, COMMON, len(line), lambda: iter((line,)))
@@ -189,7 +189,7 @@ def _refuse_modes(version: str, modes: Mapping[str, str], entries: Mapping[str, 
             continue
         if mode not in MODES:
             wrong.append(f"manifest.csv says neither absent, bulk nor delta of {name}.csv.")
-        if mode in TAKEN and f"{name}.csv" not in entries:
+        if mode in SENT_MODES and f"{name}.csv" not in entries:
             wrong.append(f"manifest.csv announces {name}.csv, and the zip does not hold it.")
     if wrong:
         raise ZipRefused(wrong)

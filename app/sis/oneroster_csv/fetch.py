@@ -29,7 +29,7 @@ from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import Delivery, NothingNew, Progress, SourceRefused
 
 LARGEST: Final = 8 << 30  # bytes of a zip
-SETTLED: Final = 20.0  # seconds without a change, after which a dropped file counts as whole
+QUIET_SECONDS: Final = 20.0  # seconds without a change, after which a dropped file counts as whole
 TIMEOUT: Final = aiohttp.ClientTimeout(total=4 * 3600, sock_connect=30, sock_read=120)
 CHUNK: Final = 1 << 20
 AGENT: Final = "Aimline-Sync/1"
@@ -89,7 +89,7 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
                         raise SourceRefused(f"The source sends more than {LARGEST >> 30} GiB: no roster is as large.")
                     await asyncio.to_thread(file.write, chunk)
                     progress("downloading the zip", done, of)
-                return _dated(answer.headers.get("Date")) or began
+                return _response_time(answer.headers.get("Date")) or began
     except Invalid as error:
         said = " ".join(violation.detail for violation in error.violations)
         raise SourceRefused(f"The source's url cannot be used. {said}") from None
@@ -101,7 +101,7 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
         raise SourceRefused(f"The zip could not be fetched ({type(error).__name__}). Try again later.") from None
 
 
-def _dated(header: str | None) -> datetime | None:
+def _response_time(header: str | None) -> datetime | None:
     """When the source says that it answered; never ahead of our own clock."""
     try:
         return min(parsedate_to_datetime(header).astimezone(UTC), now()) if header else None
@@ -115,7 +115,7 @@ def _choose(path: Path, taken: Sequence[Taken], again: bool) -> Path:
         if not path.is_file():
             raise SourceRefused("There is no such file or folder on this machine.")
         if not again and _is_taken(path, taken):
-            raise NothingNew(_told(path.name))
+            raise NothingNew(_nothing_new(path.name))
         return path
     settled = [one for one in sorted(path.iterdir(), key=_changed) if _is_whole(one)]
     if again and settled:
@@ -123,12 +123,12 @@ def _choose(path: Path, taken: Sequence[Taken], again: bool) -> Path:
     last = max((int(one["mtime"]) for one in taken), default=0)
     fresh = [one for one in settled if _changed(one) >= last and not _is_taken(one, taken)]
     if not fresh:
-        raise NothingNew(_told(path.name) if settled else "There is no zip in the folder yet that is whole.")
+        raise NothingNew(_nothing_new(path.name) if settled else "There is no zip in the folder yet that is whole.")
     # Older deltas are part of a newer whole delivery; without one each counts, in their order.
     return next((one for one in reversed(fresh) if _is_bulk(one)), fresh[0])
 
 
-def _told(name: str) -> str:
+def _nothing_new(name: str) -> str:
     return f"Nothing new lies in {name}: what is there was taken before. To take it again, ask for a full run."
 
 
@@ -144,7 +144,7 @@ def _is_whole(path: Path) -> bool:
     if path.suffix.lower() != ".zip" or path.name.startswith((".", "~")) or path.is_symlink() or not path.is_file():
         return False
     quiet = now().timestamp() - _changed(path) / 1e9
-    return quiet >= SETTLED and zipfile.is_zipfile(path)
+    return quiet >= QUIET_SECONDS and zipfile.is_zipfile(path)
 
 
 def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:

@@ -5,7 +5,7 @@ import io
 import unicodedata
 from itertools import islice
 
-from app.sis.oneroster_csv.files import ONLY_1_1, CsvFile, expected
+from app.sis.oneroster_csv.files import ONLY_1_1, CsvFile, expected_columns
 from app.sis.port import SourceRefused
 
 MOST_COLUMNS = 200
@@ -13,7 +13,7 @@ PEEKED = 20  # rows in which a bulk file is looked at for what only a delta shou
 BOM = b"\xef\xbb\xbf"
 
 
-def decoded(raw: bytes, file: str) -> str:
+def decode_text(raw: bytes, file: str) -> str:
     """The text of a file's beginning. Refuses another encoding, and bytes that no text has."""
     try:
         text = raw.removeprefix(BOM).decode("utf-8")
@@ -34,7 +34,7 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
     end = min((at for at in (head.find(b"\n"), head.find(b"\r")) if at >= 0), default=len(head))
     if more and end == len(head):
         raise SourceRefused(f"The first line of {file} does not end where a header does: export it again.")
-    line = decoded(head[:end], file)
+    line = decode_text(head[:end], file)
     if mode == "bulk" and not more and not head[end:].strip():
         raise SourceRefused(f"{file} has a header and no row. This is not read as “everyone is gone”: export it again.")
     try:
@@ -67,7 +67,7 @@ def check_columns(header: tuple[str, ...], file: CsvFile, version: str, mode: st
 
 
 def _odd(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]:
-    name, columns, said = f"{file.name}.csv", expected(file, version), []
+    name, columns, said = f"{file.name}.csv", expected_columns(file, version), []
     here = [column for column in header if column in columns]
     if here != [column for column in columns if column in here]:
         said.append(f"{name} has its columns in another order: read by their names.")
@@ -80,7 +80,7 @@ def _odd(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]:
     return said
 
 
-def says_what_deltas_say(head: bytes, header: tuple[str, ...], file: str) -> bool:
+def has_delta_values(head: bytes, header: tuple[str, ...], file: str) -> bool:
     """Whether the first rows of a bulk file fill in status or dateLastModified, which bulk leaves blank."""
     places = [header.index(column) for column in ("status", "dateLastModified") if column in header]
     text = head.removeprefix(BOM).decode("utf-8", "replace")

@@ -22,7 +22,7 @@ BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError
 MANY = "The zip holds far more files than OneRoster has: not opened."
 
 
-class _Guarded:
+class _BoundedFile:
     """A zip's file, of which no more is read at once than a small directory has, until it is opened.
 
     `zipfile` reads the end record first, and then as much as that says the directory has. It decides itself which end
@@ -47,7 +47,7 @@ class _Guarded:
 
 def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
     """Opens a zip by its end record. Raises `BadZipFile` where it is none, `SourceRefused` where it holds too much."""
-    guarded = _Guarded(file)
+    guarded = _BoundedFile(file)
     try:
         archive = zipfile.ZipFile(guarded)
     except (NotImplementedError, OverflowError, ValueError, OSError, struct.error) as error:
@@ -58,7 +58,7 @@ def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
     return archive
 
 
-def entries_of(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+def list_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """The files by name. Refuses a zip that is locked, that slips out of its folder, or that swells."""
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():

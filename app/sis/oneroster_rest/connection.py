@@ -27,7 +27,7 @@ GRADES: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """How long a source is waited for: seconds, and tries of one request.
 
     Waits double from `first` up to `longest`, each with jitter; `total` bounds the waits and the tries that failed of
@@ -70,7 +70,7 @@ class Connection:
     pull_gb: float = 20
     allow_networks: tuple[Network, ...] = ()
     sandbox: bool = False
-    patience: Patience = Patience()
+    patience: RetryPolicy = RetryPolicy()
 
     @property
     def allowed(self) -> Allowed:
@@ -80,13 +80,13 @@ class Connection:
     @property
     def rostering(self) -> str:
         """The base of rostering, checked, without a slash at its end. Raises `SourceRefused`."""
-        return fit(self.url, self.allowed, "url")
+        return normalize_url(self.url, self.allowed, "url")
 
     @property
     def gradebook(self) -> str:
         """The base of the gradebook, checked, without a slash at its end. Raises `SourceRefused`."""
         if self.gradebook_url:
-            return fit(self.gradebook_url, self.allowed, "gradebook-url")
+            return normalize_url(self.gradebook_url, self.allowed, "gradebook-url")
         if self.version == "1.1":
             return self.rostering
         return self.rostering.replace(ROSTERING, GRADEBOOK)
@@ -104,7 +104,7 @@ class Connection:
         return tuple(PURL[self.version] + name for name in names)
 
 
-def fit(url: str, allowed: Allowed, setting: str) -> str:
+def normalize_url(url: str, allowed: Allowed, setting: str) -> str:
     """A URL of the settings in its one spelling, without a slash at its end.
 
     Raises `SourceRefused` where it may not be reached, or holds a query."""

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from app.sis.oneroster_rest.connection import GRADEBOOK, GRADES, ROSTERING, Connection, Patience
+from app.sis.oneroster_rest.connection import GRADEBOOK, GRADES, ROSTERING, Connection, RetryPolicy
 from app.sis.oneroster_rest.pull import COLLECTIONS, IN_12_ONLY
-from app.sis.oneroster_rest.reader import Absent, BadQuery, Reader
-from app.sis.oneroster_rest.signin import Token
+from app.sis.oneroster_rest.reader import BadQuery, CollectionAbsent, Reader
+from app.sis.oneroster_rest.signin import BearerToken
 from app.sis.oneroster_rest.walk import WalkPage
 from app.sis.oneroster_rest.wire import Wire
 from app.sis.port import SourceRefused
 
-SHORT: Final = Patience(tries=3, first=0.3, longest=5.0, total=15.0, answer=30.0, whole=60.0)
+SHORT: Final = RetryPolicy(tries=3, first=0.3, longest=5.0, total=15.0, answer=30.0, whole=60.0)
 LONGEST: Final = 900.0  # seconds of a whole look
 TOKENS: Final = ("/oauth/token", "/oauth2/token", "/token", "/connect/token")
 BASES: Final = {
@@ -109,7 +109,7 @@ async def _sign_in(connection: Connection, found: Findings) -> Connection | None
             tried = replace(connection, auth=auth, token_url=url)
             try:
                 async with Wire(tried) as wire:
-                    token = Token(wire, [])
+                    token = BearerToken(wire, [])
                     await token.header("GET", tried.url)
             except SourceRefused as error:
                 why = why or error.detail
@@ -131,7 +131,7 @@ async def _sign_in(connection: Connection, found: Findings) -> Connection | None
     return None
 
 
-def _of_token(token: Token, found: Findings) -> None:
+def _of_token(token: BearerToken, found: Findings) -> None:
     life = f"{token.lifetime:,.0f} s" if token.lifetime else "a time that is not said"
     granted = token.known_scopes
     names = ", ".join(one.rpartition("/")[2] for one in granted) or "no scope"
@@ -156,7 +156,7 @@ async def _find_base(connection: Connection, found: Findings) -> Connection | No
             try:
                 async with _reading(tried) as reader:
                     await reader.page("orgs", 1, 0, {}, None)
-            except (Absent, BadQuery) as error:
+            except (CollectionAbsent, BadQuery) as error:
                 answers[url] = str(getattr(error, "status", 400))
             except SourceRefused as error:
                 answers[url] = error.detail
@@ -179,7 +179,7 @@ async def _with_gradebook(connection: Connection, found: Findings) -> Connection
     urls = dict.fromkeys(filter(None, (connection.gradebook_url, base.replace(ROSTERING, GRADEBOOK), base)))
     for url in urls:
         tried = replace(connection, gradebook_url=url)
-        with suppress(SourceRefused, Absent, BadQuery):
+        with suppress(SourceRefused, CollectionAbsent, BadQuery):
             async with _reading(tried) as reader:
                 await reader.page("lineItems", 1, 0, {}, None)
             found.say(f"The gradebook answers under {urlsplit(url).path or '/'}.", gradebook_url=url)
@@ -199,7 +199,7 @@ async def _collections(connection: Connection, found: Findings) -> None:
             try:
                 page = pages[one.name] = await reader.page(one.name, SAMPLE, 0, {}, None)
                 told[one.name] = {"status": 200, "total": page.total, "sampled": len(page.rows)}
-            except (Absent, BadQuery) as error:
+            except (CollectionAbsent, BadQuery) as error:
                 told[one.name] = {"status": getattr(error, "status", 400)}
             except SourceRefused as error:
                 told[one.name] = {"error": error.detail}
@@ -211,7 +211,7 @@ async def _collections(connection: Connection, found: Findings) -> None:
         found.facts["settings"]["leave_out"] = [name for name in gone if name in GRADES or name == "demographics"]
         found.ready = all(one.name in pages for one in COLLECTIONS if not one.optional)
         _headers(list(pages.values()), found)
-        with suppress(SourceRefused, Absent, BadQuery):
+        with suppress(SourceRefused, CollectionAbsent, BadQuery):
             await _cap(reader, connection, pages, found)
 
 
@@ -246,7 +246,7 @@ async def _deltas(connection: Connection, found: Findings) -> None:
         async def asked(name: str, clause: str) -> WalkPage | None:
             try:
                 return await reader.page(name, SAMPLE, 0, {"filter": clause}, None)
-            except (Absent, BadQuery, SourceRefused):
+            except (CollectionAbsent, BadQuery, SourceRefused):
                 return None
 
         past, future = [await asked("users", f"dateLastModified>'{when}'") for when in (PAST, FUTURE)]

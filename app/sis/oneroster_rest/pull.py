@@ -14,13 +14,13 @@ from typing import Final
 
 from app.sis.kinds import BY_NAME, KINDS
 from app.sis.oneroster_rest.connection import Connection
-from app.sis.oneroster_rest.reader import Absent, BadQuery, Reader
-from app.sis.oneroster_rest.spool import Room, Spool
+from app.sis.oneroster_rest.reader import BadQuery, CollectionAbsent, Reader
+from app.sis.oneroster_rest.spool import DiskBudget, Spool
 from app.sis.oneroster_rest.translate import ROLE, Translator, roles_of
-from app.sis.oneroster_rest.turns import Hand, Turns
-from app.sis.oneroster_rest.walk import Moved, Walk, WalkPage
+from app.sis.oneroster_rest.turns import PageBudget, TurnQueue
+from app.sis.oneroster_rest.walk import CollectionChanged, Walk, WalkPage
 from app.sis.oneroster_rest.wire import Wire
-from app.sis.port import Delivery, Progress, Source, SourceInconsistent, SourceRefused
+from app.sis.port import Delivery, OpenedSource, Progress, SourceInconsistent, SourceRefused
 
 RESTARTS: Final = 3
 AHEAD: Final = 2  # pages in hand for each request that may go: one that is waited for in its turn stops no other
@@ -58,7 +58,7 @@ IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessment
 
 
 @dataclass(slots=True)
-class Pulled:
+class PulledCollection:
     """A collection as it came, or why it did not."""
 
     spool: Spool | None = None
@@ -90,7 +90,9 @@ class RestSource:
 
 
 @asynccontextmanager
-async def open_rest(connection: Connection, *, since: datetime | None, progress: Progress) -> AsyncIterator[Source]:
+async def open_rest(
+    connection: Connection, *, since: datetime | None, progress: Progress
+) -> AsyncIterator[OpenedSource]:
     """Pulls a source to files of its own; with `since`, only what changed after it, as deltas.
 
     Raises `SourceRefused` when it cannot be read whole, `SourceInconsistent` when it does not stand still.
@@ -116,19 +118,19 @@ class RestPull:
     connection: Connection
     since: datetime | None
     progress: Progress
-    done: dict[str, Pulled] = field(default_factory=dict)
-    before: dict[str, Pulled] = field(default_factory=dict)
+    done: dict[str, PulledCollection] = field(default_factory=dict)
+    before: dict[str, PulledCollection] = field(default_factory=dict)
     unsorted: set[str] = field(default_factory=set)
     disordered: set[str] = field(default_factory=set)
     revision: str | None = None
-    turns: Turns = field(init=False)
-    hand: Hand = field(init=False)
-    room: Room = field(init=False)
+    turns: TurnQueue = field(init=False)
+    hand: PageBudget = field(init=False)
+    room: DiskBudget = field(init=False)
 
     def __post_init__(self) -> None:
-        self.room = Room(self.connection.pull_gb)
-        self.turns = Turns(self.connection.concurrency)
-        self.hand = Hand(AHEAD * self.connection.concurrency)
+        self.room = DiskBudget(self.connection.pull_gb)
+        self.turns = TurnQueue(self.connection.concurrency)
+        self.hand = PageBudget(AHEAD * self.connection.concurrency)
 
     async def source(self, wire: Wire) -> RestSource:
         """Everything, again where it moved."""
@@ -191,16 +193,16 @@ class RestPull:
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
 
-    async def _one(self, reader: Reader, one: Collection) -> Pulled | None:
+    async def _one(self, reader: Reader, one: Collection) -> PulledCollection | None:
         """A collection; None where it moved. A mandatory one that is not there is looked for under other names."""
         try:
             return await self._spooled(reader, one, (one.name,))
-        except Absent as absent:
+        except CollectionAbsent as absent:
             status = absent.status
         if one.instead and status not in (401, 403):
             try:
                 pulled = await self._spooled(reader, one, one.instead)
-            except Absent:
+            except CollectionAbsent:
                 pulled = None
             else:
                 if pulled is not None:
@@ -208,11 +210,11 @@ class RestPull:
                 return pulled
         if not one.optional:
             raise SourceRefused(_missing(one, status))
-        return Pulled(absent=status)
+        return PulledCollection(absent=status)
 
-    async def _spooled(self, reader: Reader, one: Collection, names: tuple[str, ...]) -> Pulled | None:
+    async def _spooled(self, reader: Reader, one: Collection, names: tuple[str, ...]) -> PulledCollection | None:
         translator = Translator(BY_NAME[one.kind])
-        pulled = Pulled(Spool(one.kind, " and ".join(names), translator.header, self.room))
+        pulled = PulledCollection(Spool(one.kind, " and ".join(names), translator.header, self.room))
         if one.kind == "person" and self.connection.version == "1.2":
             pulled.roles = Spool("role", "users.roles", ROLE.header, self.room)
         try:
@@ -225,7 +227,7 @@ class RestPull:
                 pulled.revision = walk.revision or pulled.revision
             if self._settle(one, pulled):
                 return pulled
-        except Moved:
+        except CollectionChanged:
             pass
         except BaseException:
             pulled.close()
@@ -233,7 +235,9 @@ class RestPull:
         pulled.close()
         return None
 
-    async def _walk(self, reader: Reader, one: Collection, name: str, translator: Translator, pulled: Pulled) -> Walk:
+    async def _walk(
+        self, reader: Reader, one: Collection, name: str, translator: Translator, pulled: PulledCollection
+    ) -> Walk:
         while True:
             query = self._query(name)
 
@@ -272,13 +276,13 @@ class RestPull:
             return f"The source cannot be asked for the changes of {name} only: sync it with --full."
         return f"The source does not take limit and offset for {name}: ask its vendor how its pages are asked for."
 
-    def _spool(self, one: Collection, translator: Translator, page: WalkPage, pulled: Pulled) -> None:
+    def _spool(self, one: Collection, translator: Translator, page: WalkPage, pulled: PulledCollection) -> None:
         if pulled.spool is not None:
             pulled.spool.add(translator.page(page.rows))
         if pulled.roles is not None:
             pulled.roles.add(role for row in page.rows for role in roles_of(row))
 
-    def _settle(self, one: Collection, pulled: Pulled) -> bool:
+    def _settle(self, one: Collection, pulled: PulledCollection) -> bool:
         """Whether a collection can be believed. What twice came short in the same way is taken, but proves no
         absence."""
         if pulled.spool is None:

@@ -39,7 +39,7 @@ _REVISION = re.compile(r"x-[a-z-]*(revision|snapshot|generation)")
 _WORDS = re.compile(r"[a-z_]{3,40}")
 
 
-class Absent(Exception):
+class CollectionAbsent(Exception):
     """The collection is not there, or not for us: 403, 404 and their like."""
 
     def __init__(self, status: int) -> None:
@@ -71,8 +71,8 @@ class Reader:
     _one_by_one: asyncio.Lock = field(init=False)
 
     async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
-        """A page. Raises `Absent` and `BadQuery`; behind the first page these mean that there is no more."""
-        url = link or located(self.bases[name in GRADES], name, limit, offset, query)
+        """A page. Raises `CollectionAbsent` and `BadQuery`; behind the first page these mean that there is no more."""
+        url = link or page_url(self.bases[name in GRADES], name, limit, offset, query)
         garbled = 0
         while True:
             answer = await self.get(url)
@@ -81,7 +81,7 @@ class Reader:
                     return WalkPage([], [], refused=True)
                 if answer.status in (400, 422):
                     raise BadQuery
-                raise Absent(answer.status)
+                raise CollectionAbsent(answer.status)
             if answer.status != 200:
                 raise SourceRefused(_unfit(answer.status, name))
             try:
@@ -127,12 +127,12 @@ class Reader:
 
         answer = await self.wire.ask("GET", url, authorised)
         if answer.status != 401:
-            self.credentials.held(used)
+            self.credentials.accept(used)
             return answer, False
-        return answer, await self.credentials.again(used)
+        return answer, await self.credentials.renew(used)
 
     def _read(self, name: str, url: str, answer: Answer) -> WalkPage:
-        rows = opened(name, parsed(answer.body))
+        rows = extract_rows(name, parse_json(answer.body))
         total = answer.headers.get("x-total-count", "").strip()
         link = answer.headers.get("link")
         following = _following(link) if link is not None else None
@@ -160,13 +160,13 @@ class Reader:
         return None
 
 
-def located(base: str, name: str, limit: int, offset: int, query: Mapping[str, str]) -> str:
+def page_url(base: str, name: str, limit: int, offset: int, query: Mapping[str, str]) -> str:
     """The URL of a page."""
     pairs = {"limit": str(limit), "offset": str(offset), **query}
     return f"{base}/{name}?" + "&".join(f"{key}={quote(value, safe='~')}" for key, value in pairs.items())
 
 
-def parsed(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """JSON, also where it has a byte order mark, half a surrogate or bare control characters. Raises `ValueError`."""
     collecting = gc.isenabled()
     gc.disable()  # nothing of a page is garbage yet: looking for it while it is made is a third of the time
@@ -179,7 +179,7 @@ def parsed(body: bytes) -> Any:
             gc.enable()
 
 
-def opened(name: str, said: Any) -> list[Any]:
+def extract_rows(name: str, said: Any) -> list[Any]:
     """The rows of a list's envelope. Raises `SourceRefused` where it is none, whatever the status was."""
     if isinstance(said, list):
         return said

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
-from app.sis.oneroster_rest.connection import PURL, Connection, fit
+from app.sis.oneroster_rest.connection import PURL, Connection, normalize_url
 from app.sis.oneroster_rest.wire import Answer, Wire
 from app.sis.port import SourceRefused
 
@@ -38,20 +38,20 @@ class Credentials(Protocol):
     async def header(self, method: str, url: str) -> str:
         """The value of `Authorization` for this request."""
 
-    async def again(self, used: str) -> bool:
+    async def renew(self, used: str) -> bool:
         """Told that a header was refused (401): whether another may do better."""
 
-    def held(self, used: str) -> None:
+    def accept(self, used: str) -> None:
         """Told that a header was taken."""
 
 
 def credentials(wire: Wire, warnings: list[str]) -> Credentials:
     """The credentials of a source. What is odd is added to `warnings`."""
     connection = wire.connection
-    return Signature(connection) if connection.auth == "oauth1" else Token(wire, warnings)
+    return OAuth1Signature(connection) if connection.auth == "oauth1" else BearerToken(wire, warnings)
 
 
-class Signature:
+class OAuth1Signature:
     """OAuth 1.0a without a token and without a body (RFC 5849): each request is signed, its query with it."""
 
     def __init__(self, connection: Connection) -> None:
@@ -71,12 +71,12 @@ class Signature:
         given["oauth_signature"] = sign(self._connection.signature, key, signature_base(method, url, given))
         return "OAuth " + ", ".join(f'{name}="{_encoded(value)}"' for name, value in sorted(given.items()))
 
-    async def again(self, used: str) -> bool:
+    async def renew(self, used: str) -> bool:
         """A nonce may collide and a clock may turn: another is tried, as long as some are taken."""
         self._fruitless += 1
         return self._fruitless < FRUITLESS
 
-    def held(self, used: str) -> None:
+    def accept(self, used: str) -> None:
         """It was taken."""
         self._fruitless = 0
 
@@ -103,7 +103,7 @@ def _encoded(text: str) -> str:
     return quote(text, safe="~")
 
 
-class Token:
+class BearerToken:
     """A bearer token: asked for when it is needed, renewed before it ends, or once it is refused."""
 
     def __init__(self, wire: Wire, warnings: list[str]) -> None:
@@ -111,7 +111,7 @@ class Token:
         connection = wire.connection
         if not connection.token_url:
             raise SourceRefused("The source has no token-url, and OAuth 2 needs one: ask its vendor for it.")
-        self._url = fit(connection.token_url, connection.allowed, "token-url")
+        self._url = normalize_url(connection.token_url, connection.allowed, "token-url")
         self.scopes: tuple[str, ...] = connection.wanted_scopes
         self.wanted = self.scopes
         self.granted: tuple[str, ...] | None = None
@@ -132,7 +132,7 @@ class Token:
                 await self._renew()
             return f"Bearer {self._value}"
 
-    async def again(self, used: str) -> bool:
+    async def renew(self, used: str) -> bool:
         """Renews the token, unless another request has; not for ever, where new ones are refused too."""
         async with self._lock:
             if used == f"Bearer {self._value}":
@@ -143,7 +143,7 @@ class Token:
                 await self._renew()
             return True
 
-    def held(self, used: str) -> None:
+    def accept(self, used: str) -> None:
         """It was taken."""
         self._fruitless = 0
 
@@ -205,7 +205,7 @@ class Token:
                     "The token endpoint sends us to another place, where the secret must not go: "
                     "set the source's token-url to where it is now."
                 )
-            url = fit(there, self._wire.connection.allowed, "token-url") if "?" not in there else there
+            url = normalize_url(there, self._wire.connection.allowed, "token-url") if "?" not in there else there
         raise SourceRefused("The token endpoint redirects without end: ask the source's vendor for its token-url.")
 
     def _why(self, answer: Answer) -> str:

@@ -42,7 +42,7 @@ class Repeats:
 NAMELESS = hash("")
 
 
-class Room:
+class DiskBudget:
     """The bytes that the spools of one pull may take on the disk together."""
 
     def __init__(self, gb: float) -> None:
@@ -62,7 +62,7 @@ class Room:
 class Spool:
     """The rows of one kind."""
 
-    def __init__(self, kind: str, file: str, header: Cells, room: Room) -> None:
+    def __init__(self, kind: str, file: str, header: Cells, room: DiskBudget) -> None:
         self.kind, self.file, self.header, self._room = kind, file, header, room
         self.rows = self._taken = 0
         self._digests = self._opened()

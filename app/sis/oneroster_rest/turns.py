@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from itertools import count
 
 
-class Turns:
+class TurnQueue:
     """So many at once; of those who wait the lowest number first, and with one number the first who came."""
 
     def __init__(self, at_once: int) -> None:
@@ -47,7 +47,7 @@ class Turns:
         self._free += 1
 
 
-class Hand:
+class PageBudget:
     """The pages that may be under way or waiting to be taken, of all walks together. Each walk may have one beyond."""
 
     def __init__(self, pages: int) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from app.sis.oneroster_rest.turns import Hand
+from app.sis.oneroster_rest.turns import PageBudget
 from app.sis.port import SourceRefused
 
 ROUND: Final = 3  # whole pages in a row that came before, after which a source without a total goes in circles
@@ -40,7 +40,7 @@ CIRCLE: Final = (
 )
 
 
-class Moved(Exception):
+class CollectionChanged(Exception):
     """The collection changed while it was walked: its total or its revision did."""
 
 
@@ -55,7 +55,7 @@ class Walk:
     without a fixed order, of which some row is then missing.
     """
 
-    def __init__(self, fetch: Fetch, limit: int, hand: Hand) -> None:
+    def __init__(self, fetch: Fetch, limit: int, hand: PageBudget) -> None:
         self._fetch, self._limit, self._hand = fetch, limit, hand
         self.total: int | None = None
         self.revision: str | None = None
@@ -74,7 +74,7 @@ class Walk:
         self._followed: str | None = None
 
     async def walk(self) -> AsyncIterator[WalkPage]:
-        """The pages in their order. Raises `Moved`, `SourceRefused`, and what `fetch` raises."""
+        """The pages in their order. Raises `CollectionChanged`, `SourceRefused`, and what `fetch` raises."""
         first = await self._fetch(self._limit, 0, None)
         if not await self._take(first):
             return
@@ -180,7 +180,7 @@ class Walk:
         return False
 
     def _compare(self, page: WalkPage) -> None:
-        """Raises `Moved` when the page says another total or revision than those before it."""
+        """Raises `CollectionChanged` when the page says another total or revision than those before it."""
         if page.total is not None and not self._counts_pages:
             beyond = not page.rows and not page.total and self.offset >= (self.total or 0)
             if self.total is None:
@@ -188,12 +188,12 @@ class Walk:
             elif page.total != self.total and not beyond:
                 first = self._first
                 if not (self.pages == 1 and first and self.total == len(first.rows) and page.total == len(page.rows)):
-                    raise Moved
+                    raise CollectionChanged
                 self.total, self._counts_pages = None, True  # what each page says is how many rows it has itself
             self._agreed += 1
         if page.revision is not None:
             if self.revision not in (None, page.revision):
-                raise Moved
+                raise CollectionChanged
             self.revision = page.revision
 
     async def _probe(self, first: WalkPage) -> None:

@@ -40,7 +40,7 @@ from app.sis.engine.report import Report
 from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest, end, is_syncing
 from app.sis.models import SisRun, SisSource
 from app.sis.port import AlreadyRunning, Superseded
-from app.sis.pull import OPEN, look, note_findings, run_source
+from app.sis.pull import OPEN_STATES, inspect_source, run_source, save_findings
 from app.sis.scheduler.schedule import is_frozen
 from app.sis.settings import freeze_of
 from app.sis.sources import write_schedule
@@ -66,7 +66,7 @@ class SyncScheduler:
     allowed: Allowed
     length: timedelta = LENGTH
     flying: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
-    stages: dict[UUID, "_Stages"] = field(default_factory=dict)
+    stages: dict[UUID, "_StageLog"] = field(default_factory=dict)
 
     async def turn(self) -> int:
         """One look: begins what is due in some districts; how many of them that were."""
@@ -104,28 +104,28 @@ class SyncScheduler:
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
                 looks = await schedule_due_runs(work)
             for source_id in looks:
-                await self._look(district_id, source_id)
+                await self._inspect(district_id, source_id)
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
                 claimed = await claim_run(work, self.length)
             for one in claimed:
                 with job_context("sync", district_id, one.id):
-                    await self._carry(district_id, one)
+                    await self._execute(district_id, one)
         except Exception as error:  # one district's fault must not stop the others; what is due stays due
             log.error("night.trouble", **describe_fault(error))
 
-    async def _look(self, district_id: UUID, source_id: UUID) -> None:
+    async def _inspect(self, district_id: UUID, source_id: UUID) -> None:
         """Looks, and notes what was found: until then the look stays asked for, whatever becomes of this process."""
         try:
-            found = await look(self.engine, self.keyring, district_id, source_id, self.allowed)
+            found = await inspect_source(self.engine, self.keyring, district_id, source_id, self.allowed)
         except Exception as error:  # noted, so that what fails every time is not begun again for ever
             log.error("looks.trouble", source=str(source_id), **describe_fault(error))
             found = {"ready": False, "sentences": ["The look broke off. Ask for another."], "facts": {}}
         async with unit(self.engine, _principal(district_id), self.keyring, "sync look") as work:
-            await note_findings(work, source_id, found)
+            await save_findings(work, source_id, found)
 
-    async def _carry(self, district_id: UUID, claimed: Claimed) -> None:
+    async def _execute(self, district_id: UUID, claimed: Claimed) -> None:
         """Carries out a run, and keeps its lease meanwhile."""
-        beat = asyncio.create_task(self._keep(district_id, claimed))
+        beat = asyncio.create_task(self._renew_lease(district_id, claimed))
         where = {"attempt": claimed.number}
         log.info("syncs.begun", **where)
         try:
@@ -153,7 +153,7 @@ class SyncScheduler:
 
     async def _give_up(self, district_id: UUID, claimed: Claimed, why: str) -> None:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-            await give_up(work, claimed.id, claimed.number, f"{why} The roster is as it was.")
+            await fail_run(work, claimed.id, claimed.number, f"{why} The roster is as it was.")
 
     async def _release(self, district_id: UUID, claimed: Claimed, wait: timedelta, *, held: bool = False) -> None:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
@@ -162,11 +162,11 @@ class SyncScheduler:
 
     async def _run(self, district_id: UUID, claimed: Claimed) -> Report:
         row, asked = claimed.row, RunRequest(claimed.id, claimed.number, claimed.row["mode"])
-        stages = self.stages[district_id] = _Stages(asked)
+        stages = self.stages[district_id] = _StageLog(asked)
         if row["undoes"] is not None:
             return await undo(self.engine, self.keyring, district_id, row["undoes"], stages, asked)
         if row["mode"] == rekey.MODE:
-            return await rekey.plan_asked(self.engine, self.keyring, district_id, asked)
+            return await rekey.plan_requested_rekey(self.engine, self.keyring, district_id, asked)
         return await run_source(
             *(self.engine, self.keyring, district_id, row["source_id"], stages, self.allowed),
             mode=row["mode"],
@@ -174,7 +174,7 @@ class SyncScheduler:
             asked=asked,
         )
 
-    async def _keep(self, district_id: UUID, claimed: Claimed) -> None:
+    async def _renew_lease(self, district_id: UUID, claimed: Claimed) -> None:
         while True:
             await asyncio.sleep(self.length.total_seconds() / 3)
             with suppress(Exception):  # the next beat is in time
@@ -188,7 +188,7 @@ async def schedule_due_runs(work: Work) -> list[UUID]:
 
     Gives the sources that somebody wants looked at.
     """
-    await _take_up_lost(work)
+    await _requeue_lost_runs(work)
     rows = await work.db.scalars(
         select(SisSource)
         .where(
@@ -206,20 +206,22 @@ async def schedule_due_runs(work: Work) -> list[UUID]:
             record(work, Happened(SYNC_OVERDUE, row.id, row.version, {}))
             row.overdue_at = None
         if row.due is not None and row.due <= now():
-            await _lay_due(work, row)
+            await _create_due_run(work, row)
     await work.db.flush()
     return looks
 
 
 @needs(Can.SYNC_ROSTER)
-async def _lay_due(work: Work, row: SisSource) -> None:
+async def _create_due_run(work: Work, row: SisSource) -> None:
     """The run that the schedule asks for, unless one of this source waits or goes on; and when the next is.
 
     What was due before a freeze and found no worker waits until the freeze is over.
     """
     of = SisRun.district_id == work.district_id
     frozen = is_frozen(today_in(await zone_of(work)), freeze_of(row.frozen))
-    waiting = await work.db.scalar(select(SisRun.id).where(of, SisRun.source_id == row.id, SisRun.state.in_(OPEN)))
+    waiting = await work.db.scalar(
+        select(SisRun.id).where(of, SisRun.source_id == row.id, SisRun.state.in_(OPEN_STATES))
+    )
     if waiting is None and not frozen:
         work.db.add(
             SisRun(
@@ -242,7 +244,7 @@ async def _lay_due(work: Work, row: SisSource) -> None:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _take_up_lost(work: Work) -> None:
+async def _requeue_lost_runs(work: Work) -> None:
     """Runs whose lease has ended wait again; one that has lost three workers has failed.
 
     Nobody waits for one that was begun by hand: it goes on while its lock is held, and has failed when it is not.
@@ -260,9 +262,9 @@ async def _take_up_lost(work: Work) -> None:
         if run.due is None and await is_syncing(work):
             run.leased_until = now() + LENGTH
         elif run.due is None:
-            await give_up(work, run.id, run.attempts, BROKE_OFF)
+            await fail_run(work, run.id, run.attempts, BROKE_OFF)
         elif run.attempts >= ATTEMPTS:
-            await give_up(work, run.id, run.attempts, f"The sync broke off {ATTEMPTS} times. The roster is as it was.")
+            await fail_run(work, run.id, run.attempts, f"The sync broke off {ATTEMPTS} times. The roster is as it was.")
         else:
             run.state, run.leased_until = "pending", None
             run.sentence = "The sync broke off and waits for another worker. The roster is as it was."
@@ -280,17 +282,19 @@ async def claim_run(work: Work, length: timedelta = LENGTH) -> list[Claimed]:
 async def keep_lease(work: Work, claimed: Claimed, length: timedelta = LENGTH) -> None:
     """Renews the lease of a run that goes on; of one that another worker has taken up, nothing."""
     mine = and_(SisRun.district_id == work.district_id, SisRun.id == claimed.id, SisRun.attempts == claimed.number)
-    await work.db.execute(update(SisRun).where(mine, SisRun.state.in_(OPEN)).values(leased_until=func.now() + length))
+    await work.db.execute(
+        update(SisRun).where(mine, SisRun.state.in_(OPEN_STATES)).values(leased_until=func.now() + length)
+    )
 
 
 @needs(Can.SYNC_ROSTER)
-async def give_up(work: Work, run_id: UUID, attempt: int, sentence: str) -> None:
+async def fail_run(work: Work, run_id: UUID, attempt: int, sentence: str) -> None:
     """Ends a run as failed, if it is still this attempt's."""
     mine = and_(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.attempts == attempt)
-    run = await work.db.scalar(select(SisRun).where(mine, SisRun.state.in_(OPEN)))
+    run = await work.db.scalar(select(SisRun).where(mine, SisRun.state.in_(OPEN_STATES)))
     if run is not None:
         ended: dict[str, Any] = {"state": "failed", "sentence": sentence, "began_at": run.began_at, "ended_at": now()}
-        await end(work, Report(run_id, mode=run.mode, **ended), of=OPEN)
+        await end(work, Report(run_id, mode=run.mode, **ended), of=OPEN_STATES)
 
 
 @needs(Can.SYNC_ROSTER)
@@ -304,7 +308,7 @@ async def release(work: Work, claimed: Claimed, wait: timedelta, because: str = 
         "due": func.now() + wait,
         "attempts": SisRun.attempts - 1,
     }
-    await work.db.execute(update(SisRun).where(mine, SisRun.state.in_(OPEN)).values(waits))
+    await work.db.execute(update(SisRun).where(mine, SisRun.state.in_(OPEN_STATES)).values(waits))
 
 
 def _principal(district_id: UUID) -> Principal:
@@ -312,7 +316,7 @@ def _principal(district_id: UUID) -> Principal:
 
 
 @dataclass
-class _Stages:
+class _StageLog:
     """Nobody watches a night: the log says when a run comes to its next stage."""
 
     asked: RunRequest

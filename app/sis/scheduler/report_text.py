@@ -7,7 +7,7 @@ WIDTH = 22
 COLUMNS = ("known", "fetched", "created", "updated", "removed", "absent", "quarantined")
 
 
-def as_text(report: Report) -> str:
+def render_report(report: Report) -> str:
     """The report for a mail or a terminal: the sentence, counts by kind, the guard, first error codes, what to do."""
     shown = ids.show("run", report.run_id)
     ended = report.ended_at.strftime("%Y-%m-%d %H:%M UTC") if report.ended_at else "not ended"
@@ -20,16 +20,16 @@ def as_text(report: Report) -> str:
             for name, counts in kinds
         ]
         lines.append("")
-    lines += [f"{'HELD ' if one['held'] else 'within '}{told_weight(one)}" for one in report.weighed]
+    lines += [f"{'HELD ' if one['held'] else 'within '}{render_guard_result(one)}" for one in report.weighed]
     lines += [f"In quarantine: {one.file} row {one.row}, {one.field}: {one.code}" for one in report.refusals]
     lines += [f"Put back into their student's schools: {rows:,} of {name}" for name, rows in report.repaired.items()]
     lines += [f"Not taken: {file}" for file in report.not_taken]
     lines += [f"Note: {warning}" for warning in report.warnings]
-    lines += ["", "What to do next:", *(f"* {step}" for step in what_next(report))]
+    lines += ["", "What to do next:", *(f"* {step}" for step in next_steps(report))]
     return "\n".join(lines) + "\n"
 
 
-def told_weight(one: dict[str, object]) -> str:
+def render_guard_result(one: dict[str, object]) -> str:
     """One rule of the guard against what was found, such as `removed people: 90 of 1,000, limit 10% over 25`."""
     limit = (
         f"limit {float(str(one['limit'])):.0%} over {int(str(one['rows'])):,}"
@@ -39,7 +39,7 @@ def told_weight(one: dict[str, object]) -> str:
     return f"{one['rule']} {one['what']}: {int(str(one['count'])):,} of {int(str(one['of'])):,}, {limit}"
 
 
-def what_next(report: Report) -> list[str]:
+def next_steps(report: Report) -> list[str]:
     """What a person may do about a run, in sentences; the commands as they are typed, but for the district's name."""
     shown, of = ids.show("run", report.run_id), "--district DISTRICT"
     held = {one["rule"] for one in report.weighed if one["held"]}
