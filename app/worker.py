@@ -107,14 +107,14 @@ async def _sync_by_night(settings: Settings, post: DeliveryContext, stopping: as
     with _metrics(settings):
         while not stopping.is_set():
             try:
-                await night.turn()
+                await night.start_due()
                 if settings.metrics_port is not None and time.monotonic() - told >= STANDING:
                     await read_metrics(post.engine)
                     told = time.monotonic()
             except Exception as error:  # what is due stays due
                 log.error("syncs.trouble", **describe_fault(error))
             await _pause(ANSWERS, stopping)
-        await night.land(PATIENCE)
+        await night.drain(PATIENCE)
 
 
 @contextmanager

@@ -61,7 +61,7 @@ async def _night(town: Town, **more: Any) -> None:
     """A night of this district alone, until nothing is under way."""
     night = SyncScheduler(town.worker_engine, town.settings.keyring, SANDBOX, **more)
     await night._district(town.district_id)
-    await night.land()
+    await night.drain()
 
 
 async def _runs(town: Town) -> list[Any]:
@@ -393,9 +393,9 @@ async def test_a_worker_that_ends_leaves_its_run_to_another(north: Town) -> None
         async with north.unit() as work:
             await request_run(work, made.source.id)
         night = SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)
-        night.flying[north.district_id] = asyncio.create_task(night._district(north.district_id))
+        night.running[north.district_id] = asyncio.create_task(night._district(north.district_id))
         await asyncio.to_thread(came.wait, 60)
-        await night.land(0.05)
+        await night.drain(0.05)
         ((state, _, attempts, *_),) = await _runs(north)
         assert (state, attempts) == ("pending", 0)
         go.set()

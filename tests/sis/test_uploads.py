@@ -81,7 +81,7 @@ async def test_a_zip_that_is_sent_is_applied_by_the_worker(app: FastAPI, north: 
     assert asked.status_code == 202, asked.text
     await _night(north)
     again = (await asks.get(asked.headers["location"])).json()
-    assert (again["state"], "Nothing was sent" in again["sentence"]) == ("skipped", True)
+    assert (again["state"], "No zip was uploaded" in again["sentence"]) == ("skipped", True)
 
 
 async def test_it_may_be_tried_dry(app: FastAPI, north: Town) -> None:
