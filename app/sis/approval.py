@@ -132,7 +132,7 @@ async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring) -> int:
         for run_id in waiting:
             try:
                 with job_context("sync", district_id, run_id):
-                    await execute_answer(engine, keyring, district_id, run_id, lambda _doing, _done, _of: None)
+                    await execute_answer(engine, keyring, district_id, run_id, lambda _step, _done, _of: None)
             except AlreadyRunning:
                 break
             done += 1
@@ -224,7 +224,7 @@ async def undo(
     district_id: UUID,
     run_id: UUID,
     progress: Progress,
-    asked: RunRequest = RunRequest(),
+    request: RunRequest = RunRequest(),
 ) -> Report:
     """Reverts an applied run in one transaction, as a run of its own with its own change log.
 
@@ -233,17 +233,17 @@ async def undo(
     the same rows; `AlreadyRunning` while the district syncs.
     """
     principal = house_principal(district_id, "sync")
-    report = Report(asked.run_id or new_id(), began_at=now())
+    report = Report(request.run_id or new_id(), began_at=now())
     async with district_sync_lock(engine, district_id), unit(engine, principal, keyring, "sync undo") as work:
-        await _run_undo(work, run_id, report, progress, asked)
+        await _run_undo(work, run_id, report, progress, request)
     return report
 
 
 @needs(Can.SYNC_ROSTER)
-async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress, asked: RunRequest) -> None:
+async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress, request: RunRequest) -> None:
     undone = (await find_run(work, run_id)).run
     await require_undoable(work, undone)
-    await begin(work, report, undone.source_id, dry=False, undoes=run_id, asked=asked)
+    await begin(work, report, undone.source_id, dry=False, undoes=run_id, request=request)
     stage = await open_stage(work, report.run_id, undone.source_id, KEPT_SIZE)
     if undone.mode == rekey.MODE:
         report.mode = rekey.MODE

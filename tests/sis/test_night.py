@@ -151,7 +151,7 @@ async def test_a_lost_workers_run_begins_anew_and_a_late_one_is_fenced_off(north
         await run_source(
             *(north.worker_engine, north.settings.keyring, north.district_id, made.source.id),
             *(lambda _doing, _done, _of: None, SANDBOX),
-            asked=RunRequest(run.id, lost.number),
+            request=RunRequest(run.id, lost.number),
         )
     assert len(await _runs(north)) == 1
 

@@ -65,7 +65,7 @@ async def test_a_source_is_pulled_whole_and_then_by_deltas(north: Town) -> None:
     """The watermark is the time at which the pull began; it moves with what is applied, and back with an undo."""
     with running(*SMALL) as address:
         made = await _make(north, address, full_cron="0 3 1 1 *", overlap_hours=24 * 30)
-        with pytest.raises(Conflict, match="A delta begins from a full run"):
+        with pytest.raises(Conflict, match="A delta follows a full run"):
             await _run(north, made, "delta")
         began = now()
         first = await _run(north, made)

@@ -101,7 +101,7 @@ async def test_a_row_that_cannot_be_told_apart_removes_nobody(north: Town, tmp_p
     report = await sync(north, export, tmp_path, limits=LENIENT)
     assert report.kinds["person"].absent == 0
     assert report.exit_code == 3
-    assert any("cannot be told apart" in warning for warning in report.warnings)
+    assert any("cannot be identified" in warning for warning in report.warnings)
 
 
 async def test_a_row_repeated_word_for_word_is_taken_once(north: Town, tmp_path: Path) -> None:

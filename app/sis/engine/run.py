@@ -109,7 +109,12 @@ async def kinds_left_out(work: Work, source_id: UUID) -> frozenset[str]:
 
 @needs(Can.SYNC_ROSTER)
 async def begin(
-    work: Work, report: Report, source_id: UUID, dry: bool, undoes: UUID | None = None, asked: RunRequest = RunRequest()
+    work: Work,
+    report: Report,
+    source_id: UUID,
+    dry: bool,
+    undoes: UUID | None = None,
+    request: RunRequest = RunRequest(),
 ) -> None:
     """Creates the row of a run, or starts the requested run. Ends a run that a crash left in state `running`.
 
@@ -127,10 +132,15 @@ async def begin(
     for row in broken.all():
         if not row.dry:
             record(work, Happened(SYNC_FAILED, row.id, 1, {}, counts={}))
-    if asked.run_id is not None:
-        mine = (of, SisRun.id == asked.run_id, SisRun.state == "pending", SisRun.attempts == asked.attempt)
-        runs = {"state": "running", "began_at": report.began_at, "sentence": "The sync is running.", "mode": asked.mode}
-        if await work.db.scalar(update(SisRun).where(*mine).values(runs).returning(SisRun.id)) is None:
+    if request.run_id is not None:
+        mine = (of, SisRun.id == request.run_id, SisRun.state == "pending", SisRun.attempts == request.attempt)
+        values = {
+            "state": "running",
+            "began_at": report.began_at,
+            "sentence": "The sync is running.",
+            "mode": request.mode,
+        }
+        if await work.db.scalar(update(SisRun).where(*mine).values(values).returning(SisRun.id)) is None:
             raise Conflict("The run was claimed by another worker.", code="run.taken_up")
         return
     work.db.add(

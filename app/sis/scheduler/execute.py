@@ -163,17 +163,17 @@ class SyncScheduler:
             await release(work, claimed, wait, because)
 
     async def _run(self, district_id: UUID, claimed: Claimed) -> Report:
-        row, asked = claimed.row, RunRequest(claimed.id, claimed.number, claimed.row["mode"])
-        stages = self.stages[district_id] = _StageLog(asked)
+        row, request = claimed.row, RunRequest(claimed.id, claimed.number, claimed.row["mode"])
+        stages = self.stages[district_id] = _StageLog(request)
         if row["undoes"] is not None:
-            return await undo(self.engine, self.keyring, district_id, row["undoes"], stages, asked)
+            return await undo(self.engine, self.keyring, district_id, row["undoes"], stages, request)
         if row["mode"] == rekey.MODE:
-            return await rekey.plan_requested_rekey(self.engine, self.keyring, district_id, asked)
+            return await rekey.plan_requested_rekey(self.engine, self.keyring, district_id, request)
         return await run_source(
             *(self.engine, self.keyring, district_id, row["source_id"], stages, self.allowed),
             mode=row["mode"],
             dry=row["dry"],
-            asked=asked,
+            request=request,
         )
 
     async def _renew_lease(self, district_id: UUID, claimed: Claimed) -> None:
@@ -321,7 +321,7 @@ def _principal(district_id: UUID) -> Principal:
 class _StageLog:
     """Logs when a run reaches its next stage, because nobody watches a scheduled run."""
 
-    asked: RunRequest
+    request: RunRequest
     stage: str = ""
 
     @property
@@ -332,4 +332,4 @@ class _StageLog:
     def __call__(self, stage: str, _done: int, _of: int) -> None:
         if stage != self.stage:
             self.stage = stage
-            log.info("syncs.stage", attempt=self.asked.attempt, stage=stage)
+            log.info("syncs.stage", attempt=self.request.attempt, stage=stage)
