@@ -30,6 +30,7 @@ async def _online() -> None:
 
 
 if context.is_offline_mode():
-    _run(None, url="postgresql://", dialect_name="postgresql", literal_binds=True)
+    # Without parameters in the SQL a % is a %, which the default style would double.
+    _run(None, url="postgresql://", dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, literal_binds=True)
 else:
     asyncio.run(_online())

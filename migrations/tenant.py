@@ -1,31 +1,64 @@
-"""Owns how a tenant table is made: keys led by the district, forced row-level security, plain grants."""
+"""Owns how a migration makes a tenant table: keys led by the district, forced row-level security, plain grants.
+
+Frozen, as the revisions that call it are: it imports nothing of the product, and changes by additions only.
+"""
 
 from collections.abc import Mapping, Sequence
 
 from alembic import context, op
 
-from app.access.policies import policy
+from migrations.policies import condition_of
+
+WITHOUT_DISTRICT = {"client": "client_id"}
+"""Tables that are no district's and may be referred to, with their key."""
+SCHOOLS = {
+    "school_id": "school_ids[1]",
+    "second_school_id": "school_ids[2]",
+    "third_school_id": "school_ids[3]",
+}
+"""Generated columns of a table that is listed by school: an index on the array cannot serve row-level security."""
 
 
 def roles() -> Mapping[str, str]:
-    """The names under which the server knows `api` and `worker`."""
+    """Returns the names under which the server knows `api` and `worker`."""
     names: Mapping[str, str] = context.config.attributes.get("roles") or {"api": "api", "worker": "worker"}
     return names
 
 
-def grant(privileges: str, table: str, *who: str) -> None:
+def grant(privileges: str, table: str, *grantees: str) -> None:
     """Grants privileges on a table to run-time roles."""
-    for role in who:
+    for role in grantees:
         op.execute(f'GRANT {privileges} ON {table} TO "{roles()[role]}"')
 
 
+def directory_function(definition: str, signature: str, *grantees: str) -> None:
+    """Creates a function with the owner's rights that only the named run-time roles may call."""
+    op.execute(definition)
+    op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
+    for role in grantees:
+        op.execute(f'GRANT EXECUTE ON FUNCTION {signature} TO "{roles()[role]}"')
+
+
 def lock_rows(table: str, condition: str) -> None:
-    """Forces row-level security: one permissive policy for the run-time roles, the owner's own beside it."""
+    """Forces row-level security: one permissive policy for the run-time roles, and the owner's own."""
     names = ", ".join(f'"{name}"' for name in roles().values())
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
     op.execute(f"CREATE POLICY tenant ON {table} TO {names} USING ({condition}) WITH CHECK ({condition})")
     op.execute(f"CREATE POLICY owner ON {table} TO CURRENT_USER USING (true) WITH CHECK (true)")
+
+
+def add_references(table: str, refs: Mapping[str, str]) -> None:
+    """Adds the foreign keys of a table; each but the one to a table without a district begins with the district."""
+    for column, target in refs.items():
+        if target in WITHOUT_DISTRICT:
+            columns, keys = column, WITHOUT_DISTRICT[target]
+        elif target == "district":
+            columns = keys = "district_id"
+        else:
+            columns, keys = f"district_id, {column}", "district_id, id"
+        name = f"{table}_{columns.replace(', ', '_')}_fkey"
+        op.execute(f"ALTER TABLE {table} ADD CONSTRAINT {name} FOREIGN KEY ({columns}) REFERENCES {target} ({keys})")
 
 
 def tenant_table(
@@ -36,6 +69,8 @@ def tenant_table(
     refs: Mapping[str, str] | None = None,
     uniques: Sequence[Sequence[str]] = (),
     indexes: Sequence[Sequence[str]] = (),
+    more_indexes: Sequence[str] = (),
+    by_school: Sequence[str] = (),
     student: str | None = None,
     schools: str = "school_ids",
     unless: str | None = None,
@@ -43,35 +78,42 @@ def tenant_table(
     api: str = "SELECT, INSERT, UPDATE",
     worker: str = "SELECT, INSERT, UPDATE",
 ) -> None:
-    """Makes a tenant table.
+    """Creates a tenant table: columns, indexes, policies and grants, and only then its foreign keys.
 
-    `columns` are the columns beside `district_id` (and beside `id`, where that is the key); `refs` maps a
-    column to the tenant table whose `(district_id, id)` it names. `student`, `schools`, `unless` and `lock` say whom
-    a row is about, as `access.policies.policy` takes them.
+    On Citus a table is distributed before its foreign keys are added: those of a table that is distributed afterwards
+    would refer to tables of the coordinator, and a policy cannot be created on a distributed table if its condition
+    is a constant.
+
+    `columns` are the columns other than `district_id` (and than `id`, where that is the key). `refs` maps a column to
+    the tenant table whose `(district_id, id)` it names. `more_indexes` are what follows CREATE INDEX, `by_school` is
+    the order in which the table is listed by school. `student`, `schools`, `unless` and `lock` say whom a row is
+    about, as `policies.condition_of` takes them.
     """
     own_key = "id uuid NOT NULL," if tuple(key) == ("id",) else ""
     parts = [f"CONSTRAINT {name}_pkey PRIMARY KEY ({', '.join(('district_id', *key))})"]
     for unique in uniques:
-        columns_of = ("district_id", *unique)
-        parts.append(f"CONSTRAINT {name}_{'_'.join(columns_of)}_key UNIQUE ({', '.join(columns_of)})")
-    for column, target in (refs or {}).items():
-        there = "district_id" if target == "district" else "district_id, id"
-        here = "district_id" if target == "district" else f"district_id, {column}"
-        named = here.replace(", ", "_")
-        parts.append(f"CONSTRAINT {name}_{named}_fkey FOREIGN KEY ({here}) REFERENCES {target} ({there})")
-    constraints = ",\n    ".join(parts)
+        led = ("district_id", *unique)
+        parts.append(f"CONSTRAINT {name}_{'_'.join(led)}_key UNIQUE ({', '.join(led)})")
+    if by_school:
+        parts = [*_school_columns(), *parts]
+    definitions = ",\n    ".join(parts)
     op.execute(
         f"CREATE TABLE {name} (\n    district_id uuid NOT NULL,\n    {own_key}\n"
-        f"    {columns.strip()},\n    {constraints}\n)"
+        f"    {columns.strip()},\n    {definitions}\n)"
     )
     for index in indexes:
-        columns_of = ("district_id", *index)
-        op.execute(f"CREATE INDEX {name}_{'_'.join(columns_of)}_idx ON {name} ({', '.join(columns_of)})")
-    lock_rows(name, policy(student=student, schools=schools, unless=unless, lock=lock))
+        led = ("district_id", *index)
+        op.execute(f"CREATE INDEX {name}_{'_'.join(led)}_idx ON {name} ({', '.join(led)})")
+    if by_school:
+        more_indexes = [*_school_indexes(name, ", ".join(by_school)), *more_indexes]
+    for statement in more_indexes:
+        op.execute(f"CREATE INDEX {statement}")
+    lock_rows(name, condition_of(student, schools, unless, lock))
     if api:
         grant(api, name, "api")
     if worker:
         grant(worker, name, "worker")
+    add_references(name, refs or {})
 
 
 ABOUT_STUDENT = """
@@ -90,10 +132,11 @@ def student_table(
     refs: Mapping[str, str] | None = None,
     uniques: Sequence[Sequence[str]] = (),
     indexes: Sequence[Sequence[str]] = (),
+    by_school: Sequence[str] = (),
     api: str = "SELECT, INSERT, UPDATE",
     worker: str = "SELECT, INSERT, UPDATE",
 ) -> None:
-    """Makes a tenant table whose every row is about one student, under reach and secured areas."""
+    """Creates a tenant table whose every row is about one student, under reach and secured areas."""
     tenant_table(
         name,
         ABOUT_STUDENT + columns,
@@ -101,8 +144,27 @@ def student_table(
         refs={"student_id": "person", **(refs or {})},
         uniques=uniques,
         indexes=(("student_id",), *indexes),
+        by_school=by_school,
         student="student_id",
         lock="secured_area",
         api=api,
         worker=worker,
     )
+
+
+def _school_columns() -> list[str]:
+    columns = [f"{name} uuid GENERATED ALWAYS AS ({value}) STORED" for name, value in SCHOOLS.items()]
+    more = "CASE WHEN cardinality(school_ids) > 3 THEN true END"
+    return [*columns, f"has_more_schools boolean GENERATED ALWAYS AS ({more}) STORED"]
+
+
+def _school_indexes(table: str, order: str) -> list[str]:
+    return [
+        f"{table}_school_idx ON {table} (district_id, school_id, {order})",
+        *(
+            f"{table}_{place}_school_idx ON {table} (district_id, {place}_school_id, {order}) "
+            f"WHERE {place}_school_id IS NOT NULL"
+            for place in ("second", "third")
+        ),
+        f"{table}_more_schools_idx ON {table} (district_id, {order}) WHERE has_more_schools IS TRUE",
+    ]

@@ -30,7 +30,15 @@ from tests.house.watch import (  # noqa: F401  # fixtures for every test
 )
 from tests.town import Town, found_town
 
-FIRST = ("test_webhooks_worker", "test_story", "test_syncs", "test_rest_sync", "test_rest_quirks", "test_cli_sis")
+FIRST = (
+    "test_webhooks_worker",
+    "test_hostile_sis",
+    "test_story",
+    "test_syncs",
+    "test_rest_sync",
+    "test_rest_quirks",
+    "test_cli_sis",
+)
 """Begun first: a worker that would have to deliver what other tests left; then the files that take longest, so that at
 the end nobody waits for one process alone."""
 

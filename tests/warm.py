@@ -34,7 +34,7 @@ class Warm:
         self._orders, theirs = socket.socketpair()
         self._one_at_a_time = Lock()
         with theirs:
-            self._popen = subprocess.Popen([sys.executable, "-m", "tests.warm"], cwd=ROOT, stdin=theirs)
+            self._popen = subprocess.Popen([sys.executable, "-m", "tests.warm"], cwd=ROOT, stdin=theirs.fileno())
 
     def start(self, command: Sequence[str], env: Mapping[str, str], streams: Sequence[int]) -> int:
         """Starts `app` or `app.worker` with these arguments; streams: descriptors of its input, output and errors.
@@ -45,7 +45,7 @@ class Warm:
 
     def wait(self, pid: int, within: float) -> int:
         """How it ends; one that does not within so many seconds is killed, which raises TimeoutError."""
-        code = self._ask({"wait": pid, "within": within})
+        code: int | None = self._ask({"wait": pid, "within": within})
         if code is None:
             raise TimeoutError(f"It did not end within {within:.0f} seconds.")
         return code
@@ -78,7 +78,8 @@ class Warm:
 
 def _line_of(orders: socket.socket) -> tuple[bytes, list[int]]:
     """The next line, and the descriptors that came with it; nothing once the other end is closed."""
-    line, streams = b"", []
+    line = b""
+    streams: list[int] = []
     while not line.endswith(b"\n"):
         more, came, _, _ = socket.recv_fds(orders, CHUNK, 3)
         if not more:

@@ -24,6 +24,7 @@ from app.core import ids
 from app.core.clock import now
 from app.core.crypto import Keyring, fingerprint
 from app.core.errors import AimlineError, Unauthenticated
+from app.core.log import add_to_log_context
 
 ALGORITHM = "ES256"
 AUDIENCE = "aimline"
@@ -106,6 +107,18 @@ class Tokens:
         if len(self._verified) > MOST_VERIFIED:
             self._verified.popitem(last=False)
         return principal
+
+    def read_header(self, authorization: str | None) -> Principal:
+        """Returns the client whose token an Authorization header bears, and names it in every log line from now on.
+
+        Reads no row. Raises `Unauthenticated`.
+        """
+        scheme, _, token = (authorization or "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise Unauthenticated("Send an access token: Authorization: Bearer …")
+        client = self.read(token)
+        add_to_log_context(**client.log_names())
+        return client
 
     def _verify(self, token: str) -> tuple[int, Principal]:
         try:

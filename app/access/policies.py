@@ -1,4 +1,6 @@
-"""Owns the row-level security of every kind of table, as SQL. Read by the migrations and the house's tests.
+"""Owns the row-level security of every kind of table, as SQL. The house's tests compare it with the database.
+
+The migrations have a frozen text of their own: whoever changes a condition here also writes a migration.
 
 One permissive policy for a table and role with AND inside, no subquery, no function that reads a table
 (a RESTRICTIVE policy would open other districts' rows on a sharded server).
@@ -11,24 +13,6 @@ _SCHOOLS = "nullif(current_setting('app.schools', true), '')::uuid[]"
 # parts, by the last digit of an id: a row then looks through a sixteenth of the caseload.
 _STUDENTS = "current_setting('app.students_' || right({student}::text, 1), true)"
 _OPENS = "nullif(current_setting('app.opens', true), '')::text[]"
-
-ENTER = """
-CREATE OR REPLACE FUNCTION app.enter(district uuid, reach text, schools text, students text, opens text)
-RETURNS void LANGUAGE plpgsql AS $$
-DECLARE
-    parts text[] := string_to_array(students, '|');
-BEGIN
-    EXECUTE format('SET LOCAL app.district_id = %L', district::text);
-    EXECUTE format('SET LOCAL app.reach = %L', reach);
-    EXECUTE format('SET LOCAL app.schools = %L', schools);
-    IF reach = 'caseload' THEN
-        FOR digit IN 0..15 LOOP
-            EXECUTE format('SET LOCAL app.students_%s = %L', to_hex(digit), parts[digit + 1]);
-        END LOOP;
-    END IF;
-    EXECUTE format('SET LOCAL app.opens = %L', opens);
-END $$
-"""
 
 
 def reaches(student: str, schools: str = "school_ids") -> str:

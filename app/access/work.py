@@ -48,12 +48,15 @@ class Work:
     def __init__(self, session: AsyncSession, principal: Principal, keyring: Keyring, operation: str) -> None:
         self._session = session
         self._finishers: dict[str, Finisher] = {}
+        self._last = ""
         self.principal = principal
         self.keyring = keyring
         self.operation = operation
         self.disclosed = DisclosedRecords()
         self.pending_events: list[Any] = []
+        self.pending_weeks: list[Any] = []
         self.locked_students: set[UUID] = set()
+        self.named_subjects: frozenset[str] = frozenset()
 
     @property
     def district_id(self) -> UUID:
@@ -74,9 +77,11 @@ class Work:
             self.disclosed.students |= found
             self.disclosed.kinds.add(kind)
 
-    def before_commit(self, name: str, finisher: Finisher) -> None:
-        """Lays what must run just before the commit, once a name."""
+    def before_commit(self, name: str, finisher: Finisher, *, last: bool = False) -> None:
+        """Registers a function to run just before the commit, once a name; `last` is for the numbering of events."""
         self._finishers.setdefault(name, finisher)
+        if last:
+            self._last = name
 
     @asynccontextmanager
     async def as_district(self, name: str) -> AsyncIterator[None]:
@@ -97,20 +102,22 @@ class Work:
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
         """A part that can fail alone: its rows, events and disclosures go when it fails."""
-        events, locked = list(self.pending_events), set(self.locked_students)
+        events, weeks, locked = list(self.pending_events), list(self.pending_weeks), set(self.locked_students)
+        named = self.named_subjects
         shown = DisclosedRecords(set(self.disclosed.students), set(self.disclosed.kinds))
         try:
             async with self._session.begin_nested():
                 yield
         except BaseException:
             # PostgreSQL gives up the locks that were taken since the savepoint.
-            self.pending_events, self.disclosed, self.locked_students = events, shown, locked
+            self.pending_events, self.pending_weeks, self.locked_students = events, weeks, locked
+            self.disclosed, self.named_subjects = shown, named
             raise
 
     async def finish(self) -> None:
         """Runs the finishers; the door calls this and commits."""
         await self._session.flush()
-        for finisher in self._finishers.values():
+        for _, finisher in sorted(self._finishers.items(), key=lambda item: item[0] == self._last):
             token = _open_for.set(self)
             try:
                 await finisher(self)

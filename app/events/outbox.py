@@ -44,7 +44,7 @@ def record(work: Work, happened: Happened) -> UUID:
         raise Misuse(f"The event {happened.type.name} must carry the ids {sorted(happened.type.carried)}.")
     event_id = new_id()
     work.pending_events.append((event_id, now(), happened))
-    work.before_commit("events", _number_and_write)
+    work.before_commit("events", _number_and_write, last=True)
     return event_id
 
 
@@ -59,7 +59,7 @@ def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, 
             many.students.append(student)
             many.schools.append(school)
         work.pending_events.append(many)
-        work.before_commit("events", _number_and_write)
+        work.before_commit("events", _number_and_write, last=True)
 
 
 async def _number_and_write(work: Work) -> None:

@@ -16,8 +16,7 @@ from app.access.permission import MEANING
 from app.access.principal import Principal
 from app.access.work import Work, required_permissions
 from app.core.crypto import Keyring
-from app.core.errors import Misuse, NotFound, Unauthenticated
-from app.core.log import add_to_log_context
+from app.core.errors import Misuse, NotFound
 from app.core.writer_share import WriterShare
 from app.graphql.budget import Budget
 from app.graphql.loaders import Loaders
@@ -155,12 +154,8 @@ def asks(
 
 def client_of(request: Request, installation: Installation) -> Principal:
     """The client whose token this is; raises `Unauthenticated`. Reads no row."""
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise Unauthenticated("Send an access token: Authorization: Bearer …")
-    client = installation.tokens.read(token)
+    client = installation.tokens.read_header(request.headers.get("Authorization"))
     request.state.principal = client
-    add_to_log_context(**client.log_names())
     return client
 
 

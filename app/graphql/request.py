@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from starlette.requests import ClientDisconnect, Request
 
-from app.core.errors import Malformed, Violation
+from app.core.errors import Invalid, Malformed, Violation
 from app.core.json_limits import NotText, check_json
 
 MODERN = "application/graphql-response+json"
@@ -91,6 +91,9 @@ def _json(raw: bytes) -> Any:
     try:
         check_json(raw)
         return orjson.loads(raw)
+    except Invalid as error:
+        violation = error.violations[0]
+        raise BadRequest(violation.code, violation.detail) from None
     except (NotText, orjson.JSONDecodeError):
         raise BadRequest("body.not_json", "This is not JSON.") from None
 

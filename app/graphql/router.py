@@ -38,6 +38,7 @@ from app.graphql.prepare import Preparation, Prepared, Refused
 from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, told
 from app.graphql.request import MODERN, BadRequest, Operation, media_type, operation_of
 from app.graphql.schema import execute, preparation
+from app.graphql.subjects import named_subjects
 
 STATUS: tuple[tuple[type[AimlineError], int], ...] = (
     (Unauthenticated, 401),
@@ -67,28 +68,22 @@ class _Stopped(Exception):
 def graphql_router(installation: Installation, limits: Limits = Limits()) -> APIRouter:
     """The route of the face, /graphql."""
     router = APIRouter()
-    prepare, turn = preparation(limits), asyncio.Lock()
+    prepare = preparation(limits)
 
     @router.api_route("/graphql", methods=["GET", "POST"], include_in_schema=False, name="graphql")
     async def graphql(request: Request) -> Response:
         answer = _Answer(str(getattr(request.state, "trace_id", "")), limits)
-        return await _respond(request, installation, prepare, turn, answer)
+        return await _respond(request, installation, prepare, answer)
 
     return router
 
 
-async def _respond(
-    request: Request, installation: Installation, prepare: Preparation, turn: asyncio.Lock, answer: "_Answer"
-) -> Response:
+async def _respond(request: Request, installation: Installation, prepare: Preparation, answer: "_Answer") -> Response:
     try:
         answer.media = media_type(request)
         client = client_of(request, installation)
-        await request.body()
-        async with turn:
-            # One document in a turn of the event loop: other requests wait for one, not for all that came at once.
-            await asyncio.sleep(0)
-            operation = await operation_of(request)
-            prepared = prepare.prepare(operation, request.method)
+        operation = await operation_of(request)
+        prepared = prepare.prepare(operation, request.method)
         answer.cost, answer.is_prepared = prepared.cost, True
         result = await _run_in_time(request, installation, client, operation, prepared, prepare.limits)
     except BadRequest as error:
@@ -161,6 +156,7 @@ async def _run(
 ) -> ExecutionResult:
     """Runs the operation in one unit of work, which is committed when this returns."""
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
+        work.named_subjects = named_subjects(prepared, operation.variables)
         asked = OperationContext(work, prepared, Budget(limits.cost))
         try:
             result = await execute(asked, operation)

@@ -11,7 +11,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.playbook.defaults import REMINDERS
 from app.playbook.lookup import locate_area, locate_level, locate_measure, published
-from app.playbook.models import Area, Level, Measure, PlaybookVersion
+from app.playbook.models import Area, Level, Measure
 from app.playbook.rules import AREA, choose
 
 
@@ -79,12 +79,6 @@ class Rulebook:
 async def reminder_days(work: Work) -> dict[str, int]:
     """After how many days in weeks of instruction each thing is overdue; 0 is never."""
     return REMINDERS | {name: int(days) for name, days in (await published(work)).reminders.items()}
-
-
-@needs(Can.READ_PLAYBOOK)
-async def playbook_now(work: Work) -> PlaybookVersion:
-    """The version in force."""
-    return await published(work)
 
 
 @needs(Can.READ_PLAYBOOK)

@@ -18,7 +18,8 @@ from app.playbook.models import Measure
 from app.response.axis import Axis, Break
 from app.response.models import VerdictRow
 from app.response.queries import verdicts_now
-from app.roster.lookup import weeks_off, zone_of
+from app.roster.calendar import weeks_off
+from app.roster.lookup import zone_of
 from app.support.dosage import DosageWeek
 from app.support.models import Phase, Support
 from app.support.queries import dosage_between, phases_of

@@ -20,6 +20,7 @@ from app.core.fairness.quota import Standing
 from app.rest.edge import UPLOADS
 from app.rest.problem import from_error
 
+TOKENS = "/oauth/token"
 ALWAYS_ADMITTED = "/health/"
 """Whether the process lives is asked of a process that is full, and must be answered."""
 CLIENT_GONE = 499
@@ -45,7 +46,9 @@ class Admit:
                 # An upload takes as long as its sender; its body goes to disk as it comes.
                 await self._app(scope, receive, _announcing(send, standings))
                 return
-            messages = await _body(receive)
+            # Who shows no valid token is refused before a body of theirs is read, but where tokens are given.
+            is_read = requester.district_id is not None or scope["path"] == TOKENS
+            messages = await _body(receive) if is_read else []
             if messages is None:
                 await Response(status_code=CLIENT_GONE)(scope, receive, send)
                 return

@@ -18,8 +18,7 @@ from app.access.work import Work, required_permissions, unit
 from app.core import ids
 from app.core.address import Allowed
 from app.core.crypto import Keyring
-from app.core.errors import Invalid, Malformed, NotFound, Unauthenticated, Violation
-from app.core.log import add_to_log_context
+from app.core.errors import Invalid, Malformed, NotFound, Violation
 from app.core.writer_share import WriterShare
 from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE, Problem
@@ -86,11 +85,7 @@ async def principal_of(
     if (checked := getattr(request.state, "principal", None)) is not None:
         return cast(Principal, checked)  # the route has read the token already, before the body
     house: House = request.app.state.house
-    scheme, _, token = (authorization or "").partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        raise Unauthenticated("Send an access token: Authorization: Bearer …")
-    client = house.tokens.read(token)
-    add_to_log_context(**client.log_names())
+    client = house.tokens.read_header(authorization)
     if act_for is None:
         return client
     return await bound_to_person(house.engine, house.keyring, client, act_for)

@@ -1,7 +1,10 @@
-"""Owns the instructional weeks in which series are measured. Reads the school's weeks; falls back to the calendar."""
+"""Owns the instructional weeks in which series are measured: the school's own, or else those of the calendar.
 
-from collections.abc import Collection, Mapping, Sequence
-from datetime import date
+It opens no session itself: it works within the permission of its caller.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, timedelta
 from uuid import UUID
 
 from sqlalchemy import (
@@ -18,8 +21,7 @@ from sqlalchemy import (
     select,
 )
 
-from app.access.permission import Can
-from app.access.work import Work, needs
+from app.access.work import Work
 from app.core.clock import monday_of
 from app.roster.lookup import IdList
 from app.roster.models import SchoolWeek
@@ -56,29 +58,6 @@ def days_of_instruction(
     return case((exists().where(mine), counted), else_=until - since)
 
 
-@needs(Can.READ_ROSTER)
-async def school_weeks(work: Work, school_ids: list[UUID], begins: date, until: date) -> Weeks:
-    """The weeks of the first of these schools that has any, running on over year's end."""
-    rows = await work.db.execute(
-        select(SchoolWeek.school_id, SchoolWeek.monday, SchoolWeek.instructional)
-        .where(
-            SchoolWeek.district_id == work.district_id,
-            SchoolWeek.school_id == any_(cast(school_ids, IdList)),
-            SchoolWeek.monday >= monday_of(begins),
-            SchoolWeek.monday <= monday_of(until),
-        )
-        .order_by(SchoolWeek.monday)
-    )
-    by_school: dict[UUID, list[tuple[date, bool]]] = {}
-    for school_id, monday, instructional in rows:
-        by_school.setdefault(school_id, []).append((monday, instructional))
-    for school_id in school_ids:
-        if school_id in by_school:
-            return counted(by_school[school_id])
-    return {}
-
-
-@needs(Can.READ_ROSTER)
 async def weeks_of_schools(
     work: Work, school_ids: Collection[UUID], begins: date, until: date
 ) -> dict[UUID, list[tuple[date, bool]]]:
@@ -97,6 +76,31 @@ async def weeks_of_schools(
     for school_id, monday, instructional in rows:
         found.setdefault(school_id, []).append((monday, instructional))
     return found
+
+
+async def weeks_off(work: Work, school_ids: Collection[UUID], begins: date, until: date) -> dict[UUID, frozenset[date]]:
+    """Returns the Mondays of weeks without instruction, for those of these schools that have a calendar in this time.
+
+    A week that a school's calendar leaves out between two of its own (a summer) is one of them; before the first and
+    after the last the calendar says nothing.
+    """
+    weeks_by_school = await weeks_of_schools(work, school_ids, begins, until)
+    off_by_school = {school_id: off_between(weeks, begins, until) for school_id, weeks in weeks_by_school.items()}
+    return {school_id: off for school_id, off in off_by_school.items() if off is not None}
+
+
+def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -> frozenset[date] | None:
+    """Returns the Mondays without instruction among one school's weeks in this time; None where it has no week there.
+
+    Each week is its Monday and whether there was instruction; they come in order.
+    """
+    since = monday_of(begins)
+    instruction = {monday: instructional for monday, instructional in weeks if since <= monday <= until}
+    if not instruction:
+        return None
+    first, last = next(iter(instruction)), next(reversed(instruction))
+    between = (first + timedelta(weeks=n) for n in range((last - first).days // 7 + 1))
+    return frozenset(monday for monday in between if not instruction.get(monday, False))
 
 
 def counted(weeks: Sequence[tuple[date, bool]]) -> dict[date, int]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import date, timedelta
 from typing import Any, TypeVar
 from typing import cast as cast_type
 from uuid import UUID
@@ -16,10 +15,9 @@ from app.access.listing import ListedBySchool, page_of_schools
 from app.access.models import District
 from app.access.principal import Reach
 from app.access.work import Work
-from app.core.clock import monday_of
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.page import Keyset, Page
-from app.roster.models import AboutStudent, ExternalId, FromSource, Person, SchoolWeek, Source
+from app.roster.models import AboutStudent, ExternalId, FromSource, Person, Source
 from app.roster.references import ALIAS_KINDS, Reference, parse
 
 Row = TypeVar("Row", bound=FromSource)
@@ -71,7 +69,7 @@ async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lo
     for name in set(names):
         with suppress(NotFound):
             references[name] = parse(kind, name)
-    aliased = await _aliased(work, [one for one in references.values() if one.id is None])
+    aliased = await ids_by_alias(work, [one for one in references.values() if one.id is None])
     ids = {name: one.id or aliased.get((one.source, one.sourced_id)) for name, one in references.items()}
     query = select(Person).where(
         Person.district_id == work.district_id,
@@ -109,40 +107,6 @@ async def of_students(
         found[row.student_id].append(row)
     work.disclose(kind, (student_id for student_id, rows_of in found.items() if rows_of))
     return found
-
-
-async def weeks_off(work: Work, school_ids: Iterable[UUID], begins: date, until: date) -> dict[UUID, frozenset[date]]:
-    """The Mondays of weeks without instruction, for those of these schools that have a calendar in this time.
-
-    A week that a school's calendar leaves out between two of its own (a summer) is one of them; before the first and
-    after the last the calendar says nothing.
-    """
-    rows = await work.db.execute(
-        select(SchoolWeek.school_id, SchoolWeek.monday, SchoolWeek.instructional)
-        .where(
-            SchoolWeek.district_id == work.district_id,
-            SchoolWeek.school_id == any_(cast(sorted(set(school_ids)), IdList)),
-            SchoolWeek.monday >= monday_of(begins),
-            SchoolWeek.monday <= until,
-        )
-        .order_by(SchoolWeek.monday)
-    )
-    told: dict[UUID, list[tuple[date, bool]]] = {}
-    for school_id, monday, instructional in rows:
-        told.setdefault(school_id, []).append((monday, instructional))
-    found = {school_id: off_between(weeks, begins, until) for school_id, weeks in told.items()}
-    return {school_id: off for school_id, off in found.items() if off is not None}
-
-
-def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -> frozenset[date] | None:
-    """As `weeks_off`, of one school's weeks in order: the Monday, and whether there was instruction. None of none."""
-    since = monday_of(begins)
-    told = {monday: instructional for monday, instructional in weeks if since <= monday <= until}
-    if not told:
-        return None
-    first, last = next(iter(told)), next(reversed(told))
-    between = (first + timedelta(weeks=n) for n in range((last - first).days // 7 + 1))
-    return frozenset(monday for monday in between if not told.get(monday, False))
 
 
 async def by_id(
@@ -197,7 +161,8 @@ def _locked(query: Select[Row], *, lock: bool) -> Select[Row]:
     return query.with_for_update(key_share=True).execution_options(populate_existing=True)
 
 
-async def _aliased(work: Work, references: list[Reference]) -> dict[tuple[str, str], UUID]:
+async def ids_by_alias(work: Work, references: list[Reference]) -> dict[tuple[str, str], UUID]:
+    """Returns the rows that these external ids name, by source and `sourcedId`; all are of one kind."""
     if not references:
         return {}
     rows = await work.db.execute(

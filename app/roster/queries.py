@@ -11,7 +11,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.lookup import IdList, by_id, found, locate_staff, locate_student, within_reach, zone_of
+from app.roster.lookup import IdList, by_id, found, locate_staff, locate_student, within_reach
 from app.roster.models import (
     Demographics,
     Enrollment,
@@ -190,12 +190,6 @@ async def external_ids_of(work: Work, row_ids: list[UUID]) -> dict[UUID, list[tu
     for row_id, source, sourced_id in rows:
         found.setdefault(row_id, []).append((source, sourced_id))
     return found
-
-
-@needs(Can.READ_ROSTER)
-async def district_zone(work: Work) -> str:
-    """The district's IANA time zone."""
-    return await zone_of(work)
 
 
 def _people(work: Work) -> Select[Person]:

@@ -1,11 +1,14 @@
 """Owns the lock that every transaction takes before it writes a row about a student: the student's person row.
 
 The row is locked in the order of ids, and read again under the lock: `school_ids` are copied from what is returned
-here and from nowhere else. A sync locks the people whom it changes in the same way, so that a command and a sync never
+here and from nowhere else. A transaction of several commands (`Work.named_subjects`) locks the students of all of them
+at its first. A sync locks the people whom it changes in the same way, so that a command and a sync never
 write about one student at the same time. Opens no session itself: it works within the permission of the caller.
 """
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TypeVar
 from uuid import UUID
@@ -14,16 +17,20 @@ from sqlalchemy import ColumnElement, Select, any_, cast, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.access.work import Work
+from app.core import ids
+from app.core.db import Base
+from app.core.errors import Invalid, NotFound
 from app.events.reminders import Lasting
-from app.roster.lookup import IdList, found, people_by_name
+from app.roster.lookup import IdList, found, ids_by_alias, people_by_name
 from app.roster.models import AboutStudent, Person
-from app.roster.references import parse
+from app.roster.references import SIS, parse
 
 About = TypeVar("About", bound=AboutStudent)
 
 
 async def lock_student(work: Work, name: str, pointer: str | None = None) -> Person:
     """Locks the student named by an id or an external id. Raises `NotFound`, or `Invalid` at `pointer`."""
+    await _lock_named_subjects(work)
     reference = parse("student", name, pointer)
     student = await found(work, Person, reference, pointer, Person.is_student.is_(True), lock=True)
     work.locked_students.add(student.id)
@@ -32,6 +39,7 @@ async def lock_student(work: Work, name: str, pointer: str | None = None) -> Per
 
 async def lock_students_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
     """Locks those of these students whom the principal reaches; returns them by the name that was given."""
+    await _lock_named_subjects(work)
     students = await people_by_name(work, names, students=True, lock=True)
     work.locked_students |= {student.id for student in students.values()}
     return students
@@ -71,6 +79,7 @@ async def lock_student_of(
     work: Work, model: type[About], column: InstrumentedAttribute[UUID], row_id: UUID
 ) -> About | None:
     """Locks the student whom a row is about, then reads the row; None where there is no such row within reach."""
+    await _lock_named_subjects(work)
     row_is = (model.district_id == work.district_id, column == row_id)
     subject = select(model.student_id).where(*row_is).scalar_subquery()
     student_id = await work.db.scalar(_locking(work, Person.id == subject))
@@ -86,3 +95,31 @@ def _locking(work: Work, which: ColumnElement[bool], *, wait: bool = True) -> Se
     # in the tables above, in an order that nothing gives. Rows that refer to the student are not kept waiting.
     people = select(Person.id, Person.school_ids).where(Person.district_id == work.district_id, which)
     return people.order_by(Person.id).with_for_update(key_share=True, skip_locked=not wait)
+
+
+async def _lock_named_subjects(work: Work) -> None:
+    """Locks every student whom the texts of `work.named_subjects` name, once: before the first command's own.
+
+    A text is an id, an external id, or the id of a row about a student. One that names nothing within reach is passed
+    over: the command that is given it says so.
+    """
+    names, work.named_subjects = work.named_subjects, frozenset()
+    if not names:
+        return
+    references, ids_by_kind = [], defaultdict[str, set[UUID]](set)
+    for name in names:
+        with suppress(Invalid, NotFound):
+            if name.startswith(SIS):
+                references.append(parse("student", name))
+            else:
+                kind, row_id = ids.parse(name)
+                ids_by_kind[kind].add(row_id)
+    students = ids_by_kind["student"] | set((await ids_by_alias(work, references)).values())
+    for mapper in Base.registry.mappers:
+        model, row_ids = mapper.class_, ids_by_kind.get(mapper.persist_selectable.description)
+        if row_ids and issubclass(model, AboutStudent):
+            rows = select(model.student_id).where(
+                model.district_id == work.district_id, mapper.columns["id"] == any_(cast(list(row_ids), IdList))
+            )
+            students |= set(await work.db.scalars(rows))
+    await lock_students(work, students)

@@ -17,7 +17,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import Due, districts_due
-from app.access.models import District
 from app.access.permission import Can
 from app.access.principal import house_principal
 from app.access.work import Work, needs, unit
@@ -27,6 +26,7 @@ from app.core.crypto import Keyring
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
 from app.core.log import job_context
+from app.roster.lookup import zone_of
 from app.sis import rekey
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
@@ -272,16 +272,11 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
             file, known, updated + removed, updated=updated, restored=restored, removed=removed
         )
     if undone.ended_at is not None:
-        await reopen_memberships(stage, undone.ended_at.astimezone(ZoneInfo(await _zone(work))).date())
+        await reopen_memberships(stage, undone.ended_at.astimezone(ZoneInfo(await zone_of(work))).date())
     report.repaired = await apply_all(stage, deliveries, progress)
     for kind in KINDS:
         await put_back_removed(stage, kind, run_id)
     report.warnings += await follow_results(work, stage)
-
-
-@needs(Can.SYNC_ROSTER)
-async def _zone(work: Work) -> str:
-    return str(await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id)))
 
 
 @needs(Can.APPROVE_SYNC)

@@ -75,13 +75,6 @@ class GuardResult:
     sentence: str = ""
 
 
-def hold_because(
-    kinds: Sequence[PlannedKind], shrunk: Sequence[ShrunkGroup], rekeyed: int, people: int, limits: GuardLimits
-) -> tuple[str, ...]:
-    """Returns the reasons to hold the plan, a sentence each; an empty tuple if it may be applied."""
-    return tuple(result.sentence for result in weigh(kinds, shrunk, rekeyed, people, limits) if result.held)
-
-
 def weigh(
     kinds: Sequence[PlannedKind], shrunk: Sequence[ShrunkGroup], rekeyed: int, people: int, limits: GuardLimits
 ) -> list[GuardResult]:

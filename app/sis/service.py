@@ -28,6 +28,7 @@ from app.core.disk_space import is_database_full, is_full
 from app.core.errors import NotFound, StorageFull
 from app.core.ids import new_id
 from app.events.outbox import record_of_students
+from app.roster.lookup import zone_of
 from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
@@ -236,7 +237,6 @@ async def _stage_and_apply(
 @needs(Can.SYNC_ROSTER)
 async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) -> Stage:
     """Returns the stage of a run in this transaction. `largest` is the size of the run's largest file in bytes."""
-    zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
     # Hash joins of a large delivery must fit in memory, and a small delivery needs little. Newly loaded tables have no
     # statistics, and with row-level security the planner expects one or two rows: nested loops over a million are off.
@@ -244,7 +244,7 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
     emit = partial(record_of_students, work)
-    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(str(zone)), emit)
+    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(await zone_of(work)), emit)
 
 
 async def _plan_kind(

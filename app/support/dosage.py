@@ -39,22 +39,6 @@ class DeliveredSessions:
     lost_because: str | None = None
 
 
-def of_session(
-    held_on: date, planned: int, delivered: int, attended: bool, lost_because: str | None
-) -> DeliveredSessions:
-    """One session, as the sums take it. Minutes given beyond the plan lose nothing."""
-    given = delivered if attended else 0
-    return DeliveredSessions(
-        monday=monday_of(held_on),
-        planned_sessions=int(planned > 0),
-        delivered_sessions=int(given > 0),
-        planned_minutes=planned,
-        delivered_minutes=given,
-        lost_minutes=max(planned - given, 0),
-        lost_because=lost_because,
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class DosageWeek:
     """One week: sessions and minutes. `known_minutes` are the planned minutes of the sessions with a record."""

@@ -11,8 +11,8 @@ from app.access.work import Work
 from app.core.db import lateral_lookup
 from app.core.errors import NotFound
 from app.playbook.lookup import level_by_id
-from app.roster.calendar import weeks_of_schools
-from app.roster.lookup import IdList, off_between
+from app.roster.calendar import off_between, weeks_of_schools
+from app.roster.lookup import IdList
 from app.roster.student_lock import lock_student_of
 from app.support.dosage import DeliveredSessions, Dosage, dosage
 from app.support.models import Phase, Session, Support
@@ -68,11 +68,6 @@ class DosageWindow:
         return min(self.until, ends_on if ends_on == self.support.ends_on else ends_on - timedelta(days=1))
 
 
-async def dosage_of(work: Work, support: Support, phase: Phase, since: date, until: date) -> Dosage:
-    """The dosage of a phase from one day to another, both included; nothing is told to the disclosure log."""
-    return (await dosages_of(work, [DosageWindow(support, phase, since, until)]))[0]
-
-
 Calendar = Sequence[tuple[date, bool]]
 """A school's weeks in order: the Monday, and whether there was instruction."""
 
@@ -80,7 +75,9 @@ Calendar = Sequence[tuple[date, bool]]
 async def dosages_of(
     work: Work, windows: Sequence[DosageWindow], known: Mapping[UUID, Calendar] | None = None
 ) -> list[Dosage]:
-    """As `dosage_of` for many, in order: one statement for the sessions, one for the calendar, however many.
+    """Returns the dosage of each window, in order, by one statement for the sessions and one for the calendar.
+
+    Nothing is written to the disclosure log.
 
     known: by school, the weeks of all that time, where they were read already. Each window knows of its own time
     only, whoever else is asked for.

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from app.response.rules.monitor.calibration import PUBLISHED
 from app.response.rules.monitor.panel import Panel, parts_of, read, ready
-from app.response.rules.monitor.rule import MOST_PROBES, asked
+from app.response.rules.monitor.rule import asked
 from bench.response.figures import Figures, figures, first_flag, threshold_for
 from bench.response.world import BASELINES, World, Year, more, simulate
 
 Array = NDArray[np.float64]
+MOST_PROBES = 3  # scores a week that the rule asks for at most
 
 
 @dataclass(frozen=True, slots=True)

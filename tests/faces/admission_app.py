@@ -38,8 +38,9 @@ async def graphql(client: Caller) -> httpx.Response:
 
 
 def gate_of(app: FastAPI) -> Any:
-    (admit,) = [one for one in app.user_middleware if one.cls is Admit]
-    return admit.kwargs["admission"].gate
+    (admit,) = [one for one in app.user_middleware if getattr(one, "cls", None) is Admit]
+    admission: Any = admit.kwargs["admission"]
+    return admission.gate
 
 
 async def until(condition: Callable[[], bool]) -> None:

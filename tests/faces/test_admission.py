@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import httpx
 import pytest
@@ -36,7 +37,8 @@ def another_client(app: FastAPI, town: Town) -> Caller:
 
 def items(field: str) -> dict[str, tuple[int, int]]:
     """A RateLimit field: its two numbers by policy."""
-    return {found[0]: tuple(map(int, filter(None, found[1:]))) for found in ITEM.findall(field)}
+    numbers = {found[0]: [int(one) for one in found[1:] if one] for found in ITEM.findall(field)}
+    return {policy: (quota, window) for policy, (quota, window) in numbers.items()}
 
 
 async def test_every_response_announces_what_is_left(built: Built, north: Town) -> None:
@@ -133,7 +135,12 @@ def test_a_verified_token_is_known_until_it_expires(
     at, verified = now(), list[str]()
     tokens = Tokens(settings.keyring, settings.base_url, 60)
     verify = tokens._verify
-    monkeypatch.setattr(tokens, "_verify", lambda token: (verified.append(token), verify(token))[1])
+
+    def counted(token: str) -> Any:
+        verified.append(token)
+        return verify(token)
+
+    monkeypatch.setattr(tokens, "_verify", counted)
     monkeypatch.setattr("app.access.authenticate.now", lambda: at)
     monkeypatch.setattr("app.access.authenticate.MOST_VERIFIED", 2)
     grant = Grant(north.district_id, north.slug, frozenset({"roster:read"}), ())

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import orjson
 import pytest
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
 from app.cli import command_line
 from app.cli.judge import RuleName, judge_stream
@@ -16,21 +19,21 @@ from app.response.rules.field.counts import GROWTH_RULES, LEVEL_RULES
 from app.response.rules.offline import Options
 from bench.response.classic import RULES as BEYOND
 from bench.response.monitor import watch
-from bench.response.world import World, simulate
+from bench.response.world import World, Year, simulate
 
 
-def line(**changes):
+def line(**changes: object) -> dict[str, Any]:
     flat = [{"week": week, "value": 33.0 + week % 2, "form": f"w{week}"} for week in range(1, 13)]
     return {"id": "s1", "baseline": [31, 35, 33], "scores": flat, "goal_rate": 1.5, "sem": 4.0} | changes
 
 
-def run(lines, *options):
+def run(lines: Iterable[Any], *options: str) -> tuple[Result, list[dict[str, Any]]]:
     text = b"\n".join(one if isinstance(one, bytes) else orjson.dumps(one) for one in lines)
     result = CliRunner().invoke(command_line("judge"), ["judge", *options], input=text)
     return result, [orjson.loads(one) for one in result.stdout.splitlines()]
 
 
-def year_lines(year):
+def year_lines(year: Year) -> Iterator[dict[str, Any]]:
     """A simulated population as lines of JSON."""
     for n, (baseline, scores, cohort) in enumerate(zip(year.baseline, year.scores, year.cohort, strict=True)):
         given = [{"week": w + 1, "value": float(y), "form": f"w{w}"} for w, y in enumerate(scores) if y == y]
@@ -44,7 +47,7 @@ def year_lines(year):
         }
 
 
-def judged(lines, options):
+def judged(lines: Iterable[dict[str, Any]], options: Options) -> list[dict[str, Any]]:
     out = io.BytesIO()
     assert judge_stream(io.BytesIO(b"\n".join(map(orjson.dumps, lines))), out, options)
     return [orjson.loads(one) for one in out.getvalue().splitlines()]
@@ -57,7 +60,7 @@ def test_every_rule_for_growth_can_be_chosen() -> None:
 
 
 @pytest.mark.parametrize("rule", [name.value for name in RuleName])
-def test_a_flat_series_is_not_responding_by_every_rule_and_the_shape_is_as_stated(rule):
+def test_a_flat_series_is_not_responding_by_every_rule_and_the_shape_is_as_stated(rule: str) -> None:
     result, (answer,) = run([line()], "--rule", rule)
     assert result.exit_code == 0
     assert (answer["id"], answer["week"], answer["state"], answer["kind"]) == ("s1", 12, "not_responding", "never")
@@ -97,9 +100,10 @@ def test_lines_of_one_cohort_that_stand_apart_are_refused() -> None:
 
 def test_a_line_without_a_cohort_is_answered_before_the_next_is_read() -> None:
     """Who reads along sees each verdict at once; lines of a cohort wait for its last."""
-    out, seen = io.BytesIO(), []
+    out = io.BytesIO()
+    seen: list[int] = []
 
-    def source():
+    def source() -> Iterator[bytes]:
         for one in (line(), line(id="s2"), line(id="s3", cohort="c"), line(id="s4", cohort="c"), line(id="s5")):
             seen.append(len(out.getvalue().splitlines()))
             yield orjson.dumps(one)
@@ -126,7 +130,7 @@ def test_a_byte_order_mark_and_line_ends_of_another_system_are_no_fault() -> Non
         {"scores": [{"week": 1, "value": 1e11}]},
     ],
 )
-def test_an_error_out_of_all_proportion_is_refused(changes):
+def test_an_error_out_of_all_proportion_is_refused(changes: dict[str, Any]) -> None:
     """Floats that overflow say nothing, and least of all that a student does not respond."""
     result, answers = run([line(**changes), line()])
     assert (result.exit_code, len(answers)) == (3, 1)
@@ -135,7 +139,7 @@ def test_an_error_out_of_all_proportion_is_refused(changes):
 
 
 @pytest.mark.parametrize("rule", [name.value for name in RuleName])
-def test_nothing_is_said_of_a_phase_without_a_week_behind_it(rule):
+def test_nothing_is_said_of_a_phase_without_a_week_behind_it(rule: str) -> None:
     """However many scores the first week has, and whoever asks about the weeks after it."""
     first = [{"week": 0, "value": 30.0 + n} for n in range(9)]
     for given, options in (([], ()), ([{"week": 9, "value": 36.0}], ("--every-week",))):
@@ -144,7 +148,7 @@ def test_nothing_is_said_of_a_phase_without_a_week_behind_it(rule):
 
 
 @pytest.mark.parametrize("rule", [name.value for name in RuleName if name is not RuleName.MONITOR])
-def test_only_the_monitor_asks_for_more_than_a_score_a_week(rule):
+def test_only_the_monitor_asks_for_more_than_a_score_a_week(rule: str) -> None:
     """The field's rules do not say how near they are: their statistics are in other units."""
     for options in ((), ("--far", "0.10")):
         answers = run([line()], "--rule", rule, "--adaptive", "--every-week", *options)[1]
@@ -152,7 +156,7 @@ def test_only_the_monitor_asks_for_more_than_a_score_a_week(rule):
 
 
 @pytest.mark.parametrize("far", ["0.009", "0.51", "nan"])
-def test_a_rate_that_was_not_measured_is_refused(far):
+def test_a_rate_that_was_not_measured_is_refused(far: str) -> None:
     result, answers = run([line()], "--far", far)
     assert (result.exit_code, answers) == (2, [])
 
@@ -202,7 +206,7 @@ def test_every_week_is_what_the_benchmark_scores() -> None:
 
 
 @pytest.mark.parametrize("rule", list(BEYOND))
-def test_the_fields_rules_are_what_the_benchmark_scores(rule):
+def test_the_fields_rules_are_what_the_benchmark_scores(rule: str) -> None:
     """At a stated rate the command's statistic is the benchmark's margin, and as used the sign of it is the state."""
     year = simulate(World(), 25, 6)
     with np.errstate(all="ignore"):  # where there is no score yet, the benchmark divides by nothing
@@ -223,7 +227,9 @@ def test_adaptive_asks_for_no_more_than_three_scores() -> None:
     assert {answer["probe"] for answer in answers} <= {0, 1, 2, 3}
 
 
-def test_calibrating_on_the_lines_themselves_says_on_how_much_and_can_be_kept(tmp_path, monkeypatch):
+def test_calibrating_on_the_lines_themselves_says_on_how_much_and_can_be_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The kept file judges as the run that wrote it did, to the byte; a file of another kind is refused."""
     monkeypatch.setattr("app.response.rules.calibrate.district.IMAGINED", 1500)
     kept = tmp_path / "own.json"

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from app.cli.migrate import alembic_config
 from app.core.schema import SchemaState, migrations, schema_state
+from app.rest import health
 from app.settings import Settings
 from tests.faces.rest_town import plain
 
@@ -37,16 +38,24 @@ def version(number: str) -> str:
 @pytest.mark.parametrize(
     ("change", "back", "status", "event"),
     [
-        (version(migrations()[-2]), version(migrations()[-1]), 503, "not_ready"),
+        (version("0000"), version(migrations()[-1]), 503, "not_ready"),
         (version("9999"), version(migrations()[-1]), 200, "schema_ahead"),
         ("REVOKE SELECT ON alembic_version FROM api", "GRANT SELECT ON alembic_version TO api", 503, "not_ready"),
     ],
     ids=["behind", "ahead", "before the grant"],
 )
 async def test_a_schema_that_is_behind_is_not_ready(
-    app: FastAPI, settings: Settings, change: str, back: str, status: int, event: str
+    *,
+    app: FastAPI,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+    back: str,
+    status: int,
+    event: str,
 ) -> None:
     """Behind is not ready, ahead is: migrations come before the processes are exchanged. Both are in the log."""
+    monkeypatch.setattr(health, "migrations", lambda: ("0000", *migrations()))
     async with plain(app) as client:
         async with changed(settings, change, back):
             with structlog.testing.capture_logs() as logs:

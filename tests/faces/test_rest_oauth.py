@@ -84,9 +84,9 @@ async def test_what_is_wrong_is_said_as_oauth_says_it(app: FastAPI, north: Town)
         assert answer.headers["content-type"] == "application/json"
     assert wrong[0].json() == wrong[1].json()
     given = {"client_id": client_id, "client_secret": secret}
-    assert error(await ask(app, **given, scope="score:read")) == (400, "invalid_scope")
-    assert error(await ask(app, **given, scope="sis:sync")) == (400, "invalid_scope")
-    assert error(await ask(app, **given, district="no-such")) == (400, "invalid_request")
+    assert error(await ask(app, None, **given, scope="score:read")) == (400, "invalid_scope")
+    assert error(await ask(app, None, **given, scope="sis:sync")) == (400, "invalid_scope")
+    assert error(await ask(app, None, **given, district="no-such")) == (400, "invalid_request")
     async with plain(app) as client:
         assert error(await client.post("/oauth/token", data={"grant_type": "password"})) == (
             400,
@@ -99,9 +99,9 @@ async def test_a_client_of_several_districts_names_one(app: FastAPI, north: Town
     """A token is for one district, by short name or id; without a name the request is refused."""
     client_id, secret = await made(north, south)
     given = {"client_id": client_id, "client_secret": secret}
-    assert error(await ask(app, **given)) == (400, "invalid_request")
+    assert error(await ask(app, None, **given)) == (400, "invalid_request")
     for town, name in ((north, north.slug), (south, ids.show("district", south.district_id))):
-        token = (await ask(app, **given, district=name)).json()["access_token"]
+        token = (await ask(app, None, **given, district=name)).json()["access_token"]
         found = await Caller(app, token).items("/v1/students")
         assert {one["family_name"] for one in found} == {f"Family{town.canary}"}
 

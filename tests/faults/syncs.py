@@ -192,10 +192,12 @@ async def _lease_ends(work: Work) -> None:
 async def _completes(machine: Machine, town: Town, run_id: UUID, after: dict[str, list[Any]], told: Told) -> None:
     """The run is taken up and ends as applied."""
     worker = machine.start("app.worker")
+    state = await _state(town, run_id)
     for _ in range(LOOKS):
-        if (state := await _state(town, run_id)) not in OPEN:
+        if state not in OPEN:
             break
         await asyncio.sleep(0.1)
+        state = await _state(town, run_id)
     worker.kill()
     await machine.sessions_end("aimline worker", "aimline worker jobs")
     where = f"seed {told.seed}: {', '.join(told.steps)}"

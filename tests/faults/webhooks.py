@@ -154,6 +154,7 @@ class Schedule:
         overlap = self.dice.choice((service.OVERLAP, timedelta(0)))
         async with self.north.unit() as work:
             _, secret = await service.rotate_secret(work, self.endpoint.id, overlap)
+        assert secret is not None
         keeps = self.receiver.secrets[self.paths[-1]] if overlap else []
         self.receiver.secrets[self.paths[-1]] = [secret, *keeps]
 
@@ -266,7 +267,10 @@ async def play(machine: Machine, seed: int, *, faults: int = STEPS, slow: bool =
 
 async def _register(town: Town, url: str) -> tuple[WebhookEndpoint, str]:
     async with town.unit() as work:
-        return await service.register_endpoint(work, service.NewEndpoint(url, (CONCERN_RAISED.name,)), SANDBOX)
+        new = service.NewEndpoint(url, (CONCERN_RAISED.name,))
+        endpoint, secret = await service.register_endpoint(work, new, SANDBOX)
+    assert secret is not None
+    return endpoint, secret
 
 
 async def _committed(town: Town) -> set[str]:

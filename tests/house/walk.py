@@ -180,7 +180,8 @@ def _body_of(contract: Mapping[str, Any], told: Mapping[str, Any]) -> Mapping[st
     content = told.get("requestBody", {}).get("content", {})
     if "application/json" not in content:
         return None
-    return _resolved(contract, content["application/json"]["schema"])
+    body: Mapping[str, Any] = _resolved(contract, content["application/json"]["schema"])
+    return body
 
 
 def _resolved(contract: Mapping[str, Any], schema: Any) -> Any:
@@ -213,7 +214,7 @@ def _field(operation: Operation, name: str, schema: Mapping[str, Any], told: Tol
         return OWN_FIELDS[operation.name, name]
     if name in FIELDS:
         return FIELDS[name]
-    inner = next((one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"), {})
+    inner: Mapping[str, Any] = next((one for one in schema.get("anyOf", [schema]) if one.get("type") != "null"), {})
     if inner.get("type") == "array":
         return [_object(operation, inner["items"], told)]
     if inner.get("properties"):
@@ -228,7 +229,7 @@ def _bodies_with_one_of_theirs(operation: Operation, path: str, mine: Told, thei
     )
     for name in list((items[0] if items else base).keys()) + ["student"] * (operation.name == "decide"):
         if name in LISTED:
-            spelt = [[theirs.shown[LISTED[name]]]]
+            spelt: list[Any] = [[theirs.shown[LISTED[name]]]]
         elif name in REFERENCES:
             row = REFERENCES[name]
             spelt = [theirs.shown[row], *([theirs.alias[row]] if row in theirs.alias else [])]

@@ -15,6 +15,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.cli.backup import contents
 from app.cli.migrate import migrate
@@ -93,13 +94,13 @@ class EmptyDatabase:
 async def installed(settings: Settings, folder: Path) -> AsyncIterator[Installation]:
     """Fills a migrated database: see `Installation`."""
     async with AsyncExitStack() as stack:
-        engines = []
+        engines: list[AsyncEngine] = []
         for role in ("api", "worker"):
             engines.append(open_engine(settings.url_of(role), name=f"tests {role}", pool_size=3))
             stack.push_async_callback(engines[-1].dispose)
         app = build(settings)
         stack.push_async_callback(app.state.house.engine.dispose)
-        town = await found_town("north", *engines, settings)
+        town = await found_town("north", engines[0], engines[1], settings)
         async with town.unit() as work:
             endpoint, _ = await register_endpoint(
                 work, NewEndpoint("http://127.0.0.1:18099/hook", ("concern.raised",)), SANDBOX
@@ -168,11 +169,12 @@ async def rows_of_tables(settings: Settings) -> dict[str, Any]:
     connection = await connect(settings.url_of("owner"), "owner")
     try:
         return {
-            table: tuple(
-                await connection.fetchrow(
+            table: [
+                tuple(row)
+                for row in await connection.fetch(
                     f"SELECT count(*), md5(string_agg(t::text, E'\\n' ORDER BY t::text)) FROM {table} AS t"
                 )
-            )
+            ]
             for table in await contents.own_tables(connection)
         }
     finally:

@@ -71,7 +71,7 @@ async def test_rows_that_come_meanwhile_are_not_in_it(
     source: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Counts and dump are of one snapshot: rows and staged tables that come in between do not matter."""
-    done = []
+    done: list[str] = []
 
     async def write_between(connection: Any, table: str) -> int:
         rows = await count(connection, table)

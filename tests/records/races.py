@@ -33,7 +33,7 @@ async def race(
     students = await shown_students(town, *names)
     group = Writers(town, app, students, random.Random(seed), pause)
     await group.plan_supports()
-    before = await _deadlocks(town)
+    before = await deadlocks(town)
     tasks = [asyncio.create_task(group.write()) for _ in range(writers)]
     try:
         for number in range(syncs):
@@ -50,7 +50,7 @@ async def race(
         group.stop.set()
         await asyncio.gather(*tasks)
     outcome.out_of_step.update(await rows_out_of_step(town))
-    outcome.deadlocks = await _deadlocks(town) - before
+    outcome.deadlocks = await deadlocks(town) - before
     outcome.written = group.written
     return outcome
 
@@ -64,7 +64,8 @@ def moved_export(*sourced_ids: str) -> Export:
     return export
 
 
-async def _deadlocks(town: Town) -> int:
+async def deadlocks(town: Town) -> int:
+    """Returns how many deadlocks the database has had."""
     await ask(town, "SELECT pg_stat_clear_snapshot()")
     ((count,),) = await ask(town, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
     return int(count)

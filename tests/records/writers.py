@@ -88,13 +88,11 @@ class Writers:
         return await client.post("/v1/decisions", {"kind": "continue", "support": support})
 
     async def _graphql(self, client: Caller) -> httpx.Response:
-        # Both about one student: a document locks students in its own order, not in that of their ids.
-        first = self._concern()
         query, variables = self.dice.choice(
             [
                 (RAISE, {"input": self._concern()}),
                 (RECORD, {"input": {"scores": [_camel(self._score()) for _ in range(3)]}}),
-                (TWO, {"first": first, "second": first}),
+                (TWO, {"first": self._concern(), "second": self._concern()}),
             ]
         )
         return await client.post("/graphql", {"query": query, "variables": variables})

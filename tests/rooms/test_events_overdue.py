@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import ARRAY, Date, func, literal, literal_column, select, text
+from sqlalchemy import ARRAY, ColumnClause, Date, func, literal, literal_column, select, text
 from sqlalchemy.dialects.postgresql import UUID as PgUUID
 
 from app.access.permission import Can
@@ -37,7 +37,8 @@ async def _told(town: Town) -> list[tuple[str, UUID]]:
     async def read(work: Work) -> list[tuple[str, UUID]]:
         types = ("concern.unanswered", "support.not_started", "score.overdue", "decision.overdue")
         query = select(Event.type, Event.subject_id).where(Event.district_id == work.district_id)
-        return [tuple(row) for row in await work.db.execute(query.where(Event.type.in_(types)).order_by(Event.seq))]
+        told = await work.db.execute(query.where(Event.type.in_(types)).order_by(Event.seq))
+        return [(row.type, row.subject_id) for row in told]
 
     async with town.unit() as work:
         return await read(work)
@@ -201,9 +202,10 @@ async def test_days_of_instruction_are_days(north: Town, days_ago: int, counted:
         of = f"ARRAY['{north.schools[0]}']::uuid[]"
         found = []
         for schools in (of, "ARRAY[]::uuid[]"):
-            column = literal_column(f"({schools})", ARRAY(PgUUID))
+            column: ColumnClause[list[UUID]] = literal_column(f"({schools})", ARRAY(PgUUID))  # type: ignore[arg-type]  # it gives lists
             since = literal(TODAY - timedelta(days=days_ago), Date)
-            found.append(await work.db.scalar(select(days_of_instruction(work.district_id, column, since, TODAY))))
+            days = days_of_instruction(work.district_id, column, since, TODAY)
+            found.append(await work.db.scalar(select(days)))
         return [int(one or 0) for one in found]
 
     async with north.house() as work:

@@ -6,7 +6,7 @@ from datetime import date, timedelta
 import pytest
 from sqlalchemy import select
 
-from app.access.audit import Disclosure
+from app.access.models import Disclosure
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.queries import ConcernFilter

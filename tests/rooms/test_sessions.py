@@ -1,6 +1,7 @@
 """Sessions and dosage in the support room: recorded, amended, removed with a trace, read back, and summed."""
 
 from datetime import date, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -15,7 +16,7 @@ from app.response.service import change_support, record_scores, start_support
 from app.roster.caseload import bound_to_person
 from app.roster.models import SchoolWeek
 from app.support.dosage import Dosage
-from app.support.lookup import DosageWindow, dosage_of, dosages_of
+from app.support.lookup import DosageWindow, dosages_of
 from app.support.models import Support
 from app.support.queries import changes_of, dosage_between, phases_of, session, sessions
 from app.support.service import Change, end_support, plan_support
@@ -36,7 +37,7 @@ def on(week: int, weekday: int = 0) -> date:
     return BEGINS + timedelta(weeks=week, days=weekday)
 
 
-def held(week: int, weekday: int = 0, **more: object) -> NewSession:
+def held(week: int, weekday: int = 0, **more: Any) -> NewSession:
     """A session that was held as planned, but for what is said."""
     return NewSession(**({"held_on": on(week, weekday), "attended": True} | more))  # type: ignore[arg-type]  # by name
 
@@ -109,7 +110,7 @@ async def test_twice_in_one_request_is_one_session(north: Town) -> None:
         ({"lost_because": "event"}, "session.nothing_lost"),
     ],
 )
-async def test_what_does_not_fit_is_refused_alone(north: Town, more: dict[str, object], code: str) -> None:
+async def test_what_does_not_fit_is_refused_alone(north: Town, more: dict[str, Any], code: str) -> None:
     """The bad one is named, the good one beside it is taken."""
     support = await served(north, "amy")
     taken = await recorded(north, support, held(1, **more), held(1, 1))
@@ -268,7 +269,7 @@ async def _dosages(work: Work, windows: list[DosageWindow]) -> list[Dosage]:
 
 @needs(Can.READ_SUPPORTS)
 async def _dosage(work: Work, window: DosageWindow) -> Dosage:
-    return await dosage_of(work, window.support, window.phase, window.since, window.until)
+    return (await dosages_of(work, [window]))[0]
 
 
 @needs(Can.SYNC_ROSTER)

@@ -14,7 +14,8 @@ NOT, BETWEEN, GOOD = State.NOT_RESPONDING, State.UNCERTAIN, State.RESPONDING
 
 def told(said: list[ConclusionOfWeek], memory: Memory | None = None) -> tuple[Memory, list[AlertSignal]]:
     """Everything that is told of a sequence of verdicts."""
-    kept, tells = memory or Memory("phase"), []
+    kept = memory or Memory("phase")
+    tells: list[AlertSignal] = []
     for one in said:
         kept, more = advance(kept, one)
         tells += more

@@ -31,7 +31,10 @@ from tests.town import Town
 async def many(town: Town, students: int, weeks: int) -> list[UUID]:
     """So many students of one school in cohorts by grade, each with an active support and weekly scores of a form."""
     rng = Random(7)
-    people, supports, phases, taken = [], [], [], []
+    people: list[dict[str, Any]] = []
+    supports: list[dict[str, Any]] = []
+    phases: list[dict[str, Any]] = []
+    taken: list[dict[str, Any]] = []
     hard = {(grade, week): rng.gauss(0, 4) for grade in range(students // 25 + 1) for week in range(weeks + 1)}
     of = {"district_id": town.district_id, "school_ids": [town.schools[0]]}
     for number in range(students):
@@ -71,10 +74,10 @@ async def many(town: Town, students: int, weeks: int) -> list[UUID]:
     @needs(Can.SYNC_ROSTER)
     async def write(work: Work) -> None:
         version = (await published(work)).id
-        for model, made in ((Person, people), (Support, [one | {"playbook_version_id": version} for one in supports])):
-            await work.db.execute(insert(model), made)
-        for model, made in ((Phase, phases), (Score, taken)):
-            await work.db.execute(insert(model), made)
+        await work.db.execute(insert(Person), people)
+        await work.db.execute(insert(Support), [one | {"playbook_version_id": version} for one in supports])
+        await work.db.execute(insert(Phase), phases)
+        await work.db.execute(insert(Score), taken)
 
     async with town.house() as work:
         await write(work)

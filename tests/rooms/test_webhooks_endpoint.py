@@ -22,7 +22,7 @@ FIT = NewEndpoint("https://example.org/hooks", ("concern.raised",))
 MANAGES = frozenset({"webhook:manage", "event:read"})
 
 
-async def _make(town: Town, schools: tuple[int, ...] = ()) -> tuple[WebhookEndpoint, str]:
+async def _make(town: Town, schools: tuple[int, ...] = ()) -> tuple[WebhookEndpoint, str | None]:
     client = town.client(MANAGES, tuple(town.schools[number] for number in schools))
     async with town.unit(client) as work:
         return await register_endpoint(work, FIT)
@@ -66,6 +66,7 @@ async def test_a_secret_is_sealed_to_its_row(north: Town) -> None:
     made, secret = await _make(north)
     async with north.unit() as work:
         row = await stored(work, made)
+    assert secret is not None
     assert secret.removeprefix("whsec_") not in row
     ring = north.settings.keyring
     opened = ring.open(made.secret_sealed, "webhook_endpoint", north.district_id, made.id)

@@ -104,7 +104,8 @@ async def verdicts(town: Town, support: Support) -> list[VerdictRow]:
 
 async def state(town: Town, support: Support) -> ResponseState:
     """The present state of a support."""
-    return next(row for row in await rows(town, ResponseState) if row.support_id == support.id)
+    states: list[ResponseState] = await rows(town, ResponseState)
+    return next(row for row in states if row.support_id == support.id)
 
 
 async def settlements(town: Town) -> list[Settlement]:

@@ -12,7 +12,7 @@ from app.response.rules.calibrate.moments import scatter
 from app.response.rules.monitor.bulk import Batch
 from app.response.rules.monitor.calibration import PUBLISHED
 from bench.response.monitor import panel
-from bench.response.world import World, simulate
+from bench.response.world import World, Year, simulate
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ from bench.response.world import World, simulate
         (World(growth=(0.8, 0.9), missing=0.3), 0.74, 0.35, 0.0),
     ],
 )
-def test_noise_forms_and_correlation_are_found_again(world, own, form, correlation):
+def test_noise_forms_and_correlation_are_found_again(world: World, own: float, form: float, correlation: float) -> None:
     found = scatter(panel(simulate(world, 2500, 21)))
     assert found.own == pytest.approx(own, rel=0.08)
     assert found.form == pytest.approx(form, abs=0.05)
@@ -46,7 +46,7 @@ def test_growth_is_found_again_and_thresholds_follow_the_noise() -> None:
     assert abs(found.observed - found.expected) < 0.15
 
 
-def batch(year) -> Batch:
+def batch(year: Year) -> Batch:
     n, weeks = year.scores.shape
     one = np.ones(n)
     base = np.median(year.baseline, axis=1)

@@ -13,6 +13,7 @@ from app.response.judging.cohort import judge_series, on_one_calendar
 from app.response.judging.series import Line, MonitoredSeries, Scores
 from app.roster.calendar import counted, weeks_between
 from app.support.models import Phase, Support
+from tests.rules.verdict_bytes import canonical_bytes
 
 SCHOOL, MEASURE = UUID(int=1), UUID(int=2)
 BEGINS = date(2025, 9, 1)
@@ -42,7 +43,7 @@ def verdict(mine: Line, others: list[Line]) -> bytes:
     """The bytes of what the monitor says of one of them."""
     chosen = ChosenRule("monitor", {"far_percent": 10}, UUID(int=3))
     one = MonitoredSeries(mine, Support(id=mine.support_id), Phase(), chosen)
-    return judge_series([one], others)[mine.support_id].verdict.canonical_bytes()
+    return canonical_bytes(judge_series([one], others)[mine.support_id].verdict)
 
 
 def test_a_break_over_the_whole_series_is_no_verdict() -> None:

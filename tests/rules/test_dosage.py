@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.roster.lookup import off_between
+from app.core.clock import monday_of
+from app.roster.calendar import off_between
 from app.support.dosage import (
     LOST_BECAUSE,
     DeliveredSessions,
     Dosage,
     combine_dosages,
     dosage,
-    of_session,
     planned_in,
     school_days,
 )
@@ -27,12 +27,28 @@ def day(week: int, weekday: int = 0) -> date:
     return MONDAY + timedelta(weeks=week, days=weekday)
 
 
+def session_record(
+    held_on: date, planned: int, delivered: int, attended: bool, lost_because: str | None
+) -> DeliveredSessions:
+    """One session as the sums over a week take it; minutes given beyond the plan lose nothing."""
+    given = delivered if attended else 0
+    return DeliveredSessions(
+        monday=monday_of(held_on),
+        planned_sessions=int(planned > 0),
+        delivered_sessions=int(given > 0),
+        planned_minutes=planned,
+        delivered_minutes=given,
+        lost_minutes=max(planned - given, 0),
+        lost_because=lost_because,
+    )
+
+
 def held(
     week: int, weekday: int, delivered: int = 30, planned: int = 30, because: str | None = None
 ) -> DeliveredSessions:
     """A session."""
     reason = because or ("schedule" if delivered < planned else None)
-    return of_session(day(week, weekday), planned, delivered, delivered > 0, reason)
+    return session_record(day(week, weekday), planned, delivered, delivered > 0, reason)
 
 
 def over(weeks: int, records: list[DeliveredSessions], off: frozenset[date] = frozenset()) -> Dosage:
@@ -56,7 +72,7 @@ def test_the_share_rests_on_the_known_and_needs_half_of_them() -> None:
     assert half.share == pytest.approx(2 / 3)
 
 
-def test_the_share_is_the_lesser_of_sessions_and_minutes() -> None:
+def test_the_share_is_the_lesser_session_records_and_minutes() -> None:
     """Each session given, each cut to a third: all sessions, a third of the minutes."""
     found = over(1, [held(0, weekday, 10) for weekday in range(3)])
     assert found.session_share == 1.0
@@ -101,7 +117,7 @@ def test_phases_add_up_and_share_a_week() -> None:
 
 
 SESSIONS = st.builds(
-    of_session,
+    session_record,
     st.integers(0, 6 * 7 - 1).map(lambda n: MONDAY + timedelta(days=n)),
     st.integers(0, 120),
     st.integers(0, 120),
@@ -152,7 +168,7 @@ def test_the_unknown_is_never_counted_as_missed(
     assert more.delivered_minutes == less.delivered_minutes
     assert more.share in (None, less.share)
     # One session more that was held as planned never lowers the share.
-    better = made([*records, of_session(day(week), 45, 45, True, None)], off, weekly)
+    better = made([*records, session_record(day(week), 45, 45, True, None)], off, weekly)
     if less.share is not None and less.share <= 1 and better.share is not None:
         assert better.share >= less.share - 1e-12
 
@@ -173,15 +189,15 @@ def test_two_windows_make_the_whole(
 def test_a_window_knows_of_the_weeks_of_its_own_time_only() -> None:
     """A calendar that was read for others as well says the same of a window as one read for it alone."""
     weeks = [(day(n), n != 2) for n in (0, 1, 2, 3, 6, 7)]
-    assert off_between(weeks, day(1, 3), day(3, 4)) == {day(2)}
-    assert off_between(weeks, day(0), day(5)) == {day(2)}
-    assert off_between(weeks, day(0), day(7)) == {day(2), day(4), day(5)}
+    assert off_between(weeks, day(1, 3), day(3, 4)) == frozenset({day(2)})
+    assert off_between(weeks, day(0), day(5)) == frozenset({day(2)})
+    assert off_between(weeks, day(0), day(7)) == frozenset({day(2), day(4), day(5)})
     assert off_between(weeks, day(4), day(5)) is None
 
 
 def test_what_a_plan_asks_is_not_changed_by_what_another_student_was_given() -> None:
     """Students with one plan share what it asks of each week; a record is of one of them."""
     before = dosage(day(0), day(1, 4), (), [], **PLAN)
-    given = dosage(day(0), day(1, 4), (), [of_session(day(0), 30, 20, True, None)], **PLAN)
+    given = dosage(day(0), day(1, 4), (), [session_record(day(0), 30, 20, True, None)], **PLAN)
     assert (given.delivered_minutes, given.known_sessions, given.planned_sessions) == (20, 1, 6)
     assert dosage(day(0), day(1, 4), (), [], **PLAN) == before

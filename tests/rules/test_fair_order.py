@@ -1,6 +1,7 @@
 """Weighted fair queuing: nobody waits while a slot is free, nobody starves, and each key gets its share."""
 
 from collections import Counter
+from collections.abc import Hashable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -113,7 +114,7 @@ def test_a_key_that_was_away_has_saved_nothing_up() -> None:
         order.leave(ticket)
     for _ in range(50):
         order.join("b")
-    taken = Counter()
+    taken = Counter[Hashable]()
     for _ in range(10):
         ticket = order.take(MANY)
         assert ticket is not None

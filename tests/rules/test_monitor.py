@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from app.response.rules.choose import judge
 from app.response.rules.monitor.filters import posterior
 from app.response.rules.monitor.forms import Cohorts, Paths, form_effects
-from app.response.rules.monitor.model import NODES, Prior, normal_cdf
+from app.response.rules.monitor.model import NODES, Array, Prior, normal_cdf
 from app.response.rules.monitor.panel import Panel, judge_panel, judge_weeks, starting_level
 from app.response.rules.rates import GRID, THRESHOLDS, threshold_at
 from app.response.rules.series import Dosage, Observation, Series
@@ -24,14 +26,19 @@ from bench.response.world import World, simulate
 PRIOR = Prior()
 
 
-def series(values, *, sem=4.0, dosage=None, goal_rate=1.5) -> Series:
+def series(
+    values: Iterable[float], *, sem: float | None = 4.0, dosage: Dosage | None = None, goal_rate: float = 1.5
+) -> Series:
     observations = tuple(Observation(n + 1, float(v), f"sco_{n}") for n, v in enumerate(values))
     return Series(observations, 30.0, 30 + 60 * goal_rate, 60, sem=sem, dosage=dosage)
 
 
-def dense(times, y, g, start, prior):
+def dense(
+    times: NDArray[np.int64], y: Array, g: float, start: tuple[float, float], prior: Prior
+) -> dict[tuple[int, int], tuple[float, float, float]]:
     """The same posterior by whole covariance matrices: weights, means, SDs of the rate now, by (change, noise)."""
-    last, out = int(times[-1]), {}
+    last = int(times[-1])
+    out: dict[tuple[int, int], tuple[float, float, float]] = {}
     seen = ~np.isnan(y)
     t, y = times[seen].astype(float), y[seen]
     for change in (0, *range(1, last)):
@@ -47,7 +54,8 @@ def dense(times, y, g, start, prior):
             solved = np.linalg.solve(whole, np.column_stack([y - mean, line * belief[1] ** 2 * g]))
             ll = -0.5 * ((y - mean) @ solved[:, 0] + np.linalg.slogdet(whole)[1]) - 0.5 * z * z + stay
             rate = belief[0] + line @ solved[:, 0] * belief[1] ** 2 * g
-            out[change, n] = ll, rate, np.sqrt(belief[1] ** 2 - (line * belief[1] ** 2 * g) @ solved[:, 1])
+            sd = np.sqrt(belief[1] ** 2 - (line * belief[1] ** 2 * g) @ solved[:, 1])
+            out[change, n] = float(ll), float(rate), float(sd)
     return out
 
 
@@ -77,7 +85,7 @@ def test_the_normal_distribution_holds_in_both_tails() -> None:
     )
 
 
-def effects(of: Panel):
+def effects(of: Panel) -> tuple[Array, Array]:
     """The form effects of a panel and their variances, (slots, students)."""
     cohorts = Cohorts.of(of.cohort)
     paths = Paths(of.times, of.values, of.g, starting_level(of, cohorts), of.starts)
@@ -86,7 +94,7 @@ def effects(of: Panel):
     return effect.T, variance.T
 
 
-def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyPatch):
+def test_what_students_share_gives_each_ones_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
     """By one factorisation for all goals, and grown score by score: the inverse of each student's own covariance."""
     whole = panel(simulate(World(weeks=20, missing=0.3), 50, 3))
     whole = replace(whole, g=np.linspace(0.1, 0.4, 50), began=np.repeat([0, 3], 25))
@@ -184,10 +192,12 @@ def test_never_and_stopped_are_said_in_one_sentence() -> None:
     assert (never.state, never.kind) == (State.NOT_RESPONDING, Kind.NEVER)
     stopped = judge("monitor", series([30 + 2 * min(t, 10) for t in range(1, 21)]))
     assert (stopped.state, stopped.kind) == (State.NOT_RESPONDING, Kind.STOPPED)
+    assert stopped.change_week is not None
     assert abs(stopped.change_week - 10) <= 1
     assert "more likely that growth is now under half of the 1.5 a week that the goal needs" in stopped.sentence
     assert f"the slowdown most likely began about week {stopped.change_week}" in stopped.sentence
-    assert stopped.rate_low < stopped.rate < stopped.rate_high
+    low, rate, high = (one for one in (stopped.rate_low, stopped.rate, stopped.rate_high) if one is not None)
+    assert low < rate < high
     growing = judge("monitor", series([30 + 1.6 * t for t in range(1, 16)]))
     assert (growing.state, growing.kind) == (State.RESPONDING, None)
 
@@ -220,7 +230,9 @@ def test_without_a_sem_it_says_so_and_guesses_nothing() -> None:
     scale=st.sampled_from([0.1, 0.5, 3.0, 7.3]),
     shift=st.sampled_from([-20.0, 0.1, 33.3]),
 )
-def test_shift_and_scale_move_the_statistic_by_less_than_a_millionth(values, scale, shift):
+def test_shift_and_scale_move_the_statistic_by_less_than_a_millionth(
+    values: list[int], scale: float, shift: float
+) -> None:
     one = series(values)
     moved = Series(
         tuple(o._replace(value=scale * o.value + shift) for o in one.observations),
@@ -231,7 +243,7 @@ def test_shift_and_scale_move_the_statistic_by_less_than_a_millionth(values, sca
     )
     first, second = judge("monitor", one), judge("monitor", moved)
     assert first.state is second.state
-    assert abs(first.statistic - second.statistic) < 1e-6
+    assert first.statistic == pytest.approx(second.statistic, abs=1e-6, rel=0)
 
 
 def test_one_wild_score_counts_for_no_more_than_three_standard_errors() -> None:

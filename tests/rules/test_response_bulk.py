@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import State
 from bench.response.one import followed
-from bench.response.world import World, simulate
+from bench.response.world import World, Year, simulate
+from tests.rules.verdict_bytes import canonical_bytes
 
 
-def batch(year, *, alone=False, began=0) -> Batch:
+def batch(year: Year, *, alone: bool = False, began: int = 0) -> Batch:
     n, weeks = year.scores.shape
     full = np.full(n, 1.0)
     return Batch(
@@ -114,7 +116,7 @@ def test_asked_alone_or_together_gives_the_same_bytes() -> None:
             for n in range(0, len(whole), size):
                 rest = [one.line for one in whole[:n] + whole[n + size :]]
                 for support_id, judged in judge_series(whole[n : n + size], rest[::-1]).items():
-                    assert judged.verdict.canonical_bytes() == together[support_id].verdict.canonical_bytes()
+                    assert canonical_bytes(judged.verdict) == canonical_bytes(together[support_id].verdict)
 
 
 def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
@@ -147,7 +149,7 @@ def began_later(one: MonitoredSeries, weeks: int) -> MonitoredSeries:
     return replace(one, line=replace(one.line, begins_on=begins, goal_week=26 - weeks, scores=kept))
 
 
-def test_plain_floats_give_the_arrays_bits(monkeypatch: pytest.MonkeyPatch):
+def test_plain_floats_give_the_arrays_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     """The filters over one series alone are the arrays' own, to the last bit."""
     of = batch(simulate(World(weeks=20), 25, 14), alone=True)
     of = replace(of, began=np.where(np.arange(25) % 2, 0, 2)).rows(np.array([0]))
@@ -217,7 +219,7 @@ def test_a_calibration_reads_back_from_its_json_and_changes_the_threshold() -> N
         ([], "should be a dictionary"),
     ],
 )
-def test_a_calibration_that_was_changed_by_hand_is_refused_by_name_of_its_fault(said, place):
+def test_a_calibration_that_was_changed_by_hand_is_refused_by_name_of_its_fault(said: Any, place: str) -> None:
     with pytest.raises(ValueError, match=place):
         Calibration.from_json(said)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from app.response.rules.choose import judge
 from app.response.rules.field.kpoint import last_run
@@ -14,7 +16,7 @@ from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import State
 
 
-def weekly(values) -> Series:
+def weekly(values: Iterable[float]) -> Series:
     """One score a week from week 1 on; the aimline is 10 + 1.5 t, and the goal far away."""
     observations = tuple(Observation(n + 1, float(value)) for n, value in enumerate(values))
     return Series(observations, baseline=10, goal=100, goal_week=60)
@@ -48,7 +50,7 @@ def test_four_point_with_a_three_score_baseline_flags_about_43_in_100() -> None:
 
 
 @pytest.mark.parametrize(("weeks", "se"), [(6, 2.39), (8, 1.54), (10, 1.10), (12, 0.84), (15, 0.60)])
-def test_standard_error_of_a_slope_has_the_known_values(weeks, se):
+def test_standard_error_of_a_slope_has_the_known_values(weeks: int, se: float) -> None:
     assert slope_se(range(weeks), 10) == pytest.approx(se, abs=0.005)
 
 
@@ -58,15 +60,15 @@ def test_slope_agrees_with_an_independent_least_squares() -> None:
     assert slope(times, values) == pytest.approx(np.polyfit(times, values, 1)[0])
 
 
-def test_best_break_agrees_with_an_independent_search():
+def test_best_break_agrees_with_an_independent_search() -> None:
     """The break found is the one of least squared error by numpy's solver over the same candidates."""
     values = np.random.default_rng(5).normal(40, 4, 14)
     t = np.arange(1, 15)
 
-    def error(week):
+    def error(week: int) -> tuple[float, NDArray[np.float64]]:
         columns = np.column_stack([np.ones(14), np.minimum(t, week), np.maximum(t - week, 0)])
         solution = np.linalg.lstsq(columns, values, rcond=None)[0]
-        return ((values - columns @ solution) ** 2).sum(), solution
+        return float(((values - columns @ solution) ** 2).sum()), solution
 
     week = min(range(4, 12), key=lambda w: error(w)[0])
     assert best_break(weekly(values)) == pytest.approx((week, *error(week)[1][1:]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from app.response.rules.choose import RULES, UnusableRule, judge, rule_named
@@ -10,7 +12,7 @@ from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import Kind, State
 
 
-def series(values, *, baseline=10.0, goal=4.0) -> Series:
+def series(values: Iterable[float], *, baseline: float = 10.0, goal: float = 4.0) -> Series:
     seen = tuple(Observation(n + 1, float(v)) for n, v in enumerate(values))
     return Series(seen, baseline, goal, 18, "down" if goal < baseline else "up")
 
@@ -26,7 +28,7 @@ def series(values, *, baseline=10.0, goal=4.0) -> Series:
         ([10, 9], State.INSUFFICIENT_DATA, None, None),
     ],
 )
-def test_the_level_against_the_baseline(values, state, kind, week):
+def test_the_level_against_the_baseline(values: list[float], state: State, kind: Kind | None, week: int | None) -> None:
     """Incidents from ten a week, of which the goal is four: what each course of them is called."""
     verdict = judge("level-change", series(values))
     assert (verdict.state, verdict.kind, verdict.change_week) == (state, kind, week)
@@ -44,7 +46,7 @@ def test_the_level_against_the_baseline(values, state, kind, week):
         ([1, 0, 0, 0], State.INSUFFICIENT_DATA, None),
     ],
 )
-def test_a_criterion_met_so_often_of_so_many(values, state, kind):
+def test_a_criterion_met_so_often_of_so_many(values: list[float], state: State, kind: Kind | None) -> None:
     verdict = judge("criterion", series(values, baseline=0, goal=1))
     assert (verdict.state, verdict.kind) == (state, kind)
 

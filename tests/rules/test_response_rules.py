@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any, Literal
 
 import pytest
 
@@ -12,21 +14,30 @@ from app.response.rules.field.counts import GROWTH_RULES
 from app.response.rules.rates import HOLDS_BADLY
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import Kind, State
+from tests.rules.verdict_bytes import canonical_bytes
 
 
-def series(values, *, baseline=10.0, goal=40.0, goal_week=20, direction="up", first_week=1) -> Series:
+def series(
+    values: Iterable[float],
+    *,
+    baseline: float = 10.0,
+    goal: float = 40.0,
+    goal_week: int = 20,
+    direction: Literal["up", "down"] = "up",
+    first_week: int = 1,
+) -> Series:
     """One score a week from `first_week` on; by default the aimline is 10 + 1.5 t."""
     observations = tuple(Observation(first_week + n, v, f"sco_{n}") for n, v in enumerate(values))
     return Series(observations, baseline, goal, goal_week, direction)
 
 
-def beside_line(leads, **kwargs) -> Series:
+def beside_line(leads: Iterable[float], **kwargs: Any) -> Series:
     """Scores at the given distances from the default aimline."""
     return series([10 + 1.5 * (n + 1) + lead for n, lead in enumerate(leads)], **kwargs)
 
 
 @pytest.mark.parametrize(("rule", "k"), [("four-point", 4), ("three-point", 3)])
-def test_k_scores_below_flag_and_one_fewer_does_not(rule, k):
+def test_k_scores_below_flag_and_one_fewer_does_not(rule: str, k: int) -> None:
     assert judge(rule, beside_line([1] + [-1] * k)).state is State.NOT_RESPONDING
     assert judge(rule, beside_line([1] * 2 + [-1] * (k - 1))).state is State.RESPONDING
 
@@ -82,7 +93,7 @@ def test_whole_numbers_and_decimals_are_the_same_numbers() -> None:
     whole = series([11, 12, 50, 50, 50], baseline=10, goal=40)
     parts = series([11.0, 12.0, 50.0, 50.0, 50.0])
     for rule in RULES:
-        assert judge(rule, whole).canonical_bytes() == judge(rule, parts).canonical_bytes()
+        assert canonical_bytes(judge(rule, whole)) == canonical_bytes(judge(rule, parts))
 
 
 def test_a_score_on_the_line_is_neither_below_nor_above() -> None:
@@ -120,17 +131,16 @@ def test_trend_below_the_required_rate_flags_and_tells_where_growth_stopped() ->
 def test_goal_met_holds_against_every_rule() -> None:
     """The median of the last three meets the final goal: never not_responding, whatever the rule says."""
     long_past = tuple(Observation(t, 41 - 0.01 * t) for t in range(21, 32))
+    sentence = "The median of the last three scores (weeks 29 to 31) is 40.7, which meets the goal of 40."
     for rule in RULES:
         verdict = judge(rule, Series(long_past, 10, 40, 20))
         assert (verdict.state, verdict.kind) == (State.GOAL_MET, None)
         assert verdict.because[0].code == "goal_met"
-    assert (
-        verdict.sentence == "The median of the last three scores (weeks 29 to 31) is 40.7, which meets the goal of 40."
-    )
+        assert verdict.sentence == sentence
 
 
 @pytest.mark.parametrize(("rule", "least"), [("four-point", 4), ("three-point", 3), ("trend", 8)])
-def test_too_few_scores_are_said_with_how_many_are_missing(rule, least):
+def test_too_few_scores_are_said_with_how_many_are_missing(rule: str, least: int) -> None:
     for n in range(least):
         verdict = judge(rule, beside_line([-9] * n))
         assert verdict.state is State.INSUFFICIENT_DATA
@@ -169,7 +179,7 @@ def test_down_is_better_reads_the_chart_the_right_way_up() -> None:
         ("score_not_a_number", {"values": [10, 11, 1e300, 12]}),
     ],
 )
-def test_what_cannot_be_judged_is_refused_in_a_sentence_without_values(code, unfit):
+def test_what_cannot_be_judged_is_refused_in_a_sentence_without_values(code: str, unfit: dict[str, Any]) -> None:
     values = {"values": [17.25] * 9} | unfit
     for rule in RULES:
         with pytest.raises(UnjudgeableSeries) as refused:
@@ -190,7 +200,7 @@ def test_what_cannot_be_judged_is_refused_in_a_sentence_without_values(code, unf
         ("trend", {"minimum": 8.0}, "parameter_out_of_range"),
     ],
 )
-def test_a_rule_or_parameter_that_is_not_ours_is_refused(rule, parameters, code):
+def test_a_rule_or_parameter_that_is_not_ours_is_refused(rule: str, parameters: dict[str, Any], code: str) -> None:
     with pytest.raises(UnusableRule) as refused:
         judge(rule, beside_line([1] * 9), parameters)
     assert refused.value.code == code

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from app.response.rules.choose import RULES, judge
 from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import Kind, State
+from tests.rules.verdict_bytes import canonical_bytes
 
 rules = pytest.mark.parametrize("rule", list(RULES))
 
@@ -44,7 +45,7 @@ def mirrored(series: Series) -> Series:
 
 @rules
 @given(series=any_series())
-def test_too_few_scores_give_insufficient_data_and_enough_never_do(rule, series):
+def test_too_few_scores_give_insufficient_data_and_enough_never_do(rule: str, series: Series) -> None:
     least = RULES[rule].parameter.default
     early = not series.weeks or series.weeks[-1] < RULES[rule].defaults.get("from_week", 0)
     few = len(series.observations) < least
@@ -53,22 +54,22 @@ def test_too_few_scores_give_insufficient_data_and_enough_never_do(rule, series)
 
 @rules
 @given(series=any_series(), seed=st.integers(0, 9))
-def test_the_order_of_arrival_changes_nothing(rule, series, seed):
+def test_the_order_of_arrival_changes_nothing(rule: str, series: Series, seed: int) -> None:
     arrived = random.Random(seed).sample(series.observations, len(series.observations))
     again = replace(series, observations=tuple(arrived))
-    assert judge(rule, again).canonical_bytes() == judge(rule, series).canonical_bytes()
+    assert canonical_bytes(judge(rule, again)) == canonical_bytes(judge(rule, series))
 
 
 @rules
 @given(series=any_series(), scale=st.sampled_from([0.1, 0.5, 3, 7.3]), shift=st.sampled_from([-20, 0.1, 33.3]))
-def test_the_units_of_the_measure_change_nothing(rule, series, scale, shift):
+def test_the_units_of_the_measure_change_nothing(rule: str, series: Series, scale: float, shift: float) -> None:
     one, other = judge(rule, series), judge(rule, moved(series, scale, shift))
     assert (one.state, one.kind, one.change_week) == (other.state, other.kind, other.change_week)
 
 
 @rules
 @given(series=any_series())
-def test_down_is_better_is_the_mirror_of_up_is_better(rule, series):
+def test_down_is_better_is_the_mirror_of_up_is_better(rule: str, series: Series) -> None:
     one, other = judge(rule, series), judge(rule, mirrored(series))
     assert (one.state, one.kind, one.change_week) == (other.state, other.kind, other.change_week)
     assert one.required_rate == -other.required_rate
@@ -77,17 +78,17 @@ def test_down_is_better_is_the_mirror_of_up_is_better(rule, series):
 
 @rules
 @given(series=any_series())
-def test_judging_twice_gives_the_same_bytes_and_they_read_back(rule, series):
+def test_judging_twice_gives_the_same_bytes_and_they_read_back(rule: str, series: Series) -> None:
     verdict = judge(rule, series)
-    assert verdict.canonical_bytes() == judge(rule, series).canonical_bytes()
-    assert orjson.loads(verdict.canonical_bytes()) == verdict.as_json()
-    assert not re.search(rb"-0\.0[,}]", verdict.canonical_bytes())
+    assert canonical_bytes(verdict) == canonical_bytes(judge(rule, series))
+    assert orjson.loads(canonical_bytes(verdict)) == verdict.as_json()
+    assert not re.search(rb"-0\.0[,}]", canonical_bytes(verdict))
 
 
 @rules
 @settings(max_examples=300)
 @given(series=any_series())
-def test_a_met_goal_is_never_not_responding_and_a_kind_goes_only_with_it(rule, series):
+def test_a_met_goal_is_never_not_responding_and_a_kind_goes_only_with_it(rule: str, series: Series) -> None:
     verdict = judge(rule, series)
     last = sorted(o.value for o in series.observations[-3:])
     met = len(last) == 3 and (last[1] >= series.goal if series.direction == "up" else last[1] <= series.goal)
@@ -99,7 +100,7 @@ def test_a_met_goal_is_never_not_responding_and_a_kind_goes_only_with_it(rule, s
 
 @rules
 @given(series=any_series())
-def test_the_sentence_is_one_sentence_and_never_says_wait(rule, series):
+def test_the_sentence_is_one_sentence_and_never_says_wait(rule: str, series: Series) -> None:
     sentence = judge(rule, series).sentence
     assert re.fullmatch(r"[A-Z].*[^.]\.", sentence)
     assert ". " not in sentence

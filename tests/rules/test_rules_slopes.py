@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from statistics import median
 
 import numpy as np
@@ -17,7 +18,7 @@ from app.response.rules.verdict import Kind, State
 SLOPES = ("theil-sen", "dual-discrepancy", "slope-interval", "eb-slope")
 
 
-def weekly(values, sem=None, goal=40.0) -> Series:
+def weekly(values: Iterable[float], sem: float | None = None, goal: float = 40.0) -> Series:
     """One score a week from week 1 on; the aimline is 10 + 1.5 t."""
     return Series(tuple(Observation(n + 1, float(v)) for n, v in enumerate(values)), 10.0, goal, 20, sem=sem)
 
@@ -41,14 +42,14 @@ def test_residual_error_agrees_with_an_independent_least_squares() -> None:
 
 
 @pytest.mark.parametrize("rule", SLOPES)
-def test_a_flat_noisy_series_is_flagged_and_a_steep_one_is_not(rule):
+def test_a_flat_noisy_series_is_flagged_and_a_steep_one_is_not(rule: str) -> None:
     noise = np.random.default_rng(1).normal(0, 1.5, 14)
     assert judge(rule, weekly(10 + noise, sem=3.0)).state is State.NOT_RESPONDING
     assert judge(rule, weekly(10 + 1.9 * np.arange(1, 15) + noise, sem=3.0, goal=40)).state is State.RESPONDING
 
 
 @pytest.mark.parametrize("rule", ["median", *SLOPES])
-def test_growth_that_stopped_is_told_apart_from_growth_that_never_was(rule):
+def test_growth_that_stopped_is_told_apart_from_growth_that_never_was(rule: str) -> None:
     stopped = judge(rule, weekly([10 + 1.8 * min(t, 7) for t in range(1, 18)], sem=1.0))
     assert (stopped.state, stopped.kind) == (State.NOT_RESPONDING, Kind.STOPPED)
     assert "most likely slowed about week" in stopped.sentence
@@ -85,6 +86,8 @@ def test_the_slope_interval_is_the_formula() -> None:
 def test_a_wider_standard_error_shrinks_the_slope_further() -> None:
     flat = [20.0, 19.0, 20.0, 21.0, 20.0, 19.0, 20.0, 21.0]
     near, far = judge("eb-slope", weekly(flat, sem=1.0)), judge("eb-slope", weekly(flat, sem=12.0))
+    assert near.statistic is not None
+    assert far.statistic is not None
     assert near.statistic < far.statistic < 1.5 * 0.87
 
 

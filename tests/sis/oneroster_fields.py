@@ -108,7 +108,7 @@ def fits(version: str, type_of: str, value: Any) -> bool:
         case "o":
             return isinstance(value, dict)
         case "d":
-            return date.fromisoformat(value).isoformat() == value
+            return bool(date.fromisoformat(value).isoformat() == value)
         case _:
             return datetime.fromisoformat(value).tzinfo is not None and value.endswith("Z")
 

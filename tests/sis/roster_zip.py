@@ -6,9 +6,9 @@ import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
-from sqlalchemy import text
+from sqlalchemy import CursorResult, text
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -178,7 +178,7 @@ async def sync(
 @needs(Can.SYNC_ROSTER)
 async def _rows_of(work: Work, sql: str, values: dict[str, Any]) -> list[Any]:
     found = await work.db.execute(text(sql), {"district": work.district_id, **values})
-    return list(found.all()) if found.returns_rows else []
+    return list(found.all()) if cast("CursorResult[Any]", found).returns_rows else []
 
 
 async def ask(town: Town, sql: str, **values: Any) -> list[Any]:

@@ -4,6 +4,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -57,7 +58,7 @@ async def test_no_room_for_what_is_fetched(north: Town, kind: str) -> None:
         return Said(body=" " * (2 << 20)) if asked.path.endswith(".zip") else _users(asked)
 
     with answering(serve) as (address, _):
-        rest = {"token_url": f"{address}token", "client_id": "north", "client_secret": "of-a-test"}
+        rest: dict[str, Any] = {"token_url": f"{address}token", "client_id": "north", "client_secret": "of-a-test"}
         where = f"{address}roster.zip" if kind == "oneroster-csv" else f"{address}v1p1"
         new = Fit(kind=kind, url=where, **({} if kind == "oneroster-csv" else rest))
         async with north.unit() as work:

@@ -35,6 +35,7 @@ async def lay_mapping(town: Town, mapping: dict[str, Any]) -> None:
         source = await work.db.scalar(
             select(Source).where(Source.district_id == work.district_id, Source.name == "csv")
         )
+        assert source is not None
         row = await work.db.scalar(
             select(SisSource).where(SisSource.district_id == work.district_id, SisSource.id == source.id)
         )

@@ -2,15 +2,22 @@
 
 import pytest
 
-from app.sis.guard import GuardLimits, PlannedKind, ShrunkGroup, hold_because, weigh
+from app.sis.guard import GuardLimits, PlannedKind, ShrunkGroup, weigh
 
 
 def _seen(known: int = 1000, fetched: int = 1000, changed: int = 0, removed: int = 0, refused: int = 0) -> PlannedKind:
     return PlannedKind("people", known, fetched > 0, fetched, changed, removed, refused)
 
 
+def _reasons(
+    seen: PlannedKind, *shrunk: ShrunkGroup, rekeyed: int = 0, people: int = 0, limits: GuardLimits | None = None
+) -> list[str]:
+    weighed = weigh([seen], shrunk, rekeyed, people, limits or GuardLimits())
+    return [one.sentence for one in weighed if one.held]
+
+
 def _held(seen: PlannedKind, *shrunk: ShrunkGroup, rekeyed: int = 0) -> bool:
-    return bool(hold_because([seen], shrunk, rekeyed, seen.known, GuardLimits()))
+    return bool(_reasons(seen, *shrunk, rekeyed=rekeyed, people=seen.known))
 
 
 @pytest.mark.parametrize(
@@ -53,19 +60,13 @@ def test_people_under_new_ids_are_held_above_two_in_a_hundred() -> None:
 
 def test_every_reason_is_named_with_its_numbers() -> None:
     """One sentence each, with what would happen and what the limit is."""
-    reasons = hold_because(
-        [_seen(removed=200, refused=100)],
-        [ShrunkGroup("class", 9, 10), ShrunkGroup("class", 6, 10)],
-        30,
-        1000,
-        GuardLimits(),
-    )
-    assert reasons == (
+    shrunk = (ShrunkGroup("class", 9, 10), ShrunkGroup("class", 6, 10))
+    assert _reasons(_seen(removed=200, refused=100), *shrunk, rekeyed=30, people=1000) == [
         "200 of 1,000 people (20%) would be removed; the limit is 10%.",
         "100 of the 1,000 rows of people (10%) cannot be taken; the limit is 5%.",
         "2 classes would lose over 50% of the students, the worst 9 of 10.",
         "30 of 1,000 people would come back under another sourcedId.",
-    )
+    ]
 
 
 @pytest.mark.parametrize(
@@ -75,14 +76,14 @@ def test_every_reason_is_named_with_its_numbers() -> None:
 def test_what_had_come_to_its_end_counts_as_no_removal(removed: int, expired: int, held: bool) -> None:
     """Ended enrollments and classes go in the course of things, and do not hide the loss of those that live."""
     seen = PlannedKind("enrollments", 1000, True, 1000 - removed, 0, removed, 0, expired=expired)
-    assert bool(hold_because([seen], [], 0, 0, GuardLimits())) is held
+    assert bool(_reasons(seen)) is held
 
 
 @pytest.mark.parametrize(("silent", "held"), [(False, True), (True, False)])
 def test_an_empty_collection_is_held_unless_nothing_need_come(silent: bool, held: bool) -> None:
     """Also where everything that is known had come to its end: an empty answer is never believed by itself."""
     seen = PlannedKind("enrollments", 10, True, 0, 0, 10, 0, may_be_silent=silent, expired=10)
-    assert bool(hold_because([seen], [], 0, 0, GuardLimits())) is held
+    assert bool(_reasons(seen)) is held
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_each_limit_is_the_sources_own_to_set(
 ) -> None:
     """The value itself still passes, one more is held."""
     limits = GuardLimits(**{name: value})  # type: ignore[arg-type]  # a float or an int, as the name asks
-    assert bool(hold_because([seen], shrunk, rekeyed, 1000, limits)) is held
+    assert bool(_reasons(seen, *shrunk, rekeyed=rekeyed, people=1000, limits=limits)) is held
 
 
 def test_the_report_has_what_was_weighed_against_each_limit() -> None:

@@ -43,10 +43,10 @@ async def _age(town: Town, run_id: UUID, days: int) -> UUID:
     await ask(
         town,
         """INSERT INTO sis_run (district_id, id, source_id, state, dry, began_at, ended_at, counts, warnings, sentence,
-                                held_because, not_taken)
+                                held_because, not_taken, repaired)
            SELECT r.district_id, :old, r.source_id, r.state, r.dry, r.began_at - make_interval(days => :days),
                   r.ended_at - make_interval(days => :days), r.counts, r.warnings, r.sentence, r.held_because,
-                  r.not_taken
+                  r.not_taken, r.repaired
            FROM sis_run AS r WHERE r.district_id = :district AND r.id = :run""",
         run=run_id,
         old=old,
@@ -70,7 +70,7 @@ async def _kept(town: Town, run_id: UUID) -> tuple[int, int]:
         "SELECT count(*), count(before) FROM sis_change WHERE district_id = :district AND run_id = :run",
         run=run_id,
     )
-    return tuple(rows[0])  # type: ignore[return-value]  # one row of two numbers
+    return tuple(rows[0])
 
 
 async def test_old_names_do_not_stay_for_ever(north: Town, tmp_path: Path) -> None:

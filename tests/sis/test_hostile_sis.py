@@ -99,7 +99,7 @@ async def test_a_worker_serves_the_others(north: Town, south: Town, settings: Se
                 source = await sources.register_source(work, "dripping", new, allowed)
                 await request_run(work, source.source.id)
         with start_worker(settings) as worker, _killed_at_last(worker):
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(180):
                 while sum("users" in path for path in sis.asked) < len(slow):
                     await _states(north)
             zipped = Export().write(tmp_path / "roster.zip")
@@ -108,7 +108,7 @@ async def test_a_worker_serves_the_others(north: Town, south: Town, settings: Se
                     work, "good", Fit(kind="oneroster-csv", url=str(zipped)), allowed, local=True
                 )
                 run = await request_run(work, good.source.id)
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(180):
                 while await _state(south, run.id) != "applied":
                     pass
             assert {row[0] for town in slow for row in await _states(town)} == {"running"}

@@ -106,8 +106,13 @@ async def test_a_run_that_lost_its_lock_applies_nothing(north: Town, tmp_path: P
 
     with pytest.raises(Superseded):
         await sync(
-            *(north.worker_engine, north.settings.keyring, north.district_id),
-            *(slowly, "csv", False, lambda _doing, _done, _of: None),
+            north.worker_engine,
+            north.settings.keyring,
+            north.district_id,
+            slowly,
+            "csv",
+            False,
+            lambda _doing, _done, _of: None,
         )
     assert [state for state, _ in await _runs(north)] == ["failed", "applied"]
     names = await ask(north, "SELECT name FROM org WHERE district_id = :district AND name IN ('Older', 'Newer')")

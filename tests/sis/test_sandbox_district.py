@@ -174,7 +174,7 @@ def test_nobody_is_in_two_classes_at_once(roster: dict[str, Rows]) -> None:
         for row in roster["classes"]
         if row["grades"] in middle_and_high and row["periods"]
     }
-    times = defaultdict(list)
+    times: dict[str, list[tuple[str, str]]] = defaultdict(list)
     for row in roster["enrollments"]:
         times[row["userSourcedId"]] += meets.get(row["classSourcedId"], [])
     assert all(len(taken) == len(set(taken)) for taken in times.values())

@@ -6,7 +6,7 @@ The server of these tests logs as one that nobody has set up: with DETAIL, CONTE
 import asyncio
 import json
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ VALUES = {
     "quotes": '{}"{}"',
 }
 """What a cell may say that no type of ours reads; each holds the canary."""
-ROWS = {
+ROWS: dict[str, Callable[[str, str], str]] = {
     "too many cells": lambda row, word: f"{row},{word},{word}",
     "too few cells": lambda row, word: f"{word},{word}",
     "an open quote": lambda row, word: f'{row[:4]},"{word}',

@@ -85,7 +85,8 @@ async def test_a_file_is_taken_once_unless_it_is_asked_for_again(north: Town, tm
 
 async def test_the_same_bytes_under_another_time_are_the_same_file(tmp_path: Path) -> None:
     """An export that was copied anew brings no news; other bytes of the same name do."""
-    path, taken = _drop(tmp_path, "a.zip", Export()), []
+    path = _drop(tmp_path, "a.zip", Export())
+    taken: list[dict[str, Any]] = []
     assert await _chosen(path, taken) == "a.zip"
     os.utime(path, (now().timestamp() - 100,) * 2)
     assert await _chosen(path, taken) is None
@@ -111,6 +112,7 @@ async def test_of_a_drop_folder_the_newest_whole_zip_is_taken(tmp_path: Path) ->
 async def test_deltas_in_a_drop_folder_are_taken_each_in_turn(tmp_path: Path) -> None:
     """Leaving one out would lose what it says; a newer whole delivery makes older ones needless."""
     taken: list[dict[str, Any]] = []
+    export = Export()
     for age, name, mode in ((400, "a.zip", "delta"), (300, "b.zip", "bulk"), (200, "c.zip", "delta")):
         export = Export(modes={"users": mode}, rows={"users": [{**Export().row("users", "s1"), "givenName": name}]})
         if mode == "delta":

@@ -57,6 +57,7 @@ async def _writes(town: Town) -> dict[str, int]:
     connections = [await town.worker_engine.connect() for _ in range(2)]
     for connection in connections:
         driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
         # A backend reports what it counted before it is ready for the next statement.
         await driver.fetchval("SELECT pg_stat_force_next_flush()")
     for connection in connections:

@@ -61,11 +61,6 @@ class FairOrder:
         share = self._shares.get(key)
         return share.waiting if share else 0
 
-    def in_service_of(self, key: Hashable) -> int:
-        """Returns how many requests of this key are in service."""
-        share = self._shares.get(key)
-        return share.in_service if share else 0
-
     def join(self, key: Hashable, flow: Hashable = None, weight: float = 1.0) -> Ticket:
         """Adds a request to the queue of its key and flow."""
         share = self._shares.get(key)

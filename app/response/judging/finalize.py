@@ -76,8 +76,8 @@ def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, d
 
 @needs(Can.JUDGE)
 async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    """Lays weeks to settle, in the order in which whoever lays or settles them locks them."""
-    await _lay(work, WEEK, weeks, quiet=quiet)
+    """Schedules weeks to be finalized; they are written at the end of the transaction."""
+    _schedule(work, WEEK, weeks, quiet=quiet)
 
 
 @needs(Can.JUDGE)
@@ -102,13 +102,30 @@ async def schedule_rules(
     )
     at, monday = now(), monday_of(now().date())
     found = {(measure_id, school_id, monday): at for measure_id, school_id in rows}
-    await _lay(work, RULES, found, quiet=quiet)
+    _schedule(work, RULES, found, quiet=quiet)
     return len(found)
 
 
-async def _lay(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
-    if not weeks:
+def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
+    """Schedules weeks to be written at the end of the transaction, with those of its other commands.
+
+    One transaction may hold several commands, and each names weeks in its own order: written at once, they are locked
+    in one order by everybody.
+    """
+    if weeks:
+        work.pending_weeks += [(kind, week, due, quiet) for week, due in weeks.items()]
+        work.before_commit("weeks", _write_weeks)
+
+
+async def _write_weeks(work: Work) -> None:
+    """Writes the weeks that the transaction's commands scheduled, in the order in which everybody locks them."""
+    if not work.pending_weeks:
         return
+    pending, work.pending_weeks = work.pending_weeks, []
+    merged: dict[tuple[Week, str], tuple[datetime, bool]] = {}
+    for kind, week, due, quiet in pending:
+        _, others_quiet = merged.get((week, kind), (due, True))
+        merged[week, kind] = due, quiet and others_quiet
     rows = [
         {
             "district_id": work.district_id,
@@ -124,13 +141,13 @@ async def _lay(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: 
             "leased_until": None,
             "ended_at": None,
         }
-        for (measure_id, school_id, monday), due in sorted(weeks.items())
+        for ((measure_id, school_id, monday), kind), (due, quiet) in sorted(merged.items())
     ]
     added = upsert(Settlement)
     # Whoever is at it now is fenced off, and what has just come is settled after it.
     changed: dict[str, Any] = {name: added.excluded[name] for name in ("state", "due", "leased_until", "ended_at")}
     # A backfill never silences a week in which others were scored; rules stay loud until they were judged.
-    told = true() if kind == WEEK else Settlement.state == "pending"
+    told = or_(Settlement.kind == WEEK, Settlement.state == "pending")
     changed["quiet"] = and_(added.excluded.quiet, or_(Settlement.quiet, ~told))
     changed["attempts"] = (Settlement.attempts + (ROUND - 1)) // ROUND * ROUND
     keys = [getattr(Settlement, name) for name in ("district_id", "kind", "measure_id", "school_id", "monday")]
@@ -205,7 +222,7 @@ async def _settle(work: Work, group: Sequence[Claimed]) -> int:
 
 
 async def _lock_settlements(work: Work, ids: Collection[UUID]) -> None:
-    """Locks rows in the order in which `_lay` writes them: a command may be laying two weeks of them."""
+    """Locks rows in the order in which `_write_weeks` writes them: a command may be writing two of them."""
     rows = select(Settlement.id).where(
         Settlement.district_id == work.district_id, Settlement.id == any_(cast(list(ids), IdList))
     )

@@ -7,8 +7,6 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 DECIMALS = 6
 
 MAYBE = ("rate_low", "rate_high", "odds", "stated_far")
@@ -128,7 +126,3 @@ class Verdict:
             "parameters": dict(sorted(self.parameters.items())),
             "scores": [str(score) for score in self.scores],
         }
-
-    def canonical_bytes(self) -> bytes:
-        """The verdict as JSON with sorted keys: same input, rule and version, same bytes."""
-        return orjson.dumps(self.as_json(), option=orjson.OPT_SORT_KEYS)

@@ -12,13 +12,13 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, select, text, update
 
-from app.access.models import District
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.errors import Conflict
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, Happened
 from app.events.outbox import record
+from app.roster.lookup import zone_of
 from app.sis.engine.plan import kept_tables
 from app.sis.engine.report import Report
 from app.sis.engine.student_events import count_events
@@ -95,8 +95,7 @@ async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
     """Returns the guard's limits for a source today; the default limits if the source has no settings."""
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     row = await work.db.scalar(select(SisSource).where(is_source))
-    zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
-    return limits_of(row.limits, row.rollover, today_in(str(zone))) if row else GuardLimits()
+    return limits_of(row.limits, row.rollover, today_in(await zone_of(work))) if row else GuardLimits()
 
 
 @needs(Can.SYNC_ROSTER)

@@ -145,15 +145,17 @@ def _values() -> Iterator[Abuse]:
     given = "query($n: Int) { students(first: $n) { edges { node { scores { id student { scores { id } } } } } } }"
     yield Abuse.of("as many by a variable", given, "cost.exceeded", {"n": 200})
     record = "mutation($i: RecordScoresInput!) { recordScores(input: $i) { problems { code } } }"
-    yield Abuse.of("150,000 numbers in a variable", record, "variables.too_large", {"i": [1] * 150_000})
+    yield Abuse.of("150,000 numbers in a variable", record, "body.too_many_values", {"i": [1] * 150_000})
     keys = {f"key{n}": n for n in range(100_000)}
-    yield Abuse.of("100,000 keys in a variable", record, "variables.too_large", {"i": keys})
-    yield Abuse.of("5,900 wrong keys in a variable", record, REFUSED, {"i": dict(list(keys.items())[:5900])})
+    yield Abuse.of("100,000 keys in a variable", record, "body.too_many_keys", {"i": keys})
+    yield Abuse.of(
+        "5,900 wrong keys in a variable", record, "body.too_many_keys", {"i": dict(list(keys.items())[:5900])}
+    )
     yield Abuse.of("2,900 wrong items in a variable", record, REFUSED, {"i": {"scores": [{"a": 1}] * 2900}})
     inner: Any = []
     for _ in range(200):
         inner = [inner]
-    yield Abuse.of("lists in lists in a variable", record, "variables.too_deep", {"i": inner})
+    yield Abuse.of("lists in lists in a variable", record, "body.too_deep", {"i": inner})
 
 
 def _introspection() -> Iterator[Abuse]:
@@ -171,11 +173,13 @@ def _introspection() -> Iterator[Abuse]:
 
 def _bodies() -> Iterator[Abuse]:
     good = '"query": "{ areas { code } }"'
-    yield Abuse("JSON in JSON", b'{"query": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "body.not_json")
+    yield Abuse("JSON in JSON", b'{"query": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", "body.too_deep")
     yield Abuse(
         "1 MB of operation name", f'{{{good}, "operationName": "{"x" * 1_000_000}"}}'.encode(), "operation.unknown"
     )
-    yield Abuse("2 MB of extensions", f'{{{good}, "extensions": {{"a": [{"1," * 900_000}1]}}}}'.encode(), None)
+    yield Abuse(
+        "2 MB of extensions", f'{{{good}, "extensions": {{"a": [{"1," * 900_000}1]}}}}'.encode(), "body.too_many_values"
+    )
     yield Abuse("2 MB of braces", b'{"query": "' + b"\\\\u{0" * 330_000 + b'"}', _LONG)
 
 

@@ -191,4 +191,4 @@ async def test_a_body_beyond_the_limits_says_which(app: FastAPI, north: Town, co
     assert answer.status_code == 422
     assert [one["code"] for one in answer.json()["violations"]] == [code]
     graphql = await caller(app, north).ask("POST", "/graphql", content=body, headers=headers)
-    assert graphql.json()["errors"][0]["extensions"]["problems"][0]["code"] == code
+    assert graphql.json()["errors"][0]["extensions"]["code"] == code

@@ -108,8 +108,8 @@ def test_every_page_is_known_as_one() -> None:
     """Whatever takes `first` returns a connection, and costs what its pages hold."""
     rows = Rows(CORE)
     taking = 0
-    for type_ in CORE.type_map.values():
-        for name, field in type_.fields.items() if isinstance(type_, GraphQLObjectType) else ():
+    for type_ in (one for one in CORE.type_map.values() if isinstance(one, GraphQLObjectType)):
+        for name, field in type_.fields.items():
             if "first" in getattr(field, "args", {}):
                 node = parse(f"{{ {name}(first: 3) }}").definitions[0].selection_set.selections[0]  # type: ignore[attr-defined]
                 found = rows.of(type_, node, field, {})

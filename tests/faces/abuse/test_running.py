@@ -61,6 +61,7 @@ async def ask(
 
 async def running(connection: asyncpg.Connection) -> list[str]:
     """The statements of the engine's connections that have not ended, or whose transaction has not."""
+    rows: list[asyncpg.Record] = []
     for _ in range(100):
         rows = await connection.fetch(
             "SELECT state FROM pg_stat_activity WHERE application_name = $1 AND state <> 'idle'", f"aimline {NAME}"
@@ -87,14 +88,14 @@ async def test_an_operation_is_stopped_with_its_statement(
 ) -> None:
     """An operation that runs for too long is answered, and nothing of it goes on in PostgreSQL."""
     async with locked(north, table) as connection:
-        answer = await ask(north, engine_of_its_own, BRIEF, query, **headers)
+        answer = await ask(north, engine_of_its_own, BRIEF, query, None, **headers)
         assert answer.status_code == 503
         assert answer.json()["errors"][0]["extensions"]["code"] == "operation.timeout"
         assert answer.json()["extensions"]["cost"] > 0
         assert int(answer.headers["Retry-After"]) > 0
         assert await running(connection) == []
     assert engine_of_its_own.pool.checkedout() == 0  # type: ignore[attr-defined]  # the pool that engines have
-    again = await ask(north, engine_of_its_own, Limits(), query, **headers)
+    again = await ask(north, engine_of_its_own, Limits(), query, None, **headers)
     assert (again.status_code, "errors" in again.json()) == (200, False), again.text
 
 

@@ -145,8 +145,6 @@ def conclude(
     )
 
 
-MOST_PROBES = 3
-
 NEAR, NEARER = 2.0, 1.0
 """Distances below the threshold, in log odds, from which two and three scores a week are asked for."""
 

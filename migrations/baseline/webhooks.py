@@ -1,17 +1,12 @@
 """Webhooks: endpoints with sealed secrets, deliveries, attempts, and how far each district is dispatched."""
 
-from alembic import op
-
-from migrations.tenant import roles, tenant_table
-
-revision = "0004"
-down_revision = "0003"
+from migrations.tenant import directory_function, tenant_table
 
 # One look at each district that has a position, and at each endpoint that is neither paused nor slowed down; the
 # partial index of turns ends it at the first row that is due.
-DUE = """
+DISTRICTS_DUE = """
 CREATE FUNCTION app.districts_with_webhooks_due(at timestamptz, most integer) RETURNS SETOF uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT p.district_id
     FROM public.webhook_position p
     JOIN public.event_counter c ON c.district_id = p.district_id
@@ -28,14 +23,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
 $$
 """
 
-# Small whatever the history is: what is pending, in the order of its turn; what is out.
-INDEXES = (
-    "webhook_delivery_turn_idx ON webhook_delivery (district_id, endpoint_id, due, id) WHERE state = 'pending'",
-    "webhook_delivery_out_idx ON webhook_delivery (district_id, endpoint_id) WHERE leased_until IS NOT NULL",
-)
 
-
-def upgrade() -> None:
+def create_tables() -> None:
+    """Creates the tables and the function that lists the districts with webhooks due."""
     tenant_table(
         "webhook_endpoint",
         """
@@ -56,10 +46,16 @@ def upgrade() -> None:
         failing_since timestamptz,
         slowed_until timestamptz,
         removed_at timestamptz,
-        version integer NOT NULL
+        version integer NOT NULL,
+        versions jsonb NOT NULL DEFAULT '{}',
+        signature text NOT NULL DEFAULT 'hmac-sha256',
+        public_key text,
+        former_public_key text
         """,
         refs={"district_id": "district"},
     )
+    # A delivery's event is kept as long as the delivery, by the process that deletes both. A foreign key would be
+    # checked at each delivery, and would need an index of its own for each event that expires.
     tenant_table(
         "webhook_delivery",
         """
@@ -72,15 +68,18 @@ def upgrade() -> None:
         asked_after integer NOT NULL,
         leased_until timestamptz,
         created_at timestamptz NOT NULL,
-        ended_at timestamptz,
-        CONSTRAINT webhook_delivery_event_fkey FOREIGN KEY (district_id, event_seq)
-            REFERENCES event (district_id, seq)
+        ended_at timestamptz
         """,
         refs={"endpoint_id": "webhook_endpoint"},
         uniques=(("endpoint_id", "event_seq"),),
+        # Small whatever the history is: pending deliveries in the order of their turn; leased ones.
+        more_indexes=(
+            "webhook_delivery_turn_idx ON webhook_delivery (district_id, endpoint_id, due, id) WHERE state = 'pending'",
+            "webhook_delivery_out_idx ON webhook_delivery (district_id, endpoint_id) WHERE leased_until IS NOT NULL",
+        ),
+        worker="SELECT, INSERT, UPDATE, DELETE",
     )
-    for index in INDEXES:
-        op.execute(f"CREATE INDEX {index}")
+    # An answer whose network is not known counts as private, and is not shown.
     tenant_table(
         "webhook_attempt",
         """
@@ -90,12 +89,13 @@ def upgrade() -> None:
         milliseconds integer NOT NULL,
         status integer,
         failure text,
-        answer text
+        answer text,
+        from_private_network boolean NOT NULL DEFAULT true
         """,
         refs={"delivery_id": "webhook_delivery"},
         uniques=(("delivery_id", "number"),),
         api="SELECT",
-        worker="SELECT, INSERT",
+        worker="SELECT, INSERT, DELETE",
     )
     tenant_table(
         "webhook_position",
@@ -104,7 +104,4 @@ def upgrade() -> None:
         refs={"district_id": "district"},
         api="INSERT",
     )
-    signature = "app.districts_with_webhooks_due(timestamptz, integer)"
-    op.execute(DUE)
-    op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
-    op.execute(f'GRANT EXECUTE ON FUNCTION {signature} TO "{roles()["worker"]}"')
+    directory_function(DISTRICTS_DUE, "app.districts_with_webhooks_due(timestamptz, integer)", "worker")

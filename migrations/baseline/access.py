@@ -1,39 +1,58 @@
-"""The house: schemas, the binding, districts, clients, the disclosure log, events."""
+"""Schemas, the binding of a principal, districts, clients and the disclosure log."""
 
 from alembic import op
 
-from app.access.policies import ENTER
-from migrations.tenant import grant, roles, tenant_table
+from migrations.tenant import directory_function, grant, roles, tenant_table
 
-revision = "0001"
-down_revision = None
+ENTER = """
+CREATE OR REPLACE FUNCTION app.enter(district uuid, reach text, schools text, students text, opens text)
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    parts text[] := string_to_array(students, '|');
+BEGIN
+    EXECUTE format('SET LOCAL app.district_id = %L', district::text);
+    EXECUTE format('SET LOCAL app.reach = %L', reach);
+    EXECUTE format('SET LOCAL app.schools = %L', schools);
+    IF reach = 'caseload' THEN
+        FOR digit IN 0..15 LOOP
+            EXECUTE format('SET LOCAL app.students_%s = %L', to_hex(digit), parts[digit + 1]);
+        END LOOP;
+    END IF;
+    EXECUTE format('SET LOCAL app.opens = %L', opens);
+END $$
+"""
 
+# Each subquery names `asked`: on Citus a correlated subquery next to a table that is on every node is refused.
+#
+# `pg_temp` must be named, and last: PostgreSQL searches it first where it is not named, and then a temporary view of
+# the caller takes a table's place. Without `public` a table without its schema is an error when a function is made.
 CLIENT_DIRECTORY = """
 CREATE FUNCTION app.client_directory(asked uuid)
 RETURNS TABLE (name text, fingerprints text[], grants jsonb)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT c.name,
            ARRAY (SELECT s.fingerprint FROM public.client_secret s
-                  WHERE s.client_id = c.client_id AND s.revoked_at IS NULL),
+                  WHERE s.client_id = asked AND s.revoked_at IS NULL),
            coalesce((SELECT jsonb_agg(jsonb_build_object(
                         'district_id', g.district_id, 'slug', d.slug,
                         'scopes', g.scopes, 'school_ids', g.school_ids) ORDER BY d.slug)
                      FROM public.client_grant g
                      JOIN public.district d ON d.district_id = g.district_id
-                     WHERE g.client_id = c.client_id), '[]'::jsonb)
+                     WHERE g.client_id = asked), '[]'::jsonb)
     FROM public.client c WHERE c.client_id = asked
 $$
 """
 
 DISTRICT_DIRECTORY = """
 CREATE FUNCTION app.district_directory(asked text) RETURNS uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     SELECT d.district_id FROM public.district d WHERE d.slug = asked
 $$
 """
 
 
-def upgrade() -> None:
+def create_schemas() -> None:
+    """Creates the schemas and the function that binds a principal."""
     api, worker = roles()["api"], roles()["worker"]
     op.execute("CREATE SCHEMA app")
     op.execute("CREATE SCHEMA staging")
@@ -41,6 +60,9 @@ def upgrade() -> None:
     op.execute(f'GRANT USAGE, CREATE ON SCHEMA staging TO "{worker}"')
     op.execute(ENTER)
 
+
+def create_tables() -> None:
+    """Creates the tables and their directory functions."""
     tenant_table(
         "district",
         "slug text NOT NULL CONSTRAINT district_slug_key UNIQUE, name text NOT NULL, "
@@ -58,25 +80,18 @@ def upgrade() -> None:
         "CONSTRAINT client_secret_pkey PRIMARY KEY (client_id, fingerprint), "
         "CONSTRAINT client_secret_client_id_fkey FOREIGN KEY (client_id) REFERENCES client (client_id))"
     )
-    grant("SELECT, INSERT", "client", "worker")
+    # Nobody changes a client; on Citus, whoever writes a secret must have the right to lock the client on every node.
+    grant("SELECT, INSERT, UPDATE", "client", "worker")
     grant("SELECT, INSERT, UPDATE", "client_secret", "worker")
     tenant_table(
         "client_grant",
-        "client_id uuid NOT NULL, scopes text[] NOT NULL, school_ids uuid[] NOT NULL, created_at timestamptz NOT NULL, "
-        "CONSTRAINT client_grant_client_id_fkey FOREIGN KEY (client_id) REFERENCES client (client_id)",
+        "client_id uuid NOT NULL, scopes text[] NOT NULL, school_ids uuid[] NOT NULL, created_at timestamptz NOT NULL",
         key=("client_id",),
-        refs={"district_id": "district"},
+        refs={"district_id": "district", "client_id": "client"},
         api="SELECT",
     )
-    for function, signature, who in (
-        (CLIENT_DIRECTORY, "app.client_directory(uuid)", (api, worker)),
-        (DISTRICT_DIRECTORY, "app.district_directory(text)", (api, worker)),
-    ):
-        op.execute(function)
-        op.execute(f"REVOKE ALL ON FUNCTION {signature} FROM PUBLIC")
-        for role in who:
-            op.execute(f'GRANT EXECUTE ON FUNCTION {signature} TO "{role}"')
-
+    directory_function(CLIENT_DIRECTORY, "app.client_directory(uuid)", "api", "worker")
+    directory_function(DISTRICT_DIRECTORY, "app.district_directory(text)", "api", "worker")
     tenant_table(
         "disclosure",
         """
@@ -90,39 +105,6 @@ def upgrade() -> None:
         """,
         refs={"district_id": "district"},
         indexes=(("at",),),
-        api="SELECT, INSERT",
-        worker="SELECT, INSERT",
-    )
-    tenant_table(
-        "event_counter",
-        "last bigint NOT NULL, epoch uuid NOT NULL",
-        key=(),
-        refs={"district_id": "district"},
-        api="SELECT, UPDATE",
-    )
-    tenant_table(
-        "event",
-        """
-        seq bigint NOT NULL,
-        id uuid NOT NULL,
-        type text NOT NULL,
-        version integer NOT NULL,
-        at timestamptz NOT NULL,
-        subject_kind text NOT NULL,
-        subject_id uuid NOT NULL,
-        subject_version integer NOT NULL,
-        student_id uuid,
-        school_ids uuid[] NOT NULL,
-        secured_area text,
-        ids jsonb NOT NULL
-        """,
-        key=("seq",),
-        refs={"district_id": "district"},
-        uniques=(("id",),),
-        indexes=(("at",),),
-        student="student_id",
-        unless="student_id IS NULL",
-        lock="secured_area",
         api="SELECT, INSERT",
         worker="SELECT, INSERT",
     )

@@ -1,9 +1,6 @@
-"""The roster: sources, aliases, orgs, terms, people, classes, enrollments, caseload, school weeks."""
+"""The roster: sources, aliases, orgs, terms, people, classes, enrollments, caseload, school weeks and breaks."""
 
 from migrations.tenant import tenant_table
-
-revision = "0002"
-down_revision = "0001"
 
 FROM_SOURCE = """
     removed_at timestamptz,
@@ -15,13 +12,15 @@ READ_ONLY = {"api": "SELECT", "worker": "SELECT, INSERT, UPDATE, MAINTAIN"}
 """The sync refreshes the statistics of what it loads, which MAINTAIN allows without owning the table."""
 
 
-def upgrade() -> None:
+def create_tables() -> None:
+    """Creates the tables."""
     tenant_table(
         "source",
         "name text NOT NULL, kind text NOT NULL, created_at timestamptz NOT NULL",
         refs={"district_id": "district"},
         uniques=(("name",),),
-        **READ_ONLY,
+        api="SELECT, INSERT, UPDATE (kind)",
+        worker=READ_ONLY["worker"],
     )
     tenant_table(
         "external_id",
@@ -65,12 +64,17 @@ def upgrade() -> None:
         f"""role text NOT NULL, is_student boolean NOT NULL, given_name text NOT NULL, family_name text NOT NULL,
         middle_name text, username text, email text, sms text, phone text, identifier text, enabled boolean NOT NULL,
         grades text[] NOT NULL, school_ids uuid[] NOT NULL, user_ids text[] NOT NULL, agent_sourced_ids text[] NOT NULL,
-        pinned text[] NOT NULL, merged_into uuid, {FROM_SOURCE}""",
+        pinned text[] NOT NULL, merged_into uuid, {FROM_SOURCE.rstrip()},
+        row_lock boolean CONSTRAINT person_row_lock_check CHECK (row_lock IS NULL)""",
         refs={"district_id": "district", "merged_into": "person"},
         indexes=(("family_name", "given_name", "id"),),
+        by_school=("family_name", "given_name", "id"),
         student="id",
         unless="NOT is_student",
-        **READ_ONLY,
+        # To lock a row one needs the right to update a column of it. This one can hold nothing: the api may lock
+        # people, and change nothing of them.
+        api="SELECT, UPDATE (row_lock)",
+        worker=READ_ONLY["worker"],
     )
     tenant_table(
         "school_membership",
@@ -126,5 +130,21 @@ def upgrade() -> None:
         "school_id uuid NOT NULL, monday date NOT NULL, instructional boolean NOT NULL, n integer",
         key=("school_id", "monday"),
         refs={"school_id": "org"},
-        **READ_ONLY,
+        api="SELECT, UPDATE",
+        worker=READ_ONLY["worker"],
+    )
+    # Whoever declares a break also says what its weeks are, in the same transaction.
+    tenant_table(
+        "school_break",
+        """
+        school_id uuid,
+        begins_on date NOT NULL,
+        ends_on date NOT NULL,
+        name text,
+        declared_at timestamptz NOT NULL,
+        removed_at timestamptz
+        """,
+        refs={"district_id": "district", "school_id": "org"},
+        indexes=(("school_id", "begins_on"),),
+        worker="SELECT",
     )

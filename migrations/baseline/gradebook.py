@@ -2,9 +2,6 @@
 
 from migrations.tenant import tenant_table
 
-revision = "0006"
-down_revision = "0005"
-
 FROM_SOURCE = """
     removed_at timestamptz,
     arrived_in uuid
@@ -45,9 +42,10 @@ FOR_SCORES = """
 """What a line item and an assessment line item have in common."""
 
 
-def upgrade() -> None:
-    _lay_items()
-    _lay_results()
+def create_tables() -> None:
+    """Creates the tables."""
+    _create_items()
+    _create_results()
     tenant_table(
         "person_role",
         f"""person_id uuid NOT NULL, org_id uuid, role text NOT NULL, role_type text, is_student boolean NOT NULL,
@@ -62,7 +60,7 @@ def upgrade() -> None:
     )
 
 
-def _lay_items() -> None:
+def _create_items() -> None:
     tenant_table(
         "category",
         f"title text NOT NULL, weight double precision, {FROM_SOURCE}",
@@ -99,7 +97,7 @@ def _lay_items() -> None:
     )
 
 
-def _lay_results() -> None:
+def _create_results() -> None:
     # No key to the source, as with enrollments: a million rows would each look it up.
     tenant_table(
         "result",

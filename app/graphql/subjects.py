@@ -1,0 +1,49 @@
+"""Owns which rows a mutation of several commands may be about: every text in it that could be an id. Reads no row."""
+
+from typing import Any
+
+from graphql import FieldNode, Node, StringValueNode
+
+from app.graphql.prepare import Prepared
+
+
+def named_subjects(prepared: Prepared, variables: dict[str, Any] | None) -> frozenset[str]:
+    """Returns the texts in the document and in its variables, for a mutation of more than one field; else nothing.
+
+    Each command locks the student whom it is about. Two documents that name two students in opposite orders would wait
+    for each other; so the students of the whole document are locked at once, in the order of their ids.
+    """
+    selections = prepared.operation.selection_set.selections
+    if not prepared.writes or (len(selections) == 1 and isinstance(selections[0], FieldNode)):
+        return frozenset()
+    return frozenset(_texts_of(variables) | _literals_of(prepared.document))
+
+
+def _texts_of(variables: dict[str, Any] | None) -> set[str]:
+    texts: set[str] = set()
+    level: list[Any] = [variables or {}]
+    while level:
+        value = level.pop()
+        if isinstance(value, str):
+            texts.add(value)
+        elif isinstance(value, dict):
+            level += value.values()
+        elif isinstance(value, list):
+            level += value
+    return texts
+
+
+def _literals_of(document: Node) -> set[str]:
+    texts: set[str] = set()
+    level: list[Node] = [document]
+    while level:
+        node = level.pop()
+        if isinstance(node, StringValueNode):
+            texts.add(node.value)
+        for key in node.keys:
+            child = getattr(node, key, None)
+            if isinstance(child, Node):
+                level.append(child)
+            elif isinstance(child, list | tuple):
+                level += [one for one in child if isinstance(one, Node)]
+    return texts

@@ -1,0 +1,35 @@
+"""Owns the conditions of row-level security as SQL, for the migrations. Frozen: a policy changes by a new revision.
+
+A table has one permissive policy for the run-time roles with AND inside, and no subquery and no function that reads a
+table: on a sharded server a RESTRICTIVE policy would open other districts' rows.
+"""
+
+DISTRICT = "district_id = nullif(current_setting('app.district_id', true), '')::uuid"
+SECURED = (
+    "({lock} IS NULL OR {lock} = ANY (nullif(current_setting('app.opens', true), '')::text[])"
+    " OR '*' = ANY (nullif(current_setting('app.opens', true), '')::text[]))"
+)
+"""True where the lock is open to the bound principal, or the row has none."""
+REACHED = (
+    "(current_setting('app.reach', true) = 'district'"
+    " OR (current_setting('app.reach', true) = 'schools'"
+    " AND {schools} && nullif(current_setting('app.schools', true), '')::uuid[])"
+    " OR (current_setting('app.reach', true) = 'caseload'"
+    " AND strpos(current_setting('app.students_' || right({student}::text, 1), true), {student}::text) > 0))"
+)
+"""True where the bound principal reaches the student: through the district, a school, or the caseload."""
+
+
+def condition_of(student: str | None, schools: str, unless: str | None, lock: str | None) -> str:
+    """Returns the condition of a tenant table's policy.
+
+    `student` names the column of the student whom a row is about, `schools` an expression for that student's schools,
+    `unless` a condition under which the row is about no student, `lock` an expression for the secured area or null.
+    """
+    parts = [DISTRICT]
+    if student is not None:
+        reached = REACHED.format(student=student, schools=schools)
+        parts.append(f"({unless} OR {reached})" if unless else reached)
+    if lock is not None:
+        parts.append(SECURED.format(lock=lock))
+    return " AND ".join(parts)

@@ -1,0 +1,127 @@
+"""Protects GraphQL documents of several mutations from each other: no order of students or weeks ends in a deadlock."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from app.core import ids
+from tests.faces.rest_town import Caller, caller
+from tests.records.races import deadlocks
+from tests.records.writers import Writers
+from tests.town import YEAR_BEGINS, Town
+
+ROUNDS = 12
+FIELDS = {
+    "raiseConcern": ("RaiseConcernInput", "concern { id } problems { code }"),
+    "recordScores": ("RecordScoresInput", "results { outcome } problems { code }"),
+    "decide": ("DecideInput", "decision { id } problems { code }"),
+}
+
+
+def document(*commands: tuple[str, dict[str, Any]], literal: bool = False) -> dict[str, Any]:
+    """A mutation of these commands in order; the inputs are variables, or stand in the document."""
+    heads, fields, variables = [], [], {}
+    for number, (name, given) in enumerate(commands):
+        kind, selected = FIELDS[name]
+        heads.append(f"$v{number}: {kind}!")
+        variables[f"v{number}"] = given
+        inline = "{" + ", ".join(f'{key}: "{value}"' for key, value in given.items()) + "}"
+        fields.append(f"f{number}: {name}(input: {inline if literal else f'$v{number}'}) {{ {selected} }}")
+    head = "" if literal else f"({', '.join(heads)})"
+    return {"query": f"mutation{head} {{ {' '.join(fields)} }}", "variables": {} if literal else variables}
+
+
+def concern(student: str) -> tuple[str, dict[str, Any]]:
+    """Raises a concern."""
+    return "raiseConcern", {"student": student, "area": "math", "description": "Planted."}
+
+
+def decision(student: str) -> tuple[str, dict[str, Any]]:
+    """Decides that a support goes on; it names the support, and so its student."""
+    return "decide", {"kind": "CONTINUE", "support": student}
+
+
+def score(student: str, measure: str, weeks: int, value: float) -> tuple[str, dict[str, Any]]:
+    """Records a score."""
+    day = str(YEAR_BEGINS + timedelta(weeks=weeks))
+    return "recordScores", {"scores": [{"student": student, "measure": measure, "takenOn": day, "value": value}]}
+
+
+@pytest.fixture
+async def as_client(app: FastAPI, north: Town) -> Caller:
+    """A client with every scope."""
+    return caller(app, north)
+
+
+@pytest.fixture
+async def supports(app: FastAPI, north: Town) -> list[tuple[str, str]]:
+    """Two students of one cohort with a running support each: (student, support)."""
+    students = [ids.show("student", north.students[name]) for name in ("amy", "ben")]
+    writers = Writers(north, app, students, random.Random(0))
+    await writers.plan_supports()
+    return [(student, writers.supports[student]) for student in students]
+
+
+async def both(as_client: Caller, first: dict[str, Any], second: dict[str, Any]) -> Sequence[httpx.Response]:
+    """The answers to two documents that are sent at once."""
+    return await asyncio.gather(as_client.post("/graphql", first), as_client.post("/graphql", second))
+
+
+@pytest.mark.parametrize("how", ["variables", "literals", "external ids", "supports"])
+async def test_documents_in_opposite_orders_do_not_deadlock(
+    as_client: Caller, north: Town, supports: list[tuple[str, str]], how: str
+) -> None:
+    """Two documents that name the same students the other way round, in each way in which they can be named."""
+    (amy, amys), (ben, bens) = supports
+    if how == "external ids":
+        amy, ben = "sis:sis:amy-1", "sis:sis:ben-1"
+    make = concern
+    if how == "supports":
+        amy, ben, make = amys, bens, decision
+
+    before = await deadlocks(north)
+    for _ in range(ROUNDS):
+        there = document(make(amy), make(ben), literal=how == "literals")
+        back = document(make(ben), make(amy), literal=how == "literals")
+        for answer in await both(as_client, there, back):
+            told = answer.json()
+            assert "errors" not in told, told
+            assert all(not one["problems"] for one in told["data"].values()), told
+    assert await deadlocks(north) == before
+
+
+async def test_scores_of_one_cohort_in_opposite_orders_of_weeks_do_not_deadlock(
+    as_client: Caller, north: Town, supports: list[tuple[str, str]]
+) -> None:
+    """The weeks to finalize are the cohort's: documents about different students name the same ones."""
+    (amy, _), (ben, _) = supports
+    before = await deadlocks(north)
+    for number in range(ROUNDS):
+        there = document(*(score(amy, "orf", week, 40.0 + number) for week in (1, 2)))
+        back = document(*(score(ben, "orf", week, 40.0 + number) for week in (2, 1)))
+        for answer in await both(as_client, there, back):
+            assert "errors" not in answer.json(), answer.json()
+    assert await deadlocks(north) == before
+
+
+async def test_a_command_that_fails_leaves_the_others_locked(as_client: Caller, north: Town) -> None:
+    """The first command fails and gives back its locks; the next one locks all that are named again."""
+    amy, ben = (ids.show("student", north.students[name]) for name in ("amy", "ben"))
+    broken = ("raiseConcern", {"student": ben, "area": "nothing", "description": "Planted."})
+    before = await deadlocks(north)
+    for _ in range(ROUNDS):
+        first, second = await both(
+            as_client, document(broken, concern(amy), concern(ben)), document(broken, concern(ben), concern(amy))
+        )
+        for answer in (first, second):
+            data = answer.json()["data"]
+            assert data["f0"]["problems"][0]["code"] == "area.unknown", data
+            assert data["f1"]["concern"], data
+            assert data["f2"]["concern"], data
+    assert await deadlocks(north) == before

@@ -1,0 +1,89 @@
+"""Owns how a test fills every table of a schema without the product's code, which may be newer than the schema.
+
+Each table gets a row for each district, with a value for every column of its type; a foreign key names the row of the
+same district. The catalogue alone says which tables and columns there are.
+"""
+
+from collections.abc import Sequence
+from graphlib import TopologicalSorter
+from uuid import UUID, uuid5
+
+import asyncpg
+
+VALUES = {
+    "uuid": "'{key}'",
+    "uuid[]": "ARRAY['{key}'::uuid]",
+    "text": "'{column}'",
+    "text[]": "ARRAY['{column}']",
+    "integer": "7",
+    "bigint": "7",
+    "double precision": "7.5",
+    "boolean": "true",
+    "date": "'2026-09-01'",
+    "timestamp with time zone": "'2026-09-01 12:00+00'",
+    "jsonb": "'{{}}'",
+    "bytea": "'\\x07'",
+}
+"""SQL of a value of each type; `{key}` is an id of the row's own district."""
+ALWAYS_NULL = ("person.row_lock",)
+COLUMNS = """
+SELECT c.relname AS table, a.attname AS column, format_type(a.atttypid, a.atttypmod) AS type
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0 AND NOT a.attisdropped
+  AND a.attgenerated = '' AND c.relname <> 'alembic_version' ORDER BY c.relname, a.attnum
+"""
+REFERENCES = """
+SELECT h.relname AS table, a.attname AS column, t.relname AS target
+FROM pg_constraint k JOIN pg_class h ON h.oid = k.conrelid JOIN pg_class t ON t.oid = k.confrelid
+JOIN pg_attribute a ON a.attrelid = h.oid AND a.attnum = k.conkey[cardinality(k.conkey)]
+WHERE k.contype = 'f' AND h.relnamespace = 'public'::regnamespace
+"""
+Columns = dict[str, dict[str, str]]
+"""Table: (column: type)."""
+
+
+async def columns_of(db: asyncpg.Connection) -> Columns:
+    """Returns the columns of every table that a row can be written with."""
+    columns: Columns = {}
+    for row in await db.fetch(COLUMNS):
+        columns.setdefault(row["table"], {})[row["column"]] = row["type"]
+    return columns
+
+
+async def fill(db: asyncpg.Connection, districts: Sequence[UUID]) -> Columns:
+    """Writes a row of each district into every table, as the owner; returns the columns that it wrote."""
+    columns = await columns_of(db)
+    targets: dict[str, dict[str, str]] = {table: {} for table in columns}
+    for row in await db.fetch(REFERENCES):
+        targets[row["table"]][row["column"]] = row["target"]
+    order = TopologicalSorter({table: set(refs.values()) - {table} for table, refs in targets.items()})
+    for table in order.static_order():
+        for district in districts:
+            values = [
+                "NULL" if f"{table}.{column}" in ALWAYS_NULL else _value(table, column, type_, targets[table], district)
+                for column, type_ in columns[table].items()
+            ]
+            names = ", ".join(columns[table])
+            await db.execute(f"INSERT INTO {table} ({names}) VALUES ({', '.join(values)})")
+    return columns
+
+
+async def rows_of(db: asyncpg.Connection, columns: Columns) -> dict[str, list[str]]:
+    """Returns the rows of each table as text, in the columns that are still there."""
+    now = await columns_of(db)
+    rows: dict[str, list[str]] = {}
+    for table in columns.keys() & now.keys():
+        names = ", ".join(f"{name}::text" for name in columns[table] if name in now[table])
+        rows[table] = sorted(row[0] for row in await db.fetch(f"SELECT jsonb_build_array({names})::text FROM {table}"))
+    return rows
+
+
+def _value(table: str, column: str, type_: str, targets: dict[str, str], district: UUID) -> str:
+    if column == "district_id":
+        return f"'{district}'"
+    if column == "slug":
+        return f"'slug-{district}'"
+    owner = targets.get(column, table if column == "id" else column)
+    # A client is no district's; here each district has one of its own.
+    key = uuid5(district, "client" if column == "client_id" else owner)
+    return f"{VALUES[type_].format(key=key, column=column)}::{type_}"

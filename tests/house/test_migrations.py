@@ -1,0 +1,169 @@
+"""Protects a revision from changing after it was made, and a district's rows from being lost when one is applied."""
+
+import ast
+import asyncio
+import io
+import re
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from alembic import command
+
+from app.cli.migrate import alembic_config, expected_schema, limit_database, make_roles, migrate
+from app.core.schema_lines import describe_schema
+from app.settings import Settings
+from tests.house.filled import Columns, fill, rows_of
+from tests.house.source import REPOSITORY
+from tests.operations.conftest import as_owner, with_database
+
+MIGRATIONS = REPOSITORY / "migrations"
+NOT_FROZEN = ("env.py",)
+"""Runs the revisions with the settings of today, and says nothing of the schema."""
+MAY_BE_IMPORTED = ("alembic", "sqlalchemy", "migrations", "collections")
+"""`migrations` is frozen itself; of the rest, only what does not depend on the product."""
+BASELINE = "0001"
+ORDER = ("CREATE TABLE", "CREATE INDEX", "CREATE POLICY", "GRANT", "FOREIGN KEY")
+STEP = re.compile(
+    r"(?:(?P<table_step>CREATE TABLE|ALTER TABLE) (?P<table>\w+)"
+    r"|(?P<step>CREATE INDEX|CREATE POLICY|GRANT) .*? ON (?P<on>\w+))"
+)
+WITHOUT_DISTRICT = ("client_secret",)
+"""Refers to `client`, and both are copied to every node."""
+
+
+def frozen_files() -> list[Path]:
+    """Returns the files that say what a revision does."""
+    return [path for path in sorted(MIGRATIONS.rglob("*.py")) if path.name not in NOT_FROZEN]
+
+
+def imports_that_change(source: str) -> list[str]:
+    """Returns the modules that a migration imports and that may change after it was made."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names.append(node.module if node.module and not node.level else "(a relative import)")
+    return [name for name in names if name.split(".")[0] not in MAY_BE_IMPORTED]
+
+
+def out_of_order(sql: str) -> list[str]:
+    """Returns the steps of a table that come too early or too late.
+
+    Columns, indexes, policies, grants and then foreign keys: a foreign key within CREATE TABLE, or before the
+    policies, would be there before the table is distributed.
+    """
+    findings = []
+    reached: dict[str, int] = {}
+    for statement in re.sub(r"^\s*--.*$", "", sql, flags=re.MULTILINE).split(";\n"):
+        text = " ".join(statement.split())
+        match = STEP.match(text)
+        if match is None:
+            continue
+        step, table = match["table_step"] or match["step"], match["table"] or match["on"]
+        adds_key = "FOREIGN KEY" in text and table not in WITHOUT_DISTRICT
+        if step == "CREATE TABLE" and adds_key:
+            findings.append(f"{table}: a foreign key within CREATE TABLE")
+        if step == "ALTER TABLE":
+            if not adds_key:
+                continue
+            step = "FOREIGN KEY"
+        if ORDER.index(step) < reached.get(table, 0):
+            findings.append(f"{table}: {step} too late")
+        reached[table] = max(ORDER.index(step), reached.get(table, 0))
+    return findings
+
+
+def test_migrations_import_nothing_that_can_change() -> None:
+    """A revision makes tomorrow what it made when it was written."""
+    files = frozen_files()
+    assert {path.name: imports_that_change(path.read_text()) for path in files} == {path.name: [] for path in files}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "from app.access.policies import DISTRICT",
+        "import app.core.db",
+        "def upgrade():\n    from app.core import ids",
+        "from . import tenant",
+        "from tests.town import Town",
+    ],
+)
+def test_an_import_of_the_product_is_found(fault: str) -> None:
+    """At the top, within a function, as a module or by name."""
+    assert len(imports_that_change(f"from alembic import op\n{fault}")) == 1
+
+
+def test_tables_are_made_in_the_order_of_a_distributed_database(settings: Settings) -> None:
+    """Columns, indexes, policies, grants, and foreign keys last."""
+    config, out = alembic_config(settings), io.StringIO()
+    config.output_buffer = out
+    command.upgrade(config, BASELINE, sql=True)
+    assert out_of_order(out.getvalue()) == []
+
+
+@pytest.mark.parametrize(
+    ("sql", "finding"),
+    [
+        ("CREATE TABLE a (b int, FOREIGN KEY (b) REFERENCES c (d))", "a: a foreign key within CREATE TABLE"),
+        (
+            "ALTER TABLE a ADD CONSTRAINT f FOREIGN KEY (b) REFERENCES c (d);\nGRANT SELECT ON a TO api",
+            "a: GRANT too late",
+        ),
+        ("CREATE POLICY p ON a USING (b);\nCREATE INDEX i ON a (b)", "a: CREATE INDEX too late"),
+    ],
+)
+def test_a_step_out_of_order_is_found(sql: str, finding: str) -> None:
+    """The check sees what it is there for."""
+    assert out_of_order(sql) == [finding]
+
+
+@pytest.fixture
+async def empty(server: Settings) -> AsyncIterator[Settings]:
+    """Settings over an empty database, dropped at the end."""
+    name = f"aimline_upgraded_{secrets.token_hex(4)}"
+    await as_owner(server, f"CREATE DATABASE {name}")
+    try:
+        yield with_database(server, name)
+    finally:
+        await as_owner(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def test_a_filled_database_of_the_first_revision_is_upgraded(empty: Settings) -> None:
+    """Two districts' rows are kept, the schema is that of a fresh database, and each district sees its own rows."""
+    districts = [uuid4(), uuid4()]
+    await make_roles(empty)
+    await limit_database(empty)
+    await asyncio.to_thread(command.upgrade, alembic_config(empty), BASELINE)
+    owner = await asyncpg.connect(empty.url_of("owner"))
+    try:
+        columns = await fill(owner, districts)
+        before = await rows_of(owner, columns)
+        assert all(len(rows) == len(districts) for rows in before.values()), before
+        await asyncio.to_thread(migrate, empty)
+        assert await rows_of(owner, columns) == before
+        roles = {role: empty.role_name(role) for role in ("api", "worker")}
+        assert await describe_schema(owner, roles) == expected_schema()[1]
+        for district in districts:
+            assert await _visible(empty, district, columns) == {str(district)}
+    finally:
+        await owner.close()
+
+
+async def _visible(settings: Settings, district: UUID, columns: Columns) -> set[str]:
+    """The districts whose rows the worker sees in any table when it is bound to this one."""
+    tables = [table for table, names in columns.items() if "district_id" in names]
+    worker = await asyncpg.connect(settings.url_of("worker"))
+    try:
+        async with worker.transaction():
+            await worker.execute("SELECT app.enter($1, 'district', '', '', '{*}')", district)
+            rows = {table: await worker.fetch(f"SELECT district_id::text FROM {table}") for table in tables}
+        assert [table for table in tables if not rows[table]] == [], "the district does not see its own row"
+        return {row[0] for table in tables for row in rows[table]}
+    finally:
+        await worker.close()

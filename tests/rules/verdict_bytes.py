@@ -1,0 +1,10 @@
+"""Owns the bytes of a verdict, by which tests compare two of them whole."""
+
+import orjson
+
+from app.response.rules.verdict import Verdict
+
+
+def canonical_bytes(verdict: Verdict) -> bytes:
+    """Returns the verdict as JSON with sorted keys: equal input, rule and version give equal bytes."""
+    return orjson.dumps(verdict.as_json(), option=orjson.OPT_SORT_KEYS)
