@@ -272,7 +272,7 @@ async def _plan_kind(
     actions = await reporting.count_planned(stage, kind)
     if faulty or actions.get("refuse"):
         await _quarantine(stage, kind, delivery.file)
-    report.warnings += await reporting.loose_references(stage, kind, delivery)
+    report.warnings += await reporting.warn_of_unknown_references(stage, kind, delivery)
     counts.created = actions.get("create", 0)
     counts.restored = actions.get("restore", 0)
     counts.updated = actions.get("update", 0) + counts.restored

@@ -1,4 +1,4 @@
-"""Owns the check that every row about a student is in the student's schools, and its repair. Reads no source."""
+"""Owns the check that every row about a student has the student's schools, and the repair. Never reads a source."""
 
 from uuid import UUID
 
@@ -14,13 +14,13 @@ from app.sis.engine.run import lock_district_writes
 from app.sis.service import open_stage
 
 NO_SOURCE = UUID(int=0)
-SIZE = 1 << 26  # bytes: as much memory as the sync of a file of this size is given
+SIZE = 1 << 26  # bytes: the check gets the memory of a sync with a file of this size
 
 
 async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, repair: bool) -> dict[str, int]:
-    """Returns how many rows of each table are in other schools than their student, and repairs them if asked to.
+    """Counts the rows of each table that lack their student's schools, and repairs them if `repair` is true.
 
-    Waits for a sync that is writing before it repairs. Raises `RosterBusy`.
+    Before a repair it waits until no sync is applied. Raises `RosterBusy`.
     """
     async with unit(engine, house_principal(district_id, "operator"), keyring, "doctor") as work:
         return await _examine(work, repair=repair)
