@@ -31,7 +31,7 @@ from app.sis import rekey
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
 from app.sis.engine.district_lock import district_sync_lock
-from app.sis.engine.plan import digest, full_column_delivery, kept_deliveries, leave_removals, make_plan, plan_columns
+from app.sis.engine.plan import digest, drop_removals, full_column_delivery, kept_deliveries, make_plan, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
 from app.sis.engine.run import (
     EXITS,
@@ -191,7 +191,7 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress) -> Repor
         if await digest(stage, deliveries) != run.plan["digest"]:
             raise RosterChanged("The roster has changed since the plan was made.")
         if run.answer and run.answer["without_removals"]:
-            await leave_removals(stage, deliveries)
+            await drop_removals(stage, deliveries)
             for counts in report.kinds.values():
                 counts.unchanged += counts.removed
                 counts.removed = counts.absent = 0
