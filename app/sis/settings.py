@@ -209,7 +209,7 @@ def _words(new: SourceSettings) -> Iterator[Violation]:
 
 def _limits(limits: Any, pointer: str) -> Iterator[Violation]:
     if not isinstance(limits, Mapping):
-        yield _violation(pointer, "limits.malformed", "GuardLimits are an object: a number by the limit's name.")
+        yield _violation(pointer, "limits.malformed", "Limits are an object: a number by the limit's name.")
         return
     for name, value in limits.items():
         if name not in LIMITS:

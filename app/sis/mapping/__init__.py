@@ -1,1 +1,1 @@
-"""Which results of a source become scores of the loop, and how those scores follow them."""
+"""The mapping of a source's results to scores, and the update of these scores after each sync."""

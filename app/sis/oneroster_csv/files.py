@@ -1,6 +1,6 @@
-"""Owns the files of OneRoster's CSV binding, 1.1 and 1.2: their columns, what each must have, what becomes of it.
+"""Owns the files of OneRoster's CSV binding, 1.1 and 1.2: their kinds, their columns and the required ones.
 
-Read by column name, so that 1.2.0 and 1.2.1 are one. Never opens a file.
+Files are read by column name, so that 1.2.0 and 1.2.1 need no distinction. Never opens a file.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ VERSIONS: Final = ("1.1", "1.2")
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """A file: the kind of record that it holds, or for an aside the kind that it adds to.
+    """A file of the binding: the kind of its rows, or for a supplement the kind to which it adds.
 
-    `columns` are those of 1.1 and 1.2 after the common three; `since` is the version that brought it.
+    `columns` are those of 1.1 and 1.2 after the three common columns; `since` is the version that introduced the file.
     """
 
     name: str
@@ -28,7 +28,7 @@ class CsvFile:
 
     @property
     def taken(self) -> frozenset[str]:
-        """The columns of which something becomes."""
+        """The columns that are imported."""
         if self.supplement:
             return frozenset((*COMMON, *self.columns))
         kind = BY_NAME[self.kind]
@@ -154,7 +154,7 @@ _SUPPLEMENTS: Final = (
 )
 
 FILES: Final = {file.name: file for file in (*_ROSTER, *_GRADEBOOK, *_SUPPLEMENTS)}
-"""The files that are taken. Resources have no place here; user profiles hold credentials, and are left unread."""
+"""The files that are imported. Resources are not supported, and user profiles are not read: they have credentials."""
 
 ONLY_1_1: Final = {"users": {"orgSourcedIds", "role"}, "lineItems": {"gradingPeriodSourcedId"}}
 ONLY_1_2: Final = {
@@ -169,6 +169,6 @@ ONLY_1_2: Final = {
 
 
 def expected_columns(file: CsvFile, version: str) -> tuple[str, ...]:
-    """The columns of a file in a version, in its order."""
+    """Returns the columns of a file in a version, in their standard order."""
     others = (ONLY_1_2 if version == "1.1" else ONLY_1_1).get(file.name, set())
     return (*COMMON, *(column for column in file.columns if column not in others))
