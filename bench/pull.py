@@ -55,11 +55,11 @@ class Noting(Wire):
         super().__init__(connection)
         self.pages: list[str] = []
 
-    async def ask(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
+    async def send(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
         """As ever."""
         if method == "GET":
             self.pages.append(url)
-        return await super().ask(method, url, headers, body)
+        return await super().send(method, url, headers, body)
 
 
 class Took(NamedTuple):

@@ -31,7 +31,7 @@ REFUSED: dict[str, tuple[Write, str]] = {
     "links to ever new pages": (linking("SELF/v1p1/users?cursor={}"), "at no end|goes? in a circle"),
     "a link to itself": (linking("?cursor=x"), "at no end|goes? in a circle|same page"),
     "a page of 64 MB": (hostile_sis.huge, "over 32 MB in one page"),
-    "a gzip bomb": (hostile_sis.bomb, "over 32 MB in one page|breaks off"),
+    "a gzip bomb": (hostile_sis.bomb, "over 32 MB in one page|breaks the connection"),
     "a page for people": (hostile_sis.page_of_html, "."),
     "JSON without a bottom": (hostile_sis.nested, "."),
     "a byte now and then": (hostile_sis.drip, "does not answer in time"),

@@ -74,14 +74,14 @@ async def test_ever_new_links_to_the_same_pages_are_refused() -> None:
 async def test_a_collection_without_an_end_fills_no_disk() -> None:
     """Offsets that always find more: what may lie on the disk ends it, and the sentence names the setting."""
     with answering(with_users(without_an_end)) as (address, _):
-        with pytest.raises(SourceRefused, match=r"over 0\.001 GB and is at no end.*raise the source's pull-gb"):
+        with pytest.raises(SourceRefused, match=r"over 0\.001 GB and has not ended.*raise the source's pull-gb"):
             await asyncio.wait_for(pulled(connect(address, "1.1", pull_gb=0.001)), 120)
 
 
 async def test_a_collection_without_an_end_ends_with_its_time() -> None:
     """The same with room enough: the pull's own time ends it, and the sentence says what was not read whole."""
     with answering(with_users(without_an_end)) as (address, _):
-        with pytest.raises(SourceRefused, match=r"0\.02 minutes and is at no end \(.*users.*pull-minutes"):
+        with pytest.raises(SourceRefused, match=r"0\.02 minutes and has not ended \(.*users.*pull-minutes"):
             await asyncio.wait_for(pulled(connect(address, "1.1", pull_minutes=0.02, page_size=10)), 120)
 
 

@@ -18,7 +18,7 @@ async def test_the_earlier_collection_goes_first() -> None:
     turns, done, order = TurnQueue(2), asyncio.Event(), list[str]()
 
     async def ask(number: int, name: str) -> None:
-        async with turns.of(number):
+        async with turns.turn(number):
             order.append(name)
             await done.wait()
 
@@ -36,7 +36,7 @@ async def test_no_turn_is_lost_with_one_who_left() -> None:
     turns = TurnQueue(1)
 
     async def hold(until: asyncio.Event) -> None:
-        async with turns.of(0):
+        async with turns.turn(0):
             await until.wait()
 
     for leave in range(3):
@@ -51,7 +51,7 @@ async def test_no_turn_is_lost_with_one_who_left() -> None:
         second.cancel()
         go.set()
         await asyncio.gather(first, second, return_exceptions=True)
-        async with asyncio.timeout(120), turns.of(9):
+        async with asyncio.timeout(120), turns.turn(9):
             pass
 
 
@@ -87,4 +87,4 @@ async def test_all_walks_together_hold_no_more_than_the_hand() -> None:
     found = await asyncio.gather(*walks)
     assert [len(one) for one in found] == [300, 300, 300]
     assert most <= 4 + 3
-    assert sum(hand.take() for _ in range(9)) == 4
+    assert sum(hand.reserve() for _ in range(9)) == 4

@@ -83,9 +83,7 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
                 checked, headers={"User-Agent": AGENT}, allow_redirects=False, timeout=TIMEOUT
             ) as response:
                 if response.status != 200:
-                    raise SourceRefused(
-                        f"The source answers {response.status} where the zip should be. Look at its URL."
-                    )
+                    raise SourceRefused(f"The source answers {response.status} instead of the zip. Check its URL.")
                 total = response.content_length or 0
                 async for chunk in response.content.iter_chunked(CHUNK):
                     done += len(chunk)
