@@ -3,7 +3,7 @@
 
 python3 dev.py run [--once] [--roster FILE.zip] [--port N] [--folder DIR]
                              try Aimline: database, api, worker, and a story played against them
-python3 dev.py test ...      the whole suite, two files at once; or, with arguments, pytest with those
+python3 dev.py test ...      the suite without its long tests, two at once; or, with arguments, pytest with those
 python3 dev.py lock          write requirements.lock and requirements-dev.lock from pyproject.toml (needs uv)
 python3 dev.py aimline ...   Aimline's own command line, e.g. `aimline --help`
 python3 dev.py COMMAND ...   any other program of the environment
@@ -30,6 +30,7 @@ VENV = REPO / ".venv"
 LOCK = REPO / "requirements-dev.lock"  # the product's own requirements.lock, and the tools
 STAMP = VENV / "aimline.stamp"  # written last: what is installed
 HOLD = REPO / ".venv.lock"  # held while installing; no longer empty once an install has begun
+TWO_AT_ONCE = ["-n", "2", "--dist", "worksteal"]
 LAUNCHER = '#!/bin/sh\nexec "$(dirname "$0")/python" -P -m app "$@"\n'
 
 
@@ -46,8 +47,8 @@ def main() -> NoReturn:
         enter("python", "-P", "-m", "app.sandbox.playground", *rest)
     if command == "test":
         os.chdir(REPO)
-        # Two at once, a file at a time: each half of the suite has a PostgreSQL of its own.
-        enter("python", "-m", "pytest", *(rest or ["-n", "2", "--dist", "loadfile", "--no-loadscope-reorder"]))
+        # Two at once, each with a PostgreSQL of its own; the one that is done first takes over from the other.
+        enter("python", "-m", "pytest", *(rest or [*TWO_AT_ONCE, "-m", "not long"]))
     if not (VENV / "bin" / command).exists():
         sys.exit(f"There is no `{command}` here. `python3 dev.py --help` says what there is.")
     enter(command, *rest)

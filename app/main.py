@@ -4,7 +4,6 @@ import gc
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 from fastapi import Depends, FastAPI
 
@@ -121,7 +120,7 @@ def build(settings: Settings) -> FastAPI:
     )
     answer_problems(app)
     describe_limits(app)
-    _tell_webhooks(app)
+    app.webhooks.include_router(events.webhooks())
     app.include_router(health.router)
     app.include_router(oauth.router)
     for face in V1:
@@ -148,16 +147,6 @@ def _admission(settings: Settings, tokens: Tokens) -> Admission:
         Policy("client", settings.client_requests, 60),
         settings.workers,
     )
-
-
-def _tell_webhooks(app: FastAPI) -> None:
-    """The contract says what endpoints are sent, beside what can be asked."""
-    described = app.openapi
-
-    def contract() -> dict[str, Any]:
-        return described() | {"webhooks": events.webhooks()}
-
-    app.openapi = contract  # type: ignore[method-assign]  # how FastAPI says that a contract is extended
 
 
 def create() -> FastAPI:

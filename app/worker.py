@@ -24,11 +24,11 @@ from app.core.log import log_as_json
 from app.maintenance import maintain_until_stopped
 from app.response.judging.finalize import finalize_due
 from app.settings import Settings
-from app.sis.approval import execute_answered_runs
+from app.sis.runs.approval import execute_answered_runs
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.webhooks.deliver import DeliveryContext
-from app.webhooks.deliveries.dispatcher import PACE, Deliveries
+from app.webhooks.dispatcher import PACE, Deliveries
 from app.webhooks.send import Sender
 
 ANSWERS = 1.0  # seconds between two looks for answered syncs, and for those that are due

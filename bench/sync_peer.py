@@ -16,8 +16,8 @@ import asyncpg
 from app.access.principal import house_principal
 from app.core.ids import new_id
 from app.settings import Settings
-from app.sis.engine.load import Stream
-from app.sis.engine.screen import Screen
+from app.sis.engine.intake.load import Stream
+from app.sis.engine.intake.screen import Screen
 from app.sis.kinds import BY_NAME, KINDS, Kind, Ref
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import Delivery

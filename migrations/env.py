@@ -13,6 +13,10 @@ from app.settings import Settings
 
 def _run(connection: Connection | None, **options: Any) -> None:
     context.configure(connection=connection, transaction_per_migration=True, **options)
+    if connection is not None and context.config.attributes.get("citus"):
+        # A foreign key to a table that is on every node can only be added shard by shard, in the same transaction.
+        connection.exec_driver_sql("SET citus.multi_shard_modify_mode = 'sequential'")
+        connection.commit()
     with context.begin_transaction():
         context.run_migrations()
 

@@ -28,6 +28,7 @@ from tests.house.watch import (  # noqa: F401  # fixtures for every test
     every_event_is_as_its_schema_says,
     every_statement_names_its_district,
 )
+from tests.house.writes import unfit_statements
 from tests.town import Town, found_town
 
 FIRST = (
@@ -96,7 +97,9 @@ def settings(server: Settings) -> Iterator[Settings]:
         raise RuntimeError("The settings of the tests do not hold.") from error
     migrate(own)
     yield own
+    unfit = asyncio.run(unfit_statements(own.url_of("owner")))
     asyncio.run(_drop(server.url_of("owner"), name))
+    assert not unfit, "What Citus would refuse:\n" + "\n".join(unfit)
 
 
 @pytest.fixture(scope="session")

@@ -41,8 +41,8 @@ class RateLimited(Throttled):
 
     def __init__(self, standings: tuple[Standing, ...]) -> None:
         used_up = [one for one in standings if not one.is_allowed]
-        names = " and ".join(one.policy.name for one in used_up)
-        detail = f"The quota of this {names} is used up. Wait for as long as Retry-After says."
+        names = " and ".join(f'"{one.policy.name}"' for one in used_up)
+        detail = f"The quota {names} is used up. Wait for as long as Retry-After says."
         super().__init__(detail, max(one.reset for one in used_up))
         self.standings = standings
 

@@ -4,31 +4,58 @@ The row is written in the transaction of the request, so that nothing is shown w
 """
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import Protocol
 from uuid import UUID
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from app.access.models import Disclosure
+from app.access.principal import Principal
 from app.core.clock import now
 from app.core.ids import new_id
 
-if TYPE_CHECKING:
-    from app.access.work import Work
+
+@dataclass
+class DisclosedRecords:
+    """The students whom a unit of work showed, and which kinds of record."""
+
+    students: set[UUID] = field(default_factory=set)
+    kinds: set[str] = field(default_factory=set)
 
 
-async def log_disclosure(work: "Work") -> None:
+class DisclosingWork(Protocol):
+    """What the log reads of a unit of work; `Work` imports this module, so that it cannot be named here."""
+
+    principal: Principal
+    operation: str
+    disclosed: DisclosedRecords
+
+    @property
+    def district_id(self) -> UUID:
+        """The district of the work."""
+
+    @property
+    def db(self) -> AsyncSession:
+        """The session of the work."""
+
+
+async def log_disclosure(work: DisclosingWork) -> None:
     """Writes the row of this unit of work, if it showed anybody."""
     if not work.disclosed.students:
         return
     work.db.add(_row(work, work.principal.client_id, work.disclosed.students, work.disclosed.kinds))
 
 
-def log_sent(work: "Work", client_id: UUID | None, students: Collection[UUID], kind: str) -> None:
+def log_sent(work: DisclosingWork, client_id: UUID | None, students: Collection[UUID], kind: str) -> None:
     """Writes that records of this kind about these students go to a client who did not ask just now."""
     if students:
         work.db.add(_row(work, client_id, students, [kind]))
 
 
-def _row(work: "Work", client_id: UUID | None, students: Collection[UUID], kinds: Collection[str]) -> Disclosure:
+def _row(
+    work: DisclosingWork, client_id: UUID | None, students: Collection[UUID], kinds: Collection[str]
+) -> Disclosure:
     return Disclosure(
         district_id=work.district_id,
         id=new_id(),

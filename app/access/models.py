@@ -21,6 +21,14 @@ class District(Tenant, Base):
     created_at: Mapped[datetime]
 
 
+class LockOfDistrict(Tenant, Base):
+    """A row that one transaction at a time locks, for what nobody else may do in the district meanwhile."""
+
+    __tablename__ = "district_lock"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+
+
 class Client(Base):
     """A machine client; it may serve several districts, so it belongs to none."""
 

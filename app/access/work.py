@@ -9,7 +9,6 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
 from typing import Any, Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -18,7 +17,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
-from app.access.audit import log_disclosure
+from app.access.audit import DisclosedRecords, log_disclosure
 from app.access.permission import MEANING, Can
 from app.access.principal import Principal, house_principal
 from app.core.crypto import Keyring
@@ -32,14 +31,6 @@ R = TypeVar("R")
 Finisher = Callable[["Work"], Awaitable[None]]
 
 _open_for: ContextVar["Work | None"] = ContextVar("_open_for", default=None)
-
-
-@dataclass
-class DisclosedRecords:
-    """Whom a unit of work showed, and which kinds of record."""
-
-    students: set[UUID] = field(default_factory=set)
-    kinds: set[str] = field(default_factory=set)
 
 
 class Work:

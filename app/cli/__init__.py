@@ -115,6 +115,7 @@ def _refuse(error: Exception) -> NoReturn:
     from app.core.crypto import KeyFault
     from app.core.db import UnfitServer
     from app.core.disk_space import is_database_full, is_full
+    from app.core.faults import why_no_connection
 
     if isinstance(error, ValidationError):
         for one in error.errors():
@@ -131,6 +132,8 @@ def _refuse(error: Exception) -> NoReturn:
         said = "The disk of the PostgreSQL server is full: make room there."
     elif is_full(error):
         said = "A disk of this machine is full: make room there."
+    elif (reason := why_no_connection(error)) is not None:
+        said = reason
     elif isinstance(error, OSError | DBAPIError):
         said = f"The database did not answer as it should ({type(error).__name__}). Is it running?"
     else:

@@ -14,7 +14,7 @@ from app.access.work import unit
 from app.cli.operate import AsJson, District, as_operator
 from app.core import ids
 from app.response.administration.calibration import calibrate_district
-from app.response.models import Calibration
+from app.response.models import CalibrationRow
 from app.settings import Settings
 
 
@@ -44,7 +44,7 @@ def add_to(app: typer.Typer) -> None:
             print(row["sentence"])
 
 
-def told(row: Calibration) -> dict[str, Any]:
+def told(row: CalibrationRow) -> dict[str, Any]:
     """A calibration as a report."""
     measure, grade = ids.show("measure", row.measure_id), f", grade {row.grade}" if row.grade else ", all grades"
     what = f"{measure}{grade}: {row.series} series, {row.scores} scores"

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.access.directory import find_district
 from app.cli.operate import AsJson, District, as_operator
 from app.settings import Settings
-from app.sis.engine.doctor import examine
+from app.sis.runs.doctor import examine
 
 OUT_OF_STEP = 3
 

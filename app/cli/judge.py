@@ -12,7 +12,7 @@ import orjson
 import typer
 
 from app.response.aimline import UnjudgeableSeries
-from app.response.rules.line import Line, read_line
+from app.response.rules.line import OfflineSeries, read_line
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.offline import Options, batch_of, judge_cohort
 from app.response.rules.rates import GRID
@@ -129,9 +129,9 @@ class Faults:
         print(f"line {line}: {sentence}", file=sys.stderr)
 
 
-def _cohorts(source: Iterable[bytes], options: Options, faults: Faults) -> Iterator[list[Line]]:
+def _cohorts(source: Iterable[bytes], options: Options, faults: Faults) -> Iterator[list[OfflineSeries]]:
     """The lines by cohort, one cohort in memory at a time; one without is a cohort of its own, judged at once."""
-    held: dict[str, Line] = {}
+    held: dict[str, OfflineSeries] = {}
     cohort: str | None = None
     closed: set[str | None] = set()
     for number, given in enumerate(source, 1):

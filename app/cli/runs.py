@@ -22,9 +22,9 @@ from app.core import ids
 from app.core.errors import AimlineError, Invalid
 from app.core.page import keyset
 from app.settings import Settings
-from app.sis import approval, queries, rekey
 from app.sis.engine.report import Report
 from app.sis.port import AlreadyRunning
+from app.sis.runs import approval, queries, rekey
 
 Answer = TypeVar("Answer")
 NEWEST = 10  # runs that a status without a run shows

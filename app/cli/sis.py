@@ -21,9 +21,10 @@ from app.core import ids
 from app.core.address import Allowed
 from app.core.errors import AimlineError, Invalid, NotFound
 from app.settings import Settings
-from app.sis import queries, sources
+from app.sis.runs import queries
 from app.sis.scheduler.retention import erase_person
-from app.sis.settings import SourceSettings as Fit
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings as Fit
 
 Answer = TypeVar("Answer")
 USAGE, REFUSED = 2, 5
@@ -160,7 +161,7 @@ def _show(sis: typer.Typer) -> None:
     def doctor(name: Name, district: District, as_json: AsJson = False) -> None:
         """Asks a source what it is like: how to sign in, its bases, pages, collections. Writes nothing."""
         # With all that a pull takes: no other command here waits for it to load.
-        from app.sis.pull import inspect_source
+        from app.sis.runs.pull import inspect_source
 
         async def go(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
             allowed = settings.sis_allowed

@@ -32,10 +32,10 @@ from app.settings import Settings
 from app.sis import port
 from app.sis.engine.report import Counts, Report
 from app.sis.port import AlreadyRunning
-from app.sis.pull import Mode, run_source
+from app.sis.runs.pull import Mode, run_source
 from app.sis.scheduler.report_text import render_guard_result
 from app.sis.service import sync_csv
-from app.sis.sources import load_source_by_name
+from app.sis.sources.service import load_source_by_name
 
 INTERNAL, USAGE, ALREADY_RUNNING, INTERRUPTED = 1, 2, 75, 130
 LOG_WIDTH = 140  # characters, where there is no terminal that knows its own

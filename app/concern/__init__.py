@@ -1,1 +1,1 @@
-"""About which students, in which areas."""
+"""Concerns: which students a team is concerned about, and in which areas."""

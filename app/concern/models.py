@@ -11,7 +11,7 @@ from app.roster.models import AboutStudent
 
 
 class Concern(ListedBySchool, AboutStudent, Base):
-    """A dated worry about one student in one area: raised, then accepted or dismissed, then resolved."""
+    """A dated concern about one student in one area: raised, then accepted or dismissed, then resolved."""
 
     __tablename__ = "concern"
 

@@ -1,4 +1,4 @@
-"""Owns which concerns nobody has answered for days: told once each. Never changes a concern."""
+"""Owns the reminders about concerns that nobody answered in time; each is sent once. Never changes a concern."""
 
 from datetime import date
 
@@ -16,13 +16,16 @@ from app.roster.student_lock import of_idle_students
 
 @needs(Can.JUDGE)
 async def remind_unanswered_concerns(work: Work, days: int, today: date) -> int:
-    """Tells of concerns that were raised so many days of instruction ago and neither accepted nor dismissed."""
-    here, mark = Concern.district_id == work.district_id, cast(Concern.version, Text)
+    """Sends a reminder for each concern that is still `raised` after `days` days of instruction; returns how many.
+
+    A concern leaves this state when it is accepted or dismissed. Concerns about students who left get no reminder.
+    """
+    mark = cast(Concern.version, Text)
     query = (
         select(Concern, mark.label("mark"))
         .join(Person, and_(Person.district_id == work.district_id, Person.id == Concern.student_id))
         .where(
-            here,
+            Concern.district_id == work.district_id,
             Concern.state == "raised",
             Person.removed_at.is_(None),
             days_of_instruction(work.district_id, Concern.school_ids, Concern.raised_on, today) >= days,
@@ -32,17 +35,17 @@ async def remind_unanswered_concerns(work: Work, days: int, today: date) -> int:
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    lasting = [Lasting(_happened(row), version) for row, version in rows]
-    return await remind_once(work, CONCERN_UNANSWERED, await of_idle_students(work, lasting))
+    reminders = [Lasting(_unanswered_event(concern), version) for concern, version in rows]
+    return await remind_once(work, CONCERN_UNANSWERED, await of_idle_students(work, reminders))
 
 
-def _happened(row: Concern) -> Happened:
+def _unanswered_event(concern: Concern) -> Happened:
     return Happened(
         type=CONCERN_UNANSWERED,
-        subject_id=row.id,
-        subject_version=row.version,
-        ids={"student": row.student_id},
-        student_id=row.student_id,
-        school_ids=tuple(row.school_ids),
-        secured_area=row.secured_area,
+        subject_id=concern.id,
+        subject_version=concern.version,
+        ids={"student": concern.student_id},
+        student_id=concern.student_id,
+        school_ids=tuple(concern.school_ids),
+        secured_area=concern.secured_area,
     )

@@ -17,7 +17,7 @@ from app.roster.lookup import IdList, by_id, of_students, within_reach
 
 @dataclass(frozen=True, slots=True)
 class ConcernFilter:
-    """Which concerns: all of these hold."""
+    """The filters of a list of concerns; a concern must match all that are set."""
 
     student_id: UUID | None = None
     area_id: UUID | None = None
@@ -25,34 +25,34 @@ class ConcernFilter:
     state: str | None = None
 
     def schools(self, work: Work) -> tuple[UUID, ...] | None:
-        """The schools whose index serves the list; None where another does better."""
+        """Returns the schools whose index serves the list, or None where the student's index is better."""
         return None if self.student_id is not None else schools_of_list(work, self.school_id)
 
 
-def select_concerns(work: Work, wanted: ConcernFilter) -> Select[Concern]:
-    """The statement for these concerns, without an order."""
+def select_concerns(work: Work, criteria: ConcernFilter) -> Select[Concern]:
+    """Returns the statement that selects these concerns, without an order."""
     query = select(Concern).where(Concern.district_id == work.district_id, within_reach(work, Concern.student_id))
-    if wanted.student_id is not None:
-        query = query.where(Concern.student_id == wanted.student_id)
-    if wanted.area_id is not None:
-        query = query.where(Concern.area_id == wanted.area_id)
-    query = query.where(at_school(Concern, wanted.school_id, wanted.schools(work)))
-    if wanted.state is not None:
-        query = query.where(Concern.state == wanted.state)
+    if criteria.student_id is not None:
+        query = query.where(Concern.student_id == criteria.student_id)
+    if criteria.area_id is not None:
+        query = query.where(Concern.area_id == criteria.area_id)
+    query = query.where(at_school(Concern, criteria.school_id, criteria.schools(work)))
+    if criteria.state is not None:
+        query = query.where(Concern.state == criteria.state)
     return query
 
 
 @needs(Can.READ_CONCERNS)
-async def concerns(work: Work, keyset: Keyset, wanted: ConcernFilter) -> Page[Concern]:
-    """A page of concerns in the order in which they were raised here."""
-    page: Page[Concern] = await by_id(work, keyset, select_concerns(work, wanted), Concern.id, wanted.schools(work))
+async def concerns(work: Work, keyset: Keyset, criteria: ConcernFilter) -> Page[Concern]:
+    """Returns a page of concerns in the order in which they were recorded."""
+    page: Page[Concern] = await by_id(work, keyset, select_concerns(work, criteria), Concern.id, criteria.schools(work))
     work.disclose("concern", (concern.student_id for concern in page.rows))
     return page
 
 
 @needs(Can.READ_CONCERNS)
 async def concern(work: Work, concern_id: UUID) -> Concern:
-    """One concern; raises `NotFound`."""
+    """Returns one concern; raises `NotFound`."""
     row = await work.db.scalar(select(Concern).where(Concern.district_id == work.district_id, Concern.id == concern_id))
     if row is None:
         raise NotFound("concern")
@@ -62,18 +62,18 @@ async def concern(work: Work, concern_id: UUID) -> Concern:
 
 @needs(Can.READ_CONCERNS)
 async def concerns_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Concern]]:
-    """Every concern about these students, by student, oldest first."""
+    """Returns every concern about these students, by student, oldest first."""
     return await of_students(work, Concern, "concern", student_ids, Concern.id)
 
 
 @needs(Can.READ_CONCERNS)
 async def concerns_by_id(work: Work, concern_ids: Sequence[UUID]) -> dict[UUID, Concern]:
-    """Those of these concerns that the principal reaches."""
+    """Returns those of these concerns that are within the principal's reach, by id."""
     rows = await work.db.scalars(
         select(Concern).where(
             Concern.district_id == work.district_id, Concern.id == any_(cast(list(concern_ids), IdList))
         )
     )
-    found = {row.id: row for row in rows}
-    work.disclose("concern", (row.student_id for row in found.values()))
-    return found
+    rows_by_id = {row.id: row for row in rows}
+    work.disclose("concern", (row.student_id for row in rows_by_id.values()))
+    return rows_by_id

@@ -1,22 +1,22 @@
-"""Owns which verbs a concern takes in which state. Pure."""
+"""Owns the states of a concern and the transitions between them. Pure."""
 
 from app.core.errors import Conflict
 
-SETTLES: dict[str, tuple[str, str]] = {
+TRANSITIONS: dict[str, tuple[str, str]] = {
     "accept": ("raised", "accepted"),
     "dismiss": ("raised", "dismissed"),
     "resolve": ("accepted", "resolved"),
 }
-"""Verb: the state that it asks for, the state that it leaves."""
+"""By verb: the state that a concern must be in, and the state that it gets."""
 
 STATES = ("raised", "accepted", "dismissed", "resolved")
 
 
 def next_state(state: str, verb: str) -> str:
-    """The state after the verb; raises `Conflict` where the present state does not take it."""
-    asked, after = SETTLES[verb]
-    if state == asked:
-        return after
+    """Returns the state after the verb; raises `Conflict` where the present state does not allow the verb."""
+    required, target = TRANSITIONS[verb]
+    if state == required:
+        return target
     if state in ("dismissed", "resolved"):
         raise Conflict(f"This concern is {state} already.", code="concern.closed")
-    raise Conflict(f"A concern that is {state} cannot take this: it must be {asked}.", code="concern.state")
+    raise Conflict(f"This needs a concern that is {required}; this one is {state}.", code="concern.state")

@@ -27,7 +27,7 @@ from app.roster.student_lock import lock_student, lock_student_of
 
 @dataclass(frozen=True, slots=True)
 class NewConcern:
-    """A worry as it is raised; names are ids or external ids, `area` a code or an id."""
+    """The input of `raise_concern`; names are ids or external ids, `area` is a code or an id."""
 
     student: str
     area: str
@@ -62,29 +62,29 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
     )
     work.db.add(concern)
     await work.db.flush()
-    _tell(work, CONCERN_RAISED, concern)
+    _emit(work, CONCERN_RAISED, concern)
     return concern
 
 
 @needs(Can.SETTLE_CONCERN)
 async def accept_concern(work: Work, concern_id: UUID, because: str | None = None) -> Concern:
-    """A team takes the concern up."""
-    return await _settle(work, concern_id, "accept", because, CONCERN_ACCEPTED)
+    """Accepts a concern: a team takes it up."""
+    return await _transition(work, concern_id, "accept", because, CONCERN_ACCEPTED)
 
 
 @needs(Can.SETTLE_CONCERN)
 async def dismiss_concern(work: Work, concern_id: UUID, because: str | None = None) -> Concern:
-    """A team lays the concern aside, with a reason."""
-    return await _settle(work, concern_id, "dismiss", because, CONCERN_DISMISSED)
+    """Dismisses a concern, with a reason."""
+    return await _transition(work, concern_id, "dismiss", because, CONCERN_DISMISSED)
 
 
 @needs(Can.SETTLE_CONCERN)
 async def resolve_concern(work: Work, concern_id: UUID, because: str | None = None) -> Concern:
-    """The worry is no more."""
-    return await _settle(work, concern_id, "resolve", because, CONCERN_RESOLVED)
+    """Resolves an accepted concern."""
+    return await _transition(work, concern_id, "resolve", because, CONCERN_RESOLVED)
 
 
-async def _settle(work: Work, concern_id: UUID, verb: str, because: str | None, type_: EventType) -> Concern:
+async def _transition(work: Work, concern_id: UUID, verb: str, because: str | None, type_: EventType) -> Concern:
     concern = await lock_student_of(work, Concern, Concern.id, concern_id)
     if concern is None:
         raise NotFound("concern")
@@ -95,11 +95,11 @@ async def _settle(work: Work, concern_id: UUID, verb: str, because: str | None, 
     concern.settled_because = because
     concern.version += 1
     await work.db.flush()
-    _tell(work, type_, concern)
+    _emit(work, type_, concern)
     return concern
 
 
-def _tell(work: Work, type_: EventType, concern: Concern) -> None:
+def _emit(work: Work, type_: EventType, concern: Concern) -> None:
     record(
         work,
         Happened(

@@ -187,14 +187,16 @@ async def connect(url: str, purpose: str) -> asyncpg.Connection:
 
 
 async def check_server(url: str, purpose: str) -> None:
-    """Refuses, in one sentence, a server too old or a role that could pass row-level security."""
+    """Refuses, in one sentence, a server too old, a role that could pass row-level security, or an unfit Citus."""
     connection = await connect(url, purpose)
     try:
         row = await connection.fetchrow(
             """SELECT r.rolname, r.rolsuper, r.rolbypassrls, r.rolcreaterole,
                       EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
                               WHERE n.nspname IN ('public', 'app') AND c.relkind IN ('r', 'p', 'v')
-                                AND pg_has_role(r.oid, c.relowner, 'MEMBER')) AS owns
+                                AND pg_has_role(r.oid, c.relowner, 'MEMBER')) AS owns,
+                      EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') AS citus,
+                      current_setting('citus.propagate_set_commands', true) AS propagates
                FROM pg_roles r WHERE r.rolname = current_user"""
         )
         await connection.close()
@@ -218,4 +220,9 @@ async def check_server(url: str, purpose: str) -> None:
         raise UnfitServer(
             f"The {purpose} may not run as the role {row['rolname']!r}, which {' and '.join(unfit)}: "
             "such a role passes row-level security. Give it a plain role."
+        )
+    if row["citus"] and row["propagates"] != "local":
+        raise UnfitServer(
+            f"On Citus the {purpose} needs its principal on every node; without it, reads show no rows and no error. "
+            f"As an administrator, run: ALTER ROLE \"{row['rolname']}\" SET citus.propagate_set_commands = 'local'"
         )

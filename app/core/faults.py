@@ -46,6 +46,15 @@ SQLSTATES = {
     "53300": Fault.UNREACHABLE,  # too many connections
     "53200": Fault.UNREACHABLE,  # out of memory
 }
+NO_LOGIN = "The database refuses the role of this command, or its password. `aimline migrate` makes the roles."
+NO_CONNECTION = {
+    "28000": NO_LOGIN,
+    "28P01": NO_LOGIN,
+    "3D000": "The server has no such database. Its name is the last part of AIMLINE_DATABASE_URL.",
+    "53300": "The server has no connection left. Try again, or raise its max_connections.",
+    "57P03": "The server is starting or shutting down. Try again in a moment.",
+}
+"""What the server says, by SQLSTATE, when it answers and gives no connection."""
 BROKEN = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
 DEPTH = 10
 """How many causes of an error are looked at: a failing rollback hides what it was to roll back."""
@@ -60,6 +69,12 @@ def sqlstate_of(error: BaseException) -> str | None:
 def fault_of(error: BaseException) -> Fault | None:
     """Returns the temporary fault of the database behind an error; None for every other error."""
     return next((fault for one in _chain(error) if (fault := _fault(one)) is not None), None)
+
+
+def why_no_connection(error: BaseException) -> str | None:
+    """Returns why a server that answered gave no connection, as a sentence; None for every other error."""
+    states = (sqlstate_of(one) for one in _chain(error))
+    return next((NO_CONNECTION[state] for state in states if state in NO_CONNECTION), None)
 
 
 def cause_of(error: BaseException) -> BaseException | None:

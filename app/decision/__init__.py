@@ -1,1 +1,1 @@
-"""What the team decided, on what evidence, by which rule."""
+"""Decisions: what a team decided for a student, on what evidence, by which rule."""

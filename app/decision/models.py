@@ -11,7 +11,7 @@ from app.roster.models import AboutStudent
 
 
 class Decision(ListedBySchool, AboutStudent, Base):
-    """What people chose, with the verdict that they saw. A referral needs no support before it."""
+    """A team's decision about a student, with the verdict that the team saw. A referral needs no support."""
 
     __tablename__ = "decision"
 

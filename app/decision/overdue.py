@@ -1,6 +1,6 @@
-"""Owns what a district is reminded of: decisions that nobody made, and with them all that is overdue below.
+"""Owns the reminders about overdue decisions, and sends those of the rooms below in one pass.
 
-Each is told once, until it is another; after how many days, the district's playbook says. Never decides anything.
+A reminder is sent once for each state of its subject; the playbook sets after how many days. Never decides anything.
 """
 
 from datetime import date
@@ -27,23 +27,26 @@ from app.support.phase import support_event
 
 @needs(Can.JUDGE)
 async def send_overdue_reminders(work: Work) -> int:
-    """Tells the district what is overdue and was not told; how many. Each kind at most a thousand at a time."""
+    """Sends every reminder that is due and was not sent; returns how many, at most a thousand of each type."""
     days, zone = await reminder_days(work), await zone_of(work)
-    today, told = today_in(zone), 0
+    today, sent = today_in(zone), 0
     if days["concern_unanswered"]:
-        told += await remind_unanswered_concerns(work, days["concern_unanswered"], today)
+        sent += await remind_unanswered_concerns(work, days["concern_unanswered"], today)
     if days["support_not_started"]:
-        told += await remind_supports_not_started(work, days["support_not_started"], today)
+        sent += await remind_supports_not_started(work, days["support_not_started"], today)
     if days["score_overdue"]:
-        told += await remind_overdue_scores(work, days["score_overdue"], today)
+        sent += await remind_overdue_scores(work, days["score_overdue"], today)
     if days["decision_overdue"]:
-        told += await remind_overdue_decisions(work, days["decision_overdue"], today, zone)
-    return told
+        sent += await remind_overdue_decisions(work, days["decision_overdue"], today, zone)
+    return sent
 
 
 @needs(Can.JUDGE)
 async def remind_overdue_decisions(work: Work, days: int, today: date, zone: str) -> int:
-    """Tells of students who have not responded for so many days of instruction, and no team has decided since."""
+    """Sends a reminder for each student who has not responded for `days` days of instruction without a decision.
+
+    Only a decision that was recorded after the student stopped responding counts. Returns how many were sent.
+    """
     since = cast(func.timezone(zone, ResponseState.since), Date)
     mark = cast(ResponseState.since, Text)
     decided = select(Decision.id).where(
@@ -71,5 +74,8 @@ async def remind_overdue_decisions(work: Work, days: int, today: date, zone: str
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    lasting = [Lasting(support_event(DECISION_OVERDUE, row, {"verdict": verdict}), at) for row, verdict, at in rows]
-    return await remind_once(work, DECISION_OVERDUE, await of_idle_students(work, lasting))
+    reminders = [
+        Lasting(support_event(DECISION_OVERDUE, support, {"verdict": verdict}), not_responding_since)
+        for support, verdict, not_responding_since in rows
+    ]
+    return await remind_once(work, DECISION_OVERDUE, await of_idle_students(work, reminders))

@@ -1,4 +1,4 @@
-"""Owns which decisions there are and what each asks for. Pure."""
+"""Owns the kinds of decision and what each kind requires. Pure."""
 
 from app.core.errors import Conflict, Invalid, Violation
 
@@ -8,9 +8,9 @@ NEEDS_NO_SUPPORT = frozenset({"refer"})
 
 
 def check_kind(kind: str, *, has_support: bool, has_student: bool, has_change: bool) -> None:
-    """Raises `Invalid` for an unknown kind, or one without the row that it is about.
+    """Raises `Invalid` for an unknown kind, or for a kind without the support, student or change that it requires.
 
-    A referral asks for a student only: it can be recorded at any time, with nothing before it.
+    A referral requires only a student: it can be recorded at any time, without a support.
     """
     if kind not in KINDS:
         raise Invalid([Violation("/kind", "decision.kind", f"A decision is one of {', '.join(KINDS)}.")])
@@ -22,16 +22,16 @@ def check_kind(kind: str, *, has_support: bool, has_student: bool, has_change: b
         raise Invalid([Violation("/student", "decision.student", "Name the student whom this is about.")])
 
 
-def check_level(kind: str, rank: int, wanted: int) -> None:
-    """Raises `Invalid` where a support would be intensified to no higher, or faded to no lower a level."""
-    fits = wanted > rank if kind == "intensify" else wanted < rank
-    if not fits:
+def check_level(kind: str, rank: int, target_rank: int) -> None:
+    """Raises `Invalid` unless `intensify` leads to a higher level, or `fade` to a lower one."""
+    is_right_way = target_rank > rank if kind == "intensify" else target_rank < rank
+    if not is_right_way:
         side = "higher" if kind == "intensify" else "lower"
         raise Invalid([Violation("/change/level", "decision.level", f"This decision leads to a {side} level.")])
 
 
 def check_goal(goal: float | None, last: float, direction: str) -> None:
-    """Raises `Invalid` where the goal that a team raises is not named, or no better than the last."""
+    """Raises `Invalid` where a raised goal is missing, or no better than the goal before it."""
     if goal is None:
         raise Invalid([Violation("/change/goal", "decision.goal", "Name the higher goal.")])
     if not (goal > last if direction == "up" else goal < last):
@@ -39,11 +39,11 @@ def check_goal(goal: float | None, last: float, direction: str) -> None:
 
 
 def check_state(kind: str, state: str) -> None:
-    """Raises `Conflict` for a decision on a support that has ended; a referral can be recorded at any time."""
+    """Raises `Conflict` for a decision on a support that has ended, except a referral."""
     if state == "ended" and kind not in NEEDS_NO_SUPPORT:
         raise Conflict("This support has ended.", code="support.ended")
 
 
 def next_rank(kind: str, rank: int) -> int:
-    """The level that a decision leads to, where it names none."""
+    """Returns the rank of the level that a decision leads to when its input names none."""
     return rank + {"intensify": 1, "fade": -1}.get(kind, 0)

@@ -1,4 +1,4 @@
-"""Owns the writes of decisions. People decide: a verdict is kept as what they saw, never as what chose."""
+"""Owns the writes of decisions. People decide: a decision keeps the verdict that they saw as information only."""
 
 from dataclasses import dataclass, replace
 from datetime import date
@@ -30,12 +30,12 @@ from app.roster.lookup import locate_student, resolve_actor, zone_of
 from app.roster.student_lock import lock_student
 from app.support.lookup import current_phase, level_rank, lock_support
 from app.support.models import Support
-from app.support.service import Change, end_support
+from app.support.service import SupportChange, end_support
 
 
 @dataclass(frozen=True, slots=True)
 class NewDecision:
-    """What a team chose. `verdict` is the one that it saw; without it, the one that holds."""
+    """The input of `decide`. Without `verdict`, the decision refers to the support's current verdict."""
 
     kind: str
     support: str | None = None
@@ -44,12 +44,15 @@ class NewDecision:
     decided_by: str | None = None
     decided_on: date | None = None
     note: str | None = None
-    change: Change | None = None
+    change: SupportChange | None = None
 
 
 @needs(Can.DECIDE)
 async def decide(work: Work, new: NewDecision) -> Decision:
-    """Records a decision and carries it out: a change draws a phase line, an exit ends the support."""
+    """Records a decision and applies it to its support.
+
+    A change of plan begins a new phase; an exit ends the support.
+    """
     check_kind(
         new.kind,
         has_support=new.support is not None,
@@ -73,19 +76,19 @@ async def decide(work: Work, new: NewDecision) -> Decision:
         created_at=now(),
     )
     if new.support is not None:
-        await _about_support(work, new, decision)
+        await _apply_to_support(work, new, decision)
     else:
         student = await lock_student(work, new.student or "", "/student")
         decision.student_id, decision.school_ids = student.id, student.school_ids
     work.db.add(decision)
     await work.db.flush()
-    # A referral is never in a payload.
+    # Webhooks never learn of a referral.
     if new.kind != "refer" and decision.support_id is not None:
-        _tell(work, decision, decision.support_id)
+        _emit(work, decision, decision.support_id)
     return decision
 
 
-async def _about_support(work: Work, new: NewDecision, decision: Decision) -> None:
+async def _apply_to_support(work: Work, new: NewDecision, decision: Decision) -> None:
     try:
         support = await lock_support(work, ids.read("support", new.support or "", "/support"))
     except NotFound:
@@ -98,24 +101,26 @@ async def _about_support(work: Work, new: NewDecision, decision: Decision) -> No
     decision.student_id = support.student_id
     decision.school_ids = support.school_ids
     decision.secured_area = support.secured_area
-    decision.verdict_id = await _seen(work, new.verdict, support)
+    decision.verdict_id = await _resolve_verdict(work, new.verdict, support)
     if new.kind in DRAWS_PHASE_LINE:
-        decision.phase_id = await _draw_phase_line(work, new, decision, support)
+        decision.phase_id = await _begin_phase(work, new, decision, support)
     elif new.kind == "exit":
         await end_support(work, support.id, new.note or "The team decided to end it.", decision.decided_on)
 
 
-async def _draw_phase_line(work: Work, new: NewDecision, decision: Decision, support: Support) -> UUID:
-    change = await _change(work, new, decision, support)
+async def _begin_phase(work: Work, new: NewDecision, decision: Decision, support: Support) -> UUID:
+    change = await _complete_change(work, new, decision, support)
     try:
         return (await response.change_support(work, support.id, change)).id
     except Invalid as error:
-        # What a change says of its own fields stands, in a decision, beneath `change`.
-        raise Invalid([replace(one, pointer=f"/change{one.pointer}") for one in error.violations]) from None
+        # In a decision's input, the fields of the change are nested under `change`.
+        raise Invalid(
+            [replace(violation, pointer=f"/change{violation.pointer}") for violation in error.violations]
+        ) from None
 
 
-async def _change(work: Work, new: NewDecision, decision: Decision, support: Support) -> Change:
-    change = new.change or Change(because=new.note or f"The team decided: {new.kind.replace('_', ' ')}.")
+async def _complete_change(work: Work, new: NewDecision, decision: Decision, support: Support) -> SupportChange:
+    change = new.change or SupportChange(because=new.note or f"The team decided: {new.kind.replace('_', ' ')}.")
     if change.begins_on is None:
         change = replace(change, begins_on=decision.decided_on)
     if new.kind in ("intensify", "fade"):
@@ -130,35 +135,35 @@ async def _change(work: Work, new: NewDecision, decision: Decision, support: Sup
 
 
 async def _next_level(work: Work, kind: str, rank: int) -> int:
-    wanted = next_rank(kind, rank)
+    target_rank = next_rank(kind, rank)
     try:
-        return (await locate_level(work, wanted, "/kind")).rank
+        return (await locate_level(work, target_rank, "/kind")).rank
     except Invalid:
-        end = "highest" if wanted > rank else "lowest"
+        end = "highest" if target_rank > rank else "lowest"
         detail = f"This support is at the {end} level already."
         raise Invalid([Violation("/kind", "decision.level", detail)]) from None
 
 
-async def _seen(work: Work, name: str | None, support: Support) -> UUID | None:
+async def _resolve_verdict(work: Work, name: str | None, support: Support) -> UUID | None:
     if name is None:
         return await work.db.scalar(
             select(ResponseState.verdict_id).where(
                 ResponseState.district_id == work.district_id, ResponseState.support_id == support.id
             )
         )
-    found = await work.db.scalar(
+    verdict_id = await work.db.scalar(
         select(VerdictRow.id).where(
             VerdictRow.district_id == work.district_id,
             VerdictRow.id == ids.read("verdict", name, "/verdict"),
             VerdictRow.support_id == support.id,
         )
     )
-    if found is None:
+    if verdict_id is None:
         raise Invalid([Violation("/verdict", "verdict.unknown", "This support has no such verdict.")])
-    return found
+    return verdict_id
 
 
-def _tell(work: Work, decision: Decision, support_id: UUID) -> None:
+def _emit(work: Work, decision: Decision, support_id: UUID) -> None:
     record(
         work,
         Happened(

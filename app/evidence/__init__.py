@@ -1,1 +1,1 @@
-"""What is seen of a student: scores. Each belongs to the student and the measure, never to a support."""
+"""Scores: what is observed of a student. A score belongs to a student and a measure, never to a support."""

@@ -1,6 +1,6 @@
-"""Owns the changes of a score that is there: amended or removed, by whom, why, and how it was before.
+"""Owns amending and removing a score, and the record of each change: by whom, why, and the earlier values.
 
-A score that was removed is kept and counts no more; a score sent again under the same key brings it back.
+A removed score is kept but no longer counts; a score sent again under the same key restores it.
 """
 
 from collections.abc import Mapping
@@ -22,14 +22,14 @@ from app.playbook.lookup import measure_by_id
 from app.roster.lookup import resolve_actor, zone_of
 from app.roster.student_lock import lock_student_of
 
-KEPT = ("taken_on", "attempt", "purpose", "value", "form", "removed_at")
-"""What a change keeps of how a score was."""
-DOUBLED = "This student has a score of this measure, date and attempt already."
+KEPT_COLUMNS = ("taken_on", "attempt", "purpose", "value", "form", "removed_at")
+"""The columns whose earlier values a change keeps."""
+SAME_KEY_DETAIL = "This student has a score of this measure, date and attempt already."
 
 
 @dataclass(frozen=True, slots=True)
 class Amendment:
-    """What was wrong of a score, and why it is changed; what is not named stays. `by` is a person's id."""
+    """The corrections of a score, and the reason; fields that are None keep their values. `by` is a person's id."""
 
     because: str
     by: str | None = None
@@ -42,7 +42,7 @@ class Amendment:
 
 @dataclass(frozen=True, slots=True)
 class AmendedScore:
-    """A score after a change, and the days whose series it touches: none where nothing changed."""
+    """A score after a change, and the days whose series must be judged again: none if nothing changed."""
 
     score: Score
     days: frozenset[date]
@@ -50,30 +50,30 @@ class AmendedScore:
 
 @needs(Can.RECORD_SCORES)
 async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> AmendedScore:
-    """Changes a score. Raises `NotFound`, and `Invalid` with everything that is wrong with it as it would be."""
-    score = await _locked(work, score_id)
+    """Changes a score. Raises `NotFound`, and `Invalid` with everything that is wrong with the changed score."""
+    score = await _lock_score(work, score_id)
     by = await resolve_actor(work, amendment.by, "/by")
-    wanted = {
-        field.name: given
+    given = {
+        field.name: value
         for field in fields(amendment)
-        if field.name not in ("because", "by") and (given := getattr(amendment, field.name)) is not None
+        if field.name not in ("because", "by") and (value := getattr(amendment, field.name)) is not None
     }
-    changed = {name: value for name, value in wanted.items() if getattr(score, name) != value}
-    if not wanted:
+    changed = {name: value for name, value in given.items() if getattr(score, name) != value}
+    if not given:
         raise Invalid([Violation("", "score.nothing", "Name what is to be changed.")])
     measure = await measure_by_id(work, score.measure_id)
-    will = {name: changed.get(name, getattr(score, name)) for name in KEPT}
+    after = {name: changed.get(name, getattr(score, name)) for name in KEPT_COLUMNS}
     range_, today = Range(measure.lowest, measure.highest), today_in(await zone_of(work))
-    kept = (will["value"], will["taken_on"], will["attempt"], will["purpose"])
-    violations = violations_of(*kept, range_=range_, today=today, at="")
-    violations += unknown_form(will["form"], measure.forms, "")
+    validated = (after["value"], after["taken_on"], after["attempt"], after["purpose"])
+    violations = violations_of(*validated, range_=range_, today=today, at="")
+    violations += unknown_form(after["form"], measure.forms, "")
     if not violations and {"taken_on", "attempt"} & changed.keys():
-        violations = await _taken_already(work, score, will)
+        violations = await _violations_of_key(work, score, after)
     if violations:
         raise Invalid(violations)
     if not changed:
         return AmendedScore(score, frozenset())
-    days = frozenset({score.taken_on, will["taken_on"]})
+    days = frozenset({score.taken_on, after["taken_on"]})
     work.db.add(change_of(work, score, "amended", amendment.because, by))
     for name, value in changed.items():
         setattr(score, name, value)
@@ -84,8 +84,8 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Amend
 
 @needs(Can.RECORD_SCORES)
 async def remove_score(work: Work, score_id: UUID, because: str, by: str | None = None) -> AmendedScore:
-    """Removes a score. Raises `NotFound`, also for one that was removed already."""
-    score = await _locked(work, score_id)
+    """Removes a score. Raises `NotFound`, also for a score that was removed already."""
+    score = await _lock_score(work, score_id)
     work.db.add(change_of(work, score, "removed", because, await resolve_actor(work, by, "/by")))
     score.removed_at = now()
     score.version += 1
@@ -94,9 +94,10 @@ async def remove_score(work: Work, score_id: UUID, because: str, by: str | None 
 
 
 def change_of(work: Work, score: Score, action: str, because: str | None, by: UUID | None) -> ScoreChange:
-    """The row that says what a score was before a change; made before it is changed."""
+    """Returns the row that records a score's values before a change; call it before changing the score."""
     before: Mapping[str, Any] = {
-        name: value.isoformat() if hasattr(value := getattr(score, name), "isoformat") else value for name in KEPT
+        name: value.isoformat() if hasattr(value := getattr(score, name), "isoformat") else value
+        for name in KEPT_COLUMNS
     }
     return ScoreChange(
         district_id=score.district_id,
@@ -115,7 +116,7 @@ def change_of(work: Work, score: Score, action: str, because: str | None, by: UU
     )
 
 
-async def _locked(work: Work, score_id: UUID) -> Score:
+async def _lock_score(work: Work, score_id: UUID) -> Score:
     score = await lock_student_of(work, Score, Score.id, score_id)
     if score is None or score.removed_at is not None:
         raise NotFound("score")
@@ -123,15 +124,15 @@ async def _locked(work: Work, score_id: UUID) -> Score:
     return score
 
 
-async def _taken_already(work: Work, score: Score, will: Mapping[str, Any]) -> list[Violation]:
-    there = await work.db.scalar(
+async def _violations_of_key(work: Work, score: Score, after: Mapping[str, Any]) -> list[Violation]:
+    other_id = await work.db.scalar(
         select(Score.id).where(
             Score.district_id == work.district_id,
             Score.student_id == score.student_id,
             Score.measure_id == score.measure_id,
-            Score.taken_on == will["taken_on"],
-            Score.attempt == will["attempt"],
+            Score.taken_on == after["taken_on"],
+            Score.attempt == after["attempt"],
             Score.id != score.id,
         )
     )
-    return [] if there is None else [Violation("/taken_on", "score.doubled", DOUBLED)]
+    return [] if other_id is None else [Violation("/taken_on", "score.doubled", SAME_KEY_DETAIL)]

@@ -1,4 +1,4 @@
-"""Owns the tables of scores and of what became of them."""
+"""Owns the tables of scores and of their changes."""
 
 from datetime import date, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from app.roster.models import AboutStudent
 
 
 class Score(ListedBySchool, AboutStudent, Base):
-    """One administration of a measure to a student. `external_id` is the sender's own, unique for the sender."""
+    """One administration of a measure to a student. `external_id` is the sender's own id, unique for the sender."""
 
     __tablename__ = "score"
 
@@ -32,7 +32,7 @@ class Score(ListedBySchool, AboutStudent, Base):
 
 
 class ScoreChange(AboutStudent, Base):
-    """That a score was amended or removed: by whom, why, and how it was before. Never changed."""
+    """The values of a score before it was amended or removed, with who did it and why. Never changed itself."""
 
     __tablename__ = "score_change"
 

@@ -19,7 +19,7 @@ from app.roster.lookup import IdList, by_id, within_reach
 
 @dataclass(frozen=True, slots=True)
 class ScoreFilter:
-    """Which scores: all of these hold."""
+    """The filters of a list of scores; a score must match all that are set. Both days are included."""
 
     student_id: UUID | None = None
     measure_id: UUID | None = None
@@ -28,20 +28,20 @@ class ScoreFilter:
 
 
 @needs(Can.READ_SCORES)
-async def scores(work: Work, keyset: Keyset, wanted: ScoreFilter) -> Page[Score]:
-    """A page of scores in the order in which they were recorded."""
+async def scores(work: Work, keyset: Keyset, criteria: ScoreFilter) -> Page[Score]:
+    """Returns a page of scores in the order in which they were recorded."""
     query = select(Score).where(
         Score.district_id == work.district_id, Score.removed_at.is_(None), within_reach(work, Score.student_id)
     )
-    if wanted.student_id is not None:
-        query = query.where(Score.student_id == wanted.student_id)
-    if wanted.measure_id is not None:
-        query = query.where(Score.measure_id == wanted.measure_id)
-    if wanted.since is not None:
-        query = query.where(Score.taken_on >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(Score.taken_on <= wanted.until)
-    schools = None if wanted.student_id is not None else schools_of_list(work, None)
+    if criteria.student_id is not None:
+        query = query.where(Score.student_id == criteria.student_id)
+    if criteria.measure_id is not None:
+        query = query.where(Score.measure_id == criteria.measure_id)
+    if criteria.since is not None:
+        query = query.where(Score.taken_on >= criteria.since)
+    if criteria.until is not None:
+        query = query.where(Score.taken_on <= criteria.until)
+    schools = None if criteria.student_id is not None else schools_of_list(work, None)
     page: Page[Score] = await by_id(work, keyset, query, Score.id, schools)
     work.disclose("score", (score.student_id for score in page.rows))
     return page
@@ -49,7 +49,7 @@ async def scores(work: Work, keyset: Keyset, wanted: ScoreFilter) -> Page[Score]
 
 @needs(Can.READ_SCORES)
 async def score(work: Work, score_id: UUID) -> Score:
-    """One score; raises `NotFound`."""
+    """Returns one score; raises `NotFound`."""
     row = await work.db.scalar(
         select(Score).where(Score.district_id == work.district_id, Score.id == score_id, Score.removed_at.is_(None))
     )
@@ -61,13 +61,13 @@ async def score(work: Work, score_id: UUID) -> Score:
 
 @needs(Can.READ_SCORES)
 async def changes_of(work: Work, score_id: UUID) -> list[ScoreChange]:
-    """What became of a score, oldest first; raises `NotFound` for a score that is not there, not for a removed one."""
-    whose = await work.db.scalar(
+    """Returns the changes of a score, oldest first, also of a removed one; raises `NotFound`."""
+    student_id = await work.db.scalar(
         select(Score.student_id).where(Score.district_id == work.district_id, Score.id == score_id)
     )
-    if whose is None:
+    if student_id is None:
         raise NotFound("score")
-    work.disclose("score", [whose])
+    work.disclose("score", [student_id])
     rows = await work.db.scalars(
         select(ScoreChange)
         .where(ScoreChange.district_id == work.district_id, ScoreChange.score_id == score_id)
@@ -78,7 +78,7 @@ async def changes_of(work: Work, score_id: UUID) -> list[ScoreChange]:
 
 @needs(Can.READ_SCORES)
 async def scores_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Score]]:
-    """Every score of these students, by student, oldest first."""
+    """Returns every score of these students, by student, oldest first."""
     rows = await work.db.scalars(
         select(Score)
         .where(
@@ -88,16 +88,16 @@ async def scores_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[
         )
         .order_by(Score.taken_on, Score.attempt, Score.id)
     )
-    found: dict[UUID, list[Score]] = {student_id: [] for student_id in student_ids}
+    scores_by_student: dict[UUID, list[Score]] = {student_id: [] for student_id in student_ids}
     for score in rows:
-        found[score.student_id].append(score)
-    work.disclose("score", (student_id for student_id, rows in found.items() if rows))
-    return found
+        scores_by_student[score.student_id].append(score)
+    work.disclose("score", (student_id for student_id, rows in scores_by_student.items() if rows))
+    return scores_by_student
 
 
 @needs(Can.READ_SCORES)
 async def series(work: Work, student_id: UUID, measure_id: UUID, begins: date, ends: date | None) -> list[Score]:
-    """The scores of a phase, oldest first; baseline scores are not part of it, `ends` is exclusive."""
+    """Returns the scores of a phase, oldest first, without baseline scores; `ends` is exclusive."""
     query = select(Score).where(
         Score.district_id == work.district_id,
         Score.student_id == student_id,
@@ -113,7 +113,7 @@ async def series(work: Work, student_id: UUID, measure_id: UUID, begins: date, e
 
 @needs(Can.READ_SCORES)
 async def last_values(work: Work, student_id: UUID, measure_id: UUID, until: date) -> list[float]:
-    """The last three values before a day, oldest first: what a baseline is made of.
+    """Returns the last three values before a day, oldest first, from which a baseline is computed.
 
     Of the day itself only baseline scores count: the others belong to the series that begins there.
     """

@@ -1,4 +1,4 @@
-"""Owns what makes a score fit to be taken. Pure."""
+"""Owns the validation of scores and the computation of a baseline. Pure."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
@@ -16,7 +16,7 @@ MOST_AT_ONCE = 500
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """What a measure can give."""
+    """The lowest and the highest value that a measure can give."""
 
     lowest: float
     highest: float
@@ -25,49 +25,50 @@ class Range:
 def violations_of(
     value: float, taken_on: date, attempt: int, purpose: str, *, range_: Range, today: date, at: str
 ) -> list[Violation]:
-    """Everything wrong with a score by itself; `at` is its JSON Pointer."""
-    found = []
+    """Returns everything that is wrong with a score by itself; `at` is its JSON Pointer."""
+    violations = []
     if not isfinite(value) or not range_.lowest <= value <= range_.highest:
         detail = f"This measure gives values from {range_.lowest:g} to {range_.highest:g}."
-        found.append(Violation(f"{at}/value", "score.out_of_range", detail))
+        violations.append(Violation(f"{at}/value", "score.out_of_range", detail))
     if taken_on > today:
-        found.append(Violation(f"{at}/taken_on", "score.in_the_future", "A score is taken today or before."))
+        violations.append(Violation(f"{at}/taken_on", "score.in_the_future", "A score is taken today or before."))
     if attempt < 1:
-        found.append(Violation(f"{at}/attempt", "score.attempt", "Attempts count from 1."))
+        violations.append(Violation(f"{at}/attempt", "score.attempt", "Attempts count from 1."))
     if purpose not in PURPOSES:
-        found.append(Violation(f"{at}/purpose", "score.purpose", f"A purpose is one of {', '.join(PURPOSES)}."))
-    return found
+        violations.append(Violation(f"{at}/purpose", "score.purpose", f"A purpose is one of {', '.join(PURPOSES)}."))
+    return violations
 
 
 def unknown_form(form: str | None, forms: Sequence[str] | None, at: str) -> list[Violation]:
-    """A form that the measure does not list; any form will do for a measure that lists none."""
+    """Returns the violation for a form that the measure does not list; a measure without a list takes any form."""
     if form is None or forms is None or form in forms:
         return []
     return [Violation(f"{at}/form", "score.unknown_form", "This measure has no such form.")]
 
 
 def find_contradictions(sent: Sequence[tuple[Hashable, Hashable | None, Hashable] | None]) -> dict[int, int]:
-    """The places of those that say of the same score something else than another of them, each with the first such.
+    """Returns the positions of scores that contradict another of the batch, each with the first one it contradicts.
 
-    Each is the score's key (student, measure, date, attempt), the sender's name for it, and what it says beside; or
-    None, for what is no score. Those that say the same are one score that was sent twice.
+    Each item is the score's key (student, measure, date, attempt), the sender's external id, and its content; or None
+    for an input that names no known score. Items with the same content are one score that was sent twice, not a
+    contradiction.
     """
     by_identity: dict[tuple[str, Hashable], list[int]] = defaultdict(list)
-    for place, one in enumerate(sent):
-        if one is not None:
-            by_identity["key", one[0]].append(place)
-            if one[1] is not None:
-                by_identity["name", one[1]].append(place)
-    said = {place: (one[0], one[2]) for place, one in enumerate(sent) if one is not None}
-    found: dict[int, int] = {}
-    for places in by_identity.values():
-        for place in places:
-            other = next((there for there in places if said[there] != said[place]), None)
+    for position, score in enumerate(sent):
+        if score is not None:
+            by_identity["key", score[0]].append(position)
+            if score[1] is not None:
+                by_identity["name", score[1]].append(position)
+    contents = {position: (score[0], score[2]) for position, score in enumerate(sent) if score is not None}
+    contradictions: dict[int, int] = {}
+    for positions in by_identity.values():
+        for position in positions:
+            other = next((other for other in positions if contents[other] != contents[position]), None)
             if other is not None:
-                found[place] = min(other, found.get(place, other))
-    return found
+                contradictions[position] = min(other, contradictions.get(position, other))
+    return contradictions
 
 
 def baseline_of(values: Sequence[float]) -> float | None:
-    """The median of three scores (DOMAIN: baseline); None when there are fewer."""
+    """Returns the median of the last three scores (DOMAIN: baseline), or None when there are fewer."""
     return median(values[-BASELINE_SCORES:]) if len(values) >= BASELINE_SCORES else None

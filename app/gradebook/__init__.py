@@ -1,1 +1,1 @@
-"""Grades as the SIS has them: categories, line items, results, score scales, assessments. Never judged here."""
+"""The gradebook: grades as the SIS has them. Categories, line items, results, score scales, assessments."""

@@ -1,4 +1,4 @@
-"""Owns the gradebook's tables. Rows come from sources, as the roster's do; only a sync writes them."""
+"""Owns the gradebook's tables. Their rows come from sources, as the roster's do; only a sync writes them."""
 
 from datetime import date, datetime
 from typing import Any
@@ -12,7 +12,7 @@ from app.roster.models import FromSource, Ids, Texts
 
 
 class Category(FromSource, Base):
-    """A kind of line item: homework, quiz, test. `weight` in per cent, where the source weighs."""
+    """A category of line items, such as homework, quiz or test. `weight` is in per cent, where the source gives it."""
 
     __tablename__ = "category"
 
@@ -21,7 +21,7 @@ class Category(FromSource, Base):
 
 
 class ScoreScale(FromSource, Base):
-    """How scores of a class are worded; `scale_values` are `{LHS:RHS}`, such as `{A:90-100}`."""
+    """The names of the scores of a class; `scale_values` are `{LHS:RHS}`, such as `{A:90-100}`."""
 
     __tablename__ = "score_scale"
 
@@ -33,8 +33,8 @@ class ScoreScale(FromSource, Base):
     scale_values: Mapped[list[str]] = mapped_column(Texts)
 
 
-class ForScores(FromSource):
-    """What scores are given for. `learning_objectives` is a list of `{"source", "id"}`, sorted."""
+class ScoredItem(FromSource):
+    """The columns that line items and assessments share. `learning_objectives`: a sorted list of `{"source", "id"}`."""
 
     title: Mapped[str]
     description: Mapped[str | None]
@@ -45,8 +45,8 @@ class ForScores(FromSource):
     learning_objectives: Mapped[list[Any] | None] = mapped_column(JSONB(none_as_null=True))
 
 
-class LineItem(ForScores, Base):
-    """A piece of work of a class: OneRoster's line item."""
+class LineItem(ScoredItem, Base):
+    """A piece of work in a class that results are given for: OneRoster's line item."""
 
     __tablename__ = "line_item"
 
@@ -58,19 +58,19 @@ class LineItem(ForScores, Base):
     school_id: Mapped[UUID | None]
 
 
-class AssessmentLineItem(ForScores, Base):
-    """An assessment, or a part of the one that `parent_id` names."""
+class AssessmentLineItem(ScoredItem, Base):
+    """An assessment, or a part of the assessment that `parent_id` refers to."""
 
     __tablename__ = "assessment_line_item"
 
     parent_id: Mapped[UUID | None]
 
 
-class Scored(FromSource):
-    """What a student has reached. `score_status` is in the source's own words, `comment` free text about a child.
+class StudentResult(FromSource):
+    """The columns that all results share. `score_status` is in the source's own words, `comment` is free text.
 
-    A score may lie above the line item's highest value (extra credit), and be missing (exempt). `learning_objectives`
-    is a list of `{"source", "id", "score", "text_score"}`, sorted.
+    A score may be above the line item's highest value (extra credit), or missing (exempt). `learning_objectives` is a
+    sorted list of `{"source", "id", "score", "text_score"}`. A comment is about a child.
     """
 
     student_id: Mapped[UUID]
@@ -90,7 +90,7 @@ class Scored(FromSource):
     sourced_id: Mapped[str]
 
 
-class Result(Scored, Base):
+class Result(StudentResult, Base):
     """A student's result in a line item."""
 
     __tablename__ = "result"
@@ -99,7 +99,7 @@ class Result(Scored, Base):
     class_id: Mapped[UUID | None]
 
 
-class AssessmentResult(Scored, Base):
+class AssessmentResult(StudentResult, Base):
     """A student's result in an assessment."""
 
     __tablename__ = "assessment_result"

@@ -1,4 +1,4 @@
-"""Owns the reads of the gradebook: a student's results, a class's line items. Never a judgement of either."""
+"""Owns the reads of the gradebook: a student's results, a class's line items. Never judges either."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Rows = TypeVar("Rows", "Select[Result, LineItem, Category]", "Select[AssessmentR
 
 @dataclass(frozen=True, slots=True)
 class ResultFilter:
-    """Which results: all of these hold. `until` is included."""
+    """The filters of a list of results; a result must match all that are set. Both days are included."""
 
     class_id: UUID | None = None
     line_item_id: UUID | None = None
@@ -30,7 +30,7 @@ class ResultFilter:
 
 @dataclass(frozen=True, slots=True)
 class Graded:
-    """A result, and what it was given for."""
+    """A result with the line item that it was given for, and that item's category."""
 
     result: Result
     item: LineItem
@@ -39,15 +39,15 @@ class Graded:
 
 @dataclass(frozen=True, slots=True)
 class Assessed:
-    """A result of an assessment, and the assessment."""
+    """A result of an assessment, with the assessment."""
 
     result: AssessmentResult
     item: AssessmentLineItem
 
 
 @needs(Can.READ_GRADES)
-async def results_of(work: Work, keyset: Keyset, student_id: UUID, wanted: ResultFilter) -> Page[Graded]:
-    """A page of a student's results, in the order in which they came."""
+async def results_of(work: Work, keyset: Keyset, student_id: UUID, criteria: ResultFilter) -> Page[Graded]:
+    """Returns a page of a student's results, in the order in which they were imported."""
     query = (
         select(Result, LineItem, Category)
         .join(LineItem, (LineItem.district_id == Result.district_id) & (LineItem.id == Result.line_item_id))
@@ -60,22 +60,22 @@ async def results_of(work: Work, keyset: Keyset, student_id: UUID, wanted: Resul
             within_reach(work, Result.student_id),
         )
     )
-    if wanted.class_id is not None:
-        query = query.where(func.coalesce(Result.class_id, LineItem.class_id) == wanted.class_id)
-    if wanted.line_item_id is not None:
-        query = query.where(Result.line_item_id == wanted.line_item_id)
-    if wanted.since is not None:
-        query = query.where(Result.score_date >= wanted.since)
-    if wanted.until is not None:
-        query = query.where(Result.score_date <= wanted.until)
-    page = _cut(keyset, (await work.db.execute(_placed(query, keyset, Result.id))).all())
+    if criteria.class_id is not None:
+        query = query.where(func.coalesce(Result.class_id, LineItem.class_id) == criteria.class_id)
+    if criteria.line_item_id is not None:
+        query = query.where(Result.line_item_id == criteria.line_item_id)
+    if criteria.since is not None:
+        query = query.where(Result.score_date >= criteria.since)
+    if criteria.until is not None:
+        query = query.where(Result.score_date <= criteria.until)
+    page = _to_page(keyset, (await work.db.execute(_after_cursor(query, keyset, Result.id))).all())
     work.disclose("grade", (row[0].student_id for row in page.rows))
     return Page([Graded(*row) for row in page.rows], page.next)
 
 
 @needs(Can.READ_GRADES)
 async def assessment_results_of(work: Work, keyset: Keyset, student_id: UUID) -> Page[Assessed]:
-    """A page of a student's results in assessments, in the order in which they came."""
+    """Returns a page of a student's results in assessments, in the order in which they were imported."""
     query = (
         select(AssessmentResult, AssessmentLineItem)
         .join(AssessmentLineItem, AssessmentLineItem.id == AssessmentResult.assessment_line_item_id)
@@ -87,14 +87,14 @@ async def assessment_results_of(work: Work, keyset: Keyset, student_id: UUID) ->
             within_reach(work, AssessmentResult.student_id),
         )
     )
-    page = _cut(keyset, (await work.db.execute(_placed(query, keyset, AssessmentResult.id))).all())
+    page = _to_page(keyset, (await work.db.execute(_after_cursor(query, keyset, AssessmentResult.id))).all())
     work.disclose("grade", (row[0].student_id for row in page.rows))
     return Page([Assessed(*row) for row in page.rows], page.next)
 
 
 @needs(Can.READ_GRADES)
 async def line_items_of(work: Work, keyset: Keyset, class_id: UUID) -> Page[LineItem]:
-    """A page of a class's line items, in the order in which they came."""
+    """Returns a page of a class's line items, in the order in which they were imported."""
     query = select(LineItem).where(
         LineItem.district_id == work.district_id, LineItem.class_id == class_id, LineItem.removed_at.is_(None)
     )
@@ -104,7 +104,7 @@ async def line_items_of(work: Work, keyset: Keyset, class_id: UUID) -> Page[Line
 
 @needs(Can.READ_GRADES)
 async def categories_by_id(work: Work, category_ids: Sequence[UUID]) -> dict[UUID, Category]:
-    """Those of these categories that are there."""
+    """Returns those of these categories that exist, by id."""
     rows = await work.db.scalars(
         select(Category).where(
             Category.district_id == work.district_id, Category.id == any_(cast(list(category_ids), IdList))
@@ -113,11 +113,11 @@ async def categories_by_id(work: Work, category_ids: Sequence[UUID]) -> dict[UUI
     return {row.id: row for row in rows}
 
 
-def _placed(query: Rows, keyset: Keyset, column: InstrumentedAttribute[UUID]) -> Rows:
+def _after_cursor(query: Rows, keyset: Keyset, column: InstrumentedAttribute[UUID]) -> Rows:
     if keyset.after is not None:
         query = query.where(column > keyset.after_id())
     return query.order_by(column).limit(keyset.limit + 1)
 
 
-def _cut(keyset: Keyset, rows: Sequence[Any]) -> Page[Any]:
+def _to_page(keyset: Keyset, rows: Sequence[Any]) -> Page[Any]:
     return keyset.cut(rows, lambda row: (str(row[0].id),))

@@ -19,7 +19,7 @@ from app.graphql.school import Staff, staff_of
 from app.graphql.support import Support
 from app.roster.queries import find_student, staff_by_id, students_by_id
 from app.support.queries import supports_by_id
-from app.support.service import Change
+from app.support.service import SupportChange
 
 
 @strawberry.enum(description="What a team chose. A referral can be recorded at any time, with nothing before it.")
@@ -170,7 +170,7 @@ class DecisionMutations:
             decided_by=input.decided_by,
             decided_on=input.decided_on,
             note=input.note,
-            change=None if input.change is None else Change(**vars(input.change)),
+            change=None if input.change is None else SupportChange(**vars(input.change)),
         )
         because = None if new.change is None else new.change.because
         if problems := check_lengths([("/note", new.note, 0, LONGEST), ("/change/because", because, 1, LONGEST)]):

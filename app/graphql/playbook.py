@@ -19,7 +19,7 @@ from app.playbook import models, queries
 from app.response.administration.playbook import (
     NewRule,
     RuleInForce,
-    Turn,
+    StateChange,
     preview_rules,
     publish_rules,
     rules_in_force,
@@ -208,7 +208,7 @@ class Turned:
     after: str
 
     @classmethod
-    def of(cls, turn: Turn) -> "Turned":
+    def of(cls, turn: StateChange) -> "Turned":
         """The shape of a turn."""
         ids_ = shown("support", turn.support_id), shown("student", turn.student_id)
         return cls(support_id=ids_[0], student_id=ids_[1], before=turn.before, after=turn.after)

@@ -8,10 +8,10 @@ import strawberry
 from app.graphql.door import Info, asks
 from app.graphql.node import Node, maybe_shown, named, shown
 from app.response import models, queries
-from app.response.rules.verdict import Kind, State
+from app.response.rules.verdict import NonresponseKind, State
 
 strawberry.enum(State, name="VerdictState", description="What a rule says of a series.")
-strawberry.enum(Kind, name="VerdictKind", description="How a student does not respond: never, or no longer.")
+strawberry.enum(NonresponseKind, name="VerdictKind", description="How a student does not respond: never, or no longer.")
 
 
 @strawberry.type(description="A named number.")
@@ -43,7 +43,7 @@ class Verdict(Node):
     phase_id: strawberry.ID
     number: int
     state: State
-    kind: Kind | None = strawberry.field(description="Only with `NOT_RESPONDING`.")
+    kind: NonresponseKind | None = strawberry.field(description="Only with `NOT_RESPONDING`.")
     because: list[Reason]
     sentence: str = strawberry.field(description="One sentence for a teacher, made from the numbers.")
     statistic: float | None = strawberry.field(description="The rule's own.")
@@ -76,7 +76,7 @@ class Verdict(Node):
             phase_id=shown("phase", row.phase_id),
             number=row.number,
             state=State(row.state),
-            kind=None if row.kind is None else Kind(row.kind),
+            kind=None if row.kind is None else NonresponseKind(row.kind),
             because=[Reason(code=one["code"], values=Figure.each(one["values"])) for one in row.because],
             sentence=row.sentence,
             statistic=row.statistic,

@@ -1,1 +1,1 @@
-"""How this district works: areas, levels, measures, decision rules; versioned."""
+"""The playbook: how this district works. Areas, levels, measures and decision rules, in numbered versions."""

@@ -1,4 +1,4 @@
-"""Owns the playbook that a new district begins with: its own to change. Never read after that day."""
+"""Owns the playbook that a new district starts with and may then change."""
 
 AREAS: tuple[tuple[str, str, str | None, bool], ...] = (
     ("ela", "English language arts", None, False),
@@ -10,7 +10,7 @@ AREAS: tuple[tuple[str, str, str | None, bool], ...] = (
     ("attendance", "Attendance", None, False),
     ("sel", "Social-emotional learning", None, True),
 )
-"""Code, name, the code above it, whether it is secured."""
+"""Each area's code, name, parent's code, and whether it is secured."""
 
 LEVELS: tuple[tuple[int, str], ...] = ((1, "Core"), (2, "Targeted"), (3, "Intensive"))
 
@@ -21,10 +21,10 @@ MEASURES: tuple[tuple[str, str, str, str, str, float | None, float, float], ...]
     ("referrals", "Office discipline referrals", "behaviour", "referrals a week", "down", None, 0.0, 50.0),
     ("sel-screener", "Social-emotional screener", "sel", "points", "up", 3.0, 0.0, 100.0),
 )
-"""Code, name, area, unit, direction, standard error of measurement, lowest, highest."""
+"""Each measure's code, name, area, unit, direction, standard error of measurement, lowest and highest value."""
 
 COUNTS = frozenset({"referrals"})
-"""Measures that count incidents; the others grow along a line."""
+"""The measures that count incidents; the others grow along a line."""
 
 REMINDERS: dict[str, int] = {
     "concern_unanswered": 10,
@@ -32,10 +32,10 @@ REMINDERS: dict[str, int] = {
     "decision_overdue": 14,
     "score_overdue": 21,
 }
-"""After how many days in weeks of instruction something is overdue; 0 is never."""
+"""After how many days of instruction each thing is overdue; 0 turns its reminder off."""
 
 RULES: dict[str, dict[str, object]] = {
     "*": {"rule": "monitor", "parameters": {"far_percent": 10}},
     "referrals": {"rule": "level-change", "parameters": {}},
 }
-"""The rule by measure code; `*` serves the rest. Counts are no growth lines, and have a rule of their own."""
+"""The rule by measure code; `*` is for all others. Counts do not grow along a line and have a rule of their own."""

@@ -1,4 +1,4 @@
-"""Owns what makes a measure fit to be kept, and what of it may change once it is in use. Pure; reads nothing."""
+"""Owns the validation of a measure, and which of its values may change while it is in use. Pure; reads nothing."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,17 +11,20 @@ from app.core.errors import Violation
 DIRECTIONS = ("up", "down")
 KINDS = ("growth", "count", "percentage", "criterion")
 CODE = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
-"""No colon, slash or star: a version keeps rules by code beside `area:…`, `school:…/…` and `*`."""
+"""No colon, slash or star: the rules of a version have measure codes, `area:…`, `school:…/…` and `*` as keys."""
 LONGEST_NAME, LONGEST_UNIT, LONGEST_FORM, MOST_FORMS = 200, 100, 100, 500
 FURTHEST = 1e9
-STAYS = {"direction": "direction", "kind": "kind", "area_id": "area"}
-"""Column and field of what a score or a support is nothing without."""
+FIXED_IN_USE = {"direction": "direction", "kind": "kind", "area_id": "area"}
+"""By column, the input's field: what cannot change once a score or a support exists."""
 
 
 @dataclass(frozen=True, slots=True)
-class Use:
-    """What rests on a measure: whether it has scores or supports, and of its kept scores the least, the greatest, and
-    how many have a form that is not in the list as it would be."""
+class MeasureUse:
+    """How a measure is used: whether it has scores or supports, and what its scores require of it.
+
+    `least` and `greatest` are the lowest and highest score that is kept; `unlisted` is the number of scores whose form
+    is not in the new list of forms.
+    """
 
     used: bool
     least: float | None
@@ -29,69 +32,75 @@ class Use:
     unlisted: int
 
 
-UNUSED = Use(used=False, least=None, greatest=None, unlisted=0)
+NOT_IN_USE = MeasureUse(used=False, least=None, greatest=None, unlisted=0)
 
 
-def violations_of(told: Mapping[str, Any]) -> list[Violation]:
-    """Everything wrong with a measure by itself, by the pointers of the input's fields."""
-    found = []
-    if not CODE.fullmatch(told["code"]):
+def violations_of(values: Mapping[str, Any]) -> list[Violation]:
+    """Returns everything that is wrong with a measure by itself, with pointers to the input's fields."""
+    violations = []
+    if not CODE.fullmatch(values["code"]):
         detail = (
             "A code has lower-case letters, digits, dots and hyphens, 63 at most; it begins with a letter or digit."
         )
-        found.append(Violation("/code", "measure.code", detail))
+        violations.append(Violation("/code", "measure.code", detail))
     for name, most in (("name", LONGEST_NAME), ("unit", LONGEST_UNIT)):
-        if not _text(told[name], most):
-            found.append(Violation(f"/{name}", f"measure.{name}", f"Give a text of 1 to {most} characters."))
+        if not _is_text(values[name], most):
+            violations.append(Violation(f"/{name}", f"measure.{name}", f"Give a text of 1 to {most} characters."))
     for name, choices in (("direction", DIRECTIONS), ("kind", KINDS)):
-        if told[name] not in choices:
-            found.append(Violation(f"/{name}", f"measure.{name}", f"Choose one of {', '.join(choices)}."))
-    return [*found, *_range(told["lowest"], told["highest"], told["sem"]), *_forms(told["forms"])]
+        if values[name] not in choices:
+            violations.append(Violation(f"/{name}", f"measure.{name}", f"Choose one of {', '.join(choices)}."))
+    return [
+        *violations,
+        *_violations_of_range(values["lowest"], values["highest"], values["sem"]),
+        *_violations_of_forms(values["forms"]),
+    ]
 
 
-def against(use: Use, changed: Mapping[str, Any]) -> list[Violation]:
-    """What of a change would leave scores that are there without meaning; `changed` by column."""
-    found = []
-    for column, field in STAYS.items():
+def violations_of_change(use: MeasureUse, changed: Mapping[str, Any]) -> list[Violation]:
+    """Returns what of a change would make existing scores or supports invalid; `changed` is by column."""
+    violations = []
+    for column, field in FIXED_IN_USE.items():
         if column in changed and use.used:
-            detail = f"This measure has scores or supports: its {field} stays. Make another measure."
-            found.append(Violation(f"/{field}", "measure.in_use", detail))
-    beyond = "There are scores {} this. Amend or remove them first."
+            detail = f"This measure has scores or supports: its {field} cannot change. Create another measure."
+            violations.append(Violation(f"/{field}", "measure.in_use", detail))
+    outside = "There are scores {} this value. Amend or remove them first."
     if use.least is not None and changed.get("lowest", use.least) > use.least:
-        found.append(Violation("/lowest", "measure.scores_outside", beyond.format("below")))
+        violations.append(Violation("/lowest", "measure.scores_outside", outside.format("below")))
     if use.greatest is not None and changed.get("highest", use.greatest) < use.greatest:
-        found.append(Violation("/highest", "measure.scores_outside", beyond.format("above")))
+        violations.append(Violation("/highest", "measure.scores_outside", outside.format("above")))
     if use.unlisted and changed.get("forms") is not None:
-        detail = f"List every form that scores have: {use.unlisted} of them have one that is not listed; or give null."
-        found.append(Violation("/forms", "measure.form_in_use", detail))
-    return found
+        detail = (
+            f"List every form that scores have: {use.unlisted} scores have a form that is not listed; or give null."
+        )
+        violations.append(Violation("/forms", "measure.form_in_use", detail))
+    return violations
 
 
-def _range(lowest: float, highest: float, sem: float | None) -> list[Violation]:
-    if not all(isfinite(one) and abs(one) <= FURTHEST for one in (lowest, highest)) or lowest >= highest:
+def _violations_of_range(lowest: float, highest: float, sem: float | None) -> list[Violation]:
+    if not all(isfinite(limit) and abs(limit) <= FURTHEST for limit in (lowest, highest)) or lowest >= highest:
         detail = f"The lowest value lies below the highest, both within {FURTHEST:.0f} of zero."
         return [Violation("/highest", "measure.range", detail)]
     if sem is not None and not 0 < sem < highest - lowest:
-        detail = "A standard error of measurement is above zero and under the measure's whole range; null: not known."
+        detail = "A standard error of measurement is above zero and below the measure's range; null means unknown."
         return [Violation("/sem", "measure.sem", detail)]
     return []
 
 
-def _forms(forms: Sequence[str] | None) -> list[Violation]:
+def _violations_of_forms(forms: Sequence[str] | None) -> list[Violation]:
     if forms is None:
         return []
-    found = []
+    violations = []
     if not 1 <= len(forms) <= MOST_FORMS:
-        detail = f"List 1 to {MOST_FORMS} forms, or give null where any form is taken."
-        found.append(Violation("/forms", "measure.forms", detail))
-    for place, form in enumerate(forms):
-        if not _text(form, LONGEST_FORM):
+        detail = f"List 1 to {MOST_FORMS} forms, or give null to accept any form."
+        violations.append(Violation("/forms", "measure.forms", detail))
+    for position, form in enumerate(forms):
+        if not _is_text(form, LONGEST_FORM):
             detail = f"Give a text of 1 to {LONGEST_FORM} characters."
-            found.append(Violation(f"/forms/{place}", "measure.form", detail))
-        elif form in forms[:place]:
-            found.append(Violation(f"/forms/{place}", "measure.form_doubled", "This form is listed before."))
-    return found
+            violations.append(Violation(f"/forms/{position}", "measure.form", detail))
+        elif form in forms[:position]:
+            violations.append(Violation(f"/forms/{position}", "measure.form_doubled", "This form is listed twice."))
+    return violations
 
 
-def _text(text: str, most: int) -> bool:
+def _is_text(text: str, most: int) -> bool:
     return bool(text.strip()) and len(text) <= most and "\x00" not in text

@@ -1,8 +1,8 @@
-"""Owns how measures are made and amended. What rests on one lies in higher rooms: who amends says it, as a `Use`.
+"""Owns creating and amending measures. Their use lies in higher rooms: the caller reports it as a `MeasureUse`.
 
-The code never changes: the rules of published versions and the mappings of sources name it. Direction, kind and area
-stand once there is a score or a support; the range may not leave kept scores outside, nor the forms leave theirs out.
-Name, unit and standard error of measurement change freely: the last is kept with each verdict that rested on it.
+The code never changes, because the rules of published versions and the mappings of sources refer to it. Direction, kind
+and area are fixed once there is a score or a support; the range and the list of forms must include all kept scores.
+Name, unit and standard error of measurement can change at any time: each verdict keeps the error it used.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -15,18 +15,18 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import AimlineError, Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.playbook.instrument import STAYS, UNUSED, Use, against, violations_of
+from app.playbook.instrument import FIXED_IN_USE, NOT_IN_USE, MeasureUse, violations_of, violations_of_change
 from app.playbook.lookup import locate_area, locate_measure
 from app.playbook.models import Measure
 
 COLUMNS = ("name", "area_id", "unit", "direction", "sem", "lowest", "highest", "kind", "forms")
-WEIGHED = frozenset({*STAYS, "lowest", "highest", "forms"})
-"""What is held against the scores that are there."""
+CHECKED_AGAINST_USE = frozenset({*FIXED_IN_USE, "lowest", "highest", "forms"})
+"""The columns whose change is checked against existing scores and supports."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewMeasure:
-    """A measure as a district asks for it; `area` is a code or an id, `forms` None where any form is taken."""
+    """The input of `make_measure`; `area` is a code or an id, `forms` is None to accept any form."""
 
     code: str
     name: str
@@ -42,7 +42,7 @@ class NewMeasure:
 
 @dataclass(frozen=True, slots=True)
 class AmendedMeasure:
-    """A measure after a change, and which columns are no longer as they were."""
+    """A measure after a change, and the columns that changed."""
 
     measure: Measure
     changed: frozenset[str]
@@ -50,16 +50,16 @@ class AmendedMeasure:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def make_measure(work: Work, new: NewMeasure) -> Measure:
-    """Makes a measure. Raises `Invalid` with everything that is wrong, `Conflict` where the code is taken."""
-    told = asdict(new)
-    violations = violations_of(told)
-    told["area_id"] = await _area(work, told.pop("area"), violations)
+    """Creates a measure. Raises `Invalid` with everything that is wrong, `Conflict` where the code is taken."""
+    values = asdict(new)
+    violations = violations_of(values)
+    values["area_id"] = await _resolve_area(work, values.pop("area"), violations)
     if violations:
         raise Invalid(violations)
-    here = (Measure.district_id == work.district_id) & (Measure.code == new.code)
-    if await work.db.scalar(select(Measure.id).where(here)) is not None:
-        raise Conflict("There is a measure of this code already: amend it, or choose another.", code="measure.taken")
-    measure = Measure(district_id=work.district_id, id=new_id(), **_stored(told))
+    same_code = (Measure.district_id == work.district_id) & (Measure.code == new.code)
+    if await work.db.scalar(select(Measure.id).where(same_code)) is not None:
+        raise Conflict("A measure with this code exists: amend it, or choose another code.", code="measure.taken")
+    measure = Measure(district_id=work.district_id, id=new_id(), **_to_columns(values))
     work.db.add(measure)
     await work.db.flush()
     return measure
@@ -67,27 +67,30 @@ async def make_measure(work: Work, new: NewMeasure) -> Measure:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def amend_measure(
-    work: Work, name: str, changes: Mapping[str, Any], use_of: Callable[[Measure, Sequence[str] | None], Awaitable[Use]]
+    work: Work,
+    name: str,
+    changes: Mapping[str, Any],
+    use_of: Callable[[Measure, Sequence[str] | None], Awaitable[MeasureUse]],
 ) -> AmendedMeasure:
-    """Changes what is named in `changes`, by the fields of `NewMeasure`, of the measure of this code or id.
+    """Changes the measure with this code or id; `changes` are by the fields of `NewMeasure`.
 
-    `use_of` is asked only where what rests on the measure matters, with the forms as they would be. Raises `NotFound`,
-    and `Invalid` with everything that is wrong.
+    `use_of` is called with the new list of forms, and only where the use of the measure matters. Raises `NotFound`, and
+    `Invalid` with everything that is wrong.
     """
-    measure = await _locked(work, name)
+    measure = await _lock_measure(work, name)
     if not changes:
         raise Invalid([Violation("", "measure.nothing", "Name what is to be changed.")])
-    told = {column: getattr(measure, column) for column in ("code", *COLUMNS)}
-    wanted = {key: value for key, value in changes.items() if key not in ("area", "code")}
-    violations = violations_of(told | wanted)
+    current = {column: getattr(measure, column) for column in ("code", *COLUMNS)}
+    values = {key: value for key, value in changes.items() if key not in ("area", "code")}
+    violations = violations_of(current | values)
     if changes.get("code", measure.code) != measure.code:
-        detail = "A code stays: published rules and the mappings of sources name it. Make another measure."
+        detail = "A code cannot change: published rules and the mappings of sources refer to it. Create a new measure."
         violations.append(Violation("/code", "measure.code_stays", detail))
     if "area" in changes:
-        wanted["area_id"] = await _area(work, changes["area"], violations) or measure.area_id
-    changed = {name: value for name, value in _stored(wanted).items() if value != told[name]}
-    use = await use_of(measure, changed.get("forms")) if WEIGHED & changed.keys() else UNUSED
-    violations += against(use, changed)
+        values["area_id"] = await _resolve_area(work, changes["area"], violations) or measure.area_id
+    changed = {name: value for name, value in _to_columns(values).items() if value != current[name]}
+    use = await use_of(measure, changed.get("forms")) if CHECKED_AGAINST_USE & changed.keys() else NOT_IN_USE
+    violations += violations_of_change(use, changed)
     if violations:
         raise Invalid(violations)
     for column, value in changed.items():
@@ -96,20 +99,20 @@ async def amend_measure(
     return AmendedMeasure(measure, frozenset(changed))
 
 
-async def _locked(work: Work, name: str) -> Measure:
+async def _lock_measure(work: Work, name: str) -> Measure:
     try:
-        found = await locate_measure(work, name, "")
+        measure_id = (await locate_measure(work, name, "")).id
     except Invalid:
         raise NotFound("measure") from None
-    # Who records a score of it waits, or is waited for: both hold its key.
-    here = (Measure.district_id == work.district_id) & (Measure.id == found.id)
-    query = select(Measure).where(here).with_for_update().execution_options(populate_existing=True)
+    # Recording a score locks the measure's key, so the two wait for each other.
+    is_measure = (Measure.district_id == work.district_id) & (Measure.id == measure_id)
+    query = select(Measure).where(is_measure).with_for_update().execution_options(populate_existing=True)
     measure: Measure = (await work.db.scalars(query)).one()
     return measure
 
 
-async def _area(work: Work, name: str, violations: list[Violation]) -> Any:
-    """The area's id; where there is none, that is added to the violations."""
+async def _resolve_area(work: Work, name: str, violations: list[Violation]) -> Any:
+    """Returns the area's id; an unknown area is added to the violations and gives None."""
     try:
         return (await locate_area(work, name, "/area")).id
     except Invalid as error:
@@ -119,12 +122,12 @@ async def _area(work: Work, name: str, violations: list[Violation]) -> Any:
     return None
 
 
-def _stored(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Values as the columns hold them."""
-    kept = dict(told)
+def _to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values as the columns store them."""
+    columns = dict(values)
     for name in ("sem", "lowest", "highest"):
-        if kept.get(name) is not None:
-            kept[name] = float(kept[name])
-    if kept.get("forms") is not None:
-        kept["forms"] = list(kept["forms"])
-    return kept
+        if columns.get(name) is not None:
+            columns[name] = float(columns[name])
+    if columns.get("forms") is not None:
+        columns["forms"] = list(columns["forms"])
+    return columns

@@ -11,7 +11,7 @@ from app.core.db import Base, TenantRow
 
 
 class Area(TenantRow, Base):
-    """An area of concern, in the district's own tree. A secured one opens only to a scope of its own."""
+    """An area of concern in the district's own tree. A secured area is visible only with a scope of its own."""
 
     __tablename__ = "area"
 
@@ -22,7 +22,7 @@ class Area(TenantRow, Base):
 
 
 class Level(TenantRow, Base):
-    """A level of support (of the support, not of the child); 1 is core."""
+    """A level of support (it describes the support, not the child); 1 is core."""
 
     __tablename__ = "level"
 
@@ -33,8 +33,8 @@ class Level(TenantRow, Base):
 class Measure(TenantRow, Base):
     """An instrument: unit, direction (`up` or `down` is better), standard error of measurement, range.
 
-    `kind`: `growth` for what grows along a line, else `count`, `percentage` or `criterion`, which have rules of
-    their own. `forms`: its passages or versions; none where the district does not list them.
+    `kind`: `growth` for what grows along a line, else `count`, `percentage` or `criterion`, which have rules of their
+    own. `forms`: its passages or versions; None where the district does not list them.
     """
 
     __tablename__ = "measure"
@@ -52,9 +52,9 @@ class Measure(TenantRow, Base):
 
 
 class PlaybookVersion(TenantRow, Base):
-    """A published version: which rule judges, by measure code, with `*` for the rest.
+    """A published version: the rule that judges each measure, by measure code, with `*` for all others.
 
-    `reminders` says after how many days of instruction something is overdue; what is not named is as by default.
+    `reminders`: after how many days of instruction something is overdue; a missing name has its default.
     """
 
     __tablename__ = "playbook_version"

@@ -1,4 +1,4 @@
-"""Owns which rule judges what: by measure, by area, for a school or the district. Pure; knows no rule by name."""
+"""Owns which rule judges which series, by measure or area, in a school or the district. Pure; knows no rule's name."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,10 @@ SCHOOL = "school:"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A rule with its parameters, and for what: a measure, an area with those below it, or the rest; in a school."""
+    """A rule with its parameters and its scope, in one school or in the whole district.
+
+    The scope is a measure, an area with those below it, or all other series.
+    """
 
     rule: str
     parameters: Mapping[str, Any]
@@ -22,33 +25,34 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """The key under which a version keeps it."""
-        what = self.measure or (f"{AREA}{self.area}" if self.area else REST)
-        return f"{SCHOOL}{self.school}/{what}" if self.school else what
+        """Returns the key under which a version stores this entry."""
+        scope = self.measure or (f"{AREA}{self.area}" if self.area else REST)
+        return f"{SCHOOL}{self.school}/{scope}" if self.school else scope
 
 
 def entry_of(key: str, chosen: Mapping[str, Any]) -> Entry:
-    """The entry that stands under a key."""
+    """Returns the entry that a version stores under this key."""
     school = None
     if key.startswith(SCHOOL):
-        named, _, key = key.removeprefix(SCHOOL).partition("/")
-        school = UUID(named)
+        school_id, _, key = key.removeprefix(SCHOOL).partition("/")
+        school = UUID(school_id)
     area = key.removeprefix(AREA) if key.startswith(AREA) else None
     measure = key if area is None and key != REST else None
     return Entry(chosen["rule"], chosen.get("parameters") or {}, measure, area, school)
 
 
 def stored(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Entries as a version keeps them."""
+    """Returns the entries as a version stores them."""
     return {entry.key: {"rule": entry.rule, "parameters": dict(entry.parameters)} for entry in entries}
 
 
 def choose(
     rules: Mapping[str, Any], measure: str, areas: Sequence[str], schools: Sequence[UUID]
 ) -> tuple[str, Mapping[str, Any]]:
-    """The rule and its parameters: the school's own before the district's; measure, nearest area, the rest.
+    """Returns the rule and its parameters for a measure in an area.
 
-    `areas` are codes from the support's own area upwards.
+    A school's own entry precedes the district's; then the measure's precedes the nearest area's, and that the one for
+    all others. `areas` are codes from the support's own area upwards.
     """
     keys = [measure, *(f"{AREA}{code}" for code in areas), REST]
     for prefix in (*(f"{SCHOOL}{school}/" for school in schools), ""):

@@ -1,4 +1,4 @@
-"""Owns the writes of the playbook. A published version is never changed: a change publishes the next."""
+"""Owns the writes of the playbook. A published version is never changed: each change publishes the next one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +22,7 @@ LONGEST_REMINDER = 365
 async def open_playbook(work: Work) -> None:
     """Gives a new district the default areas, levels, measures and rules as version 1."""
     areas: dict[str, UUID] = {}
-    for code, name, above, secured in AREAS:
+    for code, name, parent, secured in AREAS:
         areas[code] = new_id()
         work.db.add(
             Area(
@@ -30,7 +30,7 @@ async def open_playbook(work: Work) -> None:
                 id=areas[code],
                 code=code,
                 name=name,
-                parent_id=areas[above] if above else None,
+                parent_id=areas[parent] if parent else None,
                 secured=secured,
             )
         )
@@ -59,18 +59,18 @@ async def open_playbook(work: Work) -> None:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_rules(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
-    """Publishes the next version with these rules, by the keys of `rules.Entry`; the rest is as it was.
+    """Publishes the next version with these rules, by the keys of `rules.Entry`; the reminders stay the same.
 
-    Whether there are such rules is checked by who calls: `response.standing.playbook` knows them.
+    The caller validates the rules: `response.administration.playbook` knows which exist.
     """
     return await _publish(work, rules, (await published(work)).reminders)
 
 
 @needs(Can.OPERATE)
 async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVersion:
-    """Publishes the next version, in which these things are overdue after so many days (0 to 365; 0 is never).
+    """Publishes the next version with these reminders: 0 to 365 days of instruction; 0 turns a reminder off.
 
-    What is not named stays. Raises `Invalid`.
+    Reminders that are not named stay the same. Raises `Invalid`.
     """
     if not all(name in REMINDERS and 0 <= number <= LONGEST_REMINDER for name, number in days.items()):
         detail = f"Name {', '.join(REMINDERS)}, each with 0 to {LONGEST_REMINDER} days."

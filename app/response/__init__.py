@@ -1,1 +1,1 @@
-"""The response room: has the student responded to the support. It never decides and never rates an adult."""
+"""Responses: whether a student has responded to a support. Never decides, and never rates an adult."""

@@ -8,17 +8,17 @@ from typing import Literal
 
 Direction = Literal["up", "down"]
 
-# Beyond this size float arithmetic loses the digits that a verdict shows.
+# Beyond this size, float arithmetic loses digits that a verdict shows.
 LARGEST = 1e12
 
-# Two numbers closer than this part of the largest number in play are the same number: floats cannot hold 0.1.
+# Numbers that differ by less than this part of the largest one count as equal: floats cannot represent 0.1.
 SLACK = 1e-9
 
 
 class UnjudgeableSeries(ValueError):
     """A baseline, goal or series that no rule can judge.
 
-    `code` is stable and for programs, `sentence` is for people. Neither holds a student's value.
+    `code` is stable and for programs, `sentence` is for people. Neither contains a student's value.
     """
 
     def __init__(self, code: str, sentence: str) -> None:
@@ -28,19 +28,17 @@ class UnjudgeableSeries(ValueError):
 
 
 def usable(number: float) -> bool:
-    """True for a finite number that is small enough to calculate with."""
+    """Returns whether a number is finite and small enough to calculate with."""
     return math.isfinite(number) and abs(number) <= LARGEST
 
 
 @dataclass(frozen=True, slots=True)
 class Aimline:
-    """A(t) = baseline + rate * t, with rate = (goal - baseline) / goal_week, in the measure's units a week.
+    """The line A(t) = baseline + rate * t, with rate = (goal - baseline) / goal_week in the measure's units a week.
 
-    Weeks are instructional weeks since the phase began: week 0 is the one in which it began, where the line
-    stands at the baseline. Source: the baseline-to-goal line of curriculum-based measurement (Deno, 1985).
-    After `goal_week` the line goes on rising at the same rate.
-
-    Raises UnjudgeableSeries: `not_a_number`, `goal_week_not_positive`, `goal_not_better`.
+    Weeks are instructional weeks since the phase began; in week 0, when it began, the line is at the baseline. After
+    `goal_week` the line continues at the same rate. Source: the baseline-to-goal line of curriculum-based measurement
+    (Deno, 1985). Raises UnjudgeableSeries: `not_a_number`, `goal_week_not_positive`, `goal_not_better`.
     """
 
     baseline: float
@@ -67,14 +65,14 @@ class Aimline:
 
     @property
     def better(self) -> int:
-        """+1 where more is better, -1 where less is better: times it, "better" is positive."""
+        """Returns +1 where more is better, -1 where less is better; a difference times it is positive if better."""
         return 1 if self.direction == "up" else -1
 
     @property
     def rate(self) -> float:
-        """The required rate, units a week; negative where down is better."""
+        """Returns the required rate in units a week; negative where down is better."""
         return (self.goal - self.baseline) / self.goal_week
 
     def at(self, week: float) -> float:
-        """Where the line stands in that week, in the measure's units."""
+        """Returns the line's value in a week, in the measure's units."""
         return self.baseline + self.rate * week

@@ -1,4 +1,4 @@
-"""Owns the picture of a support as data: scores, lines, weeks, the verdict. Draws nothing, and names nobody."""
+"""Owns a support's chart as data: scores, aimlines, weeks, the verdict. Draws nothing and contains no names."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from app.support.models import Phase, Support
 from app.support.queries import dosage_between, phases_of
 from app.support.queries import support as find_support
 
-LONGEST_BEFORE = timedelta(weeks=6)
-"""A baseline score from longer ago is left out of the picture; the baseline itself stays."""
-NOW = 3
-"""How many scores stand for the level now, where fewer follow the change."""
+BASELINE_SHOWN = timedelta(weeks=6)
+"""Earlier baseline scores are left out of the chart; the baseline itself stays."""
+SCORES_OF_LEVEL = 3
+"""How many last scores the fitted line uses where fewer than two follow the change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One score. `kind` is `baseline` or `score`; `phase` the number of its phase, none before the first."""
+    """One score. `kind` is `baseline` or `score`; `phase` is the number of its phase, None before the first."""
 
     score_id: UUID
     taken_on: date
@@ -45,8 +45,8 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """A phase: its aimline runs from the baseline in `from_week`, `rate` a week, and is shown up to `to_week`."""
+class ChartPhase:
+    """A phase: its aimline runs from the baseline in `from_week` at `rate` a week, and is shown up to `to_week`."""
 
     phase_id: UUID
     number: int
@@ -62,17 +62,17 @@ class Stretch:
 
     @property
     def rate(self) -> float:
-        """The required rate, units a week."""
+        """Returns the required rate in units a week."""
         return (self.goal - self.baseline) / max(self.goal_week - self.from_week, 1)
 
     def at(self, week: float) -> float:
-        """Where the aimline stands."""
+        """Returns the aimline's value in a week."""
         return self.baseline + self.rate * (week - self.from_week)
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The rate that the verdict rests on, laid through the middle of its scores; 80 % of it between low and high."""
+    """The verdict's rate as a line through the middle of its scores; `rate_low` to `rate_high` is the middle 80 %."""
 
     from_week: int
     to_week: int
@@ -83,13 +83,13 @@ class Fit:
     rate_high: float | None
 
     def at(self, week: float, rate: float) -> float:
-        """Where the line of this rate stands."""
+        """Returns the value in a week of the fitted line with this rate."""
         return self.through_value + rate * (week - self.through_week)
 
 
 @dataclass(frozen=True, slots=True)
 class ChartChange:
-    """About when growth slowed."""
+    """The week about which growth slowed."""
 
     week: int
     monday: date
@@ -97,7 +97,7 @@ class ChartChange:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Everything that a chart of a support shows. `missed` are the weeks up to now in which no score was taken."""
+    """Everything that a support's chart shows. `missed` are the past weeks without a score."""
 
     support: Support
     measure: Measure
@@ -105,7 +105,7 @@ class Picture:
     weeks: dict[int, date]
     breaks: list[Break]
     points: list[Point]
-    stretches: list[Stretch]
+    stretches: list[ChartPhase]
     missed: list[int]
     sessions: dict[int, DosageWeek]
     verdict: VerdictRow | None
@@ -115,16 +115,16 @@ class Picture:
 
 @needs(Can.READ_SUPPORTS, Can.READ_SCORES, Can.READ_VERDICTS)
 async def picture_of(work: Work, support_id: UUID) -> Picture:
-    """The picture of a support; raises `NotFound`."""
+    """Returns the chart of a support; raises `NotFound`."""
     support = await find_support(work, support_id)
     phases = (await phases_of(work, [support.id]))[support.id]
     scores = [
-        one
-        for one in (await scores_of(work, [support.student_id]))[support.student_id]
-        if one.measure_id == support.measure_id
+        score
+        for score in (await scores_of(work, [support.student_id]))[support.student_id]
+        if score.measure_id == support.measure_id
     ]
     today = today_in(await zone_of(work))
-    first = phases[0].begins_on - LONGEST_BEFORE
+    first = phases[0].begins_on - BASELINE_SHOWN
     last = max(today, *(phase.goal_on for phase in phases), *(score.taken_on for score in scores))
     off = await weeks_off(work, support.school_ids, first, last)
     dosage = await dosage_between(work, support.id, phases[0].begins_on, None)
@@ -151,19 +151,19 @@ def picture(
     sessions: Sequence[DosageWeek],
     today: date,
 ) -> Picture:
-    """Puts everything in its place. Pure; phases in order, scores by date."""
+    """Builds the chart from phases in order and scores by date. Pure."""
     begins = phases[0].begins_on
     until = today if support.ends_on is None else min(today, support.ends_on)
-    shown = _shown(scores, begins, until)
+    shown = _shown_scores(scores, begins, until)
     first = min([begins, *(score.taken_on for score in shown)])
-    ahead = phases[-1].ends_on or phases[-1].goal_on
+    shown_until = phases[-1].ends_on or phases[-1].goal_on
     axis = Axis(begins, first, max(until, *(phase.goal_on for phase in phases)), off)
-    last = axis.week(max(until, ahead, begins))
+    last = axis.week(max(until, shown_until, begins))
     points = [_point(score, phases, axis) for score in shown]
-    stretches = [_stretch(phase, axis) for phase in phases]
-    taken = {point.week for point in points}
-    # The week that runs is not missed yet.
-    gone = range(1, axis.week(until) + (1 if monday_of(today) > monday_of(until) else 0))
+    stretches = [_chart_phase(phase, axis) for phase in phases]
+    scored_weeks = {point.week for point in points}
+    # The current week is not missed yet.
+    past_weeks = range(1, axis.week(until) + (1 if monday_of(today) > monday_of(until) else 0))
     weeks = {week: monday for week, monday in axis.mondays.items() if week <= last}
     change = _change(verdict, axis, last)
     return Picture(
@@ -171,10 +171,10 @@ def picture(
         measure=measure,
         until=until,
         weeks=weeks,
-        breaks=[one for one in axis.breaks() if one.after_week < last],
+        breaks=[item for item in axis.breaks() if item.after_week < last],
         points=points,
         stretches=stretches,
-        missed=[week for week in gone if week not in taken],
+        missed=[week for week in past_weeks if week not in scored_weeks],
         sessions={axis.week(week.monday): week for week in sessions if week.monday in weeks.values()},
         verdict=verdict,
         fit=_fit(verdict, points, change),
@@ -182,13 +182,13 @@ def picture(
     )
 
 
-def _shown(scores: Sequence[Score], begins: date, until: date) -> list[Score]:
+def _shown_scores(scores: Sequence[Score], begins: date, until: date) -> list[Score]:
     def before(score: Score) -> bool:
         return score.taken_on < begins or (score.taken_on == begins and score.purpose == "baseline")
 
     baseline = [score for score in scores if before(score)][-BASELINE_SCORES:]
     since = [score for score in scores if not before(score) and score.taken_on <= until]
-    return [score for score in baseline if begins - score.taken_on <= LONGEST_BEFORE] + since
+    return [score for score in baseline if begins - score.taken_on <= BASELINE_SHOWN] + since
 
 
 def _point(score: Score, phases: Sequence[Phase], axis: Axis) -> Point:
@@ -205,10 +205,10 @@ def _point(score: Score, phases: Sequence[Phase], axis: Axis) -> Point:
     )
 
 
-def _stretch(phase: Phase, axis: Axis) -> Stretch:
+def _chart_phase(phase: Phase, axis: Axis) -> ChartPhase:
     from_week, goal_week = axis.week(phase.begins_on), axis.week(phase.goal_on)
     ended = goal_week if phase.ends_on is None else axis.week(phase.ends_on - timedelta(days=1))
-    return Stretch(
+    return ChartPhase(
         phase_id=phase.id,
         number=phase.number,
         begins_on=phase.begins_on,
@@ -233,17 +233,17 @@ def _change(verdict: VerdictRow | None, axis: Axis, last: int) -> ChartChange | 
 def _fit(verdict: VerdictRow | None, points: Sequence[Point], change: ChartChange | None) -> Fit | None:
     if verdict is None or verdict.rate is None:
         return None
-    judged = set(verdict.score_ids)
-    rests_on = [point for point in points if point.score_id in judged]
-    since = [point for point in rests_on if change is None or point.week >= change.week]
-    since = since if len(since) > 1 else rests_on[-NOW:]
-    if len({point.week for point in since}) < 2:
+    judged_ids = set(verdict.score_ids)
+    judged = [point for point in points if point.score_id in judged_ids]
+    fitted = [point for point in judged if change is None or point.week >= change.week]
+    fitted = fitted if len(fitted) > 1 else judged[-SCORES_OF_LEVEL:]
+    if len({point.week for point in fitted}) < 2:
         return None
     return Fit(
-        from_week=change.week if change is not None else since[0].week,
-        to_week=since[-1].week,
-        through_week=sum(point.week for point in since) / len(since),
-        through_value=sum(point.value for point in since) / len(since),
+        from_week=change.week if change is not None else fitted[0].week,
+        to_week=fitted[-1].week,
+        through_week=sum(point.week for point in fitted) / len(fitted),
+        through_value=sum(point.value for point in fitted) / len(fitted),
         rate=verdict.rate,
         rate_low=verdict.rate_low,
         rate_high=verdict.rate_high,

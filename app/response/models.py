@@ -1,4 +1,4 @@
-"""Owns the tables of verdicts, of each support's present state, of what is still to settle, and of calibrations.
+"""Owns the tables of verdicts, of each support's present state, of weeks to finalize, and of calibrations.
 
 A verdict is never changed, nor is a calibration.
 """
@@ -14,11 +14,11 @@ from app.roster.models import AboutStudent, Ids
 
 
 class VerdictRow(AboutStudent, Base):
-    """What a rule said of a phase's series, with all that it rested on.
+    """A rule's verdict on a phase's series, with everything that it depends on.
 
-    `last_on`, `last_week`: of the last score that it knew. `change_on`: the Monday of the change week.
-    `retracts`: the verdict whose alert this one takes back. `calibration_id`: none where the published defaults held.
-    `sem`: the measure's standard error of measurement as it was then.
+    `last_on`, `last_week`: of the last score that it took into account. `change_on`: the Monday of the change week.
+    `retracts`: the verdict whose alert this one retracts. `calibration_id`: null where the published defaults applied.
+    `sem`: the measure's standard error of measurement at the time.
     """
 
     __tablename__ = "verdict"
@@ -55,10 +55,10 @@ class VerdictRow(AboutStudent, Base):
 
 
 class ResponseState(AboutStudent, Base):
-    """The verdict that holds for a support now, and since when its state does.
+    """The current verdict of a support, and since when it has had its state.
 
-    `alert_id`: the verdict whose alert stands. `memory`: what `alerts.Memory` keeps from week to week.
-    `settled_on`: the Monday of the last week that was judged with the cohort complete.
+    `alert_id`: the verdict whose alert is active. `memory`: the alert state, as `alerts.Memory`. `settled_on`: the
+    Monday of the last week that was judged with a complete cohort.
     """
 
     __tablename__ = "response_state"
@@ -74,9 +74,10 @@ class ResponseState(AboutStudent, Base):
 
 
 class Settlement(TenantRow, Base):
-    """That a measure's series at a school are to be judged again: their week is in (`week`), or the rules changed.
+    """A measure's series at a school that must be judged again: their week is complete (`week`), or the rules changed.
 
-    Claimed with a lease by measure. `quiet`: rules that raise no alerts, or a week of which nothing but backfills came.
+    Claimed with a lease by measure. `quiet`: raises no alerts, because of the rules' publisher or a week of backfills
+    only.
     """
 
     __tablename__ = "settlement"
@@ -93,10 +94,10 @@ class Settlement(TenantRow, Base):
     ended_at: Mapped[datetime | None]
 
 
-class Calibration(TenantRow, Base):
-    """What was estimated of a measure (in a grade) from the district's own scores, or why the defaults hold.
+class CalibrationRow(TenantRow, Base):
+    """The estimates for a measure (in a grade) from the district's own scores.
 
-    `published` says that there was too little data, and that the published defaults hold.
+    `published`: there was too little data, and the published defaults apply.
     """
 
     __tablename__ = "calibration"

@@ -1,4 +1,4 @@
-"""Owns which planned supports did not begin, and which active ones lack a score: told once each. Never changes one."""
+"""Owns the reminders of supports that did not start and of overdue scores, each sent once. Never changes a support."""
 
 from datetime import date
 
@@ -19,7 +19,7 @@ from app.support.phase import support_event
 
 @needs(Can.JUDGE)
 async def remind_supports_not_started(work: Work, days: int, today: date) -> int:
-    """Tells of supports that should have begun so many days of instruction ago and are planned still."""
+    """Sends a reminder for each support that is still planned `days` days of instruction after its start."""
     mark = cast(Support.version, Text)
     query = (
         select(Support, mark.label("mark"))
@@ -35,15 +35,15 @@ async def remind_supports_not_started(work: Work, days: int, today: date) -> int
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    lasting = [Lasting(support_event(SUPPORT_NOT_STARTED, row), version) for row, version in rows]
-    return await remind_once(work, SUPPORT_NOT_STARTED, await of_idle_students(work, lasting))
+    reminders = [Lasting(support_event(SUPPORT_NOT_STARTED, support), version) for support, version in rows]
+    return await remind_once(work, SUPPORT_NOT_STARTED, await of_idle_students(work, reminders))
 
 
 @needs(Can.JUDGE)
 async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
-    """Tells of active supports whose measure has had no score for so many days of instruction.
+    """Sends a reminder for each active support whose measure has had no score for `days` days of instruction.
 
-    They count from the last score, or from the beginning of the phase where there is none since.
+    They are counted from the last score, or from the beginning of the phase if there is no score since.
     """
     last = (
         select(func.max(Score.taken_on))
@@ -74,5 +74,5 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    lasting = [Lasting(support_event(SCORE_OVERDUE, row), day) for row, day in rows]
-    return await remind_once(work, SCORE_OVERDUE, await of_idle_students(work, lasting))
+    reminders = [Lasting(support_event(SCORE_OVERDUE, support), day) for support, day in rows]
+    return await remind_once(work, SCORE_OVERDUE, await of_idle_students(work, reminders))

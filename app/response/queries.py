@@ -1,4 +1,4 @@
-"""Owns the reads of verdicts, and the list of supports with the verdict that holds for each."""
+"""Owns the reads of verdicts, and the list of supports by the state of their current verdict."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from app.support.models import Support
 
 @dataclass(frozen=True, slots=True)
 class SupportFilter:
-    """Which supports: all of these hold. `staff_id` is whose caseload: lead or provider."""
+    """The filters of a list of supports; a support must match all that are set. `staff_id`: its lead or provider."""
 
     student_id: UUID | None = None
     staff_id: UUID | None = None
@@ -30,28 +30,28 @@ class SupportFilter:
 
 
 @needs(Can.READ_SUPPORTS, Can.READ_VERDICTS)
-async def supports(work: Work, keyset: Keyset, wanted: SupportFilter) -> Page[Support]:
-    """A page of supports in the order in which they were planned."""
+async def supports(work: Work, keyset: Keyset, criteria: SupportFilter) -> Page[Support]:
+    """Returns a page of supports in the order in which they were planned."""
     query = select(Support).where(Support.district_id == work.district_id, within_reach(work, Support.student_id))
     for column, value in (
-        (Support.student_id, wanted.student_id),
-        (Support.area_id, wanted.area_id),
-        (Support.level_id, wanted.level_id),
-        (Support.state, wanted.state),
+        (Support.student_id, criteria.student_id),
+        (Support.area_id, criteria.area_id),
+        (Support.level_id, criteria.level_id),
+        (Support.state, criteria.state),
     ):
         if value is not None:
             query = query.where(column == value)
-    if wanted.staff_id is not None:
-        query = query.where(or_(Support.lead_id == wanted.staff_id, Support.provider_id == wanted.staff_id))
+    if criteria.staff_id is not None:
+        query = query.where(or_(Support.lead_id == criteria.staff_id, Support.provider_id == criteria.staff_id))
     # A student's or a person's supports are few: their own indexes serve them.
-    few = wanted.student_id is not None or wanted.staff_id is not None
-    schools = None if few else schools_of_list(work, wanted.school_id)
-    query = query.where(at_school(Support, wanted.school_id, schools))
-    if wanted.verdict is not None:
+    is_short = criteria.student_id is not None or criteria.staff_id is not None
+    schools = None if is_short else schools_of_list(work, criteria.school_id)
+    query = query.where(at_school(Support, criteria.school_id, schools))
+    if criteria.verdict is not None:
         query = query.join(
             ResponseState,
             (ResponseState.district_id == Support.district_id) & (ResponseState.support_id == Support.id),
-        ).where(ResponseState.district_id == work.district_id, ResponseState.state == wanted.verdict)
+        ).where(ResponseState.district_id == work.district_id, ResponseState.state == criteria.verdict)
     page: Page[Support] = await by_id(work, keyset, query, Support.id, schools)
     work.disclose("support", (support.student_id for support in page.rows))
     return page
@@ -59,7 +59,7 @@ async def supports(work: Work, keyset: Keyset, wanted: SupportFilter) -> Page[Su
 
 @needs(Can.READ_VERDICTS)
 async def verdicts_now(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, VerdictRow]:
-    """The verdict that holds for each of these supports; none for one that was never judged."""
+    """Returns the current verdict of each of these supports; a support that was never judged has none."""
     rows = await work.db.scalars(
         select(VerdictRow)
         .join(
@@ -72,14 +72,14 @@ async def verdicts_now(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, Ve
             ResponseState.support_id == any_(cast(list(support_ids), IdList)),
         )
     )
-    found = {row.support_id: row for row in rows}
-    work.disclose("verdict", (row.student_id for row in found.values()))
-    return found
+    rows_by_support = {row.support_id: row for row in rows}
+    work.disclose("verdict", (row.student_id for row in rows_by_support.values()))
+    return rows_by_support
 
 
 @needs(Can.READ_VERDICTS)
 async def verdict_now(work: Work, support_id: UUID) -> VerdictRow:
-    """The verdict that holds for a support; raises `NotFound` for one that was never judged."""
+    """Returns the current verdict of a support; raises `NotFound` if it was never judged."""
     row = (await verdicts_now(work, [support_id])).get(support_id)
     if row is None:
         raise NotFound("verdict")
@@ -88,7 +88,7 @@ async def verdict_now(work: Work, support_id: UUID) -> VerdictRow:
 
 @needs(Can.READ_VERDICTS)
 async def verdicts(work: Work, keyset: Keyset, support_id: UUID) -> Page[VerdictRow]:
-    """A page of a support's verdicts, oldest first."""
+    """Returns a page of a support's verdicts, oldest first."""
     query = select(VerdictRow).where(VerdictRow.district_id == work.district_id, VerdictRow.support_id == support_id)
     page: Page[VerdictRow] = await by_id(work, keyset, query, VerdictRow.id)
     work.disclose("verdict", (row.student_id for row in page.rows))
@@ -97,7 +97,7 @@ async def verdicts(work: Work, keyset: Keyset, support_id: UUID) -> Page[Verdict
 
 @needs(Can.READ_VERDICTS)
 async def verdict(work: Work, verdict_id: UUID) -> VerdictRow:
-    """One verdict; raises `NotFound`."""
+    """Returns one verdict; raises `NotFound`."""
     row = await work.db.scalar(
         select(VerdictRow).where(VerdictRow.district_id == work.district_id, VerdictRow.id == verdict_id)
     )

@@ -1,6 +1,6 @@
-"""Owns the commands that are judged in the transaction that writes them. How series are judged is in `judging`.
+"""Owns the commands whose effect is judged in the transaction that writes it. How series are judged is in `judging`.
 
-A verdict is appended when it differs from the one that holds; a change of state is told once.
+A verdict is appended when it differs from the current one; a change of state emits one event.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -20,59 +20,59 @@ from app.response.judging.load import SeriesSelection
 from app.support import service as supports
 from app.support import session as sessions
 from app.support.models import Phase, Session, Support
-from app.support.service import Change
+from app.support.service import SupportChange
 from app.support.session import NewSession, RecordedSession
 
-JUDGED_AT_ONCE = 5000  # pairs: as many as a statement can name
+JUDGED_AT_ONCE = 5000  # pairs of student and measure in one statement
 Day = tuple[UUID, UUID, date]
-"""A student, a measure, a day with a score."""
+"""A student, a measure, and a day with a score."""
 
 
 @needs(Can.RECORD_SCORES)
 async def record_scores(
     work: Work, new: Sequence[NewScore], *, at: str = "/scores", backfill: bool = False
 ) -> list[RecordedScore]:
-    """Takes scores as `evidence.service.record_scores` does, and judges every series that they belong to.
+    """Records scores as `evidence.service.record_scores` does, and judges every series that they belong to.
 
-    A backfill is judged and raises no alerts.
+    A backfill is judged but raises no alerts.
     """
-    taken = await evidence.record_scores(work, new, at=at)
+    results = await evidence.record_scores(work, new, at=at)
     days = {
-        (one.score.student_id, one.score.measure_id, day)
-        for one in taken
-        if one.score is not None and one.outcome != "unchanged"
-        for day in {one.score.taken_on, one.was_on or one.score.taken_on}
+        (result.score.student_id, result.score.measure_id, day)
+        for result in results
+        if result.score is not None and result.outcome != "unchanged"
+        for day in {result.score.taken_on, result.was_on or result.score.taken_on}
     }
-    amended = any(one.outcome == "amended" for one in taken)
+    amended = any(result.outcome == "amended" for result in results)
     if days:
         async with work.as_district("judging"):
             await judge_days(work, days, quiet=backfill, amended=amended)
-    return taken
+    return results
 
 
 @needs(Can.RECORD_SCORES)
 async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Score:
-    """Amends a score, says who did and why, and judges again; an alert that no longer holds is retracted."""
-    return await _changed(work, await amend.amend_score(work, score_id, amendment))
+    """Amends a score with its author and reason, and judges again; an alert that no longer holds is retracted."""
+    return await _judge_change(work, await amend.amend_score(work, score_id, amendment))
 
 
 @needs(Can.RECORD_SCORES)
 async def remove_score(work: Work, score_id: UUID, because: str, by: str | None = None) -> Score:
-    """Takes a score out of its series, with the reason, and judges again."""
-    return await _changed(work, await amend.remove_score(work, score_id, because, by))
+    """Removes a score from its series, with the reason, and judges again."""
+    return await _judge_change(work, await amend.remove_score(work, score_id, because, by))
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def start_support(work: Work, support_id: UUID, on: date | None = None) -> Support:
-    """Starts a support; scores that are there already are judged."""
+    """Starts a support, and judges the scores that exist already."""
     support = await supports.start_support(work, support_id, on)
     await _judge_as_district(work, support_id)
     return support
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
-async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
-    """Draws a phase line; the verdict begins anew with the phase."""
+async def change_support(work: Work, support_id: UUID, change: SupportChange) -> Phase:
+    """Begins a new phase of a support and judges its scores; verdicts start again with the phase."""
     phase = await supports.change_support(work, support_id, change)
     await _judge_as_district(work, support_id)
     return phase
@@ -82,16 +82,16 @@ async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
 async def record_sessions(
     work: Work, support_id: UUID, new: Sequence[NewSession], *, at: str = "/sessions"
 ) -> list[RecordedSession]:
-    """Takes sessions as the support's room does, and judges again: a verdict rests on what was delivered."""
-    taken = await sessions.record_sessions(work, support_id, new, at=at)
-    if any(one.outcome in ("recorded", "amended") for one in taken):
+    """Records sessions as `support.session` does, and judges again: a verdict depends on the dosage."""
+    results = await sessions.record_sessions(work, support_id, new, at=at)
+    if any(result.outcome in ("recorded", "amended") for result in results):
         await _judge_as_district(work, support_id, amended=True)
-    return taken
+    return results
 
 
 @needs(Can.RECORD_SESSIONS)
 async def amend_session(work: Work, session_id: UUID, amendment: sessions.SessionAmendment) -> Session:
-    """Sets a session right and judges again."""
+    """Amends a session and judges the support again."""
     row = await sessions.amend_session(work, session_id, amendment)
     await _judge_as_district(work, row.support_id, amended=True)
     return row
@@ -99,7 +99,7 @@ async def amend_session(work: Work, session_id: UUID, amendment: sessions.Sessio
 
 @needs(Can.RECORD_SESSIONS)
 async def remove_session(work: Work, session_id: UUID) -> Session:
-    """Takes a session back and judges again."""
+    """Removes a session and judges the support again."""
     row = await sessions.remove_session(work, session_id)
     await _judge_as_district(work, row.support_id, amended=True)
     return row
@@ -109,7 +109,7 @@ async def remove_session(work: Work, session_id: UUID) -> Session:
 async def judge_days(
     work: Work, days: Collection[Day], *, quiet: bool = False, amended: bool = False
 ) -> JudgingOutcome:
-    """Judges every active support that scores of these days belong to, and lays their weeks to be settled."""
+    """Judges every active support that scores of these days belong to, and schedules finalizing their weeks."""
     pairs = {(student_id, measure_id) for student_id, measure_id, _ in days}
     outcome = await judge_selected(work, SeriesSelection(pairs=pairs), JudgingMode(quiet=quiet, amended=amended))
     await finalize.schedule(work, outcome.loaded, days, quiet=quiet)
@@ -122,23 +122,25 @@ async def judge_many(
 ) -> JudgingOutcome:
     """Judges all active supports of the district, or those of these students and measures, in arrays.
 
-    `quiet` raises no alerts.
+    With `quiet`, no alerts are raised.
     """
     return await judge_selected(work, SeriesSelection(pairs=pairs), JudgingMode(quiet=quiet, amended=True))
 
 
 @needs(Can.JUDGE)
 async def judge_written(work: Work, days: Mapping[tuple[UUID, UUID], Collection[date]], *, quiet: bool = False) -> None:
-    """As `judge_many`, for scores that were written set-based, such as a gradebook's night: the days that were touched
-    by student and measure, whose weeks are laid to be settled."""
+    """Judges the series of scores that were written set-based, such as a gradebook sync's, and schedules their weeks.
+
+    `days`: by student and measure, the days whose scores were written.
+    """
     pairs = sorted(days)
     weeks: dict[finalize.Week, datetime] = {}
     for begin in range(0, len(pairs), JUDGED_AT_ONCE):
-        some = pairs[begin : begin + JUDGED_AT_ONCE]
-        outcome = await judge_many(work, some, quiet=quiet)
-        touched = [(*pair, day) for pair in some for day in days[pair]]
+        chunk = pairs[begin : begin + JUDGED_AT_ONCE]
+        outcome = await judge_many(work, chunk, quiet=quiet)
+        touched = [(*pair, day) for pair in chunk for day in days[pair]]
         weeks |= finalize.weeks_to_finalize(outcome.loaded, touched)
-    # All at once, in their order: a command that lays some of the same weeks locks them in it as well.
+    # All weeks in one statement and in order: a command that schedules some of them locks them in the same order.
     await finalize.schedule_weeks(work, weeks, quiet=quiet)
 
 
@@ -147,10 +149,10 @@ async def _judge_as_district(work: Work, support_id: UUID, *, amended: bool = Fa
         await judge_selected(work, SeriesSelection(support_ids=[support_id]), JudgingMode(amended=amended))
 
 
-async def _changed(work: Work, changed: AmendedScore) -> Score:
-    score = changed.score
-    if changed.days:
+async def _judge_change(work: Work, amended: AmendedScore) -> Score:
+    score = amended.score
+    if amended.days:
         async with work.as_district("judging"):
-            days = {(score.student_id, score.measure_id, day) for day in changed.days}
+            days = {(score.student_id, score.measure_id, day) for day in amended.days}
             await judge_days(work, days, amended=True)
     return score

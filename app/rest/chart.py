@@ -192,7 +192,7 @@ def _point(point: chart.Point) -> Point:
     )
 
 
-def _phase(stretch: chart.Stretch) -> ChartPhase:
+def _phase(stretch: chart.ChartPhase) -> ChartPhase:
     return ChartPhase.model_construct(
         phase=ids.show("phase", stretch.phase_id),
         number=stretch.number,

@@ -16,7 +16,7 @@ from app.rest.roster import Enrollment, Student, enrollment_shape, student_id, s
 from app.rest.route import Route
 from app.rest.support import Change, Support, support_shape
 from app.roster.queries import external_ids_of
-from app.support.service import Change as PhaseChange
+from app.support.service import SupportChange as PhaseChange
 
 router = APIRouter(prefix="/v1", tags=["decisions"], route_class=Route)
 Kind = Literal["continue", "raise_goal", "intensify", "change", "fade", "exit", "restore_fidelity", "refer"]

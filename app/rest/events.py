@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, cast
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request, Response
 from pydantic import Field
 
 from app.events import feed
@@ -100,33 +100,37 @@ def _type(row: EventType) -> EventTypeShape:
     )
 
 
-def webhooks() -> dict[str, Any]:
-    """What an endpoint is sent, for the `webhooks` of the contract: a POST for each type of event."""
-    return {name: {"post": _webhook(type_)} for name, type_ in sorted(CATALOGUE.items())}
+async def notified(
+    webhook_id: Annotated[
+        str, Header(description="The event's id, the same at every attempt: what you have seen, you can leave.")
+    ],
+    webhook_timestamp: Annotated[
+        str, Header(description="When this attempt was signed, in whole seconds of Unix time.")
+    ],
+    webhook_signature: Annotated[
+        str, Header(description="v1,<base64> for each live secret, joined by one space; see Standard Webhooks.")
+    ],
+) -> None:
+    """Stands for what an endpoint does with an event; it is never called."""
 
 
-def _webhook(type_: EventType) -> dict[str, Any]:
-    bodies = [schema(one) for one in type_.versions]
-    said = {
-        "webhook-id": "The event's id, the same at every attempt: what you have seen, you can leave.",
-        "webhook-timestamp": "When this attempt was signed, in whole seconds of Unix time.",
-        "webhook-signature": "v1,<base64> for each live secret, joined by one space; see Standard Webhooks.",
-    }
-    return {
-        "operationId": f"on_{type_.name.replace('.', '_')}",
-        "summary": type_.meaning,
-        "tags": ["webhooks"],
-        "parameters": [
-            {"name": name, "in": "header", "required": True, "schema": {"type": "string"}, "description": words}
-            for name, words in said.items()
-        ],
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": bodies[0] if len(bodies) == 1 else {"oneOf": bodies}}},
-        },
-        "responses": {
-            "2XX": {"description": "Taken."},
-            "410": {"description": "Gone for good: the endpoint is disabled."},
-            "default": {"description": "Not taken: it is tried again, ten times over three days."},
-        },
-    }
+def webhooks() -> APIRouter:
+    """Returns what an endpoint is sent, for the `webhooks` of the contract: a POST for each type of event."""
+    sent = APIRouter(tags=["webhooks"])
+    for name, type_ in sorted(CATALOGUE.items()):
+        bodies = [schema(one) for one in type_.versions]
+        content = {"application/json": {"schema": bodies[0] if len(bodies) == 1 else {"oneOf": bodies}}}
+        sent.post(
+            name,
+            operation_id=f"on_{name.replace('.', '_')}",
+            summary=type_.meaning,
+            description="Sent to every endpoint that takes this type, once for each event, until it is taken.",
+            response_class=Response,
+            response_description="Taken, as with every other status of 2XX.",
+            responses={
+                410: {"description": "Gone for good: the endpoint is disabled."},
+                "default": {"description": "Not taken: it is tried again, ten times over three days."},
+            },
+            openapi_extra={"requestBody": {"required": True, "content": content}},
+        )(notified)
+    return sent

@@ -7,7 +7,7 @@ apart.
 from collections.abc import Iterable, Iterator
 from math import ceil
 
-from app.response.chart import Picture, Stretch
+from app.response.chart import ChartPhase, Picture
 from app.rest.caption import description_of, headline_of
 from app.rest.plot import (
     BOLD,
@@ -186,7 +186,7 @@ def _labels(picture: Picture, plot: Plot) -> Iterator[str]:
         yield text(x, lowest if better > 0 else plot.top + 12, said, "alert s halo", "middle")
 
 
-def _phase_label(stretch: Stretch, picture: Picture, plot: Plot) -> Iterator[str]:
+def _phase_label(stretch: ChartPhase, picture: Picture, plot: Plot) -> Iterator[str]:
     x, said = plot.x(stretch.place - 0.16), f"phase {stretch.number}"
     room = len(said) * SMALL * LETTER
     following = next((plot.x(one.place) for one in picture.stretches if one.number == stretch.number + 1), plot.right)

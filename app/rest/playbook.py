@@ -178,7 +178,7 @@ def _playbook(version: models.PlaybookVersion, rules: list[RuleInForce]) -> Play
     )
 
 
-def _turned(turn: playbook.Turn) -> Turned:
+def _turned(turn: playbook.StateChange) -> Turned:
     return Turned(
         support=ids.show("support", turn.support_id),
         student=ids.show("student", turn.student_id),

@@ -11,8 +11,8 @@ from app.rest.door import Opened, asks, row_id
 from app.rest.pages import Input
 from app.rest.route import Route
 from app.rest.sis import SyncRun, asked_for
-from app.sis import pull, queries
-from app.sis.rekey import MOST_GIVEN
+from app.sis.runs import pull, queries
+from app.sis.runs.rekey import MOST_GIVEN
 
 LONGEST = 1000
 PART = 200

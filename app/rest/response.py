@@ -120,7 +120,7 @@ class Calibration(Shape):
     estimates: dict[str, float]
 
 
-def calibration_shape(row: models.Calibration) -> Calibration:
+def calibration_shape(row: models.CalibrationRow) -> Calibration:
     """A calibration as REST shows it."""
     return Calibration.model_construct(
         id=ids.show("calibration", row.id),

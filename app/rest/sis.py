@@ -13,7 +13,8 @@ from app.rest.door import After, Limit, Opened, StudentPath, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.route import Route
 from app.roster.queries import find_staff, find_student
-from app.sis import approval, models, pull, queries
+from app.sis import models
+from app.sis.runs import approval, pull, queries
 from app.sis.scheduler.report_text import next_steps, render_report
 
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)

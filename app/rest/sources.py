@@ -10,9 +10,10 @@ from app.core import ids
 from app.rest.door import After, House, Limit, Opened, asks, row_id
 from app.rest.pages import Input, Items, Shape, paged, place
 from app.rest.route import Route
-from app.sis import queries, sources
-from app.sis.settings import SourceSettings as StoredSettings
-from app.sis.settings import without_path
+from app.sis.runs import queries
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings as StoredSettings
+from app.sis.sources.settings import without_path
 
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 Limits = Annotated[dict[str, float], Field(max_length=20)]

@@ -221,7 +221,7 @@ async def start_support(work: Opened, support: str, start: Start) -> Support:
 async def change_support(work: Opened, support: str, change: Change) -> Support:
     """Draws a phase line: from that day another level, goal or dosage."""
     support_id = row_id("support", support)
-    await response_service.change_support(work, support_id, service.Change(**change.model_dump()))
+    await response_service.change_support(work, support_id, service.SupportChange(**change.model_dump()))
     return (await _with_all(work, [await queries.support(work, support_id)]))[0]
 
 

@@ -23,7 +23,7 @@ from app.rest.door import House, asks, principal_of, row_id
 from app.rest.problem import MEDIA_TYPE, Problem
 from app.rest.route import Route
 from app.rest.sis import SyncRun, asked_for
-from app.sis import pull, queries, upload
+from app.sis.runs import pull, queries, upload
 
 ZIP = "application/zip"
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)

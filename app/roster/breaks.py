@@ -13,6 +13,7 @@ from uuid import UUID
 
 from sqlalchemy import Date, Uuid, bindparam, or_, select, text
 
+from app.access.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.access.permission import Can
 from app.access.principal import Reach
 from app.access.work import Work, needs
@@ -28,9 +29,6 @@ LONGEST = timedelta(days=366)
 FARTHEST = timedelta(days=5 * 366)
 """From today, either way: a day beyond is a slip of the keyboard."""
 OUT_OF_REACH = "This caller reaches some of the schools: it says their breaks, one school at a time."
-
-ALONE = "SELECT pg_advisory_xact_lock(hashtextextended('school_break ' || CAST(:district AS uuid), 0))"
-"""SQL: until the end of the transaction nobody else lays a break of the district, or a week that one could cover."""
 
 
 def is_break_week(school: str, monday: str) -> str:
@@ -92,7 +90,7 @@ async def save_break(work: Work, new: NewBreak) -> SavedBreak:
     Raises `Invalid` with everything that is wrong. Series are judged anew by who calls.
     """
     school_id = await _checked(work, new)
-    await work.db.execute(text(ALONE), {"district": work.district_id})
+    await _lock_breaks(work)
     known = await work.db.scalar(
         select(SchoolBreak).where(
             SchoolBreak.district_id == work.district_id,
@@ -123,7 +121,7 @@ async def save_break(work: Work, new: NewBreak) -> SavedBreak:
 @needs(Can.PUBLISH_PLAYBOOK)
 async def delete_break(work: Work, break_id: UUID) -> SavedBreak:
     """Takes a break back: its weeks are weeks of instruction again, where no other break covers them."""
-    await work.db.execute(text(ALONE), {"district": work.district_id})
+    await _lock_breaks(work)
     mine = (SchoolBreak.district_id == work.district_id, SchoolBreak.id == break_id, SchoolBreak.removed_at.is_(None))
     row = await work.db.scalar(select(SchoolBreak).where(*mine))
     if row is None:
@@ -144,6 +142,11 @@ async def _lay_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
         "last": row.ends_on,
     }
     return frozenset(await work.db.scalars(LAY_WEEKS, asked))
+
+
+async def _lock_breaks(work: Work) -> None:
+    """Until the end of the transaction nobody else writes a break of the district, or a week that one could cover."""
+    await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SCHOOL_BREAK})
 
 
 async def _checked(work: Work, new: NewBreak) -> UUID | None:

@@ -33,6 +33,8 @@ from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
 from app.sis.engine.district_lock import district_sync_lock
+from app.sis.engine.intake.supplements import stage_with_supplements
+from app.sis.engine.mapping import follow_results
 from app.sis.engine.plan import ALIASED, keep_plan, write_keys, write_plan
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.run import (
@@ -47,11 +49,9 @@ from app.sis.engine.run import (
     require_current_attempt,
 )
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.engine.supplements import stage_with_supplements
 from app.sis.guard import GuardLimits
 from app.sis.guard import weigh as weigh_plan
 from app.sis.kinds import BY_NAME, KINDS, Kind
-from app.sis.mapping.follow import follow_results
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import (
     Delivery,

@@ -1,1 +1,1 @@
-"""What is done for a student: supports, their phases, goals and aimlines."""
+"""Supports: what is done for a student, with phases, goals and sessions."""

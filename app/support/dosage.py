@@ -1,8 +1,8 @@
-"""Owns what dosage is: what was planned and what was delivered, the known apart from the unknown. Pure.
+"""Owns the computation of dosage: what was planned, what was delivered, and what is not known. Pure.
 
-A planned session without a record is *unknown*, not missed. What a plan asks of a week is its sessions a week; of a
-week that a window cuts, its share of the five school days, rounded half up; of a week without instruction, nothing.
-A week with more records than the plan asked for has as many planned sessions as records.
+A planned session without a record is *unknown*, not missed. The number of planned sessions of a week is the plan's
+sessions a week; of a week that the window cuts, the share of its five school days, rounded half up; of a week without
+instruction, zero. A week with more records than the plan has as many planned sessions as records.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from functools import lru_cache
 from app.core.clock import monday_of
 
 LOST_BECAUSE = ("absent", "no_provider", "schedule", "event", "school_closed", "other")
-"""Why minutes were lost. Codes only: a free text here would be about a child. `event` is a drill, a test, a trip."""
+"""The reasons for lost minutes. Codes only: a free text would be about a child. `event`: a drill, a test, a trip."""
 
 LEAST_KNOWN = 0.5
-"""Below this share of planned sessions with a record, nothing is said of the dosage."""
+"""The dosage is unknown below this share of planned sessions with a record."""
 
 SCHOOL_DAYS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveredSessions:
-    """Sessions of one week that share a reason (or have none), summed up. `monday` is the week's.
+    """The sums over the sessions of one week that have the same reason, or none. `monday` is the week's first day.
 
-    planned_sessions: those with planned minutes; one that makes up for another is planned with none.
+    planned_sessions: those with planned minutes; a session that makes up for another is planned with no minutes.
     """
 
     monday: date
@@ -41,7 +41,7 @@ class DeliveredSessions:
 
 @dataclass(frozen=True, slots=True)
 class DosageWeek:
-    """One week: sessions and minutes. `known_minutes` are the planned minutes of the sessions with a record."""
+    """The sessions and minutes of one week. `known_minutes` are planned minutes of sessions with a record."""
 
     monday: date
     planned_sessions: int
@@ -54,9 +54,9 @@ class DosageWeek:
 
 @dataclass(frozen=True, slots=True)
 class Dosage:
-    """What was planned and delivered from `since` to `until`, both days included; sums of its weeks.
+    """The planned and the delivered from `since` to `until`, both days included, as sums over its weeks.
 
-    `lost` are minutes by reason. The shares rest on the sessions with a record alone.
+    `lost` are the lost minutes by reason. The shares take only sessions with a record into account.
     """
 
     since: date
@@ -94,39 +94,42 @@ class Dosage:
 
     @property
     def is_known(self) -> bool:
-        """Whether at least half of the planned sessions have a record."""
+        """Returns whether at least half of the planned sessions have a record."""
         return self.known_minutes > 0 and self.known_sessions >= LEAST_KNOWN * self.planned_sessions
 
     @property
     def session_share(self) -> float | None:
-        """Delivered of the known planned sessions; None while the dosage is unknown."""
+        """Returns delivered sessions over planned sessions with a record; None while the dosage is unknown."""
         return self.delivered_sessions / self.known_sessions if self.is_known else None
 
     @property
     def minute_share(self) -> float | None:
-        """Delivered of the known planned minutes; None while the dosage is unknown."""
+        """Returns delivered minutes over planned minutes with a record; None while the dosage is unknown."""
         return self.delivered_minutes / self.known_minutes if self.is_known else None
 
     @property
     def share(self) -> float | None:
-        """The lesser of both shares, which the dosage gate reads (DOMAIN: sessions or minutes); None: no gate."""
+        """Returns the lesser of both shares, which the dosage gate compares (DOMAIN: sessions or minutes), or None."""
         shares = [share for share in (self.session_share, self.minute_share) if share is not None]
         return min(shares, default=None)
 
 
 def school_days(since: date, until: date, off: Collection[date]) -> dict[date, int]:
-    """School days by the Monday of each week in a window, both days included; none in the weeks that are `off`."""
-    found: dict[date, int] = {}
+    """Returns the number of school days of each week in a window, by the week's Monday; both days are included.
+
+    Weeks whose Monday is in `off` have none.
+    """
+    days_by_monday: dict[date, int] = {}
     monday = monday_of(since)
     while monday <= until:
         first, last = max(monday, since), min(monday + timedelta(days=SCHOOL_DAYS - 1), until)
-        found[monday] = 0 if monday in off else max((last - first).days + 1, 0)
+        days_by_monday[monday] = 0 if monday in off else max((last - first).days + 1, 0)
         monday += timedelta(weeks=1)
-    return found
+    return days_by_monday
 
 
 def planned_in(days: int, sessions_per_week: int) -> int:
-    """Sessions that a plan asks of so many school days of one week."""
+    """Returns how many sessions a plan requires in this many school days of one week."""
     return (2 * sessions_per_week * days + SCHOOL_DAYS) // (2 * SCHOOL_DAYS)
 
 
@@ -139,55 +142,58 @@ def dosage(
     minutes_per_session: int,
     sessions_per_week: int,
 ) -> Dosage:
-    """The dosage of one plan in a window; `off` are the Mondays of weeks without instruction."""
-    planned = _planned(since, until, frozenset(off), minutes_per_session, sessions_per_week)
+    """Returns the dosage of one plan in a window; `off` are the Mondays of weeks without instruction."""
+    planned = _planned_weeks(since, until, frozenset(off), minutes_per_session, sessions_per_week)
     records: dict[date, list[DeliveredSessions]] = {}
     lost: dict[str, int] = {}
-    for one in delivered:
-        records.setdefault(one.monday, []).append(one)
-        if one.lost_minutes:
-            reason = one.lost_because or "other"
-            lost[reason] = lost.get(reason, 0) + one.lost_minutes
+    for sums in delivered:
+        records.setdefault(sums.monday, []).append(sums)
+        if sums.lost_minutes:
+            reason = sums.lost_because or "other"
+            lost[reason] = lost.get(reason, 0) + sums.lost_minutes
     weeks = []
     for days, week in planned:
-        if of_week := records.get(week.monday):
-            weeks.append(_recorded(week, of_week, minutes_per_session))
+        if week_records := records.get(week.monday):
+            weeks.append(_add_records(week, week_records, minutes_per_session))
         elif days:
             weeks.append(week)
     return Dosage(since, until, tuple(weeks), dict(sorted(lost.items())))
 
 
 @lru_cache(maxsize=4096)
-def _planned(
+def _planned_weeks(
     since: date, until: date, off: frozenset[date], minutes_per_session: int, sessions_per_week: int
 ) -> tuple[tuple[int, DosageWeek], ...]:
-    """Each week of a window, with its school days, while nothing is known of it: the same for all who share a plan."""
-    found = []
+    """Returns each week of a window with its school days, as planned and without any record.
+
+    Cached, because all students with the same plan and window share it.
+    """
+    weeks = []
     for monday, days in school_days(since, until, off).items():
         sessions = planned_in(days, sessions_per_week)
-        found.append((days, DosageWeek(monday, sessions, 0, sessions, sessions * minutes_per_session, 0, 0)))
-    return tuple(found)
+        weeks.append((days, DosageWeek(monday, sessions, 0, sessions, sessions * minutes_per_session, 0, 0)))
+    return tuple(weeks)
 
 
-def _recorded(week: DosageWeek, records: Iterable[DeliveredSessions], minutes_per_session: int) -> DosageWeek:
-    """The week with the sessions that have a record."""
-    of_week = list(records)
-    known = sum(one.planned_sessions for one in of_week)
-    unknown = max(week.planned_sessions - known, 0)
-    known_minutes = sum(one.planned_minutes for one in of_week)
+def _add_records(week: DosageWeek, records: Iterable[DeliveredSessions], minutes_per_session: int) -> DosageWeek:
+    """Returns the week with its recorded sessions added."""
+    sums = list(records)
+    known_sessions = sum(part.planned_sessions for part in sums)
+    unknown_sessions = max(week.planned_sessions - known_sessions, 0)
+    known_minutes = sum(part.planned_minutes for part in sums)
     return DosageWeek(
         monday=week.monday,
-        planned_sessions=known + unknown,
-        delivered_sessions=sum(one.delivered_sessions for one in of_week),
-        unknown_sessions=unknown,
-        planned_minutes=known_minutes + unknown * minutes_per_session,
+        planned_sessions=known_sessions + unknown_sessions,
+        delivered_sessions=sum(part.delivered_sessions for part in sums),
+        unknown_sessions=unknown_sessions,
+        planned_minutes=known_minutes + unknown_sessions * minutes_per_session,
         known_minutes=known_minutes,
-        delivered_minutes=sum(one.delivered_minutes for one in of_week),
+        delivered_minutes=sum(part.delivered_minutes for part in sums),
     )
 
 
 def combine_dosages(since: date, until: date, parts: Iterable[Dosage]) -> Dosage:
-    """Several phases' dosage as one; a week that two phases share is one week."""
+    """Returns the dosage of several phases as one; a week that two phases share becomes one week."""
     weeks: dict[date, list[DosageWeek]] = {}
     lost: dict[str, int] = {}
     for part in parts:
@@ -199,7 +205,7 @@ def combine_dosages(since: date, until: date, parts: Iterable[Dosage]) -> Dosage
         DosageWeek(
             monday,
             *(
-                sum(getattr(one, name) for one in weeks[monday])
+                sum(getattr(week, name) for week in weeks[monday])
                 for name in DosageWeek.__slots__  # in the order of the fields
                 if name != "monday"
             ),

@@ -1,4 +1,4 @@
-"""Owns how commands find a support, its phases and its dosage. Opens nothing itself: the caller's permission holds."""
+"""Owns the lookups that commands use for supports, phases and dosage; works within the caller's permission."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from app.support.models import Phase, Session, Support
 
 
 async def lock_support(work: Work, support_id: UUID) -> Support:
-    """The support, its student locked until the commit, for a command of this room or of one above."""
+    """Returns the support and locks its student until the commit; raises `NotFound`."""
     support = await lock_student_of(work, Support, Support.id, support_id)
     if support is None:
         raise NotFound("support")
@@ -28,7 +28,7 @@ async def lock_support(work: Work, support_id: UUID) -> Support:
 
 
 async def current_phase(work: Work, support: Support) -> Phase:
-    """The phase that is running, or the last one."""
+    """Returns the phase that is running, or the last one of a support that has ended."""
     phase = await work.db.scalar(
         select(Phase)
         .where(Phase.district_id == work.district_id, Phase.support_id == support.id)
@@ -41,13 +41,13 @@ async def current_phase(work: Work, support: Support) -> Phase:
 
 
 async def level_rank(work: Work, support: Support) -> int:
-    """The rank of the support's present level."""
+    """Returns the rank of the support's present level."""
     return (await level_by_id(work, support.level_id)).rank
 
 
 @dataclass(frozen=True, slots=True)
 class DosageWindow:
-    """The days of a phase over which dosage is asked for, both included; what lies outside the phase is left out."""
+    """The days over which the dosage of a phase is computed, both included; days outside the phase are left out."""
 
     support: Support
     phase: Phase
@@ -56,12 +56,12 @@ class DosageWindow:
 
     @property
     def first(self) -> date:
-        """The first day that counts."""
+        """Returns the first day that counts."""
         return max(self.since, self.phase.begins_on)
 
     @property
     def last(self) -> date:
-        """The last day that counts; the day on which a phase ends belongs to the next, where one follows."""
+        """Returns the last day that counts; the day on which a phase ends belongs to the phase that follows, if any."""
         ends_on = self.phase.ends_on
         if ends_on is None:
             return self.until
@@ -69,83 +69,83 @@ class DosageWindow:
 
 
 Calendar = Sequence[tuple[date, bool]]
-"""A school's weeks in order: the Monday, and whether there was instruction."""
+"""A school's weeks in order: the Monday, and whether there was instruction in the week."""
 
 
 async def dosages_of(
-    work: Work, windows: Sequence[DosageWindow], known: Mapping[UUID, Calendar] | None = None
+    work: Work, windows: Sequence[DosageWindow], calendars: Mapping[UUID, Calendar] | None = None
 ) -> list[Dosage]:
-    """Returns the dosage of each window, in order, by one statement for the sessions and one for the calendar.
+    """Returns the dosage of each window, in order, with one statement for the sessions and one for the calendar.
 
     Nothing is written to the disclosure log.
 
-    known: by school, the weeks of all that time, where they were read already. Each window knows of its own time
-    only, whoever else is asked for.
+    `calendars` are the weeks of each school over all windows, where the caller has read them already. The dosage of a
+    window depends on the weeks in that window alone, whatever the other windows are.
     """
     if not windows:
         return []
-    delivered = await _delivered(work, windows)
-    if known is None:
-        schools = {school for one in windows for school in one.support.school_ids}
-        first, last = min(one.first for one in windows), max(one.last for one in windows)
-        known = await weeks_of_schools(work, schools, first, last)
+    delivered = await _load_delivered(work, windows)
+    if calendars is None:
+        schools = {school for window in windows for school in window.support.school_ids}
+        first, last = min(window.first for window in windows), max(window.last for window in windows)
+        calendars = await weeks_of_schools(work, schools, first, last)
     off: dict[tuple[UUID, date, date], frozenset[date] | None] = {}
-    found = []
-    for one, of_weeks in zip(windows, delivered, strict=True):
-        asked = [(school, one.first, one.last) for school in one.support.school_ids]
-        off |= {key: off_between(known.get(key[0], ()), *key[1:]) for key in asked if key not in off}
-        phase = one.phase
-        found.append(
+    dosages = []
+    for window, sessions_by_week in zip(windows, delivered, strict=True):
+        keys = [(school, window.first, window.last) for school in window.support.school_ids]
+        off |= {key: off_between(calendars.get(key[0], ()), *key[1:]) for key in keys if key not in off}
+        phase = window.phase
+        dosages.append(
             dosage(
-                one.first,
-                one.last,
-                next((weeks for key in asked if (weeks := off[key]) is not None), frozenset()),
-                of_weeks,
+                window.first,
+                window.last,
+                next((weeks for key in keys if (weeks := off[key]) is not None), frozenset()),
+                sessions_by_week,
                 minutes_per_session=phase.minutes_per_session,
                 sessions_per_week=phase.sessions_per_week,
             )
         )
-    return found
+    return dosages
 
 
-async def _delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[DeliveredSessions]]:
-    """The sessions of each window, summed by week and reason where they lie."""
-    asked = (
+async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[DeliveredSessions]]:
+    """Returns the sessions of each window, summed by week and reason in the database."""
+    requested = (
         func.unnest(
-            cast([one.support.id for one in windows], IdList),
-            cast([one.first for one in windows], ARRAY(Date)),
-            cast([one.last for one in windows], ARRAY(Date)),
+            cast([window.support.id for window in windows], IdList),
+            cast([window.first for window in windows], ARRAY(Date)),
+            cast([window.last for window in windows], ARRAY(Date)),
         )
-        .table_valued("support_id", "since", "until", with_ordinality="place", name="asked")
+        .table_valued("support_id", "since", "until", with_ordinality="place", name="requested")
         .render_derived()
     )
-    held = lateral_lookup(
+    recorded = lateral_lookup(
         select(Session.held_on, Session.planned_minutes, Session.delivered_minutes, Session.lost_because).where(
             Session.district_id == work.district_id,
-            Session.support_id == asked.c.support_id,
-            Session.held_on >= asked.c.since,
-            Session.held_on <= asked.c.until,
+            Session.support_id == requested.c.support_id,
+            Session.held_on >= requested.c.since,
+            Session.held_on <= requested.c.until,
             Session.removed_at.is_(None),
         ),
-        "held",
+        "recorded",
     )
-    # As a timestamp without a zone: a date has none, and must not get the server's.
-    monday = cast(func.date_trunc(literal_column("'week'"), cast(held.c.held_on, TIMESTAMP)), Date)
+    # A cast to a timestamp without a zone keeps the server's time zone out of the week's start.
+    monday = cast(func.date_trunc(literal_column("'week'"), cast(recorded.c.held_on, TIMESTAMP)), Date)
     rows = await work.db.execute(
         select(
-            asked.c.place,
+            requested.c.place,
             monday,
-            func.count().filter(held.c.planned_minutes > literal_column("0")),
-            func.count().filter(held.c.delivered_minutes > literal_column("0")),
-            func.sum(held.c.planned_minutes),
-            func.sum(held.c.delivered_minutes),
-            func.sum(func.greatest(held.c.planned_minutes - held.c.delivered_minutes, literal_column("0"))),
-            held.c.lost_because,
+            func.count().filter(recorded.c.planned_minutes > literal_column("0")),
+            func.count().filter(recorded.c.delivered_minutes > literal_column("0")),
+            func.sum(recorded.c.planned_minutes),
+            func.sum(recorded.c.delivered_minutes),
+            func.sum(func.greatest(recorded.c.planned_minutes - recorded.c.delivered_minutes, literal_column("0"))),
+            recorded.c.lost_because,
         )
-        .join_from(asked, held, true())
-        .group_by(asked.c.place, monday, held.c.lost_because)
+        .join_from(requested, recorded, true())
+        .group_by(requested.c.place, monday, recorded.c.lost_because)
     )
-    found: list[list[DeliveredSessions]] = [[] for _ in windows]
-    for place, *of_week in rows:
-        found[place - 1].append(DeliveredSessions(*of_week))
-    return found
+    sums: list[list[DeliveredSessions]] = [[] for _ in windows]
+    for place, *columns in rows:
+        sums[place - 1].append(DeliveredSessions(*columns))
+    return sums

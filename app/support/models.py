@@ -12,7 +12,7 @@ from app.roster.models import AboutStudent
 
 
 class Support(ListedBySchool, AboutStudent, Base):
-    """An intervention provided, or planned, for a student: planned, active, ended."""
+    """An intervention provided, or planned, for a student: planned, then active, then ended."""
 
     __tablename__ = "support"
 
@@ -33,7 +33,7 @@ class Support(ListedBySchool, AboutStudent, Base):
 
 
 class SupportConcern(AboutStudent, Base):
-    """That a support answers a concern."""
+    """The link between a support and a concern that it addresses."""
 
     __tablename__ = "support_concern"
 
@@ -42,7 +42,7 @@ class SupportConcern(AboutStudent, Base):
 
 
 class Phase(AboutStudent, Base):
-    """A stretch between two changes, with its baseline, goal and dosage; `ends_on` is exclusive."""
+    """The part of a support between two changes, with its baseline, goal and dosage; `ends_on` is exclusive."""
 
     __tablename__ = "phase"
 
@@ -61,7 +61,7 @@ class Phase(AboutStudent, Base):
 
 
 class Session(AboutStudent, Base):
-    """One delivery of a support, held or lost. `number` counts on a day; `external_id` is the sender's own name."""
+    """One delivery of a support, held or lost. `number` counts within a day; `external_id` is the sender's own id."""
 
     __tablename__ = "session"
 
@@ -82,7 +82,7 @@ class Session(AboutStudent, Base):
 
 
 class SessionChange(AboutStudent, Base):
-    """What a session said before it was amended or removed, and who changed it; never changed itself."""
+    """The values of a session before it was amended or removed, and who changed it; never changed itself."""
 
     __tablename__ = "session_change"
 

@@ -1,4 +1,7 @@
-"""Owns how a phase is drawn, and what rows and events say of a support. Works within the permission of its caller."""
+"""Owns how a phase is created, and the columns and events of a support.
+
+Works within the permission of its caller.
+"""
 
 from collections.abc import Mapping
 from datetime import date
@@ -18,21 +21,24 @@ from app.support.rules import Plan, violations_of
 async def baseline_from(
     work: Work, support: Support, given: float | None, begins_on: date, otherwise: float | None = None
 ) -> float:
-    """The baseline: as given, else the median of the last three scores, else `otherwise`; raises `Invalid`."""
+    """Returns the given baseline, else the median of the last three scores, else `otherwise`.
+
+    Raises `Invalid` where there is none of these.
+    """
     if given is not None:
         return given
     values = await last_values(work, support.student_id, support.measure_id, begins_on)
-    found = baseline_of(values)
-    if found is None:
-        found = otherwise
-    if found is None:
-        detail = "There are not three scores up to the beginning to make a baseline of. Give one."
+    baseline = baseline_of(values)
+    if baseline is None:
+        baseline = otherwise
+    if baseline is None:
+        detail = "There are fewer than three scores before the start to compute a baseline from: give one."
         raise Invalid([Violation("/baseline", "support.baseline_missing", detail)])
-    return found
+    return baseline
 
 
 async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase) -> Phase:
-    """Writes a phase of this support; raises `Invalid` with everything that is wrong with its plan."""
+    """Saves a phase of this support; raises `Invalid` with everything that is wrong with its plan."""
     violations = violations_of(
         Plan(
             direction=measure.direction,
@@ -57,7 +63,7 @@ async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase
 
 
 def student_columns(support: Support) -> dict[str, object]:
-    """The columns that say whom a row of this support is about."""
+    """Returns the columns that each row of a support shares: district, student, schools and secured area."""
     return {
         "district_id": support.district_id,
         "student_id": support.student_id,
@@ -67,7 +73,7 @@ def student_columns(support: Support) -> dict[str, object]:
 
 
 def support_event(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> Happened:
-    """An event about a support, from its row."""
+    """Returns an event about a support, built from its row; `more` are further ids."""
     return Happened(
         type=type_,
         subject_id=support.id,

@@ -1,4 +1,4 @@
-"""Owns the reads of supports, phases, sessions and dosage, and of concerns that no support answers."""
+"""Owns the reads of supports, phases, sessions and dosage, and of accepted concerns without a support."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -20,24 +20,24 @@ from app.support.models import Phase, Session, SessionChange, Support, SupportCo
 
 
 @needs(Can.READ_CONCERNS, Can.READ_SUPPORTS)
-async def unserved_concerns(work: Work, keyset: Keyset, wanted: ConcernFilter) -> Page[Concern]:
-    """A page of accepted concerns without an active support: the one thing that is always wrong."""
-    answered = exists().where(
+async def unserved_concerns(work: Work, keyset: Keyset, criteria: ConcernFilter) -> Page[Concern]:
+    """Returns a page of accepted concerns that have no active support."""
+    has_active_support = exists().where(
         SupportConcern.district_id == work.district_id,
         SupportConcern.concern_id == Concern.id,
         Support.district_id == work.district_id,
         Support.id == SupportConcern.support_id,
         Support.state == "active",
     )
-    query = select_concerns(work, wanted).where(Concern.state == "accepted", ~answered)
-    page: Page[Concern] = await by_id(work, keyset, query, Concern.id, wanted.schools(work))
+    query = select_concerns(work, criteria).where(Concern.state == "accepted", ~has_active_support)
+    page: Page[Concern] = await by_id(work, keyset, query, Concern.id, criteria.schools(work))
     work.disclose("concern", (concern.student_id for concern in page.rows))
     return page
 
 
 @needs(Can.READ_SUPPORTS)
 async def support(work: Work, support_id: UUID) -> Support:
-    """One support; raises `NotFound`."""
+    """Returns one support; raises `NotFound`."""
     row = await work.db.scalar(select(Support).where(Support.district_id == work.district_id, Support.id == support_id))
     if row is None:
         raise NotFound("support")
@@ -47,41 +47,41 @@ async def support(work: Work, support_id: UUID) -> Support:
 
 @needs(Can.READ_SUPPORTS)
 async def supports_by_id(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, Support]:
-    """Those of these supports that the principal reaches."""
+    """Returns those of these supports that are within the principal's reach, by id."""
     rows = await work.db.scalars(
         select(Support).where(
             Support.district_id == work.district_id, Support.id == any_(cast(list(support_ids), IdList))
         )
     )
-    found = {row.id: row for row in rows}
-    work.disclose("support", (row.student_id for row in found.values()))
-    return found
+    rows_by_id = {row.id: row for row in rows}
+    work.disclose("support", (row.student_id for row in rows_by_id.values()))
+    return rows_by_id
 
 
 @needs(Can.READ_SUPPORTS)
 async def supports_of_students(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Support]]:
-    """Every support of these students, by student, oldest first."""
+    """Returns every support of these students, by student, oldest first."""
     return await of_students(work, Support, "support", student_ids, Support.id)
 
 
 @needs(Can.READ_SUPPORTS)
 async def phases_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[Phase]]:
-    """The phases of these supports, by support, in order."""
+    """Returns the phases of these supports, by support, in order."""
     rows = await work.db.scalars(
         select(Phase)
         .where(Phase.district_id == work.district_id, Phase.support_id == any_(cast(list(support_ids), IdList)))
         .order_by(Phase.number)
     )
-    found: dict[UUID, list[Phase]] = {support_id: [] for support_id in support_ids}
-    for row in rows:
-        found[row.support_id].append(row)
-    work.disclose("support", (row.student_id for rows in found.values() for row in rows))
-    return found
+    phases_by_support: dict[UUID, list[Phase]] = {support_id: [] for support_id in support_ids}
+    for phase in rows:
+        phases_by_support[phase.support_id].append(phase)
+    work.disclose("support", (phase.student_id for phases in phases_by_support.values() for phase in phases))
+    return phases_by_support
 
 
 @needs(Can.READ_SUPPORTS)
 async def phase(work: Work, phase_id: UUID) -> Phase:
-    """One phase; raises `NotFound`."""
+    """Returns one phase; raises `NotFound`."""
     row = await work.db.scalar(select(Phase).where(Phase.district_id == work.district_id, Phase.id == phase_id))
     if row is None:
         raise NotFound("phase")
@@ -91,7 +91,7 @@ async def phase(work: Work, phase_id: UUID) -> Phase:
 
 @needs(Can.READ_SUPPORTS)
 async def concern_ids_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
-    """The concerns that these supports answer, by support."""
+    """Returns the ids of the concerns that these supports address, by support."""
     rows = await work.db.execute(
         select(SupportConcern.support_id, SupportConcern.concern_id)
         .where(
@@ -100,15 +100,15 @@ async def concern_ids_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, 
         )
         .order_by(SupportConcern.concern_id)
     )
-    found: dict[UUID, list[UUID]] = {support_id: [] for support_id in support_ids}
+    concern_ids: dict[UUID, list[UUID]] = {support_id: [] for support_id in support_ids}
     for support_id, concern_id in rows:
-        found[support_id].append(concern_id)
-    return found
+        concern_ids[support_id].append(concern_id)
+    return concern_ids
 
 
 @needs(Can.READ_SUPPORTS)
 async def support_ids_of_concerns(work: Work, concern_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
-    """The supports that answer these concerns, by concern."""
+    """Returns the ids of the supports that address these concerns, by concern."""
     rows = await work.db.execute(
         select(SupportConcern.concern_id, SupportConcern.support_id)
         .where(
@@ -117,17 +117,17 @@ async def support_ids_of_concerns(work: Work, concern_ids: Sequence[UUID]) -> di
         )
         .order_by(SupportConcern.support_id)
     )
-    found: dict[UUID, list[UUID]] = {concern_id: [] for concern_id in concern_ids}
+    support_ids: dict[UUID, list[UUID]] = {concern_id: [] for concern_id in concern_ids}
     for concern_id, support_id in rows:
-        found[concern_id].append(support_id)
-    return found
+        support_ids[concern_id].append(support_id)
+    return support_ids
 
 
 @needs(Can.READ_SUPPORTS)
 async def sessions(
     work: Work, keyset: Keyset, support_id: UUID, since: date | None = None, until: date | None = None
 ) -> Page[Session]:
-    """A page of a support's sessions in the order in which they were recorded; both days included."""
+    """Returns a page of a support's sessions in the order in which they were recorded; both days are included."""
     query = select(Session).where(
         Session.district_id == work.district_id, Session.support_id == support_id, Session.removed_at.is_(None)
     )
@@ -142,7 +142,7 @@ async def sessions(
 
 @needs(Can.READ_SUPPORTS)
 async def session(work: Work, session_id: UUID) -> Session:
-    """One session; raises `NotFound`."""
+    """Returns one session; raises `NotFound`."""
     row = await work.db.scalar(
         select(Session).where(
             Session.district_id == work.district_id, Session.id == session_id, Session.removed_at.is_(None)
@@ -156,20 +156,23 @@ async def session(work: Work, session_id: UUID) -> Session:
 
 @needs(Can.READ_SUPPORTS)
 async def changes_of(work: Work, session_id: UUID) -> list[SessionChange]:
-    """What a session said before each change, oldest first."""
+    """Returns the values of a session before each change, oldest first."""
     rows = await work.db.scalars(
         select(SessionChange)
         .where(SessionChange.district_id == work.district_id, SessionChange.session_id == session_id)
         .order_by(SessionChange.version)
     )
-    found = list(rows)
-    work.disclose("session", (row.student_id for row in found))
-    return found
+    changes = list(rows)
+    work.disclose("session", (row.student_id for row in changes))
+    return changes
 
 
 @needs(Can.READ_SUPPORTS)
 async def dosage_between(work: Work, support_id: UUID, since: date | None, until: date | None) -> Dosage:
-    """A support's dosage over its phases; without days, of its last phase up to today or to its end."""
+    """Returns a support's dosage over its phases, between two days or for its last phase.
+
+    Without `since` the window begins with the last phase; without `until` it ends today. Raises `Malformed`.
+    """
     row = await support(work, support_id)
     phases = (await phases_of(work, [support_id]))[support_id]
     today = today_in(await zone_of(work))
@@ -178,4 +181,6 @@ async def dosage_between(work: Work, support_id: UUID, since: date | None, until
     if since is not None and until is not None and since > until:
         raise Malformed([Violation("/since", "window.empty", "The first day lies after the last.")])
     windows = [DosageWindow(row, phase, first, last) for phase in phases]
-    return combine_dosages(first, last, await dosages_of(work, [one for one in windows if one.first <= one.last]))
+    return combine_dosages(
+        first, last, await dosages_of(work, [window for window in windows if window.first <= window.last])
+    )

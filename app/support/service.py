@@ -1,4 +1,4 @@
-"""Owns the writes of supports: plan, start, change (a phase line), end."""
+"""Owns the writes of supports: plan, start, change (which begins a new phase), end."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -34,12 +34,12 @@ from app.roster.student_lock import lock_student
 from app.support.lookup import current_phase, lock_support
 from app.support.models import Phase, Support, SupportConcern
 from app.support.phase import add_phase, baseline_from, student_columns, support_event
-from app.support.rules import after, is_ahead
+from app.support.rules import is_ahead, next_state
 
 
 @dataclass(frozen=True, slots=True)
 class NewSupport:
-    """A support as it is planned. `level` is a rank; without `baseline` the last three scores make it."""
+    """The input of `plan_support`. `level` is a rank; without `baseline`, the last three scores give it."""
 
     student: str
     intervention: str
@@ -57,8 +57,8 @@ class NewSupport:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What is different from a day on; what is not named stays as it was."""
+class SupportChange:
+    """The input of `change_support`: what is different from a day on. Fields that are None keep their values."""
 
     because: str
     begins_on: date | None = None
@@ -72,7 +72,7 @@ class Change:
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def plan_support(work: Work, new: NewSupport) -> Support:
-    """Plans a support with its first phase, and puts the student on the lead's and the provider's caseload."""
+    """Plans a support with its first phase, and adds the student to the caseloads of its lead and provider."""
     student = await lock_student(work, new.student, "/student")
     measure = await locate_measure(work, new.measure, "/measure")
     level = await locate_level(work, new.level, "/level")
@@ -81,9 +81,9 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
         for via, name in (("lead", new.lead), ("provider", new.provider))
         if name is not None
     }
-    concerns = [await _concern(work, name, student.id, place) for place, name in enumerate(new.concerns)]
+    concerns = [await _load_concern(work, name, student.id, place) for place, name in enumerate(new.concerns)]
     area = await area_by_id(work, concerns[0].area_id if concerns else measure.area_id)
-    secured_area = await _secured(work, {measure.area_id, *(concern.area_id for concern in concerns)})
+    secured_area = await _secured_area_of(work, {measure.area_id, *(concern.area_id for concern in concerns)})
     support = Support(
         district_id=work.district_id,
         id=new_id(),
@@ -121,8 +121,8 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
             because="The support as it was planned.",
         ),
     )
-    for found in concerns:
-        work.db.add(SupportConcern(**student_columns(support), support_id=support.id, concern_id=found.id))
+    for concern in concerns:
+        work.db.add(SupportConcern(**student_columns(support), support_id=support.id, concern_id=concern.id))
     await work.db.flush()
     for via, person in staff.items():
         await assign(work, person.id, student, via, support.id)
@@ -132,15 +132,15 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
 
 @needs(Can.PLAN_SUPPORT)
 async def start_support(work: Work, support_id: UUID, on: date | None = None) -> Support:
-    """The first session is given: the support is active from that day."""
+    """Starts a planned support: it is active from the day of its first session."""
     support = await lock_support(work, support_id)
-    support.state = after(support.state, "start")
+    support.state = next_state(support.state, "start")
     phase = await current_phase(work, support)
     today = today_in(await zone_of(work))
     begins_on = on or min(support.starts_on, today)
     _refuse_future(begins_on, today, "/on")
     if begins_on >= phase.goal_on:
-        raise Invalid([Violation("/on", "support.goal_on", "The goal's date lies before this beginning.")])
+        raise Invalid([Violation("/on", "support.goal_on", "The goal's date must be later than this start.")])
     support.starts_on = phase.begins_on = begins_on
     support.version += 1
     await work.db.flush()
@@ -149,10 +149,10 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
-async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
-    """Draws a phase line: ends the present phase and begins the next with its own baseline and goal."""
+async def change_support(work: Work, support_id: UUID, change: SupportChange) -> Phase:
+    """Ends the present phase and begins the next, with its own baseline and goal; returns the new phase."""
     support = await lock_support(work, support_id)
-    support.state = after(support.state, "change")
+    support.state = next_state(support.state, "change")
     last = await current_phase(work, support)
     today = today_in(await zone_of(work))
     begins_on = change.begins_on or today
@@ -164,7 +164,7 @@ async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
     level_id = last.level_id if change.level is None else (await locate_level(work, change.level, "/level")).id
     baseline = await baseline_from(work, support, change.baseline, begins_on, otherwise=last.baseline)
     if change.goal is None and not is_ahead(last.goal, baseline, measure.direction):
-        detail = "The baseline of this stretch meets the present goal already: name the next one."
+        detail = "The new phase's baseline meets the present goal already: give a new goal."
         raise Invalid([Violation("/goal", "support.goal_met", detail)])
     last.ends_on = begins_on
     support.level_id = level_id
@@ -180,8 +180,8 @@ async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
             baseline=baseline,
             goal=last.goal if change.goal is None else change.goal,
             goal_on=change.goal_on or last.goal_on,
-            minutes_per_session=_kept(change.minutes_per_session, last.minutes_per_session),
-            sessions_per_week=_kept(change.sessions_per_week, last.sessions_per_week),
+            minutes_per_session=_changed_or_last(change.minutes_per_session, last.minutes_per_session),
+            sessions_per_week=_changed_or_last(change.sessions_per_week, last.sessions_per_week),
             because=change.because,
         ),
     )
@@ -191,9 +191,9 @@ async def change_support(work: Work, support_id: UUID, change: Change) -> Phase:
 
 @needs(Can.PLAN_SUPPORT)
 async def end_support(work: Work, support_id: UUID, because: str, on: date | None = None) -> Support:
-    """Ends a support, planned or active; the student leaves the caseloads that it had put them on."""
+    """Ends a planned or active support, and takes the student off the caseloads that the support added."""
     support = await lock_support(work, support_id)
-    was_active, support.state = support.state == "active", after(support.state, "end")
+    was_active, support.state = support.state == "active", next_state(support.state, "end")
     phase = await current_phase(work, support)
     ends_on = on or today_in(await zone_of(work))
     if was_active and ends_on < phase.begins_on:
@@ -207,8 +207,11 @@ async def end_support(work: Work, support_id: UUID, because: str, on: date | Non
     return support
 
 
-async def _secured(work: Work, area_ids: set[UUID]) -> str | None:
-    """The one secured area that the measure or a concern lies in; a support answers to one lock only."""
+async def _secured_area_of(work: Work, area_ids: set[UUID]) -> str | None:
+    """Returns the code of the secured area that the measure or a concern lies in, or None.
+
+    Raises `Invalid` for two different ones: a support is protected by one scope only.
+    """
     codes = {await secured_code(work, await area_by_id(work, area_id)) for area_id in area_ids} - {None}
     if len(codes) > 1:
         detail = "The measure and the concerns lie in different secured areas: plan a support for each."
@@ -218,25 +221,25 @@ async def _secured(work: Work, area_ids: set[UUID]) -> str | None:
 
 def _refuse_future(day: date, today: date, pointer: str) -> None:
     if day > today:
-        detail = "A stretch begins today or before; what lies ahead is a plan."
+        detail = "A phase begins today or earlier; a later start is part of the plan."
         raise Invalid([Violation(pointer, "support.in_the_future", detail)])
 
 
-def _kept(changed: int | None, last: int) -> int:
+def _changed_or_last(changed: int | None, last: int) -> int:
     return last if changed is None else changed
 
 
-async def _concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:
+async def _load_concern(work: Work, name: str, student_id: UUID, place: int) -> Concern:
     pointer = f"/concerns/{place}"
-    found = await work.db.scalar(
+    concern = await work.db.scalar(
         select(Concern).where(
             Concern.district_id == work.district_id,
             Concern.id == ids.read("concern", name, pointer),
             Concern.student_id == student_id,
         )
     )
-    if found is None:
+    if concern is None:
         raise Invalid([Violation(pointer, "concern.unknown", "There is no such concern about this student.")])
-    if found.state != "accepted":
+    if concern.state != "accepted":
         raise Invalid([Violation(pointer, "concern.state", "A support answers concerns that are accepted.")])
-    return found
+    return concern

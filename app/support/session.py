@@ -1,7 +1,7 @@
-"""Owns the writes of sessions: record, amend, remove. What a session said before is kept; nothing is said in free text.
+"""Owns the writes of sessions: record, amend, remove. Earlier values are kept; no field is free text.
 
-A session is upserted by the sender's external id, else by support, day and number; one bad session of many is refused
-alone and named, the others are taken.
+A session is upserted by the sender's external id, else by support, day and number. An invalid session of a batch is
+refused with its violations; the others are recorded.
 """
 
 from collections.abc import Sequence
@@ -24,13 +24,17 @@ from app.support.phase import student_columns
 from app.support.rules import SessionInput, violations_of_session
 
 MOST_AT_ONCE = 500
-SAID = ("held_on", "number", "planned_minutes", "delivered_minutes", "attended", "lost_because", "removed_at")
-"""What is kept of a session that is changed."""
+KEPT_COLUMNS = ("held_on", "number", "planned_minutes", "delivered_minutes", "attended", "lost_because", "removed_at")
+"""The columns whose earlier values a change keeps."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
-    """A session as a sender gives it. Without minutes: planned as the phase plans, delivered all or nothing."""
+    """A session as a sender reports it.
+
+    Without `planned_minutes`, the phase's minutes are used; without `delivered_minutes`, all of them if the student
+    attended, else none.
+    """
 
     held_on: date
     attended: bool
@@ -43,7 +47,10 @@ class NewSession:
 
 @dataclass(frozen=True, slots=True)
 class SessionAmendment:
-    """What a session should have said; what is not named stays. A reason goes when nothing is lost any more."""
+    """The corrections of a session; fields that are None keep their values.
+
+    The reason is cleared when no minutes are lost any more.
+    """
 
     held_on: date | None = None
     number: int | None = None
@@ -55,7 +62,7 @@ class SessionAmendment:
 
 @dataclass(frozen=True, slots=True)
 class RecordedSession:
-    """What became of one session: `recorded`, `amended`, `unchanged`, or `refused` with the reasons."""
+    """The result for one session: `recorded`, `amended`, `unchanged`, or `refused` with the violations."""
 
     outcome: str
     session: Session | None = None
@@ -63,116 +70,119 @@ class RecordedSession:
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What a batch needs to know, read at once."""
+class _SessionBatch:
+    """What recording a batch needs from the database, loaded once: support, phases, date, existing sessions."""
 
     support: Support
     phases: list[Phase]
     today: date
-    there: list[Session]
+    sessions: list[Session]
 
 
 @needs(Can.RECORD_SESSIONS)
 async def record_sessions(
     work: Work, support_id: UUID, new: Sequence[NewSession], *, at: str = "/sessions"
 ) -> list[RecordedSession]:
-    """Takes up to 500 sessions of a support that has begun, each by itself; one result for each, in order."""
+    """Records up to 500 sessions of a support that has begun; returns one result for each, in order."""
     if not 1 <= len(new) <= MOST_AT_ONCE:
         raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MOST_AT_ONCE} sessions at once.")])
-    known = await _read(work, support_id, new)
-    taken = []
-    for position, one in enumerate(new):
+    batch = await _load_batch(work, support_id, new)
+    results = []
+    for position, session in enumerate(new):
         try:
-            taken.append(await _take(work, one, known, f"{at}/{position}"))
+            results.append(await _record(work, session, batch, f"{at}/{position}"))
         except Invalid as error:
-            taken.append(RecordedSession("refused", violations=error.violations))
+            results.append(RecordedSession("refused", violations=error.violations))
     await work.db.flush()
-    return taken
+    return results
 
 
 @needs(Can.RECORD_SESSIONS)
 async def amend_session(work: Work, session_id: UUID, amendment: SessionAmendment) -> Session:
-    """Sets a session right; what it said before is kept."""
-    row, known = await _one(work, session_id)
-    told = ((name, getattr(amendment, name)) for name in SessionAmendment.__slots__)
-    wanted = {name: getattr(row, name) if value is None else value for name, value in told}
+    """Corrects a session; its earlier values are kept."""
+    row, batch = await _load_session(work, session_id)
+    given = ((name, getattr(amendment, name)) for name in SessionAmendment.__slots__)
+    values = {name: getattr(row, name) if value is None else value for name, value in given}
     if amendment.delivered_minutes is None and amendment.attended not in (None, row.attended):
-        wanted["delivered_minutes"] = wanted["planned_minutes"] if amendment.attended else 0
-    if amendment.lost_because is None and wanted["delivered_minutes"] >= wanted["planned_minutes"]:
-        wanted["lost_because"] = None
-    _refuse(wanted, known, "")
+        values["delivered_minutes"] = values["planned_minutes"] if amendment.attended else 0
+    if amendment.lost_because is None and values["delivered_minutes"] >= values["planned_minutes"]:
+        values["lost_because"] = None
+    _validate(values, batch, "")
     if any(
-        one is not row and (one.held_on, one.number) == (wanted["held_on"], wanted["number"]) for one in known.there
+        session is not row and (session.held_on, session.number) == (values["held_on"], values["number"])
+        for session in batch.sessions
     ):
         detail = "Another session of this support has this day and number."
         raise Invalid([Violation("/number", "session.two_identities", detail)])
-    await _change(work, row, wanted)
+    await _save_changes(work, row, values)
     return row
 
 
 @needs(Can.RECORD_SESSIONS)
 async def remove_session(work: Work, session_id: UUID) -> Session:
-    """Takes back a session that should not have been recorded: its day is unknown again."""
-    row, _ = await _one(work, session_id)
-    await _change(work, row, {"removed_at": now()})
+    """Removes a session that should not have been recorded; the delivery of that day is unknown again."""
+    row, _ = await _load_session(work, session_id)
+    await _save_changes(work, row, {"removed_at": now()})
     return row
 
 
-async def _one(work: Work, session_id: UUID) -> tuple[Session, _Known]:
-    mine = (Session.district_id == work.district_id, Session.id == session_id)
-    support_id = await work.db.scalar(select(Session.support_id).where(*mine))
+async def _load_session(work: Work, session_id: UUID) -> tuple[Session, _SessionBatch]:
+    is_requested = (Session.district_id == work.district_id, Session.id == session_id)
+    support_id = await work.db.scalar(select(Session.support_id).where(*is_requested))
     if support_id is None:
         raise NotFound("session")
-    known = await _read(work, support_id, [])
-    row = next((one for one in known.there if one.id == session_id and one.removed_at is None), None)
+    batch = await _load_batch(work, support_id, [])
+    row = next((session for session in batch.sessions if session.id == session_id and session.removed_at is None), None)
     if row is None:
         raise NotFound("session")
     work.disclose("session", [row.student_id])
-    return row, known
+    return row, batch
 
 
-async def _read(work: Work, support_id: UUID, new: Sequence[NewSession]) -> _Known:
+async def _load_batch(work: Work, support_id: UUID, new: Sequence[NewSession]) -> _SessionBatch:
     support = await lock_support(work, support_id)
     if support.state == "planned":
         detail = "This support has not begun: start it, then record its sessions."
         raise Conflict(detail, code="support.state")
-    mine = (Phase.district_id == work.district_id, Phase.support_id == support_id)
-    phases = await work.db.scalars(select(Phase).where(*mine).order_by(Phase.number))
-    names = [one.external_id for one in new if one.external_id is not None]
-    by_name = and_(Session.sender == work.principal.client_id, Session.external_id.in_(names))
-    there = await work.db.scalars(
+    of_support = (Phase.district_id == work.district_id, Phase.support_id == support_id)
+    phases = await work.db.scalars(select(Phase).where(*of_support).order_by(Phase.number))
+    external_ids = [session.external_id for session in new if session.external_id is not None]
+    has_external_id = and_(Session.sender == work.principal.client_id, Session.external_id.in_(external_ids))
+    sessions = await work.db.scalars(
         select(Session)
-        .where(Session.district_id == work.district_id, or_(Session.support_id == support_id, by_name))
+        .where(Session.district_id == work.district_id, or_(Session.support_id == support_id, has_external_id))
         .execution_options(populate_existing=True)
     )
-    return _Known(support, list(phases), today_in(await zone_of(work)), list(there))
+    return _SessionBatch(support, list(phases), today_in(await zone_of(work)), list(sessions))
 
 
-async def _take(work: Work, new: NewSession, known: _Known, at: str) -> RecordedSession:
-    planned = _minutes_of(known.phases, new.held_on) if new.planned_minutes is None else new.planned_minutes
-    otherwise = planned if new.attended else 0
-    wanted: dict[str, Any] = {
+async def _record(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> RecordedSession:
+    planned_minutes = (
+        _planned_minutes(batch.phases, new.held_on) if new.planned_minutes is None else new.planned_minutes
+    )
+    default_delivered = planned_minutes if new.attended else 0
+    values: dict[str, Any] = {
         "held_on": new.held_on,
         "number": new.number,
-        "planned_minutes": planned,
-        "delivered_minutes": otherwise if new.delivered_minutes is None else new.delivered_minutes,
+        "planned_minutes": planned_minutes,
+        "delivered_minutes": default_delivered if new.delivered_minutes is None else new.delivered_minutes,
         "attended": new.attended,
         "lost_because": new.lost_because,
     }
-    _refuse(wanted, known, at)
-    there = _already_there(work, new, known, at)
-    if there is not None:
-        if new.external_id is not None and there.external_id is None:
-            wanted |= {"external_id": new.external_id, "sender": work.principal.client_id}
-        work.disclose("session", [there.student_id])
+    _validate(values, batch, at)
+    existing = _match(work, new, batch, at)
+    if existing is not None:
+        if new.external_id is not None and existing.external_id is None:
+            values |= {"external_id": new.external_id, "sender": work.principal.client_id}
+        work.disclose("session", [existing.student_id])
         return RecordedSession(
-            "amended" if await _change(work, there, wanted | {"removed_at": None}) else "unchanged", there
+            "amended" if await _save_changes(work, existing, values | {"removed_at": None}) else "unchanged", existing
         )
     row = Session(
-        **student_columns(known.support),
-        **wanted,
+        **student_columns(batch.support),
+        **values,
         id=new_id(),
-        support_id=known.support.id,
+        support_id=batch.support.id,
         recorded_by=work.principal.person_id,
         sender=work.principal.client_id,
         external_id=new.external_id,
@@ -180,48 +190,51 @@ async def _take(work: Work, new: NewSession, known: _Known, at: str) -> Recorded
         version=1,
     )
     work.db.add(row)
-    known.there.append(row)
+    batch.sessions.append(row)
     work.disclose("session", [row.student_id])
     return RecordedSession("recorded", row)
 
 
-def _refuse(wanted: dict[str, Any], known: _Known, at: str) -> None:
-    told = {name: value for name, value in wanted.items() if name in SessionInput.__slots__}
-    begins_on = min(phase.begins_on for phase in known.phases)
-    found = violations_of_session(
-        SessionInput(**told, begins_on=begins_on, ends_on=known.support.ends_on, today=known.today), at
+def _validate(values: dict[str, Any], batch: _SessionBatch, at: str) -> None:
+    inputs = {name: value for name, value in values.items() if name in SessionInput.__slots__}
+    begins_on = min(phase.begins_on for phase in batch.phases)
+    violations = violations_of_session(
+        SessionInput(**inputs, begins_on=begins_on, ends_on=batch.support.ends_on, today=batch.today), at
     )
-    if found:
-        raise Invalid(found)
+    if violations:
+        raise Invalid(violations)
 
 
-def _already_there(work: Work, new: NewSession, known: _Known, at: str) -> Session | None:
-    here = [one for one in known.there if one.support_id == known.support.id]
-    by_place = next((one for one in here if (one.held_on, one.number) == (new.held_on, new.number)), None)
+def _match(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> Session | None:
+    of_support = [row for row in batch.sessions if row.support_id == batch.support.id]
+    by_key = next((row for row in of_support if (row.held_on, row.number) == (new.held_on, new.number)), None)
     if new.external_id is None:
-        return by_place
+        return by_key
     sender = work.principal.client_id
-    by_name = next((one for one in known.there if (one.sender, one.external_id) == (sender, new.external_id)), None)
+    by_external_id = next(
+        (row for row in batch.sessions if (row.sender, row.external_id) == (sender, new.external_id)),
+        None,
+    )
     detail = None
-    if by_name is None and by_place is not None and by_place.sender == sender and by_place.external_id is not None:
-        detail = "The same sender gave the session of this day and number another external id."
-    elif by_name is not None and by_name.support_id != known.support.id:
-        detail = "This external id belongs to a session of another support, and stays with it."
-    elif by_name is not None and by_place not in (None, by_name):
-        detail = "This external id names another session than this day and number do."
+    if by_external_id is None and by_key is not None and by_key.sender == sender and by_key.external_id is not None:
+        detail = "This sender gave the session of this day and number another external id before."
+    elif by_external_id is not None and by_external_id.support_id != batch.support.id:
+        detail = "This external id belongs to a session of another support."
+    elif by_external_id is not None and by_key not in (None, by_external_id):
+        detail = "This external id belongs to a session of another day and number."
     if detail is not None:
         raise Invalid([Violation(f"{at}/external_id", "session.two_identities", detail)])
-    return by_name or by_place
+    return by_external_id or by_key
 
 
-async def _change(work: Work, row: Session, wanted: dict[str, Any]) -> bool:
-    """Sets what is different, and keeps what was said; whether anything was."""
-    changed = {name: value for name, value in wanted.items() if getattr(row, name) != value}
+async def _save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool:
+    """Sets the values that differ and keeps the earlier ones; returns whether anything differed."""
+    changed = {name: value for name, value in values.items() if getattr(row, name) != value}
     if not changed:
         return False
-    # First what was said before in the same batch: a change refers to its session.
+    # A session of the same batch must have its row before a change refers to it.
     await work.db.flush()
-    before = {name: getattr(row, name) for name in SAID}
+    before = {name: getattr(row, name) for name in KEPT_COLUMNS}
     work.db.add(
         SessionChange(
             district_id=row.district_id,
@@ -240,12 +253,12 @@ async def _change(work: Work, row: Session, wanted: dict[str, Any]) -> bool:
     for name, value in changed.items():
         setattr(row, name, value)
     row.version += 1
-    # At once: a later session of the batch may take the place that this one leaves.
+    # A later session of the batch may take the day and number that this one leaves.
     await work.db.flush()
     return True
 
 
-def _minutes_of(phases: Sequence[Phase], day: date) -> int:
-    """What the phase of that day plans for a session; the first phase's before there is one."""
-    begun = [phase for phase in phases if phase.begins_on <= day]
-    return (begun[-1] if begun else phases[0]).minutes_per_session
+def _planned_minutes(phases: Sequence[Phase], day: date) -> int:
+    """Returns the minutes that the phase of that day plans for a session; before any phase, the first one's."""
+    begun_phases = [phase for phase in phases if phase.begins_on <= day]
+    return (begun_phases[-1] if begun_phases else phases[0]).minutes_per_session

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.rules.monitor.calibration import PUBLISHED
-from app.response.rules.monitor.panel import Panel, parts_of, read, ready
-from app.response.rules.monitor.rule import asked
+from app.response.rules.monitor.panel import Panel, parts_of, prepare, summarize
+from app.response.rules.monitor.rule import scores_to_request
 from bench.response.figures import Figures, figures, first_flag, threshold_for
 from bench.response.world import BASELINES, World, Year, more, simulate
 
@@ -43,16 +43,16 @@ def probe(year: Year, seed: int, threshold: float) -> Probed:
     for part in parts_of(whole):
         some = whole.part(part)
         now = np.ones(len(some.g), np.int64)
-        known = ready(some, PUBLISHED.prior, range(1, weeks + 1))
+        known = prepare(some, PUBLISHED.prior, range(1, weeks + 1))
         for week in range(weeks):
             wanted[part, week] = now
             for n in range(MOST_PROBES):
                 there = now > n
                 some.values[BASELINES + MOST_PROBES * week + n, there] = scores[week, n, part][there]
-            found = read(next(known).posterior(PUBLISHED.prior))
+            found = summarize(next(known).posterior(PUBLISHED.prior))
             statistic[part, week] = found.statistic
             flagged = (statistic[part, : week + 1] > threshold).any(axis=1)
-            now = np.where(flagged, 1, asked(found.statistic, threshold))
+            now = np.where(flagged, 1, scores_to_request(found.statistic, threshold))
     return Probed(statistic, wanted)
 
 

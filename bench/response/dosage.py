@@ -10,7 +10,7 @@ import numpy as np
 from app.response.rules.monitor.panel import STOPPED
 from app.response.rules.monitor.rule import DOSAGE, SHORTEST
 from app.response.rules.rates import threshold_at
-from app.response.rules.series import Dosage
+from app.response.rules.series import DeliveredMinutes
 from bench.response.monitor import watch
 from bench.response.world import RESPONDER, World, simulate
 
@@ -39,7 +39,7 @@ def main() -> None:
     for student, week in np.argwhere(over):
         change = int(watched.change[student, week])
         since = change if watched.stopped[student, week] > STOPPED else 0
-        dosage = Dosage((90.0,) * weeks, tuple(delivered[student]))
+        dosage = DeliveredMinutes((90.0,) * weeks, tuple(delivered[student]))
         share = dosage.share(min(since, max(week + 1 - SHORTEST, 0)), week + 1)
         blamed[student] |= share is not None and share >= DOSAGE
     print(

@@ -14,7 +14,7 @@ from uuid import UUID
 from app.playbook.models import Measure
 from app.playbook.queries import ChosenRule
 from app.response.judging.cohort import judge_series
-from app.response.judging.series import Line, MonitoredSeries, Scores
+from app.response.judging.series import MonitoredSeries, Scores, ScoreSeries
 from app.support.models import Phase, Support
 from bench.response.world import World, simulate
 
@@ -41,21 +41,21 @@ def followed(classmates: int, weeks: int, seed: int) -> list[MonitoredSeries]:
             values=tuple(year.scores[row, week - 1].item() for week in seen),
             forms=tuple(f"F{week}" for week in seen),
         )
-        line = Line(UUID(int=10_000 + row), 1, BEGINS, base, goal, 26, MEASURE, COHORT, scores, {})
+        line = ScoreSeries(UUID(int=10_000 + row), 1, BEGINS, base, goal, 26, MEASURE, COHORT, scores, {})
         found.append(MonitoredSeries(line, Support(id=line.support_id), Phase(id=UUID(int=20_000 + row)), RULE))
     return found
 
 
 def upto(one: MonitoredSeries, week: int) -> MonitoredSeries:
     """The same series as it was at the end of a week."""
-    return replace(one, line=replace(one.line, scores=one.line.scores.upto(week)))
+    return replace(one, score_series=replace(one.score_series, scores=one.score_series.scores.upto(week)))
 
 
 def medians(cohorts: Sequence[Sequence[MonitoredSeries]]) -> tuple[float, float]:
     """Median milliseconds of the processor and by the clock, of judging the first of each cohort."""
     used, took = [], []
     for mine, *others in cohorts:
-        beside = [one.line for one in others]
+        beside = [one.score_series for one in others]
         worked, began = time.process_time(), time.perf_counter()
         judge_series([mine], beside)
         used.append(1000 * (time.process_time() - worked))

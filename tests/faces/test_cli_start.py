@@ -6,9 +6,11 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from typing import Any
 
 import httpx
 import pytest
+from sqlalchemy.engine import make_url
 from typer import Typer
 from typer.main import get_command
 
@@ -74,6 +76,24 @@ def test_each_process_of_the_api_logs_json(settings: Settings) -> None:
     assert {json.loads(line)["event"] for line in lines} == {"request"}
     assert all(json.loads(line)["trace_id"] for line in lines)
     assert all(set(FIELDS) <= json.loads(line).keys() for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [({"password": "wrong"}, "refuses the role"), ({"database": "nowhere"}, "no such database")],
+    ids=["a wrong password", "no database"],
+)
+def test_a_command_names_the_reason_why_the_server_refuses_it(
+    settings: Settings, changed: dict[str, Any], reason: str
+) -> None:
+    """A server that answers is not asked whether it runs."""
+    url = make_url(settings.url_of("worker")).set(**changed).render_as_string(hide_password=False)
+    command = [sys.executable, "-m", "app", "district", "create", "nobody", "--name", "Nobody", "--time-zone", "UTC"]
+    surroundings = environment(settings) | {"AIMLINE_WORKER_DATABASE_URL": url}
+    done = subprocess.run(command, cwd=REPOSITORY, env=surroundings, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert reason in done.stderr
+    assert "Is it running?" not in done.stderr
 
 
 def _up(client: httpx.Client) -> None:

@@ -20,9 +20,9 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.address import Allowed
 from app.main import build
-from app.sis import sources
-from app.sis.pull import request_run
-from app.sis.settings import SourceSettings
+from app.sis.runs.pull import request_run
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings
 from tests.faults.machine import Machine, Process
 from tests.records.copies import rows_out_of_step
 from tests.records.writers import Writers, shown_students

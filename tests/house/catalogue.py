@@ -50,6 +50,8 @@ ABOUT_PEOPLE = {
     "demographics": "person_id",
 }
 """Tables about a person, students among them, that do not say `student_id`."""
+ON_EVERY_NODE = ["district", "client", "client_secret"]
+"""The tables that Citus copies to every node: those without a district, and the districts themselves."""
 NEVER_THE_APIS = ("sis_change", "client", "client_secret")
 ALLOWED_IN_POLICY = {"current_setting", "nullif", "strpos", "any", "array", "and", "or", "not", "coalesce"}
 DISTRICT_IN_POLICY = "district_id = (NULLIF(current_setting('app.district_id'::text, true), ''::text))::uuid"
@@ -217,6 +219,27 @@ async def references_stay_within_the_district(db: asyncpg.Connection, roles: dic
         if (row["first_here"], row["first_there"]) != ("district_id", "district_id"):
             found.append((name, f"could refer to a {row['there']} of another district"))
     return let_off(found)
+
+
+async def tables_on_every_node_stand_alone(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:
+    """What Citus copies to every node refers to nothing else, and whoever writes it may lock what it refers to."""
+    rows = await db.fetch(
+        """SELECT h.relname AS here, t.relname AS there,
+                  ARRAY (SELECT r FROM unnest($1::text[]) AS r WHERE has_table_privilege(r, h.oid, 'INSERT')
+                         AND NOT has_table_privilege(r, t.oid, 'UPDATE')) AS cannot_lock
+           FROM pg_constraint k JOIN pg_class h ON h.oid = k.conrelid JOIN pg_class t ON t.oid = k.confrelid
+           WHERE k.contype = 'f' AND h.relname = ANY ($2)""",
+        list(roles.values()),
+        ON_EVERY_NODE,
+    )
+    found = [
+        (f"table {row['here']}", f"is on every node and refers to {row['there']}, which is not")
+        for row in rows
+        if row["there"] not in ON_EVERY_NODE
+    ]
+    for row in rows:
+        found += [(f"table {row['here']}", f"{role} cannot lock {row['there']}") for role in row["cannot_lock"]]
+    return [f"{name}: {words}" for name, words in found]
 
 
 async def nothing_runs_by_itself(db: asyncpg.Connection, roles: dict[str, str]) -> list[str]:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ import pytest
 from tests.house.source import APP, REPOSITORY, modules
 
 MOST_LINES = 400
+MOST_FILES = 12
+NOT_ROOMS = {"rest", "graphql", "cli", "sandbox", "core"}
+"""The faces, the sandbox, and the floor that all rooms stand on."""
+TYPES_ONLY = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import app.access.work\n"
 NAMES_THAT_SAY_NOTHING = {"utils", "util", "helpers", "helper", "manager", "managers", "common", "misc", "data"}
 # Put together here, so that this file does not hold what it looks for.
 REGISTRIES = ["pypi" + ".org", "python" + "hosted.org", "npm" + "js.org", "npm" + "js.com", "docker" + ".io"]
@@ -69,8 +74,18 @@ def test_imports_go_down_the_layers() -> None:
         ("app/attendance/__init__.py", "", "Imports go down the layers only"),
         ("app/support/planning/rules.py", "import sqlalchemy\n", "Rules are pure"),
         ("app/roster/upward.py", "import app.concern.models\n", "Imports go down the layers only"),
+        ("app/sis/engine/upward.py", "", "Imports go down the layers of sis.engine"),
+        ("app/response/judging/series.py", "import app.response.judging.judge\n", "layers of response.judging"),
+        ("app/access/audit.py", TYPES_ONLY, "No imports go in a circle, nor those for types only"),
     ],
-    ids=["a room that nobody listed", "a rule with a database", "an import upwards"],
+    ids=[
+        "a room that nobody listed",
+        "a rule with a database",
+        "an import upwards",
+        "a file of a sub-room that nobody listed",
+        "an import upwards in a sub-room",
+        "a circle of types",
+    ],
 )
 def test_a_planted_import_fault_is_found(tmp_path: Path, planted: str, source: str, contract: str) -> None:
     """Protects the contracts themselves: each kind of fault, planted in a copy of the tree, is reported."""
@@ -95,12 +110,49 @@ def test_every_module_is_small_and_says_what_it_owns() -> None:
     assert found == []
 
 
-def test_a_room_has_at_most_eight_files() -> None:
-    """Twelve for the sync; the faces have one file a resource, and are not counted."""
-    faces = {"rest", "graphql", "oneroster", "cli", "sandbox", "core", "access"}
-    for room in (path for path in APP.iterdir() if path.is_dir() and path.name not in faces):
-        files = [path.name for path in room.glob("*.py") if path.name != "__init__.py"]
-        assert len(files) <= (12 if room.name == "sis" else 8), (room.name, sorted(files))
+def sub_rooms(folder: Path) -> set[Path]:
+    """Returns the folders below a room whose import arrows pyproject.toml declares, by the `app` in a folder."""
+    contracts = tomllib.loads((folder / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    names = {name for one in contracts if one["type"] == "layers" for name in one["containers"]}
+    return {folder.joinpath(*name.split(".")) for name in names if name != "app"}
+
+
+def rooms_too_large(folder: Path) -> list[str]:
+    """Returns the rooms and declared sub-rooms of the `app` in a folder with too many files.
+
+    Files of a folder that is not declared count where it stands; a declared sub-room counts as one.
+    """
+    declared, found = sub_rooms(folder), []
+    rooms = {path for path in (folder / "app").iterdir() if path.is_dir() and path.name not in NOT_ROOMS}
+    for room in sorted(rooms | declared):
+        inside = [other for other in declared if room in other.parents]
+        nearest = [one for one in inside if not any(other in one.parents for other in inside)]
+        files = [
+            path
+            for path in room.rglob("*.py")
+            if path.name != "__init__.py" and not any(other in path.parents for other in nearest)
+        ]
+        if len(files) + len(nearest) > MOST_FILES:
+            found.append(f"{room.relative_to(folder)} has {len(files)} files and {len(nearest)} sub-rooms")
+    return found
+
+
+def test_a_room_has_at_most_twelve_files() -> None:
+    """The faces and the sandbox have one file a resource, and are no rooms."""
+    assert rooms_too_large(REPOSITORY) == []
+
+
+def test_a_planted_thirteenth_file_is_found(tmp_path: Path) -> None:
+    """Protects the counting: a file in a folder that nobody declared counts for the room, at any depth."""
+    (tmp_path / "app").mkdir()
+    shutil.copytree(APP / "sis", tmp_path / "app" / "sis", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
+    assert rooms_too_large(tmp_path) == []
+    for number in range(MOST_FILES + 1):
+        planted = tmp_path / "app" / "sis" / "runs" / "deep" / "down" / f"file_{number}.py"
+        planted.parent.mkdir(parents=True, exist_ok=True)
+        planted.touch()
+    assert [one.split(" has ")[0] for one in rooms_too_large(tmp_path)] == ["app/sis/runs"]
 
 
 def test_no_tracked_file_names_a_registry_or_a_place_of_some_machine() -> None:
@@ -127,3 +179,11 @@ def test_a_planted_module_is_found() -> None:
     """The shape of a module is looked at."""
     found = broken_module("app.concern.helpers", ast.parse("x = 1"), MOST_LINES + 1)
     assert len(found) == 3
+
+
+def test_what_one_step_of_ci_leaves_out_the_other_runs() -> None:
+    """The long tests are left out by `dev.py test` without arguments, and by nothing else."""
+    steps = (REPOSITORY / ".ci" / "run").read_text()
+    assert re.search(r"^step .* python3 dev\.py test$", steps, re.MULTILINE)
+    assert re.search(r"^step .* python3 dev\.py test .*-m long$", steps, re.MULTILINE)
+    assert '"-m", "not long"' in (REPOSITORY / "dev.py").read_text()

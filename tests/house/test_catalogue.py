@@ -79,6 +79,12 @@ FAULTS: list[tuple[Check, str, str]] = [
         "on DELETE or UPDATE",
     ),
     (
+        catalogue.tables_on_every_node_stand_alone,
+        "ALTER TABLE district ADD CONSTRAINT planted FOREIGN KEY (district_id) REFERENCES event_counter NOT VALID",
+        "refers to event_counter, which is not",
+    ),
+    (catalogue.tables_on_every_node_stand_alone, "REVOKE UPDATE ON client FROM worker", "worker cannot lock client"),
+    (
         catalogue.nothing_runs_by_itself,
         "CREATE FUNCTION app.planted() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN new; END'; "
         "CREATE TRIGGER planted BEFORE INSERT ON concern FOR EACH ROW EXECUTE FUNCTION app.planted()",

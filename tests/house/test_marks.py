@@ -35,6 +35,7 @@ OUTSIDE = ("app.access", "app.core", "app.cli", "app.sandbox", "app.rest", "app.
 """The door itself, what knows no `Work`, and the faces: these reach rooms only through marked functions."""
 WITHIN = {
     "app.roster.lookup": "finds roster rows for commands of every room",
+    "app.roster.calendar": "reads school weeks for reads and commands of every room",
     "app.roster.student_lock": "locks students for commands of every room",
     "app.playbook.lookup": "finds playbook rows for commands of every room",
     "app.support.lookup": "finds a support and its dosage for commands of its room and above",
@@ -172,6 +173,7 @@ FIT = {
     "Sequence[UUID]": [UUID(int=1)],
     "Sequence[UUID] | None": None,
     "Reference": Reference("student", id=UUID(int=1)),
+    "list[Reference]": [Reference("student", id=UUID(int=1))],
     "Iterable[UUID]": [UUID(int=1)],
     "Collection[UUID]": [UUID(int=1)],
     "Sequence[Lasting]": [

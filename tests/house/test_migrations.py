@@ -26,13 +26,12 @@ NOT_FROZEN = ("env.py",)
 MAY_BE_IMPORTED = ("alembic", "sqlalchemy", "migrations", "collections")
 """`migrations` is frozen itself; of the rest, only what does not depend on the product."""
 BASELINE = "0001"
-ORDER = ("CREATE TABLE", "CREATE INDEX", "CREATE POLICY", "GRANT", "FOREIGN KEY")
+ORDER = ("CREATE TABLE", "CREATE INDEX", "CREATE POLICY", "GRANT", "SELECT create_", "FOREIGN KEY")
 STEP = re.compile(
-    r"(?:(?P<table_step>CREATE TABLE|ALTER TABLE) (?P<table>\w+)"
+    r"(?:(?P<distribution>SELECT create_)\w+\('(?P<distributed>\w+)'"
+    r"|(?P<table_step>CREATE TABLE|ALTER TABLE) (?P<table>\w+)"
     r"|(?P<step>CREATE INDEX|CREATE POLICY|GRANT) .*? ON (?P<on>\w+))"
 )
-WITHOUT_DISTRICT = ("client_secret",)
-"""Refers to `client`, and both are copied to every node."""
 
 
 def frozen_files() -> list[Path]:
@@ -52,7 +51,7 @@ def imports_that_change(source: str) -> list[str]:
 
 
 def out_of_order(sql: str) -> list[str]:
-    """Returns the steps of a table that come too early or too late.
+    """Returns the steps of a new table that come too early or too late.
 
     Columns, indexes, policies, grants and then foreign keys: a foreign key within CREATE TABLE, or before the
     policies, would be there before the table is distributed.
@@ -64,14 +63,17 @@ def out_of_order(sql: str) -> list[str]:
         match = STEP.match(text)
         if match is None:
             continue
-        step, table = match["table_step"] or match["step"], match["table"] or match["on"]
-        adds_key = "FOREIGN KEY" in text and table not in WITHOUT_DISTRICT
+        step = match["table_step"] or match["step"] or match["distribution"]
+        table = match["table"] or match["on"] or match["distributed"]
+        adds_key = "FOREIGN KEY" in text
         if step == "CREATE TABLE" and adds_key:
             findings.append(f"{table}: a foreign key within CREATE TABLE")
         if step == "ALTER TABLE":
             if not adds_key:
                 continue
             step = "FOREIGN KEY"
+        if step != "CREATE TABLE" and table not in reached:
+            continue
         if ORDER.index(step) < reached.get(table, 0):
             findings.append(f"{table}: {step} too late")
         reached[table] = max(ORDER.index(step), reached.get(table, 0))
@@ -99,12 +101,19 @@ def test_an_import_of_the_product_is_found(fault: str) -> None:
     assert len(imports_that_change(f"from alembic import op\n{fault}")) == 1
 
 
-def test_tables_are_made_in_the_order_of_a_distributed_database(settings: Settings) -> None:
-    """Columns, indexes, policies, grants, and foreign keys last."""
+@pytest.mark.parametrize("citus", [False, True])
+def test_tables_are_made_in_the_order_of_a_distributed_database(settings: Settings, citus: bool) -> None:
+    """Columns, indexes, policies, grants, on Citus the distribution of every table, and foreign keys last."""
     config, out = alembic_config(settings), io.StringIO()
-    config.output_buffer = out
-    command.upgrade(config, BASELINE, sql=True)
-    assert out_of_order(out.getvalue()) == []
+    config.output_buffer, config.attributes["citus"] = out, citus
+    command.upgrade(config, "head", sql=True)
+    sql = out.getvalue()
+    assert [finding for revision in sql.split("-- Running upgrade") for finding in out_of_order(revision)] == []
+    tables = set(re.findall(r"CREATE TABLE (\w+)", sql)) - {"alembic_version"}
+    distributed = re.findall(r"SELECT create_distributed_table\('(\w+)', 'district_id'", sql)
+    copied = re.findall(r"SELECT create_reference_table\('(\w+)'\)", sql)
+    assert sorted([*distributed, *copied]) == (sorted(tables) if citus else [])
+    assert sorted(copied) == (["client", "client_secret", "district"] if citus else [])
 
 
 @pytest.mark.parametrize(
@@ -120,7 +129,7 @@ def test_tables_are_made_in_the_order_of_a_distributed_database(settings: Settin
 )
 def test_a_step_out_of_order_is_found(sql: str, finding: str) -> None:
     """The check sees what it is there for."""
-    assert out_of_order(sql) == [finding]
+    assert out_of_order(f"CREATE TABLE a (b int);\n{sql}") == [finding]
 
 
 @pytest.fixture

@@ -47,6 +47,7 @@ def test_the_story_holds_from_an_empty_folder(tmp_path: Path) -> None:
     assert "Every step held" in ran.stdout
 
 
+@pytest.mark.long
 def test_a_step_that_does_not_hold_is_named(tmp_path: Path) -> None:
     """A roster without a class ends the story with the step that failed, and not with 0."""
     broken = tmp_path / "broken.zip"

@@ -28,8 +28,8 @@ from app.response.service import amend_score, record_scores, start_support
 from app.roster.breaks import NewBreak
 from app.roster.models import ExternalId
 from app.sis.models import SisChange, SisQuarantine, SisRun
-from app.sis.settings import SourceSettings as SourceSettings
-from app.sis.sources import register_source
+from app.sis.sources.service import register_source
+from app.sis.sources.settings import SourceSettings as SourceSettings
 from app.support.models import Support
 from app.support.queries import phases_of
 from app.support.service import NewSupport, plan_support

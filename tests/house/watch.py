@@ -17,6 +17,7 @@ from app.core.db import Base
 from app.events.catalogue import CATALOGUE, EventType
 from app.events.models import Event
 from app.events.render import body, schema
+from tests.house import writes
 from tests.house.source import import_models
 from tests.house.statements import unbound
 
@@ -24,6 +25,7 @@ LET_OFF = {
     "SELECT person.given_name FROM person": "the door's test: the net beneath must hold alone",
     "SELECT count(*) AS count_1 FROM person WHERE person.is_student": "as above",
 }
+writes.watch_the_sync()
 findings: list[str] = []
 misshapen: list[str] = []
 _seen: dict[str, list[str]] = {}
@@ -34,6 +36,7 @@ def _look(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
     found = _seen.get(statement)
     if found is None:
         found = _seen[statement] = findings_of(statement)
+        writes.keep(statement)
     findings.extend(found)
 
 

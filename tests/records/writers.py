@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import date, timedelta
@@ -63,7 +64,7 @@ class Writers:
             except Exception as error:  # the server may be restarting
                 self.written[f"failed {type(error).__name__}"] += 1
             else:
-                failed = "" if answer.is_success and '"errors"' not in answer.text else f" {answer.status_code}"
+                failed = "" if answer.is_success and '"errors"' not in answer.text else f" {_refusal(answer)}"
                 self.written[f"{what.__name__[1:]}{failed}"] += 1
             self.wrote.set()
             await asyncio.sleep(self.pause)
@@ -119,6 +120,12 @@ class Writers:
 async def shown_students(town: Town, *sourced_ids: str) -> list[str]:
     """Returns the ids, as faces show them, of students whom the roster's source names so."""
     return [ids.show("student", await row_id(town, "person", sourced_id)) for sourced_id in sourced_ids]
+
+
+def _refusal(answer: httpx.Response) -> str:
+    """The status, with the code of the problem or error where there is one."""
+    code = re.search(r'urn:aimline:problem:([\w.]+)|"code":"([\w.]+)"', answer.text)
+    return f"{answer.status_code} {code[1] or code[2]}" if code else str(answer.status_code)
 
 
 def _camel(score: dict[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from app.response.service import change_support, record_scores, start_support
 from app.roster.caseload import bound_to_person
 from app.support.models import Support
 from app.support.queries import phases_of, unserved_concerns
-from app.support.service import Change, NewSupport, plan_support
+from app.support.service import NewSupport, SupportChange, plan_support
 from tests.town import ALL_SCOPES, YEAR_BEGINS, Town, by_four_points
 
 BEGINS = YEAR_BEGINS + timedelta(weeks=2)
@@ -326,7 +326,7 @@ async def test_a_stretch_does_not_begin_in_the_future(north: Town) -> None:
     ahead = date.today() + timedelta(days=30)
     with pytest.raises(Invalid) as caught:
         async with north.unit() as work:
-            await change_support(work, support.id, Change(because="More time.", begins_on=ahead))
+            await change_support(work, support.id, SupportChange(because="More time.", begins_on=ahead))
     assert caught.value.violations[0].code == "support.in_the_future"
 
 
@@ -342,13 +342,15 @@ async def test_two_scores_of_one_sender_do_not_become_one(north: Town) -> None:
 @pytest.mark.parametrize(
     ("kind", "change", "pointer"),
     [
-        ("intensify", Change(because="Less.", level=1), "/change/level"),
-        ("fade", Change(because="More.", level=3), "/change/level"),
-        ("raise_goal", Change(because="Lower.", goal=60.0), "/change/goal"),
-        ("continue", Change(because="None."), "/change"),
+        ("intensify", SupportChange(because="Less.", level=1), "/change/level"),
+        ("fade", SupportChange(because="More.", level=3), "/change/level"),
+        ("raise_goal", SupportChange(because="Lower.", goal=60.0), "/change/goal"),
+        ("continue", SupportChange(because="None."), "/change"),
     ],
 )
-async def test_a_decision_does_not_contradict_itself(north: Town, kind: str, change: Change, pointer: str) -> None:
+async def test_a_decision_does_not_contradict_itself(
+    north: Town, kind: str, change: SupportChange, pointer: str
+) -> None:
     """What a team chose and what it changes agree."""
     support = await served(north, "amy")
     new = NewDecision(kind, support=ids.show("support", support.id), change=change)

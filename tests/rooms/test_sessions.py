@@ -19,7 +19,7 @@ from app.support.dosage import Dosage
 from app.support.lookup import DosageWindow, dosages_of
 from app.support.models import Support
 from app.support.queries import changes_of, dosage_between, phases_of, session, sessions
-from app.support.service import Change, end_support, plan_support
+from app.support.service import SupportChange, end_support, plan_support
 from app.support.session import (
     NewSession,
     RecordedSession,
@@ -209,7 +209,7 @@ async def test_dosage_is_read_over_phases_and_breaks(north: Town) -> None:
         await change_support(
             work,
             support.id,
-            Change("More.", begins_on=on(4), sessions_per_week=5, minutes_per_session=20, baseline=45.0),
+            SupportChange("More.", begins_on=on(4), sessions_per_week=5, minutes_per_session=20, baseline=45.0),
         )
     await _take_off(north, on(2))
     await recorded(

@@ -12,7 +12,7 @@ from app.response.administration.playbook import NewRule, publish_rules
 from app.response.judging.finalize import schedule_rules
 from app.response.service import amend_score, change_support, judge_many
 from app.roster.models import Person
-from app.support.service import Change, end_support
+from app.support.service import SupportChange, end_support
 from tests.rooms.test_verdicts import send, settle_all
 from tests.rooms.verdict_town import BEGINS, classmates, reader, scores, state, supported, told, verdicts
 from tests.town import Town
@@ -72,7 +72,7 @@ async def test_a_passage_stays_as_hard_as_it_was_when_classmates_begin_anew(nort
                 await end_support(work, other.id, "Moved away.", BEGINS + timedelta(weeks=11))
             else:
                 await change_support(
-                    work, other.id, Change("Twice a week.", BEGINS + timedelta(weeks=11), baseline=55.0)
+                    work, other.id, SupportChange("Twice a week.", BEGINS + timedelta(weeks=11), baseline=55.0)
                 )
     async with north.house() as work:
         await judge_many(work)

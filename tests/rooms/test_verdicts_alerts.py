@@ -24,7 +24,7 @@ def told(said: list[ConclusionOfWeek], memory: Memory | None = None) -> tuple[Me
 
 def weekly(*states: State) -> list[ConclusionOfWeek]:
     """One settled verdict a week."""
-    return [ConclusionOfWeek(state, week, settled=True) for week, state in enumerate(states, 1)]
+    return [ConclusionOfWeek(state, week, finalized=True) for week, state in enumerate(states, 1)]
 
 
 def test_an_alert_is_told_once_and_recovers_after_two_calm_weeks() -> None:
@@ -48,7 +48,7 @@ def test_a_week_that_took_an_alert_back_raises_no_other() -> None:
             ConclusionOfWeek(GOOD, 3),
             ConclusionOfWeek(NOT, 3),
             ConclusionOfWeek(GOOD, 3),
-            ConclusionOfWeek(NOT, 3, settled=True),
+            ConclusionOfWeek(NOT, 3, finalized=True),
         ]
     )
     assert tells == [AlertSignal.ALERT, AlertSignal.RECOVERED]
@@ -56,7 +56,7 @@ def test_a_week_that_took_an_alert_back_raises_no_other() -> None:
         [
             *weekly(NOT, GOOD),
             ConclusionOfWeek(GOOD, 3),
-            ConclusionOfWeek(NOT, 3, settled=True),
+            ConclusionOfWeek(NOT, 3, finalized=True),
             ConclusionOfWeek(NOT, 4),
         ]
     )
@@ -76,14 +76,14 @@ def test_what_was_not_delivered_is_told_once() -> None:
     assert told(weekly(GOOD, under, under))[1] == [AlertSignal.UNDER_DELIVERED]
     kept, tells = told(weekly(NOT, under, NOT))
     assert tells == [AlertSignal.ALERT, AlertSignal.UNDER_DELIVERED]
-    assert kept.alert.stands
+    assert kept.alert.active
 
 
 def test_a_provisional_alert_is_retracted_when_its_week_is_settled() -> None:
     """The week's other scores said otherwise: taken back, by an event, and not before the week is in."""
-    first = [ConclusionOfWeek(GOOD, 4, settled=True), ConclusionOfWeek(NOT, 5)]
+    first = [ConclusionOfWeek(GOOD, 4, finalized=True), ConclusionOfWeek(NOT, 5)]
     assert told([*first, ConclusionOfWeek(GOOD, 5)])[1] == [AlertSignal.ALERT]
-    assert told([*first, ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 5, settled=True)])[1] == [
+    assert told([*first, ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 5, finalized=True)])[1] == [
         AlertSignal.ALERT,
         AlertSignal.RETRACTED,
     ]
@@ -96,22 +96,22 @@ def test_a_provisional_alert_is_retracted_when_its_week_is_settled() -> None:
 def test_an_amended_score_takes_its_alert_back_at_once() -> None:
     """What would not be raised again on today's scores is retracted, not recovered."""
     alert = weekly(GOOD, NOT, NOT)
-    assert told([*alert, ConclusionOfWeek(GOOD, 3, undone=True)])[1] == [AlertSignal.ALERT, AlertSignal.RETRACTED]
-    assert told([*alert, ConclusionOfWeek(NOT, 3, undone=True)])[1] == [AlertSignal.ALERT]
+    assert told([*alert, ConclusionOfWeek(GOOD, 3, retractable=True)])[1] == [AlertSignal.ALERT, AlertSignal.RETRACTED]
+    assert told([*alert, ConclusionOfWeek(NOT, 3, retractable=True)])[1] == [AlertSignal.ALERT]
 
 
 def test_what_was_raised_quietly_is_taken_back_quietly() -> None:
     """A backfill tells nothing, also later on: nobody hears the end of what they never heard of."""
     kept, tells = told([ConclusionOfWeek(NOT, 3, quiet=True)])
     assert tells == []
-    assert kept.alert.stands
+    assert kept.alert.active
     assert told([ConclusionOfWeek(NOT, 4), ConclusionOfWeek(GOOD, 5), ConclusionOfWeek(GOOD, 6)], kept)[1] == []
 
 
 def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
     """Who heard of an alert is not left with it: a backfill or new rules that end it say so, and raise nothing."""
     alert = weekly(GOOD, NOT, NOT)
-    assert told([*alert, ConclusionOfWeek(GOOD, 3, quiet=True, undone=True)])[1] == [
+    assert told([*alert, ConclusionOfWeek(GOOD, 3, quiet=True, retractable=True)])[1] == [
         AlertSignal.ALERT,
         AlertSignal.RETRACTED,
     ]
@@ -122,22 +122,22 @@ def test_the_end_of_what_was_told_is_told_also_when_it_comes_quietly() -> None:
     ]
     kept, tells = told([*alert, *quiet])
     assert tells == [AlertSignal.ALERT, AlertSignal.RECOVERED]
-    assert kept.alert.stands
+    assert kept.alert.active
     assert kept.alert.quiet
 
 
 def test_new_rules_may_be_asked_to_alert() -> None:
     """What was laid quietly is told when it is asked for, once."""
     kept, _ = told([ConclusionOfWeek(NOT, 3, quiet=True)])
-    assert told([ConclusionOfWeek(NOT, 3, loud=True), ConclusionOfWeek(NOT, 3, loud=True)], kept)[1] == [
-        AlertSignal.ALERT
-    ]
+    assert told([ConclusionOfWeek(NOT, 3, raise_alerts=True), ConclusionOfWeek(NOT, 3, raise_alerts=True)], kept)[
+        1
+    ] == [AlertSignal.ALERT]
 
 
 def test_what_is_told_is_what_the_verdict_says() -> None:
     """An alert that its week could not raise any more waits for the next verdict that says so, and for no other."""
     under = State.UNDER_DELIVERED
-    back = [ConclusionOfWeek(NOT, 8), ConclusionOfWeek(GOOD, 8, undone=True), ConclusionOfWeek(NOT, 8)]
+    back = [ConclusionOfWeek(NOT, 8), ConclusionOfWeek(GOOD, 8, retractable=True), ConclusionOfWeek(NOT, 8)]
     for other in (GOOD, BETWEEN, State.GOAL_MET, under):
         assert AlertSignal.ALERT not in told([*back, ConclusionOfWeek(other, 9)])[1][2:]
     assert told([*back, ConclusionOfWeek(GOOD, 9), ConclusionOfWeek(NOT, 10)])[1] == [
@@ -145,11 +145,17 @@ def test_what_is_told_is_what_the_verdict_says() -> None:
         AlertSignal.RETRACTED,
         AlertSignal.ALERT,
     ]
-    undelivered = [ConclusionOfWeek(under, 8), ConclusionOfWeek(GOOD, 8, settled=True), ConclusionOfWeek(under, 8)]
+    undelivered = [ConclusionOfWeek(under, 8), ConclusionOfWeek(GOOD, 8, finalized=True), ConclusionOfWeek(under, 8)]
     assert told([*undelivered, ConclusionOfWeek(GOOD, 9)])[1] == [AlertSignal.UNDER_DELIVERED]
     assert told([*undelivered, ConclusionOfWeek(under, 9)])[1] == [AlertSignal.UNDER_DELIVERED] * 2
     assert (
-        told([ConclusionOfWeek(NOT, 8, quiet=True), ConclusionOfWeek(GOOD, 9), ConclusionOfWeek(GOOD, 9, loud=True)])[1]
+        told(
+            [
+                ConclusionOfWeek(NOT, 8, quiet=True),
+                ConclusionOfWeek(GOOD, 9),
+                ConclusionOfWeek(GOOD, 9, raise_alerts=True),
+            ]
+        )[1]
         == []
     )
 
@@ -166,7 +172,7 @@ def test_a_phase_line_begins_anew() -> None:
 def test_within_a_week_an_alert_is_told_at_most_once(past: list[State], week: list[tuple[State, bool]]) -> None:
     """Whatever the verdicts of a week, settled or not, it brings one alert at most, and one retraction."""
     kept, _ = told(weekly(*past))
-    said = [ConclusionOfWeek(state, len(past) + 1, settled=settled) for state, settled in week]
+    said = [ConclusionOfWeek(state, len(past) + 1, finalized=settled) for state, settled in week]
     _, tells = told(said, kept)
     assert tells.count(AlertSignal.ALERT) <= 1
     assert tells.count(AlertSignal.RETRACTED) + tells.count(AlertSignal.RECOVERED) <= 1
@@ -179,7 +185,7 @@ def test_the_order_of_arrival_leaves_no_trace(
 ) -> None:
     """Once a week is settled, what is latched is the same, whatever was said on the way."""
     kept, _ = told(weekly(*past))
-    week, last = len(past) + 1, ConclusionOfWeek(settled, len(past) + 1, settled=True)
+    week, last = len(past) + 1, ConclusionOfWeek(settled, len(past) + 1, finalized=True)
     first, _ = told([*(ConclusionOfWeek(state, week) for state in one), last], kept)
     second, _ = told([*(ConclusionOfWeek(state, week) for state in other), last], kept)
     assert first.now == second.now

@@ -17,7 +17,7 @@ from app.core.ids import new_id
 from app.evidence.models import Score
 from app.playbook.lookup import published
 from app.response.administration.calibration import calibrate_district
-from app.response.models import Calibration, ResponseState, Settlement, VerdictRow
+from app.response.models import CalibrationRow, ResponseState, Settlement, VerdictRow
 from app.response.rules.monitor.calibration import PUBLISHED
 from app.response.service import judge_many, record_scores
 from app.roster.models import Person
@@ -106,7 +106,7 @@ async def test_estimates_that_no_longer_hold_are_no_longer_judged_by(north: Town
     async def estimated(work: Work) -> None:
         of = {"district_id": north.district_id, "id": new_id(), "number": 1, "made_at": now()}
         said = {"series": 400, "scores": 5000, "published": False, "estimates": PUBLISHED.as_json(), "report": {}}
-        work.db.add(Calibration(**of, **said, measure_id=north.measures["orf"], grade="03"))
+        work.db.add(CalibrationRow(**of, **said, measure_id=north.measures["orf"], grade="03"))
 
     async with north.house() as work:
         await estimated(work)

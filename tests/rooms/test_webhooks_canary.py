@@ -133,7 +133,7 @@ async def test_the_socket_refuses_what_the_text_let_through(
     canary: Canary, host: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Were the check of the text wrong altogether, the address where the socket is made still makes no connection."""
-    monkeypatch.setattr(send, "checked_url", lambda url, _allowed: url)
+    monkeypatch.setattr(send, "validate_url", lambda url, _allowed: url)
     for scheme in ("https", "http"):
         outcome = await _post(f"{scheme}://{host}:{canary.port}/", Allowed())
         assert outcome.status is None

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from app.settings import Settings
 from app.webhooks.deliver import LEASE
-from app.webhooks.deliveries.dispatcher import IN_FLIGHT, OF_ONE_DISTRICT
+from app.webhooks.dispatcher import IN_FLIGHT, OF_ONE_DISTRICT
 from app.webhooks.send import Sender
 from app.worker import deliveries
 from tests.rooms.webhook_town import Receiver, happen, lay, register

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from app.response.rules.calibrate.district import calibrate, calibrate_batch
-from app.response.rules.calibrate.moments import scatter
+from app.response.rules.calibrate.moments import estimate_scatter
 from app.response.rules.monitor.bulk import Batch
 from app.response.rules.monitor.calibration import PUBLISHED
 from bench.response.monitor import panel
 from bench.response.world import World, Year, simulate
+
+pytestmark = pytest.mark.long
 
 
 @pytest.mark.parametrize(
@@ -26,7 +28,7 @@ from bench.response.world import World, Year, simulate
     ],
 )
 def test_noise_forms_and_correlation_are_found_again(world: World, own: float, form: float, correlation: float) -> None:
-    found = scatter(panel(simulate(world, 2500, 21)))
+    found = estimate_scatter(panel(simulate(world, 2500, 21)))
     assert found.own == pytest.approx(own, rel=0.08)
     assert found.form == pytest.approx(form, abs=0.05)
     assert found.correlation == pytest.approx(correlation, abs=0.08)

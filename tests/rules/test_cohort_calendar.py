@@ -10,7 +10,7 @@ import pytest
 from app.playbook.models import Measure
 from app.playbook.queries import ChosenRule
 from app.response.judging.cohort import judge_series, on_one_calendar
-from app.response.judging.series import Line, MonitoredSeries, Scores
+from app.response.judging.series import MonitoredSeries, Scores, ScoreSeries
 from app.roster.calendar import counted, weeks_between
 from app.support.models import Phase, Support
 from tests.rules.verdict_bytes import canonical_bytes
@@ -22,7 +22,7 @@ CALENDAR = [(BEGINS + timedelta(weeks=n), n not in (4, 5)) for n in range(30)]
 BREAK, AFTER = BEGINS + timedelta(weeks=5), BEGINS + timedelta(weeks=6)
 
 
-def line(number: int, begins: date, rate: float) -> Line:
+def line(number: int, begins: date, rate: float) -> ScoreSeries:
     """A series with a score in each week of instruction after the break, and the week's passage in it."""
     rng, passages = Random(number), Random(0)
     mondays = [monday for monday, instructional in CALENDAR if instructional and monday > AFTER][:12]
@@ -36,10 +36,10 @@ def line(number: int, begins: date, rate: float) -> Line:
         forms=("",) * len(mondays),
     )
     measure = Measure(id=MEASURE, code="orf", kind="growth", direction="up", sem=8.0)
-    return Line(UUID(int=number), 1, begins, 40.0, 70.0, 20, measure, (MEASURE, SCHOOL, "03"), scores, weeks)
+    return ScoreSeries(UUID(int=number), 1, begins, 40.0, 70.0, 20, measure, (MEASURE, SCHOOL, "03"), scores, weeks)
 
 
-def verdict(mine: Line, others: list[Line]) -> bytes:
+def verdict(mine: ScoreSeries, others: list[ScoreSeries]) -> bytes:
     """The bytes of what the monitor says of one of them."""
     chosen = ChosenRule("monitor", {"far_percent": 10}, UUID(int=3))
     one = MonitoredSeries(mine, Support(id=mine.support_id), Phase(), chosen)
@@ -68,7 +68,7 @@ def test_a_week_is_the_same_week_for_the_whole_class(begins: date) -> None:
     first, other = on_one_calendar([line(1, BEGINS, 1.5), line(2, begins, 1.5)])
     for monday, instructional in CALENDAR:
         if instructional and monday >= begins:
-            assert other.began + other.line.week_of(monday) == first.line.week_of(monday)
+            assert other.began + other.score_series.week_of(monday) == first.score_series.week_of(monday)
 
 
 def test_a_phase_that_begins_in_a_break_has_its_passages_difficulty_taken_out() -> None:

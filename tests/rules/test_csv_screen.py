@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.sis.engine.screen import COLUMNS, MALFORMED, Screen
+from app.sis.engine.intake.screen import COLUMNS, MALFORMED, Screen
 from app.sis.port import Delivery, SourceRefused
 
 HEADER = ("sourcedId", "name", "note")
@@ -115,7 +115,7 @@ def test_what_spoils_a_whole_file_is_refused_in_a_sentence(rows: bytes, words: s
 
 def test_faults_beyond_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered of a file that was made to harm is bounded."""
-    monkeypatch.setattr("app.sis.engine.screen.MOST_FAULTS", 100)
+    monkeypatch.setattr("app.sis.engine.intake.screen.MOST_FAULTS", 100)
     with pytest.raises(SourceRefused, match="has over 100 lines that do not fit"):
         _screened(b"x\r\n" * 101)
 

@@ -28,6 +28,7 @@ def ring(*lines: str) -> Keyring:
     return Keyring.parse("\n".join(lines))
 
 
+@pytest.mark.long
 @given(PLACES)
 def test_a_cursor_opens_to_its_place(place: list[object]) -> None:
     """Whatever a place holds comes back as it was, in the same text each time."""

@@ -31,6 +31,7 @@ def code_of(document: bytes) -> str | None:
     return None
 
 
+@pytest.mark.long
 @given(JSON)
 def test_an_ordinary_document_passes(value: Any) -> None:
     """Whatever the texts hold (commas, quotes, brackets, escapes), a small document is within the limits."""

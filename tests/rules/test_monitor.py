@@ -17,8 +17,8 @@ from app.response.rules.monitor.forms import Cohorts, Paths, form_effects
 from app.response.rules.monitor.model import NODES, Array, Prior, normal_cdf
 from app.response.rules.monitor.panel import Panel, judge_panel, judge_weeks, starting_level
 from app.response.rules.rates import GRID, THRESHOLDS, threshold_at
-from app.response.rules.series import Dosage, Observation, Series
-from app.response.rules.verdict import Kind, State
+from app.response.rules.series import DeliveredMinutes, Observation, Series
+from app.response.rules.verdict import NonresponseKind, State
 from bench.response.figures import figures, first_flag
 from bench.response.monitor import panel, told_apart, watch
 from bench.response.world import World, simulate
@@ -27,7 +27,7 @@ PRIOR = Prior()
 
 
 def series(
-    values: Iterable[float], *, sem: float | None = 4.0, dosage: Dosage | None = None, goal_rate: float = 1.5
+    values: Iterable[float], *, sem: float | None = 4.0, dosage: DeliveredMinutes | None = None, goal_rate: float = 1.5
 ) -> Series:
     observations = tuple(Observation(n + 1, float(v), f"sco_{n}") for n, v in enumerate(values))
     return Series(observations, 30.0, 30 + 60 * goal_rate, 60, sem=sem, dosage=dosage)
@@ -174,6 +174,7 @@ def test_a_phase_that_begins_later_in_the_calendar_is_the_same_series() -> None:
     assert list(one.change) == list(other.change)
 
 
+@pytest.mark.long
 def test_the_stated_rate_holds_in_a_small_population() -> None:
     """2,000 students of another seed: a coarse guard against a change that nobody measured."""
     year = simulate(World(), 2000, 99)
@@ -189,9 +190,9 @@ def test_the_stated_rate_holds_in_a_small_population() -> None:
 
 def test_never_and_stopped_are_said_in_one_sentence() -> None:
     never = judge("monitor", series([30 + 0.1 * t for t in range(1, 16)]))
-    assert (never.state, never.kind) == (State.NOT_RESPONDING, Kind.NEVER)
+    assert (never.state, never.kind) == (State.NOT_RESPONDING, NonresponseKind.NEVER)
     stopped = judge("monitor", series([30 + 2 * min(t, 10) for t in range(1, 21)]))
-    assert (stopped.state, stopped.kind) == (State.NOT_RESPONDING, Kind.STOPPED)
+    assert (stopped.state, stopped.kind) == (State.NOT_RESPONDING, NonresponseKind.STOPPED)
     assert stopped.change_week is not None
     assert abs(stopped.change_week - 10) <= 1
     assert "more likely that growth is now under half of the 1.5 a week that the goal needs" in stopped.sentence
@@ -204,18 +205,18 @@ def test_never_and_stopped_are_said_in_one_sentence() -> None:
 
 def test_a_support_that_was_not_delivered_is_not_called_not_responding() -> None:
     flat = [30.0] * 15
-    short = judge("monitor", series(flat, dosage=Dosage((90.0,) * 15, (60.0,) * 15)))
+    short = judge("monitor", series(flat, dosage=DeliveredMinutes((90.0,) * 15, (60.0,) * 15)))
     assert (short.state, short.kind) == (State.UNDER_DELIVERED, None)
     assert "67 % of the planned minutes were delivered" in short.sentence
     assert short.rate is not None
-    unknown = judge("monitor", series(flat, dosage=Dosage((90.0,) * 15, (float("nan"),) * 15)))
+    unknown = judge("monitor", series(flat, dosage=DeliveredMinutes((90.0,) * 15, (float("nan"),) * 15)))
     assert unknown.state is State.NOT_RESPONDING
 
 
 def test_only_the_minutes_since_the_slowdown_count() -> None:
     stalled = [30 + 2 * min(t, 10) for t in range(1, 21)]
-    late = Dosage((90.0,) * 20, (90.0,) * 10 + (20.0,) * 10)
-    early = Dosage((90.0,) * 20, (20.0,) * 9 + (90.0,) * 11)
+    late = DeliveredMinutes((90.0,) * 20, (90.0,) * 10 + (20.0,) * 10)
+    early = DeliveredMinutes((90.0,) * 20, (20.0,) * 9 + (90.0,) * 11)
     assert judge("monitor", series(stalled, dosage=late)).state is State.UNDER_DELIVERED
     assert judge("monitor", series(stalled, dosage=early)).state is State.NOT_RESPONDING
 

@@ -110,34 +110,39 @@ def test_asked_alone_or_together_gives_the_same_bytes() -> None:
     for seed, later in ((1, 0), (2, 3)):
         whole = [began_later(one, later * (n % 2)) for n, one in enumerate(followed(24, 15, seed))]
         # Who has too few scores for a verdict still tells of the forms.
-        whole[5] = replace(whole[5], line=replace(whole[5].line, scores=whole[5].line.scores.upto(2)))
+        whole[5] = replace(
+            whole[5], score_series=replace(whole[5].score_series, scores=whole[5].score_series.scores.upto(2))
+        )
         together = judge_series(whole)
         for size in (1, 3):
             for n in range(0, len(whole), size):
-                rest = [one.line for one in whole[:n] + whole[n + size :]]
+                rest = [one.score_series for one in whole[:n] + whole[n + size :]]
                 for support_id, judged in judge_series(whole[n : n + size], rest[::-1]).items():
                     assert canonical_bytes(judged.verdict) == canonical_bytes(together[support_id].verdict)
 
 
+@pytest.mark.long
 def test_only_a_form_that_is_shared_is_said_to_be_allowed_for() -> None:
     """A class in which everybody reads passages of their own says nothing of how hard they are."""
     for shared in (True, False):
         whole = followed(24, 12, 4)
         if not shared:
-            own = [tuple(f"{n}.{at}" for at in range(len(one.line.scores))) for n, one in enumerate(whole)]
+            own = [tuple(f"{n}.{at}" for at in range(len(one.score_series.scores))) for n, one in enumerate(whole)]
             whole = [of_forms(one, forms) for one, forms in zip(whole, own, strict=True)]
-        said = judge_series(whole[:1], [one.line for one in whole[1:]])[whole[0].line.support_id].verdict.sentence
+        said = judge_series(whole[:1], [one.score_series for one in whole[1:]])[
+            whole[0].score_series.support_id
+        ].verdict.sentence
         assert ("allowing for how hard each passage was" in said) == shared
 
 
 def of_forms(one: MonitoredSeries, forms: tuple[str, ...]) -> MonitoredSeries:
     """The same scores, on other forms."""
-    return replace(one, line=replace(one.line, scores=replace(one.line.scores, forms=forms)))
+    return replace(one, score_series=replace(one.score_series, scores=replace(one.score_series.scores, forms=forms)))
 
 
 def began_later(one: MonitoredSeries, weeks: int) -> MonitoredSeries:
     """The same series without its first weeks' scores, those that follow counted from there."""
-    scores = one.line.scores
+    scores = one.score_series.scores
     kept = Scores(
         scores.ids[weeks:],
         scores.days[weeks:],
@@ -145,8 +150,8 @@ def began_later(one: MonitoredSeries, weeks: int) -> MonitoredSeries:
         scores.values[weeks:],
         scores.forms[weeks:],
     )
-    begins = one.line.begins_on + timedelta(weeks=weeks)
-    return replace(one, line=replace(one.line, begins_on=begins, goal_week=26 - weeks, scores=kept))
+    begins = one.score_series.begins_on + timedelta(weeks=weeks)
+    return replace(one, score_series=replace(one.score_series, begins_on=begins, goal_week=26 - weeks, scores=kept))
 
 
 def test_plain_floats_give_the_arrays_bits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from app.response.rules.choose import RULES, UnusableRule, judge
 from app.response.rules.field.counts import GROWTH_RULES
 from app.response.rules.rates import HOLDS_BADLY
 from app.response.rules.series import Observation, Series
-from app.response.rules.verdict import Kind, State
+from app.response.rules.verdict import NonresponseKind, State
 from tests.rules.verdict_bytes import canonical_bytes
 
 
@@ -44,14 +44,14 @@ def test_k_scores_below_flag_and_one_fewer_does_not(rule: str, k: int) -> None:
 
 def test_never_on_pace_is_told_apart_from_stopped() -> None:
     never = judge("four-point", beside_line([-1, -2, -3, -4, -5]))
-    assert (never.state, never.kind, never.change_week) == (State.NOT_RESPONDING, Kind.NEVER, None)
+    assert (never.state, never.kind, never.change_week) == (State.NOT_RESPONDING, NonresponseKind.NEVER, None)
     assert never.sentence == (
         "All five scores of this phase (weeks 1 to 5) lie below the aimline, "
         "so growth has not kept pace since the phase began."
     )
     stopped = judge("four-point", beside_line([1, 2, -1, 0, 1, 2, -1, 3, -1, -2, -3, -4]))
     assert (stopped.kind, stopped.change_week, stopped.statistic, stopped.threshold) == (
-        Kind.STOPPED,
+        NonresponseKind.STOPPED,
         9,
         4,
         4,
@@ -64,14 +64,14 @@ def test_never_on_pace_is_told_apart_from_stopped() -> None:
 
 def test_two_good_scores_are_too_few_to_say_that_growth_stopped() -> None:
     few = judge("four-point", beside_line([5, 5, -1, -1, -1, -1]))
-    assert few.kind is Kind.NEVER
+    assert few.kind is NonresponseKind.NEVER
     assert few.sentence.endswith("before them two of two scores kept pace, too few to say that growth once did.")
-    assert judge("four-point", beside_line([5, 5, 5, -1, -1, -1, -1])).kind is Kind.STOPPED
+    assert judge("four-point", beside_line([5, 5, 5, -1, -1, -1, -1])).kind is NonresponseKind.STOPPED
 
 
 def test_half_of_the_earlier_scores_on_pace_is_enough_and_less_is_not() -> None:
-    assert judge("four-point", beside_line([-1, 1, -1, 0, -1, -1, -1, -1])).kind is Kind.STOPPED
-    assert judge("four-point", beside_line([-1, -1, 1, -1, 0, -1, -1, -1, -1])).kind is Kind.NEVER
+    assert judge("four-point", beside_line([-1, 1, -1, 0, -1, -1, -1, -1])).kind is NonresponseKind.STOPPED
+    assert judge("four-point", beside_line([-1, -1, 1, -1, 0, -1, -1, -1, -1])).kind is NonresponseKind.NEVER
 
 
 def test_all_above_suggests_a_higher_goal() -> None:
@@ -117,14 +117,14 @@ def test_trend_below_the_required_rate_flags_and_tells_where_growth_stopped() ->
     slow = judge("trend", series([10.0 + 0.5 * t for t in range(1, 11)]))
     assert (slow.state, slow.kind, slow.rate, slow.required_rate) == (
         State.NOT_RESPONDING,
-        Kind.NEVER,
+        NonresponseKind.NEVER,
         0.5,
         1.5,
     )
     fast = judge("trend", series([10 + 1.7 * t for t in range(1, 10)]))
     assert fast.state is State.RESPONDING
     stopped = judge("trend", series([10 + 2.0 * min(t, 6) for t in range(1, 13)]))
-    assert (stopped.state, stopped.kind, stopped.change_week) == (State.NOT_RESPONDING, Kind.STOPPED, 6)
+    assert (stopped.state, stopped.kind, stopped.change_week) == (State.NOT_RESPONDING, NonresponseKind.STOPPED, 6)
     assert "up to about week 6 it was 2 a week and since then 0" in stopped.sentence
 
 

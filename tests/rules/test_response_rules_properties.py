@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from app.response.rules.choose import RULES, judge
 from app.response.rules.series import Observation, Series
-from app.response.rules.verdict import Kind, State
+from app.response.rules.verdict import NonresponseKind, State
 from tests.rules.verdict_bytes import canonical_bytes
+
+pytestmark = pytest.mark.long
 
 rules = pytest.mark.parametrize("rule", list(RULES))
 
@@ -95,7 +97,7 @@ def test_a_met_goal_is_never_not_responding_and_a_kind_goes_only_with_it(rule: s
     if verdict.state is not State.INSUFFICIENT_DATA:
         assert met == (verdict.state is State.GOAL_MET)
     assert (verdict.kind is not None) == (verdict.state is State.NOT_RESPONDING)
-    assert (verdict.change_week is not None) == (verdict.kind is Kind.STOPPED)
+    assert (verdict.change_week is not None) == (verdict.kind is NonresponseKind.STOPPED)
 
 
 @rules

@@ -13,7 +13,7 @@ from app.response.aimline import UnjudgeableSeries
 from app.response.rules.choose import RULES, UnusableRule, judge
 from app.response.rules.field.slopes import residual_error, theil_sen
 from app.response.rules.series import Observation, Series
-from app.response.rules.verdict import Kind, State
+from app.response.rules.verdict import NonresponseKind, State
 
 SLOPES = ("theil-sen", "dual-discrepancy", "slope-interval", "eb-slope")
 
@@ -51,10 +51,10 @@ def test_a_flat_noisy_series_is_flagged_and_a_steep_one_is_not(rule: str) -> Non
 @pytest.mark.parametrize("rule", ["median", *SLOPES])
 def test_growth_that_stopped_is_told_apart_from_growth_that_never_was(rule: str) -> None:
     stopped = judge(rule, weekly([10 + 1.8 * min(t, 7) for t in range(1, 18)], sem=1.0))
-    assert (stopped.state, stopped.kind) == (State.NOT_RESPONDING, Kind.STOPPED)
+    assert (stopped.state, stopped.kind) == (State.NOT_RESPONDING, NonresponseKind.STOPPED)
     assert "most likely slowed about week" in stopped.sentence
     never = judge(rule, weekly([10 + 0.1 * t for t in range(1, 18)], sem=1.0))
-    assert (never.state, never.kind, never.change_week) == (State.NOT_RESPONDING, Kind.NEVER, None)
+    assert (never.state, never.kind, never.change_week) == (State.NOT_RESPONDING, NonresponseKind.NEVER, None)
 
 
 def test_one_outlying_score_moves_least_squares_and_not_theil_sen() -> None:

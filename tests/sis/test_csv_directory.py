@@ -12,7 +12,7 @@ import pytest
 from app.core.errors import Invalid
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import SourceRefused
-from app.sis.upload import validate_roster_zip
+from app.sis.runs.upload import validate_roster_zip
 from tests.sis.roster_zip import Export
 
 MANY = 400_000

@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 from app.core.address import Allowed
 from app.core.errors import StorageFull
 from app.settings import Settings
-from app.sis import sources
-from app.sis.pull import run_source
-from app.sis.settings import SourceSettings as Fit
+from app.sis.runs.pull import run_source
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings as Fit
 from tests.sis.plain_server import Asked, Said, answering
 from tests.sis.rest_source import quiet
 from tests.sis.roster_zip import ROSTER, Export, ask, fingerprint, sync

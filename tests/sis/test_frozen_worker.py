@@ -10,9 +10,9 @@ import orjson
 
 from app.core.address import Allowed
 from app.core.clock import now
-from app.sis import sources
 from app.sis.scheduler.execute import SyncScheduler
-from app.sis.settings import SourceSettings
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings
 from tests.freezing import Frozen, freeze_in_transaction, gate, process, session_ends
 from tests.processes import aimline
 from tests.sis.roster_zip import Export, ask

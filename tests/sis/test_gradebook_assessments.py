@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from app.sis.approval import approve, execute_answer
 from app.sis.engine.report import Refusal, Report
 from app.sis.port import Delivery
+from app.sis.runs.approval import approve, execute_answer
 from app.sis.service import sync as run_sync
 from tests.sis.gradebook_zip import Delivered
 from tests.sis.roster_zip import Row, ask, row_id, sync

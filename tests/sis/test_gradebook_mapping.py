@@ -16,9 +16,9 @@ from app.evidence.amend import Amendment
 from app.evidence.service import NewScore
 from app.response.service import amend_score, record_scores, remove_score, start_support
 from app.roster.models import Source
-from app.sis.approval import undo
-from app.sis.mapping.rules import read_mapping
 from app.sis.models import SisSource
+from app.sis.runs.approval import undo
+from app.sis.sources.mapping import read_mapping
 from app.support.service import NewSupport, plan_support
 from tests.sis.gradebook_zip import GRADED, Delivered
 from tests.sis.roster_zip import ask, row_id, sync

@@ -9,8 +9,8 @@ import pytest
 
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
-from app.sis.approval import approve, discard, execute_answer, execute_answered_runs
 from app.sis.engine.report import Report
+from app.sis.runs.approval import approve, discard, execute_answer, execute_answered_runs
 from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, row_id, sync
 from tests.town import Town
 

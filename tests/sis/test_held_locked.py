@@ -10,9 +10,9 @@ import pytest
 
 from app.maintenance import maintain_district
 from app.settings import Settings
-from app.sis.approval import discard, execute_answer
 from app.sis.engine.report import Report
-from app.sis.rekey import plan_rekey
+from app.sis.runs.approval import discard, execute_answer
+from app.sis.runs.rekey import plan_rekey
 from tests.house import catalogue
 from tests.sis.roster_zip import Export, ask, sync
 from tests.town import Town

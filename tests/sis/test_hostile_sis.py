@@ -13,11 +13,11 @@ import pytest
 
 from app.core.address import Allowed
 from app.settings import Settings
-from app.sis import sources
 from app.sis.oneroster_rest.connection import RetryPolicy
 from app.sis.port import SourceRefused
-from app.sis.pull import request_run
-from app.sis.settings import SourceSettings as Fit
+from app.sis.runs.pull import request_run
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings as Fit
 from tests.rooms.webhook_town import start_worker
 from tests.sis import hostile_sis
 from tests.sis.hostile_sis import Write, hostile, linking

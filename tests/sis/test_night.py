@@ -20,15 +20,15 @@ from app.core.address import Allowed
 from app.core.clock import now
 from app.core.crypto import Keyring, generate_key
 from app.core.errors import Conflict
-from app.sis import sources
 from app.sis.engine.district_lock import district_sync_lock
 from app.sis.engine.run import RunRequest
-from app.sis.pull import request_run, request_undo, run_source
-from app.sis.queries import read_report
+from app.sis.runs.pull import request_run, request_undo, run_source
+from app.sis.runs.queries import read_report
 from app.sis.scheduler.execute import SyncScheduler, claim_run, keep_lease, schedule_due_runs
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.sis.scheduler.report_text import next_steps, render_report
-from app.sis.settings import SourceSettings
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings
 from tests.sis.plain_server import Said, answering
 from tests.sis.roster_zip import Export, ask
 from tests.town import Town

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.sis.scheduler.schedule import is_cron, is_full_due, jitter_of, next_run, overdue_at
+from app.sis.sources.schedule import is_cron, is_full_due, jitter_of, next_run, overdue_at
 
 CHICAGO = "America/Chicago"
 NIGHTLY = "30 2 * * *"

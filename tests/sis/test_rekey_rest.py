@@ -9,9 +9,9 @@ from fastapi import FastAPI
 
 from app.core.address import Allowed
 from app.core.ids import new_id, show
-from app.sis.approval import execute_answered_runs
 from app.sis.engine.report import Report
-from app.sis.rekey import MOST_GIVEN
+from app.sis.runs.approval import execute_answered_runs
+from app.sis.runs.rekey import MOST_GIVEN
 from app.sis.scheduler.execute import SyncScheduler
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.sis.roster_zip import Export, ask, fingerprint, lose_a_worker, row_id, sync

@@ -6,9 +6,9 @@ from uuid import UUID
 
 import pytest
 
-from app.sis.approval import approve, execute_answer, undo
 from app.sis.engine.report import Report
-from app.sis.rekey import plan_rekey
+from app.sis.runs.approval import approve, execute_answer, undo
+from app.sis.runs.rekey import plan_rekey
 from tests.sis.gradebook_zip import Delivered
 from tests.sis.rest_source import behave, connect, quiet
 from tests.sis.roster_zip import STUDENTS, ask, fingerprint, sync

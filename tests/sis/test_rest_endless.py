@@ -8,11 +8,11 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.core.address import Allowed
-from app.sis import sources
 from app.sis.oneroster_rest.connection import RetryPolicy
 from app.sis.port import SourceRefused
-from app.sis.pull import run_source
-from app.sis.settings import SourceSettings
+from app.sis.runs.pull import run_source
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings
 from tests.sis.plain_server import Asked, Said, answering
 from tests.sis.rest_source import HASTY, connect, pulled, quiet
 from tests.sis.roster_zip import fingerprint

@@ -40,7 +40,7 @@ def test_signature_of_rfc_5849() -> None:
         "oauth_nonce": "chapoH",
     }
     base = signature_base("GET", "http://photos.example.net/photos?file=vacation.jpg&size=original", oauth)
-    assert sign("HMAC-SHA1", "kd94hf93k423kf44&pfkkdhi9sl3r4s00", base) == "MdpQcU8iPSUjWoN/UDMsK2sui9I="
+    assert sign("HMAC-SHA1", base, "kd94hf93k423kf44", "pfkkdhi9sl3r4s00") == "MdpQcU8iPSUjWoN/UDMsK2sui9I="
 
 
 def test_signature_base_of_rfc_5849() -> None:
@@ -51,7 +51,7 @@ def test_signature_base_of_rfc_5849() -> None:
         "oauth_signature_method": "HMAC-SHA1",
         "oauth_timestamp": "137131201",
         "oauth_nonce": "7d8f3e4a",
-        "c2": "",  # these two are of the body in the RFC; they are normalized alike
+        "c2": "",  # it is of the body in the RFC; it is normalized alike
     }
     found = signature_base("get", "HTTP://EXAMPLE.COM:80/request?b5=%3D%253D&a3=a&c%40=&a2=r%20b&a3=2%20q", oauth)
     assert found == (

@@ -11,16 +11,16 @@ import pytest
 from app.core.address import Allowed
 from app.core.clock import now
 from app.core.ids import new_id
-from app.sis import sources
 from app.sis.engine.district_lock import district_sync_lock
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.run import begin, end
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import AlreadyRunning, OpenedSource, Superseded
-from app.sis.pull import request_run
+from app.sis.runs.pull import request_run
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.service import sync
-from app.sis.settings import SourceSettings
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings
 from tests.sis.roster_zip import Export, ask
 from tests.sis.roster_zip import sync as sync_zip
 from tests.town import Town

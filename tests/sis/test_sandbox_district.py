@@ -20,6 +20,8 @@ from app.sandbox.district import District
 from app.sandbox.export import export_csv
 from app.sandbox.growth import stopping_reader
 
+pytestmark = pytest.mark.long
+
 DATE = date(2026, 11, 21)
 # The published 1.1 CSV binding, to the letter; written out here so that the export cannot agree with itself.
 PUBLISHED = {

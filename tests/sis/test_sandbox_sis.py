@@ -15,6 +15,8 @@ from tests.sis.oneroster_fields import FIELDS, faults
 from tests.sis.sandbox_sis import ALL, BOOK, PURL, V11, V12, Row, client_of, error, everything, rows, running, signed_in
 from tests.warm import Warm
 
+pytestmark = pytest.mark.long
+
 LISTS = {
     "academicSessions": "academicSessions",
     "classes": "classes",

@@ -16,6 +16,8 @@ from app.sandbox.sis_rows import Rows
 from tests.sis.sandbox_sis import BOOK, V11, Row, client_of, everything
 from tests.sis.test_sandbox_district import DATE
 
+pytestmark = pytest.mark.long
+
 KINDS = ("orgs", "academicSessions", "courses", "classes", "users", "enrollments", "demographics")
 REFERENCES = {"class": "classSourcedId", "school": "schoolSourcedId", "user": "userSourcedId", "orgs": "orgSourcedIds"}
 SINCE = {day: f"dateLastModified>'2026-11-{21 + day}T12:00:00.000Z'" for day in range(6)}

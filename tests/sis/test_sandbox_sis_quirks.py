@@ -12,6 +12,8 @@ from tests.processes import TRUSTS_NOBODY
 from tests.sis.quirks_at_the_door import SHOWN, behave, both, shows
 from tests.sis.sandbox_sis import BOOK, ON, V11, V12, error, everything, rows, running, signed_in
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def sis() -> Iterator[str]:

@@ -15,10 +15,10 @@ from app.core.address import PUBLIC_ONLY, Allowed
 from app.core.clock import now
 from app.core.crypto import KeyFault, Keyring, generate_key
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
-from app.sis import sources
 from app.sis.guard import GuardLimits
 from app.sis.models import SisSource
-from app.sis.settings import SourceSettings, limits_of, validate_settings
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings, limits_of, validate_settings
 from tests.sis.roster_zip import Export, ask, row_id, sync
 from tests.town import Town
 

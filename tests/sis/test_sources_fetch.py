@@ -16,13 +16,13 @@ import pytest
 from app.core.address import Allowed
 from app.core.clock import now
 from app.core.ids import new_id
-from app.sis import sources
 from app.sis.engine.report import Report
 from app.sis.oneroster_csv.fetch import _response_time, open_path, open_url
 from app.sis.oneroster_rest.wire import parse_http_date
 from app.sis.port import NothingNew, SourceRefused
-from app.sis.pull import Mode, inspect_source, run_source
-from app.sis.settings import SourceSettings
+from app.sis.runs.pull import Mode, inspect_source, run_source
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings
 from tests.sis.roster_zip import Export, ask
 from tests.town import Town
 

@@ -8,8 +8,8 @@ from fastapi import FastAPI
 from app.core.address import Allowed
 from app.core.ids import show
 from app.sis.scheduler.execute import SyncScheduler
-from app.sis.settings import SourceSettings
-from app.sis.sources import register_source
+from app.sis.sources.service import register_source
+from app.sis.sources.settings import SourceSettings
 from tests.faces.rest_town import caller
 from tests.sis.roster_zip import Export
 from tests.sis.test_sources_fetch import _served

@@ -8,15 +8,15 @@ import pytest
 from app.core.address import Allowed
 from app.core.clock import now
 from app.core.errors import Conflict
-from app.sis import sources
-from app.sis.approval import approve, execute_answer, undo
 from app.sis.engine.report import Report
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisSource
 from app.sis.oneroster_rest.pull import COLLECTIONS
 from app.sis.port import AlreadyRunning
-from app.sis.pull import Mode, inspect_source, request_run, run_source
-from app.sis.settings import SourceSettings
+from app.sis.runs.approval import approve, execute_answer, undo
+from app.sis.runs.pull import Mode, inspect_source, request_run, run_source
+from app.sis.sources import service as sources
+from app.sis.sources.settings import SourceSettings
 from tests.sis.roster_zip import Export, ask
 from tests.sis.sandbox_sis import V11, running
 from tests.town import Town

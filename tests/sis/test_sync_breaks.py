@@ -49,8 +49,9 @@ async def test_a_sync_keeps_breaks_and_lays_new_weeks_by_them(north: Town, tmp_p
 
 async def someone_waits(town: Town) -> bool:
     """Whether a transaction waits for its turn to lay breaks or weeks."""
-    waits = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND database = "
-    return bool(await ask(town, waits + "(SELECT oid FROM pg_database WHERE datname = current_database())"))
+    waits = """SELECT 1 FROM pg_locks AS l JOIN pg_stat_activity AS a ON a.pid = l.pid
+        WHERE a.datname = current_database() AND l.locktype IN ('transactionid', 'tuple') AND NOT l.granted"""
+    return bool(await ask(town, waits))
 
 
 async def test_a_sync_that_meets_a_break_lays_its_weeks_by_it(north: Town, tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.sis.engine import convert
 from app.sis.engine import report as reporting
+from app.sis.engine.intake import convert
 from app.sis.engine.stage import Stage
 from app.sis.kinds import Kind
 from tests.sis.gradebook_zip import Delivered

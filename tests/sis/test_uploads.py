@@ -20,7 +20,7 @@ from app.core.errors import Busy
 from app.main import build
 from app.rest.edge import LARGEST_BODY
 from app.settings import Settings
-from app.sis import upload
+from app.sis.runs import upload
 from app.sis.scheduler.execute import SyncScheduler
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, lose_a_worker

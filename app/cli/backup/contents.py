@@ -10,7 +10,7 @@ import asyncpg
 from app.core.crypto import KeyFault, Keyring
 from app.core.db import UnfitServer
 from app.core.schema_lines import OURS
-from app.sis.sources import SEALED_AS
+from app.sis.sources.service import SEALED_AS
 
 SCHEMAS = ("public", "app", "staging")
 SEALED: Mapping[tuple[str, str], str] = {

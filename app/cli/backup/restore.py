@@ -27,7 +27,7 @@ from app.core.errors import AimlineError, Conflict
 from app.core.schema_lines import OURS, describe_schema, differences
 from app.events.service import begin_epoch
 from app.settings import Settings
-from app.sis.approval import discard_unkept_plans
+from app.sis.runs.approval import discard_unkept_plans
 
 Tell = Callable[[str], None]
 ENTRY = re.compile(r"^\d+; \d+ \d+ (?:(POLICY|ACL|DEFAULT ACL) |(SCHEMA - public |COMMENT - SCHEMA public ))")

@@ -1,6 +1,6 @@
-"""Owns calibrations: what a district's own series say of a measure, kept by number, and read back. Never changed.
+"""Owns calibrations: estimates from a district's own series for each measure, kept by number. Never changed.
 
-They are estimated from scores alone. A true false-alarm rate cannot be known there, and is not claimed.
+They are estimated from scores alone. A district's true false-alarm rate cannot be known from them, and is not claimed.
 """
 
 from __future__ import annotations
@@ -21,72 +21,76 @@ from app.response.judging import finalize
 from app.response.judging.calibrated import calibrations as in_force
 from app.response.judging.cohort import Placed, batch_of, on_one_calendar
 from app.response.judging.load import load_history
-from app.response.judging.series import Cohort, Line
-from app.response.models import Calibration
+from app.response.judging.series import Cohort, ScoreSeries
+from app.response.models import CalibrationRow
 from app.response.rules.calibrate.district import calibrate_batch
-from app.response.rules.monitor.calibration import PUBLISHED
-from app.response.rules.monitor.calibration import Calibration as Estimates
+from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.roster.lookup import by_id, zone_of
 
 REACHES_BACK = timedelta(days=365)
-"""Phases that began longer ago were another year's forms and students."""
+"""Phases that began earlier are left out: they had other forms and students."""
 
 
 @needs(Can.OPERATE)
-async def calibrate_district(work: Work) -> list[Calibration]:
-    """Estimates each growth measure from the last year's series, over all grades and by grade, and keeps the result.
+async def calibrate_district(work: Work) -> list[CalibrationRow]:
+    """Estimates each growth measure from the last year's series, over all grades and by grade, and saves the results.
 
-    Below the stated amount of data the published defaults hold, and the row says so. Series are judged again by the
-    worker with what was found; that raises no alerts.
+    Below the required amount of data the published defaults apply, and the row says so. The worker judges the series
+    again with the new estimates; that raises no alerts.
     """
     since = today_in(await zone_of(work)) - REACHES_BACK
-    series = [one for one in await load_history(work, since) if _fit(one)]
-    held = await in_force(work, {one.measure.id for one in series})
+    series = [score_series for score_series in await load_history(work, since) if _can_calibrate(score_series)]
+    previous = await in_force(work, {score_series.measure.id for score_series in series})
     number = await work.db.scalar(
-        select(func.max(Calibration.number)).where(Calibration.district_id == work.district_id)
+        select(func.max(CalibrationRow.number)).where(CalibrationRow.district_id == work.district_id)
     )
-    made = []
-    for (measure_id, grade), some in sorted(
-        _by_measure(series).items(), key=lambda one: (str(one[0][0]), one[0][1] or "")
+    rows = []
+    for (measure_id, grade), series_of_key in sorted(
+        _by_measure(series).items(), key=lambda item: (str(item[0][0]), item[0][1] or "")
     ):
-        found = calibrate_batch(batch_of(*_placed(some)))
-        made.append(_row(work, (number or 0) + 1, measure_id, grade, found))
-    work.db.add_all(made)
+        estimates = calibrate_batch(batch_of(*_place_on_calendars(series_of_key)))
+        rows.append(_row(work, (number or 0) + 1, measure_id, grade, estimates))
+    work.db.add_all(rows)
     await work.db.flush()
-    # Where too little is left of what was estimated, verdicts go back to the published defaults.
-    if held or any(not row.published for row in made):
+    # Where a measure has too little data now, its verdicts return to the published defaults.
+    if previous or any(not row.published for row in rows):
         await finalize.schedule_rules(work, quiet=True)
-    return made
+    return rows
 
 
 @needs(Can.READ_PLAYBOOK)
-async def calibrations(work: Work, keyset: Keyset) -> Page[Calibration]:
-    """A page of calibrations, in the order in which they were made."""
-    page: Page[Calibration] = await by_id(
-        work, keyset, select(Calibration).where(Calibration.district_id == work.district_id), Calibration.id
+async def calibrations(work: Work, keyset: Keyset) -> Page[CalibrationRow]:
+    """Returns a page of calibrations, in the order in which they were made."""
+    page: Page[CalibrationRow] = await by_id(
+        work, keyset, select(CalibrationRow).where(CalibrationRow.district_id == work.district_id), CalibrationRow.id
     )
     return page
 
 
-def _fit(one: Line) -> bool:
-    return one.measure.kind == "growth" and bool(one.measure.sem) and bool(one.scores) and one.last_week > 0
+def _can_calibrate(score_series: ScoreSeries) -> bool:
+    return (
+        score_series.measure.kind == "growth"
+        and bool(score_series.measure.sem)
+        and bool(score_series.scores)
+        and score_series.last_week > 0
+    )
 
 
-def _by_measure(series: Sequence[Line]) -> dict[tuple[UUID, str | None], list[Line]]:
-    """By measure over all grades, and by grade where there is more than one."""
-    found: dict[tuple[UUID, str | None], list[Line]] = defaultdict(list)
-    for one in series:
-        found[one.measure.id, None].append(one)
-        if one.grade is not None:
-            found[one.measure.id, one.grade].append(one)
-    return found
+def _by_measure(series: Sequence[ScoreSeries]) -> dict[tuple[UUID, str | None], list[ScoreSeries]]:
+    """Returns the series by measure over all grades, and by grade where the grade is known."""
+    by_measure: dict[tuple[UUID, str | None], list[ScoreSeries]] = defaultdict(list)
+    for score_series in series:
+        by_measure[score_series.measure.id, None].append(score_series)
+        if score_series.grade is not None:
+            by_measure[score_series.measure.id, score_series.grade].append(score_series)
+    return by_measure
 
 
-def _placed(series: Sequence[Line]) -> tuple[list[Placed], list[int]]:
-    """The series on their cohorts' calendars, and the numbers of their cohorts."""
-    cohorts: dict[Cohort, list[Line]] = defaultdict(list)
-    for one in series:
-        cohorts[one.cohort].append(one)
+def _place_on_calendars(series: Sequence[ScoreSeries]) -> tuple[list[Placed], list[int]]:
+    """Returns the series on their cohorts' calendars, and the number of each one's cohort."""
+    cohorts: dict[Cohort, list[ScoreSeries]] = defaultdict(list)
+    for score_series in series:
+        cohorts[score_series.cohort].append(score_series)
     placed, numbers = [], []
     for number, cohort in enumerate(sorted(cohorts, key=str)):
         placed += on_one_calendar(cohorts[cohort])
@@ -94,24 +98,24 @@ def _placed(series: Sequence[Line]) -> tuple[list[Placed], list[int]]:
     return placed, numbers
 
 
-def _row(work: Work, number: int, measure_id: UUID, grade: str | None, found: Estimates) -> Calibration:
-    published = (found.prior, found.noise, found.thresholds) == (
+def _row(work: Work, number: int, measure_id: UUID, grade: str | None, estimates: Calibration) -> CalibrationRow:
+    published = (estimates.prior, estimates.noise, estimates.thresholds) == (
         PUBLISHED.prior,
         PUBLISHED.noise,
         PUBLISHED.thresholds,
     )
-    said = found.as_json()
-    names = ("observed", "expected", "estimates", "series", "scores")
-    return Calibration(
+    as_json = estimates.as_json()
+    reported = ("observed", "expected", "estimates", "series", "scores")
+    return CalibrationRow(
         district_id=work.district_id,
         id=new_id(),
         number=number,
         measure_id=measure_id,
         grade=grade,
         made_at=now(),
-        series=found.series,
-        scores=found.scores,
+        series=estimates.series,
+        scores=estimates.scores,
         published=published,
-        estimates=said,
-        report={name: said[name] for name in names},
+        estimates=as_json,
+        report={name: as_json[name] for name in reported},
     )

@@ -1,6 +1,6 @@
-"""Owns how a district's rules are changed: what may stand in them, who would be flagged, and that all is judged anew.
+"""Owns changing a district's rules: validating them, previewing whom they flag, and judging everything again.
 
-The playbook keeps the rules; whether there is such a rule, and with such parameters, is known here.
+The playbook stores the rules; this module knows which rules exist and which parameters they take.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import judge_series
 from app.response.judging.load import SeriesSelection, load
 from app.response.rules.choose import RULES, UnusableRule
-from app.response.rules.field.counts import misfit
+from app.response.rules.field.counts import explain_misfit
 from app.response.rules.rates import HOLDS_BADLY, stated_far
 from app.response.rules.verdict import State
 from app.roster.lookup import found as find_row
@@ -40,7 +40,10 @@ MOST_RULES, MOST_SHOWN = 500, 1000
 
 @dataclass(frozen=True, slots=True)
 class NewRule:
-    """A rule as a district asks for it: for a measure, an area with those below it, or the rest; in a school or all."""
+    """A rule in the input of `publish_rules`: for a measure, an area with those below it, or all others.
+
+    It applies in one school or in the whole district.
+    """
 
     rule: str
     parameters: Mapping[str, int] = field(default_factory=dict)
@@ -51,7 +54,7 @@ class NewRule:
 
 @dataclass(frozen=True, slots=True)
 class RuleInForce:
-    """A rule of the published version, with what it is known to do."""
+    """A rule of the published version, with its stated false-alarm rate and where that does not hold."""
 
     entry: Entry
     stated_far: float | None
@@ -59,7 +62,7 @@ class RuleInForce:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class StateChange:
     """A support whose state the new rules would change."""
 
     support_id: UUID
@@ -70,38 +73,41 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What the new rules would say today of the active supports within the caller's reach, beside those in force."""
+    """The verdicts that new rules would give today to the active supports within reach, and the present ones.
+
+    `before` and `after`: the number of supports by state.
+    """
 
     judged: int
     before: dict[str, int]
     after: dict[str, int]
-    turns: list[Turn]
+    changes: list[StateChange]
 
     @property
-    def flagged(self) -> list[Turn]:
-        """Those who would newly be said not to respond."""
-        return [turn for turn in self.turns if turn.after == State.NOT_RESPONDING][:MOST_SHOWN]
+    def flagged(self) -> list[StateChange]:
+        """Returns the supports that would newly be not responding."""
+        return [change for change in self.changes if change.after == State.NOT_RESPONDING][:MOST_SHOWN]
 
     @property
-    def cleared(self) -> list[Turn]:
-        """Those who would no longer be."""
-        return [turn for turn in self.turns if turn.before == State.NOT_RESPONDING][:MOST_SHOWN]
+    def cleared(self) -> list[StateChange]:
+        """Returns the supports that would no longer be not responding."""
+        return [change for change in self.changes if change.before == State.NOT_RESPONDING][:MOST_SHOWN]
 
 
 @needs(Can.READ_PLAYBOOK)
 async def rules_in_force(work: Work) -> tuple[PlaybookVersion, list[RuleInForce]]:
-    """The version in force and its rules, each with its stated false-alarm rate."""
+    """Returns the version in force and its rules, each with its stated false-alarm rate."""
     version = await published(work)
-    return version, [_standing(entry_of(key, chosen)) for key, chosen in version.rules.items()]
+    return version, [_rule_in_force(entry_of(key, chosen)) for key, chosen in version.rules.items()]
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_rules(work: Work, rules: Sequence[NewRule], *, alert: bool = False) -> PlaybookVersion:
-    """Publishes the next version. All series are judged by it shortly; it raises alerts only if asked to.
+    """Publishes the next version; all series are judged by it shortly, and alerts are raised only with `alert`.
 
-    Raises `Invalid` with everything that is wrong. Without a rule for the rest, the one in force stays.
+    Raises `Invalid` with everything that is wrong. Without a rule for all others, the one in force stays.
     """
-    version = await playbook.publish_rules(work, await _checked(work, rules))
+    version = await playbook.publish_rules(work, await _validate(work, rules))
     async with work.as_district("publishing"):
         await finalize.schedule_rules(work, quiet=not alert)
     return version
@@ -109,80 +115,91 @@ async def publish_rules(work: Work, rules: Sequence[NewRule], *, alert: bool = F
 
 @needs(Can.READ_PLAYBOOK, Can.READ_SUPPORTS, Can.READ_VERDICTS)
 async def preview_rules(work: Work, rules: Sequence[NewRule]) -> Preview:
-    """Who would be flagged by these rules, and who no longer; nothing is saved. Raises `Invalid`."""
-    wanted = await _checked(work, rules)
-    reached = await work.db.scalars(
+    """Returns which supports these rules would flag or clear; nothing is saved. Raises `Invalid`."""
+    stored_rules = await _validate(work, rules)
+    support_ids = await work.db.scalars(
         select(Support.id).where(
             Support.district_id == work.district_id,
             Support.state == "active",
             within_reach(work, Support.student_id),
         )
     )
-    visible = set(reached)
+    visible = set(support_ids)
     async with work.as_district("previewing"):
-        turns, before, after = await _compare(work, wanted, visible)
-    work.disclose("verdict", (turn.student_id for turn in turns))
-    return Preview(len(visible), before, after, turns)
+        changes, before, after = await _compare(work, stored_rules, visible)
+    work.disclose("verdict", (change.student_id for change in changes))
+    return Preview(len(visible), before, after, changes)
 
 
 @needs(Can.JUDGE)
 async def _compare(
-    work: Work, wanted: dict[str, Any], visible: set[UUID]
-) -> tuple[list[Turn], dict[str, int], dict[str, int]]:
-    then = await rulebook(work, wanted)
+    work: Work, stored_rules: dict[str, Any], visible: set[UUID]
+) -> tuple[list[StateChange], dict[str, int], dict[str, int]]:
+    new_rulebook = await rulebook(work, stored_rules)
     loaded = await load(work, SeriesSelection(lock=False), await rulebook(work))
-    series = list(loaded.wanted.values())
-    known = await calibrations(work, {one.line.measure.id for one in series})
-    shown = [one for one in series if one.support.id in visible]
-    beside = loaded.others(visible)
-    now_says = judge_series(shown, beside, known)
-    turned = [
-        replace(one, chosen=then.rule_for(one.line.measure.code, one.support.area_id, one.support.school_ids))
-        for one in shown
+    series = list(loaded.requested.values())
+    calibrated = await calibrations(work, {monitored.score_series.measure.id for monitored in series})
+    visible_series = [monitored for monitored in series if monitored.support.id in visible]
+    others = loaded.others(visible)
+    current = judge_series(visible_series, others, calibrated)
+    with_new_rules = [
+        replace(
+            monitored,
+            chosen=new_rulebook.rule_for(
+                monitored.score_series.measure.code, monitored.support.area_id, monitored.support.school_ids
+            ),
+        )
+        for monitored in visible_series
     ]
-    then_says = judge_series(turned, beside, known)
+    previewed = judge_series(with_new_rules, others, calibrated)
     before, after = dict.fromkeys(map(str, State), 0), dict.fromkeys(map(str, State), 0)
-    turns = []
-    for one in shown:
-        was, will = now_says[one.support.id].verdict.state.value, then_says[one.support.id].verdict.state.value
-        before[was] += 1
-        after[will] += 1
-        if was != will:
-            turns.append(Turn(one.support.id, one.support.student_id, was, will))
-    return turns, before, after
+    changes = []
+    for monitored in visible_series:
+        state_before, state_after = (
+            current[monitored.support.id].verdict.state.value,
+            previewed[monitored.support.id].verdict.state.value,
+        )
+        before[state_before] += 1
+        after[state_after] += 1
+        if state_before != state_after:
+            changes.append(StateChange(monitored.support.id, monitored.support.student_id, state_before, state_after))
+    return changes, before, after
 
 
-async def _checked(work: Work, rules: Sequence[NewRule]) -> dict[str, Any]:
-    """The rules as a version keeps them."""
+async def _validate(work: Work, rules: Sequence[NewRule]) -> dict[str, Any]:
+    """Returns the rules as a version stores them; raises `Invalid`."""
     if not 1 <= len(rules) <= MOST_RULES:
         raise Invalid([Violation("/rules", "rules.count", f"Name 1 to {MOST_RULES} rules.")])
     violations: list[Violation] = []
     entries: list[Entry] = []
-    for place, new in enumerate(rules):
-        entry, wrong = await _entry(work, new, f"/rules/{place}")
-        violations += wrong
-        if not wrong and entry.key in {one.key for one in entries}:
+    for position, rule in enumerate(rules):
+        entry, rule_violations = await _resolve_entry(work, rule, f"/rules/{position}")
+        violations += rule_violations
+        if not rule_violations and entry.key in {other.key for other in entries}:
             detail = "Another rule of this list is for the same measure or area and school."
-            violations.append(Violation(f"/rules/{place}", "rule.doubled", detail))
+            violations.append(Violation(f"/rules/{position}", "rule.doubled", detail))
         entries.append(entry)
     if violations:
         raise Invalid(violations)
-    kept = stored(entries)
-    if REST not in kept:
-        kept[REST] = (await published(work)).rules[REST]
-    return kept
+    stored_entries = stored(entries)
+    if REST not in stored_entries:
+        stored_entries[REST] = (await published(work)).rules[REST]
+    return stored_entries
 
 
-async def _entry(work: Work, new: NewRule, at: str) -> tuple[Entry, list[Violation]]:
-    violations = _unfit(new, at)
+async def _resolve_entry(work: Work, new: NewRule, at: str) -> tuple[Entry, list[Violation]]:
+    violations = _violations_of_rule(new, at)
     measure = area = None
     school: UUID | None = None
     try:
         if new.measure is not None:
-            located = await locate_measure(work, new.measure, f"{at}/measure")
-            measure, wrong = located.code, misfit(new.rule, located.kind) if new.rule in RULES else None
-            if wrong is not None:
-                violations.append(Violation(f"{at}/rule", "rule_misfit", wrong))
+            measure_row = await locate_measure(work, new.measure, f"{at}/measure")
+            measure, misfit = (
+                measure_row.code,
+                explain_misfit(new.rule, measure_row.kind) if new.rule in RULES else None,
+            )
+            if misfit is not None:
+                violations.append(Violation(f"{at}/rule", "rule_misfit", misfit))
         if new.area is not None:
             area = (await locate_area(work, new.area, f"{at}/area")).code
         if new.school is not None:
@@ -195,30 +212,30 @@ async def _entry(work: Work, new: NewRule, at: str) -> tuple[Entry, list[Violati
     return Entry(new.rule, dict(new.parameters), measure, area, school), violations
 
 
-def _unfit(new: NewRule, at: str) -> list[Violation]:
-    found = []
+def _violations_of_rule(new: NewRule, at: str) -> list[Violation]:
+    violations = []
     if new.measure is not None and new.area is not None:
         detail = "A rule is for a measure or for an area: name one of them."
-        found.append(Violation(f"{at}/area", "rule.two_scopes", detail))
+        violations.append(Violation(f"{at}/area", "rule.two_scopes", detail))
     rule = RULES.get(new.rule)
     if rule is None:
         detail = f"Choose one of the rules {', '.join(RULES)}."
-        return [*found, Violation(f"{at}/rule", "unknown_rule", detail)]
+        return [*violations, Violation(f"{at}/rule", "unknown_rule", detail)]
     try:
-        rule.settle(new.parameters)
+        rule.resolve_parameters(new.parameters)
     except UnusableRule as error:
-        found.append(Violation(f"{at}/parameters", error.code, error.sentence))
-    return found
+        violations.append(Violation(f"{at}/parameters", error.code, error.sentence))
+    return violations
 
 
-def _standing(entry: Entry) -> RuleInForce:
+def _rule_in_force(entry: Entry) -> RuleInForce:
     rule = RULES.get(entry.rule)
     if rule is None:
         return RuleInForce(entry, None, None)
-    settled = rule.settle(entry.parameters)
-    return RuleInForce(entry, stated_far(rule.name, settled, rule.defaults), HOLDS_BADLY.get(rule.name))
+    parameters = rule.resolve_parameters(entry.parameters)
+    return RuleInForce(entry, stated_far(rule.name, parameters, rule.defaults), HOLDS_BADLY.get(rule.name))
 
 
 def shown_school(entry: Entry) -> str | None:
-    """The school's id as faces show it."""
+    """Returns the school's id as faces show it."""
     return ids.show("org", entry.school) if entry.school else None

@@ -1,1 +1,1 @@
-"""How series come to their verdicts: read, judged with their cohort, written, and settled when the week is in."""
+"""Judging: series are loaded, judged with their cohort, written, and finalized once the cohort's week is complete."""

@@ -1,6 +1,6 @@
-"""Owns when a verdict is told: once a transition, with hysteresis, and when what was told is taken back. Pure.
+"""Owns when a verdict raises an alert, and when the alert ends: once a transition, with hysteresis. Pure.
 
-Never looks at a score: it steps from verdict to verdict. What it keeps is a value, `Memory`, as JSON.
+Never looks at a score: it steps from verdict to verdict. Its state is a value, `Memory`, that is stored as JSON.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from app.response.rules.verdict import State
 
 CALM = frozenset({State.RESPONDING, State.BELOW_PACE, State.GOAL_MET})
-"""States that speak against an alert. `uncertain` lies between the watch and the alert threshold: it keeps things."""
+"""The states that count against an alert. `uncertain`, between the watch and the alert threshold, changes nothing."""
 
 
 class AlertSignal(StrEnum):
-    """What is to be told."""
+    """A signal that a verdict gives: each becomes an event."""
 
     ALERT = "alert"
     RECOVERED = "recovered"
@@ -28,13 +28,16 @@ class AlertSignal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Latch:
-    """Goes on at once, and off only when two different weeks in a row were calm. `told`: last week of telling."""
+    """A switch that goes on at once, and off only after calm verdicts in two different weeks in a row.
+
+    `calm_since` is the first of these weeks.
+    """
 
     on: bool = False
     calm_since: int | None = None
 
     def step(self, *, raised: bool, calm: bool, week: int) -> Latch:
-        """After a week's verdict. The same verdict again changes nothing."""
+        """Returns the latch after a verdict of this week. The same verdict a second time changes nothing."""
         if raised:
             return Latch(True)
         if not self.on or not calm:
@@ -46,14 +49,14 @@ class Latch:
 
 @dataclass(frozen=True, slots=True)
 class Latches:
-    """The three things that can stand: an alert, the watch for one, and a support that was not delivered."""
+    """The three latches of a phase: the alert, the watch before an alert, and the under-delivered support."""
 
     alert: Latch = Latch()
     watch: Latch = Latch()
     under: Latch = Latch()
 
     def step(self, state: State, week: int) -> Latches:
-        """After a week's verdict."""
+        """Returns the latches after a verdict of this week."""
         calm = state in CALM
         slow = state in (State.UNCERTAIN, State.NOT_RESPONDING)
         return Latches(
@@ -65,19 +68,19 @@ class Latches:
 
 @dataclass(frozen=True, slots=True)
 class AlertRecord:
-    """Whether something stands as told, in which week it was told last, and whether without an event."""
+    """Whether an alert or a watch is active, the week in which that last changed, and whether it was raised quietly."""
 
-    stands: bool = False
+    active: bool = False
     week: int = -1
     quiet: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What is kept of a phase from verdict to verdict.
+    """The alert state of a phase between two verdicts.
 
-    `before`: the latches at the end of the week before `week`; `now`: after the latest verdict of `week`. A week's
-    verdicts each start from `before`, so that the order in which its scores came leaves no trace.
+    `before`: the latches at the end of the week before `week`; `now`: after the latest verdict of `week`. All verdicts
+    of a week start from `before`, so the order in which its scores arrived makes no difference.
     """
 
     phase: str
@@ -91,101 +94,103 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class ConclusionOfWeek:
-    """A verdict as alerts see it.
+    """The parts of a verdict that alerts depend on.
 
-    `settled`: the cohort's week was in. `quiet`: a backfill or a change of rules, that raises nothing, and may end what
-    was raised. `undone`: the alert that stands, judged again as of its own week, would not be raised. `loud`: new rules
-    that are to raise alerts, also where one was laid quietly.
+    `finalized`: the cohort's week was complete. `quiet`: a backfill or a change of rules, which raises no alert but may
+    end one. `retractable`: the active alert, judged again as of its own week, would not be raised. `raise_alerts`: new
+    rules that are to raise alerts, also where one was raised quietly before.
     """
 
     state: State
     week: int
-    settled: bool = False
+    finalized: bool = False
     quiet: bool = False
-    undone: bool = False
-    loud: bool = False
+    retractable: bool = False
+    raise_alerts: bool = False
 
 
-def advance(memory: Memory, said: ConclusionOfWeek) -> tuple[Memory, tuple[AlertSignal, ...]]:
-    """The memory after a verdict, and what is to be told.
+def advance(memory: Memory, conclusion: ConclusionOfWeek) -> tuple[Memory, tuple[AlertSignal, ...]]:
+    """Returns the memory after a verdict, and the signals that the verdict gives.
 
-    An alert is raised at the rule's threshold and once a transition; it recovers after two calm weeks, and is
-    retracted where it would not be raised again: on amended scores at once, on more scores of its own week when
-    that week is settled or over. Nothing is told twice in a week of a series.
+    An alert is raised at the rule's threshold, once a transition; it recovers after two calm weeks. It is retracted
+    where it would not be raised any more: at once if scores were amended, and once its week is finalized or over if
+    more scores of that week came. A series gives no signal twice in a week.
     """
-    before = memory.now if said.week > memory.week else memory.before
-    now = before.step(said.state, said.week)
-    if said.undone and said.state is not State.NOT_RESPONDING:
+    before = memory.now if conclusion.week > memory.week else memory.before
+    now = before.step(conclusion.state, conclusion.week)
+    if conclusion.retractable and conclusion.state is not State.NOT_RESPONDING:
         now = replace(now, alert=Latch())
-    tells: list[AlertSignal] = []
-    alert = _alert(memory.alert, before, now, said, tells)
-    anew = memory.under.stands or said.state is State.UNDER_DELIVERED
-    under = _once(memory.under, now.under.on and anew, said, AlertSignal.UNDER_DELIVERED, tells)
-    asks = said.state is State.UNCERTAIN and not alert.stands
-    watch = _once(memory.watch, now.watch.on, said, AlertSignal.PROBE if asks else None, tells)
-    kept = Memory(memory.phase, said.week, before, now, alert, watch, under)
-    return kept, tuple(tells)
+    signals: list[AlertSignal] = []
+    alert = _step_alert(memory.alert, before, now, conclusion, signals)
+    may_be_under_delivered = memory.under.active or conclusion.state is State.UNDER_DELIVERED
+    under = _step_watch(
+        memory.under, now.under.on and may_be_under_delivered, conclusion, AlertSignal.UNDER_DELIVERED, signals
+    )
+    requests_scores = conclusion.state is State.UNCERTAIN and not alert.active
+    watch = _step_watch(memory.watch, now.watch.on, conclusion, AlertSignal.PROBE if requests_scores else None, signals)
+    memory_after = Memory(memory.phase, conclusion.week, before, now, alert, watch, under)
+    return memory_after, tuple(signals)
 
 
-def _alert(
-    told: AlertRecord, before: Latches, now: Latches, said: ConclusionOfWeek, tells: list[AlertSignal]
+def _step_alert(
+    record: AlertRecord, before: Latches, now: Latches, conclusion: ConclusionOfWeek, signals: list[AlertSignal]
 ) -> AlertRecord:
-    # What stands over from another week is not told on a verdict that says something else.
-    raised = said.state is State.NOT_RESPONDING
-    if raised and told.stands and told.quiet and said.loud:
-        tells.append(AlertSignal.ALERT)
-        return AlertRecord(True, said.week)
-    if raised and not told.stands and said.week > told.week:
-        if not said.quiet:
-            tells.append(AlertSignal.ALERT)
-        return AlertRecord(True, said.week, said.quiet)
-    if now.alert.on or not told.stands:
-        return told
-    if said.undone or not before.alert.on:
-        if not (said.undone or said.settled or said.week > told.week):
-            return told
-        back = AlertSignal.RETRACTED
+    # An alert that another week left pending is not raised by a verdict with another state.
+    raised = conclusion.state is State.NOT_RESPONDING
+    if raised and record.active and record.quiet and conclusion.raise_alerts:
+        signals.append(AlertSignal.ALERT)
+        return AlertRecord(True, conclusion.week)
+    if raised and not record.active and conclusion.week > record.week:
+        if not conclusion.quiet:
+            signals.append(AlertSignal.ALERT)
+        return AlertRecord(True, conclusion.week, conclusion.quiet)
+    if now.alert.on or not record.active:
+        return record
+    if conclusion.retractable or not before.alert.on:
+        if not (conclusion.retractable or conclusion.finalized or conclusion.week > record.week):
+            return record
+        end = AlertSignal.RETRACTED
     else:
-        back = AlertSignal.RECOVERED
-    # Who heard of an alert hears of its end, also of one that comes quietly; what was never told ends untold.
-    if not told.quiet:
-        tells.append(back)
-    # A week in which an alert was taken back raises no other: what still holds is told in the next.
-    return replace(told, stands=False, week=said.week)
+        end = AlertSignal.RECOVERED
+    # Whoever received an alert also receives its end, even a quiet one; an alert that nobody received ends in silence.
+    if not record.quiet:
+        signals.append(end)
+    # A week in which an alert ended raises no other: if the reason persists, the next week raises it.
+    return replace(record, active=False, week=conclusion.week)
 
 
-def _once(
-    told: AlertRecord, on: bool, said: ConclusionOfWeek, tell: AlertSignal | None, tells: list[AlertSignal]
+def _step_watch(
+    record: AlertRecord, on: bool, conclusion: ConclusionOfWeek, signal: AlertSignal | None, signals: list[AlertSignal]
 ) -> AlertRecord:
-    if on and not told.stands and said.week > told.week:
-        if tell is not None and not said.quiet:
-            tells.append(tell)
-        return AlertRecord(True, said.week, said.quiet)
-    if not on and told.stands and (said.settled or said.week > told.week):
-        return replace(told, stands=False)
-    return told
+    if on and not record.active and conclusion.week > record.week:
+        if signal is not None and not conclusion.quiet:
+            signals.append(signal)
+        return AlertRecord(True, conclusion.week, conclusion.quiet)
+    if not on and record.active and (conclusion.finalized or conclusion.week > record.week):
+        return replace(record, active=False)
+    return record
 
 
 def as_json(memory: Memory) -> dict[str, Any]:
-    """As it is stored."""
+    """Returns the memory as it is stored."""
 
-    def latches(one: Latches) -> list[list[Any]]:
-        return [[latch.on, latch.calm_since] for latch in (one.alert, one.watch, one.under)]
+    def latches(group: Latches) -> list[list[Any]]:
+        return [[latch.on, latch.calm_since] for latch in (group.alert, group.watch, group.under)]
 
-    told = {name: getattr(memory, name) for name in ("alert", "watch", "under")}
+    records = {name: getattr(memory, name) for name in ("alert", "watch", "under")}
     return {
         "phase": memory.phase,
         "week": memory.week,
         "before": latches(memory.before),
         "now": latches(memory.now),
-        **{name: [one.stands, one.week, one.quiet] for name, one in told.items()},
+        **{name: [record.active, record.week, record.quiet] for name, record in records.items()},
     }
 
 
 def from_json(stored: Mapping[str, Any] | None, phase: str) -> Memory:
-    """As it was stored; empty where there is none of this phase: a phase line begins anew."""
+    """Returns the stored memory, or an empty one where the stored one belongs to another phase."""
     if not stored or stored.get("phase") != phase:
         return Memory(phase)
-    before, now = (Latches(*(Latch(*one) for one in stored[name])) for name in ("before", "now"))
+    before, now = (Latches(*(Latch(*latch) for latch in stored[name])) for name in ("before", "now"))
     alert, watch, under = (AlertRecord(*stored[name]) for name in ("alert", "watch", "under"))
     return Memory(phase, stored["week"], before, now, alert, watch, under)

@@ -1,4 +1,4 @@
-"""Owns which calibration holds for a measure and grade. Reads only; never estimates."""
+"""Owns which calibration applies to a measure and grade. Reads only; never estimates."""
 
 from __future__ import annotations
 
@@ -10,22 +10,28 @@ from sqlalchemy import any_, cast, select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.response.judging.cohort import Calibrated
-from app.response.models import Calibration
-from app.response.rules.monitor.calibration import Calibration as Estimates
+from app.response.models import CalibrationRow
+from app.response.rules.monitor.calibration import Calibration
 from app.roster.lookup import IdList
 
 
 @needs(Can.JUDGE)
 async def calibrations(work: Work, measure_ids: Collection[UUID]) -> dict[tuple[UUID, str | None], Calibrated]:
-    """The newest calibration by measure and grade; none where there was too little data, and the defaults hold."""
+    """Returns the newest calibration by measure and grade.
+
+    There is none where a district has too little data: there the published defaults apply.
+    """
     rows = await work.db.scalars(
-        select(Calibration)
+        select(CalibrationRow)
         .where(
-            Calibration.district_id == work.district_id, Calibration.measure_id == any_(cast(list(measure_ids), IdList))
+            CalibrationRow.district_id == work.district_id,
+            CalibrationRow.measure_id == any_(cast(list(measure_ids), IdList)),
         )
-        .order_by(Calibration.number)
+        .order_by(CalibrationRow.number)
     )
     newest = {(row.measure_id, row.grade): row for row in rows}
     return {
-        key: Calibrated(row.id, Estimates.from_json(row.estimates)) for key, row in newest.items() if not row.published
+        key: Calibrated(row.id, Calibration.from_json(row.estimates))
+        for key, row in newest.items()
+        if not row.published
     }

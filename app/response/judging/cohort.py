@@ -1,8 +1,8 @@
-"""Owns how loaded series become verdicts: each by its rule, the monitor's with their cohorts in arrays. Never reads.
+"""Owns how loaded series become verdicts: each by its own rule, the monitor's with their cohort in arrays. Never reads.
 
-A series is judged with its whole cohort, in the order of their ids, whoever is asked for: the same numbers go through
-the same operations, so one asked for alone and one among all of a district get the same bytes.
-Over 250 lines, so that a cohort's calendar, its columns and what is concluded from them stand together.
+A series is judged with its whole cohort, in the order of their ids, whichever series are requested. The same numbers
+then go through the same operations, so a series gets the same bytes whether it is judged alone or with its district.
+Over 250 lines, so that a cohort's calendar, its columns and the conclusions from them stay together.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from app.response.aimline import UnjudgeableSeries
-from app.response.judging.series import Cohort, Line, MonitoredSeries
+from app.response.judging.series import Cohort, MonitoredSeries, ScoreSeries
 from app.response.rules.choose import RULES, UnusableRule, judge
-from app.response.rules.field.counts import misfit
+from app.response.rules.field.counts import explain_misfit
 from app.response.rules.monitor.bulk import Batch, find_cohort
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import LEAST
@@ -32,13 +32,13 @@ from app.response.rules.verdict import Reason, State, Verdict
 
 MONITOR = "monitor"
 Key = tuple[UUID, str | None]
-"""A measure and a grade; no grade for all of them."""
+"""A measure and a grade; None for all grades."""
 Whole = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What a district's own data says of a measure, and the row that says so; no row for the published defaults."""
+    """A district's calibration of a measure, with the id of its row; no id for the published defaults."""
 
     id: UUID | None
     calibration: Calibration
@@ -51,80 +51,84 @@ DEFAULTS = Calibrated(None, PUBLISHED)
 class Judgement:
     """A series' verdict, as of an instructional week of its phase."""
 
-    followed: MonitoredSeries
+    monitored: MonitoredSeries
     verdict: Verdict
     calibration_id: UUID | None
     week: int
 
 
 class JudgingRequest(NamedTuple):
-    """What is asked of a series: to be judged as of a week, from its scores up to then."""
+    """A series to be judged as of a week, from its scores up to that week."""
 
-    followed: MonitoredSeries
+    monitored: MonitoredSeries
     series: Series
     week: int
 
 
 class Placed(NamedTuple):
-    """A series on its cohort's calendar, and the week in which its phase began there."""
+    """A series on its cohort's calendar, with the week of that calendar in which its phase began."""
 
-    line: Line
+    score_series: ScoreSeries
     began: int
 
 
 def judge_series(
-    wanted: Sequence[MonitoredSeries],
-    beside: Iterable[Line] = (),
+    requested: Sequence[MonitoredSeries],
+    others: Iterable[ScoreSeries] = (),
     calibrated: Mapping[Key, Calibrated] | None = None,
     as_of: Mapping[UUID, int] | None = None,
 ) -> dict[UUID, Judgement]:
-    """The verdict of each wanted series' own rule, by support; as of its last week, or of an earlier one.
+    """Returns the verdict of each requested series by its own rule, by support, as of its last or an earlier week.
 
-    beside: classmates, none of them wanted, and anybody's phases that are over. They and the wanted alike tell how hard
-    the forms were, also who has too few scores for a verdict or another rule.
+    `others` are the classmates that are not requested, and all phases that have ended. Their scores and those of the
+    requested series together show how hard the forms were, also scores of series with too few or with another rule.
     """
-    known, weeks = calibrated or {}, as_of or {}
-    found: dict[UUID, Judgement] = {}
-    asked: dict[UUID, JudgingRequest] = {}
-    cohorts: dict[Cohort, list[Line]] = {}
-    for one in wanted:
-        line, rule = one.line, one.chosen.rule
-        week = weeks.get(line.support_id, line.last_week)
-        series = series_of(one, week)
-        wrong = misfit(rule, line.measure.kind) if rule in RULES else None
-        if wrong is not None:
-            found[line.support_id] = Judgement(one, _refused(one, series, "rule_misfit", wrong), None, week)
-        elif rule == MONITOR and _has_a_statistic(one, series):
-            asked[line.support_id] = JudgingRequest(one, series, week)
-            cohorts[line.cohort] = []
+    calibrations, weeks = calibrated or {}, as_of or {}
+    judgements: dict[UUID, Judgement] = {}
+    monitor_requests: dict[UUID, JudgingRequest] = {}
+    cohorts: dict[Cohort, list[ScoreSeries]] = {}
+    for monitored in requested:
+        score_series, rule = monitored.score_series, monitored.chosen.rule
+        week = weeks.get(score_series.support_id, score_series.last_week)
+        series = series_of(monitored, week)
+        misfit = explain_misfit(rule, score_series.measure.kind) if rule in RULES else None
+        if misfit is not None:
+            judgements[score_series.support_id] = Judgement(
+                monitored, _refused(monitored, series, "rule_misfit", misfit), None, week
+            )
+        elif rule == MONITOR and _has_a_statistic(monitored, series):
+            monitor_requests[score_series.support_id] = JudgingRequest(monitored, series, week)
+            cohorts[score_series.cohort] = []
         else:
-            found[line.support_id] = Judgement(one, _by_rule(one, series), None, week)
-    for cohort, lines in groupby(chain((one.line for one in wanted), beside), attrgetter("cohort")):
+            judgements[score_series.support_id] = Judgement(monitored, _by_rule(monitored, series), None, week)
+    for cohort, lines in groupby(
+        chain((monitored.score_series for monitored in requested), others), attrgetter("cohort")
+    ):
         if cohort in cohorts:
-            cohorts[cohort] += [line for line in lines if line.scores.weeks]
+            cohorts[cohort] += [score_series for score_series in lines if score_series.scores.weeks]
     for members in cohorts.values():
-        found |= _by_monitor(members, asked, known)
-    return found
+        judgements |= _by_monitor(members, monitor_requests, calibrations)
+    return judgements
 
 
-def series_of(one: MonitoredSeries, week: int) -> Series:
-    """What the rules take: the scores up to a week."""
-    line, scores = one.line, one.line.scores.upto(week)
+def series_of(monitored: MonitoredSeries, week: int) -> Series:
+    """Returns the series as the rules take it, with the scores up to a week."""
+    score_series, scores = monitored.score_series, monitored.score_series.scores.upto(week)
     return Series(
         observations=tuple(map(Observation, scores.weeks, scores.values, scores.ids)),
-        baseline=line.baseline,
-        goal=line.goal,
-        goal_week=line.goal_week,
-        direction="down" if line.measure.direction == "down" else "up",
-        sem=line.measure.sem or None,
-        dosage=one.dosage,
+        baseline=score_series.baseline,
+        goal=score_series.goal,
+        goal_week=score_series.goal_week,
+        direction="down" if score_series.measure.direction == "down" else "up",
+        sem=score_series.measure.sem or None,
+        dosage=monitored.dosage,
     )
 
 
-def _has_a_statistic(one: MonitoredSeries, series: Series) -> bool:
-    """Whether the monitor has anything to weigh; else the rule itself says why not."""
+def _has_a_statistic(monitored: MonitoredSeries, series: Series) -> bool:
+    """Returns whether the monitor can compute a statistic; if not, the rule itself says why."""
     try:
-        RULES[MONITOR].settle(one.chosen.parameters)
+        RULES[MONITOR].resolve_parameters(monitored.chosen.parameters)
         series.check()
     except (UnjudgeableSeries, UnusableRule):
         return False
@@ -133,21 +137,21 @@ def _has_a_statistic(one: MonitoredSeries, series: Series) -> bool:
     return 0 < series.weeks[-1] <= LONGEST
 
 
-def _by_rule(one: MonitoredSeries, series: Series) -> Verdict:
-    """By its rule, with nobody beside it; what no rule can judge says why."""
-    rule = one.chosen.rule
+def _by_rule(monitored: MonitoredSeries, series: Series) -> Verdict:
+    """Returns the verdict of the series' rule without its cohort, or the reason why no rule can judge it."""
+    rule = monitored.chosen.rule
     try:
-        verdict = judge(rule, series, one.chosen.parameters)
+        verdict = judge(rule, series, monitored.chosen.parameters)
     except (UnjudgeableSeries, UnusableRule) as error:
-        return _refused(one, series, error.code, error.sentence)
+        return _refused(monitored, series, error.code, error.sentence)
     if verdict.state is not State.INSUFFICIENT_DATA and series.weeks and series.weeks[-1] == 0:
         sentence = "Every score so far is from the week in which the phase began, or from a break after it."
-        return _refused(one, series, "no_instructional_week", sentence)
-    return delivered_enough(verdict, one, series.weeks[-1] if series.weeks else 0)
+        return _refused(monitored, series, "no_instructional_week", sentence)
+    return delivered_enough(verdict, monitored, series.weeks[-1] if series.weeks else 0)
 
 
-def _refused(one: MonitoredSeries, series: Series, code: str, sentence: str) -> Verdict:
-    rule = RULES.get(one.chosen.rule)
+def _refused(monitored: MonitoredSeries, series: Series, code: str, sentence: str) -> Verdict:
+    rule = RULES.get(monitored.chosen.rule)
     return Verdict(
         state=State.INSUFFICIENT_DATA,
         kind=None,
@@ -158,17 +162,17 @@ def _refused(one: MonitoredSeries, series: Series, code: str, sentence: str) -> 
         rate=None,
         required_rate=(series.goal - series.baseline) / max(series.goal_week, 1),
         change_week=None,
-        rule=one.chosen.rule,
+        rule=monitored.chosen.rule,
         rule_version=rule.version if rule else 0,
-        parameters=dict(one.chosen.parameters),
+        parameters=dict(monitored.chosen.parameters),
         scores=tuple(observation.score_id for observation in series.observations),
     )
 
 
-def delivered_enough(verdict: Verdict, one: MonitoredSeries, week: int) -> Verdict:
-    """The dosage gate for every rule: where too little was delivered, no student is said not to respond."""
+def delivered_enough(verdict: Verdict, monitored: MonitoredSeries, week: int) -> Verdict:
+    """Applies the dosage gate to a verdict: with too little delivered, a student is not called not responding."""
     since = verdict.change_week or 0
-    share = one.dosage.share(since, week) if one.dosage else None
+    share = monitored.dosage.share(since, week) if monitored.dosage else None
     if verdict.state is not State.NOT_RESPONDING or share is None or share >= DOSAGE:
         return verdict
     reason = Reason("dosage", {"share": share, "least": DOSAGE, "after_week": since})
@@ -183,71 +187,90 @@ def delivered_enough(verdict: Verdict, one: MonitoredSeries, week: int) -> Verdi
 
 
 def _by_monitor(
-    members: Sequence[Line], asked: Mapping[UUID, JudgingRequest], known: Mapping[Key, Calibrated]
+    members: Sequence[ScoreSeries], requests: Mapping[UUID, JudgingRequest], calibrations: Mapping[Key, Calibrated]
 ) -> dict[UUID, Judgement]:
-    """One cohort, as of each week that is asked for, from what was known at its end; alone where it is too small."""
-    calibrated = _calibration(known, members[0])
+    """Returns the judgements of one cohort, as of each requested week, from what was known at the end of that week.
+
+    A cohort that is too small for form adjustment is judged series by series.
+    """
+    calibrated = _calibration_of(calibrations, members[0])
     placed = on_one_calendar(members)
-    wanted: dict[int, dict[int, JudgingRequest]] = {}
-    for at, (line, began) in enumerate(placed):
-        if (one := asked.get(line.support_id)) is not None and one.followed.line is line:
-            wanted.setdefault(began + one.week, {})[at] = one
-    found: dict[UUID, Judgement] = {}
-    for week, these in sorted(wanted.items()):
-        # In the order of their ids, whoever is asked for: the same numbers in the same order, the same bytes.
-        together = [at for at, (line, began) in enumerate(placed) if began + line.scores.weeks[0] <= week]
-        adjust = len(together) >= LEAST
-        together = together if adjust else list(these)
-        only = np.array([at in these for at in together])
-        batch = batch_of([placed[at] for at in together], [0] * len(together), week)
+    requests_by_week: dict[int, dict[int, JudgingRequest]] = {}
+    for position, (score_series, began) in enumerate(placed):
+        request = requests.get(score_series.support_id)
+        if request is not None and request.monitored.score_series is score_series:
+            requests_by_week.setdefault(began + request.week, {})[position] = request
+    judgements: dict[UUID, Judgement] = {}
+    for week, requests_of_week in sorted(requests_by_week.items()):
+        # In the order of their ids, whichever are requested: the same numbers in the same order give the same bytes.
+        started = [
+            position
+            for position, (score_series, began) in enumerate(placed)
+            if began + score_series.scores.weeks[0] <= week
+        ]
+        adjust = len(started) >= LEAST
+        judged = started if adjust else list(requests_of_week)
+        only = np.array([position in requests_of_week for position in judged])
+        batch = batch_of([placed[position] for position in judged], [0] * len(judged), week)
         result = find_cohort(batch, calibrated.calibration, only, adjust=adjust)
-        # Where no form is shared by enough of them, nothing was said of how hard one was.
+        # Without a form that enough of them share, nothing was estimated of how hard a form was.
         adjusted = adjust and int((batch.values == batch.values).sum(axis=0).max()) >= LEAST
-        for row, one in enumerate(these.values()):
-            found[one.followed.line.support_id] = _concluded(one, result, row, calibrated, adjusted=adjusted)
-    return found
+        for row, request in enumerate(requests_of_week.values()):
+            support_id = request.monitored.score_series.support_id
+            judgements[support_id] = _conclude(request, result, row, calibrated, adjusted=adjusted)
+    return judgements
 
 
-def on_one_calendar(members: Sequence[Line]) -> list[Placed]:
-    """A cohort's series on the calendar of the one that began first, in the order of their ids."""
-    known = sorted(members, key=lambda line: (line.support_id.int, line.number))
-    first = min(known, key=attrgetter("begins_on"))
+def on_one_calendar(members: Sequence[ScoreSeries]) -> list[Placed]:
+    """Returns a cohort's series, in the order of their ids, on the calendar of the series that began first."""
+    ordered = sorted(members, key=lambda score_series: (score_series.support_id.int, score_series.number))
+    first = min(ordered, key=attrgetter("begins_on"))
     weeks = {first.begins_on: 0}
-    for line in known:
-        if line.begins_on not in weeks:
-            # By the week after: a phase that begins in a break has the break and the first week after it as one.
-            after = line.monday_of_week(1)
-            weeks[line.begins_on] = first.week_of(after) - line.week_of(after)
-    return [Placed(line, weeks[line.begins_on]) for line in known]
+    for score_series in ordered:
+        if score_series.begins_on not in weeks:
+            # Counted at week 1: a phase that begins in a break counts the break and the week after it as one week.
+            next_monday = score_series.monday_of_week(1)
+            weeks[score_series.begins_on] = first.week_of(next_monday) - score_series.week_of(next_monday)
+    return [Placed(score_series, weeks[score_series.begins_on]) for score_series in ordered]
 
 
 def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None = None) -> Batch:
-    """Series of one measure, with the numbers of their cohorts, up to a week of the calendar (without: to their last).
+    """Returns series of one measure as arrays, with the numbers of their cohorts, up to a week of the calendar.
 
-    A column is a form in a week, or one of several scores of a form in a week; a week's scores without a form are
-    taken to be of one form.
+    Without a week, all their scores are included. A column is a form in a week, or one of several scores of a form in a
+    week; a week's scores without a form are assumed to be of one form.
     """
-    scores = [line.scores if week is None else line.scores.upto(week - began) for line, began in placed]
+    scores = [
+        score_series.scores if week is None else score_series.scores.upto(week - began)
+        for score_series, began in placed
+    ]
     started = np.array([began for _, began in placed], np.int64)
-    many = [len(some.weeks) for some in scores]
-    every, rows = sum(many), np.arange(len(placed)).repeat(many)
-    weeks = np.fromiter(chain.from_iterable([some.weeks for some in scores]), np.int64, every) + started[rows]
-    values = np.fromiter(chain.from_iterable([some.values for some in scores]), np.float64, every)
-    named = [some.forms for some in scores]
-    forms = dict(zip(sorted(set().union(*named)), count()))
-    cells = np.fromiter(map(forms.__getitem__, chain.from_iterable(named)), np.int64, every)
+    counts = [len(columns_of_series.weeks) for columns_of_series in scores]
+    total, rows = sum(counts), np.arange(len(placed)).repeat(counts)
+    weeks = (
+        np.fromiter(chain.from_iterable([columns_of_series.weeks for columns_of_series in scores]), np.int64, total)
+        + started[rows]
+    )
+    values = np.fromiter(
+        chain.from_iterable([columns_of_series.values for columns_of_series in scores]), np.float64, total
+    )
+    forms_by_series = [columns_of_series.forms for columns_of_series in scores]
+    forms = dict(zip(sorted(set().union(*forms_by_series)), count()))
+    cells = np.fromiter(map(forms.__getitem__, chain.from_iterable(forms_by_series)), np.int64, total)
     cells += weeks * max(len(forms), 1)
-    columns, table = _table(rows, cells, values, len(placed))
+    column_keys, table = _table(rows, cells, values, len(placed))
     repeats = 1
-    if np.count_nonzero(table == table) < every:
-        again = _again(rows, cells)
-        repeats = int(again.max()) + 1
-        columns, table = _table(rows, cells * repeats + again, values, len(placed))
-    lines = np.array([(line.baseline, line.goal, line.goal_week) for line, _ in placed]).reshape(-1, 3)
-    baseline, goal, goal_week = lines.T
+    if np.count_nonzero(table == table) < total:
+        repeat = _repeats(rows, cells)
+        repeats = int(repeat.max()) + 1
+        column_keys, table = _table(rows, cells * repeats + repeat, values, len(placed))
+    aimlines = np.array(
+        [(score_series.baseline, score_series.goal, score_series.goal_week) for score_series, _ in placed]
+    ).reshape(-1, 3)
+    baseline, goal, goal_week = aimlines.T
     goal_rate = (goal - baseline) / goal_week
     return Batch(
-        weeks=columns // (max(len(forms), 1) * repeats),
+        weeks=column_keys // (max(len(forms), 1) * repeats),
         values=table,
         baseline=baseline,
         goal_rate=goal_rate,
@@ -259,45 +282,52 @@ def batch_of(placed: Sequence[Placed], cohort: Sequence[int], week: int | None =
 
 
 def _sem(placed: Sequence[Placed], goal_rate: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each series' SEM, in the measure's units; none where it is unknown, or the goal is on the wrong side."""
+    """Returns each series' SEM in the measure's units; nan where it is unknown, or the goal is on the wrong side."""
     if not placed:
         return goal_rate
-    measure = placed[0].line.measure
+    measure = placed[0].score_series.measure
     towards = goal_rate < 0 if measure.direction == "down" else goal_rate > 0
     return np.where(towards, measure.sem or math.nan, math.nan)
 
 
 def _table(rows: Whole, cells: Whole, values: NDArray[np.float64], count: int) -> tuple[Whole, NDArray[np.float64]]:
-    """The cells that occur, in order, and each row's values in them; the last where a row has several in one."""
-    there = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)
-    there[cells] = True
-    columns = np.flatnonzero(there)
-    place = np.empty(len(there), np.int64)
-    place[columns] = np.arange(len(columns))
+    """Returns the cells that occur, in order, and each row's values in them.
+
+    Of several values of a row in one cell the last is taken.
+    """
+    occurs = np.zeros(int(cells.max(initial=-1)) + 1, np.bool_)
+    occurs[cells] = True
+    columns = np.flatnonzero(occurs)
+    position = np.empty(len(occurs), np.int64)
+    position[columns] = np.arange(len(columns))
     table = np.full(count * len(columns), np.nan)
-    table[rows * len(columns) + place[cells]] = values
+    table[rows * len(columns) + position[cells]] = values
     return columns, table.reshape(count, -1)
 
 
-def _again(rows: Whole, cells: Whole) -> Whole:
-    """How many scores of the same row and cell come before each."""
+def _repeats(rows: Whole, cells: Whole) -> Whole:
+    """Returns, for each score, how many earlier scores have the same row and cell."""
     key = rows * (int(cells.max()) + 1) + cells
     order = np.argsort(key, kind="stable")
-    found, place = np.empty(len(key), np.int64), np.arange(len(key))
-    found[order] = place - np.searchsorted(key[order], key[order])
-    return found
+    repeats, position = np.empty(len(key), np.int64), np.arange(len(key))
+    repeats[order] = position - np.searchsorted(key[order], key[order])
+    return repeats
 
 
-def _concluded(
-    asked: JudgingRequest, result: PanelEstimate, row: int, calibrated: Calibrated, *, adjusted: bool
+def _conclude(
+    request: JudgingRequest, result: PanelEstimate, row: int, calibrated: Calibrated, *, adjusted: bool
 ) -> Judgement:
-    rule, (one, series, week) = RULES[MONITOR], asked
-    settled = rule.settle(one.chosen.parameters)
-    facts = Facts(series.goal_rate, series.direction, week, len(series.observations), one.dosage, adjusted)
-    finding = conclude(result, row, facts, settled["far_percent"] / 100, calibrated.calibration)
-    return Judgement(one, rule.verdict(series, settled, finding), calibrated.id, week)
+    rule, (monitored, series, week) = RULES[MONITOR], request
+    parameters = rule.resolve_parameters(monitored.chosen.parameters)
+    facts = Facts(series.goal_rate, series.direction, week, len(series.observations), monitored.dosage, adjusted)
+    finding = conclude(result, row, facts, parameters["far_percent"] / 100, calibrated.calibration)
+    return Judgement(monitored, rule.verdict(series, parameters, finding), calibrated.id, week)
 
 
-def _calibration(known: Mapping[Key, Calibrated], line: Line) -> Calibrated:
-    """The measure's in this grade, else the measure's over all grades, else the published defaults."""
-    return known.get((line.measure.id, line.grade)) or known.get((line.measure.id, None)) or DEFAULTS
+def _calibration_of(calibrations: Mapping[Key, Calibrated], score_series: ScoreSeries) -> Calibrated:
+    """Returns the measure's calibration for this grade, else for all grades, else the published defaults."""
+    return (
+        calibrations.get((score_series.measure.id, score_series.grade))
+        or calibrations.get((score_series.measure.id, None))
+        or DEFAULTS
+    )

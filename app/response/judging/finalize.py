@@ -1,6 +1,6 @@
-"""Owns settling: a verdict in a request is provisional; when a cohort's week is in, its series are judged again.
+"""Owns finalizing: a request's verdict is provisional; once a cohort's week is complete, its series are judged again.
 
-What is to settle is a row, claimed with a lease; all weeks of a measure at a school that are due are settled together.
+What is to be finalized is a row, claimed with a lease; all due weeks of a measure at a school are finalized together.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from app.core.log import job_context
 from app.playbook.models import Measure
 from app.response.judging.judge import JudgingMode, judge_selected
 from app.response.judging.load import LoadedSeries, SeriesSelection, first_school
-from app.response.judging.series import Cohort, Line
+from app.response.judging.series import Cohort, ScoreSeries
 from app.response.models import Settlement
 from app.roster.lookup import IdList
 from app.support.models import Support
 
 WEEK, RULES = "week", "rules"
 Week = tuple[UUID, UUID, date]
-"""A measure, a school, a Monday."""
+"""A measure, a school, and the Monday of a week."""
 DISTRICTS, AT_ONCE, TRIES = 16, 64, 5
-ROUND = 100
-"""Attempts are counted for good, so that no two claims share a number; each laying begins the next hundred."""
-OVER = time(6)
-"""A week that is not complete is settled on the Monday after it, at this time in UTC."""
-LATE = timedelta(seconds=2)
-"""Scores of a week that is over come in batches: wait for the batch."""
+ATTEMPT_ROUND = 100
+"""Attempts only count up, so that no two claims share a number; each scheduling starts at the next hundred."""
+WEEK_ENDS_AT = time(6)
+"""An incomplete week is finalized on the Monday after it, at this time in UTC."""
+BATCH_WAIT = timedelta(seconds=2)
+"""Scores of a past week arrive in batches; this is how long to wait for the rest of a batch."""
 
 
 def _table(model: type[Settlement] | type[Measure]) -> Table:
@@ -55,21 +55,21 @@ LEASE = Lease(_table(Settlement), "measure_id", _table(Measure), at_once=AT_ONCE
 
 @needs(Can.JUDGE)
 async def schedule(work: Work, loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]], *, quiet: bool) -> None:
-    """Lays what is to settle after scores were written, as (student, measure, day)."""
+    """Schedules the finalizing of the weeks in which scores were written, as (student, measure, day)."""
     await schedule_weeks(work, weeks_to_finalize(loaded, days), quiet=quiet)
 
 
 def weeks_to_finalize(loaded: LoadedSeries, days: Collection[tuple[UUID, UUID, date]]) -> dict[Week, datetime]:
     """Returns the weeks of measures at schools that scores of these days belong to, with the instant each is due."""
-    asked: dict[tuple[UUID, UUID], set[date]] = {}
+    mondays: dict[tuple[UUID, UUID], set[date]] = {}
     for student_id, measure_id, day in days:
-        asked.setdefault((student_id, measure_id), set()).add(monday_of(day))
+        mondays.setdefault((student_id, measure_id), set()).add(monday_of(day))
     weeks: dict[Week, datetime] = {}
-    complete = _complete(loaded.running)
-    for one in loaded.wanted.values():
-        support = one.support
-        for monday in asked.get((support.student_id, support.measure_id), ()) if support.school_ids else ():
-            due = _due(monday, whole=monday in complete[one.line.cohort])
+    complete_weeks = _complete_weeks(loaded.running)
+    for monitored in loaded.requested.values():
+        support = monitored.support
+        for monday in mondays.get((support.student_id, support.measure_id), ()) if support.school_ids else ():
+            due = _due_at(monday, is_complete=monday in complete_weeks[monitored.score_series.cohort])
             weeks[support.measure_id, support.school_ids[0], monday] = due
     return weeks
 
@@ -84,33 +84,33 @@ async def schedule_weeks(work: Work, weeks: Mapping[Week, datetime], *, quiet: b
 async def schedule_rules(
     work: Work, *, quiet: bool, school_ids: Collection[UUID] | None = None, measure_id: UUID | None = None
 ) -> int:
-    """Lays every followed measure at every school to be judged as the playbook and the calendar are now; how many.
+    """Schedules every monitored measure at every school to be judged by the present rules; returns how many.
 
-    With schools: where a student of one of them is followed. With a measure: that one alone.
+    With schools: only where a student of one of them is monitored. With a measure: only that one.
     """
     school = first_school().label("school")
-    some = true() if school_ids is None else Support.school_ids.overlap(cast(list(school_ids), IdList))
+    at_schools = true() if school_ids is None else Support.school_ids.overlap(cast(list(school_ids), IdList))
     rows = await work.db.execute(
         select(Support.measure_id, school)
         .where(
             Support.district_id == work.district_id,
             Support.state == "active",
-            some,
+            at_schools,
             true() if measure_id is None else Support.measure_id == measure_id,
         )
         .distinct()
     )
     at, monday = now(), monday_of(now().date())
-    found = {(measure_id, school_id, monday): at for measure_id, school_id in rows}
-    _schedule(work, RULES, found, quiet=quiet)
-    return len(found)
+    weeks = {(measure_id, school_id, monday): at for measure_id, school_id in rows}
+    _schedule(work, RULES, weeks, quiet=quiet)
+    return len(weeks)
 
 
 def _schedule(work: Work, kind: str, weeks: Mapping[Week, datetime], *, quiet: bool) -> None:
     """Schedules weeks to be written at the end of the transaction, with those of its other commands.
 
-    One transaction may hold several commands, and each names weeks in its own order: written at once, they are locked
-    in one order by everybody.
+    Each command of a transaction names weeks in its own order. Written together, they are locked in the one order that
+    every transaction uses.
     """
     if weeks:
         work.pending_weeks += [(kind, week, due, quiet) for week, due in weeks.items()]
@@ -143,55 +143,57 @@ async def _write_weeks(work: Work) -> None:
         }
         for ((measure_id, school_id, monday), kind), (due, quiet) in sorted(merged.items())
     ]
-    added = upsert(Settlement)
-    # Whoever is at it now is fenced off, and what has just come is settled after it.
-    changed: dict[str, Any] = {name: added.excluded[name] for name in ("state", "due", "leased_until", "ended_at")}
-    # A backfill never silences a week in which others were scored; rules stay loud until they were judged.
-    told = or_(Settlement.kind == WEEK, Settlement.state == "pending")
-    changed["quiet"] = and_(added.excluded.quiet, or_(Settlement.quiet, ~told))
-    changed["attempts"] = (Settlement.attempts + (ROUND - 1)) // ROUND * ROUND
+    insertion = upsert(Settlement)
+    # A worker that has claimed the row now is fenced off; the row is finalized again after it, with the new scores.
+    changed: dict[str, Any] = {name: insertion.excluded[name] for name in ("state", "due", "leased_until", "ended_at")}
+    # A backfill never makes a week quiet that has other scores; new rules raise alerts until they were judged.
+    has_alerts = or_(Settlement.kind == WEEK, Settlement.state == "pending")
+    changed["quiet"] = and_(insertion.excluded.quiet, or_(Settlement.quiet, ~has_alerts))
+    changed["attempts"] = (Settlement.attempts + (ATTEMPT_ROUND - 1)) // ATTEMPT_ROUND * ATTEMPT_ROUND
     keys = [getattr(Settlement, name) for name in ("district_id", "kind", "measure_id", "school_id", "monday")]
-    await work.db.execute(added.on_conflict_do_update(index_elements=keys, set_=changed), rows)
+    await work.db.execute(insertion.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
 
-def _complete(every: Iterable[Line]) -> dict[Cohort, set[date]]:
-    """By cohort the weeks, as Mondays, of which every classmate has a score."""
-    found: dict[Cohort, set[date]] = {}
-    for one in every:
-        mondays = {monday_of(day) for day in one.scores.days}
-        found[one.cohort] = found[one.cohort] & mondays if one.cohort in found else mondays
-    return found
+def _complete_weeks(all_series: Iterable[ScoreSeries]) -> dict[Cohort, set[date]]:
+    """Returns by cohort the weeks, as Mondays, in which every classmate has a score."""
+    weeks_by_cohort: dict[Cohort, set[date]] = {}
+    for score_series in all_series:
+        mondays = {monday_of(day) for day in score_series.scores.days}
+        weeks_by_cohort[score_series.cohort] = (
+            weeks_by_cohort[score_series.cohort] & mondays if score_series.cohort in weeks_by_cohort else mondays
+        )
+    return weeks_by_cohort
 
 
-def _due(monday: date, *, whole: bool) -> datetime:
-    """At once where every classmate has a score of the week; else when the week is over."""
-    at = now()
-    over = datetime.combine(monday + timedelta(weeks=1), OVER, UTC)
-    return at if whole else max(over, at + LATE)
+def _due_at(monday: date, *, is_complete: bool) -> datetime:
+    """Returns now if every classmate has a score of the week, else the end of the week."""
+    present = now()
+    end_of_week = datetime.combine(monday + timedelta(weeks=1), WEEK_ENDS_AT, UTC)
+    return present if is_complete else max(end_of_week, present + BATCH_WAIT)
 
 
 async def finalize_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUID] | None = None) -> int:
-    """Settles what is due, in all districts or in some; how many weeks were settled."""
-    done = 0
+    """Finalizes the weeks that are due, in all districts or in some; returns how many."""
+    finalized = 0
     for district_id in await districts_due(engine, Due.SETTLEMENTS, DISTRICTS) if only is None else only:
         with job_context("settling", district_id):
-            done += await _settle_district(engine, keyring, district_id)
-    return done
+            finalized += await _finalize_district(engine, keyring, district_id)
+    return finalized
 
 
-async def _settle_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    done, principal = 0, house_principal(district_id, "settling")
+async def _finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
+    finalized, principal = 0, house_principal(district_id, "settling")
     async with unit(engine, principal, keyring, "settle") as work:
         claimed = await _claim(work)
     groups: dict[tuple[str, UUID, UUID, bool], list[Claimed]] = {}
-    for one in claimed:
-        row = one.row
+    for claim_of_week in claimed:
+        row = claim_of_week.row
         quiet = row["kind"] == RULES and row["quiet"]
-        groups.setdefault((row["kind"], row["measure_id"], row["school_id"], quiet), []).append(one)
+        groups.setdefault((row["kind"], row["measure_id"], row["school_id"], quiet), []).append(claim_of_week)
     for group in groups.values():
         async with unit(engine, principal, keyring, "settle") as work:
-            done += await _settle(work, group)
-    return done
+            finalized += await _finalize_group(work, group)
+    return finalized
 
 
 @needs(Can.JUDGE)
@@ -200,25 +202,25 @@ async def _claim(work: Work) -> list[Claimed]:
 
 
 @needs(Can.JUDGE)
-async def _settle(work: Work, group: Sequence[Claimed]) -> int:
-    """Judges what rows of one measure and school ask for, all their weeks at once; how many were settled.
+async def _finalize_group(work: Work, group: Sequence[Claimed]) -> int:
+    """Judges all weeks of one measure and school that the group's rows name; returns how many were finalized.
 
-    A row that workers die over is taken up again, and given up at last.
+    A row whose worker died is tried again, up to a limit; then it fails.
     """
-    tried = [one for one in group if (one.number - 1) % ROUND < TRIES]
-    if tried:
-        row = tried[0].row
-        wanted = SeriesSelection(measure_id=row["measure_id"], school_id=row["school_id"])
+    to_try = [claimed for claimed in group if (claimed.number - 1) % ATTEMPT_ROUND < TRIES]
+    if to_try:
+        row = to_try[0].row
+        selection = SeriesSelection(measure_id=row["measure_id"], school_id=row["school_id"])
         if row["kind"] == RULES:
-            how = JudgingMode(quiet=row["quiet"], amended=True, loud=not row["quiet"])
+            mode = JudgingMode(quiet=row["quiet"], amended=True, raise_alerts=not row["quiet"])
         else:
-            mondays = frozenset(one.row["monday"] for one in tried)
-            how = JudgingMode(settles=mondays, backfilled=await _backfilled(work, wanted, min(mondays)))
-        await judge_selected(work, wanted, how)
-    await _lock_settlements(work, [one.id for one in group])
-    ends = [Settled(one, "settled" if one in tried else "failed") for one in group]
-    written = await settle(work.db, LEASE, work.district_id, ends)
-    return len(written & {one.id for one in tried})
+            mondays = frozenset(claimed.row["monday"] for claimed in to_try)
+            mode = JudgingMode(finalizes=mondays, backfilled=await _backfilled_weeks(work, selection, min(mondays)))
+        await judge_selected(work, selection, mode)
+    await _lock_settlements(work, [claimed.id for claimed in group])
+    ends = [Settled(claimed, "settled" if claimed in to_try else "failed") for claimed in group]
+    saved = await settle(work.db, LEASE, work.district_id, ends)
+    return len(saved & {claimed.id for claimed in to_try})
 
 
 async def _lock_settlements(work: Work, ids: Collection[UUID]) -> None:
@@ -230,14 +232,14 @@ async def _lock_settlements(work: Work, ids: Collection[UUID]) -> None:
     await work.db.execute(rows.order_by(*order).with_for_update(key_share=True))
 
 
-async def _backfilled(work: Work, wanted: SeriesSelection, since: date) -> frozenset[date]:
-    """The weeks of a measure at a school, from one on, of which nothing but backfills has come."""
+async def _backfilled_weeks(work: Work, selection: SeriesSelection, since: date) -> frozenset[date]:
+    """Returns the weeks of a measure at a school, from one on, that have scores from backfills only."""
     rows = await work.db.scalars(
         select(Settlement.monday).where(
             Settlement.district_id == work.district_id,
             Settlement.kind == WEEK,
-            Settlement.measure_id == wanted.measure_id,
-            Settlement.school_id == wanted.school_id,
+            Settlement.measure_id == selection.measure_id,
+            Settlement.school_id == selection.school_id,
             Settlement.monday >= since,
             Settlement.quiet,
         )

@@ -1,4 +1,4 @@
-"""Owns judging from end to end, for one series or for all of a district: read, judge, write. Never takes a score."""
+"""Owns judging from end to end, for one series or a whole district: load, judge, write. Never records a score."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from app.response.judging.calibrated import calibrations
 from app.response.judging.cohort import Calibrated, Judgement, Key, judge_series
 from app.response.judging.load import LoadedSeries, SeriesSelection, load
 from app.response.judging.series import MonitoredSeries
-from app.response.judging.write import CurrentVerdict, Step, current_verdicts, write
+from app.response.judging.write import CurrentVerdict, VerdictStep, current_verdicts, write
 from app.response.rules.verdict import State
 from app.roster.lookup import zone_of
 
 HISTORY = timedelta(weeks=8)
-"""A series whose last score is older than this is history: it is judged, and raises no alert."""
+"""A series whose last score is older than this is history: it is judged but raises no alert."""
 
 
 @dataclass(frozen=True, slots=True)
 class JudgingMode:
-    """How to judge.
+    """How series are judged, and which alerts that may raise.
 
-    `quiet`: a backfill or a change of rules, that raises no alert. `settles`: the Mondays of weeks whose cohort
-    is complete. `amended`: scores were changed or taken away, so an alert that stands is looked at again at once.
-    `loud`: new rules that are to raise alerts. `backfilled`: the Mondays of weeks of which nothing but backfills has
-    come; a series that ends in one is judged quietly.
+    `quiet`: a backfill or a change of rules, which raises no alert. `finalizes`: the Mondays of weeks whose cohort is
+    complete. `amended`: scores were changed or removed, so an active alert is checked again at once. `raise_alerts`:
+    new rules that are to raise alerts. `backfilled`: the Mondays of weeks that have scores from backfills only; a
+    series that ends in such a week is judged quietly.
     """
 
     quiet: bool = False
-    settles: frozenset[date] = frozenset()
+    finalizes: frozenset[date] = frozenset()
     amended: bool = False
-    loud: bool = False
+    raise_alerts: bool = False
     backfilled: frozenset[date] = frozenset()
 
 
-AS_USUAL = JudgingMode()
+DEFAULT_MODE = JudgingMode()
 
 
 @dataclass(frozen=True, slots=True)
 class JudgingOutcome:
-    """What was judged: the series with their classmates, and how many verdicts were appended."""
+    """The result of judging: the series with their classmates, and the numbers of judged series and new verdicts."""
 
     loaded: LoadedSeries
     judged: int
@@ -52,88 +52,101 @@ class JudgingOutcome:
 
 
 @needs(Can.JUDGE)
-async def judge_selected(work: Work, wanted: SeriesSelection, how: JudgingMode = AS_USUAL) -> JudgingOutcome:
-    """Judges the wanted series as they stand and writes what differs."""
-    loaded = await load(work, wanted, await rulebook(work))
-    asked = [one for one in loaded.wanted.values() if _concerns(one, how)]
-    if not asked:
+async def judge_selected(work: Work, selection: SeriesSelection, mode: JudgingMode = DEFAULT_MODE) -> JudgingOutcome:
+    """Judges the selected series with all that is known now, and writes the verdicts that differ."""
+    loaded = await load(work, selection, await rulebook(work))
+    requested = [monitored for monitored in loaded.requested.values() if _is_concerned(monitored, mode)]
+    if not requested:
         return JudgingOutcome(loaded, 0, 0)
-    known = await calibrations(work, {one.line.measure.id for one in asked})
-    judged = judge_series(asked, loaded.others({one.line.support_id for one in asked}), known)
-    holding = await current_verdicts(work, list(judged))
-    undone = _undone(loaded, judged, holding, known, how)
-    earlier = {} if how.loud else _by_new_rules(loaded, judged, holding, known)
-    since = today_in(await zone_of(work)) - HISTORY
+    calibrated = await calibrations(work, {monitored.score_series.measure.id for monitored in requested})
+    judgements = judge_series(
+        requested, loaded.others({monitored.score_series.support_id for monitored in requested}), calibrated
+    )
+    current = await current_verdicts(work, list(judgements))
+    retractable = _find_retractable(loaded, judgements, current, calibrated, mode)
+    earlier = {} if mode.raise_alerts else _judge_earlier_by_new_rules(loaded, judgements, current, calibrated)
+    history_until = today_in(await zone_of(work)) - HISTORY
     steps = [
-        Step(
-            judged=one,
-            holding=holding.get(support_id),
-            settled_on=monday if (monday := _last_monday(one.followed)) in how.settles else None,
-            quiet=how.quiet or _is_history(one.followed, since) or _last_monday(one.followed) in how.backfilled,
-            undone=support_id in undone,
-            loud=how.loud,
+        VerdictStep(
+            judgement=judgement,
+            current=current.get(support_id),
+            settled_on=monday if (monday := _last_monday(judgement.monitored)) in mode.finalizes else None,
+            quiet=mode.quiet
+            or _is_history(judgement.monitored, history_until)
+            or _last_monday(judgement.monitored) in mode.backfilled,
+            retractable=support_id in retractable,
+            raise_alerts=mode.raise_alerts,
             earlier=earlier.get(support_id),
         )
-        for support_id, one in judged.items()
+        for support_id, judgement in judgements.items()
     ]
-    return JudgingOutcome(loaded, len(judged), await write(work, steps))
+    return JudgingOutcome(loaded, len(judgements), await write(work, steps))
 
 
-def _concerns(one: MonitoredSeries, how: JudgingMode) -> bool:
-    """A week that is settled concerns the series with a score in it or after it."""
-    monday = _last_monday(one)
-    return not how.settles or (monday is not None and monday >= min(how.settles))
+def _is_concerned(monitored: MonitoredSeries, mode: JudgingMode) -> bool:
+    """Returns whether a mode judges a series: finalizing a week concerns series with a score in it or later."""
+    monday = _last_monday(monitored)
+    return not mode.finalizes or (monday is not None and monday >= min(mode.finalizes))
 
 
-def _undone(
+def _find_retractable(
     loaded: LoadedSeries,
-    judged: dict[UUID, Judgement],
-    holding: dict[UUID, CurrentVerdict],
-    known: dict[Key, Calibrated],
-    how: JudgingMode,
+    judgements: dict[UUID, Judgement],
+    current: dict[UUID, CurrentVerdict],
+    calibrated: dict[Key, Calibrated],
+    mode: JudgingMode,
 ) -> set[UUID]:
-    """Whose alert stands, and would not be raised if its own week were judged with the scores of today."""
+    """Returns the supports whose active alert would no longer be raised.
+
+    The alert's own week is judged again with the scores of today.
+    """
     as_of: dict[UUID, int] = {}
-    for support_id, one in judged.items():
-        held = holding.get(support_id)
-        if held is None or held.alert_week is None or not held.alerting(one.followed.phase.id):
+    for support_id, judgement in judgements.items():
+        alerted = current.get(support_id)
+        if alerted is None or alerted.alert_week is None or not alerted.alerting(judgement.monitored.phase.id):
             continue
-        if one.verdict.state is State.NOT_RESPONDING:
+        if judgement.verdict.state is State.NOT_RESPONDING:
             continue
-        # Another score of the alert's own week does not take it back: that is for when the week is in.
-        if how.amended or how.settles or one.week > held.alert_week:
-            as_of[support_id] = held.alert_week
-    then = _as_of(loaded, as_of, known)
-    return {support_id for support_id, one in then.items() if one.verdict.state is not State.NOT_RESPONDING}
-
-
-def _by_new_rules(
-    loaded: LoadedSeries,
-    judged: dict[UUID, Judgement],
-    holding: dict[UUID, CurrentVerdict],
-    known: dict[Key, Calibrated],
-) -> dict[UUID, Judgement]:
-    """Whose rules have changed: what the new ones would have said when the verdict that holds was made."""
-    as_of = {
-        support_id: held.verdict.last_week
-        for support_id, one in judged.items()
-        if (held := holding.get(support_id)) is not None
-        and held.verdict.last_week is not None
-        and held.by_other_rules(one)
+        # A further score of the alert's own week does not retract it before that week is complete.
+        if mode.amended or mode.finalizes or judgement.week > alerted.alert_week:
+            as_of[support_id] = alerted.alert_week
+    judged_again = _judge_as_of(loaded, as_of, calibrated)
+    return {
+        support_id
+        for support_id, judgement in judged_again.items()
+        if judgement.verdict.state is not State.NOT_RESPONDING
     }
-    return _as_of(loaded, as_of, known)
 
 
-def _as_of(loaded: LoadedSeries, as_of: dict[UUID, int], known: dict[Key, Calibrated]) -> dict[UUID, Judgement]:
+def _judge_earlier_by_new_rules(
+    loaded: LoadedSeries,
+    judgements: dict[UUID, Judgement],
+    current: dict[UUID, CurrentVerdict],
+    calibrated: dict[Key, Calibrated],
+) -> dict[UUID, Judgement]:
+    """Returns, for supports whose rules changed, the verdict of the new rules as of the current verdict's last week."""
+    as_of = {
+        support_id: previous.verdict.last_week
+        for support_id, judgement in judgements.items()
+        if (previous := current.get(support_id)) is not None
+        and previous.verdict.last_week is not None
+        and previous.by_other_rules(judgement)
+    }
+    return _judge_as_of(loaded, as_of, calibrated)
+
+
+def _judge_as_of(
+    loaded: LoadedSeries, as_of: dict[UUID, int], calibrated: dict[Key, Calibrated]
+) -> dict[UUID, Judgement]:
     if not as_of:
         return {}
-    again = [one for support_id, one in loaded.wanted.items() if support_id in as_of]
-    return judge_series(again, loaded.others(as_of.keys()), known, as_of)
+    requested = [monitored for support_id, monitored in loaded.requested.items() if support_id in as_of]
+    return judge_series(requested, loaded.others(as_of.keys()), calibrated, as_of)
 
 
-def _last_monday(one: MonitoredSeries) -> date | None:
-    return None if one.line.last_on is None else monday_of(one.line.last_on)
+def _last_monday(monitored: MonitoredSeries) -> date | None:
+    return None if monitored.score_series.last_on is None else monday_of(monitored.score_series.last_on)
 
 
-def _is_history(one: MonitoredSeries, since: date) -> bool:
-    return one.line.last_on is not None and one.line.last_on < since
+def _is_history(monitored: MonitoredSeries, history_until: date) -> bool:
+    return monitored.score_series.last_on is not None and monitored.score_series.last_on < history_until

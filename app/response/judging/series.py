@@ -1,4 +1,4 @@
-"""Owns what a series is to judging: a phase's line, its scores, its rule, what was delivered. Reads nothing."""
+"""Owns a series as judging sees it: a phase's aimline, scores, rule and dosage. Reads nothing."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from app.support.dosage import Dosage, DosageWeek
 from app.support.models import Phase, Support
 
 Cohort = tuple[UUID, UUID, str | None]
-"""Who takes the same forms in the same weeks: one measure, school and grade. Who has no school, has nobody."""
+"""Students who take the same forms in the same weeks: one measure, school and grade. Without a school, one alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A phase's scores, oldest first, column by column: ids, days, instructional weeks, values, forms ("": none)."""
+    """A phase's scores, oldest first, by column: ids, days, instructional weeks, values, forms ("" for none)."""
 
     ids: tuple[UUID, ...] = ()
     days: tuple[date, ...] = ()
@@ -32,22 +32,22 @@ class Scores:
         return len(self.ids)
 
     def upto(self, week: int) -> Scores:
-        """Those up to the end of an instructional week."""
+        """Returns the scores up to the end of an instructional week."""
         if not self.weeks or self.weeks[-1] <= week:
             return self
-        known = [at for at, taken in enumerate(self.weeks) if taken <= week]
+        positions = [position for position, score_week in enumerate(self.weeks) if score_week <= week]
         return Scores(
-            ids=tuple([self.ids[at] for at in known]),
-            days=tuple([self.days[at] for at in known]),
-            weeks=tuple([self.weeks[at] for at in known]),
-            values=tuple([self.values[at] for at in known]),
-            forms=tuple([self.forms[at] for at in known]),
+            ids=tuple([self.ids[position] for position in positions]),
+            days=tuple([self.days[position] for position in positions]),
+            weeks=tuple([self.weeks[position] for position in positions]),
+            values=tuple([self.values[position] for position in positions]),
+            forms=tuple([self.forms[position] for position in positions]),
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A phase with its aimline and its scores: what a student's series says, to its rule and of its classmates' forms.
+class ScoreSeries:
+    """A phase with its aimline and scores: judged by its rule, and evidence of how hard the cohort's forms are.
 
     goal_week: a goal within the first instructional week counts as one week away.
     """
@@ -69,20 +69,20 @@ class Line:
 
     @property
     def last_week(self) -> int:
-        """The instructional week of the last score; 0 where there is none."""
+        """Returns the instructional week of the last score; 0 where there is none."""
         return self.scores.weeks[-1] if self.scores.weeks else 0
 
     @property
     def last_on(self) -> date | None:
-        """The day of the last score."""
+        """Returns the day of the last score; None where there is none."""
         return self.scores.days[-1] if self.scores.days else None
 
     def week_of(self, day: date) -> int:
-        """Instructional weeks since the phase began."""
+        """Returns the number of instructional weeks from the beginning of the phase to a day."""
         return weeks_between(self.weeks, self.begins_on, day)
 
     def monday_of_week(self, week: int) -> date:
-        """The first Monday of an instructional week of this phase."""
+        """Returns the first Monday of an instructional week of this phase."""
         monday = begins = monday_of(self.begins_on)
         while self.week_of(monday) < week:
             monday += timedelta(weeks=1)
@@ -91,26 +91,26 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class MonitoredSeries:
-    """A support's running phase with all that its rule needs."""
+    """A support's running phase with everything that its rule needs."""
 
-    line: Line
+    score_series: ScoreSeries
     support: Support
     phase: Phase
     chosen: ChosenRule
-    dosage: series.Dosage | None = None
+    dosage: series.DeliveredMinutes | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class WeeklyDelivery(series.Dosage):
-    """The dosage of a phase's weeks, each with its instructional week; the lesser share of sessions and minutes."""
+class WeeklyDelivery(series.DeliveredMinutes):
+    """The dosage of a phase by instructional week; its share is the lesser of sessions and minutes."""
 
     whole: Dosage | None = None
     by_number: tuple[tuple[int, DosageWeek], ...] = ()
 
     def share(self, after: int, upto: int) -> float | None:
-        """Delivered over planned after one week up to another; from the phase's first day on where `after` is 0.
+        """Returns delivered over planned after one week up to another; where `after` is 0, from the phase's first day.
 
-        None where under half of the planned sessions have a record: unknown is not missed.
+        None where fewer than half of the planned sessions have a record: unknown is not missed.
         """
         if self.whole is None:
             return None

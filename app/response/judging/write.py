@@ -1,6 +1,6 @@
-"""Owns what judging writes: verdicts, each support's present state, and what is told of a change. Never judges.
+"""Owns what judging writes: verdicts, each support's present state, and the events of a change. Never judges.
 
-A verdict is appended where it says something else than the one that holds; a state is written where it differs.
+A verdict is appended where it differs from the current one; a state is written where it changes.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from app.events.outbox import record
 from app.response.judging.alerts import AlertSignal, ConclusionOfWeek, advance, as_json, from_json
 from app.response.judging.cohort import Judgement
 from app.response.models import ResponseState, VerdictRow
-from app.response.rules.verdict import Kind
+from app.response.rules.verdict import NonresponseKind
 from app.roster.lookup import IdList
 from app.support.phase import student_columns, support_event
 
@@ -43,9 +43,9 @@ CONTENT = (
     *("odds", "stated_far", "required_rate", "change_week", "rule", "rule_version", "parameters", "score_ids"),
     *("playbook_version_id", "calibration_id", "sem"),
 )
-"""What a verdict says and rests on: equal in all of it, two verdicts are one."""
+"""The columns that make a verdict: two verdicts that are equal in all of them are one."""
 
-TOLD: dict[AlertSignal, EventType] = {
+EVENT_BY_SIGNAL: dict[AlertSignal, EventType] = {
     AlertSignal.RECOVERED: RESPONSE_RECOVERED,
     AlertSignal.RETRACTED: RESPONSE_RETRACTED,
     AlertSignal.UNDER_DELIVERED: RESPONSE_UNDER_DELIVERED,
@@ -55,7 +55,7 @@ TOLD: dict[AlertSignal, EventType] = {
 
 @dataclass(frozen=True, slots=True)
 class CurrentVerdict:
-    """What holds for a support before it is judged: its last verdict, its state, the week of the alert that stands."""
+    """A support's verdict and state before it is judged, with the week of its active alert."""
 
     verdict: VerdictRow
     since: Any
@@ -64,44 +64,44 @@ class CurrentVerdict:
     alert_week: int | None
     settled_on: date | None
 
-    def by_other_rules(self, judged: Judgement) -> bool:
-        """Whether it was judged by another rule, or with other parameters, estimates or SEM, in the same phase."""
-        was, verdict = self.verdict, judged.verdict
-        rules = (was.rule, was.rule_version, was.parameters, was.calibration_id, was.sem)
-        sem = judged.followed.line.measure.sem
-        are = (verdict.rule, verdict.rule_version, dict(verdict.parameters), judged.calibration_id, sem)
-        return was.phase_id == judged.followed.phase.id and rules != are
+    def by_other_rules(self, judgement: Judgement) -> bool:
+        """Returns whether the current verdict used another rule, parameters, estimates or SEM in the same phase."""
+        current, verdict = self.verdict, judgement.verdict
+        earlier_rules = (current.rule, current.rule_version, current.parameters, current.calibration_id, current.sem)
+        sem = judgement.monitored.score_series.measure.sem
+        new_rules = (verdict.rule, verdict.rule_version, dict(verdict.parameters), judgement.calibration_id, sem)
+        return current.phase_id == judgement.monitored.phase.id and earlier_rules != new_rules
 
     def alerting(self, phase_id: UUID) -> bool:
-        """Whether an alert of this phase stands."""
+        """Returns whether an alert of this phase is active."""
         return self.alert_id is not None and self.memory.get("phase") == str(phase_id)
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """A verdict on its way to be written, with what alerts need to know of it.
+class VerdictStep:
+    """A judgement to be written, with what alerts need to know about it.
 
-    `earlier`: what other rules than those of the verdict that holds would have said then.
+    `earlier`: the verdict of new rules as of the current verdict's week, where the rules changed.
     """
 
-    judged: Judgement
-    holding: CurrentVerdict | None
+    judgement: Judgement
+    current: CurrentVerdict | None
     settled_on: date | None = None
     quiet: bool = False
-    undone: bool = False
-    loud: bool = False
+    retractable: bool = False
+    raise_alerts: bool = False
     earlier: Judgement | None = None
 
 
 @needs(Can.JUDGE)
 async def current_verdicts(work: Work, support_ids: Collection[UUID]) -> dict[UUID, CurrentVerdict]:
-    """What holds for these supports; nothing for one that was never judged."""
-    rows = await work.db.execute(_held(), {"district": work.district_id, "supports": list(support_ids)})
+    """Returns the current verdict and state of these supports; a support that was never judged has none."""
+    rows = await work.db.execute(_select_current(), {"district": work.district_id, "supports": list(support_ids)})
     return {row[0].support_id: CurrentVerdict(*row) for row in rows}
 
 
 @cache
-def _held() -> Select[Any]:
+def _select_current() -> Select[Any]:
     district = bindparam("district", type_=Uuid())
     verdicts = select(VerdictRow).where(VerdictRow.district_id == district)
     verdict = aliased(VerdictRow, lateral_lookup(verdicts.where(VerdictRow.id == ResponseState.verdict_id), "verdict"))
@@ -117,94 +117,98 @@ def _held() -> Select[Any]:
 
 
 @needs(Can.JUDGE)
-async def write(work: Work, steps: Sequence[Step]) -> int:
-    """Writes what differs, by two statements; how many verdicts were appended."""
-    rows = [_step(work, step) for step in steps]
+async def write(work: Work, steps: Sequence[VerdictStep]) -> int:
+    """Writes what differs, in two statements; returns how many verdicts were appended."""
+    rows = [_to_rows(work, step) for step in steps]
     verdicts = [verdict for verdict, _ in rows if verdict is not None]
     states = [state for _, state in rows if state is not None]
-    # With nulls written out all rows go as one; else the mapper makes a statement of each run of rows empty alike.
-    as_one = {"render_nulls": True}
+    # With nulls rendered, all rows go in one statement; else the mapper makes one for each pattern of nulls.
+    options = {"render_nulls": True}
     if verdicts:
-        await work.db.execute(insert(VerdictRow), verdicts, execution_options=as_one)
+        await work.db.execute(insert(VerdictRow), verdicts, execution_options=options)
     if states:
-        added = upsert(ResponseState)
-        names = ("verdict_id", "state", "kind", "since", "alert_id", "memory", "settled_on")
-        changed = {name: added.excluded[name] for name in names}
+        insertion = upsert(ResponseState)
+        columns = ("verdict_id", "state", "kind", "since", "alert_id", "memory", "settled_on")
+        changed = {name: insertion.excluded[name] for name in columns}
         keys = [ResponseState.district_id, ResponseState.support_id]
-        upsert_all = added.on_conflict_do_update(index_elements=keys, set_=changed)
-        await work.db.execute(upsert_all, states, execution_options=as_one)
+        upsert_all = insertion.on_conflict_do_update(index_elements=keys, set_=changed)
+        await work.db.execute(upsert_all, states, execution_options=options)
     return len(verdicts)
 
 
-def _step(work: Work, step: Step) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
-    support, phase = step.judged.followed.support, step.judged.followed.phase
-    verdict, holding = step.judged.verdict, step.holding
-    memory = from_json(holding.memory if holding else None, str(phase.id))
-    ended: tuple[AlertSignal, ...] = ()
+def _to_rows(work: Work, step: VerdictStep) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    support, phase = step.judgement.monitored.support, step.judgement.monitored.phase
+    verdict, current = step.judgement.verdict, step.current
+    memory = from_json(current.memory if current else None, str(phase.id))
+    end_signals: tuple[AlertSignal, ...] = ()
     if step.earlier is not None:
-        # New rules raise nothing, and may end an alert; only the scores since then raise one.
-        memory, ended = advance(memory, ConclusionOfWeek(step.earlier.verdict.state, step.earlier.week, quiet=True))
-    said = ConclusionOfWeek(
+        # New rules may end an alert but raise none; only the scores since then raise one.
+        memory, end_signals = advance(
+            memory, ConclusionOfWeek(step.earlier.verdict.state, step.earlier.week, quiet=True)
+        )
+    conclusion = ConclusionOfWeek(
         verdict.state,
-        step.judged.week,
-        settled=step.settled_on is not None,
+        step.judgement.week,
+        finalized=step.settled_on is not None,
         quiet=step.quiet,
-        undone=step.undone,
-        loud=step.loud,
+        retractable=step.retractable,
+        raise_alerts=step.raise_alerts,
     )
-    kept, tells = advance(memory, said)
-    row = _row(step.judged, 1 if holding is None else holding.verdict.number + 1)
-    retracted = memory.alert.stands and not kept.alert.stands and (step.undone or not memory.before.alert.on)
-    retracted = retracted or AlertSignal.RETRACTED in ended
-    if retracted and holding is not None and holding.alert_id is not None:
-        row["retracts"] = holding.alert_id
-    same = holding is not None and all(getattr(holding.verdict, name) == row[name] for name in CONTENT)
-    appended = not same or row["retracts"] is not None
-    verdict_id = row["id"] if appended or holding is None else holding.verdict.id
-    for tell in (*ended, *tells):
-        kind = RESPONSE_STOPPED if verdict.kind is Kind.STOPPED else RESPONSE_NEVER
-        record(work, support_event(TOLD.get(tell, kind), support, {"verdict": verdict_id}))
-    alert_id = holding.alert_id if holding is not None and memory.alert.stands else None
-    if kept.alert.stands and (alert_id is None or AlertSignal.ALERT in tells):
-        # Also one that was laid quietly can be taken back; one that is told later is the one that was told.
+    memory_after, signals = advance(memory, conclusion)
+    row = _verdict_row(step.judgement, 1 if current is None else current.verdict.number + 1)
+    retracted = (
+        memory.alert.active and not memory_after.alert.active and (step.retractable or not memory.before.alert.on)
+    )
+    retracted = retracted or AlertSignal.RETRACTED in end_signals
+    if retracted and current is not None and current.alert_id is not None:
+        row["retracts"] = current.alert_id
+    is_same = current is not None and all(getattr(current.verdict, name) == row[name] for name in CONTENT)
+    appended = not is_same or row["retracts"] is not None
+    verdict_id = row["id"] if appended or current is None else current.verdict.id
+    for signal in (*end_signals, *signals):
+        kind = RESPONSE_STOPPED if verdict.kind is NonresponseKind.STOPPED else RESPONSE_NEVER
+        record(work, support_event(EVENT_BY_SIGNAL.get(signal, kind), support, {"verdict": verdict_id}))
+    alert_id = current.alert_id if current is not None and memory.alert.active else None
+    if memory_after.alert.active and (alert_id is None or AlertSignal.ALERT in signals):
+        # A quietly raised alert can be retracted too; if it is raised openly later, that later verdict is the alert.
         alert_id = verdict_id
-    kept_on = holding.settled_on if holding is not None and step.settled_on is None else step.settled_on
-    now_is = {
+    finalized_on = current.settled_on if current is not None and step.settled_on is None else step.settled_on
+    state_row = {
         **student_columns(support),
         "support_id": support.id,
         "verdict_id": verdict_id,
         "state": row["state"],
         "kind": row["kind"],
-        "since": row["judged_at"] if holding is None or _turned(holding, row) else holding.since,
-        "alert_id": alert_id if kept.alert.stands else None,
-        "memory": as_json(kept),
-        "settled_on": kept_on,
+        "since": row["judged_at"] if current is None or _state_changed(current, row) else current.since,
+        "alert_id": alert_id if memory_after.alert.active else None,
+        "memory": as_json(memory_after),
+        "settled_on": finalized_on,
     }
-    unchanged = holding is not None and not appended and _stands(holding, now_is)
-    return row if appended else None, None if unchanged else now_is
+    unchanged = current is not None and not appended and _is_unchanged(current, state_row)
+    return row if appended else None, None if unchanged else state_row
 
 
-def _turned(holding: CurrentVerdict, row: Mapping[str, Any]) -> bool:
-    return (holding.verdict.state, holding.verdict.kind) != (row["state"], row["kind"])
+def _state_changed(current: CurrentVerdict, row: Mapping[str, Any]) -> bool:
+    return (current.verdict.state, current.verdict.kind) != (row["state"], row["kind"])
 
 
-def _stands(holding: CurrentVerdict, state: Mapping[str, Any]) -> bool:
-    return (holding.alert_id, holding.memory, holding.settled_on) == (
-        state["alert_id"],
-        state["memory"],
-        state["settled_on"],
+def _is_unchanged(current: CurrentVerdict, state_row: Mapping[str, Any]) -> bool:
+    return (current.alert_id, current.memory, current.settled_on) == (
+        state_row["alert_id"],
+        state_row["memory"],
+        state_row["settled_on"],
     )
 
 
-def _row(judged: Judgement, number: int) -> dict[str, Any]:
-    followed, verdict = judged.followed, judged.verdict
-    known = followed.line.scores.upto(judged.week)
-    change = verdict.change_week
+def _verdict_row(judgement: Judgement, number: int) -> dict[str, Any]:
+    monitored, verdict = judgement.monitored, judgement.verdict
+    scores = monitored.score_series.scores.upto(judgement.week)
+    change_week = verdict.change_week
     return {
-        **student_columns(followed.support),
+        **student_columns(monitored.support),
         "id": new_id(),
-        "support_id": followed.support.id,
-        "phase_id": followed.phase.id,
+        "support_id": monitored.support.id,
+        "phase_id": monitored.phase.id,
         "number": number,
         **{name: getattr(verdict, name) for name in CONTENT if hasattr(verdict, name)},
         "state": verdict.state.value,
@@ -212,12 +216,12 @@ def _row(judged: Judgement, number: int) -> dict[str, Any]:
         "because": [reason.as_json() for reason in verdict.because],
         "parameters": dict(sorted(verdict.parameters.items())),
         "score_ids": list(verdict.scores),
-        "change_on": None if change is None else followed.line.monday_of_week(change),
-        "last_on": known.days[-1] if known else None,
-        "last_week": judged.week if known else None,
-        "playbook_version_id": followed.chosen.playbook_version_id,
-        "calibration_id": judged.calibration_id,
-        "sem": followed.line.measure.sem,
+        "change_on": None if change_week is None else monitored.score_series.monday_of_week(change_week),
+        "last_on": scores.days[-1] if scores else None,
+        "last_week": judgement.week if scores else None,
+        "playbook_version_id": monitored.chosen.playbook_version_id,
+        "calibration_id": judgement.calibration_id,
+        "sem": monitored.score_series.measure.sem,
         "retracts": None,
         "judged_at": now(),
     }

@@ -1,4 +1,4 @@
-"""The decision rules, pure: a series in, a verdict out. Never a database, a network, a clock or a face.
+"""The decision rules, pure: they take a series and return a verdict. Never a database, a network, a clock or a face.
 
-Ask `choose.judge(rule, series, parameters)`. What goes in is in `series`, what comes out in `verdict`.
+Call `choose.judge(rule, series, parameters)`. The input is defined in `series`, the result in `verdict`.
 """

@@ -1,4 +1,4 @@
-"""Owns the list of rules and what holds for each of them. Never chooses one for a district."""
+"""Owns the list of decision rules, and what applies to all of them. Never chooses a rule for a district."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from app.response.rules.series import LEVEL_SCORES, Series
 from app.response.rules.verdict import Finding, Reason, State, Verdict
 from app.response.rules.wording import count, plain, scores, weeks
 
-# Too few scores must never delay help, nor a referral.
+# A lack of scores must never delay help or a referral.
 TOO_LITTLE = ("too_few_scores", "too_few_weeks", "too_early")
 
 AT_ANY_TIME = "a decision or a referral can be made without it at any time."
 
 
 class UnusableRule(ValueError):
-    """No such rule, or parameters that it cannot take. `code` is for programs, `sentence` for people."""
+    """An unknown rule, or parameters that it cannot take. `code` is for programs, `sentence` for people."""
 
     def __init__(self, code: str, sentence: str) -> None:
         super().__init__(sentence)
@@ -29,7 +29,7 @@ class UnusableRule(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A whole number that a district may set, from lowest to highest."""
+    """A whole-number parameter that a district may set, from lowest to highest."""
 
     name: str
     default: int
@@ -38,10 +38,10 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule with its parameters; the first is also the least number of scores that it needs.
+class DecisionRule:
+    """A rule with its parameters; the first one is also the least number of scores that it needs.
 
-    A new version is a new number: it may not give another verdict for the same series under the same number.
+    A change of verdicts needs a new version number: under one number, the same series always gets the same verdict.
     """
 
     name: str
@@ -59,40 +59,40 @@ class Rule:
     def defaults(self) -> dict[str, int]:
         return {parameter.name: parameter.default for parameter in self.parameters}
 
-    def settle(self, parameters: Mapping[str, int] | None = None) -> dict[str, int]:
-        """All parameters, defaults filled in.
+    def resolve_parameters(self, parameters: Mapping[str, int] | None = None) -> dict[str, int]:
+        """Returns all parameters, with defaults filled in.
 
         Raises UnusableRule: `unknown_parameter`, `parameter_out_of_range`.
         """
-        given, settled = dict(parameters or {}), {}
-        for known in self.parameters:
-            value = given.pop(known.name, known.default)
-            if type(value) is not int or not known.lowest <= value <= known.highest:
+        given, resolved = dict(parameters or {}), {}
+        for parameter in self.parameters:
+            value = given.pop(parameter.name, parameter.default)
+            if type(value) is not int or not parameter.lowest <= value <= parameter.highest:
                 raise UnusableRule(
                     "parameter_out_of_range",
-                    f"Give {known.name} of the rule {self.name} as a whole number "
-                    f"from {known.lowest} to {known.highest}.",
+                    f"Give {parameter.name} of the rule {self.name} as a whole number "
+                    f"from {parameter.lowest} to {parameter.highest}.",
                 )
-            settled[known.name] = value
+            resolved[parameter.name] = value
         if given:
             raise UnusableRule(
                 "unknown_parameter", f"The rule {self.name} takes only {' and '.join(self.defaults)} as parameters."
             )
-        return settled
+        return resolved
 
-    def finding(self, series: Series, settled: Mapping[str, int]) -> Finding:
-        """What the rule itself finds, whether or not the goal is met already."""
-        return _too_little(self, series, settled) or self.find(series, settled)
+    def finding(self, series: Series, resolved: Mapping[str, int]) -> Finding:
+        """Returns what the rule itself finds, whether or not the goal is met already."""
+        return _too_little(self, series, resolved) or self.find(series, resolved)
 
     def judge(self, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
-        """The rule's verdict. Raises UnjudgeableSeries and UnusableRule."""
-        settled = self.settle(parameters)
+        """Returns the rule's verdict. Raises UnjudgeableSeries and UnusableRule."""
+        resolved = self.resolve_parameters(parameters)
         series.check()
-        return self.verdict(series, settled, self.finding(series, settled))
+        return self.verdict(series, resolved, self.finding(series, resolved))
 
-    def verdict(self, series: Series, settled: Mapping[str, int], finding: Finding) -> Verdict:
-        """The verdict from what was found, be it by this rule alone or in a panel with the student's cohort."""
-        finding = _too_little(self, series, settled) or finding
+    def verdict(self, series: Series, resolved: Mapping[str, int], finding: Finding) -> Verdict:
+        """Returns the verdict for a finding, made by this rule alone or in a panel with the student's cohort."""
+        finding = _too_little(self, series, resolved) or finding
         finding = _unless_goal_met(series, finding)
         enough = len(series.observations) >= LEVEL_SCORES
         return Verdict(
@@ -106,64 +106,66 @@ class Rule:
             rate_low=finding.rate_low,
             rate_high=finding.rate_high,
             odds=finding.odds,
-            stated_far=stated_far(self.name, settled, self.defaults),
+            stated_far=stated_far(self.name, resolved, self.defaults),
             required_rate=series.goal_rate,
             change_week=finding.change_week,
             rule=self.name,
             rule_version=self.version,
-            parameters=dict(settled),
+            parameters=dict(resolved),
             scores=tuple(observation.score_id for observation in series.observations if observation.score_id),
         )
 
 
-def _too_little(rule: Rule, series: Series, parameters: Mapping[str, int]) -> Finding | None:
-    """`insufficient_data` under the rule's minimum of scores or weeks, with how many are missing."""
-    least, there = parameters[rule.parameter.name], len(series.observations)
-    if there < least:
-        reason = Reason("too_few_scores", {"scores": there, "needed": least, "missing": least - there})
+def _too_little(rule: DecisionRule, series: Series, parameters: Mapping[str, int]) -> Finding | None:
+    """Returns `insufficient_data` below the rule's minimum of scores or weeks, with how many are missing; else None."""
+    least, number_of_scores = parameters[rule.parameter.name], len(series.observations)
+    if number_of_scores < least:
+        reason = Reason(
+            "too_few_scores", {"scores": number_of_scores, "needed": least, "missing": least - number_of_scores}
+        )
         sentence = (
-            f"This phase has {scores(there)} so far and this rule needs {count(least)} "
-            f"({count(least - there)} more); {AT_ANY_TIME}"
+            f"This phase has {scores(number_of_scores)} so far and this rule needs {count(least)} "
+            f"({count(least - number_of_scores)} more); {AT_ANY_TIME}"
         )
         return Finding(State.INSUFFICIENT_DATA, (reason,), sentence)
-    different = len(set(series.weeks))
-    if different < rule.least_weeks:
+    number_of_weeks = len(set(series.weeks))
+    if number_of_weeks < rule.least_weeks:
         numbers: dict[str, float] = {
-            "weeks": different,
+            "weeks": number_of_weeks,
             "needed": rule.least_weeks,
-            "missing": rule.least_weeks - different,
+            "missing": rule.least_weeks - number_of_weeks,
         }
         sentence = (
-            f"All {scores(there)} are from {weeks(series.weeks)} and this rule needs "
+            f"All {scores(number_of_scores)} are from {weeks(series.weeks)} and this rule needs "
             f"{count(rule.least_weeks)} different weeks; {AT_ANY_TIME}"
         )
         return Finding(State.INSUFFICIENT_DATA, (Reason("too_few_weeks", numbers),), sentence)
-    if there and series.weeks[-1] < parameters.get("from_week", 0):
+    if number_of_scores and series.weeks[-1] < parameters.get("from_week", 0):
         first = parameters["from_week"]
-        early: dict[str, float] = {"last_week": series.weeks[-1], "from_week": first}
+        numbers_of_week: dict[str, float] = {"last_week": series.weeks[-1], "from_week": first}
         sentence = f"This rule judges from week {first} on, and the last score is from {weeks(series.weeks[-1:])}; "
-        return Finding(State.INSUFFICIENT_DATA, (Reason("too_early", early),), sentence + AT_ANY_TIME)
+        return Finding(State.INSUFFICIENT_DATA, (Reason("too_early", numbers_of_week),), sentence + AT_ANY_TIME)
     return None
 
 
 def _unless_goal_met(series: Series, finding: Finding) -> Finding:
-    """`goal_met` while the median of the last three scores meets the final goal, whatever the rule found.
+    """Returns `goal_met` if the median of the last three scores meets the final goal, else the finding itself.
 
-    The rule's own reasons, statistic and threshold stay beside it.
+    The rule's own reasons, statistic and threshold are kept.
     """
     level = series.level_now()
-    few = any(reason.code in TOO_LITTLE for reason in finding.because)
-    if few or level is None or not series.goal_is_met():
+    has_too_few = any(reason.code in TOO_LITTLE for reason in finding.because)
+    if has_too_few or level is None or not series.goal_is_met():
         return finding
-    last = series.weeks[-LEVEL_SCORES:]
+    last_weeks = series.weeks[-LEVEL_SCORES:]
     numbers: dict[str, float] = {
         "median": level,
         "goal": series.goal,
-        "first_week": last[0],
-        "last_week": last[-1],
+        "first_week": last_weeks[0],
+        "last_week": last_weeks[-1],
     }
     sentence = (
-        f"The median of the last {scores(LEVEL_SCORES)} ({weeks(last)}) is {plain(level)}, "
+        f"The median of the last {scores(LEVEL_SCORES)} ({weeks(last_weeks)}) is {plain(level)}, "
         f"which meets the goal of {plain(series.goal)}."
     )
     return replace(
@@ -176,15 +178,15 @@ def _unless_goal_met(series: Series, finding: Finding) -> Finding:
     )
 
 
-RULES: dict[str, Rule] = {
+RULES: dict[str, DecisionRule] = {
     rule.name: rule
     for rule in (
-        Rule("four-point", 1, Parameter("k", 4, LEVEL_SCORES, 12), kpoint.find),
-        Rule("three-point", 1, Parameter("k", 3, LEVEL_SCORES, 12), kpoint.find),
-        Rule("trend", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), trend.find, least_weeks=2),
-        Rule("median", 1, Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52), median.find),
-        Rule("theil-sen", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_theil_sen, least_weeks=2),
-        Rule(
+        DecisionRule("four-point", 1, Parameter("k", 4, LEVEL_SCORES, 12), kpoint.find),
+        DecisionRule("three-point", 1, Parameter("k", 3, LEVEL_SCORES, 12), kpoint.find),
+        DecisionRule("trend", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), trend.find, least_weeks=2),
+        DecisionRule("median", 1, Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52), median.find),
+        DecisionRule("theil-sen", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_theil_sen, least_weeks=2),
+        DecisionRule(
             "dual-discrepancy",
             1,
             Parameter("minimum", 8, LEVEL_SCORES, 52),
@@ -192,7 +194,7 @@ RULES: dict[str, Rule] = {
             least_weeks=2,
             more=(Parameter("percentile", 25, 1, 50),),
         ),
-        Rule(
+        DecisionRule(
             "slope-interval",
             1,
             Parameter("minimum", 4, LEVEL_SCORES, 52),
@@ -200,16 +202,18 @@ RULES: dict[str, Rule] = {
             least_weeks=2,
             more=(Parameter("from_week", 6, 1, 52), Parameter("confidence", 75, 50, 99)),
         ),
-        Rule("eb-slope", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_shrunken, least_weeks=2),
-        Rule(
+        DecisionRule("eb-slope", 1, Parameter("minimum", 8, LEVEL_SCORES, 52), slopes.find_shrunken, least_weeks=2),
+        DecisionRule(
             "criterion",
             1,
             Parameter("minimum", 5, LEVEL_SCORES, 20),
             counts.criterion,
             more=(Parameter("met", 4, 1, 20),),
         ),
-        Rule("level-change", 1, Parameter("minimum", 2 * LEVEL_SCORES, 2 * LEVEL_SCORES, 20), counts.level_change),
-        Rule(
+        DecisionRule(
+            "level-change", 1, Parameter("minimum", 2 * LEVEL_SCORES, 2 * LEVEL_SCORES, 20), counts.level_change
+        ),
+        DecisionRule(
             "monitor",
             2,
             Parameter("minimum", LEVEL_SCORES, LEVEL_SCORES, 52),
@@ -221,22 +225,23 @@ RULES: dict[str, Rule] = {
 
 
 def judge(rule: str, series: Series, parameters: Mapping[str, int] | None = None) -> Verdict:
-    """What the named rule says of the series; parameters left out take their defaults.
+    """Returns the named rule's verdict on a series; parameters that are left out have their defaults.
 
     Raises UnusableRule (`unknown_rule`, `unknown_parameter`, `parameter_out_of_range`) and UnjudgeableSeries.
     """
     return rule_named(rule).judge(series, parameters)
 
 
-def rule_named(rule: str, kind: str | None = None) -> Rule:
-    """The rule, if it may judge a measure of that kind: `growth`, `count`, `percentage` or `criterion`.
+def rule_named(rule: str, kind: str | None = None) -> DecisionRule:
+    """Returns the rule with this name, if it may judge a measure of that kind.
 
-    Raises UnusableRule: `unknown_rule`, `rule_misfits_measure`.
+    The kinds are `growth`, `count`, `percentage`, `criterion`. Raises UnusableRule: `unknown_rule`,
+    `rule_misfits_measure`.
     """
     chosen = RULES.get(rule)
     if chosen is None:
         raise UnusableRule("unknown_rule", f"Choose one of the rules {', '.join(RULES)}.")
-    why = None if kind is None else counts.misfit(rule, kind)
-    if why is not None:
-        raise UnusableRule("rule_misfits_measure", why)
+    misfit = None if kind is None else counts.explain_misfit(rule, kind)
+    if misfit is not None:
+        raise UnusableRule("rule_misfits_measure", misfit)
     return chosen

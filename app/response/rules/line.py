@@ -1,4 +1,4 @@
-"""Owns one series as a line of JSON: what it may hold, and what is wrong with it. Never echoes a value."""
+"""Owns one series as a line of JSON: what it may contain, and what is wrong with it. Never repeats a value."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any, Literal
 
 from app.response.aimline import UnjudgeableSeries, usable
 from app.response.rules.monitor.rule import LONGEST
-from app.response.rules.series import Dosage, Observation, Series
+from app.response.rules.series import DeliveredMinutes, Observation, Series
 
 GOAL_WEEK = 26
-"""Where the aimline ends when a line names no `goal_week`: the benchmark's year."""
+"""The week of the goal where a line has no `goal_week`: the length of the benchmark's year."""
 
 PROPORTION = 1e6
-"""So many SEM, and so small a part of one, are beyond any measure."""
+"""Values beyond this many SEM, or below this part of one, do not occur with any measure."""
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """A score of a line: instructional week, value, the form if known."""
+class OfflineScore:
+    """A score of a line: its instructional week, its value, and its form if known."""
 
     week: int
     value: float
@@ -29,54 +29,65 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """One series read from a line. `goal_rate` is per week as the measure runs, so below zero where down is better."""
+class OfflineSeries:
+    """One series read from a line. `goal_rate` is per week in the measure's units, so negative where down is better."""
 
     id: str
     cohort: str | None
     baseline: tuple[float, ...]
-    scores: tuple[Score, ...]
+    scores: tuple[OfflineScore, ...]
     goal_rate: float
     sem: float | None
     direction: Literal["up", "down"]
-    dosage: Dosage | None
+    dosage: DeliveredMinutes | None
     goal_week: int | None = None
 
     @property
     def last_week(self) -> int:
         return max((score.week for score in self.scores), default=0)
 
-    def upto(self, week: int) -> Line:
-        """What was known at the end of that week."""
+    def upto(self, week: int) -> OfflineSeries:
+        """Returns the series as it was known at the end of that week."""
         return replace(self, scores=tuple(score for score in self.scores if score.week <= week))
 
     def series(self) -> Series:
-        """As the rules take it. Raises UnjudgeableSeries."""
-        base = float(median(self.baseline))
-        end = self.goal_week or GOAL_WEEK
-        seen = tuple(Observation(score.week, score.value) for score in self.scores)
-        series = Series(seen, base, base + self.goal_rate * end, end, self.direction, self.sem, self.dosage)
+        """Returns the series as the rules take it. Raises UnjudgeableSeries."""
+        baseline = float(median(self.baseline))
+        goal_week = self.goal_week or GOAL_WEEK
+        observations = tuple(Observation(score.week, score.value) for score in self.scores)
+        series = Series(
+            observations,
+            baseline,
+            baseline + self.goal_rate * goal_week,
+            goal_week,
+            self.direction,
+            self.sem,
+            self.dosage,
+        )
         series.check()
         return series
 
 
-def read_line(given: object, *, every_week: bool = False) -> Line:
-    """The line, checked whole. Raises UnjudgeableSeries with what is wrong in one sentence, without any value."""
+def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
+    """Returns the validated series of a line.
+
+    Raises UnjudgeableSeries, which says what is wrong in one sentence without any value.
+    """
     if not isinstance(given, Mapping):
-        raise _wrong("not_an_object", "Give each series as one JSON object.")
+        raise _invalid("not_an_object", "Give each series as one JSON object.")
     direction = given.get("direction", "up")
     if direction not in ("up", "down"):
-        raise _wrong("direction", 'Give "direction" as "up" or "down".')
+        raise _invalid("direction", 'Give "direction" as "up" or "down".')
     rate = _number(given, "goal_rate")
     if rate == 0 or (rate < 0 and direction == "up"):
-        raise _wrong("goal_rate", 'Give "goal_rate" in units a week, above zero: the rate that the goal needs.')
+        raise _invalid("goal_rate", 'Give "goal_rate" in units a week, above zero: the rate that the goal needs.')
     sem = None if given.get("sem") is None else _number(given, "sem")
     if sem is not None and sem <= 0:
-        raise _wrong("sem", 'Give "sem" as a number above zero, or leave it out.')
+        raise _invalid("sem", 'Give "sem" as a number above zero, or leave it out.')
     goal_week = given.get("goal_week")
     if goal_week is not None and (type(goal_week) is not int or not 1 <= goal_week <= LONGEST):
-        raise _wrong("goal_week", f'Give "goal_week" as a whole number from 1 to {LONGEST}, or leave it out.')
-    line = Line(
+        raise _invalid("goal_week", f'Give "goal_week" as a whole number from 1 to {LONGEST}, or leave it out.')
+    line = OfflineSeries(
         _text(given, "id"),
         None if given.get("cohort") is None else _text(given, "cohort"),
         _baseline(given.get("baseline")),
@@ -92,19 +103,19 @@ def read_line(given: object, *, every_week: bool = False) -> Line:
     return line
 
 
-def _check_scale(line: Line) -> None:
-    """Floats cannot weigh a series against an error that is out of all proportion to it."""
+def _check_scale(line: OfflineSeries) -> None:
+    """Raises UnjudgeableSeries for values out of all proportion to the SEM, which floats cannot compare."""
     if line.sem is None:
         return
     values = (*line.baseline, *(score.value for score in line.scores))
     furthest = max(abs(line.goal_rate), *(abs(value - line.baseline[0]) for value in values))
     if furthest > PROPORTION * line.sem or abs(line.goal_rate) * PROPORTION < line.sem:
-        raise _wrong(
+        raise _invalid(
             "scale", 'Give "sem" in the units of the scores: "goal_rate" or they are out of all proportion to it.'
         )
 
 
-def _wrong(code: str, sentence: str) -> UnjudgeableSeries:
+def _invalid(code: str, sentence: str) -> UnjudgeableSeries:
     return UnjudgeableSeries(code, sentence)
 
 
@@ -114,55 +125,55 @@ def _is_number(value: Any) -> bool:
 
 def _number(given: Mapping[str, Any], name: str) -> float:
     if not _is_number(given.get(name)):
-        raise _wrong(name, f'Give "{name}" as an ordinary finite number.')
+        raise _invalid(name, f'Give "{name}" as an ordinary finite number.')
     return float(given[name])
 
 
 def _text(given: Mapping[str, Any], name: str) -> str:
     value = given.get(name)
     if not isinstance(value, str) or not value:
-        raise _wrong(name, f'Give "{name}" as a text that is not empty.')
+        raise _invalid(name, f'Give "{name}" as a text that is not empty.')
     return value
 
 
 def _baseline(given: Any) -> tuple[float, ...]:
     values = given if isinstance(given, list) else [given]
     if not values or not all(_is_number(value) for value in values):
-        raise _wrong("baseline", 'Give "baseline" as a list of one number or more; three are the rule.')
+        raise _invalid("baseline", 'Give "baseline" as a list of one number or more; three are usual.')
     return tuple(float(value) for value in values)
 
 
-def _scores(given: Any) -> tuple[Score, ...]:
+def _scores(given: Any) -> tuple[OfflineScore, ...]:
     if not isinstance(given, list):
-        raise _wrong("scores", 'Give "scores" as a list of objects with "week" and "value".')
-    found: list[Score] = []
-    seen: set[tuple[int, str | None, float | None]] = set()
-    for number, one in enumerate(given, 1):
-        if not isinstance(one, Mapping) or not _is_number(one.get("value")):
-            raise _wrong("score", f'Give score {number} as an object with "week" and a finite "value".')
-        week, form = one.get("week"), one.get("form")
+        raise _invalid("scores", 'Give "scores" as a list of objects with "week" and "value".')
+    parsed: list[OfflineScore] = []
+    keys: set[tuple[int, str | None, float | None]] = set()
+    for number, item in enumerate(given, 1):
+        if not isinstance(item, Mapping) or not _is_number(item.get("value")):
+            raise _invalid("score", f'Give score {number} as an object with "week" and a finite "value".')
+        week, form = item.get("week"), item.get("form")
         if type(week) is not int or not 0 <= week <= LONGEST:
-            raise _wrong("week", f'Give "week" of score {number} as a whole number from 0 to {LONGEST}.')
+            raise _invalid("week", f'Give "week" of score {number} as a whole number from 0 to {LONGEST}.')
         if form is not None and not isinstance(form, str):
-            raise _wrong("form", f'Give "form" of score {number} as a text, or leave it out.')
-        key = (week, form, float(one["value"]) if form is None else None)
-        if key in seen:
-            raise _wrong("doubled", f"Score {number} is there twice; leave one out.")
-        seen.add(key)
-        found.append(Score(week, float(one["value"]), form))
-    return tuple(sorted(found, key=lambda score: score.week))
+            raise _invalid("form", f'Give "form" of score {number} as a text, or leave it out.')
+        key = (week, form, float(item["value"]) if form is None else None)
+        if key in keys:
+            raise _invalid("doubled", f"Score {number} is given twice; leave one out.")
+        keys.add(key)
+        parsed.append(OfflineScore(week, float(item["value"]), form))
+    return tuple(sorted(parsed, key=lambda score: score.week))
 
 
-def _dosage(planned: Any, delivered: Any, every_week: bool) -> Dosage | None:
+def _dosage(planned: Any, delivered: Any, every_week: bool) -> DeliveredMinutes | None:
     if planned is None and delivered is None:
         return None
     lists = isinstance(planned, list), isinstance(delivered, list)
     if planned is None or delivered is None or lists[0] != lists[1]:
-        raise _wrong("minutes", 'Give "planned_minutes" and "delivered_minutes" both as one number or both by week.')
+        raise _invalid("minutes", 'Give "planned_minutes" and "delivered_minutes" both as one number or both by week.')
     if every_week and not lists[0]:
-        raise _wrong("minutes", "Give the minutes as lists by week: judging every week needs to know when they were.")
+        raise _invalid("minutes", "Give the minutes as lists by week: judging every week needs to know when they were.")
     sides = [side if isinstance(side, list) else [side] for side in (planned, delivered)]
     if not all(value is None or (_is_number(value) and value >= 0) for side in sides for value in side):
-        raise _wrong("minutes", "Give minutes as numbers from zero on; null is a week without a record.")
+        raise _invalid("minutes", "Give minutes as numbers from zero on; null is a week without a record.")
     planned_, delivered_ = (tuple(math.nan if value is None else float(value) for value in side) for side in sides)
-    return Dosage(planned_, delivered_, by_week=lists[0])
+    return DeliveredMinutes(planned_, delivered_, by_week=lists[0])

@@ -7,15 +7,15 @@ from dataclasses import replace
 from app.response.rules.choose import RULES
 from app.response.rules.rates import threshold_at
 from app.response.rules.series import Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import plain
 
 
 def beyond(rule: str, series: Series, finding: Finding) -> float:
-    """How far the series is beyond the rule as used; above zero exactly where that says not responding.
+    """Returns how far a series is beyond the rule as used; above zero exactly where the rule says not responding.
 
-    In SEM for the k-point rules (the smallest of the last k distances), the median and the slope interval; as a
-    part of g for the slopes; in standard errors for the dual discrepancy. Needs a SEM and a finding with a statistic.
+    In SEM for the k-point rules (the smallest of the last k distances), the median and the slope interval; as a part of
+    g for the slopes; in standard errors for the dual discrepancy. Needs a SEM and a finding with a statistic.
     """
     line, sem, statistic = series.aimline, series.sem, finding.statistic
     if sem is None or statistic is None:
@@ -34,7 +34,7 @@ def beyond(rule: str, series: Series, finding: Finding) -> float:
 
 
 def at_rate(rule: str, series: Series, finding: Finding, far: float) -> Finding:
-    """The rule's finding with the margin at which it has this stated false-alarm rate in the benchmark."""
+    """Returns the rule's finding with the margin that gives it this stated false-alarm rate in the benchmark."""
     if finding.statistic is None:
         return finding
     if series.sem is None:
@@ -42,13 +42,15 @@ def at_rate(rule: str, series: Series, finding: Finding, far: float) -> Finding:
         return Finding(State.INSUFFICIENT_DATA, (Reason("no_sem", {}),), sentence)
     excess, margin = beyond(rule, series, finding), threshold_at(rule, far)
     reason = Reason("margin", {"beyond": excess, "margin": margin, "false_alarm_rate": far})
-    found = replace(finding, statistic=excess, threshold=margin, because=(*finding.because, reason))
+    with_margin = replace(finding, statistic=excess, threshold=margin, because=(*finding.because, reason))
     flagged = finding.state is State.NOT_RESPONDING
     if (excess > margin) == flagged:
-        return found
+        return with_margin
     stated = f"a stated false-alarm rate of {plain(100 * far, 1)} %"
     if flagged:
         sentence = f"{finding.sentence.rstrip('.')}; but the margin of {stated} is not passed."
-        return replace(found, state=State.RESPONDING, kind=None, change_week=None, sentence=sentence)
+        return replace(with_margin, state=State.RESPONDING, kind=None, change_week=None, sentence=sentence)
     sentence = f"{finding.sentence.rstrip('.')}; but the wider margin of {stated} counts this as not responding."
-    return replace(found, state=State.NOT_RESPONDING, kind=Kind.NEVER, change_week=None, sentence=sentence)
+    return replace(
+        with_margin, state=State.NOT_RESPONDING, kind=NonresponseKind.NEVER, change_week=None, sentence=sentence
+    )

@@ -1,4 +1,4 @@
-"""Owns judging a cohort of lines with any rule, as of its last week or week by week. Reads and writes nothing."""
+"""Owns judging a cohort of lines by any rule, as of its last week or week by week. Reads and writes nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from app.response.rules.choose import RULES
 from app.response.rules.field.trend import slope
-from app.response.rules.line import GOAL_WEEK, Line
+from app.response.rules.line import GOAL_WEEK, OfflineSeries
 from app.response.rules.margin import at_rate
 from app.response.rules.monitor.bulk import Batch
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
@@ -26,12 +26,12 @@ NO_WEEK = Finding(
     (Reason("no_instructional_week", {}),),
     "Every score so far is from the week in which the phase began.",
 )
-"""What a phase says that has no week behind it yet, however many scores it has."""
+"""The finding for a phase without a complete week yet, however many scores it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Which rule and how; `far` None is the rule as the field uses it, for the monitor a rate of .10."""
+    """Which rule judges, and how. `far` None: the rule as the field uses it, or a rate of .10 for the monitor."""
 
     rule: str = "monitor"
     far: float | None = None
@@ -41,104 +41,117 @@ class Options:
     calibration: Calibration = PUBLISHED
 
 
-def judge_cohort(lines: Sequence[Line], options: Options) -> Iterator[dict[str, Any]]:
-    """The answers for lines of one cohort, in their order; with every week, week by week for each line.
+def judge_cohort(lines: Sequence[OfflineSeries], options: Options) -> Iterator[dict[str, Any]]:
+    """Yields the answers for the lines of one cohort, in their order; with `every_week`, week by week for each line.
 
-    Each week's answer rests on what was known at the end of that week, the cohort's other series included.
+    Each week's answer depends only on what was known at the end of that week, the cohort's other series included.
     """
     weeks = {line.last_week for line in lines}
     if options.every_week:
         weeks = set(range(1, max(weeks, default=0) + 1)) | weeks
-    wanted = {
-        week: [n for n, line in enumerate(lines) if week == line.last_week or _asked(line, week, options)]
+    lines_by_week = {
+        week: [n for n, line in enumerate(lines) if week == line.last_week or _is_requested(line, week, options)]
         for week in sorted(weeks)
     }
-    by_week = (_monitor if options.rule == "monitor" else _classic)(lines, wanted, options)
+    findings_by_week = (_find_by_monitor if options.rule == "monitor" else _find_by_rule)(lines, lines_by_week, options)
     for n, line in enumerate(lines):
-        for week, found in by_week.items():
-            if n in found:
-                yield _answer(line, week, found[n], options)
+        for week, findings in findings_by_week.items():
+            if n in findings:
+                yield _answer(line, week, findings[n], options)
 
 
-def _asked(line: Line, week: int, options: Options) -> bool:
+def _is_requested(line: OfflineSeries, week: int, options: Options) -> bool:
     return options.every_week and 1 <= week < line.last_week
 
 
-Wanted = dict[int, list[int]]
-"""Which lines are to be judged as of which week; the weeks in order."""
+LinesByWeek = dict[int, list[int]]
+"""By week, in order: the lines that are to be judged as of that week."""
 
-Answers = dict[int, dict[int, Finding]]
-"""By week and line."""
+FindingsByWeek = dict[int, dict[int, Finding]]
+"""The findings by week and line."""
 
 
-def _classic(lines: Sequence[Line], wanted: Wanted, options: Options) -> Answers:
-    rule, found = RULES[options.rule], {week: dict[int, Finding]() for week in wanted}
-    for week, chosen in wanted.items():
+def _find_by_rule(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:
+    rule, findings = RULES[options.rule], {week: dict[int, Finding]() for week in lines_by_week}
+    for week, chosen in lines_by_week.items():
         for n in chosen:
             series = lines[n].upto(week).series()
             finding = rule.finding(series, rule.defaults)
-            found[week][n] = finding if options.far is None else at_rate(rule.name, series, finding, options.far)
-    return found
+            findings[week][n] = finding if options.far is None else at_rate(rule.name, series, finding, options.far)
+    return findings
 
 
-def _monitor(lines: Sequence[Line], wanted: Wanted, options: Options) -> Answers:
-    """The monitor over the cohort as it was in each week. Series of another SEM or direction are another measure."""
+def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek, options: Options) -> FindingsByWeek:
+    """Returns the monitor's findings for the cohort as it was in each week.
+
+    Series with another SEM or direction are treated as another measure.
+    """
     rule, far, own = RULES["monitor"], DEFAULT_FAR if options.far is None else options.far, options.calibration
     groups: dict[tuple[float, str], list[int]] = {}
     for n, line in enumerate(lines):
         if line.sem is not None:
             groups.setdefault((line.sem, line.direction), []).append(n)
-    known = {week: {n: lines[n].upto(week) for n in chosen} for week, chosen in wanted.items()}
-    few = {
+    lines_as_known = {week: {n: lines[n].upto(week) for n in chosen} for week, chosen in lines_by_week.items()}
+    too_few = {
         week: {n for n, line in mine.items() if line.sem is None or len(line.scores) < LEVEL_SCORES}
-        for week, mine in known.items()
+        for week, mine in lines_as_known.items()
     }
-    answers = {week: {n: rule.finding(known[week][n].series(), rule.defaults) for n in few[week]} for week in wanted}
+    findings = {
+        week: {n: rule.finding(lines_as_known[week][n].series(), rule.defaults) for n in too_few[week]}
+        for week in lines_by_week
+    }
     for (sem, _), members in groups.items():
-        weeks = [week for week, chosen in wanted.items() if any(n in members for n in chosen if n not in few[week])]
+        weeks = [
+            week
+            for week, chosen in lines_by_week.items()
+            if any(n in members for n in chosen if n not in too_few[week])
+        ]
         panel = _panel([lines[n] for n in members], sem * own.noise)
-        # Where no form is shared by enough of them, nothing is said of how hard one was.
+        # Without a form that enough of them share, nothing was estimated of how hard a form was.
         shared = panel.times[((~np.isnan(panel.values)).sum(axis=1) >= LEAST) & (panel.times > 0)]
         since = int(shared.min(initial=LONGEST + 1))
         for week, judged in zip(weeks, judge_weeks(panel, own.prior, weeks, adjust=options.adjust), strict=True):
-            for at, n in enumerate(members):
-                if n not in known[week] or n in few[week]:
+            for student, n in enumerate(members):
+                if n not in lines_as_known[week] or n in too_few[week]:
                     continue
-                mine = known[week][n]
+                mine = lines_as_known[week][n]
                 adjusted = options.adjust and week >= since
                 facts = Facts(mine.goal_rate, mine.direction, week, len(mine.scores), mine.dosage, adjusted=adjusted)
-                answers[week][n] = conclude(judged, at, facts, far, own, adaptive=options.adaptive)
-    return answers
+                findings[week][n] = conclude(judged, student, facts, far, own, adaptive=options.adaptive)
+    return findings
 
 
-def _panel(lines: Sequence[Line], sem: float) -> Panel:
-    """One cohort on common slots; scores of a week without a form are taken to be of one form."""
+def _panel(lines: Sequence[OfflineSeries], sem: float) -> Panel:
+    """Returns one cohort on common slots; scores of a week without a form are assumed to be of one form."""
     better = 1.0 if lines[0].goal_rate > 0 else -1.0
     zero = float(np.median([value for line in lines for value in line.baseline]))
     cells: list[dict[tuple[int, int, str, int], float]] = []
     for line in lines:
-        mine: dict[tuple[int, int, str, int], float] = {}
+        cells_of_line: dict[tuple[int, int, str, int], float] = {}
         for n, value in enumerate(line.baseline):
-            mine[(0, 0, "", n)] = value
+            cells_of_line[(0, 0, "", n)] = value
         for score in line.scores:
             attempt = 0
-            while (score.week, 1, score.form or "", attempt) in mine:
+            while (score.week, 1, score.form or "", attempt) in cells_of_line:
                 attempt += 1
-            mine[(score.week, 1, score.form or "", attempt)] = score.value
-        cells.append(mine)
-    slots = sorted({slot for mine in cells for slot in mine})
-    row = {slot: n for n, slot in enumerate(slots)}
+            cells_of_line[(score.week, 1, score.form or "", attempt)] = score.value
+        cells.append(cells_of_line)
+    slots = sorted({slot for cells_of_line in cells for slot in cells_of_line})
+    row_by_slot = {slot: n for n, slot in enumerate(slots)}
     values = np.full((len(slots), len(lines)), np.nan)
-    for student, mine in enumerate(cells):
-        for slot, value in mine.items():
-            values[row[slot], student] = better * (value - zero) / sem
+    for student, cells_of_line in enumerate(cells):
+        for slot, value in cells_of_line.items():
+            values[row_by_slot[slot], student] = better * (value - zero) / sem
     g = np.array([abs(line.goal_rate) / sem for line in lines])
     times = np.array([slot[0] for slot in slots])
     return Panel(times, values, g, np.zeros(len(lines), np.int64), np.ones(len(slots)))
 
 
-def batch_of(lines: Sequence[Line]) -> Batch:
-    """Lines as calibration takes them: the first score of each week; those without a cohort each are one."""
+def batch_of(lines: Sequence[OfflineSeries]) -> Batch:
+    """Returns lines as calibration takes them, with the first score of each week.
+
+    A line without a cohort is a cohort of its own.
+    """
     weeks = np.arange(1, max((line.last_week for line in lines), default=1) + 1)
     values = np.full((len(lines), len(weeks)), np.nan)
     names: dict[tuple[str | None, int, float | None, str], int] = {}
@@ -155,7 +168,7 @@ def batch_of(lines: Sequence[Line]) -> Batch:
     return Batch(weeks, values, base, rate, base + rate * GOAL_WEEK, sem, np.zeros(len(lines), np.int64), cohort)
 
 
-def _answer(line: Line, week: int, finding: Finding, options: Options) -> dict[str, Any]:
+def _answer(line: OfflineSeries, week: int, finding: Finding, options: Options) -> dict[str, Any]:
     scores = [score for score in line.scores if score.week <= week]
     if finding.state is not State.INSUFFICIENT_DATA and not any(score.week for score in scores):
         finding = NO_WEEK
@@ -180,6 +193,6 @@ def _answer(line: Line, week: int, finding: Finding, options: Options) -> dict[s
         "rule_version": RULES[options.rule].version,
     }
     if options.adaptive:
-        # Only the monitor says how near it is; the field's rules ask for their one score a week.
+        # Only the monitor knows how near it is to a verdict; the field's rules request one score a week.
         answer["probe"] = probes(finding) if options.rule == "monitor" else 1
     return answer

@@ -17,9 +17,9 @@ AS_USED = {
     "level-change": 0.088,
     "criterion": 0.044,
 }
-"""By rule, with its default parameters, as the field uses it: the share of the benchmark's responders ever flagged.
+"""By rule with default parameters, as the field uses it: the share of the benchmark's responders who are ever flagged.
 
-For the last two: of the simulated counts (`bench/response/counts.py`), where they do worse than on percentages.
+The last two are for simulated counts (`bench/response/counts.py`), where they do worse than for percentages.
 """
 
 GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
@@ -44,18 +44,18 @@ HOLDS_BADLY: dict[str, str] = dict.fromkeys(AS_USED, ELSEWHERE) | {
     "monitor": "without calibration: errors correlated from week to week, noise above or under the SEM, growth more or "
     "less alike than in the benchmark",
 }
-"""By rule, where its stated rate does not hold or is not known to: the tables are in docs/response.md."""
+"""By rule, where its stated rate does not hold or is not known to hold: the tables are in docs/response.md."""
 
 
 def stated_far(rule: str, parameters: Mapping[str, int], defaults: Mapping[str, int]) -> float | None:
-    """The false-alarm rate that is stated of a rule with these parameters; None where it was not measured."""
+    """Returns the stated false-alarm rate of a rule with these parameters; None where it was not measured."""
     if "far_percent" in parameters:
         return parameters["far_percent"] / 100
     return AS_USED.get(rule) if dict(parameters) == dict(defaults) else None
 
 
 def threshold_at(rule: str, far: float) -> float:
-    """The threshold at which this share of responders is ever flagged in the 26 weeks of the benchmark.
+    """Returns the threshold at which this share of responders is ever flagged in the benchmark's 26 weeks.
 
     Raises KeyError for a rule without a table.
     """
@@ -63,7 +63,7 @@ def threshold_at(rule: str, far: float) -> float:
 
 
 def between(rates: Sequence[float], thresholds: Sequence[float], far: float) -> float:
-    """Linear between the rates of a table, and its end's value beyond it."""
+    """Returns the threshold by linear interpolation between a table's rates; beyond the table, its end value."""
     if far <= rates[0]:
         return thresholds[0]
     for (low, at_low), (high, at_high) in pairwise(zip(rates, thresholds, strict=True)):

@@ -1,4 +1,4 @@
-"""Owns the series that a rule judges: a phase's scores by instructional week. Never fetches one."""
+"""Owns the series that a rule judges: a phase's scores by instructional week. Never loads one."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from uuid import UUID
 
 from app.response.aimline import SLACK, Aimline, Direction, UnjudgeableSeries, usable
 
-# How many scores "the level now" is the median of, in every rule.
+# Every rule takes the median of this many last scores as the present level.
 LEVEL_SCORES = 3
 
 
 class Observation(NamedTuple):
-    """One score: the instructional week (0 is the week in which the phase began), its value, its id.
+    """One score: its instructional week (0 is the week in which the phase began), its value, its id.
 
-    The week is the school week's instructional number less that of the week in which the phase began, so a
-    break takes no room on the line. The id is carried through into the verdict.
+    The week is the school week's instructional number minus that of the week in which the phase began, so a break takes
+    no room. The id is passed on to the verdict.
     """
 
     week: int
@@ -28,10 +28,10 @@ class Observation(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Dosage:
-    """Minutes planned and delivered, by instructional week from week 1 on; or one number, the whole phase's.
+class DeliveredMinutes:
+    """Minutes planned and delivered, by instructional week from week 1 on, or one number for the whole phase.
 
-    Weeks without a record are unknown, not missed: leave both numbers out by giving nan, or end the lists earlier.
+    Weeks without a record are unknown, not missed: give nan for both numbers, or end the lists earlier.
     """
 
     planned: tuple[float, ...]
@@ -39,22 +39,23 @@ class Dosage:
     by_week: bool = True
 
     def share(self, after: int, upto: int) -> float | None:
-        """Delivered over planned in the weeks after `after` up to `upto`; None where nothing is known of them."""
+        """Returns delivered over planned in the weeks after `after` up to `upto`; None where nothing is known."""
         window = slice(after, upto) if self.by_week else slice(None)
         pairs = zip(self.planned[window], self.delivered[window], strict=False)
-        known = [(planned, delivered) for planned, delivered in pairs if planned == planned and delivered == delivered]
-        planned = sum(pair[0] for pair in known)
-        return sum(pair[1] for pair in known) / planned if planned > 0 else None
+        recorded = [
+            (planned, delivered) for planned, delivered in pairs if planned == planned and delivered == delivered
+        ]
+        planned = sum(pair[0] for pair in recorded)
+        return sum(pair[1] for pair in recorded) / planned if planned > 0 else None
 
 
 @dataclass(frozen=True)
 class Series:
-    """The scores of the current phase with baseline, goal and the week of the goal.
+    """The scores of the current phase, with baseline, goal and the week of the goal.
 
-    Observations may come in any order: they are sorted by week, and within a week they keep the order in
-    which they were given (so give attempts in order). Nothing is checked until `check` or `aimline` is
-    asked for. `sem` is the measure's standard error of measurement, in its units; None where it is unknown.
-    `dosage` is what was planned and delivered; None where nobody recorded it.
+    Observations may come in any order: they are sorted by week, and within a week they keep the given order (so give
+    attempts in order). Nothing is validated before `check` or `aimline` is used. `sem` is the measure's standard error
+    of measurement in its units, None where unknown. `dosage` is what was planned and delivered, None without a record.
     """
 
     observations: tuple[Observation, ...]
@@ -63,17 +64,17 @@ class Series:
     goal_week: int
     direction: Direction = "up"
     sem: float | None = None
-    dosage: Dosage | None = None
+    dosage: DeliveredMinutes | None = None
 
     def __post_init__(self) -> None:
         in_order = tuple(sorted(self.observations, key=attrgetter("week")))
         object.__setattr__(self, "observations", in_order)
-        # 40 and 40.0 are the same goal, and have to give the same bytes.
+        # 40 and 40.0 are the same goal and must give the same bytes.
         object.__setattr__(self, "baseline", float(self.baseline))
         object.__setattr__(self, "goal", float(self.goal))
 
     def check(self) -> Aimline:
-        """The aimline, once all is fit to be judged.
+        """Validates the series; returns its aimline.
 
         Raises UnjudgeableSeries: what Aimline raises, `score_not_a_number`, `week_before_phase`, `sem_not_positive`.
         """
@@ -98,24 +99,24 @@ class Series:
 
     @property
     def goal_rate(self) -> float:
-        """The required rate, units a week."""
+        """Returns the required rate in units a week."""
         return self.aimline.rate
 
     @cached_property
     def weeks(self) -> tuple[int, ...]:
-        return tuple([one.week for one in self.observations])
+        return tuple([observation.week for observation in self.observations])
 
     @cached_property
     def values(self) -> tuple[float, ...]:
-        return tuple([float(one.value) for one in self.observations])
+        return tuple([float(observation.value) for observation in self.observations])
 
     @property
     def slack(self) -> float:
-        """Differences up to this size are rounding errors of floats, not differences."""
+        """Returns the size up to which a difference is a rounding error of floats."""
         return SLACK * max(abs(self.baseline), abs(self.goal), *map(abs, self.values))
 
     def sides(self) -> tuple[int, ...]:
-        """For each score +1 on the better side of the aimline, -1 on the worse side, 0 exactly on it."""
+        """Returns for each score +1 on the better side of the aimline, -1 on the worse side, 0 exactly on it."""
         line, slack = self.aimline, self.slack
         return tuple(
             side(line.better * (value - line.at(week)), slack)
@@ -123,17 +124,17 @@ class Series:
         )
 
     def level_now(self) -> float | None:
-        """The median of the last three scores, in units; None while there are fewer."""
+        """Returns the median of the last three scores, in units; None while there are fewer."""
         if len(self.observations) < LEVEL_SCORES:
             return None
         return median(self.values[-LEVEL_SCORES:])
 
     def goal_is_met(self) -> bool:
-        """The median of the last three scores reaches the final goal."""
+        """Returns whether the median of the last three scores reaches the final goal."""
         level = self.level_now()
         return level is not None and self.aimline.better * (level - self.goal) >= -self.slack
 
 
 def side(lead: float, slack: float) -> int:
-    """The sign of a lead over the line: +1, -1, or 0 within the rounding error."""
+    """Returns the sign of a lead over the line: +1, -1, or 0 within the rounding error."""
     return 0 if abs(lead) <= slack else (1 if lead > 0 else -1)

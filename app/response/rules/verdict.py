@@ -1,4 +1,4 @@
-"""Owns what a rule says: states, reasons, the verdict and its bytes. Never works out which state it is."""
+"""Owns what a rule returns: states, reasons, the verdict and its bytes. Never computes a state."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from uuid import UUID
 
 DECIMALS = 6
 
-MAYBE = ("rate_low", "rate_high", "odds", "stated_far")
-"""Fields that only some rules fill."""
+OPTIONAL_FIELDS = ("rate_low", "rate_high", "odds", "stated_far")
+"""The fields that only some rules fill."""
 
 
 class State(StrEnum):
-    """What a rule says of a series. The rules here give only the first, second, fourth and sixth."""
+    """The state of a series by a rule. The field's rules give only the first, second, fourth and sixth."""
 
     INSUFFICIENT_DATA = "insufficient_data"
     RESPONDING = "responding"
@@ -25,15 +25,15 @@ class State(StrEnum):
     UNDER_DELIVERED = "under_delivered"
 
 
-class Kind(StrEnum):
-    """How a student does not respond: growth never kept pace, or it did and stopped."""
+class NonresponseKind(StrEnum):
+    """How a student does not respond: growth never kept pace, or it did and then stopped."""
 
     NEVER = "never"
     STOPPED = "stopped"
 
 
 def rounded(number: float) -> float:
-    """The one place where numbers are rounded, so that equal input gives equal bytes. No minus zero."""
+    """Returns the number rounded as everywhere, so that equal input gives equal bytes. Never minus zero."""
     return number if isinstance(number, int) else round(number, DECIMALS) + 0.0
 
 
@@ -43,7 +43,7 @@ def maybe_rounded(number: float | None) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason behind a verdict: a stable code, and the numbers that it rests on (rounded)."""
+    """One reason for a verdict: a stable code, and the numbers behind it (rounded)."""
 
     code: str
     values: dict[str, float]
@@ -58,14 +58,14 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one rule found, before what holds for every rule is applied. The fields are those of Verdict."""
+    """What one rule finds, before the steps that all rules share. The fields are those of Verdict."""
 
     state: State
     because: tuple[Reason, ...]
     sentence: str
     statistic: float | None = None
     threshold: float | None = None
-    kind: Kind | None = None
+    kind: NonresponseKind | None = None
     change_week: int | None = None
     rate: float | None = None
     rate_low: float | None = None
@@ -75,22 +75,22 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a rule says of a series, with all that it rests on.
+    """The verdict of a rule on a series, with everything that it depends on.
 
     kind: only with `not_responding`. sentence: one, for a teacher, made from the numbers.
-    statistic, threshold: the rule's own, whatever the state; None while there is too little to go on.
+    statistic, threshold: the rule's own, whatever the state; None while there are too few scores.
     rate: least-squares slope, units a week; None under three scores or within a single week.
     required_rate: units a week.
     change_week: the instructional week, counted as the series counts them, about which growth slowed.
-    rate_low, rate_high: the middle 80 % of the rate now, for a rule that knows it; odds: of "growth is slow" against
-    "growth keeps pace"; left out of the JSON where the rule gives none.
-    stated_far: share of the benchmark's responders whom the rule with these parameters ever flags in 26 weeks; left
-    out where it was not measured. docs/response.md says where it does not hold.
+    rate_low, rate_high: the middle 80 % of the rate now, from a rule that estimates it; odds: of "growth is slow"
+    against "growth keeps pace"; left out of the JSON where the rule gives none.
+    stated_far: share of the benchmark's responders whom the rule with these parameters ever flags in 26 weeks; left out
+    where it was not measured. docs/response.md says where it does not hold.
     parameters: all of the rule's, defaults included. scores: the ids of the phase's scores, in order.
     """
 
     state: State
-    kind: Kind | None
+    kind: NonresponseKind | None
     because: tuple[Reason, ...]
     sentence: str
     statistic: float | None
@@ -110,13 +110,13 @@ class Verdict:
     def __post_init__(self) -> None:
         if (self.kind is None) == (self.state is State.NOT_RESPONDING):
             raise ValueError("A kind goes with not_responding, and with nothing else.")
-        for name in ("statistic", "threshold", "rate", "required_rate", *MAYBE):
+        for name in ("statistic", "threshold", "rate", "required_rate", *OPTIONAL_FIELDS):
             object.__setattr__(self, name, maybe_rounded(getattr(self, name)))
 
     def as_json(self) -> dict[str, Any]:
-        """A JSON-ready dict; its keys stand in the order of the fields."""
+        """Returns a JSON-ready dict with its keys in the order of the fields."""
         shown = {field.name: getattr(self, field.name) for field in fields(self)}
-        for name in MAYBE:
+        for name in OPTIONAL_FIELDS:
             if shown[name] is None:
                 del shown[name]
         return shown | {

@@ -1,4 +1,4 @@
-"""Owns how numbers are put in a teacher's sentence. Never compares with other children or with adults."""
+"""Owns how numbers are worded in a teacher's sentence. Never compares with other children or with adults."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ WORDS = (
 
 
 def count(number: int) -> str:
-    """Small counts as words."""
+    """Returns a small count as a word, a larger one as digits."""
     return WORDS[number] if 0 <= number < len(WORDS) else str(number)
 
 
@@ -34,24 +34,24 @@ def scores(number: int) -> str:
 
 
 def growth(direction: Direction) -> str:
-    """What to call the change that is wanted: fewer incidents are no growth."""
+    """Returns the word for the intended change: fewer incidents are progress, not growth."""
     return "growth" if direction == "up" else "progress"
 
 
 def weeks(numbers: Sequence[int]) -> str:
-    """From the first to the last of some weeks in order: "week 9", "weeks 9 to 12"."""
+    """Returns the first to the last of some weeks in order: "week 9", "weeks 9 to 12"."""
     first, last = numbers[0], numbers[-1]
     return f"week {first}" if first == last else f"weeks {first} to {last}"
 
 
 def plain(number: float, digits: int = 2) -> str:
-    """A number without idle zeros."""
+    """Returns a number without trailing zeros."""
     text = f"{number:.{digits}f}"
     text = text.rstrip("0").rstrip(".") if "." in text else text
     return "0" if text == "-0" else text
 
 
-def plainly(one: float, other: float) -> tuple[str, str]:
-    """Two numbers with as many digits as it takes to tell them apart."""
-    digits = next((d for d in range(2, DECIMALS) if plain(one, d) != plain(other, d)), DECIMALS)
-    return plain(one, digits), plain(other, digits)
+def plainly(left: float, right: float) -> tuple[str, str]:
+    """Returns two numbers with as many digits as are needed to tell them apart."""
+    digits = next((d for d in range(2, DECIMALS) if plain(left, d) != plain(right, d)), DECIMALS)
+    return plain(left, digits), plain(right, digits)

@@ -11,7 +11,8 @@ a sharded server refuses `MERGE` under our row-level security. All counts come f
 
 from collections.abc import Mapping
 
-from app.roster.breaks import ALONE, is_break_week
+from app.access.district_lock import WAIT, DistrictLock
+from app.roster.breaks import is_break_week
 from app.sis.engine import report
 from app.sis.engine.moves import KEPT, TOUCHED, find_out_of_step, follow_moves, lock_people, note_moves
 from app.sis.engine.plan import pin_of, plan_columns
@@ -208,7 +209,8 @@ async def write_school_weeks(stage: Stage) -> None:
 
     A week that the district's breaks cover is not instructional. Existing rows are not changed.
     """
-    await stage.run(ALONE)
+    # Nobody declares a break meanwhile, of which these weeks would know nothing.
+    await stage.run(WAIT.replace(":name", f"'{DistrictLock.SCHOOL_BREAK}'"))
     await stage.run(
         f"""INSERT INTO school_week (district_id, school_id, monday, instructional, n)
             SELECT DISTINCT ON (o.id, w.monday) :district, o.id, w.monday::date,

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, select, text, update
 
+from app.access.district_lock import FIRST_LOCK, TRY_LOCK, WAIT_FOR_LOCK, DistrictLock
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now, today_in
@@ -26,13 +27,13 @@ from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisRun, SisSource, SisUpload
 from app.sis.port import AlreadyRunning, Superseded
-from app.sis.settings import limits_of
-from app.sis.sources import write_schedule
+from app.sis.sources.service import write_schedule
+from app.sis.sources.settings import limits_of
 
 BROKE_OFF = "The sync broke off. The roster is as it was."
 EVENTS: dict[str, EventType] = {"applied": SYNC_APPLIED, "held": SYNC_HELD, "failed": SYNC_FAILED}
 LOCK = 0x41494D53  # the first key of the lock of a running sync; the second key is the district's
-APPLIES = LOCK + 1  # the first key of the lock of the transaction that applies a sync
+APPLIES = LOCK + 1  # the first key of the lock that marks the transaction that applies a sync
 LENGTH = timedelta(minutes=2)
 """The lease of a run. A worker renews it; of a run from the command line, its advisory lock shows that it goes on."""
 EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
@@ -70,9 +71,19 @@ async def lock_district_writes(work: Work) -> None:
     """Locks the district against other transactions that apply a sync, until this transaction ends.
 
     The run's own lock is lost if its connection breaks, although the run goes on fetching. This lock belongs to the
-    transaction that writes.
+    transaction that writes. The row excludes other transactions; the advisory lock only shows which process has it.
     """
-    await work.db.execute(select(func.pg_advisory_xact_lock(APPLIES, lock_of(work.district_id))))
+    await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.WRITE_SYNC})
+    await work.db.execute(select(func.pg_try_advisory_xact_lock(APPLIES, lock_of(work.district_id))))
+
+
+async def _try_lock_district_writes(work: Work) -> bool:
+    """Takes the lock of `lock_district_writes`, and returns False if another transaction has it."""
+    names = {"district": work.district_id, "name": DistrictLock.WRITE_SYNC}
+    if await work.db.scalar(TRY_LOCK, names) is None and await work.db.scalar(FIRST_LOCK, names) is None:
+        return False
+    await work.db.execute(select(func.pg_try_advisory_xact_lock(APPLIES, lock_of(work.district_id))))
+    return True
 
 
 @needs(Can.SYNC_ROSTER)
@@ -119,7 +130,7 @@ async def begin(
 
     Raises `Conflict` if another worker has claimed the requested run, and `AlreadyRunning` while another is applied.
     """
-    if not await work.db.scalar(select(func.pg_try_advisory_xact_lock(APPLIES, lock_of(work.district_id)))):
+    if not await _try_lock_district_writes(work):
         raise AlreadyRunning("Another sync of this district is being applied. Try again when it has ended.")
     of = SisRun.district_id == work.district_id
     broken = await work.db.execute(

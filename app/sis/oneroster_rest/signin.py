@@ -5,7 +5,6 @@ Never writes a secret or a token to a log, an error or a URL, and sends them to 
 
 import asyncio
 import base64
-import hashlib
 import hmac
 import json
 import re
@@ -15,11 +14,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, quote, urlencode, urljoin, urlsplit
 
+from authlib.oauth1.rfc5849.parameters import prepare_headers
+from authlib.oauth1.rfc5849.signature import SIGNATURE_HMAC_SHA1, construct_base_string, hmac_sha1_signature
+from authlib.oauth1.rfc5849.util import escape
+
 from app.sis.oneroster_rest.connection import PURL, Connection, normalize_url
 from app.sis.oneroster_rest.wire import Answer, Wire
 from app.sis.port import SourceRefused
 
-HASHES: Final = {"HMAC-SHA1": hashlib.sha1, "HMAC-SHA256": hashlib.sha256}
 HOPS: Final = 3  # redirects of the token endpoint
 MAX_REFUSALS: Final = 3  # refused tokens or signatures in a row after which no other is tried
 MARGIN: Final = 60.0  # seconds before its end at which a token is renewed; at most a tenth of its lifetime
@@ -60,16 +62,18 @@ class OAuth1Signature:
 
     async def header(self, method: str, url: str) -> str:
         """Returns a signature of the request with a new nonce."""
+        connection = self._connection
         parameters = {
-            "oauth_consumer_key": self._connection.client_id,
+            "oauth_consumer_key": connection.client_id,
             "oauth_nonce": secrets.token_hex(16),
-            "oauth_signature_method": self._connection.signature,
+            "oauth_signature_method": connection.signature,
             "oauth_timestamp": str(int(time.time())),
             "oauth_version": "1.0",
         }
-        key = f"{_encoded(self._connection.client_secret)}&"
-        parameters["oauth_signature"] = sign(self._connection.signature, key, signature_base(method, url, parameters))
-        return "OAuth " + ", ".join(f'{name}="{_encoded(value)}"' for name, value in sorted(parameters.items()))
+        base = signature_base(method, url, parameters)
+        parameters["oauth_signature"] = sign(connection.signature, base, connection.client_secret)
+        header: str = prepare_headers(parameters.items())["Authorization"]
+        return header
 
     async def renew(self, used: str) -> bool:
         """Returns whether to sign again: a nonce may collide or a clock may be wrong. Stops after several refusals."""
@@ -81,26 +85,22 @@ class OAuth1Signature:
         self._refusals = 0
 
 
-def sign(method: str, key: str, base: str) -> str:
-    """Returns the signature of RFC 5849, 3.4.2; HMAC-SHA256 works in the same way."""
-    return base64.b64encode(hmac.new(key.encode(), base.encode(), HASHES[method]).digest()).decode()
+def sign(method: str, base: str, client_secret: str, token_secret: str = "") -> str:
+    """Returns the signature of RFC 5849, 3.4.2; HMAC-SHA256, which the RFC does not have, works in the same way."""
+    if method == SIGNATURE_HMAC_SHA1:
+        signature: str = hmac_sha1_signature(base, client_secret, token_secret)
+        return signature
+    key = f"{escape(client_secret)}&{escape(token_secret)}"
+    return base64.b64encode(hmac.digest(key.encode(), base.encode(), "sha256")).decode()
 
 
 def signature_base(method: str, url: str, oauth: Mapping[str, str]) -> str:
     """Returns the signature base string of RFC 5849, 3.4.1, with every parameter of the query."""
-    parts = urlsplit(url)
-    host = (parts.hostname or "").lower()
-    host = f"[{host}]" if ":" in host else host
-    default_port = {"http": 80, "https": 443}.get(parts.scheme.lower())
-    authority = host if parts.port in (None, default_port) else f"{host}:{parts.port}"
-    pairs = [*parse_qsl(parts.query, keep_blank_values=True), *oauth.items()]
-    normal = "&".join(f"{name}={value}" for name, value in sorted((_encoded(n), _encoded(v)) for n, v in pairs))
-    address = f"{parts.scheme.lower()}://{authority}{parts.path or '/'}"
-    return "&".join(_encoded(part) for part in (method.upper(), address, normal))
-
-
-def _encoded(text: str) -> str:
-    return quote(text, safe="~")
+    query = parse_qsl(urlsplit(url).query, keep_blank_values=True)
+    # The library expects the protocol's parameters encoded, as they are in a header.
+    protocol = [(name, escape(value)) for name, value in oauth.items()]
+    base: str = construct_base_string(method, url, [*query, *protocol])
+    return base
 
 
 class BearerToken:

@@ -33,17 +33,17 @@ from app.events.catalogue import SYNC_OVERDUE, Happened
 from app.events.outbox import record
 from app.roster.lookup import zone_of
 from app.roster.models import Source
-from app.sis import rekey
-from app.sis.approval import undo
 from app.sis.engine.district_lock import describe_holder
 from app.sis.engine.report import Report
 from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest, end, is_syncing
 from app.sis.models import SisRun, SisSource
 from app.sis.port import AlreadyRunning, Superseded
-from app.sis.pull import OPEN_STATES, inspect_source, run_source, save_findings
-from app.sis.scheduler.schedule import is_frozen
-from app.sis.settings import freeze_of
-from app.sis.sources import write_schedule
+from app.sis.runs import rekey
+from app.sis.runs.approval import undo
+from app.sis.runs.pull import OPEN_STATES, inspect_source, run_source, save_findings
+from app.sis.sources.schedule import is_frozen
+from app.sis.sources.service import write_schedule
+from app.sis.sources.settings import freeze_of
 
 DISTRICTS = 16  # districts of one polling pass
 AT_ONCE = 2  # districts that this process syncs at the same time, not counting those that wait for their source

@@ -1,1 +1,1 @@
-"""Calibration: what a district's own series say of growth, noise and forms. It reads scores only, never a label."""
+"""Calibration: estimates growth, noise and form effects from a district's own series. Reads scores, never labels."""

@@ -1,4 +1,4 @@
-"""Owns calibrating the monitor on a district's own series. It reads scores only and never a label."""
+"""Owns calibrating the monitor on a district's own series. Reads scores only, never labels."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from app.response.rules.calibrate.growth import RARELY, growth
-from app.response.rules.calibrate.imagined import WEEKS, District, imagine, worst_of_responders
-from app.response.rules.calibrate.moments import SKEW, Scatter, scatter, weekly
+from app.response.rules.calibrate.growth import RARELY, estimate_growth
+from app.response.rules.calibrate.imagined import WEEKS, ImaginedDistrict, imagine, worst_of_responders
+from app.response.rules.calibrate.moments import SKEW, Scatter, estimate_scatter, weekly
 from app.response.rules.monitor.bulk import Batch, panel_of
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import Cohorts, Paths, form_effects
@@ -19,19 +19,19 @@ from app.response.rules.rates import GRID
 from app.response.rules.series import LEVEL_SCORES
 
 LEAST_SERIES, LEAST_SCORES, LEAST_WEEKS = 300, 3000, 12
-"""Below any of these the published defaults stay: noise and growth could not be told apart."""
+"""With fewer than these the published defaults stay: noise and growth could not be told apart."""
 
 SAMPLE = 1500
-"""Series, in whole cohorts, from which growth is estimated."""
+"""The number of series, in whole cohorts, from which growth is estimated."""
 
 IMAGINED = 12_000
-"""Students imagined to set the thresholds: about a third of them keep pace, which gives each rate to half a percent."""
+"""Simulated students who set the thresholds. About a third keep pace, which gives each rate to half a percent."""
 
 
 def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """As `calibrate`, for series as `judge_bulk` takes them; those that it could not judge are left out."""
-    fit = np.isfinite(batch.sem) & (batch.sem > 0) & (batch.goal_rate != 0) & np.isfinite(batch.baseline)
-    rows = np.flatnonzero(fit)
+    """Returns the calibration of series as `judge_bulk` takes them; series that it cannot judge are left out."""
+    judgeable = np.isfinite(batch.sem) & (batch.sem > 0) & (batch.goal_rate != 0) & np.isfinite(batch.baseline)
+    rows = np.flatnonzero(judgeable)
     rows = rows[np.argsort(batch.cohort[rows], kind="stable")]
     if not len(rows):
         return PUBLISHED
@@ -39,134 +39,139 @@ def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1)
 
 
 def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Calibration:
-    """What the panel's own scores say of noise, forms and growth, and thresholds for the stated rates in that world.
+    """Returns estimates of noise, form effects and growth from a panel, and thresholds for the stated rates.
 
-    panel: series of one measure and grade, values in the measure's published SEM, cohorts side by side. Thresholds
-    are a parametric bootstrap (Efron and Tibshirani, 1993): students are imagined as estimated, and of those whose
-    growth is what the goal needs the stated share may ever pass in 26 weeks. Below 300 series, 3,000 scores or 12
-    weeks the published defaults stay, and only `series` and `scores` are filled. The same input gives the same result.
+    panel: series of one measure and grade, values in the measure's published SEM, cohorts side by side. The thresholds
+    are a parametric bootstrap (Efron and Tibshirani, 1993): students are simulated with the estimates, and of those
+    whose growth is what the goal needs, the stated share may ever pass the threshold in 26 weeks. Below 300 series,
+    3,000 scores or 12 weeks the published defaults stay, and only `series` and `scores` are filled. The same input
+    gives the same result.
     """
-    panel = _whole(panel, (~np.isnan(panel.values)).sum(axis=0) >= LEVEL_SCORES + 1)
+    panel = _select(panel, (~np.isnan(panel.values)).sum(axis=0) >= LEVEL_SCORES + 1)
     table = weekly(panel) if len(panel.g) else np.zeros((0, 0))
     series, scores = len(table), int((~np.isnan(table)).sum())
     if series < LEAST_SERIES or scores < LEAST_SCORES or table.shape[1] < LEAST_WEEKS:
         return replace(PUBLISHED, series=series, scores=scores)
-    seen = scatter(panel)
-    # The noise of a student in the middle, which is what multiples of the SEM are of.
-    noise = float(np.sqrt(seen.own * np.exp(-2 * seen.spread**2) + seen.form))
+    scatter = estimate_scatter(panel)
+    # The noise of the median student: the unit of which the monitor takes multiples.
+    noise = float(np.sqrt(scatter.own * np.exp(-2 * scatter.spread**2) + scatter.form))
     prior = Prior(
-        wobble=float(np.sqrt(seen.wobble)) / noise,
-        noise_spread=float(np.sqrt(seen.spread**2 + SKEW)),
-        share=min(seen.form / noise**2, 0.9),
+        wobble=float(np.sqrt(scatter.wobble)) / noise,
+        noise_spread=float(np.sqrt(scatter.spread**2 + SKEW)),
+        share=min(scatter.form / noise**2, 0.9),
     )
     scaled = replace(panel, values=panel.values / noise, g=panel.g / noise)
     sample = _sample(scaled, SAMPLE)
-    prior = growth(sample, prior)
-    district = _district(scaled, sample, prior, seen)
-    worst = worst_of_responders(district, prior, imagined or IMAGINED, seed, RARELY)
-    thresholds = tuple(float(np.quantile(worst, 1 - far)) for far in GRID)
+    prior = estimate_growth(sample, prior)
+    district = _district(scaled, sample, prior, scatter)
+    highest_statistics = worst_of_responders(district, prior, imagined or IMAGINED, seed, RARELY)
+    thresholds = tuple(float(np.quantile(highest_statistics, 1 - far)) for far in GRID)
     shift = np.array(PUBLISHED.adaptive) - np.array(PUBLISHED.thresholds)
-    found = Calibration(
+    calibration = Calibration(
         noise=noise,
         prior=prior,
         thresholds=thresholds,
         adaptive=tuple((np.array(thresholds) + shift).tolist()),
         series=series,
         scores=scores,
-        estimates=_estimates(prior, noise, seen, district, len(worst)),
+        estimates=_estimates(prior, noise, scatter, district, len(highest_statistics)),
     )
-    made_up, _ = imagine(district, len(sample.g), seed + 1, RARELY)
+    simulated, _ = imagine(district, len(sample.g), seed + 1, RARELY)
     week = min(int(sample.times[-1] - sample.times[0]), WEEKS)
-    over = [_over(sample, found, None), _over(made_up, found, week)]
-    # Read back from its own rounded form: what is stored is what is judged by.
-    return Calibration.from_json(replace(found, observed=over[0], expected=over[1]).as_json())
+    shares_over = [_share_over(sample, calibration, None), _share_over(simulated, calibration, week)]
+    # Read back from its rounded form, so that judging uses exactly what is stored.
+    return Calibration.from_json(replace(calibration, observed=shares_over[0], expected=shares_over[1]).as_json())
 
 
-def _over(panel: Panel, calibration: Calibration, week: int | None) -> float:
-    """The share of a panel that is over the threshold for .10 as of a week."""
-    found = judge_panel(panel, calibration.prior, week=week)
-    return float((found.statistic > calibration.threshold_at(0.10)).mean())
+def _share_over(panel: Panel, calibration: Calibration, week: int | None) -> float:
+    """Returns the share of a panel that is over the threshold for .10 as of a week."""
+    estimate = judge_panel(panel, calibration.prior, week=week)
+    return float((estimate.statistic > calibration.threshold_at(0.10)).mean())
 
 
 def _estimates(
-    prior: Prior, noise: float, seen: Scatter, district: District, responders: int
+    prior: Prior, noise: float, scatter: Scatter, district: ImaginedDistrict, responders: int
 ) -> tuple[tuple[str, float], ...]:
-    found = {
+    estimates = {
         "growth_mean": prior.before[0],
         "growth_sd": prior.before[1],
         "noise": noise,
-        "noise_spread": seen.spread,
+        "noise_spread": scatter.spread,
         "form_share": prior.share,
-        "correlation": seen.correlation,
+        "correlation": scatter.correlation,
         "wobble": prior.wobble,
         "missing": district.missing,
         "later_pace": float(district.later[-1]),
         "imagined_responders": float(responders),
     }
-    return tuple(sorted(found.items()))
+    return tuple(sorted(estimates.items()))
 
 
-def _whole(panel: Panel, chosen: NDArray[np.bool_]) -> Panel:
+def _select(panel: Panel, chosen: NDArray[np.bool_]) -> Panel:
     began = None if panel.began is None else panel.began[chosen]
     return Panel(panel.times, panel.values[:, chosen], panel.g[chosen], panel.cohort[chosen], panel.noise, began)
 
 
 def _sample(panel: Panel, students: int) -> Panel:
-    """Whole cohorts, evenly spaced, of about so many students."""
+    """Returns evenly spaced whole cohorts of about this many students."""
     cohorts = Cohorts.of(panel.cohort)
     every = max(len(panel.g) / students, 1.0)
     chosen = np.unique((np.arange(0, len(cohorts.first), every)).astype(int))
-    return _whole(panel, np.isin(cohorts.index, chosen))
+    return _select(panel, np.isin(cohorts.index, chosen))
 
 
-def _district(panel: Panel, sample: Panel, prior: Prior, seen: Scatter) -> District:
-    """The district to imagine: sizes, gaps and errors as they are in the panel, the rest as estimated."""
+def _district(panel: Panel, sample: Panel, prior: Prior, scatter: Scatter) -> ImaginedDistrict:
+    """Returns the district to simulate: sizes, gaps and errors as they are in the panel, the rest as estimated."""
     table = weekly(panel)
-    there = ~np.isnan(table)
-    first, last = there.argmax(axis=1), table.shape[1] - there[:, ::-1].argmax(axis=1)
-    missing = 1 - there.sum() / max((last - first).sum(), 1)
-    base = panel.noise[panel.times == panel.times[0]]
+    has_score = ~np.isnan(table)
+    first, last = has_score.argmax(axis=1), table.shape[1] - has_score[:, ::-1].argmax(axis=1)
+    missing = 1 - has_score.sum() / max((last - first).sum(), 1)
+    baselines = panel.noise[panel.times == panel.times[0]]
     cohorts = Cohorts.of(panel.cohort)
     _, variance = starting_level(panel, cohorts)
-    return District(
+    return ImaginedDistrict(
         growth=prior.before,
-        later=_later(panel, replace(prior, hazard=RARELY)),
-        errors=_errors(sample, prior, seen),
-        spread=seen.spread,
-        correlation=seen.correlation,
+        later=_later_pace(panel, replace(prior, hazard=RARELY)),
+        errors=_errors(sample, prior, scatter),
+        spread=scatter.spread,
+        correlation=scatter.correlation,
         wobble=prior.wobble,
         share=prior.share,
         missing=float(missing),
         sizes=cohorts.size,
-        baselines=base,
+        baselines=baselines,
         level=float(np.sqrt(np.median(variance))) if (cohorts.size >= 5).any() else 1.25,
         goals=np.unique(panel.g.round(6)) if len(np.unique(panel.g.round(6))) == 1 else panel.g,
     )
 
 
-def _errors(panel: Panel, prior: Prior, seen: Scatter) -> Array:
-    """Standardised errors of scores about what the student's others say: the shape of the tails, not their size."""
+def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
+    """Returns the standardised errors of scores about what the student's other scores predict.
+
+    They give the shape of the tails, not their size.
+    """
     cohorts = Cohorts.of(panel.cohort)
     paths = Paths(panel.times, panel.values, panel.g, starting_level(panel, cohorts), panel.starts)
     surprise = paths.upto(len(panel.times), (1 - prior.share) * panel.noise, prior)
     effect, _ = form_effects(paths, paths.weighted(surprise), cohorts, prior)
-    there = paths.seen & (panel.times > panel.times[0])
-    own = np.where(there, np.einsum("stt->st", paths.inverse), np.nan)
-    off = paths.weighted(surprise - effect * paths.seen) / np.sqrt(np.maximum(own, 1e-12))
-    number = there.sum(axis=1)
-    weight = 2 / (4 * max(seen.spread, 0.05) ** 2)
-    scale = np.sqrt((weight + np.nansum(off**2, axis=1)) / (weight + number))
-    # Slot by slot: errors are drawn from the pool by their place.
-    pool = (off / scale[:, None]).T[there.T]
+    counted = paths.seen & (panel.times > panel.times[0])
+    information = np.where(counted, np.einsum("stt->st", paths.inverse), np.nan)
+    errors = paths.weighted(surprise - effect * paths.seen) / np.sqrt(np.maximum(information, 1e-12))
+    number = counted.sum(axis=1)
+    weight = 2 / (4 * max(scatter.spread, 0.05) ** 2)
+    scale = np.sqrt((weight + np.nansum(errors**2, axis=1)) / (weight + number))
+    # In the order of the slots, because errors are drawn from the pool by position.
+    pool = (errors / scale[:, None]).T[counted.T]
     pool = pool - pool.mean()
     return np.asarray(pool / pool.std())
 
 
-def _later(panel: Panel, prior: Prior) -> Array:
-    """The common pace by week: what all students' growth is in the last third of the year, in that of before.
+def _later_pace(panel: Panel, prior: Prior) -> Array:
+    """Returns the common pace by week: all students' growth in the last third of the year, relative to before.
 
-    From each cohort's mean surprise under the model (whose own slowing by changes is taken off), shrunk to 1 by twice
-    its standard error over the cohorts: a pace that chance may have made moves the thresholds more than it helps.
+    Estimated from each cohort's mean surprise under the model (whose own slowing by changes is subtracted), shrunk
+    towards 1 by twice its standard error over the cohorts: a pace that chance may have made moves the thresholds more
+    than it helps.
     """
     pace = np.ones(WEEKS)
     cohorts = Cohorts.of(panel.cohort)

@@ -1,4 +1,4 @@
-"""Owns the imagined district: students as the calibration believes them to be. Never a real one."""
+"""Owns the simulated district: students drawn from the calibration's estimates. Never real ones."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from app.response.rules.monitor.model import DEFAULT, Array, Prior
 from app.response.rules.monitor.panel import Panel, judge_weeks
 
 WEEKS = 26
-"""A stated false-alarm rate is of so many weeks."""
+"""The number of weeks that a stated false-alarm rate refers to."""
 
 
 @dataclass(frozen=True, slots=True)
-class District:
-    """What the imagined students are drawn from. In units of the estimated noise, and g.
+class ImaginedDistrict:
+    """The distributions from which simulated students are drawn, in units of the estimated noise and of g.
 
     growth: mean and SD of the true rate, in g. later: the common pace by week, 1 where it stays the same. errors: a
-    pool of standardised own errors. spread: SD of the log of students' noise. sizes: of cohorts. baselines: variance
-    of the error of each baseline score. level: SD of the level. goals: required rates, drawn one for a cohort.
+    pool of standardised own errors. spread: SD of the log of students' noise. sizes: of cohorts. baselines: variance of
+    the error of each baseline score. level: SD of the level. goals: required rates, one drawn for each cohort.
     """
 
     growth: tuple[float, float]
@@ -37,40 +37,40 @@ class District:
     goals: Array
 
 
-def imagine(district: District, students: int, seed: int, hazard: float) -> tuple[Panel, NDArray[np.bool_]]:
-    """Some students in whole cohorts over 26 weeks, and who of them grows as the goal needs, or faster, to the end.
+def imagine(district: ImaginedDistrict, students: int, seed: int, hazard: float) -> tuple[Panel, NDArray[np.bool_]]:
+    """Returns simulated students in whole cohorts over 26 weeks, and which of them keep pace with the goal to the end.
 
-    hazard: probability a week that growth turns to what it is after a change.
+    hazard: probability a week that growth changes to that after a change.
     """
     rng = np.random.default_rng(seed)
     sizes = rng.choice(district.sizes, max(int(students / district.sizes.mean()), 1))
     cohort = np.repeat(np.arange(len(sizes)), sizes)
-    n, base = len(cohort), len(district.baselines)
+    n, baseline_scores = len(cohort), len(district.baselines)
     rate = rng.normal(*district.growth, n)
     goals = rng.choice(district.goals, len(sizes))[cohort]
     steps = (rate * goals)[:, None] * district.later + district.wobble * rng.normal(size=(n, WEEKS))
     change = rng.geometric(hazard, n)
     after = rng.normal(*DEFAULT.after, n) - rate
     steps += np.where(np.arange(1, WEEKS + 1) > change[:, None], (after * goals)[:, None], 0)
-    risen = np.concatenate([np.zeros((n, base)), np.cumsum(steps, axis=1)], axis=1)
-    error = rng.choice(district.errors, (n, base + WEEKS))
+    gains = np.concatenate([np.zeros((n, baseline_scores)), np.cumsum(steps, axis=1)], axis=1)
+    error = rng.choice(district.errors, (n, baseline_scores + WEEKS))
     r = district.correlation
-    for t in range(1, base + WEEKS if r else 0):
+    for t in range(1, baseline_scores + WEEKS if r else 0):
         error[:, t] = r * error[:, t - 1] + np.sqrt(1 - r * r) * error[:, t]
     noise = np.r_[district.baselines, np.ones(WEEKS)]
     own = np.sqrt((1 - district.share) * noise) * np.exp(district.spread * rng.normal(size=n))[:, None]
-    forms = np.sqrt(district.share * np.minimum(noise, 1)) * rng.normal(size=(len(sizes), base + WEEKS))
-    values = district.level * rng.normal(size=n)[:, None] + risen + own * error + forms[cohort]
-    values[:, base:][rng.random((n, WEEKS)) < district.missing] = np.nan
-    times = np.r_[np.zeros(base, np.int64), np.arange(1, WEEKS + 1)]
+    forms = np.sqrt(district.share * np.minimum(noise, 1)) * rng.normal(size=(len(sizes), baseline_scores + WEEKS))
+    values = district.level * rng.normal(size=n)[:, None] + gains + own * error + forms[cohort]
+    values[:, baseline_scores:][rng.random((n, WEEKS)) < district.missing] = np.nan
+    times = np.r_[np.zeros(baseline_scores, np.int64), np.arange(1, WEEKS + 1)]
     return Panel(times, np.ascontiguousarray(values.T), goals, cohort, noise), (rate >= 1) & (change >= WEEKS)
 
 
-def worst_of_responders(district: District, prior: Prior, students: int, seed: int, hazard: float) -> Array:
-    """The highest statistic of the 26 weeks, of each imagined student whose growth is what the goal needs or more.
+def worst_of_responders(district: ImaginedDistrict, prior: Prior, students: int, seed: int, hazard: float) -> Array:
+    """Returns the highest statistic in 26 weeks of each simulated student who grows as the goal needs, or faster.
 
-    Some of their classmates stop growing: that makes the forms look harder than they were, and them better.
+    Some of their classmates stop growing; that makes forms look harder than they were, and these students better.
     """
     panel, keeps_pace = imagine(district, students, seed, hazard)
-    found = judge_weeks(panel, prior, range(3, WEEKS + 1), only=keeps_pace)
-    return np.asarray(np.max([week.statistic for week in found], axis=0))
+    estimates = judge_weeks(panel, prior, range(3, WEEKS + 1), only=keeps_pace)
+    return np.asarray(np.max([week.statistic for week in estimates], axis=0))

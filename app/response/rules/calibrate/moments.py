@@ -1,6 +1,6 @@
-"""Owns what the scatter of scores says: noise, forms, correlation from week to week. Never growth, never a verdict.
+"""Owns estimating the scatter of scores: noise, form effects, correlation between weeks. Never growth or a verdict.
 
-All from contrasts y(t - k) - 2 y(t) + y(t + k), which know nothing of a student's level or steady growth.
+All from contrasts y(t - k) - 2 y(t) + y(t + k), which do not depend on a student's level or steady growth.
 """
 
 from __future__ import annotations
@@ -17,20 +17,23 @@ from app.response.rules.monitor.panel import Panel
 LAGS = (1, 2, 3, 4, 6)
 
 WOBBLE_SD, CORRELATION_SD = 0.004, 0.25
-"""How far the data may easily move the wobble's variance from its default, and the correlation from none.
+"""SDs of the priors of the wobble's variance about its default, and of the correlation about zero.
 
-Some thousand series say the variance to about .003, and a false-alarm rate hangs on it: more would pass chance on.
+Some thousand series determine the variance to about .003; wider priors would let chance move false-alarm rates.
 """
 
 SKEW = 0.35**2 - 0.25**2
-"""The monitor serves best with noise a little less alike than students' is (docs/response.md)."""
+"""Added to the squared spread: the monitor works best if it assumes noise a little less alike (docs/response.md)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scatter:
-    """Variances in SEM^2. own: of a score's own error, on average; form: of a form's effect; wobble: of the weekly
-    step of the true level. correlation: of own errors a week apart. spread: SD of the log of students' own noise.
-    pairs: how many products of two classmates `form` rests on."""
+    """Variances in SEM^2, and other moments of the scatter of scores.
+
+    own: of a score's own error, on average; form: of a form's effect; wobble: of the weekly step of the true level.
+    correlation: of own errors a week apart. spread: SD of the log of students' own noise. pairs: the number of products
+    of two classmates from which `form` is estimated.
+    """
 
     own: float
     form: float
@@ -41,26 +44,28 @@ class Scatter:
 
 
 def weekly(panel: Panel) -> Array:
-    """One score for each student and week, (students, weeks), the first of several, nan where there is none."""
+    """Returns one score for each student and week, (students, weeks): the first of several, nan where there is none."""
     after = panel.times > panel.times[0]
     weeks = np.arange(int(panel.times[0]) + 1, int(panel.times[-1]) + 1)
     table = np.full((panel.values.shape[1], len(weeks)), np.nan)
     for slot in np.flatnonzero(after)[::-1]:
         week = int(panel.times[slot]) - int(panel.times[0]) - 1
-        there = ~np.isnan(panel.values[slot]) & (panel.times[slot] > panel.starts)
-        table[there, week] = panel.values[slot, there]
+        has_score = ~np.isnan(panel.values[slot]) & (panel.times[slot] > panel.starts)
+        table[has_score, week] = panel.values[slot, has_score]
     return table
 
 
 def contrasts(table: Array, k: int) -> Array:
+    """Returns the contrasts at lag k, (students, weeks - 2 k)."""
     return np.asarray(table[:, : -2 * k] - 2 * table[:, k:-k] + table[:, 2 * k :])
 
 
-def scatter(panel: Panel) -> Scatter:
-    """What the contrasts of all students say. Needs some hundreds of series of ten weeks or more.
+def estimate_scatter(panel: Panel) -> Scatter:
+    """Returns the moments that the contrasts of all students give. Needs some hundreds of series of ten weeks or more.
 
-    Products of two classmates' contrasts hold the form's variance only; squares hold all of it. Over the lags,
-    squares less the form are own (6 - 8 r^k + 2 r^2k) + 2 k wobble; r and wobble are held near 0 and the default.
+    Products of two classmates' contrasts contain the form's variance only; squares contain all of it. Over the lags,
+    squares minus the form are own (6 - 8 r^k + 2 r^2k) + 2 k wobble; priors keep r near 0 and the wobble near its
+    default.
     """
     table, cohorts = weekly(panel), Cohorts.of(panel.cohort)
     lags = [k for k in LAGS if table.shape[1] > 2 * k]
@@ -73,17 +78,17 @@ def scatter(panel: Panel) -> Scatter:
     for k in lags:
         squares = contrasts(table, k) ** 2
         number = (~np.isnan(squares)).sum(axis=1)
-        each = np.nansum(squares, axis=1)
-        mean = each.sum() / max(number.sum(), 1)
-        bends = DEFAULT.hazard * turn * sum((k - abs(j)) ** 2 for j in range(-k, k + 1))
-        own.append(mean - 6 * form - bends)
-        error.append(np.sqrt(((each - mean * number) ** 2).sum()) / max(number.sum(), 1))
+        sums = np.nansum(squares, axis=1)
+        mean = sums.sum() / max(number.sum(), 1)
+        change_terms = DEFAULT.hazard * turn * sum((k - abs(j)) ** 2 for j in range(-k, k + 1))
+        own.append(mean - 6 * form - change_terms)
+        error.append(np.sqrt(((sums - mean * number) ** 2).sum()) / max(number.sum(), 1))
     sigma, wobble, r = _fit(np.array(lags), np.array(own), np.array(error) + 1e-9)
     return Scatter(sigma, form, wobble, r, _spread(table, form), pairs)
 
 
 def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
-    """Sum of the products of two classmates' contrasts over the same weeks, and their number."""
+    """Returns the sum of the products of two classmates' contrasts over the same weeks, and their number."""
     seen, filled = ~np.isnan(c), np.nan_to_num(c)
     n = cohorts.sums(seen.astype(float))
     total = cohorts.sums(filled) ** 2 - cohorts.sums(filled**2)
@@ -91,31 +96,31 @@ def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
 
 
 def _fit(k: NDArray[np.int64], own: Array, error: Array) -> tuple[float, float, float]:
-    """Penalised least squares over a grid of r; own error and wobble exactly for each."""
-    best, found = np.inf, (0.65, DEFAULT.wobble**2, 0.0)
+    """Returns own error, wobble and r by penalised least squares: over a grid of r, the other two exactly for each."""
+    best, estimates = np.inf, (0.65, DEFAULT.wobble**2, 0.0)
     for r in np.linspace(0, 0.8, 81):
         shape = 6 - 8 * r**k + 2 * r ** (2 * k)
         rows = np.column_stack([shape / error, 2 * k / error])
         rows = np.vstack([rows, [0, 1 / WOBBLE_SD]])
-        said = np.r_[own / error, DEFAULT.wobble**2 / WOBBLE_SD]
-        x = np.linalg.lstsq(rows, said, rcond=None)[0]
+        targets = np.r_[own / error, DEFAULT.wobble**2 / WOBBLE_SD]
+        x = np.linalg.lstsq(rows, targets, rcond=None)[0]
         if x[1] < 0:
-            x = np.array([rows[:, 0] @ said / (rows[:, 0] @ rows[:, 0]), 0.0])
-        loss = float(((rows @ x - said) ** 2).sum() + (r / CORRELATION_SD) ** 2)
+            x = np.array([rows[:, 0] @ targets / (rows[:, 0] @ rows[:, 0]), 0.0])
+        loss = float(((rows @ x - targets) ** 2).sum() + (r / CORRELATION_SD) ** 2)
         if loss < best and x[0] > 0:
-            best, found = loss, (float(x[0]), float(x[1]), float(r))
-    return found
+            best, estimates = loss, (float(x[0]), float(x[1]), float(r))
+    return estimates
 
 
 def _spread(table: Array, form: float) -> float:
-    """SD of the log of students' noise: products of squares that share no score know it, whatever the tails."""
+    """Returns the SD of the log of students' noise, from products of squares that share no score: free of the tails."""
     squares = (contrasts(table, 1)[:, ::3]) ** 2
     number = (~np.isnan(squares)).sum(axis=1)
-    one, two = np.nansum(squares, axis=1), np.nansum(squares**2, axis=1)
+    sums, sums_of_squares = np.nansum(squares, axis=1), np.nansum(squares**2, axis=1)
     pairs = (number * (number - 1)).sum()
     if pairs < 1000:
         return DEFAULT.noise_spread
-    mean, product = one.sum() / number.sum(), (one**2 - two).sum() / pairs
+    mean, product = sums.sum() / number.sum(), (sums**2 - sums_of_squares).sum() / pairs
     own = max(mean - 6 * form, 1e-6)
     ratio = (product - 2 * own * 6 * form - (6 * form) ** 2) / own**2
     return float(np.sqrt(np.clip(np.log(max(ratio, 1.0)) / 4, 0.0, 1.0)))

@@ -1,4 +1,4 @@
-"""Owns the rules for measures that are no growth lines: counts, percentages, yes/no criteria. Never a slope."""
+"""Owns the rules for measures that do not grow along a line: counts, percentages, yes/no criteria. Never a slope."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from statistics import median
 
 from app.response.rules.series import LEVEL_SCORES, Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import count, plain, scores, weeks
 
 HALF, QUARTER = 0.5, 0.25
-"""Parts of the way from the baseline to the goal: from a half on it is a response, under a quarter it is none."""
+"""Parts of the way from baseline to goal: half or more is a response, under a quarter is none."""
 
 GROWTH_RULES = frozenset(
     {"four-point", "three-point", "median", "trend", "theil-sen", "dual-discrepancy", "slope-interval", "eb-slope"}
@@ -24,11 +24,11 @@ FITTING: dict[str, frozenset[str]] = {
     "percentage": LEVEL_RULES,
     "criterion": frozenset({"criterion"}),
 }
-"""By a measure's kind, the rules that may judge it."""
+"""The rules that may judge a measure, by its kind."""
 
 
-def misfit(rule: str, kind: str) -> str | None:
-    """Why a rule may not judge a measure of that kind, in a sentence; None where it may."""
+def explain_misfit(rule: str, kind: str) -> str | None:
+    """Returns a sentence that says why a rule may not judge a measure of that kind, or None where it may."""
     if rule in FITTING[kind]:
         return None
     fit = " or ".join(sorted(FITTING[kind]))
@@ -39,13 +39,12 @@ def misfit(rule: str, kind: str) -> str | None:
 
 
 def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Met k of n: the goal is the criterion, and each score meets it or does not.
+    """Judges a criterion met k of n times: the goal is the criterion, and each score meets it or does not.
 
-    `goal_met` (as responding) where at least `met` of the last `minimum` scores meet it; not_responding where that
-    is so in none of them and in no more than one of all before, twice as many scores being there; else uncertain.
-    Statistic: the number of the last `minimum` scores that meet it; threshold: `met`. Kind: `stopped` where the
-    criterion had once been met as often as it asks for. Source: mastery criteria as in single-case practice; this
-    project's own wording.
+    `responding` where at least `met` of the last `minimum` scores meet it. `not_responding` where none of them meets
+    it, at most one of all earlier scores does, and there are twice as many scores; else `uncertain`. Statistic: the
+    number of the last `minimum` scores that meet it; threshold: `met`. Kind: `stopped` where the criterion had been met
+    often enough before. Source: mastery criteria as in single-case practice; this project's own wording.
     """
     window = parameters["minimum"]
     needed = min(parameters["met"], window)
@@ -53,60 +52,71 @@ def criterion(series: Series, parameters: Mapping[str, int]) -> Finding:
     hits = [line.better * (value - series.goal) >= -series.slack for value in series.values]
     now, before = sum(hits[-window:]), hits[:-window]
     reason = Reason("criterion", {"met": now, "of": window, "needed": needed})
-    seen = f"{count(now)} of the last {scores(window)} ({weeks(series.weeks[-window:])}) {_meet(now)} the criterion"
+    summary = f"{count(now)} of the last {scores(window)} ({weeks(series.weeks[-window:])}) {_meet(now)} the criterion"
     if now >= needed:
-        return Finding(State.RESPONDING, (reason,), f"{seen.capitalize()}, as often as it asks for.", now, needed)
-    once = any(sum(hits[n : n + window]) >= needed for n in range(len(hits) - window))
-    if now == 0 and len(hits) >= 2 * window and (once or sum(before) <= 1):
-        if not once:
+        return Finding(State.RESPONDING, (reason,), f"{summary.capitalize()}, as often as it asks for.", now, needed)
+    met_before = any(sum(hits[n : n + window]) >= needed for n in range(len(hits) - window))
+    if now == 0 and len(hits) >= 2 * window and (met_before or sum(before) <= 1):
+        if not met_before:
             return Finding(
-                State.NOT_RESPONDING, (reason,), f"{seen.capitalize()}, and hardly any before.", now, needed, Kind.NEVER
+                State.NOT_RESPONDING,
+                (reason,),
+                f"{summary.capitalize()}, and hardly any before.",
+                now,
+                needed,
+                NonresponseKind.NEVER,
             )
         change = series.weeks[max(n for n, hit in enumerate(hits) if hit)]
         reasons = (reason, Reason("change", {"week": change}))
-        sentence = f"{seen.capitalize()}, though it had been met up to week {change}."
-        return Finding(State.NOT_RESPONDING, reasons, sentence, now, needed, Kind.STOPPED, change)
-    sentence = f"{seen.capitalize()}, where {count(needed)} are needed; that says neither yes nor no yet."
+        sentence = f"{summary.capitalize()}, though it had been met up to week {change}."
+        return Finding(State.NOT_RESPONDING, reasons, sentence, now, needed, NonresponseKind.STOPPED, change)
+    sentence = f"{summary.capitalize()}, where {count(needed)} are needed; that says neither yes nor no yet."
     return Finding(State.UNCERTAIN, (reason,), sentence, now, needed)
 
 
 def level_change(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """The change of level against the baseline, as a part of the way to the goal, by medians of three.
+    """Judges the change of level since the baseline, as a part of the way to the goal, by medians of three scores.
 
-    Statistic: 1 - (median of the last three - baseline) / (goal - baseline); threshold .75. Over it, and the same of
-    the three scores before them: `not_responding`. At .5 or under: `responding`; between: `below_pace`. Kind:
-    `stopped` where some three scores in a row had gone half of the way. Nothing is read into when a level changed.
+    Statistic: 1 - (median of the last three - baseline) / (goal - baseline); threshold .75. Above it, for the last
+    three scores and for the three before them: `not_responding`. At .5 or below: `responding`; between: `below_pace`.
+    Kind: `stopped` where some three scores in a row had covered half of the way. The date of a change of level means
+    nothing.
     """
     del parameters
-    way = series.goal - series.baseline
+    distance = series.goal - series.baseline
     values = series.values
     levels = [median(values[n : n + LEVEL_SCORES]) for n in range(len(values) - LEVEL_SCORES + 1)]
-    # A half is a half, whatever the units.
-    parts = [round((level - series.baseline) / way, 9) for level in levels]
+    # Rounded, so that a half is exactly a half in any unit.
+    parts = [round((level - series.baseline) / distance, 9) for level in levels]
     now, earlier = parts[-1], parts[-1 - LEVEL_SCORES]
     reason = Reason("level", {"median": levels[-1], "baseline": series.baseline, "goal": series.goal, "part": now})
     threshold = 1 - QUARTER
-    gone = (
+    summary = (
         f"The median of the last {scores(LEVEL_SCORES)} ({weeks(series.weeks[-LEVEL_SCORES:])}) is "
         f"{plain(levels[-1])}, against {plain(series.baseline)} before the support: {plain(100 * max(now, 0), 0)} % of "
         f"the way to {plain(series.goal)}"
     )
     if max(now, earlier) >= QUARTER:
         state = State.RESPONDING if now >= HALF else State.BELOW_PACE if now >= QUARTER else State.UNCERTAIN
-        return Finding(state, (reason,), f"{gone}.", 1 - now, threshold)
-    best = [n for n, part in enumerate(parts) if part >= HALF]
-    if not best:
+        return Finding(state, (reason,), f"{summary}.", 1 - now, threshold)
+    half_way = [n for n, part in enumerate(parts) if part >= HALF]
+    if not half_way:
         return Finding(
-            State.NOT_RESPONDING, (reason,), f"{gone}, and it never was half.", 1 - now, threshold, Kind.NEVER
+            State.NOT_RESPONDING,
+            (reason,),
+            f"{summary}, and it never was half.",
+            1 - now,
+            threshold,
+            NonresponseKind.NEVER,
         )
-    change = series.weeks[best[-1] + LEVEL_SCORES - 1]
+    change = series.weeks[half_way[-1] + LEVEL_SCORES - 1]
     return Finding(
         State.NOT_RESPONDING,
         (reason, Reason("change", {"week": change})),
-        f"{gone}; about week {change} it had been half.",
+        f"{summary}; about week {change} it had been half.",
         1 - now,
         threshold,
-        Kind.STOPPED,
+        NonresponseKind.STOPPED,
         change,
     )
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from app.response.rules.series import Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import count, growth, scores, weeks
 
-# So many earlier scores are needed before "growth once kept pace" can be said.
+# The least number of earlier scores from which a verdict can say that growth once kept pace.
 EARLIER_SCORES = 3
 
 
 def last_run(sides: Sequence[int], which: int) -> int:
-    """How many of the last scores lie on one side without a gap: -1 worse, +1 better, 0 on the line."""
+    """Returns how many of the last scores lie on one side without a gap: -1 worse, +1 better, 0 on the line."""
     run = 0
     for side in reversed(sides):
         if side != which:
@@ -23,18 +23,17 @@ def last_run(sides: Sequence[int], which: int) -> int:
 
 
 def find(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """The last k consecutive scores y(t) against A(t) = b + g * t, strictly.
+    """Judges the last k consecutive scores y(t) against A(t) = b + g * t, strictly.
 
     All worse than A: `not_responding`. All better: `responding`, and a higher goal is suggested. Otherwise
-    `responding`, since the field's rule then says to go on. Each score counts, also within a week. The
-    statistic is the number of last consecutive scores worse than A, the threshold is k.
+    `responding`, because the field's rule then says to continue. Each score counts, also within a week. The statistic
+    is the number of last consecutive scores worse than A, the threshold is k.
 
-    With k = 4 a student exactly on the line is flagged within 15 weekly scores with probability
-    12199/32768, whatever the size of independent symmetric noise; with a baseline of three scores about
-    .43.
+    With k = 4, a student exactly on the line is flagged within 15 weekly scores with probability 12199/32768, whatever
+    the size of independent symmetric noise; with a baseline of three scores, about .43.
 
-    Source: the data-point rule of curriculum-based measurement, reviewed by Ardoin, Christ, Morena, Cormier
-    and Klingbeil (2013).
+    Source: the data-point rule of curriculum-based measurement, reviewed by Ardoin, Christ, Morena, Cormier and
+    Klingbeil (2013).
     """
     k = parameters["k"]
     sides = series.sides()
@@ -47,67 +46,68 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
             Reason("suggest_higher_goal", {"scores": ahead}),
         )
         sentence = (
-            f"{_last(series, ahead)} all lie {_place(series, 1)} the aimline, so a more ambitious goal can be set."
+            f"{_last_scores(series, ahead)} all lie {_side_name(series, 1)} the aimline, "
+            "so a more ambitious goal can be set."
         )
         return Finding(State.RESPONDING, reasons, sentence, behind, k)
     return _both_sides(series, sides, behind, k)
 
 
 def _not_responding(series: Series, sides: Sequence[int], run: int, k: int) -> Finding:
-    """Never or stopped, by the scores before the final run on the worse side.
+    """Returns `not_responding` as never or stopped, by the scores before the final run on the worse side.
 
-    `stopped` where there are at least three and at least half lie on the aimline or better; growth then
-    slowed about the week of the run's first score. Else `never`. This dates when the scores fell behind, so
-    a student who was well ahead of the line slowed some weeks earlier than it says; and under noise, or a
-    low baseline, early scores of a student who never grew can lie above the line.
+    `stopped` where there are at least three and at least half lie on the aimline or better; growth then slowed about
+    the week of the run's first score. Else `never`. The week is when the scores fell behind: a student who was well
+    ahead of the line slowed some weeks earlier. Under noise, or with a low baseline, early scores of a student who
+    never grew can lie above the line.
     """
     earlier = sides[:-run]
-    kept = sum(1 for side in earlier if side >= 0)
-    stopped = len(earlier) >= EARLIER_SCORES and 2 * kept >= len(earlier)
+    kept_pace = sum(1 for side in earlier if side >= 0)
+    stopped = len(earlier) >= EARLIER_SCORES and 2 * kept_pace >= len(earlier)
     reasons = [
         Reason("worse_than_aimline", {"scores": run, **_window(series, run)}),
-        Reason("earlier_scores", {"scores": len(earlier), "kept_pace": kept}),
+        Reason("earlier_scores", {"scores": len(earlier), "kept_pace": kept_pace}),
     ]
     if not earlier:
         sentence = (
-            f"All {scores(run)} of this phase ({weeks(series.weeks)}) lie {_place(series, -1)} the aimline, "
+            f"All {scores(run)} of this phase ({weeks(series.weeks)}) lie {_side_name(series, -1)} the aimline, "
             f"so {growth(series.direction)} has not kept pace since the phase began."
         )
-        return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, Kind.NEVER)
-    sentence = f"{_last(series, run)} all lie {_place(series, -1)} the aimline; "
-    before = f"{count(kept)} of {scores(len(earlier))} kept pace"
+        return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, NonresponseKind.NEVER)
+    sentence = f"{_last_scores(series, run)} all lie {_side_name(series, -1)} the aimline; "
+    before = f"{count(kept_pace)} of {scores(len(earlier))} kept pace"
     if not stopped:
         sentence += f"before them {before}, too few to say that {growth(series.direction)} once did."
-        return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, Kind.NEVER)
+        return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, NonresponseKind.NEVER)
     change = series.weeks[-run]
     reasons.append(Reason("change", {"week": change}))
     sentence += (
         f"up to week {series.weeks[-run - 1]}, {before} with it, "
         f"so {growth(series.direction)} most likely slowed about week {change}."
     )
-    return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, Kind.STOPPED, change)
+    return Finding(State.NOT_RESPONDING, tuple(reasons), sentence, run, k, NonresponseKind.STOPPED, change)
 
 
 def _both_sides(series: Series, sides: Sequence[int], run: int, k: int) -> Finding:
     last = sides[-k:]
     better, on, worse = last.count(1), last.count(0), last.count(-1)
     reason = Reason("mixed", {"better": better, "on": on, "worse": worse, **_window(series, k)})
-    places = ((better, _place(series, 1)), (on, "on"), (worse, _place(series, -1)))
+    places = ((better, _side_name(series, 1)), (on, "on"), (worse, _side_name(series, -1)))
     first, *others = [f"{count(number)} {place}" for number, place in places if number]
-    told = f"{first} the aimline" + "".join(f" and {other} it" for other in others)
+    places_text = f"{first} the aimline" + "".join(f" and {other} it" for other in others)
     sentence = (
-        f"The last {scores(k)} ({weeks(series.weeks[-k:])}) lie {told}, "
+        f"The last {scores(k)} ({weeks(series.weeks[-k:])}) lie {places_text}, "
         f"so this rule gives no reason to change the support."
     )
     return Finding(State.RESPONDING, (reason,), sentence, run, k)
 
 
-def _last(series: Series, run: int) -> str:
+def _last_scores(series: Series, run: int) -> str:
     return f"The last {scores(run)} ({weeks(series.weeks[-run:])})"
 
 
-def _place(series: Series, side: int) -> str:
-    """Where a better (+1) or worse (-1) score lies on the chart."""
+def _side_name(series: Series, side: int) -> str:
+    """Returns where a better (+1) or worse (-1) score lies on the chart: above or below."""
     return "above" if side * series.aimline.better > 0 else "below"
 
 

@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from statistics import median
 
 from app.response.rules.series import LEVEL_SCORES, Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, scores, weeks
 
 
 def find(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """median(y(t) - A(t)) of the last three scores, A(t) = b + g * t, on the worse side: `not_responding`.
+    """Judges median(y(t) - A(t)) of the last three scores, A(t) = b + g * t: on the worse side, `not_responding`.
 
-    The statistic is that median, turned so that better is positive, in the measure's units; the threshold 0.
-    `stopped` where the median of all earlier leads (three or more) lies on the aimline or better, and growth
-    then slowed about the first week of the last three; else `never`. The minimum is checked by the caller.
+    The statistic is that median, with better as positive, in the measure's units; the threshold is 0. `stopped` where
+    the median of all earlier leads (three or more) lies on the aimline or better; growth then slowed about the first
+    week of the last three. Else `never`. The caller checks the minimum.
 
-    Source: a median of three in place of single scores, among the decision rules reviewed by Ardoin, Christ,
-    Morena, Cormier and Klingbeil (2013).
+    Source: a median of three in place of single scores, among the decision rules reviewed by Ardoin, Christ, Morena,
+    Cormier and Klingbeil (2013).
     """
     line = series.aimline
     leads = [line.better * (y - line.at(t)) for t, y in zip(series.weeks, series.values, strict=True)]
@@ -32,9 +32,9 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
     start += f" lies {plain(-now)} on the worse side of the aimline; "
     if len(earlier) < LEVEL_SCORES or median(earlier) < -series.slack:
         sentence = f"{start}no earlier stretch of three scores or more kept pace."
-        return Finding(State.NOT_RESPONDING, (reason,), sentence, now, 0.0, Kind.NEVER)
+        return Finding(State.NOT_RESPONDING, (reason,), sentence, now, 0.0, NonresponseKind.NEVER)
     change = Reason("change", {"week": last[0]})
     sentence = f"{start}the median before them kept pace, so {growth(series.direction)} most likely slowed about " + (
         f"week {last[0]}."
     )
-    return Finding(State.NOT_RESPONDING, (reason, change), sentence, now, 0.0, Kind.STOPPED, last[0])
+    return Finding(State.NOT_RESPONDING, (reason, change), sentence, now, 0.0, NonresponseKind.STOPPED, last[0])

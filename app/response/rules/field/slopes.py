@@ -1,4 +1,4 @@
-"""Owns the rules that judge a slope with more than least squares alone. Never a rule of levels only."""
+"""Owns the rules that judge a slope by more than plain least squares. Never judges by level only."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from statistics import NormalDist, median
 
 from app.response.rules.field.trend import best_break, slope, slope_se
 from app.response.rules.series import LEVEL_SCORES, Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, plainly, scores, weeks
 
 PRIOR_RATE, PRIOR_SPREAD = 0.87, 0.40
-"""Mean and SD of the true rates of supported students, in required rates: used where no cohort is known."""
+"""Mean and SD of the true rates of supported students, in required rates; used without a cohort."""
 
 
 def theil_sen(times: Sequence[float], values: Sequence[float]) -> float:
-    """The median of (yj - yi) / (tj - ti) over all pairs in different weeks, units a week (Theil, 1950; Sen, 1968).
+    """Returns the median of (yj - yi) / (tj - ti) over all pairs in different weeks, in units a week.
 
-    Raises ValueError under two different weeks.
+    Source: Theil (1950), Sen (1968). Raises ValueError with fewer than two different weeks.
     """
     points = list(zip(times, values, strict=True))
     pairs = [(y2 - y1) / (t2 - t1) for n, (t1, y1) in enumerate(points) for t2, y2 in points[n + 1 :] if t1 != t2]
     if not pairs:
-        raise ValueError("A slope is judged from two different weeks on: check the minimum first.")
+        raise ValueError("A slope needs two different weeks: check the minimum first.")
     return median(pairs)
 
 
 def residual_error(times: Sequence[float], values: Sequence[float]) -> float:
-    """SEE: the standard error of the residuals about the least-squares line, sqrt(SSE / (n - 2)), in units.
+    """Returns SEE, the standard error of the residuals about the least-squares line: sqrt(SSE / (n - 2)), in units.
 
-    Raises ValueError under three scores or two different weeks.
+    Raises ValueError with fewer than three scores or two different weeks.
     """
     rate = slope(times, values)
     if rate is None or len(times) < LEVEL_SCORES:
@@ -41,58 +41,58 @@ def residual_error(times: Sequence[float], values: Sequence[float]) -> float:
 
 
 def _least_squares(series: Series) -> tuple[float, float]:
-    """The slope, and its standard error from the measure's SEM, or from the residuals where that is unknown."""
+    """Returns the slope and its standard error, from the measure's SEM or else from the residuals."""
     rate = slope(series.weeks, series.values)
     if rate is None:
-        raise ValueError("A slope is judged from two different weeks on: check the minimum first.")
+        raise ValueError("A slope needs two different weeks: check the minimum first.")
     see = series.sem or residual_error(series.weeks, series.values)
     return rate, slope_se(series.weeks, see)
 
 
 def _fell_short(series: Series, reason: Reason, sentence: str, statistic: float, threshold: float) -> Finding:
-    """`not_responding`, told apart by the best single break in the series as the trend rule does."""
+    """Returns `not_responding` as never or stopped, by the best single break in the series, as the trend rule does."""
     at, before, after = best_break(series) or (None, 0.0, 0.0)
     if at is None or series.aimline.better * (before - series.goal_rate) < -series.slack:
         sentence = f"{sentence}; no clear earlier stretch kept pace."
-        return Finding(State.NOT_RESPONDING, (reason,), sentence, statistic, threshold, Kind.NEVER)
+        return Finding(State.NOT_RESPONDING, (reason,), sentence, statistic, threshold, NonresponseKind.NEVER)
     change = Reason("change", {"week": at, "rate_before": before, "rate_after": after})
     sentence = f"{sentence}; {growth(series.direction)} most likely slowed about week {at}."
-    return Finding(State.NOT_RESPONDING, (reason, change), sentence, statistic, threshold, Kind.STOPPED, at)
+    return Finding(State.NOT_RESPONDING, (reason, change), sentence, statistic, threshold, NonresponseKind.STOPPED, at)
 
 
 def find_theil_sen(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """The median of the pairwise slopes worse than the required rate g: `not_responding`; else `responding`.
+    """Judges the median of the pairwise slopes: worse than the required rate g is `not_responding`, else `responding`.
 
-    The statistic is that median, the threshold g, units a week. A single outlying score hardly moves it; like
-    the trend rule it has no margin for noise. Source: Theil (1950), Sen (1968).
+    The statistic is that median, the threshold is g, in units a week. A single outlying score hardly moves it; like the
+    trend rule it has no margin for noise. Source: Theil (1950), Sen (1968).
     """
     rate, needed = theil_sen(series.weeks, series.values), series.goal_rate
-    shown, wanted = plainly(rate, needed)
+    shown, needed_text = plainly(rate, needed)
     numbers: dict[str, float] = {"rate": rate, "required_rate": needed, "scores": len(series.weeks)}
-    over = f"The typical change over {scores(len(series.weeks))} ({weeks(series.weeks)}) is {shown} a week"
+    summary = f"The typical change over {scores(len(series.weeks))} ({weeks(series.weeks)}) is {shown} a week"
     if series.aimline.better * (rate - needed) >= -series.slack:
-        sentence = f"{over} and keeps up with the {wanted} a week that the goal needs."
+        sentence = f"{summary} and keeps up with the {needed_text} a week that the goal needs."
         return Finding(State.RESPONDING, (Reason("trend_keeps_pace", numbers),), sentence, rate, needed)
-    sentence = f"{over} and falls short of the {wanted} a week that the goal needs"
+    sentence = f"{summary} and falls short of the {needed_text} a week that the goal needs"
     return _fell_short(series, Reason("trend_falls_short", numbers), sentence, rate, needed)
 
 
 def find_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Level and slope both discrepant: `not_responding`. One alone is not enough.
+    """Judges level and slope: `not_responding` where both are discrepant. One alone is not enough.
 
-    In standard errors, with z the normal quantile of `percentile` (25 gives -.674): the level is discrepant
-    where the median lead of the last three scores, over its standard error .67 * SEE, is under z, and the slope
-    where (slope - g) / SE(slope) is. SEE is the measure's SEM, else the series' residual standard error. The
-    statistic is the better of the two (both must be under), the threshold z.
+    In standard errors, with z the normal quantile of `percentile` (25 gives -.674): the level is discrepant where the
+    median lead of the last three scores, over its standard error .67 * SEE, is below z; the slope where (slope - g) /
+    SE(slope) is. SEE is the measure's SEM, else the series' residual standard error. The statistic is the better of the
+    two (both must be below), the threshold is z.
 
-    Source: Fuchs and Fuchs (1998), who use percentiles of a comparison group; in standard errors the rule needs
-    no group and does not flag a fixed share of every group.
+    Source: Fuchs and Fuchs (1998), who use percentiles of a comparison group; in standard errors the rule needs no
+    group and does not flag a fixed share of every group.
     """
     line, (rate, se) = series.aimline, _least_squares(series)
     see = series.sem or residual_error(series.weeks, series.values)
     leads = [line.better * (y - line.at(t)) for t, y in zip(series.weeks, series.values, strict=True)]
     threshold = NormalDist().inv_cdf(parameters["percentile"] / 100)
-    # A series without any error at all is discrepant by its sign alone; the standard error of a median of three is .67.
+    # .67 is the standard error of a median of three. Without any error, the sign alone decides.
     level_error = max(0.67 * see, series.slack)
     level = median(leads[-LEVEL_SCORES:]) / level_error if level_error else 0.0
     slope_error = max(se, series.slack)
@@ -115,50 +115,52 @@ def find_dual_discrepancy(series: Series, parameters: Mapping[str, int]) -> Find
 
 
 def find_slope_interval(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """The goal G at week W is out of reach of the line's interval: `not_responding`.
+    """Judges whether the goal G at week W is out of reach of the line's interval: then `not_responding`.
 
-    yhat(W) +- z * SE(slope) * (W - t) is the least-squares line carried to the goal's week, with t the last
-    week, SE = SEE / sqrt(sum((t - mean t)^2)), SEE the residual standard error of the series, and z the
-    two-sided normal quantile of `confidence` (75 gives 1.15). The statistic is how far the goal lies beyond the
-    interval's better end, units, positive where it does; the threshold 0. From week `from_week` on.
+    yhat(W) +- z * SE(slope) * (W - t) is the least-squares line continued to the goal's week, with t the last week, SE
+    = SEE / sqrt(sum((t - mean t)^2)), SEE the residual standard error of the series, and z the two-sided normal
+    quantile of `confidence` (75 gives 1.15). The statistic is how far the goal lies beyond the interval's better end,
+    in units, positive where it does; the threshold is 0. Judges from week `from_week` on.
 
     Source: the standard error of the slope is that of Christ (2006); see `trend.slope_se`.
     """
     line, rate = series.aimline, slope(series.weeks, series.values)
     if rate is None:
-        raise ValueError("A slope is judged from two different weeks on: check the minimum first.")
+        raise ValueError("A slope needs two different weeks: check the minimum first.")
     times, last = series.weeks, series.weeks[-1]
     reached = math.fsum(series.values) / len(times) + rate * (series.goal_week - math.fsum(times) / len(times))
     z = NormalDist().inv_cdf(0.5 + parameters["confidence"] / 200)
     width = z * slope_se(times, residual_error(times, series.values)) * max(series.goal_week - last, 0)
     beyond = line.better * (line.goal - reached) - width
     numbers = {"projected": reached, "width": width, "goal": line.goal, "goal_week": line.goal_week}
-    carried = f"Carried on to week {line.goal_week}, the trend over {scores(len(times))} ({weeks(times)}) reaches"
+    summary = f"Carried on to week {line.goal_week}, the trend over {scores(len(times))} ({weeks(times)}) reaches"
     ends = f"{plain(reached - width)} to {plain(reached + width)}"
     if beyond <= max(series.slack, abs(reached) * 1e-9):
-        sentence = f"{carried} {ends}, so the goal of {plain(line.goal)} is not out of reach."
+        sentence = f"{summary} {ends}, so the goal of {plain(line.goal)} is not out of reach."
         return Finding(State.RESPONDING, (Reason("goal_within_reach", numbers),), sentence, beyond, 0.0)
-    sentence = f"{carried} {ends}, short of the goal of {plain(line.goal)}"
+    sentence = f"{summary} {ends}, short of the goal of {plain(line.goal)}"
     return _fell_short(series, Reason("goal_out_of_reach", numbers), sentence, beyond, 0.0)
 
 
 def find_shrunken(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """The empirical-Bayes slope worse than the required rate g: `not_responding`; else `responding`.
+    """Judges the empirical-Bayes slope: worse than the required rate g is `not_responding`, else `responding`.
 
-    (slope / SE^2 + m / v) / (1 / SE^2 + 1 / v), with m and v the mean and the variance of the true rates in the
-    cohort. Here m = .87 g and v = (.40 g)^2, this project's published defaults for supported students; SE from
-    the measure's SEM, else from the residuals. Because m lies under g, the rule asks for evidence of pace.
+    (slope / SE^2 + m / v) / (1 / SE^2 + 1 / v), with m and v the mean and the variance of the true rates in the cohort.
+    Here m = .87 g and v = (.40 g)^2, this project's published defaults for supported students; SE from the measure's
+    SEM, else from the residuals. Because m is below g, the rule requires evidence of pace.
 
     Source: the empirical-Bayes estimate of growth in hierarchical linear models (Bryk and Raudenbush, 1987).
     """
     needed, (rate, se) = series.goal_rate, _least_squares(series)
     spread = (PRIOR_SPREAD * needed) ** 2
     shrunken = (rate * spread + PRIOR_RATE * needed * se * se) / (spread + se * se)
-    shown, wanted = plainly(shrunken, needed)
+    shown, needed_text = plainly(shrunken, needed)
     numbers: dict[str, float] = {"rate": shrunken, "least_squares": rate, "required_rate": needed}
-    over = f"Allowing for the noise of {scores(len(series.weeks))} ({weeks(series.weeks)}), the rate is about {shown}"
+    summary = (
+        f"Allowing for the noise of {scores(len(series.weeks))} ({weeks(series.weeks)}), the rate is about {shown}"
+    )
     if series.aimline.better * (shrunken - needed) >= -series.slack:
-        sentence = f"{over} a week and keeps up with the {wanted} that the goal needs."
+        sentence = f"{summary} a week and keeps up with the {needed_text} that the goal needs."
         return Finding(State.RESPONDING, (Reason("trend_keeps_pace", numbers),), sentence, shrunken, needed)
-    sentence = f"{over} a week and falls short of the {wanted} that the goal needs"
+    sentence = f"{summary} a week and falls short of the {needed_text} that the goal needs"
     return _fell_short(series, Reason("trend_falls_short", numbers), sentence, shrunken, needed)

@@ -6,55 +6,54 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from app.response.rules.series import Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain, plainly, scores, weeks
 
-# A stretch shorter than this has no trend worth the name. Each side of a break has at least so many scores.
+# The least number of scores on each side of a break: fewer show no trend.
 BEFORE_BREAK, AFTER_BREAK = 4, 3
 
 
-def _spread(one: Sequence[float], other: Sequence[float]) -> float:
-    """Sum of the products of deviations from the means; exact sums, so the order of terms changes nothing."""
-    mean_one, mean_other = math.fsum(one) / len(one), math.fsum(other) / len(other)
-    return math.fsum((a - mean_one) * (b - mean_other) for a, b in zip(one, other, strict=True))
+def _spread(left: Sequence[float], right: Sequence[float]) -> float:
+    """Returns the sum of products of deviations from the means, with exact sums: the order of terms changes nothing."""
+    mean_left, mean_right = math.fsum(left) / len(left), math.fsum(right) / len(right)
+    return math.fsum((a - mean_left) * (b - mean_right) for a, b in zip(left, right, strict=True))
 
 
 def slope(times: Sequence[float], values: Sequence[float]) -> float | None:
-    """The ordinary least-squares slope, Sty / Stt, in units a week. None under two different weeks."""
+    """Returns the ordinary least-squares slope, Sty / Stt, in units a week; None within a single week."""
     if len(set(times)) < 2:
         return None
     return _spread(times, values) / _spread(times, times)
 
 
 def slope_se(times: Sequence[float], see: float) -> float:
-    """The standard error of the least-squares slope: SEE / sqrt(sum((t - mean t)^2)), units a week.
+    """Returns the standard error of the least-squares slope: SEE / sqrt(sum((t - mean t)^2)), in units a week.
 
-    `see` is the residual standard error of the series, in units. At SEE 10 and one score a week: 2.39,
-    1.54, 1.10, .84, .60 at 6, 8, 10, 12, 15 weeks, so a trend over a few weeks is weak evidence. Source:
-    Christ (2006), on the standard error of slopes in oral reading. Raises ValueError under two different
-    weeks.
+    `see` is the residual standard error of the series, in units. At SEE 10 and one score a week: 2.39, 1.54, 1.10, .84,
+    .60 at 6, 8, 10, 12, 15 weeks, so a trend over a few weeks is weak evidence. Source: Christ (2006), on the standard
+    error of slopes in oral reading. Raises ValueError with fewer than two different weeks.
     """
     if len(set(times)) < 2:
-        raise ValueError("A slope has a standard error from two different weeks on.")
+        raise ValueError("The standard error of a slope needs two different weeks.")
     return see / math.sqrt(_spread(times, times))
 
 
 def find(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """Least-squares slope worse than the required rate g: `not_responding`; else `responding`.
+    """Judges the least-squares slope: worse than the required rate g is `not_responding`, else `responding`.
 
-    The statistic is the slope, the threshold g, both in units a week (negative where down is better). The
-    minimum is checked by the caller. A student exactly on the line is flagged with probability one half
-    each time: the rule has no margin for noise.
+    The statistic is the slope, the threshold is g, both in units a week (negative where down is better). The caller
+    checks the minimum. A student exactly on the line is flagged with probability one half each time: the rule has no
+    margin for noise.
 
-    Source: the trend-line rule of curriculum-based measurement, reviewed by Ardoin, Christ, Morena, Cormier
-    and Klingbeil (2013).
+    Source: the trend-line rule of curriculum-based measurement, reviewed by Ardoin, Christ, Morena, Cormier and
+    Klingbeil (2013).
     """
     rate = slope(series.weeks, series.values)
     if rate is None:
-        raise ValueError("A trend is judged from two different weeks on: check the minimum first.")
+        raise ValueError("A trend needs two different weeks: check the minimum first.")
     goal_rate = series.goal_rate
     shown, needed = plainly(rate, goal_rate)
-    over = f"The trend over {scores(len(series.weeks))} ({weeks(series.weeks)}) is {shown} a week"
+    summary = f"The trend over {scores(len(series.weeks))} ({weeks(series.weeks)}) is {shown} a week"
     numbers: dict[str, float] = {
         "rate": rate,
         "required_rate": goal_rate,
@@ -63,29 +62,29 @@ def find(series: Series, parameters: Mapping[str, int]) -> Finding:
         "last_week": series.weeks[-1],
     }
     if not _falls_short(series, rate):
-        sentence = f"{over} and keeps up with the {needed} a week that the goal needs."
+        sentence = f"{summary} and keeps up with the {needed} a week that the goal needs."
         return Finding(State.RESPONDING, (Reason("trend_keeps_pace", numbers),), sentence, rate, goal_rate)
-    short = f"{over} and falls short of the {needed} a week that the goal needs; "
+    falls_short = f"{summary} and falls short of the {needed} a week that the goal needs; "
     reason = Reason("trend_falls_short", numbers)
     at, before, after = best_break(series) or (None, rate, rate)
     if at is None or _falls_short(series, before):
-        sentence = short + "no clear earlier stretch kept pace."
-        return Finding(State.NOT_RESPONDING, (reason,), sentence, rate, goal_rate, Kind.NEVER)
+        sentence = falls_short + "no clear earlier stretch kept pace."
+        return Finding(State.NOT_RESPONDING, (reason,), sentence, rate, goal_rate, NonresponseKind.NEVER)
     change = Reason("change", {"week": at, "rate_before": before, "rate_after": after})
-    sentence = short + (
+    sentence = falls_short + (
         f"up to about week {at} it was {plain(before)} a week and since then {plain(after)}, "
         f"so {growth(series.direction)} most likely slowed about week {at}."
     )
-    return Finding(State.NOT_RESPONDING, (reason, change), sentence, rate, goal_rate, Kind.STOPPED, at)
+    return Finding(State.NOT_RESPONDING, (reason, change), sentence, rate, goal_rate, NonresponseKind.STOPPED, at)
 
 
 def best_break(series: Series) -> tuple[int, float, float] | None:
-    """The best single break: its week, and the slopes before and after in units a week. None without room.
+    """Returns the best single break: its week, and the slopes before and after in units a week. None without room.
 
-    Among the lines y = a + before * min(t, w) + after * max(t - w, 0), with w a week that has a score, at
-    least four scores up to it and three after it: the one with the least squared error, the earliest of
-    equals. It says how growth fell short (`stopped` where the slope before kept pace), never whether; and
-    it is rough, since under noise a few high scores in the middle look like a stretch that kept pace.
+    Among the lines y = a + before * min(t, w) + after * max(t - w, 0), with w a week that has a score, at least four
+    scores up to it and three after it: the one with the least squared error, the earliest of equals. It tells how
+    growth fell short (`stopped` where the slope before kept pace), never whether. It is rough: under noise, a few high
+    scores in the middle look like a time that kept pace.
     """
     spread = _spread(series.values, series.values)
     best, explained = None, -math.inf

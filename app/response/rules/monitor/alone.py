@@ -1,6 +1,6 @@
-"""Owns the monitor's two filters over one series, in plain floats, where a call of numpy costs more than it works.
+"""Owns the monitor's two filters for single series in plain floats, where a numpy call costs more than its work.
 
-Never other numbers than `filters`: the same operations in the same order.
+Never returns other numbers than `filters`: the same operations in the same order.
 """
 
 from __future__ import annotations
@@ -10,33 +10,33 @@ import numpy as np
 from app.response.rules.monitor.model import Array, Prior, Weeks
 
 FEW = 2
-"""Up to so many series plain floats are the faster."""
+"""Up to this number of series, plain floats are faster than arrays."""
 
 
 def both(
     weeks: Weeks, edges: list[int], y: Array, inverse: Array, g: Array, start: Array, prior: Prior, began: Weeks
 ) -> tuple[Array, Array]:
-    """As the loops of `filters`, forwards and backwards: (weeks, 7, noise, n) each."""
+    """Returns what the two loops of `filters` return, forwards and backwards: (weeks, 7, noise, n) each."""
     first, q = int(weeks[0]), prior.wobble**2
-    ahead: list[float] = []
-    back: list[float] = []
+    forward: list[float] = []
+    backward: list[float] = []
     for student in range(len(g)):
-        one = y[:, student].tolist()
-        before = float(start[student]), float((prior.before[1] * g[student]) ** 2), int(began[student]) - first
-        for told in inverse[:, :, student].T.tolist():
-            ahead += _ahead(edges, one, told, before, q)
-            back += _back(edges, one, told, q)
+        scores = y[:, student].tolist()
+        start_state = float(start[student]), float((prior.before[1] * g[student]) ** 2), int(began[student]) - first
+        for information in inverse[:, :, student].T.tolist():
+            forward += _forward(edges, scores, information, start_state, q)
+            backward += _backward(edges, scores, information, q)
     shape = len(g), inverse.shape[1], len(weeks), 7
-    there, back_then = (
-        np.fromiter(kept, np.float64, len(kept)).reshape(shape).transpose(2, 3, 1, 0) for kept in (ahead, back)
+    forward_states, backward_states = (
+        np.fromiter(kept, np.float64, len(kept)).reshape(shape).transpose(2, 3, 1, 0) for kept in (forward, backward)
     )
-    return there, back_then[::-1]
+    return forward_states, backward_states[::-1]
 
 
-def _ahead(
-    edges: list[int], y: list[float], inverse: list[float], before: tuple[float, float, int], q: float
+def _forward(
+    edges: list[int], y: list[float], inverse: list[float], start_state: tuple[float, float, int], q: float
 ) -> list[float]:
-    vll, vrr, began = before
+    vll, vrr, began = start_state
     level = rate = vlr = lost = 0.0
     size = 1.0
     kept: list[float] = []
@@ -47,25 +47,25 @@ def _ahead(
             vll += vlr + vlr + vrr + q
             vlr += vrr
         while slot < end:
-            told = inverse[slot]
-            if told:
-                one = vll * told + 1
-                size *= one
-                two = told / one
-                more = y[slot] - level
-                lost += more * more * two
-                more *= two
-                level += more * vll
-                rate += more * vlr
-                vrr -= two * vlr * vlr
-                vll /= one
-                vlr /= one
+            information = inverse[slot]
+            if information:
+                scale = vll * information + 1
+                size *= scale
+                gain = information / scale
+                residual = y[slot] - level
+                lost += residual * residual * gain
+                residual *= gain
+                level += residual * vll
+                rate += residual * vlr
+                vrr -= gain * vlr * vlr
+                vll /= scale
+                vlr /= scale
             slot += 1
         kept += (level, rate, vll, vlr, vrr, lost, size)
     return kept
 
 
-def _back(edges: list[int], y: list[float], inverse: list[float], q: float) -> list[float]:
+def _backward(edges: list[int], y: list[float], inverse: list[float], q: float) -> list[float]:
     ll = lr = hl = hr = rr = lost = 0.0
     size = 1.0
     kept: list[float] = []
@@ -74,22 +74,22 @@ def _back(edges: list[int], y: list[float], inverse: list[float], q: float) -> l
         kept += (ll, lr, hl, hr, rr, lost, size)
         end, slot = slot, begin
         for at in range(begin, end):
-            told = inverse[at]
-            if told:
-                ll += told
-                told *= y[at]
-                hl += told
-                lost += told * y[at]
-        one = ll * q + 1
-        size *= one
-        two = q / one
-        more = lr * two
-        rr -= more * lr
-        hr -= more * hl
-        lost -= two * hl * hl
-        ll /= one
-        lr /= one
-        hl /= one
+            information = inverse[at]
+            if information:
+                ll += information
+                information *= y[at]
+                hl += information
+                lost += information * y[at]
+        scale = ll * q + 1
+        size *= scale
+        gain = q / scale
+        coupling = lr * gain
+        rr -= coupling * lr
+        hr -= coupling * hl
+        lost -= gain * hl * hl
+        ll /= scale
+        lr /= scale
+        hl /= scale
         rr += lr
         rr += lr
         rr += ll

@@ -1,8 +1,8 @@
-"""Owns judging all of a district's series in arrays, form adjustment and all. Never a sentence, never a database.
+"""Owns judging all of a district's series in arrays, form adjustment included. Never a sentence, never a database.
 
-A whole district: `judge_bulk`, then for the few whose state changed `rule.conclude(judged.found, n, facts, far,
-calibration)` gives the finding with its sentence and `RULES["monitor"].verdict(series, settled, finding)` the verdict.
-One score in a request: the same, with the rows of that student's cohort.
+For a whole district: call `judge_bulk`. Then, for the few series whose state changed, `rule.conclude(judged.found, n,
+facts, far, calibration)` returns the finding with its sentence, and `RULES["monitor"].verdict(series, parameters,
+finding)` the verdict. For one score in a request: the same, with the rows of that student's cohort.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from app.response.rules.series import LEVEL_SCORES
 from app.response.rules.verdict import State
 
 STATES = tuple(State)
-"""`Judged.state` holds indices of this."""
+"""The states in the order of the indices in `BulkJudgement.state`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """N series on T common columns, all of one measure or of several: scales are each series' own.
+    """N series on T common columns, of one measure or of several, each in its own units.
 
-    weeks: (T,) instructional weeks in order, of one calendar; a week stands once for each form given in it.
-    values: (N, T) scores in the measure's units, nan where there is none. baseline: (N,) medians of three, in units.
-    goal_rate: (N,) units a week as the measure runs, below zero where down is better. goal: (N,) in units.
-    sem: (N,) units; nan where it is unknown. began: (N,) the calendar week in which each phase began (the week 0 of
-    its line); scores from before it are not the phase's: leave them nan. cohort: (N,) numbers; students with the same
-    number took the same form in the same column, on one measure, and share one calendar. A series that shares nothing
-    has a number of its own. A cohort of over 1,000 is treated as several.
+    weeks: (T,) instructional weeks in order, of one calendar; a week occurs once for each form given in it. values: (N,
+    T) scores in the measure's units, nan where there is none. baseline: (N,) medians of three, in units. goal_rate:
+    (N,) units a week in the measure's direction, below zero where down is better. goal: (N,) in units. sem: (N,) units;
+    nan where it is unknown. began: (N,) the calendar week in which each phase began (week 0 of its aimline); earlier
+    scores are not part of the phase: leave them nan. cohort: (N,) numbers; students with the same number took the same
+    form in the same column, on one measure, and share one calendar. A series without a cohort has a number of its own.
+    A cohort of over 1,000 is treated as several.
     """
 
     weeks: Weeks
@@ -47,6 +47,7 @@ class Batch:
     cohort: NDArray[np.int64]
 
     def rows(self, chosen: NDArray[np.int64]) -> Batch:
+        """Returns the batch with these rows only."""
         return Batch(self.weeks, *(getattr(self, name)[chosen] for name in ROWS))
 
 
@@ -56,11 +57,11 @@ FOUND = tuple(f.name for f in fields(PanelEstimate))
 
 @dataclass(frozen=True, slots=True)
 class BulkJudgement:
-    """For each of the N series, in the order given: the state before dosage, and what the monitor found.
+    """For each of the N series, in the given order: the state before the dosage gate, and the monitor's estimates.
 
-    state: index of STATES: insufficient_data, responding, below_pace, goal_met, uncertain, not_responding. Dosage is
-    looked at one by one, where a state changed (`rule.conclude`). last: the phase's week as of which it was judged,
-    that of its last score. found: rates in g.
+    state: index of STATES: insufficient_data, responding, below_pace, goal_met, uncertain, not_responding. The dosage
+    gate is applied one by one, where a state changed (`rule.conclude`). last: the phase's week as of which the series
+    was judged, that of its last score. found: rates in g.
     """
 
     state: NDArray[np.int8]
@@ -69,24 +70,24 @@ class BulkJudgement:
 
 
 MOST = 1000
-"""Students of a cohort who are taken together: more tell no more about a form."""
+"""The most students of a cohort that are judged together: more would not improve a form's estimate."""
 
 
 def judge_bulk(
     batch: Batch, calibration: Calibration = PUBLISHED, *, far: float = 0.10, adjust: bool = True
 ) -> BulkJudgement:
-    """The monitor over all series as of each one's last score, form difficulties from all scores of the cohort.
+    """Returns the monitor's judgement of all series as of their last score, adjusted for forms within each cohort.
 
-    Time and memory are linear in N. The same arithmetic as for a single series: results agree to 1e-9.
+    Time and memory are linear in N. Uses the same arithmetic as for a single series: results agree to 1e-9.
     """
-    found = find_bulk(batch, calibration, adjust=adjust)
+    estimate = find_bulk(batch, calibration, adjust=adjust)
     better = np.where(batch.goal_rate < 0, -1.0, 1.0)
     seen = ~np.isnan(batch.values)
     enough = _usable(batch) & (seen.sum(axis=1) >= LEVEL_SCORES)
-    state = states(found, calibration, far)
+    state = states(estimate, calibration, far)
     state[goal_met(batch.values, better, batch.goal) & enough] = STATES.index(State.GOAL_MET)
     state[~enough] = STATES.index(State.INSUFFICIENT_DATA)
-    return BulkJudgement(state, _last(batch, seen), found)
+    return BulkJudgement(state, _last(batch, seen), estimate)
 
 
 def find_bulk(
@@ -96,40 +97,41 @@ def find_bulk(
     adjust: bool = True,
     only: NDArray[np.bool_] | None = None,
 ) -> PanelEstimate:
-    """What the monitor finds in each series as of its last score; nan where there is nothing to weigh.
+    """Returns the monitor's estimate of each series as of its last score; nan where it has no usable score.
 
-    only: (N,), who is asked for where that is not all: the others say how hard the forms were, and stay nan.
+    only: (N,), the series to estimate, where not all; the others only show how hard the forms were, and stay nan.
     """
     seen = ~np.isnan(batch.values)
-    found, last = _empty(len(batch.cohort)), _last(batch, seen)
+    estimate, last = _empty_estimate(len(batch.cohort)), _last(batch, seen)
     rows = np.flatnonzero(_usable(batch) & seen.any(axis=1))
     rows = rows[np.argsort(batch.cohort[rows], kind="stable")]
-    for part in _parts(batch.cohort[rows]):
-        chosen, asked = rows[part], None if only is None else only[rows[part]]
-        if asked is not None and not asked.any():
+    for part in _memory_parts(batch.cohort[rows]):
+        chosen, requested = rows[part], None if only is None else only[rows[part]]
+        if requested is not None and not requested.any():
             continue
-        some = _judged(batch.rows(chosen), last[chosen], calibration, adjust, asked)
-        chosen = chosen if asked is None else chosen[asked]
+        part_estimate = _judge(batch.rows(chosen), last[chosen], calibration, adjust, requested)
+        chosen = chosen if requested is None else chosen[requested]
         for name in FOUND:
-            getattr(found, name)[chosen] = getattr(some, name)
-    return found
+            getattr(estimate, name)[chosen] = getattr(part_estimate, name)
+    return estimate
 
 
 def find_cohort(
     batch: Batch, calibration: Calibration, only: NDArray[np.bool_], *, adjust: bool = True
 ) -> PanelEstimate:
-    """As `find_bulk` for the rows of one cohort: what is found in those that are asked for, and in nobody else.
+    """Returns the estimates of the requested series of one cohort, and of no other series; see `find_bulk`.
 
-    Who is asked for can be judged and has a score; of the others, who cannot says nothing of the forms.
+    The requested series must be judgeable and have a score. Others that are not judgeable are left out of the forms'
+    estimates.
     """
     seen = ~np.isnan(batch.values)
-    last, fit = _last(batch, seen), _usable(batch) & seen.any(axis=1)
-    if not fit.all():
-        batch, last, only = batch.rows(np.flatnonzero(fit)), last[fit], only[fit]
-    return _judged(batch, last, calibration, adjust, only)
+    last, judgeable = _last(batch, seen), _usable(batch) & seen.any(axis=1)
+    if not judgeable.all():
+        batch, last, only = batch.rows(np.flatnonzero(judgeable)), last[judgeable], only[judgeable]
+    return _judge(batch, last, calibration, adjust, only)
 
 
-def _judged(
+def _judge(
     batch: Batch, last: Weeks, calibration: Calibration, adjust: bool, only: NDArray[np.bool_] | None
 ) -> PanelEstimate:
     panel = panel_of(batch, calibration.noise)
@@ -137,46 +139,48 @@ def _judged(
 
 
 def _usable(batch: Batch) -> NDArray[np.bool_]:
-    known = np.isfinite(batch.sem) & (batch.sem > 0) & (batch.goal_rate != 0) & np.isfinite(batch.baseline)
-    return np.asarray(known)
+    is_usable = np.isfinite(batch.sem) & (batch.sem > 0) & (batch.goal_rate != 0) & np.isfinite(batch.baseline)
+    return np.asarray(is_usable)
 
 
 def _last(batch: Batch, seen: NDArray[np.bool_]) -> Weeks:
-    """The week of each phase's last score; 0 where there is none."""
+    """Returns the week of each phase's last score; 0 where there is none."""
     if not seen.size:
         return np.zeros(len(seen), np.int64)
     backwards = seen[:, ::-1].argmax(axis=1)
     return np.where(seen.any(axis=1), batch.weeks[len(batch.weeks) - 1 - backwards] - batch.began, 0)
 
 
-def states(found: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
-    """What the statistic and the interval say: not_responding, uncertain, below_pace or responding."""
+def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
+    """Returns the state from statistic and interval: not_responding, uncertain, below_pace or responding."""
     threshold = calibration.threshold_at(far)
     watch = min(threshold, calibration.threshold_at(WATCH))
-    statistic = np.round(found.statistic, 9)
-    said = [statistic > threshold, statistic > watch, found.high < 1]
-    names = [State.NOT_RESPONDING, State.UNCERTAIN, State.BELOW_PACE]
-    return np.select(said, [STATES.index(name) for name in names], STATES.index(State.RESPONDING)).astype(np.int8)
+    statistic = np.round(estimate.statistic, 9)
+    conditions = [statistic > threshold, statistic > watch, estimate.high < 1]
+    choices = [State.NOT_RESPONDING, State.UNCERTAIN, State.BELOW_PACE]
+    return np.select(conditions, [STATES.index(name) for name in choices], STATES.index(State.RESPONDING)).astype(
+        np.int8
+    )
 
 
 def goal_met(values: Array, better: Array, goal: Array) -> NDArray[np.bool_]:
-    """Whether the median of the last three scores meets the goal."""
+    """Returns whether the median of the last three scores meets the goal."""
     seen = ~np.isnan(values)
     after = seen[:, ::-1].cumsum(axis=1, dtype=np.int32)[:, ::-1]
-    some = seen.sum(axis=1) >= LEVEL_SCORES
-    held = values[some][(seen & (after <= LEVEL_SCORES))[some]].reshape(-1, LEVEL_SCORES)
+    enough = seen.sum(axis=1) >= LEVEL_SCORES
+    last_three = values[enough][(seen & (after <= LEVEL_SCORES))[enough]].reshape(-1, LEVEL_SCORES)
     met = np.zeros(len(values), np.bool_)
-    met[some] = better[some] * (np.sort(held, axis=1)[:, 1] - goal[some]) >= 0
+    met[enough] = better[enough] * (np.sort(last_three, axis=1)[:, 1] - goal[enough]) >= 0
     return met
 
 
-def _empty(n: int) -> PanelEstimate:
+def _empty_estimate(n: int) -> PanelEstimate:
     numbers = {name: np.full(n, np.nan) for name in FOUND if name != "change"}
     return PanelEstimate(**numbers, change=np.zeros(n, np.int64))
 
 
-def _parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Runs of some thousand students in whole cohorts: what is in memory at a time."""
+def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    """Returns runs of some thousand students in whole cohorts, to limit what is in memory at a time."""
     if len(cohort) <= 4000:
         return [np.arange(len(cohort))] if len(cohort) else []
     edges = np.flatnonzero(np.r_[True, cohort[1:] != cohort[:-1], True])
@@ -185,14 +189,15 @@ def _parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 
 
 def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
-    """A batch whose cohorts stand together, in SEM from its cohort's first baseline on, better being up.
+    """Returns a batch as a panel: in SEM, relative to the cohort's first baseline, with better as up.
 
-    The baseline is a column at the earliest start. noise: the errors' SD in the measure's SEM.
+    The cohorts of the batch must stand side by side. The baseline becomes a column at the earliest start. noise: the
+    errors' SD in the measure's SEM.
     """
-    unit, one = batch.sem * noise, len(batch.cohort) <= MOST and batch.cohort[0] == batch.cohort[-1]
+    unit, is_one_cohort = batch.sem * noise, len(batch.cohort) <= MOST and batch.cohort[0] == batch.cohort[-1]
     number: NDArray[np.int64] = np.zeros(len(batch.cohort), np.int64)
     zero: Array = batch.baseline[:1]
-    if not one:
+    if not is_one_cohort:
         np.cumsum(batch.cohort[1:] != batch.cohort[:-1], out=number[1:])
         number = number * 1_000_000 + (np.arange(len(number)) - np.searchsorted(number, number)) // MOST
         zero = batch.baseline[np.searchsorted(number, number)]

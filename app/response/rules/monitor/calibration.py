@@ -1,4 +1,4 @@
-"""Owns what was estimated of a district's own series on one measure and grade. Never estimates it."""
+"""Owns the estimates from a district's own series for one measure and grade. Never estimates them."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What the monitor believes of a measure and grade, and its thresholds at the stated rates of GRID.
+    """The monitor's prior for a measure and grade, and its thresholds at the stated rates of GRID.
 
     noise: the errors' SD in the measure's SEM. prior: rates in required rates g, the rest in the measure's SEM times
-    `noise`. thresholds: log odds, falling. adaptive: the same where extra scores are given as asked for.
-    series, scores: how many it was estimated from; 0 for the published defaults. estimates: what was found on the
-    way, by name. observed: share of these series that passed the threshold for .10; expected: the share that the
-    estimated model expects to. A district's true false-alarm rate cannot be known, and is not claimed.
+    `noise`. thresholds: log odds, falling. adaptive: the same for districts that give extra scores when requested.
+    series, scores: how many it was estimated from; 0 for the published defaults. estimates: intermediate estimates, by
+    name. observed: share of these series that passed the threshold for .10; expected: the share that the estimated
+    model expects to. A district's true false-alarm rate cannot be known, and is not claimed.
     """
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
@@ -48,32 +48,32 @@ class Calibration:
                 raise ValueError(f"A calibration has {len(GRID)} thresholds, which fall as the stated rate rises.")
 
     def threshold_at(self, far: float, *, adaptive: bool = False) -> float:
-        """The log odds at which the stated share of responders is ever flagged in 26 weeks."""
+        """Returns the log odds at which the stated share of responders is ever flagged in 26 weeks."""
         return between(GRID, self.adaptive if adaptive else self.thresholds, far)
 
     def as_json(self) -> dict[str, Any]:
-        """JSON-ready and rounded: the same estimates, the same bytes. What `from_json` reads."""
-        said = asdict(self) | {"prior": {name: _round(value) for name, value in asdict(self.prior).items()}}
-        said["estimates"] = {name: rounded(value) for name, value in self.estimates}
-        return {name: _round(value) for name, value in said.items()}
+        """Returns rounded, JSON-ready values that `from_json` reads; the same estimates give the same bytes."""
+        values = asdict(self) | {"prior": {name: _round(value) for name, value in asdict(self.prior).items()}}
+        values["estimates"] = {name: rounded(value) for name, value in self.estimates}
+        return {name: _round(value) for name, value in values.items()}
 
     @classmethod
-    def from_json(cls, said: Mapping[str, Any]) -> Calibration:
-        """Reads what `as_json` wrote; fields that are left out have their published values. Raises ValueError."""
-        estimates = said.get("estimates", {}) if isinstance(said, Mapping) else None
-        given = {**said, "estimates": sorted(estimates.items())} if isinstance(estimates, Mapping) else said
-        # Where none is read, nobody waits for the library to load.
+    def from_json(cls, stored: Mapping[str, Any]) -> Calibration:
+        """Returns what `as_json` wrote; missing fields have their published values. Raises ValueError."""
+        estimates = stored.get("estimates", {}) if isinstance(stored, Mapping) else None
+        values = {**stored, "estimates": sorted(estimates.items())} if isinstance(estimates, Mapping) else stored
+        # Imported here, so that a process that reads no calibration does not load the library.
         from pydantic import ValidationError
 
         try:
-            return _reader().validate_python(given)
-        except ValidationError as wrong:
-            raise ValueError("; ".join(map(_fault, wrong.errors()))) from None
+            return _reader().validate_python(values)
+        except ValidationError as error:
+            raise ValueError("; ".join(map(_describe_error, error.errors()))) from None
 
 
-def _fault(one: ErrorDetails) -> str:
-    place, fault = ".".join(map(str, one["loc"])), one["msg"].removeprefix("Value error, ")
-    return f"{place}: {fault}" if place else fault
+def _describe_error(error: ErrorDetails) -> str:
+    location, message = ".".join(map(str, error["loc"])), error["msg"].removeprefix("Value error, ")
+    return f"{location}: {message}" if location else message
 
 
 @cache
@@ -86,8 +86,8 @@ def _reader() -> TypeAdapter[Calibration]:
 def _round(value: Any) -> Any:
     if isinstance(value, float):
         return rounded(value)
-    return [_round(one) for one in value] if isinstance(value, tuple | list) else value
+    return [_round(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 PUBLISHED = Calibration()
-"""The defaults, of the simulated year of docs/response.md."""
+"""The published defaults, from the simulated year of docs/response.md."""

@@ -1,4 +1,4 @@
-"""Owns what the response monitor believes before the first score, and its odds. Never a score, a threshold, a state."""
+"""Owns the response monitor's prior and its log odds. Never a score, a threshold or a state."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Array = NDArray[np.floating]
 Weeks = NDArray[np.int64]
 
 NODES = np.linspace(-1.4, 1.4, 5)
-"""Of the log of a student's own noise, in its SDs: seven or more move the statistic by .002 on average."""
+"""Nodes for the log of a student's own noise, in its SDs; seven or more would move the statistic by .002 on average."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """What is believed before the first score. Rates are in required rates g, the rest in the measure's SEM.
+    """The monitor's prior, before the first score. Rates are in required rates g, the rest in the measure's SEM.
 
-    before, after: mean and SD of the rate before and after a change. hazard: probability of a change a week.
-    wobble: SD of the weekly step of the true level. noise_spread: SD of the log of a student's own noise.
-    share: the part of the SEM's variance that is the form. slow, pace: the rates that the statistic tells apart,
-    in g; once: the rate that counts as having kept pace before growth stopped.
+    before, after: mean and SD of the rate before and after a change. hazard: probability of a change a week. wobble: SD
+    of the weekly step of the true level. noise_spread: SD of the log of a student's own noise. share: the part of the
+    SEM's variance that comes from the form. slow, pace: the rates that the statistic compares, in g; once: the rate
+    that counts as having kept pace before growth stopped.
     """
 
     before: tuple[float, float] = (0.87, 0.40)
@@ -45,7 +45,7 @@ DEFAULT = Prior()
 
 
 def normal_cdf(z: Array) -> Array:
-    """The standard normal distribution function, relative error under 2e-7 in both tails.
+    """Returns the standard normal distribution function, relative error under 2e-7 in both tails.
 
     A Chebyshev fit of erfc in t = 1 / (1 + |x| / 2) (Press and others, Numerical Recipes, "erfcc").
     """
@@ -67,16 +67,19 @@ def normal_cdf(z: Array) -> Array:
 
 
 def log_odds(slow: Array, pace: Array) -> Array:
-    """log [ P(rate now < slow g) / P(rate now >= pace g) ], (students,); kept within +-15."""
+    """Returns log [ P(rate now < slow g) / P(rate now >= pace g) ], (students,), limited to +-15."""
     floor = 1e-30
     return np.asarray(np.clip(np.log((slow + floor) / (pace + floor)), -15, 15))
 
 
-SAID = (-0.6, 0.9)
-"""How log odds are said: with the weight that changes of growth have in the benchmark, in place of the larger one that
-the statistic gives them so as to be quick. Fitted there by logistic regression; docs/response.md has the check."""
+DISPLAYED_ODDS = (-0.6, 0.9)
+"""Intercept and slope of the log odds that people see, fitted in the benchmark by logistic regression.
+
+The statistic gives changes of growth a larger weight than they have in the benchmark, so as to be quick; the displayed
+odds do not. docs/response.md has the check.
+"""
 
 
-def said(log_odds: Array) -> Array:
-    """Log odds as they are said to people: calibrated in the benchmark, in the same order as they were."""
-    return np.asarray(SAID[0] + SAID[1] * log_odds)
+def calibrated_log_odds(log_odds: Array) -> Array:
+    """Returns log odds as they are shown to people: calibrated in the benchmark, in the same order."""
+    return np.asarray(DISPLAYED_ODDS[0] + DISPLAYED_ODDS[1] * log_odds)

@@ -11,29 +11,28 @@ from numpy.typing import NDArray
 
 from app.response.rules.monitor.filters import Posterior, posterior
 from app.response.rules.monitor.forms import LEAST, Cohorts, Paths, form_effects
-from app.response.rules.monitor.model import Array, Prior, Weeks, log_odds, normal_cdf, said
+from app.response.rules.monitor.model import Array, Prior, Weeks, calibrated_log_odds, log_odds, normal_cdf
 
 WIDE = 100.0
-"""Variance of the level, SEM^2, where no cohort says where students stand."""
+"""Variance of the level, SEM^2, where no cohort shows what level to expect."""
 
 STOPPED = 0.62
-"""A student counts as stopped, not as never responding, from this probability on."""
+"""From this probability on, a student counts as stopped rather than as never responding."""
 
 MIDDLE_80 = 1.2815515655446004
 
 CHUNK = 200
-"""Students judged at a time: what a processor's cache holds."""
+"""The number of students judged at a time: what fits into a processor's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
     """Series on common slots: a slot is one form in one week, or one administration where no form is known.
 
-    times: (slots,) instructional weeks, in order; 0 for the baseline. values: (slots, students) in SEM, nan where
-    there is none, turned so that better is up. g: (students,), the required rate, SEM a week, above zero. cohort:
-    (students,), equal numbers side by side. noise: (slots,), variance of a slot's error in SEM^2, 1 for one score.
-    began: (students,), the week of `times` in which each phase began, where that is not the first for all; scores
-    from before it are baseline.
+    times: (slots,) instructional weeks, in order; 0 for the baseline. values: (slots, students) in SEM, nan where there
+    is none, with better as up. g: (students,), the required rate, SEM a week, above zero. cohort: (students,), equal
+    numbers side by side. noise: (slots,), variance of a slot's error in SEM^2, 1 for one score. began: (students,), the
+    week of `times` in which each phase began, where that is not the first for all; earlier scores are baseline.
     """
 
     times: Weeks
@@ -44,28 +43,29 @@ class Panel:
     began: Weeks | None = None
 
     def upto(self, week: int) -> Panel:
-        """What was known at the end of that week."""
+        """Returns the panel as it was known at the end of that week."""
         if not len(self.times) or self.times[-1] <= week:
             return self
-        known = self.times <= week
-        return Panel(self.times[known], self.values[known], self.g, self.cohort, self.noise[known], self.began)
+        past = self.times <= week
+        return Panel(self.times[past], self.values[past], self.g, self.cohort, self.noise[past], self.began)
 
     def part(self, students: slice) -> Panel:
+        """Returns the panel of these students."""
         began = None if self.began is None else self.began[students]
         return Panel(self.times, self.values[:, students], self.g[students], self.cohort[students], self.noise, began)
 
     @property
     def starts(self) -> Weeks:
-        """The week in which each student's phase began."""
+        """Returns the week in which each student's phase began."""
         return np.full(len(self.g), self.times[0]) if self.began is None else self.began
 
 
 @dataclass(frozen=True, slots=True)
 class PanelEstimate:
-    """For each student: the statistic (log odds), the rate now with its middle 80 % in g, and how it came to be.
+    """For each student: the statistic (log odds), the present rate with its middle 80 % in g, and the change.
 
-    slow: P(rate < .5 g) as it is said, calibrated. stopped: P(growth kept pace before it changed, given that it is
-    slow now). change: the likeliest week of the change, counted from the phase's start, 0 where none was possible.
+    slow: P(rate < .5 g), calibrated for display. stopped: P(growth kept pace before it changed, given that it is slow
+    now). change: the likeliest week of the change, counted from the phase's start, 0 where none was possible.
     """
 
     statistic: Array
@@ -78,40 +78,41 @@ class PanelEstimate:
 
     @classmethod
     def together(cls, parts: Sequence[PanelEstimate]) -> PanelEstimate:
+        """Returns the estimates of several panels as one."""
         if len(parts) == 1:
             return parts[0]
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in cls.__dataclass_fields__))
 
 
 def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
-    """Mean and variance of the level when the phase begins, for each student: the cohort's, from its baselines.
+    """Returns mean and variance of the level when the phase begins, for each student: the cohort's, from its baselines.
 
-    Cohorts of under five students, or with a student who has no baseline, get each student's own first score and a
-    variance that leaves it open.
+    Cohorts of under five students, or with a student without a baseline, get each student's own first score and a
+    variance that leaves the level open.
     """
     starts, size = panel.starts, cohorts.size
     early = int(np.searchsorted(panel.times, starts.max(initial=panel.times[0]), side="right"))
     values = panel.values[:early]
-    there = ~np.isnan(values) & (panel.times[:early, None] <= starts)
-    number = there.sum(axis=0)
-    some = np.maximum(number, 1)
-    level = np.where(there, values, 0).sum(axis=0) / some
+    is_baseline = ~np.isnan(values) & (panel.times[:early, None] <= starts)
+    number = is_baseline.sum(axis=0)
+    count_or_one = np.maximum(number, 1)
+    level = np.where(is_baseline, values, 0).sum(axis=0) / count_or_one
     if not number.all():
         seen = ~np.isnan(panel.values)
         first = np.where(seen, panel.values, 0)[seen.argmax(axis=0), np.arange(len(number))]
         level = np.where(number > 0, level, first)
-    noise = (there * panel.noise[:early, None]).sum(axis=0) / some**2
-    levels, noises, given = cohorts.sums(np.stack([level, noise, number > 0], axis=1)).T
+    noise = (is_baseline * panel.noise[:early, None]).sum(axis=0) / count_or_one**2
+    levels, noises, with_baseline = cohorts.sums(np.stack([level, noise, number > 0], axis=1)).T
     middle = (levels / size)[cohorts.index]
     spread = cohorts.sums((level - middle) ** 2) / np.maximum(size - 1, 1) - noises / size
-    enough = ((size >= LEAST) & (given == size))[cohorts.index]
+    enough = ((size >= LEAST) & (with_baseline == size))[cohorts.index]
     variance = np.maximum(spread, 0.3) + 0.1
     return np.where(enough, middle, level), np.where(enough, variance[cohorts.index], WIDE)
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """Scores with the forms' difficulty taken out: what `model.posterior` takes beside the prior."""
+class PreparedScores:
+    """Scores with form effects removed: what `model.posterior` takes besides the prior."""
 
     times: Weeks
     values: Array
@@ -123,12 +124,13 @@ class Ready:
     last: Weeks
 
     def posterior(self, prior: Prior) -> Posterior:
+        """Returns the posterior of these scores under a prior."""
         return posterior(
             self.times, self.values, self.extra, self.g, self.start, self.own, prior, self.began, self.last
         )
 
 
-def ready(
+def prepare(
     panel: Panel,
     prior: Prior,
     weeks: Sequence[int],
@@ -136,47 +138,51 @@ def ready(
     adjust: bool = True,
     last: Weeks | None = None,
     only: NDArray[np.bool_] | None = None,
-) -> Iterator[Ready]:
-    """The scores known at the end of each of some weeks in order, ready to be judged.
+) -> Iterator[PreparedScores]:
+    """Yields, for each of some weeks in order, the scores known at its end, ready to be judged.
 
-    last: (students,), for a judgement as of each student's own week in place of the last of `weeks`. only:
-    (students,), who is to be judged where that is not all; the others say how hard the forms were.
+    last: (students,), to judge each student as of an own week instead of the last of `weeks`. only: (students,), the
+    students to judge, where not all; the others only show how hard the forms were.
     """
-    who = slice(None) if only is None else only
+    chosen = slice(None) if only is None else only
     cohorts = Cohorts.of(panel.cohort)
     start, began = starting_level(panel, cohorts), panel.starts
-    # Where a cohort says nothing of its forms they are part of each score's own error.
-    known = (cohorts.size >= LEAST)[cohorts.index] & adjust
-    paths = Paths(panel.times, panel.values, panel.g, start, began, ~known)
+    # In a cohort too small to estimate form effects, they are part of each score's own error.
+    adjusted = (cohorts.size >= LEAST)[cohorts.index] & adjust
+    paths = Paths(panel.times, panel.values, panel.g, start, began, ~adjusted)
     own, share = (1 - prior.share) * panel.noise, np.minimum(panel.noise, 1)
-    form, any_known, all_known = prior.share * share, bool(known.any()), bool(known.all())
+    form, any_adjusted, all_adjusted = prior.share * share, bool(adjusted.any()), bool(adjusted.all())
     for week in weeks:
         slots = int(np.searchsorted(panel.times, week, side="right"))
         raw = paths.upto(slots, own, prior, form)
         surprise: Array = raw
-        left: Array = np.broadcast_to(form[:slots], raw.shape)
-        if any_known:
-            _, told = paths.clipped(raw, left if all_known else np.where(known[:, None], left, 0))
-            effect, left = form_effects(paths, told, cohorts, prior)
-            left = left * share[:slots]
+        remaining: Array = np.broadcast_to(form[:slots], raw.shape)
+        if any_adjusted:
+            _, weighted = paths.clipped(raw, remaining if all_adjusted else np.where(adjusted[:, None], remaining, 0))
+            effect, remaining = form_effects(paths, weighted, cohorts, prior)
+            remaining = remaining * share[:slots]
             surprise = raw - effect * paths.seen
-        kept, left = surprise[who], left[who]
-        kept, _ = paths.clipped(kept, left if all_known else np.where(known[who][:, None], left, 0), only)
-        values = panel.values[:slots, who] + (kept - raw[who]).T
-        asof = np.full(len(began), week) if last is None else last
-        level = start[0][who], start[1][who]
-        yield Ready(panel.times[:slots], values, left.T, panel.g[who], level, own[:slots], began[who], asof[who])
+        clipped, remaining = surprise[chosen], remaining[chosen]
+        clipped, _ = paths.clipped(
+            clipped, remaining if all_adjusted else np.where(adjusted[chosen][:, None], remaining, 0), only
+        )
+        values = panel.values[:slots, chosen] + (clipped - raw[chosen]).T
+        as_of = np.full(len(began), week) if last is None else last
+        level = start[0][chosen], start[1][chosen]
+        yield PreparedScores(
+            panel.times[:slots], values, remaining.T, panel.g[chosen], level, own[:slots], began[chosen], as_of[chosen]
+        )
 
 
 def judge_weeks(
     panel: Panel, prior: Prior, weeks: Sequence[int], *, adjust: bool = True, only: NDArray[np.bool_] | None = None
 ) -> list[PanelEstimate]:
-    """The monitor as of each of these weeks, in order, each from what was known at its end."""
+    """Returns the monitor's estimates as of each of these weeks, in order, each from what was known at its end."""
     parts = []
     for part in parts_of(panel):
-        mine = None if only is None else only[part]
-        known = ready(panel.part(part), prior, weeks, adjust=adjust, only=mine)
-        parts.append([read(scores.posterior(prior)) for scores in known])
+        requested = None if only is None else only[part]
+        prepared = prepare(panel.part(part), prior, weeks, adjust=adjust, only=requested)
+        parts.append([summarize(scores.posterior(prior)) for scores in prepared])
     return [PanelEstimate.together(week) for week in zip(*parts, strict=True)]
 
 
@@ -189,24 +195,24 @@ def judge_panel(
     last: Weeks | None = None,
     only: NDArray[np.bool_] | None = None,
 ) -> PanelEstimate:
-    """The monitor as of `week` (default: the last that has a score), or of each student's own week of `last`.
+    """Returns the monitor's estimates as of `week` (default: the last with a score), or of each student's `last`.
 
-    only: as in `ready`. Work and memory grow with students x slots.
+    only: as in `prepare`. Time and memory grow with students x slots.
     """
     week = int(panel.times[-1]) if week is None else week
     panel = panel.upto(week)
     parts = []
     for part in parts_of(panel):
-        mine, asked = None if last is None else last[part], None if only is None else only[part]
-        if asked is not None and not asked.any():
+        last_of_part, requested = None if last is None else last[part], None if only is None else only[part]
+        if requested is not None and not requested.any():
             continue
-        known = ready(panel.part(part), prior, [week], adjust=adjust, last=mine, only=asked)
-        parts += [read(scores.posterior(prior)) for scores in known]
+        prepared = prepare(panel.part(part), prior, [week], adjust=adjust, last=last_of_part, only=requested)
+        parts += [summarize(scores.posterior(prior)) for scores in prepared]
     return PanelEstimate.together(parts)
 
 
 def parts_of(panel: Panel) -> list[slice]:
-    """Runs of whole cohorts of about CHUNK students; a larger cohort stays whole."""
+    """Returns runs of whole cohorts of about CHUNK students; a larger cohort stays whole."""
     cohort = panel.cohort
     if len(cohort) <= CHUNK:
         return [slice(0, len(cohort))]
@@ -218,8 +224,8 @@ def parts_of(panel: Panel) -> list[slice]:
     return [slice(a, b) for a, b in zip(cuts, [*cuts[1:], len(cohort)], strict=True)]
 
 
-def read(posterior: Posterior) -> PanelEstimate:
-    """What a posterior says: odds, rate, interval (mean and SD of the mixture, as if normal), kind and week."""
+def summarize(posterior: Posterior) -> PanelEstimate:
+    """Returns a posterior's odds, rate, interval (mean and SD of the mixture, as if normal), kind and week."""
     p, prior = posterior, posterior.prior
     z = np.empty((3, *p.mean.shape))
     np.subtract(prior.slow, p.mean, out=z[0])
@@ -228,7 +234,7 @@ def read(posterior: Posterior) -> PanelEstimate:
     np.subtract(p.was_mean, prior.once, out=z[2])
     z[2] /= np.maximum(p.was_sd, 1e-6)
     below, within, kept = normal_cdf(z)
-    # What is summed over the hypotheses, one axis after the other: the same bits whoever else is judged.
+    # Summed over the hypotheses one axis after the other, so that other students in the panel never change the bits.
     parts = np.empty((5, *p.mean.shape))
     changed = np.multiply(p.weight, below, out=parts[0])[1:]
     np.multiply(p.weight, within, out=parts[1])
@@ -236,10 +242,10 @@ def read(posterior: Posterior) -> PanelEstimate:
     np.multiply(p.weight, p.sd**2 + p.mean**2, out=parts[3])
     np.multiply(parts[0], kept, out=parts[4])
     parts[4, 0] = 0
-    slow, pace, rate, square, once = parts.sum(axis=1).sum(axis=1)
+    slow, pace, rate, square, kept_and_slow = parts.sum(axis=1).sum(axis=1)
     sd = np.sqrt(np.maximum(square - rate**2, 1e-12))
     change = p.week[changed.sum(axis=1).argmax(axis=0)] - p.began
-    stopped = once / np.maximum(slow, 1e-30)
+    stopped = kept_and_slow / np.maximum(slow, 1e-30)
     low, high = rate - MIDDLE_80 * sd, rate + MIDDLE_80 * sd
-    told = 1 / (1 + np.exp(-said(log_odds(slow, np.maximum(1 - slow, 0)))))
-    return PanelEstimate(log_odds(slow, pace), rate, low, high, told, stopped, np.maximum(change, 0))
+    displayed_slow = 1 / (1 + np.exp(-calibrated_log_odds(log_odds(slow, np.maximum(1 - slow, 0)))))
+    return PanelEstimate(log_odds(slow, pace), rate, low, high, displayed_slow, stopped, np.maximum(change, 0))

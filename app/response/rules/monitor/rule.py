@@ -1,4 +1,4 @@
-"""Owns what the response monitor says: state, kind, one sentence. Never the arithmetic that it says it from."""
+"""Owns the response monitor's conclusions: state, kind, one sentence. Never the arithmetic behind them."""
 
 from __future__ import annotations
 
@@ -11,76 +11,75 @@ from numpy.typing import NDArray
 
 from app.response.aimline import Direction
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
-from app.response.rules.monitor.model import Array, said
+from app.response.rules.monitor.model import Array, calibrated_log_odds
 from app.response.rules.monitor.panel import STOPPED, Panel, PanelEstimate, judge_panel
-from app.response.rules.series import Dosage, Series
-from app.response.rules.verdict import Finding, Kind, Reason, State
+from app.response.rules.series import DeliveredMinutes, Series
+from app.response.rules.verdict import Finding, NonresponseKind, Reason, State
 from app.response.rules.wording import growth, plain
 
 WATCH = 0.25
-"""The stated false-alarm rate of the watch threshold: from there on extra scores are worth their time."""
+"""The stated false-alarm rate of the watch threshold: above it, extra scores are worth their time."""
 
 DEFAULT_FAR = 0.10
 
 DOSAGE = 0.8
-"""A support of which less was delivered cannot be judged by its outcome."""
+"""With a smaller delivered share, a support cannot be judged by its outcome."""
 
 SHORTEST = 6
-"""Weeks: delivery over fewer of them is chance."""
+"""The least number of weeks over which delivery is assessed; over fewer it is chance."""
 
 LONGEST = 260
-"""Instructional weeks: the work grows with the square of a series' length."""
+"""The most instructional weeks of a series: the work grows with the square of its length."""
 
 MEDIAN_NOISE = 0.45
-"""The variance of a median of three, in that of one score."""
+"""The variance of a median of three, relative to that of one score."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What belongs to one series beside its scores. goal_rate is in units a week, as the measure runs."""
+    """What `conclude` needs to know about one series besides its scores. goal_rate is in the measure's units a week."""
 
     goal_rate: float
     direction: Direction
     last_week: int
     scores: int
-    dosage: Dosage | None = None
+    dosage: DeliveredMinutes | None = None
     adjusted: bool = False
 
 
 def find(series: Series, parameters: Mapping[str, int]) -> Finding:
-    """The response monitor on one series without a cohort, so without form adjustment, by the published defaults.
+    """Judges one series without a cohort, and so without form adjustment, by the published defaults.
 
-    A Gaussian model of the series with the measure's SEM. Hypotheses: the rate never changed, or it changed after
-    week w, for every w. Rate before ~ N(.87 g, .40 g), after ~ N(.07 g, .20 g); hazard .0165 a week; the level is
-    open; the noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35); the true
-    level wobbles by SEM/16 a week; a score further than three standard errors from what the student's others say
-    counts as three. Statistic: log [ P(rate now < .5 g) / P(rate now >= .8 g) ], threshold by stated false-alarm
-    rate (`far_percent`). The baseline, a median of three, is a score at week 0 with .45 of the variance. Without a
-    SEM: `insufficient_data`.
+    A Gaussian model of the series with the measure's SEM. Hypotheses: the rate never changed, or it changed after week
+    w, for every w. Rate before ~ N(.87 g, .40 g), after ~ N(.07 g, .20 g); hazard .0165 a week; the level is open; the
+    noise is marginalised over five multiples of the SEM with log-normal weights (log SD .35); the true level wobbles by
+    SEM/16 a week; a score further than three standard errors from what the student's others predict counts as three.
+    Statistic: log [ P(rate now < .5 g) / P(rate now >= .8 g) ], threshold by stated false-alarm rate (`far_percent`).
+    The baseline, a median of three, is a score at week 0 with .45 of the variance. Without a SEM: `insufficient_data`.
 
-    Source: this project's; filters over change times (Kalman, 1960; Adams and MacKay, 2007) read as a sequential
-    ratio with an indifference zone (Wald, 1945). Measured in docs/response.md.
+    Source: this project's; filters over change times (Kalman, 1960; Adams and MacKay, 2007) read as a sequential ratio
+    with an indifference zone (Wald, 1945). Measured in docs/response.md.
     """
     return find_calibrated(series, parameters["far_percent"] / 100, PUBLISHED)
 
 
 def find_calibrated(series: Series, far: float, calibration: Calibration) -> Finding:
-    """As `find`, with what was estimated of the district's own series."""
-    refused = unfit(series)
-    if refused is not None:
-        return refused
+    """Judges as `find` does, with the estimates from the district's own series."""
+    insufficient = cannot_judge(series)
+    if insufficient is not None:
+        return insufficient
     line, times = series.aimline, np.array([0, *series.weeks])
     sem = (series.sem or math.nan) * calibration.noise
     facts = Facts(line.rate, series.direction, int(times[-1]), len(series.weeks), series.dosage)
-    # From the baseline on and in SEM, so that neither the scale's zero nor its unit changes anything.
+    # Relative to the baseline and in SEM, so that the scale's zero and unit make no difference.
     values = np.array([0.0, *(line.better * (value - series.baseline) / sem for value in series.values)])
     noise = np.where(np.arange(len(times)) == 0, MEDIAN_NOISE, 1.0)
     panel = Panel(times, values[:, None], np.array([abs(line.rate) / sem]), np.zeros(1, np.int64), noise)
     return conclude(judge_panel(panel, calibration.prior, adjust=False), 0, facts, far, calibration)
 
 
-def unfit(series: Series) -> Finding | None:
-    """`insufficient_data` with the reason where this rule cannot judge a series, whatever its scores."""
+def cannot_judge(series: Series) -> Finding | None:
+    """Returns `insufficient_data` with the reason where this rule cannot judge a series at all, else None."""
     if series.sem is None:
         sentence = (
             "The measure has no standard error of measurement, which this rule needs; enter it in the playbook, "
@@ -96,7 +95,7 @@ def unfit(series: Series) -> Finding | None:
 
 
 def conclude(
-    found: PanelEstimate,
+    estimate: PanelEstimate,
     student: int,
     facts: Facts,
     far: float,
@@ -104,21 +103,24 @@ def conclude(
     *,
     adaptive: bool = False,
 ) -> Finding:
-    """The state of one student of a panel, with its reasons, and one sentence for a teacher."""
-    statistic, threshold = round(float(found.statistic[student]), 9), calibration.threshold_at(far, adaptive=adaptive)
+    """Returns the finding for one student of a panel: state, reasons, and one sentence for a teacher."""
+    statistic, threshold = (
+        round(float(estimate.statistic[student]), 9),
+        calibration.threshold_at(far, adaptive=adaptive),
+    )
     watch = min(threshold, calibration.threshold_at(WATCH))
-    rate, low, high = (float(part[student]) * facts.goal_rate for part in (found.rate, found.low, found.high))
+    rate, low, high = (float(part[student]) * facts.goal_rate for part in (estimate.rate, estimate.low, estimate.high))
     low, high = min(low, high), max(low, high)
-    slow, told = float(found.slow[student]), float(said(np.array(statistic)))
-    change = int(found.change[student])
-    kind = Kind.STOPPED if float(found.stopped[student]) > STOPPED and change else Kind.NEVER
+    slow, displayed_odds = float(estimate.slow[student]), float(calibrated_log_odds(np.array(statistic)))
+    change = int(estimate.change[student])
+    kind = NonresponseKind.STOPPED if float(estimate.stopped[student]) > STOPPED and change else NonresponseKind.NEVER
     reasons = [
-        Reason("odds", {"slow": slow, "odds": math.exp(told), "required_rate": facts.goal_rate}),
+        Reason("odds", {"slow": slow, "odds": math.exp(displayed_odds), "required_rate": facts.goal_rate}),
         Reason("rate_now", {"rate": rate, "low": low, "high": high}),
     ]
-    state, since = State.NOT_RESPONDING, change if kind is Kind.STOPPED else 0
+    state, since = State.NOT_RESPONDING, change if kind is NonresponseKind.STOPPED else 0
     if statistic <= threshold:
-        below = float(found.high[student]) < 1
+        below = float(estimate.high[student]) < 1
         state = State.UNCERTAIN if statistic > watch else State.BELOW_PACE if below else State.RESPONDING
     since = min(since, max(facts.last_week - SHORTEST, 0))
     share = facts.dosage.share(since, facts.last_week) if facts.dosage else None
@@ -126,10 +128,10 @@ def conclude(
         reasons.append(Reason("dosage", {"share": share, "least": DOSAGE, "after_week": since}))
     if state is State.NOT_RESPONDING and share is not None and share < DOSAGE:
         state = State.UNDER_DELIVERED
-    stopped = state is State.NOT_RESPONDING and kind is Kind.STOPPED
+    stopped = state is State.NOT_RESPONDING and kind is NonresponseKind.STOPPED
     if stopped:
         reasons.append(Reason("change", {"week": change}))
-    sentence = _sentence(state, told, far, (rate, low, high), change if stopped else None, share, facts)
+    sentence = _sentence(state, displayed_odds, far, (rate, low, high), change if stopped else None, share, facts)
     return Finding(
         state,
         tuple(reasons),
@@ -141,25 +143,25 @@ def conclude(
         rate,
         low,
         high,
-        math.exp(told),
+        math.exp(displayed_odds),
     )
 
 
 NEAR, NEARER = 2.0, 1.0
-"""Distances below the threshold, in log odds, from which two and three scores a week are asked for."""
+"""Distances below the threshold, in log odds, from which two and three scores a week are requested."""
 
 
-def asked(statistic: Array, threshold: float) -> NDArray[np.int64]:
-    """How many scores to ask for next week: one, and two or three where they could settle the matter."""
-    short = threshold - statistic
-    return np.where(short <= 0, 1, np.where(short < NEARER, 3, np.where(short < NEAR, 2, 1)))
+def scores_to_request(statistic: Array, threshold: float) -> NDArray[np.int64]:
+    """Returns how many scores to request next week: one, or two or three where they could decide the matter."""
+    distance = threshold - statistic
+    return np.where(distance <= 0, 1, np.where(distance < NEARER, 3, np.where(distance < NEAR, 2, 1)))
 
 
 def probes(finding: Finding) -> int:
-    """How many scores to ask for next week, 1 to 3; one where there is no statistic yet."""
+    """Returns how many scores to request next week, 1 to 3; one where there is no statistic yet."""
     if finding.statistic is None or finding.threshold is None:
         return 1
-    return int(asked(np.array(finding.statistic), finding.threshold))
+    return int(scores_to_request(np.array(finding.statistic), finding.threshold))
 
 
 def _times(log_odds: float) -> str:
@@ -169,26 +171,27 @@ def _times(log_odds: float) -> str:
 
 def _sentence(
     state: State,
-    told: float,
+    displayed_odds: float,
     far: float,
     rate: tuple[float, float, float],
     change: int | None,
     share: float | None,
     facts: Facts,
 ) -> str:
-    """Posterior odds in words: it never speaks of the likelihood of the scores, and never says to hold back help."""
-    what, needed = growth(facts.direction), plain(facts.goal_rate)
+    """Returns the sentence with posterior odds in words; it never mentions likelihoods or advises to hold back help."""
+    progress, needed = growth(facts.direction), plain(facts.goal_rate)
     allowing = ", and allowing for how hard each passage was for everyone," if facts.adjusted else ""
-    slow, pace = f"{what} is now under half of the {needed} a week that the goal needs", "it is still on pace"
-    if told > 0:
-        words = f"it is {_times(told)} more likely that {slow} than that {pace}"
+    slow, pace = f"{progress} is now under half of the {needed} a week that the goal needs", "it is still on pace"
+    if displayed_odds > 0:
+        comparison = f"it is {_times(displayed_odds)} more likely that {slow} than that {pace}"
     else:
-        words = f"it is {_times(told)} more likely that {what} is on pace for the {needed} a week that the goal" + (
-            " needs than that it is under half of it"
+        comparison = (
+            f"it is {_times(displayed_odds)} more likely that {progress} is on pace for the {needed} a week "
+            "that the goal needs than that it is under half of it"
         )
-    parts = [f"Given these scores{allowing} {words}" if allowing else f"Given these scores, {words}"]
+    parts = [f"Given these scores{allowing} {comparison}" if allowing else f"Given these scores, {comparison}"]
     if state is State.NOT_RESPONDING:
-        if told <= 0:
+        if displayed_odds <= 0:
             parts.append(f"but only {plain(100 * far, 1)} % of students who keep pace ever come this near")
         began = "there is no sign that it was ever on pace for long"
         parts.append(began if change is None else f"the slowdown most likely began about week {change}")

@@ -16,8 +16,8 @@ from app.core.clock import now
 from app.core.errors import Invalid, Violation
 from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
-from app.sis.mapping.rules import mapping_violations
-from app.sis.scheduler.schedule import has_run, is_cron
+from app.sis.sources.mapping import mapping_violations
+from app.sis.sources.schedule import has_run, is_cron
 
 KINDS: Final = ("oneroster-1.1", "oneroster-1.2", "oneroster-csv")
 AUTHS: Final = {

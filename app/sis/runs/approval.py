@@ -27,10 +27,10 @@ from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
 from app.core.log import job_context
 from app.roster.lookup import zone_of
-from app.sis import rekey
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
 from app.sis.engine.district_lock import district_sync_lock
+from app.sis.engine.mapping import follow_results
 from app.sis.engine.plan import digest, drop_removals, full_column_delivery, kept_deliveries, make_plan, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
 from app.sis.engine.run import (
@@ -45,11 +45,11 @@ from app.sis.engine.run import (
 )
 from app.sis.engine.stage import Stage
 from app.sis.kinds import BY_NAME, KINDS, Kind
-from app.sis.mapping.follow import follow_results
 from app.sis.models import SisChange, SisRun
 from app.sis.port import AlreadyRunning, Progress, SourceInconsistent
-from app.sis.queries import read_report
-from app.sis.queries import run as find_run
+from app.sis.runs import rekey
+from app.sis.runs.queries import read_report
+from app.sis.runs.queries import run as find_run
 from app.sis.service import open_stage, refresh_statistics
 
 KEPT_SIZE = 64 << 20  # bytes: the assumed size of a kept plan, whose files no longer exist

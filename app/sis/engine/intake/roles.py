@@ -10,8 +10,8 @@ the person has no current one. Never writes anything else of the roster.
 from collections.abc import Collection
 from uuid import UUID
 
-from app.sis.engine.convert import convert_rows
-from app.sis.engine.load import copy_raw
+from app.sis.engine.intake.convert import convert_rows
+from app.sis.engine.intake.load import copy_raw
 from app.sis.engine.report import WENT
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME

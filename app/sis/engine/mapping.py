@@ -22,8 +22,8 @@ from app.response.service import judge_written
 from app.roster.student_lock import lock_students
 from app.sis.engine.moves import lock_with_retries
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.mapping.rules import BY_PATTERN, OF_ASSESSMENTS, OF_LINE_ITEMS, MappingRules, pattern, read_mapping
 from app.sis.models import SisSource
+from app.sis.sources.mapping import BY_PATTERN, OF_ASSESSMENTS, OF_LINE_ITEMS, MappingRules, pattern, read_mapping
 from app.support.models import Support
 
 _WHERE: Final = {

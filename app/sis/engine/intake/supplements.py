@@ -9,10 +9,10 @@ target goes into quarantine under its own file. Never writes the gradebook.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from app.sis.engine.convert import convert_rows
-from app.sis.engine.load import copy_raw
+from app.sis.engine.intake.convert import convert_rows
+from app.sis.engine.intake.load import copy_raw
+from app.sis.engine.intake.roles import compose_roles, stage_affected_people
 from app.sis.engine.plan import known_rows_sql
-from app.sis.engine.roles import compose_roles, stage_affected_people
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import Kind
 from app.sis.port import Delivery, Progress

@@ -24,8 +24,6 @@ from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.roster.lookup import zone_of
-from app.sis import rekey
-from app.sis.approval import require_undoable
 from app.sis.engine.report import Report
 from app.sis.engine.run import RunRequest, is_syncing
 from app.sis.guard import GuardLimits
@@ -35,12 +33,14 @@ from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.explore import explore
 from app.sis.oneroster_rest.pull import open_rest
 from app.sis.port import AlreadyRunning, NothingNew, OpenedSource, Progress, SourceRefused
-from app.sis.queries import run as find_run
-from app.sis.scheduler.schedule import is_full_due
+from app.sis.runs import rekey
+from app.sis.runs.approval import require_undoable
+from app.sis.runs.queries import run as find_run
+from app.sis.runs.upload import has_upload, open_missing_upload, open_upload
 from app.sis.service import sync
-from app.sis.settings import UPLOADS, SourceSettings, is_local, path_of
-from app.sis.sources import ConfiguredSource, load_source, open_secret, settings_of
-from app.sis.upload import has_upload, open_missing_upload, open_upload
+from app.sis.sources.schedule import is_full_due
+from app.sis.sources.service import ConfiguredSource, load_source, open_secret, settings_of
+from app.sis.sources.settings import UPLOADS, SourceSettings, is_local, path_of
 
 Mode = Literal["full", "delta"]
 PAGE_SIZE = 1000  # rows of a page, if the source's settings have no page size

@@ -21,8 +21,8 @@ from app.core.ids import new_id
 from app.roster.lookup import zone_of
 from app.roster.models import Source
 from app.sis.models import SisSource
-from app.sis.scheduler import schedule
-from app.sis.settings import SETTABLE, SourceSettings, freeze_of, validate_settings
+from app.sis.sources import schedule
+from app.sis.sources.settings import SETTABLE, SourceSettings, freeze_of, validate_settings
 
 SEALED_AS: Final = "sis_source.client"
 

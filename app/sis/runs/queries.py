@@ -18,7 +18,7 @@ from app.sis.engine.report import FIRST, Counts, Refusal, Report
 from app.sis.engine.run import LENGTH
 from app.sis.kinds import BY_NAME
 from app.sis.models import SisChange, SisQuarantine, SisRun, SisSource
-from app.sis.sources import ConfiguredSource
+from app.sis.sources.service import ConfiguredSource
 
 ACTION_SENTENCES = {
     "create": "came for the first time from {source}.",

@@ -28,7 +28,7 @@ from app.sis.models import SisUpload, SisUploadSlot
 from app.sis.oneroster_csv.archive import CsvZip, ZipRefused
 from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import NothingNew, OpenedSource, SourceRefused
-from app.sis.sources import load_source
+from app.sis.sources.service import load_source
 
 PART: Final = 1 << 20
 AT_ONCE: Final = 2  # uploads of one district at the same time, over all processes

@@ -24,15 +24,15 @@ from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.sis.engine.district_lock import district_sync_lock
+from app.sis.engine.intake.roles import match_roles, rename_roles
 from app.sis.engine.plan import kept_deliveries, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
-from app.sis.engine.roles import match_roles, rename_roles
 from app.sis.engine.run import RunRequest, begin, end, pluralize, update_watermarks
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.models import SisRun
 from app.sis.port import SourceInconsistent
-from app.sis.queries import run as find_run
+from app.sis.runs.queries import run as find_run
 from app.sis.service import open_stage
 
 MODE: Final = "rekey"

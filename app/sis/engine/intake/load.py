@@ -13,7 +13,7 @@ from contextlib import aclosing, suppress
 
 import asyncpg
 
-from app.sis.engine.screen import Screen
+from app.sis.engine.intake.screen import Screen
 from app.sis.engine.stage import Stage
 from app.sis.port import Delivery, Progress, SourceRefused
 

@@ -1,0 +1,32 @@
+"""Owns the statements that lock a district for one purpose until the end of the transaction. Opens no session itself.
+
+What is locked is a row of the district: an advisory lock holds on one node of a cluster only, so that two processes
+that connect to different nodes would not exclude each other.
+"""
+
+from enum import StrEnum
+
+from sqlalchemy import Text, Uuid, bindparam, text
+
+DISTRICT, NAME = bindparam("district", type_=Uuid), bindparam("name", type_=Text)
+
+
+class DistrictLock(StrEnum):
+    """What only one transaction of a district does at a time."""
+
+    WRITE_SYNC = "write_sync"
+    SCHOOL_BREAK = "school_break"
+
+
+WAIT = """INSERT INTO district_lock (district_id, name) VALUES (:district, :name)
+ON CONFLICT (district_id, name) DO UPDATE SET name = excluded.name"""
+"""SQL: waits for the lock and takes it."""
+WAIT_FOR_LOCK = text(WAIT).bindparams(DISTRICT, NAME)
+TRY_LOCK = text(
+    "SELECT name FROM district_lock WHERE district_id = :district AND name = :name FOR UPDATE SKIP LOCKED"
+).bindparams(DISTRICT, NAME)
+"""Takes the lock and returns a row, unless somebody has it or nobody ever had it."""
+FIRST_LOCK = text(
+    "INSERT INTO district_lock (district_id, name) VALUES (:district, :name) ON CONFLICT DO NOTHING RETURNING name"
+).bindparams(DISTRICT, NAME)
+"""Takes the lock and returns a row where nobody ever had it."""

@@ -1,0 +1,1 @@
+"""Brings what a source delivered into the stage: loads, screens, converts."""

@@ -1,0 +1,1 @@
+"""What a district has set about each source: settings, schedule, mapping."""

@@ -1,0 +1,135 @@
+"""Owns what a statement must not do for Citus to take it, read from PostgreSQL's own analysed tree.
+
+A statement that writes: nothing STABLE or VOLATILE in RETURNING, in ON CONFLICT, in CASE or COALESCE, or applied to a
+column; nothing VOLATILE in its conditions or its WITH queries. Any statement: no correlated subquery next to a table
+that every node has. Whatever stands in a subquery is computed by itself, and is not looked at.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import asyncpg
+
+from tests.house.catalogue import ON_EVERY_NODE
+from tests.house.query_tree import Node, analysed
+
+WRITES = {"2": "UPDATE", "3": "INSERT", "4": "DELETE", "5": "MERGE"}
+OPERATORS = {"OPEXPR", "DISTINCTEXPR", "NULLIFEXPR", "SCALARARRAYOPEXPR"}
+TYPE_FIELDS = ("vartype", "paramtype", "consttype", "funcresulttype", "opresulttype", "coalescetype", "resulttype")
+IMMUTABLE = "i"
+VOLATILE = "v"
+
+
+@dataclass
+class Catalogue:
+    """What the database says of its functions, by the object ids that a tree prints."""
+
+    volatility: Mapping[str, str]
+    names: Mapping[str, str]
+    operators: Mapping[str, str]
+    type_io: Mapping[str, tuple[str, str]]
+    relations: Mapping[str, str]
+
+    def mutable(self, node: Node) -> Iterator[tuple[str, str]]:
+        """The name and volatility of each function of a node that is not IMMUTABLE."""
+        for function in self._functions(node):
+            volatility = self.volatility.get(function, VOLATILE)
+            if volatility != IMMUTABLE:
+                yield f"{self.names.get(function, function)}()", volatility
+        if node.kind == "SQLVALUEFUNCTION":
+            yield "CURRENT_TIMESTAMP or its like", "s"
+        elif node.kind == "NEXTVALUEEXPR":
+            yield "nextval()", VOLATILE
+
+    def _functions(self, node: Node) -> Iterator[str]:
+        if node.kind == "FUNCEXPR":
+            yield node.text("funcid")
+        elif node.kind in OPERATORS:
+            yield self.operators[node.text("opno")]
+        elif node.kind == "COERCEVIAIO":
+            yield self.type_io[node.text("resulttype")][0]
+            for argument in node.children("arg"):
+                types = [argument.text(name) for name in TYPE_FIELDS if argument.text(name)]
+                yield from (self.type_io[one][1] for one in types[:1] if one in self.type_io)
+
+
+async def read_catalogue(db: asyncpg.Connection) -> Catalogue:
+    """Reads the catalogue once for many statements."""
+    functions = await db.fetch("SELECT oid::text AS id, provolatile::text AS v, proname::text AS name FROM pg_proc")
+    operators = await db.fetch("SELECT oid::text AS id, oprcode::oid::text AS function FROM pg_operator")
+    types = await db.fetch("SELECT oid::text AS id, typinput::oid::text AS i, typoutput::oid::text AS o FROM pg_type")
+    relations = await db.fetch(
+        "SELECT oid::text AS id, relname::text AS name FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+    )
+    return Catalogue(
+        {row["id"]: row["v"] for row in functions},
+        {row["id"]: row["name"] for row in functions},
+        {row["id"]: row["function"] for row in operators},
+        {row["id"]: (row["i"], row["o"]) for row in types},
+        {row["id"]: row["name"] for row in relations},
+    )
+
+
+async def unfit(db: asyncpg.Connection, catalogue: Catalogue, sql: str) -> list[str]:
+    """Returns what Citus would refuse in a statement."""
+    trees = await analysed(db, sql)
+    return [finding for tree in trees for finding in unfit_in(tree, catalogue)]
+
+
+def unfit_in(query: Node, catalogue: Catalogue) -> list[str]:
+    """Returns what Citus would refuse in an analysed query and in those within it."""
+    findings = [*_correlated(query, catalogue)]
+    if query.text("commandType") in WRITES:
+        findings += _in_write(query, catalogue)
+    for inner in _queries(query):
+        findings += unfit_in(inner, catalogue)
+    return findings
+
+
+def _in_write(query: Node, catalogue: Catalogue) -> Iterator[str]:
+    for node in query.within("returningList"):
+        yield from (f"{name} in RETURNING" for name, _ in catalogue.mutable(node))
+    for conflict in query.children("onConflict"):
+        for node in conflict.within("onConflictSet", "onConflictWhere"):
+            yield from (f"{name} in ON CONFLICT" for name, _ in catalogue.mutable(node))
+    for node in query.within("targetList", "jointree"):
+        for name, volatility in catalogue.mutable(node):
+            if volatility == VOLATILE and query.text("commandType") != "3":
+                yield f"{name} is VOLATILE"
+            if any(one.kind == "VAR" for one in node.within()):
+                yield f"{name} is applied to a column"
+        if node.kind in ("CASEEXPR", "COALESCEEXPR"):
+            where = node.kind.removesuffix("EXPR")
+            yield from (f"{name} in {where}" for one in node.within() for name, _ in catalogue.mutable(one))
+    for cte in query.children("cteList"):
+        for inner in cte.children("ctequery"):
+            for node in inner.within("targetList", "jointree"):
+                names = [name for name, volatility in catalogue.mutable(node) if volatility == VOLATILE]
+                yield from (f"{name} is VOLATILE in WITH" for name in names)
+
+
+def _correlated(query: Node, catalogue: Catalogue) -> Iterator[str]:
+    tables = {catalogue.relations.get(entry.text("relid"), "") for entry in query.children("rtable")}
+    here = sorted(tables & set(ON_EVERY_NODE))
+    if not here:
+        return
+    for node in query.within("targetList", "jointree", "havingQual", "returningList"):
+        if node.kind == "SUBLINK" and any(_reaches_out(inner, 1) for inner in node.children("subselect")):
+            yield f"a correlated subquery next to {', '.join(here)}"
+
+
+def _reaches_out(query: Node, depth: int) -> bool:
+    """Whether something in a query is a column of the query that is `depth` levels above its own."""
+    own = [node for node in query.within(*query.fields) if node.kind == "VAR"]
+    if any(int(node.text("varlevelsup") or 0) == depth for node in own):
+        return True
+    return any(_reaches_out(inner, depth + 1) for inner in _queries(query))
+
+
+def _queries(node: Node) -> Iterator[Node]:
+    """The queries directly within a query: of WITH, of FROM, of expressions."""
+    for child in node.children():
+        if child.kind == "QUERY":
+            yield child
+        else:
+            yield from _queries(child)

@@ -1,0 +1,68 @@
+"""Protects the schema from being changed by anything but a migration: no DDL in app/, but for what is listed here.
+
+On a distributed database DDL in a transaction goes to every node, waits for every shard, and keeps other runs waiting.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.house.source import modules
+
+DDL = re.compile(
+    r"\b(CREATE|ALTER|DROP|TRUNCATE)\s+(OR REPLACE |UNLOGGED |TEMP |TEMPORARY |UNIQUE |MATERIALIZED )*"
+    r"(TABLE|INDEX|POLICY|SCHEMA|VIEW|FUNCTION|TRIGGER|SEQUENCE|TYPE|DOMAIN|EXTENSION|ROLE|DATABASE|RULE)\b"
+)
+STAGING = "the staging tables of a run are made and dropped by it, until they are permanent tables"
+HELD = "the tables of a held plan are dropped with it, until they are permanent tables"
+OPERATOR = "an operator's command, as the owner"
+EXCEPTIONS = {
+    "app.sis.engine.intake.load": STAGING,
+    "app.sis.engine.stage": STAGING,
+    "app.sis.engine.intake.supplements": STAGING,
+    "app.sis.engine.run": HELD,
+    "app.sis.scheduler.retention": HELD,
+    "app.cli.migrate": OPERATOR,
+    "app.cli.backup.security": OPERATOR,
+    "app.core.db": "a sentence that tells an administrator what to run",
+    "app.core.embedded": "makes the role and the database of the embedded server",
+}
+
+
+def ddl_in(tree: ast.Module) -> list[str]:
+    """Returns the beginnings of DDL among the texts of a module; what documents the code is no text of it."""
+    return [match[0] for text in _texts(tree) for match in DDL.finditer(text)]
+
+
+def _texts(tree: ast.Module) -> Iterator[str]:
+    documents = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documents:
+            yield node.value
+
+
+def test_the_schema_is_changed_by_migrations_only() -> None:
+    """A module with DDL is listed with its reason; one that has none any more is taken off the list."""
+    assert {name for name, tree in modules().items() if ddl_in(tree)} == EXCEPTIONS.keys()
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        'db.execute(f"CREATE UNLOGGED TABLE {name} (a int)")',
+        'STATEMENT = "ALTER TABLE concern ADD COLUMN a text"',
+        'text("DROP   INDEX concern_idx")',
+        'f"{start}; TRUNCATE TABLE {name}"',
+        'CREATE = """\\nCREATE OR REPLACE FUNCTION app.more()"""',
+    ],
+)
+def test_planted_ddl_is_found(source: str) -> None:
+    """In an f-string, a constant, an argument, behind another statement, over several lines."""
+    assert len(ddl_in(ast.parse(source))) == 1
+
+
+def test_what_documents_the_code_is_no_ddl() -> None:
+    """A docstring, also of a constant, may say CREATE TABLE."""
+    assert ddl_in(ast.parse('"""CREATE TABLE a"""\nA = 1\n"""DROP TABLE a"""')) == []

@@ -1,0 +1,108 @@
+"""Keeps every different statement that writes, of those that the tests have the product send, for a look at the end.
+
+What goes through SQLAlchemy is kept as it is sent. What a sync sends through asyncpg is kept with the shapes of the
+staging tables that it names, which are gone when its run has ended; a run's own number is left out of their names.
+"""
+
+# names that the product made
+
+import re
+from typing import Any
+
+import asyncpg
+
+from app.sis.engine.stage import Stage
+from tests.house.distributed import read_catalogue, unfit
+
+LOOKED_AT = re.compile(
+    r"\b(INSERT INTO|UPDATE|DELETE FROM|MERGE INTO|FROM (public\.)?(district|client|client_secret))\b"
+)
+STATEMENT = re.compile(r"\s*(WITH|INSERT|UPDATE|DELETE|MERGE|SELECT)\b")
+OF_A_RUN = re.compile(r"_[0-9a-f]{32}\b")
+STAGED = re.compile(r"\bstaging\.(\w+)")
+SHAPES = """
+SELECT c.relname AS table, string_agg(quote_ident(a.attname) || ' ' || format_type(a.atttypid, a.atttypmod), ', ') AS is
+FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+WHERE c.relnamespace = 'staging'::regnamespace AND c.relname = ANY ($1) GROUP BY c.relname
+"""
+DIRECTORY_FUNCTIONS = """
+SELECT p.prosrc AS body, p.proargnames AS names,
+       ARRAY (SELECT format_type(t, NULL) FROM unnest(p.proargtypes) AS t) AS types
+FROM pg_proc p WHERE p.pronamespace = 'app'::regnamespace AND p.prosecdef
+"""
+LET_OFF = {
+    "now() AS claimed_at": "the claim of a lease takes the instant from RETURNING",
+    "due = coalesce(now() + (CAST(": "the end of a lease computes times in COALESCE and CASE",
+}
+"""Parts of statements that are not fit yet, and why."""
+
+_kept: dict[str, dict[str, str]] = {}
+"""Statement: (staging table: columns)."""
+
+
+def keep(statement: str) -> None:
+    """Keeps a statement of SQLAlchemy's."""
+    if STATEMENT.match(statement) and LOOKED_AT.search(statement):
+        _kept.setdefault(statement, {})
+
+
+def watch_the_sync() -> None:
+    """Keeps what every sync sends from now on."""
+    run, rows = Stage.run, Stage.rows
+
+    async def watched_run(stage: Stage, sql: str) -> int:
+        await _keep_staged(stage, sql)
+        return await run(stage, sql)
+
+    async def watched_rows(stage: Stage, sql: str) -> list[Any]:
+        await _keep_staged(stage, sql)
+        return await rows(stage, sql)
+
+    Stage.run, Stage.rows = watched_run, watched_rows  # type: ignore[method-assign]
+
+
+async def _keep_staged(stage: Stage, sql: str) -> None:
+    statement = OF_A_RUN.sub("_run", stage._bound(sql)[0])
+    if statement in _kept or not (STATEMENT.match(statement) and LOOKED_AT.search(statement)):
+        return
+    shapes = await stage.driver.fetch(SHAPES, STAGED.findall(sql))
+    _kept[statement] = {OF_A_RUN.sub("_run", row["table"]): row["is"] for row in shapes}
+
+
+async def unfit_statements(url: str) -> list[str]:
+    """Returns what Citus would refuse, of all that was kept and of the directory functions; changes nothing."""
+    owner = await asyncpg.connect(url)
+    try:
+        catalogue = await read_catalogue(owner)
+        findings = []
+        for statement, shapes in {**_kept, **await _bodies(owner)}.items():
+            transaction = owner.transaction()
+            await transaction.start()
+            try:
+                for table, columns in shapes.items():
+                    await owner.execute(f"CREATE TABLE staging.{table} ({columns})")
+                unfits = await unfit(owner, catalogue, statement)
+            except asyncpg.PostgresError as error:
+                unfits = [f"cannot be prepared: {error}"]
+            finally:
+                await transaction.rollback()
+            findings += [f"{one}: {' '.join(statement.split())}" for one in unfits if not _is_let_off(statement)]
+        return findings
+    finally:
+        await owner.close()
+
+
+async def _bodies(owner: asyncpg.Connection) -> dict[str, dict[str, str]]:
+    """The bodies of the functions with the owner's rights, with typed parameters in place of their names."""
+    bodies = {}
+    for row in await owner.fetch(DIRECTORY_FUNCTIONS):
+        body = row["body"].strip()
+        for place, type_ in enumerate(row["types"], start=1):
+            body = re.sub(rf"(?<![.\w]){row['names'][place - 1]}\b", f"${place}::{type_}", body)
+        bodies[body] = {}
+    return bodies
+
+
+def _is_let_off(statement: str) -> bool:
+    plain = " ".join(statement.split())
+    return any(part in plain for part in LET_OFF)
