@@ -88,7 +88,7 @@ class Report:
 
     @property
     def overturned(self) -> list[str]:
-        """The kinds of which at least a tenth changed in a run of many changes, whose statistics are to be updated."""
+        """The kinds whose statistics need an update: at least a tenth of their rows changed, in a run of many changes."""
         if self.total("changes") < MANY:
             return []
         return [name for name, counts in self.kinds.items() if counts.changes and 10 * counts.changes >= counts.known]

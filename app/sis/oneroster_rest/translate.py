@@ -217,8 +217,8 @@ class Translator:
         columns = [
             none if key is None else _read(read, list(map(itemgetter(key), rows))) for read, key in shape.columns
         ]
-        found = list(zip(*columns, strict=True))
-        return list(map(self._with_roles, rows, found)) if shape.roles else found
+        cells = list(zip(*columns, strict=True))
+        return list(map(self._with_roles, rows, cells)) if shape.roles else cells
 
     def _with_roles(self, row: Row, cells: Cells) -> Cells:
         """Returns the cells of a 1.2 user with one of the roles, and with the orgs of all roles."""
@@ -239,8 +239,8 @@ class Translator:
         exact = dict(zip(keys, keys, strict=True))
         columns = []
         for _, names, read in self._columns:
-            found = [exact.get(name) or lower.get(name.lower()) for name in names]
-            columns.append((read, next(filter(None, found), None)))
+            candidates = [exact.get(name) or lower.get(name.lower()) for name in names]
+            columns.append((read, next(filter(None, candidates), None)))
         shape = _Shape(tuple(columns), self._roles and not lower.keys().isdisjoint(("roles", "primaryorg")))
         if len(self._shapes) < SHAPES:
             self._shapes[keys] = shape
@@ -257,11 +257,11 @@ def _read(read: Callable[[Any], str], values: list[Any]) -> list[str]:
         return list(map(known.__getitem__, values))
     if read is ref and types == {dict}:
         try:
-            found = list(map(_ID, values))
+            ids = list(map(_ID, values))
         except KeyError:
             return list(map(ref, values))
-        if set(map(type, found)) == {str}:
-            return found
+        if set(map(type, ids)) == {str}:
+            return ids
     return list(map(read, values))
 
 

@@ -61,7 +61,7 @@ def validate_roster_zip(file: IO[bytes]) -> None:
 
 
 def _pointer(sentence: str) -> str:
-    """Returns a pointer to the file of the zip whose name begins the sentence, or an empty string."""
+    """Returns a pointer to the file that a sentence begins with, or an empty string."""
     match = _FILE.match(sentence)
     return f"/{match.group()}" if match else ""
 

@@ -247,7 +247,7 @@ async def _create_due_run(work: Work, row: SisSource) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def _requeue_lost_runs(work: Work) -> None:
-    """Sets the runs whose lease has ended back to pending; a run that has lost three workers fails.
+    """Returns runs with an expired lease to the queue; a run that has lost three workers fails.
 
     A run from the command line is not repeated: it goes on while its process has the district's lock, and fails if not.
     """
