@@ -45,10 +45,10 @@ from app.rest import (
     webhooks,
 )
 from app.rest.admission import Admit
-from app.rest.door import House, refuse_unknown_parameters
+from app.rest.door import Services, refuse_unknown_parameters
 from app.rest.edge import Edge
 from app.rest.limits import describe_limits
-from app.rest.problem import answer_problems
+from app.rest.problem import install_problem_handlers
 from app.rest.retry import Retries
 from app.settings import Settings
 
@@ -108,7 +108,7 @@ def build(settings: Settings) -> FastAPI:
         lifespan=lifespan,
     )
     tokens = Tokens(settings.keyring, settings.base_url, settings.token_seconds)
-    app.state.house = House(
+    app.state.services = Services(
         engine=engine,
         keyring=settings.keyring,
         tokens=tokens,
@@ -118,7 +118,7 @@ def build(settings: Settings) -> FastAPI:
         attempts=TokenAttempts(settings.workers),
         writers=WriterShare(connections_of(engine), limits.connect),
     )
-    answer_problems(app)
+    install_problem_handlers(app)
     describe_limits(app)
     app.webhooks.include_router(events.webhooks())
     app.include_router(health.router)
@@ -126,7 +126,7 @@ def build(settings: Settings) -> FastAPI:
     for face in V1:
         app.include_router(face.router, dependencies=[Depends(refuse_unknown_parameters)])
     app.include_router(
-        graphql_router(app.state.house, Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds))
+        graphql_router(app.state.services, Limits(cost=settings.graphql_cost, seconds=settings.graphql_seconds))
     )
     app.include_router(documents.documents(app))
     app.add_middleware(Retries)

@@ -1,4 +1,4 @@
-"""Measures how long a support's picture takes to place and to draw: a school year's scores, two phases, sessions.
+"""Measures how long a support's picture takes to compute and to draw: a school year's scores, two phases, sessions.
 
 `python -m bench.chart`; no database, one process, seeded.
 """
@@ -22,7 +22,7 @@ OFF = frozenset(BEGINS + timedelta(weeks=week) for week in (6, 7, 15, 16, 17))
 
 
 def main() -> None:
-    """Prints medians in milliseconds: of the processor's time, which no other work lengthens, and by the clock."""
+    """Prints medians in milliseconds: of processor time, which other work does not lengthen, and by the clock."""
     for width in (320, 1000):
         worked, took, size = [], [], 0
         for _ in range(RUNS):
@@ -46,9 +46,11 @@ def _draw(width: int) -> str:
         for week in range(1, WEEKS)
         if (day := BEGINS + timedelta(weeks=week, days=2)) - timedelta(days=2) not in OFF
     ]
-    said = {"state": "not_responding", "kind": "stopped", "sentence": "Growth has stopped.", "rate": 0.2}
-    of = {"phase_id": phases[1].id, "score_ids": [one.id for one in scores[-12:]]}
-    verdict = VerdictRow(id=uuid4(), rate_low=-0.3, rate_high=0.7, change_on=BEGINS + timedelta(weeks=25), **said, **of)
+    outcome = {"state": "not_responding", "kind": "stopped", "sentence": "Growth has stopped.", "rate": 0.2}
+    of = {"phase_id": phases[1].id, "score_ids": [score.id for score in scores[-12:]]}
+    verdict = VerdictRow(
+        id=uuid4(), because=[], rate_low=-0.3, rate_high=0.7, change_on=BEGINS + timedelta(weeks=25), **outcome, **of
+    )
     return svg(
         picture(
             Support(id=uuid4(), starts_on=BEGINS, school_ids=[]),

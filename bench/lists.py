@@ -1,7 +1,7 @@
 """Measures pages of a list, as role `api` under row-level security: of a school, of a caseload, of the district.
 
-A million concerns of 100,000 students in 200 schools, a small one among them; three students in a hundred are at a
-second school. `python -m bench.reach --lists`; each figure is the median of runs of the product's own queries.
+There are a million concerns of 100,000 students in 200 schools, one of which is small; three students in a hundred
+attend a second school. `python -m bench.reach --lists`; each figure is the median of runs of the product's own queries.
 """
 
 import asyncio
@@ -49,11 +49,11 @@ JOIN (SELECT id FROM area WHERE district_id = $1 ORDER BY code LIMIT 1) a ON tru
 """
 BEFORE = """SELECT c.* FROM concern AS c WHERE c.district_id = CAST(:district AS uuid)
     AND c.school_ids @> CAST(ARRAY[:school] AS uuid[]) ORDER BY c.id LIMIT 51"""
-"""The form that this one replaced, which no index serves under row-level security."""
+"""The earlier form of the statement, which no index serves under row-level security."""
 
 
 async def measure_lists(owner_url: str, rows: int) -> Table:
-    """Makes the district in the database, measures, and returns the figures."""
+    """Fills the district in the database, measures, and returns the figures."""
     settings = Settings(database_url=owner_url, key=generate_key("k1"), sandbox=True)
     await asyncio.to_thread(migrate, settings)
     engine = open_engine(settings.url_of("api"), name="bench api")
@@ -76,7 +76,7 @@ async def measure_lists(owner_url: str, rows: int) -> Table:
             table.add_row(name, what, str(count), f"{statistics.median(took):.1f}", *plans)
     async with unit(engine, principals[3][1], settings.keyring, "bench") as work:
         plans = await _explained(work, _before, principals[1][2])
-        table.add_row("the small school, as before", "concerns", "", "", *plans)
+        table.add_row("the small school, earlier form", "concerns", "", "", *plans)
     await engine.dispose()
     await worker.dispose()
     return table
@@ -84,7 +84,7 @@ async def measure_lists(owner_url: str, rows: int) -> Table:
 
 @needs(Can.READ_CONCERNS)
 async def _explained(work: Work, read: Read, school: UUID | None) -> tuple[str, str]:
-    """The median times that PostgreSQL says it takes to plan and to execute the last statement of a read."""
+    """Returns the median planning and execution times that PostgreSQL reports for the last statement of a read."""
     sent: list[tuple[str, Any]] = []
 
     def keep(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_more: Any) -> None:
@@ -101,8 +101,8 @@ async def _explained(work: Work, read: Read, school: UUID | None) -> tuple[str, 
     times = []
     for _ in range(RUNS):
         row = await driver.fetchval(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {statement}", *parameters)
-        (told,) = row
-        times.append((told["Planning Time"], told["Execution Time"]))
+        (plan,) = row
+        times.append((plan["Planning Time"], plan["Execution Time"]))
     planning, execution = (statistics.median(column) for column in zip(*times, strict=True))
     return f"{planning:.2f}", f"{execution:.2f}"
 

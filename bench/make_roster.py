@@ -1,6 +1,6 @@
-"""Writes the generated roster that the sync is measured on. Owns no numbers: the district is the sandbox's.
+"""Writes the generated roster on which the sync is measured. It owns no figures: the district is the sandbox's.
 
-`python -m bench.make_roster OUT.zip [--students 100000]`: 100,000 students give about a million enrollments.
+`python -m bench.make_roster OUT.zip [--students 100000]`: 100,000 students have about a million enrollments.
 """
 
 import sys

@@ -1,9 +1,10 @@
-"""Measures a REST pull beside a bare client that fetches the same pages. Owns no threshold: it prints ratios.
+"""Measures a REST pull against a bare client that fetches the same pages. It prints ratios and has no threshold.
 
 `python -m bench.pull [--students 10000] [--version 1.1] [--rounds 7]` starts the sandbox SIS in a process of its own. A
-first pull, which is not timed, says which pages there are. Then, in turns: httpx fetches them, in that order, as many
-at once as the adapter has, reads each body and drops it; the adapter pulls: signs in, walks, translates, writes its
-spool. Every other round begins with the adapter. Both open their client on the clock; only the adapter signs in on it.
+first pull, which is not timed, records which pages there are. Then, in turns: httpx fetches those pages in the same
+order, with the adapter's concurrency, reads each body and drops it; the adapter pulls: it signs in, walks, translates
+and writes its spool. Every other round begins with the adapter. Both open their client on the clock; only the adapter
+signs in on it.
 """
 
 import argparse
@@ -31,7 +32,7 @@ BASES = {"1.1": "ims/oneroster/v1p1", "1.2": "ims/oneroster/rostering/v1p2"}
 
 @contextmanager
 def sandbox(students: int) -> Iterator[str]:
-    """The address of a sandbox SIS."""
+    """Runs a sandbox SIS and yields its address."""
     command = [sys.executable, "-m", "app", "sandbox", "sis", "--students", str(students), "--until-stdin-closes"]
     process = subprocess.Popen(
         [*command, "--on", "2026-11-21", "--client", f"bench:{SECRET}"],
@@ -48,50 +49,50 @@ def sandbox(students: int) -> Iterator[str]:
         process.wait(timeout=30)
 
 
-class Noting(Wire):
-    """Notes the pages that are asked for."""
+class RecordingWire(Wire):
+    """A wire that records the pages that are requested."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self.pages: list[str] = []
 
     async def send(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
-        """As ever."""
+        """Sends a request, and records its address."""
         if method == "GET":
             self.pages.append(url)
         return await super().send(method, url, headers, body)
 
 
-class Took(NamedTuple):
-    """Seconds on the clock, and of this process's processor time."""
+class Duration(NamedTuple):
+    """Seconds by the clock, and of this process's processor time."""
 
     clock: float
     processor: float
 
 
 @contextmanager
-def timed(into: list[Took]) -> Iterator[None]:
-    """Adds what the block took."""
+def timed(into: list[Duration]) -> Iterator[None]:
+    """Measures the block and appends its time to `into`."""
     began, worked = time.perf_counter(), time.process_time()
     yield
-    into.append(Took(time.perf_counter() - began, time.process_time() - worked))
+    into.append(Duration(time.perf_counter() - began, time.process_time() - worked))
 
 
-async def adapter(connection: Connection, times: list[Took]) -> tuple[int, list[str]]:
-    """A whole pull: the rows that it spooled, and the pages that it asked for."""
+async def adapter(connection: Connection, times: list[Duration]) -> tuple[int, list[str]]:
+    """Runs a whole pull; returns the number of rows spooled and the pages requested."""
     pull = RestPull(connection, None, lambda _doing, _done, _of: None)
     try:
         with timed(times):
-            async with Noting(connection) as wire:
+            async with RecordingWire(connection) as wire:
                 source = await pull.source(wire)
-        rows = sum(chunk.count(b"\n") for one in source.deliveries.values() for chunk in one.read())
+        rows = sum(chunk.count(b"\n") for delivery in source.deliveries.values() for chunk in delivery.read())
         return rows - len(source.deliveries), wire.pages
     finally:
         pull.close()
 
 
-async def bare(connection: Connection, pages: list[str], times: list[Took]) -> None:
-    """httpx fetches the pages, as many at once."""
+async def bare(connection: Connection, pages: list[str], times: list[Duration]) -> None:
+    """Fetches the pages with httpx, at the adapter's concurrency."""
     async with Wire(connection) as wire:
         token = await BearerToken(wire, []).header("GET", connection.url)
     waiting = iter(pages)
@@ -107,32 +108,32 @@ async def bare(connection: Connection, pages: list[str], times: list[Took]) -> N
 
 
 async def measure(connection: Connection, rounds: int) -> None:
-    """Prints the table."""
+    """Runs the rounds and prints the table."""
     rows, pages = await adapter(connection, [])
     print(
         f"{rows:,} rows on {len(pages):,} pages of at most {connection.page_size:,}, OneRoster {connection.version};",
         end=" ",
     )
     print(f"{connection.concurrency} requests at once; {rounds} rounds, medians\n")
-    ours: list[Took] = []
-    theirs: list[Took] = []
+    ours: list[Duration] = []
+    theirs: list[Duration] = []
     for number in range(rounds):
         if number % 2 == 0:
             await bare(connection, pages, theirs)
-        _, asked = await adapter(connection, ours)
-        if sorted(asked) != sorted(pages):
+        _, requested = await adapter(connection, ours)
+        if sorted(requested) != sorted(pages):
             raise RuntimeError("The adapter asked for other pages than before: the two cannot be compared.")
         if number % 2:
             await bare(connection, pages, theirs)
     print("| | seconds | each | processor, seconds | rows/s | ratio |\n|---|---:|---|---:|---:|---:|")
-    base = statistics.median(one.clock for one in theirs)
-    for name, took in (("bare httpx", theirs), ("adapter", ours)):
-        middle = statistics.median(one.clock for one in took)
-        worked = statistics.median(one.processor for one in took)
-        each = " ".join(f"{one.clock:.2f}" for one in took)
+    base = statistics.median(duration.clock for duration in theirs)
+    for name, durations in (("bare httpx", theirs), ("adapter", ours)):
+        middle = statistics.median(duration.clock for duration in durations)
+        worked = statistics.median(duration.processor for duration in durations)
+        each = " ".join(f"{duration.clock:.2f}" for duration in durations)
         print(f"| {name} | {middle:.2f} | {each} | {worked:.2f} | {rows / middle:,.0f} | {middle / base:.2f} |")
     pairs = statistics.median(mine.clock / other.clock for mine, other in zip(ours, theirs, strict=True))
-    ratio = statistics.median(one.clock for one in ours) / base
+    ratio = statistics.median(duration.clock for duration in ours) / base
     print(f"\nratio {ratio:.2f} (aim: at most 1.15); median of the rounds' own ratios {pairs:.2f}")
     print(
         f"load of the machine {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors; peak memory of this process",
@@ -142,8 +143,8 @@ async def measure(connection: Connection, rounds: int) -> None:
 
 
 def main() -> None:
-    """The command line."""
-    parser = argparse.ArgumentParser(prog="bench.pull", description="Measure a REST pull beside a bare client.")
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(prog="bench.pull", description="Measure a REST pull against a bare client.")
     parser.add_argument("--students", type=int, default=10_000)
     parser.add_argument("--version", choices=tuple(BASES), default="1.1")
     parser.add_argument("--page-size", type=int, default=1000)

@@ -1,7 +1,7 @@
-"""Measures ways in which row-level security can know a caseload: a bound list or text, an array column, a view.
+"""Measures ways for row-level security to know a caseload: a bound list or text, an array column, a view.
 
-600,000 rows about 6,000 students, a caseload of 150. `python -m bench.reach`; each figure is the median of runs in
-one session, beside the same statement without a policy.
+There are 600,000 rows about 6,000 students, and a caseload of 150. `python -m bench.reach`; each figure is the median
+of runs in one session, compared with the same statement without a policy.
 """
 
 import argparse
@@ -79,7 +79,7 @@ STATEMENTS = {
 
 
 async def measure(url: str, rows: int) -> Table:
-    """Makes the tables, runs each statement against each form, and drops them."""
+    """Creates the tables, runs each statement against each form, and drops them."""
     connection = await asyncpg.connect(url)
     table = Table(title=f"{rows:,} rows, a caseload of {CASELOAD}: median ms")
     table.add_column("statement")
@@ -110,7 +110,7 @@ async def measure(url: str, rows: int) -> Table:
             cells = []
             for form, relation in forms.items():
                 if form == "no policy" and not takes_students:
-                    cells.append("–")  # without a policy this statement reads everybody
+                    cells.append("–")  # without a policy this statement would read every row
                     continue
                 arguments = (district, students) if takes_students else (district,)
                 cells.append(f"{await _median(connection, statement.format(table=relation), arguments):.1f}")
@@ -143,7 +143,7 @@ async def _median(connection: asyncpg.Connection, statement: str, arguments: tup
 
 @contextmanager
 def server() -> Iterator[str]:
-    """The address of a server: AIMLINE_DATABASE_URL's, else an embedded one for this run."""
+    """Yields the address of a server: AIMLINE_DATABASE_URL's, or an embedded one for this run."""
     if os.environ.get("AIMLINE_DATABASE_URL"):
         yield os.environ["AIMLINE_DATABASE_URL"]
         return
@@ -156,10 +156,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="bench.reach")
     parser.add_argument("--rows", type=int, default=600_000)
     parser.add_argument("--lists", action="store_true", help="pages of the product's own lists, of --rows concerns")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with server() as url:
-        read = measure_lists if asked.lists else measure
-        Console(width=110).print(asyncio.run(read(url, asked.rows)))
+        read = measure_lists if options.lists else measure
+        Console(width=110).print(asyncio.run(read(url, options.rows)))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Gives a benchmark a migrated database of its own, dropped at the end. Owns no figure.
+"""Gives a benchmark a migrated database of its own, dropped at the end. It has no figures.
 
-It is on the embedded server in a temporary folder, or on the server of `AIMLINE_DATABASE_URL`.
+The database is on the embedded server in a temporary folder, or on the server of `AIMLINE_DATABASE_URL`.
 """
 
 import asyncio
@@ -24,24 +24,24 @@ SERVER = {"shared_buffers": "1GB", "max_wal_size": "8GB"}
 
 @contextmanager
 def migrated(**options: Any) -> Iterator[Settings]:
-    """Settings over a fresh database; `options` are settings of the product."""
+    """Yields settings over a fresh database; `options` are settings of the product."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        with _server(folder) as given:
+        with _server(folder) as server:
             database = f"aimline_bench_{secrets.token_hex(4)}"
-            asyncio.run(as_owner(given, f"CREATE DATABASE {database}"))
-            url = make_url(given.url_of("owner")).set(database=database).render_as_string(hide_password=False)
-            settings = given.model_copy(update={"database_url": url, **options})
+            asyncio.run(as_owner(server, f"CREATE DATABASE {database}"))
+            url = make_url(server.url_of("owner")).set(database=database).render_as_string(hide_password=False)
+            settings = server.model_copy(update={"database_url": url, **options})
             try:
                 migrate(settings)
                 yield settings
             finally:
-                asyncio.run(as_owner(given, f"DROP DATABASE {database} WITH (FORCE)"))
+                asyncio.run(as_owner(server, f"DROP DATABASE {database} WITH (FORCE)"))
 
 
 async def as_owner(settings: Settings, statement: str) -> Any:
-    """Runs a statement as the owner of the database; its first value."""
+    """Runs a statement as the owner of the database and returns its first value."""
     connection = await asyncpg.connect(settings.url_of("owner"))
     try:
         return await connection.fetchval(statement)
@@ -51,10 +51,10 @@ async def as_owner(settings: Settings, statement: str) -> Any:
 
 @contextmanager
 def _server(folder: Path) -> Iterator[Settings]:
-    given = Settings()
-    if given.database_url:
-        key = given.key or (given.key_file.read_text() if given.key_file else generate_key("k1"))
-        yield given.model_copy(update={"key": key})
+    server = Settings()
+    if server.database_url:
+        key = server.key or (server.key_file.read_text() if server.key_file else generate_key("k1"))
+        yield server.model_copy(update={"key": key})
         return
     with EmbeddedPostgres(folder / "server", settings=SERVER) as postgres:
         yield Settings(database_url=postgres.url("owner"), key=generate_key("k1"))

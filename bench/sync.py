@@ -1,4 +1,4 @@
-"""Measures the sync against its targets, each a ratio within one run: prints both, decides nothing.
+"""Measures the sync against its targets, each a ratio within one run. It prints both and decides nothing.
 
 `python -m bench.sync [--students 100000] [--rounds 3] [--dlt PYTHON [--dlt-whole]]`; see `bench/README.md`. Every sync
 is a process of its own. Uses the embedded server in a temporary folder, or the server of `AIMLINE_DATABASE_URL`.
@@ -29,7 +29,7 @@ from bench import sync_files
 from bench.server import as_owner, migrated
 from bench.sync_peer import bare_copy, peer, streamed_copy
 
-SMALLER = 10  # times: how much smaller the district is that growth and dlt are measured on
+SMALLER = 10  # how many times smaller the district for growth and dlt is
 TABLES = ", ".join(f"'{name}'" for name in (*(kind.table for kind in KINDS), "external_id", "school_membership"))
 WRITTEN = (
     "SELECT coalesce(sum(n_tup_ins + n_tup_upd + n_tup_del), 0)::bigint FROM pg_stat_user_tables "
@@ -39,7 +39,7 @@ WRITTEN = (
 
 @dataclass
 class Measured:
-    """Seconds of every run by what it was; the peak of our process in MiB; roster rows that unchanged runs wrote."""
+    """The seconds of runs by name, our process's peak memory in MiB, and roster rows written by unchanged runs."""
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     rows: int = 0
@@ -47,74 +47,76 @@ class Measured:
     written: int = 0
     peak: float = 0.0
 
-    def note(self, what: str, seconds: float) -> None:
-        """Keeps one run, and says it."""
-        self.seconds.setdefault(what, []).append(seconds)
-        print(f"  {what:<32}{seconds:9.2f} s   load {os.getloadavg()[0]:.1f}", flush=True)
+    def note(self, name: str, seconds: float) -> None:
+        """Records one run and prints it."""
+        self.seconds.setdefault(name, []).append(seconds)
+        print(f"  {name:<32}{seconds:9.2f} s   load {os.getloadavg()[0]:.1f}", flush=True)
 
-    def of(self, what: str) -> float:
-        """The median of what was run several times."""
-        return statistics.median(self.seconds[what])
+    def of(self, name: str) -> float:
+        """Returns the median of the runs of one name."""
+        return statistics.median(self.seconds[name])
 
 
-def sync(settings: Settings, district: UUID, path: Path, found: Measured, what: str) -> dict[str, Any]:
-    """One sync in a process of its own."""
-    given = {"AIMLINE_DATABASE_URL": settings.database_url, "AIMLINE_KEY": settings.key}
+def sync(settings: Settings, district: UUID, path: Path, measured: Measured, name: str) -> dict[str, Any]:
+    """Runs one sync in a process of its own."""
+    environment = {"AIMLINE_DATABASE_URL": settings.database_url, "AIMLINE_KEY": settings.key}
     done = subprocess.run(
         [sys.executable, "-m", "bench.sync_one", str(path), str(district)],
-        env={**os.environ, **given},
+        env={**os.environ, **environment},
         stdout=subprocess.PIPE,
         check=True,
     )
-    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # the run logs its stages before
-    if said["state"] != "applied" or said["quarantined"]:
-        raise SystemExit(f"{what}: {said['sentence']}")
-    found.note(what, said["seconds"])
-    found.peak = max(found.peak, said["peak"])
-    return said
+    report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])  # the run prints its log lines before the report
+    if report["state"] != "applied" or report["quarantined"]:
+        raise SystemExit(f"{name}: {report['sentence']}")
+    measured.note(name, report["seconds"])
+    measured.peak = max(measured.peak, report["peak"])
+    return report
 
 
 def measure(students: int, rounds: int, *, beside: bool) -> Measured:
-    """A first load, unchanged runs and runs with news; `beside` the peer's load, where that is asked for."""
-    found, path = Measured(), sync_files.base(students)
-    again, news = sync_files.shuffled(path), sync_files.changed(path)
+    """Measures a first load, unchanged runs and changed runs; with `beside`, the peer's load too."""
+    measured, path = Measured(), sync_files.base(students)
+    unchanged, news = sync_files.shuffled(path), sync_files.changed(path)
     print(f"{path.name}:", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = sync_files.unpacked(path, Path(name))
         if beside:
             with migrated() as settings:
-                found.note("peer's load", asyncio.run(peer(settings, asyncio.run(_district(settings)), path, folder)))
+                measured.note(
+                    "peer's load", asyncio.run(peer(settings, asyncio.run(_district(settings)), path, folder))
+                )
         with migrated() as settings:
             district = asyncio.run(_district(settings))
-            found.rows = sync(settings, district, path, found, "first load")["rows"]
+            measured.rows = sync(settings, district, path, measured, "first load")["rows"]
             for number in range(rounds):
-                # In either order by turns: what comes second finds the files in memory.
+                # The order alternates, because the second of the two finds the files in memory.
                 for screened in (False, True) if number % 2 else (True, False):
                     took, spent = asyncio.run(streamed_copy(settings, path, screened=screened))
-                    found.note(f"streamed COPY, {'checked' if screened else 'unchecked'}", took)
-                    found.seconds.setdefault(f"our processor, {'checked' if screened else 'unchecked'}", []).append(
+                    measured.note(f"streamed COPY, {'checked' if screened else 'unchecked'}", took)
+                    measured.seconds.setdefault(f"our processor, {'checked' if screened else 'unchecked'}", []).append(
                         spent
                     )
-                found.note("bare COPY", asyncio.run(bare_copy(settings, path, folder)))
-                before = asyncio.run(as_owner(settings, WRITTEN))
-                sync(settings, district, again, found, "unchanged, shuffled")
-                found.written += asyncio.run(as_owner(settings, WRITTEN)) - before
-                found.changes = sync(settings, district, news, found, "1 % changed")["changes"]
-                sync(settings, district, path, found, "1 % changed")
-                found.note("bare COPY", asyncio.run(bare_copy(settings, path, folder)))
-    return found
+                measured.note("bare COPY", asyncio.run(bare_copy(settings, path, folder)))
+                rows_before = asyncio.run(as_owner(settings, WRITTEN))
+                sync(settings, district, unchanged, measured, "unchanged, shuffled")
+                measured.written += asyncio.run(as_owner(settings, WRITTEN)) - rows_before
+                measured.changes = sync(settings, district, news, measured, "1 % changed")["changes"]
+                sync(settings, district, path, measured, "1 % changed")
+                measured.note("bare COPY", asyncio.run(bare_copy(settings, path, folder)))
+    return measured
 
 
 def measure_dlt(python: str, students: int) -> list[float]:
-    """Seconds of dlt's first load, and of its second run with the same files."""
+    """Returns the seconds of dlt's first load, and of its second run with the same files."""
     with tempfile.TemporaryDirectory() as name, migrated() as settings:
         folder = sync_files.unpacked(sync_files.base(students), Path(name))
         url = make_url(settings.database_url)
-        if socket := url.query.get("host"):  # dlt takes the folder of a socket only in the place of a host
+        if socket := url.query.get("host"):  # dlt accepts the folder of a socket only in place of a host
             url = url.set(host=quote(str(socket), safe=""), port=int(str(url.query.get("port", 5432))), query={})
         address = url.render_as_string(hide_password=False)
         command = [python, str(Path(__file__).with_name("sync_dlt.py")), str(folder), address]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # the caller's Python
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # runs the caller's Python
     return [json.loads(line)["seconds"] for line in done.stdout.splitlines() if line.startswith(b"{")]
 
 
@@ -127,7 +129,7 @@ async def _district(settings: Settings) -> UUID:
 
 
 def table(large: Measured, small: Measured, dlt: list[float], beside: Measured) -> list[tuple[str, str, str, bool]]:
-    """What must be reached, the target, what was measured, and whether it was reached; dlt's files are `beside`'s."""
+    """Returns target, limit, figure and whether it was reached; `beside` is the run on the same files as dlt's."""
     copy, unchanged = large.of("bare COPY"), large.of("unchanged, shuffled")
     rate = large.of("peer's load") / large.of("first load")
     news = large.of("1 % changed") / unchanged
@@ -138,21 +140,21 @@ def table(large: Measured, small: Measured, dlt: list[float], beside: Measured) 
         ("unchanged: roster rows written", "0", f"{large.written + small.written}", not large.written + small.written),
         ("1 % changed: × unchanged", "≤ 1.5", f"{news:.2f}", news <= 1.5),
     ]
-    for what in ("first load", "unchanged, shuffled"):
-        grows = large.of(what) / small.of(what) / rows * SMALLER
-        lines.append((f"{SMALLER} × the rows: {what}", "≤ 11 ×", f"{grows:.1f} ×", grows <= 11))
+    for name in ("first load", "unchanged, shuffled"):
+        grows = large.of(name) / small.of(name) / rows * SMALLER
+        lines.append((f"{SMALLER} × the rows: {name}", "≤ 11 ×", f"{grows:.1f} ×", grows <= 11))
     lines.append((f"{SMALLER} × the rows: peak memory", "≤ 1.5 ×", f"{large.peak / small.peak:.2f} ×", True))
     lines[-1] = (*lines[-1][:3], large.peak <= 1.5 * small.peak)
     lines.append(("peak memory of our process", "< 400 MiB", f"{large.peak:.0f} MiB", large.peak < 400))
-    for what, seconds in zip(("first load", "unchanged, shuffled"), dlt, strict=False):
-        faster = seconds / beside.of(what)
-        of = f"dlt: {what}, {beside.rows:,} rows"
+    for name, seconds in zip(("first load", "unchanged, shuffled"), dlt, strict=False):
+        faster = seconds / beside.of(name)
+        of = f"dlt: {name}, {beside.rows:,} rows"
         lines.append((of, "≥ 10 ×", f"{faster:.1f} × ({seconds:.0f} s)", faster >= 10))
     return lines
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="bench.sync", description="Measure the sync against its targets.")
     parser.add_argument("--students", type=int, default=100_000, help="ten enrollments and ten results each")
     parser.add_argument("--rounds", type=int, default=3, help="of unchanged and changed runs; the median counts")
@@ -166,16 +168,16 @@ def main() -> None:
     dlt = measure_dlt(options.dlt, dlts) if options.dlt else []
     print(f"\n{large.rows:,} rows; {large.changes:,} of them changed; {os.cpu_count()} processors")
     print(f"{'run':<32}{'median s':>10}{'least':>8}{'most':>8}{'× COPY':>8}")
-    for what, seconds in large.seconds.items():
+    for name, seconds in large.seconds.items():
         median = statistics.median(seconds)
         spread = f"{min(seconds):>8.2f}{max(seconds):>8.2f}{median / large.of('bare COPY'):>8.1f}"
-        print(f"{what:<32}{median:>10.2f}{spread}")
+        print(f"{name:<32}{median:>10.2f}{spread}")
     cost = large.of("streamed COPY, checked") / large.of("streamed COPY, unchecked")
-    more = large.of("our processor, checked") - large.of("our processor, unchecked")
-    print(f"\nThe check of the stream: COPY takes {cost:.2f} times as long, and {more:.2f} s more of our processor.")
+    extra = large.of("our processor, checked") - large.of("our processor, unchecked")
+    print(f"\nThe check of the stream: COPY takes {cost:.2f} times as long, and {extra:.2f} s more of our processor.")
     print(f"\n{'target':<44}{'asked':>10}{'measured':>18}")
-    for what, asked, measured, reached in table(large, small, dlt, large if options.dlt_whole else small):
-        print(f"{what:<44}{asked:>10}{measured:>18}  {'reached' if reached else 'NOT reached'}")
+    for name, limit, measured, reached in table(large, small, dlt, large if options.dlt_whole else small):
+        print(f"{name:<44}{limit:>10}{measured:>18}  {'reached' if reached else 'NOT reached'}")
     print(f"\nTook {time.perf_counter() - began:.0f} s.")
 
 

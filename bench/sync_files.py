@@ -1,6 +1,6 @@
-"""Makes the files that the sync is measured on: a district's zip, the same shuffled, the same with 1 % changed.
+"""Makes the files on which the sync is measured: a district's zip, the same shuffled, the same with 1 % changed.
 
-Owns no figure but the sizes. Everything is seeded, and kept in the machine's temporary folder for the next run.
+It owns no figures but the sizes. Everything is seeded, and kept in the machine's temporary folder for the next run.
 """
 
 import csv
@@ -13,13 +13,13 @@ from datetime import date
 from pathlib import Path
 
 from app.sandbox.district import District
-from app.sandbox.export import Wanted, export_with_progress
+from app.sandbox.export import ExportOptions, export_with_progress
 from app.sandbox.export_files import Binding
 
 DAY = date(2026, 11, 2)  # the same bytes in whatever year it is run
-CHANGED = 100  # one row in so many
+CHANGED = 100  # one row in this many
 WITHOUT = {"orgs.csv", "academicSessions.csv", "courses.csv", "categories.csv", "manifest.csv"}
-"""Files of which the changed zip has every row as it was: what everything hangs on does not change overnight."""
+"""Files whose rows the changed zip leaves as they were: what all other rows refer to does not change overnight."""
 ALTERED = {
     "classes.csv": "location",
     "users.csv": "phone",
@@ -34,28 +34,28 @@ Rows = Iterable[list[str]]
 
 
 def base(students: int) -> Path:
-    """The district as it is, with a line item for each class: about ten enrollments and ten results a student."""
+    """Returns the unchanged district: about ten enrollments and, with one line item a class, ten results a student."""
     path = _folder() / f"graded-{students}.zip"
     if not path.exists():
-        wanted = Wanted(Binding(gradebook=True), line_items=1)
-        export_with_progress(District(1, students, DAY), path, wanted)
+        options = ExportOptions(Binding(gradebook=True), line_items=1)
+        export_with_progress(District(1, students, DAY), path, options)
     return path
 
 
 def shuffled(path: Path) -> Path:
-    """The same rows, each file in another order."""
+    """Returns a zip with the same rows, each file in another order."""
 
     def order(name: str, rows: Rows) -> Rows:
-        found = list(rows)
+        shuffled_rows = list(rows)
         if name != "manifest.csv":
-            random.Random(name).shuffle(found)
-        return found
+            random.Random(name).shuffle(shuffled_rows)
+        return shuffled_rows
 
     return _once(path, "shuffled", order)
 
 
 def changed(path: Path) -> Path:
-    """One row in a hundred altered; of enrollments and results a tenth of those gone, and a tenth under a new id."""
+    """Returns a zip with one row in a hundred altered; a tenth of altered enrollments and results gone or new."""
 
     def alter(name: str, rows: Rows, header: list[str]) -> Iterator[list[str]]:
         at = header.index(ALTERED[name])
@@ -82,7 +82,7 @@ def changed(path: Path) -> Path:
 
 
 def unpacked(path: Path, folder: Path) -> Path:
-    """The zip's files in a folder."""
+    """Extracts the zip's files into a folder and returns it."""
     folder.mkdir(exist_ok=True)
     with zipfile.ZipFile(path) as archive:
         archive.extractall(folder)
@@ -95,12 +95,12 @@ def _folder() -> Path:
     return folder
 
 
-def _once(path: Path, what: str, change: Callable[[str, Rows], Rows]) -> Path:
-    """A zip beside the first, made on its first use: each file with its rows as `change` gives them."""
-    other = path.with_name(f"{path.stem}-{what}.zip")
-    if other.exists():
-        return other
-    part = other.with_suffix(".part")
+def _once(path: Path, suffix: str, change: Callable[[str, Rows], Rows]) -> Path:
+    """Returns a zip beside the first, made on first use: each file with its rows changed by `change`."""
+    target = path.with_name(f"{path.stem}-{suffix}.zip")
+    if target.exists():
+        return target
+    part = target.with_suffix(".part")
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
         for name in source.namelist():
             with source.open(name) as file:
@@ -108,5 +108,5 @@ def _once(path: Path, what: str, change: Callable[[str, Rows], Rows]) -> Path:
             with out.open(name, "w", force_zip64=True) as file, io.TextIOWrapper(file, "utf-8", newline="") as text:
                 csv.writer(text).writerows([header])
                 csv.writer(text).writerows(change(name, rows))
-    part.replace(other)
-    return other
+    part.replace(target)
+    return target

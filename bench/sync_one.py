@@ -1,4 +1,4 @@
-"""One sync in a process of its own, so that its memory can be told. Owns no figure.
+"""Runs one sync in a process of its own, so that its memory can be measured. It has no figures.
 
 `python -m bench.sync_one ZIP DISTRICT`, with the settings in the environment; prints one line of JSON.
 """
@@ -36,12 +36,12 @@ async def _sync(path: Path, district: UUID) -> dict[str, Any]:
 
 
 def _peak() -> float:
-    """The most memory that this process had, in MiB. What Linux counts as its maximum is its parent's too, at first."""
+    """Returns the most memory that this process had, in MiB. Linux's own maximum includes the parent's at first."""
     status = Path("/proc/self/status")
     if status.exists():
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1024
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return most / (1 << 20 if sys.platform == "darwin" else 1 << 10)  # macOS counts in bytes, others in KiB
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)  # macOS counts in bytes, others in KiB
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What the sync is measured beside: a bare COPY, and a bare COPY with one INSERT … SELECT for each table.
+"""Owns what the sync is compared with: a bare COPY, and a bare COPY with one INSERT … SELECT for each table.
 
 The peer writes the same tables as the sync's first load, as the same role, under the same policies, keys, foreign keys
-and indexes. It believes its files: nothing is checked, compared, counted or told, and ids follow from sourcedIds by
-md5, so that it need not look anything up. Owns no figure.
+and indexes. It trusts its files: nothing is checked, compared, counted or reported, and ids are md5 hashes of
+sourcedIds, so that it need not look anything up. It has no figures.
 """
 
 import time
@@ -34,7 +34,7 @@ CASTS = {
 
 
 async def bare_copy(settings: Settings, path: Path, folder: Path) -> float:
-    """Seconds to COPY the unpacked files into plain tables of text, in one transaction."""
+    """Returns the seconds to COPY the unpacked files into plain tables of text, in one transaction."""
     connection = await asyncpg.connect(settings.url_of("worker"))
     try:
         began = time.perf_counter()
@@ -48,9 +48,9 @@ async def bare_copy(settings: Settings, path: Path, folder: Path) -> float:
 
 
 async def streamed_copy(settings: Settings, path: Path, *, screened: bool) -> tuple[float, float]:
-    """Seconds, and seconds of our own processor time, to COPY the files from the zip as a run does.
+    """Returns the seconds, and seconds of our own processor time, to COPY the files from the zip as a run does.
 
-    With the check of columns, quotes, line ends and encoding, or without it; all else is the same.
+    With `screened`, columns, quotes, line ends and encoding are checked; all else is the same.
     """
     connection = await asyncpg.connect(settings.url_of("worker"))
     transaction = connection.transaction()
@@ -83,11 +83,11 @@ class _Unscreened(Screen):
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """A progress that nobody sees."""
+    """Reports progress to nobody."""
 
 
 async def peer(settings: Settings, district: UUID, path: Path, folder: Path) -> float:
-    """Seconds to COPY the unpacked files and insert them with one statement for each table, in one transaction."""
+    """Returns the seconds to COPY the unpacked files and insert them by one statement a table, in one transaction."""
     connection = await asyncpg.connect(settings.url_of("worker"))
     source, run = new_id(), new_id()
     try:
@@ -128,11 +128,11 @@ def _inserts(kind: Kind, deliveries: dict[str, Delivery], district: UUID, source
     values = {"district_id": f"'{district}'", "arrived_in": f"'{run}'"}
     for field in kind.fields:
         if field.header in header:
-            said = f's."{field.header}"'
+            column = f's."{field.header}"'
             if field.type in ("list", "grades"):
-                read = f"string_to_array({said}, ',')"
+                read = f"string_to_array({column}, ',')"
             else:
-                read = f"{said}{CASTS.get(field.type, '')}"
+                read = f"{column}{CASTS.get(field.type, '')}"
             values[field.column] = read if field.default == "NULL" else f"coalesce({read}, {field.default})"
         elif field.default != "NULL":
             values[field.column] = field.default
@@ -165,12 +165,12 @@ def _inserts(kind: Kind, deliveries: dict[str, Delivery], district: UUID, source
     return statements
 
 
-def _id(ref: Ref, said: str) -> str:
+def _id(ref: Ref, column: str) -> str:
     name = BY_NAME[ref.kind].name
     if not ref.many:
-        return _md5(name, said)
-    return f"coalesce((SELECT array_agg({_md5(name, 'u')}) FROM unnest(string_to_array({said}, ',')) AS u), '{{}}')"
+        return _md5(name, column)
+    return f"coalesce((SELECT array_agg({_md5(name, 'u')}) FROM unnest(string_to_array({column}, ',')) AS u), '{{}}')"
 
 
-def _md5(kind: str, said: str) -> str:
-    return f"md5('{kind}' || {said})::uuid"
+def _md5(kind: str, column: str) -> str:
+    return f"md5('{kind}' || {column})::uuid"

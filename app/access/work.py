@@ -160,7 +160,7 @@ def needs(
             for permission in permissions:
                 if not work.principal.may(permission):
                     raise Forbidden(
-                        f"This asks for the permission {permission.value}. {MEANING.get(permission, '')}".strip(),
+                        f"This needs the permission {permission.value}. {MEANING.get(permission, '')}".strip(),
                         code="permission.missing",
                     )
             token = _open_for.set(work)

@@ -10,7 +10,7 @@ import typer
 
 from app.core.clock import now
 from app.sandbox.district import District
-from app.sandbox.export import Wanted, export_with_progress
+from app.sandbox.export import ExportOptions, export_with_progress
 from app.sandbox.export_files import CSV_QUIRKS, Binding, UnknownCsvQuirk, csv_quirks
 from app.sandbox.sis import run
 from app.sandbox.sis_auth import Gate
@@ -48,11 +48,11 @@ def add_to(app: typer.Typer) -> None:
             raise typer.Exit(USAGE)
         binding = Binding(oneroster, gradebook)
         try:
-            wanted = Wanted(binding, line_items, csv_quirks(quirk or (), binding.headers))
+            options = ExportOptions(binding, line_items, csv_quirks(quirk or (), binding.headers))
         except UnknownCsvQuirk as error:
             print(error, file=sys.stderr)
             raise typer.Exit(USAGE) from None
-        export_with_progress(District(seed, students, within).on(day), out, wanted)
+        export_with_progress(District(seed, students, within).on(day), out, options)
 
     _add_sis(sandbox)
 

@@ -1,1 +1,1 @@
-"""The GraphQL face: one file a type. Holds shapes, no rule."""
+"""The GraphQL face: one file for each type. It holds shapes and no rules."""

@@ -1,4 +1,4 @@
-"""Owns the breaks of the schools' year in GraphQL: the shape, the list, the mutations. Holds no rule."""
+"""Owns the breaks of the school year in GraphQL: the shape, the list, the mutations. It holds no rules."""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -6,10 +6,10 @@ from uuid import UUID
 import strawberry
 
 from app.core.errors import NotFound
-from app.graphql.door import Info, asks
+from app.graphql.door import Info, guarded_field
 from app.graphql.names import NAME, row_id
-from app.graphql.node import named, shown
-from app.graphql.pages import Connection, connection, nothing, place
+from app.graphql.node import parse_id, show_id
+from app.graphql.pages import Connection, connection, empty_page, page_keyset
 from app.graphql.problems import Problem, check_lengths, run_command
 from app.graphql.school import School, school_of
 from app.response.administration.breaks import declare_break, remove_break
@@ -19,10 +19,13 @@ from app.roster.queries import find_school, orgs_by_id
 
 
 @strawberry.type(
-    description="Days without school, both counted. A week whose weekdays all lie in breaks is no week of instruction."
+    description=(
+        "Days without school, first and last day included. A week whose weekdays all lie in breaks is not"
+        " an instructional week."
+    )
 )
 class SchoolBreak:
-    """A break."""
+    """A break of the school year."""
 
     id: strawberry.ID
     school_row: strawberry.Private[UUID | None]
@@ -31,15 +34,17 @@ class SchoolBreak:
     name: str | None
     declared_at: datetime
 
-    @asks("The school; none for the whole district, schools that come later included.", orgs_by_id)
+    @guarded_field(
+        "The school; null for a break of the whole district, which schools that are added later have too.", orgs_by_id
+    )
     async def school(self, info: Info) -> School | None:
         return None if self.school_row is None else await school_of(info.context, self.school_row)
 
     @classmethod
     def of(cls, row: models.SchoolBreak) -> "SchoolBreak":
-        """The shape of a row."""
+        """Returns the GraphQL object for a row."""
         return cls(
-            id=shown("break", row.id),
+            id=show_id("break", row.id),
             school_row=row.school_id,
             begins_on=row.begins_on,
             ends_on=row.ends_on,
@@ -48,9 +53,11 @@ class SchoolBreak:
         )
 
 
-@strawberry.input(description="Days without school. The same days of the same school said again are the same break.")
+@strawberry.input(
+    description="Days without school. Declaring the same days of the same school again returns the same break."
+)
 class DeclareBreakInput:
-    """As `NewBreak`."""
+    """The input of `declareBreak`; becomes a `NewBreak`."""
 
     begins_on: date
     ends_on: date
@@ -58,16 +65,16 @@ class DeclareBreakInput:
     name: str | None = None
 
 
-@strawberry.input(description="A break to take back.")
+@strawberry.input(description="The break to remove.")
 class RemoveBreakInput:
-    """A break's id."""
+    """The input of `removeBreak`."""
 
     break_id: strawberry.ID
 
 
-@strawberry.type(description="The break, as it is or was, or the problems.")
+@strawberry.type(description="The declared or removed break, or the problems.")
 class BreakPayload:
-    """A payload."""
+    """The payload of the mutations of breaks."""
 
     school_break: SchoolBreak | None
     problems: list[Problem]
@@ -75,9 +82,9 @@ class BreakPayload:
 
 @strawberry.type
 class BreakQueries:
-    """The breaks' part of the query root."""
+    """The queries of breaks."""
 
-    @asks("The district's breaks; with a school, those that hold there.", breaks)
+    @guarded_field("The district's breaks; with a school, only those that apply to it.", breaks)
     async def breaks(
         self,
         info: Info,
@@ -85,33 +92,37 @@ class BreakQueries:
         after: str | None = None,
         school_id: strawberry.ID | None = None,
     ) -> Connection[SchoolBreak] | None:
-        asked = info.context
+        context = info.context
         try:
-            school = await row_id(asked, "org", school_id, find_school)
+            school = await row_id(context, "org", school_id, find_school)
         except NotFound:
-            return nothing()
-        at = place(asked, "breaks", {"school": school}, after, first)
-        return connection(at, await asked.read(breaks, at, school), SchoolBreak.of)
+            return empty_page()
+        at = page_keyset(context, "breaks", {"school": school}, after, first)
+        return connection(at, await context.read(breaks, at, school), SchoolBreak.of)
 
 
 @strawberry.type
 class BreakMutations:
-    """The breaks' part of the mutation root."""
+    """The mutations of breaks."""
 
-    @asks("Says a break; what it changes is judged shortly, without alerts.", declare_break)
+    @guarded_field(
+        "Declares a break; the series that it affects are judged again shortly, without alerts.", declare_break
+    )
     async def declare_break(self, info: Info, input: DeclareBreakInput) -> BreakPayload | None:
         if problems := check_lengths([("/name", input.name, 1, 200)]):
             return BreakPayload(school_break=None, problems=problems)
         new = NewBreak(input.begins_on, input.ends_on, input.school, input.name)
-        laid, problems = await run_command(info.context, declare_break, new)
-        return BreakPayload(school_break=None if laid is None else SchoolBreak.of(laid.row), problems=problems)
+        result, problems = await run_command(info.context, declare_break, new)
+        return BreakPayload(school_break=None if result is None else SchoolBreak.of(result.row), problems=problems)
 
-    @asks("Takes a break back; what it changes is judged shortly, without alerts.", remove_break)
+    @guarded_field(
+        "Removes a break; the series that it affects are judged again shortly, without alerts.", remove_break
+    )
     async def remove_break(self, info: Info, input: RemoveBreakInput) -> BreakPayload | None:
-        break_id = named("break", input.break_id)
+        break_id = parse_id("break", input.break_id)
         if break_id is None:
             missing = NotFound("break")
-            told = Problem(code=missing.code, pointer="/break_id", detail=missing.detail)
-            return BreakPayload(school_break=None, problems=[told])
-        laid, problems = await run_command(info.context, remove_break, break_id)
-        return BreakPayload(school_break=None if laid is None else SchoolBreak.of(laid.row), problems=problems)
+            problem = Problem(code=missing.code, pointer="/break_id", detail=missing.detail)
+            return BreakPayload(school_break=None, problems=[problem])
+        result, problems = await run_command(info.context, remove_break, break_id)
+        return BreakPayload(school_break=None if result is None else SchoolBreak.of(result.row), problems=problems)

@@ -1,4 +1,4 @@
-"""Owns what one running operation may still use: rows, and the process's time at a stretch. Never reads a row."""
+"""Owns what a running operation may still use: rows, and processor time without a pause. It never reads a row."""
 
 import asyncio
 import time
@@ -9,14 +9,14 @@ from app.core.page import Page
 from app.graphql.limits import TooMuch
 
 STRETCH = 0.02
-"""Seconds that one operation's resolvers run before other requests of the process have their turn."""
+"""How many seconds the resolvers of one operation run before other requests of the process get a turn."""
 
 
 class Budget:
     """The budget of one operation.
 
-    The cost of a document assumes how long a list without pages is. Here what is really read is counted, so that the
-    limit holds whatever was assumed.
+    The cost of a document assumes a length for lists without pages. The budget counts the rows that are really read, so
+    that the limit holds whatever was assumed.
     """
 
     def __init__(self, rows: int) -> None:
@@ -26,7 +26,7 @@ class Budget:
         self._until = time.monotonic() + STRETCH
 
     def take(self, result: Any) -> None:
-        """Counts the rows of a read; raises `TooMuch` once there are more than the operation may return."""
+        """Counts the rows of a read; raises `TooMuch` once the operation has read more than it may."""
         self._rows += _count(result)
         if self._rows > self._most and self.exceeded is None:
             detail = f"The operation reads more than {self._most} rows; ask for shorter pages."
@@ -35,9 +35,10 @@ class Budget:
             raise self.exceeded
 
     async def give_turn(self) -> None:
-        """Lets other requests run, where this operation's resolvers have run for long.
+        """Lets other requests run if this operation's resolvers have run for long.
 
-        A batch read wakes a thousand resolvers in one turn of the event loop. They pass the lock one a turn.
+        A batch read wakes up to a thousand resolvers in one turn of the event loop; they pass the lock one in each
+        turn.
         """
         if time.monotonic() < self._until:
             return

@@ -1,4 +1,4 @@
-"""Owns the shapes of concerns and the mutation that raises one. Holds no rule."""
+"""Owns the shapes of concerns and the mutation that raises one. It holds no rules."""
 
 from dataclasses import asdict
 from datetime import date, datetime
@@ -11,10 +11,10 @@ import strawberry
 from app.concern import models, queries
 from app.concern.service import NewConcern, raise_concern
 from app.core.errors import NotFound
-from app.graphql.door import Info, asks
+from app.graphql.door import Info, guarded_field
 from app.graphql.names import NAME, row_id
-from app.graphql.node import Node, named, shown
-from app.graphql.pages import Connection, connection, nothing, place
+from app.graphql.node import Node, parse_id, show_id
+from app.graphql.pages import Connection, connection, empty_page, page_keyset
 from app.graphql.playbook import Area, area_id_of, area_of
 from app.graphql.problems import LONGEST, Problem, check_lengths, run_command
 from app.graphql.roster import Student, student_of
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from app.graphql.support import Support
 
 
-@strawberry.enum(description="Where a concern stands.")
+@strawberry.enum(description="The state of a concern.")
 class ConcernState(StrEnum):
     """The states of `app.concern.rules`."""
 
@@ -37,7 +37,7 @@ class ConcernState(StrEnum):
     RESOLVED = "resolved"
 
 
-@strawberry.type(description="A dated worry about one student in one area.")
+@strawberry.type(description="A dated concern about one student in one area.")
 class Concern(Node):
     """A concern."""
 
@@ -53,35 +53,35 @@ class Concern(Node):
     settled_because: str | None
     version: int
 
-    @asks("Whom it is about.", students_by_id)
+    @guarded_field("The student whom it is about.", students_by_id)
     async def student(self, info: Info) -> Student | None:
         return await student_of(info.context, self.student_row)
 
-    @asks("The area that it lies in.", areas)
+    @guarded_field("The area of the concern.", areas)
     async def area(self, info: Info) -> Area | None:
         return await area_of(info.context, self.area_row)
 
-    @asks("The supports that answer it.", support_ids_of_concerns, supports_by_id)
+    @guarded_field("The supports that answer it.", support_ids_of_concerns, supports_by_id)
     async def supports(self, info: Info) -> list[Annotated["Support", strawberry.lazy("app.graphql.support")]] | None:
         from app.graphql.support import Support
 
-        found = await info.context.load(support_ids_of_concerns, self.row_id) or []
-        rows = await info.context.load_each(supports_by_id, found)
+        support_ids = await info.context.load(support_ids_of_concerns, self.row_id) or []
+        rows = await info.context.load_each(supports_by_id, support_ids)
         return [Support.of(row) for row in rows]
 
-    @asks("Who raised it, where a person did.", staff_by_id)
+    @guarded_field("The person who raised it, if a person did.", staff_by_id)
     async def raised_by(self, info: Info) -> Staff | None:
         return await staff_of(info.context, self.raised_by_row)
 
-    @asks("Who settled it, where a person did.", staff_by_id)
+    @guarded_field("The person who settled it, if a person did.", staff_by_id)
     async def settled_by(self, info: Info) -> Staff | None:
         return await staff_of(info.context, self.settled_by_row)
 
     @classmethod
     def of(cls, row: models.Concern) -> "Concern":
-        """The shape of a row."""
+        """Returns the GraphQL object for a row."""
         return cls(
-            id=shown("concern", row.id),
+            id=show_id("concern", row.id),
             row_id=row.id,
             student_row=row.student_id,
             area_row=row.area_id,
@@ -96,20 +96,20 @@ class Concern(Node):
         )
 
 
-@strawberry.input(description="A worry as it is raised.")
+@strawberry.input(description="A concern to be raised.")
 class RaiseConcernInput:
-    """As `NewConcern`."""
+    """The input of `raiseConcern`; becomes a `NewConcern`."""
 
     student: strawberry.ID = strawberry.field(description=f"The student: {NAME}.")
     area: str = strawberry.field(description="An area's code or id.")
     description: str
     raised_by: strawberry.ID | None = strawberry.field(default=None, description=f"Who raised it: {NAME}.")
-    raised_on: date | None = strawberry.field(default=None, description="Today, where it is not given.")
+    raised_on: date | None = strawberry.field(default=None, description="By default, today.")
 
 
-@strawberry.type(description="What became of it: a concern, or problems.")
+@strawberry.type(description="The concern, or the problems.")
 class RaiseConcernPayload:
-    """A payload."""
+    """The payload of `raiseConcern`."""
 
     concern: Concern | None
     problems: list[Problem]
@@ -117,17 +117,17 @@ class RaiseConcernPayload:
 
 @strawberry.type
 class ConcernQueries:
-    """The concerns' part of the query root."""
+    """The queries of concerns."""
 
-    @asks("One concern.", queries.concern)
+    @guarded_field("One concern.", queries.concern)
     async def concern(self, info: Info, id: strawberry.ID) -> Concern | None:
-        concern_id = named("concern", id)
-        row = None if concern_id is None else await info.context.found(queries.concern, concern_id)
+        concern_id = parse_id("concern", id)
+        row = None if concern_id is None else await info.context.read_or_none(queries.concern, concern_id)
         return None if row is None else Concern.of(row)
 
-    @asks(
-        "Concerns in the order in which they were raised here."
-        " With `unserved: true`, the accepted ones without an active support; this asks for `support:read` too.",
+    @guarded_field(
+        "Concerns in the order in which they were recorded. With `unserved: true`, only accepted ones "
+        "without an active support; this needs `support:read` too.",
         queries.concerns,
     )
     async def concerns(
@@ -141,26 +141,26 @@ class ConcernQueries:
         state: ConcernState | None = None,
         unserved: bool = False,
     ) -> Connection[Concern] | None:
-        asked = info.context
+        context = info.context
         try:
-            wanted = queries.ConcernFilter(
-                student_id=await row_id(asked, "student", student_id, find_student),
-                area_id=await area_id_of(asked, area),
-                school_id=await row_id(asked, "org", school_id, find_school),
+            filters = queries.ConcernFilter(
+                student_id=await row_id(context, "student", student_id, find_student),
+                area_id=await area_id_of(context, area),
+                school_id=await row_id(context, "org", school_id, find_school),
                 state=None if state is None else state.value,
             )
         except NotFound:
-            return nothing()
+            return empty_page()
         listing, query = ("unserved_concerns", unserved_concerns) if unserved else ("concerns", queries.concerns)
-        at = place(asked, listing, asdict(wanted), after, first)
-        return connection(at, await asked.read(query, at, wanted), Concern.of)
+        at = page_keyset(context, listing, asdict(filters), after, first)
+        return connection(at, await context.read(query, at, filters), Concern.of)
 
 
 @strawberry.type
 class ConcernMutations:
-    """The concerns' part of the mutation root."""
+    """The mutations of concerns."""
 
-    @asks("Raises a concern about a student.", raise_concern)
+    @guarded_field("Raises a concern about a student.", raise_concern)
     async def raise_concern(self, info: Info, input: RaiseConcernInput) -> RaiseConcernPayload | None:
         new = NewConcern(
             student=input.student,

@@ -1,4 +1,4 @@
-"""Owns the shapes of decisions and the mutation that records one. Holds no rule."""
+"""Owns the shapes of decisions and the mutation that records one. It holds no rules."""
 
 from datetime import date
 from enum import StrEnum
@@ -9,10 +9,10 @@ import strawberry
 from app.core.errors import NotFound
 from app.decision import models, queries
 from app.decision.service import NewDecision, decide
-from app.graphql.door import Info, asks
+from app.graphql.door import Info, guarded_field
 from app.graphql.names import NAME, row_id
-from app.graphql.node import Node, maybe_shown, named, shown
-from app.graphql.pages import Connection, connection, nothing, place
+from app.graphql.node import Node, parse_id, show_id, show_optional_id
+from app.graphql.pages import Connection, connection, empty_page, page_keyset
 from app.graphql.problems import LONGEST, Problem, check_lengths, run_command
 from app.graphql.roster import Student, student_of
 from app.graphql.school import Staff, staff_of
@@ -36,55 +36,55 @@ class DecisionKind(StrEnum):
     REFER = "refer"
 
 
-@strawberry.type(description="What people chose, with the verdict that they saw.")
+@strawberry.type(description="A team's decision, with the verdict that the team saw.")
 class Decision(Node):
     """A decision."""
 
     student_row: strawberry.Private[UUID]
     support_row: strawberry.Private[UUID | None]
     kind: DecisionKind
-    phase_id: strawberry.ID | None = strawberry.field(description="The phase that it began.")
+    phase_id: strawberry.ID | None = strawberry.field(description="The phase that the decision began.")
     verdict_id: strawberry.ID | None = strawberry.field(description="The verdict that the team saw.")
     decided_on: date
     decided_by_row: strawberry.Private[UUID | None]
     note: str | None
     playbook_id: strawberry.ID
 
-    @asks("Whom it is about.", students_by_id)
+    @guarded_field("The student whom it is about.", students_by_id)
     async def student(self, info: Info) -> Student | None:
         return await student_of(info.context, self.student_row)
 
-    @asks("The support that it is about; a referral may have none.", supports_by_id)
+    @guarded_field("The support that it is about; a referral may have none.", supports_by_id)
     async def support(self, info: Info) -> Support | None:
         if self.support_row is None:
             return None
         row = await info.context.load(supports_by_id, self.support_row)
         return None if row is None else Support.of(row)
 
-    @asks("Who decided, where it is known.", staff_by_id)
+    @guarded_field("The person who decided, if known.", staff_by_id)
     async def decided_by(self, info: Info) -> Staff | None:
         return await staff_of(info.context, self.decided_by_row)
 
     @classmethod
     def of(cls, row: models.Decision) -> "Decision":
-        """The shape of a row."""
+        """Returns the GraphQL object for a row."""
         return cls(
-            id=shown("decision", row.id),
+            id=show_id("decision", row.id),
             student_row=row.student_id,
             support_row=row.support_id,
             kind=DecisionKind(row.kind),
-            phase_id=maybe_shown("phase", row.phase_id),
-            verdict_id=maybe_shown("verdict", row.verdict_id),
+            phase_id=show_optional_id("phase", row.phase_id),
+            verdict_id=show_optional_id("verdict", row.verdict_id),
             decided_on=row.decided_on,
             decided_by_row=row.decided_by,
             note=row.note,
-            playbook_id=shown("playbook", row.playbook_version_id),
+            playbook_id=show_id("playbook", row.playbook_version_id),
         )
 
 
-@strawberry.input(description="What is different from a day on; what is not named stays as it was.")
+@strawberry.input(description="What changes from a day on; fields that are not named stay as they were.")
 class ChangeInput:
-    """As `Change`."""
+    """The change that a decision makes to a support; becomes a `Change`."""
 
     because: str
     begins_on: date | None = None
@@ -96,27 +96,29 @@ class ChangeInput:
     sessions_per_week: int | None = None
 
 
-@strawberry.input(description="What a team chose.")
+@strawberry.input(description="A decision to be recorded.")
 class DecideInput:
-    """As `NewDecision`."""
+    """The input of `decide`; becomes a `NewDecision`."""
 
     kind: DecisionKind
-    support: strawberry.ID | None = strawberry.field(default=None, description="Only a referral can be without.")
+    support: strawberry.ID | None = strawberry.field(
+        default=None, description="The support; only a referral can be without one."
+    )
     student: strawberry.ID | None = strawberry.field(
         default=None, description=f"The student, for a referral without a support: {NAME}."
     )
     verdict: strawberry.ID | None = strawberry.field(
-        default=None, description="The verdict that the team saw; else the one that holds."
+        default=None, description="The verdict that the team saw; by default, the verdict in force."
     )
     decided_by: strawberry.ID | None = strawberry.field(default=None, description=f"Who decided: {NAME}.")
-    decided_on: date | None = strawberry.field(default=None, description="Today, where it is not given.")
+    decided_on: date | None = strawberry.field(default=None, description="By default, today.")
     note: str | None = None
     change: ChangeInput | None = None
 
 
-@strawberry.type(description="What became of it: a decision, or problems.")
+@strawberry.type(description="The decision, or the problems.")
 class DecidePayload:
-    """A payload."""
+    """The payload of `decide`."""
 
     decision: Decision | None
     problems: list[Problem]
@@ -124,15 +126,15 @@ class DecidePayload:
 
 @strawberry.type
 class DecisionQueries:
-    """The decisions' part of the query root."""
+    """The queries of decisions."""
 
-    @asks("One decision.", queries.decision)
+    @guarded_field("One decision.", queries.decision)
     async def decision(self, info: Info, id: strawberry.ID) -> Decision | None:
-        decision_id = named("decision", id)
-        row = None if decision_id is None else await info.context.found(queries.decision, decision_id)
+        decision_id = parse_id("decision", id)
+        row = None if decision_id is None else await info.context.read_or_none(queries.decision, decision_id)
         return None if row is None else Decision.of(row)
 
-    @asks("Decisions in the order in which they were recorded.", queries.decisions)
+    @guarded_field("Decisions in the order in which they were recorded.", queries.decisions)
     async def decisions(
         self,
         info: Info,
@@ -141,24 +143,24 @@ class DecisionQueries:
         student_id: strawberry.ID | None = None,
         support_id: strawberry.ID | None = None,
     ) -> Connection[Decision] | None:
-        asked = info.context
+        context = info.context
         try:
-            student = await row_id(asked, "student", student_id, find_student)
+            student = await row_id(context, "student", student_id, find_student)
         except NotFound:
-            return nothing()
-        support = None if support_id is None else named("support", support_id)
+            return empty_page()
+        support = None if support_id is None else parse_id("support", support_id)
         if support_id is not None and support is None:
-            return nothing()
-        at = place(asked, "decisions", {"student": student, "support": support}, after, first)
-        return connection(at, await asked.read(queries.decisions, at, student, support), Decision.of)
+            return empty_page()
+        at = page_keyset(context, "decisions", {"student": student, "support": support}, after, first)
+        return connection(at, await context.read(queries.decisions, at, student, support), Decision.of)
 
 
 @strawberry.type
 class DecisionMutations:
-    """The decisions' part of the mutation root."""
+    """The mutations of decisions."""
 
-    @asks(
-        "Records a team's decision and carries it out: a change draws a phase line, an exit ends the support.",
+    @guarded_field(
+        "Records a team's decision and carries it out: a change begins a new phase, an exit ends the support.",
         decide,
     )
     async def decide(self, info: Info, input: DecideInput) -> DecidePayload | None:

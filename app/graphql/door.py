@@ -1,4 +1,7 @@
-"""Owns how a GraphQL request becomes a unit of work: token, principal, person acted for, one session. Holds no rule."""
+"""Owns how a GraphQL request becomes a unit of work: token, principal, person acted for, one session.
+
+It holds no rules.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -30,11 +33,11 @@ V = TypeVar("V")
 
 
 class Installation(Protocol):
-    """What the face runs on."""
+    """The objects of the process that the GraphQL face uses."""
 
     @property
     def engine(self) -> AsyncEngine:
-        """An engine of bound connections, as the role `api`."""
+        """The engine of the role `api`, whose connections are bound to a principal."""
 
     @property
     def keyring(self) -> Keyring:
@@ -42,15 +45,15 @@ class Installation(Protocol):
 
     @property
     def tokens(self) -> Tokens:
-        """What reads access tokens."""
+        """The reader of access tokens."""
 
     @property
     def writers(self) -> WriterShare:
-        """The writers' share of the engine's connections."""
+        """The share of the engine's connections that writers may use."""
 
 
 class OperationContext:
-    """The context of one operation. Resolvers run at once and share one session: a lock puts them in a row."""
+    """The context of one operation. Resolvers run concurrently and share one session, so a lock serializes them."""
 
     def __init__(self, work: Work, prepared: Prepared, budget: Budget) -> None:
         self.work, self.prepared, self.budget = work, prepared, budget
@@ -61,7 +64,7 @@ class OperationContext:
     async def read(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Calls a room's read when no other resolver is at the session."""
+        """Calls a room's read while no other resolver uses the session."""
         async with self._session():
             if self.budget.exceeded is not None:
                 raise self.budget.exceeded
@@ -70,17 +73,17 @@ class OperationContext:
         await self.budget.give_turn()
         return rows
 
-    async def found(
+    async def read_or_none(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R | None:
-        """As `read`; None for what is not there or not this caller's to see."""
+        """Calls `read`, and returns None where the row does not exist or the caller may not see it."""
         try:
             return await self.read(function, *args, **kwargs)
         except NotFound:
             return None
 
     async def load(self, function: Callable[[Work, list[UUID]], Awaitable[Mapping[UUID, V]]], key: UUID) -> V | None:
-        """What a batch read gives for one key; the keys of one level of the query are asked for together."""
+        """Returns the batch read's row for one key; keys of the same level of the query are read together."""
         row = await self._loaders.load(function, key)
         await self.budget.give_turn()
         return row
@@ -88,12 +91,12 @@ class OperationContext:
     async def load_each(
         self, function: Callable[[Work, list[UUID]], Awaitable[Mapping[UUID, V]]], keys: list[UUID]
     ) -> list[V]:
-        """As `load` for several keys; what is not there, or not this caller's to see, is left out."""
+        """Returns the rows that `load` finds for several keys, without those that the caller may not see."""
         rows = await asyncio.gather(*(self.load(function, key) for key in keys))
         return [row for row in rows if row is not None]
 
     async def once(self, function: Callable[[Work], Awaitable[V]]) -> V:
-        """What a read of the whole gives, read once an operation."""
+        """Returns the result of a read without keys, which runs once in each operation."""
         rows = await self._loaders.once(function)
         await self.budget.give_turn()
         return rows
@@ -101,17 +104,20 @@ class OperationContext:
     async def write(
         self, function: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """Calls a room's command in a savepoint: it fails alone. What was loaded before it is read anew after it."""
+        """Calls a room's command in a savepoint, so that it fails alone.
+
+        Rows loaded before it are read again after it.
+        """
         async with self._session():
             self._loaders = Loaders(self.read)
             async with self.work.savepoint():
                 return await function(self.work, *args, **kwargs)
 
     async def stop(self) -> None:
-        """Cancels what is still at the session, and waits for it to end: a statement ends in PostgreSQL as well.
+        """Cancels the tasks that still use the session and waits for them; their statements in PostgreSQL end too.
 
-        Batch reads run in tasks of their own, which the end of the operation does not end. What has been cancelled
-        already is not cancelled again, since that would cut off the message that ends its statement.
+        Batch reads run in tasks of their own, which the end of the operation does not end. A task that was cancelled
+        before is not cancelled again, since that would cut off the message that ends its statement.
         """
         running = self._tasks - {asyncio.current_task()}
         for task in running:
@@ -136,31 +142,33 @@ class OperationContext:
 Info = strawberry.Info[OperationContext, None]
 
 
-def asks(
+def guarded_field(
     description: str, *functions: Callable[..., Any], name: str | None = None
 ) -> Callable[[Callable[..., Any]], StrawberryField]:
-    """A field whose description in the SDL names the permissions of the functions behind it."""
+    """Returns a decorator that makes a field whose description in the SDL names the permissions of its functions."""
     permissions = list(dict.fromkeys(can for function in functions for can in required_permissions(function)))
     if not permissions:
-        raise Misuse("A field tells which marked functions stand behind it.")
-    named = " ".join(f"`{can.value}` ({MEANING.get(can, can.value).rstrip('.')})." for can in permissions)
+        raise Misuse("A guarded field names the marked functions that it calls.")
+    permission_texts = " ".join(f"`{can.value}` ({MEANING.get(can, can.value).rstrip('.')})." for can in permissions)
 
     def field(resolver: Callable[..., Any]) -> StrawberryField:
-        made: StrawberryField = strawberry.field(resolver, name=name, description=f"{description}\n\nAsks for: {named}")
-        return made
+        guarded: StrawberryField = strawberry.field(
+            resolver, name=name, description=f"{description}\n\nNeeds: {permission_texts}"
+        )
+        return guarded
 
     return field
 
 
 def client_of(request: Request, installation: Installation) -> Principal:
-    """The client whose token this is; raises `Unauthenticated`. Reads no row."""
+    """Returns the principal of the client that the token names; raises `Unauthenticated`. Reads no row."""
     client = installation.tokens.read_header(request.headers.get("Authorization"))
     request.state.principal = client
     return client
 
 
 async def principal_of(request: Request, installation: Installation, client: Principal) -> Principal:
-    """Who asks. With a person named, the person's role and caseload bind the client."""
+    """Returns the caller's principal. Where the request acts for a person, that person's role and caseload bound it."""
     act_for = request.headers.get(ACT_FOR)
     if act_for is None:
         return client

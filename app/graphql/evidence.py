@@ -1,6 +1,6 @@
-"""Owns the shapes of scores and the mutations that record, amend and remove them. Holds no rule.
+"""Owns the shapes of scores and the mutations that record, amend and remove them. It holds no rules.
 
-Over 250 lines, since a score has many inputs and each says what it is.
+Over 250 lines, since a score has many inputs and each has a description.
 """
 
 from collections.abc import Awaitable, Callable, Iterator
@@ -15,10 +15,10 @@ import strawberry
 from app.core.errors import NotFound, Violation
 from app.evidence import models, queries, service
 from app.evidence.amend import Amendment
-from app.graphql.door import Info, OperationContext, asks
+from app.graphql.door import Info, OperationContext, guarded_field
 from app.graphql.names import NAME, row_id
-from app.graphql.node import Node, named, shown
-from app.graphql.pages import Connection, connection, nothing, place
+from app.graphql.node import Node, parse_id, show_id
+from app.graphql.pages import Connection, connection, empty_page, page_keyset
 from app.graphql.playbook import Measure, measure_id_of, measure_of
 from app.graphql.problems import Problem, check_lengths, run_command, to_problems
 from app.graphql.roster import Student, student_of
@@ -28,7 +28,7 @@ from app.response.service import amend_score, record_scores, remove_score
 from app.roster.queries import find_student, staff_by_id, students_by_id
 
 
-@strawberry.enum(description="What a score is for.")
+@strawberry.enum(description="The purpose of a score.")
 class ScorePurpose(StrEnum):
     """The purposes of `app.evidence.rules`."""
 
@@ -37,7 +37,7 @@ class ScorePurpose(StrEnum):
     PROGRESS = "progress"
 
 
-@strawberry.enum(description="What became of a score that was sent.")
+@strawberry.enum(description="The result for a score that was sent.")
 class ScoreOutcome(StrEnum):
     """The outcomes of `app.evidence.service`."""
 
@@ -55,7 +55,7 @@ class Score(Node):
     measure_row: strawberry.Private[UUID]
     taken_on: date
     attempt: int
-    value: float = strawberry.field(description="In the measure's unit.")
+    value: float = strawberry.field(description="The value in the measure's unit.")
     purpose: ScorePurpose
     form: str | None
     given_by_row: strawberry.Private[UUID | None]
@@ -63,23 +63,23 @@ class Score(Node):
     recorded_at: datetime
     version: int
 
-    @asks("Whose score it is.", students_by_id)
+    @guarded_field("The student whose score it is.", students_by_id)
     async def student(self, info: Info) -> Student | None:
         return await student_of(info.context, self.student_row)
 
-    @asks("The measure.", measures)
+    @guarded_field("The measure.", measures)
     async def measure(self, info: Info) -> Measure | None:
         return await measure_of(info.context, self.measure_row)
 
-    @asks("Who gave it, where that is known.", staff_by_id)
+    @guarded_field("The person who administered it, if known.", staff_by_id)
     async def given_by(self, info: Info) -> Staff | None:
         return await staff_of(info.context, self.given_by_row)
 
     @classmethod
     def of(cls, row: models.Score) -> "Score":
-        """The shape of a row."""
+        """Returns the GraphQL object for a row."""
         return cls(
-            id=shown("score", row.id),
+            id=show_id("score", row.id),
             student_row=row.student_id,
             measure_row=row.measure_id,
             taken_on=row.taken_on,
@@ -94,36 +94,36 @@ class Score(Node):
         )
 
 
-@strawberry.input(description="A score as a sender gives it. The same score sent again changes nothing.")
+@strawberry.input(description="A score to be recorded. Sending the same score again changes nothing.")
 class NewScoreInput:
-    """As `NewScore`."""
+    """One score of `recordScores`; becomes a `NewScore`."""
 
     student: strawberry.ID = strawberry.field(description=f"The student: {NAME}.")
     measure: str = strawberry.field(description="A measure's code or id.")
     taken_on: date
     value: float
-    attempt: int = strawberry.field(default=1, description="Which one, where there were several on a day.")
+    attempt: int = strawberry.field(default=1, description="The attempt's number, where there were several on the day.")
     purpose: ScorePurpose = ScorePurpose.PROGRESS
     form: str | None = strawberry.field(default=None, description="The passage or version of the measure.")
     given_by: strawberry.ID | None = strawberry.field(default=None, description=f"Who gave it: {NAME}.")
     external_id: str | None = strawberry.field(
-        default=None, description="The sender's own id, by which it is upserted."
+        default=None, description="The sender's own id, by which the score is inserted or updated."
     )
 
 
 @strawberry.input(description="1 to 500 scores.")
 class RecordScoresInput:
-    """Scores of several students and measures."""
+    """The input of `recordScores`: scores of several students and measures."""
 
     scores: list[NewScoreInput]
     backfill: bool = strawberry.field(
-        default=False, description="Scores of the past: they are judged, and raise no alerts."
+        default=False, description="Whether these are scores of the past: they are judged, but raise no alerts."
     )
 
 
-@strawberry.input(description="What was wrong of a score, and why it is changed; what is not named stays.")
+@strawberry.input(description="A correction of a score, with its reason; fields that are not named stay as they are.")
 class AmendScoreInput:
-    """As `Amendment`."""
+    """The input of `amendScore`; becomes an `Amendment`."""
 
     score_id: strawberry.ID
     because: str
@@ -135,27 +135,27 @@ class AmendScoreInput:
     form: str | None = None
 
 
-@strawberry.input(description="Why a score counts no more.")
+@strawberry.input(description="The reason for a score's removal.")
 class RemoveScoreInput:
-    """A removal."""
+    """The input of `removeScore`."""
 
     score_id: strawberry.ID
     because: str
     by: strawberry.ID | None = strawberry.field(default=None, description=f"Who says so: {NAME}.")
 
 
-@strawberry.type(description="What became of one score; a refused one has its problems.")
+@strawberry.type(description="The result for one score; a refused score has its problems.")
 class ScoreResult:
-    """A result."""
+    """The result for one score of `recordScores`."""
 
     outcome: ScoreOutcome
     score: Score | None
     problems: list[Problem]
 
 
-@strawberry.type(description="A result for each score, in order; `problems` are of the input as a whole.")
+@strawberry.type(description="A result for each score, in order; `problems` concern the input as a whole.")
 class RecordScoresPayload:
-    """A payload."""
+    """The payload of `recordScores`."""
 
     results: list[ScoreResult]
     problems: list[Problem]
@@ -163,7 +163,7 @@ class RecordScoresPayload:
 
 @strawberry.type(description="The score after the change, or the problems.")
 class ScorePayload:
-    """A payload."""
+    """The payload of the mutations that change one score."""
 
     score: Score | None
     problems: list[Problem]
@@ -171,15 +171,15 @@ class ScorePayload:
 
 @strawberry.type
 class EvidenceQueries:
-    """The scores' part of the query root."""
+    """The queries of scores."""
 
-    @asks("One score.", queries.score)
+    @guarded_field("One score.", queries.score)
     async def score(self, info: Info, id: strawberry.ID) -> Score | None:
-        score_id = named("score", id)
-        row = None if score_id is None else await info.context.found(queries.score, score_id)
+        score_id = parse_id("score", id)
+        row = None if score_id is None else await info.context.read_or_none(queries.score, score_id)
         return None if row is None else Score.of(row)
 
-    @asks("Scores in the order in which they were recorded.", queries.scores)
+    @guarded_field("Scores in the order in which they were recorded.", queries.scores)
     async def scores(
         self,
         info: Info,
@@ -190,44 +190,44 @@ class EvidenceQueries:
         since: date | None = None,
         until: date | None = None,
     ) -> Connection[Score] | None:
-        asked = info.context
+        context = info.context
         try:
-            wanted = queries.ScoreFilter(
-                student_id=await row_id(asked, "student", student_id, find_student),
-                measure_id=await measure_id_of(asked, measure),
+            filters = queries.ScoreFilter(
+                student_id=await row_id(context, "student", student_id, find_student),
+                measure_id=await measure_id_of(context, measure),
                 since=since,
                 until=until,
             )
         except NotFound:
-            return nothing()
-        at = place(asked, "scores", asdict(wanted), after, first)
-        return connection(at, await asked.read(queries.scores, at, wanted), Score.of)
+            return empty_page()
+        at = page_keyset(context, "scores", asdict(filters), after, first)
+        return connection(at, await context.read(queries.scores, at, filters), Score.of)
 
 
 @strawberry.type
 class EvidenceMutations:
-    """The scores' part of the mutation root."""
+    """The mutations of scores."""
 
-    @asks(
-        "Records scores, each by itself: one that is no good is refused alone. What they change is judged at once.",
+    @guarded_field(
+        "Records scores, each independently: an invalid one is refused alone. The affected series are judged at once.",
         record_scores,
     )
     async def record_scores(self, info: Info, input: RecordScoresInput) -> RecordScoresPayload | None:
         new = [_new(score) for score in input.scores]
         if problems := check_lengths(_texts(new)):
             return RecordScoresPayload(results=[], problems=problems)
-        taken, problems = await run_command(info.context, record_scores, new, backfill=input.backfill)
+        recorded, problems = await run_command(info.context, record_scores, new, backfill=input.backfill)
         results = [
             ScoreResult(
-                outcome=ScoreOutcome(one.outcome),
-                score=None if one.score is None else Score.of(one.score),
-                problems=to_problems(one.violations),
+                outcome=ScoreOutcome(result.outcome),
+                score=None if result.score is None else Score.of(result.score),
+                problems=to_problems(result.violations),
             )
-            for one in taken or []
+            for result in recorded or []
         ]
         return RecordScoresPayload(results=results, problems=problems)
 
-    @asks("Amends a score; what rests on it is judged again at once.", amend_score)
+    @guarded_field("Amends a score; the affected series are judged again at once.", amend_score)
     async def amend_score(self, info: Info, input: AmendScoreInput) -> ScorePayload | None:
         if problems := check_lengths([("/because", input.because, 1, 500), ("/form", input.form, 0, 100)]):
             return ScorePayload(score=None, problems=problems)
@@ -240,24 +240,24 @@ class EvidenceMutations:
             purpose=input.purpose.value if input.purpose else None,
             form=input.form,
         )
-        return await _changed(info.context, input.score_id, amend_score, amendment)
+        return await _change_score(info.context, input.score_id, amend_score, amendment)
 
-    @asks("Takes a score out of its series; what rests on it is judged again at once.", remove_score)
+    @guarded_field("Removes a score from its series; the affected series are judged again at once.", remove_score)
     async def remove_score(self, info: Info, input: RemoveScoreInput) -> ScorePayload | None:
         if problems := check_lengths([("/because", input.because, 1, 500)]):
             return ScorePayload(score=None, problems=problems)
-        return await _changed(info.context, input.score_id, remove_score, input.because, input.by)
+        return await _change_score(info.context, input.score_id, remove_score, input.because, input.by)
 
 
-async def _changed(
-    asked: OperationContext, name: str, command: Callable[..., Awaitable[models.Score]], *given: Any
+async def _change_score(
+    context: OperationContext, name: str, command: Callable[..., Awaitable[models.Score]], *arguments: Any
 ) -> ScorePayload:
-    score_id = named("score", name)
+    score_id = parse_id("score", name)
     if score_id is None:
         return ScorePayload(
-            score=None, problems=to_problems([Violation("/score_id", "id.malformed", "This is no score's id.")])
+            score=None, problems=to_problems([Violation("/score_id", "id.malformed", "This is not a score's id.")])
         )
-    row, problems = await run_command(asked, command, score_id, *given)
+    row, problems = await run_command(context, command, score_id, *arguments)
     return ScorePayload(score=None if row is None else Score.of(row), problems=problems)
 
 

@@ -1,7 +1,7 @@
-"""Owns how much one GraphQL request may ask for, and the checks of its raw text and variables. Never parses a document.
+"""Owns the limits of one GraphQL request, and the checks of its raw text and variables. It never parses a document.
 
-The text is checked before a parser reads it, and the variables before they are coerced: both checks are linear and stop
-at the first part that is too much.
+The text is checked before a parser reads it, and the variables before they are coerced: both checks take linear time
+and stop at the first violation.
 """
 
 from dataclasses import dataclass
@@ -12,64 +12,64 @@ from graphql import GraphQLError, Node
 from app.core.errors import AimlineError
 
 CEILING = 2**53 - 1
-"""Counts stop here: the largest integer that every JSON reader takes."""
+"""The largest value of a count: the largest integer that every JSON reader accepts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one operation. Operators set the first two; the others follow from what a document is."""
+    """The limits of one operation. Operators set the first two; the others are fixed."""
 
     cost: int = 10_000
     """Rows that the operation could return."""
     seconds: float = 10.0
-    """How long it may run."""
+    """Seconds that the operation may run."""
     characters: int = 32_768
     tokens: int = 1_500
     comments: int = 200
     lines: int = 2_000
     depth: int = 12
-    """Selection sets in one another below a root field."""
+    """Nested selection sets below a root field."""
     introspection_depth: int = 20
-    """The same within introspection: the usual query follows nine levels of `ofType`."""
+    """The same within introspection: the usual introspection query follows nine levels of `ofType`."""
     nesting: int = 60
-    """As depth, with the inline fragments and the spreads, which add no field."""
+    """The same, counting inline fragments and fragment spreads too."""
     aliases: int = 30
     directives: int = 50
     node_directives: int = 5
     """Directives on one part of the document."""
     size: int = 5_000
-    """Fields, arguments, values and directives, with every fragment counted at each of its spreads."""
+    """Fields, arguments, values and directives, where every fragment counts at each of its spreads."""
     comparisons: int = 2_000
-    """Pairs of fields that would be merged because they have one response key."""
+    """Pairs of fields that would be merged because they share a response key."""
     introspection: int = 20_000
     """Response keys that introspection could return."""
     value_depth: int = 10
-    """Lists and objects in one another, in a literal or a variable."""
+    """Nested lists and objects in a literal or a variable."""
     variable_values: int = 6_000
     """Lists, objects and values in all variables."""
     answer: int = 16_000_000
-    """Characters of an answer: a text that is read once can be asked for under many names."""
+    """Characters of an answer: a text that is read once can be selected under many names."""
     errors: int = 100
     """Errors that an answer lists."""
     validation_errors: int = 30
-    """Errors after which a document is not validated further."""
+    """Errors after which the validation of a document stops."""
     printed: int = 3_000
-    """Parts of literals that may be printed for messages: the library prints the whole literal for each error in it."""
+    """Parts of literals that may be printed in messages: the library prints the whole literal for each error in it."""
 
 
 class TooMuch(AimlineError):
-    """An operation that asks for more than is allowed."""
+    """Raised when an operation asks for more than is allowed."""
 
     code = "operation.too_much"
 
 
 def too_much(code: str, detail: str, *nodes: Node) -> GraphQLError:
-    """A refusal as an error of the document."""
+    """Returns a refusal as an error of the document."""
     return GraphQLError(detail, list(nodes) or None, original_error=TooMuch(detail, code=code))
 
 
 def check_text(text: str, limits: Limits) -> None:
-    """Raises a refusal where the text is too long to be parsed."""
+    """Raises a refusal if the text is too long to be parsed."""
     if len(text) > limits.characters:
         raise too_much("document.too_long", f"A document has at most {limits.characters} characters.")
     if text.count("\n") + text.count("\r") > limits.lines:
@@ -77,7 +77,7 @@ def check_text(text: str, limits: Limits) -> None:
 
 
 def check_variables(variables: dict[str, Any] | None, limits: Limits) -> None:
-    """Raises a refusal where the variables hold too many values, or values too deep in one another."""
+    """Raises a refusal if the variables hold too many or too deeply nested values."""
     level: list[Any] = [variables or {}]
     values = depth = 0
     while level:
@@ -96,7 +96,7 @@ def check_variables(variables: dict[str, Any] | None, limits: Limits) -> None:
 
 
 def check_answer(data: dict[str, Any] | None, limits: Limits) -> None:
-    """Raises a refusal where the answer would be too long, before it is written out."""
+    """Raises a refusal if the answer would be too long; runs before the answer is serialized."""
     level: list[Any] = [data]
     length = 0
     while level:

@@ -1,4 +1,7 @@
-"""Owns how nested reads become few statements: a loader for each batch read, for one operation. Never caches longer."""
+"""Owns the batching of nested reads: one loader for each batch read of one operation.
+
+It never caches longer than that.
+"""
 
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -13,24 +16,24 @@ Read = Callable[..., Awaitable[Any]]
 
 
 class Loaders:
-    """The loaders of one operation, each named by the read that it gathers keys for."""
+    """The loaders of one operation, by the batch read that each collects keys for."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
         self._loaders: dict[Callable[..., Any], DataLoader[Any, Any]] = {}
 
     async def load(self, function: Callable[[Work, list[UUID]], Awaitable[Mapping[UUID, V]]], key: UUID) -> V | None:
-        """What the batch read gives for this key."""
+        """Returns the batch read's row for one key."""
 
         async def gather(keys: list[UUID]) -> list[V | None]:
             rows: Mapping[UUID, V] = await self._read(function, keys)
-            return [rows.get(one) for one in keys]
+            return [rows.get(key) for key in keys]
 
         loader: DataLoader[UUID, V | None] = self._loader(function, gather)
         return await loader.load(key)
 
     async def once(self, function: Callable[[Work], Awaitable[V]]) -> V:
-        """What the read gives, whoever asks first."""
+        """Returns the result of a read without keys; only the first call reads."""
 
         async def gather(keys: list[None]) -> list[V]:
             rows: V = await self._read(function)

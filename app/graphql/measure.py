@@ -1,4 +1,4 @@
-"""Owns the mutations that make and amend measures. Holds no rule. The shape of a measure is in `playbook`."""
+"""Owns the mutations that create and amend measures. It holds no rules. The shape of a measure is in `playbook`."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -6,27 +6,27 @@ from typing import Any
 
 import strawberry
 
-from app.graphql.door import Info, asks
+from app.graphql.door import Info, guarded_field
 from app.graphql.playbook import Measure
 from app.graphql.problems import Problem, run_command
 from app.playbook import models
 from app.playbook.measures import NewMeasure, make_measure
 from app.response.administration.measures import amend_measure
 
-FORMS = "Its passages or versions; null where any name is taken."
-KIND = "`growth`, or `count`, `percentage`, `criterion`: these have rules of their own."
-SEM = "Standard error of measurement, in the unit; null where it is not known."
+FORMS = "The measure's passages or versions; null where any name is accepted."
+KIND = "`growth`, or `count`, `percentage` or `criterion`, each of which is judged by rules of its own."
+SEM = "Standard error of measurement, in the measure's unit; null where it is not known."
 
 
-@strawberry.input(description="A measure to be made.")
+@strawberry.input(description="A measure to be created.")
 class MakeMeasureInput:
-    """As `NewMeasure`."""
+    """The input of `makeMeasure`; becomes a `NewMeasure`."""
 
-    code: str = strawberry.field(description="By which scores and rules name it; it never changes.")
+    code: str = strawberry.field(description="The code by which scores and rules name it; it never changes.")
     name: str
     area: str = strawberry.field(description="A code or an id.")
     unit: str
-    direction: str = strawberry.field(description="`up` or `down`: which is better.")
+    direction: str = strawberry.field(description="`up` or `down`: the direction in which scores improve.")
     lowest: float
     highest: float
     sem: float | None = strawberry.field(default=None, description=SEM)
@@ -35,10 +35,12 @@ class MakeMeasureInput:
 
 
 @strawberry.input(
-    description="What is changed of a measure; the rest stays. Direction, kind and area stand once it is in use."
+    description=(
+        "Changes of a measure; fields that are not named stay. Direction, kind and area are fixed once it is in use."
+    )
 )
 class AmendMeasureInput:
-    """Changes of the measure of this code or id."""
+    """The input of `amendMeasure`: a measure's code or id, and the changes."""
 
     measure: str = strawberry.field(description="A code or an id.")
     name: strawberry.Maybe[str]
@@ -52,28 +54,28 @@ class AmendMeasureInput:
     forms: strawberry.Maybe[list[str] | None] = strawberry.field(description=FORMS)
 
 
-@strawberry.type(description="The measure as it is now, or the problems.")
+@strawberry.type(description="The measure after the change, or the problems.")
 class MeasurePayload:
-    """A payload."""
+    """The payload of the mutations of measures."""
 
     measure: Measure | None
     problems: list[Problem]
 
     @classmethod
     def of(cls, row: models.Measure | None, problems: list[Problem]) -> "MeasurePayload":
-        """The shape of what came of it."""
+        """Returns the payload for a row or for problems."""
         return cls(measure=None if row is None else Measure.of(row), problems=problems)
 
 
 @strawberry.type
 class MeasureMutations:
-    """The measures' part of the mutation root."""
+    """The mutations of measures."""
 
-    @asks("Makes a measure.", make_measure)
+    @guarded_field("Creates a measure.", make_measure)
     async def make_measure(self, info: Info, input: MakeMeasureInput) -> MeasurePayload | None:
         return MeasurePayload.of(*await run_command(info.context, make_measure, NewMeasure(**asdict(input))))
 
-    @asks(
+    @guarded_field(
         "Amends a measure; with another SEM its series are judged again shortly, without alerts.",
         amend_measure,
     )
@@ -81,6 +83,6 @@ class MeasureMutations:
         return MeasurePayload.of(*await run_command(info.context, amend_measure, input.measure, _changes(vars(input))))
 
 
-def _changes(given: Mapping[str, Any]) -> dict[str, Any]:
-    """What was named; a null that was named is kept apart from what was not."""
-    return {name: some.value for name, some in given.items() if name != "measure" and some is not None}
+def _changes(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the named fields; a null that was sent differs from a field that was not."""
+    return {name: value.value for name, value in fields.items() if name != "measure" and value is not None}

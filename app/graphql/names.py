@@ -1,4 +1,4 @@
-"""Owns how roster rows are named: ids and external ids, in filters and on rows. Holds no rule."""
+"""Owns how roster rows are named: ids and external ids, in filters and on rows. It holds no rules."""
 
 from collections.abc import Awaitable, Callable
 from uuid import UUID
@@ -14,23 +14,23 @@ Finder = Callable[[Work, str], Awaitable[models.FromSource]]
 NAME = "an id, or an external id `sis:<source>:<sourcedId>`"
 
 
-@strawberry.type(description="The row's name in a source; `sis:<source>:<sourcedId>` stands wherever an id does.")
+@strawberry.type(description="A row's id in a source; `sis:<source>:<sourcedId>` is accepted wherever an id is.")
 class ExternalId:
-    """An alias."""
+    """An external id of a row."""
 
     source: str
     sourced_id: str
 
 
-async def external_ids_of(asked: OperationContext, row: UUID) -> list[ExternalId]:
-    """How the sources know a row."""
-    found = await asked.load(queries.external_ids_of, row) or []
-    return [ExternalId(source=source, sourced_id=sourced_id) for source, sourced_id in found]
+async def external_ids_of(context: OperationContext, row: UUID) -> list[ExternalId]:
+    """Returns the ids of a row in its sources."""
+    aliases = await context.load(queries.external_ids_of, row) or []
+    return [ExternalId(source=source, sourced_id=sourced_id) for source, sourced_id in aliases]
 
 
-async def row_id(asked: OperationContext, kind: str, name: str | None, finder: Finder) -> UUID | None:
-    """The row that a filter names by its id or external id; raises `NotFound`."""
+async def row_id(context: OperationContext, kind: str, name: str | None, finder: Finder) -> UUID | None:
+    """Returns the id of the row that a filter names by id or external id; raises `NotFound`."""
     if name is None:
         return None
-    named = parse(kind, name)
-    return named.id if named.id is not None else (await asked.read(finder, name)).id
+    reference = parse(kind, name)
+    return reference.id if reference.id is not None else (await context.read(finder, name)).id

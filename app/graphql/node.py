@@ -1,4 +1,4 @@
-"""Owns Relay's Node, and how ids go in and out. Never reads a row."""
+"""Owns Relay's Node, and the conversion of ids. It never reads a row."""
 
 from uuid import UUID
 
@@ -8,25 +8,25 @@ from app.core import ids
 from app.core.errors import Invalid
 
 
-@strawberry.interface(description="Whatever has an id of Aimline's: the prefix says what it is.")
+@strawberry.interface(description="Every object with an id; the id's prefix tells its type.")
 class Node:
-    """A row with an id."""
+    """An object with an id."""
 
     id: strawberry.ID
 
 
-def shown(kind: str, row_id: UUID) -> strawberry.ID:
-    """An id as faces show it."""
+def show_id(kind: str, row_id: UUID) -> strawberry.ID:
+    """Returns an id in its public form."""
     return strawberry.ID(ids.show(kind, row_id))
 
 
-def maybe_shown(kind: str, row_id: UUID | None) -> strawberry.ID | None:
-    """As `shown`, for a row that may not be there."""
-    return None if row_id is None else shown(kind, row_id)
+def show_optional_id(kind: str, row_id: UUID | None) -> strawberry.ID | None:
+    """Returns an id in its public form, or None for None."""
+    return None if row_id is None else show_id(kind, row_id)
 
 
-def named(kind: str, text: str) -> UUID | None:
-    """The row that an id names; None for whatever is no id of this kind: there is no such row."""
+def parse_id(kind: str, text: str) -> UUID | None:
+    """Returns the row id in a public id, or None if the text is no id of this kind."""
     try:
         return ids.read(kind, text)
     except Invalid:

@@ -1,4 +1,4 @@
-"""Owns `node(id)`: which read stands behind each prefix. Holds no rule."""
+"""Owns `node(id)`: the read for each prefix of an id. It holds no rules."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -14,7 +14,7 @@ from app.decision.queries import decision
 from app.evidence.queries import score
 from app.graphql.concern import Concern
 from app.graphql.decision import Decision
-from app.graphql.door import Info, OperationContext, asks
+from app.graphql.door import Info, OperationContext, guarded_field
 from app.graphql.evidence import Score
 from app.graphql.node import Node
 from app.graphql.playbook import area_of, level_of, measure_of
@@ -31,15 +31,15 @@ from app.support.queries import phase, session, support
 Find = Callable[[OperationContext, UUID], Awaitable[Node | None]]
 
 
-def _row(read: Callable[[Work, UUID], Awaitable[Any]], shape: Callable[[Any], Node]) -> Find:
-    async def find(asked: OperationContext, row_id: UUID) -> Node | None:
-        row = await asked.found(read, row_id)
+def _node_reader(read: Callable[[Work, UUID], Awaitable[Any]], shape: Callable[[Any], Node]) -> Find:
+    async def find(context: OperationContext, row_id: UUID) -> Node | None:
+        row = await context.read_or_none(read, row_id)
         return None if row is None else shape(row)
 
     return find
 
 
-FINDS: dict[str, Find] = {
+FINDERS: dict[str, Find] = {
     "student": student_of,
     "person": staff_of,
     "org": school_of,
@@ -47,24 +47,24 @@ FINDS: dict[str, Find] = {
     "area": area_of,
     "level": level_of,
     "measure": measure_of,
-    "concern": _row(concern, Concern.of),
-    "support": _row(support, Support.of),
-    "phase": _row(phase, Phase.of),
-    "session": _row(session, Session.of),
-    "score": _row(score, Score.of),
-    "verdict": _row(verdict, Verdict.of),
-    "decision": _row(decision, Decision.of),
+    "concern": _node_reader(concern, Concern.of),
+    "support": _node_reader(support, Support.of),
+    "phase": _node_reader(phase, Phase.of),
+    "session": _node_reader(session, Session.of),
+    "score": _node_reader(score, Score.of),
+    "verdict": _node_reader(verdict, Verdict.of),
+    "decision": _node_reader(decision, Decision.of),
 }
-"""The read behind each kind of id; an id of another kind is no node."""
+"""The read for each kind of id; ids of other kinds name no node."""
 
 
 @strawberry.type
 class NodeQueries:
-    """Relay's part of the query root."""
+    """The query of Relay's Node."""
 
-    @asks(
-        "Whatever has this id; null for what is not there, or not this caller's to see. Of the permissions, "
-        "it asks for the one that reading a thing of its kind asks for.",
+    @guarded_field(
+        "The object with this id; null if it does not exist or the caller may not see it. Of the listed "
+        "permissions, it needs only the one for reading objects of its type.",
         find_student,
         areas,
         *(concern, support, phase, session, score, verdict, decision),
@@ -74,5 +74,5 @@ class NodeQueries:
             kind, row_id = ids.parse(id)
         except Invalid:
             return None
-        find = FINDS.get(kind)
+        find = FINDERS.get(kind)
         return None if find is None else await find(info.context, row_id)

@@ -1,7 +1,8 @@
-"""Owns how many pairs of fields the validation would have to compare, so that it is refused before it is quadratic.
+"""Owns the count of field pairs that validation would compare, which bounds its quadratic time.
 
-GraphQL merges the fields of one response key, and the library compares each of them with each other one. This walk
-merges them too, but only counts. It expands fragments, so what it is given has passed the limit of its size.
+GraphQL merges the fields of one response key, and the library compares each of them with every other one. This walk
+merges them too, but only counts. It expands fragments, so it runs on documents that have passed the limit of their
+size.
 """
 
 from collections.abc import Iterable
@@ -17,19 +18,23 @@ from graphql import (
 )
 
 
-def comparisons(document: DocumentNode, most: int) -> int:
-    """The pairs of fields with one response key, anywhere in the document; it stops counting above `most`."""
-    fragments = {one.name.value: one for one in document.definitions if isinstance(one, FragmentDefinitionNode)}
+def comparisons(document: DocumentNode, limit: int) -> int:
+    """Returns how many field pairs of the document share a response key; stops counting above `limit`."""
+    fragments = {
+        definition.name.value: definition
+        for definition in document.definitions
+        if isinstance(definition, FragmentDefinitionNode)
+    }
     merged: list[list[SelectionSetNode]] = [
-        [one.selection_set]
-        for one in document.definitions
-        if isinstance(one, OperationDefinitionNode | FragmentDefinitionNode)
+        [definition.selection_set]
+        for definition in document.definitions
+        if isinstance(definition, OperationDefinitionNode | FragmentDefinitionNode)
     ]
     pairs = 0
-    while merged and pairs <= most:
+    while merged and pairs <= limit:
         for fields in _by_key(merged.pop(), fragments).values():
             pairs += len(fields) * (len(fields) - 1) // 2
-            inner = [one.selection_set for one in fields if one.selection_set is not None]
+            inner = [field.selection_set for field in fields if field.selection_set is not None]
             if inner:
                 merged.append(inner)
     return pairs
@@ -38,7 +43,7 @@ def comparisons(document: DocumentNode, most: int) -> int:
 def _by_key(
     selections: Iterable[SelectionSetNode], fragments: dict[str, FragmentDefinitionNode]
 ) -> dict[str, list[FieldNode]]:
-    """The fields of selection sets that become one object, by their response keys; each fragment is visited once."""
+    """Returns the fields of selection sets that become one object, by response key; visits each fragment once."""
     fields: dict[str, list[FieldNode]] = {}
     stack, visited = list(selections), set[str]()
     while stack:

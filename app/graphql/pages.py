@@ -1,4 +1,4 @@
-"""Owns how a page looks in GraphQL: Relay connections over the keyset of the core. Never counts or skips rows."""
+"""Owns the form of a page in GraphQL: Relay connections over the keyset of the core. It never counts or skips rows."""
 
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
@@ -14,7 +14,7 @@ Row = TypeVar("Row")
 POINTERS = {"/limit": "/first"}
 
 
-@strawberry.type(description="Where a page stands in its list.")
+@strawberry.type(description="The position of a page in its list.")
 class PageInfo:
     """Relay's PageInfo; pages go forward only."""
 
@@ -32,7 +32,7 @@ class Edge(Generic[T]):
     cursor: str
 
 
-@strawberry.type(description="A page of a list: `first` rows (50 without it, 200 at most) after a cursor.")
+@strawberry.type(description="A page of a list: `first` rows (by default 50, at most 200) after a cursor.")
 class Connection(Generic[T]):
     """Relay's connection."""
 
@@ -40,41 +40,44 @@ class Connection(Generic[T]):
     page_info: PageInfo
 
 
-def place(
-    asked: OperationContext, listing: str, filters: dict[str, Any], after: str | None, first: int | None
+def page_keyset(
+    context: OperationContext, listing: str, filters: dict[str, Any], after: str | None, first: int | None
 ) -> Keyset:
-    """Where a page starts; raises `Invalid` at `/after` or `/first`."""
+    """Returns the keyset of a page; raises `Invalid` at `/after` or `/first`."""
     try:
-        return keyset(asked.work.district_id, listing, filters, after, first, asked.work.keyring)
+        return keyset(context.work.district_id, listing, filters, after, first, context.work.keyring)
     except Invalid as error:
         raise type(error)(
-            [Violation(POINTERS.get(one.pointer, one.pointer), one.code, one.detail) for one in error.violations]
+            [
+                Violation(POINTERS.get(violation.pointer, violation.pointer), violation.code, violation.detail)
+                for violation in error.violations
+            ]
         ) from None
 
 
 def by_id(row: Any) -> tuple[str, ...]:
-    """The place of a row in a list that is in the order of ids."""
+    """Returns a row's position in a list that is ordered by id."""
     return (str(row.id),)
 
 
 def connection(
-    at: Keyset, page: Page[Row], shape: Callable[[Row], T], key: Callable[[Row], tuple[str, ...]] = by_id
+    position: Keyset, page: Page[Row], shape: Callable[[Row], T], key: Callable[[Row], tuple[str, ...]] = by_id
 ) -> Connection[T]:
-    """A page as a connection; `key` gives a row's place in the list's order."""
-    edges = [Edge(node=shape(row), cursor=at.mark(*key(row))) for row in page.rows]
+    """Returns a page as a connection; `key` gives a row's position in the list's order."""
+    edges = [Edge(node=shape(row), cursor=position.mark(*key(row))) for row in page.rows]
     return Connection(
         edges=edges,
         page_info=PageInfo(
             has_next_page=page.next is not None,
-            has_previous_page=at.after is not None,
+            has_previous_page=position.after is not None,
             start_cursor=edges[0].cursor if edges else None,
             end_cursor=edges[-1].cursor if edges else None,
         ),
     )
 
 
-def nothing() -> Connection[Any]:
-    """The page of a filter that names a row which is not there, or not this caller's to see."""
+def empty_page() -> Connection[Any]:
+    """Returns the empty page for a filter that names a row that the caller cannot see."""
     return Connection(
         edges=[], page_info=PageInfo(has_next_page=False, has_previous_page=False, start_cursor=None, end_cursor=None)
     )

@@ -1,4 +1,4 @@
-"""Owns the shapes of the playbook: areas, levels, measures, the rules that judge. Holds no rule.
+"""Owns the shapes of the playbook: areas, levels, measures, the rules of judgement. It holds no rules of its own.
 
 Over 250 lines, since reading, previewing and publishing share their shapes.
 """
@@ -11,9 +11,9 @@ import strawberry
 
 from app.core import ids
 from app.core.errors import NotFound
-from app.graphql.door import Info, OperationContext, asks
+from app.graphql.door import Info, OperationContext, guarded_field
 from app.graphql.names import NAME
-from app.graphql.node import Node, maybe_shown, shown
+from app.graphql.node import Node, show_id, show_optional_id
 from app.graphql.problems import Problem, run_command
 from app.playbook import models, queries
 from app.response.administration.playbook import (
@@ -35,22 +35,22 @@ class Area(Node):
 
     code: str
     name: str
-    secured: bool = strawberry.field(description="Opens only to a scope of its own, `area:<code>`.")
+    secured: bool = strawberry.field(description="Whether its records need a scope of their own, `area:<code>`.")
     parent_id: strawberry.ID | None
 
     @classmethod
     def of(cls, row: models.Area) -> "Area":
-        """The shape of a row."""
+        """Returns the GraphQL object for a row."""
         return cls(
-            id=shown("area", row.id),
+            id=show_id("area", row.id),
             code=row.code,
             name=row.name,
             secured=row.secured,
-            parent_id=maybe_shown("area", row.parent_id),
+            parent_id=show_optional_id("area", row.parent_id),
         )
 
 
-@strawberry.type(description="A level of support: of the support, not of the child. Rank 1 is core.")
+@strawberry.type(description="A level of support. It describes the support, not the child. Rank 1 is core.")
 class Level(Node):
     """A level."""
 
@@ -59,8 +59,8 @@ class Level(Node):
 
     @classmethod
     def of(cls, row: models.Level) -> "Level":
-        """The shape of a row."""
-        return cls(id=shown("level", row.id), rank=row.rank, name=row.name)
+        """Returns the GraphQL object for a row."""
+        return cls(id=show_id("level", row.id), rank=row.rank, name=row.name)
 
 
 @strawberry.type(description="An instrument.")
@@ -71,22 +71,24 @@ class Measure(Node):
     code: str
     name: str
     unit: str
-    direction: str = strawberry.field(description="`up` or `down`: which is better.")
-    sem: float | None = strawberry.field(description="Standard error of measurement, in the unit.")
+    direction: str = strawberry.field(description="`up` or `down`: the direction in which scores improve.")
+    sem: float | None = strawberry.field(description="Standard error of measurement, in the measure's unit.")
     lowest: float
     highest: float
     kind: str = strawberry.field(description="`growth`, or `count`, `percentage`, `criterion`.")
-    forms: list[str] | None = strawberry.field(description="Its passages or versions; none where any name is taken.")
+    forms: list[str] | None = strawberry.field(
+        description="The measure's passages or versions; null where any name is accepted."
+    )
 
-    @asks("The area that it measures.", queries.areas)
+    @guarded_field("The area that it measures.", queries.areas)
     async def area(self, info: Info) -> Area | None:
         return await area_of(info.context, self.area_row)
 
     @classmethod
     def of(cls, row: models.Measure) -> "Measure":
-        """The shape of a row."""
+        """Returns the GraphQL object for a row."""
         return cls(
-            id=shown("measure", row.id),
+            id=show_id("measure", row.id),
             area_row=row.area_id,
             code=row.code,
             name=row.name,
@@ -102,7 +104,7 @@ class Measure(Node):
 
 @strawberry.type(description="A parameter of a rule.")
 class RuleParameter:
-    """A named whole number."""
+    """A named whole number of a rule in force."""
 
     name: str
     value: int
@@ -110,32 +112,32 @@ class RuleParameter:
 
 @strawberry.type(description="A rule in force.")
 class StandingRule:
-    """A rule, for what, and what it is known to do."""
+    """A rule, what it judges, and its stated false-alarm rate."""
 
     rule: str
     parameters: list[RuleParameter]
     measure_code: str | None
     area_code: str | None
     school_id: strawberry.ID | None
-    stated_far: float | None = strawberry.field(description="Of responders ever flagged, in a simulated year.")
-    holds_badly: str | None = strawberry.field(description="Where that rate is known not to hold.")
+    stated_far: float | None = strawberry.field(description="The share of responders ever flagged in a simulated year.")
+    holds_badly: str | None = strawberry.field(description="The conditions in which that rate is known not to hold.")
 
     @classmethod
-    def of(cls, one: RuleInForce) -> "StandingRule":
-        """The shape of a rule."""
-        school = shown_school(one.entry)
+    def of(cls, active: RuleInForce) -> "StandingRule":
+        """Returns the GraphQL object for a rule."""
+        school = shown_school(active.entry)
         return cls(
-            rule=one.entry.rule,
-            parameters=[RuleParameter(name=name, value=value) for name, value in one.entry.parameters.items()],
-            measure_code=one.entry.measure,
-            area_code=one.entry.area,
+            rule=active.entry.rule,
+            parameters=[RuleParameter(name=name, value=value) for name, value in active.entry.parameters.items()],
+            measure_code=active.entry.measure,
+            area_code=active.entry.area,
             school_id=None if school is None else strawberry.ID(school),
-            stated_far=one.stated_far,
-            holds_badly=one.holds_badly,
+            stated_far=active.stated_far,
+            holds_badly=active.holds_badly,
         )
 
 
-@strawberry.type(description="The published version. It is never changed: a change publishes the next.")
+@strawberry.type(description="The published version. It never changes: a change publishes the next version.")
 class Playbook:
     """A version with its rules."""
 
@@ -146,26 +148,28 @@ class Playbook:
 
     @classmethod
     def of(cls, version: models.PlaybookVersion, rules: list[RuleInForce]) -> "Playbook":
-        """The shape of a version."""
+        """Returns the GraphQL object for a version."""
         return cls(
-            id=shown("playbook", version.id),
+            id=show_id("playbook", version.id),
             number=version.number,
             published_at=version.published_at,
-            rules=[StandingRule.of(one) for one in rules],
+            rules=[StandingRule.of(rule) for rule in rules],
         )
 
 
 @strawberry.input(description="A parameter of a rule.")
 class ParameterInput:
-    """A named whole number."""
+    """A named whole number of a new rule."""
 
     parameter: str
     number: int
 
 
-@strawberry.input(description="A rule for a measure, for an area with those below it, or, with neither, for the rest.")
+@strawberry.input(
+    description="A rule for a measure, for an area and those below it, or, with neither, for everything else."
+)
 class RuleInput:
-    """As `NewRule`."""
+    """One rule of the playbook's inputs; becomes a `NewRule`."""
 
     rule: str
     parameters: list[ParameterInput] = strawberry.field(default_factory=list)
@@ -176,14 +180,14 @@ class RuleInput:
 
 @strawberry.input(description="All rules of a version that might be published.")
 class PreviewPlaybookInput:
-    """Rules."""
+    """The input of `previewPlaybook`."""
 
     rules: list[RuleInput]
 
 
-@strawberry.input(description="All rules of the next version; without one for the rest, the one in force stays.")
+@strawberry.input(description="All rules of the next version. Without a general rule, the one in force stays.")
 class PublishPlaybookInput:
-    """Rules, and whether what they find raises alerts."""
+    """The input of `publishPlaybook`: the rules, and whether their results raise alerts."""
 
     rules: list[RuleInput]
     alert: bool = False
@@ -191,7 +195,7 @@ class PublishPlaybookInput:
 
 @strawberry.type(description="How many supports are in a state, by the rules in force and by the new ones.")
 class StateCount:
-    """A state's counts."""
+    """The numbers of supports in one state."""
 
     state: str
     before: int
@@ -200,7 +204,7 @@ class StateCount:
 
 @strawberry.type(description="A support whose state the new rules would change.")
 class Turned:
-    """A support before and after."""
+    """A support with its states before and after."""
 
     support_id: strawberry.ID
     student_id: strawberry.ID
@@ -209,25 +213,29 @@ class Turned:
 
     @classmethod
     def of(cls, turn: StateChange) -> "Turned":
-        """The shape of a turn."""
-        ids_ = shown("support", turn.support_id), shown("student", turn.student_id)
+        """Returns the GraphQL object for a changed state."""
+        ids_ = show_id("support", turn.support_id), show_id("student", turn.student_id)
         return cls(support_id=ids_[0], student_id=ids_[1], before=turn.before, after=turn.after)
 
 
-@strawberry.type(description="What the new rules would say today of the active supports within reach, or the problems.")
+@strawberry.type(
+    description="What the new rules would conclude today about the active supports within reach, or the problems."
+)
 class PreviewPlaybookPayload:
-    """A payload."""
+    """The payload of `previewPlaybook`."""
 
     judged: int
     states: list[StateCount]
-    flagged: list[Turned] = strawberry.field(description="Would newly be said not to respond; 1000 at most.")
-    cleared: list[Turned] = strawberry.field(description="Would no longer be; 1000 at most.")
+    flagged: list[Turned] = strawberry.field(
+        description="Supports that would newly be judged not to respond; 1000 at most."
+    )
+    cleared: list[Turned] = strawberry.field(description="Supports that would no longer be judged so; 1000 at most.")
     problems: list[Problem]
 
 
 @strawberry.type(description="The version that is now in force, or the problems.")
 class PublishPlaybookPayload:
-    """A payload."""
+    """The payload of `publishPlaybook`."""
 
     playbook: Playbook | None
     problems: list[Problem]
@@ -235,24 +243,29 @@ class PublishPlaybookPayload:
 
 @strawberry.type
 class PlaybookMutations:
-    """The playbook's part of the mutation root."""
+    """The mutations of the playbook."""
 
-    @asks("Who would be flagged by these rules, and who no longer; nothing is saved.", preview_rules)
+    @guarded_field(
+        "Shows which supports these rules would newly flag and which they would clear; nothing is saved.", preview_rules
+    )
     async def preview_playbook(self, info: Info, input: PreviewPlaybookInput) -> PreviewPlaybookPayload | None:
-        found, problems = await run_command(info.context, preview_rules, _rules(input.rules))
-        if found is None:
+        preview, problems = await run_command(info.context, preview_rules, _rules(input.rules))
+        if preview is None:
             return PreviewPlaybookPayload(judged=0, states=[], flagged=[], cleared=[], problems=problems)
-        states = [StateCount(state=one, before=count, after=found.after[one]) for one, count in found.before.items()]
+        states = [
+            StateCount(state=state, before=count, after=preview.after[state]) for state, count in preview.before.items()
+        ]
         return PreviewPlaybookPayload(
-            judged=found.judged,
+            judged=preview.judged,
             states=states,
-            flagged=[Turned.of(turn) for turn in found.flagged],
-            cleared=[Turned.of(turn) for turn in found.cleared],
+            flagged=[Turned.of(turn) for turn in preview.flagged],
+            cleared=[Turned.of(turn) for turn in preview.cleared],
             problems=[],
         )
 
-    @asks(
-        "Publishes the next version; every series is judged by it shortly, without alerts unless asked.", publish_rules
+    @guarded_field(
+        "Publishes the next version; every series is judged by it shortly, without alerts unless `alert` is set.",
+        publish_rules,
     )
     async def publish_playbook(self, info: Info, input: PublishPlaybookInput) -> PublishPlaybookPayload | None:
         version, problems = await run_command(info.context, publish_rules, _rules(input.rules), alert=input.alert)
@@ -261,70 +274,76 @@ class PlaybookMutations:
         return PublishPlaybookPayload(playbook=Playbook.of(*await info.context.read(rules_in_force)), problems=[])
 
 
-def _rules(given: list[RuleInput]) -> list[NewRule]:
+def _rules(rules: list[RuleInput]) -> list[NewRule]:
     return [
-        NewRule(one.rule, {each.parameter: each.number for each in one.parameters}, one.measure, one.area, one.school)
-        for one in given
+        NewRule(
+            rule.rule,
+            {parameter.parameter: parameter.number for parameter in rule.parameters},
+            rule.measure,
+            rule.area,
+            rule.school,
+        )
+        for rule in rules
     ]
 
 
 @strawberry.type
 class PlaybookQueries:
-    """The playbook's part of the query root."""
+    """The queries of the playbook."""
 
-    @asks("The rules in force.", rules_in_force)
+    @guarded_field("The rules in force.", rules_in_force)
     async def playbook(self, info: Info) -> Playbook | None:
         return Playbook.of(*await info.context.read(rules_in_force))
 
-    @asks("All areas, by code.", queries.areas)
+    @guarded_field("All areas, by code.", queries.areas)
     async def areas(self, info: Info) -> list[Area] | None:
         return [Area.of(row) for row in await info.context.once(queries.areas)]
 
-    @asks("All levels, by rank.", queries.levels)
+    @guarded_field("All levels, by rank.", queries.levels)
     async def levels(self, info: Info) -> list[Level] | None:
         return [Level.of(row) for row in await info.context.once(queries.levels)]
 
-    @asks("All measures, by code.", queries.measures)
+    @guarded_field("All measures, by code.", queries.measures)
     async def measures(self, info: Info) -> list[Measure] | None:
         return [Measure.of(row) for row in await info.context.once(queries.measures)]
 
 
-async def area_of(asked: OperationContext, area_id: UUID) -> Area | None:
-    """The area of this id."""
-    return next((Area.of(row) for row in await asked.once(queries.areas) if row.id == area_id), None)
+async def area_of(context: OperationContext, area_id: UUID) -> Area | None:
+    """Returns the area with this id."""
+    return next((Area.of(row) for row in await context.once(queries.areas) if row.id == area_id), None)
 
 
-async def level_of(asked: OperationContext, level_id: UUID) -> Level | None:
-    """The level of this id."""
-    return next((Level.of(row) for row in await asked.once(queries.levels) if row.id == level_id), None)
+async def level_of(context: OperationContext, level_id: UUID) -> Level | None:
+    """Returns the level with this id."""
+    return next((Level.of(row) for row in await context.once(queries.levels) if row.id == level_id), None)
 
 
-async def measure_of(asked: OperationContext, measure_id: UUID) -> Measure | None:
-    """The measure of this id."""
-    return next((Measure.of(row) for row in await asked.once(queries.measures) if row.id == measure_id), None)
+async def measure_of(context: OperationContext, measure_id: UUID) -> Measure | None:
+    """Returns the measure with this id."""
+    return next((Measure.of(row) for row in await context.once(queries.measures) if row.id == measure_id), None)
 
 
-async def area_id_of(asked: OperationContext, name: str | None) -> UUID | None:
-    """The id of the area of this code or id; raises `NotFound`."""
-    return None if name is None else _named("area", await asked.once(queries.areas), name)
+async def area_id_of(context: OperationContext, name: str | None) -> UUID | None:
+    """Returns the id of the area with this code or id; raises `NotFound`."""
+    return None if name is None else _id_of("area", await context.once(queries.areas), name)
 
 
-async def measure_id_of(asked: OperationContext, name: str | None) -> UUID | None:
-    """The id of the measure of this code or id; raises `NotFound`."""
-    return None if name is None else _named("measure", await asked.once(queries.measures), name)
+async def measure_id_of(context: OperationContext, name: str | None) -> UUID | None:
+    """Returns the id of the measure with this code or id; raises `NotFound`."""
+    return None if name is None else _id_of("measure", await context.once(queries.measures), name)
 
 
-async def level_id_of(asked: OperationContext, rank: int | None) -> UUID | None:
-    """The id of the level of this rank; raises `NotFound`."""
+async def level_id_of(context: OperationContext, rank: int | None) -> UUID | None:
+    """Returns the id of the level with this rank; raises `NotFound`."""
     if rank is None:
         return None
-    for row in await asked.once(queries.levels):
+    for row in await context.once(queries.levels):
         if row.rank == rank:
             return row.id
     raise NotFound("level")
 
 
-def _named(kind: str, rows: list[Named], name: str) -> UUID:
+def _id_of(kind: str, rows: list[Named], name: str) -> UUID:
     for row in rows:
         if name in (row.code, ids.show(kind, row.id)):
             return row.id

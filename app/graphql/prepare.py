@@ -1,6 +1,6 @@
-"""Owns how a document becomes an operation that may run: checked, parsed, weighed, validated. Runs nothing.
+"""Owns how a document becomes an operation that may run: checked, parsed, measured, validated. It runs nothing.
 
-The order is the point: each step bounds what the next one does. No unit of work is open, and no row is read.
+The order matters: each step bounds the work of the next one. No unit of work is open, and no row is read.
 """
 
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ from app.graphql.rows import Rows
 from app.graphql.weight import Scale, Weight, too_deep
 
 FEW_ERRORS = 5
-"""So few are worth the library's suggestions ("Did you mean …"), which take longer than all the rest."""
+"""Up to this many errors are validated again for the library's suggestions ("Did you mean …"), which take longest."""
 PARSING_ABORTED = "Parsing aborted."
-"""How the parser's message ends where it met a limit."""
+"""The end of the parser's message when it met a limit."""
 SHORT_LITERAL = 100
-"""A literal of so many parts may be printed a second time."""
+"""A literal of up to this many parts may be printed a second time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,12 @@ class Prepared:
 
     @property
     def writes(self) -> bool:
-        """Whether the operation is a mutation."""
+        """Tells whether the operation is a mutation."""
         return self.operation.operation is OperationType.MUTATION
 
 
 class Refused(Exception):
-    """A request whose document cannot be run, with its errors, and its cost where that could be told."""
+    """Raised for a document that cannot be run, with its errors, and its cost if that is known."""
 
     def __init__(self, errors: list[GraphQLError], cost: int | None = None) -> None:
         super().__init__()
@@ -62,29 +62,29 @@ class Preparation:
         self._schema, self.limits = schema, limits
         self._rows = Rows(schema)
 
-    def prepare(self, asked: Operation, method: str) -> Prepared:
-        """The operation that a request names; raises `Refused` or `BadRequest`."""
+    def prepare(self, request: Operation, method: str) -> Prepared:
+        """Returns the operation that a request names; raises `Refused` or `BadRequest`."""
         cost: int | None = None
         try:
-            document = self._parse(asked)
-            operation = _operation(document, asked.name, method)
-            variables = _defaults(operation) | (asked.variables or {})
+            document = self._parse(request)
+            operation = _operation(document, request.name, method)
+            variables = _defaults(operation) | (request.variables or {})
             scale = Scale(self._schema, self._rows, document, variables, self.limits)
             weight = scale.weigh(operation)
             cost = int(weight.cost)
             self._check(document, operation, scale, weight)
         except GraphQLError as error:
             raise Refused([error], cost) from None
-        if errors := self._invalid(document, scale.longest_literal):
+        if errors := self._validate(document, scale.longest_literal):
             raise Refused(errors, cost)
         return Prepared(document, operation, cost)
 
-    def _parse(self, asked: Operation) -> DocumentNode:
+    def _parse(self, request: Operation) -> DocumentNode:
         limits = self.limits
-        check_text(asked.query, limits)
-        check_variables(asked.variables, limits)
+        check_text(request.query, limits)
+        check_variables(request.variables, limits)
         try:
-            return parse(asked.query, max_lexical_tokens=limits.tokens, max_comments=limits.comments)
+            return parse(request.query, max_lexical_tokens=limits.tokens, max_comments=limits.comments)
         except GraphQLSyntaxError as error:
             if error.message.endswith(PARSING_ABORTED):
                 detail = f"A document has at most {limits.tokens} tokens and {limits.comments} comments, not too deep."
@@ -94,32 +94,39 @@ class Preparation:
     def _check(self, document: DocumentNode, operation: OperationDefinitionNode, scale: Scale, weight: Weight) -> None:
         """Raises the first refusal of what the document asks for."""
         limits = self.limits
-        operations = (one for one in document.definitions if isinstance(one, OperationDefinitionNode))
-        others = sum(scale.weigh(one).size for one in operations if one is not operation)
-        size = weight.size + others + scale.size_of_fragments()
-        for code, amount, most, counted in (
+        operations = (
+            definition for definition in document.definitions if isinstance(definition, OperationDefinitionNode)
+        )
+        size_of_others = sum(scale.weigh(other).size for other in operations if other is not operation)
+        size = weight.size + size_of_others + scale.size_of_fragments()
+        for code, amount, limit, counted in (
             ("document.too_large", size, limits.size, "Parts of the document, with its fragments spread"),
-            ("document.too_deep", weight.depth, limits.depth, "Selections in one another"),
-            ("document.too_deep", weight.introspection_depth, limits.introspection_depth, "The same in introspection"),
+            ("document.too_deep", weight.depth, limits.depth, "Nested selections"),
+            (
+                "document.too_deep",
+                weight.introspection_depth,
+                limits.introspection_depth,
+                "Nested selections in introspection",
+            ),
             ("document.too_many_aliases", weight.aliases, limits.aliases, "Aliases of an operation"),
             ("document.too_many_directives", scale.directives, limits.directives, "Directives of the document"),
             ("introspection.too_large", weight.introspection, limits.introspection, "Keys returned by introspection"),
             ("cost.exceeded", weight.cost, limits.cost, "Rows that an operation may return"),
         ):
-            if amount > most:
-                raise too_much(code, f"{counted}: at most {most}.")
+            if amount > limit:
+                raise too_much(code, f"{counted}: at most {limit}.")
         if weight.nesting > limits.nesting:
             raise too_deep(limits, operation)
         if comparisons(document, limits.comparisons) > limits.comparisons:
             detail = f"At most {limits.comparisons} pairs of fields may have one response key; name each field once."
             raise too_much("document.too_repetitive", detail)
 
-    def _invalid(self, document: DocumentNode, longest_literal: int) -> list[GraphQLError]:
-        """The errors of the validation; the last says so where there are more than are listed."""
-        most = max(1, min(self.limits.validation_errors, self.limits.printed // (longest_literal + 1)))
-        errors = validate(self._schema, document, max_errors=most, hide_suggestions=True)
-        if len(errors) > most:
-            errors[-1] = GraphQLError(f"There are more errors than these {most}.")
+    def _validate(self, document: DocumentNode, longest_literal: int) -> list[GraphQLError]:
+        """Returns the errors of the validation; the last one says so if there are more than are listed."""
+        most_errors = max(1, min(self.limits.validation_errors, self.limits.printed // (longest_literal + 1)))
+        errors = validate(self._schema, document, max_errors=most_errors, hide_suggestions=True)
+        if len(errors) > most_errors:
+            errors[-1] = GraphQLError(f"There are more errors than these {most_errors}.")
         elif errors and len(errors) <= FEW_ERRORS and longest_literal <= SHORT_LITERAL:
             return validate(self._schema, document)
         return errors
@@ -130,16 +137,16 @@ def _operation(document: DocumentNode, name: str | None, method: str) -> Operati
     if operation is None:
         raise BadRequest("operation.unknown", "Name one of the document's operations in `operationName`.")
     if operation.operation is OperationType.SUBSCRIPTION:
-        raise BadRequest("operation.unknown", "There are no subscriptions here.")
+        raise BadRequest("operation.unknown", "Subscriptions are not supported.")
     if operation.operation is OperationType.MUTATION and method == "GET":
         raise BadRequest("method", "A GET runs queries only: send this by POST.", 405, {"Allow": "POST"})
     return operation
 
 
 def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
-    """The numbers that the operation's variables have where the request gives none."""
+    """Returns the integer defaults of the operation's variables."""
     return {
-        one.variable.name.value: int(one.default_value.value)
-        for one in operation.variable_definitions or ()
-        if isinstance(one.default_value, IntValueNode) and len(one.default_value.value) < 10
+        variable.variable.name.value: int(variable.default_value.value)
+        for variable in operation.variable_definitions or ()
+        if isinstance(variable.default_value, IntValueNode) and len(variable.default_value.value) < 10
     }

@@ -1,7 +1,7 @@
-"""Owns how what went wrong reaches a GraphQL caller: problems in a payload, errors at the top. Never shows a value.
+"""Owns how errors reach a GraphQL caller: as problems in a payload, or as errors at the top. It never shows a value.
 
-A payload's problems carry REST's codes and pointers. At the top stand access, faults and requests that are no good;
-a fault shows no exception's text, there or in the log.
+A payload's problems carry REST's codes and pointers. Errors at the top are refusals of access, faults and malformed
+requests; a fault shows no exception's text, there or in the log.
 """
 
 import re
@@ -35,7 +35,7 @@ UNIQUE_VIOLATION = "23505"
 LONGEST = 4000
 LONGEST_MESSAGE = 500
 MISSING_PERMISSION = "permission.missing"
-FAULT = "Something broke on our side. Nothing was changed."
+FAULT = "An internal error occurred. Nothing was changed."
 log = structlog.get_logger()
 
 _VARIABLE = re.compile(r"^Variable '(\$\w+)' has invalid (?:default )?value( at [\w.\[\]]+)?: ")
@@ -53,45 +53,52 @@ _TYPES = (
 )
 
 
-@strawberry.type(description="One thing wrong with an input: the same codes and pointers as in REST.")
+@strawberry.type(description="One violation in an input, with the same codes and pointers as in REST.")
 class Problem:
     """A violation, or a refusal of the whole input."""
 
     code: str = strawberry.field(description="A stable code.")
     pointer: str = strawberry.field(
-        description="Where: a JSON Pointer (RFC 6901) into `input`, with the names that REST gives its fields; "
-        "empty for the input as a whole."
+        description=(
+            "The place: a JSON Pointer (RFC 6901) into `input`, with the names that REST gives its fields; "
+            "empty for the input as a whole."
+        )
     )
     detail: str = strawberry.field(description="A sentence.")
 
 
 def to_problems(violations: Sequence[Violation]) -> list[Problem]:
-    """Violations as problems: the first hundred, and then how many more there are."""
-    problems = [Problem(code=one.code, pointer=one.pointer, detail=one.detail) for one in violations[:MOST_VIOLATIONS]]
-    if more := len(violations) - len(problems):
-        problems.append(Problem(code="violations.more", pointer="", detail=f"And {more} more."))
+    """Returns violations as problems: the first hundred, then one that says how many more there are."""
+    problems = [
+        Problem(code=violation.code, pointer=violation.pointer, detail=violation.detail)
+        for violation in violations[:MOST_VIOLATIONS]
+    ]
+    if omitted := len(violations) - len(problems):
+        problems.append(Problem(code="violations.more", pointer="", detail=f"And {omitted} more."))
     return problems
 
 
 def check_lengths(texts: Iterable[tuple[str, str | None, int, int]]) -> list[Problem]:
-    """The problems of texts too short or too long for REST; each is its pointer, the text, least and most."""
-    found = []
+    """Returns the problems of texts with a wrong length; each item is pointer, text, least and most characters."""
+    problems = []
     for pointer, text, least, most in texts:
         if text is not None and len(text) < least:
-            found.append(
+            problems.append(
                 Problem(code="shape.string_too_short", pointer=pointer, detail=f"At least {least} characters.")
             )
         if text is not None and len(text) > most:
-            found.append(Problem(code="shape.string_too_long", pointer=pointer, detail=f"At most {most} characters."))
-    return found
+            problems.append(
+                Problem(code="shape.string_too_long", pointer=pointer, detail=f"At most {most} characters.")
+            )
+    return problems
 
 
 async def run_command(
-    asked: OperationContext, command: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
+    context: OperationContext, command: Callable[Concatenate[Work, P], Awaitable[R]], *args: P.args, **kwargs: P.kwargs
 ) -> tuple[R | None, list[Problem]]:
-    """A command in its savepoint: what it gave, or its problems. Missing permissions and faults go to the top."""
+    """Runs a command in its savepoint and returns its result or problems; raises missing permissions and faults."""
     try:
-        return await asked.write(command, *args, **kwargs), []
+        return await context.write(command, *args, **kwargs), []
     except Invalid as error:
         return None, to_problems(error.violations)
     except AimlineError as error:
@@ -108,18 +115,18 @@ async def run_command(
 
 
 def is_fault(error: GraphQLError) -> bool:
-    """Whether this is our fault: neither the request's nor a refusal."""
+    """Tells whether an error is an internal fault, neither caused by the request nor a refusal."""
     cause = _cause(error)
     if isinstance(cause, AimlineError):
         return False
     if error.path is None:
-        # Before execution: what the request brings on itself points into its document.
+        # An error before execution that the request caused points into its document.
         return cause is not None and not error.nodes
     return cause is not None or not error.message.startswith("Argument ")
 
 
-def told(error: GraphQLError, trace_id: str) -> dict[str, Any]:
-    """An error as the answer shows it."""
+def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
+    """Returns an error as the answer shows it."""
     if is_fault(error):
         return fault(trace_id) | _where(error)
     cause = _cause(error)
@@ -132,21 +139,23 @@ def told(error: GraphQLError, trace_id: str) -> dict[str, Any]:
 
 
 def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
-    """One of our own errors as the answer shows it at the top."""
+    """Returns an error of the application as the answer shows it at the top."""
     REFUSALS.labels(error.code).inc()
     extensions: dict[str, Any] = {"code": error.code, "traceId": trace_id}
     message = error.detail
     if isinstance(error, Invalid):
-        shown = error.violations[:MOST_VIOLATIONS]
-        message = with_more(message, len(error.violations) - len(shown))
-        extensions["problems"] = [{"code": one.code, "pointer": one.pointer, "detail": one.detail} for one in shown]
+        listed = error.violations[:MOST_VIOLATIONS]
+        message = with_more(message, len(error.violations) - len(listed))
+        extensions["problems"] = [
+            {"code": violation.code, "pointer": violation.pointer, "detail": violation.detail} for violation in listed
+        ]
     if isinstance(error, Throttled | Unavailable):
         extensions["retryAfter"] = error.retry_after
     return {"message": message, "extensions": extensions}
 
 
 def fault(trace_id: str) -> dict[str, Any]:
-    """What a caller is told of a fault of ours."""
+    """Returns what a caller sees of an internal fault."""
     return {"message": FAULT, "extensions": {"code": "internal", "traceId": trace_id}}
 
 
@@ -156,7 +165,7 @@ def log_fault(error: BaseException) -> None:
 
 
 def cause_of(error: GraphQLError) -> BaseException:
-    """What lies beneath an error of a field."""
+    """Returns the exception beneath an error of a field."""
     return _cause(error) or error
 
 
@@ -170,14 +179,14 @@ def _cause(error: GraphQLError) -> BaseException | None:
 def _where(error: GraphQLError) -> dict[str, Any]:
     where: dict[str, Any] = {}
     if error.locations:
-        where["locations"] = [{"line": one.line, "column": one.column} for one in error.locations]
+        where["locations"] = [{"line": location.line, "column": location.column} for location in error.locations]
     if error.path:
         where["path"] = error.path
     return where
 
 
 def _without_values(error: GraphQLError) -> str:
-    """The library's messages quote what was submitted; what they say of it stays."""
+    """Returns the library's message without the submitted values that it quotes."""
     message = error.message
     variable = _VARIABLE.match(message)
     if variable is not None:
@@ -195,5 +204,5 @@ def _unfit(message: str) -> str:
     if unknown := _UNKNOWN.match(message):
         return f"there is a field that {unknown[1]} does not have."
     matches = (pattern.match(message) for pattern in _TYPES)
-    wanted = next((f" {match[1]}" for match in matches if match), "")
-    return f"a value does not fit the type{wanted} that is asked for."
+    type_name = next((f" {match[1]}" for match in matches if match), "")
+    return f"a value does not fit the type{type_name} that is expected."

@@ -1,4 +1,4 @@
-"""Owns how a GraphQL operation is read from HTTP (the GraphQL-over-HTTP draft). Never runs it."""
+"""Owns how a GraphQL operation is read from HTTP (the GraphQL-over-HTTP draft). It never runs one."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _NUL_IN_BYTES = re.compile(_NUL.pattern.encode())
 
 
 class BadRequest(Exception):
-    """A request that is no GraphQL request, with the status that says so."""
+    """Raised for a request that is not a GraphQL request, with its HTTP status."""
 
     def __init__(self, code: str, detail: str, status: int = 400, headers: dict[str, str] | None = None) -> None:
         super().__init__(code)
@@ -26,7 +26,7 @@ class BadRequest(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """What is asked for."""
+    """The operation that a request names, with its variables."""
 
     query: str
     variables: dict[str, Any] | None
@@ -34,11 +34,11 @@ class Operation:
 
 
 def media_type(request: Request) -> str:
-    """The media type of the answer; raises `BadRequest` (406) where neither is taken."""
+    """Returns the media type of the answer; raises `BadRequest` (406) if the client accepts neither."""
     accepts = request.headers.get("Accept", LEGACY)
     weights = dict(_ranges(accepts))
     modern = weights.get(MODERN, 0.0)
-    legacy = max(weights.get(one, 0.0) for one in (LEGACY, "application/*", "*/*"))
+    legacy = max(weights.get(accepted, 0.0) for accepted in (LEGACY, "application/*", "*/*"))
     if modern > 0 and modern >= legacy:
         return MODERN
     if legacy > 0:
@@ -47,9 +47,9 @@ def media_type(request: Request) -> str:
 
 
 async def operation_of(request: Request) -> Operation:
-    """The operation in a request; raises `BadRequest`."""
+    """Returns the operation in a request; raises `BadRequest`."""
     parameters = _from_query(request) if request.method == "GET" else await _from_body(request)
-    query, variables, name = (parameters.get(one) for one in ("query", "variables", "operationName"))
+    query, variables, name = (parameters.get(parameter) for parameter in ("query", "variables", "operationName"))
     if not isinstance(query, str) or not query.strip():
         raise BadRequest("query.missing", "Send the GraphQL document in `query`.")
     _refuse_nul(_NUL.search(query))
@@ -63,13 +63,13 @@ async def operation_of(request: Request) -> Operation:
 
 
 def _from_query(request: Request) -> dict[str, Any]:
-    found: dict[str, Any] = dict(request.query_params)
+    values: dict[str, Any] = dict(request.query_params)
     for name in ("variables", "extensions"):
-        if found.get(name):
-            found[name] = _json(found[name].encode())
+        if values.get(name):
+            values[name] = _json(values[name].encode())
         else:
-            found.pop(name, None)
-    return found
+            values.pop(name, None)
+    return values
 
 
 async def _from_body(request: Request) -> dict[str, Any]:
@@ -80,10 +80,10 @@ async def _from_body(request: Request) -> dict[str, Any]:
         body = await request.body()
     except ClientDisconnect:
         raise Malformed([Violation("", "body.cut_off", "The body broke off before its end.")]) from None
-    found = _json(body)
-    if not isinstance(found, dict):
+    values = _json(body)
+    if not isinstance(values, dict):
         raise BadRequest("body.malformed", "The body must be an object with `query`.")
-    return found
+    return values
 
 
 def _json(raw: bytes) -> Any:
@@ -95,22 +95,22 @@ def _json(raw: bytes) -> Any:
         violation = error.violations[0]
         raise BadRequest(violation.code, violation.detail) from None
     except (NotText, orjson.JSONDecodeError):
-        raise BadRequest("body.not_json", "This is not JSON.") from None
+        raise BadRequest("body.not_json", "The body is not JSON.") from None
 
 
 def _refuse_nul(nul: object) -> None:
-    # PostgreSQL holds no NUL in a text; told here, it is the request's fault and not ours.
+    # PostgreSQL cannot store a NUL in a text; refused here, it is an error of the request and not a fault.
     if nul is not None:
-        raise BadRequest("text.nul", "A text may not hold the character U+0000.")
+        raise BadRequest("text.nul", "A text must not contain the character U+0000.")
 
 
 def _ranges(accepts: str) -> list[tuple[str, float]]:
-    found = []
+    values = []
     for part in accepts.split(","):
-        name, *parameters = (one.strip().lower() for one in part.split(";"))
-        weight = next((one[2:] for one in parameters if one.startswith("q=")), "1")
+        name, *parameters = (item.strip().lower() for item in part.split(";"))
+        weight = next((item[2:] for item in parameters if item.startswith("q=")), "1")
         try:
-            found.append((name, float(weight)))
+            values.append((name, float(weight)))
         except ValueError:
-            found.append((name, 0.0))
-    return found
+            values.append((name, 0.0))
+    return values

@@ -1,4 +1,7 @@
-"""Owns the shapes of the roster: students, and what hangs on a student. Holds no rule, shows no demographics."""
+"""Owns the shapes of the roster: students, and their links to other rows.
+
+It holds no rules, and shows no demographics.
+"""
 
 from dataclasses import asdict
 from datetime import date
@@ -12,10 +15,10 @@ from app.concern.queries import concerns_of
 from app.core.errors import NotFound
 from app.decision.queries import decisions_of
 from app.evidence.queries import scores_of
-from app.graphql.door import Info, OperationContext, asks
+from app.graphql.door import Info, OperationContext, guarded_field
 from app.graphql.names import NAME, ExternalId, external_ids_of, row_id
-from app.graphql.node import Node, shown
-from app.graphql.pages import Connection, connection, nothing, place
+from app.graphql.node import Node, show_id
+from app.graphql.pages import Connection, connection, empty_page, page_keyset
 from app.graphql.playbook import measure_id_of
 from app.graphql.school import School, SchoolClass, by_name, class_of, schools_of
 from app.roster import models, queries
@@ -38,17 +41,17 @@ class Enrollment:
     begins_on: date | None
     ends_on: date | None = strawberry.field(description="Exclusive.")
 
-    @asks("The class.", queries.classes_by_id, name="class")
+    @guarded_field("The class.", queries.classes_by_id, name="class")
     async def school_class(self, info: Info) -> SchoolClass | None:
         return await class_of(info.context, self.class_row)
 
     @classmethod
     def of(cls, row: models.Enrollment) -> "Enrollment":
-        """The shape of a row."""
+        """Returns the GraphQL object for a row."""
         return cls(
             class_row=row.class_id,
-            class_id=shown("class", row.class_id),
-            school_id=shown("org", row.school_id),
+            class_id=show_id("class", row.class_id),
+            school_id=show_id("org", row.school_id),
             begins_on=row.begins_on,
             ends_on=row.ends_on,
         )
@@ -56,7 +59,7 @@ class Enrollment:
 
 @strawberry.type(description="A student.")
 class Student(Node):
-    """A student, and everything about them."""
+    """A student, with links to all records about the student."""
 
     row_id: strawberry.Private[UUID]
     given_name: str
@@ -67,46 +70,48 @@ class Student(Node):
     school_rows: strawberry.Private[list[UUID]]
     email: str | None
     identifier: str | None
-    departed: bool = strawberry.field(description="Gone from the source; what was known is kept.")
+    departed: bool = strawberry.field(
+        description="Whether the source no longer sends the student; the records are kept."
+    )
 
-    @asks("How the sources know the student.", queries.external_ids_of)
+    @guarded_field("The student's ids in the sources.", queries.external_ids_of)
     async def external_ids(self, info: Info) -> list[ExternalId] | None:
         return await external_ids_of(info.context, self.row_id)
 
-    @asks("The schools that the student belongs to.", queries.orgs_by_id)
+    @guarded_field("The schools that the student belongs to.", queries.orgs_by_id)
     async def schools(self, info: Info) -> list[School] | None:
         return await schools_of(info.context, self.school_rows)
 
-    @asks("The classes that the student is in.", queries.enrollments_of)
+    @guarded_field("The classes that the student is in.", queries.enrollments_of)
     async def enrollments(self, info: Info) -> list[Enrollment] | None:
         return [Enrollment.of(row) for row in await info.context.load(_enrollments, self.row_id) or []]
 
-    @asks("Every concern about the student, oldest first.", concerns_of)
+    @guarded_field("Every concern about the student, oldest first.", concerns_of)
     async def concerns(self, info: Info) -> list[Annotated["Concern", strawberry.lazy("app.graphql.concern")]] | None:
         from app.graphql.concern import Concern
 
         return [Concern.of(row) for row in await info.context.load(concerns_of, self.row_id) or []]
 
-    @asks("Every support of the student, oldest first.", supports_of_students)
+    @guarded_field("Every support of the student, oldest first.", supports_of_students)
     async def supports(self, info: Info) -> list[Annotated["Support", strawberry.lazy("app.graphql.support")]] | None:
         from app.graphql.support import Support
 
         return [Support.of(row) for row in await info.context.load(supports_of_students, self.row_id) or []]
 
-    @asks("The student's scores by date, of one measure or of all.", scores_of)
+    @guarded_field("The student's scores by date, of one measure or of all.", scores_of)
     async def scores(
         self, info: Info, measure: str | None = None
     ) -> list[Annotated["Score", strawberry.lazy("app.graphql.evidence")]] | None:
         from app.graphql.evidence import Score
 
         try:
-            wanted = await measure_id_of(info.context, measure)
+            measure_id = await measure_id_of(info.context, measure)
         except NotFound:
             return []
         rows = await info.context.load(scores_of, self.row_id) or []
-        return [Score.of(row) for row in rows if wanted in (None, row.measure_id)]
+        return [Score.of(row) for row in rows if measure_id in (None, row.measure_id)]
 
-    @asks("Every decision about the student, oldest first.", decisions_of)
+    @guarded_field("Every decision about the student, oldest first.", decisions_of)
     async def decisions(
         self, info: Info
     ) -> list[Annotated["Decision", strawberry.lazy("app.graphql.decision")]] | None:
@@ -116,15 +121,15 @@ class Student(Node):
 
     @classmethod
     def of(cls, row: models.Person) -> "Student":
-        """The shape of a row."""
+        """Returns the GraphQL object for a row."""
         return cls(
-            id=shown("student", row.id),
+            id=show_id("student", row.id),
             row_id=row.id,
             given_name=row.given_name,
             family_name=row.family_name,
             middle_name=row.middle_name,
             grades=list(row.grades),
-            school_ids=[shown("org", school) for school in row.school_ids],
+            school_ids=[show_id("org", school) for school in row.school_ids],
             email=row.email,
             identifier=row.identifier,
             school_rows=list(row.school_ids),
@@ -134,14 +139,14 @@ class Student(Node):
 
 @strawberry.type
 class RosterQueries:
-    """The roster's part of the query root."""
+    """The queries of the roster."""
 
-    @asks(f"One student, by {NAME}.", queries.find_student)
+    @guarded_field(f"One student, by {NAME}.", queries.find_student)
     async def student(self, info: Info, id: strawberry.ID) -> Student | None:
-        row = await info.context.found(queries.find_student, id)
+        row = await info.context.read_or_none(queries.find_student, id)
         return None if row is None else Student.of(row)
 
-    @asks("Students by family name, given name and id.", queries.students)
+    @guarded_field("Students by family name, given name and id.", queries.students)
     async def students(
         self,
         info: Info,
@@ -153,29 +158,29 @@ class RosterQueries:
         family_name: str | None = None,
         include_departed: bool = False,
     ) -> Connection[Student] | None:
-        asked = info.context
+        context = info.context
         try:
-            wanted = queries.StudentFilter(
-                school_id=await row_id(asked, "org", school_id, queries.find_school),
-                class_id=await row_id(asked, "class", class_id, queries.find_class),
+            filters = queries.StudentFilter(
+                school_id=await row_id(context, "org", school_id, queries.find_school),
+                class_id=await row_id(context, "class", class_id, queries.find_class),
                 grade=grade,
                 family_name=family_name,
                 include_departed=include_departed,
             )
         except NotFound:
-            return nothing()
-        at = place(asked, "students", asdict(wanted), after, first)
-        return connection(at, await asked.read(queries.students, at, wanted), Student.of, by_name)
+            return empty_page()
+        at = page_keyset(context, "students", asdict(filters), after, first)
+        return connection(at, await context.read(queries.students, at, filters), Student.of, by_name)
 
 
-async def student_of(asked: OperationContext, student_id: UUID) -> Student | None:
-    """The student of a row that names them."""
-    row = await asked.load(queries.students_by_id, student_id)
+async def student_of(context: OperationContext, student_id: UUID) -> Student | None:
+    """Returns the student whom a row names."""
+    row = await context.load(queries.students_by_id, student_id)
     return None if row is None else Student.of(row)
 
 
 async def _enrollments(work: Work, student_ids: list[UUID]) -> dict[UUID, list[models.Enrollment]]:
-    found: dict[UUID, list[models.Enrollment]] = {student_id: [] for student_id in student_ids}
+    enrollments: dict[UUID, list[models.Enrollment]] = {student_id: [] for student_id in student_ids}
     for row in await queries.enrollments_of(work, student_ids):
-        found[row.person_id].append(row)
-    return found
+        enrollments[row.person_id].append(row)
+    return enrollments

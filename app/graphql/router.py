@@ -1,8 +1,8 @@
-"""Owns GraphQL over HTTP: what comes in, one transaction an operation, what goes out. Holds no rule.
+"""Owns GraphQL over HTTP: the request, one transaction for each operation, the response. It holds no rules.
 
 The document is prepared before a unit of work opens. The commit happens before the response starts. A fault undoes the
-whole operation and says nothing of itself, and so does an operation that runs for too long.
-There is no IDE: none is packaged with its assets, and a page that loads from elsewhere would not work here.
+whole operation without showing its text, and so does an operation that runs for too long. There is no GraphQL IDE:
+none is packaged with its assets, and a page that loads from elsewhere would not work in a closed network.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ from app.graphql.budget import Budget
 from app.graphql.door import Installation, OperationContext, client_of, principal_of
 from app.graphql.limits import Limits, TooMuch, check_answer
 from app.graphql.prepare import Preparation, Prepared, Refused
-from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, told
+from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, render_error
 from app.graphql.request import MODERN, BadRequest, Operation, media_type, operation_of
 from app.graphql.schema import execute, preparation
 from app.graphql.subjects import named_subjects
@@ -54,7 +54,7 @@ RETRY_SECONDS = 5
 
 
 class _Faulted(Exception):
-    """Carries a result with a fault out of the unit of work, so that it is undone."""
+    """Carries a result with a fault out of the unit of work, so that the unit is rolled back."""
 
     def __init__(self, result: ExecutionResult) -> None:
         super().__init__()
@@ -62,11 +62,11 @@ class _Faulted(Exception):
 
 
 class _Stopped(Exception):
-    """An operation whose time is over."""
+    """Raised when an operation has used up its time."""
 
 
 def graphql_router(installation: Installation, limits: Limits = Limits()) -> APIRouter:
-    """The route of the face, /graphql."""
+    """Returns the route of the face, /graphql."""
     router = APIRouter()
     prepare = preparation(limits)
 
@@ -124,9 +124,9 @@ async def _run_in_time(
     prepared: Prepared,
     limits: Limits,
 ) -> ExecutionResult:
-    """Runs the operation, once more where a temporary fault of the database undid it.
+    """Runs the operation, a second time if a temporary fault of the database rolled it back.
 
-    Raises `_Stopped` where its time is over before its commit begins.
+    Raises `_Stopped` if its time is over before its commit begins.
     """
     deadline = asyncio.get_running_loop().time() + limits.seconds
     clock = asyncio.timeout_at(deadline)
@@ -157,27 +157,27 @@ async def _run(
     """Runs the operation in one unit of work, which is committed when this returns."""
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
         work.named_subjects = named_subjects(prepared, operation.variables)
-        asked = OperationContext(work, prepared, Budget(limits.cost))
+        context = OperationContext(work, prepared, Budget(limits.cost))
         try:
-            result = await execute(asked, operation)
+            result = await execute(context, operation)
         finally:
-            await asked.stop()
-        if asked.budget.exceeded is not None:
-            raise asked.budget.exceeded
+            await context.stop()
+        if context.budget.exceeded is not None:
+            raise context.budget.exceeded
         faults = [cause_of(error) for error in result.errors or [] if is_fault(error)]
         if temporary := next((fault for fault in faults if fault_of(fault) is not None), None):
             raise temporary
         if faults:
             raise _Faulted(result)
         check_answer(result.data, limits)
-        # A commit that has begun is not cut off: nobody could say what became of it.
+        # A commit that has begun is not interrupted: nobody could say what became of it.
         clock.reschedule(None)
     return result
 
 
 @dataclass
 class _Answer:
-    """How one request is answered; `cost` is told in every answer once the document was read."""
+    """Builds the response to one request; `cost` is in every response once the document was read."""
 
     trace_id: str
     limits: Limits
@@ -186,14 +186,14 @@ class _Answer:
     is_prepared: bool = False
 
     def give(self, body: dict[str, Any], status: int, headers: dict[str, str] | None = None) -> Response:
-        """An answer."""
+        """Returns a response with a body."""
         if self.is_prepared:
             body["extensions"] = {"cost": self.cost, "costLimit": self.limits.cost}
         content = f"{self.media}; charset=utf-8"
         return Response(orjson.dumps(body), status, headers=headers, media_type=content)
 
     def ran(self, result: ExecutionResult) -> Response:
-        """The result of an operation; one that could not begin, for example for its variables, has no data."""
+        """Returns the result of an operation; one that could not begin, for example for its variables, has no data."""
         errors = result.errors or []
         if result.data is None and not any(error.path for error in errors):
             return self.not_run(errors)
@@ -203,11 +203,11 @@ class _Answer:
         return self.give(body, 200)
 
     def not_run(self, errors: list[GraphQLError]) -> Response:
-        """A request that was no good. Where only plain JSON is taken, 200 says "well-formed"."""
+        """Returns the response to a malformed request. For clients that accept only plain JSON its status is 200."""
         return self.give({"errors": self._listed(errors)}, 400 if self.media == MODERN else 200)
 
     def refused(self, request: Request, error: AimlineError) -> Response:
-        """Returns a refusal of ours, with the headers that its status asks for."""
+        """Returns the response to a refusal, with the headers that its status requires."""
         status = next((status for kind, status in STATUS if isinstance(error, kind)), 400)
         headers = {"WWW-Authenticate": _challenge(request)} if status == 401 else {}
         if isinstance(error, Throttled | Unavailable):
@@ -215,26 +215,26 @@ class _Answer:
         return self.give({"errors": [refusal(error, self.trace_id)]}, status, headers)
 
     def faulted(self, result: ExecutionResult) -> Response:
-        """A fault of ours."""
+        """Returns the response to an internal fault."""
         faults = [error for error in result.errors or [] if is_fault(error)]
         for error in faults[: self.limits.errors]:
             log_fault(cause_of(error))
         return self.give({"data": None, "errors": self._listed(faults)}, 500 if self.media == MODERN else 200)
 
     def stopped(self) -> Response:
-        """An operation that ran for too long and was stopped."""
+        """Returns the response for an operation that ran for too long and was stopped."""
         detail = f"The operation ran for {self.limits.seconds:g} s and was stopped. Nothing was changed."
         error = refusal(AimlineError(detail, code="operation.timeout"), self.trace_id)
         return self.give({"errors": [error]}, 503, {"Retry-After": str(RETRY_SECONDS)})
 
     def _listed(self, errors: list[GraphQLError]) -> list[dict[str, Any]]:
-        """The errors as they are shown, so many as an answer lists."""
-        most = self.limits.errors
-        shown = [told(error, self.trace_id) for error in errors[:most]]
-        if len(errors) > most:
+        """Returns the errors in their public form, up to the number that an answer lists."""
+        most_errors = self.limits.errors
+        listed = [render_error(error, self.trace_id) for error in errors[:most_errors]]
+        if len(errors) > most_errors:
             extensions = {"code": "errors.more", "traceId": self.trace_id}
-            shown.append({"message": f"And {len(errors) - most} more.", "extensions": extensions})
-        return shown
+            listed.append({"message": f"And {len(errors) - most_errors} more.", "extensions": extensions})
+        return listed
 
 
 def _challenge(request: Request) -> str:

@@ -1,7 +1,7 @@
-"""Owns how many rows a field could return, read from the schema and the field's own arguments. Never reads a row.
+"""Owns how many rows a field could return, computed from the schema and the field's arguments. It never reads a row.
 
-A page returns `first` rows. A list without pages has no such number, so one is assumed here for each; what is really
-read is counted while the operation runs, against the same limit.
+A page returns `first` rows. A list without pages has no such number, so one is assumed for each; the rows that are
+really read are counted while the operation runs, against the same limit.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from graphql import (
 from app.core.page import DEFAULT_LIMIT, MAX_LIMIT
 
 ASSUMED = 5
-"""Rows of a list without pages: the concerns of a student, the phases of a support."""
+"""The assumed rows of a list without pages, such as the concerns of a student or the phases of a support."""
 LISTS = {
     "Query.areas": 50,
     "Query.measures": 50,
@@ -43,14 +43,14 @@ LISTS = {
     "PreviewPlaybookPayload.flagged": 1000,
     "PreviewPlaybookPayload.cleared": 1000,
 }
-"""Rows of the lists that are known to be longer, by type and field."""
+"""The assumed rows of lists that are known to be longer, by type and field."""
 BATCHES = {"RecordScoresPayload.results": 500, "RecordSessionsPayload.results": 500}
-"""Lists with an entry for each of a command's items, and the most items that it takes."""
+"""Lists with one entry for each of a command's items, and the most items that the command accepts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Yield:
-    """What one field returns: `times` its selection, and `own` rows each time."""
+    """The rows that one field returns: its selection runs `times`, and adds `own` rows each time."""
 
     times: float
     own: int
@@ -63,10 +63,10 @@ class Rows:
     """How many rows the fields of one schema return."""
 
     def __init__(self, schema: GraphQLSchema) -> None:
-        objects = [one for one in schema.type_map.values() if isinstance(one, GraphQLObjectType)]
-        self._connections = {one.name for one in objects if {"edges", "pageInfo"} <= one.fields.keys()}
+        objects = [type_ for type_ in schema.type_map.values() if isinstance(type_, GraphQLObjectType)]
+        self._connections = {type_.name for type_ in objects if {"edges", "pageInfo"} <= type_.fields.keys()}
         self._edges = {
-            get_named_type(one.fields["edges"].type).name for one in objects if one.name in self._connections
+            get_named_type(type_.fields["edges"].type).name for type_ in objects if type_.name in self._connections
         }
         self._most, self._mean = _introspection(schema)
 
@@ -78,11 +78,11 @@ class Rows:
         variables: Mapping[str, Any],
         items: int | None = None,
     ) -> Yield:
-        """What a field of a domain type returns; `items` is how many its command was given, where it is a payload's."""
-        named = get_named_type(field.type)
-        if named.name in self._connections:
+        """Returns the rows of a field of a domain type; `items` is the number of its command's items, in a payload."""
+        type_ = get_named_type(field.type)
+        if type_.name in self._connections:
             return Yield(_page(node, variables), 1)
-        if is_leaf_type(named) or named.name in self._edges or parent.name in self._edges or named.name == "PageInfo":
+        if is_leaf_type(type_) or type_.name in self._edges or parent.name in self._edges or type_.name == "PageInfo":
             return ONCE
         if _is_list(field):
             name = f"{parent.name}.{node.name.value}"
@@ -92,9 +92,9 @@ class Rows:
         return Yield(1, 1)
 
     def of_introspection(self, parent: GraphQLCompositeType, name: str, field: GraphQLField, *, listed: bool) -> float:
-        """How many elements a field of an introspection type has: the mean where all types are listed, else the most.
+        """Returns how many elements an introspection field has: the mean if all types are listed, else the most.
 
-        Over all the types the mean is exact; of one type somebody may choose the longest.
+        Over all types the mean is exact; for a single type somebody may choose the longest.
         """
         if not _is_list(field):
             return 1
@@ -103,22 +103,22 @@ class Rows:
 
 
 def items_of(node: FieldNode, variables: Mapping[str, Any]) -> int | None:
-    """How many items a command is given: the longest list in its `input`."""
-    value: Any = next((one.value for one in node.arguments or () if one.name.value == "input"), None)
+    """Returns how many items a command is given: the longest list in its `input`."""
+    value: Any = next((argument.value for argument in node.arguments or () if argument.name.value == "input"), None)
     if isinstance(value, VariableNode):
         value = variables.get(value.name.value)
-        lists = [one for one in value.values() if isinstance(one, list)] if isinstance(value, dict) else []
+        lists = [item for item in value.values() if isinstance(item, list)] if isinstance(value, dict) else []
         return max(map(len, lists), default=None)
     if not isinstance(value, ObjectValueNode):
         return None
-    fields = [one.value for one in value.fields]
-    literal = [len(one.values) for one in fields if isinstance(one, ListValueNode)]
-    given = [variables.get(one.name.value) for one in fields if isinstance(one, VariableNode)]
-    return max([*literal, *(len(one) for one in given if isinstance(one, list))], default=None)
+    fields = [field.value for field in value.fields]
+    literal_lengths = [len(node.values) for node in fields if isinstance(node, ListValueNode)]
+    variable_values = [variables.get(node.name.value) for node in fields if isinstance(node, VariableNode)]
+    return max([*literal_lengths, *(len(items) for items in variable_values if isinstance(items, list))], default=None)
 
 
 def is_introspection(field: GraphQLField) -> bool:
-    """Whether a field leads into introspection."""
+    """Tells whether a field leads into introspection."""
     return is_introspection_type(get_named_type(field.type))
 
 
@@ -128,40 +128,40 @@ def _is_list(field: GraphQLField) -> bool:
 
 
 def _page(node: FieldNode, variables: Mapping[str, Any]) -> int:
-    given: Any = None
+    first: Any = None
     for argument in node.arguments or ():
         if argument.name.value == "first":
             if isinstance(argument.value, IntValueNode):
-                # A number that is too long to be one asks for more than a page has.
-                given = int(argument.value.value) if len(argument.value.value) < 10 else MAX_LIMIT
+                # An integer with ten digits or more exceeds every page.
+                first = int(argument.value.value) if len(argument.value.value) < 10 else MAX_LIMIT
             elif isinstance(argument.value, VariableNode):
-                given = variables.get(argument.value.name.value)
-    if type(given) is not int:
+                first = variables.get(argument.value.name.value)
+    if type(first) is not int:
         return DEFAULT_LIMIT
-    return max(0, min(given, MAX_LIMIT))
+    return max(0, min(first, MAX_LIMIT))
 
 
 def _introspection(schema: GraphQLSchema) -> tuple[dict[str, float], dict[str, float]]:
-    """The most and the mean number of elements of each list in introspection."""
+    """Returns the most and the mean number of elements of each list in introspection."""
     types = list(schema.type_map.values())
-    composite = [one for one in types if isinstance(one, GraphQLObjectType | GraphQLInterfaceType)]
-    arguments = [len(field.args) for one in composite for field in one.fields.values()]
+    composite = [type_ for type_ in types if isinstance(type_, GraphQLObjectType | GraphQLInterfaceType)]
+    arguments = [len(field.args) for type_ in composite for field in type_.fields.values()]
     lengths = {
-        "fields": [len(one.fields) for one in composite],
-        "interfaces": [len(one.interfaces) for one in composite],
+        "fields": [len(type_.fields) for type_ in composite],
+        "interfaces": [len(type_.interfaces) for type_ in composite],
         "possibleTypes": [
-            len(schema.get_possible_types(one)) for one in types if isinstance(one, GraphQLInterfaceType)
+            len(schema.get_possible_types(type_)) for type_ in types if isinstance(type_, GraphQLInterfaceType)
         ],
-        "inputFields": [len(one.fields) for one in types if isinstance(one, GraphQLInputObjectType)],
-        "enumValues": [len(one.values) for one in types if isinstance(one, GraphQLEnumType)],
+        "inputFields": [len(type_.fields) for type_ in types if isinstance(type_, GraphQLInputObjectType)],
+        "enumValues": [len(type_.values) for type_ in types if isinstance(type_, GraphQLEnumType)],
     }
-    most: dict[str, float] = {f"__Type.{name}": max(found, default=0) for name, found in lengths.items()}
-    mean: dict[str, float] = {f"__Type.{name}": sum(found) / len(types) for name, found in lengths.items()}
-    most["__Field.args"] = max(arguments, default=0)
+    longest: dict[str, float] = {f"__Type.{name}": max(numbers, default=0) for name, numbers in lengths.items()}
+    mean: dict[str, float] = {f"__Type.{name}": sum(numbers) / len(types) for name, numbers in lengths.items()}
+    longest["__Field.args"] = max(arguments, default=0)
     mean["__Field.args"] = sum(arguments) / max(1, len(arguments))
-    for counts in (most, mean):
+    for counts in (longest, mean):
         counts["__Schema.types"] = len(types)
         counts["__Schema.directives"] = len(schema.directives)
-        counts["__Directive.args"] = max((len(one.args) for one in schema.directives), default=0)
+        counts["__Directive.args"] = max((len(directive.args) for directive in schema.directives), default=0)
         counts["__Directive.locations"] = 1  # a list of words, which selects nothing
-    return most, mean
+    return longest, mean

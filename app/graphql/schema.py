@@ -1,4 +1,7 @@
-"""Owns the schema: the roots put together from the rooms, the SDL, how an operation is run. Opens no unit of work."""
+"""Owns the schema: the roots composed of the rooms' parts, the SDL, and how an operation runs.
+
+It opens no unit of work.
+"""
 
 from collections.abc import Iterator
 
@@ -26,7 +29,7 @@ from app.graphql.session import SessionMutations, SessionQueries
 from app.graphql.support import SupportQueries
 
 
-@strawberry.type(description="Reads. Whatever is not this caller's to see is null, the same as what is not there.")
+@strawberry.type(description="Reads. A row that the caller may not see is null, the same as one that does not exist.")
 class Query(
     NodeQueries,
     RosterQueries,
@@ -44,8 +47,10 @@ class Query(
 
 
 @strawberry.type(
-    description="Commands. Each field stands or falls alone: what it cannot take is told in its `problems`. "
-    "A fault of ours undoes the whole operation."
+    description=(
+        "Commands. Each field succeeds or fails alone, with its `problems`. An internal fault undoes the "
+        "whole operation."
+    )
 )
 class Mutation(
     ConcernMutations,
@@ -63,14 +68,14 @@ class QuietSchema(strawberry.Schema):
     """A schema that does not log: an exception's text may hold what somebody submitted."""
 
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """The router logs faults, by class and place."""
+        """Does nothing, since the router logs faults by class and place."""
 
     def _extend_introspection(self) -> None:
         """Leaves `isOneOf` to graphql-core: Strawberry's own resolver of it fails for a list or a non-null type."""
 
 
 class PreparedDocument(SchemaExtension):
-    """Hands over the document that was prepared: the library neither parses nor validates it a second time."""
+    """Supplies the document that was prepared, so that the library neither parses nor validates it a second time."""
 
     def on_operation(self) -> Iterator[None]:
         context = self.execution_context
@@ -83,24 +88,24 @@ schema = QuietSchema(query=Query, mutation=Mutation, extensions=[PreparedDocumen
 
 
 def preparation(limits: Limits) -> Preparation:
-    """What prepares operations over this schema."""
-    return Preparation(schema._schema, limits)  # the library gives its own schema by no other name
+    """Returns the preparation of operations over this schema."""
+    return Preparation(schema._schema, limits)  # the library offers no public name for it
 
 
-async def execute(asked: OperationContext, operation: Operation) -> ExecutionResult:
-    """Runs a prepared operation. The disclosure log gets the schema's names of its fields, never a value."""
-    kind, selections = asked.prepared.operation.operation, asked.prepared.operation.selection_set.selections
-    roots = dict.fromkeys(one.name.value for one in selections if isinstance(one, FieldNode))
-    asked.work.operation = f"graphql {kind.value} {' '.join(roots)}".strip()
+async def execute(context: OperationContext, operation: Operation) -> ExecutionResult:
+    """Runs a prepared operation. The disclosure log gets the names of its root fields, never a value."""
+    kind, selections = context.prepared.operation.operation, context.prepared.operation.selection_set.selections
+    roots = dict.fromkeys(node.name.value for node in selections if isinstance(node, FieldNode))
+    context.work.operation = f"graphql {kind.value} {' '.join(roots)}".strip()
     return await schema.execute(
         None,
         variable_values=operation.variables,
         operation_name=operation.name,
-        context_value=asked,
+        context_value=context,
         allowed_operation_types=(OperationType.QUERY, OperationType.MUTATION),
     )
 
 
 def sdl() -> str:
-    """The schema in GraphQL's own language."""
+    """Returns the schema in GraphQL's schema definition language."""
     return schema.as_str() + "\n"

@@ -1,14 +1,14 @@
-"""Owns the shapes of schools, classes and staff. Holds no rule, and compares no adults."""
+"""Owns the shapes of schools, classes and staff. It holds no rules, and compares no adults."""
 
 from uuid import UUID
 
 import strawberry
 
 from app.core.errors import NotFound
-from app.graphql.door import Info, OperationContext, asks
+from app.graphql.door import Info, OperationContext, guarded_field
 from app.graphql.names import ExternalId, external_ids_of, row_id
-from app.graphql.node import Node, shown
-from app.graphql.pages import Connection, connection, nothing, place
+from app.graphql.node import Node, show_id
+from app.graphql.pages import Connection, connection, empty_page, page_keyset
 from app.roster import models, queries
 
 
@@ -21,14 +21,14 @@ class School(Node):
     type: str
     identifier: str | None
 
-    @asks("How the sources know it.", queries.external_ids_of)
+    @guarded_field("Its ids in the sources.", queries.external_ids_of)
     async def external_ids(self, info: Info) -> list[ExternalId] | None:
         return await external_ids_of(info.context, self.row_id)
 
     @classmethod
     def of(cls, row: models.Org) -> "School":
-        """The shape of a row."""
-        return cls(id=shown("org", row.id), row_id=row.id, name=row.name, type=row.type, identifier=row.identifier)
+        """Returns the GraphQL object for a row."""
+        return cls(id=show_id("org", row.id), row_id=row.id, name=row.name, type=row.type, identifier=row.identifier)
 
 
 @strawberry.type(name="Class", description="A homeroom or a scheduled section of a course.")
@@ -43,19 +43,19 @@ class SchoolClass(Node):
     grades: list[str]
     subjects: list[str]
 
-    @asks("The school that it belongs to.", queries.orgs_by_id)
+    @guarded_field("The school that it belongs to.", queries.orgs_by_id)
     async def school(self, info: Info) -> School | None:
         return await school_of(info.context, self.school_row)
 
-    @asks("How the sources know it.", queries.external_ids_of)
+    @guarded_field("Its ids in the sources.", queries.external_ids_of)
     async def external_ids(self, info: Info) -> list[ExternalId] | None:
         return await external_ids_of(info.context, self.row_id)
 
     @classmethod
     def of(cls, row: models.SchoolClass) -> "SchoolClass":
-        """The shape of a row."""
+        """Returns the GraphQL object for a row."""
         return cls(
-            id=shown("class", row.id),
+            id=show_id("class", row.id),
             row_id=row.id,
             school_row=row.school_id,
             title=row.title,
@@ -68,7 +68,7 @@ class SchoolClass(Node):
 
 @strawberry.type(description="A member of staff.")
 class Staff(Node):
-    """Who teaches, raises, leads, provides, decides."""
+    """A member of staff, who teaches, raises concerns, leads or provides supports, or decides."""
 
     row_id: strawberry.Private[UUID]
     school_rows: strawberry.Private[list[UUID]]
@@ -77,19 +77,19 @@ class Staff(Node):
     family_name: str
     email: str | None
 
-    @asks("The schools that they belong to.", queries.orgs_by_id)
+    @guarded_field("The schools that they belong to.", queries.orgs_by_id)
     async def schools(self, info: Info) -> list[School] | None:
         return await schools_of(info.context, self.school_rows)
 
-    @asks("How the sources know them.", queries.external_ids_of)
+    @guarded_field("Their ids in the sources.", queries.external_ids_of)
     async def external_ids(self, info: Info) -> list[ExternalId] | None:
         return await external_ids_of(info.context, self.row_id)
 
     @classmethod
     def of(cls, row: models.Person) -> "Staff":
-        """The shape of a row."""
+        """Returns the GraphQL object for a row."""
         return cls(
-            id=shown("person", row.id),
+            id=show_id("person", row.id),
             row_id=row.id,
             school_rows=list(row.school_ids),
             role=row.role,
@@ -101,16 +101,16 @@ class Staff(Node):
 
 @strawberry.type
 class SchoolQueries:
-    """The schools' part of the query root."""
+    """The queries of schools, classes and staff."""
 
-    @asks("The district's schools.", queries.schools)
+    @guarded_field("The district's schools.", queries.schools)
     async def schools(
         self, info: Info, first: int | None = None, after: str | None = None
     ) -> Connection[School] | None:
-        at = place(info.context, "schools", {}, after, first)
+        at = page_keyset(info.context, "schools", {}, after, first)
         return connection(at, await info.context.read(queries.schools, at), School.of)
 
-    @asks("The district's classes, of one school or of all.", queries.classes)
+    @guarded_field("The district's classes, of one school or of all.", queries.classes)
     async def classes(
         self,
         info: Info,
@@ -118,15 +118,15 @@ class SchoolQueries:
         after: str | None = None,
         school_id: strawberry.ID | None = None,
     ) -> Connection[SchoolClass] | None:
-        asked = info.context
+        context = info.context
         try:
-            school = await row_id(asked, "org", school_id, queries.find_school)
+            school = await row_id(context, "org", school_id, queries.find_school)
         except NotFound:
-            return nothing()
-        at = place(asked, "classes", {"school": school}, after, first)
-        return connection(at, await asked.read(queries.classes, at, school), SchoolClass.of)
+            return empty_page()
+        at = page_keyset(context, "classes", {"school": school}, after, first)
+        return connection(at, await context.read(queries.classes, at, school), SchoolClass.of)
 
-    @asks("Staff by name, of one class or of all.", queries.staff)
+    @guarded_field("Staff by name, of one class or of all.", queries.staff)
     async def staff(
         self,
         info: Info,
@@ -134,38 +134,38 @@ class SchoolQueries:
         after: str | None = None,
         class_id: strawberry.ID | None = None,
     ) -> Connection[Staff] | None:
-        asked = info.context
+        context = info.context
         try:
-            of_class = await row_id(asked, "class", class_id, queries.find_class)
+            of_class = await row_id(context, "class", class_id, queries.find_class)
         except NotFound:
-            return nothing()
-        at = place(asked, "staff", {"class": of_class}, after, first)
-        return connection(at, await asked.read(queries.staff, at, of_class), Staff.of, by_name)
+            return empty_page()
+        at = page_keyset(context, "staff", {"class": of_class}, after, first)
+        return connection(at, await context.read(queries.staff, at, of_class), Staff.of, by_name)
 
 
-async def school_of(asked: OperationContext, org_id: UUID) -> School | None:
-    """The org of a row that names it."""
-    row = await asked.load(queries.orgs_by_id, org_id)
+async def school_of(context: OperationContext, org_id: UUID) -> School | None:
+    """Returns the org that a row names."""
+    row = await context.load(queries.orgs_by_id, org_id)
     return None if row is None else School.of(row)
 
 
-async def schools_of(asked: OperationContext, org_ids: list[UUID]) -> list[School]:
-    """The orgs of a row that names them."""
-    return [School.of(row) for row in await asked.load_each(queries.orgs_by_id, org_ids)]
+async def schools_of(context: OperationContext, org_ids: list[UUID]) -> list[School]:
+    """Returns the orgs that a row names."""
+    return [School.of(row) for row in await context.load_each(queries.orgs_by_id, org_ids)]
 
 
-async def class_of(asked: OperationContext, class_id: UUID) -> SchoolClass | None:
-    """The class of a row that names it."""
-    row = await asked.load(queries.classes_by_id, class_id)
+async def class_of(context: OperationContext, class_id: UUID) -> SchoolClass | None:
+    """Returns the class that a row names."""
+    row = await context.load(queries.classes_by_id, class_id)
     return None if row is None else SchoolClass.of(row)
 
 
-async def staff_of(asked: OperationContext, person_id: UUID | None) -> Staff | None:
-    """The member of staff of a row that may name one."""
-    row = None if person_id is None else await asked.load(queries.staff_by_id, person_id)
+async def staff_of(context: OperationContext, person_id: UUID | None) -> Staff | None:
+    """Returns the member of staff whom a row names, or None if it names nobody."""
+    row = None if person_id is None else await context.load(queries.staff_by_id, person_id)
     return None if row is None else Staff.of(row)
 
 
 def by_name(row: models.Person) -> tuple[str, ...]:
-    """The place of a person in a list by name."""
+    """Returns a person's position in a list that is ordered by name."""
     return (row.family_name, row.given_name, str(row.id))

@@ -1,4 +1,4 @@
-"""Owns the shapes of sessions and dosage, and the mutation that records sessions. Holds no rule."""
+"""Owns the shapes of sessions and dosage, and the mutation that records sessions. It holds no rules."""
 
 from collections.abc import Iterator
 from datetime import date, datetime
@@ -8,8 +8,8 @@ from uuid import UUID
 import strawberry
 
 from app.core.errors import NotFound
-from app.graphql.door import Info, asks
-from app.graphql.node import Node, named, shown
+from app.graphql.door import Info, guarded_field
+from app.graphql.node import Node, parse_id, show_id
 from app.graphql.problems import Problem, check_lengths, run_command, to_problems
 from app.graphql.roster import Student, student_of
 from app.graphql.school import Staff, staff_of
@@ -20,7 +20,7 @@ from app.support import models, queries
 from app.support.session import NewSession
 
 
-@strawberry.enum(description="Why minutes of a session were lost. An event is a drill, a test, a trip.")
+@strawberry.enum(description="Why minutes of a session were lost. An event is a drill, a test or a trip.")
 class LostBecause(StrEnum):
     """The reasons of `app.support.dosage`."""
 
@@ -32,7 +32,7 @@ class LostBecause(StrEnum):
     OTHER = "other"
 
 
-@strawberry.enum(description="What became of a session that was sent.")
+@strawberry.enum(description="The result for a session that was sent.")
 class SessionOutcome(StrEnum):
     """The outcomes of `app.support.session`."""
 
@@ -49,7 +49,7 @@ class Session(Node):
     support_id: strawberry.ID
     student_row: strawberry.Private[UUID]
     held_on: date
-    number: int = strawberry.field(description="Which one of its day.")
+    number: int = strawberry.field(description="The session's number on its day.")
     attended: bool
     planned_minutes: int
     delivered_minutes: int
@@ -59,20 +59,20 @@ class Session(Node):
     recorded_at: datetime
     version: int
 
-    @asks("Whom it was for.", students_by_id)
+    @guarded_field("The student whom it was for.", students_by_id)
     async def student(self, info: Info) -> Student | None:
         return await student_of(info.context, self.student_row)
 
-    @asks("Who recorded it, where a person did.", staff_by_id)
+    @guarded_field("The person who recorded it, if a person did.", staff_by_id)
     async def recorded_by(self, info: Info) -> Staff | None:
         return await staff_of(info.context, self.recorded_by_row)
 
     @classmethod
     def of(cls, row: models.Session) -> "Session":
-        """The shape of a row."""
+        """Returns the GraphQL object for a row."""
         return cls(
-            id=shown("session", row.id),
-            support_id=shown("support", row.support_id),
+            id=show_id("session", row.id),
+            support_id=show_id("support", row.support_id),
             student_row=row.student_id,
             held_on=row.held_on,
             number=row.number,
@@ -87,7 +87,7 @@ class Session(Node):
         )
 
 
-@strawberry.type(description="Minutes lost for one reason.")
+@strawberry.type(description="The minutes lost for one reason.")
 class Lost:
     """A reason and its minutes."""
 
@@ -95,9 +95,11 @@ class Lost:
     minutes: int
 
 
-@strawberry.type(description="A week's sessions and minutes; the known minutes are of the sessions that have a record.")
+@strawberry.type(
+    description="A week's sessions and minutes; the known minutes are those of sessions that have a record."
+)
 class DosageWeek:
-    """A week."""
+    """The dosage of one week."""
 
     monday: date
     planned_sessions: int
@@ -109,11 +111,14 @@ class DosageWeek:
 
 
 @strawberry.type(
-    description="Delivered against planned, over days that both count. The shares rest on the sessions with a record, "
-    "and are null where fewer than half of the planned ones have one: then the dosage is unknown."
+    description=(
+        "Delivered against planned, over days that are both included. The shares count the sessions with "
+        "a record; they are null where fewer than half of the planned ones have one: then the dosage is "
+        "unknown."
+    )
 )
 class Dosage:
-    """A dosage."""
+    """The dosage of a support over some days."""
 
     since: date
     until: date
@@ -123,60 +128,61 @@ class Dosage:
     planned_minutes: int
     known_minutes: int
     delivered_minutes: int
-    share: float | None = strawberry.field(description="The lesser of both shares.")
+    share: float | None = strawberry.field(description="The lesser of the two shares.")
     session_share: float | None
     minute_share: float | None
     lost: list[Lost]
     weeks: list[DosageWeek]
 
     @classmethod
-    def of(cls, found: doses.Dosage) -> "Dosage":
-        """The shape of a dosage."""
+    def of(cls, dosage: doses.Dosage) -> "Dosage":
+        """Returns the GraphQL object for a dosage."""
         names = [name for name in cls.__annotations__ if name not in ("lost", "weeks")]
         weeks = [
-            DosageWeek(**{name: getattr(week, name) for name in doses.DosageWeek.__slots__}) for week in found.weeks
+            DosageWeek(**{name: getattr(week, name) for name in doses.DosageWeek.__slots__}) for week in dosage.weeks
         ]
-        lost = [Lost(because=LostBecause(because), minutes=minutes) for because, minutes in found.lost.items()]
-        return cls(**{name: getattr(found, name) for name in names}, lost=lost, weeks=weeks)
+        lost = [Lost(because=LostBecause(because), minutes=minutes) for because, minutes in dosage.lost.items()]
+        return cls(**{name: getattr(dosage, name) for name in names}, lost=lost, weeks=weeks)
 
 
-@strawberry.input(description="A session as a sender gives it. The same session sent again changes nothing.")
+@strawberry.input(description="A session to be recorded. Sending the same session again changes nothing.")
 class NewSessionInput:
-    """As `NewSession`."""
+    """One session of `recordSessions`; becomes a `NewSession`."""
 
     held_on: date
     attended: bool
     number: int = 1
     planned_minutes: int | None = strawberry.field(
-        default=None, description="As the phase plans, where it is not given; 0 for one that makes up for another."
+        default=None,
+        description="By default, the minutes that the phase plans; 0 for a session that makes up for another.",
     )
     delivered_minutes: int | None = None
     lost_because: LostBecause | None = None
     external_id: str | None = strawberry.field(
-        default=None, description="The sender's own id, by which it is upserted."
+        default=None, description="The sender's own id, by which the session is inserted or updated."
     )
 
 
 @strawberry.input(description="1 to 500 sessions of one support.")
 class RecordSessionsInput:
-    """Sessions of a support."""
+    """The input of `recordSessions`."""
 
     support: strawberry.ID
     sessions: list[NewSessionInput]
 
 
-@strawberry.type(description="What became of one session; a refused one has its problems.")
+@strawberry.type(description="The result for one session; a refused session has its problems.")
 class SessionResult:
-    """A result."""
+    """The result for one session of `recordSessions`."""
 
     outcome: SessionOutcome
     session: Session | None
     problems: list[Problem]
 
 
-@strawberry.type(description="A result for each session, in order; `problems` are of the input as a whole.")
+@strawberry.type(description="A result for each session, in order; `problems` concern the input as a whole.")
 class RecordSessionsPayload:
-    """A payload."""
+    """The payload of `recordSessions`."""
 
     results: list[SessionResult]
     problems: list[Problem]
@@ -184,53 +190,55 @@ class RecordSessionsPayload:
 
 @strawberry.type
 class SessionQueries:
-    """The sessions' part of the query root."""
+    """The queries of sessions."""
 
-    @asks("One session.", queries.session)
+    @guarded_field("One session.", queries.session)
     async def session(self, info: Info, id: strawberry.ID) -> Session | None:
-        session_id = named("session", id)
-        row = None if session_id is None else await info.context.found(queries.session, session_id)
+        session_id = parse_id("session", id)
+        row = None if session_id is None else await info.context.read_or_none(queries.session, session_id)
         return None if row is None else Session.of(row)
 
 
 @strawberry.type
 class SessionMutations:
-    """The sessions' part of the mutation root."""
+    """The mutations of sessions."""
 
-    @asks("Records sessions of a support, each by itself: one that is no good is refused alone.", record_sessions)
+    @guarded_field(
+        "Records sessions of a support, each independently: an invalid one is refused alone.", record_sessions
+    )
     async def record_sessions(self, info: Info, input: RecordSessionsInput) -> RecordSessionsPayload | None:
-        new = [_new(one) for one in input.sessions]
+        new = [_new(session) for session in input.sessions]
         if problems := check_lengths(_texts(new)):
             return RecordSessionsPayload(results=[], problems=problems)
-        support_id = named("support", input.support)
+        support_id = parse_id("support", input.support)
         if support_id is None:
             missing = NotFound("support")
-            told = Problem(code=missing.code, pointer="/support", detail=missing.detail)
-            return RecordSessionsPayload(results=[], problems=[told])
-        taken, problems = await run_command(info.context, record_sessions, support_id, new)
+            problem = Problem(code=missing.code, pointer="/support", detail=missing.detail)
+            return RecordSessionsPayload(results=[], problems=[problem])
+        recorded, problems = await run_command(info.context, record_sessions, support_id, new)
         results = [
             SessionResult(
-                outcome=SessionOutcome(one.outcome),
-                session=None if one.session is None else Session.of(one.session),
-                problems=to_problems(one.violations),
+                outcome=SessionOutcome(result.outcome),
+                session=None if result.session is None else Session.of(result.session),
+                problems=to_problems(result.violations),
             )
-            for one in taken or []
+            for result in recorded or []
         ]
         return RecordSessionsPayload(results=results, problems=problems)
 
 
 def _texts(sessions: list[NewSession]) -> Iterator[tuple[str, str | None, int, int]]:
-    for position, one in enumerate(sessions):
-        yield f"/sessions/{position}/external_id", one.external_id, 1, 200
+    for position, session in enumerate(sessions):
+        yield f"/sessions/{position}/external_id", session.external_id, 1, 200
 
 
-def _new(one: NewSessionInput) -> NewSession:
+def _new(session: NewSessionInput) -> NewSession:
     return NewSession(
-        held_on=one.held_on,
-        attended=one.attended,
-        number=one.number,
-        planned_minutes=one.planned_minutes,
-        delivered_minutes=one.delivered_minutes,
-        lost_because=None if one.lost_because is None else one.lost_because.value,
-        external_id=one.external_id,
+        held_on=session.held_on,
+        attended=session.attended,
+        number=session.number,
+        planned_minutes=session.planned_minutes,
+        delivered_minutes=session.delivered_minutes,
+        lost_because=None if session.lost_because is None else session.lost_because.value,
+        external_id=session.external_id,
     )

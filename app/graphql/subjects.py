@@ -45,5 +45,5 @@ def _literals_of(document: Node) -> set[str]:
             if isinstance(child, Node):
                 level.append(child)
             elif isinstance(child, list | tuple):
-                level += [one for one in child if isinstance(one, Node)]
+                level += [item for item in child if isinstance(item, Node)]
     return texts

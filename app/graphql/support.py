@@ -1,4 +1,4 @@
-"""Owns the shapes of supports and phases. Holds no rule."""
+"""Owns the shapes of supports and phases. It holds no rules."""
 
 from dataclasses import asdict
 from datetime import date
@@ -13,11 +13,11 @@ from app.core.errors import NotFound
 from app.decision.queries import decisions_of
 from app.evidence.queries import scores_of
 from app.graphql.concern import Concern
-from app.graphql.door import Info, asks
+from app.graphql.door import Info, guarded_field
 from app.graphql.evidence import Score
 from app.graphql.names import row_id
-from app.graphql.node import Node, named, shown
-from app.graphql.pages import Connection, connection, nothing, place
+from app.graphql.node import Node, parse_id, show_id
+from app.graphql.pages import Connection, connection, empty_page, page_keyset
 from app.graphql.playbook import Area, Level, Measure, area_id_of, area_of, level_id_of, level_of, measure_of
 from app.graphql.response import Verdict
 from app.graphql.roster import Student, student_of
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from app.graphql.decision import Decision
 
 
-@strawberry.enum(description="Where a support stands.")
+@strawberry.enum(description="The state of a support.")
 class SupportState(StrEnum):
     """The states of `app.support.rules`."""
 
@@ -42,7 +42,7 @@ class SupportState(StrEnum):
     ENDED = "ended"
 
 
-@strawberry.type(description="A stretch of a support between two changes: its aimline runs from baseline to goal.")
+@strawberry.type(description="The part of a support between two changes: its aimline runs from baseline to goal.")
 class Phase(Node):
     """A phase."""
 
@@ -58,17 +58,17 @@ class Phase(Node):
     sessions_per_week: int
     because: str
 
-    @asks("The level of support in this phase.", levels)
+    @guarded_field("The level of support in this phase.", levels)
     async def level(self, info: Info) -> Level | None:
         return await level_of(info.context, self.level_row)
 
     @classmethod
     def of(cls, row: models.Phase) -> "Phase":
-        """The shape of a row."""
+        """Returns the GraphQL object for a row."""
         return cls(
-            id=shown("phase", row.id),
+            id=show_id("phase", row.id),
             level_row=row.level_id,
-            support_id=shown("support", row.support_id),
+            support_id=show_id("support", row.support_id),
             number=row.number,
             begins_on=row.begins_on,
             ends_on=row.ends_on,
@@ -83,7 +83,7 @@ class Phase(Node):
 
 @strawberry.type(description="An intervention provided, or planned, for a student.")
 class Support(Node):
-    """A support, with what it answers, what is seen and what was said of it."""
+    """A support, with links to its concerns, phases, scores, verdicts, sessions and decisions."""
 
     row_id: strawberry.Private[UUID]
     student_row: strawberry.Private[UUID]
@@ -100,49 +100,49 @@ class Support(Node):
     playbook_id: strawberry.ID
     version: int
 
-    @asks("Whom it is for.", students_by_id)
+    @guarded_field("The student whom it is for.", students_by_id)
     async def student(self, info: Info) -> Student | None:
         return await student_of(info.context, self.student_row)
 
-    @asks("The area that it works in.", areas)
+    @guarded_field("The area of the support.", areas)
     async def area(self, info: Info) -> Area | None:
         return await area_of(info.context, self.area_row)
 
-    @asks("Its present level.", levels)
+    @guarded_field("Its present level.", levels)
     async def level(self, info: Info) -> Level | None:
         return await level_of(info.context, self.level_row)
 
-    @asks("The measure that follows it.", measures)
+    @guarded_field("The measure that follows it.", measures)
     async def measure(self, info: Info) -> Measure | None:
         return await measure_of(info.context, self.measure_row)
 
-    @asks("The concerns that it answers.", queries.concern_ids_of, concerns_by_id)
+    @guarded_field("The concerns that it answers.", queries.concern_ids_of, concerns_by_id)
     async def concerns(self, info: Info) -> list[Concern] | None:
-        found = await info.context.load(queries.concern_ids_of, self.row_id) or []
-        return [Concern.of(row) for row in await info.context.load_each(concerns_by_id, found)]
+        concern_ids = await info.context.load(queries.concern_ids_of, self.row_id) or []
+        return [Concern.of(row) for row in await info.context.load_each(concerns_by_id, concern_ids)]
 
-    @asks("Its phases, in order.", queries.phases_of)
+    @guarded_field("Its phases, in order.", queries.phases_of)
     async def phases(self, info: Info) -> list[Phase] | None:
         return [Phase.of(row) for row in await info.context.load(queries.phases_of, self.row_id) or []]
 
-    @asks("The student's scores of its measure, by date.", scores_of)
+    @guarded_field("The student's scores in its measure, by date.", scores_of)
     async def scores(self, info: Info) -> list[Score] | None:
         rows = await info.context.load(scores_of, self.student_row) or []
         return [Score.of(row) for row in rows if row.measure_id == self.measure_row]
 
-    @asks("The verdict that holds; none before it is judged.", response.verdicts_now)
+    @guarded_field("The verdict in force; null before the support is judged.", response.verdicts_now)
     async def verdict(self, info: Info) -> Verdict | None:
         row = await info.context.load(response.verdicts_now, self.row_id)
         return None if row is None else Verdict.of(row)
 
-    @asks("Every verdict, oldest first.", response.verdicts)
+    @guarded_field("Every verdict, oldest first.", response.verdicts)
     async def verdicts(
         self, info: Info, first: int | None = None, after: str | None = None
     ) -> Connection[Verdict] | None:
-        at = place(info.context, "verdicts", {"support": self.row_id}, after, first)
+        at = page_keyset(info.context, "verdicts", {"support": self.row_id}, after, first)
         return connection(at, await info.context.read(response.verdicts, at, self.row_id), Verdict.of)
 
-    @asks("Its sessions, in the order in which they were recorded.", queries.sessions)
+    @guarded_field("Its sessions, in the order in which they were recorded.", queries.sessions)
     async def sessions(
         self,
         info: Info,
@@ -151,14 +151,16 @@ class Support(Node):
         since: date | None = None,
         until: date | None = None,
     ) -> Connection[Session] | None:
-        at = place(info.context, "sessions", {"support": self.row_id, "since": since, "until": until}, after, first)
+        at = page_keyset(
+            info.context, "sessions", {"support": self.row_id, "since": since, "until": until}, after, first
+        )
         return connection(at, await info.context.read(queries.sessions, at, self.row_id, since, until), Session.of)
 
-    @asks("What of it was delivered; without days, in its last phase.", queries.dosage_between)
+    @guarded_field("How much of it was delivered; by default, in its last phase.", queries.dosage_between)
     async def dosage(self, info: Info, since: date | None = None, until: date | None = None) -> Dosage | None:
         return Dosage.of(await info.context.read(queries.dosage_between, self.row_id, since, until))
 
-    @asks("What the team decided about it, oldest first.", decisions_of)
+    @guarded_field("The team's decisions about it, oldest first.", decisions_of)
     async def decisions(
         self, info: Info
     ) -> list[Annotated["Decision", strawberry.lazy("app.graphql.decision")]] | None:
@@ -167,19 +169,19 @@ class Support(Node):
         rows = await info.context.load(decisions_of, self.student_row) or []
         return [Decision.of(row) for row in rows if row.support_id == self.row_id]
 
-    @asks("Who leads it.", staff_by_id)
+    @guarded_field("Who leads it.", staff_by_id)
     async def lead(self, info: Info) -> Staff | None:
         return await staff_of(info.context, self.lead_row)
 
-    @asks("Who provides it.", staff_by_id)
+    @guarded_field("The person who provides it.", staff_by_id)
     async def provider(self, info: Info) -> Staff | None:
         return await staff_of(info.context, self.provider_row)
 
     @classmethod
     def of(cls, row: models.Support) -> "Support":
-        """The shape of a row."""
+        """Returns the GraphQL object for a row."""
         return cls(
-            id=shown("support", row.id),
+            id=show_id("support", row.id),
             row_id=row.id,
             student_row=row.student_id,
             area_row=row.area_id,
@@ -192,24 +194,24 @@ class Support(Node):
             ended_because=row.ended_because,
             lead_row=row.lead_id,
             provider_row=row.provider_id,
-            playbook_id=shown("playbook", row.playbook_version_id),
+            playbook_id=show_id("playbook", row.playbook_version_id),
             version=row.version,
         )
 
 
 @strawberry.type
 class SupportQueries:
-    """The supports' part of the query root."""
+    """The queries of supports."""
 
-    @asks("One support.", queries.support)
+    @guarded_field("One support.", queries.support)
     async def support(self, info: Info, id: strawberry.ID) -> Support | None:
-        support_id = named("support", id)
-        row = None if support_id is None else await info.context.found(queries.support, support_id)
+        support_id = parse_id("support", id)
+        row = None if support_id is None else await info.context.read_or_none(queries.support, support_id)
         return None if row is None else Support.of(row)
 
-    @asks(
-        "Supports in the order in which they were planned."
-        " `staffId` names whose caseload (lead or provider), `level` a rank, `area` a code or an id.",
+    @guarded_field(
+        "Supports in the order in which they were planned. `staffId` names the person whose caseload it "
+        "is (lead or provider), `level` a rank, `area` a code or an id.",
         response.supports,
     )
     async def supports(
@@ -225,18 +227,18 @@ class SupportQueries:
         state: SupportState | None = None,
         verdict: State | None = None,
     ) -> Connection[Support] | None:
-        asked = info.context
+        context = info.context
         try:
-            wanted = response.SupportFilter(
-                student_id=await row_id(asked, "student", student_id, find_student),
-                staff_id=await row_id(asked, "person", staff_id, find_staff),
-                school_id=await row_id(asked, "org", school_id, find_school),
-                area_id=await area_id_of(asked, area),
-                level_id=await level_id_of(asked, level),
+            filters = response.SupportFilter(
+                student_id=await row_id(context, "student", student_id, find_student),
+                staff_id=await row_id(context, "person", staff_id, find_staff),
+                school_id=await row_id(context, "org", school_id, find_school),
+                area_id=await area_id_of(context, area),
+                level_id=await level_id_of(context, level),
                 state=None if state is None else state.value,
                 verdict=None if verdict is None else verdict.value,
             )
         except NotFound:
-            return nothing()
-        at = place(asked, "supports", asdict(wanted), after, first)
-        return connection(at, await asked.read(response.supports, at, wanted), Support.of)
+            return empty_page()
+        at = page_keyset(context, "supports", asdict(filters), after, first)
+        return connection(at, await context.read(response.supports, at, filters), Support.of)

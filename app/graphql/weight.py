@@ -1,7 +1,7 @@
-"""Owns how much a document asks for, as numbers, in one walk: each fragment is weighed once, whatever spreads it.
+"""Owns the measurement of a document in one walk: each fragment is measured once, however often it is spread.
 
-A spread adds the numbers of its fragment, and a list multiplies those of its selection: nothing is ever expanded, so a
-document that doubles a hundred times is weighed as fast as one that does not.
+A spread adds the numbers of its fragment, and a list multiplies those of its selection. Nothing is ever expanded, so a
+document that doubles a hundred times is measured as fast as one that does not.
 """
 
 from collections.abc import Mapping
@@ -34,12 +34,12 @@ from app.graphql.limits import CEILING, Limits, too_much
 from app.graphql.rows import Rows, is_introspection, items_of
 
 WRAPPERS = 3
-"""A type is wrapped at most so often (`[T!]!`); what is asked of `ofType` below that is null."""
+"""The most wrappers of a type (`[T!]!`); a selection of `ofType` below that is null."""
 
 
 @dataclass(slots=True)
 class Weight:
-    """What a selection set asks for, with the fragments that it spreads. The numbers are of one of its parents."""
+    """What a selection set asks for, with the fragments that it spreads. The numbers are for one parent object."""
 
     cost: float = 0
     size: int = 0
@@ -62,22 +62,22 @@ class Weight:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a selection set stands: its type; in introspection whether all types are listed, and how often wrapped."""
+    """The position of a selection set: its type, and in introspection its wrappers and whether all types are listed."""
 
     type: GraphQLNamedType | None
     listed: bool = False
     wrapper: int = 0
     items: int | None = None
-    """How many items the command was given, where the type is its payload."""
+    """How many items the command was given, if the type is its payload."""
 
     @property
     def introspects(self) -> bool:
-        """Whether the type is one of introspection's own."""
+        """Tells whether the type belongs to introspection."""
         return self.type is not None and self.type.name.startswith("__")
 
 
 class Scale:
-    """Weighs the operations of one document. Raises a refusal for fragments that spread themselves."""
+    """Measures the operations of one document. Raises a refusal for fragments that spread themselves."""
 
     def __init__(
         self, schema: GraphQLSchema, rows: Rows, document: DocumentNode, variables: Mapping[str, Any], limits: Limits
@@ -94,7 +94,7 @@ class Scale:
                 self._fragments[name, True] = self._weigh(fragment.selection_set, replace(place, listed=True))
 
     def weigh(self, operation: OperationDefinitionNode) -> Weight:
-        """What an operation asks for."""
+        """Returns what an operation asks for."""
         self._directives(operation)
         weight = self._weigh(operation.selection_set, _Place(self._schema.get_root_type(operation.operation)))
         for variable in operation.variable_definitions or ():
@@ -103,7 +103,7 @@ class Scale:
         return weight
 
     def size_of_fragments(self) -> int:
-        """The size of all fragments, each by itself."""
+        """Returns the size of all fragments, each counted once."""
         return sum(weight.size for (_, listed), weight in self._fragments.items() if not listed)
 
     def _weigh(self, selections: SelectionSetNode, place: _Place) -> Weight:
@@ -113,7 +113,7 @@ class Scale:
                 if node.selection_set or node.arguments:
                     total.add(self._field(node, place))
                 else:
-                    # Most fields are leaves: these are counted without being weighed.
+                    # Most fields are leaves: these are counted without a recursive call.
                     total.aliases += node.alias is not None
                     total.introspection += place.introspects
             elif isinstance(node, InlineFragmentNode):
@@ -132,7 +132,7 @@ class Scale:
         parent, opens = place.type, int(node.selection_set is not None)
         field = self._schema.get_field(parent, node.name.value) if is_composite_type(parent) else None
         if field is None or not is_composite_type(parent):
-            # Nothing has this field, and the validation will say so; what it selects is weighed all the same.
+            # No type has this field, and validation will say so; its selection is measured all the same.
             inner = self._inner(node, _Place(None))
             weight = replace(inner, depth=inner.depth + opens)
         elif is_introspection(field) or place.introspects:
@@ -153,7 +153,7 @@ class Scale:
     ) -> tuple[Weight, Weight]:
         name = node.name.value
         wrapper = place.wrapper + 1 if name == "ofType" else 0
-        # Only below `types` are all the types listed: what leads away from them leads to types of the asker's choice.
+        # Only below `types` are all types listed: other fields lead to types that the caller may choose.
         listed = name in ("__schema", "types") or (place.listed and name in ("fields", "args", "inputFields"))
         inner = self._inner(node, _Place(get_named_type(field.type), listed, wrapper))
         times = self._rows.of_introspection(parent, name, field, listed=place.listed)
@@ -169,7 +169,7 @@ class Scale:
         return Weight() if node.selection_set is None else self._weigh(node.selection_set, place)
 
     def _directives(self, node: Any) -> int:
-        """The size of a node's directives."""
+        """Returns the size of a node's directives."""
         directives: tuple[DirectiveNode, ...] = node.directives
         if not directives:
             return 0
@@ -177,10 +177,12 @@ class Scale:
             detail = f"One part of a document has at most {self._limits.node_directives} directives."
             raise too_much("document.too_many_directives", detail, node)
         self.directives += len(directives)
-        return sum(1 + self._value(argument.value) for one in directives for argument in one.arguments or ())
+        return sum(
+            1 + self._value(argument.value) for directive in directives for argument in directive.arguments or ()
+        )
 
     def _value(self, value: Node) -> int:
-        """The size of a literal; raises a refusal where it is too deep."""
+        """Returns the size of a literal; raises a refusal if it is too deep."""
         if not isinstance(value, ListValueNode | ObjectValueNode):
             return 1
         level: list[Node] = [value]
@@ -191,23 +193,23 @@ class Scale:
                 detail = f"Lists and objects lie in one another at most {self._limits.value_depth} deep."
                 raise too_much("document.value_too_deep", detail, value)
             inner: list[Node] = []
-            for one in level:
-                if isinstance(one, ListValueNode):
-                    inner += one.values
-                elif isinstance(one, ObjectValueNode):
-                    inner += [field.value for field in one.fields]
+            for literal in level:
+                if isinstance(literal, ListValueNode):
+                    inner += literal.values
+                elif isinstance(literal, ObjectValueNode):
+                    inner += [field.value for field in literal.fields]
             level, depth = inner, depth + 1
         self.longest_literal = max(self.longest_literal, size)
         return size
 
 
 def _within(weight: Weight) -> Weight:
-    """The weight of a fragment as a part of the selection set in which it stands: one level further in."""
+    """Returns the weight of a fragment as a part of the selection set in which it is spread: one level deeper."""
     return replace(weight, nesting=weight.nesting + 1)
 
 
 def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinitionNode]:
-    """The fragments, each after those that it spreads; raises a refusal where they spread one another in a cycle."""
+    """Returns the fragments, each after those that it spreads; raises a refusal if the spreads form a cycle."""
     fragments: dict[str, FragmentDefinitionNode] = {}
     graph: dict[str, set[str]] = {}
     for definition in document.definitions:
@@ -216,33 +218,33 @@ def _in_order(document: DocumentNode, limits: Limits) -> list[FragmentDefinition
             graph[definition.name.value] = _spreads(definition.selection_set, limits)
         elif isinstance(definition, OperationDefinitionNode):
             _spreads(definition.selection_set, limits)
-    known = {name: spreads & fragments.keys() for name, spreads in graph.items()}
+    spread_graph = {name: spreads & fragments.keys() for name, spreads in graph.items()}
     try:
-        return [fragments[name] for name in TopologicalSorter(known).static_order()]
+        return [fragments[name] for name in TopologicalSorter(spread_graph).static_order()]
     except CycleError as error:
         node = fragments[error.args[1][0]]
         raise too_much("document.fragment_cycle", "A fragment spreads itself, perhaps through others.", node) from None
 
 
 def _spreads(selections: SelectionSetNode, limits: Limits) -> set[str]:
-    """The fragments that a definition spreads; raises a refusal where it is too deep to be walked."""
-    found: set[str] = set()
+    """Returns the names of the fragments that a definition spreads; raises a refusal if it is too deep to be walked."""
+    names: set[str] = set()
     level, depth = [selections], 0
     while level:
         depth += 1
         if depth > limits.nesting:
             raise too_deep(limits, level[0])
         inner: list[SelectionSetNode] = []
-        for node in (one for part in level for one in part.selections):
+        for node in (selection for part in level for selection in part.selections):
             if isinstance(node, FragmentSpreadNode):
-                found.add(node.name.value)
+                names.add(node.name.value)
             elif isinstance(node, FieldNode | InlineFragmentNode) and node.selection_set is not None:
                 inner.append(node.selection_set)
         level = inner
-    return found
+    return names
 
 
 def too_deep(limits: Limits, node: Node) -> GraphQLError:
-    """The refusal of selections that are too deep in one another."""
+    """Returns the refusal of selections that are nested too deep."""
     detail = f"Selections lie in one another at most {limits.nesting} deep, fragments included."
     return too_much("document.too_deep", detail, node)

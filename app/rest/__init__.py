@@ -1,1 +1,1 @@
-"""The REST face: one file a resource. Holds shapes and HTTP, no rule."""
+"""The REST face: one file for each resource. It holds shapes and HTTP, and no rules."""

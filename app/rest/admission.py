@@ -1,6 +1,6 @@
-"""Owns how a request is counted and waits for its turn before any work begins, over REST and GraphQL alike.
+"""Owns how a request is counted against its quotas and waits for its turn, over REST and GraphQL alike.
 
-The body is read before the turn and the turn ends where the response begins, so that no slow client holds a slot.
+The body is read before the turn, and the turn ends where the response begins, so that no slow client holds a slot.
 The headers follow the IETF draft of the RateLimit fields (draft-ietf-httpapi-ratelimit-headers).
 """
 
@@ -22,14 +22,14 @@ from app.rest.problem import from_error
 
 TOKENS = "/oauth/token"
 ALWAYS_ADMITTED = "/health/"
-"""Whether the process lives is asked of a process that is full, and must be answered."""
+"""Requests below this path are always admitted: a busy process must still answer its supervisor's health checks."""
 CLIENT_GONE = 499
-"""What the log shows of a request whose client left before its turn, perhaps in its body; nobody receives it."""
+"""The status that the log shows for a request whose client disconnected before its turn; nobody receives it."""
 Refusal = Callable[[Request, Throttled], Response]
 
 
 class Admit:
-    """Admits requests within their quotas, in the fair order; `refusals` answer in the form of their path."""
+    """Admits requests within their quotas, in fair order; `refusals` has the function that refuses, by path."""
 
     def __init__(self, app: ASGIApp, admission: Admission, refusals: Mapping[str, Refusal]) -> None:
         self._app, self._admission, self._refusals = app, admission, refusals
@@ -43,12 +43,12 @@ class Admit:
         try:
             standings = self._admission.count(requester)
             if scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]):
-                # An upload takes as long as its sender; its body goes to disk as it comes.
+                # An upload is not queued: it takes as long as its sender, and its body goes to disk as it arrives.
                 await self._app(scope, receive, _announcing(send, standings))
                 return
-            # Who shows no valid token is refused before a body of theirs is read, but where tokens are given.
+            # A caller without a valid token is refused before its body is read, except where tokens are issued.
             is_read = requester.district_id is not None or scope["path"] == TOKENS
-            messages = await _body(receive) if is_read else []
+            messages = await _read_body(receive) if is_read else []
             if messages is None:
                 await Response(status_code=CLIENT_GONE)(scope, receive, send)
                 return
@@ -68,7 +68,7 @@ class Admit:
             await send(message)
 
         try:
-            if not turn.may_run and not await _turn_came(gate, turn, receive):
+            if not turn.may_run and not await _wait_for_turn(gate, turn, receive):
                 await Response(status_code=CLIENT_GONE)(scope, receive, send)
                 return
             pace_tasks(asyncio.get_running_loop())
@@ -82,18 +82,18 @@ async def _coroutine(request: Awaitable[None]) -> None:
     await request
 
 
-async def _turn_came(gate: Gate, turn: Turn, receive: Receive) -> bool:
-    """Waits for the turn; returns False where the client left first."""
-    gone = asyncio.ensure_future(_disconnected(receive))
-    waits = asyncio.ensure_future(gate.wait(turn))
+async def _wait_for_turn(gate: Gate, turn: Turn, receive: Receive) -> bool:
+    """Waits for the turn of a request; returns False where the client disconnected first."""
+    disconnected = asyncio.ensure_future(_disconnected(receive))
+    waiting = asyncio.ensure_future(gate.wait(turn))
     try:
-        await asyncio.wait({gone, waits}, return_when=asyncio.FIRST_COMPLETED)
-        if gone.done():
+        await asyncio.wait({disconnected, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if disconnected.done():
             return False
-        await waits
+        await waiting
         return True
     finally:
-        for task in (gone, waits):
+        for task in (disconnected, waiting):
             task.cancel()
             with suppress(asyncio.CancelledError, Throttled):
                 await task
@@ -104,8 +104,8 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-async def _body(receive: Receive) -> list[Message] | None:
-    """Returns the messages of the whole body; None where the client left before its end."""
+async def _read_body(receive: Receive) -> list[Message] | None:
+    """Returns the messages of the whole body, or None where the client disconnected before its end."""
     messages: list[Message] = []
     while True:
         message = await receive()
@@ -117,17 +117,17 @@ async def _body(receive: Receive) -> list[Message] | None:
 
 
 def _replayed(messages: list[Message], receive: Receive) -> Receive:
-    """Returns a receive that gives these messages first."""
-    left = iter(messages)
+    """Returns a `receive` that first replays these messages and then reads on."""
+    remaining = iter(messages)
 
     async def replay() -> Message:
-        return next(left, None) or await receive()
+        return next(remaining, None) or await receive()
 
     return replay
 
 
 def _announcing(send: Send, standings: Sequence[Standing]) -> Send:
-    """Returns a send that adds the RateLimit fields to the response's head."""
+    """Returns a `send` that adds the RateLimit fields to the head of the response."""
 
     async def announce(message: Message) -> None:
         if message["type"] == "http.response.start" and standings:
@@ -139,8 +139,10 @@ def _announcing(send: Send, standings: Sequence[Standing]) -> Send:
 
 def fields(standings: Sequence[Standing]) -> list[tuple[bytes, bytes]]:
     """Returns the RateLimit fields, as structured-field lists with one item for each policy."""
-    policies = ", ".join(f'"{one.policy.name}";q={one.policy.quota};w={one.policy.window}' for one in standings)
-    limits = ", ".join(f'"{one.policy.name}";r={one.remaining};t={one.reset}' for one in standings)
+    policies = ", ".join(
+        f'"{standing.policy.name}";q={standing.policy.quota};w={standing.policy.window}' for standing in standings
+    )
+    limits = ", ".join(f'"{standing.policy.name}";r={standing.remaining};t={standing.reset}' for standing in standings)
     return [(b"ratelimit-policy", policies.encode()), (b"ratelimit", limits.encode())]
 
 

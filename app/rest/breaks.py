@@ -1,4 +1,4 @@
-"""Owns the breaks of the schools' year in REST: shapes and routes, no rule."""
+"""Owns the breaks of the school year in REST: shapes and routes, and no rules."""
 
 from datetime import date, datetime
 from typing import Annotated
@@ -8,8 +8,8 @@ from pydantic import Field
 
 from app.core import ids
 from app.response.administration.breaks import declare_break, remove_break
-from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.roster import school_id
 from app.rest.route import Route
 from app.roster import models
@@ -19,52 +19,66 @@ router = APIRouter(prefix="/v1/breaks", tags=["roster"], route_class=Route)
 
 
 class NewSchoolBreak(Input):
-    """Days without school. The same days of the same school said again are the same break."""
+    """Days without school, to be declared. Declaring the same days of the same school again returns the same break."""
 
-    school: str | None = Field(default=None, description="An id or an external id; none for the whole district.")
-    begins_on: date = Field(description="The first day; it counts.")
-    ends_on: date = Field(description="The last day; it counts.")
-    name: str | None = Field(default=None, min_length=1, max_length=200, description="As the district calls it.")
+    school: str | None = Field(default=None, description="The school's id or external id; null for the whole district.")
+    begins_on: date = Field(description="The first day of the break, included.")
+    ends_on: date = Field(description="The last day of the break, included.")
+    name: str | None = Field(
+        default=None, min_length=1, max_length=200, description="The district's name for the break."
+    )
 
 
 class SchoolBreak(Shape):
-    """Days without school. A week whose weekdays all lie in breaks is no week of instruction."""
+    """Days without school. A week whose weekdays all lie in breaks is not an instructional week."""
 
     id: str
-    school: str | None = Field(description="None for the whole district, schools that come later included.")
+    school: str | None = Field(
+        description=(
+            "The school's id; null for a break of the whole district, which schools that are added later have too."
+        )
+    )
     begins_on: date
     ends_on: date
     name: str | None
     declared_at: datetime
 
 
-@router.get("", operation_id="list_breaks", **asks(breaks))
+@router.get("", operation_id="list_breaks", **requires(breaks))
 async def list_breaks(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
-    school: Annotated[str | None, Query(description="An id or an external id: what holds there.")] = None,
+    school: Annotated[
+        str | None, Query(description="A school's id or external id: only the breaks that apply to it.")
+    ] = None,
     after: After = None,
     limit: Limit = None,
 ) -> Items[SchoolBreak]:
-    """The district's breaks, in the order in which they were said."""
+    """Lists the district's breaks, in the order in which they were declared."""
     of_school = await school_id(work, school)
-    page = await breaks(work, place(work, "breaks", {"school": of_school}, after, limit), of_school)
-    items, then = paged(request, response, page, _break)
-    return Items(items=items, next=then)
+    page = await breaks(work, page_keyset(work, "breaks", {"school": of_school}, after, limit), of_school)
+    items, next_cursor = to_page(request, response, page, _break)
+    return Items(items=items, next=next_cursor)
 
 
-@router.post("", status_code=201, operation_id="declare_break", **asks(declare_break))
-async def say_break(work: Opened, response: Response, new: NewSchoolBreak) -> SchoolBreak:
-    """Says a break (201; 200 where it is known). What it changes is judged shortly; that raises no alerts."""
-    laid = await declare_break(work, NewBreak(**new.model_dump()))
-    response.status_code = 201 if laid.is_new else 200
-    return _break(laid.row)
+@router.post("", status_code=201, operation_id="declare_break", **requires(declare_break))
+async def declare_school_break(work: OpenWork, response: Response, new: NewSchoolBreak) -> SchoolBreak:
+    """Declares a break: 201, or 200 if it exists already.
+
+    The series that it affects are judged again shortly; that raises no alerts.
+    """
+    declared = await declare_break(work, NewBreak(**new.model_dump()))
+    response.status_code = 201 if declared.is_new else 200
+    return _break(declared.row)
 
 
-@router.delete("/{break_}", status_code=204, operation_id="remove_break", **asks(remove_break))
-async def take_back_break(work: Opened, break_: str) -> None:
-    """Takes a break back: its weeks are weeks of instruction again, and judged so shortly, without alerts."""
+@router.delete("/{break_}", status_code=204, operation_id="remove_break", **requires(remove_break))
+async def remove_school_break(work: OpenWork, break_: str) -> None:
+    """Removes a break; its weeks are instructional weeks again.
+
+    The series that it affects are judged again shortly, without alerts.
+    """
     await remove_break(work, row_id("break", break_))
 
 

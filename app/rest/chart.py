@@ -1,4 +1,4 @@
-"""Owns the picture of a support in REST: as data, and as SVG. Holds no rule."""
+"""Owns the picture of a support in REST, as data and as SVG. It holds no rules."""
 
 from datetime import date
 from typing import Annotated, Literal, cast
@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from app.core import ids
 from app.response import chart
 from app.response.chart import Picture, picture_of
-from app.rest.door import Opened, asks, row_id
+from app.rest.door import OpenWork, requires, row_id
 from app.rest.pages import Shape
 from app.rest.picture import NARROWEST, USUAL, WIDEST, svg
 from app.rest.response import VerdictKind, VerdictState
@@ -16,18 +16,18 @@ from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["verdicts"], route_class=Route)
 SVG = "image/svg+xml"
-SHUT = {
+PICTURE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'",
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-store",
 }
-"""What keeps a picture from doing anything but being looked at, by whom it was given to."""
-TOLD = asks(picture_of)
-TOLD["responses"][200] = {"description": "An SVG document.", "content": {SVG: {"schema": {"type": "string"}}}}
+"""Headers that stop a picture from running or loading anything, and that keep it out of shared caches."""
+CONTRACT = requires(picture_of)
+CONTRACT["responses"][200] = {"description": "An SVG document.", "content": {SVG: {"schema": {"type": "string"}}}}
 
 
 class Week(Shape):
-    """An instructional week; 0 is the one in which the first phase begins."""
+    """An instructional week; week 0 is the one in which the first phase begins."""
 
     week: int
     monday: date
@@ -35,7 +35,7 @@ class Week(Shape):
 
 
 class Break(Shape):
-    """Weeks without instruction, after a week of the axis; both days count."""
+    """Weeks without instruction that follow a week of the axis; both days are included."""
 
     after_week: int
     begins_on: date
@@ -44,7 +44,7 @@ class Break(Shape):
 
 
 class Point(Shape):
-    """A score. `place` is where it stands among the weeks; `baseline` ones were given before the support began."""
+    """A score. `place` is its position on the axis of weeks; `baseline` scores were taken before the support began."""
 
     score: str
     taken_on: date
@@ -64,7 +64,7 @@ class Line(Shape):
 
 
 class ChartPhase(Shape):
-    """A phase with its aimline, as far as it is shown."""
+    """A phase with its aimline, as far as the picture shows it."""
 
     phase: str
     number: int
@@ -79,7 +79,7 @@ class ChartPhase(Shape):
 
 
 class FittedRate(Shape):
-    """The rate that the verdict rests on, units a week, through the middle of its scores; 80 % lies in the band."""
+    """The growth rate of the verdict, in units a week, drawn through the middle of its scores; the band holds 80 %."""
 
     rate: float
     rate_low: float | None
@@ -90,7 +90,7 @@ class FittedRate(Shape):
 
 
 class SessionsOfWeek(Shape):
-    """A week's minutes: what of the known was delivered, and how many planned sessions have no record."""
+    """The minutes of a week's sessions: known and delivered, and how many planned sessions have no record."""
 
     week: int
     known_minutes: int
@@ -99,7 +99,7 @@ class SessionsOfWeek(Shape):
 
 
 class ChartVerdict(Shape):
-    """The verdict that holds."""
+    """The verdict that is in force."""
 
     id: str
     state: VerdictState
@@ -126,9 +126,9 @@ class Chart(Shape):
     fitted: FittedRate | None
 
 
-@router.get("/supports/{support}/chart", operation_id="get_chart", **asks(picture_of))
-async def get_chart(work: Opened, support: str) -> Chart:
-    """The picture of a support as data, for whoever draws it in a way of their own."""
+@router.get("/supports/{support}/chart", operation_id="get_chart", **requires(picture_of))
+async def get_chart(work: OpenWork, support: str) -> Chart:
+    """Returns the picture of a support as data, for clients that draw it themselves."""
     picture = await picture_of(work, row_id("support", support))
     return Chart.model_construct(
         support=ids.show("support", picture.support.id),
@@ -142,20 +142,20 @@ async def get_chart(work: Opened, support: str) -> Chart:
         ],
         breaks=[
             Break.model_construct(
-                after_week=one.after_week, begins_on=one.begins_on, ends_on=one.ends_on, weeks=one.weeks
+                after_week=pause.after_week, begins_on=pause.begins_on, ends_on=pause.ends_on, weeks=pause.weeks
             )
-            for one in picture.breaks
+            for pause in picture.breaks
         ],
         points=[_point(point) for point in picture.points],
         phases=[_phase(stretch) for stretch in picture.stretches],
         sessions=[
             SessionsOfWeek.model_construct(
                 week=week,
-                known_minutes=one.known_minutes,
-                delivered_minutes=one.delivered_minutes,
-                unknown_sessions=one.unknown_sessions,
+                known_minutes=minutes.known_minutes,
+                delivered_minutes=minutes.delivered_minutes,
+                unknown_sessions=minutes.unknown_sessions,
             )
-            for week, one in sorted(picture.sessions.items())
+            for week, minutes in sorted(picture.sessions.items())
         ],
         verdict=_verdict(picture),
         fitted=None if picture.fit is None else _fitted(picture.fit),
@@ -166,19 +166,20 @@ async def get_chart(work: Opened, support: str) -> Chart:
     "/supports/{support}/chart.svg",
     operation_id="get_chart_svg",
     response_class=Response,
-    **TOLD,
+    **CONTRACT,
 )
 async def get_chart_svg(
-    work: Opened,
+    work: OpenWork,
     support: str,
     theme: Annotated[
-        Literal["light", "dark"] | None, Query(description="Without it, as the reader's device prefers.")
+        Literal["light", "dark"] | None,
+        Query(description="Light or dark; without it, the preference of the reader's device."),
     ] = None,
     width: Annotated[int, Query(ge=NARROWEST, le=WIDEST, description="Pixels.")] = USUAL,
 ) -> Response:
-    """The picture of a support: scores, aimline, goal, phase lines, weeks without a score, breaks, and the verdict."""
+    """Returns a support's picture: scores, aimline, goal, phase lines, weeks without a score, breaks, verdict."""
     picture = await picture_of(work, row_id("support", support))
-    return Response(svg(picture, width, theme), media_type=SVG, headers=SHUT)
+    return Response(svg(picture, width, theme), media_type=SVG, headers=PICTURE_HEADERS)
 
 
 def _point(point: chart.Point) -> Point:

@@ -1,4 +1,4 @@
-"""Owns concerns in REST: shapes and routes, no rule."""
+"""Owns concerns in REST: shapes and routes, and no rules."""
 
 from datetime import date, datetime
 from typing import Annotated, Literal, cast
@@ -9,8 +9,8 @@ from pydantic import Field
 from app.concern import models, queries, service
 from app.core import ids
 from app.playbook.queries import area_named
-from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.roster import school_id, student_id
 from app.rest.route import Route
 from app.support.queries import unserved_concerns
@@ -20,23 +20,25 @@ State = Literal["raised", "accepted", "dismissed", "resolved"]
 
 
 class NewConcern(Input):
-    """A worry about one student in one area."""
+    """A concern to be raised about one student in one area."""
 
     student: str = Field(description="An id or an external id.")
     area: str = Field(description="A code or an id.")
     description: str = Field(min_length=1, max_length=4000)
-    raised_by: str | None = Field(default=None, description="The person who raised it; else whom the request acts for.")
-    raised_on: date | None = Field(default=None, description="Today, without it.")
+    raised_by: str | None = Field(
+        default=None, description="The person who raised it; without it, the person whom the request acts for."
+    )
+    raised_on: date | None = Field(default=None, description="Without it, today.")
 
 
 class Because(Input):
-    """Why."""
+    """The reason for a change of state."""
 
     because: str | None = Field(default=None, max_length=4000)
 
 
 class Concern(Shape):
-    """A concern."""
+    """A concern about one student in one area."""
 
     id: str
     student: str
@@ -52,7 +54,7 @@ class Concern(Shape):
 
 
 def concern_shape(row: models.Concern) -> Concern:
-    """A concern as REST shows it."""
+    """Returns a concern as REST shows it."""
     return Concern.model_construct(
         id=ids.show("concern", row.id),
         student=ids.show("student", row.student_id),
@@ -68,58 +70,58 @@ def concern_shape(row: models.Concern) -> Concern:
     )
 
 
-@router.post("/concerns", status_code=201, operation_id="raise_concern", **asks(service.raise_concern))
-async def raise_concern(work: Opened, new: NewConcern) -> Concern:
+@router.post("/concerns", status_code=201, operation_id="raise_concern", **requires(service.raise_concern))
+async def raise_concern(work: OpenWork, new: NewConcern) -> Concern:
     """Raises a concern about one student in one area."""
     return concern_shape(await service.raise_concern(work, service.NewConcern(**new.model_dump())))
 
 
-@router.get("/concerns", operation_id="list_concerns", **asks(queries.concerns))
+@router.get("/concerns", operation_id="list_concerns", **requires(queries.concerns))
 async def list_concerns(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     student: Annotated[str | None, Query(description="An id or an external id.")] = None,
     area: Annotated[str | None, Query(description="A code or an id.")] = None,
     school: Annotated[str | None, Query(description="An id or an external id.")] = None,
     state: State | None = None,
-    unserved: Annotated[bool, Query(description="Only accepted ones that no active support answers.")] = False,
+    unserved: Annotated[bool, Query(description="Only accepted concerns without an active support.")] = False,
     after: After = None,
     limit: Limit = None,
 ) -> Items[Concern]:
-    """Concerns within the caller's reach, in the order in which they were raised here."""
-    wanted = queries.ConcernFilter(
+    """Lists the concerns within the caller's reach, in the order in which they were recorded."""
+    filters = queries.ConcernFilter(
         student_id=await student_id(work, student),
         area_id=(await area_named(work, area, "/area")).id if area else None,
         school_id=await school_id(work, school),
         state=state,
     )
-    told = {"unserved": unserved} | {name: getattr(wanted, name) for name in wanted.__slots__}
-    keyset = place(work, "concerns", told, after, limit)
-    page = await (unserved_concerns if unserved else queries.concerns)(work, keyset, wanted)
-    items, then = paged(request, response, page, concern_shape)
-    return Items(items=items, next=then)
+    filter_values = {"unserved": unserved} | {name: getattr(filters, name) for name in filters.__slots__}
+    keyset = page_keyset(work, "concerns", filter_values, after, limit)
+    page = await (unserved_concerns if unserved else queries.concerns)(work, keyset, filters)
+    items, next_cursor = to_page(request, response, page, concern_shape)
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/concerns/{concern}", operation_id="get_concern", **asks(queries.concern))
-async def get_concern(work: Opened, concern: str) -> Concern:
-    """One concern."""
+@router.get("/concerns/{concern}", operation_id="get_concern", **requires(queries.concern))
+async def get_concern(work: OpenWork, concern: str) -> Concern:
+    """Returns one concern."""
     return concern_shape(await queries.concern(work, row_id("concern", concern)))
 
 
-@router.post("/concerns/{concern}/accept", operation_id="accept_concern", **asks(service.accept_concern))
-async def accept_concern(work: Opened, concern: str, said: Because) -> Concern:
-    """The team takes the concern up."""
-    return concern_shape(await service.accept_concern(work, row_id("concern", concern), said.because))
+@router.post("/concerns/{concern}/accept", operation_id="accept_concern", **requires(service.accept_concern))
+async def accept_concern(work: OpenWork, concern: str, reason: Because) -> Concern:
+    """Accepts a concern: the team will act on it."""
+    return concern_shape(await service.accept_concern(work, row_id("concern", concern), reason.because))
 
 
-@router.post("/concerns/{concern}/dismiss", operation_id="dismiss_concern", **asks(service.dismiss_concern))
-async def dismiss_concern(work: Opened, concern: str, said: Because) -> Concern:
-    """The team lays the concern aside."""
-    return concern_shape(await service.dismiss_concern(work, row_id("concern", concern), said.because))
+@router.post("/concerns/{concern}/dismiss", operation_id="dismiss_concern", **requires(service.dismiss_concern))
+async def dismiss_concern(work: OpenWork, concern: str, reason: Because) -> Concern:
+    """Dismisses a concern: the team will not act on it."""
+    return concern_shape(await service.dismiss_concern(work, row_id("concern", concern), reason.because))
 
 
-@router.post("/concerns/{concern}/resolve", operation_id="resolve_concern", **asks(service.resolve_concern))
-async def resolve_concern(work: Opened, concern: str, said: Because) -> Concern:
-    """The worry is no more."""
-    return concern_shape(await service.resolve_concern(work, row_id("concern", concern), said.because))
+@router.post("/concerns/{concern}/resolve", operation_id="resolve_concern", **requires(service.resolve_concern))
+async def resolve_concern(work: OpenWork, concern: str, reason: Because) -> Concern:
+    """Resolves an accepted concern."""
+    return concern_shape(await service.resolve_concern(work, row_id("concern", concern), reason.because))

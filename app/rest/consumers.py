@@ -1,4 +1,4 @@
-"""Owns named consumers of the change feed in REST: shapes and routes, no rule."""
+"""Owns named consumers of the change feed in REST: shapes and routes, and no rules."""
 
 from datetime import datetime
 from typing import Annotated, Literal, cast
@@ -8,118 +8,134 @@ from pydantic import AwareDatetime, Field
 
 from app.events import consumers
 from app.events.render import body
-from app.rest.door import After, House, Limit, Opened, asks
+from app.rest.door import After, Limit, OpenWork, Services, requires
 from app.rest.events import Event, Events
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 
 router = APIRouter(prefix="/v1/events/consumers", tags=["events"], route_class=Route)
-Name = Annotated[str, Path(description="The name that the client gave it: a to z, 0 to 9, dots, hyphens, underscores.")]
-LOST = "Something after its place is kept no longer, or the feed began anew: seek."
+Name = Annotated[
+    str, Path(description="The consumer's name, chosen by the client: a to z, 0 to 9, dots, hyphens, underscores.")
+]
+LOST = "Events after the consumer's position are no longer kept, or the feed was restarted: use seek."
 
 
 class NewConsumer(Input):
-    """What a consumer reads."""
+    """What a consumer reads, and where a new one begins."""
 
-    event_types: list[str] = Field(default=[], max_length=100, description="All, where none is named.")
+    event_types: list[str] = Field(default=[], max_length=100, description="All types, if none is named.")
     versions: dict[str, int] = Field(
-        default={}, max_length=100, description="The payload's version by type; the newest of now, where none is named."
+        default={},
+        max_length=100,
+        description=(
+            "The payload version for each type; for a type that is not named, the newest version at this moment."
+        ),
     )
     begin: Literal["beginning", "end"] = Field(
-        default="end", description="Where a new one begins: what is kept (30 days), or what happens from now on."
+        default="end",
+        description=(
+            "Where a new consumer begins: `beginning` with the oldest event that is kept (30 days), `end` "
+            "with the next event."
+        ),
     )
 
 
 class Commit(Input):
-    """How far the reader has come."""
+    """How far the client has processed the events."""
 
-    cursor: str = Field(max_length=500, description="The `next` of the events that it has dealt with.")
+    cursor: str = Field(max_length=500, description="The `next` of the events that the client has processed.")
 
 
 class Seek(Input):
-    """Where the consumer goes."""
+    """The position to which a consumer moves."""
 
     to: Literal["beginning", "end", "cursor", "time"]
     cursor: str | None = Field(
         default=None,
         max_length=500,
-        description="With `cursor`: one of its own, or of GET /v1/events with its types or none.",
+        description="With `cursor`: a cursor of this consumer, or one of GET /v1/events with the same types or none.",
     )
-    time: AwareDatetime | None = Field(default=None, description="With `time`: what happened from this instant on.")
+    time: AwareDatetime | None = Field(default=None, description="With `time`: events from this instant on.")
 
 
 class Consumer(Shape):
-    """A reader of the feed whose place is kept here."""
+    """A reader of the feed whose position the service keeps."""
 
     name: str
-    event_types: list[str] = Field(description="All, where there are none.")
-    versions: dict[str, int] = Field(description="The payload's version by type.")
-    cursor: str = Field(description="Its place.")
-    behind: int = Field(description="How many events of the district, of any type, come after its place.")
+    event_types: list[str] = Field(description="All types, if empty.")
+    versions: dict[str, int] = Field(description="The payload version for each type.")
+    cursor: str = Field(description="The consumer's position in the feed.")
+    behind: int = Field(description="How many of the district's events, of any type, come after the position.")
     created_at: datetime
     committed_at: datetime | None
 
 
-@router.get("", operation_id="list_consumers", **asks(consumers.consumers))
+@router.get("", operation_id="list_consumers", **requires(consumers.consumers))
 async def list_consumers(
-    work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, after: After = None, limit: Limit = None
 ) -> Items[Consumer]:
-    """The caller's consumers, by name."""
-    page = await consumers.consumers(work, place(work, "consumers", {}, after, limit))
-    items, then = paged(request, response, page, _consumer)
-    return Items(items=items, next=then)
+    """Lists the caller's consumers, by name."""
+    page = await consumers.consumers(work, page_keyset(work, "consumers", {}, after, limit))
+    items, next_cursor = to_page(request, response, page, _consumer)
+    return Items(items=items, next=next_cursor)
 
 
-@router.put("/{name}", operation_id="keep_consumer", **asks(consumers.save_consumer))
-async def keep_consumer(work: Opened, response: Response, name: Name, new: NewConsumer) -> Consumer:
-    """Makes a consumer of this name (201), or gives the one that is there other types; its place stays (200)."""
-    wanted = consumers.NewConsumer(tuple(new.event_types), new.versions, new.begin)
-    found, is_new = await consumers.save_consumer(work, name, wanted)
+@router.put("/{name}", operation_id="keep_consumer", **requires(consumers.save_consumer))
+async def keep_consumer(work: OpenWork, response: Response, name: Name, new: NewConsumer) -> Consumer:
+    """Creates a consumer (201), or changes the types of an existing one, which keeps its position (200)."""
+    new_consumer = consumers.NewConsumer(tuple(new.event_types), new.versions, new.begin)
+    position, is_new = await consumers.save_consumer(work, name, new_consumer)
     response.status_code = 201 if is_new else 200
-    return _consumer(found)
+    return _consumer(position)
 
 
-@router.get("/{name}", operation_id="get_consumer", **asks(consumers.consumer))
-async def get_consumer(work: Opened, name: Name) -> Consumer:
-    """One consumer, and its place."""
+@router.get("/{name}", operation_id="get_consumer", **requires(consumers.consumer))
+async def get_consumer(work: OpenWork, name: Name) -> Consumer:
+    """Returns one consumer with its position."""
     return _consumer(await consumers.consumer(work, name))
 
 
-@router.delete("/{name}", status_code=204, operation_id="remove_consumer", **asks(consumers.remove_consumer))
-async def remove_consumer(work: Opened, name: Name) -> None:
-    """Forgets a consumer and its place."""
+@router.delete("/{name}", status_code=204, operation_id="remove_consumer", **requires(consumers.remove_consumer))
+async def remove_consumer(work: OpenWork, name: Name) -> None:
+    """Removes a consumer and its position."""
     await consumers.remove_consumer(work, name)
 
 
-@router.get("/{name}/events", operation_id="list_consumer_events", **asks(consumers.consumer_events, gone=LOST))
-async def list_consumer_events(work: Opened, request: Request, name: Name, limit: Limit = None) -> Events:
-    """The events after its place. Deal with them, then commit `next`; until then the same ones come again."""
-    house: House = request.app.state.house
-    found, page = await consumers.consumer_events(work, name, limit)
-    items = [Event.model_validate(body(event, house.base_url, found.versions)) for event in page.rows]
+@router.get("/{name}/events", operation_id="list_consumer_events", **requires(consumers.consumer_events, gone=LOST))
+async def list_consumer_events(work: OpenWork, request: Request, name: Name, limit: Limit = None) -> Events:
+    """Returns the events after the consumer's position.
+
+    Process them, then commit `next`; until then the same events are returned again.
+    """
+    services: Services = request.app.state.services
+    position, page = await consumers.consumer_events(work, name, limit)
+    items = [Event.model_validate(body(event, services.base_url, position.versions)) for event in page.rows]
     return Events(items=items, next=cast(str, page.next))
 
 
-@router.post("/{name}/commit", operation_id="commit_consumer", **asks(consumers.commit, gone=LOST))
-async def commit_consumer(work: Opened, name: Name, asked: Commit) -> Consumer:
-    """Moves the consumer to a cursor that reading it gave. Never back: a slower reader undoes nothing."""
-    return _consumer(await consumers.commit(work, name, asked.cursor))
+@router.post("/{name}/commit", operation_id="commit_consumer", **requires(consumers.commit, gone=LOST))
+async def commit_consumer(work: OpenWork, name: Name, request: Commit) -> Consumer:
+    """Moves the consumer forward to a cursor that it returned.
+
+    It never moves back, so a slower reader undoes nothing.
+    """
+    return _consumer(await consumers.commit(work, name, request.cursor))
 
 
-@router.post("/{name}/seek", operation_id="seek_consumer", **asks(consumers.seek, gone=LOST))
-async def seek_consumer(work: Opened, name: Name, asked: Seek) -> Consumer:
-    """Moves the consumer anywhere that is kept. What was read before commits nothing any more."""
-    return _consumer(await consumers.seek(work, name, asked.to, asked.cursor, asked.time))
+@router.post("/{name}/seek", operation_id="seek_consumer", **requires(consumers.seek, gone=LOST))
+async def seek_consumer(work: OpenWork, name: Name, request: Seek) -> Consumer:
+    """Moves the consumer to any position that is kept. Cursors that were read before can no longer be committed."""
+    return _consumer(await consumers.seek(work, name, request.to, request.cursor, request.time))
 
 
-def _consumer(found: consumers.ConsumerPosition) -> Consumer:
-    row = found.consumer
+def _consumer(position: consumers.ConsumerPosition) -> Consumer:
+    row = position.consumer
     return Consumer(
         name=row.name,
         event_types=row.event_types,
         versions=row.versions,
-        cursor=found.cursor,
-        behind=found.behind,
+        cursor=position.cursor,
+        behind=position.behind,
         created_at=row.created_at,
         committed_at=row.committed_at,
     )

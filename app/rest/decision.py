@@ -1,4 +1,4 @@
-"""Owns decisions and a student's story in REST: shapes and routes, no rule."""
+"""Owns decisions and a student's story in REST: shapes and routes, and no rules."""
 
 from datetime import date
 from typing import Annotated, Literal, cast
@@ -9,9 +9,9 @@ from pydantic import Field
 from app.core import ids
 from app.decision import models, queries, service
 from app.rest.concern import Concern, concern_shape
-from app.rest.door import After, Limit, Opened, StudentPath, asks, row_id
+from app.rest.door import After, Limit, OpenWork, StudentPath, requires, row_id
 from app.rest.evidence import Score, score_shape
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.roster import Enrollment, Student, enrollment_shape, student_id, student_shape
 from app.rest.route import Route
 from app.rest.support import Change, Support, support_shape
@@ -26,24 +26,28 @@ class NewDecision(Input):
     """What a team chose. A referral can be recorded at any time, with nothing before it."""
 
     kind: Kind
-    support: str | None = Field(default=None, description="The support; only a referral can be without.")
+    support: str | None = Field(
+        default=None, description="The support that the decision is about; only a referral can be without one."
+    )
     student: str | None = Field(default=None, description="The student, for a referral without a support.")
-    verdict: str | None = Field(default=None, description="The verdict that the team saw; else the one that holds.")
+    verdict: str | None = Field(
+        default=None, description="The verdict that the team saw; without it, the verdict in force."
+    )
     decided_by: str | None = Field(default=None, description="An id or an external id.")
-    decided_on: date | None = Field(default=None, description="Today, without it.")
+    decided_on: date | None = Field(default=None, description="Without it, today.")
     note: str | None = Field(default=None, max_length=4000)
-    change: Change | None = Field(default=None, description="What is different from then on.")
+    change: Change | None = Field(default=None, description="What changes from that day on.")
 
 
 class Decision(Shape):
-    """A decision."""
+    """A team's decision."""
 
     id: str
     student: str
     support: str | None
     kind: Kind
     verdict: str | None
-    phase: str | None = Field(description="The phase that it began.")
+    phase: str | None = Field(description="The phase that the decision began.")
     decided_by: str | None
     decided_on: date
     note: str | None
@@ -51,7 +55,7 @@ class Decision(Shape):
 
 
 class Story(Shape):
-    """Everything about one student."""
+    """Everything that the service knows about one student."""
 
     student: Student
     enrollments: list[Enrollment]
@@ -62,7 +66,7 @@ class Story(Shape):
 
 
 def decision_shape(row: models.Decision) -> Decision:
-    """A decision as REST shows it."""
+    """Returns a decision as REST shows it."""
     return Decision.model_construct(
         id=ids.show("decision", row.id),
         student=ids.show("student", row.student_id),
@@ -77,17 +81,17 @@ def decision_shape(row: models.Decision) -> Decision:
     )
 
 
-@router.post("/decisions", status_code=201, operation_id="decide", **asks(service.decide))
-async def decide(work: Opened, new: NewDecision) -> Decision:
-    """Records a team's decision and carries it out: a change draws a phase line, an exit ends the support."""
-    told = new.model_dump(exclude={"change"})
+@router.post("/decisions", status_code=201, operation_id="decide", **requires(service.decide))
+async def decide(work: OpenWork, new: NewDecision) -> Decision:
+    """Records a team's decision and carries it out: a change begins a new phase, an exit ends the support."""
+    values = new.model_dump(exclude={"change"})
     change = PhaseChange(**new.change.model_dump()) if new.change else None
-    return decision_shape(await service.decide(work, service.NewDecision(**told, change=change)))
+    return decision_shape(await service.decide(work, service.NewDecision(**values, change=change)))
 
 
-@router.get("/decisions", operation_id="list_decisions", **asks(queries.decisions))
+@router.get("/decisions", operation_id="list_decisions", **requires(queries.decisions))
 async def list_decisions(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     student: Annotated[str | None, Query(description="An id or an external id.")] = None,
@@ -95,34 +99,34 @@ async def list_decisions(
     after: After = None,
     limit: Limit = None,
 ) -> Items[Decision]:
-    """Decisions within the caller's reach, in the order in which they were recorded."""
+    """Lists the decisions within the caller's reach, in the order in which they were recorded."""
     about = await student_id(work, student)
     support_id = ids.read("support", support, "/support") if support else None
-    keyset = place(work, "decisions", {"student": about, "support": support_id}, after, limit)
+    keyset = page_keyset(work, "decisions", {"student": about, "support": support_id}, after, limit)
     page = await queries.decisions(work, keyset, about, support_id)
-    items, then = paged(request, response, page, decision_shape)
-    return Items(items=items, next=then)
+    items, next_cursor = to_page(request, response, page, decision_shape)
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/decisions/{decision}", operation_id="get_decision", **asks(queries.decision))
-async def get_decision(work: Opened, decision: str) -> Decision:
-    """One decision."""
+@router.get("/decisions/{decision}", operation_id="get_decision", **requires(queries.decision))
+async def get_decision(work: OpenWork, decision: str) -> Decision:
+    """Returns one decision."""
     return decision_shape(await queries.decision(work, row_id("decision", decision)))
 
 
-@router.get("/students/{student}/story", operation_id="get_story", tags=["roster"], **asks(queries.story))
-async def get_story(work: Opened, student: StudentPath) -> Story:
-    """Everything about one student in one call."""
-    found = await queries.story(work, student)
-    aliases = await external_ids_of(work, [found.student.id])
+@router.get("/students/{student}/story", operation_id="get_story", tags=["roster"], **requires(queries.story))
+async def get_story(work: OpenWork, student: StudentPath) -> Story:
+    """Returns everything that the service knows about one student, in one call."""
+    story = await queries.story(work, student)
+    aliases = await external_ids_of(work, [story.student.id])
     return Story.model_construct(
-        student=student_shape(found.student, aliases),
-        enrollments=[enrollment_shape(row) for row in found.enrollments],
-        concerns=[concern_shape(row) for row in found.concerns],
+        student=student_shape(story.student, aliases),
+        enrollments=[enrollment_shape(row) for row in story.enrollments],
+        concerns=[concern_shape(row) for row in story.concerns],
         supports=[
-            support_shape(row, found.phases[row.id], found.concern_ids[row.id], found.verdicts.get(row.id))
-            for row in found.supports
+            support_shape(row, story.phases[row.id], story.concern_ids[row.id], story.verdicts.get(row.id))
+            for row in story.supports
         ],
-        scores=[score_shape(row) for row in found.scores],
-        decisions=[decision_shape(row) for row in found.decisions],
+        scores=[score_shape(row) for row in story.scores],
+        decisions=[decision_shape(row) for row in story.decisions],
     )

@@ -1,6 +1,6 @@
-"""Owns what is the same for every caller: the contract, the documentation page and its assets.
+"""Owns the documents that are the same for every caller: the contract, the documentation page and its assets.
 
-Each is bytes that are made once and served with a strong ETag. Nothing of a district is in them.
+Each document is built once and served with a strong ETag. It holds nothing of any district.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ READS = ["GET", "HEAD"]
 
 
 class Document:
-    """Bytes that are made once, when they are first asked for, however many ask at that moment."""
+    """A document whose bytes are built once, at its first request, however many requests arrive at that moment."""
 
     def __init__(self, make: Callable[[], bytes], media_type: str) -> None:
         self._make, self._media_type = make, media_type
@@ -31,27 +31,27 @@ class Document:
         self._made: tuple[bytes, str] | None = None
 
     async def answer(self, request: Request) -> Response:
-        """The document, or 304 to a caller that has it."""
+        """Returns the document, or 304 to a caller that already has it."""
         body, etag = await self.content()
-        # To be asked for again each time: a caller never works with the contract of an earlier version.
+        # Clients revalidate each time, so that none works with the contract of an earlier version.
         headers = {"ETag": etag, "Cache-Control": "public, no-cache"}
-        if _has(request.headers.get("if-none-match", ""), etag):
+        if _matches(request.headers.get("if-none-match", ""), etag):
             return Response(status_code=304, headers=headers)
         return Response(body, headers=headers, media_type=self._media_type)
 
     async def content(self) -> tuple[bytes, str]:
-        """The bytes and their ETag."""
+        """Returns the document's bytes and its ETag."""
         if self._made is None:
             async with self._lock:
                 if self._made is None:
-                    # In a thread: the contract takes a while to make, and others are to be answered meanwhile.
+                    # The contract takes a while to build: a thread keeps the event loop free for other requests.
                     body = await asyncio.to_thread(self._make)
                     self._made = body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         return self._made
 
 
 def documents(app: FastAPI) -> APIRouter:
-    """The routes of the documents of an app."""
+    """Returns the routes of an app's documents."""
     router = APIRouter(include_in_schema=False)
     contract = Document(lambda: orjson.dumps(app.openapi()), "application/json")
     page = Document(lambda: _page(app.title), "text/html; charset=utf-8")
@@ -84,6 +84,6 @@ def _asset(name: str) -> Callable[[], bytes]:
     return (resources.files("fastapi_swagger") / "resources" / name).read_bytes
 
 
-def _has(given: str, etag: str) -> bool:
-    """Whether If-None-Match names the ETag; the comparison is the weak one (RFC 9110 §13.1.2)."""
-    return given.strip() == "*" or etag in (one.strip().removeprefix("W/") for one in given.split(","))
+def _matches(header: str, etag: str) -> bool:
+    """Tells whether If-None-Match names the ETag, by the weak comparison (RFC 9110 §13.1.2)."""
+    return header.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in header.split(","))

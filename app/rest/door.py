@@ -1,4 +1,7 @@
-"""Owns how a REST request becomes a unit of work: token, principal, person acted for, transaction. Holds no rule."""
+"""Owns how a REST request becomes a unit of work: token, principal, person acted for, transaction.
+
+It holds no rules.
+"""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -32,7 +35,9 @@ oauth2 = OAuth2(
         }
     },
     scheme_name="oauth2",
-    description="Client credentials against our own token endpoint. A secured area has the scope area:<code>.",
+    description=(
+        "OAuth 2.0 client credentials at this service's token endpoint. A secured area has the scope area:<code>."
+    ),
     auto_error=False,
 )
 READS = frozenset({"GET", "HEAD"})
@@ -40,8 +45,8 @@ ACT_FOR = "Aimline-Act-For"
 
 
 @dataclass(frozen=True)
-class House:
-    """What the faces run on."""
+class Services:
+    """The objects of the process that REST routes use: database engine, keys, tokens, network allow-lists."""
 
     engine: AsyncEngine
     keyring: Keyring
@@ -54,23 +59,23 @@ class House:
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
-    """A misspelt filter must not answer with everything: unknown query parameters are refused.
+    """Refuses unknown query parameters, since a misspelt filter would otherwise return everything.
 
-    So is the one character that PostgreSQL does not store, which no row can have.
+    Refuses NUL characters too: PostgreSQL cannot store them, so no row could match.
     """
     route = request.scope["route"]
-    known = {
+    accepted = {
         field.alias for field in get_flat_params(route.dependant) if field.field_info.__class__.__name__ == "Query"
     }
-    unknown = sorted(set(request.query_params) - known)
+    unknown = sorted(set(request.query_params) - accepted)
     if unknown:
-        taken = ", ".join(sorted(known)) or "none"
+        names = ", ".join(sorted(accepted)) or "none"
         raise Malformed(
-            [Violation(f"/{name}", "parameter.unknown", f"This takes the parameters: {taken}.") for name in unknown]
+            [Violation(f"/{name}", "parameter.unknown", f"This takes the parameters: {names}.") for name in unknown]
         )
-    spoilt = [name for name, value in request.query_params.multi_items() if NUL in value]
-    if spoilt:
-        raise Malformed([Violation(f"/{name}", "parameter.nul", "A text has no NUL character.") for name in spoilt])
+    with_nul = [name for name, value in request.query_params.multi_items() if NUL in value]
+    if with_nul:
+        raise Malformed([Violation(f"/{name}", "parameter.nul", "A text has no NUL character.") for name in with_nul])
 
 
 async def principal_of(
@@ -78,60 +83,66 @@ async def principal_of(
     authorization: Annotated[str | None, Security(oauth2)],
     act_for: Annotated[
         str | None,
-        Header(alias=ACT_FOR, description="The person that this request acts for: an id or an external id."),
+        Header(alias=ACT_FOR, description="The person for whom this request acts: an id or an external id."),
     ] = None,
 ) -> Principal:
-    """Who asks; raises `Unauthenticated`. With a person named, the person's role and caseload bind the client."""
+    """Returns the caller's principal; raises `Unauthenticated`.
+
+    Where the request acts for a person, that person's role and caseload bound the client's own grant.
+    """
     if (checked := getattr(request.state, "principal", None)) is not None:
-        return cast(Principal, checked)  # the route has read the token already, before the body
-    house: House = request.app.state.house
-    client = house.tokens.read_header(authorization)
+        return cast(Principal, checked)  # The route has read the token already, before the body.
+    services: Services = request.app.state.services
+    client = services.tokens.read_header(authorization)
     if act_for is None:
         return client
-    return await bound_to_person(house.engine, house.keyring, client, act_for)
+    return await bound_to_person(services.engine, services.keyring, client, act_for)
 
 
 async def open_work(request: Request, principal: Annotated[Principal, Depends(principal_of)]) -> AsyncIterator[Work]:
-    """One request, one transaction; it commits before the response starts."""
-    house: House = request.app.state.house
+    """Opens one transaction for the request; it commits before the response starts."""
+    services: Services = request.app.state.services
     operation = f"{request.method} {request.scope['route'].path}"
-    async with house.writers.turn(writes=request.method not in READS):
-        async with unit(house.engine, principal, house.keyring, operation) as work:
+    async with services.writers.turn(writes=request.method not in READS):
+        async with unit(services.engine, principal, services.keyring, operation) as work:
             yield work
 
 
-Opened = Annotated[Work, Depends(open_work, scope="function")]
-After = Annotated[str | None, Query(description="The cursor from `next` of the page before.")]
-Limit = Annotated[int | None, Query(description="Rows a page, 1 to 200; 50 without it.")]
+OpenWork = Annotated[Work, Depends(open_work, scope="function")]
+After = Annotated[str | None, Query(description="The cursor: `next` of the previous page.")]
+Limit = Annotated[int | None, Query(description="Rows in a page: 1 to 200, by default 50.")]
 
 
-def asks(*functions: Callable[..., Any], gone: str | None = None, **more: Any) -> dict[str, Any]:
-    """What a route tells of itself in the contract: the scopes that its functions need, the problems it answers."""
+def requires(*functions: Callable[..., Any], gone: str | None = None, **more: Any) -> dict[str, Any]:
+    """Returns a route's entry in the contract: the scopes that its functions require, and its problem responses."""
     scopes = sorted({can.value for function in functions for can in required_permissions(function)})
     answers = {**_ANSWERS, 410: gone} if gone else _ANSWERS
-    told = {"model": Problem, "content": {MEDIA_TYPE: {}}}
+    problem = {"model": Problem, "content": {MEDIA_TYPE: {}}}
     return {
-        # A tuple takes the place of what FastAPI has written; a list would be added to it, as another way in.
+        # A tuple replaces what FastAPI has written; a list would be added to it, as an alternative way to
+        # authenticate.
         "openapi_extra": {"security": ({"oauth2": scopes},)},
-        "responses": {status: {**told, "description": words} for status, words in answers.items()},
+        "responses": {status: {**problem, "description": words} for status, words in answers.items()},
         **more,
     }
 
 
 _ANSWERS: dict[int | str, str] = {
     400: "A bad request.",
-    401: "No token, or one that does not hold.",
-    403: "A verb that the caller lacks.",
-    404: "Not there, or not this caller's to see.",
-    409: "The present state does not allow it.",
-    422: "Values that cannot be taken; all of them are named.",
-    503: "The database, or a lock in it, is not to be had. With Retry-After, nothing was changed; without it, the "
-    "outcome is unknown (outcome.unknown).",
+    401: "No token, or one that is not valid.",
+    403: "The caller lacks the permission for this operation.",
+    404: "There is no such row, or the caller may not see it.",
+    409: "The present state does not allow the operation.",
+    422: "The values cannot be accepted; every violation is listed.",
+    503: (
+        "The database, or a lock in it, is not available. With Retry-After, nothing was changed; without "
+        "it, the outcome is unknown (outcome.unknown)."
+    ),
 }
 
 
 def row_id(kind: str, text: str) -> UUID:
-    """The row that a path names; whatever is no id of this kind is not there."""
+    """Returns the id in a path; raises `NotFound` for text that is no id of this kind."""
     try:
         return ids.read(kind, text)
     except Invalid:

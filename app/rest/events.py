@@ -9,16 +9,16 @@ from pydantic import Field
 from app.events import feed
 from app.events.catalogue import CATALOGUE, EventType
 from app.events.render import OLDEST, body, schema
-from app.rest.door import After, House, Limit, Opened, asks
-from app.rest.pages import Shape, place
+from app.rest.door import After, Limit, OpenWork, Services, requires
+from app.rest.pages import Shape, page_keyset
 from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["events"], route_class=Route)
-VERSION = f"The version in which a type is told, as concern.raised:2; can be repeated. {OLDEST} of each, without it."
+VERSION = f"The payload version of a type, as concern.raised:2; can be repeated. By default, {OLDEST} of each."
 
 
 class Event(Shape):
-    """What happened: a type, a time, ids, a link."""
+    """An event: its type, its time, ids and a link."""
 
     type: str
     timestamp: datetime
@@ -26,14 +26,14 @@ class Event(Shape):
 
 
 class Events(Shape):
-    """Events in the order of their commits, oldest first."""
+    """A page of events in the order of their commits, oldest first."""
 
     items: list[Event]
     next: str
 
 
 class PayloadVersion(Shape):
-    """A version of a type's payload."""
+    """One version of a type's payload."""
 
     version: int
     ids: list[str]
@@ -41,7 +41,7 @@ class PayloadVersion(Shape):
 
 
 class EventTypeShape(Shape):
-    """A type of event, in its newest version; `versions` are all that are still told, oldest first."""
+    """A type of event in its newest version; `versions` lists all versions that are still sent, oldest first."""
 
     name: str
     version: int
@@ -52,7 +52,7 @@ class EventTypeShape(Shape):
 
 
 class EventTypes(Shape):
-    """Every type of event."""
+    """All types of event."""
 
     items: list[EventTypeShape]
 
@@ -60,10 +60,10 @@ class EventTypes(Shape):
 @router.get(
     "/events",
     operation_id="list_events",
-    **asks(feed.events_after, gone="Older than the feed is kept, or of before a restore."),
+    **requires(feed.events_after, gone="The cursor is older than the feed's retention, or from before a restore."),
 )
 async def list_events(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     type_: Annotated[
         list[str] | None, Query(alias="type", max_length=100, description="Only events of these types.")
@@ -72,43 +72,48 @@ async def list_events(
     after: After = None,
     limit: Limit = None,
 ) -> Events:
-    """Events after a cursor, of the last 30 days. `next` is always there: keep it, and ask again from it.
+    """Returns the events after a cursor, of the last 30 days. `next` is always present: keep it for the next request.
 
-    410 where events between the cursor and now are kept no longer, or the feed began anew after a restore: read what
-    you need from the lists, then ask without a cursor.
+    410 where events between the cursor and now are no longer kept, or the feed was restarted after a restore: read
+    what you need from the lists, then begin without a cursor.
     """
-    house: House = request.app.state.house
+    services: Services = request.app.state.services
     types = sorted(set(type_)) if type_ else None
     versions = feed.read_versions(version or ())
-    page = await feed.events_after(work, place(work, "events", {"type": types}, after, limit), types)
-    items = [Event.model_validate(body(event, house.base_url, versions)) for event in page.rows]
+    page = await feed.events_after(work, page_keyset(work, "events", {"type": types}, after, limit), types)
+    items = [Event.model_validate(body(event, services.base_url, versions)) for event in page.rows]
     return Events(items=items, next=cast(str, page.next))
 
 
-@router.get("/event-types", operation_id="list_event_types", **asks(feed.event_types))
-async def list_event_types(work: Opened) -> EventTypes:
-    """The catalogue of events."""
+@router.get("/event-types", operation_id="list_event_types", **requires(feed.event_types))
+async def list_event_types(work: OpenWork) -> EventTypes:
+    """Returns the catalogue of event types."""
     rows = await feed.event_types(work)
     return EventTypes(items=[_type(row) for row in rows])
 
 
 def _type(row: EventType) -> EventTypeShape:
-    told = [PayloadVersion(version=one.version, ids=list(one.ids), body=schema(one)) for one in row.versions]
-    last = told[-1]
+    versions = [
+        PayloadVersion(version=payload.version, ids=list(payload.ids), body=schema(payload)) for payload in row.versions
+    ]
+    newest = versions[-1]
     return EventTypeShape(
-        name=row.name, version=last.version, meaning=row.meaning, ids=last.ids, body=last.body, versions=told
+        name=row.name, version=newest.version, meaning=row.meaning, ids=newest.ids, body=newest.body, versions=versions
     )
 
 
 async def notified(
     webhook_id: Annotated[
-        str, Header(description="The event's id, the same at every attempt: what you have seen, you can leave.")
+        str, Header(description="The event's id, the same at every attempt: ignore an id that you have processed.")
     ],
     webhook_timestamp: Annotated[
         str, Header(description="When this attempt was signed, in whole seconds of Unix time.")
     ],
     webhook_signature: Annotated[
-        str, Header(description="v1,<base64> for each live secret, joined by one space; see Standard Webhooks.")
+        str,
+        Header(
+            description="One signature `v1,<base64>` for each live secret, separated by spaces; see Standard Webhooks."
+        ),
     ],
 ) -> None:
     """Stands for what an endpoint does with an event; it is never called."""

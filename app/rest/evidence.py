@@ -1,4 +1,4 @@
-"""Owns scores in REST: shapes and routes, no rule."""
+"""Owns scores in REST: shapes and routes, and no rules."""
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, cast
@@ -14,8 +14,8 @@ from app.evidence import service as evidence
 from app.evidence.amend import Amendment
 from app.playbook.queries import measure_named
 from app.response import service
-from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.problem import ViolationShape
 from app.rest.roster import student_id
 from app.rest.route import Route
@@ -25,18 +25,18 @@ Purpose = Literal["screening", "baseline", "progress"]
 Outcome = Literal["recorded", "amended", "unchanged", "refused"]
 
 
-def _day(given: Any) -> Any:
-    """A day is a day: an instant would be another day in another zone."""
-    if isinstance(given, date) or (isinstance(given, str) and len(given) == len("2026-01-05")):
-        return given
+def _day(value: Any) -> Any:
+    """Accepts a date without a time: an instant would be another day in another time zone."""
+    if isinstance(value, date) or (isinstance(value, str) and len(value) == len("2026-01-05")):
+        return value
     raise PydanticCustomError("day", "Give a day as YYYY-MM-DD, without a time")
 
 
-def a_number(given: Any) -> Any:
-    """A score is a number: neither a yes nor a text counts as one."""
-    if isinstance(given, bool) or not isinstance(given, int | float):
+def a_number(value: Any) -> Any:
+    """Accepts a number; neither a boolean nor a text counts as one."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise PydanticCustomError("number", "Give a number")
-    return given
+    return value
 
 
 Day = Annotated[date, BeforeValidator(_day)]
@@ -45,35 +45,37 @@ Count = Annotated[int, BeforeValidator(a_number)]
 
 
 class NewScore(Input):
-    """One administration of a measure. The same score sent again changes nothing."""
+    """A score to be recorded: one administration of a measure. Sending the same score again changes nothing."""
 
     student: str = Field(description="An id or an external id.")
     measure: str = Field(description="A code or an id.")
     taken_on: Day
     value: Number
-    attempt: Count = Field(default=1, description="Which one, where there were several on a day.")
+    attempt: Count = Field(default=1, description="The attempt's number, where there were several on the day.")
     purpose: Purpose = "progress"
     form: str | None = Field(default=None, max_length=100, description="The passage or version of the measure.")
-    given_by: str | None = Field(default=None, description="Who gave it: an id or an external id.")
+    given_by: str | None = Field(default=None, description="The person who administered it: an id or an external id.")
     external_id: str | None = Field(
-        default=None, min_length=1, max_length=200, description="The sender's own name for it."
+        default=None, min_length=1, max_length=200, description="The sender's own id for the score."
     )
 
 
 class NewScores(Input):
-    """Up to 500 scores at once."""
+    """Up to 500 scores."""
 
     scores: list[NewScore] = Field(min_length=1, max_length=500)
     backfill: bool = Field(
-        default=False, description="Scores of the past: they are judged, and raise no alerts.", strict=True
+        default=False,
+        description="Whether these are scores of the past: they are judged, but raise no alerts.",
+        strict=True,
     )
 
 
 class ScoreAmendment(Input):
-    """What was wrong of a score, and why it is changed; what is not named stays."""
+    """A correction of a score, with its reason; fields that are not named stay as they are."""
 
     because: str = Field(min_length=1, max_length=500)
-    by: str | None = Field(default=None, description="Who says so: an id or an external id of staff.")
+    by: str | None = Field(default=None, description="The person who asks for it: an id or an external id of staff.")
     value: Number | None = None
     taken_on: Day | None = None
     attempt: Count | None = None
@@ -82,14 +84,14 @@ class ScoreAmendment(Input):
 
 
 class ScoreRemoval(Input):
-    """Why a score counts no more."""
+    """The reason for a score's removal."""
 
     because: str = Field(min_length=1, max_length=500)
-    by: str | None = Field(default=None, description="Who says so: an id or an external id of staff.")
+    by: str | None = Field(default=None, description="The person who asks for it: an id or an external id of staff.")
 
 
 class Score(Shape):
-    """A score."""
+    """A score of a student."""
 
     id: str
     student: str
@@ -106,11 +108,11 @@ class Score(Shape):
 
 
 class ScoreChange(Shape):
-    """That a score was amended, removed or restored, and how it was before."""
+    """One change of a score: amended, removed or restored, with the values before it."""
 
-    version: int = Field(description="The score's, before the change.")
+    version: int = Field(description="The score's version before the change.")
     action: Literal["amended", "removed", "restored"]
-    because: str | None = Field(description="Null where the sender only sent it again.")
+    because: str | None = Field(description="Null where the sender only sent the score again.")
     before: dict[str, Any]
     changed_by: str | None
     changed_at: datetime
@@ -123,7 +125,7 @@ class ScoreChanges(Shape):
 
 
 class RecordedScore(Shape):
-    """What became of one score."""
+    """The result for one score of a request."""
 
     outcome: Outcome
     score: Score | None
@@ -131,13 +133,13 @@ class RecordedScore(Shape):
 
 
 class RecordedScores(Shape):
-    """A result for each score, in the order in which they came."""
+    """The results of a bulk request, one for each score, in the order in which they were sent."""
 
     results: list[RecordedScore]
 
 
 def score_shape(row: models.Score) -> Score:
-    """A score as REST shows it."""
+    """Returns a score as REST shows it."""
     return Score.model_construct(
         id=ids.show("score", row.id),
         student=ids.show("student", row.student_id),
@@ -154,52 +156,55 @@ def score_shape(row: models.Score) -> Score:
     )
 
 
-@router.post("/scores", status_code=201, operation_id="record_score", **asks(service.record_scores))
-async def record_score(work: Opened, new: NewScore) -> Score:
+@router.post("/scores", status_code=201, operation_id="record_score", **requires(service.record_scores))
+async def record_score(work: OpenWork, new: NewScore) -> Score:
     """Records one score and judges the series that it belongs to, in the same transaction."""
-    taken = (await service.record_scores(work, [evidence.NewScore(**new.model_dump())], at=""))[0]
-    if taken.score is None:
-        raise Invalid(taken.violations)
-    return score_shape(taken.score)
+    recorded = (await service.record_scores(work, [evidence.NewScore(**new.model_dump())], at=""))[0]
+    if recorded.score is None:
+        raise Invalid(recorded.violations)
+    return score_shape(recorded.score)
 
 
-@router.post("/scores/bulk", operation_id="record_scores", **asks(service.record_scores))
-async def record_scores(work: Opened, new: NewScores) -> RecordedScores:
-    """Records many scores, each by itself: a bad one is named and refused, the others are taken."""
+@router.post("/scores/bulk", operation_id="record_scores", **requires(service.record_scores))
+async def record_scores(work: OpenWork, new: NewScores) -> RecordedScores:
+    """Records many scores, each independently: invalid ones are refused with violations, the others recorded."""
     scores = [evidence.NewScore(**score.model_dump()) for score in new.scores]
-    taken = await service.record_scores(work, scores, backfill=new.backfill)
-    return RecordedScores.model_construct(results=[_recorded(one) for one in taken])
+    recorded = await service.record_scores(work, scores, backfill=new.backfill)
+    return RecordedScores.model_construct(results=[_recorded(result) for result in recorded])
 
 
-@router.post("/scores/{score}/amend", operation_id="amend_score", **asks(service.amend_score))
-async def amend_score(work: Opened, score: str, amendment: ScoreAmendment) -> Score:
-    """Amends a score and judges its series again; an alert that no longer holds is retracted, with an event."""
-    given = Amendment(**amendment.model_dump())
-    return score_shape(await service.amend_score(work, row_id("score", score), given))
+@router.post("/scores/{score}/amend", operation_id="amend_score", **requires(service.amend_score))
+async def amend_score(work: OpenWork, score: str, amendment: ScoreAmendment) -> Score:
+    """Amends a score and judges its series again; an alert that is no longer justified is retracted, with an event."""
+    values = Amendment(**amendment.model_dump())
+    return score_shape(await service.amend_score(work, row_id("score", score), values))
 
 
-@router.post("/scores/{score}/remove", operation_id="remove_score", **asks(service.remove_score))
-async def remove_score(work: Opened, score: str, removal: ScoreRemoval) -> Score:
-    """Takes a score out of its series and judges that again. Sent anew under the same key, it comes back."""
+@router.post("/scores/{score}/remove", operation_id="remove_score", **requires(service.remove_score))
+async def remove_score(work: OpenWork, score: str, removal: ScoreRemoval) -> Score:
+    """Removes a score from its series and judges the series again.
+
+    Sending the score again under the same key restores it.
+    """
     return score_shape(await service.remove_score(work, row_id("score", score), removal.because, removal.by))
 
 
-@router.get("/scores/{score}", operation_id="get_score", **asks(queries.score))
-async def get_score(work: Opened, score: str) -> Score:
-    """One score; 404 for one that was removed."""
+@router.get("/scores/{score}", operation_id="get_score", **requires(queries.score))
+async def get_score(work: OpenWork, score: str) -> Score:
+    """Returns one score; 404 for one that was removed."""
     return score_shape(await queries.score(work, row_id("score", score)))
 
 
-@router.get("/scores/{score}/changes", operation_id="list_score_changes", **asks(queries.changes_of))
-async def list_score_changes(work: Opened, score: str) -> ScoreChanges:
-    """What became of a score: by whom, why, and how it was before; oldest first. Also of one that was removed."""
+@router.get("/scores/{score}/changes", operation_id="list_score_changes", **requires(queries.changes_of))
+async def list_score_changes(work: OpenWork, score: str) -> ScoreChanges:
+    """Lists the changes of a score, removed or not, oldest first: who made each, why, and the values before it."""
     rows = await queries.changes_of(work, row_id("score", score))
     return ScoreChanges(items=[_change(row) for row in rows])
 
 
-@router.get("/scores", operation_id="list_scores", **asks(queries.scores))
+@router.get("/scores", operation_id="list_scores", **requires(queries.scores))
 async def list_scores(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     student: Annotated[str | None, Query(description="An id or an external id.")] = None,
@@ -209,25 +214,26 @@ async def list_scores(
     after: After = None,
     limit: Limit = None,
 ) -> Items[Score]:
-    """Scores within the caller's reach, in the order in which they were recorded."""
-    wanted = queries.ScoreFilter(
+    """Lists the scores within the caller's reach, in the order in which they were recorded."""
+    filters = queries.ScoreFilter(
         student_id=await student_id(work, student),
         measure_id=(await measure_named(work, measure, "/measure")).id if measure else None,
         since=since,
         until=until,
     )
-    told = {name: getattr(wanted, name) for name in wanted.__slots__}
-    page = await queries.scores(work, place(work, "scores", told, after, limit), wanted)
-    items, then = paged(request, response, page, score_shape)
-    return Items(items=items, next=then)
+    filter_values = {name: getattr(filters, name) for name in filters.__slots__}
+    page = await queries.scores(work, page_keyset(work, "scores", filter_values, after, limit), filters)
+    items, next_cursor = to_page(request, response, page, score_shape)
+    return Items(items=items, next=next_cursor)
 
 
-def _recorded(one: evidence.RecordedScore) -> RecordedScore:
+def _recorded(result: evidence.RecordedScore) -> RecordedScore:
     return RecordedScore.model_construct(
-        outcome=cast(Outcome, one.outcome),
-        score=score_shape(one.score) if one.score else None,
+        outcome=cast(Outcome, result.outcome),
+        score=score_shape(result.score) if result.score else None,
         violations=[
-            ViolationShape(pointer=said.pointer, code=said.code, detail=said.detail) for said in one.violations
+            ViolationShape(pointer=violation.pointer, code=violation.code, detail=violation.detail)
+            for violation in result.violations
         ],
     )
 

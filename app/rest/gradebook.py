@@ -1,4 +1,4 @@
-"""Owns grades in REST: shapes and routes, no rule."""
+"""Owns grades in REST: shapes and routes, and no rules."""
 
 from datetime import date, datetime
 from typing import Annotated, Any
@@ -8,8 +8,8 @@ from pydantic import Field
 
 from app.core import ids
 from app.gradebook import models, queries
-from app.rest.door import After, Limit, Opened, StudentPath, asks
-from app.rest.pages import Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, StudentPath, requires
+from app.rest.pages import Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.roster.queries import find_class, find_student
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1", tags=["grades"], route_class=Route)
 
 
 class Objective(Shape):
-    """A learning objective, with what was reached in it."""
+    """A learning objective, with the student's result in it."""
 
     source: str | None
     id: str
@@ -26,14 +26,14 @@ class Objective(Shape):
 
 
 class Scored(Shape):
-    """What a student has reached, as the SIS has it."""
+    """The fields that results of line items and of assessments share, as the SIS sends them."""
 
     id: str
     student: str
-    title: str = Field(description="Of the line item or assessment.")
-    score: float | None = Field(description="May lie above the highest value (extra credit), and be missing (exempt).")
+    title: str = Field(description="The title of the line item or assessment.")
+    score: float | None = Field(description="May exceed the highest value (extra credit), and may be missing (exempt).")
     text_score: str | None
-    score_status: str | None = Field(description="In the SIS's own words.")
+    score_status: str | None = Field(description="The status in the SIS's own words.")
     score_date: date | None
     result_value_min: float | None
     result_value_max: float | None
@@ -61,7 +61,7 @@ class AssessmentResult(Scored):
 
 
 class LineItem(Shape):
-    """A piece of work of a class."""
+    """A piece of graded work of a class."""
 
     id: str
     class_id: str | None
@@ -77,108 +77,119 @@ class LineItem(Shape):
 def _scored(
     row: models.Result | models.AssessmentResult, item: models.LineItem | models.AssessmentLineItem
 ) -> dict[str, Any]:
-    same = ("score", "text_score", "score_status", "score_date", "in_progress", "incomplete", "late", "missing")
+    shared_fields = (
+        "score",
+        "text_score",
+        "score_status",
+        "score_date",
+        "in_progress",
+        "incomplete",
+        "late",
+        "missing",
+    )
     return {
         "student": ids.show("student", row.student_id),
         "title": item.title,
-        **{name: getattr(row, name) for name in (*same, "comment")},
+        **{name: getattr(row, name) for name in (*shared_fields, "comment")},
         "result_value_min": item.result_value_min,
         "result_value_max": item.result_value_max,
         "learning_objectives": [
-            Objective.model_construct(**{name: one.get(name) for name in Objective.model_fields})
-            for one in row.learning_objectives or []
+            Objective.model_construct(**{name: objective.get(name) for name in Objective.model_fields})
+            for objective in row.learning_objectives or []
         ],
     }
 
 
-def result_shape(one: queries.Graded) -> Result:
-    """A result as REST shows it."""
-    class_id = one.result.class_id or one.item.class_id
+def result_shape(graded: queries.Graded) -> Result:
+    """Returns a result as REST shows it."""
+    class_id = graded.result.class_id or graded.item.class_id
     return Result.model_construct(
-        **_scored(one.result, one.item),
-        id=ids.show("result", one.result.id),
-        line_item=ids.show("line_item", one.item.id),
+        **_scored(graded.result, graded.item),
+        id=ids.show("result", graded.result.id),
+        line_item=ids.show("line_item", graded.item.id),
         class_id=ids.show("class", class_id) if class_id else None,
-        category=one.category.title if one.category else None,
+        category=graded.category.title if graded.category else None,
     )
 
 
-def assessment_result_shape(one: queries.Assessed) -> AssessmentResult:
-    """A result of an assessment as REST shows it."""
+def assessment_result_shape(assessed: queries.Assessed) -> AssessmentResult:
+    """Returns a result of an assessment as REST shows it."""
     return AssessmentResult.model_construct(
-        **_scored(one.result, one.item),
-        id=ids.show("assessment_result", one.result.id),
-        assessment=ids.show("assessment", one.item.id),
-        score_percentile=one.result.score_percentile,
+        **_scored(assessed.result, assessed.item),
+        id=ids.show("assessment_result", assessed.result.id),
+        assessment=ids.show("assessment", assessed.item.id),
+        score_percentile=assessed.result.score_percentile,
     )
 
 
 @router.get(
     "/students/{student}/results",
     operation_id="list_results_of_student",
-    **asks(find_student, queries.results_of),
+    **requires(find_student, queries.results_of),
 )
 async def list_results_of_student(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     student: StudentPath,
     class_: Annotated[str | None, Query(alias="class", description="An id or an external id.")] = None,
-    since: Annotated[date | None, Query(description="Scored on this day or later.")] = None,
-    until: Annotated[date | None, Query(description="Scored on this day or before.")] = None,
+    since: Annotated[date | None, Query(description="Only results scored on this day or later.")] = None,
+    until: Annotated[date | None, Query(description="Only results scored on this day or before.")] = None,
     after: After = None,
     limit: Limit = None,
 ) -> Items[Result]:
-    """A student's results, in the order in which they came."""
+    """Lists a student's results, in the order in which they arrived."""
     student_id = (await find_student(work, student)).id
     class_id = (await find_class(work, class_, "/class")).id if class_ else None
-    wanted = queries.ResultFilter(class_id=class_id, since=since, until=until)
-    told = {"student": student_id, "class": class_id, "since": since, "until": until}
-    page = await queries.results_of(work, place(work, "results", told, after, limit), student_id, wanted)
-    items, then = paged(request, response, page, result_shape)
-    return Items(items=items, next=then)
+    filters = queries.ResultFilter(class_id=class_id, since=since, until=until)
+    filter_values = {"student": student_id, "class": class_id, "since": since, "until": until}
+    page = await queries.results_of(
+        work, page_keyset(work, "results", filter_values, after, limit), student_id, filters
+    )
+    items, next_cursor = to_page(request, response, page, result_shape)
+    return Items(items=items, next=next_cursor)
 
 
 @router.get(
     "/students/{student}/assessment-results",
     operation_id="list_assessment_results_of_student",
-    **asks(find_student, queries.assessment_results_of),
+    **requires(find_student, queries.assessment_results_of),
 )
 async def list_assessment_results_of_student(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     student: StudentPath,
     after: After = None,
     limit: Limit = None,
 ) -> Items[AssessmentResult]:
-    """A student's results in assessments, in the order in which they came."""
+    """Lists a student's results in assessments, in the order in which they arrived."""
     student_id = (await find_student(work, student)).id
-    at = place(work, "assessment_results", {"student": student_id}, after, limit)
-    page = await queries.assessment_results_of(work, at, student_id)
-    items, then = paged(request, response, page, assessment_result_shape)
-    return Items(items=items, next=then)
+    keyset = page_keyset(work, "assessment_results", {"student": student_id}, after, limit)
+    page = await queries.assessment_results_of(work, keyset, student_id)
+    items, next_cursor = to_page(request, response, page, assessment_result_shape)
+    return Items(items=items, next=next_cursor)
 
 
 @router.get(
     "/classes/{class_}/line-items",
     operation_id="list_line_items",
-    **asks(find_class, queries.line_items_of, queries.categories_by_id),
+    **requires(find_class, queries.line_items_of, queries.categories_by_id),
 )
 async def list_line_items(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     class_: Annotated[str, Path(description="A class's id, or sis:<source>:<sourcedId>.")],
     after: After = None,
     limit: Limit = None,
 ) -> Items[LineItem]:
-    """A class's line items, in the order in which they came."""
+    """Lists a class's line items, in the order in which they arrived."""
     class_id = (await find_class(work, class_)).id
-    at = place(work, "line_items", {"class": class_id}, after, limit)
-    page = await queries.line_items_of(work, at, class_id)
-    wanted = {row.category_id for row in page.rows if row.category_id is not None}
-    categories = await queries.categories_by_id(work, sorted(wanted))
+    keyset = page_keyset(work, "line_items", {"class": class_id}, after, limit)
+    page = await queries.line_items_of(work, keyset, class_id)
+    category_ids = {row.category_id for row in page.rows if row.category_id is not None}
+    categories = await queries.categories_by_id(work, sorted(category_ids))
 
     def shape(row: models.LineItem) -> LineItem:
         category = categories.get(row.category_id) if row.category_id else None
@@ -191,5 +202,5 @@ async def list_line_items(
             result_value_max=row.result_value_max,
         )
 
-    items, then = paged(request, response, page, shape)
-    return Items(items=items, next=then)
+    items, next_cursor = to_page(request, response, page, shape)
+    return Items(items=items, next=next_cursor)

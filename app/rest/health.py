@@ -1,4 +1,7 @@
-"""Owns what a supervisor asks: is the process alive, can it serve. Shows nothing of any district."""
+"""Owns the answers to a supervisor: whether the process is alive and whether it can serve.
+
+It shows nothing of any district.
+"""
 
 import structlog
 from fastapi import APIRouter, Request, Response
@@ -6,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from app.access.directory import schema_version
 from app.core.fault_report import describe_fault
 from app.core.schema import SchemaState, migrations, schema_state
-from app.rest.door import House
+from app.rest.door import Services
 from app.rest.pages import Shape
 
 router = APIRouter(prefix="/health", tags=["health"])
@@ -14,37 +17,42 @@ log = structlog.get_logger()
 
 
 class Health(Shape):
-    """Whether it can."""
+    """The answer of a health check."""
 
     ok: bool
 
 
 @router.get("/live", operation_id="live")
 async def live() -> Health:
-    """The process answers."""
+    """Answers as long as the process runs."""
     return Health(ok=True)
 
 
 @router.get(
     "/ready",
     operation_id="ready",
-    responses={503: {"model": Health, "description": "No database, or a schema that is behind. The log says which."}},
+    responses={
+        503: {
+            "model": Health,
+            "description": "The database does not answer, or its schema is behind this code. The log says which.",
+        }
+    },
 )
 async def ready_to_serve(request: Request, response: Response) -> Health:
-    """The database answers, and its schema is not behind this code."""
-    house: House = request.app.state.house
+    """Tells whether the database answers and its schema is not behind this code."""
+    services: Services = request.app.state.services
     try:
-        version = await schema_version(house.engine)
-    except Exception as error:  # whatever keeps the database away makes us not ready
+        version = await schema_version(services.engine)
+    except Exception as error:  # any failure to reach the database means not ready
         log.warning("not_ready", reason="The database does not answer.", **describe_fault(error))
         response.status_code = 503
         return Health(ok=False)
-    known = migrations()
-    state = schema_state(version, known)
+    migration_ids = migrations()
+    state = schema_state(version, migration_ids)
     if state is not SchemaState.CURRENT:
         reason = f"The schema is {state.value}."
         event = "not_ready" if state is SchemaState.BEHIND else "schema_ahead"
-        log.warning(event, reason=reason, schema=version, code=known[-1])
+        log.warning(event, reason=reason, schema=version, code=migration_ids[-1])
     if state is SchemaState.BEHIND:
         response.status_code = 503
     return Health(ok=state is not SchemaState.BEHIND)

@@ -1,4 +1,4 @@
-"""Owns what the contract says of limits: the RateLimit fields of each response, and the answers 429 and 503."""
+"""Owns the limits in the contract: the RateLimit fields of each response, and the responses 429 and 503."""
 
 from typing import Any
 
@@ -8,10 +8,12 @@ from app.rest.admission import ALWAYS_ADMITTED
 from app.rest.problem import MEDIA_TYPE
 
 HEADERS = {
-    "RateLimit-Policy": "The quotas that count this request: a name, `q` requests in `w` seconds "
-    "(draft-ietf-httpapi-ratelimit-headers). Each process of the service announces its own part.",
-    "RateLimit": "What is left of each: `r` requests, and all of the quota again in `t` seconds.",
-    "Retry-After": "Seconds after which to try again.",
+    "RateLimit-Policy": (
+        "The quotas that count this request: a name, and `q` requests in `w` seconds "
+        "(draft-ietf-httpapi-ratelimit-headers). Each process of the service announces its own share."
+    ),
+    "RateLimit": "What remains of each quota: `r` requests, and the whole quota again in `t` seconds.",
+    "Retry-After": "The seconds after which to try again.",
 }
 SCHEMAS: dict[str, dict[str, Any]] = {
     "RateLimit-Policy": {"type": "string", "example": '"client";q=30000;w=60, "district";q=60000;w=60'},
@@ -19,14 +21,14 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "Retry-After": {"type": "integer", "minimum": 1},
 }
 ANSWERS = {
-    "429": "Too many requests: a quota is used up, or too many requests of the district wait. Try again later.",
-    "503": "More to do than the service can. Try again later.",
+    "429": "Too many requests: a quota is used up, or too many requests of the district are waiting. Try again later.",
+    "503": "The service has more requests than it can answer. Try again later.",
 }
 OAUTH = "/oauth/"
 
 
 def describe_limits(app: FastAPI) -> None:
-    """Extends the contract of the app."""
+    """Adds the rate limits to the contract of the app."""
     described = app.openapi
 
     def contract() -> dict[str, Any]:
@@ -51,7 +53,8 @@ def _describe(schema: dict[str, Any]) -> None:
             for status, description in ANSWERS.items():
                 answers.setdefault(status, {"description": description, "content": _content(path)})
             for status, answer in answers.items():
-                # Every answer has the fields; the contract says so of those that end well or are refused for now.
+                # Every response has the fields; the contract names them for successful ones and for refusals that are
+                # temporary.
                 if status >= "3" and status not in ANSWERS:
                     continue
                 names = ["RateLimit-Policy", "RateLimit", *(["Retry-After"] if status in ANSWERS else [])]

@@ -1,4 +1,4 @@
-"""Owns measures in REST: shapes and routes, no rule."""
+"""Owns measures in REST: shapes and routes, and no rules."""
 
 from typing import Annotated, Literal
 
@@ -8,7 +8,7 @@ from pydantic import Field
 from app.core import ids
 from app.playbook import measures, models, queries
 from app.response.administration.measures import amend_measure as amend
-from app.rest.door import Opened, asks
+from app.rest.door import OpenWork, requires
 from app.rest.evidence import Number
 from app.rest.pages import Input, Shape
 from app.rest.route import Route
@@ -18,13 +18,13 @@ MeasurePath = Annotated[str, Path(description="A measure's code or id.")]
 Direction = Literal["up", "down"]
 Kind = Literal["growth", "count", "percentage", "criterion"]
 Forms = Annotated[list[Annotated[str, Field(max_length=100)]], Field(max_length=500)]
-SEM = "Standard error of measurement, in the unit; null where it is not known."
-FORMS = "Its passages or versions; null where any name is taken."
-KIND = "`growth`, or `count`, `percentage`, `criterion`: these have rules of their own."
+SEM = "Standard error of measurement, in the measure's unit; null where it is not known."
+FORMS = "The measure's passages or versions; null where any name is accepted."
+KIND = "`growth`, or `count`, `percentage` or `criterion`, each of which is judged by rules of its own."
 
 
 class Measure(Shape):
-    """An instrument; its code stands wherever its id does."""
+    """An instrument that gives scores. Its code is accepted wherever its id is."""
 
     id: str
     code: str
@@ -46,13 +46,13 @@ class MeasureList(Shape):
 
 
 class NewMeasure(Input):
-    """A measure to be made."""
+    """A measure to be created."""
 
-    code: str = Field(max_length=63, description="By which scores and rules name it; it never changes.")
+    code: str = Field(max_length=63, description="The code by which scores and rules name it; it never changes.")
     name: str = Field(max_length=200)
     area: str = Field(description="A code or an id.")
     unit: str = Field(max_length=100)
-    direction: Direction = Field(description="Which is better.")
+    direction: Direction = Field(description="The direction in which scores improve.")
     lowest: Number
     highest: Number
     sem: Number | None = Field(default=None, description=SEM)
@@ -61,14 +61,14 @@ class NewMeasure(Input):
 
 
 class MeasureChanges(Input):
-    """What is changed of a measure; what is not named stays. Direction, kind and area stand once it is in use."""
+    """Changes of a measure; fields that are not named stay. Direction, kind and area are fixed once it is in use."""
 
-    # Made, and never used: a default in the contract would be sent by clients that are generated from it.
-    code: str = Field(default_factory=str, max_length=63, description="Stays as it is; another one is refused.")
+    # A factory keeps the default out of the contract: generated clients would send it and overwrite the value.
+    code: str = Field(default_factory=str, max_length=63, description="Cannot be changed; another code is refused.")
     name: str = Field(default_factory=str, max_length=200)
     area: str = Field(default_factory=str, description="A code or an id.")
     unit: str = Field(default_factory=str, max_length=100)
-    direction: Direction = Field(default_factory=lambda: "up", description="Which is better.")
+    direction: Direction = Field(default_factory=lambda: "up", description="The direction in which scores improve.")
     lowest: Number = Field(default_factory=float)
     highest: Number = Field(default_factory=float)
     sem: Number | None = Field(default_factory=lambda: None, description=SEM)
@@ -76,24 +76,24 @@ class MeasureChanges(Input):
     forms: Forms | None = Field(default_factory=lambda: None, description=FORMS)
 
 
-@router.get("/measures", operation_id="list_measures", **asks(queries.measures))
-async def list_measures(work: Opened) -> MeasureList:
-    """The district's measures, by code."""
+@router.get("/measures", operation_id="list_measures", **requires(queries.measures))
+async def list_measures(work: OpenWork) -> MeasureList:
+    """Lists the district's measures, by code."""
     return MeasureList(items=[_measure(row) for row in await queries.measures(work)])
 
 
-@router.post("/measures", status_code=201, operation_id="make_measure", **asks(measures.make_measure))
-async def make_measure(work: Opened, new: NewMeasure) -> Measure:
-    """Makes a measure. The rule for its area, or the one for the rest, judges it until one names it."""
+@router.post("/measures", status_code=201, operation_id="make_measure", **requires(measures.make_measure))
+async def make_measure(work: OpenWork, new: NewMeasure) -> Measure:
+    """Creates a measure. Until a rule names it, the rule for its area judges it, or else the general rule."""
     return _measure(await measures.make_measure(work, measures.NewMeasure(**new.model_dump())))
 
 
-@router.patch("/measures/{measure}", operation_id="amend_measure", **asks(amend))
-async def amend_measure(work: Opened, measure: MeasurePath, changes: MeasureChanges) -> Measure:
-    """Changes what is named of a measure. With another SEM its series are judged again shortly; that raises no alerts.
+@router.patch("/measures/{measure}", operation_id="amend_measure", **requires(amend))
+async def amend_measure(work: OpenWork, measure: MeasurePath, changes: MeasureChanges) -> Measure:
+    """Changes a measure. With another SEM its series are judged again shortly; that raises no alerts.
 
-    What would leave kept scores without meaning is refused: another direction, kind or area once there are scores or
-    supports, a range or a list of forms that leaves scores out.
+    A change that would invalidate recorded scores is refused: another direction, kind or area once there are scores or
+    supports, or a range or list of forms that excludes scores.
     """
     return _measure(await amend(work, measure, changes.model_dump(exclude_unset=True)))
 

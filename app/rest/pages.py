@@ -1,4 +1,4 @@
-"""Owns how a page looks in REST: items, `next`, and the Link header (RFC 8288)."""
+"""Owns the form of a page in REST: items, `next`, and the Link header (RFC 8288)."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, TypeVar
@@ -18,13 +18,13 @@ LARGEST = 2**31 - 1
 
 
 class Shape(BaseModel):
-    """What goes out."""
+    """The base of all response models."""
 
     model_config = ConfigDict(extra="forbid")
 
 
 class Input(BaseModel):
-    """What comes in; a field that is not known is refused, so that a misspelt one is not lost."""
+    """The base of all request models. An unknown field is refused, so that a misspelt one is not lost."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, allow_inf_nan=False)
 
@@ -32,10 +32,10 @@ class Input(BaseModel):
     @classmethod
     def storable(cls, value: Any) -> Any:
         """Refuses what PostgreSQL cannot store: a NUL in a text, a whole number beyond an `integer`."""
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, str) and NUL in one:
-                raise PydanticCustomError("nul", "A text has no NUL character")
-            if isinstance(one, int) and not -LARGEST <= one <= LARGEST:
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, str) and NUL in item:
+                raise PydanticCustomError("nul", "A text must not contain a NUL character")
+            if isinstance(item, int) and not -LARGEST <= item <= LARGEST:
                 raise PydanticCustomError("too_large", "This number is too large")
         return value
 
@@ -44,25 +44,25 @@ class Items(Shape, Generic[Item]):
     """A page of a list."""
 
     items: list[Item]
-    next: str | None = Field(description="The cursor of the next page, as `after`; null on the last.")
+    next: str | None = Field(description="The cursor of the next page, for `after`; null on the last page.")
 
 
-def place(work: Work, listing: str, filters: dict[str, Any], after: str | None, limit: int | None) -> Keyset:
-    """Where a page starts; the cursor belongs to district, listing and filter."""
+def page_keyset(work: Work, listing: str, filters: dict[str, Any], after: str | None, limit: int | None) -> Keyset:
+    """Returns the keyset of a page; its cursor is valid for one district, listing and set of filters."""
     return keyset(work.district_id, listing, filters, after, limit, work.keyring)
 
 
-def paged(
+def to_page(
     request: Request, response: Response, page: Page[Row], shape: Callable[[Row], Item]
 ) -> tuple[list[Item], str | None]:
-    """The items of a page; lays the Link header where more follow."""
+    """Returns the items of a page and the next cursor, and sets the Link header where more follow."""
     if page.next is not None:
-        then = request.url.include_query_params(after=page.next)
-        # Relative to the request: whatever host and scheme a proxy shows, it leads back through the same door.
-        response.headers["Link"] = f'<{then.path}?{then.query}>; rel="next"'
+        next_url = request.url.include_query_params(after=page.next)
+        # The link is relative to the request, so that it works behind a proxy with any host and scheme.
+        response.headers["Link"] = f'<{next_url.path}?{next_url.query}>; rel="next"'
     return [shape(row) for row in page.rows], page.next
 
 
-def shaped(rows: Sequence[Row], shape: Callable[[Row], Item]) -> list[Item]:
-    """Rows as a list that needs no page."""
+def to_items(rows: Sequence[Row], shape: Callable[[Row], Item]) -> list[Item]:
+    """Returns rows as a list without pages."""
     return [shape(row) for row in rows]

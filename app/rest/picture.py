@@ -1,14 +1,16 @@
-"""Owns how a support's picture is drawn: plain SVG, light and dark, from 280 pixels on. Decides nothing about the data.
+"""Owns how a support's picture is drawn: plain SVG, light and dark, from 280 pixels on.
 
-Nobody's name and no free text is in it, and no id but the end of the support's, which keeps two pictures on a page
-apart.
+It decides nothing about the data.
+
+The picture holds nobody's name and no free text. Its only id is the end of the support's, which keeps the ids of two
+pictures on one page apart.
 """
 
 from collections.abc import Iterable, Iterator
 from math import ceil
 
 from app.response.chart import ChartPhase, Picture
-from app.rest.caption import description_of, headline_of
+from app.rest.caption import describe, heading_for
 from app.rest.plot import (
     BOLD,
     GAP,
@@ -19,15 +21,15 @@ from app.rest.plot import (
     STYLE,
     TEXT,
     Plot,
-    day,
-    fitted,
+    escape_xml,
+    format_day,
+    format_number,
+    format_rate,
     line,
     path,
-    plain,
-    safe,
-    signed,
+    shorten,
     text,
-    themed,
+    theme_css,
     ticks,
 )
 
@@ -35,14 +37,14 @@ NARROWEST, WIDEST, USUAL = 280, 1600, 720
 
 
 def svg(picture: Picture, width: int = USUAL, theme: str | None = None) -> str:
-    """The picture as an SVG document. `theme` is light or dark; without it, the reader's own preference."""
+    """Returns the picture as an SVG document. `theme` is light or dark; without it, the reader's preference applies."""
     has_sessions = any(week.known_minutes for week in picture.sessions.values())
     legend = list(_legend(picture, width - 24.0))
     under = 26.0 + (22.0 if has_sessions else 0.0) + 17.0 * (max((row for row, *_ in legend), default=0) + 1)
     tall = min(max(width * 0.46, 190.0), 420.0)
     plot = _plot(picture, width, top=62.0, bottom=62.0 + tall)
     height = ceil(plot.bottom + under + 10)
-    kind, headline, short = headline_of(picture)
+    kind, headline, short = heading_for(picture)
     parts = [
         *_ground(picture, plot, width),
         *_change(picture, plot),
@@ -53,62 +55,62 @@ def svg(picture: Picture, width: int = USUAL, theme: str | None = None) -> str:
         *_drawn(legend, plot.bottom + under - 17.0 * (legend[-1][0] + 1 if legend else 1) + 12),
     ]
     room = width - 52.0
-    shown = headline if len(headline) * LARGE * BOLD <= room else short
+    title = headline if len(headline) * LARGE * BOLD <= room else short
     heading = f'<g transform="translate(22 22)">{MARKS[kind]}</g>' + text(
-        40, 27, fitted(shown, room, LARGE), f"title {kind}"
+        40, 27, shorten(title, room, LARGE), f"title {kind}"
     )
     about = f"{picture.measure.name}, {picture.measure.unit}"
-    heading += text(12, 48, fitted(about, width - 24, TEXT), "soft")
+    heading += text(12, 48, shorten(about, width - 24, TEXT), "soft")
     mark = picture.support.id.hex[-8:]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="aimline" role="img" width="{width}" height="{height}" '
         f'viewBox="0 0 {width} {height}" aria-labelledby="t{mark} d{mark}">'
-        f'<title id="t{mark}">{safe(f"{about}: {headline}")}</title>'
-        f'<desc id="d{mark}">{safe(description_of(picture))}</desc><style>{themed(theme)}{STYLE}</style>'
+        f'<title id="t{mark}">{escape_xml(f"{about}: {headline}")}</title>'
+        f'<desc id="d{mark}">{escape_xml(describe(picture))}</desc><style>{theme_css(theme)}{STYLE}</style>'
         f'<rect class="ground" width="{width}" height="{height}"/>{heading}{"".join(parts)}</svg>'
     )
 
 
 def _plot(picture: Picture, width: int, *, top: float, bottom: float) -> Plot:
-    now = picture.stretches[-1]
-    values = [point.value for point in picture.points] + [now.goal]
+    current = picture.stretches[-1]
+    values = [point.value for point in picture.points] + [current.goal]
     for stretch in picture.stretches:
         values += [stretch.baseline, stretch.at(stretch.to_week)]
     low, high = min(values), max(values)
     room = (high - low) or max(abs(high), 1.0)
-    # On the goal's side its words need room as well.
-    below, above = (0.06, 0.1) if now.goal >= now.baseline else (0.16, 0.06)
+    # The words at the goal need room on their side.
+    below, above = (0.06, 0.1) if current.goal >= current.baseline else (0.16, 0.06)
     low, high = max(low - room * below, picture.measure.lowest), min(high + room * above, picture.measure.highest)
     low, high = (low, high) if high > low else (low - 1, high + 1)
-    widest = max(len(plain(tick)) for tick in ticks(low, high, 5))
+    widest = max(len(format_number(tick)) for tick in ticks(low, high, 5))
     first, last = min(picture.weeks) - 0.5, max(picture.weeks) + 0.6
-    breaks = tuple(one.after_week for one in picture.breaks)
+    breaks = tuple(pause.after_week for pause in picture.breaks)
     left = 12 + 8 + widest * SMALL * LETTER
     return Plot(left, width - 14.0, top, bottom, first, last - first + GAP * len(breaks), breaks, low, high)
 
 
 def _ground(picture: Picture, plot: Plot, width: int) -> Iterator[str]:
-    for one in picture.breaks:
-        begins, ends = plot.x(one.after_week + 0.44), plot.x(one.after_week + 0.56)
-        said = f"{one.weeks} week{'s' if one.weeks > 1 else ''} off from {day(one.begins_on)}"
+    for pause in picture.breaks:
+        begins, ends = plot.x(pause.after_week + 0.44), plot.x(pause.after_week + 0.56)
+        label = f"{pause.weeks} week{'s' if pause.weeks > 1 else ''} off from {format_day(pause.begins_on)}"
         yield (
             f'<rect class="break" x="{begins:.1f}" y="{plot.top:.1f}" width="{max(ends - begins, 3):.1f}" '
-            f'height="{plot.bottom - plot.top:.1f}"><title>{said}</title></rect>'
+            f'height="{plot.bottom - plot.top:.1f}"><title>{label}</title></rect>'
         )
-        if ends - begins > SMALL and one.weeks > 1:
+        if ends - begins > SMALL and pause.weeks > 1:
             where = f"translate({(begins + ends) / 2 + 4:.1f} {plot.top + 6:.1f}) rotate(-90)"
-            yield f'<g transform="{where}">{text(0, 0, f"{one.weeks} weeks off", "soft s", "end")}</g>'
+            yield f'<g transform="{where}">{text(0, 0, f"{pause.weeks} weeks off", "soft s", "end")}</g>'
     for tick in ticks(plot.low, plot.high, 5):
         y = plot.y(tick)
         yield line(plot.left, y, plot.right, y, "rule")
-        yield text(plot.left - 7, y + 4, plain(tick), "soft s", "end")
+        yield text(plot.left - 7, y + 4, format_number(tick), "soft s", "end")
     free = plot.left - 20
     for week, monday in picture.weeks.items():
-        x, said = plot.x(week), day(monday)
-        half = len(said) * SMALL * LETTER / 2
+        x, label = plot.x(week), format_day(monday)
+        half = len(label) * SMALL * LETTER / 2
         if x - half >= free and x + half <= width - 4 and week >= min(0, min(picture.weeks)):
             yield line(x, plot.bottom, x, plot.bottom + 4, "rule")
-            yield text(x, plot.bottom + 17, said, "soft s", "middle")
+            yield text(x, plot.bottom + 17, label, "soft s", "middle")
             free = x + half + 14
 
 
@@ -126,9 +128,9 @@ def _change(picture: Picture, plot: Plot) -> Iterator[str]:
 
 def _lines(picture: Picture, plot: Plot) -> Iterator[str]:
     for stretch in picture.stretches:
-        shown = [week for week in picture.weeks if stretch.from_week <= week <= stretch.to_week]
-        if shown:
-            places = [(plot.x(week), plot.y(stretch.at(week))) for week in shown]
+        weeks = [week for week in picture.weeks if stretch.from_week <= week <= stretch.to_week]
+        if weeks:
+            places = [(plot.x(week), plot.y(stretch.at(week))) for week in weeks]
             yield f'<path class="aim" d="{path(places)}"/>'
         x, y = plot.x(stretch.place - 0.16), plot.y(stretch.baseline)
         if stretch.number > 1:
@@ -149,56 +151,60 @@ def _lines(picture: Picture, plot: Plot) -> Iterator[str]:
 
 
 def _points(picture: Picture, plot: Plot) -> Iterator[str]:
-    for one, other in zip(picture.points, picture.points[1:], strict=False):
-        if one.phase == other.phase and one.kind == other.kind:
-            over = " over" if other.week - one.week > 1 or (one.week in plot.breaks and other.week != one.week) else ""
-            places = [(plot.x(point.place), plot.y(point.value)) for point in (one, other)]
+    for previous, following in zip(picture.points, picture.points[1:], strict=False):
+        if previous.phase == following.phase and previous.kind == following.kind:
+            skips = following.week - previous.week > 1
+            spans_break = previous.week in plot.breaks and following.week != previous.week
+            over = " over" if skips or spans_break else ""
+            places = [(plot.x(point.place), plot.y(point.value)) for point in (previous, following)]
             yield f'<path class="trace{over}" d="{path(places)}"/>'
     radius = 3.0 if len(picture.points) * 9 > plot.right - plot.left else 3.8
     for point in picture.points:
         x, y = plot.x(point.place), plot.y(point.value)
-        said = f"{day(point.taken_on)}: {plain(point.value)}"
-        yield f'<circle class="{point.kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{said}</title></circle>'
+        label = f"{format_day(point.taken_on)}: {format_number(point.value)}"
+        yield f'<circle class="{point.kind}" cx="{x:.1f}" cy="{y:.1f}" r="{radius}"><title>{label}</title></circle>'
     for week in picture.missed:
         x, y = plot.x(week), plot.bottom - 6
         yield f'<path class="missed" d="M{x - 3:.1f} {y - 3:.1f}l6 6m0 -6l-6 6"/>'
 
 
 def _labels(picture: Picture, plot: Plot) -> Iterator[str]:
-    now = picture.stretches[-1]
-    better = 1 if now.goal >= now.baseline else -1
-    x, y = plot.x(min(now.goal_week, max(picture.weeks))), plot.y(now.goal)
-    if now.goal_week in picture.weeks:
+    current = picture.stretches[-1]
+    better = 1 if current.goal >= current.baseline else -1
+    x, y = plot.x(min(current.goal_week, max(picture.weeks))), plot.y(current.goal)
+    if current.goal_week in picture.weeks:
         yield f'<circle class="goal" cx="{x:.1f}" cy="{y:.1f}" r="6"/><circle class="goal-in" cx="{x:.1f}" '
         yield f'cy="{y:.1f}" r="2.6"/>'
-    said = f"goal {plain(now.goal)}, {day(now.goal_on)}"
+    label = f"goal {format_number(current.goal)}, {format_day(current.goal_on)}"
     beneath = y + 20 if y + 22 < plot.bottom else y - 11
     beside = y - 11 if better > 0 and y - 11 > plot.top - 4 else beneath
-    yield text(min(x + 6, plot.right), beside, said, "aim-ink s halo", "end")
+    yield text(min(x + 6, plot.right), beside, label, "aim-ink s halo", "end")
     for stretch in picture.stretches:
         if stretch.number > 1:
             yield from _phase_label(stretch, picture, plot)
     if picture.change is not None:
-        said = f"slowed about {day(picture.change.monday)}"
-        half = len(said) * SMALL * LETTER / 2
+        label = f"slowed about {format_day(picture.change.monday)}"
+        half = len(label) * SMALL * LETTER / 2
         x = min(max(plot.x(picture.change.week), plot.left + half), plot.right - half)
         lowest = plot.bottom - (18 if picture.missed else 8)
-        yield text(x, lowest if better > 0 else plot.top + 12, said, "alert s halo", "middle")
+        yield text(x, lowest if better > 0 else plot.top + 12, label, "alert s halo", "middle")
 
 
 def _phase_label(stretch: ChartPhase, picture: Picture, plot: Plot) -> Iterator[str]:
-    x, said = plot.x(stretch.place - 0.16), f"phase {stretch.number}"
-    room = len(said) * SMALL * LETTER
-    following = next((plot.x(one.place) for one in picture.stretches if one.number == stretch.number + 1), plot.right)
-    said, room = (said, room) if following - x > room + 8 else (str(stretch.number), SMALL)
+    x, label = plot.x(stretch.place - 0.16), f"phase {stretch.number}"
+    room = len(label) * SMALL * LETTER
+    following = next(
+        (plot.x(other.place) for other in picture.stretches if other.number == stretch.number + 1), plot.right
+    )
+    label, room = (label, room) if following - x > room + 8 else (str(stretch.number), SMALL)
     if x + room + 4 <= plot.right:
-        yield text(x + 4, plot.top - 3, said, "s halo")
+        yield text(x + 4, plot.top - 3, label, "s halo")
     else:
-        yield text(x - 4, plot.top - 3, said, "s halo", "end")
+        yield text(x - 4, plot.top - 3, label, "s halo", "end")
 
 
 def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
-    """A box for each week's sessions, filled as far as minutes were delivered; dashed where nothing is known."""
+    """Yields a box for each week's sessions, filled by the delivered share; dashed if nothing is recorded."""
     tall = 14.0
     wide = max(min((plot.right - plot.left) / plot.span - 2, 16), 3)
     for week, of_week in sorted(picture.sessions.items()):
@@ -208,14 +214,15 @@ def _sessions(picture: Picture, plot: Plot, top: float) -> Iterator[str]:
             yield f'<rect class="asked unknown" {box} y="{top}" height="{tall}"/>'
             continue
         part = min(of_week.delivered_minutes / of_week.known_minutes, 1.0) * tall
-        said = f"{of_week.delivered_minutes} of {of_week.known_minutes} minutes"
-        yield f'<g><title>{day(of_week.monday)}: {said}</title><rect class="asked" {box} y="{top}" height="{tall}"/>'
+        delivered = f"{of_week.delivered_minutes} of {of_week.known_minutes} minutes"
+        title = f"{format_day(of_week.monday)}: {delivered}"
+        yield f'<g><title>{title}</title><rect class="asked" {box} y="{top}" height="{tall}"/>'
         yield f'<rect class="lost" {box} y="{top}" height="{tall - part:.1f}"/>'
         yield f'<rect class="given" {box} y="{top + tall - part:.1f}" height="{part:.1f}"/></g>'
 
 
 def _legend(picture: Picture, width: float) -> Iterator[tuple[int, float, str, str]]:
-    """Row, place, sign and words of each entry, laid into rows."""
+    """Yields the row, position, sign and words of each legend entry, arranged in rows."""
     entries = [('<circle class="score" cx="8" r="3.8"/>', "score")]
     if any(point.kind == "baseline" for point in picture.points):
         entries.append(('<circle class="baseline" cx="8" r="3.8"/>', "baseline"))
@@ -225,7 +232,7 @@ def _legend(picture: Picture, width: float) -> Iterator[tuple[int, float, str, s
         sign = (
             '<rect class="band" y="-6" width="18" height="12"/>' if band else ""
         ) + '<path class="fit" d="M0 0H18"/>'
-        rate = f"rate now {signed(picture.fit.rate)} a week" + (", 80 % band" if band else "")
+        rate = f"rate now {format_rate(picture.fit.rate)} a week" + (", 80 % band" if band else "")
         entries.append((sign, rate))
     if picture.missed:
         entries.append(('<path class="missed" d="M5 -3l6 6m0 -6l-6 6"/>', "no score"))

@@ -1,4 +1,4 @@
-"""Owns areas, levels and the rules that judge in REST: shapes and routes, no rule."""
+"""Owns areas, levels and the rules of judgement in REST: shapes and routes, and no rules of its own."""
 
 from datetime import datetime
 from typing import Annotated
@@ -10,7 +10,7 @@ from app.core import ids
 from app.playbook import models, queries
 from app.response.administration import playbook
 from app.response.administration.playbook import NewRule, RuleInForce, shown_school
-from app.rest.door import Opened, asks
+from app.rest.door import OpenWork, requires
 from app.rest.evidence import a_number
 from app.rest.pages import Input, Shape
 from app.rest.route import Route
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1", tags=["playbook"], route_class=Route)
 
 
 class Area(Shape):
-    """An area of concern; its code stands wherever its id does. A secured one needs the scope area:<code>."""
+    """An area of concern. Its code is accepted wherever its id is. A secured area needs the scope area:<code>."""
 
     id: str
     code: str
@@ -29,7 +29,7 @@ class Area(Shape):
 
 
 class Level(Shape):
-    """A level of support (of the support, not of the child)."""
+    """A level of support. It describes the support, not the child."""
 
     id: str
     rank: int
@@ -40,25 +40,27 @@ Parameters = Annotated[dict[str, Annotated[int, BeforeValidator(a_number)]], Fie
 
 
 class RuleInput(Input):
-    """A rule for a measure, for an area with those below it, or, with neither, for the rest; in a school or all."""
+    """A rule for a measure, for an area and those below it, or for everything else; in one school or in all."""
 
     rule: str = Field(max_length=50)
-    parameters: Parameters = Field(default={}, description="Whole numbers; what is left out has its default.")
+    parameters: Parameters = Field(
+        default={}, description="Parameters as whole numbers; those that are left out have their defaults."
+    )
     measure: str | None = Field(default=None, description="A code or an id.")
     area: str | None = Field(default=None, description="A code or an id.")
-    school: str | None = Field(default=None, description="An id or an external id; none for the whole district.")
+    school: str | None = Field(default=None, description="An id or an external id; null for the whole district.")
 
 
 class RulesToPreview(Input):
-    """All rules of the version that might be published."""
+    """All rules of a version that might be published."""
 
     rules: list[RuleInput] = Field(min_length=1, max_length=500)
 
 
 class RulesToPublish(RulesToPreview):
-    """All rules of the next version; without one for the rest, the one in force stays."""
+    """All rules of the next version. Without a general rule, the one in force stays."""
 
-    alert: bool = Field(default=False, strict=True, description="Whether what the new rules find raises alerts.")
+    alert: bool = Field(default=False, strict=True, description="Whether the results of the new rules raise alerts.")
 
 
 class StandingRule(Shape):
@@ -70,13 +72,15 @@ class StandingRule(Shape):
     area: str | None = Field(description="A code.")
     school: str | None
     stated_far: float | None = Field(
-        description="Share of responders ever flagged in the simulated year of docs/response.md; null: not measured."
+        description=(
+            "The share of responders ever flagged in the simulated year of docs/response.md; null: not measured."
+        )
     )
-    holds_badly: str | None = Field(description="Where that rate is known not to hold.")
+    holds_badly: str | None = Field(description="The conditions in which that rate is known not to hold.")
 
 
 class Playbook(Shape):
-    """The published version. It is never changed: a change publishes the next."""
+    """The published version. It never changes: a change publishes the next version."""
 
     id: str
     number: int
@@ -94,13 +98,13 @@ class Turned(Shape):
 
 
 class RulesPreview(Shape):
-    """What the new rules would say today of the active supports within the caller's reach, beside those in force."""
+    """The new rules' conclusions about the active supports within reach, compared with those of the rules in force."""
 
     judged: int
     before: dict[str, int] = Field(description="How many supports are in each state.")
     after: dict[str, int]
-    flagged: list[Turned] = Field(description="Would newly be said not to respond; 1000 at most.")
-    cleared: list[Turned] = Field(description="Would no longer be; 1000 at most.")
+    flagged: list[Turned] = Field(description="Supports that would newly be judged not to respond; 1000 at most.")
+    cleared: list[Turned] = Field(description="Supports that would no longer be judged so; 1000 at most.")
 
 
 class AreaList(Shape):
@@ -115,47 +119,47 @@ class LevelList(Shape):
     items: list[Level]
 
 
-@router.get("/areas", operation_id="list_areas", **asks(queries.areas))
-async def list_areas(work: Opened) -> AreaList:
-    """The district's areas, by code."""
+@router.get("/areas", operation_id="list_areas", **requires(queries.areas))
+async def list_areas(work: OpenWork) -> AreaList:
+    """Lists the district's areas, by code."""
     return AreaList(items=[_area(row) for row in await queries.areas(work)])
 
 
-@router.get("/levels", operation_id="list_levels", **asks(queries.levels))
-async def list_levels(work: Opened) -> LevelList:
-    """The district's levels of support, by rank."""
+@router.get("/levels", operation_id="list_levels", **requires(queries.levels))
+async def list_levels(work: OpenWork) -> LevelList:
+    """Lists the district's levels of support, by rank."""
     rows = await queries.levels(work)
     return LevelList(items=[Level(id=ids.show("level", row.id), rank=row.rank, name=row.name) for row in rows])
 
 
-@router.get("/playbook", operation_id="get_playbook", **asks(playbook.rules_in_force))
-async def get_playbook(work: Opened) -> Playbook:
-    """The rules in force: which judges what, with which parameters, and its stated false-alarm rate."""
+@router.get("/playbook", operation_id="get_playbook", **requires(playbook.rules_in_force))
+async def get_playbook(work: OpenWork) -> Playbook:
+    """Returns the rules in force: what each judges, its parameters, and its stated false-alarm rate."""
     return _playbook(*await playbook.rules_in_force(work))
 
 
-@router.post("/playbook/preview", operation_id="preview_playbook", **asks(playbook.preview_rules))
-async def preview_playbook(work: Opened, wanted: RulesToPreview) -> RulesPreview:
-    """Who would be flagged by these rules, and who no longer, before they are published. Nothing is saved."""
-    found = await playbook.preview_rules(work, _rules(wanted))
+@router.post("/playbook/preview", operation_id="preview_playbook", **requires(playbook.preview_rules))
+async def preview_playbook(work: OpenWork, proposal: RulesToPreview) -> RulesPreview:
+    """Shows which supports these rules would newly flag and which they would clear. Nothing is saved."""
+    preview = await playbook.preview_rules(work, _rules(proposal))
     return RulesPreview(
-        judged=found.judged,
-        before=found.before,
-        after=found.after,
-        flagged=[_turned(turn) for turn in found.flagged],
-        cleared=[_turned(turn) for turn in found.cleared],
+        judged=preview.judged,
+        before=preview.before,
+        after=preview.after,
+        flagged=[_turned(turn) for turn in preview.flagged],
+        cleared=[_turned(turn) for turn in preview.cleared],
     )
 
 
-@router.post("/playbook", status_code=201, operation_id="publish_playbook", **asks(playbook.publish_rules))
-async def publish_playbook(work: Opened, wanted: RulesToPublish) -> Playbook:
-    """Publishes the next version. Every series is judged by it shortly; that raises alerts only if asked to."""
-    await playbook.publish_rules(work, _rules(wanted), alert=wanted.alert)
+@router.post("/playbook", status_code=201, operation_id="publish_playbook", **requires(playbook.publish_rules))
+async def publish_playbook(work: OpenWork, proposal: RulesToPublish) -> Playbook:
+    """Publishes the next version. Every series is judged by it shortly; that raises alerts only with `alert`."""
+    await playbook.publish_rules(work, _rules(proposal), alert=proposal.alert)
     return _playbook(*await playbook.rules_in_force(work))
 
 
-def _rules(wanted: RulesToPreview) -> list[NewRule]:
-    return [NewRule(**one.model_dump()) for one in wanted.rules]
+def _rules(proposal: RulesToPreview) -> list[NewRule]:
+    return [NewRule(**rule.model_dump()) for rule in proposal.rules]
 
 
 def _playbook(version: models.PlaybookVersion, rules: list[RuleInForce]) -> Playbook:
@@ -165,15 +169,15 @@ def _playbook(version: models.PlaybookVersion, rules: list[RuleInForce]) -> Play
         published_at=version.published_at,
         rules=[
             StandingRule(
-                rule=one.entry.rule,
-                parameters=dict(one.entry.parameters),
-                measure=one.entry.measure,
-                area=one.entry.area,
-                school=shown_school(one.entry),
-                stated_far=one.stated_far,
-                holds_badly=one.holds_badly,
+                rule=active.entry.rule,
+                parameters=dict(active.entry.parameters),
+                measure=active.entry.measure,
+                area=active.entry.area,
+                school=shown_school(active.entry),
+                stated_far=active.stated_far,
+                holds_badly=active.holds_badly,
             )
-            for one in rules
+            for active in rules
         ],
     )
 

@@ -1,6 +1,6 @@
-"""Owns how a picture looks and where things stand in it: colours, scale, words, lines. Knows no support.
+"""Owns the look and the geometry of a picture: colours, scale, texts, lines. It knows nothing of supports.
 
-Every text is escaped here. What a colour says, a shape says as well.
+Every text is escaped here. Each colour has a shape of its own as well, for readers who cannot tell colours apart.
 """
 
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ from re import compile as pattern
 NO_XML = pattern("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 GAP = 0.9
-"""How wide a break is drawn, whatever its length, in weeks."""
+"""The width of a break on the axis, in weeks, whatever its length."""
 LETTER, BOLD = 0.56, 0.62
-"""Of the font's size: how wide a letter is taken to be."""
+"""The assumed width of a letter, as a share of the font's size: regular and bold."""
 SMALL, TEXT, LARGE = 11.0, 12.0, 15.0
 LIGHT = (
     "--ground:#ffffff;--ink:#1b2430;--soft:#5b6675;--rule:#e3e7ec;--break:#eef1f4;--line:#1b2430;--aim:#1f6feb;"
@@ -56,7 +56,7 @@ MARKS = {
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """The place of the plot, and where weeks and values stand in it."""
+    """The rectangle of the plot, with the scales of weeks and values."""
 
     left: float
     right: float
@@ -69,33 +69,33 @@ class Plot:
     high: float
 
     def x(self, place: float) -> float:
-        """Where a place of the axis stands; breaks have a width of their own."""
+        """Returns the horizontal position of a place on the axis, in pixels; breaks have a width of their own."""
         across = place - self.first
         for week in self.breaks:
             across += min(max((place - week - 0.45) * 10, 0.0), 1.0) * GAP
         return self.left + (self.right - self.left) * across / self.span
 
     def y(self, value: float) -> float:
-        """Where a value stands, kept inside."""
+        """Returns the vertical position of a value, in pixels, clamped to the plot."""
         part = (value - self.low) / (self.high - self.low)
         return self.bottom - (self.bottom - self.top) * min(max(part, 0.0), 1.0)
 
 
-def themed(theme: str | None) -> str:
-    """The colours of a theme; without one, both, as the reader prefers."""
+def theme_css(theme: str | None) -> str:
+    """Returns the CSS colours of a theme; without one, both, chosen by the reader's preference."""
     if theme == "dark":
         return f".aimline{{{DARK}}}\n"
     dark = "" if theme == "light" else f"@media (prefers-color-scheme:dark){{.aimline{{{DARK}}}}}\n"
     return f".aimline{{{LIGHT}}}\n{dark}"
 
 
-def safe(words: str) -> str:
-    """A text as XML takes it: escaped, and without the characters that XML does not have."""
+def escape_xml(words: str) -> str:
+    """Returns a text escaped for XML, without the characters that XML does not allow."""
     return escape(NO_XML.sub("", words))
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """Round values between the two, at most so many and one more."""
+    """Returns round values between two bounds: at most `most` + 1."""
     rough = (high - low) / most
     power = 10.0 ** floor(log10(rough))
     step = next(power * part for part in (1, 2, 5, 10) if power * part >= rough)
@@ -103,37 +103,37 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def text(x: float, y: float, words: str, classes: str, anchor: str = "start") -> str:
-    """Words at a place."""
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{classes}" text-anchor="{anchor}">{safe(words)}</text>'
+    """Returns a text element at a position."""
+    return f'<text x="{x:.1f}" y="{y:.1f}" class="{classes}" text-anchor="{anchor}">{escape_xml(words)}</text>'
 
 
 def line(x1: float, y1: float, x2: float, y2: float, classes: str) -> str:
-    """A straight line."""
+    """Returns a straight line."""
     return f'<line class="{classes}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
 def path(places: Iterable[tuple[float, float]]) -> str:
-    """The `d` of a path through these places."""
+    """Returns the `d` attribute of a path through these points."""
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
 
 
-def fitted(words: str, width: float, size: float) -> str:
-    """As much of a text as the width holds."""
+def shorten(words: str, width: float, size: float) -> str:
+    """Returns a text, shortened to fit a width."""
     most = max(int(width / (size * LETTER)), 4)
     return words if len(words) <= most else words[: most - 1].rstrip(" ,") + "…"
 
 
-def day(day: date) -> str:
-    """A day, without its year."""
+def format_day(day: date) -> str:
+    """Returns a day without its year, such as 5 Jan."""
     return f"{day.day} {day:%b}"
 
 
-def plain(number: float) -> str:
-    """A number without idle zeros."""
+def format_number(number: float) -> str:
+    """Returns a number without trailing zeros."""
     return f"{number:.2f}".rstrip("0").rstrip(".") if number % 1 else f"{number:.0f}"
 
 
-def signed(rate: float) -> str:
-    """A rate with its sign."""
-    said = plain(round(rate, 2))
-    return "0" if said in ("0", "-0") else f"+{said}" if rate > 0 else said.replace("-", "−")
+def format_rate(rate: float) -> str:
+    """Returns a rate with its sign."""
+    number = format_number(round(rate, 2))
+    return "0" if number in ("0", "-0") else f"+{number}" if rate > 0 else number.replace("-", "−")

@@ -1,4 +1,4 @@
-"""Owns problem details (RFC 9457): how what went wrong reaches a REST caller. Never shows a submitted value."""
+"""Owns problem details (RFC 9457), in which errors reach a REST caller. It never shows a submitted value."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -41,40 +41,42 @@ STATUS: dict[type[AimlineError], tuple[int, str]] = {
     Unauthenticated: (401, "Who is asking?"),
     Conflict: (409, "The present state does not allow this"),
     Gone: (410, "Kept no longer"),
-    Busy: (429, "Too much at once"),
+    Busy: (429, "Body too large"),
     StorageFull: (507, "No room"),
     Malformed: (400, "Bad request"),
-    Invalid: (422, "Values that cannot be taken"),
+    Invalid: (422, "Invalid values"),
     Throttled: (429, "Too many requests"),
     Overloaded: (503, "Too much to do"),
-    Unavailable: (503, "Not to be had at the moment"),
-    OutcomeUnknown: (503, "It is not known whether this was done"),
+    Unavailable: (503, "Not available at the moment"),
+    OutcomeUnknown: (503, "The outcome is not known"),
 }
 OVERFLOWS = ("22003", "22008")
-"""SQLSTATEs of a number or a date beyond its range."""
+"""The SQLSTATEs of a number or a date out of range."""
 log = structlog.get_logger()
 
 
 class ViolationShape(BaseModel):
-    """One thing wrong with the request."""
+    """One violation in a request."""
 
-    pointer: str = Field(description="Where: a JSON Pointer (RFC 6901) into the body, or /name of a parameter.")
+    pointer: str = Field(
+        description="The place of the violation: a JSON Pointer (RFC 6901) into the body, or /name of a parameter."
+    )
     code: str = Field(description="A stable code.")
     detail: str = Field(description="A sentence.")
 
 
 class Problem(BaseModel):
-    """What went wrong (RFC 9457)."""
+    """A problem (RFC 9457)."""
 
     type: str = Field(description="urn:aimline:problem:<code>; stable.")
     title: str
     status: int
     detail: str
-    trace_id: str = Field(description="Name it when you ask for help.")
+    trace_id: str = Field(description="The id of this request in the logs: name it when you ask for help.")
     violations: list[ViolationShape] = Field(
         default=[],
         max_length=MOST_VIOLATIONS,
-        description="Everything that is wrong, at once; beyond 100, `detail` says how many more there are.",
+        description="All violations at once; beyond 100, `detail` says how many more there are.",
     )
 
 
@@ -87,23 +89,26 @@ def problem(
     violations: Sequence[Violation] = (),
     more: int = 0,
 ) -> JSONResponse:
-    """A problem as an answer. It lists the first violations; `more` counts those that are left out already."""
+    """Returns a problem response. It lists the first violations; `more` counts those that the caller left out."""
     REFUSALS.labels(code).inc()
-    shown = violations[:MOST_VIOLATIONS]
+    listed = violations[:MOST_VIOLATIONS]
     shape = Problem(
         type=f"urn:aimline:problem:{code}",
         title=title,
         status=status,
-        detail=with_more(detail, more + len(violations) - len(shown)),
+        detail=with_more(detail, more + len(violations) - len(listed)),
         trace_id=getattr(request.state, "trace_id", ""),
-        violations=[ViolationShape(pointer=one.pointer, code=one.code, detail=one.detail) for one in shown],
+        violations=[
+            ViolationShape(pointer=violation.pointer, code=violation.code, detail=violation.detail)
+            for violation in listed
+        ],
     )
     headers = {"WWW-Authenticate": 'Bearer realm="aimline"'} if status == 401 else None
     return JSONResponse(shape.model_dump(), status, headers=headers, media_type=MEDIA_TYPE)
 
 
-def answer_problems(app: FastAPI) -> None:
-    """Lays the handlers; every error leaves as a problem, and the contract says so."""
+def install_problem_handlers(app: FastAPI) -> None:
+    """Installs the exception handlers, so that every error leaves as a problem, and states this in the contract."""
     described = app.openapi
 
     def contract() -> dict[str, Any]:
@@ -120,8 +125,8 @@ def answer_problems(app: FastAPI) -> None:
 
 
 def _as_problems(contract: dict[str, Any]) -> None:
-    # FastAPI files every model under application/json; these leave as problems only.
-    for operation in (one for methods in contract["paths"].values() for one in methods.values()):
+    # FastAPI lists every model under application/json; problems have a media type of their own.
+    for operation in (operation for methods in contract["paths"].values() for operation in methods.values()):
         for answer in operation.get("responses", {}).values():
             content = answer.get("content", {})
             if MEDIA_TYPE in content and "application/json" in content:
@@ -129,12 +134,12 @@ def _as_problems(contract: dict[str, Any]) -> None:
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, AimlineError)  # noqa: S101  # the handler is laid for this class
+    assert isinstance(error, AimlineError)  # noqa: S101  # the handler is installed for this class
     return from_error(request, error)
 
 
 def from_error(request: Request, error: AimlineError) -> JSONResponse:
-    """Returns one of our own errors as a problem."""
+    """Returns an error of the application as a problem response."""
     status, title = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (400, "Bad request"))
     violations = error.violations if isinstance(error, Invalid) else ()
     answer = problem(request, status, error.code, title, error.detail, violations)
@@ -145,19 +150,19 @@ def from_error(request: Request, error: AimlineError) -> JSONResponse:
 
 async def _shape(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)  # noqa: S101  # as above
-    found = error.errors()
-    if any(one["type"] == "json_invalid" for one in found):
+    errors = error.errors()
+    if any(item["type"] == "json_invalid" for item in errors):
         return problem(request, 400, "body.not_json", "Bad request", "The body is not JSON.")
-    violations = [_violation(one) for one in found[:MOST_VIOLATIONS]]
-    detail = "The request does not have the shape that it should."
-    # Parameters make a bad request; a body that is JSON and says the wrong thing cannot be processed.
-    status = 422 if any(one["loc"][:1] == ("body",) for one in found) else 400
-    more = len(found) - len(violations)
-    return problem(request, status, "shape", "Not of the right shape", detail, violations, more)
+    violations = [_violation(item) for item in errors[:MOST_VIOLATIONS]]
+    detail = "The request does not have the expected shape."
+    # A wrong parameter is a bad request (400); a JSON body with wrong content cannot be processed (422).
+    status = 422 if any(item["loc"][:1] == ("body",) for item in errors) else 400
+    more = len(errors) - len(violations)
+    return problem(request, status, "shape", "Unexpected shape", detail, violations, more)
 
 
 def _violation(error: dict[str, Any]) -> Violation:
-    # The messages of the shapes name types and limits; the submitted value is in another field, left behind here.
+    # The message names types and limits only; the submitted value is in another field, which is not passed on.
     place = error["loc"][1:] if error["loc"][:1] and error["loc"][0] in ("body", "query", "path", "header") else ()
     pointer = "".join(f"/{str(part).replace('~', '~0').replace('/', '~1')}" for part in place)
     return Violation(pointer, f"shape.{error['type']}", f"{error['msg']}.")
@@ -165,12 +170,12 @@ def _violation(error: dict[str, Any]) -> Violation:
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101  # as above
-    told = {
-        404: ("route.unknown", "There is nothing here."),
-        405: ("method", "This verb is not taken here."),
+    texts = {
+        404: ("route.unknown", "There is no such path."),
+        405: ("method", "This path does not support the method."),
         415: ("body.media_type", str(error.detail)),
     }
-    code, detail = told.get(error.status_code, ("http", str(error.detail)))
+    code, detail = texts.get(error.status_code, ("http", str(error.detail)))
     answer = problem(request, error.status_code, code, detail, detail)
     for name, value in (error.headers or {}).items():
         answer.headers[name] = value
@@ -178,7 +183,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _overflow(request: Request, _: Exception) -> JSONResponse:
-    """What is reckoned from a date or a number that was sent leaves its range."""
+    """Answers a value computed from the request that is out of range."""
     return problem(request, 422, OUT_OF_RANGE.code, STATUS[Invalid][1], OUT_OF_RANGE.detail, [OUT_OF_RANGE])
 
 
@@ -186,11 +191,11 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, DBAPIError)  # noqa: S101  # as above
     if getattr(error.orig, "sqlstate", "") in OVERFLOWS:
         return await _overflow(request, error)
-    raise error  # for whoever may run the request once more
+    raise error  # the retry wrapper around the app may run the request again
 
 
 def fault(request: Request, error: Exception) -> JSONResponse:
-    """Our own fault, as an answer and a line in the log that say nothing of what was submitted."""
+    """Returns the answer to an internal fault and logs it; neither repeats what was submitted."""
     log.error("fault", **describe_fault(error))
-    detail = "Something broke on our side. Nothing was changed."
+    detail = "An internal error occurred. Nothing was changed."
     return problem(request, 500, "internal", "Our fault", detail)

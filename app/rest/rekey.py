@@ -1,4 +1,4 @@
-"""Owns the route by which a map from old to new sourcedIds is asked for in REST: shapes and a route, no rule."""
+"""Owns the route that requests a map from old to new sourcedIds in REST: shapes and a route, and no rules."""
 
 from typing import Annotated, Any, Literal
 
@@ -7,20 +7,20 @@ from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapV
 from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError
 
 from app.core.errors import MOST_VIOLATIONS
-from app.rest.door import Opened, asks, row_id
+from app.rest.door import OpenWork, requires, row_id
 from app.rest.pages import Input
 from app.rest.route import Route
-from app.rest.sis import SyncRun, asked_for
+from app.rest.sis import SyncRun, accepted_run
 from app.sis.runs import pull, queries
 from app.sis.runs.rekey import MOST_GIVEN
 
 LONGEST = 1000
 PART = 200
-"""Pairs that are validated at once: a map that is wrong throughout is not validated to its end."""
+"""How many pairs are validated at a time: validation of an entirely wrong map stops early."""
 
 
 class MapRoute(Route):
-    """A route whose body may hold a map of the most pairs."""
+    """A route whose body may hold a map of the maximum number of pairs."""
 
     most_values = 4 * MOST_GIVEN
 
@@ -29,14 +29,14 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=MapRoute)
 
 
 class RekeyPair(Input):
-    """One person: the sourcedId of before, and the one under which the held run would bring the same person anew."""
+    """One person: the former sourcedId, and the one under which the held run would create the same person again."""
 
     old: str = Field(min_length=1, max_length=LONGEST)
     new: str = Field(min_length=1, max_length=LONGEST)
 
 
-def _in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Validates a long map part by part, and stops after the part that fills the answer with violations."""
+def _validate_in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    """Validates a long map in parts, and stops after the part with which the response is full of violations."""
     if not isinstance(pairs, list) or len(pairs) <= PART:
         return validate(pairs)
     if len(pairs) > MOST_GIVEN:
@@ -48,10 +48,10 @@ def _in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:
         try:
             validated += validate(pairs[begin : begin + PART])
         except ValidationError as error:
-            for one in error.errors(include_url=False, include_context=False):
-                index, *rest = one["loc"]
-                cause = PydanticCustomError(one["type"], one["msg"])
-                errors.append(InitErrorDetails(type=cause, loc=(begin + int(index), *rest), input=one["input"]))
+            for violation in error.errors(include_url=False, include_context=False):
+                index, *path = violation["loc"]
+                cause = PydanticCustomError(violation["type"], violation["msg"])
+                errors.append(InitErrorDetails(type=cause, loc=(begin + int(index), *path), input=violation["input"]))
         if len(errors) > MOST_VIOLATIONS:
             break
     if errors:
@@ -59,31 +59,40 @@ def _in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:
     return validated
 
 
-Pairs = Annotated[list[RekeyPair], WrapValidator(_in_parts), Field(min_length=1, max_length=MOST_GIVEN)]
+Pairs = Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_length=1, max_length=MOST_GIVEN)]
 
 
 class NewRekey(Input):
-    """How those who would go are told to be those who would come: `match` or `map`, one of both."""
+    """How people whom the held run would remove are matched with those whom it would create: `match` or `map`."""
 
     match: Literal["identifier", "email"] | None = Field(
-        default=None, description="What exactly one who would go and one who would come have, and nobody who stays."
+        default=None,
+        description=(
+            "The field whose value must be equal for a removed and a created person, and shared with nobody else."
+        ),
     )
-    map: Annotated[list[RekeyPair], WrapValidator(_in_parts), Field(min_length=1, max_length=MOST_GIVEN)] | None = (
-        Field(
-            default=None,
-            description="Who is who. Of its pairs those that fit the held run count; an id stands in it once a side.",
-        )
+    map: (
+        Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_length=1, max_length=MOST_GIVEN)] | None
+    ) = Field(
+        default=None,
+        description=(
+            "Pairs of old and new sourcedIds. Pairs that do not fit the held run are ignored; an id may occur"
+            " once on each side."
+        ),
     )
 
 
 @router.post(
-    "/sync-runs/{run}/rekey", status_code=202, operation_id="rekey_sync_run", **asks(pull.request_rekey, queries.run)
+    "/sync-runs/{run}/rekey",
+    status_code=202,
+    operation_id="rekey_sync_run",
+    **requires(pull.request_rekey, queries.run),
 )
-async def rekey_sync_run(work: Opened, response: Response, run: str, body: NewRekey) -> SyncRun:
-    """Asks for a map of new sourcedIds for the people of a held run; the worker plans it as a run of its own.
+async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> SyncRun:
+    """Requests a map of new sourcedIds for the people of a held run; the worker plans it as a run of its own.
 
-    That run is held: its report counts who matched, and approving its plan has the map applied. 409 where the run is
-    not held, or while another run of its source waits.
+    The new run is held: its report counts the matches, and approving its plan applies the map. 409 if the given run is
+    not held, or while another run of its source is pending.
     """
-    pairs = None if body.map is None else [(one.old, one.new) for one in body.map]
-    return await asked_for(work, response, await pull.request_rekey(work, row_id("run", run), body.match, pairs))
+    pairs = None if body.map is None else [(pair.old, pair.new) for pair in body.map]
+    return await accepted_run(work, response, await pull.request_rekey(work, row_id("run", run), body.match, pairs))

@@ -1,4 +1,4 @@
-"""Owns verdicts in REST: shapes and routes, no rule."""
+"""Owns verdicts in REST: shapes and routes, and no rules."""
 
 from datetime import date, datetime
 from typing import Any, Literal, cast
@@ -9,8 +9,8 @@ from pydantic import Field
 from app.core import ids
 from app.response import models, queries
 from app.response.administration import calibration
-from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires, row_id
+from app.rest.pages import Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.support import queries as support_queries
 
@@ -31,14 +31,14 @@ READS = (support_queries.support, queries.verdicts_now)
 
 
 class Reason(Shape):
-    """One reason, as a code with the numbers behind it."""
+    """One reason behind a verdict: a stable code with the numbers that it rests on."""
 
     code: str
     values: dict[str, Any]
 
 
 class Verdict(Shape):
-    """What a rule says of the running phase. It informs a team; it never decides."""
+    """What a rule concludes about the current phase. It informs a team; it never decides."""
 
     id: str
     support: str
@@ -49,30 +49,34 @@ class Verdict(Shape):
     because: list[Reason]
     statistic: float | None
     threshold: float | None
-    rate: float | None = Field(description="Growth now, in the measure's units a week.")
-    rate_low: float | None = Field(description="With `rate_high`: the middle 80 % of what the rate now may be.")
+    rate: float | None = Field(description="The present growth, in the measure's units a week.")
+    rate_low: float | None = Field(description="With `rate_high`: the middle 80 % of the plausible values of the rate.")
     rate_high: float | None
     odds: float | None = Field(description="How many times likelier slow growth is than growth on pace.")
-    required_rate: float = Field(description="The aimline's, in the measure's units a week.")
+    required_rate: float = Field(description="The growth that the aimline requires, in the measure's units a week.")
     change_week: int | None = Field(description="The instructional week about which growth slowed.")
     change_on: date | None = Field(description="The Monday of that week.")
-    last_on: date | None = Field(description="Of the last score that it knew.")
+    last_on: date | None = Field(description="The date of the last score that the verdict took into account.")
     rule: str
     rule_version: int
     parameters: dict[str, Any]
     stated_far: float | None = Field(
-        description="The rule's stated false-alarm rate, in a simulation: docs/response.md says where it does not hold."
+        description=(
+            "The rule's stated false-alarm rate, from a simulation: docs/response.md says where it does not hold."
+        )
     )
-    calibration: str | None = Field(description="Whose estimates it used; null for the published defaults.")
-    sem: float | None = Field(description="The measure's standard error of measurement as it was then.")
-    retracts: str | None = Field(description="The verdict whose alert this one takes back.")
+    calibration: str | None = Field(
+        description="The calibration whose estimates the verdict used; null for the published defaults."
+    )
+    sem: float | None = Field(description="The measure's standard error of measurement at that time.")
+    retracts: str | None = Field(description="The verdict whose alert this one retracts.")
     playbook: str
     scores: list[str]
     judged_at: datetime
 
 
 def verdict_shape(row: models.VerdictRow) -> Verdict:
-    """A verdict as REST shows it."""
+    """Returns a verdict as REST shows it."""
     return Verdict.model_construct(
         id=ids.show("verdict", row.id),
         support=ids.show("support", row.support_id),
@@ -80,7 +84,7 @@ def verdict_shape(row: models.VerdictRow) -> Verdict:
         state=cast(VerdictState, row.state),
         kind=cast(VerdictKind | None, row.kind),
         sentence=row.sentence,
-        because=[Reason.model_construct(code=one["code"], values=one["values"]) for one in row.because],
+        because=[Reason.model_construct(code=reason["code"], values=reason["values"]) for reason in row.because],
         statistic=row.statistic,
         threshold=row.threshold,
         rate=row.rate,
@@ -105,23 +109,25 @@ def verdict_shape(row: models.VerdictRow) -> Verdict:
 
 
 class Calibration(Shape):
-    """What was estimated of a measure (in a grade) from the district's own scores. It is never changed."""
+    """What was estimated for a measure (in a grade) from the district's own scores. It never changes."""
 
     id: str
-    number: int = Field(description="One for each run of the job.")
+    number: int = Field(description="The number of the calibration run that made it.")
     measure: str
     grade: str | None = Field(description="Null for all grades.")
     made_at: datetime
     series: int
     scores: int
-    published_defaults: bool = Field(description="There was too little data, and the published defaults hold.")
-    observed: float | None = Field(description="Share of these series that are flagged at a stated rate of .10.")
+    published_defaults: bool = Field(
+        description="Whether there was too little data, so that the published defaults apply."
+    )
+    observed: float | None = Field(description="The share of these series that are flagged at a stated rate of .10.")
     expected: float | None = Field(description="The share that the estimated model expects; no true rate is claimed.")
     estimates: dict[str, float]
 
 
 def calibration_shape(row: models.CalibrationRow) -> Calibration:
-    """A calibration as REST shows it."""
+    """Returns a calibration as REST shows it."""
     return Calibration.model_construct(
         id=ids.show("calibration", row.id),
         number=row.number,
@@ -135,36 +141,36 @@ def calibration_shape(row: models.CalibrationRow) -> Calibration:
     )
 
 
-@router.get("/calibrations", operation_id="list_calibrations", **asks(calibration.calibrations))
+@router.get("/calibrations", operation_id="list_calibrations", **requires(calibration.calibrations))
 async def list_calibrations(
-    work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, after: After = None, limit: Limit = None
 ) -> Items[Calibration]:
-    """What was estimated from the district's own scores, oldest first; verdicts name what they used."""
-    page = await calibration.calibrations(work, place(work, "calibrations", {}, after, limit))
-    items, then = paged(request, response, page, calibration_shape)
-    return Items(items=items, next=then)
+    """Lists the estimates from the district's own scores, oldest first; verdicts name those that they used."""
+    page = await calibration.calibrations(work, page_keyset(work, "calibrations", {}, after, limit))
+    items, next_cursor = to_page(request, response, page, calibration_shape)
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/supports/{support}/verdict", operation_id="get_verdict_now", **asks(*READS))
-async def get_verdict_now(work: Opened, support: str) -> Verdict:
-    """The verdict that holds; 404 for a support that was never judged."""
+@router.get("/supports/{support}/verdict", operation_id="get_verdict_now", **requires(*READS))
+async def get_verdict_now(work: OpenWork, support: str) -> Verdict:
+    """Returns the verdict in force; 404 for a support that was never judged."""
     row = await support_queries.support(work, row_id("support", support))
     return verdict_shape(await queries.verdict_now(work, row.id))
 
 
-@router.get("/supports/{support}/verdicts", operation_id="list_verdicts", **asks(*READS))
+@router.get("/supports/{support}/verdicts", operation_id="list_verdicts", **requires(*READS))
 async def list_verdicts(
-    work: Opened, request: Request, response: Response, support: str, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, support: str, after: After = None, limit: Limit = None
 ) -> Items[Verdict]:
-    """The history of a support's verdicts, oldest first."""
+    """Lists the verdicts of a support, oldest first."""
     row = await support_queries.support(work, row_id("support", support))
-    keyset = place(work, "verdicts", {"support": row.id}, after, limit)
+    keyset = page_keyset(work, "verdicts", {"support": row.id}, after, limit)
     page = await queries.verdicts(work, keyset, row.id)
-    items, then = paged(request, response, page, verdict_shape)
-    return Items(items=items, next=then)
+    items, next_cursor = to_page(request, response, page, verdict_shape)
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/verdicts/{verdict}", operation_id="get_verdict", **asks(queries.verdict))
-async def get_verdict(work: Opened, verdict: str) -> Verdict:
-    """One verdict, with all that it rested on."""
+@router.get("/verdicts/{verdict}", operation_id="get_verdict", **requires(queries.verdict))
+async def get_verdict(work: OpenWork, verdict: str) -> Verdict:
+    """Returns one verdict, with everything that it rested on."""
     return verdict_shape(await queries.verdict(work, row_id("verdict", verdict)))

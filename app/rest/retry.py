@@ -1,6 +1,6 @@
-"""Owns the second attempt of a REST request that a temporary fault of the database undid. Holds no rule.
+"""Owns the second attempt at a REST request that a temporary fault of the database rolled back. It holds no rules.
 
-It stands around the whole app, so that dependencies, body and route run again as they did the first time.
+It wraps the whole app, so that dependencies, body and route run again as they did the first time.
 """
 
 from starlette.requests import Request
@@ -12,12 +12,12 @@ from app.rest.door import READS
 from app.rest.oauth import unavailable
 from app.rest.problem import from_error
 
-MOST_KEPT = 2 * 1024 * 1024
-"""Bytes of a body that are kept for a second attempt; a larger one (a roster zip) has one attempt."""
+LARGEST_KEPT = 2 * 1024 * 1024
+"""The largest body in bytes that is kept for a second attempt; a larger one (a roster zip) has one attempt."""
 
 
 class Retries:
-    """Runs a request's app once more where `run_with_retry` says so, and answers what it refuses."""
+    """Runs a request once more where `run_with_retry` allows it, and answers the errors that it raises."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -45,7 +45,7 @@ class Retries:
 
 
 class _Exchange:
-    """The messages of one request: those that were read are given again to a second attempt."""
+    """The messages of one request, kept so that a second attempt reads the same ones."""
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive, self._send = receive, send
@@ -55,21 +55,21 @@ class _Exchange:
         self.answered = False
 
     def rewind(self) -> None:
-        """Begins a new attempt at the first message."""
+        """Starts a new attempt at the first message."""
         self._next = 0
 
     def can_be_repeated(self) -> bool:
-        """Whether nothing was answered yet, and all that was read is still there."""
-        return not self.answered and self._size <= MOST_KEPT
+        """Tells whether nothing was answered yet and all messages that were read are kept."""
+        return not self.answered and self._size <= LARGEST_KEPT
 
     async def receive(self) -> Message:
-        """Gives the next message, kept or new."""
+        """Returns the next message: a kept one, or a new one from the client."""
         if self._next < len(self._kept):
             self._next += 1
             return self._kept[self._next - 1]
         message = await self._receive()
         self._size += len(message.get("body", b""))
-        if self._size <= MOST_KEPT:
+        if self._size <= LARGEST_KEPT:
             self._kept.append(message)
             self._next += 1
         else:
@@ -77,6 +77,6 @@ class _Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        """Passes a message on."""
+        """Sends a message to the client."""
         self.answered = True
         await self._send(message)

@@ -1,4 +1,4 @@
-"""Owns students and their demographics in REST: shapes and routes, no rule."""
+"""Owns students and their demographics in REST: shapes and routes, and no rules."""
 
 from datetime import date
 from typing import Annotated
@@ -8,8 +8,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from app.access.work import Work
 from app.core import ids
-from app.rest.door import After, Limit, Opened, StudentPath, asks
-from app.rest.pages import Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, StudentPath, requires
+from app.rest.pages import Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.roster import models, queries
 
@@ -17,7 +17,7 @@ router = APIRouter(prefix="/v1", tags=["roster"], route_class=Route)
 
 
 class ExternalIdShape(Shape):
-    """The row's name in a source; `sis:<source>:<sourced_id>` stands wherever an id does."""
+    """A row's id in a source; `sis:<source>:<sourced_id>` is accepted wherever an id is."""
 
     source: str
     sourced_id: str
@@ -39,7 +39,7 @@ class Student(Shape):
 
 
 class Enrollment(Shape):
-    """A person in a class; `ends_on` is exclusive."""
+    """A person's enrollment in a class; `ends_on` is exclusive."""
 
     class_id: str
     school: str
@@ -49,7 +49,7 @@ class Enrollment(Shape):
 
 
 class Demographics(Shape):
-    """What the scope demographics:read opens."""
+    """A student's demographics, which need the scope demographics:read."""
 
     student: str
     birth_date: date | None
@@ -71,7 +71,7 @@ Aliases = dict[UUID, list[tuple[str, str]]]
 
 
 def student_shape(row: models.Person, aliases: Aliases) -> Student:
-    """A student as REST shows one."""
+    """Returns a student as REST shows it."""
     return Student(
         id=ids.show("student", row.id),
         given_name=row.given_name,
@@ -87,7 +87,7 @@ def student_shape(row: models.Person, aliases: Aliases) -> Student:
 
 
 def enrollment_shape(row: models.Enrollment) -> Enrollment:
-    """An enrollment as a story shows it."""
+    """Returns an enrollment as a student's story shows it."""
     return Enrollment(
         class_id=ids.show("class", row.class_id),
         school=ids.show("org", row.school_id),
@@ -98,13 +98,13 @@ def enrollment_shape(row: models.Enrollment) -> Enrollment:
 
 
 def external_ids(row_id: UUID, aliases: Aliases) -> list[ExternalIdShape]:
-    """A row's names in its sources."""
+    """Returns a row's ids in its sources."""
     return [ExternalIdShape(source=source, sourced_id=name) for source, name in aliases.get(row_id, [])]
 
 
-@router.get("/students", operation_id="list_students", **asks(queries.students))
+@router.get("/students", operation_id="list_students", **requires(queries.students))
 async def list_students(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     school: Annotated[str | None, Query(description="An id or an external id.")] = None,
@@ -115,23 +115,23 @@ async def list_students(
     after: After = None,
     limit: Limit = None,
 ) -> Items[Student]:
-    """The students within the caller's reach, by name."""
-    wanted = queries.StudentFilter(
+    """Lists the students within the caller's reach, by name."""
+    filters = queries.StudentFilter(
         school_id=(await queries.find_school(work, school, "/school")).id if school else None,
         class_id=(await queries.find_class(work, class_, "/class")).id if class_ else None,
         grade=grade,
         family_name=family_name,
         include_departed=include_departed,
     )
-    page = await queries.students(work, place(work, "students", _told(wanted), after, limit), wanted)
+    page = await queries.students(work, page_keyset(work, "students", _filter_values(filters), after, limit), filters)
     aliases = await queries.external_ids_of(work, [row.id for row in page.rows])
-    items, then = paged(request, response, page, lambda row: student_shape(row, aliases))
-    return Items(items=items, next=then)
+    items, next_cursor = to_page(request, response, page, lambda row: student_shape(row, aliases))
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/students/{student}", operation_id="get_student", **asks(queries.find_student))
-async def get_student(work: Opened, student: StudentPath) -> Student:
-    """One student."""
+@router.get("/students/{student}", operation_id="get_student", **requires(queries.find_student))
+async def get_student(work: OpenWork, student: StudentPath) -> Student:
+    """Returns one student."""
     row = await queries.find_student(work, student)
     return student_shape(row, await queries.external_ids_of(work, [row.id]))
 
@@ -139,29 +139,29 @@ async def get_student(work: Opened, student: StudentPath) -> Student:
 @router.get(
     "/students/{student}/demographics",
     operation_id="get_demographics",
-    **asks(queries.find_student, queries.demographics_of),
+    **requires(queries.find_student, queries.demographics_of),
 )
-async def get_demographics(work: Opened, student: StudentPath) -> Demographics:
-    """A student's demographics: kept apart, a scope of their own."""
+async def get_demographics(work: OpenWork, student: StudentPath) -> Demographics:
+    """Returns a student's demographics, which need a scope of their own."""
     row = await queries.demographics_of(work, (await queries.find_student(work, student)).id)
-    told = {name: getattr(row, name) for name in Demographics.model_fields if name != "student"}
-    return Demographics(student=ids.show("student", row.person_id), **told)
+    values = {name: getattr(row, name) for name in Demographics.model_fields if name != "student"}
+    return Demographics(student=ids.show("student", row.person_id), **values)
 
 
-def _told(wanted: queries.StudentFilter) -> dict[str, object]:
-    return {name: getattr(wanted, name) for name in wanted.__slots__}
+def _filter_values(filters: queries.StudentFilter) -> dict[str, object]:
+    return {name: getattr(filters, name) for name in filters.__slots__}
 
 
 async def student_id(work: Work, name: str | None) -> UUID | None:
-    """The student that a filter names, if it names one."""
+    """Returns the id of the student that a filter names, or None without a name."""
     return (await queries.find_student(work, name, "/student")).id if name else None
 
 
 async def school_id(work: Work, name: str | None) -> UUID | None:
-    """The school that a filter names, if it names one."""
+    """Returns the id of the school that a filter names, or None without a name."""
     return (await queries.find_school(work, name, "/school")).id if name else None
 
 
 async def staff_id(work: Work, name: str | None, pointer: str) -> UUID | None:
-    """The member of staff that a filter names, if it names one."""
+    """Returns the id of the member of staff that a filter names, or None without a name."""
     return (await queries.find_staff(work, name, pointer)).id if name else None

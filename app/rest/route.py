@@ -1,7 +1,7 @@
-"""Owns the order in which a request is judged: its token, its scopes, the size of its JSON, and only then its values.
+"""Owns the order in which a request is checked: its token, its scopes, the size of its JSON, and only then its values.
 
-FastAPI parses and validates a body before any dependency runs, so a caller without the scope would make us do all of
-that work. Every router of ours names this class; a test refuses a route that takes a body without it.
+FastAPI parses and validates a body before any dependency runs, so a caller without the scope could make the service
+do all of that work. Every router names this class; a test refuses a route that takes a body without it.
 """
 
 from collections.abc import Callable, Coroutine
@@ -21,19 +21,19 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class Route(APIRoute):
-    """A route that checks the scopes it states in the contract before it reads a body."""
+    """A route that checks the scopes stated in its contract before it reads a body."""
 
     most_values = MOST_VALUES
-    """Values that a body may have."""
+    """The maximum number of values in a body."""
 
     @property
     def stated_scopes(self) -> tuple[Can, ...]:
-        """The scopes that `asks` has stated for this route; none for a route that asks for no token."""
+        """Returns the scopes that `requires` stated for this route; none for a route without a token."""
         (security,) = (self.openapi_extra or {}).get("security", ({},))
         return tuple(Can(scope) for scope in security.get("oauth2", ()))
 
     def get_route_handler(self) -> Handler:
-        """FastAPI's handler behind the checks."""
+        """Returns FastAPI's handler, preceded by the checks."""
         handle, scopes = super().get_route_handler(), self.stated_scopes
         reads_json, most_values = self.body_field is not None, self.most_values
 
@@ -48,14 +48,14 @@ class Route(APIRoute):
 
 
 async def _authorize(request: Request, scopes: tuple[Can, ...]) -> None:
-    """Lays the principal for `principal_of`; raises `Unauthenticated` or `Forbidden`."""
+    """Stores the principal for `principal_of`; raises `Unauthenticated` or `Forbidden`."""
     principal = await principal_of(
         request, request.headers.get("authorization"), request.headers.get("aimline-act-for")
     )
     request.state.principal = principal
     for scope in scopes:
         if not principal.may(scope):
-            detail = f"This asks for the permission {scope.value}. {MEANING.get(scope, '')}".strip()
+            detail = f"This needs the permission {scope.value}. {MEANING.get(scope, '')}".strip()
             raise Forbidden(detail, code="permission.missing")
 
 

@@ -1,12 +1,12 @@
-"""Owns schools, classes and staff in REST: shapes and routes, no rule."""
+"""Owns schools, classes and staff in REST: shapes and routes, and no rules."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request, Response
 
 from app.core import ids
-from app.rest.door import After, Limit, Opened, asks
-from app.rest.pages import Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires
+from app.rest.pages import Items, Shape, page_keyset, to_page
 from app.rest.roster import Aliases, ExternalIdShape, external_ids
 from app.rest.route import Route
 from app.roster import models, queries
@@ -27,7 +27,7 @@ class Staff(Shape):
 
 
 class School(Shape):
-    """An org of type school."""
+    """A school: an org of the type school."""
 
     id: str
     name: str
@@ -48,68 +48,68 @@ class Class(Shape):
     external_ids: list[ExternalIdShape]
 
 
-@router.get("/staff", operation_id="list_staff", **asks(queries.staff))
+@router.get("/staff", operation_id="list_staff", **requires(queries.staff))
 async def list_staff(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     class_: Annotated[str | None, Query(alias="class", description="An id or an external id.")] = None,
     after: After = None,
     limit: Limit = None,
 ) -> Items[Staff]:
-    """Staff, by name."""
+    """Lists the staff, by name."""
     class_id = (await queries.find_class(work, class_, "/class")).id if class_ else None
-    page = await queries.staff(work, place(work, "staff", {"class": class_id}, after, limit), class_id)
+    page = await queries.staff(work, page_keyset(work, "staff", {"class": class_id}, after, limit), class_id)
     aliases = await queries.external_ids_of(work, [row.id for row in page.rows])
-    items, then = paged(request, response, page, lambda row: _staff(row, aliases))
-    return Items(items=items, next=then)
+    items, next_cursor = to_page(request, response, page, lambda row: _staff(row, aliases))
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/staff/{person}", operation_id="get_staff", **asks(queries.find_staff))
-async def get_staff(work: Opened, person: str) -> Staff:
-    """One member of staff."""
+@router.get("/staff/{person}", operation_id="get_staff", **requires(queries.find_staff))
+async def get_staff(work: OpenWork, person: str) -> Staff:
+    """Returns one member of staff."""
     row = await queries.find_staff(work, person)
     return _staff(row, await queries.external_ids_of(work, [row.id]))
 
 
-@router.get("/schools", operation_id="list_schools", **asks(queries.schools))
+@router.get("/schools", operation_id="list_schools", **requires(queries.schools))
 async def list_schools(
-    work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, after: After = None, limit: Limit = None
 ) -> Items[School]:
-    """The district's schools."""
-    page = await queries.schools(work, place(work, "schools", {}, after, limit))
+    """Lists the district's schools."""
+    page = await queries.schools(work, page_keyset(work, "schools", {}, after, limit))
     aliases = await queries.external_ids_of(work, [row.id for row in page.rows])
-    items, then = paged(request, response, page, lambda row: _school(row, aliases))
-    return Items(items=items, next=then)
+    items, next_cursor = to_page(request, response, page, lambda row: _school(row, aliases))
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/schools/{school}", operation_id="get_school", **asks(queries.find_school))
-async def get_school(work: Opened, school: str) -> School:
-    """One school."""
+@router.get("/schools/{school}", operation_id="get_school", **requires(queries.find_school))
+async def get_school(work: OpenWork, school: str) -> School:
+    """Returns one school."""
     row = await queries.find_school(work, school)
     return _school(row, await queries.external_ids_of(work, [row.id]))
 
 
-@router.get("/classes", operation_id="list_classes", **asks(queries.classes))
+@router.get("/classes", operation_id="list_classes", **requires(queries.classes))
 async def list_classes(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     school: Annotated[str | None, Query(description="An id or an external id.")] = None,
     after: After = None,
     limit: Limit = None,
 ) -> Items[Class]:
-    """The district's classes."""
+    """Lists the district's classes."""
     school_id = (await queries.find_school(work, school, "/school")).id if school else None
-    page = await queries.classes(work, place(work, "classes", {"school": school_id}, after, limit), school_id)
+    page = await queries.classes(work, page_keyset(work, "classes", {"school": school_id}, after, limit), school_id)
     aliases = await queries.external_ids_of(work, [row.id for row in page.rows])
-    items, then = paged(request, response, page, lambda row: _class(row, aliases))
-    return Items(items=items, next=then)
+    items, next_cursor = to_page(request, response, page, lambda row: _class(row, aliases))
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/classes/{class_}", operation_id="get_class", **asks(queries.find_class))
-async def get_class(work: Opened, class_: str) -> Class:
-    """One class."""
+@router.get("/classes/{class_}", operation_id="get_class", **requires(queries.find_class))
+async def get_class(work: OpenWork, class_: str) -> Class:
+    """Returns one class."""
     row = await queries.find_class(work, class_)
     return _class(row, await queries.external_ids_of(work, [row.id]))
 

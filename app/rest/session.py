@@ -1,4 +1,4 @@
-"""Owns sessions and dosage in REST: shapes and routes, no rule."""
+"""Owns sessions and dosage in REST: shapes and routes, and no rules."""
 
 from datetime import date, datetime
 from typing import Annotated, Any, Literal, cast
@@ -8,8 +8,8 @@ from pydantic import Field
 
 from app.core import ids
 from app.response import service
-from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.problem import ViolationShape
 from app.rest.route import Route
 from app.support import dosage as doses
@@ -20,26 +20,30 @@ from app.support.session import SessionAmendment as NewAmendment
 router = APIRouter(prefix="/v1", tags=["sessions"], route_class=Route)
 Reason = Literal["absent", "no_provider", "schedule", "event", "school_closed", "other"]
 Outcome = Literal["recorded", "amended", "unchanged", "refused"]
-Since = Annotated[date | None, Query(description="The first day; it counts.")]
-Until = Annotated[date | None, Query(description="The last day; it counts.")]
-WHY = "Why minutes were lost; asked for where fewer were delivered than planned. `event`: a drill, a test, a trip."
+Since = Annotated[date | None, Query(description="The first day, included.")]
+Until = Annotated[date | None, Query(description="The last day, included.")]
+WHY = "Why minutes were lost; required where fewer were delivered than planned. `event`: a drill, a test, a trip."
 
 
 class NewSession(Input):
-    """One delivery of the support, held or lost. The same session sent again changes nothing."""
+    """A session to be recorded: one delivery of the support, held or lost.
+
+    Sending the same session again changes nothing.
+    """
 
     held_on: date = Field(description="The day on which it was held, or should have been.")
-    number: int = Field(default=1, description="Which one, where there are several on a day.")
-    attended: bool = Field(description="Whether the student was there.")
+    number: int = Field(default=1, description="The session's number, where there are several on the day.")
+    attended: bool = Field(description="Whether the student was present.")
     planned_minutes: int | None = Field(
-        default=None, description="Without it, as the phase plans; 0 for a session that makes up for another."
+        default=None,
+        description="By default, the minutes that the phase plans; 0 for a session that makes up for another.",
     )
     delivered_minutes: int | None = Field(
-        default=None, description="Without it, all of the planned ones to a student who attended, else none."
+        default=None, description="By default, all planned minutes for a student who attended, otherwise 0."
     )
     lost_because: Reason | None = Field(default=None, description=WHY)
     external_id: str | None = Field(
-        default=None, min_length=1, max_length=200, description="The sender's own name for it."
+        default=None, min_length=1, max_length=200, description="The sender's own id for the session."
     )
 
 
@@ -50,7 +54,7 @@ class NewSessions(Input):
 
 
 class Amendment(Input):
-    """What the session should have said; what is not named stays."""
+    """A correction of a session; fields that are not named stay as they are."""
 
     held_on: date | None = None
     number: int | None = None
@@ -79,7 +83,7 @@ class Session(Shape):
 
 
 class SessionChange(Shape):
-    """What a session said before a change."""
+    """The values of a session before a change."""
 
     version: int
     before: dict[str, Any]
@@ -88,13 +92,13 @@ class SessionChange(Shape):
 
 
 class SessionWithChanges(Session):
-    """A session with what it said before, oldest first."""
+    """A session with its values before each change, oldest first."""
 
     changes: list[SessionChange]
 
 
 class RecordedSession(Shape):
-    """What became of one session."""
+    """The result for one session of a request."""
 
     outcome: Outcome
     session: Session | None
@@ -102,13 +106,13 @@ class RecordedSession(Shape):
 
 
 class RecordedSessions(Shape):
-    """A result for each session, in the order in which they came."""
+    """The results of a bulk request, one for each session, in the order in which they were sent."""
 
     results: list[RecordedSession]
 
 
 class Sums(Shape):
-    """Sessions and minutes. `known_minutes` are the planned minutes of the sessions that have a record."""
+    """Sums of sessions and minutes. `known_minutes` are the planned minutes of the sessions that have a record."""
 
     planned_sessions: int
     delivered_sessions: int
@@ -119,28 +123,30 @@ class Sums(Shape):
 
 
 class DosageWeek(Sums):
-    """A week, by its Monday."""
+    """The dosage of one week, named by its Monday."""
 
     monday: date
 
 
 class Dosage(Sums):
-    """Delivered against planned. The shares rest on the sessions with a record; they are null where fewer than half of
-    the planned ones have one: then the dosage is unknown.
+    """Delivered against planned minutes and sessions.
+
+    The shares count the sessions with a record; they are null where fewer than half of the planned ones have one: then
+    the dosage is unknown.
     """
 
     support: str
     since: date
     until: date
-    share: float | None = Field(description="The lesser of both shares.")
+    share: float | None = Field(description="The lesser of the two shares.")
     session_share: float | None
     minute_share: float | None
     lost: dict[str, int] = Field(description="Minutes lost, by reason.")
     weeks: list[DosageWeek]
 
 
-def told_of(row: models.Session) -> dict[str, Any]:
-    """A session's fields as REST shows them."""
+def session_fields(row: models.Session) -> dict[str, Any]:
+    """Returns a session's fields as REST shows them."""
     return {
         "id": ids.show("session", row.id),
         "support": ids.show("support", row.support_id),
@@ -159,32 +165,33 @@ def told_of(row: models.Session) -> dict[str, Any]:
 
 
 def session_shape(row: models.Session) -> Session:
-    """A session as REST shows it."""
-    return Session.model_construct(**told_of(row))
+    """Returns a session as REST shows it."""
+    return Session.model_construct(**session_fields(row))
 
 
-@router.post("/supports/{support}/sessions", operation_id="record_sessions", **asks(service.record_sessions))
-async def record_sessions(work: Opened, support: str, new: NewSessions) -> RecordedSessions:
-    """Records sessions of a support, each by itself: a bad one is named and refused, the others are taken."""
-    told = [NewSessionRow(**one.model_dump()) for one in new.sessions]
-    taken = await service.record_sessions(work, row_id("support", support), told)
+@router.post("/supports/{support}/sessions", operation_id="record_sessions", **requires(service.record_sessions))
+async def record_sessions(work: OpenWork, support: str, new: NewSessions) -> RecordedSessions:
+    """Records sessions of a support, each independently: invalid ones are refused, the others recorded."""
+    sessions = [NewSessionRow(**result.model_dump()) for result in new.sessions]
+    results = await service.record_sessions(work, row_id("support", support), sessions)
     return RecordedSessions.model_construct(
         results=[
             RecordedSession.model_construct(
-                outcome=cast(Outcome, one.outcome),
-                session=session_shape(one.session) if one.session else None,
+                outcome=cast(Outcome, result.outcome),
+                session=session_shape(result.session) if result.session else None,
                 violations=[
-                    ViolationShape(pointer=said.pointer, code=said.code, detail=said.detail) for said in one.violations
+                    ViolationShape(pointer=violation.pointer, code=violation.code, detail=violation.detail)
+                    for violation in result.violations
                 ],
             )
-            for one in taken
+            for result in results
         ]
     )
 
 
-@router.get("/supports/{support}/sessions", operation_id="list_sessions", **asks(queries.support, queries.sessions))
+@router.get("/supports/{support}/sessions", operation_id="list_sessions", **requires(queries.support, queries.sessions))
 async def list_sessions(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     support: str,
@@ -193,51 +200,55 @@ async def list_sessions(
     after: After = None,
     limit: Limit = None,
 ) -> Items[Session]:
-    """The sessions of a support, in the order in which they were recorded."""
+    """Lists the sessions of a support, in the order in which they were recorded."""
     row = await queries.support(work, row_id("support", support))
-    keyset = place(work, "sessions", {"support": row.id, "since": since, "until": until}, after, limit)
+    keyset = page_keyset(work, "sessions", {"support": row.id, "since": since, "until": until}, after, limit)
     page = await queries.sessions(work, keyset, row.id, since, until)
-    items, then = paged(request, response, page, session_shape)
-    return Items(items=items, next=then)
+    items, next_cursor = to_page(request, response, page, session_shape)
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/supports/{support}/dosage", operation_id="get_dosage", **asks(queries.dosage_between))
-async def get_dosage(work: Opened, support: str, since: Since = None, until: Until = None) -> Dosage:
-    """What of the support was delivered; without days, in its last phase up to today or to its end."""
+@router.get("/supports/{support}/dosage", operation_id="get_dosage", **requires(queries.dosage_between))
+async def get_dosage(work: OpenWork, support: str, since: Since = None, until: Until = None) -> Dosage:
+    """Returns how much of a support was delivered; by default, in its last phase up to today or to its end."""
     support_id = row_id("support", support)
-    found = await queries.dosage_between(work, support_id, since, until)
-    told = {name: getattr(found, name) for name in Dosage.model_fields if name not in ("support", "weeks", "lost")}
+    dosage = await queries.dosage_between(work, support_id, since, until)
+    totals = {name: getattr(dosage, name) for name in Dosage.model_fields if name not in ("support", "weeks", "lost")}
     weeks = [
         DosageWeek.model_construct(**{name: getattr(week, name) for name in doses.DosageWeek.__slots__})
-        for week in found.weeks
+        for week in dosage.weeks
     ]
-    return Dosage.model_construct(support=ids.show("support", support_id), lost=dict(found.lost), weeks=weeks, **told)
+    return Dosage.model_construct(
+        support=ids.show("support", support_id), lost=dict(dosage.lost), weeks=weeks, **totals
+    )
 
 
-@router.get("/sessions/{session}", operation_id="get_session", **asks(queries.session, queries.changes_of))
-async def get_session(work: Opened, session: str) -> SessionWithChanges:
-    """One session, with what it said before each change."""
+@router.get("/sessions/{session}", operation_id="get_session", **requires(queries.session, queries.changes_of))
+async def get_session(work: OpenWork, session: str) -> SessionWithChanges:
+    """Returns one session, with its values before each change."""
     row = await queries.session(work, row_id("session", session))
     changes = [
         SessionChange(
-            version=one.version,
-            before=one.before,
-            changed_by=ids.show("person", one.changed_by) if one.changed_by else None,
-            changed_at=one.changed_at,
+            version=change.version,
+            before=change.before,
+            changed_by=ids.show("person", change.changed_by) if change.changed_by else None,
+            changed_at=change.changed_at,
         )
-        for one in await queries.changes_of(work, row.id)
+        for change in await queries.changes_of(work, row.id)
     ]
-    return SessionWithChanges.model_construct(**told_of(row), changes=changes)
+    return SessionWithChanges.model_construct(**session_fields(row), changes=changes)
 
 
-@router.post("/sessions/{session}/amend", operation_id="amend_session", **asks(service.amend_session))
-async def amend_session(work: Opened, session: str, amendment: Amendment) -> Session:
-    """Sets a session right; what it said before is kept."""
-    told = NewAmendment(**amendment.model_dump())
-    return session_shape(await service.amend_session(work, row_id("session", session), told))
+@router.post("/sessions/{session}/amend", operation_id="amend_session", **requires(service.amend_session))
+async def amend_session(work: OpenWork, session: str, amendment: Amendment) -> Session:
+    """Corrects a session; its former values are kept."""
+    correction = NewAmendment(**amendment.model_dump())
+    return session_shape(await service.amend_session(work, row_id("session", session), correction))
 
 
-@router.delete("/sessions/{session}", status_code=204, operation_id="remove_session", **asks(service.remove_session))
-async def remove_session(work: Opened, session: str) -> None:
-    """Takes back a session that should not have been recorded; what it said is kept, and its day is unknown again."""
+@router.delete(
+    "/sessions/{session}", status_code=204, operation_id="remove_session", **requires(service.remove_session)
+)
+async def remove_session(work: OpenWork, session: str) -> None:
+    """Removes a session that was recorded by mistake. Its values are kept, and its day counts as unknown again."""
     await service.remove_session(work, row_id("session", session))

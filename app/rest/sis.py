@@ -1,4 +1,7 @@
-"""Owns sync runs in REST: shapes and routes, no rule. Over 250 lines: runs, reports and answers share shapes."""
+"""Owns sync runs in REST: shapes and routes, and no rules.
+
+Over 250 lines, since runs, reports and answers share shapes.
+"""
 
 from datetime import datetime
 from typing import Any, Literal
@@ -9,8 +12,8 @@ from fastapi.responses import PlainTextResponse
 from pydantic import Field
 
 from app.core import ids
-from app.rest.door import After, Limit, Opened, StudentPath, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, StudentPath, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.roster.queries import find_staff, find_student
 from app.sis import models
@@ -21,41 +24,46 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 
 class SyncRun(Shape):
-    """One sync: what it did, or why it left everything as it was."""
+    """One sync: what it did, or why it changed nothing."""
 
     id: str
     source: str
     state: str = Field(
         description="pending, running, applied, held, approved, discarded, failed, dry, or skipped (nothing new)."
     )
-    mode: str | None = Field(description="full or delta, where it is known; rekey for a map of new sourcedIds.")
-    asked_by: str | None = Field(description="Who asked for it; `schedule` for the schedule.")
-    sentence: str = Field(description="In plain words.")
+    mode: str | None = Field(description="full or delta, once it is known; rekey for a map of new sourcedIds.")
+    asked_by: str | None = Field(description="Who requested it; `schedule` for the schedule.")
+    sentence: str = Field(description="The run's result in one sentence.")
     began_at: datetime
     ended_at: datetime | None
-    counts: dict[str, Any] = Field(description="By kind.")
+    counts: dict[str, Any] = Field(description="Numbers of rows, by kind.")
     warnings: list[Any]
 
 
 class Approval(Input):
-    """The plan that was read, and how much of it is wanted."""
+    """The approval of a plan that somebody read, with the part of it that is to be applied."""
 
-    plan: str = Field(max_length=64, description="The `plan` that the report shows: it is refused if it is another.")
-    without_removals: bool = Field(default=False, description="Nobody and nothing is removed.")
+    plan: str = Field(
+        max_length=64,
+        description=(
+            "The `plan` of the report that was read; the approval is refused if the plan is another one by now."
+        ),
+    )
+    without_removals: bool = Field(default=False, description="Whether removals are left out of the plan.")
 
 
 class NewRun(Input):
-    """A run that is asked for."""
+    """A sync run to be requested."""
 
     source: str = Field(max_length=64, description="A source's id.")
     mode: Literal["full", "delta"] | None = Field(
-        default=None, description="Without it, the source's schedule for full runs says which."
+        default=None, description="By default, the source's schedule for full runs decides."
     )
-    dry: bool = Field(default=False, description="Plan and report, and write nothing.")
+    dry: bool = Field(default=False, description="Whether to plan and report only, and write nothing.")
 
 
 class WeighedRule(Shape):
-    """One rule of the guard against what was found: held above the share `limit` and the floor `rows`."""
+    """One rule of the guard, applied to the plan: the run is held above the share `limit` and the floor `rows`."""
 
     rule: str = Field(description="empty, removed, changed, refused, shrunk or rekeyed.")
     what: str
@@ -68,64 +76,66 @@ class WeighedRule(Shape):
 
 
 class SyncChange(Shape):
-    """A row that a run changed; never how it was."""
+    """A row that a run changed, without its former values."""
 
     id: str
     kind: str
-    row: str | None = Field(description="Its id, where faces show it by one.")
-    action: str = Field(description="update, restore, remove (marked as deleted), absent (came no more) or rekey.")
+    row: str | None = Field(description="The row's id, where the API shows rows of its kind.")
+    action: str = Field(description="update, restore, remove (marked as deleted), absent (no longer sent) or rekey.")
 
 
 class QuarantinedRow(Shape):
-    """A row that was not taken: its place and why, never what it says."""
+    """A row that was refused: its place and the reason, never its content."""
 
     file: str
-    row: int = Field(description="The header is row 1.")
+    row: int = Field(description="The row's number; the header is row 1.")
     field: str
     code: str
 
 
 class RekeyPlan(Shape):
-    """Who would go, and which of them are the same as people who would come under another sourcedId.
+    """A plan of new sourcedIds: how many removed people are the same as people whom the held run would create.
 
-    Of a map that was given, the people whom it names.
+    For a map that was given, the numbers count the people whom it names.
     """
 
-    of: str = Field(description="The held run whose people these are.")
-    by: str = Field(description="What they are matched by: identifier, email, or map for one that was given.")
-    gone: int = Field(description="People who would go.")
-    came: int = Field(description="People who would come.")
-    matched: int = Field(description="Who go on under their new sourcedId once this is approved.")
-    ambiguous: int = Field(description="Of those who would go: cannot be told apart, and stay as they are.")
-    unmatched: int = Field(description="Of those who would go: nobody who would come is the same.")
-    roles: int = Field(default=0, description="Roles of OneRoster 1.2 that go on with their people.")
+    of: str = Field(description="The id of the held run whose people these are.")
+    by: str = Field(description="How they are matched: by identifier, email, or map for a map that was given.")
+    gone: int = Field(description="People whom the held run would remove.")
+    came: int = Field(description="People whom the held run would create.")
+    matched: int = Field(description="People who continue under their new sourcedId once the plan is approved.")
+    ambiguous: int = Field(description="Removed people with more than one possible match; they stay as they are.")
+    unmatched: int = Field(description="Removed people without a match.")
+    roles: int = Field(default=0, description="Roles of OneRoster 1.2 that continue with their people.")
 
 
 class SyncReport(SyncRun):
-    """A run with what a person needs to answer it."""
+    """A run with everything that a person needs to answer it."""
 
-    held_because: list[str] = Field(description="The guard's reasons, a sentence each.")
-    plan: str | None = Field(description="What an approval names; null where no plan waits.")
-    rekey: RekeyPlan | None = Field(description="The map of sourcedIds that waits, in numbers.")
-    not_taken: list[str] = Field(description="Files that came and that this version does not take.")
+    held_because: list[str] = Field(description="The guard's reasons, one sentence each.")
+    plan: str | None = Field(description="The plan's digest, which an approval names; null where no plan is waiting.")
+    rekey: RekeyPlan | None = Field(description="The pending map of sourcedIds, in numbers.")
+    not_taken: list[str] = Field(description="Files of the delivery that this version does not read.")
     repaired: dict[str, int] = Field(
-        description="Records, by table, that were in other schools than their student, and that the sync put right."
+        description="Records, by table, that had other schools than their student; the sync corrected them."
     )
-    weighed: list[WeighedRule] = Field(description="The guard's limits against what was found.")
+    weighed: list[WeighedRule] = Field(
+        description="Every limit of the guard, with the number that it was compared with."
+    )
     first_quarantined: list[QuarantinedRow]
-    next: list[str] = Field(description="What a person may do about it.")
+    next: list[str] = Field(description="What a person may do about the run.")
 
 
 class SyncStep(Shape):
-    """What one sync did to the person, or to an enrollment."""
+    """What one sync did to a person or an enrollment."""
 
     run: str
     source: str
     at: datetime
     kind: str = Field(description="person or enrollment.")
-    action: str = Field(description="create, update, restore, remove (marked as deleted) or absent (came no more).")
-    class_id: str | None = Field(description="Of an enrollment.")
-    sentence: str = Field(description="In plain words.")
+    action: str = Field(description="create, update, restore, remove (marked as deleted) or absent (no longer sent).")
+    class_id: str | None = Field(description="The class of an enrollment.")
+    sentence: str = Field(description="The step in one sentence.")
 
 
 class SyncHistory(Shape):
@@ -137,80 +147,82 @@ class SyncHistory(Shape):
 
 
 class StaffSyncHistory(Shape):
-    """Everything that syncs did to one person who is no student, newest first."""
+    """Everything that syncs did to one person who is not a student, newest first."""
 
     person: str
     departed: bool
     steps: list[SyncStep]
 
 
-@router.get("/sync-runs", operation_id="list_sync_runs", **asks(queries.runs))
+@router.get("/sync-runs", operation_id="list_sync_runs", **requires(queries.runs))
 async def list_sync_runs(
-    work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, after: After = None, limit: Limit = None
 ) -> Items[SyncRun]:
-    """The district's sync runs, newest first."""
-    page = await queries.runs(work, place(work, "sync-runs", {}, after, limit))
-    items, then = paged(request, response, page, _run)
-    return Items(items=items, next=then)
+    """Lists the district's sync runs, newest first."""
+    page = await queries.runs(work, page_keyset(work, "sync-runs", {}, after, limit))
+    items, next_cursor = to_page(request, response, page, _run)
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/sync-runs/{run}", operation_id="get_sync_run", **asks(queries.run))
-async def get_sync_run(work: Opened, run: str) -> SyncRun:
-    """One sync run."""
+@router.get("/sync-runs/{run}", operation_id="get_sync_run", **requires(queries.run))
+async def get_sync_run(work: OpenWork, run: str) -> SyncRun:
+    """Returns one sync run."""
     return _run(await queries.run(work, row_id("run", run)))
 
 
-@router.get("/sync-runs/{run}/quarantine", operation_id="list_quarantine", **asks(queries.run, queries.quarantine))
+@router.get("/sync-runs/{run}/quarantine", operation_id="list_quarantine", **requires(queries.run, queries.quarantine))
 async def list_quarantine(
-    work: Opened, request: Request, response: Response, run: str, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, run: str, after: After = None, limit: Limit = None
 ) -> Items[QuarantinedRow]:
-    """The rows that a run could not take."""
-    found = await queries.run(work, row_id("run", run))
-    keyset = place(work, "quarantine", {"run": found.run.id}, after, limit)
-    page = await queries.quarantine(work, keyset, found.run.id)
-    items, then = paged(request, response, page, _quarantined)
-    return Items(items=items, next=then)
+    """Lists the rows that a run refused."""
+    source_run = await queries.run(work, row_id("run", run))
+    keyset = page_keyset(work, "quarantine", {"run": source_run.run.id}, after, limit)
+    page = await queries.quarantine(work, keyset, source_run.run.id)
+    items, next_cursor = to_page(request, response, page, _quarantined)
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/sync-runs/{run}/changes", operation_id="list_sync_changes", **asks(queries.run, queries.changes))
+@router.get("/sync-runs/{run}/changes", operation_id="list_sync_changes", **requires(queries.run, queries.changes))
 async def list_sync_changes(
-    work: Opened, request: Request, response: Response, run: str, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, run: str, after: After = None, limit: Limit = None
 ) -> Items[SyncChange]:
-    """Which rows a run changed, removed or restored, and how; those within the caller's reach."""
-    found = await queries.run(work, row_id("run", run))
-    page = await queries.changes(work, place(work, "sync-changes", {"run": found.run.id}, after, limit), found.run.id)
-    items, then = paged(request, response, page, _change)
-    return Items(items=items, next=then)
+    """Lists the rows within the caller's reach that a run changed, removed or restored."""
+    source_run = await queries.run(work, row_id("run", run))
+    page = await queries.changes(
+        work, page_keyset(work, "sync-changes", {"run": source_run.run.id}, after, limit), source_run.run.id
+    )
+    items, next_cursor = to_page(request, response, page, _change)
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/sync-runs/{run}/report", operation_id="get_sync_report", **asks(queries.run, queries.read_report))
-async def get_sync_report(work: Opened, request: Request, run: str) -> SyncReport:
-    """What a run did or would do, and its plan where it is held. As text/plain where that is asked for."""
-    found = await queries.run(work, row_id("run", run))
-    report = await queries.read_report(work, found.run.id)
+@router.get("/sync-runs/{run}/report", operation_id="get_sync_report", **requires(queries.run, queries.read_report))
+async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncReport:
+    """Returns what a run did or would do, with its plan where it is held. As text/plain for clients that accept it."""
+    source_run = await queries.run(work, row_id("run", run))
+    report = await queries.read_report(work, source_run.run.id)
     if "text/plain" in request.headers.get("accept", ""):
         return PlainTextResponse(render_report(report))  # type: ignore[return-value]  # FastAPI sends a response as it is
     return SyncReport(
-        **_run(found).model_dump(),
+        **_run(source_run).model_dump(),
         held_because=report.held_because,
         plan=report.plan and report.plan["digest"],
         rekey=_rekey(report.plan),
         not_taken=report.not_taken,
         repaired=report.repaired,
-        weighed=[WeighedRule(**one) for one in report.weighed],
+        weighed=[WeighedRule(**item) for item in report.weighed],
         next=next_steps(report),
         first_quarantined=[
-            QuarantinedRow(file=one.file, row=one.row, field=one.field, code=one.code) for one in report.refusals
+            QuarantinedRow(file=item.file, row=item.row, field=item.field, code=item.code) for item in report.refusals
         ],
     )
 
 
 @router.get(
-    "/students/{student}/sync-history", operation_id="get_sync_history", **asks(find_student, queries.history_of)
+    "/students/{student}/sync-history", operation_id="get_sync_history", **requires(find_student, queries.history_of)
 )
-async def get_sync_history(work: Opened, student: StudentPath) -> SyncHistory:
-    """What every sync did to a student and the student's enrollments: why somebody is there, or is not."""
-    await find_student(work, student)  # who is out of reach is not there, whatever else is lacking
+async def get_sync_history(work: OpenWork, student: StudentPath) -> SyncHistory:
+    """Returns what every sync did to a student and the enrollments: why the student is listed, or is not."""
+    await find_student(work, student)  # answers 404 for a student out of reach, whatever else the caller lacks
     person, steps = await queries.history_of(work, student)
     return SyncHistory(
         student=ids.show("student", person.id),
@@ -220,69 +232,69 @@ async def get_sync_history(work: Opened, student: StudentPath) -> SyncHistory:
 
 
 @router.get(
-    "/staff/{person}/sync-history", operation_id="get_staff_sync_history", **asks(find_staff, queries.history_of)
+    "/staff/{person}/sync-history", operation_id="get_staff_sync_history", **requires(find_staff, queries.history_of)
 )
-async def get_staff_sync_history(work: Opened, person: str) -> StaffSyncHistory:
-    """What every sync did to a person who is no student, and to the person's enrollments."""
-    found = await find_staff(work, person)  # a student's history stays behind the student's own path
-    of, steps = await queries.history_of(work, ids.show("person", found.id))
+async def get_staff_sync_history(work: OpenWork, person: str) -> StaffSyncHistory:
+    """Returns what every sync did to a person who is not a student, and to the person's enrollments."""
+    member = await find_staff(work, person)  # refuses students: their history needs the path under /students
+    subject, steps = await queries.history_of(work, ids.show("person", member.id))
     return StaffSyncHistory(
-        person=ids.show("person", of.id),
-        departed=of.removed_at is not None,
+        person=ids.show("person", subject.id),
+        departed=subject.removed_at is not None,
         steps=[_step(step) for step in steps],
     )
 
 
-@router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **asks(approval.approve, queries.run))
-async def approve_sync_run(work: Opened, run: str, body: Approval) -> SyncRun:
+@router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **requires(approval.approve, queries.run))
+async def approve_sync_run(work: OpenWork, run: str, body: Approval) -> SyncRun:
     """Approves a held run; it is applied shortly after, unless the roster has changed since."""
     run_id = row_id("run", run)
     await approval.approve(work, run_id, body.plan, body.without_removals)
     return _run(await queries.run(work, run_id))
 
 
-@router.post("/sync-runs", status_code=202, operation_id="ask_for_sync", **asks(pull.request_run, queries.run))
-async def ask_for_sync(work: Opened, response: Response, asked: NewRun) -> SyncRun:
-    """Asks for a sync of a source; the worker carries it out. 409 while one waits or runs."""
-    source_id = ids.read("source", asked.source, "/source")
-    run = await pull.request_run(work, source_id, asked.mode, dry=asked.dry, pointer="/source")
-    return await asked_for(work, response, run)
+@router.post("/sync-runs", status_code=202, operation_id="ask_for_sync", **requires(pull.request_run, queries.run))
+async def ask_for_sync(work: OpenWork, response: Response, request: NewRun) -> SyncRun:
+    """Requests a sync of a source; the worker runs it. 409 while another run of the source is pending or running."""
+    source_id = ids.read("source", request.source, "/source")
+    run = await pull.request_run(work, source_id, request.mode, dry=request.dry, pointer="/source")
+    return await accepted_run(work, response, run)
 
 
 @router.post(
-    "/sync-runs/{run}/undo", status_code=202, operation_id="undo_sync_run", **asks(pull.request_undo, queries.run)
+    "/sync-runs/{run}/undo", status_code=202, operation_id="undo_sync_run", **requires(pull.request_undo, queries.run)
 )
-async def undo_sync_run(work: Opened, response: Response, run: str) -> SyncRun:
-    """Asks for an applied run to be taken back, as a run of its own; 409 where a later one changed the same rows."""
-    return await asked_for(work, response, await pull.request_undo(work, row_id("run", run)))
+async def undo_sync_run(work: OpenWork, response: Response, run: str) -> SyncRun:
+    """Requests that an applied run be undone, as a run of its own; 409 where a later run changed the same rows."""
+    return await accepted_run(work, response, await pull.request_undo(work, row_id("run", run)))
 
 
-async def asked_for(work: Opened, response: Response, run: models.SisRun) -> SyncRun:
-    """What is said of a run that was asked for, and where it can be looked at."""
+async def accepted_run(work: OpenWork, response: Response, run: models.SisRun) -> SyncRun:
+    """Returns a run that was just requested, and sets its address as Location."""
     response.headers["Location"] = f"/v1/sync-runs/{ids.show('run', run.id)}"
     return _run(await queries.run(work, run.id))
 
 
-@router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **asks(approval.discard, queries.run))
-async def discard_sync_run(work: Opened, run: str) -> SyncRun:
+@router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **requires(approval.discard, queries.run))
+async def discard_sync_run(work: OpenWork, run: str) -> SyncRun:
     """Discards a held run; the roster stays as it is."""
     run_id = row_id("run", run)
     await approval.discard(work, run_id)
     return _run(await queries.run(work, run_id))
 
 
-def _run(found: queries.RunOfSource) -> SyncRun:
+def _run(source_run: queries.RunOfSource) -> SyncRun:
     return SyncRun(
-        id=ids.show("run", found.run.id),
-        source=found.source,
-        state=found.run.state,
-        mode=found.run.mode,
-        asked_by=found.run.asked_by,
-        sentence=found.sentence,
-        began_at=found.run.began_at,
-        ended_at=found.run.ended_at,
-        counts=found.run.counts,
-        warnings=found.run.warnings,
+        id=ids.show("run", source_run.run.id),
+        source=source_run.source,
+        state=source_run.run.state,
+        mode=source_run.run.mode,
+        asked_by=source_run.run.asked_by,
+        sentence=source_run.sentence,
+        began_at=source_run.run.began_at,
+        ended_at=source_run.run.ended_at,
+        counts=source_run.run.counts,
+        warnings=source_run.run.warnings,
     )
 
 
@@ -308,5 +320,7 @@ def _quarantined(row: models.SisQuarantine) -> QuarantinedRow:
     return QuarantinedRow(file=row.file, row=row.row_number, field=row.field, code=row.code)
 
 
-def _change(found: queries.ChangeOfRun) -> SyncChange:
-    return SyncChange(id=str(found.id), kind=found.kind, row=found.row and ids.show(*found.row), action=found.action)
+def _change(change: queries.ChangeOfRun) -> SyncChange:
+    return SyncChange(
+        id=str(change.id), kind=change.kind, row=change.row and ids.show(*change.row), action=change.action
+    )

@@ -1,4 +1,4 @@
-"""Owns the sources of a district in REST: shapes and routes, no rule. A secret goes in and never comes out."""
+"""Owns the SIS sources of a district in REST: shapes and routes, and no rules. A secret goes in and never comes out."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -7,8 +7,8 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from app.core import ids
-from app.rest.door import After, House, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, Services, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.sis.runs import queries
 from app.sis.sources import service as sources
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 Limits = Annotated[dict[str, float], Field(max_length=20)]
 Mapping = Annotated[dict[str, Any], Field(max_length=100)]
 Days = Annotated[list[str], Field(max_length=2)]
-Cron = Field(default=None, max_length=200, description="Five fields, in the district's time zone.")
+Cron = Field(default=None, max_length=200, description="A cron expression of five fields, in the district's time zone.")
 
 
 class Rollover(Input):
@@ -28,54 +28,60 @@ class Rollover(Input):
     begins_on: str = Field(max_length=10)
     ends_on: str = Field(max_length=10)
     limits: dict[str, float] | None = Field(
-        default=None, max_length=20, description="Without it: removed, changed and lost at 1."
+        default=None, max_length=20, description="By default, the limits removed, changed and lost are 1."
     )
 
 
 class SourceSettings(Input):
-    """What can be set of a source beside its addresses."""
+    """The settings of a source in addition to its addresses."""
 
     gradebook_url: str | None = Field(default=None, max_length=2048)
     token_url: str | None = Field(default=None, max_length=2048)
     auth: Literal["oauth2-basic", "oauth2-body", "oauth1", "oauth1-sha1"] | None = None
     client_id: str | None = Field(default=None, max_length=500)
-    client_secret: str | None = Field(default=None, max_length=500, description="Sealed; never read back.")
+    client_secret: str | None = Field(
+        default=None, max_length=500, description="The credential; it is stored encrypted and never returned."
+    )
     scopes: list[str] = Field(default=[], max_length=50)
     page_size: int | None = None
-    concurrency: int = Field(default=5, description="Requests at once.")
-    left_out: list[str] = Field(default=[], max_length=50, description="Collections that are not asked for.")
+    concurrency: int = Field(default=5, description="The number of concurrent requests.")
+    left_out: list[str] = Field(default=[], max_length=50, description="Collections that are not requested.")
     limits: dict[str, float] = Field(
-        default={}, max_length=20, description="Limits of the guard that differ from the house's."
+        default={}, max_length=20, description="Limits of the guard that differ from the defaults."
     )
     rollover: Rollover | None = None
     mapping: dict[str, Any] = Field(
-        default={}, max_length=100, description="Which results become scores, of which measure."
+        default={}, max_length=100, description="Which results become scores, and of which measure."
     )
     cron: str | None = Cron
-    jitter_minutes: int = Field(default=30, description="Over so many minutes sources are spread.")
-    freeze: list[Days] = Field(default=[], max_length=100, description="First and last days without a run.")
+    jitter_minutes: int = Field(
+        default=30, description="The number of minutes over which the starts of sources are spread."
+    )
+    freeze: list[Days] = Field(
+        default=[], max_length=100, description="The first and last days of periods without runs."
+    )
     full_cron: str | None = Field(default=None, max_length=200, description="When a run must be a full one.")
-    overlap_hours: int = Field(default=24, description="How far a delta reaches back.")
-    pull_minutes: int = Field(default=360, description="How long a OneRoster service may be read, before it fails.")
-    pull_gb: int = Field(default=20, description="What may lie on the disk of it meanwhile.")
+    overlap_hours: int = Field(default=24, description="How far back a delta reaches.")
+    pull_minutes: int = Field(default=360, description="How long a OneRoster service may be read before the run fails.")
+    pull_gb: int = Field(default=20, description="How much of a delivery may be on the disk at a time.")
 
 
 class NewSource(SourceSettings):
-    """A source to be made. Files and folders of the server are named on its command line only."""
+    """A source to be registered. Files and folders of the server can be named on its command line only."""
 
-    name: str = Field(max_length=63, description="By which people, and external ids, know it.")
+    name: str = Field(max_length=63, description="The name by which people and external ids refer to the source.")
     kind: Literal["oneroster-1.1", "oneroster-1.2", "oneroster-csv"]
     url: str = Field(max_length=2048)
 
 
 class SourceChanges(SourceSettings):
-    """What is changed; what is not named stays. Who moves a source to another host gives its secret anew."""
+    """Changes of a source; fields that are not named stay. A move to another host requires the secret again."""
 
     url: str = Field(default="", max_length=2048)
 
 
 class SisSource(Shape):
-    """A source and how it stands."""
+    """A source with its settings and state."""
 
     id: str
     name: str
@@ -99,81 +105,89 @@ class SisSource(Shape):
     overlap_hours: int
     pull_minutes: int
     pull_gb: int
-    due: datetime | None = Field(description="When the schedule next asks for a run.")
-    pulled_until: datetime | None = Field(description="What it has is known up to then.")
-    full_at: datetime | None = Field(description="As of then a whole delivery was last applied.")
+    due: datetime | None = Field(description="When the schedule next starts a run.")
+    pulled_until: datetime | None = Field(description="The instant up to which the source's changes are known.")
+    full_at: datetime | None = Field(description="The instant as of which a full delivery was last applied.")
     paused_at: datetime | None
     created_at: datetime
-    findings: dict[str, Any] | None = Field(description="What the last look found: ready, sentences, facts.")
+    findings: dict[str, Any] | None = Field(description="The findings of the last check: ready, sentences, facts.")
     version: int
 
 
-@router.get("/sis-sources", operation_id="list_sources", **asks(queries.sources))
+@router.get("/sis-sources", operation_id="list_sources", **requires(queries.sources))
 async def list_sources(
-    work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, after: After = None, limit: Limit = None
 ) -> Items[SisSource]:
-    """The sources that the district syncs from, oldest first."""
-    page = await queries.sources(work, place(work, "sis-sources", {}, after, limit))
-    items, then = paged(request, response, page, _source)
-    return Items(items=items, next=then)
+    """Lists the sources that the district syncs from, oldest first."""
+    page = await queries.sources(work, page_keyset(work, "sis-sources", {}, after, limit))
+    items, next_cursor = to_page(request, response, page, _source)
+    return Items(items=items, next=next_cursor)
 
 
-@router.post("/sis-sources", status_code=201, operation_id="register_source", **asks(sources.register_source))
-async def register_source(work: Opened, request: Request, new: NewSource) -> SisSource:
-    """Makes a source. Nothing is fetched yet."""
-    house: House = request.app.state.house
-    given = new.model_dump(exclude_unset=True, exclude={"name"})
-    return _source(await sources.register_source(work, new.name, StoredSettings(**_fit(given)), house.sis_allowed))
+@router.post("/sis-sources", status_code=201, operation_id="register_source", **requires(sources.register_source))
+async def register_source(work: OpenWork, request: Request, new: NewSource) -> SisSource:
+    """Registers a source. Nothing is fetched yet."""
+    services: Services = request.app.state.services
+    values = new.model_dump(exclude_unset=True, exclude={"name"})
+    return _source(
+        await sources.register_source(work, new.name, StoredSettings(**_convert_values(values)), services.sis_allowed)
+    )
 
 
-@router.get("/sis-sources/{source}", operation_id="get_source", **asks(sources.load_source))
-async def get_source(work: Opened, source: str) -> SisSource:
-    """One source."""
+@router.get("/sis-sources/{source}", operation_id="get_source", **requires(sources.load_source))
+async def get_source(work: OpenWork, source: str) -> SisSource:
+    """Returns one source."""
     return _source(await sources.load_source(work, row_id("source", source)))
 
 
-@router.patch("/sis-sources/{source}", operation_id="change_source", **asks(sources.change_source))
-async def change_source(work: Opened, request: Request, source: str, changes: SourceChanges) -> SisSource:
-    """Changes what is named of a source."""
-    house: House = request.app.state.house
-    given = _fit(changes.model_dump(exclude_unset=True))
-    return _source(await sources.change_source(work, row_id("source", source), given, house.sis_allowed))
+@router.patch("/sis-sources/{source}", operation_id="change_source", **requires(sources.change_source))
+async def change_source(work: OpenWork, request: Request, source: str, changes: SourceChanges) -> SisSource:
+    """Changes the named fields of a source."""
+    services: Services = request.app.state.services
+    values = _convert_values(changes.model_dump(exclude_unset=True))
+    return _source(await sources.change_source(work, row_id("source", source), values, services.sis_allowed))
 
 
-@router.post("/sis-sources/{source}/pause", operation_id="pause_source", **asks(sources.pause_source))
-async def pause_source(work: Opened, source: str) -> SisSource:
-    """No run of it begins by itself any more; its rows and its history stay."""
+@router.post("/sis-sources/{source}/pause", operation_id="pause_source", **requires(sources.pause_source))
+async def pause_source(work: OpenWork, source: str) -> SisSource:
+    """Pauses a source: its schedule starts no runs. Its rows and its history stay."""
     return _source(await sources.pause_source(work, row_id("source", source)))
 
 
-@router.post("/sis-sources/{source}/resume", operation_id="resume_source", **asks(sources.resume_source))
-async def resume_source(work: Opened, source: str) -> SisSource:
-    """Its schedule holds again."""
+@router.post("/sis-sources/{source}/resume", operation_id="resume_source", **requires(sources.resume_source))
+async def resume_source(work: OpenWork, source: str) -> SisSource:
+    """Resumes a paused source: its schedule applies again."""
     return _source(await sources.resume_source(work, row_id("source", source)))
 
 
 @router.post(
-    "/sis-sources/{source}/doctor", status_code=202, operation_id="look_at_source", **asks(sources.request_inspection)
+    "/sis-sources/{source}/doctor",
+    status_code=202,
+    operation_id="look_at_source",
+    **requires(sources.request_inspection),
 )
-async def look_at_source(work: Opened, response: Response, source: str) -> SisSource:
-    """Asks the worker what the source is like; shortly after, `findings` says it. No roster row is written."""
-    found = await sources.request_inspection(work, row_id("source", source))
-    response.headers["Location"] = f"/v1/sis-sources/{ids.show('source', found.source.id)}"
-    return _source(found)
+async def look_at_source(work: OpenWork, response: Response, source: str) -> SisSource:
+    """Requests a check of the source by the worker; the result appears in `findings` shortly.
+
+    It writes no roster row.
+    """
+    configured = await sources.request_inspection(work, row_id("source", source))
+    response.headers["Location"] = f"/v1/sis-sources/{ids.show('source', configured.source.id)}"
+    return _source(configured)
 
 
-def _fit(given: dict[str, Any]) -> dict[str, Any]:
-    """Lists as the room takes them; whole numbers among the limits are whole."""
+def _convert_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Converts values to the types of the settings: lists to tuples, integral limits to integers."""
     for name in ("scopes", "left_out", "freeze"):
-        if name in given:
-            given[name] = tuple(tuple(one) if isinstance(one, list) else one for one in given[name])
-    for holder in (given, given.get("rollover") or {}):
+        if name in values:
+            values[name] = tuple(tuple(item) if isinstance(item, list) else item for item in values[name])
+    for holder in (values, values.get("rollover") or {}):
         if holder.get("limits"):
             holder["limits"] = {name: int(n) if n == int(n) else n for name, n in holder["limits"].items()}
-    return given
+    return values
 
 
-def _source(found: sources.ConfiguredSource) -> SisSource:
-    told = sources.render_source(found)
-    told["url"] = without_path(told["url"])
-    return SisSource(**{**told, "freeze": [[str(day) for day in pair] for pair in told["freeze"]]})
+def _source(source: sources.ConfiguredSource) -> SisSource:
+    fields = sources.render_source(source)
+    fields["url"] = without_path(fields["url"])
+    return SisSource(**{**fields, "freeze": [[str(day) for day in pair] for pair in fields["freeze"]]})

@@ -1,4 +1,4 @@
-"""Owns supports, their phases and verdicts in REST: shapes and routes, no rule."""
+"""Owns supports, their phases and verdicts in REST: shapes and routes, and no rules."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -14,8 +14,8 @@ from app.playbook.queries import area_named, level_of_rank
 from app.response import models as response_models
 from app.response import queries as response_queries
 from app.response import service as response_service
-from app.rest.door import After, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.response import Verdict, VerdictState, verdict_shape
 from app.rest.roster import school_id, staff_id, student_id
 from app.rest.route import Route
@@ -26,18 +26,18 @@ State = Literal["planned", "active", "ended"]
 
 
 class NewSupport(Input):
-    """A support as it is planned."""
+    """A support to be planned."""
 
     student: str = Field(description="An id or an external id.")
     intervention: str = Field(min_length=1, max_length=400, description="What is done.")
     level: int = Field(description="The rank of a level: 2 is targeted by default.")
-    measure: str = Field(description="A code or an id: what follows the response.")
+    measure: str = Field(description="The measure that follows the response: a code or an id.")
     starts_on: date
     goal: float
     goal_on: date
     minutes_per_session: int
     sessions_per_week: int
-    baseline: float | None = Field(default=None, description="Without it, the median of the last three scores.")
+    baseline: float | None = Field(default=None, description="By default, the median of the last three scores.")
     concerns: list[str] = Field(
         default=[], max_length=100, description="The accepted concerns that this support answers."
     )
@@ -46,13 +46,13 @@ class NewSupport(Input):
 
 
 class Start(Input):
-    """When it began."""
+    """The day on which a support started."""
 
-    on: date | None = Field(default=None, description="The planned day, without it.")
+    on: date | None = Field(default=None, description="By default, the planned day.")
 
 
 class Change(Input):
-    """What is different from a day on; what is not named stays as it was."""
+    """What changes from a day on; fields that are not named stay as they were."""
 
     because: str = Field(min_length=1, max_length=4000)
     begins_on: date | None = None
@@ -65,14 +65,14 @@ class Change(Input):
 
 
 class End(Input):
-    """Why and when it ended."""
+    """Why and when a support ended."""
 
     because: str = Field(min_length=1, max_length=4000)
     on: date | None = None
 
 
 class Phase(Shape):
-    """A stretch between two changes; its aimline runs from the baseline to the goal."""
+    """The part of a support between two changes; its aimline runs from the baseline to the goal."""
 
     id: str
     number: int
@@ -88,7 +88,7 @@ class Phase(Shape):
 
 
 class Support(Shape):
-    """A support, with its phases and the verdict that holds."""
+    """A support, with its phases and the verdict in force."""
 
     id: str
     student: str
@@ -109,7 +109,7 @@ class Support(Shape):
 
 
 def phase_shape(row: models.Phase) -> Phase:
-    """A phase as REST shows it."""
+    """Returns a phase as REST shows it."""
     return Phase(
         id=ids.show("phase", row.id),
         number=row.number,
@@ -131,7 +131,7 @@ def support_shape(
     concerns: Sequence[UUID],
     verdict: response_models.VerdictRow | None,
 ) -> Support:
-    """A support as REST shows it."""
+    """Returns a support as REST shows it."""
     return Support.model_construct(
         id=ids.show("support", row.id),
         student=ids.show("student", row.student_id),
@@ -152,7 +152,7 @@ def support_shape(
     )
 
 
-async def _with_all(work: Work, rows: Sequence[models.Support]) -> list[Support]:
+async def _load_shapes(work: Work, rows: Sequence[models.Support]) -> list[Support]:
     support_ids = [row.id for row in rows]
     phases = await queries.phases_of(work, support_ids)
     concerns = await queries.concern_ids_of(work, support_ids)
@@ -163,20 +163,23 @@ async def _with_all(work: Work, rows: Sequence[models.Support]) -> list[Support]
 READS = (queries.support, response_queries.verdicts_now)
 
 
-@router.post("/supports", status_code=201, operation_id="plan_support", **asks(service.plan_support, *READS))
-async def plan_support(work: Opened, new: NewSupport) -> Support:
+@router.post("/supports", status_code=201, operation_id="plan_support", **requires(service.plan_support, *READS))
+async def plan_support(work: OpenWork, new: NewSupport) -> Support:
     """Plans a support with its goal and aimline."""
-    told = new.model_dump() | {"concerns": tuple(new.concerns)}
-    return (await _with_all(work, [await service.plan_support(work, service.NewSupport(**told))]))[0]
+    values = new.model_dump() | {"concerns": tuple(new.concerns)}
+    return (await _load_shapes(work, [await service.plan_support(work, service.NewSupport(**values))]))[0]
 
 
-@router.get("/supports", operation_id="list_supports", **asks(response_queries.supports))
+@router.get("/supports", operation_id="list_supports", **requires(response_queries.supports))
 async def list_supports(
-    work: Opened,
+    work: OpenWork,
     request: Request,
     response: Response,
     student: Annotated[str | None, Query(description="An id or an external id.")] = None,
-    caseload: Annotated[str | None, Query(description="Whose: the lead's or provider's id or external id.")] = None,
+    caseload: Annotated[
+        str | None,
+        Query(description="The lead's or provider's id or external id: only supports of that person's caseload."),
+    ] = None,
     school: Annotated[str | None, Query(description="An id or an external id.")] = None,
     area: Annotated[str | None, Query(description="A code or an id.")] = None,
     level: Annotated[int | None, Query(description="The rank of a level.")] = None,
@@ -185,8 +188,8 @@ async def list_supports(
     after: After = None,
     limit: Limit = None,
 ) -> Items[Support]:
-    """Supports within the caller's reach, in the order in which they were planned."""
-    wanted = response_queries.SupportFilter(
+    """Lists the supports within the caller's reach, in the order in which they were planned."""
+    filters = response_queries.SupportFilter(
         student_id=await student_id(work, student),
         staff_id=await staff_id(work, caseload, "/caseload"),
         school_id=await school_id(work, school),
@@ -195,38 +198,40 @@ async def list_supports(
         state=state,
         verdict=verdict,
     )
-    told = {name: getattr(wanted, name) for name in wanted.__slots__}
-    page = await response_queries.supports(work, place(work, "supports", told, after, limit), wanted)
-    shapes = {shape.id: shape for shape in await _with_all(work, page.rows)}
-    items, then = paged(request, response, page, lambda row: shapes[ids.show("support", row.id)])
-    return Items(items=items, next=then)
+    filter_values = {name: getattr(filters, name) for name in filters.__slots__}
+    page = await response_queries.supports(work, page_keyset(work, "supports", filter_values, after, limit), filters)
+    shapes = {shape.id: shape for shape in await _load_shapes(work, page.rows)}
+    items, next_cursor = to_page(request, response, page, lambda row: shapes[ids.show("support", row.id)])
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/supports/{support}", operation_id="get_support", **asks(*READS))
-async def get_support(work: Opened, support: str) -> Support:
-    """One support."""
-    return (await _with_all(work, [await queries.support(work, row_id("support", support))]))[0]
-
-
-@router.post("/supports/{support}/start", operation_id="start_support", **asks(response_service.start_support, *READS))
-async def start_support(work: Opened, support: str, start: Start) -> Support:
-    """The first session is given."""
-    row = await response_service.start_support(work, row_id("support", support), start.on)
-    return (await _with_all(work, [row]))[0]
+@router.get("/supports/{support}", operation_id="get_support", **requires(*READS))
+async def get_support(work: OpenWork, support: str) -> Support:
+    """Returns one support."""
+    return (await _load_shapes(work, [await queries.support(work, row_id("support", support))]))[0]
 
 
 @router.post(
-    "/supports/{support}/change", operation_id="change_support", **asks(response_service.change_support, *READS)
+    "/supports/{support}/start", operation_id="start_support", **requires(response_service.start_support, *READS)
 )
-async def change_support(work: Opened, support: str, change: Change) -> Support:
-    """Draws a phase line: from that day another level, goal or dosage."""
+async def start_support(work: OpenWork, support: str, start: Start) -> Support:
+    """Starts a planned support: its first session was given."""
+    row = await response_service.start_support(work, row_id("support", support), start.on)
+    return (await _load_shapes(work, [row]))[0]
+
+
+@router.post(
+    "/supports/{support}/change", operation_id="change_support", **requires(response_service.change_support, *READS)
+)
+async def change_support(work: OpenWork, support: str, change: Change) -> Support:
+    """Changes a support: from that day it has a new phase with another level, goal or dosage."""
     support_id = row_id("support", support)
     await response_service.change_support(work, support_id, service.SupportChange(**change.model_dump()))
-    return (await _with_all(work, [await queries.support(work, support_id)]))[0]
+    return (await _load_shapes(work, [await queries.support(work, support_id)]))[0]
 
 
-@router.post("/supports/{support}/end", operation_id="end_support", **asks(service.end_support, *READS))
-async def end_support(work: Opened, support: str, end: End) -> Support:
-    """Ends a support, planned or active."""
+@router.post("/supports/{support}/end", operation_id="end_support", **requires(service.end_support, *READS))
+async def end_support(work: OpenWork, support: str, end: End) -> Support:
+    """Ends a planned or active support."""
     row = await service.end_support(work, row_id("support", support), end.because, end.on)
-    return (await _with_all(work, [row]))[0]
+    return (await _load_shapes(work, [row]))[0]

@@ -1,6 +1,7 @@
-"""Owns the route by which a roster zip is sent in REST; the run that reads it is the worker's. Holds no rule.
+"""Owns the route that receives a roster zip in REST; the worker runs the sync. It holds no rules.
 
-The one route whose body goes to disk as it comes, before a transaction begins: its sender is looked at first.
+This is the one route whose body goes to disk as it arrives. Its sender is authorized first, in a transaction of its
+own.
 """
 
 import asyncio
@@ -19,67 +20,76 @@ from app.access.principal import Principal
 from app.access.work import Work, unit
 from app.core.disk_space import is_full
 from app.core.errors import Malformed, StorageFull, Violation
-from app.rest.door import House, asks, principal_of, row_id
+from app.rest.door import Services, principal_of, requires, row_id
 from app.rest.problem import MEDIA_TYPE, Problem
 from app.rest.route import Route
-from app.rest.sis import SyncRun, asked_for
+from app.rest.sis import SyncRun, accepted_run
 from app.sis.runs import pull, queries, upload
 
 ZIP = "application/zip"
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 
-def _told() -> dict[str, Any]:
-    """What the contract says of the route: its body, and the answers that no other route gives."""
-    told = asks(upload.require_upload_source, upload.claim_slot, pull.request_run, upload.save_upload, queries.run)
+def _contract() -> dict[str, Any]:
+    """Returns the route's entry in the contract: its body, and the responses that no other route has."""
+    contract = requires(
+        upload.require_upload_source, upload.claim_slot, pull.request_run, upload.save_upload, queries.run
+    )
     body = {"required": True, "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}
     problem = {"model": Problem, "content": {MEDIA_TYPE: {}}}
-    more = {413: "Larger than the operator allows.", 415: "No zip.", 429: "The district sends two already."}
-    answers = {status: {**problem, "description": words} for status, words in more.items()}
+    statuses = {
+        413: "Larger than the operator allows.",
+        415: "The body is not a zip.",
+        429: "The district has two uploads already.",
+    }
+    answers = {status: {**problem, "description": words} for status, words in statuses.items()}
     return {
-        **told,
-        "openapi_extra": {**told["openapi_extra"], "requestBody": body},
-        "responses": {**told["responses"], **answers},
+        **contract,
+        "openapi_extra": {**contract["openapi_extra"], "requestBody": body},
+        "responses": {**contract["responses"], **answers},
     }
 
 
-@router.post("/sis-sources/{source}/roster", status_code=202, operation_id="send_roster", **_told())
+@router.post("/sis-sources/{source}/roster", status_code=202, operation_id="send_roster", **_contract())
 async def send_roster(
     request: Request,
     response: Response,
     principal: Annotated[Principal, Depends(principal_of)],
     source: str,
-    dry: Annotated[bool, Query(description="Plan and report, and write nothing.")] = False,
+    dry: Annotated[bool, Query(description="Whether to plan and report only, and write nothing.")] = False,
 ) -> SyncRun:
-    """Sends a OneRoster CSV zip, 1.1 or 1.2, to a source of CSV; the worker syncs from it. 409 while a run waits."""
-    house: House = request.app.state.house
+    """Receives a OneRoster CSV zip (1.1 or 1.2) for a CSV source; the worker syncs from it.
+
+    409 while a run is pending.
+    """
+    services: Services = request.app.state.services
     source_id, operation = row_id("source", source), f"{request.method} {request.scope['route'].path}"
-    opened = partial(unit, house.engine, principal, house.keyring, operation)
-    async with opened() as work:
+    open_unit = partial(unit, services.engine, principal, services.keyring, operation)
+    async with open_unit() as work:
         await upload.require_upload_source(work, source_id)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != ZIP:
         raise HTTPException(415, f"Send the zip as it is, with Content-Type: {ZIP}.")
-    async with opened() as work:
+    async with open_unit() as work:
         slot = await upload.claim_slot(work)
     try:
         with tempfile.TemporaryFile() as file:
-            await _receive(request, file, opened, slot)
+            await _receive(request, file, open_unit, slot)
             await asyncio.to_thread(upload.validate_roster_zip, file)
-            async with house.writers.turn(), opened() as work:
+            async with services.writers.turn(), open_unit() as work:
                 run = await pull.request_run(work, source_id, dry=dry)
                 await upload.save_upload(work, run.id, file)
-                return await asked_for(work, response, run)
+                return await accepted_run(work, response, run)
     finally:
-        async with opened() as work:
+        async with open_unit() as work:
             await upload.renew_slot(work, slot, timedelta(0))
 
 
 async def _receive(
-    request: Request, file: IO[bytes], opened: Callable[[], AbstractAsyncContextManager[Work]], slot: upload.Slot
+    request: Request, file: IO[bytes], open_unit: Callable[[], AbstractAsyncContextManager[Work]], slot: upload.Slot
 ) -> None:
-    """Writes the body to a file as it comes, and keeps the upload's place meanwhile.
+    """Writes the body to a file as it arrives, and renews the upload's slot meanwhile.
 
-    Raises `Malformed` where it breaks off or goes on for too long, `StorageFull` where the disk has no room.
+    Raises `Malformed` where the body breaks off or takes too long, `StorageFull` where the disk is full.
     """
     body = request.stream()
     began = renewed = time.monotonic()
@@ -94,13 +104,13 @@ async def _receive(
                 raise TimeoutError
             if time.monotonic() - renewed > upload.LEASE.total_seconds() / 3:
                 renewed = time.monotonic()
-                async with opened() as work:
+                async with open_unit() as work:
                     await upload.renew_slot(work, slot)
     except TimeoutError:
-        raise Malformed([Violation("", "body.too_slow", "The body came too slowly. Send it again.")]) from None
+        raise Malformed([Violation("", "body.too_slow", "The body arrived too slowly. Send it again.")]) from None
     except ClientDisconnect:
         raise Malformed([Violation("", "body.cut_off", "The body broke off before its end.")]) from None
     except OSError as error:
         if not is_full(error):
             raise
-        raise StorageFull("The disk of the server for uploads is full. An operator must make room.") from None
+        raise StorageFull("The server's disk for uploads is full. An operator must make room.") from None

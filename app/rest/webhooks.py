@@ -1,4 +1,4 @@
-"""Owns webhook endpoints in REST: shapes and routes, no rule. What was sent to them is in `deliveries`."""
+"""Owns webhook endpoints in REST: shapes and routes, and no rules. Their deliveries are in `deliveries`."""
 
 from datetime import datetime, timedelta
 from typing import Literal
@@ -7,22 +7,25 @@ from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
 from app.core import ids
-from app.rest.door import After, House, Limit, Opened, asks, row_id
-from app.rest.pages import Input, Items, Shape, paged, place
+from app.rest.door import After, Limit, OpenWork, Services, requires, row_id
+from app.rest.pages import Input, Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.webhooks import models, queries, service
 from app.webhooks.sign import Signature
 
 router = APIRouter(prefix="/v1", tags=["webhooks"], route_class=Route)
-SIGNATURE = "With `hmac-sha256` (`v1`) both know a secret; with `ed25519` (`v1a`) you verify with our public key."
+SIGNATURE = "`hmac-sha256` (`v1`) uses a shared secret; for `ed25519` (`v1a`) you verify with the service's public key."
 
 
-SCHOOLS = "Ids or external ids: only events of these schools, and the district's own. Of all in reach, without them."
-VERSIONS = "The payload's version by type; the newest of now, where a type is not named."
+SCHOOLS = (
+    "Ids or external ids: only events of these schools, and of the district itself. By default, of "
+    "all schools in reach."
+)
+VERSIONS = "The payload version for each type; for a type that is not named, the newest version at this moment."
 
 
 class NewEndpoint(Input):
-    """Where events go. It gets what happens from now on, as far as its maker reaches."""
+    """An endpoint to be registered. It receives events from now on, within the reach of the caller who registers it."""
 
     url: str = Field(max_length=2048, description="https, on a public address.")
     event_types: list[str] = Field(max_length=100, description="See GET /v1/event-types.")
@@ -33,19 +36,19 @@ class NewEndpoint(Input):
 
 
 class ChangedEndpoint(Input):
-    """What is different of an endpoint; what is not named stays. Deliveries that wait go to the new address."""
+    """Changes of an endpoint; fields that are not named stay. Pending deliveries go to the new address."""
 
     url: str | None = Field(default=None, max_length=2048, description="https, on a public address.")
     event_types: list[str] | None = Field(default=None, max_length=100, description="See GET /v1/event-types.")
-    description: str | None = Field(default=None, description="Empty takes it away.")
+    description: str | None = Field(default=None, description="An empty text removes the description.")
     schools: list[str] | None = Field(default=None, max_length=500, description=SCHOOLS)
     versions: dict[str, int] = Field(default={}, max_length=100, description=VERSIONS)
 
 
 class Rotation(Input):
-    """How long the secret that is replaced signs as well."""
+    """How long the replaced secret still signs."""
 
-    overlap_seconds: int = Field(default=86_400, ge=0, le=604_800, description="A day, without it; 0 ends it at once.")
+    overlap_seconds: int = Field(default=86_400, ge=0, le=604_800, description="By default a day; 0 ends it at once.")
 
 
 class Endpoint(Shape):
@@ -55,34 +58,42 @@ class Endpoint(Shape):
     url: str
     description: str | None
     event_types: list[str]
-    schools: list[str] = Field(description="Only events of these schools, and the district's own; of all, if empty.")
-    versions: dict[str, int] = Field(description="The payload's version by type: it stays as it was made.")
+    schools: list[str] = Field(
+        description="Only events of these schools, and of the district itself; of all schools, if empty."
+    )
+    versions: dict[str, int] = Field(description="The payload version for each type; new versions do not change it.")
     signature: Literal["hmac-sha256", "ed25519"]
-    public_key: str | None = Field(description="whpk_…: verifies what is signed with ed25519.")
-    former_public_key: str | None = Field(description="The one before it, which signs as well while it is replaced.")
+    public_key: str | None = Field(description="whpk_…: verifies signatures made with ed25519.")
+    former_public_key: str | None = Field(
+        description="The previous public key, which still verifies during a rotation."
+    )
     created_at: datetime
     disabled_at: datetime | None
     disabled_because: str | None = Field(description="answered_gone (410), or failed_for_days (five days).")
     paused_at: datetime | None
-    failing_since: datetime | None = Field(description="Every attempt since then has failed.")
-    slowed_until: datetime | None = Field(description="It said that it is overloaded: nothing is sent until then.")
-    former_secret_until: datetime | None = Field(description="Until then the secret before this one signs as well.")
+    failing_since: datetime | None = Field(description="Every attempt since this instant has failed.")
+    slowed_until: datetime | None = Field(
+        description="The receiver answered that it is overloaded: nothing is sent until this instant."
+    )
+    former_secret_until: datetime | None = Field(description="The previous secret also signs until this instant.")
     version: int
 
 
 class NewlyMadeEndpoint(Endpoint):
-    """An endpoint just made, with the secret that is shown this once."""
+    """A new endpoint, or one with a new secret. The secret is shown this once."""
 
     secret: str | None = Field(
-        description="whsec_…: verify deliveries with it, as Standard Webhooks has it. None with ed25519."
+        description="whsec_…: verify deliveries with it, as Standard Webhooks specifies. Null with ed25519."
     )
 
 
-@router.post("/webhook-endpoints", status_code=201, operation_id="register_endpoint", **asks(service.register_endpoint))
-async def register_endpoint(work: Opened, request: Request, new: NewEndpoint) -> NewlyMadeEndpoint:
-    """Makes an endpoint and shows its secret, this once."""
-    house: House = request.app.state.house
-    asked = service.NewEndpoint(
+@router.post(
+    "/webhook-endpoints", status_code=201, operation_id="register_endpoint", **requires(service.register_endpoint)
+)
+async def register_endpoint(work: OpenWork, request: Request, new: NewEndpoint) -> NewlyMadeEndpoint:
+    """Registers an endpoint and returns its secret, this once."""
+    services: Services = request.app.state.services
+    endpoint = service.NewEndpoint(
         new.url,
         tuple(new.event_types),
         new.description,
@@ -90,30 +101,30 @@ async def register_endpoint(work: Opened, request: Request, new: NewEndpoint) ->
         new.versions,
         Signature(new.signature),
     )
-    row, secret = await service.register_endpoint(work, asked, house.webhook_allowed)
+    row, secret = await service.register_endpoint(work, endpoint, services.webhook_allowed)
     return NewlyMadeEndpoint(**_endpoint(row).model_dump(), secret=secret)
 
 
-@router.get("/webhook-endpoints", operation_id="list_endpoints", **asks(queries.endpoints))
+@router.get("/webhook-endpoints", operation_id="list_endpoints", **requires(queries.endpoints))
 async def list_endpoints(
-    work: Opened, request: Request, response: Response, after: After = None, limit: Limit = None
+    work: OpenWork, request: Request, response: Response, after: After = None, limit: Limit = None
 ) -> Items[Endpoint]:
-    """The caller's endpoints, oldest first."""
-    page = await queries.endpoints(work, place(work, "endpoints", {}, after, limit))
-    items, then = paged(request, response, page, _endpoint)
-    return Items(items=items, next=then)
+    """Lists the caller's endpoints, oldest first."""
+    page = await queries.endpoints(work, page_keyset(work, "endpoints", {}, after, limit))
+    items, next_cursor = to_page(request, response, page, _endpoint)
+    return Items(items=items, next=next_cursor)
 
 
-@router.get("/webhook-endpoints/{endpoint}", operation_id="get_endpoint", **asks(queries.endpoint))
-async def get_endpoint(work: Opened, endpoint: str) -> Endpoint:
-    """One endpoint."""
+@router.get("/webhook-endpoints/{endpoint}", operation_id="get_endpoint", **requires(queries.endpoint))
+async def get_endpoint(work: OpenWork, endpoint: str) -> Endpoint:
+    """Returns one endpoint."""
     return _endpoint(await queries.endpoint(work, row_id("endpoint", endpoint)))
 
 
-@router.patch("/webhook-endpoints/{endpoint}", operation_id="change_endpoint", **asks(service.change_endpoint))
-async def change_endpoint(work: Opened, request: Request, endpoint: str, changed: ChangedEndpoint) -> Endpoint:
-    """Changes the address, the types, the schools or the note of an endpoint; its secret stays."""
-    house: House = request.app.state.house
+@router.patch("/webhook-endpoints/{endpoint}", operation_id="change_endpoint", **requires(service.change_endpoint))
+async def change_endpoint(work: OpenWork, request: Request, endpoint: str, changed: ChangedEndpoint) -> Endpoint:
+    """Changes the address, the types, the schools or the description of an endpoint; its secret stays."""
+    services: Services = request.app.state.services
     change = service.Change(
         changed.url,
         None if changed.event_types is None else tuple(changed.event_types),
@@ -121,34 +132,41 @@ async def change_endpoint(work: Opened, request: Request, endpoint: str, changed
         None if changed.schools is None else tuple(changed.schools),
         changed.versions,
     )
-    return _endpoint(await service.change_endpoint(work, row_id("endpoint", endpoint), change, house.webhook_allowed))
+    return _endpoint(
+        await service.change_endpoint(work, row_id("endpoint", endpoint), change, services.webhook_allowed)
+    )
 
 
 @router.delete(
-    "/webhook-endpoints/{endpoint}", status_code=204, operation_id="remove_endpoint", **asks(service.remove_endpoint)
+    "/webhook-endpoints/{endpoint}",
+    status_code=204,
+    operation_id="remove_endpoint",
+    **requires(service.remove_endpoint),
 )
-async def remove_endpoint(work: Opened, endpoint: str) -> None:
-    """Removes an endpoint: it gets nothing more."""
+async def remove_endpoint(work: OpenWork, endpoint: str) -> None:
+    """Removes an endpoint: it receives nothing more."""
     await service.remove_endpoint(work, row_id("endpoint", endpoint))
 
 
-@router.post("/webhook-endpoints/{endpoint}/rotate", operation_id="rotate_secret", **asks(service.rotate_secret))
-async def rotate_secret(work: Opened, endpoint: str, asked: Rotation) -> NewlyMadeEndpoint:
-    """Gives the endpoint a new secret, shown this once; during the overlap both sign each delivery."""
-    overlap = timedelta(seconds=asked.overlap_seconds)
+@router.post("/webhook-endpoints/{endpoint}/rotate", operation_id="rotate_secret", **requires(service.rotate_secret))
+async def rotate_secret(work: OpenWork, endpoint: str, rotation: Rotation) -> NewlyMadeEndpoint:
+    """Replaces the endpoint's secret and returns the new one, this once; during the overlap both sign each delivery."""
+    overlap = timedelta(seconds=rotation.overlap_seconds)
     row, secret = await service.rotate_secret(work, row_id("endpoint", endpoint), overlap)
     return NewlyMadeEndpoint(**_endpoint(row).model_dump(), secret=secret)
 
 
-@router.post("/webhook-endpoints/{endpoint}/pause", operation_id="pause_endpoint", **asks(service.pause_endpoint))
-async def pause_endpoint(work: Opened, endpoint: str) -> Endpoint:
-    """Holds back what the endpoint would get: it waits."""
+@router.post("/webhook-endpoints/{endpoint}/pause", operation_id="pause_endpoint", **requires(service.pause_endpoint))
+async def pause_endpoint(work: OpenWork, endpoint: str) -> Endpoint:
+    """Pauses an endpoint: its deliveries wait."""
     return _endpoint(await service.pause_endpoint(work, row_id("endpoint", endpoint)))
 
 
-@router.post("/webhook-endpoints/{endpoint}/resume", operation_id="resume_endpoint", **asks(service.resume_endpoint))
-async def resume_endpoint(work: Opened, endpoint: str) -> Endpoint:
-    """Opens an endpoint that was paused, slowed down or disabled; what waited is sent."""
+@router.post(
+    "/webhook-endpoints/{endpoint}/resume", operation_id="resume_endpoint", **requires(service.resume_endpoint)
+)
+async def resume_endpoint(work: OpenWork, endpoint: str) -> Endpoint:
+    """Resumes an endpoint that was paused, slowed down or disabled; waiting deliveries are sent."""
     return _endpoint(await service.resume_endpoint(work, row_id("endpoint", endpoint)))
 
 

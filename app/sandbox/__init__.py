@@ -1,1 +1,1 @@
-"""A make-believe district to try Aimline on. Speaks to the product from outside; no room ever imports it."""
+"""The sandbox: a make-believe district to try Aimline on. It uses the product from outside; no room ever imports it."""

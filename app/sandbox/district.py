@@ -1,8 +1,8 @@
-"""Owns a synthetic district: a pure function of (seed, students, date, day). Never holds it, never does I/O.
+"""Owns a synthetic district: a pure function of (seed, students, date, day). It keeps nothing and does no I/O.
 
-Every record is made when it is asked for, from its own place in the district, so that a million students
-stream in the memory of one. Ids are hashes: opaque, case-sensitive, the same for the same seed. Longer than
-most files here, because the seven kinds of record share their ids.
+Every record is computed on demand from its own position in the district, so that a million students stream in
+constant memory. Ids are hashes: opaque, case-sensitive, the same for the same seed. The file is over 250 lines,
+because the seven kinds of record share their ids.
 """
 
 import hashlib
@@ -31,18 +31,18 @@ from app.sandbox.school import (
     sister,
 )
 
-# Share of the students to whom it happens on any one day after day 0.
+# The share of students to whom each change happens on any one day after day 0.
 LEAVING, TRANSFERRING, ENTERING, RENAMED, REGRADED = 0.004, 0.003, 0.004, 0.002, 0.0005
 
 _LETTERS = bytes.maketrans(b"+/", b"xQ")
-Term = tuple[str, date, date]  # sourcedId, first day, and the day after the last
+Term = tuple[str, date, date]  # sourcedId, first day, day after the last
 
 
 @dataclass(frozen=True, slots=True)
 class District:
-    """The district of `seed`, in the school year of `date`, `day` days of change after its first export.
+    """A district made from `seed`, in the school year of `date`, after `day` days of change.
 
-    `students` is exact on day 0; later about as many enter as leave. ValueError: fewer than one student.
+    `students` is exact on day 0; later about as many enter as leave. Raises ValueError for fewer than one student.
     """
 
     seed: int
@@ -55,7 +55,7 @@ class District:
             raise ValueError("A district needs at least one student, and a day that is not negative.")
 
     def on(self, day: int) -> "District":
-        """The same district `day` days later: some students left, came, moved, or changed name or grade."""
+        """Returns the district on another day: some students have left, entered, moved, or changed name or grade."""
         return replace(self, day=day)
 
     @property
@@ -74,7 +74,7 @@ class District:
             yield Org(self.school_id(school), _name(school), "school", code, "public", "mixed", False, district)
 
     def academic_sessions(self) -> Iterator[AcademicSession]:
-        """A school year without gaps to its neighbours, so that it contains every date, and two semesters."""
+        """Yields a school year without a gap to the next, so that it contains every date, and two semesters."""
         year, fall, spring = self._terms()
         begins = year[1].year
         years, whole = f"{begins}-{begins + 1}", year[0]
@@ -98,7 +98,7 @@ class District:
                 yield from self.classes_of(school, grade)
 
     def classes_of(self, school: School, grade: int) -> Iterator[Class]:
-        """The classes of one grade of one school, subject by subject."""
+        """Yields the classes of one grade of one school, subject by subject."""
         terms = self._terms()
         for subject, section in _sections(school, grade):
             code = school.level.grades[grade]
@@ -123,23 +123,23 @@ class District:
         yield from (self.student(seat) for seat in self.seats())
 
     def staff(self) -> Iterator[User]:
-        """The district's administrator; then, school by school, its administrator, teachers and aides."""
+        """Yields the district's administrator, then each school's administrator, teachers and aides."""
         district = self._id("org", "district")
         yield self._adult("district/admin", "administrator", (district,), "00000000")
         for school in schools(self.students):
             yield from self.staff_of(school)
 
     def staff_of(self, school: School) -> Iterator[User]:
-        """A school's administrator, teachers and aides."""
-        here = self.school_id(school)
+        """Yields a school's administrator, teachers and aides."""
+        school_id = self.school_id(school)
         for number, (role, key) in enumerate(posts(school)):
-            # The music teacher of an elementary school also belongs to the middle school beside it.
+            # The music teacher of an elementary school also belongs to the next middle school.
             shared = school.level is ELEMENTARY and key == "special/MUS"
-            orgs = (here, self._id("org", str(school.number + 1))) if shared else (here,)
+            orgs = (school_id, self._id("org", str(school.number + 1))) if shared else (school_id,)
             yield self._adult(f"{school.number}/{key}", role, orgs, f"{school.number + 1:05d}{number:03d}")
 
     def enrollments(self) -> Iterator[Enrollment]:
-        """The adults of every class (one of them primary), then ten classes for every student."""
+        """Yields the enrollments of each class's adults (one of them primary), then ten classes for each student."""
         for school in schools(self.students):
             for grade in range(len(school.sizes)):
                 yield from self.adult_enrollments_of(school, grade)
@@ -147,30 +147,33 @@ class District:
             yield from self.enrollments_of(seat)
 
     def adult_enrollments_of(self, school: School, grade: int) -> Iterator[Enrollment]:
-        """The adults of the classes of one grade of one school."""
-        terms, here = self._terms(), self.school_id(school)
+        """Yields the enrollments of the adults in the classes of one grade of one school."""
+        terms, school_id = self._terms(), self.school_id(school)
         for subject, section in _sections(school, grade):
             dates = _dates(terms, subject)
             room = self._class_id(school, grade, subject, section)
             for role, key, primary in adults(school, grade, subject, section):
                 user = self._id("user", f"{school.number}/{key}")
-                yield Enrollment(self._id("enrollment", room + user), room, here, user, role, primary, *dates)
+                yield Enrollment(self._id("enrollment", room + user), room, school_id, user, role, primary, *dates)
 
     def enrollments_of(self, seat: Seat) -> Iterator[Enrollment]:
-        """The ten classes of one student."""
-        terms, prefix = self._terms(), f"{self.seed}/enrollment/"  # a million times: this loop is the export's speed
-        user, here = self.student_id(seat), self.school_id(seat.school)
+        """Yields the enrollments of one student in ten classes."""
+        terms, prefix = (
+            self._terms(),
+            f"{self.seed}/enrollment/",
+        )  # This runs a million times in a large export, so hashes are made without `_id`.
+        user, school_id = self.student_id(seat), self.school_id(seat.school)
         number, grade = seat.school.number, seat.grade
         for subject in seat.school.level.subjects:
             room = _class_id(self.seed, number, grade, subject.code, seat.section(subject))
             starts, ends = _dates(terms, subject)
-            yield Enrollment(_opaque(prefix + room + user), room, here, user, "student", None, starts, ends)
+            yield Enrollment(_opaque(prefix + room + user), room, school_id, user, "student", None, starts, ends)
 
     def demographics(self) -> Iterator[Demographics]:
         yield from (self.demographics_of(seat) for seat in self.seats())
 
     def demographics_of(self, seat: Seat) -> Demographics:
-        """Those of one student; they never change."""
+        """Returns the demographics of one student; they never change."""
         begins = self._terms()[0][1].year
         rng = Random(f"{self.seed}/demographics/{seat.key}")
         age = 5 + seat.grade + 13 - sum(len(level.grades) for level in LEVELS[LEVELS.index(seat.home.level) :])
@@ -198,68 +201,70 @@ class District:
         )
 
     def seats(self) -> Iterator[Seat]:
-        """Every student who is there on this day."""
-        left, moved, renamed, regraded = (1 - (1 - p) ** self.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED))
+        """Yields the seat of every student who is enrolled on this day."""
+        leaving, moved, renamed, regraded = (
+            1 - (1 - p) ** self.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)
+        )
         for home in schools(self.students):
-            there = sister(self.students, home)
+            sister_school = sister(self.students, home)
             for grade, size in enumerate(home.sizes):
                 for number in range(size):
                     seat = Seat(home, grade, number, home)
                     if self.day:
                         fate = self.fate(seat.key)
-                        if fate[0] < left:
+                        if fate[0] < leaving:
                             continue
                         moves, *changes = fate[1] < moved, fate[2] < renamed, fate[3] < regraded
-                        seat = Seat(home, grade, number, there if moves else home, moves, *changes)
+                        seat = Seat(home, grade, number, sister_school if moves else home, moves, *changes)
                     yield seat
                 for number in range(size, size + self.entered(home, grade)):
                     yield Seat(home, grade, number, home)
 
     def entered(self, home: School, grade: int) -> int:
-        """How many students have entered one grade of one school since day 0."""
+        """Returns how many students have entered one grade of one school since day 0."""
         late = Random(f"{self.seed}/entering/{home.number}/{grade}").random()
         return int(late + self.day * ENTERING * home.sizes[grade])
 
     def student_id(self, seat: Seat) -> str:
-        """The student's `sourcedId`. The first two differ in case only, as case-sensitive ids may."""
+        """Returns the student's `sourcedId`. The first two differ in case only, as case-sensitive ids may."""
         if seat.key == "0/student/0/1":
             return self._id("user", "0/student/0/0").swapcase()
         return self._id("user", seat.key)
 
     def student(self, seat: Seat) -> User:
-        """The user row of one student."""
+        """Returns the user row of one student."""
         rng = Random(f"{self.seed}/person/{seat.key}")
-        given, family, middle = names.person(rng)
+        given_name, family, middle = names.person(rng)
         if seat.renamed:
             family = rng.choice(names.FAMILY)
         number = f"{seat.home.number + 1:05d}{seat.grade}{seat.number:04d}"
         grades = seat.home.level.grades
         grade = grades[min(seat.grade + 1, len(grades) - 1) if seat.regraded else seat.grade]
-        login = f"{names.login(given, family)}{int(number)}"
+        login = f"{names.login(given_name, family)}{int(number)}"
         email = None if grade in ("KG", "01", "02") else f"{login}@students.{self.place.lower()}.example.org"
         orgs = (self.school_id(seat.school),)
         ids = (f"{{State:{rng.randrange(10**9, 10**10)}}}",)
         sourced_id = self.student_id(seat)
-        return User(sourced_id, True, orgs, "student", login, ids, given, family, middle, number, email, (grade,))
+        return User(sourced_id, True, orgs, "student", login, ids, given_name, family, middle, number, email, (grade,))
 
     def _adult(self, key: str, role: Role, orgs: tuple[str, ...], number: str) -> User:
-        given, family, middle = names.person(Random(f"{self.seed}/person/{key}"))
-        login = f"{names.login(given, family)}.{int(number)}"
+        given_name, family, middle = names.person(Random(f"{self.seed}/person/{key}"))
+        login = f"{names.login(given_name, family)}.{int(number)}"
         email = f"{login}@staff.{self.place.lower()}.example.org"
         ids = (f"{{Staff:{number}}}", f"{{Badge:B{number[::-1]}}}")
         sourced_id = self._id("user", key)
-        return User(sourced_id, True, orgs, role, login, ids, given, family, middle, f"E{number}", email)
+        return User(sourced_id, True, orgs, role, login, ids, given_name, family, middle, f"E{number}", email)
 
     def _terms(self) -> tuple[Term, Term, Term]:
         return _terms(self.seed, self.date)
 
     def fate(self, key: str) -> list[float]:
-        """Four numbers in [0, 1): a thing has happened to a student once its chance has grown past theirs."""
+        """Returns four numbers in [0, 1): a change has happened once its growing probability exceeds its number."""
         digest = hashlib.blake2b(f"{self.seed}/fate/{key}".encode(), digest_size=16).digest()
         return [int.from_bytes(digest[at : at + 4], "big") / 2**32 for at in (0, 4, 8, 12)]
 
     def school_id(self, school: School) -> str:
-        """The `sourcedId` of a school's org."""
+        """Returns the `sourcedId` of a school's org."""
         return self._id("org", str(school.number))
 
     def _course_id(self, level: Level, grade: str, subject: Subject) -> str:
@@ -273,17 +278,17 @@ class District:
 
 
 def _opaque(key: str) -> str:
-    """Twelve letters and digits, upper and lower case (72 bits: no two ids of a source meet)."""
+    """Returns twelve letters and digits, upper and lower case (72 bits: no two ids of a source collide)."""
     digest = hashlib.blake2b(key.encode(), digest_size=9).digest()
     return b2a_base64(digest, newline=False).translate(_LETTERS).decode()
 
 
-@lru_cache(maxsize=4096)  # asked for once by each of a class's students
+@lru_cache(maxsize=4096)  # read once for each student of a class
 def _class_id(seed: int, school: int, grade: int, subject: str, section: int) -> str:
     return _opaque(f"{seed}/class/{school}/{grade}/{subject}/{section}")
 
 
-@lru_cache(maxsize=8)  # asked for by each student's row
+@lru_cache(maxsize=8)  # read for each student
 def _terms(seed: int, within: date) -> tuple[Term, Term, Term]:
     begins = within.year - (within.month < 8)
     august, january, june = date(begins, 8, 15), date(begins + 1, 1, 8), date(begins + 1, 6, 8)
@@ -298,10 +303,10 @@ def _sections(school: School, grade: int) -> Iterator[tuple[Subject, int]]:
 
 
 def _name(school: School) -> str:
-    again, place = divmod(school.number // len(LEVELS), len(names.PLACES))
-    return f"{names.PLACES[place]}{f' {again + 1}' if again else ''} {school.level.name} School"
+    cycle, place = divmod(school.number // len(LEVELS), len(names.PLACES))
+    return f"{names.PLACES[place]}{f' {cycle + 1}' if cycle else ''} {school.level.name} School"
 
 
 def _dates(terms: tuple[Term, Term, Term], subject: Subject) -> tuple[date, date]:
-    """A class of the whole year has its students for the whole school year, holidays included."""
+    """Returns the dates of a subject's classes; those of the whole year include the holidays."""
     return terms[0][1:] if subject.semesters == WHOLE_YEAR else terms[subject.semesters[0] + 1][1:]

@@ -1,4 +1,4 @@
-"""Owns how a synthetic district is written as a OneRoster CSV bulk zip, 1.1 or 1.2. Never decides what is in it.
+"""Owns how a synthetic district is written as a OneRoster CSV bulk zip, 1.1 or 1.2. It never decides what is in it.
 
 `python -m app.sandbox.export OUT.zip [--students N] [--seed S] [--date YYYY-MM-DD] [--day D] [--oneroster 1.2]
 [--gradebook [--line-items N]] [--quirk NAME]…`
@@ -27,34 +27,34 @@ from app.sandbox.export_grades import Grades
 from app.sandbox.sis_gradebook import line_items_by
 
 BATCH = 5000
-ROWS_PER_STUDENT = 12.8  # of all files of the roster together, for the progress bar
+ROWS_PER_STUDENT = 12.8  # of all roster files together, for the progress bar
 RESULTS_PER_ITEM = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """How a district is written. `line_items` are those of a class at most; `quirks` see `export_files`."""
+class ExportOptions:
+    """How a district is exported. `line_items` is the most for each class; `quirks` are those of `export_files`."""
 
     binding: Binding = field(default_factory=Binding)
     line_items: int | None = None
     quirks: frozenset[str] = frozenset()
 
     def rows(self, district: District) -> int:
-        """About how many, for the progress bar."""
+        """Returns the approximate number of rows, for the progress bar."""
         items = line_items_by(district.day) if self.line_items is None else self.line_items
         grades = RESULTS_PER_ITEM * items if self.binding.gradebook else 0
         return int(district.students * (ROWS_PER_STUDENT + grades + (self.binding.version != "1.1")))
 
 
 def export_csv(
-    district: District, path: Path, progress: Callable[[int], None] | None = None, wanted: Wanted | None = None
+    district: District, path: Path, progress: Callable[[int], None] | None = None, options: ExportOptions | None = None
 ) -> None:
-    """Write the district to `path`; the same district gives the same bytes (under the same zlib).
+    """Writes the district to `path`; the same district gives the same bytes (with the same zlib).
 
-    Of OneRoster 1.1 without grades, unless `wanted` says otherwise. `progress` is called with the number of rows just
-    written. The file appears under its name only when it is whole. OSError as the file system raises it.
+    Without `options`, OneRoster 1.1 without grades is written. `progress` is called with the number of rows just
+    written. The file appears under its name only when it is complete. Raises OSError as the file system does.
     """
-    wanted = wanted or Wanted()
+    options = options or ExportOptions()
     part = path.with_name(path.name + ".part")
     kinds: dict[str, Callable[[], Iterator[Any]]] = {
         "academicSessions": district.academic_sessions,
@@ -65,14 +65,14 @@ def export_csv(
         "enrollments": district.enrollments,
         "demographics": district.demographics,
     }
-    grades = Grades(district, wanted.line_items)
+    grades = Grades(district, options.line_items)
     try:
         with zipfile.ZipFile(part, "w") as archive:
-            _write(archive, "manifest", ["propertyName", "value"], _manifest(district, wanted.binding), None)
-            for kind, columns in wanted.binding.headers.items():
+            _write(archive, "manifest", ["propertyName", "value"], _manifest(district, options.binding), None)
+            for kind, columns in options.binding.headers.items():
                 header = ["sourcedId", "status", "dateLastModified", *columns.split(",")]
                 rows = _rows(columns, kinds[kind]()) if kind in kinds else _named(header, grades.rows(kind))
-                _write(archive, kind, header, rows, progress, wanted.quirks)
+                _write(archive, kind, header, rows, progress, options.quirks)
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
@@ -88,20 +88,20 @@ def _manifest(district: District, binding: Binding) -> Iterator[list[str]]:
 
 
 def _rows(columns: str, records: Iterable[Any]) -> Iterator[list[str]]:
-    """Records as cells in the header's order; status and dateLastModified stay blank, as bulk asks."""
+    """Yields records as cells in the header's order; status and dateLastModified stay blank, as bulk requires."""
     names = [re.sub("[A-Z]", lambda m: f"_{m[0].lower()}", c).replace(".", "_") for c in columns.split(",")]
     records = iter(records)
     first = next(records)
-    # What the district does not say, such as a pronoun, is blank.
-    known = [hasattr(first, name) for name in names]
-    read = attrgetter("sourced_id", *(name for name, has in zip(names, known, strict=True) if has))
+    # A column that the district has no value for, such as pronouns, stays blank.
+    is_given = [hasattr(first, name) for name in names]
+    read = attrgetter("sourced_id", *(name for name, has in zip(names, is_given, strict=True) if has))
     for record in chain((first,), records):
         sourced_id, *cells = read(record)
-        told = [cell if cell.__class__ is str else _cell(cell) for cell in cells]
-        if not all(known):
-            given = iter(told)
-            told = [next(given) if has else "" for has in known]
-        yield [sourced_id, "", "", *told]
+        texts = [cell if cell.__class__ is str else _cell(cell) for cell in cells]
+        if not all(is_given):
+            values = iter(texts)
+            texts = [next(values) if has else "" for has in is_given]
+        yield [sourced_id, "", "", *texts]
 
 
 def _named(header: list[str], rows: Iterable[dict[str, Any]]) -> Iterator[list[str]]:
@@ -110,7 +110,7 @@ def _named(header: list[str], rows: Iterable[dict[str, Any]]) -> Iterator[list[s
         yield [cell if cell.__class__ is str else _cell(cell) for cell in cells]
 
 
-@lru_cache(maxsize=1024, typed=True)  # the same few dates, flags and lists, a million times
+@lru_cache(maxsize=1024, typed=True)  # the same few dates, flags and lists occur a million times
 def _cell(value: Hashable) -> str:
     match value:
         case None:
@@ -153,34 +153,36 @@ def _write(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The command line: exports with a progress bar, and says what it wrote."""
+    """Runs the command line: exports with a progress bar and prints what was written."""
     parser = argparse.ArgumentParser(prog="app.sandbox.export", description="Write a synthetic district as OneRoster.")
     parser.add_argument("path", type=Path, metavar="OUT.zip")
     parser.add_argument("--students", type=int, default=1500)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--date", type=date.fromisoformat, default=None, help="a day in the school year; today")
+    parser.add_argument(
+        "--date", type=date.fromisoformat, default=None, help="a day in the school year; by default, today"
+    )
     parser.add_argument("--day", type=int, default=0, help="days of change after the first export")
     parser.add_argument("--oneroster", choices=("1.1", "1.2"), default="1.1")
-    parser.add_argument("--gradebook", action="store_true", help="with categories, line items and results")
-    parser.add_argument("--line-items", type=int, default=None, help="of each class, at most")
-    parser.add_argument("--quirk", action="append", default=[], help=f"badly made: {', '.join(CSV_QUIRKS)}")
-    options = parser.parse_args(arguments)
-    binding = Binding(options.oneroster, options.gradebook)
+    parser.add_argument("--gradebook", action="store_true", help="include categories, line items and results")
+    parser.add_argument("--line-items", type=int, default=None, help="the most for each class")
+    parser.add_argument("--quirk", action="append", default=[], help=f"defects: {', '.join(CSV_QUIRKS)}")
+    parsed = parser.parse_args(arguments)
+    binding = Binding(parsed.oneroster, parsed.gradebook)
     try:
-        district = District(options.seed, options.students, options.date or date.today(), options.day)
-        wanted = Wanted(binding, options.line_items, csv_quirks(options.quirk, binding.headers))
+        district = District(parsed.seed, parsed.students, parsed.date or date.today(), parsed.day)
+        options = ExportOptions(binding, parsed.line_items, csv_quirks(parsed.quirk, binding.headers))
     except ValueError as error:
         parser.error(str(error))
-    export_with_progress(district, options.path, wanted)
-    print(f"{district.name}: {options.path}, {options.path.stat().st_size:,} bytes")
+    export_with_progress(district, parsed.path, options)
+    print(f"{district.name}: {parsed.path}, {parsed.path.stat().st_size:,} bytes")
 
 
-def export_with_progress(district: District, path: Path, wanted: Wanted | None = None) -> None:
-    """`export_csv` with a bar on the terminal."""
+def export_with_progress(district: District, path: Path, options: ExportOptions | None = None) -> None:
+    """Writes the export with a progress bar on the terminal."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns) as bar:
-        task = bar.add_task("rows", total=(wanted or Wanted()).rows(district))
-        export_csv(district, path, lambda rows: bar.advance(task, rows), wanted)
+        task = bar.add_task("rows", total=(options or ExportOptions()).rows(district))
+        export_csv(district, path, lambda rows: bar.advance(task, rows), options)
         bar.update(task, total=bar.tasks[0].completed)
 
 

@@ -1,10 +1,13 @@
-"""Owns the headers of the CSV bindings, 1.1 and 1.2, and how an export can be bad. Never writes a file."""
+"""Owns the headers of the CSV bindings, 1.1 and 1.2, and the defects that an export can have.
+
+It never writes a file.
+"""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-# The headers after `sourcedId,status,dateLastModified`, with which every file begins.
+# The headers follow `sourcedId,status,dateLastModified`, with which every file begins.
 HEADERS: Final = {
     "academicSessions": "title,type,startDate,endDate,parentSourcedId,schoolYear",
     "orgs": "name,type,identifier,metadata.classification,metadata.gender,metadata.boarding,parentSourcedId",
@@ -24,7 +27,7 @@ GRADES: Final = {
     "resultValueMin,resultValueMax",
     "results": "lineItemSourcedId,studentSourcedId,scoreStatus,score,scoreDate,comment",
 }
-"""Of the gradebook, in 1.1."""
+"""The columns of the gradebook files in 1.1."""
 
 HEADERS_1_2: Final = {
     **HEADERS,
@@ -78,40 +81,40 @@ CSV_QUIRKS: Final = {
     "utf-16:FILE": "The file is UTF-16.",
     "header-only:FILE": "The file has a header and no row.",
 }
-"""What a badly made zip has; the sandbox's other quirks are those of a service."""
+"""The defects of a badly made zip; the sandbox's other quirks are those of a service."""
 STAMP: Final = "2026-11-20T06:00:00.000Z"
 
 
 class UnknownCsvQuirk(ValueError):
-    """No such quirk, or no such file in it; the message says which there are."""
+    """Raised for a quirk that does not exist, or that names no file of the export; the message lists the valid ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """What is exported: a version, with or without the gradebook."""
+    """What is exported: a version of the binding, with or without the gradebook."""
 
     version: str = "1.1"
     gradebook: bool = False
 
     @property
     def headers(self) -> dict[str, str]:
-        """The columns of each file that is written, in the order of writing."""
+        """Returns the columns of each file that is written, in the order of writing."""
         roster, grades = (HEADERS, GRADES) if self.version == "1.1" else (HEADERS_1_2, GRADES_1_2)
         return {**roster, **grades} if self.gradebook else dict(roster)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Every file that the manifest names."""
+        """Returns every file that the manifest names."""
         return FILES if self.version == "1.1" else tuple(sorted(FILES_1_2, key=str.lower))
 
 
-def csv_quirks(asked: Iterable[str], files: Iterable[str]) -> frozenset[str]:
-    """The quirks that were asked for, such as `utf-16:users`. Raises `UnknownCsvQuirk`."""
-    known, forms = set(files), {name.partition(":")[0]: name for name in CSV_QUIRKS}
-    found = frozenset(asked)
-    for one in found:
-        name, _, file = one.partition(":")
+def csv_quirks(requested: Iterable[str], files: Iterable[str]) -> frozenset[str]:
+    """Returns the requested quirks, such as `utf-16:users`, after checking them. Raises `UnknownCsvQuirk`."""
+    file_names, forms = set(files), {name.partition(":")[0]: name for name in CSV_QUIRKS}
+    quirks = frozenset(requested)
+    for quirk in quirks:
+        name, _, file = quirk.partition(":")
         form = forms.get(name)
-        if form is None or (":" in form) != bool(file) or (file and file not in known):
-            raise UnknownCsvQuirk(f"{one} is no quirk of an export. There are: {', '.join(CSV_QUIRKS)}.")
-    return found
+        if form is None or (":" in form) != bool(file) or (file and file not in file_names):
+            raise UnknownCsvQuirk(f"{quirk} is no quirk of an export. There are: {', '.join(CSV_QUIRKS)}.")
+    return quirks

@@ -1,6 +1,6 @@
-"""Owns the gradebook's rows in a CSV export, and the roles of 1.2, one by one. Never holds them, never does I/O.
+"""Owns the gradebook's rows in a CSV export, and the roles of 1.2, one at a time. It keeps no rows and does no I/O.
 
-They are those that the sandbox SIS serves on the same day; a district's results stream.
+The rows are those that the sandbox SIS serves on the same day; a district's results stream.
 """
 
 from collections.abc import Iterator
@@ -18,17 +18,20 @@ Row = dict[str, Any]
 
 
 class Grades:
-    """The gradebook of a district on its day; `items` of each class at most, where that is said."""
+    """The gradebook of a district on its day, with at most `items` line items for each class."""
 
     def __init__(self, district: District, items: int | None = None) -> None:
         self.district = district
         self.items = gradebook.line_items_by(district.day) if items is None else items
 
     def rows(self, name: str) -> Iterator[Row]:
-        """The rows of a file by column; its `sourcedId` first."""
+        """Yields the rows of a file by column; `sourcedId` comes first."""
         match name:
             case "categories":
-                return ({"sourcedId": one.sourced_id, "title": one.title, "weight": one.weight} for one in self._of())
+                return (
+                    {"sourcedId": category.sourced_id, "title": category.title, "weight": category.weight}
+                    for category in self._of()
+                )
             case "scoreScales":
                 return self._scales()
             case "lineItems":
@@ -52,64 +55,64 @@ class Grades:
         for room in self.district.classes():
             scale = gradebook.score_scale(room)
             about = {"classSourcedId": room.sourced_id, "courseSourcedId": room.course_sourced_id}
-            told = {"title": scale.title, "type": "letter", "scoreScaleValue": SCALE}
-            yield {"sourcedId": scale.sourced_id, **told, **about, "orgSourcedId": room.school_sourced_id}
+            values = {"title": scale.title, "type": "letter", "scoreScaleValue": SCALE}
+            yield {"sourcedId": scale.sourced_id, **values, **about, "orgSourcedId": room.school_sourced_id}
 
     def _line_items(self) -> Iterator[Row]:
         for room in self.district.classes():
-            for one in self._items_of(room):
+            for item in self._items_of(room):
                 yield {
-                    "sourcedId": one.sourced_id,
-                    "title": one.title,
-                    "assignDate": _instant(one.assigned),
-                    "dueDate": _instant(one.due),
-                    "classSourcedId": one.class_sourced_id,
-                    "categorySourcedId": one.category_sourced_id,
-                    "academicSessionSourcedId": one.session_sourced_id,
-                    "resultValueMin": one.result_value_min,
-                    "resultValueMax": one.result_value_max,
-                    "schoolSourcedId": one.school_sourced_id,
+                    "sourcedId": item.sourced_id,
+                    "title": item.title,
+                    "assignDate": _instant(item.assigned),
+                    "dueDate": _instant(item.due),
+                    "classSourcedId": item.class_sourced_id,
+                    "categorySourcedId": item.category_sourced_id,
+                    "academicSessionSourcedId": item.session_sourced_id,
+                    "resultValueMin": item.result_value_min,
+                    "resultValueMax": item.result_value_max,
+                    "schoolSourcedId": item.school_sourced_id,
                 }
 
     def _results(self) -> Iterator[Row]:
         district, day = self.district, self.district.day
         for seat in district.seats():
             for enrolled in district.enrollments_of(seat):
-                for one in islice(gradebook.results(district, (enrolled,), day), self.items):
+                for result in islice(gradebook.results(district, (enrolled,), day), self.items):
                     yield {
-                        "sourcedId": one.sourced_id,
-                        "lineItemSourcedId": one.line_item_sourced_id,
-                        "studentSourcedId": one.student_sourced_id,
-                        "classSourcedId": one.class_sourced_id,
-                        "scoreStatus": one.score_status,
-                        "score": one.score,
-                        "scoreDate": one.score_date,
+                        "sourcedId": result.sourced_id,
+                        "lineItemSourcedId": result.line_item_sourced_id,
+                        "studentSourcedId": result.student_sourced_id,
+                        "classSourcedId": result.class_sourced_id,
+                        "scoreStatus": result.score_status,
+                        "score": result.score,
+                        "scoreDate": result.score_date,
                     }
 
     def _item_scales(self) -> Iterator[Row]:
         for room in self.district.classes():
             scale = gradebook.score_scale(room).sourced_id
-            for one in self._items_of(room):
-                about = {"lineItemSourcedId": one.sourced_id, "scoreScaleSourcedId": scale}
-                yield {"sourcedId": f"{one.sourced_id}S", "title": "Letter grades", **about}
+            for item in self._items_of(room):
+                about = {"lineItemSourcedId": item.sourced_id, "scoreScaleSourcedId": scale}
+                yield {"sourcedId": f"{item.sourced_id}S", "title": "Letter grades", **about}
 
     def _item_objectives(self) -> Iterator[Row]:
         for room in self.district.classes():
-            for one in self._items_of(room):
-                objective = {"source": FRAMEWORK, "learningObjectiveId": f"{room.class_code}-{one.sourced_id[12:]}"}
-                yield {"sourcedId": f"{one.sourced_id}O", "lineItemSourcedId": one.sourced_id, **objective}
+            for item in self._items_of(room):
+                objective = {"source": FRAMEWORK, "learningObjectiveId": f"{room.class_code}-{item.sourced_id[12:]}"}
+                yield {"sourcedId": f"{item.sourced_id}O", "lineItemSourcedId": item.sourced_id, **objective}
 
     def _roles(self) -> Iterator[Row]:
         for number, user in enumerate(self.district.users()):
             yield from self._roles_of(user, office=number == 0)
 
     def _roles_of(self, user: User, office: bool) -> Iterator[Row]:
-        """One for each org; 1.2 has other words for administrators."""
+        """Yields one role for each org; 1.2 has other names for the roles of administrators."""
         role = user.role
         name = role if role != "administrator" else "districtAdministrator" if office else "siteAdministrator"
         for number, org in enumerate(user.org_sourced_ids):
-            what = {"role": name, "roleType": "secondary" if number else "primary", "orgSourcedId": org}
-            yield {"sourcedId": f"{user.sourced_id}R{number}", "userSourcedId": user.sourced_id, **what}
+            values = {"role": name, "roleType": "secondary" if number else "primary", "orgSourcedId": org}
+            yield {"sourcedId": f"{user.sourced_id}R{number}", "userSourcedId": user.sourced_id, **values}
 
 
 def _instant(day: Any) -> str:

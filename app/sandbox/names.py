@@ -1,7 +1,7 @@
-"""Owns the word lists that the sandbox's people, schools and towns are named from. Never holds a real person.
+"""Owns the word lists from which the sandbox's people, schools and towns are named. It never holds a real person.
 
-Given names are everyday ones from many languages. Family names are put together from a word that means
-"made up" and an ending, so that nobody can take a synthetic student for a child.
+Given names are everyday ones from many languages. Family names combine a word that means "made up" with an ending, so
+that nobody can mistake a synthetic student for a real child.
 """
 
 import unicodedata
@@ -71,7 +71,7 @@ COUNTRIES = ("MX", "VN", "SO", "GT", "PH", "IN", "UA", "HT")
 
 
 def plain(name: str) -> str:
-    """A name as it stands in a login: lower-case letters of ASCII only, so `Núria-Mae` gives `nuriamae`."""
+    """Returns a name in the form of a login: lower-case ASCII letters only, so `Núria-Mae` gives `nuriamae`."""
     letters = unicodedata.normalize("NFKD", name).lower()
     return "".join(letter for letter in letters if "a" <= letter <= "z")
 
@@ -79,12 +79,12 @@ def plain(name: str) -> str:
 _PLAIN = {name: plain(name) for name in (*GIVEN, *FAMILY)}
 
 
-def login(given: str, family: str) -> str:
-    """`given.family` in ASCII. Not unique: who needs a unique login adds a number."""
-    return f"{_PLAIN[given]}.{_PLAIN[family]}"
+def login(given_name: str, family: str) -> str:
+    """Returns `given.family` in ASCII. It is not unique; a caller that needs a unique login adds a number."""
+    return f"{_PLAIN[given_name]}.{_PLAIN[family]}"
 
 
 def person(rng: Random) -> tuple[str, str, str | None]:
-    """Given, family and (for two in five) middle name. Takes the same number of draws for everyone."""
-    given, family, middle = rng.choice(GIVEN), rng.choice(FAMILY), rng.choice(GIVEN)
-    return given, family, middle if rng.random() < 0.4 else None
+    """Returns given, family and (for two in five) middle name. Everyone takes the same number of random draws."""
+    given_name, family, middle = rng.choice(GIVEN), rng.choice(FAMILY), rng.choice(GIVEN)
+    return given_name, family, middle if rng.random() < 0.4 else None

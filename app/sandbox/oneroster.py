@@ -1,8 +1,7 @@
-"""Owns the records of a synthetic district, one class for each OneRoster 1.1 kind. Never touches a file.
+"""Owns the records of a synthetic district, one class for each OneRoster 1.1 kind. It never touches a file.
 
-Field names are OneRoster's own in snake_case (`sourcedId` is `sourced_id`, `metadata.gender` is
-`metadata_gender`); `status` and `dateLastModified` are left out, because a bulk delivery leaves them blank.
-None is "not given".
+Field names are OneRoster's own in snake_case (`sourcedId` is `sourced_id`, `metadata.gender` is `metadata_gender`).
+`status` and `dateLastModified` are left out, because a bulk delivery leaves them blank. None means "not given".
 """
 
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ class Org:
 
 @dataclass(frozen=True, slots=True)
 class AcademicSession:
-    """`end_date` is exclusive; `school_year` is the year in which it ends."""
+    """A term; `end_date` is exclusive, and `school_year` is the year in which the school year ends."""
 
     sourced_id: str
     title: str
@@ -65,7 +64,7 @@ class Class:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The first of `org_sourced_ids` is where the person mainly belongs. There is no password, ever."""
+    """A person. The first of `org_sourced_ids` is where the person mainly belongs. There is never a password."""
 
     sourced_id: str
     enabled_user: bool
@@ -87,7 +86,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Enrollment:
-    """`end_date` is exclusive; `primary` is for teachers only."""
+    """A person in a class; `end_date` is exclusive, and `primary` is for teachers only."""
 
     sourced_id: str
     class_sourced_id: str
@@ -101,7 +100,7 @@ class Enrollment:
 
 @dataclass(frozen=True, slots=True)
 class Demographics:
-    """`sourced_id` is the student's own."""
+    """The demographics of a student; `sourced_id` is the student's id."""
 
     sourced_id: str
     birth_date: date

@@ -1,4 +1,4 @@
-"""Owns the story's outsiders: the operator's command line, a vendor's client, a receiver."""
+"""Owns the outside parties of the story: the operator's command line, a vendor's client, a webhook receiver."""
 
 import json
 import subprocess
@@ -15,26 +15,26 @@ ANSWER_LIMIT = 20.0
 
 
 def aimline(*arguments: str, fine: tuple[int, ...] = (0,)) -> str:
-    """Runs the command line as an operator would; its output, or `StepFailed` with what it said."""
-    ran = subprocess.run(  # our own program, our own arguments
+    """Runs the command line as an operator would and returns its output; raises `StepFailed` with its last message."""
+    finished = subprocess.run(  # runs our own program with our own arguments
         [sys.executable, "-m", "app", *arguments], capture_output=True, text=True, check=False
     )
-    if ran.returncode not in fine:
-        said = (ran.stderr or ran.stdout).strip().splitlines()
-        last = _sentence(said[-1]) if said else "it said nothing"
-        raise StepFailed(f"aimline {arguments[0]} ended with {ran.returncode}: {last}")
-    return ran.stdout
+    if finished.returncode not in fine:
+        output = (finished.stderr or finished.stdout).strip().splitlines()
+        last = _sentence(output[-1]) if output else "it printed nothing"
+        raise StepFailed(f"aimline {arguments[0]} ended with {finished.returncode}: {last}")
+    return finished.stdout
 
 
-def _sentence(said: str) -> str:
+def _sentence(line: str) -> str:
     try:
-        return str(json.loads(said)["sentence"])
+        return str(json.loads(line)["sentence"])
     except (ValueError, KeyError, TypeError):
-        return said
+        return line
 
 
 class Vendor:
-    """A SIS vendor's client: a token, and requests with it."""
+    """A SIS vendor's client: it has a token and sends requests with it."""
 
     def __init__(self, base_url: str, client_id: str, client_secret: str) -> None:
         self._http = httpx.Client(base_url=base_url, timeout=ANSWER_LIMIT, trust_env=False)
@@ -48,26 +48,26 @@ class Vendor:
         return str(_expected(answer)["access_token"])
 
     def get(self, path: str, *, act_for: str | None = None, **parameters: Any) -> Any:
-        """A read."""
+        """Sends a GET request and returns its JSON."""
         return _expected(self._http.get(path, params=parameters, headers=_for(act_for)))
 
     def picture(self, path: str) -> str:
-        """A read of an SVG."""
+        """Returns an SVG."""
         answer = self._http.get(path)
         if answer.headers.get("content-type") != "image/svg+xml":
             raise StepFailed(f"GET {path} answered {answer.status_code}, and with no SVG")
         return answer.text
 
     def post(self, path: str, body: Any, *, act_for: str | None = None) -> Any:
-        """A command."""
+        """Sends a POST request and returns its JSON."""
         return _expected(self._http.post(path, json=body, headers=_for(act_for)))
 
     def graphql(self, query: str, **variables: Any) -> Any:
-        """A GraphQL operation; `StepFailed` where it has errors."""
-        found = _expected(self._http.post("/graphql", json={"query": query, "variables": variables}))
-        if found.get("errors"):
-            raise StepFailed(f"GraphQL answered with the error {found['errors'][0]['message']!r}")
-        return found["data"]
+        """Runs a GraphQL operation and returns its data; raises `StepFailed` if it has errors."""
+        result = _expected(self._http.post("/graphql", json={"query": query, "variables": variables}))
+        if result.get("errors"):
+            raise StepFailed(f"GraphQL answered with the error {result['errors'][0]['message']!r}")
+        return result["data"]
 
 
 class Receiver:
@@ -80,7 +80,7 @@ class Receiver:
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "app.sandbox.receiver", "--port", "0", "--until-stdin-closes"]
-        self._process = subprocess.Popen(  # our own program, our own arguments
+        self._process = subprocess.Popen(  # runs our own program with our own arguments
             [*command, "--secret-file", str(self._secret)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -103,18 +103,18 @@ class Receiver:
         self._secret.write_text(secret + "\n")
 
     def wait_for(self, type_: str, seconds: float = 10.0) -> dict[str, Any]:
-        """The first delivery of this type."""
+        """Returns the first delivery of a type; waits for it."""
         seen = 0
         with httpx.Client(timeout=seconds + 5, trust_env=False) as http:
             while True:
-                asked = {"after": seen, "wait": seconds}
-                found = json.loads(http.get(f"{self.url}received", params=asked).text)
-                if not found:
+                parameters = {"after": seen, "wait": seconds}
+                deliveries = json.loads(http.get(f"{self.url}received", params=parameters).text)
+                if not deliveries:
                     raise StepFailed(f"no webhook {type_} arrived within {seconds:.0f} s")
-                for delivery in found:
+                for delivery in deliveries:
                     if (delivery.get("body") or {}).get("type") == type_:
                         return dict(delivery)
-                seen += len(found)
+                seen += len(deliveries)
 
 
 def _for(person: str | None) -> dict[str, str]:
@@ -125,10 +125,10 @@ def _expected(answer: httpx.Response) -> Any:
     if answer.is_success:
         return answer.json()
     try:
-        told = answer.json()
-        said = told.get("detail") or told.get("error_description") or told
-        if told.get("violations"):
-            said = "; ".join(f"{one['pointer']}: {one['detail']}" for one in told["violations"])
+        problem = answer.json()
+        message = problem.get("detail") or problem.get("error_description") or problem
+        if problem.get("violations"):
+            message = "; ".join(f"{violation['pointer']}: {violation['detail']}" for violation in problem["violations"])
     except ValueError:
-        said = "no JSON"
-    raise StepFailed(f"{answer.request.method} {answer.request.url.path} answered {answer.status_code}: {said}")
+        message = "no JSON"
+    raise StepFailed(f"{answer.request.method} {answer.request.url.path} answered {answer.status_code}: {message}")

@@ -1,6 +1,6 @@
-"""Runs the whole of Aimline on one machine to try it: database, api, worker, story. Never part of production.
+"""Runs the whole of Aimline on one machine to try it: database, api, worker, story. It is never part of production.
 
-`python3 dev.py run` becomes this program. Everything that it keeps is in one folder, `.aimline` by default.
+`python3 dev.py run` becomes this program. It keeps everything in one folder, `.aimline` by default.
 """
 
 import argparse
@@ -24,11 +24,11 @@ from app.core.postgres_wheel import EmbeddedPostgresError
 from app.sandbox.process import REPOSITORY, STOP_LIMIT, PlaygroundError, Process
 
 HOST = "127.0.0.1"
-READY_LIMIT = 60.0  # seconds until the api must answer
+READY_LIMIT = 60.0  # seconds until the api must be ready
 
 
 class Stopped(BaseException):
-    """Someone asked us to stop: Ctrl-C, SIGTERM, or the terminal went away."""
+    """Raised when somebody stops the playground: by Ctrl-C, SIGTERM, or closing the terminal."""
 
 
 def main() -> NoReturn:
@@ -36,14 +36,14 @@ def main() -> NoReturn:
     parser.add_argument("--once", action="store_true", help="end after the story, with its exit code")
     parser.add_argument("--roster", type=Path, metavar="FILE.zip", help="a OneRoster CSV zip of your own")
     parser.add_argument("--port", type=int, default=8000, help="0 picks a free one")
-    parser.add_argument("--folder", type=Path, default=REPOSITORY / ".aimline", help="where its data are kept")
-    asked = parser.parse_args()
-    if asked.roster is not None and not asked.roster.is_file():
-        parser.error(f"there is no file {asked.roster}")
+    parser.add_argument("--folder", type=Path, default=REPOSITORY / ".aimline", help="where the data are kept")
+    options = parser.parse_args()
+    if options.roster is not None and not options.roster.is_file():
+        parser.error(f"there is no file {options.roster}")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
-        sys.exit(play(asked.folder.resolve(), asked.port, asked.roster, once=asked.once))
+        sys.exit(play(options.folder.resolve(), options.port, options.roster, once=options.once))
     except (PlaygroundError, EmbeddedPostgresError) as error:
         sys.exit(str(error))
     except PermissionError as error:
@@ -55,20 +55,20 @@ def main() -> NoReturn:
 
 
 def play(folder: Path, port: int, roster: Path | None, *, once: bool) -> int:
-    """Start everything, tell the story, serve on unless `once`; the exit code is the story's."""
+    """Starts everything, plays the story, and serves on unless `once`; returns the story's exit code."""
     port = _free_port(port)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with contextlib.ExitStack() as things:
-        things.enter_context(_alone(folder))
+    with contextlib.ExitStack() as resources:
+        resources.enter_context(_locked(folder))
         print("Starting PostgreSQL, api and worker ...", flush=True)
-        environment = _environment(folder, port, things)
+        environment = _environment(folder, port, resources)
         _migrate(folder, environment)
         api = Process("api", folder, ["app", "serve", "--host", HOST, "--port", str(port)], environment)
-        things.callback(api.stop)
+        resources.callback(api.stop)
         worker = Process("worker", folder, ["app", "worker"], environment)
-        things.callback(worker.stop)
+        resources.callback(worker.stop)
         _wait_until_ready(port, [api, worker])
-        code = _tell_story(_story(port, roster, once=once), environment, [api, worker], things)
+        code = _tell_story(_story(port, roster, once=once), environment, [api, worker], resources)
         if not once:
             if code:
                 print(f"The story ended with code {code}. The logs are in {folder / 'log'}.", flush=True)
@@ -77,12 +77,12 @@ def play(folder: Path, port: int, roster: Path | None, *, once: bool) -> int:
                 while True:
                     _check([api, worker])
                     time.sleep(0.3)
-        _deaf()
+        _ignore_signals()
     return code
 
 
-def _environment(folder: Path, port: int, things: contextlib.ExitStack) -> dict[str, str]:
-    """What the processes read. Starts the embedded server, unless AIMLINE_DATABASE_URL names one of one's own."""
+def _environment(folder: Path, port: int, resources: contextlib.ExitStack) -> dict[str, str]:
+    """Returns the processes' environment; starts the embedded server unless AIMLINE_DATABASE_URL names another."""
     environment = os.environ | {
         "AIMLINE_SANDBOX": "1",
         "AIMLINE_TOKEN_SECONDS": "3600",
@@ -95,13 +95,13 @@ def _environment(folder: Path, port: int, things: contextlib.ExitStack) -> dict[
             environment.setdefault("AIMLINE_KEY_FILE", str(key))
         return environment
     for name in ("AIMLINE_KEY", "AIMLINE_API_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL"):
-        environment.pop(name, None)  # they belong to another server than the embedded one
-    postgres = things.enter_context(EmbeddedPostgres(folder))
+        environment.pop(name, None)  # they belong to a server other than the embedded one
+    postgres = resources.enter_context(EmbeddedPostgres(folder))
     return environment | {"AIMLINE_DATABASE_URL": postgres.url(), "AIMLINE_KEY_FILE": str(key)}
 
 
 def _key_file(folder: Path) -> Path:
-    """The key-encryption key, made once; whole or not there."""
+    """Returns the file of the key-encryption key. The key is made once and written atomically."""
     path = folder / "key"
     if not path.exists():
         unfinished = folder / "key.new"
@@ -132,7 +132,7 @@ def _wait_until_ready(port: int, processes: list[Process]) -> None:
 
 
 def _ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)  # never through a proxy
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)  # connects directly, never through a proxy
     try:
         connection.request("GET", "/health/ready")
         return connection.getresponse().status == http.client.OK
@@ -143,24 +143,24 @@ def _ready(port: int) -> bool:
 
 
 def _story(port: int, roster: Path | None, *, once: bool) -> list[str]:
-    given = [] if roster is None else ["--roster", str(roster.resolve())]
-    return ["--base-url", f"http://{HOST}:{port}", *given, *(["--once"] if once else [])]
+    roster_arguments = [] if roster is None else ["--roster", str(roster.resolve())]
+    return ["--base-url", f"http://{HOST}:{port}", *roster_arguments, *(["--once"] if once else [])]
 
 
 def _tell_story(
     arguments: list[str],
     environment: dict[str, str],
     processes: list[Process],
-    things: contextlib.ExitStack,
+    resources: contextlib.ExitStack,
 ) -> int:
-    """The story as a process of its own on this terminal; its exit code."""
+    """Runs the story as a process of its own on this terminal and returns its exit code."""
     story = subprocess.Popen(
         [sys.executable, "-m", "app.sandbox.story", *arguments],
         cwd=REPOSITORY,
         env=environment,
         preexec_fn=tied(),
     )
-    things.callback(_end, story)
+    resources.callback(_end, story)
     while True:
         with contextlib.suppress(subprocess.TimeoutExpired):
             return story.wait(0.2)
@@ -182,7 +182,7 @@ def _check(processes: list[Process]) -> None:
 
 
 def _free_port(port: int) -> int:
-    """This port if it is free, any free one for 0; said in a sentence if it is taken."""
+    """Returns the port if it is free, or any free one for 0; raises `PlaygroundError` if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -197,8 +197,8 @@ def _free_port(port: int) -> int:
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One playground at a time has a folder."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds a lock, so that only one playground at a time uses the folder."""
     with (folder / "playground.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -209,12 +209,12 @@ def _alone(folder: Path) -> Iterator[None]:
 
 
 def _stop(number: int, frame: object) -> NoReturn:
-    _deaf()
+    _ignore_signals()
     raise Stopped
 
 
-def _deaf() -> None:
-    """From now on we stop things in order, and a second Ctrl-C does not cut that short."""
+def _ignore_signals() -> None:
+    """Ignores further signals, so that a second Ctrl-C does not interrupt the orderly stop."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 

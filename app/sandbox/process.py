@@ -1,4 +1,4 @@
-"""One of the playground's processes: with a log of its own, tied to us, stopped in order. Knows no command."""
+"""Owns one process of the playground: its log, its tie to the parent process, its orderly stop. It knows no command."""
 
 import contextlib
 import os
@@ -10,15 +10,15 @@ from pathlib import Path
 from app.core.child import tied
 
 REPOSITORY = Path(__file__).parents[2]
-STOP_LIMIT = 10.0  # seconds that a process may take to end by itself
+STOP_LIMIT = 10.0  # seconds that a process may take to stop by itself
 
 
 class PlaygroundError(Exception):
-    """The playground cannot go on; the message says why and what to do."""
+    """Raised when the playground cannot continue; the message says why and what to do."""
 
 
 class Process:
-    """One process of ours with a log of its own."""
+    """A child process with a log of its own."""
 
     def __init__(self, name: str, folder: Path, arguments: list[str], environment: dict[str, str]) -> None:
         self.name = name
@@ -32,19 +32,19 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is for us; we stop it in order
+                start_new_session=True,  # Ctrl-C reaches the parent only, which stops its children in order
                 preexec_fn=tied(),
             )
 
     def check(self) -> None:
-        """Raises when it has ended, with its last words."""
+        """Raises `PlaygroundError` with the end of the log if the process has ended."""
         code = self.process.poll()
         if code is not None:
             last = "\n".join(self.log.read_text(errors="replace").splitlines()[-15:])
             raise PlaygroundError(f"The {self.name} ended with code {code}; {self.log} ends with:\n{last}")
 
     def stop(self) -> None:
-        """SIGTERM, some patience, then SIGKILL to what is left of its group."""
+        """Sends SIGTERM, waits, then sends SIGKILL to what is left of its group."""
         self.process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(STOP_LIMIT)

@@ -1,9 +1,11 @@
-"""Owns a small webhook receiver, a process of its own, as an integrator would write one. Never in production.
+"""Owns a small webhook receiver, a process of its own, as an integrator would write one.
+
+It is never used in production.
 
 `python -m app.sandbox.receiver --port 0 --secret-file F [--log FILE]` prints its address on the first line.
 Every POST is verified with the `standardwebhooks` library and answered 204, or 401 if it cannot be verified.
-`GET /received` gives what came so far, as JSON: `?after=N` leaves out the first N, and `&wait=SECONDS` waits
-until there is more.
+`GET /received` returns the deliveries so far as JSON: `?after=N` leaves out the first N, and `&wait=SECONDS` waits
+until there is another one.
 """
 
 import argparse
@@ -28,7 +30,7 @@ LONGEST_WAIT = 60.0
 
 
 class Receiver:
-    """What came, and how to answer. With a `status` and no `fail_first`, every POST gets that status."""
+    """The deliveries received, and how to answer. With a `status` and no `fail_first`, every POST gets that status."""
 
     def __init__(
         self,
@@ -45,13 +47,13 @@ class Receiver:
         self.news = asyncio.Condition()
 
     async def post(self, request: Request) -> Response:
-        """Verify, write down, then answer: what an endpoint that must not lose anything does."""
+        """Verifies a delivery, records it, then answers: the order for an endpoint that must not lose anything."""
         body = await request.body()
         verified = verify(self.secret_file, body, request.headers)
         code = 204 if verified else 401
         if len(self.received) < self.failures:
             code = self.status
-        said = {"retry-after": self.retry_after} if self.retry_after and code >= 400 else None
+        headers = {"retry-after": self.retry_after} if self.retry_after and code >= 400 else None
         parsed = _parsed(body)
         entry = {
             "received_at": datetime.now(UTC).isoformat(timespec="microseconds"),
@@ -69,33 +71,33 @@ class Receiver:
         async with self.news:
             self.received.append(entry)
             self.news.notify_all()
-        return Response(None if code == 204 else f"Answered {code}.", status_code=code, headers=said)
+        return Response(None if code == 204 else f"Answered {code}.", status_code=code, headers=headers)
 
     async def get(self, request: Request) -> Response:
-        """What came after the first `after` (0), at once; with `wait`, as soon as there is anything new.
+        """Returns the deliveries after the first `after` (0); with `wait`, as soon as there is a new one.
 
-        Without `after`, `wait` waits for something newer than this request, and the answer is everything.
+        Without `after`, `wait` waits for a delivery newer than this request, and the answer lists all deliveries.
         """
         try:
             after = int(request.query_params["after"]) if "after" in request.query_params else None
             wait = min(float(request.query_params.get("wait", 0)), LONGEST_WAIT)
         except ValueError:
             return PlainTextResponse("`after` is a count and `wait` a number of seconds.", 400)
-        known = len(self.received) if after is None else after
+        seen = len(self.received) if after is None else after
         if wait > 0:
             async with self.news:
                 try:
                     async with asyncio.timeout(wait):
-                        await self.news.wait_for(lambda: len(self.received) > known)
+                        await self.news.wait_for(lambda: len(self.received) > seen)
                 except TimeoutError:
-                    pass  # nothing new is an answer too
+                    pass  # no new delivery is a valid answer
         return JSONResponse(self.received[after or 0 :])
 
 
 def verify(secret_file: Path, body: bytes, headers: Mapping[str, str]) -> bool:
-    """Whether a secret of the file (one a line: two may be live) signed this body just now.
+    """Tells whether a secret of the file (one a line: two may be live) signed this body just now.
 
-    The file is read each time: it may be written after the endpoint was made, and change with the secret.
+    The file is read each time, since it may be written after the endpoint was registered and change with the secret.
     """
     try:
         secrets = secret_file.read_text(encoding="utf-8").split()
@@ -118,7 +120,7 @@ def _parsed(body: bytes) -> Any:
 
 
 def app(receiver: Receiver) -> Starlette:
-    """The receiver as an ASGI application; it takes a POST on every path."""
+    """Returns the receiver as an ASGI application; it accepts a POST on every path."""
     return Starlette(
         routes=[
             Route("/received", receiver.get, methods=["GET"]),
@@ -134,14 +136,14 @@ def _stop_when_stdin_closes(server: uvicorn.Server) -> None:
 
 
 def main() -> None:
-    """The command line."""
+    """Runs the command line."""
     parser = argparse.ArgumentParser(prog="app.sandbox.receiver", description="Receive and verify webhooks.")
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--secret-file", type=Path, required=True, help="whsec_…, one a line, read at each request")
     parser.add_argument("--log", type=Path, help="append a JSON line for each request")
-    parser.add_argument("--fail-first", type=int, help="answer so many requests with --status (500)")
-    parser.add_argument("--status", type=int, help="the failing answer; without --fail-first, to every request")
-    parser.add_argument("--retry-after", help="the header of that name, with every failing answer")
+    parser.add_argument("--fail-first", type=int, help="answer this many requests with --status (500)")
+    parser.add_argument("--status", type=int, help="the failing status; without --fail-first, for every request")
+    parser.add_argument("--retry-after", help="the header Retry-After, with every failing answer")
     parser.add_argument("--until-stdin-closes", action="store_true", help="end when the parent process does")
     options = parser.parse_args()
     try:

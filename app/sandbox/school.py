@@ -1,6 +1,6 @@
-"""Owns how a school of the sandbox works: level, grades, subjects, sections, who teaches, who sits where.
+"""Owns the structure of the sandbox's schools: levels, grades, subjects, sections, teachers and seats.
 
-Never names a person and never makes an id; `district` does.
+It never names a person and never makes an id; `district` does.
 """
 
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ WHOLE_YEAR, FIRST, SECOND = (0, 1), (0,), (1,)  # semesters in which a class mee
 class Subject:
     """One class of a student's timetable.
 
-    `slot` is the place in the day (0 is homeroom; half-year subjects share one). `area` and `sced` are
-    the subject's field and its two-digit SCED subject area. `taught_by` says who teaches: the homeroom's own
-    teacher, one specialist for the whole school, or a department with a teacher for each section.
+    `slot` is the position in the day (0 is homeroom; half-year subjects share one). `area` and `sced` are the subject's
+    field and its two-digit SCED subject area. `taught_by` says who teaches: the homeroom's own teacher, one specialist
+    for the whole school, or a department with a teacher for each section.
     """
 
     code: str
@@ -98,13 +98,13 @@ LEVELS = (ELEMENTARY, MIDDLE, HIGH)
 
 
 def grade_title(grade: str) -> str:
-    """A CEDS grade code as it stands in a course's title: `KG` is `K`, `03` is `3`."""
+    """Returns a CEDS grade code as a course's title shows it: `KG` is `K`, `03` is `3`."""
     return "K" if grade == "KG" else grade.lstrip("0")
 
 
 @dataclass(frozen=True, slots=True)
 class School:
-    """A school's place in the district; for each grade its students on day 0 and its parallel classes."""
+    """A school of the district, with the number of students on day 0 and of parallel classes for each grade."""
 
     number: int
     level: Level
@@ -114,7 +114,7 @@ class School:
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A student's place: where they began (`home`, `grade`, `number`: who they are), and where they are."""
+    """A student's origin (`home`, `grade`, `number`: the identity) and present school."""
 
     home: School
     grade: int
@@ -129,20 +129,23 @@ class Seat:
         return f"{self.home.number}/student/{self.grade}/{self.number}"
 
     def section(self, subject: Subject) -> int:
-        """Elementary classes stay together; older students meet others in each subject. Sizes stay even."""
+        """Returns the student's section in a subject.
+
+        Elementary classes stay together; older students meet others in each subject. The sizes stay even.
+        """
         sections = self.school.sections[self.grade]
-        number = self.number + self.moved  # where no sister school is, who moves changes section
+        number = self.number + self.moved  # a student who moves within the only school of a level changes section
         turn = 0 if self.school.level is ELEMENTARY else subject.slot
         return (number + number // sections * turn) % sections
 
 
 def schools(students: int) -> Iterator[School]:
-    """The schools that so many students need: always one of each level, then the next three."""
+    """Yields the schools for a number of students: one of each level, then three more for every further share."""
     return (_school(students, number) for number in range(_trios(students) * len(LEVELS)))
 
 
 def sister(students: int, school: School) -> School:
-    """Where a student of this school moves to: the next school of its level, or itself if it is alone."""
+    """Returns the school to which this school's students move: the next of its level, or itself if there is none."""
     return _school(students, (school.number + len(LEVELS)) % (_trios(students) * len(LEVELS)))
 
 
@@ -154,13 +157,13 @@ def _school(students: int, number: int) -> School:
     trio, kind = divmod(number, len(LEVELS))
     level, trios, grades = LEVELS[kind], _trios(students), sum(len(level.grades) for level in LEVELS)
     students = students // trios + (trio < students % trios)
-    here = range(level.begins, level.begins + len(level.grades))
-    sizes = tuple(students // grades + (grade < students % grades) for grade in here)
+    grade_range = range(level.begins, level.begins + len(level.grades))
+    sizes = tuple(students // grades + (grade < students % grades) for grade in grade_range)
     return School(number, level, sizes, tuple(max(1, round(size / STUDENTS_PER_SECTION)) for size in sizes))
 
 
 def posts(school: School) -> Iterator[tuple[Role, str]]:
-    """Role and key of every adult of a school; the keys are those that `adults` gives."""
+    """Yields the role and key of every adult of a school; the keys are those of `adults`."""
     yield "administrator", "admin"
     grades = range(len(school.sizes))
     if school.level is ELEMENTARY:
@@ -175,12 +178,12 @@ def posts(school: School) -> Iterator[tuple[Role, str]]:
 
 
 def adults(school: School, grade: int, subject: Subject, section: int) -> Iterator[tuple[Adult, str, bool | None]]:
-    """Role, key and `primary` of a class's adults: its teacher; in a first section a co-teacher, an aide."""
+    """Yields role, key and `primary` of a class's adults: a teacher; in a first section a co-teacher, an aide."""
     if subject.taught_by == "specialist":
         key = f"special/{subject.code}"
     elif school.level is ELEMENTARY:
         key = f"room/{grade}/{section}"
-    else:  # in one period only: a subject meets at another hour in each grade
+    else:  # a teacher has one section in each period: a subject meets at a different hour in each grade
         key = f"department/{subject.slot or grade + 1}/{section}"
     yield "teacher", key, True
     if subject.co_taught and section == 0:

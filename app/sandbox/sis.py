@@ -1,6 +1,6 @@
-"""Runs the sandbox SIS as a process: its socket, its first lines, its end. Owns no answer.
+"""Runs the sandbox SIS as a process: its socket, its first lines, its end. It owns no answers.
 
-The first line it prints is its address; then what a client needs, one `name: value` a line, and an empty line.
+The first line that it prints is its address; then what a client needs, one `name: value` a line, and an empty line.
 """
 
 import os
@@ -14,26 +14,26 @@ from app.sandbox.sis_server import Sis
 
 
 def run(sis: Sis, host: str, port: int, until_stdin_closes: bool = False) -> None:
-    """Serves until it is stopped. OSError when the port cannot be used; 0 takes a free one."""
+    """Serves until it is stopped. Raises OSError if the port cannot be used; port 0 picks a free one."""
     listening = socket.create_server((host, port))
-    here = f"http://{host}:{listening.getsockname()[1]}"
+    address = f"http://{host}:{listening.getsockname()[1]}"
     server = uvicorn.Server(uvicorn.Config(sis.app(), log_level="warning", lifespan="off", timeout_graceful_shutdown=1))
     if until_stdin_closes:
         threading.Thread(target=_stop_when_stdin_closes, args=(server,), daemon=True).start()
-    told = {
-        "token": f"{here}/oauth/token",
+    facts = {
+        "token": f"{address}/oauth/token",
         "client id": sis.gate.client_id,
         "client secret": sis.gate.client_secret,
-        "OneRoster 1.1": here + V11,
-        "OneRoster 1.2": here + ROSTERING,
-        "gradebook 1.2": here + GRADEBOOK,
-        "CSV": f"{here}/csv/oneroster.zip",
+        "OneRoster 1.1": address + V11,
+        "OneRoster 1.2": address + ROSTERING,
+        "gradebook 1.2": address + GRADEBOOK,
+        "CSV": f"{address}/csv/oneroster.zip",
     }
     if moved := sis.quirks.text("base"):
         for name in ("OneRoster 1.1", "OneRoster 1.2", "gradebook 1.2"):
-            told.pop(name)
-        told["OneRoster 1.2"] = here + next(iter(bases(moved)))
-    print(f"{here}/", *(f"{name}: {value}" for name, value in told.items()), "", sep="\n", flush=True)
+            facts.pop(name)
+        facts["OneRoster 1.2"] = address + next(iter(bases(moved)))
+    print(f"{address}/", *(f"{name}: {value}" for name, value in facts.items()), "", sep="\n", flush=True)
     server.run(sockets=[listening])
 
 

@@ -1,4 +1,4 @@
-"""Owns the form of an answer: envelope, paging headers, imsx_StatusInfo. Never finds a row."""
+"""Owns the form of an answer: envelope, paging headers, imsx_StatusInfo. It never finds a row."""
 
 import secrets
 from urllib.parse import parse_qsl, urlencode
@@ -19,14 +19,14 @@ FOREIGN = "https://sis.example.net"
 
 
 def refusal(error: Refused, version: str, quirks: Quirks) -> Response:
-    """An error as the standard has it, or as a quirk does."""
+    """Returns an error response as the standard defines it, or as a quirk changes it."""
     if "html-errors" in quirks:
         return HTMLResponse(f"<html><body><h1>{error.status}</h1></body></html>", error.status, error.headers)
     return JSONResponse(status_info(error, version, quirks), error.status, error.headers)
 
 
 def status_info(error: Refused, version: str, quirks: Quirks) -> dict[str, object]:
-    """imsx_StatusInfo of a failure."""
+    """Returns the imsx_StatusInfo of a failure."""
     minor = NOT_IN_11.get(error.minor, error.minor) if version == "1.1" else error.minor
     info: dict[str, object] = {"imsx_codeMajor": "failure", "imsx_severity": "error"}
     if version == "1.1":
@@ -39,7 +39,7 @@ def status_info(error: Refused, version: str, quirks: Quirks) -> dict[str, objec
 
 
 def paging(request: Request, query: Query, total: int, quirks: Quirks) -> dict[str, str]:
-    """X-Total-Count, and Link with first, prev, next and last as far as they are."""
+    """Returns X-Total-Count, and Link with those of first, prev, next and last that exist."""
     headers = {} if "no-total" in quirks else {"X-Total-Count": str(total)}
     if "no-link" in quirks:
         return headers
@@ -68,5 +68,5 @@ def _pairs(url: URL) -> list[tuple[str, str]]:
 
 
 def origin(url: URL) -> str:
-    """Scheme and host of a request, as the client wrote them."""
+    """Returns scheme and host of a request, as the client wrote them."""
     return f"{url.scheme}://{url.netloc}"

@@ -1,6 +1,6 @@
-"""Owns who may ask: OAuth 2 client credentials and OAuth 1.0a signatures without a body (RFC 6749, RFC 5849).
+"""Owns authentication: OAuth 2 client credentials and OAuth 1.0a signatures without a body (RFC 6749, RFC 5849).
 
-Tokens are held in memory. Never writes a secret to a log.
+Tokens are kept in memory. No secret is ever written to a log.
 """
 
 import base64
@@ -31,14 +31,14 @@ PREFIX: Final = {
     "1.1": "https://purl.imsglobal.org/spec/or/v1p1/scope/",
     "1.2": "https://purl.imsglobal.org/spec/or/v1p2/scope/",
 }
-KNOWN: Final = {PREFIX[version] + name for version, names in SCOPES.items() for name in names.split()}
+ALL_SCOPES: Final = {PREFIX[version] + name for version, names in SCOPES.items() for name in names.split()}
 SKEW = 300  # seconds by which a signature's clock may differ
 HASHES: Final = {"HMAC-SHA1": hashlib.sha1, "HMAC-SHA256": hashlib.sha256}
 
 
 @dataclass(slots=True)
 class Token:
-    """What a bearer may, until when, and how often it was used."""
+    """A token's scopes, its expiry, and how often it was used."""
 
     scopes: frozenset[str]
     expires: float
@@ -46,7 +46,7 @@ class Token:
 
 
 class Gate:
-    """The one client of the sandbox and its tokens."""
+    """The one client of the sandbox, and its tokens."""
 
     def __init__(self, client_id: str, client_secret: str, lifetime: int, quirks: Quirks) -> None:
         self.client_id, self.client_secret = client_id, client_secret
@@ -55,31 +55,31 @@ class Gate:
         self.nonces: dict[str, float] = {}
 
     async def grant(self, request: Request) -> dict[str, object]:
-        """The answer of the token endpoint. Refused with RFC 6749's error as the minor code."""
+        """Returns the answer of the token endpoint. Raises `Refused` with RFC 6749's error as the minor code."""
         body = dict(parse_qsl((await request.body()).decode("utf-8", "replace")))
         self._check_client(request.headers.get("authorization", ""), body)
         if body.get("grant_type") != "client_credentials":
-            raise Refused(400, "unsupported_grant_type", "grant_type is client_credentials.")
-        asked = frozenset(body.get("scope", "").split())
-        if not asked or not asked <= KNOWN:
-            raise Refused(400, "invalid_scope", "scope lists OneRoster's scopes, with a space between.")
+            raise Refused(400, "unsupported_grant_type", "grant_type must be client_credentials.")
+        scopes = frozenset(body.get("scope", "").split())
+        if not scopes or not scopes <= ALL_SCOPES:
+            raise Refused(400, "invalid_scope", "scope must list OneRoster's scopes, separated by spaces.")
         token = secrets.token_urlsafe(24)
-        self.tokens[token] = Token(asked, time.monotonic() + self.lifetime)
-        answer: dict[str, object] = {"access_token": token, "token_type": "Bearer", "scope": " ".join(sorted(asked))}
+        self.tokens[token] = Token(scopes, time.monotonic() + self.lifetime)
+        answer: dict[str, object] = {"access_token": token, "token_type": "Bearer", "scope": " ".join(sorted(scopes))}
         return answer if "no-expires" in self.quirks else answer | {"expires_in": self.lifetime}
 
     def check(self, request: Request, version: str, scopes: Iterable[str]) -> None:
-        """Refused (401, 403) unless the request is signed, or bears a token that has one of the scopes."""
-        scheme, _, rest = request.headers.get("authorization", "").partition(" ")
+        """Raises `Refused` (401, 403) unless the request is signed, or bears a token with one of the scopes."""
+        scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "oauth" and version == "1.1":
-            return self._check_signature(request, rest)
+            return self._check_signature(request, credentials)
         challenge = {"WWW-Authenticate": "OAuth" if "oauth1-only" in self.quirks else "Bearer"}
-        token = self.tokens.get(rest) if scheme.lower() == "bearer" else None
+        token = self.tokens.get(credentials) if scheme.lower() == "bearer" else None
         if token is not None:
             token.used += 1
             uses = self.quirks.number("token-dies")
             if token.expires <= time.monotonic() or (uses is not None and token.used > uses):
-                del self.tokens[rest]
+                del self.tokens[credentials]
                 token = None
         if token is None or "oauth1-only" in self.quirks:
             raise Refused(401, "unauthorisedrequest", "The token is missing, unknown or expired.", challenge)
@@ -101,29 +101,29 @@ class Gate:
             raise Refused(401, "invalid_client", "The client is unknown.", {"WWW-Authenticate": "Basic"})
 
     def _check_signature(self, request: Request, header: str) -> None:
-        given = {name: unquote(value) for name, value in re.findall(r'([a-z_]+)="([^"]*)"', header)}
-        signature, method = given.pop("oauth_signature", ""), given.get("oauth_signature_method", "")
-        given.pop("realm", None)
+        parameters = {name: unquote(value) for name, value in re.findall(r'([a-z_]+)="([^"]*)"', header)}
+        signature, method = parameters.pop("oauth_signature", ""), parameters.get("oauth_signature_method", "")
+        parameters.pop("realm", None)
         if method not in HASHES:
             raise _unsigned("oauth_signature_method is HMAC-SHA1 or HMAC-SHA256.")
-        base = signature_base(request.method, str(request.url), given)
+        base = signature_base(request.method, str(request.url), parameters)
         key = f"{quote(self.client_secret, safe='~')}&".encode()
         digest = hmac.new(key, base.encode(), HASHES[method]).digest()
         right = _same(signature, base64.b64encode(digest).decode())
-        if not right or not _same(given.get("oauth_consumer_key", ""), self.client_id):
-            raise _unsigned("The signature does not hold.")
-        now, stamp = time.time(), given.get("oauth_timestamp", "")
+        if not right or not _same(parameters.get("oauth_consumer_key", ""), self.client_id):
+            raise _unsigned("The signature is not valid.")
+        now, stamp = time.time(), parameters.get("oauth_timestamp", "")
         if not stamp.isdecimal() or abs(int(stamp) - now) > SKEW:
             raise _unsigned("The timestamp is too far from now.")
         self.nonces = {nonce: until for nonce, until in self.nonces.items() if until > now}
-        nonce = f"{stamp} {given.get('oauth_nonce', '')}"
+        nonce = f"{stamp} {parameters.get('oauth_nonce', '')}"
         if nonce in self.nonces:
             raise _unsigned("The nonce was used before.")
         self.nonces[nonce] = now + 2 * SKEW
 
 
 def signature_base(method: str, url: str, oauth: dict[str, str]) -> str:
-    """The signature base string of RFC 5849, 3.4.1, over every query parameter; `oauth` is without the signature."""
+    """Returns the signature base string of RFC 5849, 3.4.1, over every query parameter; `oauth` has no signature."""
     address, _, query = url.partition("?")
     pairs = [*parse_qsl(query, keep_blank_values=True), *oauth.items()]
     encoded = sorted((quote(name, safe="~"), quote(value, safe="~")) for name, value in pairs)
@@ -131,8 +131,8 @@ def signature_base(method: str, url: str, oauth: dict[str, str]) -> str:
     return "&".join(quote(part, safe="~") for part in (method.upper(), address, normalized))
 
 
-def _same(one: str, other: str) -> bool:
-    return hmac.compare_digest(one.encode(), other.encode())
+def _same(left_text: str, right_text: str) -> bool:
+    return hmac.compare_digest(left_text.encode(), right_text.encode())
 
 
 def _unsigned(why: str) -> Refused:

@@ -1,6 +1,6 @@
-"""Owns the synthetic gradebook: categories, line items, results, score scales, screenings. Never does I/O.
+"""Owns the synthetic gradebook: categories, line items, results, score scales, screenings. It does no I/O.
 
-Ids are put together from the ids they hang on (`{class}L{n}`, `{lineItem}{user}`), so that none needs an index.
+Ids are composed of the ids that they belong to (`{class}L{n}`, `{lineItem}{user}`), so that none needs an index.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ class LineItem:
 class Result:
     sourced_id: str
     line_item_sourced_id: str
-    class_sourced_id: str | None  # None for an assessment's
+    class_sourced_id: str | None  # None for a result of an assessment
     student_sourced_id: str
     score_status: str
     score: float | None
@@ -67,48 +67,48 @@ class AssessmentLineItem:
 
 
 def line_items_by(day: int) -> int:
-    """How many line items a class has on a day."""
+    """Returns how many line items a class has on a day."""
     return AT_FIRST + day // EVERY
 
 
 def day_of(number: int) -> int:
-    """The day on which a class's line item of this number came."""
+    """Returns the day on which a class's line item of this number was added."""
     return max(0, (number - AT_FIRST + 1) * EVERY)
 
 
 def categories() -> Iterator[Category]:
-    """The district's four."""
+    """Yields the district's four categories."""
     return (Category(f"CAT{n}", title, 25.0) for n, title in enumerate(CATEGORIES))
 
 
 def line_items(district: District, room: Class) -> Iterator[LineItem]:
-    """Those of a class up to the district's day."""
+    """Yields the line items of a class up to the district's day."""
     for number in range(line_items_by(district.day)):
-        given = district.date + timedelta(days=day_of(number) - 7)
+        assigned = district.date + timedelta(days=day_of(number) - 7)
         category = number % len(CATEGORIES)
         title = f"{CATEGORIES[category]} {number // len(CATEGORIES) + 1}"
         about = room.sourced_id, room.school_sourced_id, f"CAT{category}", room.term_sourced_ids[0]
-        yield LineItem(f"{room.sourced_id}L{number}", title, given, given + timedelta(days=6), *about, 0.0, 100.0)
+        yield LineItem(f"{room.sourced_id}L{number}", title, assigned, assigned + timedelta(days=6), *about, 0.0, 100.0)
 
 
 def results(district: District, enrolled: Iterable[Enrollment], day: int) -> Iterator[Result]:
-    """Those of a student in these classes, up to `day`."""
-    for one in enrolled:
+    """Yields the results of a student in these classes, up to `day`."""
+    for enrollment in enrolled:
         for number in range(line_items_by(day)):
-            item = f"{one.class_sourced_id}L{number}"
+            item = f"{enrollment.class_sourced_id}L{number}"
             on = district.date + timedelta(days=day_of(number) - 1)
-            score = _score(district, item + one.user_sourced_id, 40, 101)
-            about = one.class_sourced_id, one.user_sourced_id, "fully graded", score, on
-            yield Result(item + one.user_sourced_id, item, *about)
+            score = _score(district, item + enrollment.user_sourced_id, 40, 101)
+            about = enrollment.class_sourced_id, enrollment.user_sourced_id, "fully graded", score, on
+            yield Result(item + enrollment.user_sourced_id, item, *about)
 
 
 def score_scale(room: Class) -> ScoreScale:
-    """The letter grades of a class."""
+    """Returns the letter grades of a class."""
     return ScoreScale(f"{room.sourced_id}S", "Letter grades", room.sourced_id)
 
 
 def assessment_line_items() -> Iterator[AssessmentLineItem]:
-    """Two screenings for each grade."""
+    """Yields two screenings for each grade."""
     for level in LEVELS:
         for grade in level.grades:
             for code, title in SCREENINGS:
@@ -116,7 +116,7 @@ def assessment_line_items() -> Iterator[AssessmentLineItem]:
 
 
 def assessment_results(district: District, seat: Seat) -> Iterator[Result]:
-    """Both screenings of a student, in September, in the grade where they began."""
+    """Yields both screenings of a student, in September, in the grade where the student began."""
     user, grade = district.student_id(seat), seat.home.level.grades[seat.grade]
     on = date(district.date.year - (district.date.month < 8), 9, 10)
     for code, _ in SCREENINGS:
@@ -124,6 +124,6 @@ def assessment_results(district: District, seat: Seat) -> Iterator[Result]:
         yield Result(f"{code}-{grade}{user}", f"{code}-{grade}", None, user, "fully graded", score, on)
 
 
-def _score(district: District, key: str, least: int, below: int) -> float:
+def _score(district: District, key: str, minimum: int, below: int) -> float:
     digest = hashlib.blake2b(f"{district.seed}/score/{key}".encode(), digest_size=8).digest()
-    return float(least + int.from_bytes(digest, "big") % (below - least))
+    return float(minimum + int.from_bytes(digest, "big") % (below - minimum))

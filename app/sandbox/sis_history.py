@@ -1,6 +1,6 @@
-"""Owns what has happened to each student by a day, and which rows that leaves: active or `tobedeleted`.
+"""Owns what has happened to each student by a day, and the rows that this leaves: active or `tobedeleted`.
 
-A pure function of the district, one grade of one school at a time. Never holds a collection, never writes JSON.
+It is a pure function of the district, one grade of one school at a time. It never holds a collection or writes JSON.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -11,7 +11,7 @@ from app.sandbox.district import LEAVING, REGRADED, RENAMED, TRANSFERRING, Distr
 from app.sandbox.school import School, Seat, sister
 
 State = tuple[int, Seat | None]
-"""From this day on the student sits here; None is "has left"."""
+"""From this day on the student has this seat; None means that the student has left."""
 
 
 class Row(NamedTuple):
@@ -23,14 +23,17 @@ class Row(NamedTuple):
 
 
 def stamp(district: District, day: int) -> datetime:
-    """`dateLastModified` of what changed on `day`: 03:00 UTC of that night. Day 0 is the school year's first."""
+    """Returns the `dateLastModified` of a change on `day`: 03:00 UTC of that night.
+
+    Day 0 is the school year's first day.
+    """
     begins = date(district.date.year - (district.date.month < 8), 8, 1)
     return datetime.combine(district.date + timedelta(days=day) if day else begins, time(3 if day else 0), UTC)
 
 
 def histories(district: District, home: School, grade: int) -> Iterator[list[State]]:
-    """Of each student who ever began in this grade of this school, the states up to the district's day."""
-    there = sister(district.students, home)
+    """Yields the states up to the district's day of each student who ever began in this grade of this school."""
+    sister_school = sister(district.students, home)
     chances = [1 - (1 - p) ** district.day for p in (LEAVING, TRANSFERRING, RENAMED, REGRADED)]
     for number in range(home.sizes[grade]):
         seat = Seat(home, grade, number, home)
@@ -39,7 +42,7 @@ def histories(district: District, home: School, grade: int) -> Iterator[list[Sta
             continue
         fate = district.fate(seat.key)
         if any(number < chance for number, chance in zip(fate, chances, strict=True)):
-            yield _lived(district, seat, there, fate)
+            yield _states_of(district, seat, sister_school, fate)
         else:
             yield [(0, seat)]
     for late in range(district.entered(home, grade)):
@@ -47,21 +50,23 @@ def histories(district: District, home: School, grade: int) -> Iterator[list[Sta
         yield [(next(days), Seat(home, grade, home.sizes[grade] + late, home))]
 
 
-def _lived(district: District, seat: Seat, there: School, fate: list[float]) -> list[State]:
+def _states_of(district: District, seat: Seat, sister_school: School, fate: list[float]) -> list[State]:
     rates = (LEAVING, TRANSFERRING, RENAMED, REGRADED)
-    left, moved, renamed, regraded = (
-        _first_day(rate, one, district.day) for rate, one in zip(rates, fate, strict=True)
+    leaving, moved, renamed, regraded = (
+        _first_day(rate, number, district.day) for rate, number in zip(rates, fate, strict=True)
     )
     states: list[State] = []
-    for day in sorted({0, left, moved, renamed, regraded} - {None}, key=lambda day: day or 0):
-        if day is None or (left is not None and day > left):
+    for day in sorted({0, leaving, moved, renamed, regraded} - {None}, key=lambda day: day or 0):
+        if day is None or (leaving is not None and day > leaving):
             continue
-        if day == left:
+        if day == leaving:
             states.append((day, None))
             continue
         moves = moved is not None and moved <= day
-        changes = (one is not None and one <= day for one in (renamed, regraded))
-        states.append((day, Seat(seat.home, seat.grade, seat.number, there if moves else seat.home, moves, *changes)))
+        changes = (changed_on is not None and changed_on <= day for changed_on in (renamed, regraded))
+        states.append(
+            (day, Seat(seat.home, seat.grade, seat.number, sister_school if moves else seat.home, moves, *changes))
+        )
     return states
 
 
@@ -70,10 +75,10 @@ def _first_day(rate: float, number: float, last: int) -> int | None:
 
 
 def fold(states: Iterable[State], make: Callable[[Seat, int], Iterable[Any]]) -> list[Row]:
-    """The rows that a student's states leave, in the order in which they came to be.
+    """Returns the rows that a student's states leave, in the order in which they were created.
 
-    `make` gives the student's records in one state. A record that is no longer made is `tobedeleted` from that day;
-    one that is made again as it was keeps its day.
+    `make` returns the student's records in one state. A record that is no longer made is `tobedeleted` from that day;
+    one that is made again without a change keeps its day.
     """
     rows: dict[str, Row] = {}
     for day, seat in states:

@@ -1,4 +1,4 @@
-"""Owns how a record is written as OneRoster JSON, in 1.1 and 1.2. Never decides which rows there are."""
+"""Owns how a record is written as OneRoster JSON, in 1.1 and 1.2. It never decides which rows exist."""
 
 from collections.abc import Callable
 from datetime import date, datetime
@@ -80,7 +80,10 @@ LETTERS = (("A", "90-100"), ("B", "80-89"), ("C", "70-79"), ("D", "60-69"), ("F"
 
 
 class Writer:
-    """Writes rows of one version. `bases` gives the URL of each service; `children` the ids under an org or session."""
+    """Writes rows of one version.
+
+    `bases` are the URLs of the services; `children` returns the ids under an org or session.
+    """
 
     def __init__(
         self,
@@ -93,169 +96,171 @@ class Writer:
         self.rostering, self.gradebook = bases
 
     def write(self, kind: str, row: Row) -> Json:
-        """The row's JSON. What is not given is left out."""
+        """Returns a row's JSON, without fields that have no value."""
         status = "active" if row.active else "tobedeleted"
         body = getattr(self, f"_{SINGLE[kind]}")(row.record)
-        given = {name: value for name, value in body.items() if value is not None}
-        return {"sourcedId": row.record.sourced_id, "status": status, "dateLastModified": self.when(row.day), **given}
+        fields = {name: value for name, value in body.items() if value is not None}
+        return {"sourcedId": row.record.sourced_id, "status": status, "dateLastModified": self.when(row.day), **fields}
 
     def ref(self, kind: str, sourced_id: str) -> Json:
-        """A GUIDRef."""
+        """Returns a GUIDRef."""
         base = self.gradebook if kind in GRADEBOOK else self.rostering
         return {"href": f"{base}/{kind}/{sourced_id}", "sourcedId": sourced_id, "type": SINGLE[kind]}
 
     def refs(self, kind: str, ids: tuple[str, ...] | list[str]) -> list[Json]:
-        """A list of GUIDRefs."""
-        return [self.ref(kind, one) for one in ids]
+        """Returns a list of GUIDRefs."""
+        return [self.ref(kind, sourced_id) for sourced_id in ids]
 
     def flag(self, value: bool | None) -> bool | str | None:
-        """A boolean in 1.1; in 1.2 a string."""
+        """Returns a boolean in 1.1, and a string in 1.2."""
         return value if value is None or self.version == "1.1" else str(value).lower()
 
-    def _org(self, one: Any) -> Json:
-        boarding = self.flag(one.metadata_boarding)
-        metadata = {"classification": one.metadata_classification, "gender": one.metadata_gender, "boarding": boarding}
+    def _org(self, org: Any) -> Json:
+        boarding = self.flag(org.metadata_boarding)
+        metadata = {"classification": org.metadata_classification, "gender": org.metadata_gender, "boarding": boarding}
         return {
-            "metadata": metadata if one.metadata_gender else None,
-            "name": one.name,
-            "type": one.type,
-            "identifier": one.identifier,
-            "parent": self.ref("orgs", one.parent_sourced_id) if one.parent_sourced_id else None,
-            "children": self.refs("orgs", self.children("orgs", one.sourced_id)) or None,
+            "metadata": metadata if org.metadata_gender else None,
+            "name": org.name,
+            "type": org.type,
+            "identifier": org.identifier,
+            "parent": self.ref("orgs", org.parent_sourced_id) if org.parent_sourced_id else None,
+            "children": self.refs("orgs", self.children("orgs", org.sourced_id)) or None,
         }
 
-    def _academicSession(self, one: Any) -> Json:
-        parent = one.parent_sourced_id
+    def _academicSession(self, session: Any) -> Json:
+        parent = session.parent_sourced_id
         return {
-            "title": one.title,
-            "startDate": one.start_date.isoformat(),
-            "endDate": one.end_date.isoformat(),
-            "type": one.type,
+            "title": session.title,
+            "startDate": session.start_date.isoformat(),
+            "endDate": session.end_date.isoformat(),
+            "type": session.type,
             "parent": self.ref("academicSessions", parent) if parent else None,
-            "children": self.refs("academicSessions", self.children("academicSessions", one.sourced_id)) or None,
-            "schoolYear": one.school_year,
+            "children": self.refs("academicSessions", self.children("academicSessions", session.sourced_id)) or None,
+            "schoolYear": session.school_year,
         }
 
-    def _course(self, one: Any) -> Json:
+    def _course(self, course: Any) -> Json:
         return {
-            "title": one.title,
-            "schoolYear": self.ref("academicSessions", one.school_year_sourced_id),
-            "courseCode": one.course_code,
-            "grades": list(one.grades),
-            "subjects": list(one.subjects),
-            "org": self.ref("orgs", one.org_sourced_id),
-            "subjectCodes": list(one.subject_codes),
+            "title": course.title,
+            "schoolYear": self.ref("academicSessions", course.school_year_sourced_id),
+            "courseCode": course.course_code,
+            "grades": list(course.grades),
+            "subjects": list(course.subjects),
+            "org": self.ref("orgs", course.org_sourced_id),
+            "subjectCodes": list(course.subject_codes),
         }
 
-    def _class(self, one: Any) -> Json:
-        periods = list(one.periods) if self.version == "1.2" else ",".join(one.periods)
+    def _class(self, room: Any) -> Json:
+        periods = list(room.periods) if self.version == "1.2" else ",".join(room.periods)
         return {
-            "title": one.title,
-            "classCode": one.class_code,
-            "classType": one.class_type,
-            "location": one.location,
-            "grades": list(one.grades),
-            "subjects": list(one.subjects),
-            "course": self.ref("courses", one.course_sourced_id),
-            "school": self.ref("orgs", one.school_sourced_id),
-            "terms": self.refs("academicSessions", one.term_sourced_ids),
-            "subjectCodes": list(one.subject_codes),
+            "title": room.title,
+            "classCode": room.class_code,
+            "classType": room.class_type,
+            "location": room.location,
+            "grades": list(room.grades),
+            "subjects": list(room.subjects),
+            "course": self.ref("courses", room.course_sourced_id),
+            "school": self.ref("orgs", room.school_sourced_id),
+            "terms": self.refs("academicSessions", room.term_sourced_ids),
+            "subjectCodes": list(room.subject_codes),
             "periods": periods or None,
         }
 
-    def _user(self, one: Any) -> Json:
-        ids = [one_id.strip("{}").partition(":") for one_id in one.user_ids]
+    def _user(self, user: Any) -> Json:
+        ids = [one_id.strip("{}").partition(":") for one_id in user.user_ids]
         body: Json = {
-            "username": one.username,
+            "username": user.username,
             "userIds": [{"type": kind, "identifier": identifier} for kind, _, identifier in ids],
-            "enabledUser": self.flag(one.enabled_user),
-            "givenName": one.given_name,
-            "familyName": one.family_name,
-            "middleName": one.middle_name,
-            "identifier": one.identifier,
-            "email": one.email,
-            "grades": list(one.grades) or None,
+            "enabledUser": self.flag(user.enabled_user),
+            "givenName": user.given_name,
+            "familyName": user.family_name,
+            "middleName": user.middle_name,
+            "identifier": user.identifier,
+            "email": user.email,
+            "grades": list(user.grades) or None,
         }
         if self.version == "1.1":
-            return body | {"role": one.role, "orgs": self.refs("orgs", one.org_sourced_ids)}
-        office = self.children("orgs", one.org_sourced_ids[0])
-        role = one.role if one.role != "administrator" else "districtAdministrator" if office else "siteAdministrator"
+            return body | {"role": user.role, "orgs": self.refs("orgs", user.org_sourced_ids)}
+        office = self.children("orgs", user.org_sourced_ids[0])
+        role = user.role if user.role != "administrator" else "districtAdministrator" if office else "siteAdministrator"
         roles = [
             {"roleType": "secondary" if number else "primary", "role": role, "org": self.ref("orgs", org)}
-            for number, org in enumerate(one.org_sourced_ids)
+            for number, org in enumerate(user.org_sourced_ids)
         ]
-        return body | {"roles": roles, "primaryOrg": self.ref("orgs", one.org_sourced_ids[0])}
+        return body | {"roles": roles, "primaryOrg": self.ref("orgs", user.org_sourced_ids[0])}
 
-    def _enrollment(self, one: Any) -> Json:
-        # 1.2 has no aide among the roles of an enrollment, but lets vocabularies be extended.
-        role = "ext:aide" if one.role == "aide" and self.version == "1.2" else one.role
+    def _enrollment(self, enrollment: Any) -> Json:
+        # 1.2 has no aide among the roles of an enrollment, but allows extensions of vocabularies.
+        role = "ext:aide" if enrollment.role == "aide" and self.version == "1.2" else enrollment.role
         return {
-            "user": self.ref("users", one.user_sourced_id),
-            "class": self.ref("classes", one.class_sourced_id),
-            "school": self.ref("orgs", one.school_sourced_id),
+            "user": self.ref("users", enrollment.user_sourced_id),
+            "class": self.ref("classes", enrollment.class_sourced_id),
+            "school": self.ref("orgs", enrollment.school_sourced_id),
             "role": role,
-            "primary": self.flag(one.primary),
-            "beginDate": one.begin_date.isoformat(),
-            "endDate": one.end_date.isoformat(),
+            "primary": self.flag(enrollment.primary),
+            "beginDate": enrollment.begin_date.isoformat(),
+            "endDate": enrollment.end_date.isoformat(),
         }
 
-    def _demographics(self, one: Any) -> Json:
-        values = {name: getattr(one, field) for name, field in _SNAKE.items()}
+    def _demographics(self, record: Any) -> Json:
+        values = {name: getattr(record, field) for name, field in _SNAKE.items()}
         return {
             name: self.flag(value) if isinstance(value, bool) else value.isoformat() if name == "birthDate" else value
             for name, value in values.items()
         }
 
-    def _category(self, one: Any) -> Json:
-        return {"title": one.title, "weight": one.weight if self.version == "1.2" else None}
+    def _category(self, category: Any) -> Json:
+        return {"title": category.title, "weight": category.weight if self.version == "1.2" else None}
 
-    def _lineItem(self, one: Any) -> Json:
+    def _lineItem(self, item: Any) -> Json:
         body = {
-            "title": one.title,
-            "assignDate": _noon(one.assigned),
-            "dueDate": _noon(one.due),
-            "class": self.ref("classes", one.class_sourced_id),
-            "category": self.ref("categories", one.category_sourced_id),
-            "resultValueMin": one.result_value_min,
-            "resultValueMax": one.result_value_max,
+            "title": item.title,
+            "assignDate": _noon(item.assigned),
+            "dueDate": _noon(item.due),
+            "class": self.ref("classes", item.class_sourced_id),
+            "category": self.ref("categories", item.category_sourced_id),
+            "resultValueMin": item.result_value_min,
+            "resultValueMax": item.result_value_max,
         }
         if self.version == "1.1":
-            return body | {"gradingPeriod": self.ref("academicSessions", f"{one.session_sourced_id}Q1")}
-        school, session = one.school_sourced_id, one.session_sourced_id
+            return body | {"gradingPeriod": self.ref("academicSessions", f"{item.session_sourced_id}Q1")}
+        school, session = item.school_sourced_id, item.session_sourced_id
         return body | {"school": self.ref("orgs", school), "academicSession": self.ref("academicSessions", session)}
 
-    def _result(self, one: Any) -> Json:
-        more = {}
+    def _result(self, result: Any) -> Json:
+        extras = {}
         if self.version == "1.2":
-            more = {"class": self.ref("classes", one.class_sourced_id)} | dict.fromkeys(_FLAGS.split(), "false")
-        return {"lineItem": self.ref("lineItems", one.line_item_sourced_id)} | self._scored(one) | more
+            extras = {"class": self.ref("classes", result.class_sourced_id)} | dict.fromkeys(_FLAGS.split(), "false")
+        return {"lineItem": self.ref("lineItems", result.line_item_sourced_id)} | self._scored(result) | extras
 
-    def _assessmentResult(self, one: Any) -> Json:
-        return {"assessmentLineItem": self.ref("assessmentLineItems", one.line_item_sourced_id)} | self._scored(one)
+    def _assessmentResult(self, result: Any) -> Json:
+        return {"assessmentLineItem": self.ref("assessmentLineItems", result.line_item_sourced_id)} | self._scored(
+            result
+        )
 
-    def _scored(self, one: Any) -> Json:
+    def _scored(self, result: Any) -> Json:
         return {
-            "student": self.ref("users", one.student_sourced_id),
-            "scoreStatus": one.score_status,
-            "score": one.score,
-            "scoreDate": one.score_date.isoformat(),
+            "student": self.ref("users", result.student_sourced_id),
+            "scoreStatus": result.score_status,
+            "score": result.score,
+            "scoreDate": result.score_date.isoformat(),
         }
 
-    def _scoreScale(self, one: Any) -> Json:
+    def _scoreScale(self, scale: Any) -> Json:
         letters = [{"itemValueLHS": letter, "itemValueRHS": span} for letter, span in LETTERS]
-        about = self.ref("classes", one.class_sourced_id)
-        return {"title": one.title, "type": "letter", "class": about, "scoreScaleValue": letters}
+        about = self.ref("classes", scale.class_sourced_id)
+        return {"title": scale.title, "type": "letter", "class": about, "scoreScaleValue": letters}
 
-    def _assessmentLineItem(self, one: Any) -> Json:
+    def _assessmentLineItem(self, item: Any) -> Json:
         return {
-            "title": one.title,
-            "resultValueMin": one.result_value_min,
-            "resultValueMax": one.result_value_max,
+            "title": item.title,
+            "resultValueMin": item.result_value_min,
+            "resultValueMax": item.result_value_max,
         }
 
 
 def instant(moment: datetime) -> str:
-    """An instant in UTC, in milliseconds, as OneRoster writes it."""
+    """Returns an instant in UTC, in milliseconds, in OneRoster's form."""
     return moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 

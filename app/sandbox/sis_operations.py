@@ -1,4 +1,7 @@
-"""Owns the table of operations: which paths each version serves, under which base, for which scopes. Reads only."""
+"""Owns the table of operations: which paths each version serves, under which base, for which scopes.
+
+It has reads only.
+"""
 
 from typing import Final, NamedTuple
 
@@ -9,7 +12,7 @@ Path = tuple[str, ...]
 
 
 class Operation(NamedTuple):
-    """A GET: the version it belongs to, its path with `*` for ids, and the scopes any one of which allows it."""
+    """A GET: its version, its path with `*` for ids, and the scopes, each of which is sufficient."""
 
     version: str
     path: Path
@@ -36,9 +39,9 @@ BOOK, BOOK_CORE = "gradebook.readonly", "gradebook-core.readonly"
 
 
 def _operations(version: str, paths: str, *scopes: str, single: bool = False) -> dict[Path, Operation]:
-    found = [tuple(path.split("/")) for path in paths.split()]
-    found += [(*path, "*") for path in found] if single else []
-    return {path: Operation(version, path, scopes) for path in found}
+    parsed_paths = [tuple(path.split("/")) for path in paths.split()]
+    parsed_paths += [(*path, "*") for path in parsed_paths] if single else []
+    return {path: Operation(version, path, scopes) for path in parsed_paths}
 
 
 def _rostering(version: str) -> dict[Path, Operation]:
@@ -58,13 +61,13 @@ SERVICES: Final = {
 
 
 def operation(base: str, parts: Path) -> Operation | None:
-    """The operation of a path under a base."""
+    """Returns the operation of a path under a base."""
     shape = tuple("*" if number % 2 else part for number, part in enumerate(parts))
     return SERVICES[base].get(shape)
 
 
 def bases(at: str | None) -> dict[str, Path]:
-    """The prefixes under which the services stand, and the services of each; `at` moves 1.2 to another base."""
+    """Returns the URL prefixes and the services under each; `at` moves 1.2 to another base."""
     if at is None:
         return {base: (base,) for base in SERVICES}
     return {"/" + at.strip("/"): (ROSTERING, GRADEBOOK)}

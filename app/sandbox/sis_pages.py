@@ -1,12 +1,13 @@
-"""Owns the finding of a page's rows. What each costs, for a collection of n rows:
+"""Owns the search for a page's rows. The cost for a collection of n rows:
 
-* no filter: the counts of the blocks by arithmetic (after day 0: one hash a student, once), then only the blocks that
-  the page lies in, however deep it is;
-* a filter, or a nested path: one scan, whose count for each block is kept, then only the blocks that have the page. By
-  `dateLastModified>` the scan makes no row of a student who has not changed since;
-* a sort: one scan that holds every key while it sorts, then eight bytes a row; a page makes the blocks of its rows.
+* without a filter: the counts of the blocks by arithmetic (after day 0: one hash for each student, once), then only the
+  blocks of the page, however deep it is;
+* with a filter, or for a nested path: one scan, whose counts for each block are kept, then only the blocks of the page.
+  For `dateLastModified>` the scan makes no row of a student who has not changed since;
+* with a sort: one scan that holds every key while it sorts, then eight bytes for each row; a page makes the blocks of
+  its rows.
 
-Counts and orders of the last few queries are kept, for one day.
+Counts and orders of the last few queries are kept for one day.
 """
 
 from bisect import bisect_right
@@ -29,27 +30,27 @@ Write = Callable[[Row], Json]
 
 
 class Pages:
-    """Pages of one day's rows."""
+    """The pages of one day's rows."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
     def page(self, view: View, query: Query, version: str, write: Write) -> tuple[list[Json], int]:
-        """The rows of a page as JSON, and how many rows there are in all."""
+        """Returns the rows of a page as JSON, and the total number of rows."""
         if query.sort is not None:
             return self._sorted(view, query, version, write)
         key = (view.key, version, query.filter)
         ends = self._keep(key, lambda: list(accumulate(self._counts(view, query, write))))
         total = ends[-1] if ends else 0
-        found: list[Json] = []
+        rows: list[Json] = []
         at = bisect_right(ends, query.offset)
         skipped = query.offset - (ends[at - 1] if at else 0)
-        while at < len(ends) and len(found) < query.limit:
+        while at < len(ends) and len(rows) < query.limit:
             matching = self._matching(view, view.blocks[at], query, write)
-            found.extend(islice(matching, skipped, skipped + query.limit - len(found)))
+            rows.extend(islice(matching, skipped, skipped + query.limit - len(rows)))
             at, skipped = at + 1, 0
-        return found, total
+        return rows, total
 
     def _counts(self, view: View, query: Query, write: Write) -> Iterator[int]:
         for block in view.blocks:
@@ -69,7 +70,7 @@ class Pages:
                 yield written
 
     def _since(self, since: datetime | None) -> int:
-        """The last day all of whose changes are before `since`; -1 if none is, or a quirk hides when they were."""
+        """Returns the last day whose changes are all before `since`; -1 if there is none, or times are hidden."""
         if since is None or any(name.startswith("modified-") for name in self.rows.quirks.values):
             return -1
         days = range(self.rows.district.day, -1, -1)
@@ -78,11 +79,11 @@ class Pages:
     def _sorted(self, view: View, query: Query, version: str, write: Write) -> tuple[list[Json], int]:
         key = (view.key, version, query.filter, query.sort, query.descending)
         order = self._keep(key, lambda: self._order(view, query, write))
-        found = []
+        written_rows = []
         for block, number in order[query.offset : query.offset + query.limit].tolist():
             rows = self.rows.of(view.kind, view.blocks[block])
-            found.append(write(next(islice(rows, number, None))))
-        return found, len(order)
+            written_rows.append(write(next(islice(rows, number, None))))
+        return written_rows, len(order)
 
     def _order(self, view: View, query: Query, write: Write) -> Any:
         keys = []
@@ -93,8 +94,8 @@ class Pages:
                 written = write(row)
                 if query.keep is None or query.keep(written):
                     keys.append((sort_key(written, query.sort or ""), at, number))
-        keys.sort(key=lambda one: one[0], reverse=query.descending)
-        return np.array([one[1:] for one in keys], dtype=np.int32).reshape(-1, 2)
+        keys.sort(key=lambda entry: entry[0], reverse=query.descending)
+        return np.array([entry[1:] for entry in keys], dtype=np.int32).reshape(-1, 2)
 
     def _keep(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         if key not in self._kept:

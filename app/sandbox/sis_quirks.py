@@ -1,6 +1,6 @@
-"""Owns the names of what a badly behaved source does, and the quirks that change which rows there are.
+"""Owns the names of the faults of a badly behaved source, and the quirks that add or remove rows.
 
-A quirk is `name` or `name:value`. What each does on the wire stands in `QUIRKS`; `aimline sandbox quirks` lists it.
+A quirk is `name` or `name:value`. `QUIRKS` describes the effect of each; `aimline sandbox quirks` lists them.
 """
 
 from collections.abc import Iterable, Iterator
@@ -74,25 +74,27 @@ QUIRKS: Final = {
 }
 FORMS = {name.partition(":")[0]: name for name in QUIRKS}
 CHANGE_ROWS = {"no-tombstones", "current-enrollments", "row-per-school", "re-enrolled"}
-ENROLLED_AGAIN = 10  # one student in so many
+ENROLLED_AGAIN = 10  # one student in this many
 BOOLEANS: Final = {"native": (False, True), "string": ("false", "true"), "one": (0, 1), "null": (None, None)}
-KEPT = 4  # letters of a school's id in a user row's own
+KEPT = 4  # letters of a school's id that are added to a user row's id
 
 
 class UnknownQuirk(ValueError):
-    """No quirk has this form; the message says which are near."""
+    """Raised for a quirk that does not exist; the message gives the right form."""
 
 
 class Quirks:
-    """Those that are switched on. UnknownQuirk for one that is not in the list or lacks its value."""
+    """The quirks that are switched on. Raises `UnknownQuirk` for a name that does not exist or lacks its value."""
 
-    def __init__(self, asked: Iterable[str] = ()) -> None:
+    def __init__(self, names: Iterable[str] = ()) -> None:
         self.values: dict[str, list[str]] = {}
-        for one in asked:
-            name, _, value = one.partition(":")
+        for quirk in names:
+            name, _, value = quirk.partition(":")
             form = FORMS.get(name)
             if form is None or not _fits(form, value):
-                raise UnknownQuirk(f"{one} is no quirk{f': write {form}' if form else ''}. See: aimline sandbox quirks")
+                raise UnknownQuirk(
+                    f"{quirk} is no quirk{f': write {form}' if form else ''}. See: aimline sandbox quirks"
+                )
             self.values.setdefault(name, []).append(value)
         self.change_rows = bool(CHANGE_ROWS & self.values.keys())
 
@@ -100,19 +102,19 @@ class Quirks:
         return name in self.values
 
     def number(self, name: str) -> int | None:
-        """The N of `name:N`."""
+        """Returns the N of `name:N`."""
         return int(self.values[name][-1]) if name in self.values else None
 
     def text(self, name: str) -> str | None:
-        """The value of `name:value`; the last, if it was given more than once."""
+        """Returns the value of `name:value`; the last one, if there are several."""
         return self.values[name][-1] if name in self.values else None
 
     def named(self, name: str, value: str) -> bool:
-        """Whether `name:value` is switched on."""
+        """Tells whether `name:value` is switched on."""
         return value in self.values.get(name, ())
 
     def rows(self, district: District, kind: str, rows: Iterable[Row]) -> Iterator[Row]:
-        """The rows that are served of those there are."""
+        """Yields the rows that the source serves of those that exist."""
         current = kind == "enrollments" and "current-enrollments" in self
         for row in rows:
             if not row.active and (current or "no-tombstones" in self):
@@ -122,39 +124,41 @@ class Quirks:
             yield row
 
     def users(self, user: User) -> Iterator[User]:
-        """A person's rows: one, or one for each school."""
+        """Yields a person's rows: one, or one for each school."""
         if "row-per-school" not in self:
             yield user
             return
         for org in user.org_sourced_ids:
             yield replace(user, sourced_id=f"{user.sourced_id}.{org[:KEPT]}", org_sourced_ids=(org,))
 
-    def enrollment(self, one: Enrollment) -> Enrollment:
-        """An enrollment, which names the user's row in its school."""
+    def enrollment(self, enrollment: Enrollment) -> Enrollment:
+        """Returns an enrollment that names the user's row in its school."""
         if "row-per-school" not in self:
-            return one
-        return replace(one, user_sourced_id=f"{one.user_sourced_id}.{one.school_sourced_id[:KEPT]}")
+            return enrollment
+        return replace(
+            enrollment, user_sourced_id=f"{enrollment.user_sourced_id}.{enrollment.school_sourced_id[:KEPT]}"
+        )
 
     def enrollments(self, seat: Seat, enrolled: Iterable[Enrollment]) -> Iterator[Enrollment]:
-        """A student's enrollments; with `re-enrolled`, for some, an earlier one in the first class too."""
-        again = "re-enrolled" in self and seat.number % ENROLLED_AGAIN == 0
-        for one in enrolled:
-            if again:
-                again, middle = False, one.begin_date + (one.end_date - one.begin_date) / 9
-                yield replace(one, sourced_id=f"{one.sourced_id}-1", end_date=middle)
-                one = replace(one, begin_date=middle)
-            yield one
+        """Yields a student's enrollments; with `re-enrolled`, some have an earlier one in the first class too."""
+        reenrolled = "re-enrolled" in self and seat.number % ENROLLED_AGAIN == 0
+        for enrollment in enrolled:
+            if reenrolled:
+                reenrolled, middle = False, enrollment.begin_date + (enrollment.end_date - enrollment.begin_date) / 9
+                yield replace(enrollment, sourced_id=f"{enrollment.sourced_id}-1", end_date=middle)
+                enrollment = replace(enrollment, begin_date=middle)
+            yield enrollment
 
-    def result(self, one: Result) -> Result:
-        """A result, changed as sources do it: above the most, exempt, or told in the vendor's own words."""
-        turn = sum(one.sourced_id.encode()) % 10  # the same for the same result
+    def result(self, result: Result) -> Result:
+        """Returns a result with the gradebook's quirks: above the maximum, exempt, or with the vendor's own status."""
+        turn = sum(result.sourced_id.encode()) % 10  # stays the same for the same result
         if "extra-credit" in self and turn == 0:
-            one = replace(one, score=105.0)
+            result = replace(result, score=105.0)
         if "exempt" in self and turn == 1:
-            one = replace(one, score=None, score_status="exempt")
+            result = replace(result, score=None, score_status="exempt")
         if "vendor-status" in self:
-            one = replace(one, score_status="Graded - Final")
-        return one
+            result = replace(result, score_status="Graded - Final")
+        return result
 
 
 def _fits(form: str, value: str) -> bool:

@@ -1,7 +1,7 @@
 """Owns which rows each collection has, block by block: one grade of one school, or one school's staff.
 
-Rows are made when asked for; what is held is a list of blocks (nine for each 1,000 students), a count for each,
-the rows of the last few blocks, and, once somebody asks for a row by id, twelve bytes for each row of that kind.
+Rows are made on demand. In memory are a list of blocks (nine for each 1,000 students), a count for each, the rows of
+the last few blocks, and, once somebody reads a row by id, twelve bytes for each row of that kind.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -48,14 +48,14 @@ class Rows:
         self._cached = lru_cache(CACHED_BLOCKS)(self._made)
 
     def blocks(self, kind: str) -> list[Block]:
-        """The blocks of a collection in the order in which it is served."""
+        """Returns the blocks of a collection in the order in which they are served."""
         if kind in WHOLE:
             return [Block("whole")]
         staff = self.staff if kind == "users" else []
         return staff + (self.rooms if kind in ROOMS else []) + (self.seats if kind in SEATS else [])
 
     def of(self, kind: str, block: Block, since: int = -1) -> Iterable[Row]:
-        """The rows of a block; those last changed on day `since` or before may be left out."""
+        """Returns the rows of a block; rows last changed on day `since` or before may be left out."""
         if since < 0:
             return self._cached(kind, block)
         if block.part != "seats":
@@ -63,7 +63,7 @@ class Rows:
         return self._seated(kind, block, since)
 
     def count(self, kind: str, block: Block) -> int:
-        """How many rows a block has; without making them, where arithmetic can tell."""
+        """Returns how many rows a block has, without making them where arithmetic is enough."""
         if block.school is None or self.quirks.change_rows:
             return len(self._cached(kind, block))
         if block.part == "rooms":
@@ -76,21 +76,21 @@ class Rows:
             return len(rooms) * (gradebook.line_items_by(self.district.day) if kind == "lineItems" else 1)
         if block.part == "staff":
             return sum(1 for _ in posts(block.school))
-        there = block.school.sizes[block.grade] + self.district.entered(block.school, block.grade)
+        students = block.school.sizes[block.grade] + self.district.entered(block.school, block.grade)
         if kind in ("users", "demographics"):
-            return there
+            return students
         if kind == "assessmentResults":
-            return there * len(gradebook.SCREENINGS)
-        each = len(block.school.level.subjects)
-        each *= gradebook.line_items_by(self.district.day) if kind == "results" else 1
+            return students * len(gradebook.SCREENINGS)
+        rows_each = len(block.school.level.subjects)
+        rows_each *= gradebook.line_items_by(self.district.day) if kind == "results" else 1
         if not self.district.day:
-            return there * each
-        # One who moved or left has more or fewer rows than a settled student.
+            return students * rows_each
+        # A student who moved or left has more or fewer rows than one who stayed.
         lives = histories(self.district, block.school, block.grade)
-        return sum(each if len(states) == 1 else len(self._of_life(kind, states)) for states in lives)
+        return sum(rows_each if len(states) == 1 else len(self._of_life(kind, states)) for states in lives)
 
     def children(self, kind: str, sourced_id: str) -> list[str]:
-        """The ids of the orgs or sessions right under one."""
+        """Returns the ids of the orgs or sessions directly under one."""
         if kind not in self._children:
             below: dict[str, list[str]] = {}
             for row in self._made(kind, Block("whole")):
@@ -99,7 +99,7 @@ class Rows:
         return self._children[kind].get(sourced_id, [])
 
     def find(self, kind: str, sourced_id: str) -> Row | None:
-        """The row of an id: from its block, which an index or the id itself tells."""
+        """Returns the row of an id from its block, which an index or the id itself tells."""
         for block in self.where(kind, sourced_id):
             for row in self._cached(kind, block):
                 if row.record.sourced_id == sourced_id:
@@ -107,7 +107,7 @@ class Rows:
         return None
 
     def where(self, kind: str, sourced_id: str) -> Sequence[Block]:
-        """The few blocks that may have the row of an id."""
+        """Returns the few blocks that may have the row of an id."""
         if kind in WHOLE:
             return [Block("whole")]
         if kind in ("lineItems", "scoreScales"):
@@ -115,24 +115,30 @@ class Rows:
         if kind in ("results", "assessmentResults"):
             return [block for block in self.where("users", sourced_id[-gradebook.ID :]) if block.part == "seats"]
         keys, places, blocks = self._index(kind)
-        key = hash(sourced_id[: gradebook.ID])  # what a quirk puts behind an id does not matter
+        key = hash(sourced_id[: gradebook.ID])  # a suffix that a quirk adds to an id does not matter
         first, last = np.searchsorted(keys, key), np.searchsorted(keys, key, side="right")
         return [blocks[place] for place in dict.fromkeys(places[first:last].tolist())]
 
     def _index(self, kind: str) -> tuple[Any, Any, Sequence[Block]]:
         if kind not in self._indexes:
             blocks = self.blocks(kind)
-            ids = ((one[: gradebook.ID], place) for place, block in enumerate(blocks) for one in self._ids(kind, block))
-            found = np.fromiter(((hash(one), place) for one, place in ids), dtype=[("key", "i8"), ("place", "i4")])
-            found.sort(order="key")
-            self._indexes[kind] = found["key"].copy(), found["place"].copy(), blocks
+            ids = (
+                (sourced_id[: gradebook.ID], place)
+                for place, block in enumerate(blocks)
+                for sourced_id in self._ids(kind, block)
+            )
+            entries = np.fromiter(
+                ((hash(prefix), place) for prefix, place in ids), dtype=[("key", "i8"), ("place", "i4")]
+            )
+            entries.sort(order="key")
+            self._indexes[kind] = entries["key"].copy(), entries["place"].copy(), blocks
         return self._indexes[kind]
 
     def _ids(self, kind: str, block: Block) -> Iterator[str]:
         plain = kind in ("users", "demographics") and not self.quirks.change_rows
         if plain and block.school is not None and block.part == "seats":
-            there = block.school.sizes[block.grade] + self.district.entered(block.school, block.grade)
-            for number in range(there):
+            students = block.school.sizes[block.grade] + self.district.entered(block.school, block.grade)
+            for number in range(students):
                 yield self.district.student_id(Seat(block.school, block.grade, number, block.school))
         else:
             yield from (row.record.sourced_id for row in self._made(kind, block))
@@ -144,7 +150,7 @@ class Rows:
         return tuple(self.quirks.rows(self.district, kind, rows))
 
     def _standing(self, kind: str, block: Block) -> Iterator[Any]:
-        """What no day changes: all that hangs on no student. Line items are added to."""
+        """Yields the records that no day changes, since they depend on no student; line items are only added."""
         district, school = self.district, block.school
         if school is None:
             yield from self._districts_own(kind)
@@ -179,7 +185,7 @@ class Rows:
         if block.school is None:
             return
         for states in histories(self.district, block.school, block.grade):
-            # The day of the last line item is one on which everybody's results changed.
+            # The results of everybody change on the day of the last line item.
             last = max(states[-1][0], self._marks[-1] if kind == "results" else 0)
             if last > since:
                 yield from self.quirks.rows(self.district, kind, self._of_life(kind, states))
@@ -205,12 +211,12 @@ class Rows:
 
 
 def _marked(states: list[State], days: list[int]) -> list[State]:
-    """The states, and the days on which a line item came while the student was there."""
+    """Returns the states, and the days on which a line item was added while the student was enrolled."""
     marked = dict(states)
     for day in sorted({*days} - marked.keys()):
-        before = [seat for since, seat in states if since <= day]
-        if before and before[-1] is not None:
-            marked[day] = before[-1]
+        earlier = [seat for since, seat in states if since <= day]
+        if earlier and earlier[-1] is not None:
+            marked[day] = earlier[-1]
     return sorted(marked.items(), key=lambda state: state[0])
 
 
@@ -219,7 +225,7 @@ def _day(kind: str, record: Any) -> int:
 
 
 def _sessions(district: District) -> Iterator[AcademicSession]:
-    """The export's three sessions, and two grading periods in each semester, which only the API serves."""
+    """Yields the export's three sessions, and two grading periods in each semester, which only the API serves."""
     for session in district.academic_sessions():
         yield session
         if session.type != "semester":

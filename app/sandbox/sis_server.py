@@ -1,8 +1,8 @@
-"""Owns the sandbox SIS: a synthetic district over HTTP as OneRoster 1.1, 1.2 and CSV. Read-only; knows no product.
+"""Owns the sandbox SIS: a synthetic district over HTTP as OneRoster 1.1, 1.2 and CSV. It is read-only.
 
-Beside the standard's paths: `POST /oauth/token`, `GET /csv/oneroster.zip` (?day=, ?oneroster=1.2, ?gradebook=true) and
-`GET /sandbox`; and, for tests, `POST /sandbox/day/{day}`, which lets nights pass, and `POST /sandbox/quirks?name=…`,
-which sets all quirks anew, on the first day again.
+Besides the standard's paths: `POST /oauth/token`, `GET /csv/oneroster.zip` (?day=, ?oneroster=1.2, ?gradebook=true) and
+`GET /sandbox`. For tests: `POST /sandbox/day/{day}`, which moves to another day, and `POST /sandbox/quirks?name=…`,
+which replaces all quirks and returns to the first day.
 """
 
 import tempfile
@@ -22,7 +22,7 @@ from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Re
 from starlette.routing import Route
 
 from app.sandbox.district import District
-from app.sandbox.export import Wanted, export_csv
+from app.sandbox.export import ExportOptions, export_csv
 from app.sandbox.export_files import Binding
 from app.sandbox.sis_answers import origin, paging, refusal, status_info
 from app.sandbox.sis_auth import Gate
@@ -38,7 +38,7 @@ from app.sandbox.sis_views import kind_of, nested, one, whole
 
 DAYS_HELD = 2
 LAGGING = {"users", "classes", "demographics"}
-FAILING = {  # quirk: status, and the header that goes with it
+FAILING = {  # quirk: status, and its additional header
     "throttle": (429, {"Retry-After": "1"}),
     "throttle-silent": (429, {}),
     "bad-gateway": (502, {}),
@@ -47,23 +47,23 @@ FAILING = {  # quirk: status, and the header that goes with it
 
 
 class Sis:
-    """A district, the day it is on, who may ask, and how badly it behaves."""
+    """A district, its present day, its client, and its quirks."""
 
     def __init__(self, district: District, gate: Gate, quirks: Quirks) -> None:
-        self.gate, self._lock, self._begun = gate, Lock(), district
+        self.gate, self._lock, self._first_day = gate, Lock(), district
         self.under_way = 0
         self.behave(quirks)
 
     def behave(self, quirks: Quirks) -> None:
-        """From now on like this, on the first day again."""
+        """Replaces the quirks and returns to the first day."""
         with self._lock:
             self.quirks = self.gate.quirks = quirks
-            self.district = _next_year(self._begun) if "rollover" in quirks else self._begun
-            self.asked = self.pages_served = 0
+            self.district = _next_year(self._first_day) if "rollover" in quirks else self._first_day
+            self.requests = self.pages_served = 0
             self._days: OrderedDict[int, Pages] = OrderedDict()
 
     async def token(self, request: Request) -> Response:
-        """RFC 6749, 4.4."""
+        """Answers the token endpoint (RFC 6749, 4.4)."""
         if "oauth1-only" in self.quirks:
             return JSONResponse({"error": "not_found"}, 404)
         if "token-redirect" in self.quirks and request.url.path == "/oauth/token":
@@ -71,64 +71,68 @@ class Sis:
         try:
             return JSONResponse(await self.gate.grant(request), headers={"Cache-Control": "no-store"})
         except Refused as error:
-            told = {"error": error.minor, "error_description": error.description}
-            return JSONResponse(told, error.status, error.headers)
+            body = {"error": error.minor, "error_description": error.description}
+            return JSONResponse(body, error.status, error.headers)
 
     async def csv(self, request: Request) -> Response:
-        """The district's bulk zip; of another day, of 1.2, or with the gradebook, where that is asked for."""
-        asked = request.query_params
-        day, version, grades = asked.get("day", str(self.district.day)), asked.get("oneroster"), asked.get("gradebook")
+        """Returns the district's bulk zip, on request of another day, of 1.2, or with the gradebook."""
+        parameters = request.query_params
+        day, version, grades = (
+            parameters.get("day", str(self.district.day)),
+            parameters.get("oneroster"),
+            parameters.get("gradebook"),
+        )
         if not day.isdecimal():
-            return JSONResponse({"error": "day is a whole number."}, 400)
+            return JSONResponse({"error": "day must be a whole number."}, 400)
         if version not in (None, "1.1", "1.2") or grades not in (None, "true", "false"):
-            return JSONResponse({"error": "oneroster is 1.1 or 1.2, gradebook is true or false."}, 400)
-        wanted = Wanted(Binding(version or "1.1", grades == "true"))
+            return JSONResponse({"error": "oneroster must be 1.1 or 1.2, gradebook true or false."}, 400)
+        options = ExportOptions(Binding(version or "1.1", grades == "true"))
         folder = tempfile.TemporaryDirectory(prefix="aimline-sis-")
         path = Path(folder.name) / "oneroster.zip"
-        await run_in_threadpool(export_csv, self.district.on(int(day)), path, None, wanted)
+        await run_in_threadpool(export_csv, self.district.on(int(day)), path, None, options)
         return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))
 
-    async def tell(self, request: Request) -> Response:
-        """What the sandbox is set to; a POST sets the day."""
+    async def settings(self, request: Request) -> Response:
+        """Returns the settings of the sandbox; a POST sets the day."""
         if "day" in request.path_params:
             self.district = self.district.on(request.path_params["day"])
-        told = {"district": self.district.name, "students": self.district.students, "seed": self.district.seed}
+        settings = {"district": self.district.name, "students": self.district.students, "seed": self.district.seed}
         quirks = sorted(self.quirks.values)
-        return JSONResponse(told | {"day": self.district.day, "date": str(self.district.date), "quirks": quirks})
+        return JSONResponse(settings | {"day": self.district.day, "date": str(self.district.date), "quirks": quirks})
 
     async def set_quirks(self, request: Request) -> Response:
-        """The quirks named, and no other."""
+        """Switches on the named quirks, and no others."""
         try:
             self.behave(Quirks(request.query_params.getlist("name")))
         except UnknownQuirk as error:
             return JSONResponse({"error": str(error)}, 400)
-        return await self.tell(request)
+        return await self.settings(request)
 
     async def serve(self, request: Request) -> Response:
-        """Every path of OneRoster."""
-        self.asked += 1
+        """Answers every path of OneRoster."""
+        self.requests += 1
         self.under_way += 1
         version = "1.1" if request.url.path.startswith(V11) else "1.2"
         try:
-            self._falter()
-            base, prefix, asked, parts = self._locate(request)
-            version = asked.version
+            self._fail_by_quirk()
+            base, prefix, operation, parts = self._locate(request)
+            version = operation.version
             if request.method != "GET":
                 raise Refused(405, "unsupportedoperation", "The sandbox is read-only.", {"Allow": "GET"})
-            self.gate.check(request, version, asked.scopes)
-            return await run_in_threadpool(self._answer, request, asked, (base, prefix), parts)
+            self.gate.check(request, version, operation.scopes)
+            return await run_in_threadpool(self._answer, request, operation, (base, prefix), parts)
         except Refused as error:
             return refusal(error, version, self.quirks)
         finally:
             self.under_way -= 1
 
-    def _falter(self) -> None:
-        most = self.quirks.number("at-most")
-        if most is not None and self.under_way > most:
+    def _fail_by_quirk(self) -> None:
+        limit = self.quirks.number("at-most")
+        if limit is not None and self.under_way > limit:
             raise Refused(429, "server_busy", "Too many requests at once.")
         for name, (status, headers) in FAILING.items():
             every = self.quirks.number(name)
-            if every is not None and self.asked % every == 0:
+            if every is not None and self.requests % every == 0:
                 raise Refused(status, "server_busy", "Try again later.", headers)
 
     def _locate(self, request: Request) -> tuple[str, str, Operation, tuple[str, ...]]:
@@ -136,26 +140,28 @@ class Sis:
         for prefix, services in bases(self.quirks.text("base")).items():
             if not path.startswith(prefix + "/"):
                 continue
-            parts = tuple(path[len(prefix) + 1 :].rstrip("/").split("/"))  # a client of others ends its paths so
+            parts = tuple(path[len(prefix) + 1 :].rstrip("/").split("/"))  # some clients end their paths so
             for base in services:
-                found = operation(base, parts)
-                if found and not self.quirks.named("missing", "/".join(parts[::2])):
-                    return base, prefix, found, parts
+                candidate = operation(base, parts)
+                if candidate and not self.quirks.named("missing", "/".join(parts[::2])):
+                    return base, prefix, candidate, parts
         raise Refused(404, "unknownobject", "There is no such endpoint.")
 
-    def _answer(self, request: Request, asked: Operation, base: tuple[str, str], parts: tuple[str, ...]) -> Response:
-        with self._lock:  # a count or an order is made once, however many ask for it
-            version, kind = asked.version, kind_of(parts[-2] if len(parts) % 2 == 0 else parts[-1])
+    def _answer(
+        self, request: Request, operation: Operation, base: tuple[str, str], parts: tuple[str, ...]
+    ) -> Response:
+        with self._lock:  # a count or an order is made once, however many requests need it
+            version, kind = operation.version, kind_of(parts[-2] if len(parts) % 2 == 0 else parts[-1])
             pages = self._pages(self.district.day - (kind in LAGGING and "lagging-users" in self.quirks))
             shapes = Shapes(self.quirks, origin(request.url), instant(stamp(pages.rows.district, 0)))
-            writer = self._writer(request, asked.version, base[1], pages)
+            writer = self._writer(request, operation.version, base[1], pages)
             parts = tuple(shapes.inward(part) if number % 2 else part for number, part in enumerate(parts))
-            known, single = FIELDS[version][kind], SINGLE[kind]
+            fields_of_kind, single = FIELDS[version][kind], SINGLE[kind]
             if len(parts) == 2:
-                fields = read_fields(request.query_params, known, version)
+                fields = read_fields(request.query_params, fields_of_kind, version)
                 row = shapes.row(single, writer.write(kind, one(pages.rows, *parts)))
                 return _json({single: select(row, fields)})
-            query = read_query(request.query_params, known, version)
+            query = read_query(request.query_params, fields_of_kind, version)
             cap = self.quirks.number("clamp")
             query = query if cap is None else replace(query, limit=min(cap, query.limit))
             view = whole(pages.rows, parts[0]) if len(parts) == 1 else nested(pages.rows, parts)
@@ -194,22 +200,22 @@ class Sis:
         return self._days[day]
 
     def _writer(self, request: Request, version: str, prefix: str, pages: Pages) -> Writer:
-        here, rows = origin(request.url), pages.rows
+        address, rows = origin(request.url), pages.rows
         services = (V11, V11) if version == "1.1" else (ROSTERING, GRADEBOOK)
         if "base" in self.quirks:
             services = (prefix, prefix)
         when = {day: instant(stamp(rows.district, day)) for day in range(rows.district.day + 1)}
-        return Writer(version, (here + services[0], here + services[1]), when.__getitem__, rows.children)
+        return Writer(version, (address + services[0], address + services[1]), when.__getitem__, rows.children)
 
     def app(self) -> Starlette:
-        """As an ASGI application."""
+        """Returns the server as an ASGI application."""
         routes = [
             Route("/oauth/token", self.token, methods=["POST"]),
             Route("/oauth/moved/token", self.token, methods=["POST"]),
             Route("/csv/oneroster.zip", self.csv, methods=["GET"]),
-            Route("/sandbox", self.tell, methods=["GET"]),
+            Route("/sandbox", self.settings, methods=["GET"]),
             Route("/sandbox/quirks", self.set_quirks, methods=["POST"]),
-            Route("/sandbox/day/{day:int}", self.tell, methods=["POST"]),
+            Route("/sandbox/day/{day:int}", self.settings, methods=["POST"]),
             Route("/{path:path}", self.serve, methods=["GET", "POST", "PUT", "DELETE", "PATCH"]),
         ]
         return Starlette(routes=routes)

@@ -1,4 +1,4 @@
-"""Owns the quirks in a row's form: ids, references, booleans, grades, status, dates. Never drops or adds a row."""
+"""Owns the quirks in a row's form: ids, references, booleans, grades, status, dates. It never drops or adds a row."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ ORDINALS = dict(enumerate((*_ORDINALS, "Eleventh", "Twelfth"), 1))
 
 
 class Shapes:
-    """Changes rows, in place, as the quirks that are on would have them."""
+    """Changes rows in place, as the active quirks require."""
 
     def __init__(self, quirks: Quirks, origin: str, refreshed: str) -> None:
         self.quirks, self.origin, self.refreshed = quirks, origin, refreshed
@@ -25,7 +25,7 @@ class Shapes:
         self.needed = any(name.startswith(tuple(names.split())) for name in quirks.values)
 
     def row(self, single: str, row: Json) -> Json:
-        """A row, changed."""
+        """Returns the changed row."""
         if not self.needed:
             return row
         row["sourcedId"] = self.outward(single, row["sourcedId"])
@@ -42,13 +42,13 @@ class Shapes:
         return row
 
     def outward(self, single: str, sourced_id: str) -> str:
-        """The id under which a row is served."""
+        """Returns the id under which a row is served."""
         if "rekeyed" in self.quirks and single in ("user", "demographics"):
             return NEW_KEY + sourced_id
         return NEW_YEAR + sourced_id if "rollover" in self.quirks and single in ROLLED else sourced_id
 
     def inward(self, sourced_id: str) -> str:
-        """The id of the row that is served under this one."""
+        """Returns the original id of a row that is served under this id."""
         for quirk, prefix in (("rekeyed", NEW_KEY), ("rollover", NEW_YEAR)):
             if quirk in self.quirks and sourced_id.startswith(prefix):
                 return sourced_id.removeprefix(prefix)
@@ -56,8 +56,8 @@ class Shapes:
 
     def _refer(self, value: Any) -> None:
         if isinstance(value, list):
-            for one in value:
-                self._refer(one)
+            for member in value:
+                self._refer(member)
         elif isinstance(value, dict):
             if "href" in value:
                 path, _, last = value["href"].rpartition("/")
@@ -65,9 +65,9 @@ class Shapes:
                 value["href"] = f"{path}/{value['sourcedId']}"
                 if "relative-hrefs" in self.quirks:
                     value["href"] = value["href"].removeprefix(self.origin)
-            for one in value.values():
-                if isinstance(one, dict | list):
-                    self._refer(one)
+            for member in value.values():
+                if isinstance(member, dict | list):
+                    self._refer(member)
 
     def _base(self, row: Json) -> None:
         if "modified-null" in self.quirks:
@@ -75,7 +75,7 @@ class Shapes:
         if "modified-same" in self.quirks:
             row["dateLastModified"] = self.refreshed
         if "modified-offset" in self.quirks:
-            # 03:00 UTC is noon, and midnight nine o'clock, of the same day there.
+            # 03:00 UTC is 12:00 at +09:00, and 00:00 UTC is 09:00, both on the same day.
             day, _, hour = row["dateLastModified"].partition("T")
             row["dateLastModified"] = f"{day}T{int(hour[:2]) + 9:02}{hour[2:-1]}+09:00"
         if "status-inactive" in self.quirks and row["status"] == "tobedeleted":
@@ -122,4 +122,4 @@ def _flatten(row: Json) -> None:
         if isinstance(value, dict) and "href" in value:
             row[f"{name}SourcedId"] = row.pop(name)["sourcedId"]
         elif isinstance(value, list) and value and isinstance(value[0], dict) and "href" in value[0]:
-            row[f"{name.removesuffix('s')}SourcedIds"] = ",".join(one["sourcedId"] for one in row.pop(name))
+            row[f"{name.removesuffix('s')}SourcedIds"] = ",".join(reference["sourcedId"] for reference in row.pop(name))

@@ -1,6 +1,6 @@
-"""Owns what each path of OneRoster shows: of which collection, from which blocks, and which of their rows.
+"""Owns what each path of OneRoster shows: its collection, the blocks to search, and the rows to keep.
 
-A nested path looks into the blocks of its school, class or person only. 404 for what it hangs on, if that is not there.
+A nested path searches the blocks of its school, class or person only. The answer is 404 if that parent does not exist.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ Keep = Callable[[Any], bool]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a list is taken from. `keep` is asked about each record; `key` tells views apart."""
+    """The source of a list. `keep` is called for each record; `key` identifies the view."""
 
     kind: str
     blocks: Sequence[Block]
@@ -25,7 +25,7 @@ class View:
     key: str
 
 
-# Collections that are a part of another: users who are students, orgs that are schools.
+# Collections that are a part of another one: students are users, schools are orgs.
 PARTS: dict[str, tuple[str, Keep]] = {
     "schools": ("orgs", lambda org: bool(org.type == "school")),
     "terms": ("academicSessions", lambda session: session.type in ("term", "semester")),
@@ -36,21 +36,21 @@ PARTS: dict[str, tuple[str, Keep]] = {
 
 
 def kind_of(collection: str) -> str:
-    """The kind of row that a collection's path shows: `users` for students."""
+    """Returns the kind of row that a collection's path shows, such as `users` for students."""
     return PARTS[collection][0] if collection in PARTS else collection
 
 
 def one(rows: Rows, collection: str, sourced_id: str) -> Row:
-    """The row of an id. Refused (404) if the collection has none."""
+    """Returns the row of an id. Raises `Refused` (404) if the collection has none."""
     kind, keep = PARTS.get(collection, (collection, None))
-    found = rows.find(kind, sourced_id)
-    if found is None or (keep is not None and not keep(found.record)):
+    row = rows.find(kind, sourced_id)
+    if row is None or (keep is not None and not keep(row.record)):
         raise Refused(404, "unknownobject", f"The collection {collection} has no such sourcedId.")
-    return found
+    return row
 
 
 def whole(rows: Rows, collection: str) -> View:
-    """A collection."""
+    """Returns the view of a whole collection."""
     kind, keep = PARTS.get(collection, (collection, None))
     blocks = rows.blocks(kind)
     if collection == "students":
@@ -59,18 +59,18 @@ def whole(rows: Rows, collection: str) -> View:
 
 
 def nested(rows: Rows, path: Sequence[str]) -> View:
-    """A collection under one or two ids: (`schools`, id, `classes`), (`classes`, id, `students`, id, `results`)."""
-    above, sourced_id, shown = path[0], path[1], path[-1]
+    """Returns the view under one or two ids: (`schools`, id, `classes`), (`classes`, id, `students`, id, `results`)."""
+    above, sourced_id, collection = path[0], path[1], path[-1]
     parent = one(rows, above, sourced_id).record
     if len(path) == 5:
         return _under_two(rows, path)
     match above:
         case "schools":
-            return _of_school(rows, sourced_id, shown)
+            return _of_school(rows, sourced_id, collection)
         case "classes":
-            return _of_class(rows, parent, shown)
+            return _of_class(rows, parent, collection)
         case "terms":
-            return _of_term(rows, sourced_id, shown)
+            return _of_term(rows, sourced_id, collection)
         case "courses":
             return View("classes", rows.rooms, lambda room: bool(room.course_sourced_id == sourced_id), "/".join(path))
         case _:
@@ -78,38 +78,41 @@ def nested(rows: Rows, path: Sequence[str]) -> View:
 
 
 def _under_two(rows: Rows, path: Sequence[str]) -> View:
-    above, sourced_id, within, inner, shown = path
+    above, sourced_id, within, inner, collection = path
     below = one(rows, within, inner).record
     if above == "schools":
         if below.school_sourced_id != sourced_id:
             raise Refused(404, "unknownobject", "The class is not in this school.")
-        return _of_class(rows, below, shown)
-    of_class = _of_class(rows, one(rows, above, sourced_id).record, shown)
+        return _of_class(rows, below, collection)
+    of_class = _of_class(rows, one(rows, above, sourced_id).record, collection)
     if within == "lineItems" and below.class_sourced_id != sourced_id:
         raise Refused(404, "unknownobject", "The line item is not of this class.")
     field = "line_item_sourced_id" if within == "lineItems" else "student_sourced_id"
     keep = of_class.keep
     return View(
-        shown,
+        collection,
         of_class.blocks,
         lambda record: keep is not None and keep(record) and getattr(record, field) == inner,
         "/".join(path),
     )
 
 
-def _of_school(rows: Rows, school_id: str, shown: str) -> View:
+def _of_school(rows: Rows, school_id: str, collection: str) -> View:
     school = next(block for block in rows.schools if rows.district.school_id(block) == school_id)
-    feeding = {school.number, (school.number - 3) % len(rows.schools)}  # whose students are here, or moved here
+    feeding = {
+        school.number,
+        (school.number - 3) % len(rows.schools),
+    }  # schools whose students attend this school or have moved to it
     rooms = [block for block in rows.rooms if block.school is school]
     seats = [block for block in rows.seats if block.school is not None and block.school.number in feeding]
-    here: Keep = lambda record: bool(record.school_sourced_id == school_id)  # noqa: E731  # one of six alike
+    in_school: Keep = lambda record: bool(record.school_sourced_id == school_id)  # noqa: E731  # one of six alike
     belongs: Keep = lambda user: school_id in user.org_sourced_ids  # noqa: E731  # the same
-    key = f"schools/{school_id}/{shown}"
-    match shown:
+    key = f"schools/{school_id}/{collection}"
+    match collection:
         case "classes" | "scoreScales" | "lineItems":
-            return View(shown, rooms, None, key)
+            return View(collection, rooms, None, key)
         case "enrollments":
-            return View(shown, rooms + seats, here, key)
+            return View(collection, rooms + seats, in_school, key)
         case "students":
             return View("users", seats, belongs, key)
         case "teachers":
@@ -117,46 +120,46 @@ def _of_school(rows: Rows, school_id: str, shown: str) -> View:
             return View("users", near, lambda user: user.role == "teacher" and belongs(user), key)
         case "courses":
             grades = set(school.level.grades)
-            return View(shown, rows.blocks(shown), lambda course: not grades.isdisjoint(course.grades), key)
+            return View(collection, rows.blocks(collection), lambda course: not grades.isdisjoint(course.grades), key)
         case _:
-            return whole(rows, shown)
+            return whole(rows, collection)
 
 
-def _of_class(rows: Rows, room: Any, shown: str) -> View:
+def _of_class(rows: Rows, room: Any, collection: str) -> View:
     rooms = rows.where("classes", room.sourced_id)
     at = rooms[0]
     feeding = {at.school.number, (at.school.number - 3) % len(rows.schools)} if at.school else set()
     seats = [b for b in rows.seats if b.school and b.school.number in feeding and b.grade == at.grade]
-    here: Keep = lambda record: bool(record.class_sourced_id == room.sourced_id)  # noqa: E731  # used five times
-    key = f"classes/{room.sourced_id}/{shown}"
-    match shown:
+    in_class: Keep = lambda record: bool(record.class_sourced_id == room.sourced_id)  # noqa: E731  # used five times
+    key = f"classes/{room.sourced_id}/{collection}"
+    match collection:
         case "enrollments":
-            return View(shown, [*rooms, *seats], here, key)
+            return View(collection, [*rooms, *seats], in_class, key)
         case "results":
-            return View(shown, seats, here, key)
+            return View(collection, seats, in_class, key)
         case "lineItems" | "scoreScales":
-            return View(shown, rooms, here, key)
+            return View(collection, rooms, in_class, key)
         case "categories":
-            return whole(rows, shown)
+            return whole(rows, collection)
         case _:
-            role, blocks = ("student", seats) if shown == "students" else ("teacher", list(rooms))
+            role, blocks = ("student", seats) if collection == "students" else ("teacher", list(rooms))
             enrolled = {
                 row.record.user_sourced_id
                 for block in blocks
                 for row in rows.of("enrollments", block)
-                if row.active and row.record.role == role and here(row.record)
+                if row.active and row.record.role == role and in_class(row.record)
             }
-            shown_in = seats if shown == "students" else [b for b in rows.staff if b.school is at.school]
+            shown_in = seats if collection == "students" else [b for b in rows.staff if b.school is at.school]
             return View("users", shown_in, lambda user: user.sourced_id in enrolled, key)
 
 
-def _of_term(rows: Rows, term: str, shown: str) -> View:
-    key = f"terms/{term}/{shown}"
-    if shown == "classes":
-        return View(shown, rows.rooms, lambda room: term in room.term_sourced_ids, key)
+def _of_term(rows: Rows, term: str, collection: str) -> View:
+    key = f"terms/{term}/{collection}"
+    if collection == "classes":
+        return View(collection, rows.rooms, lambda room: term in room.term_sourced_ids, key)
     periods = PARTS["gradingPeriods"][1]
     blocks = rows.blocks("academicSessions")
-    return View("academicSessions", blocks, lambda one: periods(one) and one.parent_sourced_id == term, key)
+    return View("academicSessions", blocks, lambda session: periods(session) and session.parent_sourced_id == term, key)
 
 
 def _classes_of_user(rows: Rows, user: str) -> View:
@@ -164,7 +167,7 @@ def _classes_of_user(rows: Rows, user: str) -> View:
     schools = {block.school.number for block in near if block.school}
     seats = [block for block in near if block.part == "seats"]
     rooms = [block for block in rows.rooms if block.school and block.school.number in schools]
-    taken = {
+    class_ids = {
         row.record.class_sourced_id
         for block in (seats or rooms)
         for row in rows.of("enrollments", block)
@@ -172,4 +175,4 @@ def _classes_of_user(rows: Rows, user: str) -> View:
     }
     reach = schools | {(number + 3) % len(rows.schools) for number in schools} if seats else schools
     shown_in = [block for block in rows.rooms if block.school and block.school.number in reach]
-    return View("classes", shown_in, lambda room: room.sourced_id in taken, f"users/{user[:ID]}/classes")
+    return View("classes", shown_in, lambda room: room.sourced_id in class_ids, f"users/{user[:ID]}/classes")

@@ -1,6 +1,6 @@
-"""Owns the story: a student responds to support, stops, and a webhook says so. Told over public HTTP, from outside.
+"""Owns the story: a student responds to support, stops, and a webhook reports it. It uses public HTTP only.
 
-`python -m app.sandbox.story --base-url URL [--roster FILE.zip]`; exit 0 when every step held, else 1.
+`python -m app.sandbox.story --base-url URL [--roster FILE.zip]`; the exit code is 0 when every step succeeded, else 1.
 """
 
 import argparse
@@ -37,7 +37,7 @@ query Story($id: ID!) {
 
 @dataclass
 class Cast:
-    """Who is in the story."""
+    """The people in the story, and the support."""
 
     student: dict[str, Any]
     teacher: dict[str, Any]
@@ -46,26 +46,30 @@ class Cast:
 
     @property
     def student_id(self) -> str:
-        """The student as the SIS knows them, where it does: a vendor need not learn our ids."""
-        known = self.student["external_ids"]
-        return f"sis:{known[0]['source']}:{known[0]['sourced_id']}" if known else str(self.student["id"])
+        """Returns the student's external id where there is one: a vendor need not learn Aimline's ids."""
+        external_ids = self.student["external_ids"]
+        return (
+            f"sis:{external_ids[0]['source']}:{external_ids[0]['sourced_id']}"
+            if external_ids
+            else str(self.student["id"])
+        )
 
 
 def main() -> None:
-    """Tells the story; says which step failed."""
+    """Runs the story; names the step that failed."""
     parser = argparse.ArgumentParser(prog="app.sandbox.story", description="Tell Aimline's story over HTTP.")
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--roster", type=Path, metavar="FILE.zip")
-    parser.add_argument("--once", action="store_true", help="nothing serves on afterwards: give no requests to paste")
-    asked = parser.parse_args()
+    parser.add_argument("--once", action="store_true", help="the server ends afterwards: print no requests to paste")
+    options = parser.parse_args()
     telling = Telling(Console(highlight=False))
     try:
         with Receiver() as receiver:
-            vendor, cast = tell(telling, asked.base_url, asked.roster, receiver)
-        if asked.once:
+            vendor, cast = tell(telling, options.base_url, options.roster, receiver)
+        if options.once:
             telling.chapter("Every step held.")
         else:
-            _say_where_to_go(telling, asked.base_url, vendor, cast)
+            _say_where_to_go(telling, options.base_url, vendor, cast)
     except (StepFailed, httpx.HTTPError, KeyError, LookupError) as error:
         telling.console.print(f"  ✗ {telling.step}", style="bold red", markup=False)
         print(f"The step failed: {telling.step}: {error}", file=sys.stderr)
@@ -73,7 +77,7 @@ def main() -> None:
 
 
 def tell(telling: Telling, base_url: str, roster: Path | None, receiver: Receiver) -> tuple[Vendor, Cast]:
-    """All of it, in order; the client that told it, and about whom."""
+    """Plays the whole story in order; returns the vendor's client and the cast."""
     slug = f"demo-{secrets.token_hex(3)}"
     telling.chapter("A district comes in from its SIS")
     _sync(telling, slug, roster)
@@ -111,44 +115,52 @@ def _sync(telling: Telling, slug: str, roster: Path | None) -> None:
             name, file = district.name, out
             telling.does("the sandbox SIS exports its district as OneRoster 1.1 CSV", lambda: export_csv(district, out))
         telling.does("the operator makes the district", lambda: aimline("district", "create", slug, "--name", name))
-        told = telling.does(
+        output = telling.does(
             "its roster is synced",
             lambda: aimline("sync", "csv", str(file), "--district", slug, "--source", SOURCE, "--json", fine=(0, 3)),
         )
-        counts = json.loads(told)["kinds"]
-        made = (f"{one['created']:,} {one['file'].removesuffix('.csv')}" for one in counts.values() if one["created"])
-        telling.says(", ".join(made))
+        counts = json.loads(output)["kinds"]
+        created = (
+            f"{count['created']:,} {count['file'].removesuffix('.csv')}"
+            for count in counts.values()
+            if count["created"]
+        )
+        telling.says(", ".join(created))
 
 
 def _client(base_url: str, slug: str) -> Vendor:
-    made = json.loads(aimline("client", "create", "--district", slug, "--scope", "all", "--name", "a vendor", "--json"))
-    return Vendor(base_url, made["client_id"], made["client_secret"])
+    client = json.loads(
+        aimline("client", "create", "--district", slug, "--scope", "all", "--name", "a vendor", "--json")
+    )
+    return Vendor(base_url, client["client_id"], client["client_secret"])
 
 
 def _listen(vendor: Vendor, receiver: Receiver) -> None:
-    wanted = {"url": receiver.url, "event_types": ["response.stopped", "decision.made"]}
-    receiver.learn(vendor.post("/v1/webhook-endpoints", wanted)["secret"])
+    endpoint = {"url": receiver.url, "event_types": ["response.stopped", "decision.made"]}
+    receiver.learn(vendor.post("/v1/webhook-endpoints", endpoint)["secret"])
 
 
 def _find_cast(vendor: Vendor) -> Cast:
     after: dict[str, Any] = {}
-    found = []
+    classes = []
     while True:
         page = vendor.get("/v1/classes", limit=200, **after)
-        found += page["items"]
+        classes += page["items"]
         if page["next"] is None:
             break
         after = {"after": page["next"]}
-    # A young reader where there is one; any class of a roster of one's own will do.
-    for one in sorted(found, key=lambda one: (not ELEMENTARY & set(one["grades"]), one["type"] != "homeroom")):
+    # The story prefers a young reader; any class of a roster given by the user will do.
+    for class_ in sorted(
+        classes, key=lambda class_: (not ELEMENTARY & set(class_["grades"]), class_["type"] != "homeroom")
+    ):
         teachers = [
             person
-            for person in vendor.get("/v1/staff", **{"class": one["id"]}, limit=50)["items"]
+            for person in vendor.get("/v1/staff", **{"class": class_["id"]}, limit=50)["items"]
             if person["role"] == "teacher"
         ]
-        students = vendor.get("/v1/students", **{"class": one["id"]}, limit=1)["items"] if teachers else []
+        students = vendor.get("/v1/students", **{"class": class_["id"]}, limit=1)["items"] if teachers else []
         if students:
-            return Cast(students[0], teachers[0], one["title"])
+            return Cast(students[0], teachers[0], class_["title"])
     raise StepFailed("the roster has no class with a teacher and a student")
 
 
@@ -160,7 +172,9 @@ def _open_support(telling: Telling, vendor: Vendor, cast: Cast, reader: Stopping
         lambda: vendor.get("/v1/students", act_for=teacher, limit=200)["items"],
     )
     telling.says(f"{len(reach)} students on the caseload.")
-    _hold(any(one["id"] == cast.student["id"] for one in reach), "the student is not on the teacher's caseload")
+    _require(
+        any(student["id"] == cast.student["id"] for student in reach), "the student is not on the teacher's caseload"
+    )
     raised = {"student": cast.student_id, "area": "ela.fluency", "description": "Reads word by word, and tires."}
     concern = telling.does(
         "the teacher raises a concern about a reader", lambda: vendor.post("/v1/concerns", raised, act_for=teacher)
@@ -168,8 +182,8 @@ def _open_support(telling: Telling, vendor: Vendor, cast: Cast, reader: Stopping
     path = f"/v1/concerns/{concern['id']}/accept"
     telling.does("the team accepts it", lambda: vendor.post(path, {"because": "Seen by the grade team."}))
     baseline = [_score(cast, begins - timedelta(days=5 - day), value) for day, value in enumerate(reader.baseline)]
-    for one in baseline:
-        one["purpose"] = "baseline"
+    for student in baseline:
+        student["purpose"] = "baseline"
     telling.does("three baseline scores are sent", lambda: vendor.post("/v1/scores/bulk", {"scores": baseline}))
     median = sorted(reader.baseline)[1]
     plan = {
@@ -186,17 +200,17 @@ def _open_support(telling: Telling, vendor: Vendor, cast: Cast, reader: Stopping
         "lead": teacher,
     }
     support = telling.does("the team opens a targeted support with a goal", lambda: vendor.post("/v1/supports", plan))
-    _hold(support["phases"][0]["baseline"] == median, "the baseline is not the median of the three scores")
+    _require(support["phases"][0]["baseline"] == median, "the baseline is not the median of the three scores")
     telling.says(f"From {median:.0f} to {plan['goal']:.0f} words a minute in {GOAL_WEEKS} weeks: {GOAL_RATE} a week.")
     started: dict[str, Any] = vendor.post(f"/v1/supports/{support['id']}/start", {})
-    _hold(started["state"] == "active", "the support is not active")
+    _require(started["state"] == "active", "the support is not active")
     return started
 
 
 def _record_weeks(
     telling: Telling, vendor: Vendor, cast: Cast, reader: StoppingReader, support: dict[str, Any]
 ) -> tuple[dict[str, Any], datetime]:
-    """The scores week by week; the verdict that turned, and when the score was sent that turned it."""
+    """Records the scores week by week; returns the verdict that turned, and when its score was sent."""
     telling.step = "weekly scores arrive; the student responds, then stops"
     begins, line = _first_monday(), support["phases"][0]
     states: list[str] = []
@@ -211,23 +225,23 @@ def _record_weeks(
             weeks.add(week, value, line["baseline"] + GOAL_RATE * week, verdict["state"])
             if verdict["state"] == "not_responding":
                 break
-    _hold("responding" in states, "the student was never found to respond")
-    _hold(states[-1] == "not_responding", "the verdict never turned to not_responding")
-    _hold(verdict["kind"] == "stopped", "the verdict does not say that the student stopped")
+    _require("responding" in states, "the student was never found to respond")
+    _require(states[-1] == "not_responding", "the verdict never turned to not_responding")
+    _require(verdict["kind"] == "stopped", "the verdict does not say that the student stopped")
     telling.held()
     return verdict, sent
 
 
 def _receive(receiver: Receiver, support: dict[str, Any]) -> dict[str, Any]:
     arrived = receiver.wait_for("response.stopped")
-    _hold(arrived["verified"], "the receiver could not verify the signature")
-    _hold(arrived["body"]["data"]["support"] == support["id"], "the webhook names another support")
+    _require(arrived["verified"], "the receiver could not verify the signature")
+    _require(arrived["body"]["data"]["support"] == support["id"], "the webhook names another support")
     return arrived
 
 
 def _look(vendor: Vendor, cast: Cast) -> None:
     drawn = vendor.picture(f"/v1/supports/{cast.support_id}/chart.svg")
-    _hold(
+    _require(
         drawn.startswith("<svg") and "Stopped responding" in drawn, "the picture does not say that the student stopped"
     )
 
@@ -239,12 +253,12 @@ def _intensify(vendor: Vendor, cast: Cast, support: dict[str, Any]) -> None:
         act_for=cast.teacher["id"],
     )
     phases = vendor.get(f"/v1/supports/{support['id']}")["phases"]
-    _hold(len(phases) == 2 and phases[0]["ends_on"] == phases[1]["begins_on"], "no phase line was drawn")
+    _require(len(phases) == 2 and phases[0]["ends_on"] == phases[1]["begins_on"], "no phase line was drawn")
 
 
 def _ask_graphql(vendor: Vendor, cast: Cast) -> None:
     student = vendor.graphql(ONE_CALL, id=cast.student["id"])["student"]
-    _hold(len(student["concerns"][0]["supports"][0]["phases"]) == 2, "GraphQL does not show both phases")
+    _require(len(student["concerns"][0]["supports"][0]["phases"]) == 2, "GraphQL does not show both phases")
 
 
 def _say_where_to_go(telling: Telling, base_url: str, vendor: Vendor, cast: Cast) -> None:
@@ -273,8 +287,8 @@ def _first_monday() -> date:
     return today - timedelta(days=today.weekday(), weeks=WEEKS)
 
 
-def _hold(held: object, otherwise: str) -> None:
-    if not held:
+def _require(succeeded: object, otherwise: str) -> None:
+    if not succeeded:
         raise StepFailed(otherwise)
 
 

@@ -1,4 +1,7 @@
-"""Owns how the story looks in a terminal: headings, one line a step, the weeks as they come. Holds no step."""
+"""Owns how the story looks in a terminal: headings, one line for each step, a table of weeks.
+
+It has no steps of its own.
+"""
 
 import time
 from collections.abc import Callable
@@ -9,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 Answer = TypeVar("Answer")
-PACE = 0.12  # seconds between two weeks, where somebody is looking
+PACE = 0.12  # seconds between two weeks on a terminal
 BAR = 28
 WORDS = {
     "insufficient_data": "[dim]too few scores[/]",
@@ -20,11 +23,11 @@ WORDS = {
 
 
 class StepFailed(Exception):
-    """A step did not hold; its name, and what was found in its place."""
+    """Raised when a step did not give the expected result; the message says what was found instead."""
 
 
 class Telling:
-    """Tells steps as they happen, and counts them."""
+    """Prints the steps as they happen, with the time that each took."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -32,28 +35,28 @@ class Telling:
         self._pace = PACE if console.is_terminal else 0.0
 
     def chapter(self, title: str) -> None:
-        """A heading."""
+        """Prints a heading."""
         self.console.print(f"\n[bold]{title}[/]")
 
     def does(self, step: str, run: Callable[[], Answer]) -> Answer:
-        """Runs a step; its name is what a failure is told by."""
+        """Runs a step and prints it; a failure is reported under its name."""
         self.step = step
         began = time.perf_counter()
-        found = run()
+        result = run()
         took = time.perf_counter() - began
         self.console.print(f"  [green]✓[/] {step} [dim]{took:.2f} s[/]", highlight=False)
-        return found
+        return result
 
     def held(self) -> None:
-        """Says that the step that was named and shown in another way held."""
+        """Prints the current step as done; for a step that is shown in another way."""
         self.console.print(f"  [green]✓[/] {self.step}", highlight=False)
 
     def says(self, text: str) -> None:
-        """A line beneath a step."""
+        """Prints a line beneath a step."""
         self.console.print(f"    [dim]{text}[/]", highlight=False)
 
     def weeks(self, title: str) -> "Weeks":
-        """A table that grows as scores come."""
+        """Returns a table that grows as scores arrive."""
         return Weeks(self.console, title, self._pace)
 
 
@@ -68,7 +71,7 @@ class Weeks:
             self.table.add_column(heading, justify="right" if heading in ("week", "score", "aimline") else "left")
 
     def __enter__(self) -> "Weeks":
-        # A terminal watches the table grow; a log gets it once, when it is whole.
+        # A terminal shows the table as it grows; a log gets it once, when it is complete.
         self._live = Live(self.table, console=self._console, auto_refresh=False, transient=False)
         self._live.__enter__()
         return self
@@ -79,7 +82,7 @@ class Weeks:
             self._console.print()
 
     def add(self, week: int, score: float, aimline: float, state: str) -> None:
-        """One week more."""
+        """Adds a week."""
         colour = "green" if score >= aimline else "red"
         length = max(1, round(score / 90 * BAR))
         bar = f"[{colour}]{'█' * min(length, BAR)}[/]"

@@ -146,4 +146,4 @@ def reason(error: Exception) -> str:
 def create() -> ServedApp:
     """The app of one process, over the environment's settings."""
     app = main.create()
-    return ServedApp(app, app.state.house.engine)
+    return ServedApp(app, app.state.services.engine)

@@ -1,4 +1,4 @@
-"""Prints B's p95 beside A's load, and the most that it may be: B's own p95 alone plus A's longest request."""
+"""Prints B's p95 during A's load, and its limit: B's own p95 alone plus A's longest request."""
 
 import argparse
 import asyncio
@@ -20,7 +20,7 @@ QUERY = "{ " + PAGE.format(first=20) + " }"
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Of one face, in seconds."""
+    """The figures of one face, in seconds."""
 
     alone: list[float]
     longest: float
@@ -30,12 +30,12 @@ class Figures:
 
     @property
     def limit(self) -> float:
-        """The most that B's p95 may be."""
+        """Returns the most that B's p95 may be."""
         return p95(self.alone) + self.longest
 
 
 def p95(latencies: list[float]) -> float:
-    """The smallest latency that 95 % do not exceed."""
+    """Returns the smallest latency that 95 % do not exceed."""
     return sorted(latencies)[math.ceil(0.95 * len(latencies)) - 1]
 
 
@@ -61,33 +61,40 @@ async def _run(settings: Settings, base_url: str, seconds: float) -> dict[str, F
     finally:
         await engine.dispose()
     calls = {
-        "REST": ("/v1/students?limit=200", "", "/v1/students?limit=20", ""),
-        "GraphQL": ("/graphql", LONG_QUERY, "/graphql", QUERY),
+        "REST": (("/v1/students?limit=200", ""), ("/v1/students?limit=20", "")),
+        "GraphQL": (("/graphql", LONG_QUERY), ("/graphql", QUERY)),
     }
     return {
-        face: await _measure(Call(base_url, loud, one, asks), Call(base_url, quiet, other, other_asks), seconds)
-        for face, (one, asks, other, other_asks) in calls.items()
+        face: await _measure(Call(base_url, loud, *long), Call(base_url, quiet, *short), seconds)
+        for face, (long, short) in calls.items()
     }
 
 
 def main() -> None:
     """Measures both faces and prints a table."""
-    parser = argparse.ArgumentParser(prog="bench.noisy", description="Measure what a loud district does to another.")
-    parser.add_argument("--seconds", type=float, default=30, help="of each measurement of B (30)")
-    parser.add_argument("--concurrency", type=int, help="requests at once, other than the product's default")
-    asked = parser.parse_args()
-    options = {"concurrency": asked.concurrency} if asked.concurrency else {}
+    parser = argparse.ArgumentParser(
+        prog="bench.noisy", description="Measure what one district's load does to another."
+    )
+    parser.add_argument("--seconds", type=float, default=30, help="seconds of each measurement of B (30)")
+    parser.add_argument("--concurrency", type=int, help="concurrent requests, if other than the product's default")
+    parsed = parser.parse_args()
+    options = {"concurrency": parsed.concurrency} if parsed.concurrency else {}
     with migrated(**options) as settings, serving(settings) as base_url:
-        figures = asyncio.run(_run(settings, base_url, asked.seconds))
+        figures = asyncio.run(_run(settings, base_url, parsed.seconds))
     print(f"{settings.concurrency} requests at once; milliseconds\n")
     print(
         "| face | B alone, p50 | p95 | A's longest, p95 alone | limit | B beside A, p50 | p95 | A, requests a second |"
     )
     print("|---|---:|---:|---:|---:|---:|---:|---:|")
-    for face, one in figures.items():
-        cells = [statistics.median(one.alone), p95(one.alone), one.longest, one.limit]
-        cells += [statistics.median(one.beside), p95(one.beside)]
-        rates = f"{len(one.loud) / one.seconds:.1f}"
+    for face, face_figures in figures.items():
+        cells = [
+            statistics.median(face_figures.alone),
+            p95(face_figures.alone),
+            face_figures.longest,
+            face_figures.limit,
+        ]
+        cells += [statistics.median(face_figures.beside), p95(face_figures.beside)]
+        rates = f"{len(face_figures.loud) / face_figures.seconds:.1f}"
         print(f"| {face} | " + " | ".join(f"{1000 * cell:.0f}" for cell in cells) + f" | {rates} |")
 
 

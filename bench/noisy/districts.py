@@ -1,4 +1,7 @@
-"""Two districts of the same size, a client of each, and the product's api in a process of its own. Owns no figure."""
+"""Owns two districts of the same size, a client of each, and the product's api in a process of its own.
+
+It has no figures.
+"""
 
 import os
 import socket
@@ -39,7 +42,7 @@ async def _add_students(work: Work, count: int) -> None:
 
 
 async def open_with_students(engine: AsyncEngine, settings: Settings, slug: str, count: int) -> UUID:
-    """A new district with so many students."""
+    """Creates a district with a number of students and returns its id."""
     district_id = await open_district(engine, settings.keyring, slug, slug, "UTC")
     async with unit(engine, house_principal(district_id, "bench"), settings.keyring, "bench") as work:
         await _add_students(work, count)
@@ -47,7 +50,7 @@ async def open_with_students(engine: AsyncEngine, settings: Settings, slug: str,
 
 
 def token_of(settings: Settings, district_id: UUID, base_url: str) -> str:
-    """An access token of a client of this district, as the api issues it."""
+    """Returns an access token for a client of a district, as the api issues it."""
     grant = Grant(district_id, "bench", frozenset(SCOPES), ())
     client = KnownClient(new_id(), "bench", (), (grant,))
     return Tokens(settings.keyring, base_url, 3600).issue(client, grant, SCOPES).token
@@ -55,14 +58,14 @@ def token_of(settings: Settings, district_id: UUID, base_url: str) -> str:
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[str]:
-    """`aimline serve` with one process; its address."""
+    """Runs `aimline serve` with one process and yields its address."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     base_url = f"http://127.0.0.1:{port}"
-    given = {"DATABASE_URL": settings.database_url, "KEY": settings.key, "SANDBOX": "1", "BASE_URL": base_url}
-    given["CONCURRENCY"] = str(settings.concurrency)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
-    env = {**kept, **{f"AIMLINE_{name}": value for name, value in given.items()}}
+    settings_values = {"DATABASE_URL": settings.database_url, "KEY": settings.key, "SANDBOX": "1", "BASE_URL": base_url}
+    settings_values["CONCURRENCY"] = str(settings.concurrency)
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
+    env = {**inherited, **{f"AIMLINE_{name}": value for name, value in settings_values.items()}}
     command = [sys.executable, "-m", "app", "serve", "--port", str(port)]
     with subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL) as process:
         try:
@@ -78,4 +81,4 @@ def _wait_until_ready(base_url: str) -> None:
         with suppress(OSError), urllib.request.urlopen(f"{base_url}/health/ready"):  # noqa: S310  # our own address
             return
         time.sleep(0.1)
-    raise TimeoutError("The api did not come up.")
+    raise TimeoutError("The api did not start.")

@@ -1,6 +1,6 @@
-"""The loads: a closed loop of connections, and a fixed rate. Owns no figure.
+"""Owns the loads: a closed loop of connections, and a fixed rate. It has no figures.
 
-`python -m bench.noisy.load` runs a closed loop in a process of its own, for so many seconds, and prints its latencies.
+`python -m bench.noisy.load` runs a closed loop in a process of its own, for some seconds, and prints its latencies.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ MODERN = "application/graphql-response+json"
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request, again and again."""
+    """A request that is sent repeatedly."""
 
     base_url: str
     token: str
@@ -25,7 +25,7 @@ class Call:
     query: str = ""
 
     async def send(self, session: ClientSession) -> None:
-        """Sends it once; raises where it is not answered with 200."""
+        """Sends the request once; raises an error unless it is answered with 200."""
         headers = {"Authorization": f"Bearer {self.token}"}
         more: dict[str, Any] = {}
         if self.query:
@@ -42,7 +42,7 @@ def _session() -> ClientSession:
 
 
 async def closed_loop(call: Call, connections: int, seconds: float) -> list[float]:
-    """Sends from each connection as soon as its last answer came; the latencies in seconds."""
+    """Sends from each connection as soon as its last answer has arrived; returns the latencies in seconds."""
     latencies: list[float] = []
     until = time.perf_counter() + seconds
 
@@ -57,7 +57,7 @@ async def closed_loop(call: Call, connections: int, seconds: float) -> list[floa
 
 
 async def fixed_rate(call: Call, rate: float, count: int) -> list[float]:
-    """Sends so many a second, whatever became of those before; the latencies from when each was due."""
+    """Sends at a fixed rate, regardless of earlier answers; returns the latencies since each request was due."""
 
     async def at(due: float, session: ClientSession) -> float:
         await asyncio.sleep(max(0.0, due - time.perf_counter()))
@@ -77,7 +77,7 @@ async def in_another_process(call: Call, connections: int, seconds: float) -> as
 
 
 async def latencies_of(process: asyncio.subprocess.Process) -> list[float]:
-    """The latencies of a closed loop that was started, once it has ended."""
+    """Waits for a closed loop to end and returns its latencies."""
     output, _ = await process.communicate()
     if process.returncode:
         raise RuntimeError("The other district's load failed.")

@@ -1,4 +1,4 @@
-"""`python -m bench.response`: every rule in the simulated year, as used and at the same false-alarm rate."""
+"""`python -m bench.response`: measures every rule in the simulated year, as used and at the same false-alarm rate."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from app.response.rules.rates import threshold_at
 from bench.response.classic import RULES
 from bench.response.figures import NAMES, Figures, figures, first_flag, threshold_for
-from bench.response.monitor import Watched, calibration_error, odds_by_bin, told_apart, watch
+from bench.response.monitor import Watched, calibration_error, kind_accuracy, odds_by_bin, watch
 from bench.response.world import RESPONDER, World, simulate
 
 GRID = (0.01, 0.02, 0.05, 0.10, 0.15, 0.20, 0.25, 0.30, 0.40, 0.50)
 
 HELD_BACK = 0.0025
-"""A threshold is itself an estimate: it is set for a rate this much under the stated one."""
+"""How far a threshold's target rate stays below the stated one, since the threshold is itself an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """What one pair of populations gives: thresholds by FAR from the first, statistics of the second."""
+    """The result of one pair of populations: thresholds by FAR from the first, statistics of the second."""
 
     thresholds: dict[float, float]
     statistic: NDArray[np.float64]
@@ -36,15 +36,15 @@ class Pair:
 
 
 def main() -> None:
-    given = _arguments()
+    options = _arguments()
     print("| rule | threshold | " + " | ".join(NAMES) + " |\n" + "|---" * (len(NAMES) + 2) + "|")
     notes: list[str] = []
-    with ProcessPoolExecutor(given.processes) as pool:
-        for rule in given.rule or [*RULES, "monitor", "monitor, forms left in"]:
+    with ProcessPoolExecutor(options.processes) as pool:
+        for rule in options.rule or [*RULES, "monitor", "monitor, forms left in"]:
             began = time.perf_counter()
-            seeds = range(given.seed, given.seed + 2 * given.pairs, 2)
-            pairs = list(pool.map(partial(one_pair, rule, given.students, given.far), seeds))
-            notes += report(rule, pairs, given.students, given.far)
+            seeds = range(options.seed, options.seed + 2 * options.pairs, 2)
+            pairs = list(pool.map(partial(one_pair, rule, options.students, options.far), seeds))
+            notes += report(rule, pairs, options.students, options.far)
             notes.append(f"{rule}: {time.perf_counter() - began:.0f} s")
     print("\n" + "\n".join(notes))
 
@@ -61,8 +61,8 @@ def _arguments() -> argparse.Namespace:
 
 
 def one_pair(rule: str, students: int, far: float, seed: int) -> Pair:
-    """Thresholds from the population of `seed`, statistics of that of `seed + 1`."""
-    warnings.simplefilter("ignore", RuntimeWarning)  # the rules divide by a spread of no weeks at first
+    """Returns thresholds from the population of `seed`, and statistics of that of `seed + 1`."""
+    warnings.simplefilter("ignore", RuntimeWarning)  # the rules divide by a spread of no weeks in the first weeks
     setting, scored = (simulate(World(), students, s) for s in (seed, seed + 1))
     watched = None
     if rule.startswith("monitor"):
@@ -78,7 +78,7 @@ def one_pair(rule: str, students: int, far: float, seed: int) -> Pair:
 
 
 def report(rule: str, pairs: list[Pair], students: int, far: float) -> list[str]:
-    """Prints the rule's rows, by the mean of the pairs' thresholds; gives what else there is to say."""
+    """Prints a rule's rows, by the mean of the pairs' thresholds; returns further notes."""
     thresholds = {f: float(np.mean([pair.thresholds[f] for pair in pairs])) for f in pairs[0].thresholds}
     years = [simulate(World(), students, pair.seed) for pair in pairs]
     both = list(zip(pairs, years, strict=True))
@@ -87,19 +87,19 @@ def report(rule: str, pairs: list[Pair], students: int, far: float) -> list[str]
     equal = [figures(first_flag(pair.statistic, thresholds[far]), year) for pair, year in both]
     print(row(f"{rule}, FAR {far:.2f}", f"{thresholds[far]:.3f}", equal), flush=True)
     notes = [f"{rule}: thresholds by FAR { ({f: round(value, 3) for f, value in thresholds.items()}) }"]
-    each = ", ".join(f"{one.value['FAR']:.3f}" for one in equal)
+    each = ", ".join(f"{run.value['FAR']:.3f}" for run in equal)
     notes.append(f"{rule}: FAR of each pair {each}")
-    told = [told_apart(pair.watched, year, thresholds[far]) for pair, year in both if pair.watched is not None]
-    if told:
-        means = {name: round(float(np.mean([one[name] for one in told])), 3) for name in told[0]}
+    kinds = [kind_accuracy(pair.watched, year, thresholds[far]) for pair, year in both if pair.watched is not None]
+    if kinds:
+        means = {name: round(float(np.mean([one[name] for one in kinds])), 3) for name in kinds[0]}
         notes.append(f"{rule}: at the first flag {means}")
     watched = [(pair.watched, year) for pair, year in both if pair.watched is not None]
     if watched and rule == "monitor":
         stated = [figures(first_flag(pair.statistic, threshold_at(rule, far)), year) for pair, year in both]
         print(row(f"{rule}, as stated for {far:.2f}", f"{threshold_at(rule, far):.3f}", stated), flush=True)
-        each = ", ".join(f"{one.value['FAR']:.3f}" for one in stated)
+        each = ", ".join(f"{run.value['FAR']:.3f}" for run in stated)
         notes.append(f"{rule}: FAR of each population at the stated threshold {each}")
-        errors = [calibration_error(one, year) for one, year in watched]
+        errors = [calibration_error(monitor, year) for monitor, year in watched]
         notes.append(f"{rule}: expected calibration error of P(slow) {', '.join(f'{e:.4f}' for e in errors)}")
         bins = zip(*odds_by_bin(*watched[0]), strict=True)
         notes += [f"  said {said:.3f}, true {true:.3f}, cases {number:.0f}" for number, said, true in bins]
@@ -107,7 +107,7 @@ def report(rule: str, pairs: list[Pair], students: int, far: float) -> list[str]
 
 
 def row(name: str, threshold: str, runs: list[Figures]) -> str:
-    """The mean over the pairs, with its standard error over them."""
+    """Returns a table row: the mean over the pairs, with its standard error."""
     cells = []
     for figure in NAMES:
         values = np.array([run.value[figure] for run in runs])

@@ -1,4 +1,4 @@
-"""`python -m bench.response.adaptive`: extra scores given as the monitor asks for them. Never its arithmetic."""
+"""`python -m bench.response.adaptive`: measures the monitor with extra scores, taken when it asks for them."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MOST_PROBES = 3  # scores a week that the rule asks for at most
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """By student and week: the statistic, and how many scores were asked for."""
+    """By student and week: the statistic, and how many scores the monitor asked for."""
 
     statistic: Array
     asked: Array
 
 
 def probe(year: Year, seed: int, threshold: float) -> Probed:
-    """A population in which each week's scores are those that the week before asked for, each on a form of its own."""
+    """Measures a population that takes as many scores each week as the monitor asked for, each on a form of its own."""
     students, weeks = year.scores.shape
     extra = more(year, seed, MOST_PROBES - 1)
     times = np.r_[np.zeros(BASELINES, np.int64), np.repeat(np.arange(1, weeks + 1), MOST_PROBES)]
@@ -38,25 +38,25 @@ def probe(year: Year, seed: int, threshold: float) -> Probed:
     values[:BASELINES] = year.baseline.T
     sem, g = year.world.stated_sem, np.full(students, year.world.goal_rate / year.world.stated_sem)
     whole = Panel(times, values / sem, g, year.cohort, np.ones(len(times)))
-    statistic, wanted = np.zeros((students, weeks)), np.ones((students, weeks), np.int64)
+    statistic, requested = np.zeros((students, weeks)), np.ones((students, weeks), np.int64)
     scores = np.concatenate([year.scores[None], extra]).transpose(2, 0, 1) / sem
     for part in parts_of(whole):
-        some = whole.part(part)
-        now = np.ones(len(some.g), np.int64)
-        known = prepare(some, PUBLISHED.prior, range(1, weeks + 1))
+        students_part = whole.part(part)
+        requests = np.ones(len(students_part.g), np.int64)
+        posteriors = prepare(students_part, PUBLISHED.prior, range(1, weeks + 1))
         for week in range(weeks):
-            wanted[part, week] = now
+            requested[part, week] = requests
             for n in range(MOST_PROBES):
-                there = now > n
-                some.values[BASELINES + MOST_PROBES * week + n, there] = scores[week, n, part][there]
-            found = summarize(next(known).posterior(PUBLISHED.prior))
-            statistic[part, week] = found.statistic
+                receiving = requests > n
+                students_part.values[BASELINES + MOST_PROBES * week + n, receiving] = scores[week, n, part][receiving]
+            reading = summarize(next(posteriors).posterior(PUBLISHED.prior))
+            statistic[part, week] = reading.statistic
             flagged = (statistic[part, : week + 1] > threshold).any(axis=1)
-            now = np.where(flagged, 1, scores_to_request(found.statistic, threshold))
-    return Probed(statistic, wanted)
+            requests = np.where(flagged, 1, scores_to_request(reading.statistic, threshold))
+    return Probed(statistic, requested)
 
 
-def one(students: int, threshold: float, seed: int) -> tuple[Probed, Year]:
+def probe_seed(students: int, threshold: float, seed: int) -> tuple[Probed, Year]:
     year = simulate(World(), students, seed)
     return probe(year, seed, threshold), year
 
@@ -68,14 +68,14 @@ def main() -> None:
     ask.add_argument("--pairs", type=int, default=1)
     ask.add_argument("--far", type=float, default=0.10)
     ask.add_argument("--processes", type=int, default=os.cpu_count())
-    given = ask.parse_args()
-    threshold = PUBLISHED.threshold_at(given.far, adaptive=True)
-    seeds = range(given.seed, given.seed + 2 * given.pairs)
-    with ProcessPoolExecutor(given.processes) as pool:
-        years = list(pool.map(partial(one, given.students, threshold), seeds))
-    own = [threshold_for(probed.statistic, year, given.far) for probed, year in years]
-    each = ", ".join(f"{one:.2f}" for one in own)
-    print(f"threshold for {given.far:.3f}: {np.mean(own):.3f} (each {each}); stated {threshold}")
+    options = ask.parse_args()
+    threshold = PUBLISHED.threshold_at(options.far, adaptive=True)
+    seeds = range(options.seed, options.seed + 2 * options.pairs)
+    with ProcessPoolExecutor(options.processes) as pool:
+        years = list(pool.map(partial(probe_seed, options.students, threshold), seeds))
+    own = [threshold_for(probed.statistic, year, options.far) for probed, year in years]
+    thresholds = ", ".join(f"{value:.2f}" for value in own)
+    print(f"threshold for {options.far:.3f}: {np.mean(own):.3f} (each {thresholds}); stated {threshold}")
     rows: list[Figures] = []
     for probed, year in years:
         rows.append(figures(first_flag(probed.statistic, threshold), year))

@@ -1,4 +1,4 @@
-"""`python -m bench.response.bulk`: seconds and memory of judging a district's series in arrays, and of one alone."""
+"""`python -m bench.response.bulk`: measures time and memory of judging a district's series in arrays."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ WEEKS = 20
 
 def batch(students: int, seed: int) -> Batch:
     year = simulate(World(weeks=WEEKS), students, seed)
-    n, one = len(year.scores), np.ones(len(year.scores))
+    n, ones = len(year.scores), np.ones(len(year.scores))
     base = np.median(year.baseline, axis=1)
     return Batch(
-        np.arange(1, WEEKS + 1), year.scores, base, 1.5 * one, base + 39, 8 * one, np.zeros(n, np.int64), year.cohort
+        np.arange(1, WEEKS + 1), year.scores, base, 1.5 * ones, base + 39, 8 * ones, np.zeros(n, np.int64), year.cohort
     )
 
 
 def judged(students: int, seed: int) -> tuple[float, float, float]:
-    """Wall and processor seconds of judging so many series, and this process's largest memory in MB."""
+    """Judges a number of series; returns wall and processor seconds, and this process's largest memory in MB."""
     series = batch(students, seed)
     began, used = time.perf_counter(), time.process_time()
     judge_bulk(series)
@@ -38,7 +38,7 @@ def judged(students: int, seed: int) -> tuple[float, float, float]:
 
 
 def alone(times: int = 200) -> float:
-    """Processor milliseconds of judging one series of 20 scores by the monitor."""
+    """Returns the processor milliseconds of judging one series of 20 scores by the monitor."""
     of = batch(25, 1)
     seen = tuple(Observation(w + 1, float(v), str(w)) for w, v in enumerate(of.values[0]) if v == v)
     series = Series(seen, float(of.baseline[0]), float(of.baseline[0]) + 45, 30, "up", 8.0)
@@ -54,17 +54,17 @@ def main() -> None:
     ask.add_argument("--series", type=int, default=1_000_000)
     ask.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     ask.add_argument("--part", type=int, default=50_000, help="series given to a process at a time")
-    given = ask.parse_args()
-    parts = max(given.series // given.part, 1)
+    options = ask.parse_args()
+    parts = max(options.series // options.part, 1)
     began = time.perf_counter()
-    with ProcessPoolExecutor(given.processes) as pool:
-        done = list(pool.map(partial(judged, min(given.part, given.series)), range(parts)))
+    with ProcessPoolExecutor(options.processes) as pool:
+        done = list(pool.map(partial(judged, min(options.part, options.series)), range(parts)))
     wall = time.perf_counter() - began
     walls, used, memory = zip(*done, strict=True)
-    each = sum(walls) / given.processes
-    print(f"{given.series} series of {WEEKS} weeks, forms and all, {given.processes} processes: {each:.1f} s")
+    seconds = sum(walls) / options.processes
+    print(f"{options.series} series of {WEEKS} weeks, forms and all, {options.processes} processes: {seconds:.1f} s")
     print(f"processor {sum(used):.1f} s; with making the scores up {wall:.1f} s")
-    print(f"memory {given.processes} x {max(memory):.0f} MB; one series alone {alone():.2f} ms of processor")
+    print(f"memory {options.processes} x {max(memory):.0f} MB; one series alone {alone():.2f} ms of processor")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Owns the field's rules on whole populations: how far each series is beyond its rule. Never the rules themselves.
+"""Owns the usual rules on whole populations: how far each series exceeds its rule. The rules are not defined here.
 
-They are in `app/response/rules`; a test holds the two to the same verdicts. Each function gives, for every student
-and week, a number above zero exactly where the rule as used says "not responding", from data up to that week; the
-number is the margin by which it does, so that a larger margin makes a rule of fewer false alarms.
+They are in `app/response/rules`; a test checks that both give the same verdicts. Each function returns, for every
+student and week, a number above zero exactly where the rule as used concludes "not responding", from data up to that
+week. The number is the margin, so that a larger margin makes a rule with fewer false alarms.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ def _leads(year: Year) -> Array:
 
 
 def _last(values: Array, k: int) -> Array:
-    """The last k values seen up to each week, (students, weeks, k); nan where there were fewer."""
+    """Returns the last k values up to each week, (students, weeks, k); nan where there were fewer."""
     students, weeks = values.shape
-    out, held = np.full((students, weeks, k), np.nan), np.full((students, k), np.nan)
+    out, kept_values = np.full((students, weeks, k), np.nan), np.full((students, k), np.nan)
     for week in range(weeks):
         seen = ~np.isnan(values[:, week])
-        held[seen] = np.concatenate([held[seen, 1:], values[seen, week, None]], axis=1)
-        out[:, week] = held
+        kept_values[seen] = np.concatenate([kept_values[seen, 1:], values[seen, week, None]], axis=1)
+        out[:, week] = kept_values
     return out
 
 
 def k_point(year: Year, k: int) -> Array:
-    """The smallest of the last k scores' distances below the aimline, in SEM."""
+    """Returns the smallest distance below the aimline of the last k scores, in SEM."""
     worst = -_last(_leads(year), k).max(axis=2)
     return np.where(np.isnan(worst), -np.inf, worst)
 
 
 def median(year: Year) -> Array:
-    """How far the median of the last three leads is below zero, in SEM."""
+    """Returns how far the median of the last three leads is below zero, in SEM."""
     middle = -np.sort(_last(_leads(year), 3), axis=2)[:, :, 1]
     few = np.cumsum(~np.isnan(year.scores), axis=1) < 3
     return np.where(few, -np.inf, middle)
 
 
 def _fit(year: Year) -> tuple[Array, Array, Array, Array, Array]:
-    """Up to each week: number of scores, mean week, mean score, spread of weeks, slope."""
+    """Returns, up to each week: number of scores, mean week, mean score, spread of weeks, slope."""
     seen, t = ~np.isnan(year.scores), np.arange(1.0, year.scores.shape[1] + 1)
     y = np.where(seen, year.scores, 0.0)
     n = np.maximum(np.cumsum(seen, axis=1), 1)
@@ -64,13 +64,13 @@ def _from(excess: Array, enough: NDArray[np.bool_]) -> Array:
 
 
 def trend(year: Year) -> Array:
-    """How far the least-squares slope is below g, as a part of g."""
+    """Returns how far the least-squares slope is below the goal's rate g, as a part of g."""
     n, _, _, _, slope = _fit(year)
     return _from(1 - slope / year.world.goal_rate, n >= 8)
 
 
 def theil_sen(year: Year) -> Array:
-    """How far the median of the pairwise slopes is below g, as a part of g."""
+    """Returns how far the median of the pairwise slopes is below the goal's rate g, as a part of g."""
     first, second = np.triu_indices(year.scores.shape[1], 1)
     order = np.argsort(second, kind="stable")
     first, second = first[order], second[order]
@@ -89,7 +89,7 @@ def theil_sen(year: Year) -> Array:
 
 
 def dual_discrepancy(year: Year) -> Array:
-    """How far both level and slope are below -.674 standard errors."""
+    """Returns how far both level and slope are below -.674 standard errors."""
     n, _, _, spread, slope = _fit(year)
     pace = (slope - year.world.goal_rate) * np.sqrt(spread) / year.world.stated_sem
     level = -median(year) / 0.67
@@ -97,13 +97,13 @@ def dual_discrepancy(year: Year) -> Array:
 
 
 def slope_interval(year: Year) -> Array:
-    """How far the goal lies beyond the 75 % interval of the line carried on to the last week, in SEM."""
+    """Returns how far the goal lies beyond the 75 % interval of the line extended to the last week, in SEM."""
     n, mean_t, mean_y, spread, slope = _fit(year)
     weeks = year.scores.shape[1]
     t, y = np.arange(1.0, weeks + 1), np.where(np.isnan(year.scores), 0.0, year.scores)
     left = np.cumsum(y * y, axis=1) - n * mean_y**2 - slope**2 * spread
     see = np.sqrt(np.maximum(left, 0) / np.maximum(n - 2, 1))
-    # The last score's week, not the present one, is what the rule carries on from.
+    # The rule extends the line from the last score's week, not from the present one.
     last = np.maximum.accumulate(np.where(np.isnan(year.scores), 0.0, t), axis=1)
     goal = np.median(year.baseline, axis=1)[:, None] + year.world.goal_rate * weeks
     width = 1.1503493804 * see / np.sqrt(spread) * (weeks - last)
@@ -111,7 +111,7 @@ def slope_interval(year: Year) -> Array:
 
 
 def eb_slope(year: Year) -> Array:
-    """How far the shrunken slope is below g, as a part of g."""
+    """Returns how far the shrunken slope is below the goal's rate g, as a part of g."""
     n, _, _, spread, slope = _fit(year)
     error = year.world.stated_sem**2 / spread
     prior = (PRIOR_SPREAD * year.world.goal_rate) ** 2

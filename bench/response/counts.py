@@ -1,4 +1,4 @@
-"""`python -m bench.response.counts`: the rules for counts and percentages in a simulated year of their own."""
+"""`python -m bench.response.counts`: measures the rules for counts and percentages in a simulated year of their own."""
 
 from __future__ import annotations
 
@@ -11,37 +11,42 @@ from app.response.rules.series import Observation, Series
 from app.response.rules.verdict import State
 
 WEEKS, BEFORE, WANTED = 18, (4.0, 12.0), 0.4
-"""Incidents a week before the support, evenly from these; the goal is this part of each student's own."""
+"""Weeks, the range of incidents a week before the support (uniform), and the goal as a part of each student's own."""
 
 
 def main() -> None:
     ask = argparse.ArgumentParser(prog="python -m bench.response.counts", description=__doc__)
     ask.add_argument("--students", type=int, default=4_000)
     ask.add_argument("--seed", type=int, default=1)
-    given = ask.parse_args()
-    rng = np.random.default_rng(given.seed)
+    options = ask.parse_args()
+    rng = np.random.default_rng(options.seed)
     print(
         "| rule | measure | FAR | N8 | N12 | flagged by week 18 of those who never respond |\n|---|---|---|---|---|---|"
     )
     for kind in ("count", "percentage"):
         for rule in ("level-change", "criterion"):
             flags: dict[bool, list[int]] = {True: [], False: []}
-            for n in range(given.students):
+            for n in range(options.students):
                 responds = n % 2 == 0
                 flags[responds].append(first(rule, *scores(kind, responds, rng)))
             wrong, never = np.array(flags[True]), np.array(flags[False])
-            found = [np.mean((never > 0) & (never <= week)) for week in (8, 12, WEEKS)]
-            print(f"| {rule} | {kind} | {np.mean(wrong > 0):.3f} | " + " | ".join(f"{f:.3f}" for f in found) + " |")
+            first_weeks = [np.mean((never > 0) & (never <= week)) for week in (8, 12, WEEKS)]
+            print(
+                f"| {rule} | {kind} | {np.mean(wrong > 0):.3f} | " + " | ".join(f"{f:.3f}" for f in first_weeks) + " |"
+            )
 
 
 def scores(kind: str, responds: bool, rng: np.random.Generator) -> tuple[float, float, np.ndarray]:
-    """Baseline, goal and scores of one student. A responder goes over to a little beyond the goal in three weeks."""
+    """Returns baseline, goal and scores of one student.
+
+    A responder moves to a little beyond the goal in three weeks.
+    """
     week = np.arange(1, WEEKS + 1)
     moved = np.minimum(week / 3, 1) if responds else np.zeros(WEEKS)
     if kind == "count":
         usual = rng.uniform(*BEFORE)
         level = usual * (1 - moved * (1 - 0.8 * WANTED))
-        # Over-dispersed: a student's weeks differ by a gamma of shape 4.
+        # The counts are over-dispersed: a student's weeks differ by a gamma of shape 4.
         seen = rng.poisson(level * rng.gamma(4, 1 / 4, WEEKS)).astype(float)
         base = rng.poisson(usual * rng.gamma(4, 1 / 4, 3))
         baseline = max(float(np.median(base)), 1.0)
@@ -54,7 +59,7 @@ def scores(kind: str, responds: bool, rng: np.random.Generator) -> tuple[float, 
 
 
 def first(rule: str, baseline: float, goal: float, seen: np.ndarray) -> int:
-    """The first week in which the rule says not responding; 0 for never."""
+    """Returns the first week in which the rule concludes "not responding"; 0 for never."""
     direction = "down" if goal < baseline else "up"
     for week in range(1, WEEKS + 1):
         observations = tuple(Observation(w + 1, float(seen[w])) for w in range(week))

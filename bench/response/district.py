@@ -1,6 +1,6 @@
-"""`python3 dev.py python -m bench.response.district`: judging a district in its database, and one score of a request.
+"""`python3 dev.py python -m bench.response.district`: measures judging a district in its database, and one score.
 
-First, without a database, the rule's own part of a request, as `bench.response.one` measures it.
+First it measures, without a database, the rule's own part of a request, as `bench.response.one` does.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ BEGINS = monday_of(datetime.now(UTC).date()) - timedelta(weeks=WEEKS)
 
 @dataclass(frozen=True, slots=True)
 class Codes:
-    """What the rows of a district refer to."""
+    """The ids that the rows of a district refer to."""
 
     district_id: UUID
     measure: Measure
@@ -62,8 +62,8 @@ async def _codes(work: Work) -> Codes:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _lay(work: Work, codes: Codes, students: int) -> list[UUID]:
-    """Schools of one grade and class each, with a series for each student; the students in order."""
+async def _create_series(work: Work, codes: Codes, students: int) -> list[UUID]:
+    """Creates schools of one grade and class each, with a series for each student; returns the students in order."""
     year = simulate(World(weeks=WEEKS, cohort=CLASS), students, 1)
     rows: dict[type[Any], list[dict[str, Any]]] = {
         kind: [] for kind in (Org, SchoolWeek, Person, Support, Phase, Score)
@@ -89,9 +89,9 @@ async def _lay(work: Work, codes: Codes, students: int) -> list[UUID]:
             for week, value in enumerate(year.scores[row], 1)
             if value == value
         ]
-    for model, some in rows.items():
-        for begin in range(0, len(some), 5000):
-            await work.db.execute(insert(model), some[begin : begin + 5000])
+    for model, values in rows.items():
+        for begin in range(0, len(values), 5000):
+            await work.db.execute(insert(model), values[begin : begin + 5000])
     return ids
 
 
@@ -114,14 +114,14 @@ def _phase(about: dict[str, Any], support: UUID, codes: Codes, base: float, goal
 
 
 def _score(about: dict[str, Any], measure: UUID, day: date, value: float, form: str, at: datetime) -> dict[str, Any]:
-    given = {"measure_id": measure, "purpose": "progress", "taken_on": day, "attempt": 1, "value": value, "form": form}
-    return {**about, "id": new_id(), **given, "recorded_at": at, "version": 1}
+    fields = {"measure_id": measure, "purpose": "progress", "taken_on": day, "attempt": 1, "value": value, "form": form}
+    return {**about, "id": new_id(), **fields, "recorded_at": at, "version": 1}
 
 
-async def _timed(does: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
-    """Seconds by the clock and of this process's processor."""
+async def _timed(run: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
+    """Returns seconds by the clock and of this process's processor."""
     began, used = time.perf_counter(), time.process_time()
-    await does()
+    await run()
     return time.perf_counter() - began, time.process_time() - used
 
 
@@ -131,24 +131,24 @@ async def _run(settings: Settings, students: int, times: int) -> None:
     house = house_principal(district, "bench")
     async with unit(worker, house, settings.keyring, "bench") as work:
         codes = await _codes(work)
-        ids = await _lay(work, codes, students)
+        ids = await _create_series(work, codes, students)
     await as_owner(settings, "ANALYZE")
 
     async def judge() -> None:
         async with unit(worker, house, settings.keyring, "bench") as work:
             await judge_many(work, quiet=True)
 
-    for what in ("first", "again, nothing new"):
+    for label in ("first", "again, without news"):
         took, used = await _timed(judge)
-        said = f"judge_many, {what}: {len(ids)} series in {took:.2f} s, {used:.2f} s of the processor"
-        print(f"{said}; {len(ids) / took:.0f} series a second", flush=True)
+        rate = f"judge_many, {label}: {len(ids)} series in {took:.2f} s, {used:.2f} s of the processor"
+        print(f"{rate}; {len(ids) / took:.0f} series a second", flush=True)
     await _requests(settings, api, district, ids, times)
     await worker.dispose()
     await api.dispose()
 
 
 async def _requests(settings: Settings, api: AsyncEngine, district: UUID, ids: Sequence[UUID], times: int) -> None:
-    """One score after another, each of another student, taken by a unit of work as a request is."""
+    """Sends one score after another, each of another student, in a unit of work as a request does."""
     client = client_principal(district, new_id(), "bench", frozenset(str(can) for can in Can) | {"area:sel"}, ())
     statements = [0]
     event.listen(api.sync_engine, "before_cursor_execute", lambda *_: statements.__setitem__(0, statements[0] + 1))
@@ -174,10 +174,10 @@ def main() -> None:
     ask = argparse.ArgumentParser(prog="python -m bench.response.district", description=__doc__)
     ask.add_argument("--students", type=int, default=2000)
     ask.add_argument("--requests", type=int, default=100)
-    given = ask.parse_args()
+    options = ask.parse_args()
     one.report(classmates=CLASS - 1, weeks=WEEKS, times=300)
     with migrated() as settings:
-        asyncio.run(_run(settings, given.students, given.requests))
+        asyncio.run(_run(settings, options.students, options.requests))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`python -m bench.response.dosage`: students whose support works but was not delivered: how many are blamed."""
+"""`python -m bench.response.dosage`: measures how often a support that works but was not delivered is blamed."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from bench.response.monitor import watch
 from bench.response.world import RESPONDER, World, simulate
 
 DELIVERED = 0.6
-"""Each of three sessions a week takes place with this probability, and growth is this part of what it would be."""
+"""The probability of each of three sessions a week; growth is reduced to the same part."""
 
 
 def main() -> None:
     ask = argparse.ArgumentParser(prog="python -m bench.response.dosage", description=__doc__)
     ask.add_argument("--students", type=int, default=4_000)
     ask.add_argument("--seed", type=int, default=301)
-    given = ask.parse_args()
+    options = ask.parse_args()
     whole = World(stopping=0.0)
     slowed = replace(
         whole, growth=(DELIVERED * whole.growth[0], DELIVERED * whole.growth[1]), goal_rate=DELIVERED * whole.goal_rate
     )
-    year = simulate(slowed, given.students, given.seed)
+    year = simulate(slowed, options.students, options.seed)
     works = year.group == RESPONDER
     watched = watch(replace(year, world=whole), only=works)
-    rng = np.random.default_rng(given.seed)
+    rng = np.random.default_rng(options.seed)
     students, weeks = watched.statistic.shape
     delivered = 30.0 * rng.binomial(3, DELIVERED, (students, weeks))
     over = watched.statistic > threshold_at("monitor", 0.10)

@@ -1,4 +1,4 @@
-"""Owns the figures: false alarms, delays and hits of a rule in a population. Never sets what a rule says."""
+"""Owns the figures: false alarms, delays and hits of a rule in a population. It does not define rules."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ class Figures:
 
 
 def first_flag(excess: Array, threshold: float) -> NDArray[np.int64]:
-    """The week (from 1) in which the statistic first exceeds the threshold; 0 for never."""
+    """Returns the week (from 1) in which the statistic first exceeds the threshold; 0 for never."""
     over = excess > threshold
     return np.where(over.any(axis=1), over.argmax(axis=1) + 1, 0)
 
 
 def threshold_for(excess: Array, year: Year, far: float) -> float:
-    """The threshold at which this share of the responders of a population is ever flagged."""
+    """Returns the threshold at which this share of a population's responders is ever flagged."""
     worst = excess[year.group == RESPONDER].max(axis=1)
     return float(np.quantile(worst, 1 - far))
 
 
 def figures(flag: NDArray[np.int64], year: Year) -> Figures:
-    """The figures from each student's first flag. A stopper flagged before the stop is a false alarm.
+    """Returns the figures from each student's first flag. A stopper flagged before the stop is a false alarm.
 
-    It counts as one in PPV, and leaves the denominator of S6 to S10: nothing is left to find.
+    Such a stopper counts as one in PPV, and leaves the denominator of S6 to S10: nothing is left to detect.
     """
     never, stopper, responder = (year.group == kind for kind in (NEVER, STOPPER, RESPONDER))
     late = np.where(flag > year.stop, flag - year.stop, 0)[stopper & ((flag == 0) | (flag > year.stop))]
@@ -58,5 +58,5 @@ def figures(flag: NDArray[np.int64], year: Year) -> Figures:
     return Figures({name: float(value[name]) for name in NAMES}, count)
 
 
-def _share(those: NDArray[np.bool_]) -> float:
-    return float(those.mean()) if len(those) else float("nan")
+def _share(selected: NDArray[np.bool_]) -> float:
+    return float(selected.mean()) if len(selected) else float("nan")

@@ -1,4 +1,4 @@
-"""`python -m bench.response.stress`: the monitor in worlds that are not the benchmark's, at its stated threshold."""
+"""`python -m bench.response.stress`: measures the monitor at its stated threshold in other worlds."""
 
 from __future__ import annotations
 
@@ -48,16 +48,16 @@ SHOWN = ("FAR", "N12", "S8", "S10", "PPV")
 def main() -> None:
     ask = argparse.ArgumentParser(prog="python -m bench.response.stress", description=__doc__)
     ask.add_argument("--students", type=int, default=6_000)
-    ask.add_argument("--seed", type=int, default=1001, help="of those scored; calibration reads those of the next")
+    ask.add_argument("--seed", type=int, default=1001, help="students scored; calibration uses those of the next seed")
     ask.add_argument("--world", action="append", help="only these worlds")
     ask.add_argument("--processes", type=int, default=os.cpu_count())
-    given = ask.parse_args()
-    worlds = {name: world for name, world in WORLDS.items() if not given.world or name in given.world}
+    options = ask.parse_args()
+    worlds = {name: world for name, world in WORLDS.items() if not options.world or name in options.world}
     print("| world | as published: " + " | ".join(SHOWN) + " | calibrated: " + " | ".join((*SHOWN, "threshold")) + " |")
     print("|---" * (2 + 2 * len(SHOWN)) + "|")
     near = [0, 0]
-    with ProcessPoolExecutor(given.processes) as pool:
-        rows = pool.map(partial(one, given.students, given.seed), worlds.values())
+    with ProcessPoolExecutor(options.processes) as pool:
+        rows = pool.map(partial(run_world, options.students, options.seed), worlds.values())
         for name, (plain, own, threshold) in zip(worlds, rows, strict=True):
             cells = [f"{value[figure]:.3f}" for value in (plain, own) for figure in SHOWN]
             print(f"| {name} | " + " | ".join(cells) + f" | {threshold:.2f} |", flush=True)
@@ -65,17 +65,17 @@ def main() -> None:
     print(f"\nWithin .02 of the stated rate: {near[0]} as published, {near[1]} calibrated, of {len(worlds)}.")
 
 
-def one(students: int, seed: int, world: World) -> tuple[dict[str, float], dict[str, float], float]:
-    """The figures in one world at the threshold for .10: as published, and calibrated on other students' scores."""
+def run_world(students: int, seed: int, world: World) -> tuple[dict[str, float], dict[str, float], float]:
+    """Returns the figures in one world at the threshold for .10: as published, and calibrated on other students."""
     own = calibrate(panel(simulate(world, students, seed + 1)))
     year = simulate(world, students, seed)
-    told = year.group != BETWEEN
-    some = replace(year, group=year.group[told], stop=year.stop[told])
-    found = []
+    clear_cases = year.group != BETWEEN
+    scored = replace(year, group=year.group[clear_cases], stop=year.stop[clear_cases])
+    values = []
     for calibration in (PUBLISHED, own):
-        statistic = watch(year, calibration, only=told).statistic
-        found.append(figures(first_flag(statistic, calibration.threshold_at(0.10)), some).value)
-    return found[0], found[1], own.threshold_at(0.10)
+        statistic = watch(year, calibration, only=clear_cases).statistic
+        values.append(figures(first_flag(statistic, calibration.threshold_at(0.10)), scored).value)
+    return values[0], values[1], own.threshold_at(0.10)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Owns the simulated world: who grows, who stops, and the noisy scores that are seen. Never judges a score."""
+"""Owns the simulated world: who grows, who stops, and the noisy scores that are observed. It never judges a score."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 BASELINES = 3
-"""Baseline scores a student, given just before week 1."""
+"""The number of baseline scores of a student, taken just before week 1."""
 
 RESPONDER, BETWEEN, NEVER, STOPPER = 0, 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the simulated year is like. The defaults are the benchmark's; a stress world changes one or more."""
+    """The parameters of the simulated year. The defaults are the benchmark's; a stress world changes some of them."""
 
     weeks: int = 26
     cohort: int = 25
@@ -44,11 +44,11 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class Year:
-    """One population: `baseline` (students, 3), `scores` (students, weeks) with nan where none was given.
+    """One population: `baseline` (students, 3), `scores` (students, weeks) with nan where none was taken.
 
     `group` is one of RESPONDER, BETWEEN, NEVER, STOPPER; `stop` the last week before growth changed, 0 for none;
     `cohort` the index of the group of students that shares its forms, in order. `true` and `rate` (students, weeks),
-    the level and growth behind the scores, and `sd` (students,), each student's noise, are what no rule may see.
+    the level and growth behind the scores, and `sd` (students,), each student's noise, are hidden from the rules.
     """
 
     baseline: Array
@@ -63,7 +63,10 @@ class Year:
 
 
 def simulate(world: World, students: int, seed: int) -> Year:
-    """A population of that many students (rounded down to whole cohorts). The same seed gives the same numbers."""
+    """Returns a population of that many students (rounded down to whole cohorts).
+
+    The same seed gives the same numbers.
+    """
     rng = np.random.default_rng(seed)
     n = students // world.cohort * world.cohort
     growth = rng.normal(*world.growth, n)
@@ -95,7 +98,7 @@ def simulate(world: World, students: int, seed: int) -> Year:
 
 
 def more(year: Year, seed: int, times: int) -> Array:
-    """Further scores of each week, (times, students, weeks): other forms, other day errors, as often missing."""
+    """Returns further scores, (times, students, weeks): other forms, other day errors, as often missing."""
     rng = np.random.default_rng([seed, 1])
     world, shape = year.world, (times, *year.scores.shape)
     forms = world.noise * np.sqrt(world.form_share) * rng.normal(size=(times, year.cohort.max() + 1, shape[2]))
@@ -105,7 +108,7 @@ def more(year: Year, seed: int, times: int) -> Array:
 
 
 def _rates(world: World, growth: Array, after: Array, stop: NDArray[np.int64]) -> Array:
-    """Each student's true growth in each week."""
+    """Returns each student's true growth in each week."""
     week = np.arange(1, world.weeks + 1)
     past = np.clip((week - stop[:, None]) / max(world.fade, 1), 0, 1) * (stop[:, None] > 0)
     rate = growth[:, None] * (1 - past) + after[:, None] * past
@@ -113,6 +116,6 @@ def _rates(world: World, growth: Array, after: Array, stop: NDArray[np.int64]) -
 
 
 def _risen(world: World, rate: Array, rng: np.random.Generator) -> Array:
-    """What each student has gained since the start, weeks 0 to the last, the weekly wobble of the level included."""
+    """Returns each student's gain since the start, weeks 0 to the last, including the weekly wobble of the level."""
     steps = rate + world.wobble * rng.normal(size=rate.shape)
     return np.concatenate([np.zeros((len(rate), 1)), np.cumsum(steps, axis=1)], axis=1)

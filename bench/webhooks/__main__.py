@@ -1,4 +1,4 @@
-"""The command line of the benchmarks of webhooks and the feed: each figure beside its limit."""
+"""The command line of the benchmarks of webhooks and the feed: it prints each figure with its limit."""
 
 import argparse
 import asyncio
@@ -33,19 +33,19 @@ async def _run(settings: Settings, port: int, parts: list[str]) -> list[Line]:
 
 
 def main() -> None:
-    """Runs the parts that were asked for and prints a table."""
+    """Runs the requested parts and prints a table."""
     parser = argparse.ArgumentParser(prog="bench.webhooks", description="Measure webhooks and the feed.")
     parser.add_argument("parts", nargs="*", default=list(PARTS), help=", ".join(PARTS))
-    asked = parser.parse_args().parts
-    if unknown := set(asked) - set(PARTS):
+    options = parser.parse_args().parts
+    if unknown := set(options) - set(PARTS):
         parser.error(f"There is no part {', '.join(sorted(unknown))}.")
     with migrated(sandbox=True) as settings, receiving() as port:
         version = asyncio.run(as_owner(settings, "SHOW server_version"))
-        lines = asyncio.run(_run(settings, port, asked))
+        lines = asyncio.run(_run(settings, port, options))
     print(f"PostgreSQL {version}")
     print("| figure | measured | limit |\n|---|---:|---:|")
-    for what, measured, limit in lines:
-        print(f"| {what} | {measured:,.2f} | {limit} |")
+    for name, measured, limit in lines:
+        print(f"| {name} | {measured:,.2f} | {limit} |")
 
 
 if __name__ == "__main__":

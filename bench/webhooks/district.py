@@ -1,4 +1,4 @@
-"""A district with endpoints and a worker, for the benchmarks of webhooks. Owns no figure."""
+"""Owns a district with endpoints and a worker, for the benchmarks of webhooks. It has no figures."""
 
 import json
 import os
@@ -28,7 +28,7 @@ LOOPBACK = Allowed(sandbox=True)
 
 @dataclass
 class Bench:
-    """A district of its own, its endpoints at the receiver, one for each of `types`."""
+    """A district of its own, with one endpoint at the receiver for each of `types`."""
 
     settings: Settings
     engine: AsyncEngine
@@ -38,29 +38,29 @@ class Bench:
 
     @property
     def principal(self) -> Principal:
-        """Who commits the events."""
+        """Returns the principal who commits the events."""
         return house_principal(self.district_id, "bench")
 
     async def happen(self, numbers: range) -> list[str]:
-        """Commits these events in one transaction, of the types in turn; their ids."""
+        """Commits these events in one transaction, of the types in turn; returns their ids."""
         async with unit(self.engine, self.principal, self.settings.keyring, "bench") as work:
-            made = []
+            event_ids = []
             for number in numbers:
                 type_ = self.types[number % len(self.types)]
                 ids = {kind: new_id() for kind in type_.ids if kind != type_.subject}
-                made.append(show("event", record(work, Happened(type_, new_id(), 1, ids))))
-        return made
+                event_ids.append(show("event", record(work, Happened(type_, new_id(), 1, ids))))
+        return event_ids
 
     def came(self) -> list[tuple[float, str]]:
-        """What came at the receiver since this was asked last."""
+        """Returns what has arrived at the receiver since the last call."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/") as answer:
             return [(at, event) for at, event in json.load(answer)]
 
 
 async def open_bench(settings: Settings, engine: AsyncEngine, port: int, slug: str) -> Bench:
-    """A fresh district with its endpoints: each subscribes to one type of event."""
+    """Creates a fresh district with its endpoints; each subscribes to one type of event."""
     district_id = await open_district(engine, settings.keyring, slug, slug, "UTC")
-    named = [one for one in CATALOGUE.values() if not one.name.startswith("endpoint.")]
+    named = [type_ for type_ in CATALOGUE.values() if not type_.name.startswith("endpoint.")]
     types = [named[number % len(named)] for number in range(min(ENDPOINTS, len(named)))]
     bench = Bench(settings, engine, district_id, port, types)
     async with unit(engine, bench.principal, settings.keyring, "bench") as work:
@@ -71,7 +71,7 @@ async def open_bench(settings: Settings, engine: AsyncEngine, port: int, slug: s
 
 @contextmanager
 def receiving() -> Iterator[int]:
-    """The receiver in a process of its own; its port."""
+    """Runs the receiver in a process of its own and yields its port."""
     with _process("bench.webhooks.receiver", {}) as process:
         assert process.stdout is not None
         yield int(process.stdout.readline())
@@ -79,17 +79,17 @@ def receiving() -> Iterator[int]:
 
 @contextmanager
 def working(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
-    """The product's worker in a process of its own."""
-    given = {"DATABASE_URL": settings.database_url, "KEY": settings.key, "SANDBOX": "1"}
-    with _process("app.worker", {f"AIMLINE_{name}": value for name, value in given.items()}) as process:
+    """Runs the product's worker in a process of its own."""
+    variables = {"DATABASE_URL": settings.database_url, "KEY": settings.key, "SANDBOX": "1"}
+    with _process("app.worker", {f"AIMLINE_{name}": value for name, value in variables.items()}) as process:
         yield process
 
 
 @contextmanager
-def _process(module: str, given: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
-    quiet = subprocess.DEVNULL if given else subprocess.PIPE
-    with subprocess.Popen([sys.executable, "-m", module], stdout=quiet, env={**kept, **given}) as process:
+def _process(module: str, variables: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIMLINE_")}
+    quiet = subprocess.DEVNULL if variables else subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-m", module], stdout=quiet, env={**inherited, **variables}) as process:
         try:
             yield process
         finally:

@@ -1,7 +1,7 @@
-"""A page of the feed at the end of ten million events beside the first page. Owns no threshold.
+"""Measures a page of the feed at the end of ten million events against the first page. It has no threshold.
 
-A page is what a request for it costs below HTTP: a unit of work of an outside client, its rows, their bodies, the
-disclosure log, the commit.
+A page's time is what a request for it costs below HTTP: a unit of work of an outside client, its rows, their bodies,
+the disclosure log, the commit.
 """
 
 import os
@@ -25,20 +25,21 @@ EVENTS = int(os.environ.get("AIMLINE_BENCH_EVENTS", "10000000"))
 LIMIT = 100
 PAGES = 200
 
-LAY = """INSERT INTO event (district_id, seq, id, type, version, at, subject_kind, subject_id, subject_version,
+INSERT_EVENTS = """
+INSERT INTO event (district_id, seq, id, type, version, at, subject_kind, subject_id, subject_version,
                    student_id, school_ids, ids)
 SELECT district, n, lpad(to_hex(n), 32, '0')::uuid, 'concern.raised', 1,
-       now() - interval '29 days' * ({last} - n) / {last}, 'concern', one, 1, one, ARRAY[one],
-       jsonb_build_object('concern', one, 'student', one)
-FROM (SELECT '{district}'::uuid AS district, n, md5((n / 7)::text)::uuid AS one
+       now() - interval '29 days' * ({last} - n) / {last}, 'concern', subject, 1, subject, ARRAY[subject],
+       jsonb_build_object('concern', subject, 'student', subject)
+FROM (SELECT '{district}'::uuid AS district, n, md5((n / 7)::text)::uuid AS subject
       FROM generate_series({first}, {upto}) AS n) AS made"""
 AT_ONCE = 1_000_000
 
-# What is looked up or kept for each row beside the primary key: lifted while the table is filled, and laid again as it
-# was, so that ten million take minutes.
+# The constraints and indexes other than the primary key are dropped while the table is filled, and restored afterwards,
+# so that ten million rows take minutes.
 LIFTED = """
-SELECT format('ALTER TABLE event DROP CONSTRAINT %I', conname) AS lift,
-       format('ALTER TABLE event ADD CONSTRAINT %I %s', conname, pg_get_constraintdef(oid)) AS lay
+SELECT format('ALTER TABLE event DROP CONSTRAINT %I', conname) AS remove,
+       format('ALTER TABLE event ADD CONSTRAINT %I %s', conname, pg_get_constraintdef(oid)) AS restore
 FROM pg_constraint WHERE conrelid = 'event'::regclass AND contype IN ('u', 'f')
 UNION ALL
 SELECT format('DROP INDEX %s', indexrelid::regclass), pg_get_indexdef(indexrelid)
@@ -48,7 +49,7 @@ FROM pg_index WHERE indrelid = 'event'::regclass
 
 
 async def feed(bench: Bench) -> list[tuple[str, float, str]]:
-    """Milliseconds of a page of 100 events: the first, and the last of ten million."""
+    """Returns the milliseconds of a page of 100 events: the first, and the last of ten million."""
     district = bench.district_id
     await _fill(bench)
     async with unit(bench.engine, bench.principal, bench.settings.keyring, "bench") as work:
@@ -69,28 +70,28 @@ async def feed(bench: Bench) -> list[tuple[str, float, str]]:
 
 
 async def _fill(bench: Bench) -> None:
-    """Lays the events as the owner, a million a statement; the table is as it was, and analyzed."""
+    """Writes the events as the owner, a million in each statement, and restores the table's indexes."""
     owner = await asyncpg.connect(bench.settings.url_of("owner"))
     try:
         lifted = await owner.fetch(LIFTED)
-        for one in lifted:
-            await owner.execute(one["lift"])
+        for statements in lifted:
+            await owner.execute(statements["remove"])
         for first in range(1, EVENTS + 1, AT_ONCE):
             upto = min(first + AT_ONCE - 1, EVENTS)
-            await owner.execute(LAY.format(district=bench.district_id, first=first, upto=upto, last=EVENTS))
-            print(f"{upto:,} events are laid.", file=sys.stderr)
-        for one in lifted:
-            await owner.execute(one["lay"])
+            await owner.execute(INSERT_EVENTS.format(district=bench.district_id, first=first, upto=upto, last=EVENTS))
+            print(f"{upto:,} events are written.", file=sys.stderr)
+        for statements in lifted:
+            await owner.execute(statements["restore"])
         await owner.execute("UPDATE event_counter SET last = $1 WHERE district_id = $2", EVENTS, bench.district_id)
         await owner.execute("VACUUM ANALYZE event")
     finally:
         await owner.close()
 
 
-def _cursor(bench: Bench, given: str, number: int) -> str:
-    """A cursor at a number, in the epoch of a cursor that the feed gave."""
-    asked = keyset(bench.district_id, "events", {}, given, LIMIT)
-    return asked.mark(asked.after_id(), number)
+def _cursor(bench: Bench, cursor: str, number: int) -> str:
+    """Returns a cursor at a number, in the epoch of a given cursor."""
+    place = keyset(bench.district_id, "events", {}, cursor, LIMIT)
+    return place.mark(place.after_id(), number)
 
 
 async def _page(bench: Bench, cursor: str | None) -> float:

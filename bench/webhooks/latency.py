@@ -1,4 +1,7 @@
-"""From the commit of an event to the first attempt at the receiver, at a steady rate. Owns no threshold."""
+"""Measures the time from the commit of an event to the first attempt at the receiver, at a steady rate.
+
+It has no threshold.
+"""
 
 import asyncio
 import statistics
@@ -9,11 +12,11 @@ from bench.webhooks.district import Bench, working
 RATE = 50  # events a second
 SECONDS = 60
 PATIENCE = 30  # seconds without an arrival
-WARM = 100  # events before the measurement, so that connections stand
+WARM = 100  # events before the measurement, so that connections are open
 
 
 async def latency(bench: Bench) -> list[tuple[str, float, str]]:
-    """Milliseconds at 50 events a second over 20 endpoints, each event for one of them."""
+    """Returns the milliseconds at 50 events a second over 20 endpoints, each event for one of them."""
     committed: dict[str, float] = {}
     with working(bench.settings):
         for number in range(WARM):
@@ -24,9 +27,9 @@ async def latency(bench: Bench) -> list[tuple[str, float, str]]:
             await asyncio.sleep(max(0.0, began + number / RATE - time.perf_counter()))
             (event,) = await bench.happen(range(number, number + 1))
             committed[event] = time.time()
-        came = await arrived(bench, RATE * SECONDS)
+        arrivals = await arrived(bench, RATE * SECONDS)
     first: dict[str, float] = {}
-    for at, event in came:
+    for at, event in arrivals:
         first.setdefault(event, at)
     waits = sorted((first[event] - at) * 1000 for event, at in committed.items())
     cut = statistics.quantiles(waits, n=100)
@@ -34,12 +37,12 @@ async def latency(bench: Bench) -> list[tuple[str, float, str]]:
 
 
 async def arrived(bench: Bench, count: int) -> list[tuple[float, str]]:
-    """Waits until so many have come; what came. Raises `TimeoutError` where none comes any more."""
-    came, last = bench.came(), time.monotonic()
-    while len(came) < count:
+    """Waits for a number of arrivals and returns them. Raises `TimeoutError` if none arrives any more."""
+    arrivals, last = bench.came(), time.monotonic()
+    while len(arrivals) < count:
         await asyncio.sleep(0.25)
-        if more := bench.came():
-            came, last = came + more, time.monotonic()
+        if new_arrivals := bench.came():
+            arrivals, last = arrivals + new_arrivals, time.monotonic()
         elif time.monotonic() - last > PATIENCE:
-            raise TimeoutError(f"{len(came)} of {count} came.")
-    return came
+            raise TimeoutError(f"{len(arrivals)} of {count} came.")
+    return arrivals

@@ -1,7 +1,9 @@
-"""A receiver as fast as asyncio gives: answers 204 to every POST and remembers when it came. Verifies nothing.
+"""Serves a receiver as fast as asyncio allows: it answers 204 to every POST and records its arrival.
 
-`python -m bench.webhooks.receiver` prints its port. `GET /` gives what came since the last `GET /`: the number, and
-for each the instant (seconds since 1970) with the webhook-id.
+It verifies nothing.
+
+`python -m bench.webhooks.receiver` prints its port. `GET /` returns the arrivals since the last `GET /`: their number,
+and for each the instant (seconds since 1970) with the webhook-id.
 """
 
 import asyncio
@@ -12,16 +14,16 @@ NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 class Connection(asyncio.Protocol):
-    """One kept connection; requests come one after another."""
+    """One open connection; requests come one after another."""
 
     came: list[tuple[float, str]] = []  # noqa: RUF012  # all connections fill one list
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begins."""
+        """Stores the transport of a new connection."""
         self.transport, self.buffer = transport, b""
 
     def data_received(self, data: bytes) -> None:
-        """Answers every request that is whole."""
+        """Answers every complete request in the data."""
         self.buffer += data
         while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
             head = self.buffer[:end]
@@ -52,7 +54,7 @@ def _header(head: bytes, name: bytes) -> bytes:
 
 
 async def main() -> None:
-    """Serves until it is ended."""
+    """Serves until it is stopped."""
     server = await asyncio.get_running_loop().create_server(Connection, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()

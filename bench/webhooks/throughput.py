@@ -1,4 +1,4 @@
-"""Deliveries a second beside a bare loop of httpx over the aiohttp transport, and the worker's memory. No threshold."""
+"""Measures deliveries a second against a bare loop of httpx over the aiohttp transport, and the worker's memory."""
 
 import asyncio
 import os
@@ -24,15 +24,15 @@ TRANSACTION = 500  # events committed at once
 
 
 async def throughput(bench: Bench) -> list[tuple[str, float, str]]:
-    """Deliveries a second of one worker, and as a share of the bare loop's best."""
+    """Returns the deliveries a second of one worker, and their share of the bare loop's best."""
     rates = {at_once: await _bare(bench, at_once) for at_once in CONCURRENCIES}
     best = max(rates, key=lambda at_once: rates[at_once])
     bench.came()
     await _lay(bench, DELIVERIES)
     with working(bench.settings):
         rate = _rate(await arrived(bench, DELIVERIES))
-    again = await _bare(bench, best)
-    bare = (rates[best] + again) / 2
+    repeated = await _bare(bench, best)
+    bare = (rates[best] + repeated) / 2
     bench.came()
     return [
         (f"bare loop, posts a second at {best} at once", bare, ""),
@@ -42,22 +42,22 @@ async def throughput(bench: Bench) -> list[tuple[str, float, str]]:
 
 
 async def backlog(bench: Bench) -> list[tuple[str, float, str]]:
-    """The rate over a backlog, and the worker's memory at nine tenths of it over that at one tenth."""
+    """Returns the rate over a backlog, and the worker's memory at nine tenths of it relative to that at one tenth."""
     await _lay(bench, BACKLOG)
     memory: dict[int, int] = {}
-    came: list[tuple[float, str]] = []
+    arrivals: list[tuple[float, str]] = []
     with working(bench.settings) as worker:
-        while len(came) < BACKLOG:
+        while len(arrivals) < BACKLOG:
             await asyncio.sleep(0.2)
-            came += bench.came()
+            arrivals += bench.came()
             for mark in (BACKLOG // 10, BACKLOG * 9 // 10):
-                if len(came) >= mark and mark not in memory:
+                if len(arrivals) >= mark and mark not in memory:
                     memory[mark] = _resident(worker.pid)
     early, late = memory[BACKLOG // 10], memory[BACKLOG * 9 // 10]
     tenth = BACKLOG // 10
     return [
-        (f"backlog of {BACKLOG:,}: deliveries a second", _rate(came), "as above"),
-        ("the same, the last tenth", _rate(came[-tenth:]), "as above"),
+        (f"backlog of {BACKLOG:,}: deliveries a second", _rate(arrivals), "as above"),
+        ("the same, the last tenth", _rate(arrivals[-tenth:]), "as above"),
         (f"worker's memory at {BACKLOG - tenth:,} sent, MB", late / 1e6, ""),
         (f"the same over that at {tenth:,}", late / early, "≤ 1.1"),
     ]
@@ -68,12 +68,12 @@ async def _lay(bench: Bench, count: int) -> None:
         await bench.happen(range(begin, begin + TRANSACTION))
 
 
-def _rate(came: list[tuple[float, str]]) -> float:
-    return (len(came) - 1) / (came[-1][0] - came[0][0])
+def _rate(arrivals: list[tuple[float, str]]) -> float:
+    return (len(arrivals) - 1) / (arrivals[-1][0] - arrivals[0][0])
 
 
 def _resident(pid: int) -> int:
-    """Bytes of memory of a process (Linux)."""
+    """Returns the bytes of memory of a process (Linux)."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return int(line.split()[1]) * 1024
@@ -81,7 +81,7 @@ def _resident(pid: int) -> int:
 
 
 async def _bare(bench: Bench, at_once: int) -> float:
-    """Posts a second of a loop that signs and posts, and keeps nothing."""
+    """Returns the posts a second of a loop that signs and posts, and stores nothing."""
     secret = b"x" * sign.SECRET_BYTES
     body = orjson.dumps({"type": "concern.raised", "timestamp": "2026-11-22T00:00:00Z", "data": {"id": "x" * 200}})
     numbers = iter(range(POSTS))

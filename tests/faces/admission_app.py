@@ -27,7 +27,7 @@ def built(settings: Settings) -> Built:
     async def make(**more: Any) -> AsyncIterator[FastAPI]:
         app = build(settings.model_copy(update=more))
         yield app
-        await app.state.house.engine.dispose()
+        await app.state.services.engine.dispose()
 
     return make
 

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 from app.access.directory import Grant, KnownClient
 from app.access.permission import GRANTABLE
 from app.main import build
-from app.rest.door import House
+from app.rest.door import Services
 from app.settings import Settings
 from tests.town import Town
 
@@ -25,7 +25,7 @@ async def app(settings: Settings) -> AsyncIterator[FastAPI]:
     """The app as the product builds it, once a run."""
     built = build(settings)
     yield built
-    await built.state.house.engine.dispose()
+    await built.state.services.engine.dispose()
 
 
 @dataclass
@@ -79,7 +79,7 @@ def caller(
     act_for: str | None = None,
 ) -> Caller:
     """A client of this town with these scopes, by default all there are."""
-    house: House = app.state.house
+    services: Services = app.state.services
     grant = Grant(town.district_id, town.slug, scopes, schools)
     known = KnownClient(town.client_id, "test client", (), (grant,))
-    return Caller(app, house.tokens.issue(known, grant, tuple(sorted(scopes))).token, act_for)
+    return Caller(app, services.tokens.issue(known, grant, tuple(sorted(scopes))).token, act_for)

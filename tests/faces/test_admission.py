@@ -16,7 +16,7 @@ from app.core import ids
 from app.core.clock import now
 from app.core.errors import Unauthenticated
 from app.core.ids import new_id
-from app.rest.door import House
+from app.rest.door import Services
 from app.settings import Settings
 from tests.faces.admission_app import Built, graphql
 from tests.faces.graphql_face import MODERN
@@ -29,10 +29,10 @@ ITEM = re.compile(r'"([a-z-]+)";(?:q=(\d+);w=(\d+)|r=(\d+);t=(\d+))')
 
 def another_client(app: FastAPI, town: Town) -> Caller:
     """A second client of this town."""
-    house: House = app.state.house
+    services: Services = app.state.services
     grant = Grant(town.district_id, town.slug, frozenset({"roster:read"}), ())
     known = KnownClient(new_id(), "another client", (), (grant,))
-    return Caller(app, house.tokens.issue(known, grant, ("roster:read",)).token)
+    return Caller(app, services.tokens.issue(known, grant, ("roster:read",)).token)
 
 
 def items(field: str) -> dict[str, tuple[int, int]]:

@@ -24,7 +24,7 @@ async def cut_app(north: Town, proxy: CuttingProxy) -> AsyncIterator[FastAPI]:
     """The product's app over this wire."""
     app = build(north.settings.model_copy(update={"api_database_url": proxy.url}))
     yield app
-    await app.state.house.engine.dispose()
+    await app.state.services.engine.dispose()
 
 
 @pytest.mark.parametrize("face", FACES)

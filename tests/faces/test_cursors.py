@@ -107,7 +107,7 @@ async def test_another_process_and_a_rotated_key_open_a_cursor(app: FastAPI, tol
         newer = answer.json()["next"]
         assert (await caller(app, told.town).get("/v1/students", limit=1, after=newer)).status_code == 400
     finally:
-        await other.state.house.engine.dispose()
+        await other.state.services.engine.dispose()
 
 
 def test_every_list_of_the_product_is_sealed_with_its_keyring() -> None:

@@ -58,7 +58,7 @@ async def test_the_contract_is_built_once_for_all_who_ask(settings: Settings, mo
     assert len({answer.content for answer in answers}) == 1
     assert len(built) == 1
     assert answers[0].json() == described()
-    await app.state.house.engine.dispose()
+    await app.state.services.engine.dispose()
 
 
 async def test_a_document_that_could_not_be_made_is_made_by_the_next_caller() -> None:

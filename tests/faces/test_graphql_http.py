@@ -236,7 +236,7 @@ def test_the_sdl_says_what_each_read_and_command_asks_for() -> None:
             fields += [(f"{kind.name}.{name}", kind.fields[name]) for name in sorted(nested)]
     assert len(fields) > 25
     for name, field in fields:
-        assert "Asks for: " in (field.description or ""), name
+        assert "Needs: " in (field.description or ""), name
         assert any(scope in (field.description or "") for scope in scopes), name
 
 

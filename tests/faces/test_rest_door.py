@@ -16,7 +16,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
 from app.main import build
-from app.rest.door import Opened
+from app.rest.door import OpenWork
 from app.settings import Settings
 from tests.faces.rest_town import caller, plain
 from tests.house.told_town import BEGINS
@@ -31,7 +31,7 @@ async def broken(settings: Settings) -> Any:
     app = build(settings)
 
     @app.get("/v1/fails-at-commit/{how}")
-    async def fails_at_commit(work: Opened, how: str) -> dict[str, str]:
+    async def fails_at_commit(work: OpenWork, how: str) -> dict[str, str]:
         async def fail(_: Work) -> None:
             if how == "unique":
                 raise IntegrityError(SECRET, {"name": SECRET}, _Unique(SECRET))
@@ -42,12 +42,12 @@ async def broken(settings: Settings) -> Any:
         return {"ok": SECRET}
 
     @app.get("/v1/fails")
-    async def fails(work: Opened, name: str) -> dict[str, str]:
+    async def fails(work: OpenWork, name: str) -> dict[str, str]:
         await _divide(work, name)
         return {}
 
     yield app
-    await app.state.house.engine.dispose()
+    await app.state.services.engine.dispose()
 
 
 class _Unique(Exception):

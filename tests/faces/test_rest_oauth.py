@@ -16,7 +16,7 @@ from app.access.service import NewClient, grant_client, register_client, rotate_
 from app.core import ids
 from app.core.crypto import Keyring, generate_key
 from app.core.ids import new_id
-from app.rest.door import House
+from app.rest.door import Services
 from tests.faces.rest_town import Caller, plain
 from tests.town import Town
 
@@ -158,11 +158,11 @@ def _unsigned(token: str) -> str:
 
 async def test_a_token_that_does_not_hold_is_refused(app: FastAPI, north: Town) -> None:
     """Expired, another issuer's, another key's, unsigned, spoilt, absent: 401, and nothing said of why."""
-    house: House = app.state.house
+    services: Services = app.state.services
     grant = Grant(north.district_id, north.slug, frozenset(SCOPES), ())
     client = KnownClient(new_id(), "vendor", (), (grant,))
 
-    def issued(keyring: Keyring = house.keyring, issuer: str = house.base_url, seconds: int = 900) -> str:
+    def issued(keyring: Keyring = services.keyring, issuer: str = services.base_url, seconds: int = 900) -> str:
         return Tokens(keyring, issuer, seconds).issue(client, grant, SCOPES).token
 
     good = issued()
@@ -182,9 +182,9 @@ async def test_a_token_that_does_not_hold_is_refused(app: FastAPI, north: Town) 
 @pytest.mark.parametrize("claims", [{"district": None}, {"scope": 7}, {"schools": "x"}, {"sub": "stu_1"}])
 async def test_a_signed_token_of_another_shape_is_refused(app: FastAPI, north: Town, claims: dict[str, Any]) -> None:
     """A token of ours that says something else than ours do is not read halfway."""
-    house: House = app.state.house
+    services: Services = app.state.services
     grant = Grant(north.district_id, north.slug, frozenset(SCOPES), ())
-    token = house.tokens.issue(KnownClient(new_id(), "vendor", (), (grant,)), grant, SCOPES).token
-    told = jwt.decode(token, house.tokens._keys, algorithms=["ES256"]).claims | claims  # to sign what is spoilt
-    spoilt = jwt.encode({"alg": "ES256", "kid": house.tokens._signing.kid}, told, house.tokens._signing)
+    token = services.tokens.issue(KnownClient(new_id(), "vendor", (), (grant,)), grant, SCOPES).token
+    told = jwt.decode(token, services.tokens._keys, algorithms=["ES256"]).claims | claims  # to sign what is spoilt
+    spoilt = jwt.encode({"alg": "ES256", "kid": services.tokens._signing.kid}, told, services.tokens._signing)
     assert (await Caller(app, spoilt).get("/v1/students")).status_code == 401

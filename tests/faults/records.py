@@ -22,7 +22,7 @@ async def play(machine: Machine, seed: int, folder: Path) -> Outcome:
     try:
         outcome = await race(north, app, folder, writers=writers, moved=moved, syncs=syncs, seed=seed, pause=pause)
     finally:
-        await app.state.house.engine.dispose()
+        await app.state.services.engine.dispose()
     faulty = [name for name in outcome.written if " 5" in name or name.startswith("failed")]
     holds = not outcome.out_of_step and not outcome.deadlocks and set(outcome.syncs) == {"applied"} and not faulty
     assert holds, f"seed {seed}: {outcome}"

@@ -138,7 +138,7 @@ async def play(machine: Machine, seed: int, folder: Path, *, faults: int = FAULT
     finally:
         writers.stop.set()
         await asyncio.gather(*writing)
-        await built.state.house.engine.dispose()
+        await built.state.services.engine.dispose()
         machine.end_all()
     return told
 

@@ -198,7 +198,7 @@ async def test_what_opens_nothing_itself_is_refused_by_itself(name: str, north: 
         given = [FIT[ast.unparse(one.annotation)] for one in function.args.args[1:] if one.annotation]
         named = {one.arg: FIT[ast.unparse(one.annotation)] for one in function.args.kwonlyargs if one.annotation}
         async with north.unit(north.client(frozenset())) as work:
-            with pytest.raises((Misuse, Forbidden), match=r"outside a function marked|asks for the permission"):
+            with pytest.raises((Misuse, Forbidden), match=r"outside a function marked|needs the permission"):
                 await called(work, *given, **named)
         tried += 1
     assert tried
@@ -244,7 +244,7 @@ async def test_a_mark_without_its_permission_is_refused(north: Town) -> None:
     nobody = north.client(frozenset())
     for name, function in marks():
         async with north.unit(nobody) as work:
-            with pytest.raises(Forbidden, match="asks for the permission"):
+            with pytest.raises(Forbidden, match="needs the permission"):
                 await function(work, *[SimpleNamespace()] * (len(inspect.signature(function).parameters) - 1))
         assert name
 

@@ -99,7 +99,7 @@ async def installed(settings: Settings, folder: Path) -> AsyncIterator[Installat
             engines.append(open_engine(settings.url_of(role), name=f"tests {role}", pool_size=3))
             stack.push_async_callback(engines[-1].dispose)
         app = build(settings)
-        stack.push_async_callback(app.state.house.engine.dispose)
+        stack.push_async_callback(app.state.services.engine.dispose)
         town = await found_town("north", engines[0], engines[1], settings)
         async with town.unit() as work:
             endpoint, _ = await register_endpoint(

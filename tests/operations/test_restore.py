@@ -54,7 +54,7 @@ async def test_a_cursor_from_before_is_refused(source: Installation, backup: Pat
         assert students == await source.caller.items("/v1/students")
         assert len(students) > 40
     finally:
-        await app.state.house.engine.dispose()
+        await app.state.services.engine.dispose()
 
 
 def _damaged(backup: Path, copy: Path, damage: str) -> Path:

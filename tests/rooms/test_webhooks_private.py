@@ -82,7 +82,7 @@ async def test_each_face_asks_the_list_of_its_own(settings: Settings, north: Tow
             named = "AIMLINE_WEBHOOK_ALLOW_NETWORKS" if refused is made else "AIMLINE_SIS_ALLOW_NETWORKS"
             assert named in refused.json()["violations"][0]["detail"]
     finally:
-        await built.state.house.engine.dispose()
+        await built.state.services.engine.dispose()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from app.response.rules.rates import GRID, THRESHOLDS, threshold_at
 from app.response.rules.series import DeliveredMinutes, Observation, Series
 from app.response.rules.verdict import NonresponseKind, State
 from bench.response.figures import figures, first_flag
-from bench.response.monitor import panel, told_apart, watch
+from bench.response.monitor import kind_accuracy, panel, watch
 from bench.response.world import World, simulate
 
 PRIOR = Prior()
@@ -183,9 +183,9 @@ def test_the_stated_rate_holds_in_a_small_population() -> None:
     assert value["FAR"] < 0.14
     assert value["N12"] > 0.72
     assert value["S10"] > 0.58
-    told = told_apart(watched, year, threshold)
-    assert told["change error"] <= 2
-    assert told["never"] > 0.9
+    accuracy = kind_accuracy(watched, year, threshold)
+    assert accuracy["change error"] <= 2
+    assert accuracy["never"] > 0.9
 
 
 def test_never_and_stopped_are_said_in_one_sentence() -> None:

@@ -21,7 +21,7 @@ def create() -> Any:
         while True:
             pass
 
-    return ServedApp(app, app.state.house.engine, stuck=6.0)
+    return ServedApp(app, app.state.services.engine, stuck=6.0)
 
 
 def run(port: int, workers: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.sandbox.district import District
-from app.sandbox.export import Wanted, export_csv
+from app.sandbox.export import ExportOptions, export_csv
 from app.sandbox.export_files import Binding, UnknownCsvQuirk, csv_quirks
 from app.sandbox.export_grades import Grades
 from app.sis.oneroster_csv.archive import open_zip
@@ -31,8 +31,8 @@ SPOILT = {
 
 def _exported(folder: Path, version: str = "1.2", students: int = 60, quirks: tuple[str, ...] = ()) -> Path:
     path, binding = folder / f"{version}.zip", Binding(version, gradebook=True)
-    wanted = Wanted(binding, quirks=csv_quirks(quirks, binding.headers))
-    export_csv(District(3, students, DATE), path, wanted=wanted)
+    options = ExportOptions(binding, quirks=csv_quirks(quirks, binding.headers))
+    export_csv(District(3, students, DATE), path, options=options)
     return path
 
 

@@ -176,7 +176,7 @@ async def test_a_body_beyond_the_operators_limit_is_refused(north: Town, setting
     assert fits.status_code == 202, fits.text
     elsewhere = await asks.ask("POST", "/v1/sis-sources", content=b" " * (LARGEST_BODY + 1))
     assert elsewhere.status_code == 413
-    await small.state.house.engine.dispose()
+    await small.state.services.engine.dispose()
 
 
 async def test_a_district_sends_two_at_a_time(app: FastAPI, settings: Settings, north: Town, south: Town) -> None:
@@ -201,7 +201,7 @@ async def test_a_district_sends_two_at_a_time(app: FastAPI, settings: Settings, 
     held.set()
     assert {answer.status_code for answer in await asyncio.gather(*senders)} == {422}
     assert (await _send(asks, path, Export().packed())).status_code == 202
-    await other.state.house.engine.dispose()
+    await other.state.services.engine.dispose()
 
 
 async def test_a_lost_process_keeps_no_place(app: FastAPI, north: Town) -> None:

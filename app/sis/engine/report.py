@@ -88,7 +88,7 @@ class Report:
 
     @property
     def overturned(self) -> list[str]:
-        """The kinds whose statistics need an update: at least a tenth of their rows changed, in a run of many changes."""
+        """The kinds whose statistics need an update, because a run changed at least a tenth of their rows."""
         if self.total("changes") < MANY:
             return []
         return [name for name, counts in self.kinds.items() if counts.changes and 10 * counts.changes >= counts.known]

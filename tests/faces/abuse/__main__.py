@@ -38,7 +38,7 @@ async def report(settings: Settings) -> None:
             drawn_seconds.append((await processor_seconds(app, token, drawn(seed).body))[0])
         _write(f"{f'the slowest of {DRAWN} drawn ones':42} {'':9} {max(drawn_seconds) * 1000:7.1f}")
     finally:
-        for engine in (app.state.house.engine, api, worker):
+        for engine in (app.state.services.engine, api, worker):
             await engine.dispose()
 
 

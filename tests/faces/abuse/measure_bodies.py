@@ -77,7 +77,7 @@ async def measure(files: list[Path], tokens: dict[str, str]) -> list[dict[str, A
                             "violations": answer.text.count('"pointer"'),
                         }
                     )
-    await app.state.house.engine.dispose()
+    await app.state.services.engine.dispose()
     return lines
 
 

@@ -33,7 +33,7 @@ def checkouts(app: FastAPI) -> Iterator[list[int]]:
     def note(*_: Any) -> None:
         used.append(1)
 
-    engine = app.state.house.engine.sync_engine
+    engine = app.state.services.engine.sync_engine
     event.listen(engine, "checkout", note)
     try:
         yield used
