@@ -25,7 +25,7 @@ from app.core.log import log_as_json
 from app.maintenance import maintain_until_stopped
 from app.response.judging.finalize import finalize_due
 from app.settings import Settings
-from app.sis.runs.approval import carry_out_approved
+from app.sis.runs.approval import execute_answered_runs
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.webhooks.deliver import DeliveryContext
@@ -104,7 +104,7 @@ async def _execute_decisions(context: DeliveryContext, stopping: asyncio.Event) 
     """Executes the decisions on held syncs that were approved or discarded."""
     while not stopping.is_set():
         try:
-            await carry_out_approved(context.engine, context.keyring)
+            await execute_answered_runs(context.engine, context.keyring)
         except Exception as error:  # the decision stays stored and is executed later
             log.error("syncs.trouble", **describe_fault(error))
         await _pause(SYNC_INTERVAL, stopping)
@@ -116,14 +116,14 @@ async def _run_syncs(settings: Settings, context: DeliveryContext, stopping: asy
     with _metrics(settings):
         while not stopping.is_set():
             try:
-                await scheduler.turn()
+                await scheduler.start_due()
                 if settings.metrics_port is not None and time.monotonic() - updated_at >= METRICS_INTERVAL:
                     await read_metrics(context.engine)
                     updated_at = time.monotonic()
             except Exception as error:  # due work stays due
                 log.error("syncs.trouble", **describe_fault(error))
             await _pause(SYNC_INTERVAL, stopping)
-        await scheduler.land(SYNC_SHUTDOWN)
+        await scheduler.drain(SYNC_SHUTDOWN)
 
 
 @contextmanager

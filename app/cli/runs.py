@@ -116,7 +116,7 @@ def add_to(app: typer.Typer) -> None:
             pairs = () if match in rekey.MATCHES else rekey.read_pairs(Path(match))
             report = await rekey.plan_rekey(engine, keyring, district_id, ids.read("run", run), match, pairs)
             async with unit(engine, system_principal(district_id, "operator"), keyring, "sync rekey") as work:
-                made = await rekey.pairs_of(work, report.run_id) if out else []
+                made = await rekey.list_pairs(work, report.run_id) if out else []
             if out:
                 out.write_text("".join(f"{old},{new}\n" for old, new in [("old", "new"), *made]))
             return report
@@ -177,7 +177,9 @@ def _decide(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]]
         district_id = await find_district(engine, district)
         async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sync answer") as work:
             await mark(work)
-        return await approval.carry_out(engine, settings.keyring, district_id, run_id, lambda _doing, _done, _of: None)
+        return await approval.execute_answer(
+            engine, settings.keyring, district_id, run_id, lambda _doing, _done, _of: None
+        )
 
     report = _run_or_exit(lambda: as_operator(run))
     _show(report, district, as_json)

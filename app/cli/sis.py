@@ -131,8 +131,8 @@ def _set(sis: typer.Typer) -> None:
         if not given:
             _refuse("Name what is to be changed, such as --schedule '0 2 * * *'.")
 
-        async def change(work: Work, allowed: Allowed) -> sources.Configured:
-            found = await sources.source_named(work, name)
+        async def change(work: Work, allowed: Allowed) -> sources.ConfiguredSource:
+            found = await sources.load_source_by_name(work, name)
             return await sources.change_source(work, found.source.id, given, allowed, local=True)
 
         _print(_run(district, change), as_json)
@@ -144,7 +144,7 @@ def _show(sis: typer.Typer) -> None:
         """Lists the district's sources."""
         sources_found = _run(district, lambda work, _: queries.all_sources(work))
         if as_json:
-            print(orjson.dumps([sources.shown(one) for one in sources_found]).decode())
+            print(orjson.dumps([sources.render_source(one) for one in sources_found]).decode())
         for one in () if as_json else sources_found:
             row = one.settings
             when = "paused" if row.paused_at else f"next {row.due:%Y-%m-%d %H:%M} UTC" if row.due else "no schedule"
@@ -155,20 +155,20 @@ def _show(sis: typer.Typer) -> None:
     @sis.command("show")
     def show(name: Name, district: District, as_json: AsJson = False) -> None:
         """Shows a source's settings, but never its secret."""
-        _print(_run(district, lambda work, _: sources.source_named(work, name)), as_json)
+        _print(_run(district, lambda work, _: sources.load_source_by_name(work, name)), as_json)
 
     @sis.command("doctor")
     def doctor(name: Name, district: District, as_json: AsJson = False) -> None:
         """Checks a source: how to sign in, its base URLs, pages and collections. Writes nothing."""
         # Imported here, because it loads much that the other commands do not need.
-        from app.sis.runs.pull import look
+        from app.sis.runs.pull import inspect_source
 
         async def go(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
             allowed = settings.sis_allowed
             district_id = await find_district(engine, district)
             async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sis") as work:
-                source_id = (await sources.source_named(work, name)).source.id
-            return await look(engine, settings.keyring, district_id, source_id, allowed)
+                source_id = (await sources.load_source_by_name(work, name)).source.id
+            return await inspect_source(engine, settings.keyring, district_id, source_id, allowed)
 
         found = _or_refuse(lambda: as_operator(go))
         print(orjson.dumps(found).decode() if as_json else "\n".join(found["sentences"]))
@@ -179,8 +179,8 @@ def _show(sis: typer.Typer) -> None:
     def pause(name: Name, district: District, as_json: AsJson = False) -> None:
         """Stops scheduled runs of a source; its rows and its history stay."""
 
-        async def go(work: Work, _: Allowed) -> sources.Configured:
-            return await sources.pause_source(work, (await sources.source_named(work, name)).source.id)
+        async def go(work: Work, _: Allowed) -> sources.ConfiguredSource:
+            return await sources.pause_source(work, (await sources.load_source_by_name(work, name)).source.id)
 
         _print(_run(district, go), as_json)
 
@@ -188,8 +188,8 @@ def _show(sis: typer.Typer) -> None:
     def resume(name: Name, district: District, as_json: AsJson = False) -> None:
         """Resumes the schedule of a source."""
 
-        async def go(work: Work, _: Allowed) -> sources.Configured:
-            return await sources.resume_source(work, (await sources.source_named(work, name)).source.id)
+        async def go(work: Work, _: Allowed) -> sources.ConfiguredSource:
+            return await sources.resume_source(work, (await sources.load_source_by_name(work, name)).source.id)
 
         _print(_run(district, go), as_json)
 
@@ -290,8 +290,8 @@ def _json(file: Path) -> Any:
         _refuse(f"{file.name} cannot be read as JSON ({type(error).__name__}).")
 
 
-def _print(found: sources.Configured, as_json: bool) -> None:
-    told = sources.shown(found)
+def _print(found: sources.ConfiguredSource, as_json: bool) -> None:
+    told = sources.render_source(found)
     if as_json:
         print(orjson.dumps(told).decode())
         return

@@ -33,9 +33,9 @@ from app.sis import port
 from app.sis.engine.report import Counts, Report
 from app.sis.port import AlreadyRunning
 from app.sis.runs.pull import Mode, run_source
-from app.sis.scheduler.report_text import told_weight
+from app.sis.scheduler.report_text import render_guard_result
 from app.sis.service import sync_csv
-from app.sis.sources.service import source_named
+from app.sis.sources.service import load_source_by_name
 
 INTERNAL, USAGE, ALREADY_RUNNING, INTERRUPTED = 1, 2, 75, 130
 LOG_WIDTH = 140  # characters, when standard output is not a terminal
@@ -128,7 +128,7 @@ async def _sync_csv(run: RunContext, file: Path, source: str, dry: bool) -> Repo
 async def _sync_source(run: RunContext, name: str, mode: Mode | None, dry: bool) -> Report:
     keyring, operator = run.settings.keyring, system_principal(run.district_id, "operator")
     async with unit(run.engine, operator, keyring, "sync run") as work:
-        source_id = (await source_named(work, name)).source.id
+        source_id = (await load_source_by_name(work, name)).source.id
     allowed = run.settings.sis_allowed
     return await run_source(run.engine, keyring, run.district_id, source_id, run.progress, allowed, mode=mode, dry=dry)
 
@@ -183,7 +183,7 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
         if left_out:
             console.print(f"Not delivered: {', '.join(left_out)}.", markup=False)
     for one in report.weighed if weighed else ():
-        console.print(f"{'HELD ' if one['held'] else 'within '}{told_weight(one)}", markup=False)
+        console.print(f"{'HELD ' if one['held'] else 'within '}{render_guard_result(one)}", markup=False)
     if report.refusals:
         console.print("First rows in quarantine (the header is row 1):")
         table = Table(box=SIMPLE_HEAD)

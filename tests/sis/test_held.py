@@ -10,7 +10,7 @@ import pytest
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
 from app.sis.engine.report import Report
-from app.sis.runs.approval import approve, carry_out, carry_out_approved, discard
+from app.sis.runs.approval import approve, discard, execute_answer, execute_answered_runs
 from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, row_id, sync
 from tests.town import Town
 
@@ -18,7 +18,7 @@ from tests.town import Town
 async def _answer(town: Town, run_id: UUID, plan: str, *, without_removals: bool = False) -> Report:
     async with town.unit() as work:
         await approve(work, run_id, plan, without_removals)
-    return await carry_out(
+    return await execute_answer(
         town.worker_engine, town.settings.keyring, town.district_id, run_id, lambda _doing, _done, _of: None
     )
 
@@ -137,10 +137,10 @@ async def test_the_worker_carries_out_what_a_face_answered(north: Town, south: T
     async with south.unit() as work:
         await discard(work, discarded.run_id)
     assert len(await _kept_tables(south)) == 7
-    assert await carry_out_approved(north.worker_engine, north.settings.keyring) >= 2
+    assert await execute_answered_runs(north.worker_engine, north.settings.keyring) >= 2
     assert [(await _state(town))[0][0] for town in (north, south)] == ["applied", "discarded"]
     assert await _kept_tables(south) == []
-    assert await carry_out_approved(north.worker_engine, north.settings.keyring) == 0
+    assert await execute_answered_runs(north.worker_engine, north.settings.keyring) == 0
 
 
 async def test_a_later_sync_takes_the_place_of_a_held_one(north: Town, tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ async def test_a_later_sync_takes_the_place_of_a_held_one(north: Town, tmp_path:
     later = await sync(north, export, tmp_path)
     states = await _state(north)
     assert [row[0] for row in states] == ["held", "dry", "discarded", "applied"]
-    assert "A later sync took its place." in states[2][1]
+    assert "A later sync replaced it." in states[2][1]
     left = await ask(north, "SELECT count(*) FROM pg_class WHERE relname LIKE '%' || :run", run=report.run_id.hex)
     assert left == [(0,)]
     assert later.plan is not None
@@ -166,4 +166,4 @@ async def test_the_worker_carries_out_what_was_approved(north: Town, tmp_path: P
         await approve(work, report.run_id, report.plan["digest"], False)
     async with asyncio.timeout(120):
         while (await _state(north))[0][0] != "applied":
-            await carry_out_approved(north.worker_engine, north.settings.keyring)
+            await execute_answered_runs(north.worker_engine, north.settings.keyring)

@@ -1,8 +1,8 @@
-"""Owns the night as a worker works it: runs that a schedule or somebody asks for are laid, claimed and carried out.
+"""Owns the worker's part of syncs: it creates the scheduled runs, claims pending runs and executes them.
 
-One run a district at a time. A run is claimed with a lease that is renewed while it goes on; one whose worker is lost
-begins anew, three times at most. Never decides what is applied.
-Over 250 lines: what lays a run, claims it and gives it up is read together.
+Each district has one run at a time. A run is claimed with a lease that is renewed while it goes on; if its worker dies,
+it starts again, with three attempts at most. Never decides what is applied.
+Over 250 lines, so that the creation, the claim and the end of a run are in one place.
 """
 
 import asyncio
@@ -40,17 +40,17 @@ from app.sis.models import SisRun, SisSource
 from app.sis.port import AlreadyRunning, Superseded
 from app.sis.runs import rekey
 from app.sis.runs.approval import undo
-from app.sis.runs.pull import OPEN, look, note_findings, run_source
+from app.sis.runs.pull import OPEN_STATES, inspect_source, run_source, save_findings
 from app.sis.sources.schedule import is_frozen
 from app.sis.sources.service import write_schedule
 from app.sis.sources.settings import freeze_of
 
-DISTRICTS = 16  # in one look
-AT_ONCE = 2  # districts that this process syncs at the same time, beside those whose source it only waits for
-MOST = 8  # districts in all, each of which holds a connection
+DISTRICTS = 16  # districts of one polling pass
+AT_ONCE = 2  # districts that this process syncs at the same time, not counting those that wait for their source
+MOST = 8  # districts in total; each uses a database connection
 WAITING = ("", "fetching", "downloading", "starting")
-"""First words of the stages in which a run waits for its source: a slow one must not keep other districts waiting."""
-BUSY = timedelta(seconds=30)  # until the next look at a district that syncs already
+"""First words of the stages in which a run waits for its source; a slow source must not delay other districts."""
+BUSY = timedelta(seconds=30)  # the delay of a run whose district is syncing already
 ATTEMPTS = 3
 RUNS = Lease(cast(Table, SisRun.__table__), "source_id", cast(Table, Source.__table__), 1, LENGTH)
 
@@ -59,40 +59,41 @@ log = structlog.get_logger()
 
 @dataclass
 class SyncScheduler:
-    """The syncs of this process: what is under way, and how more is taken."""
+    """Starts the due syncs of some districts in this process, and keeps track of those that are running."""
 
     engine: AsyncEngine
     keyring: Keyring
     allowed: Allowed
     length: timedelta = LENGTH
-    flying: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
-    stages: dict[UUID, "_Stages"] = field(default_factory=dict)
+    running: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
+    stages: dict[UUID, "_StageLog"] = field(default_factory=dict)
 
-    async def turn(self) -> int:
-        """One look: begins what is due in some districts; how many of them that were."""
-        waiting = sum(one not in self.stages or self.stages[one].is_waiting for one in self.flying)
-        room = min(AT_ONCE - (len(self.flying) - waiting), MOST - len(self.flying))
+    async def start_due(self) -> int:
+        """Starts the syncs that are due, as far as there is capacity, and returns the number of their districts."""
+        waiting = sum(key not in self.stages or self.stages[key].is_waiting for key in self.running)
+        room = min(AT_ONCE - (len(self.running) - waiting), MOST - len(self.running))
         if room <= 0:
             return 0
-        due = [one for one in await districts_due(self.engine, Due.SYNCS, DISTRICTS) if one not in self.flying][:room]
+        due = await districts_due(self.engine, Due.SYNCS, DISTRICTS)
+        due = [district_id for district_id in due if district_id not in self.running][:room]
         for district_id in due:
             task = asyncio.create_task(self._district(district_id))
-            self.flying[district_id] = task
-            task.add_done_callback(partial(self._landed, district_id))
+            self.running[district_id] = task
+            task.add_done_callback(partial(self._forget, district_id))
         return len(due)
 
-    async def land(self, patience: float | None = None) -> None:
-        """Waits for all that is under way; what still goes on after `patience` seconds is left to another worker."""
-        if not self.flying:
+    async def drain(self, patience: float | None = None) -> None:
+        """Waits for the running syncs. Cancels those that still run after `patience` seconds."""
+        if not self.running:
             return
-        _, slow = await asyncio.wait(list(self.flying.values()), timeout=patience)
+        _, slow = await asyncio.wait(list(self.running.values()), timeout=patience)
         for task in slow:
             task.cancel()
         if slow:
             await asyncio.wait(slow)
 
-    def _landed(self, district_id: UUID, _: asyncio.Task[None]) -> None:
-        self.flying.pop(district_id, None)
+    def _forget(self, district_id: UUID, _: asyncio.Task[None]) -> None:
+        self.running.pop(district_id, None)
         self.stages.pop(district_id, None)
 
     async def _district(self, district_id: UUID) -> None:
@@ -102,58 +103,59 @@ class SyncScheduler:
     async def _sync_district(self, district_id: UUID) -> None:
         try:
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-                looks = await schedule_due_runs(work)
-            for source_id in looks:
-                await self._look(district_id, source_id)
+                inspected = await schedule_due_runs(work)
+            for source_id in inspected:
+                await self._inspect(district_id, source_id)
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
                 claimed = await claim_run(work, self.length)
-            for one in claimed:
-                with job_context("sync", district_id, one.id):
-                    await self._carry(district_id, one)
-        except Exception as error:  # one district's fault must not stop the others; what is due stays due
+            for run in claimed:
+                with job_context("sync", district_id, run.id):
+                    await self._execute(district_id, run)
+        except Exception as error:  # a fault in one district must not stop the others; its runs remain due
             log.error("night.trouble", **describe_fault(error))
 
-    async def _look(self, district_id: UUID, source_id: UUID) -> None:
-        """Looks, and notes what was found: until then the look stays asked for, whatever becomes of this process."""
+    async def _inspect(self, district_id: UUID, source_id: UUID) -> None:
+        """Inspects a source and saves the findings. Until they are saved, the request for them remains."""
         try:
-            found = await look(self.engine, self.keyring, district_id, source_id, self.allowed)
-        except Exception as error:  # noted, so that what fails every time is not begun again for ever
+            findings = await inspect_source(self.engine, self.keyring, district_id, source_id, self.allowed)
+        except Exception as error:  # saved, so that an inspection that always fails is not repeated for ever
             log.error("looks.trouble", source=str(source_id), **describe_fault(error))
-            found = {"ready": False, "sentences": ["The look broke off. Ask for another."], "facts": {}}
+            sentence = "The inspection failed. Request another one."
+            findings = {"ready": False, "sentences": [sentence], "facts": {}}
         async with unit(self.engine, _principal(district_id), self.keyring, "sync look") as work:
-            await note_findings(work, source_id, found)
+            await save_findings(work, source_id, findings)
 
-    async def _carry(self, district_id: UUID, claimed: Claimed) -> None:
-        """Carries out a run, and keeps its lease meanwhile."""
-        beat = asyncio.create_task(self._keep(district_id, claimed))
-        where = {"attempt": claimed.number}
-        log.info("syncs.begun", **where)
+    async def _execute(self, district_id: UUID, claimed: Claimed) -> None:
+        """Executes a claimed run, and renews its lease meanwhile."""
+        heartbeat = asyncio.create_task(self._renew_lease(district_id, claimed))
+        context = {"attempt": claimed.number}
+        log.info("syncs.begun", **context)
         try:
             report = await self._run(district_id, claimed)
-            log.info("syncs.ended", **where, state=report.state, changes=report.total("changes"))
+            log.info("syncs.ended", **context, state=report.state, changes=report.total("changes"))
         except AlreadyRunning:
             await self._release(district_id, claimed, BUSY, held=True)
-        except asyncio.CancelledError:  # this worker ends, and another one takes the run up at once
-            beat.cancel()
+        except asyncio.CancelledError:  # this worker ends, and another worker may claim the run at once
+            heartbeat.cancel()
             await self._release(district_id, claimed, timedelta(0))
-            log.warning("syncs.left", **where)
+            log.warning("syncs.left", **context)
             raise
         except Superseded:
-            log.warning("syncs.superseded", **where)
+            log.warning("syncs.superseded", **context)
         except AimlineError as error:
-            log.error("syncs.refused", **where, code=error.code)
+            log.error("syncs.refused", **context, code=error.code)
             await self._give_up(district_id, claimed, error.detail)
-        except KeyFault as error:  # another try needs another key file
-            log.error("syncs.refused", **where, code="key.fault")
+        except KeyFault as error:  # a retry would need another key file
+            log.error("syncs.refused", **context, code="key.fault")
             await self._give_up(district_id, claimed, str(error))
         finally:
-            beat.cancel()
+            heartbeat.cancel()
             with suppress(asyncio.CancelledError):
-                await beat
+                await heartbeat
 
     async def _give_up(self, district_id: UUID, claimed: Claimed, why: str) -> None:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-            await give_up(work, claimed.id, claimed.number, f"{why} The roster is as it was.")
+            await fail_run(work, claimed.id, claimed.number, f"{why} The roster is as it was.")
 
     async def _release(self, district_id: UUID, claimed: Claimed, wait: timedelta, *, held: bool = False) -> None:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
@@ -161,34 +163,34 @@ class SyncScheduler:
             await release(work, claimed, wait, because)
 
     async def _run(self, district_id: UUID, claimed: Claimed) -> Report:
-        row, asked = claimed.row, RunRequest(claimed.id, claimed.number, claimed.row["mode"])
-        stages = self.stages[district_id] = _Stages(asked)
+        row, request = claimed.row, RunRequest(claimed.id, claimed.number, claimed.row["mode"])
+        stages = self.stages[district_id] = _StageLog(request)
         if row["undoes"] is not None:
-            return await undo(self.engine, self.keyring, district_id, row["undoes"], stages, asked)
+            return await undo(self.engine, self.keyring, district_id, row["undoes"], stages, request)
         if row["mode"] == rekey.MODE:
-            return await rekey.plan_asked(self.engine, self.keyring, district_id, asked)
+            return await rekey.plan_requested_rekey(self.engine, self.keyring, district_id, request)
         return await run_source(
             *(self.engine, self.keyring, district_id, row["source_id"], stages, self.allowed),
             mode=row["mode"],
             dry=row["dry"],
-            asked=asked,
+            request=request,
         )
 
-    async def _keep(self, district_id: UUID, claimed: Claimed) -> None:
+    async def _renew_lease(self, district_id: UUID, claimed: Claimed) -> None:
         while True:
             await asyncio.sleep(self.length.total_seconds() / 3)
-            with suppress(Exception):  # the next beat is in time
+            with suppress(Exception):  # the next renewal still comes before the lease ends
                 async with unit(self.engine, _principal(district_id), self.keyring, "sync lease") as work:
                     await keep_lease(work, claimed, self.length)
 
 
 @needs(Can.SYNC_ROSTER)
 async def schedule_due_runs(work: Work) -> list[UUID]:
-    """Lays the runs whose time has come, takes up those that were lost, says which sources are silent.
+    """Creates the runs that are due, requeues the lost ones, and emits an event for each overdue source.
 
-    Gives the sources that somebody wants looked at.
+    Returns the ids of the sources for which an inspection was requested.
     """
-    await _take_up_lost(work)
+    await _requeue_lost_runs(work)
     rows = await work.db.scalars(
         select(SisSource)
         .where(
@@ -198,28 +200,30 @@ async def schedule_due_runs(work: Work) -> list[UUID]:
         .order_by(SisSource.id)
         .with_for_update(skip_locked=True)
     )
-    looks = []
+    inspected = []
     for row in rows:
         if row.look_asked_at is not None:
-            looks.append(row.id)
+            inspected.append(row.id)
         if row.overdue_at is not None and row.overdue_at <= now():
             record(work, NewEvent(SYNC_OVERDUE, row.id, row.version, {}))
             row.overdue_at = None
         if row.due is not None and row.due <= now():
-            await _lay_due(work, row)
+            await _create_due_run(work, row)
     await work.db.flush()
-    return looks
+    return inspected
 
 
 @needs(Can.SYNC_ROSTER)
-async def _lay_due(work: Work, row: SisSource) -> None:
-    """The run that the schedule asks for, unless one of this source waits or goes on; and when the next is.
+async def _create_due_run(work: Work, row: SisSource) -> None:
+    """Creates the scheduled run of a source, unless another is unfinished, and schedules the next one.
 
-    What was due before a freeze and found no worker waits until the freeze is over.
+    A run that was due before a freeze and found no worker waits until the freeze ends.
     """
-    of = SisRun.district_id == work.district_id
+    in_district = SisRun.district_id == work.district_id
     frozen = is_frozen(today_in(await zone_of(work)), freeze_of(row.frozen))
-    waiting = await work.db.scalar(select(SisRun.id).where(of, SisRun.source_id == row.id, SisRun.state.in_(OPEN)))
+    waiting = await work.db.scalar(
+        select(SisRun.id).where(in_district, SisRun.source_id == row.id, SisRun.state.in_(OPEN_STATES))
+    )
     if waiting is None and not frozen:
         work.db.add(
             SisRun(
@@ -242,10 +246,10 @@ async def _lay_due(work: Work, row: SisSource) -> None:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _take_up_lost(work: Work) -> None:
-    """Runs whose lease has ended wait again; one that has lost three workers has failed.
+async def _requeue_lost_runs(work: Work) -> None:
+    """Returns runs with an expired lease to the queue; a run that has lost three workers fails.
 
-    Nobody waits for one that was begun by hand: it goes on while its lock is held, and has failed when it is not.
+    A run from the command line is not repeated: it goes on while its process has the district's lock, and fails if not.
     """
     lost = await work.db.scalars(
         select(SisRun)
@@ -260,9 +264,9 @@ async def _take_up_lost(work: Work) -> None:
         if run.due is None and await is_syncing(work):
             run.leased_until = now() + LENGTH
         elif run.due is None:
-            await give_up(work, run.id, run.attempts, BROKE_OFF)
+            await fail_run(work, run.id, run.attempts, BROKE_OFF)
         elif run.attempts >= ATTEMPTS:
-            await give_up(work, run.id, run.attempts, f"The sync broke off {ATTEMPTS} times. The roster is as it was.")
+            await fail_run(work, run.id, run.attempts, f"The sync broke off {ATTEMPTS} times. The roster is as it was.")
         else:
             run.state, run.leased_until = "pending", None
             run.sentence = "The sync broke off and waits for another worker. The roster is as it was."
@@ -271,40 +275,42 @@ async def _take_up_lost(work: Work) -> None:
 
 @needs(Can.SYNC_ROSTER)
 async def claim_run(work: Work, length: timedelta = LENGTH) -> list[Claimed]:
-    """Claims the district's next run, if there is one. Commit before the work begins."""
+    """Claims the district's next run, if there is one. The caller commits before it executes the run."""
     lease = Lease(RUNS.table, RUNS.key, RUNS.keys, RUNS.at_once, length)
     return await claim(work.db, lease, work.district_id, 1)
 
 
 @needs(Can.SYNC_ROSTER)
 async def keep_lease(work: Work, claimed: Claimed, length: timedelta = LENGTH) -> None:
-    """Renews the lease of a run that goes on; of one that another worker has taken up, nothing."""
+    """Renews the lease of a running run. Does nothing if another worker has claimed it."""
     mine = and_(SisRun.district_id == work.district_id, SisRun.id == claimed.id, SisRun.attempts == claimed.number)
-    await work.db.execute(update(SisRun).where(mine, SisRun.state.in_(OPEN)).values(leased_until=func.now() + length))
+    await work.db.execute(
+        update(SisRun).where(mine, SisRun.state.in_(OPEN_STATES)).values(leased_until=func.now() + length)
+    )
 
 
 @needs(Can.SYNC_ROSTER)
-async def give_up(work: Work, run_id: UUID, attempt: int, sentence: str) -> None:
-    """Ends a run as failed, if it is still this attempt's."""
+async def fail_run(work: Work, run_id: UUID, attempt: int, sentence: str) -> None:
+    """Ends a run as failed, if this attempt still owns it."""
     mine = and_(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.attempts == attempt)
-    run = await work.db.scalar(select(SisRun).where(mine, SisRun.state.in_(OPEN)))
+    run = await work.db.scalar(select(SisRun).where(mine, SisRun.state.in_(OPEN_STATES)))
     if run is not None:
         ended: dict[str, Any] = {"state": "failed", "sentence": sentence, "began_at": run.began_at, "ended_at": now()}
-        await end(work, Report(run_id, mode=run.mode, **ended), of=OPEN)
+        await end(work, Report(run_id, mode=run.mode, **ended), of=OPEN_STATES)
 
 
 @needs(Can.SYNC_ROSTER)
 async def release(work: Work, claimed: Claimed, wait: timedelta, because: str = "") -> None:
-    """Lets a run wait that could not begin or is left in order: no worker was lost, and so no attempt is counted."""
+    """Returns a claimed run to the queue. The attempt is not counted, because no worker was lost."""
     mine = and_(SisRun.district_id == work.district_id, SisRun.id == claimed.id, SisRun.attempts == claimed.number)
-    waits = {
+    values = {
         "state": "pending",
         "sentence": f"The sync waits for a worker. {because}".strip(),
         "leased_until": None,
         "due": func.now() + wait,
         "attempts": SisRun.attempts - 1,
     }
-    await work.db.execute(update(SisRun).where(mine, SisRun.state.in_(OPEN)).values(waits))
+    await work.db.execute(update(SisRun).where(mine, SisRun.state.in_(OPEN_STATES)).values(values))
 
 
 def _principal(district_id: UUID) -> Principal:
@@ -312,18 +318,18 @@ def _principal(district_id: UUID) -> Principal:
 
 
 @dataclass
-class _Stages:
-    """Nobody watches a night: the log says when a run comes to its next stage."""
+class _StageLog:
+    """Logs when a run reaches its next stage, because nobody watches a scheduled run."""
 
-    asked: RunRequest
+    request: RunRequest
     stage: str = ""
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the run waits for its source."""
+        """Returns whether the run is waiting for its source."""
         return self.stage.partition(" ")[0] in WAITING
 
-    def __call__(self, doing: str, _done: int, _of: int) -> None:
-        if doing != self.stage:
-            self.stage = doing
-            log.info("syncs.stage", attempt=self.asked.attempt, stage=doing)
+    def __call__(self, stage: str, _done: int, _of: int) -> None:
+        if stage != self.stage:
+            self.stage = stage
+            log.info("syncs.stage", attempt=self.request.attempt, stage=stage)
