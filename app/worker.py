@@ -28,11 +28,11 @@ from app.core.log import log_as_json
 from app.maintenance.service import create_tasks_until_stopped, run_due_tasks
 from app.response.judging.finalize import finalize_district
 from app.settings import Settings
-from app.sis.scheduler.answers import carry_out_answers
+from app.sis.scheduler.answers import execute_due_answers
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.webhooks.deliver import DeliveryContext
-from app.webhooks.dispatcher import PACE, Deliveries
+from app.webhooks.dispatcher import PACE, DeliveryDispatcher
 from app.webhooks.send import Sender
 
 DISTRICTS = 16  # districts of each kind of job in one look
@@ -42,33 +42,37 @@ TASKS_AT_ONCE = 2  # and districts whose recurring tasks it runs
 STANDING = 30.0  # seconds between two looks at how the sources stand
 PATIENCE = 5.0  # seconds that a job has to end when the process is to end; then another worker attempts it
 IDLE = 0.05  # seconds between two looks when there was nothing to do
-TROUBLE = 1.0  # seconds before the next look when the database is out of reach
+ERROR_PAUSE = 1.0  # seconds before the next look when the database is out of reach
 
 log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def deliveries(settings: Settings) -> AsyncIterator[Deliveries]:
-    """The deliveries over these settings; when the block ends, what is in flight lands first."""
+async def deliveries(settings: Settings) -> AsyncIterator[DeliveryDispatcher]:
+    """Yields a delivery dispatcher for these settings; at the end of the block, deliveries in flight are finished
+    first.
+    """
     url, limits = settings.url_of("worker"), settings.timeouts
     engine = open_engine(url, name="worker", pool_size=settings.pool_size, timeouts=limits)
     sender = Sender(settings.webhook_allowed)
-    ours = Deliveries(DeliveryContext(engine, settings.keyring, sender, settings.base_url.rstrip("/")))
+    dispatcher = DeliveryDispatcher(DeliveryContext(engine, settings.keyring, sender, settings.base_url.rstrip("/")))
     try:
-        yield ours
+        yield dispatcher
     finally:
-        await ours.land()
+        await dispatcher.drain()
         await sender.close()
         await engine.dispose()
 
 
 @asynccontextmanager
-async def jobs(settings: Settings, post: DeliveryContext) -> AsyncIterator[DeliveryContext]:
-    """The same over connections of their own, whose limits are those of syncs and of other long jobs."""
+async def jobs(settings: Settings, context: DeliveryContext) -> AsyncIterator[DeliveryContext]:
+    """Yields the context for long jobs such as syncs, with a separate connection pool that has their longer
+    timeouts.
+    """
     url, limits = settings.url_of("worker"), settings.sync_timeouts
     engine = open_engine(url, name="worker jobs", pool_size=settings.pool_size, timeouts=limits)
     try:
-        yield replace(post, engine=engine)
+        yield replace(context, engine=engine)
     finally:
         await engine.dispose()
 
@@ -77,17 +81,17 @@ async def jobs(settings: Settings, post: DeliveryContext) -> AsyncIterator[Deliv
 class Jobs:
     """Everything that this process works on, by kind of job."""
 
-    webhooks: Deliveries
+    webhooks: DeliveryDispatcher
     syncs: SyncScheduler
     answers: DistrictTasks
     settlements: DistrictTasks
     tasks: DistrictTasks
 
     @classmethod
-    def over(cls, settings: Settings, webhooks: Deliveries, long: DeliveryContext) -> "Jobs":
+    def over(cls, settings: Settings, webhooks: DeliveryDispatcher, long: DeliveryContext) -> "Jobs":
         """Builds them over the engine of the deliveries and over that of long jobs."""
         engine, keyring = long.engine, long.keyring
-        answers = partial(carry_out_answers, engine, keyring)
+        answers = partial(execute_due_answers, engine, keyring)
         settlements = partial(finalize_district, engine, keyring)
         tasks = partial(run_due_tasks, engine, keyring, timedelta(days=settings.sync_history_days))
         return cls(
@@ -100,50 +104,50 @@ class Jobs:
 
     async def start_due(self) -> int:
         """Looks once which districts have jobs due, begins them, and returns how many deliveries were begun."""
-        due = await districts_due(self.webhooks.post.engine, DISTRICTS)
+        due = await districts_due(self.webhooks.context.engine, DISTRICTS)
         self.syncs.start(due[JobKind.SYNCS])
         self.answers.start(due[JobKind.ANSWERS])
         self.settlements.start(due[JobKind.SETTLEMENTS])
         self.tasks.start(due[JobKind.TASKS])
-        return await self.webhooks.turn(due[JobKind.WEBHOOKS])
+        return await self.webhooks.run_once(due[JobKind.WEBHOOKS])
 
     async def finish(self) -> None:
         """Waits a little for the long jobs; those that go on are left to another worker."""
         long = (self.syncs, self.answers, self.settlements, self.tasks)
-        await asyncio.gather(*(one.finish(PATIENCE) for one in long))
+        await asyncio.gather(*(one.drain(PATIENCE) for one in long))
 
 
 async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
-    """Works until `stop` is set; then finishes what is in flight."""
+    """Works until `stop` is set; then finishes the deliveries in flight."""
     stopping = stop or asyncio.Event()
-    async with deliveries(settings) as ours, jobs(settings, ours.post) as long, asyncio.TaskGroup() as beside:
+    async with deliveries(settings) as ours, jobs(settings, ours.context) as long, asyncio.TaskGroup() as beside:
         log.info("worker.started", worker=worker_name())
         beside.create_task(create_tasks_until_stopped(long.engine, long.keyring, stopping))
         beside.create_task(_update_metrics(settings, long, stopping))
         everything = Jobs.over(settings, ours, long)
         while not stopping.is_set():
             try:
-                begun = await everything.start_due()
+                started = await everything.start_due()
             except Exception as error:  # the database may be restarting: what is due stays due
                 log.error("worker.trouble", **describe_fault(error))
-                await _pause(TROUBLE, stopping)
+                await _pause(ERROR_PAUSE, stopping)
             else:
-                if begun:
+                if started:
                     await asyncio.sleep(PACE)
                 else:
-                    await _pause(IDLE, ours.landed)
-        log.info("worker.stopping", in_flight=len(ours.flying))
+                    await _pause(IDLE, ours.room_freed)
+        log.info("worker.stopping", in_flight=len(ours.in_flight))
         await everything.finish()
 
 
-async def _update_metrics(settings: Settings, post: DeliveryContext, stopping: asyncio.Event) -> None:
+async def _update_metrics(settings: Settings, context: DeliveryContext, stopping: asyncio.Event) -> None:
     """Tells an operator's alarms how the sources stand, where the settings name a port for them."""
     if settings.metrics_port is None:
         return
     with _metrics(settings):
         while not stopping.is_set():
             try:
-                await read_metrics(post.engine)
+                await read_metrics(context.engine)
             except Exception as error:  # the next look comes soon
                 log.error("metrics.trouble", **describe_fault(error))
             await _pause(STANDING, stopping)
@@ -151,7 +155,7 @@ async def _update_metrics(settings: Settings, post: DeliveryContext, stopping: a
 
 @contextmanager
 def _metrics(settings: Settings) -> Iterator[int | None]:
-    """Serves the gauges for Prometheus, where the settings name a port; on loopback unless they name an address."""
+    """Serves the metrics for Prometheus if the settings name a port, by default on loopback only."""
     if settings.metrics_port is None:
         yield None
         return
@@ -166,35 +170,35 @@ def _metrics(settings: Settings) -> Iterator[int | None]:
 
 
 async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int:
-    """Delivers until nothing is due, in all districts or in some; how many attempts were made."""
+    """Delivers until nothing is due, in all districts or in some; returns the number of attempts."""
     attempts = 0
     async with deliveries(settings) as ours:
-        while begun := await ours.turn(await _districts(ours, only)):
+        while begun := await ours.run_once(await _districts(ours, only)):
             attempts += begun
-            await ours.land()
+            await ours.drain()
     return attempts
 
 
-async def _districts(ours: Deliveries, only: Collection[UUID] | None) -> Collection[UUID]:
-    return (await districts_due(ours.post.engine, DISTRICTS))[JobKind.WEBHOOKS] if only is None else only
+async def _districts(ours: DeliveryDispatcher, only: Collection[UUID] | None) -> Collection[UUID]:
+    return (await districts_due(ours.context.engine, DISTRICTS))[JobKind.WEBHOOKS] if only is None else only
 
 
 def main() -> None:
-    """The process: `aimline worker`."""
+    """Runs the worker process (`aimline worker`)."""
     log_as_json()
     settings = Settings()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_checked(settings))
+            runner.run(_check_and_work(settings))
     except (UnfitServer, KeyFault) as error:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(1) from None
 
 
-async def _checked(settings: Settings) -> None:
+async def _check_and_work(settings: Settings) -> None:
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, stop.set)
     await check_server(settings.url_of("worker"), "worker")
     await work(settings, stop)
 

@@ -23,7 +23,7 @@ import httpx
 
 from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.pull import RestPull
-from app.sis.oneroster_rest.signin import Token
+from app.sis.oneroster_rest.signin import BearerToken
 from app.sis.oneroster_rest.wire import Answer, Headers, Wire
 
 SECRET = "of-a-bench"  # noqa: S105  # of a throw-away server
@@ -56,11 +56,11 @@ class RecordingWire(Wire):
         super().__init__(connection)
         self.pages: list[str] = []
 
-    async def ask(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
+    async def send(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
         """Sends a request, and records its address."""
         if method == "GET":
             self.pages.append(url)
-        return await super().ask(method, url, headers, body)
+        return await super().send(method, url, headers, body)
 
 
 class Duration(NamedTuple):
@@ -94,7 +94,7 @@ async def adapter(connection: Connection, times: list[Duration]) -> tuple[int, l
 async def bare(connection: Connection, pages: list[str], times: list[Duration]) -> None:
     """Fetches the pages with httpx, at the adapter's concurrency."""
     async with Wire(connection) as wire:
-        token = await Token(wire, []).header("GET", connection.url)
+        token = await BearerToken(wire, []).header("GET", connection.url)
     waiting = iter(pages)
     with timed(times):
         async with httpx.AsyncClient(headers={"Authorization": token}, timeout=120) as client:

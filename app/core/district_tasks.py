@@ -71,7 +71,7 @@ class DistrictTasks:
             task.add_done_callback(partial(self._forget, district_id))
         return len(districts)
 
-    async def finish(self, patience: float | None = None) -> None:
+    async def drain(self, patience: float | None = None) -> None:
         """Waits for all tasks; those that have not ended after `patience` seconds are cancelled."""
         if not self.running:
             return

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import districts_after
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.crypto import Keyring
 from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
@@ -60,7 +60,7 @@ async def create_tasks_until_stopped(engine: AsyncEngine, keyring: Keyring, stop
 
 async def create_tasks(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> None:
     """Gives a district the tasks that it lacks, due at once."""
-    async with unit(engine, house_principal(district_id, "worker"), keyring, "tasks") as work:
+    async with unit(engine, system_principal(district_id, "worker"), keyring, "tasks") as work:
         await _insert_tasks(work)
 
 
@@ -73,7 +73,7 @@ async def _insert_tasks(work: Work) -> None:
 
 async def run_due_tasks(engine: AsyncEngine, keyring: Keyring, history: timedelta, district_id: UUID) -> int:
     """Runs the tasks of a district that are due, and returns how many ended well."""
-    done, principal = 0, house_principal(district_id, "worker")
+    done, principal = 0, system_principal(district_id, "worker")
     async with unit(engine, principal, keyring, "tasks") as work:
         claimed = await _claim(work)
     for job in claimed:
@@ -134,7 +134,7 @@ async def run_task(
         TaskKind.SYNC_HISTORY: ("sync", expire_history),
     }
     name, batch = batches[kind]
-    principal, rows, until = house_principal(district_id, name), 0, time.monotonic() + BUDGET
+    principal, rows, until = system_principal(district_id, name), 0, time.monotonic() + BUDGET
     while time.monotonic() < until:
         async with unit(engine, principal, keyring, kind.value) as work:
             written = await batch(work)

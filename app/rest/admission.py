@@ -52,7 +52,7 @@ class Admit:
             if messages is None:
                 await Response(status_code=CLIENT_GONE)(scope, receive, send)
                 return
-            turn = self._admission.gate.ask(requester.key, requester.flow)
+            turn = self._admission.gate.enqueue(requester.key, requester.flow)
             await self._run(turn, messages, (scope, receive, _announcing(send, standings)))
         except Throttled as error:
             if isinstance(error, RateLimited):

@@ -83,7 +83,10 @@ class NewRekey(Input):
 
 
 @router.post(
-    "/sync-runs/{run}/rekey", status_code=202, operation_id="rekey_sync_run", **requires(pull.ask_to_rekey, queries.run)
+    "/sync-runs/{run}/rekey",
+    status_code=202,
+    operation_id="rekey_sync_run",
+    **requires(pull.request_rekey, queries.run),
 )
 async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> SyncRun:
     """Requests a map of new sourcedIds for the people of a held run; the worker plans it as a run of its own.
@@ -92,4 +95,4 @@ async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: New
     not held, or while another run of its source is pending.
     """
     pairs = None if body.map is None else [(pair.old, pair.new) for pair in body.map]
-    return await accepted_run(work, response, await pull.ask_to_rekey(work, row_id("run", run), body.match, pairs))
+    return await accepted_run(work, response, await pull.request_rekey(work, row_id("run", run), body.match, pairs))

@@ -18,7 +18,7 @@ from app.rest.route import Route
 from app.roster.queries import find_staff, find_student
 from app.sis import models
 from app.sis.runs import approval, pull, queries
-from app.sis.scheduler.report_text import as_text, what_next
+from app.sis.scheduler.report_text import next_steps, render_report
 
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
@@ -202,7 +202,7 @@ async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncRep
     source_run = await queries.run(work, row_id("run", run))
     report = await queries.read_report(work, source_run.run.id)
     if "text/plain" in request.headers.get("accept", ""):
-        return PlainTextResponse(as_text(report))  # type: ignore[return-value]  # FastAPI sends a response as it is
+        return PlainTextResponse(render_report(report))  # type: ignore[return-value]  # FastAPI sends a response as it is
     return SyncReport(
         **_run(source_run).model_dump(),
         held_because=report.held_because,
@@ -211,7 +211,7 @@ async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncRep
         not_taken=report.not_taken,
         repaired=report.repaired,
         weighed=[WeighedRule(**item) for item in report.weighed],
-        next=what_next(report),
+        next=next_steps(report),
         first_quarantined=[
             QuarantinedRow(file=item.file, row=item.row, field=item.field, code=item.code) for item in report.refusals
         ],
@@ -255,20 +255,20 @@ async def approve_sync_run(work: OpenWork, run: str, body: Approval) -> SyncRun:
     return _run(await queries.run(work, run_id))
 
 
-@router.post("/sync-runs", status_code=202, operation_id="ask_for_sync", **requires(pull.ask_for_run, queries.run))
+@router.post("/sync-runs", status_code=202, operation_id="ask_for_sync", **requires(pull.request_run, queries.run))
 async def ask_for_sync(work: OpenWork, response: Response, request: NewRun) -> SyncRun:
     """Requests a sync of a source; the worker runs it. 409 while another run of the source is pending or running."""
     source_id = ids.read("source", request.source, "/source")
-    run = await pull.ask_for_run(work, source_id, request.mode, dry=request.dry, pointer="/source")
+    run = await pull.request_run(work, source_id, request.mode, dry=request.dry, pointer="/source")
     return await accepted_run(work, response, run)
 
 
 @router.post(
-    "/sync-runs/{run}/undo", status_code=202, operation_id="undo_sync_run", **requires(pull.ask_to_undo, queries.run)
+    "/sync-runs/{run}/undo", status_code=202, operation_id="undo_sync_run", **requires(pull.request_undo, queries.run)
 )
 async def undo_sync_run(work: OpenWork, response: Response, run: str) -> SyncRun:
     """Requests that an applied run be undone, as a run of its own; 409 where a later run changed the same rows."""
-    return await accepted_run(work, response, await pull.ask_to_undo(work, row_id("run", run)))
+    return await accepted_run(work, response, await pull.request_undo(work, row_id("run", run)))
 
 
 async def accepted_run(work: OpenWork, response: Response, run: models.SisRun) -> SyncRun:
@@ -300,7 +300,7 @@ def _run(source_run: queries.RunOfSource) -> SyncRun:
     )
 
 
-def _step(step: queries.Step) -> SyncStep:
+def _step(step: queries.HistoryEntry) -> SyncStep:
     return SyncStep(
         run=ids.show("run", step.run.run.id),
         source=step.run.source,

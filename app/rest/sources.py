@@ -134,10 +134,10 @@ async def register_source(work: OpenWork, request: Request, new: NewSource) -> S
     )
 
 
-@router.get("/sis-sources/{source}", operation_id="get_source", **requires(sources.configured))
+@router.get("/sis-sources/{source}", operation_id="get_source", **requires(sources.load_source))
 async def get_source(work: OpenWork, source: str) -> SisSource:
     """Returns one source."""
-    return _source(await sources.configured(work, row_id("source", source)))
+    return _source(await sources.load_source(work, row_id("source", source)))
 
 
 @router.patch("/sis-sources/{source}", operation_id="change_source", **requires(sources.change_source))
@@ -161,14 +161,17 @@ async def resume_source(work: OpenWork, source: str) -> SisSource:
 
 
 @router.post(
-    "/sis-sources/{source}/doctor", status_code=202, operation_id="look_at_source", **requires(sources.ask_to_look)
+    "/sis-sources/{source}/doctor",
+    status_code=202,
+    operation_id="look_at_source",
+    **requires(sources.request_inspection),
 )
 async def look_at_source(work: OpenWork, response: Response, source: str) -> SisSource:
     """Requests a check of the source by the worker; the result appears in `findings` shortly.
 
     It writes no roster row.
     """
-    configured = await sources.ask_to_look(work, row_id("source", source))
+    configured = await sources.request_inspection(work, row_id("source", source))
     response.headers["Location"] = f"/v1/sis-sources/{ids.show('source', configured.source.id)}"
     return _source(configured)
 
@@ -184,7 +187,7 @@ def _convert_values(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _source(source: sources.Configured) -> SisSource:
-    fields = sources.shown(source)
+def _source(source: sources.ConfiguredSource) -> SisSource:
+    fields = sources.render_source(source)
     fields["url"] = without_path(fields["url"])
     return SisSource(**{**fields, "freeze": [[str(day) for day in pair] for pair in fields["freeze"]]})

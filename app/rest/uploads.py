@@ -32,7 +32,9 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=Route)
 
 def _contract() -> dict[str, Any]:
     """Returns the route's entry in the contract: its body, and the responses that no other route has."""
-    contract = requires(upload.must_take_uploads, upload.take_slot, pull.ask_for_run, upload.keep_upload, queries.run)
+    contract = requires(
+        upload.require_upload_source, upload.claim_slot, pull.request_run, upload.save_upload, queries.run
+    )
     body = {"required": True, "content": {ZIP: {"schema": {"type": "string", "format": "binary"}}}}
     problem = {"model": Problem, "content": {MEDIA_TYPE: {}}}
     statuses = {
@@ -64,22 +66,22 @@ async def send_roster(
     source_id, operation = row_id("source", source), f"{request.method} {request.scope['route'].path}"
     open_unit = partial(unit, services.engine, principal, services.keyring, operation)
     async with open_unit() as work:
-        await upload.must_take_uploads(work, source_id)
+        await upload.require_upload_source(work, source_id)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != ZIP:
         raise HTTPException(415, f"Send the zip as it is, with Content-Type: {ZIP}.")
     async with open_unit() as work:
-        slot = await upload.take_slot(work)
+        slot = await upload.claim_slot(work)
     try:
         with tempfile.TemporaryFile() as file:
             await _receive(request, file, open_unit, slot)
-            await asyncio.to_thread(upload.must_be_a_roster, file)
+            await asyncio.to_thread(upload.validate_roster_zip, file)
             async with services.writers.turn(), open_unit() as work:
-                run = await pull.ask_for_run(work, source_id, dry=dry)
-                await upload.keep_upload(work, run.id, file)
+                run = await pull.request_run(work, source_id, dry=dry)
+                await upload.save_upload(work, run.id, file)
                 return await accepted_run(work, response, run)
     finally:
         async with open_unit() as work:
-            await upload.keep_slot(work, slot, timedelta(0))
+            await upload.renew_slot(work, slot, timedelta(0))
 
 
 async def _receive(
@@ -103,7 +105,7 @@ async def _receive(
             if time.monotonic() - renewed > upload.LEASE.total_seconds() / 3:
                 renewed = time.monotonic()
                 async with open_unit() as work:
-                    await upload.keep_slot(work, slot)
+                    await upload.renew_slot(work, slot)
     except TimeoutError:
         raise Malformed([Violation("", "body.too_slow", "The body arrived too slowly. Send it again.")]) from None
     except ClientDisconnect:

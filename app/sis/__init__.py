@@ -1,1 +1,1 @@
-"""Brings a district's SIS to the roster: fetch, stage, check, plan, guard, apply."""
+"""Syncs a district's roster from its SIS: fetch, stage, check, plan, guard, apply."""

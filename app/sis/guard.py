@@ -1,7 +1,7 @@
-"""Owns whether a plan may be applied or is held for a person to look at. Pure: numbers in, sentences out.
+"""Owns the decision whether a plan may be applied or is held for a person to review. Pure: numbers in, sentences out.
 
-A source that breaks looks like a district that empties. The limits stand between the two; each has a floor of rows,
-so that a small district, and a first load, is not held for one row.
+A source that fails looks like a district whose students have all left. The limits tell the two apart. Each limit has a
+minimum number of rows, so that a small district or a first load is not held because of one row.
 """
 
 from collections.abc import Sequence
@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Shares of what is known (of what came, for refused rows) above which a plan is held, with their floors."""
+class GuardLimits:
+    """The limits above which a plan is held: shares of the known rows, each with a minimum number of rows.
+
+    The share of refused rows is one of the rows that came.
+    """
 
     removed: float = 0.10
     removed_rows: int = 25
@@ -25,11 +28,13 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """One kind: rows known before, rows that came (`came` when any file did), what would become of them.
+class PlannedKind:
+    """The counts of one kind that the guard compares with its limits.
 
-    `may_be_silent` says that nothing need come: of a delta, and of a kind that a delivery may leave out. `expired` of
-    the removed had come to their end before: they go in the course of things, and count neither as removed nor known.
+    `known` counts the rows before the run, `fetched` the rows that came, and the others what the plan would do with
+    them; `came` is true if there was a file. `may_be_silent` is true where no rows are expected: in a delta, and for a
+    kind that a delivery may leave out. `expired` counts the removed rows whose end date had passed: their removal is
+    normal, so they count neither as removed nor as known.
     """
 
     plural: str
@@ -44,8 +49,8 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Shrunk:
-    """A school or class with `of` students before, `lost` of whom it would no longer have."""
+class ShrunkGroup:
+    """A school or class that had `of` students and would lose `lost` of them."""
 
     what: str
     lost: int
@@ -53,10 +58,11 @@ class Shrunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Weighed:
-    """One rule against the numbers: `count` of `of`, held above the share `limit` and the floor `rows`.
+class GuardResult:
+    """The result of one rule of the guard: `count` of `of`, compared with the share `limit` and the minimum `rows`.
 
-    `what` is a kind in the plural, `schools`, `classes` or `people`; `sentence` says why it is held, where it is.
+    `what` is the plural of a kind, or `schools`, `classes` or `people`. If the rule holds the plan, `held` is true and
+    `sentence` gives the reason.
     """
 
     rule: str
@@ -69,59 +75,61 @@ class Weighed:
     sentence: str = ""
 
 
-def weigh(kinds: Sequence[Seen], shrunk: Sequence[Shrunk], rekeyed: int, people: int, limits: Limits) -> list[Weighed]:
-    """What each rule says of the plan: those with something to weigh, in the order of the kinds.
+def weigh(
+    kinds: Sequence[PlannedKind], shrunk: Sequence[ShrunkGroup], rekeyed: int, people: int, limits: GuardLimits
+) -> list[GuardResult]:
+    """Returns the results of the rules that apply to the plan, in the order of the kinds.
 
-    `rekeyed` are people who would be removed and come anew under another sourcedId, of `people` known before.
+    `rekeyed` counts the people, of `people` known ones, who would be removed and created again with another sourcedId.
     """
-    found = [one for kind in kinds for one in _of_kind(kind, limits)]
+    results = [result for kind in kinds for result in _weigh_kind(kind, limits)]
     for what, many in (("school", "schools"), ("class", "classes")):
-        lost = [one for one in shrunk if one.what == what and one.of >= limits.lost_of and one.lost]
-        if lost:
-            worst = max(lost, key=lambda one: one.lost / one.of)
-            over = sum(one.lost > limits.lost * one.of for one in lost)
+        groups = [group for group in shrunk if group.what == what and group.of >= limits.lost_of and group.lost]
+        if groups:
+            worst = max(groups, key=lambda group: group.lost / group.of)
+            over = sum(group.lost > limits.lost * group.of for group in groups)
             which = f"{over:,} {many}" if over > 1 else f"A {what}"
-            found.append(
-                Weighed(
+            results.append(
+                GuardResult(
                     *("shrunk", many, worst.lost, worst.of, limits.lost, limits.lost_of - 1, over > 0),
                     f"{which} would lose over {limits.lost:.0%} of the students, the worst {worst.lost:,} of "
                     f"{worst.of:,}.",
                 )
             )
     if rekeyed:
-        held = _over(rekeyed, people, limits.rekeyed, limits.rekeyed_people)
+        held = _exceeds(rekeyed, people, limits.rekeyed, limits.rekeyed_people)
         sentence = f"{rekeyed:,} of {people:,} people would come back under another sourcedId."
-        found.append(
-            Weighed("rekeyed", "people", rekeyed, people, limits.rekeyed, limits.rekeyed_people, held, sentence)
+        results.append(
+            GuardResult("rekeyed", "people", rekeyed, people, limits.rekeyed, limits.rekeyed_people, held, sentence)
         )
-    return found
+    return results
 
 
-def _of_kind(kind: Seen, limits: Limits) -> list[Weighed]:
+def _weigh_kind(kind: PlannedKind, limits: GuardLimits) -> list[GuardResult]:
     if kind.known and not (kind.came and kind.fetched) and not kind.may_be_silent:
         sentence = f"No {kind.plural} came, and {kind.known:,} are known."
-        return [Weighed("empty", kind.plural, 0, kind.known, 0, 0, True, sentence)]
-    living = kind.known - kind.expired
-    weighed = []
+        return [GuardResult("empty", kind.plural, 0, kind.known, 0, 0, True, sentence)]
+    current = kind.known - kind.expired
+    results = []
     for rule, count, of, share, floor in (
-        ("removed", kind.removed - kind.expired, living, limits.removed, limits.removed_rows),
+        ("removed", kind.removed - kind.expired, current, limits.removed, limits.removed_rows),
         ("changed", kind.changed, kind.known, limits.changed, limits.changed_rows),
         ("refused", kind.refused, kind.fetched, limits.refused, limits.refused_rows),
     ):
         if count > 0 and of > 0:
-            held = _over(count, of, share, floor)
-            weighed.append(
-                Weighed(rule, kind.plural, count, of, share, floor, held, _said(rule, kind, count, of, share))
+            held = _exceeds(count, of, share, floor)
+            results.append(
+                GuardResult(rule, kind.plural, count, of, share, floor, held, _reason(rule, kind, count, of, share))
             )
-    return weighed
+    return results
 
 
-def _said(rule: str, kind: Seen, count: int, of: int, share: float) -> str:
+def _reason(rule: str, kind: PlannedKind, count: int, of: int, share: float) -> str:
     what, would = f"{of:,} {kind.plural}", f"would be {rule}"
     if rule == "refused":
         what, would = f"the {of:,} rows of {kind.plural}", "cannot be taken"
     return f"{count:,} of {what} ({count / of:.0%}) {would}; the limit is {share:.0%}."
 
 
-def _over(count: int, of: int, share: float, floor: int) -> bool:
+def _exceeds(count: int, of: int, share: float, floor: int) -> bool:
     return count > floor and of > 0 and count > share * of

@@ -1,7 +1,7 @@
-"""Owns the kinds of record that come from a source: their columns, types and references.
+"""Owns the kinds of record that a source delivers: their columns, types and references.
 
-The statements of the other modules are made from these, so that a column is named once. Never runs a statement,
-never reads a file. Over 250 lines, because all kinds of OneRoster are read in one place.
+The other modules build their SQL statements from these, so that each column is named once. Never runs a statement,
+never reads a file. Over 250 lines, so that all kinds of OneRoster are in one place.
 """
 
 from dataclasses import dataclass
@@ -10,10 +10,10 @@ from typing import Final
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column of the target table, the source's column that it comes from, and how it is read.
+    """A column of the target table, the source's column that it is read from, and the type of its values.
 
-    `type` names a way of reading in `conform`. A `required` value that is missing, and any value that cannot be
-    read, puts the row into quarantine; otherwise `default` (SQL) stands for a missing value.
+    `type` selects the conversion in `convert`. A missing `required` value, or any value that cannot be converted, puts
+    the row into quarantine; otherwise `default` (SQL) takes the place of a missing value.
     """
 
     column: str
@@ -25,10 +25,10 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Ref:
-    """A column that names a row of `kind` by its sourcedId, or a list of them.
+    """A column that refers to a row of `kind` by its sourcedId, or to several if `many`.
 
-    A row whose `required` reference is not known is an orphan and goes into quarantine; an optional one is taken
-    without it, with a warning. A list is an orphan when none of those that it names is known.
+    A row whose `required` reference is unknown goes into quarantine; a row with an unknown optional reference is
+    imported without it, with a warning. A list counts as unknown if none of its items is known.
     """
 
     column: str
@@ -40,10 +40,10 @@ class Ref:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of record: the table, and `own_alias` where the row keeps its sourcedId itself.
+    """A kind of record: its table, its columns and its references.
 
-    `about` is the column that names the student whom a row is about, whose schools the row then has. An `optional`
-    kind may stay away from a delivery, as grades do from a roster's; one that is not optional may not.
+    `own_alias` is true if the table itself has the sourcedId. `about` is the column that names the student of a row;
+    the row then has that student's schools. A delivery may lack an `optional` kind, as a roster without grades does.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Kind:
 
     @property
     def key(self) -> str:
-        """The column that, with the district, is the table's key."""
+        """The column that identifies a row of the table within its district."""
         return "person_id" if self.name == "demographics" else "id"
 
 
@@ -76,7 +76,7 @@ SQL_TYPES: Final = {
     "instant": "timestamptz",
     "json": "jsonb",
 }
-"""The type of a staged column by the way in which it is read. A `day` may come as a date and time of that day."""
+"""The SQL type of a staged column by the type of its field. A `day` may also be sent as a date and time."""
 
 MALFORMED: Final = {
     "date": "date.malformed",
@@ -86,23 +86,23 @@ MALFORMED: Final = {
     "instant": "instant.malformed",
     "json": "json.malformed",
 }
-"""The fault of a value that is there and cannot be read. Other ways of reading leave out what they cannot read."""
+"""The error code of a value that cannot be converted, by type. The other types ignore what they cannot convert."""
 
 
 def _race(column: str, header: str) -> Field:
     return Field(column, header, "boolean")
 
 
-_FOR_SCORES: Final = (
+_LINE_ITEM_FIELDS: Final = (
     Field("title", "title", default="''"),
     Field("description", "description"),
     Field("result_value_min", "resultValueMin", "number"),
     Field("result_value_max", "resultValueMax", "number"),
     Field("learning_objectives", "learningObjectiveSet", "json"),
 )
-"""Of a line item and an assessment line item. `learningObjectiveSet` is JSON, as the models of the gradebook say it."""
+"""The fields of line items and assessment line items. `learningObjectiveSet` is JSON in the gradebook's format."""
 
-_SCORED: Final = (
+_RESULT_FIELDS: Final = (
     Field("score_status", "scoreStatus"),
     Field("score", "score", "number"),
     Field("text_score", "textScore"),
@@ -114,7 +114,7 @@ _SCORED: Final = (
     Field("missing", "missing", "boolean"),
     Field("learning_objectives", "learningObjectiveSet", "json"),
 )
-"""Of a result and an assessment result. No score is required: a student may be exempt."""
+"""The fields of results and assessment results. A score is not required: a student may be exempt."""
 
 KINDS: Final = (
     Kind(
@@ -286,7 +286,7 @@ KINDS: Final = (
         "line items",
         "line_item",
         (
-            *_FOR_SCORES,
+            *_LINE_ITEM_FIELDS,
             Field("assigned_at", "assignDate", "instant"),
             Field("due_at", "dueDate", "instant"),
         ),
@@ -304,7 +304,7 @@ KINDS: Final = (
         "result",
         "results",
         "result",
-        _SCORED,
+        _RESULT_FIELDS,
         (
             Ref("line_item_id", "lineItemSourcedId", "line_item", required=True),
             Ref("student_id", "studentSourcedId", "person", required=True),
@@ -319,7 +319,7 @@ KINDS: Final = (
         "assessment_line_item",
         "assessment line items",
         "assessment_line_item",
-        _FOR_SCORES,
+        _LINE_ITEM_FIELDS,
         (
             Ref("class_id", "classSourcedId", "class"),
             Ref("parent_id", "parentAssessmentLineItemSourcedId", "assessment_line_item"),
@@ -331,7 +331,7 @@ KINDS: Final = (
         "assessment_result",
         "assessment results",
         "assessment_result",
-        (*_SCORED, Field("score_percentile", "scorePercentile", "number")),
+        (*_RESULT_FIELDS, Field("score_percentile", "scorePercentile", "number")),
         (
             Ref("assessment_line_item_id", "assessmentLineItemSourcedId", "assessment_line_item", required=True),
             Ref("student_id", "studentSourcedId", "person", required=True),
@@ -342,7 +342,7 @@ KINDS: Final = (
         optional=True,
     ),
 )
-"""In the order of their dependence: a kind refers only to itself and to those before it."""
+"""All kinds in the order of their dependencies: a kind refers only to itself and to earlier kinds."""
 
 BY_NAME: Final = {kind.name: kind for kind in KINDS}
 
@@ -356,7 +356,7 @@ MAY_BE_LEFT_OUT: Final = {
     "assessmentLineItems": "assessment_line_item",
     "assessmentResults": "assessment_result",
 }
-"""The collections, or files, without which there still is a roster, and the kinds of their rows."""
+"""The collections or files that a source's settings may leave out, with the kinds of their rows."""
 
 WORDS: Final = (
     *("department", "district", "local", "national", "school", "state"),
@@ -365,4 +365,4 @@ WORDS: Final = (
     *("principal", "districtAdministrator", "siteAdministrator", "systemAdministrator"),
     *("male", "female", "unspecified", "other", "primary", "secondary"),
 )
-"""OneRoster's own words: taken in their spelling however a source cases them. Others are taken as they are."""
+"""OneRoster's vocabulary. Values are matched to it without regard to case; other values are kept as they are."""

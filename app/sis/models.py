@@ -1,6 +1,6 @@
-"""Owns the sync's tables: sources' settings, runs, the rows that could not be taken, the change log.
+"""Owns the sync's tables: settings of sources, runs, quarantined rows, the change log, uploads.
 
-Never a secret in the clear, never a refused row's value.
+Never stores a secret unencrypted or a value of a quarantined row.
 """
 
 from datetime import datetime
@@ -16,11 +16,12 @@ from app.core.jobs import JobColumns
 
 
 class SisSource(TenantRow, Base):
-    """How a source is reached, when, and within which limits. Its id is the `source`'s own.
+    """The settings of a source: its address, credentials, schedule and limits. Its id is that of its row in `source`.
 
-    `client_secret_sealed` is the worker's alone to read. `due` is when the schedule next asks for a run, `overdue_at`
-    when silence becomes news; `pulled_until` is up to when what it has is known, `full_at` as of when a whole delivery
-    was last applied, both by the source's clock where it says so. `look_asked_at` asks the worker for `findings`.
+    Only the worker may read `client_secret_sealed`. `due` is the time of the next scheduled run, and `overdue_at` the
+    time at which the lack of a run is reported. `pulled_until` is the time up to which the source's changes are
+    imported, and `full_at` the time of the last complete delivery that was applied; both are by the source's clock if
+    it sends one. `look_asked_at` requests an inspection by the worker, who writes its result to `findings`.
     """
 
     __tablename__ = "sis_source"
@@ -58,14 +59,15 @@ class SisSource(TenantRow, Base):
 
 
 class SisRun(JobColumns, TenantRow, Base):
-    """One sync: `running`, then `applied`, `held`, `failed` or `dry`; counts by kind, and a sentence in plain words.
+    """One sync of a source: its state, counts by kind, and a sentence that describes the outcome.
 
-    A run that was asked for, or that a schedule asks for, is `pending` from `due` on until a worker takes it, with a
-    lease. One that finds no new file is `skipped`. A held run has a `plan`: its
-    digest and what each file said, beside the rows in staging. A map of sourcedIds that was asked for has there, until
-    it is planned, what it is to be made from. Its `answer` makes a held run `approved`, then `applied`; or `discarded`.
-    `undoes` names the run that this one takes back. `weighed` is what the guard looked at, `taken` the
-    file that was read, `pulled_at` as of when it or the source was.
+    A requested or scheduled run is `pending` from `due` on, until a worker claims it with a lease. It is then
+    `running`, and ends as `applied`, `held`, `failed`, `dry`, or `skipped` if there is no new file. A held run has a
+    `plan`: the digest and the header of each file; the planned rows are in staging tables. A requested map of
+    sourcedIds keeps its parameters in `plan` until it is planned. The `answer` of a person makes a held run
+    `approved`, then `applied` or `failed_to_apply`, or else `discarded`. `undoes` names the run that this one
+    reverts. `weighed` has the guard's results, `taken` describes the imported file, and `pulled_at` is the time of
+    the source's data.
     """
 
     __tablename__ = "sis_run"
@@ -93,7 +95,7 @@ class SisRun(JobColumns, TenantRow, Base):
 
 
 class SisQuarantine(TenantRow, Base):
-    """A row that was not taken: where it stands (the header is row 1) and why, never what it says."""
+    """A row that was not imported: its file, row number (the header is row 1), field and error code, but no value."""
 
     __tablename__ = "sis_quarantine"
 
@@ -106,10 +108,11 @@ class SisQuarantine(TenantRow, Base):
 
 
 class SisChange(TenantRow, Base):
-    """What a run updated, restored or removed, with the row as it was. What it created says so by `arrived_in`.
+    """One row that a run updated, restored or removed, with its before-image.
 
-    Of what was removed, `remove` was marked as deleted by the source, and `absent` came no more. `before` is null
-    from `expired_at` on; a run of which any row has expired cannot be undone.
+    A created row is not logged: it names its run in `arrived_in`. The action is `remove` if the source marked the row
+    as deleted, and `absent` if a complete delivery no longer had it. `before` is null from `expired_at` on; a run with
+    an expired row cannot be undone.
     """
 
     __tablename__ = "sis_change"
@@ -123,7 +126,7 @@ class SisChange(TenantRow, Base):
 
 
 class SisUpload(TenantRow, Base):
-    """A part of the zip that was sent for a run, in its place; gone once the run has ended."""
+    """One part of the zip that was uploaded for a run, with its position; deleted once the run has ended."""
 
     __tablename__ = "sis_upload"
 
@@ -133,7 +136,7 @@ class SisUpload(TenantRow, Base):
 
 
 class SisUploadSlot(Tenant, Base):
-    """One of the few uploads that a district may send at a time; free once its lease has ended."""
+    """One of the uploads that a district may send at the same time; the slot is free once its lease has ended."""
 
     __tablename__ = "sis_upload_slot"
 

@@ -1,4 +1,4 @@
-"""Owns the port: what a source gives to the sync, and the errors with which it refuses. No SQL, no policy."""
+"""Owns the interface between a source's adapter and the sync engine, and the errors of both. No SQL, no policy."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -8,54 +8,54 @@ from typing import Protocol
 from app.core.errors import AimlineError, Conflict
 
 Progress = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and of how much; 0 of 0 where that is not known."""
+"""A callback for progress: the name of the step, the amount done, the total; 0 of 0 where the total is unknown."""
 
 
 class SourceRefused(AimlineError):
-    """The source cannot be read whole, or says what this version does not take. Nothing was changed."""
+    """The source cannot be read completely, or sends what this version does not support. Nothing was changed."""
 
     code = "sis.source_refused"
 
 
 class SourceInconsistent(AimlineError):
-    """What was planned and what was done differ: the source or the roster changed meanwhile."""
+    """The applied changes differ from the plan, because the source or the roster changed meanwhile."""
 
     code = "sis.source_inconsistent"
 
 
 class NothingNew(AimlineError):
-    """The source has nothing that was not taken before. Nothing was changed, and nothing is wrong."""
+    """The source has no data that was not imported before. Nothing was changed, and this is no fault."""
 
     code = "sis.nothing_new"
 
 
 class AlreadyRunning(Conflict):
-    """Another sync of this district has not ended."""
+    """Another sync of this district is still running."""
 
     code = "sis.already_running"
 
 
 class Superseded(Conflict):
-    """The run is another's now, or was ended: whoever carried it out so far applies nothing of it."""
+    """Another worker has taken over the run, or the run was ended: the former worker must not apply any of it."""
 
     code = "run.superseded"
 
 
 class RosterBusy(SourceInconsistent):
-    """People whom the sync changes were locked by others for as long as it may wait."""
+    """Other transactions kept locks on people whom the sync changes for longer than the sync may wait."""
 
     code = "run.roster_busy"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """One kind as a source delivers it: CSV, UTF-8, RFC 4180, without a byte order mark.
+    """The rows of one kind as a source delivers them: CSV, UTF-8, RFC 4180, without a byte order mark.
 
-    `complete` says that a known row which is not here is gone. `header` holds the columns' names in the file's
-    order. `read` opens the bytes anew at each call, the header first, and raises `SourceRefused` when they end
-    too soon. `stated` are columns without which a row cannot be taken, whatever its kind: in a delta of CSV, the
-    status and when the row changed. `made` are the last columns of the header: `read` does not give them, they are
-    put together from the `asides`, files that add to the rows of this one.
+    `complete` says that a known row which is missing here is gone. `header` holds the columns' names in the file's
+    order. Each call of `read` opens the bytes again from the header on, and raises `SourceRefused` when they end too
+    soon. `required_columns` must have a value in every row, whatever its kind: in a delta of CSV, the status and the
+    time of the change. `composed` names the last columns of the header: `read` does not return them, the engine
+    composes them from the `supplements`, which are files that add values to the rows of this one.
     """
 
     kind: str
@@ -64,26 +64,26 @@ class Delivery:
     header: tuple[str, ...]
     size: int
     read: Callable[[], Iterator[bytes]]
-    stated: tuple[str, ...] = ()
-    made: tuple[str, ...] = ()
-    asides: tuple["Delivery", ...] = ()
+    required_columns: tuple[str, ...] = ()
+    composed: tuple[str, ...] = ()
+    supplements: tuple["Delivery", ...] = ()
 
 
-class Source(Protocol):
-    """A source of roster records."""
+class OpenedSource(Protocol):
+    """A source that is open for reading: its deliveries, and what is to be reported about it."""
 
     @property
     def deliveries(self) -> Mapping[str, Delivery]:
-        """By kind: org, academic_session, course, class, person, enrollment, demographics; those that came."""
+        """The deliveries that came, by kind, such as org, class, person or enrollment."""
 
     @property
     def not_taken(self) -> tuple[str, ...]:
-        """Files that came and that this version does not take."""
+        """The names of the files that came and that this version does not import."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was odd and could be taken all the same, in sentences."""
+        """Sentences about irregularities that did not prevent the import."""
 
 
-Opener = Callable[[], AbstractAsyncContextManager[Source]]
-"""Fetches everything that a run needs, to files of its own where it comes over a network, before any transaction."""
+Opener = Callable[[], AbstractAsyncContextManager[OpenedSource]]
+"""Fetches everything that a run needs before any transaction begins, into temporary files if it comes by network."""

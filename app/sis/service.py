@@ -1,6 +1,6 @@
-"""Owns a sync from its first row to its last: lock, run, plan, guard, apply, report. Never reads a source's format.
+"""Owns the steps of a sync: lock, run, plan, guard, apply, report. Never reads the format of a source.
 
-Longer than most: the whole course of a run is read in one place.
+Over 250 lines, so that the whole course of a run is in one place.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.models import District
 from app.access.permission import Can
-from app.access.principal import Principal, house_principal
+from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now, today_in
 from app.core.crypto import Keyring
@@ -32,7 +32,7 @@ from app.roster.lookup import zone_of
 from app.roster.models import Source as RosterSource
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
-from app.sis.engine.district_lock import alone
+from app.sis.engine.district_lock import district_sync_lock
 from app.sis.engine.intake.supplements import stage_with_supplements
 from app.sis.engine.mapping import follow_results
 from app.sis.engine.plan import ALIASED, keep_plan, write_keys, write_plan
@@ -45,21 +45,21 @@ from app.sis.engine.run import (
     end,
     kinds_left_out,
     limits_in_force,
-    must_hold,
-    write_alone,
+    lock_district_writes,
+    require_current_attempt,
 )
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.guard import Limits
+from app.sis.guard import GuardLimits
 from app.sis.guard import weigh as weigh_plan
 from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import (
     Delivery,
     NothingNew,
+    OpenedSource,
     Opener,
     Progress,
     RosterBusy,
-    Source,
     SourceInconsistent,
     SourceRefused,
 )
@@ -76,16 +76,16 @@ async def sync_csv(
     source_name: str,
     dry: bool,
     progress: Progress,
-    limits: Limits | None = None,
+    limits: GuardLimits | None = None,
 ) -> Report:
-    """Syncs a district's roster from a OneRoster CSV zip on this machine; see `sync`."""
+    """Syncs a district's roster from a OneRoster CSV zip on this machine, as `sync` does."""
 
     @asynccontextmanager
-    async def opened() -> AsyncIterator[Source]:
+    async def opener() -> AsyncIterator[OpenedSource]:
         with open_zip(file) as source:
             yield source
 
-    return await sync(engine, keyring, district_id, opened, source_name, dry, progress, limits)
+    return await sync(engine, keyring, district_id, opener, source_name, dry, progress, limits)
 
 
 async def sync(
@@ -96,30 +96,30 @@ async def sync(
     source_name: str,
     dry: bool,
     progress: Progress,
-    limits: Limits | None = None,
-    asked: RunRequest = RunRequest(),
+    limits: GuardLimits | None = None,
+    request: RunRequest = RunRequest(),
 ) -> Report:
-    """Syncs a district from what `opener` gives, as role `worker`; no transaction is open while it fetches.
+    """Syncs a district from the source that `opener` opens, as role `worker`, and returns the report.
 
-    `limits` take the place of the source's own. The report says what became of it; a source that is refused is a
-    report of state `failed`, one that has nothing new of state `skipped`. Raises `AlreadyRunning` while another sync
-    of the district runs, `Superseded` where one has begun since its lock was lost, `NotFound` for an unknown
-    district, and `StorageFull` where a disk is. Whatever else is raised, the roster is as it was.
+    No transaction is open while the source is fetched. `limits` replace the source's own limits. If the source is
+    refused, the report's state is `failed`; if the source has nothing new, it is `skipped`. Raises `AlreadyRunning`
+    while another sync of the district runs, `Superseded` if another one has begun after this run lost its lock,
+    `NotFound` for an unknown district, and `StorageFull` if a disk is full. After any error the roster is unchanged.
     """
-    principal = house_principal(district_id, "sync")
+    principal = system_principal(district_id, "sync")
 
-    async with alone(engine, district_id):
-        report = Report(asked.run_id or new_id(), began_at=now(), mode=asked.mode)
+    async with district_sync_lock(engine, district_id):
+        report = Report(request.run_id or new_id(), began_at=now(), mode=request.mode)
         async with unit(engine, principal, keyring, "sync begins") as work:
-            source_id = await _open_run(work, report, source_name, dry, asked)
+            source_id = await _open_run(work, report, source_name, dry, request)
         try:
             async with opener() as source:
                 async with unit(engine, principal, keyring, "sync") as work:
-                    await write_alone(work)
-                    await must_hold(work, report.run_id, asked.claim_number)
-                    fit = limits or await limits_in_force(work, source_id)
-                    await _carry_out(work, report, source_id, source, dry, progress, fit)
-                    await end(work, report, claim_number=asked.claim_number)
+                    await lock_district_writes(work)
+                    await require_current_attempt(work, report.run_id, request.claim_number)
+                    effective = limits or await limits_in_force(work, source_id)
+                    await _stage_and_apply(work, report, source_id, source, dry, progress, effective)
+                    await end(work, report, claim_number=request.claim_number)
             if report.state == "applied" and report.overturned:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
                     await refresh_statistics(work, report.overturned)
@@ -127,37 +127,37 @@ async def sync(
             report.state, report.sentence, report.exit_code = "skipped", error.detail, EXITS["done"]
             report.ended_at = now()
             async with unit(engine, principal, keyring, "sync skipped") as work:
-                await end(work, report, claim_number=asked.claim_number)
+                await end(work, report, claim_number=request.claim_number)
         except (SourceRefused, SourceInconsistent) as error:
-            if isinstance(error, RosterBusy) and asked.run_id is not None:
-                raise  # its worker attempts it again
-            which = "refused" if isinstance(error, SourceRefused) else "inconsistent"
-            report.sentence, report.exit_code = f"{error.detail} The roster is as it was.", EXITS[which]
-            await _fail(engine, principal, keyring, report, asked.claim_number)
+            if isinstance(error, RosterBusy) and request.run_id is not None:
+                raise  # the worker attempts it again
+            exit_name = "refused" if isinstance(error, SourceRefused) else "inconsistent"
+            report.sentence, report.exit_code = f"{error.detail} The roster is as it was.", EXITS[exit_name]
+            await _fail(engine, principal, keyring, report, request.claim_number)
         except (Exception, asyncio.CancelledError) as error:
             interrupted = isinstance(error, asyncio.CancelledError)
-            if interrupted and asked.run_id is not None:
-                raise  # its worker ends, and leaves it to another
-            full = _no_room(error)
-            if asked.run_id is not None:  # its worker decides whether it is attempted again
-                if full is not None:
-                    log.error("syncs.disk_full", run=str(report.run_id), detail=full.detail)
-                    raise full from error
+            if interrupted and request.run_id is not None:
+                raise  # the worker is ending; another worker will execute the run
+            storage_error = _storage_error(error)
+            if request.run_id is not None:  # the worker decides whether it is attempted again
+                if storage_error is not None:
+                    log.error("syncs.disk_full", run=str(report.run_id), detail=storage_error.detail)
+                    raise storage_error from error
                 raise
             report.sentence = f"The sync {'was interrupted' if interrupted else 'broke off'}. The roster is as it was."
-            if full is not None:
-                report.sentence = f"{full.detail} The roster is as it was."
-                log.error("syncs.disk_full", run=str(report.run_id), detail=full.detail)
+            if storage_error is not None:
+                report.sentence = f"{storage_error.detail} The roster is as it was."
+                log.error("syncs.disk_full", run=str(report.run_id), detail=storage_error.detail)
             with suppress(Exception):
-                await _fail(engine, principal, keyring, report, asked.claim_number)
-            if full is not None:
-                raise full from None
+                await _fail(engine, principal, keyring, report, request.claim_number)
+            if storage_error is not None:
+                raise storage_error from None
             raise
     return report
 
 
-def _no_room(error: BaseException) -> StorageFull | None:
-    """What to tell the operator where a full disk is why a run broke off."""
+def _storage_error(error: BaseException) -> StorageFull | None:
+    """Returns the error to report if a run failed because of a full disk, or else None."""
     if is_database_full(error):
         return StorageFull("The disk of the PostgreSQL server is full: make room there, then run the sync again.")
     if is_full(error):
@@ -170,16 +170,16 @@ def _no_room(error: BaseException) -> StorageFull | None:
 
 @needs(Can.SYNC_ROSTER)
 async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
-    """Has the planner look at what was loaded: a first load is read within the minute, before any autovacuum."""
+    """Updates PostgreSQL's statistics of the changed tables: a first load is queried long before any autovacuum."""
     tables = ", ".join(sorted({*(BY_NAME[name].table for name in kinds), "external_id", "school_membership"}))
     await work.db.execute(text(f"ANALYZE {tables}"))
 
 
 @needs(Can.SYNC_ROSTER)
-async def _open_run(work: Work, report: Report, source_name: str, dry: bool, asked: RunRequest) -> UUID:
-    """Writes the run's row; the source's too, on its first use."""
-    known = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
-    if known is None:
+async def _open_run(work: Work, report: Report, source_name: str, dry: bool, request: RunRequest) -> UUID:
+    """Creates the row of the run, and the row of the source on its first use. Returns the source's id."""
+    district = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
+    if district is None:
         raise NotFound("district")
     source_id: UUID | None = await work.db.scalar(
         select(RosterSource.id).where(RosterSource.district_id == work.district_id, RosterSource.name == source_name)
@@ -196,39 +196,42 @@ async def _open_run(work: Work, report: Report, source_name: str, dry: bool, ask
             )
         )
         await work.db.flush()
-    await begin(work, report, source_id, dry, asked=asked)
+    await begin(work, report, source_id, dry, request=request)
     return source_id
 
 
 @needs(Can.SYNC_ROSTER)
-async def _carry_out(
+async def _stage_and_apply(
     work: Work,
     report: Report,
     source_id: UUID,
-    source: Source,
+    source: OpenedSource,
     dry: bool,
     progress: Progress,
-    limits: Limits,
+    limits: GuardLimits,
 ) -> None:
-    """Stages, plans, and applies what the guard lets pass; the run ends in the same transaction."""
+    """Stages and plans the deliveries, and applies the plan unless the guard holds it."""
     report.warnings += source.warnings
     report.not_taken += source.not_taken
     left_out = await kinds_left_out(work, source_id)
-    deliveries = {name: one for name, one in source.deliveries.items() if name not in left_out}
-    whole = all(delivery.complete for delivery in source.deliveries.values())
-    report.mode = report.mode or ("full" if whole else "delta")
+    deliveries = {name: delivery for name, delivery in source.deliveries.items() if name not in left_out}
+    is_full = all(delivery.complete for delivery in source.deliveries.values())
+    report.mode = report.mode or ("full" if is_full else "delta")
     report.taken, report.pulled_at = getattr(source, "taken", None), getattr(source, "as_of", None) or report.began_at
     largest = max((delivery.size for delivery in deliveries.values()), default=0)
     stage = await open_stage(work, report.run_id, source_id, largest)
     for kind in KINDS:
         await _plan_kind(stage, kind, deliveries, report, progress)
     progress("weighing the plan", 0, 0)
-    came = [reporting.seen(kind, report.kinds[kind.name], deliveries, left_out) for kind in KINDS]
+    planned_kinds = [reporting.planned_kind(kind, report.kinds[kind.name], deliveries, left_out) for kind in KINDS]
     people = report.kinds["person"].known
-    shrunk, rekeyed = await reporting.shrunk(stage, report.kinds), await reporting.rekeyed(stage, deliveries)
-    weighed = weigh_plan(came, shrunk, rekeyed, people, limits)
-    report.weighed = [asdict(one) for one in weighed]
-    report.held_because += [one.sentence for one in weighed if one.held]
+    shrunk, rekeyed = (
+        await reporting.find_shrunk_groups(stage, report.kinds),
+        await reporting.count_rekeyed(stage, deliveries),
+    )
+    results = weigh_plan(planned_kinds, shrunk, rekeyed, people, limits)
+    report.weighed = [asdict(result) for result in results]
+    report.held_because += [result.sentence for result in results if result.held]
     report.refusals += await reporting.first_refusals(stage)
     if not dry and not report.held_because:
         report.repaired = await apply_all(stage, deliveries, progress)
@@ -241,23 +244,23 @@ async def _carry_out(
 
 @needs(Can.SYNC_ROSTER)
 async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) -> Stage:
-    """A run's stage in this transaction; `largest` is the size of its largest file in bytes."""
+    """Returns the stage of a run in this transaction. `largest` is the size of the run's largest file in bytes."""
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
-    # Hash joins of a big delivery stay in memory; a small one asks for no more than it needs. What was just loaded
-    # has no statistics, and row-level security makes the planner guess a row or two: it must not loop over a million.
+    # Hash joins of a large delivery must fit in memory, and a small delivery needs little. Newly loaded tables have no
+    # statistics, and with row-level security the planner expects one or two rows: nested loops over a million are off.
     memory = min(max(4 * largest >> 20, 16), 256)
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
-    tell = partial(record_of_students, work)
-    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(await zone_of(work)), tell)
+    emit = partial(record_of_students, work)
+    return Stage(driver, work.district_id, source_id, run_id, now(), today_in(await zone_of(work)), emit)
 
 
 async def _plan_kind(
     stage: Stage, kind: Kind, deliveries: Mapping[str, Delivery], report: Report, progress: Progress
 ) -> None:
-    """Brings one kind from the source's bytes to a plan, and counts it."""
+    """Stages one kind's delivery, plans its changes and counts them."""
     counts = report.kinds.setdefault(kind.name, Counts())
-    counts.known = await reporting.known_rows(stage, kind)
+    counts.known = await reporting.count_known(stage, kind)
     delivery = deliveries.get(kind.name)
     if delivery is None:
         if kind in ALIASED:
@@ -267,29 +270,29 @@ async def _plan_kind(
     counts.fetched = await stage_with_supplements(stage, kind, delivery, progress)
     if kind in ALIASED:
         await write_keys(stage, kind, delivery)
-    faulty, nameless = await reporting.faults(stage, kind)
+    faulty, nameless = await reporting.count_faults(stage, kind)
     if nameless:
         report.warnings.append(
-            f"{delivery.file}: {nameless:,} rows cannot be told apart for want of a sourcedId, so that none of the "
-            f"known {kind.plural} is taken for gone."
+            f"{delivery.file}: {nameless:,} rows have no sourcedId and cannot be identified, so none of the known "
+            f"{kind.plural} is removed for being absent."
         )
     await write_plan(stage, kind, delivery, complete=delivery.complete and not nameless)
-    actions = await reporting.planned(stage, kind)
+    actions = await reporting.count_planned(stage, kind)
     if faulty or actions.get("refuse"):
         await _quarantine(stage, kind, delivery.file)
-    report.warnings += await reporting.loose_references(stage, kind, delivery)
+    report.warnings += await reporting.warn_of_unknown_references(stage, kind, delivery)
     counts.created = actions.get("create", 0)
     counts.restored = actions.get("restore", 0)
     counts.updated = actions.get("update", 0) + counts.restored
     counts.removed, counts.absent = actions.get("remove", 0), actions.get("absent", 0)
-    counts.quarantined = await reporting.quarantined(stage, kind)
-    counts.expired = await reporting.expired(stage, kind) if counts.removed + counts.absent else 0
+    counts.quarantined = await reporting.count_quarantined(stage, kind)
+    counts.expired = await reporting.count_expired(stage, kind) if counts.removed + counts.absent else 0
     counts.unchanged = counts.fetched - counts.created - counts.updated - counts.removed - counts.quarantined
 
 
 async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
-    """Notes the rows that cannot be taken: file, row, field, code."""
-    for table, field, code, which in (
+    """Records the rows that cannot be imported in the quarantine, with file, row, field and code."""
+    for table, field, code, condition in (
         ("staged", "split_part(r.fault, ' ', 1)", "split_part(r.fault, ' ', 2)", "r.fault IS NOT NULL"),
         ("plan", "r.field", "'reference.unknown'", "r.action = 'refuse'"),
     ):
@@ -297,13 +300,13 @@ async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
             f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
                 SELECT :district, {fresh_id("quarantine " + kind.name, "r.row_number::text")}, :run, '{kind.name}',
                        '{file}', r.row_number + 1, {field}, {code}
-                FROM {stage.table(table, kind.name)} AS r WHERE r.district_id = :district AND {which}
+                FROM {stage.table(table, kind.name)} AS r WHERE r.district_id = :district AND {condition}
                 ON CONFLICT DO NOTHING"""
         )
 
 
 async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, claim_number: int) -> None:
-    """Ends a run whose work was rolled back; what it counted and refused went with it."""
+    """Ends a run as failed after its transaction was rolled back, and clears its counts."""
     report.state, report.ended_at = "failed", now()
     report.kinds.clear()
     report.refusals.clear()

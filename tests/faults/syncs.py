@@ -20,7 +20,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.address import Allowed
 from app.main import build
-from app.sis.runs.pull import ask_for_run
+from app.sis.runs.pull import request_run
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings
 from tests.faults.machine import Machine, Process
@@ -151,7 +151,7 @@ async def _source(town: Town, path: Path) -> UUID:
 
 async def _ask_for_run(town: Town, source_id: UUID) -> UUID:
     async with town.unit() as work:
-        return (await ask_for_run(work, source_id)).id
+        return (await request_run(work, source_id)).id
 
 
 async def _fault(machine: Machine, town: Town, dice: random.Random, told: Told) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import uuid
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -30,7 +31,7 @@ class Deadlock(asyncpg.DeadlockDetectedError):
 
 def test_waits_grow_and_end() -> None:
     """Four times as long each time, up to the longest, a little longer by a jitter; then no attempt is left."""
-    retries = RetryPolicy(4, *(maintenance.timedelta(seconds=n) for n in (10, 100)))
+    retries = RetryPolicy(4, *(timedelta(seconds=n) for n in (10, 100)))
     waits = [retries.wait_after(number, jitter=0) for number in range(1, 5)]
     assert [wait and wait.total_seconds() for wait in waits] == [10, 40, 100, None]
     assert 10 <= retries.wait_after(1).total_seconds() < 12  # type: ignore[union-attr]
@@ -57,7 +58,7 @@ async def test_a_district_that_fails_rests_and_delays_no_other() -> None:
         assert tasks.start([FIRST, SECOND, third]) == 1, "the first rests, the second is under way"
         await asyncio.sleep(0)
         hangs.set()
-        await tasks.finish()
+        await tasks.drain()
     assert looked == [FIRST, SECOND, third]
     (fault,) = [one for one in logged if one["event"] == "jobs.look_failed"]
     assert (fault["kind"], fault["wait"]) == ("RuntimeError", 1.0)
@@ -98,7 +99,6 @@ async def test_a_settlement_that_meets_a_deadlock_waits_for_seconds(
     async with north.unit() as work:
         await record_scores(work, scores(north, "amy", [40.0]))
     await ask(north, "UPDATE settlement SET due = now() WHERE district_id = :district")
-    judge = finalize.judge_selected
 
     async def deadlocked(*_: Any) -> None:
         raise Deadlock
@@ -117,7 +117,7 @@ async def test_a_settlement_that_meets_a_deadlock_waits_for_seconds(
         *("pending", 1, "Deadlock 40P01", None, True),
     )
     assert "test_job_turns.py" in row.fault_place
-    monkeypatch.setattr(finalize, "judge_selected", judge)
+    monkeypatch.undo()
     await ask(north, "UPDATE settlement SET due = now() WHERE district_id = :district")
     assert await finalize.finalize_district(*worker) == 1
     states = await ask(north, "SELECT state, attempts, fault FROM settlement WHERE district_id = :district")

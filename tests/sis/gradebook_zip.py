@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from app.sis.oneroster_csv.files import FILES, expected
+from app.sis.oneroster_csv.files import FILES, expected_columns
 from tests.sis.roster_zip import Export, Row
 
 STAMP = "2026-11-20T06:00:00.000Z"
@@ -88,4 +88,4 @@ class Delivered(Export):
 
     def columns(self, name: str) -> list[str]:
         """The columns of a file of its version, and more of it."""
-        return [*expected(FILES[name], self.version), *self.more.get(name, ())]
+        return [*expected_columns(FILES[name], self.version), *self.more.get(name, ())]

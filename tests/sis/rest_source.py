@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import httpx
 
-from app.sis.oneroster_rest.connection import Connection, Patience
+from app.sis.oneroster_rest.connection import Connection, RetryPolicy
 from app.sis.oneroster_rest.pull import open_rest
-from app.sis.port import Source
+from app.sis.port import OpenedSource
 from tests.processes import TRUSTS_NOBODY
 from tests.sis.sandbox_sis import V11, V12
 
@@ -19,7 +19,7 @@ Version = Literal["1.1", "1.2"]
 Rows = dict[str, dict[str, dict[str, str]]]
 """By kind, by sourcedId."""
 
-HASTY = Patience(tries=8, first=0.01, longest=0.05, total=20.0, answer=20.0)
+HASTY = RetryPolicy(tries=8, first=0.01, longest=0.05, total=20.0, answer=20.0)
 FLAGS = {
     *("enabledUser", "primary", "americanIndianOrAlaskaNative", "asian", "blackOrAfricanAmerican"),
     *("nativeHawaiianOrOtherPacificIslander", "white", "demographicRaceTwoOrMoreRaces", "hispanicOrLatinoEthnicity"),
@@ -59,7 +59,7 @@ async def pulled(connection: Connection, since: datetime | None = None) -> tuple
         return rows_of(source), source.warnings
 
 
-def rows_of(source: Source) -> Rows:
+def rows_of(source: OpenedSource) -> Rows:
     """The rows of a source; no id comes twice."""
     found: Rows = {}
     for kind, delivery in source.deliveries.items():

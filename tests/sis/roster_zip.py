@@ -14,14 +14,15 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.sandbox.export_files import FILES, HEADERS
 from app.sis.engine.report import Report
-from app.sis.guard import Limits
-from app.sis.scheduler.execute import claim_run, schedule_due_runs
+from app.sis.guard import GuardLimits
+from app.sis.scheduler.execute import schedule_due_runs
+from app.sis.scheduler.leases import claim_run
 from app.sis.service import sync_csv
 from tests.town import Town
 
 Row = dict[str, str]
 STUDENTS = 40
-LENIENT = Limits(removed=1, changed=1, refused=1, lost=1, rekeyed=1)
+LENIENT = GuardLimits(removed=1, changed=1, refused=1, lost=1, rekeyed=1)
 """A guard that lets everything pass but an empty collection."""
 
 
@@ -166,7 +167,7 @@ async def sync(
     *,
     dry: bool = False,
     source: str = "csv",
-    limits: Limits | None = None,
+    limits: GuardLimits | None = None,
     progress: Callable[[str, int, int], None] = lambda _doing, _done, _of: None,
 ) -> Report:
     """Syncs the town from a delivery."""

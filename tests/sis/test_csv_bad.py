@@ -141,9 +141,9 @@ def _lies_about_its_size(path: Path) -> None:
 
 SPOILT: dict[str, tuple[Callable[[Path], None], str]] = {
     "a thousand files": (_many_entries, "far more files"),
-    "a path upwards": (_slip("../../results.csv"), "holds folders"),
-    "an absolute path": (_slip("/etc/results.csv"), "holds folders"),
-    "a path of Windows": (_slip("..\\results.csv"), "holds folders"),
+    "a path upwards": (_slip("../../results.csv"), "contains folders"),
+    "an absolute path": (_slip("/etc/results.csv"), "contains folders"),
+    "a path of Windows": (_slip("..\\results.csv"), "contains folders"),
     "a file twice": (_twice, "the same file twice"),
     "a size that lies": (_lies_about_its_size, "users.csv"),
 }

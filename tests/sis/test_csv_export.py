@@ -15,7 +15,7 @@ from app.sandbox.export import ExportOptions, export_csv
 from app.sandbox.export_files import Binding, UnknownCsvQuirk, csv_quirks
 from app.sandbox.export_grades import Grades
 from app.sis.oneroster_csv.archive import open_zip
-from app.sis.oneroster_csv.files import FILES, expected
+from app.sis.oneroster_csv.files import FILES, expected_columns
 from app.sis.port import SourceRefused
 from tests.sis.roster_zip import sync
 from tests.town import Town
@@ -63,7 +63,7 @@ def test_headers_and_manifest_are_those_of_the_binding(tmp_path: Path, version: 
         for name in names:
             header = next(csv.reader([archive.read(f"{name}.csv").split(b"\r\n")[0].decode()]))
             left_out = {"resourceSourcedIds"}
-            want = [column for column in expected(FILES[name], version) if column not in left_out]
+            want = [column for column in expected_columns(FILES[name], version) if column not in left_out]
             assert [column for column in header if not column.startswith("metadata.")] == want, name
     modes = {key.removeprefix("file."): mode for key, mode in manifest.items() if key.startswith("file.")}
     assert len(modes) == {"1.1": 13, "1.2": 21}[version]

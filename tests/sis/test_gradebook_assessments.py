@@ -10,7 +10,7 @@ from pathlib import Path
 
 from app.sis.engine.report import Refusal, Report
 from app.sis.port import Delivery
-from app.sis.runs.approval import approve, carry_out
+from app.sis.runs.approval import approve, execute_answer
 from app.sis.service import sync as run_sync
 from tests.sis.gradebook_zip import Delivered
 from tests.sis.roster_zip import Row, ask, row_id, sync
@@ -156,7 +156,7 @@ async def test_a_held_gradebook_is_approved_as_it_was_read(north: Town, tmp_path
     assert await ask(north, live.format("score")) == [(40,)]
     async with north.unit() as work:
         await approve(work, held.run_id, held.plan["digest"], False)
-    done = await carry_out(
+    done = await execute_answer(
         north.worker_engine, north.settings.keyring, north.district_id, held.run_id, lambda _doing, _done, _of: None
     )
     assert (done.state, done.kinds["result"].absent) == ("applied", 36)

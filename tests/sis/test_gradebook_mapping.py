@@ -210,8 +210,9 @@ async def test_results_that_cannot_be_scores_are_counted_and_stay_grades(
     assert report.kinds["result"].created == 2 * GRADED
     assert set(await _scores(north)) == {"result:r-quiz-s3"}
     assert report.warnings == [
-        "Rule 2 of the mapping names a measure that the playbook has not: not followed.",
-        "Mapped results that stay grades only: 1 without a date, 1 of a day to come, 1 outside what the measure gives.",
+        "Rule 2 of the mapping is ignored: the playbook does not have its measure.",
+        "Mapped results that stay grades only: 1 without a date, 1 with a date in the future, "
+        "1 outside the range of the measure.",
     ]
 
 
@@ -226,7 +227,7 @@ async def test_what_is_not_graded_is_no_score(north: Town, tmp_path: Path, mappe
     mapped.row("results", "r-quiz-s1").update(scoreStatus="Graded - Final")
     report = await sync(north, mapped, tmp_path)
     assert set(await _scores(north)) == {f"result:r-quiz-s{n}" for n in range(1, GRADED)}
-    assert report.warnings == ["Mapped results that stay grades only: 1 exempt, missing or not wholly graded."]
+    assert report.warnings == ["Mapped results that stay grades only: 1 exempt, missing or not fully graded."]
 
 
 async def test_what_is_missing_or_in_progress_is_no_score(north: Town, tmp_path: Path) -> None:
@@ -238,7 +239,7 @@ async def test_what_is_missing_or_in_progress_is_no_score(north: Town, tmp_path:
         export.row("results", f"r-quiz-s{n}")[flag] = "true"
     report = await sync(north, export, tmp_path)
     assert set(await _scores(north)) == {f"result:r-quiz-s{n}" for n in range(3, GRADED)}
-    assert report.warnings == ["Mapped results that stay grades only: 3 exempt, missing or not wholly graded."]
+    assert report.warnings == ["Mapped results that stay grades only: 3 exempt, missing or not fully graded."]
 
 
 async def test_a_mapping_that_changes_is_followed(north: Town, tmp_path: Path, mapped: Delivered) -> None:

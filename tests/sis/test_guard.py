@@ -2,19 +2,21 @@
 
 import pytest
 
-from app.sis.guard import Limits, Seen, Shrunk, weigh
+from app.sis.guard import GuardLimits, PlannedKind, ShrunkGroup, weigh
 
 
-def _seen(known: int = 1000, fetched: int = 1000, changed: int = 0, removed: int = 0, refused: int = 0) -> Seen:
-    return Seen("people", known, fetched > 0, fetched, changed, removed, refused)
+def _seen(known: int = 1000, fetched: int = 1000, changed: int = 0, removed: int = 0, refused: int = 0) -> PlannedKind:
+    return PlannedKind("people", known, fetched > 0, fetched, changed, removed, refused)
 
 
-def _reasons(seen: Seen, *shrunk: Shrunk, rekeyed: int = 0, people: int = 0, limits: Limits | None = None) -> list[str]:
-    weighed = weigh([seen], shrunk, rekeyed, people, limits or Limits())
+def _reasons(
+    seen: PlannedKind, *shrunk: ShrunkGroup, rekeyed: int = 0, people: int = 0, limits: GuardLimits | None = None
+) -> list[str]:
+    weighed = weigh([seen], shrunk, rekeyed, people, limits or GuardLimits())
     return [one.sentence for one in weighed if one.held]
 
 
-def _held(seen: Seen, *shrunk: Shrunk, rekeyed: int = 0) -> bool:
+def _held(seen: PlannedKind, *shrunk: ShrunkGroup, rekeyed: int = 0) -> bool:
     return bool(_reasons(seen, *shrunk, rekeyed=rekeyed, people=seen.known))
 
 
@@ -38,7 +40,7 @@ def _held(seen: Seen, *shrunk: Shrunk, rekeyed: int = 0) -> bool:
         (_seen(known=0, fetched=10, refused=6), True),
     ],
 )
-def test_shares_are_held_above_their_limit_and_their_floor(seen: Seen, held: bool) -> None:
+def test_shares_are_held_above_their_limit_and_their_floor(seen: PlannedKind, held: bool) -> None:
     """The limit itself still passes; a first load and a small district are not held for one row."""
     assert _held(seen) is held
 
@@ -47,7 +49,7 @@ def test_shares_are_held_above_their_limit_and_their_floor(seen: Seen, held: boo
 def test_a_school_or_class_of_five_may_not_lose_over_half(lost: int, of: int, held: bool) -> None:
     """Smaller ones come and go."""
     for what in ("school", "class"):
-        assert _held(_seen(), Shrunk(what, lost, of)) is held
+        assert _held(_seen(), ShrunkGroup(what, lost, of)) is held
 
 
 def test_people_under_new_ids_are_held_above_two_in_a_hundred() -> None:
@@ -58,7 +60,7 @@ def test_people_under_new_ids_are_held_above_two_in_a_hundred() -> None:
 
 def test_every_reason_is_named_with_its_numbers() -> None:
     """One sentence each, with what would happen and what the limit is."""
-    shrunk = (Shrunk("class", 9, 10), Shrunk("class", 6, 10))
+    shrunk = (ShrunkGroup("class", 9, 10), ShrunkGroup("class", 6, 10))
     assert _reasons(_seen(removed=200, refused=100), *shrunk, rekeyed=30, people=1000) == [
         "200 of 1,000 people (20%) would be removed; the limit is 10%.",
         "100 of the 1,000 rows of people (10%) cannot be taken; the limit is 5%.",
@@ -73,14 +75,14 @@ def test_every_reason_is_named_with_its_numbers() -> None:
 )
 def test_what_had_come_to_its_end_counts_as_no_removal(removed: int, expired: int, held: bool) -> None:
     """Ended enrollments and classes go in the course of things, and do not hide the loss of those that live."""
-    seen = Seen("enrollments", 1000, True, 1000 - removed, 0, removed, 0, expired=expired)
+    seen = PlannedKind("enrollments", 1000, True, 1000 - removed, 0, removed, 0, expired=expired)
     assert bool(_reasons(seen)) is held
 
 
 @pytest.mark.parametrize(("silent", "held"), [(False, True), (True, False)])
 def test_an_empty_collection_is_held_unless_nothing_need_come(silent: bool, held: bool) -> None:
     """Also where everything that is known had come to its end: an empty answer is never believed by itself."""
-    seen = Seen("enrollments", 10, True, 0, 0, 10, 0, may_be_silent=silent, expired=10)
+    seen = PlannedKind("enrollments", 10, True, 0, 0, 10, 0, may_be_silent=silent, expired=10)
     assert bool(_reasons(seen)) is held
 
 
@@ -99,10 +101,10 @@ def test_an_empty_collection_is_held_unless_nothing_need_come(silent: bool, held
         ("refused", 0.1, _seen(refused=101), (), 0, True),
         ("refused_rows", 60, _seen(refused=60), (), 0, False),
         ("refused_rows", 60, _seen(refused=61), (), 0, True),
-        ("lost", 0.8, _seen(), (Shrunk("class", 8, 10),), 0, False),
-        ("lost", 0.8, _seen(), (Shrunk("class", 9, 10),), 0, True),
-        ("lost_of", 11, _seen(), (Shrunk("class", 10, 10),), 0, False),
-        ("lost_of", 10, _seen(), (Shrunk("class", 10, 10),), 0, True),
+        ("lost", 0.8, _seen(), (ShrunkGroup("class", 8, 10),), 0, False),
+        ("lost", 0.8, _seen(), (ShrunkGroup("class", 9, 10),), 0, True),
+        ("lost_of", 11, _seen(), (ShrunkGroup("class", 10, 10),), 0, False),
+        ("lost_of", 10, _seen(), (ShrunkGroup("class", 10, 10),), 0, True),
         ("rekeyed", 0.05, _seen(), (), 50, False),
         ("rekeyed", 0.05, _seen(), (), 51, True),
         ("rekeyed_people", 30, _seen(), (), 30, False),
@@ -110,16 +112,16 @@ def test_an_empty_collection_is_held_unless_nothing_need_come(silent: bool, held
     ],
 )
 def test_each_limit_is_the_sources_own_to_set(
-    name: str, value: float, seen: Seen, shrunk: tuple[Shrunk, ...], rekeyed: int, held: bool
+    name: str, value: float, seen: PlannedKind, shrunk: tuple[ShrunkGroup, ...], rekeyed: int, held: bool
 ) -> None:
     """The value itself still passes, one more is held."""
-    limits = Limits(**{name: value})  # type: ignore[arg-type]  # a float or an int, as the name asks
+    limits = GuardLimits(**{name: value})  # type: ignore[arg-type]  # a float or an int, as the name asks
     assert bool(_reasons(seen, *shrunk, rekeyed=rekeyed, people=1000, limits=limits)) is held
 
 
 def test_the_report_has_what_was_weighed_against_each_limit() -> None:
     """Also what stayed within it: a person sees how near the night came."""
-    weighed = weigh([_seen(removed=90, changed=3)], [Shrunk("class", 2, 10)], 1, 1000, Limits())
+    weighed = weigh([_seen(removed=90, changed=3)], [ShrunkGroup("class", 2, 10)], 1, 1000, GuardLimits())
     told = [(one.rule, one.what, one.count, one.of, one.limit, one.rows, one.held) for one in weighed]
     assert told == [
         ("removed", "people", 90, 1000, 0.10, 25, False),

@@ -10,8 +10,8 @@ import pytest
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
 from app.sis.engine.report import Report
-from app.sis.runs.approval import approve, carry_out, discard
-from app.sis.scheduler.answers import carry_out_answers
+from app.sis.runs.approval import approve, discard, execute_answer
+from app.sis.scheduler.answers import execute_due_answers
 from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, row_id, sync
 from tests.town import Town
 
@@ -19,7 +19,7 @@ from tests.town import Town
 async def _answer(town: Town, run_id: UUID, plan: str, *, without_removals: bool = False) -> Report:
     async with town.unit() as work:
         await approve(work, run_id, plan, without_removals)
-    return await carry_out(
+    return await execute_answer(
         town.worker_engine, town.settings.keyring, town.district_id, run_id, lambda _doing, _done, _of: None
     )
 
@@ -139,10 +139,10 @@ async def test_the_worker_carries_out_what_a_face_answered(north: Town, south: T
         await discard(work, discarded.run_id)
     assert len(await _kept_tables(south)) == 7
     for town in (north, south):
-        assert await carry_out_answers(town.worker_engine, town.settings.keyring, town.district_id) == 1
+        assert await execute_due_answers(town.worker_engine, town.settings.keyring, town.district_id) == 1
     assert [(await _state(town))[0][0] for town in (north, south)] == ["applied", "discarded"]
     assert await _kept_tables(south) == []
-    assert await carry_out_answers(north.worker_engine, north.settings.keyring, north.district_id) == 0
+    assert await execute_due_answers(north.worker_engine, north.settings.keyring, north.district_id) == 0
 
 
 async def test_a_later_sync_takes_the_place_of_a_held_one(north: Town, tmp_path: Path) -> None:
@@ -153,7 +153,7 @@ async def test_a_later_sync_takes_the_place_of_a_held_one(north: Town, tmp_path:
     later = await sync(north, export, tmp_path)
     states = await _state(north)
     assert [row[0] for row in states] == ["held", "dry", "discarded", "applied"]
-    assert "A later sync took its place." in states[2][1]
+    assert "A later sync replaced it." in states[2][1]
     left = await ask(north, "SELECT count(*) FROM pg_class WHERE relname LIKE '%' || :run", run=report.run_id.hex)
     assert left == [(0,)]
     assert later.plan is not None
@@ -168,4 +168,4 @@ async def test_the_worker_carries_out_what_was_approved(north: Town, tmp_path: P
         await approve(work, report.run_id, report.plan["digest"], False)
     async with asyncio.timeout(120):
         while (await _state(north))[0][0] != "applied":
-            await carry_out_answers(north.worker_engine, north.settings.keyring, north.district_id)
+            await execute_due_answers(north.worker_engine, north.settings.keyring, north.district_id)

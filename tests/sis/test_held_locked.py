@@ -10,7 +10,7 @@ import pytest
 
 from app.settings import Settings
 from app.sis.engine.report import Report
-from app.sis.runs.approval import carry_out, discard
+from app.sis.runs.approval import discard, execute_answer
 from app.sis.runs.rekey import plan_rekey
 from tests.house import catalogue
 from tests.sis.roster_zip import Export, ask, sync
@@ -85,7 +85,7 @@ async def test_what_a_crash_left_is_swept(north: Town, south: Town, tmp_path: Pa
     await maintain(south)
     assert len(await _tables(south, waits)) == 7, "a worker is to drop them, and to say so on the run"
     keyring = south.settings.keyring
-    await carry_out(south.worker_engine, keyring, south.district_id, waits.run_id, lambda _doing, _done, _of: None)
+    await execute_answer(south.worker_engine, keyring, south.district_id, waits.run_id, lambda _doing, _done, _of: None)
     assert await _tables(south, waits) == []
 
 

@@ -83,7 +83,7 @@ async def test_old_names_do_not_stay_for_ever(north: Town, tmp_path: Path) -> No
     with pytest.raises(Conflict) as refused:
         await _undo(north, old)
     assert refused.value.code == "run.expired"
-    assert "kept no longer" in refused.value.detail
+    assert "have expired" in refused.value.detail
     await maintain(north, timedelta(0))
     assert await _kept(north, young) == (3, 0), "the setting says how long"
 

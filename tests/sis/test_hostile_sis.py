@@ -13,9 +13,9 @@ import pytest
 
 from app.core.address import Allowed
 from app.settings import Settings
-from app.sis.oneroster_rest.connection import Patience
+from app.sis.oneroster_rest.connection import RetryPolicy
 from app.sis.port import SourceRefused
-from app.sis.runs.pull import ask_for_run
+from app.sis.runs.pull import request_run
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings as Fit
 from tests.rooms.webhook_town import start_worker
@@ -25,13 +25,13 @@ from tests.sis.rest_source import connect, pulled
 from tests.sis.roster_zip import Export, ask
 from tests.town import Town, found_town
 
-HASTY = Patience(tries=2, first=0.01, longest=0.05, total=2.0, answer=2.0, whole=2.0)
+HASTY = RetryPolicy(tries=2, first=0.01, longest=0.05, total=2.0, answer=2.0, whole=2.0)
 PEAK = 200 << 20  # bytes: a page may have 32 MB, and is larger once it is read
 REFUSED: dict[str, tuple[Write, str]] = {
     "links to ever new pages": (linking("SELF/v1p1/users?cursor={}"), "at no end|goes? in a circle"),
     "a link to itself": (linking("?cursor=x"), "at no end|goes? in a circle|same page"),
     "a page of 64 MB": (hostile_sis.huge, "over 32 MB in one page"),
-    "a gzip bomb": (hostile_sis.bomb, "over 32 MB in one page|breaks off"),
+    "a gzip bomb": (hostile_sis.bomb, "over 32 MB in one page|breaks the connection"),
     "a page for people": (hostile_sis.page_of_html, "."),
     "JSON without a bottom": (hostile_sis.nested, "."),
     "a byte now and then": (hostile_sis.drip, "does not answer in time"),
@@ -97,7 +97,7 @@ async def test_a_worker_serves_the_others(north: Town, south: Town, settings: Se
             )
             async with town.unit() as work:
                 source = await sources.register_source(work, "dripping", new, allowed)
-                await ask_for_run(work, source.source.id)
+                await request_run(work, source.source.id)
         with start_worker(settings) as worker, _killed_at_last(worker):
             async with asyncio.timeout(180):
                 while sum("users" in path for path in sis.asked) < len(slow):
@@ -107,7 +107,7 @@ async def test_a_worker_serves_the_others(north: Town, south: Town, settings: Se
                 good = await sources.register_source(
                     work, "good", Fit(kind="oneroster-csv", url=str(zipped)), allowed, local=True
                 )
-                run = await ask_for_run(work, good.source.id)
+                run = await request_run(work, good.source.id)
             async with asyncio.timeout(180):
                 while await _state(south, run.id) != "applied":
                     pass

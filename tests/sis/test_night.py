@@ -20,14 +20,14 @@ from app.core.address import Allowed
 from app.core.clock import now
 from app.core.crypto import Keyring, generate_key
 from app.core.errors import Conflict
-from app.sis.engine.district_lock import alone
+from app.sis.engine.district_lock import district_sync_lock
 from app.sis.engine.run import RunRequest
-from app.sis.runs.pull import ask_for_run, ask_to_undo, run_source
+from app.sis.runs.pull import request_run, request_undo, run_source
 from app.sis.runs.queries import read_report
 from app.sis.scheduler.execute import SyncScheduler, schedule_due_runs
 from app.sis.scheduler.leases import claim_run, keep_lease
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
-from app.sis.scheduler.report_text import as_text, what_next
+from app.sis.scheduler.report_text import next_steps, render_report
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings
 from tests.sis.plain_server import Said, answering
@@ -37,7 +37,7 @@ from tests.town import Town
 SANDBOX = Allowed(sandbox=True)
 
 
-async def _make(town: Town, path: Path | str, name: str = "csv", **more: Any) -> sources.Configured:
+async def _make(town: Town, path: Path | str, name: str = "csv", **more: Any) -> sources.ConfiguredSource:
     async with town.unit() as work:
         new = SourceSettings(kind="oneroster-csv", url=str(path), **more)
         return await sources.register_source(work, name, new, SANDBOX, local=True)
@@ -48,7 +48,7 @@ async def _set(work: Work, sql: str, values: dict[str, Any]) -> None:
     await work.db.execute(text(sql), {"district": work.district_id, **values})
 
 
-async def _due(town: Town, made: sources.Configured, **times: Any) -> None:
+async def _due(town: Town, made: sources.ConfiguredSource, **times: Any) -> None:
     """Lays the source's times anew."""
     sets = ", ".join(f"{name} = :{name}" for name in times)
     async with town.house() as work:
@@ -63,7 +63,7 @@ async def _night(town: Town, **more: Any) -> None:
     """A night of this district alone, until nothing is under way."""
     night = SyncScheduler(town.worker_engine, town.settings.keyring, SANDBOX, **more)
     await night._district(town.district_id)
-    await night.finish()
+    await night.drain()
 
 
 async def _runs(town: Town) -> list[Any]:
@@ -110,7 +110,7 @@ async def test_a_paused_source_is_never_due(north: Town, tmp_path: Path) -> None
     await _night(north)
     assert await _runs(north) == []
     async with north.unit() as work:
-        await ask_for_run(work, made.source.id, dry=True)
+        await request_run(work, made.source.id, dry=True)
     await _night(north)
     assert [row[0] for row in await _runs(north)] == ["dry"]
 
@@ -119,9 +119,9 @@ async def test_one_run_a_district_at_a_time(north: Town, tmp_path: Path) -> None
     """While another sync goes on the run waits, due again shortly; nobody counts it as failed."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
-        await ask_for_run(work, made.source.id)
+        await request_run(work, made.source.id)
     began = now()
-    async with alone(north.worker_engine, north.district_id):
+    async with district_sync_lock(north.worker_engine, north.district_id):
         await _night(north)
     ((state, _, attempts, *_),) = await _runs(north)
     assert (state, attempts) == ("pending", 0)
@@ -137,7 +137,7 @@ async def test_a_lost_workers_run_begins_anew_and_a_late_one_is_fenced_off(north
     """Its lease has ended: another takes it up; who comes back with the old number may not begin it."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
-        run = await ask_for_run(work, made.source.id)
+        run = await request_run(work, made.source.id)
     async with north.house() as work:
         (lost,) = await claim_run(work)
     async with north.house() as work:
@@ -153,7 +153,7 @@ async def test_a_lost_workers_run_begins_anew_and_a_late_one_is_fenced_off(north
         await run_source(
             *(north.worker_engine, north.settings.keyring, north.district_id, made.source.id),
             *(lambda _doing, _done, _of: None, SANDBOX),
-            asked=RunRequest(run.id, lost.claim_number),
+            request=RunRequest(run.id, lost.claim_number),
         )
     assert len(await _runs(north)) == 1
 
@@ -162,7 +162,7 @@ async def test_a_run_that_loses_three_workers_has_failed(north: Town, tmp_path: 
     """It is not tried for ever: it says so, with an event."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
-        await ask_for_run(work, made.source.id)
+        await request_run(work, made.source.id)
     lose = (
         "UPDATE sis_run SET state = 'running', attempts = 3, leased_until = now() - interval '1 s' "
         "WHERE district_id = :district"
@@ -201,10 +201,10 @@ async def test_a_look_that_is_asked_for_is_noted(north: Town, tmp_path: Path) ->
     """The worker looks; a face only asks and reads."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
-        await sources.ask_to_look(work, made.source.id)
+        await sources.request_inspection(work, made.source.id)
     await _night(north)
     async with north.unit() as work:
-        found = (await sources.configured(work, made.source.id)).settings
+        found = (await sources.load_source(work, made.source.id)).settings
     assert found.findings is not None
     assert (found.findings["ready"], found.look_asked_at) == (True, None)
     assert await _runs(north) == []
@@ -214,7 +214,7 @@ async def test_a_look_stays_asked_for_until_it_is_noted(north: Town, tmp_path: P
     """A worker that is killed over it loses nothing: the next one looks."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
-        await sources.ask_to_look(work, made.source.id)
+        await sources.request_inspection(work, made.source.id)
     async with north.house() as work:
         assert await schedule_due_runs(work) == [made.source.id]
     async with north.house() as work:
@@ -230,13 +230,13 @@ async def test_a_look_that_breaks_off_is_noted_and_holds_nothing_up(
     async def broken(*_: Any) -> dict[str, Any]:
         raise RuntimeError
 
-    monkeypatch.setattr("app.sis.scheduler.execute.look", broken)
+    monkeypatch.setattr("app.sis.scheduler.execute.inspect_source", broken)
     async with north.unit() as work:
-        await sources.ask_to_look(work, made.source.id)
-        await ask_for_run(work, made.source.id)
+        await sources.request_inspection(work, made.source.id)
+        await request_run(work, made.source.id)
     await _night(north)
     async with north.unit() as work:
-        found = (await sources.configured(work, made.source.id)).settings
+        found = (await sources.load_source(work, made.source.id)).settings
     assert found.findings is not None
     assert (found.findings["ready"], found.look_asked_at) == (False, None)
     assert [row[0] for row in await _runs(north)] == ["applied"]
@@ -246,10 +246,10 @@ async def test_an_undo_that_is_asked_for_is_carried_out(north: Town, tmp_path: P
     """As a run of its own; asked for twice it is refused."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
-        run = await ask_for_run(work, made.source.id)
+        run = await request_run(work, made.source.id)
     await _night(north)
     async with north.unit() as work:
-        await ask_to_undo(work, run.id)
+        await request_undo(work, run.id)
     await _night(north)
     assert [row[0] for row in await _runs(north)] == ["applied", "applied"]
     living = (
@@ -258,7 +258,7 @@ async def test_an_undo_that_is_asked_for_is_carried_out(north: Town, tmp_path: P
     assert await ask(north, living) == [(0,)]
     async with north.unit() as work:
         with pytest.raises(Conflict, match="undone already"):
-            await ask_to_undo(work, run.id)
+            await request_undo(work, run.id)
 
 
 async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path) -> None:
@@ -266,12 +266,12 @@ async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path
     export = Export()
     made = await _make(north, export.write(tmp_path / "a.zip"), cron="0 2 * * *")
     async with north.unit() as work:
-        await ask_for_run(work, made.source.id)
+        await request_run(work, made.source.id)
     await _night(north)
     export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
     export.write(tmp_path / "a.zip")
     async with north.unit() as work:
-        await ask_for_run(work, made.source.id)
+        await request_run(work, made.source.id)
     await _night(north)
     await _due(north, made, overdue_at=None)
     assert await read_metrics(north.worker_engine) >= 1
@@ -294,14 +294,14 @@ async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, t
     run_ids: list[UUID] = []
     for _ in range(2):
         async with north.unit() as work:
-            run_ids.append((await ask_for_run(work, made.source.id)).id)
+            run_ids.append((await request_run(work, made.source.id)).id)
         await _night(north)
         export.without("enrollments", *(f"e{n}" for n in range(0, 24, 2)))
         export.row("enrollments", "e25")["beginDate"] = "soon"
         export.write(tmp_path / "a.zip")
     async with north.unit() as work:
         report = await read_report(work, run_ids[-1])
-    told = as_text(report)
+    told = render_report(report)
     assert report.state == "held"
     assert "HELD shrunk classes: " in told
     assert "limit 50% over 4" in told
@@ -310,7 +310,7 @@ async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, t
     assert f"aimline sync approve {ids.show('run', run_ids[-1])} --district DISTRICT --plan " in told
     for line in told.splitlines():
         assert line.count(": aimline s") == line.count(" --district "), f"no command goes without its district: {line}"
-    assert "--without-removals" in " ".join(what_next(report))
+    assert "--without-removals" in " ".join(next_steps(report))
     for canary in ("Synthetic", "Given s", "@example.org", "id-s", "soon"):
         assert canary not in told + str(report.as_json())
 
@@ -319,7 +319,7 @@ async def test_the_worker_runs_the_night_and_serves_the_alarms(north: Town, tmp_
     """The process itself: a run that is due is applied, Prometheus is answered, and it stops when it is told to."""
     made = await _make(north, Export().write(tmp_path / "a.zip"))
     async with north.unit() as work:
-        await ask_for_run(work, made.source.id)
+        await request_run(work, made.source.id)
     settings = north.settings.model_copy(update={"metrics_port": 0})
     stop = asyncio.Event()
     working = asyncio.create_task(worker.work(settings, stop))
@@ -351,7 +351,7 @@ async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) ->
     soon = now() + timedelta(minutes=5)
     await _due(north, made, overdue_at=soon)
     async with north.unit() as work:
-        await ask_for_run(work, made.source.id, dry=True)
+        await request_run(work, made.source.id, dry=True)
     await _night(north)
     ((state, _, _, sentence, _),) = await _runs(north)
     assert (state, "no such file" in sentence) == ("failed", True)
@@ -361,7 +361,7 @@ async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) ->
     await read_metrics(north.worker_engine)
     assert REGISTRY.get_sample_value("aimline_sync_failed", of) == 0
     async with north.unit() as work:
-        await ask_for_run(work, made.source.id)
+        await request_run(work, made.source.id)
     await _night(north)
     assert await _events(north) == ["sync.failed"], "the same, not dry, is news"
     await read_metrics(north.worker_engine)
@@ -374,7 +374,7 @@ async def test_a_secret_that_no_key_opens_is_a_failed_run_with_its_reason(north:
     async with north.unit() as work:
         made = await sources.register_source(work, "rest", new)
     async with north.unit() as work:
-        await ask_for_run(work, made.source.id)
+        await request_run(work, made.source.id)
     await SyncScheduler(north.worker_engine, Keyring.parse(generate_key("k9")), SANDBOX)._district(north.district_id)
     ((state, _, _, sentence, _),) = await _runs(north)
     assert state == "failed"
@@ -394,11 +394,11 @@ async def test_a_worker_that_ends_leaves_its_run_to_another(north: Town) -> None
     with answering(silent) as (address, _):
         made = await _make(north, f"{address}roster.zip")
         async with north.unit() as work:
-            await ask_for_run(work, made.source.id)
+            await request_run(work, made.source.id)
         night = SyncScheduler(north.worker_engine, north.settings.keyring, SANDBOX)
-        night.flying[north.district_id] = asyncio.create_task(night._district(north.district_id))
+        night.running[north.district_id] = asyncio.create_task(night._district(north.district_id))
         await asyncio.to_thread(came.wait, 60)
-        await night.finish(0.05)
+        await night.drain(0.05)
         ((state, _, attempts, *_),) = await _runs(north)
         assert (state, attempts) == ("pending", 0)
         go.set()

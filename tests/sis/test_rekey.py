@@ -8,9 +8,9 @@ import pytest
 
 from app.core.errors import Conflict, Invalid
 from app.sis.engine.report import Report
-from app.sis.runs.approval import approve, carry_out, discard, undo
+from app.sis.runs.approval import approve, discard, execute_answer, undo
 from app.sis.runs.queries import history_of
-from app.sis.runs.rekey import pairs_of, plan_rekey, read_pairs
+from app.sis.runs.rekey import list_pairs, plan_rekey, read_pairs
 from tests.sis.roster_zip import STUDENTS, Export, ask, fingerprint, row_id, sync
 from tests.town import Town
 
@@ -47,7 +47,7 @@ async def _approved(town: Town, report: Report) -> Report:
     assert report.plan is not None
     async with town.unit() as work:
         await approve(work, report.run_id, report.plan["digest"], False)
-    return await carry_out(town.worker_engine, town.settings.keyring, town.district_id, report.run_id, _quiet)
+    return await execute_answer(town.worker_engine, town.settings.keyring, town.district_id, report.run_id, _quiet)
 
 
 async def _states(town: Town) -> list[str]:
@@ -115,7 +115,7 @@ async def test_who_cannot_be_told_apart_is_counted_and_left(north: Town, tmp_pat
         **{"matched": PEOPLE - 5, "ambiguous": 2, "unmatched": 2},
     }
     async with north.house() as work:
-        made = dict(await pairs_of(work, planned.run_id))
+        made = dict(await list_pairs(work, planned.run_id))
     assert made["s3"] == "new-s3"
     assert not {"s1", "s2", "s5", "s7", "s9"} & made.keys()
     done = await _approved(north, planned)
@@ -130,10 +130,10 @@ async def test_a_file_says_who_is_who(north: Town, tmp_path: Path) -> None:
     file.write_text("old,new\ns1,new-s1\ns2,new-s2\ns2,new-s4\ns3,nobody\n\ns5 , new-s5\n")
     planned = await _plan(north, held.run_id, str(file), read_pairs(file))
     async with north.house() as work:
-        assert await pairs_of(work, planned.run_id) == [("s1", "new-s1"), ("s5", "new-s5")]
+        assert await list_pairs(work, planned.run_id) == [("s1", "new-s1"), ("s5", "new-s5")]
     async with north.unit() as work:
         await discard(work, planned.run_id)
-    await carry_out(north.worker_engine, north.settings.keyring, north.district_id, planned.run_id, _quiet)
+    await execute_answer(north.worker_engine, north.settings.keyring, north.district_id, planned.run_id, _quiet)
     assert await row_id(north, "person", "new-s1") is None
     assert await _states(north) == ["applied", "held", "discarded"]
 

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from app.sis.engine.report import Report
-from app.sis.runs.approval import approve, carry_out, undo
+from app.sis.runs.approval import approve, execute_answer, undo
 from app.sis.runs.rekey import plan_rekey
 from tests.sis.gradebook_zip import Delivered
 from tests.sis.rest_source import behave, connect, quiet
@@ -36,7 +36,7 @@ async def _approved(town: Town, planned: Report) -> Report:
     assert planned.plan is not None
     async with town.unit() as work:
         await approve(work, planned.run_id, planned.plan["digest"], False)
-    return await carry_out(town.worker_engine, town.settings.keyring, town.district_id, planned.run_id, quiet)
+    return await execute_answer(town.worker_engine, town.settings.keyring, town.district_id, planned.run_id, quiet)
 
 
 async def _roles(town: Town) -> dict[UUID, str]:

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from app.core.address import Allowed
-from app.sis.oneroster_rest.connection import Patience
+from app.sis.oneroster_rest.connection import RetryPolicy
 from app.sis.port import SourceRefused
 from app.sis.runs.pull import run_source
 from app.sis.sources import service as sources
@@ -74,14 +74,14 @@ async def test_ever_new_links_to_the_same_pages_are_refused() -> None:
 async def test_a_collection_without_an_end_fills_no_disk() -> None:
     """Offsets that always find more: what may lie on the disk ends it, and the sentence names the setting."""
     with answering(with_users(without_an_end)) as (address, _):
-        with pytest.raises(SourceRefused, match=r"over 0\.001 GB and is at no end.*raise the source's pull-gb"):
+        with pytest.raises(SourceRefused, match=r"over 0\.001 GB and has not ended.*raise the source's pull-gb"):
             await asyncio.wait_for(pulled(connect(address, "1.1", pull_gb=0.001)), 120)
 
 
 async def test_a_collection_without_an_end_ends_with_its_time() -> None:
     """The same with room enough: the pull's own time ends it, and the sentence says what was not read whole."""
     with answering(with_users(without_an_end)) as (address, _):
-        with pytest.raises(SourceRefused, match=r"0\.02 minutes and is at no end \(.*users.*pull-minutes"):
+        with pytest.raises(SourceRefused, match=r"0\.02 minutes and has not ended \(.*users.*pull-minutes"):
             await asyncio.wait_for(pulled(connect(address, "1.1", pull_minutes=0.02, page_size=10)), 120)
 
 
@@ -114,7 +114,7 @@ async def _trickling() -> AsyncIterator[tuple[str, list[int]]]:
 
 async def test_a_byte_now_and_then_is_no_answer() -> None:
     """No byte comes so late that the silence would end it: a whole answer has its time too, and tries have theirs."""
-    patience = Patience(tries=8, first=0.01, longest=0.05, total=0.5, answer=5, whole=0.3)
+    patience = RetryPolicy(tries=8, first=0.01, longest=0.05, total=0.5, answer=5, whole=0.3)
     async with _trickling() as (address, begun):
         with pytest.raises(SourceRefused, match="does not answer in time"):
             await asyncio.wait_for(

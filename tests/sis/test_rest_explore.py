@@ -58,9 +58,9 @@ async def test_an_odd_source_is_found_out(sis: str) -> None:
     assert settings["token_url"] == f"{sis}oauth/token"
     assert (settings["page_size"], settings["leave_out"]) == (50, ["demographics"])
     assert (found.facts["delta"], found.facts["tobedeleted"]) == (False, False)
-    assert "no more than 50 rows" in text
+    assert "at most 50 rows" in text
     assert f"--url {sis}learningdata/v1 --token-url {sis}oauth/token --auth oauth2-basic" in text
-    assert "Not to be read: demographics." in text
+    assert "Not readable: demographics." in text
 
 
 async def test_a_gradebook_at_another_base_is_to_be_set(sis: str) -> None:

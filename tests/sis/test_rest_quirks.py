@@ -148,10 +148,10 @@ async def test_a_quirk_of_identity_is_passed_on_as_it_is(sis: str, quirk: str, v
 async def test_an_error_answered_200_is_refused(sis: str, version: Version) -> None:
     """No envelope, no rows: never "everyone is gone"; and the standard's word for it is told."""
     behave(sis, "error-200:enrollments")
-    with pytest.raises(SourceRefused, match=r"something else than a list of them \(internal_server_error\)"):
+    with pytest.raises(SourceRefused, match=r"something other than a list \(internal_server_error\)"):
         await pulled(connect(sis, version))
     behave(sis, "error-200:enrollments", "no-code-minor")
-    with pytest.raises(SourceRefused, match="nothing is taken for gone"):
+    with pytest.raises(SourceRefused, match="no row is removed"):
         await pulled(connect(sis, version))
 
 
@@ -197,9 +197,9 @@ async def test_what_a_roster_needs_is_looked_for_elsewhere_or_refused(
     assert rows["person"] == expected
     assert set(rows["org"]) < set(well[version]["org"])
     assert set(warnings) == {
-        "The source has no orgs: taken from schools.",
-        "The source has no users: taken from students and teachers.",
-        "The source has no academicSessions: taken from terms and gradingPeriods.",
+        "The source has no orgs: they are read from schools.",
+        "The source has no users: they are read from students and teachers.",
+        "The source has no academicSessions: they are read from terms and gradingPeriods.",
     }
     behave(sis, "missing:classes")
     with pytest.raises(SourceRefused, match=r"has no classes \(404\).*check its url"):
@@ -274,7 +274,7 @@ async def test_a_scope_that_is_not_granted_costs_only_itself(sis: str, well: dic
     names = ["roster-core", "roster", "roster-demographics", "gradebook", "nonsense"]
     rows, warnings = await pulled(connect(sis, "1.1", scopes=tuple(f"{purl}{name}.readonly" for name in names)))
     assert rows == well["1.1"]
-    assert warnings == ("The source does not grant nonsense.readonly: asked for without.",)
+    assert warnings == ("The source does not grant nonsense.readonly: the token was requested without.",)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -6,7 +6,7 @@ import io
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.sis.oneroster_rest.spool import Room, Spool
+from app.sis.oneroster_rest.spool import DiskBudget, Spool
 
 CELL = st.text(alphabet='ab,"\n\r\0 é', max_size=4)
 
@@ -15,7 +15,7 @@ CELL = st.text(alphabet='ab,"\n\r\0 é', max_size=4)
 @given(st.lists(st.lists(st.tuples(CELL, CELL, CELL), max_size=4), max_size=4))
 def test_cells_are_read_as_they_were_written(pages: list[list[tuple[str, ...]]]) -> None:
     """Pages that are joined, and pages with commas, quotes and line ends; a NUL becomes what PostgreSQL takes."""
-    spool = Spool("person", "users", ("x", "y", "z"), Room(1))
+    spool = Spool("person", "users", ("x", "y", "z"), DiskBudget(1))
     for page in pages:
         spool.add(page)
     written = b"".join(spool.delivery(complete=True).read()).decode()
@@ -27,7 +27,7 @@ def test_cells_are_read_as_they_were_written(pages: list[list[tuple[str, ...]]])
 
 def test_repeats_are_told_by_id_and_content() -> None:
     """Word for word again, but for the time of its change, is a repeat; another content is a difference."""
-    spool = Spool("person", "users", ("sourcedId", "dateLastModified", "name"), Room(1))
+    spool = Spool("person", "users", ("sourcedId", "dateLastModified", "name"), DiskBudget(1))
     spool.add([("a", "1", "x"), ("b", "1", "x"), ("a", "2", "x")])
     found = spool.repeats()
     assert (found.again, found.differ, found.scattered, found.distinct) == ((2,), False, True, 2)

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from app.sis.engine.report import Report
-from app.sis.guard import Limits
+from app.sis.guard import GuardLimits
 from app.sis.oneroster_rest.connection import GRADES, Connection
 from app.sis.oneroster_rest.pull import open_rest
 from app.sis.service import sync, sync_csv
@@ -40,7 +40,7 @@ def sis() -> Iterator[str]:
         yield address
 
 
-async def sync_rest(town: Town, connection: Connection, limits: Limits | None = None) -> Report:
+async def sync_rest(town: Town, connection: Connection, limits: GuardLimits | None = None) -> Report:
     """One sync of a district over REST."""
     opener = partial(open_rest, connection, since=None, progress=quiet)
     keyring = town.settings.keyring

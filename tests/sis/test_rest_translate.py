@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.sis.kinds import BY_NAME, KINDS
-from app.sis.oneroster_rest.spool import Room, Spool
+from app.sis.oneroster_rest.spool import DiskBudget, Spool
 from app.sis.oneroster_rest.translate import ROLE, Translator, objectives, roles_of
 
 USER: dict[str, Any] = {"sourcedId": "u1", "status": "active", "givenName": "G", "familyName": "F"}
@@ -251,7 +251,7 @@ def test_objectives_that_are_no_list_name_nothing() -> None:
 
 def test_rows_without_an_id_are_no_repeats() -> None:
     """Two rows without a sourcedId do not make a source look as if it moved."""
-    spool = Spool("org", "orgs", ("sourcedId", "dateLastModified", "name"), Room(1))
+    spool = Spool("org", "orgs", ("sourcedId", "dateLastModified", "name"), DiskBudget(1))
     try:
         spool.add([("", "", "one"), ("", "", "two"), ("a", "", "three")])
         found = spool.repeats()

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from app.sis.oneroster_rest.turns import Hand, Turns
+from app.sis.oneroster_rest.turns import PageBudget, TurnQueue
 from app.sis.oneroster_rest.walk import Walk, WalkPage
 
 
@@ -15,10 +15,10 @@ async def let_all_run() -> None:
 
 async def test_the_earlier_collection_goes_first() -> None:
     """What refers is read before what it refers to, however early the later one asked; and so many at once."""
-    turns, done, order = Turns(2), asyncio.Event(), list[str]()
+    turns, done, order = TurnQueue(2), asyncio.Event(), list[str]()
 
     async def ask(number: int, name: str) -> None:
-        async with turns.of(number):
+        async with turns.turn(number):
             order.append(name)
             await done.wait()
 
@@ -33,10 +33,10 @@ async def test_the_earlier_collection_goes_first() -> None:
 
 async def test_no_turn_is_lost_with_one_who_left() -> None:
     """Cancelled while waiting, while having a turn, and in the moment of being called."""
-    turns = Turns(1)
+    turns = TurnQueue(1)
 
     async def hold(until: asyncio.Event) -> None:
-        async with turns.of(0):
+        async with turns.turn(0):
             await until.wait()
 
     for leave in range(3):
@@ -51,13 +51,13 @@ async def test_no_turn_is_lost_with_one_who_left() -> None:
         second.cancel()
         go.set()
         await asyncio.gather(first, second, return_exceptions=True)
-        async with asyncio.timeout(120), turns.of(9):
+        async with asyncio.timeout(120), turns.turn(9):
             pass
 
 
 async def test_all_walks_together_hold_no_more_than_the_hand() -> None:
     """Memory: a page that is waited for stops the walks, before each has its fill; none of them for ever."""
-    hand, held, stuck = Hand(4), 0, asyncio.Event()
+    hand, held, stuck = PageBudget(4), 0, asyncio.Event()
     most = 0
 
     def source(slow: bool) -> Callable[[int, int, str | None], "asyncio.Future[WalkPage] | object"]:
@@ -87,4 +87,4 @@ async def test_all_walks_together_hold_no_more_than_the_hand() -> None:
     found = await asyncio.gather(*walks)
     assert [len(one) for one in found] == [300, 300, 300]
     assert most <= 4 + 3
-    assert sum(hand.take() for _ in range(9)) == 4
+    assert sum(hand.reserve() for _ in range(9)) == 4

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from app.sis.oneroster_rest.turns import Hand
-from app.sis.oneroster_rest.walk import Fetch, Moved, Walk, WalkPage
+from app.sis.oneroster_rest.turns import PageBudget
+from app.sis.oneroster_rest.walk import CollectionChanged, Fetch, Walk, WalkPage
 from app.sis.port import SourceRefused
 
 
@@ -24,7 +24,7 @@ def many(count: int) -> list[str]:
 
 async def walked(fetch: Fetch, limit: int = 10, ahead: int = 5) -> tuple[list[str], Walk]:
     """Every row in the order in which it came."""
-    walk = Walk(fetch, limit, Hand(ahead - 1))
+    walk = Walk(fetch, limit, PageBudget(ahead - 1))
     return [row async for one in walk.walk() for row in one.rows], walk
 
 
@@ -212,7 +212,7 @@ def _turning(at: int, after: Callable[[], dict[str, object]]) -> Fetch:
 @pytest.mark.parametrize("said", [{"total": 96, "revision": "1"}, {"total": 95, "revision": "2"}])
 async def test_a_source_that_moves_is_noticed(said: dict[str, object], ahead: int) -> None:
     """By its total, and by its revision; one page at a time and several at once."""
-    with pytest.raises(Moved):
+    with pytest.raises(CollectionChanged):
         await walked(_turning(40, lambda: said), ahead=ahead)
 
 

@@ -11,12 +11,12 @@ import pytest
 from app.core.address import Allowed
 from app.core.clock import now
 from app.core.ids import new_id
-from app.sis.engine.district_lock import alone
+from app.sis.engine.district_lock import district_sync_lock
 from app.sis.engine.report import Counts, Report
 from app.sis.engine.run import begin, end
 from app.sis.oneroster_csv.archive import open_zip
-from app.sis.port import AlreadyRunning, Source, Superseded
-from app.sis.runs.pull import ask_for_run
+from app.sis.port import AlreadyRunning, OpenedSource, Superseded
+from app.sis.runs.pull import request_run
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.service import sync
 from app.sis.sources import service as sources
@@ -77,16 +77,16 @@ async def test_a_killed_run_by_hand_keeps_nobody_from_asking(north: Town, tmp_pa
     """While its lock is held it goes on, and its lease is renewed for it; without the lock a run can be asked for."""
     source_id = await _killed(north, tmp_path)
     await ask(north, "UPDATE sis_run SET leased_until = NULL WHERE district_id = :district")
-    async with alone(north.worker_engine, north.district_id):
+    async with district_sync_lock(north.worker_engine, north.district_id):
         with pytest.raises(AlreadyRunning):
             async with north.unit() as work:
-                await ask_for_run(work, source_id)
+                await request_run(work, source_id)
         await _night(north)
         assert [state for state, _ in await _runs(north)] == ["running"]
         rows = await ask(north, "SELECT leased_until > now() FROM sis_run WHERE district_id = :district")
         assert [row[0] for row in rows] == [True]
     async with north.unit() as work:
-        await ask_for_run(work, source_id)
+        await request_run(work, source_id)
 
 
 async def test_a_run_that_lost_its_lock_applies_nothing(north: Town, tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ async def test_a_run_that_lost_its_lock_applies_nothing(north: Town, tmp_path: P
     path = older.write(tmp_path / "older.zip")
 
     @asynccontextmanager
-    async def slowly() -> AsyncIterator[Source]:
+    async def slowly() -> AsyncIterator[OpenedSource]:
         with open_zip(path) as source:
             await ask(north, LOST, key=int.from_bytes(north.district_id.bytes[-4:]))
             second = await sync_zip(north, newer, tmp_path)

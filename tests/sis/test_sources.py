@@ -9,13 +9,13 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.address import PUBLIC_ONLY, Allowed
 from app.core.clock import now
 from app.core.crypto import KeyFault, Keyring, generate_key
 from app.core.errors import Conflict, Forbidden, Invalid, NotFound
-from app.sis.guard import Limits
+from app.sis.guard import GuardLimits
 from app.sis.models import SisSource
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings, limits_of, validate_settings
@@ -116,10 +116,10 @@ def test_the_rollover_changes_the_limits_on_its_days_only() -> None:
         limits = limits_of(set_, rollover, date.fromisoformat(day))
         assert (limits.removed, limits.refused) == (removed, 0.2)
     own = limits_of({}, {**rollover, "limits": {"removed_rows": 900}}, date(2026, 7, 9))
-    assert own == Limits(removed_rows=900)
+    assert own == GuardLimits(removed_rows=900)
 
 
-async def _make(town: Town, name: str = "main", **more: Any) -> sources.Configured:
+async def _make(town: Town, name: str = "main", **more: Any) -> sources.ConfiguredSource:
     async with town.unit() as work:
         return await sources.register_source(work, name, SourceSettings(**{**REST, **more}))
 
@@ -142,7 +142,7 @@ async def test_a_secret_is_sealed_and_opened_by_the_worker_only(north: Town, sou
     with pytest.raises(DBAPIError, match="permission denied"):
         async with north.unit() as work:
             await peek(work)
-    assert SECRET not in str(sources.shown(made)) + repr(SourceSettings(**REST))
+    assert SECRET not in str(sources.render_source(made)) + repr(SourceSettings(**REST))
 
 
 async def test_a_run_seals_the_secret_under_the_newest_key(north: Town) -> None:
@@ -150,7 +150,7 @@ async def test_a_run_seals_the_secret_under_the_newest_key(north: Town) -> None:
     made = await _make(north)
     fresh = Keyring.parse(generate_key("k9"))
     both = Keyring({**fresh.keys, **north.settings.keyring.keys})
-    worker = house_principal(north.district_id, "sync")
+    worker = system_principal(north.district_id, "sync")
     sealed = "SELECT client_secret_sealed FROM sis_source WHERE district_id = :district"
     before = after = await ask(north, sealed)
     for renew in (False, True, True):
@@ -190,7 +190,7 @@ async def test_a_change_leaves_what_it_does_not_name(north: Town) -> None:
         with pytest.raises(Invalid):
             await sources.change_source(work, made.source.id, {"page_size": 0, "concurrency": 2})
     async with north.unit() as work:
-        kept = sources.settings_of(await sources.source_named(work, "main"))
+        kept = sources.settings_of(await sources.load_source_by_name(work, "main"))
     assert (kept.page_size, kept.concurrency, kept.limits) == (500, 5, {"removed": 0.2})
     assert (kept.left_out, kept.scopes, kept.auth) == (("demographics",), ("roster.readonly",), "oauth2-basic")
 
@@ -208,8 +208,8 @@ async def test_a_source_that_was_only_named_gets_its_settings(north: Town, tmp_p
     assert (await _make(north, "sis")).source.kind == "oneroster-1.1", "named for CSV before, and now read over REST"
     async with north.unit() as work:
         with pytest.raises(NotFound):
-            await sources.source_named(work, "nobody")
-        assert (await sources.configured(work, made.source.id)).source.name == "csv"
+            await sources.load_source_by_name(work, "nobody")
+        assert (await sources.load_source(work, made.source.id)).source.name == "csv"
 
 
 async def test_only_who_may_touches_a_source(north: Town) -> None:
@@ -217,7 +217,7 @@ async def test_only_who_may_touches_a_source(north: Town) -> None:
     made = await _make(north)
     reader = north.client(frozenset({"sync:read"}))
     async with north.unit(reader) as work:
-        assert (await sources.configured(work, made.source.id)).source.id == made.source.id
+        assert (await sources.load_source(work, made.source.id)).source.id == made.source.id
         with pytest.raises(Forbidden):
             await sources.change_source(work, made.source.id, {"page_size": 5})
         with pytest.raises(Forbidden):

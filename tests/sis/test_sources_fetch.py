@@ -17,10 +17,10 @@ from app.core.address import Allowed
 from app.core.clock import now
 from app.core.ids import new_id
 from app.sis.engine.report import Report
-from app.sis.oneroster_csv.fetch import _dated, open_path, open_url
+from app.sis.oneroster_csv.fetch import _response_time, open_path, open_url
 from app.sis.oneroster_rest.wire import parse_http_date
 from app.sis.port import NothingNew, SourceRefused
-from app.sis.runs.pull import Mode, look, run_source
+from app.sis.runs.pull import Mode, inspect_source, run_source
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings
 from tests.sis.roster_zip import Export, ask
@@ -40,14 +40,18 @@ def _drop(folder: Path, name: str, export: Export, age: float = OLD) -> Path:
     return path
 
 
-async def _make(town: Town, url: str, **more: Any) -> sources.Configured:
+async def _make(town: Town, url: str, **more: Any) -> sources.ConfiguredSource:
     async with town.unit() as work:
         return await sources.register_source(
             work, "csv", SourceSettings(kind="oneroster-csv", url=url, **more), SANDBOX, local=True
         )
 
 
-async def _run(town: Town, made: sources.Configured, mode: Mode | None = None, *, dry: bool = False) -> Report:
+async def _inspect(town: Town, made: sources.ConfiguredSource) -> dict[str, Any]:
+    return await inspect_source(town.worker_engine, town.settings.keyring, town.district_id, made.source.id, SANDBOX)
+
+
+async def _run(town: Town, made: sources.ConfiguredSource, mode: Mode | None = None, *, dry: bool = False) -> Report:
     keyring = town.settings.keyring
     return await run_source(
         town.worker_engine, keyring, town.district_id, made.source.id, _quiet, SANDBOX, mode=mode, dry=dry
@@ -149,10 +153,10 @@ async def test_a_bad_zip_is_refused_each_night_until_it_is_replaced(north: Town,
     for _ in range(2):
         failed = await _run(north, made)
         assert (failed.state, failed.exit_code, "manifest.csv is missing" in failed.sentence) == ("failed", 5, True)
-    found = await look(north.worker_engine, north.settings.keyring, north.district_id, made.source.id, SANDBOX)
+    found = await _inspect(north, made)
     assert (found["ready"], found["sentences"][-1]) == (False, "A sync cannot read this source as it is set.")
     _drop(tmp_path, "roster.zip", Export())
-    found = await look(north.worker_engine, north.settings.keyring, north.district_id, made.source.id, SANDBOX)
+    found = await _inspect(north, made)
     assert (found["ready"], found["facts"]["files"]["users.csv"]) == (True, "bulk")
     assert (await _run(north, made)).state == "applied"
 
@@ -196,7 +200,7 @@ async def test_a_zip_is_downloaded_and_dated_by_the_source(north: Town, tmp_path
 @pytest.mark.parametrize("told", ["Sat, 22 Nov 2098 03:00:00 GMT", "yesterday", "Sat, 22 Nov 2025 03:00:00 GMT"])
 def test_a_sources_clock_never_moves_a_watermark_ahead_of_ours(told: str) -> None:
     """One that runs ahead would have deltas ask for what is yet to come; one that lags only asks for more."""
-    for read in (_dated, parse_http_date):
+    for read in (_response_time, parse_http_date):
         found = read(told)
         assert found is None if told == "yesterday" else found is not None and found <= now()
         assert read(None) is None

@@ -13,8 +13,8 @@ from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisSource
 from app.sis.oneroster_rest.pull import COLLECTIONS
 from app.sis.port import AlreadyRunning
-from app.sis.runs.approval import approve, carry_out, undo
-from app.sis.runs.pull import Mode, ask_for_run, look, run_source
+from app.sis.runs.approval import approve, execute_answer, undo
+from app.sis.runs.pull import Mode, inspect_source, request_run, run_source
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings
 from tests.sis.roster_zip import Export, ask
@@ -29,7 +29,7 @@ def _quiet(_doing: str, _done: int, _of: int) -> None:
     """No progress."""
 
 
-async def _make(town: Town, address: str, **more: Any) -> sources.Configured:
+async def _make(town: Town, address: str, **more: Any) -> sources.ConfiguredSource:
     new = SourceSettings(
         kind="oneroster-1.1",
         url=f"{address}{V11}",
@@ -42,30 +42,30 @@ async def _make(town: Town, address: str, **more: Any) -> sources.Configured:
         return await sources.register_source(work, "rest", new, SANDBOX)
 
 
-async def _moved(town: Town, made: sources.Configured, address: str) -> None:
+async def _moved(town: Town, made: sources.ConfiguredSource, address: str) -> None:
     """The same source at another port, a day later."""
     there = {"url": f"{address}{V11}", "token_url": f"{address}oauth/token", "client_secret": "of-a-test"}
     async with town.unit() as work:
         await sources.change_source(work, made.source.id, there, SANDBOX)
 
 
-async def _run(town: Town, made: sources.Configured, mode: Mode | None = None, **more: Any) -> Report:
+async def _run(town: Town, made: sources.ConfiguredSource, mode: Mode | None = None, **more: Any) -> Report:
     keyring = town.settings.keyring
     return await run_source(
         town.worker_engine, keyring, town.district_id, made.source.id, _quiet, SANDBOX, mode=mode, **more
     )
 
 
-async def _row(town: Town, made: sources.Configured) -> SisSource:
+async def _row(town: Town, made: sources.ConfiguredSource) -> SisSource:
     async with town.unit() as work:
-        return (await sources.configured(work, made.source.id)).settings
+        return (await sources.load_source(work, made.source.id)).settings
 
 
 async def test_a_source_is_pulled_whole_and_then_by_deltas(north: Town) -> None:
     """The watermark is the time at which the pull began; it moves with what is applied, and back with an undo."""
     with running(*SMALL) as address:
         made = await _make(north, address, full_cron="0 3 1 1 *", overlap_hours=24 * 30)
-        with pytest.raises(Conflict, match="A delta begins from a full run"):
+        with pytest.raises(Conflict, match="A delta follows a full run"):
             await _run(north, made, "delta")
         began = now()
         first = await _run(north, made)
@@ -114,7 +114,7 @@ async def test_a_held_pull_moves_no_watermark_until_it_is_approved(north: Town) 
     assert held.plan is not None
     async with north.unit() as work:
         await approve(work, held.run_id, held.plan["digest"], False)
-    done = await carry_out(north.worker_engine, north.settings.keyring, north.district_id, held.run_id, _quiet)
+    done = await execute_answer(north.worker_engine, north.settings.keyring, north.district_id, held.run_id, _quiet)
     assert done.state == "applied"
     after = await _row(north, made)
     assert after.pulled_until == held.pulled_at
@@ -142,7 +142,9 @@ async def test_the_doctor_writes_nothing(north: Town) -> None:
         made = await _make(north, address)
         tables = "SELECT count(*), max(version) FROM sis_source WHERE district_id = :district"
         before = await ask(north, tables)
-        found = await look(north.worker_engine, north.settings.keyring, north.district_id, made.source.id, SANDBOX)
+        found = await inspect_source(
+            north.worker_engine, north.settings.keyring, north.district_id, made.source.id, SANDBOX
+        )
         assert found["ready"], found["sentences"]
         assert await ask(north, tables) == before
         assert await ask(north, "SELECT count(*) FROM sis_run WHERE district_id = :district") == [(0,)]
@@ -153,12 +155,12 @@ async def test_one_run_a_district_is_asked_for_at_a_time(north: Town) -> None:
     made = await _make(north, "http://127.0.0.1:65000/")
     async with north.unit() as work:
         with pytest.raises(Conflict, match="A delta begins"):
-            await ask_for_run(work, made.source.id, "delta")
-        run = await ask_for_run(work, made.source.id, "full")
+            await request_run(work, made.source.id, "delta")
+        run = await request_run(work, made.source.id, "full")
     assert (run.state, run.mode, run.asked_by) == ("pending", "full", "test client")
     async with north.unit() as work:
         with pytest.raises(AlreadyRunning):
-            await ask_for_run(work, made.source.id)
+            await request_run(work, made.source.id)
 
 
 async def test_what_a_source_leaves_out_is_not_missed(north: Town) -> None:

@@ -101,7 +101,7 @@ async def test_a_row_that_cannot_be_told_apart_removes_nobody(north: Town, tmp_p
     report = await sync(north, export, tmp_path, limits=LENIENT)
     assert report.kinds["person"].absent == 0
     assert report.exit_code == 3
-    assert any("cannot be told apart" in warning for warning in report.warnings)
+    assert any("cannot be identified" in warning for warning in report.warnings)
 
 
 async def test_a_row_repeated_word_for_word_is_taken_once(north: Town, tmp_path: Path) -> None:
@@ -178,7 +178,7 @@ async def test_a_reference_that_may_be_missing_is_left_out_with_a_note(north: To
     export.row("orgs", "d")["parentSourcedId"] = "state"
     report = await sync(north, export, tmp_path)
     assert (report.exit_code, report.kinds["class"].created) == (0, 2)
-    assert len([warning for warning in report.warnings if "not there" in warning]) == 2
+    assert len([warning for warning in report.warnings if "to unknown" in warning]) == 2
 
 
 async def test_an_id_with_a_comma_is_one_id(north: Town, tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ async def _plan(
     """A dry run's plan without the ids that it would give, its report, and how many kinds were sifted."""
     plans: Planned = []
     sifted: set[str] = set()
-    planned = reporting.planned
+    planned = reporting.count_planned
 
     async def watched(stage: Stage, kind: Kind) -> dict[str, int]:
         refs = "".join(f" - '{ref.column}'" for ref in kind.refs)
@@ -82,7 +82,7 @@ async def _plan(
         return None
 
     with patch.context() as patched:
-        patched.setattr(reporting, "planned", watched)
+        patched.setattr(reporting, "count_planned", watched)
         if not sift:
             patched.setattr(convert, "_sift", never)
         report = await sync(town, export, folder, dry=True, limits=LENIENT)

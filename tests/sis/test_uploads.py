@@ -81,7 +81,7 @@ async def test_a_zip_that_is_sent_is_applied_by_the_worker(app: FastAPI, north: 
     assert asked.status_code == 202, asked.text
     await _night(north)
     again = (await asks.get(asked.headers["location"])).json()
-    assert (again["state"], "Nothing was sent" in again["sentence"]) == ("skipped", True)
+    assert (again["state"], "No zip was uploaded" in again["sentence"]) == ("skipped", True)
 
 
 async def test_it_may_be_tried_dry(app: FastAPI, north: Town) -> None:
@@ -209,21 +209,21 @@ async def test_a_lost_process_keeps_no_place(app: FastAPI, north: Town) -> None:
     slots = []
     for _ in range(upload.AT_ONCE):
         async with north.unit() as work:
-            slots.append(await upload.take_slot(work))
+            slots.append(await upload.claim_slot(work))
     lost = slots[-1]
     async with north.unit() as work:
         with pytest.raises(Busy):
-            await upload.take_slot(work)
+            await upload.claim_slot(work)
     async with north.unit() as work:
-        await upload.keep_slot(work, lost, timedelta(seconds=-1))
+        await upload.renew_slot(work, lost, timedelta(seconds=-1))
     async with north.unit() as work:
-        taken = await upload.take_slot(work)
+        taken = await upload.claim_slot(work)
     assert (taken.place, taken.holder != lost.holder) == (lost.place, True)
     async with north.unit() as work:
-        await upload.keep_slot(work, lost, timedelta(0))
+        await upload.renew_slot(work, lost, timedelta(0))
     async with north.unit() as work:
         with pytest.raises(Busy):
-            await upload.take_slot(work)
+            await upload.claim_slot(work)
 
 
 async def test_a_body_that_stalls_is_given_up(app: FastAPI, north: Town, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import Principal, house_principal
+from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import monday_of, now
 from app.core.crypto import Keyring
@@ -182,7 +182,7 @@ async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: 
 
     A fault in one group of them neither delays nor undoes the others.
     """
-    done, principal = 0, house_principal(district_id, "settling")
+    done, principal = 0, system_principal(district_id, "settling")
     async with unit(engine, principal, keyring, "settle") as work:
         claimed = await _claim(work)
     groups: dict[tuple[str, UUID, UUID, bool], list[ClaimedJob]] = {}

@@ -1,1 +1,1 @@
-"""The engine: staging, checking, planning, weighing, applying. One set of statements for whatever source."""
+"""The sync engine: stages, checks, plans, weighs and applies deliveries, with the same statements for all sources."""

@@ -1,44 +1,44 @@
-"""Owns how a plan becomes roster rows, and what follows from them: memberships, students' schools, school weeks.
+"""Owns how a plan is applied to the roster, with its consequences: memberships, schools of records, school weeks.
 
-Never deletes, never decides; never touches a record whose student stayed where they were. Over 250 lines, so that all
-that a run writes to the roster stands together.
+Never deletes a row and never decides what is applied. Never touches a record of a student who did not move. Over 250
+lines, so that everything that a run writes to the roster is in one place.
 
-`UPDATE … FROM` and anti-joined `INSERT … ON CONFLICT DO NOTHING` run on one machine and on a sharded server alike;
-`MERGE` is refused there under our row-level security. Every count comes from `RETURNING`.
+`UPDATE … FROM` and anti-joined `INSERT … ON CONFLICT DO NOTHING` run on one machine and on a sharded server;
+a sharded server refuses `MERGE` under our row-level security. All counts come from `RETURNING`.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
 from collections.abc import Mapping
 
-from app.access.district_lock import WAIT, DistrictLock
+from app.core.district_lock import WAIT, DistrictLock
 from app.roster.breaks import is_break_week
 from app.sis.engine import report
 from app.sis.engine.moves import KEPT, TOUCHED, find_out_of_step, follow_moves, lock_people, note_moves
 from app.sis.engine.plan import pin_of, plan_columns
-from app.sis.engine.stage import Stage, among, fresh_id
+from app.sis.engine.stage import Stage, fresh_id, key_filter_sql
 from app.sis.engine.student_events import emit_student_events
 from app.sis.kinds import KINDS, Kind
 from app.sis.port import Delivery, Progress, SourceInconsistent
 
-DONE = {
+PLANNED_AS = {
     "created": ("create",),
     "updated": ("update", "restore"),
     "removed": ("remove", "absent"),
 }
 
-LONGEST_YEAR = 400  # days: a session that claims more is no school year
+LONGEST_YEAR = 400  # days: weeks are created for no more of a session that claims to be a school year
 
 
 async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: Progress) -> dict[str, int]:
-    """Every kind's plan in the order of dependence, then what follows from people and sessions.
+    """Applies the plans of all kinds in the order of their dependencies, then updates what depends on them.
 
-    Returns how many rows were found in other schools than their students, by table; they are repaired.
+    Returns the number of repaired rows by table: rows about a student that were not in the student's schools.
     """
-    people = "person" in deliveries
+    has_people = "person" in deliveries
     progress("looking for records out of step", 0, 0)
     out_of_step = await find_out_of_step(stage)
-    if people:
+    if has_people:
         await note_moves(stage)
     else:
         await lock_people(stage, planned=False)
@@ -49,40 +49,40 @@ async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: 
         progress(f"writing {kind.plural}", 0, 0)
         if kind.name == "person":
             await lock_people(stage, planned=True)
-        await apply(stage, kind, delivery, await report.planned(stage, kind))
+        await apply(stage, kind, delivery, await report.count_planned(stage, kind))
     await follow_moves(stage)
-    if people:
+    if has_people:
         await emit_student_events(stage)
-        await keep_memberships(stage)
+        await update_memberships(stage)
     await write_school_weeks(stage)
     return out_of_step
 
 
 async def apply(stage: Stage, kind: Kind, delivery: Delivery, planned: dict[str, int]) -> None:
-    """Carries out one kind's plan. Raises `SourceInconsistent` where it did not come out as planned."""
-    if not any(planned.get(action) for actions in DONE.values() for action in actions):
+    """Applies one kind's plan. Raises `SourceInconsistent` if the number of changed rows differs from the plan."""
+    if not any(planned.get(action) for actions in PLANNED_AS.values() for action in actions):
         return
     done = {"created": 0, "updated": 0, "removed": 0}
     if planned.get("create"):
         done["created"] = await _create(stage, kind, delivery)
     if any(planned.get(action) for action in ("update", "restore", "remove", "absent")):
-        await _keep_before(stage, kind)
+        await _save_before_images(stage, kind)
         done["updated"] = await _update(stage, kind, delivery)
         done["removed"] = await _remove(stage, kind)
-    for what, actions in DONE.items():
-        if done[what] != sum(planned.get(action, 0) for action in actions):
+    for name, actions in PLANNED_AS.items():
+        if done[name] != sum(planned.get(action, 0) for action in actions):
             raise SourceInconsistent(f"The {kind.plural} changed while they were synced. Run the sync again.")
 
 
-async def _keep_before(stage: Stage, kind: Kind) -> None:
-    """The change log, with every row as it was."""
+async def _save_before_images(stage: Stage, kind: Kind) -> None:
+    """Writes the change log with the before-images of the rows that will change."""
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
             SELECT :district, {fresh_id("change " + kind.name, "p.id::text")}, :run, '{kind.name}', p.id,
                    p.action, to_jsonb(t)
             FROM {stage.table("plan", kind.name)} AS p
             JOIN {kind.table} AS t ON t.district_id = :district AND t.{kind.key} = p.id
-            WHERE p.district_id = :district AND p.action IN {TOUCHED}{among(stage, kind, TOUCHED)}
+            WHERE p.district_id = :district AND p.action IN {TOUCHED}{key_filter_sql(stage, kind, TOUCHED)}
             ON CONFLICT DO NOTHING"""
     )
 
@@ -130,19 +130,19 @@ async def _create(stage: Stage, kind: Kind, delivery: Delivery) -> int:
 
 
 def _about(kind: Kind) -> str:
-    """The column of a plan that names the student whom its rows are about."""
+    """Returns the column of a plan that names the student of a row."""
     return "id" if kind.about == kind.key else str(kind.about)
 
 
 async def _update(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     def value(column: str) -> str:
-        free = f"CASE WHEN '{pin_of(column)}' = ANY (t.pinned) THEN t.{column} ELSE p.{column} END"
-        return free if kind.pinnable else f"p.{column}"
+        unless_pinned = f"CASE WHEN '{pin_of(column)}' = ANY (t.pinned) THEN t.{column} ELSE p.{column} END"
+        return unless_pinned if kind.pinnable else f"p.{column}"
 
     columns = [column for column, _ in plan_columns(kind, delivery)]
     sets, joined = ", ".join(f"{column} = {value(column)}" for column in columns), ""
     if kind.about in columns:
-        # A row that is now about another student is in that student's schools.
+        # A row that now belongs to another student gets that student's schools.
         sets += ", school_ids = o.school_ids"
         joined = f"JOIN person AS o ON o.district_id = :district AND o.id = p.{kind.about}"
     return await stage.count(
@@ -150,7 +150,7 @@ async def _update(stage: Stage, kind: Kind, delivery: Delivery) -> int:
             UPDATE {kind.table} AS t SET removed_at = NULL, {sets}
             FROM {stage.table("plan", kind.name)} AS p {joined}
             WHERE t.district_id = :district AND p.district_id = :district AND t.{kind.key} = p.id
-              AND p.action IN {KEPT}{among(stage, kind, KEPT)} RETURNING 1)
+              AND p.action IN {KEPT}{key_filter_sql(stage, kind, KEPT)} RETURNING 1)
         SELECT count(*) FROM changed"""
     )
 
@@ -160,26 +160,27 @@ async def _remove(stage: Stage, kind: Kind) -> int:
         f"""WITH gone AS (
             UPDATE {kind.table} AS t SET removed_at = :now FROM {stage.table("plan", kind.name)} AS p
             WHERE t.district_id = :district AND p.district_id = :district AND t.{kind.key} = p.id
-              AND p.action IN {report.WENT}{among(stage, kind, report.WENT)} AND t.removed_at IS NULL RETURNING 1)
+              AND p.action IN {report.WENT}{key_filter_sql(stage, kind, report.WENT)} AND t.removed_at IS NULL
+            RETURNING 1)
         SELECT count(*) FROM gone"""
     )
 
 
-async def keep_memberships(stage: Stage) -> None:
-    """Closes the memberships of people who left a school today, and opens those of people who came.
+async def update_memberships(stage: Stage) -> None:
+    """Ends the memberships of people who have left a school, and creates those of people who have come.
 
-    A source's first load opens them at the start of the school year: nobody came on the day of the import.
+    The memberships of a source's first load begin with the school year, not on the day of the import.
     """
     plan = stage.table("plan", "person")
-    acted = f"""{plan} AS p JOIN person AS o ON o.district_id = :district AND o.id = p.id"""
+    planned_people = f"""{plan} AS p JOIN person AS o ON o.district_id = :district AND o.id = p.id"""
     await stage.run(
-        f"""UPDATE school_membership AS m SET ends_on = greatest(m.begins_on, :today) FROM {acted}
+        f"""UPDATE school_membership AS m SET ends_on = greatest(m.begins_on, :today) FROM {planned_people}
             WHERE m.district_id = :district AND p.district_id = :district AND m.person_id = p.id
               AND p.action IN ('update', 'restore', 'remove', 'absent') AND m.ends_on IS NULL
               AND (o.removed_at IS NOT NULL OR NOT m.school_id = ANY (o.school_ids))"""
     )
     await stage.run(
-        f"""UPDATE school_membership AS m SET is_student = o.is_student FROM {acted}
+        f"""UPDATE school_membership AS m SET is_student = o.is_student FROM {planned_people}
             WHERE m.district_id = :district AND p.district_id = :district AND m.person_id = p.id
               AND p.action IN ('update', 'restore') AND m.is_student IS DISTINCT FROM o.is_student"""
     )
@@ -187,7 +188,7 @@ async def keep_memberships(stage: Stage) -> None:
         f"""INSERT INTO school_membership (district_id, id, person_id, school_id, is_student, begins_on)
             SELECT :district, {fresh_id("membership", "p.id::text || s.id::text")}, p.id, s.id, p.is_student,
                    CASE WHEN f.is_first THEN coalesce(f.year_began, :today) ELSE :today END
-            FROM (SELECT p.id, o.is_student, unnest(o.school_ids) AS school_id FROM {acted}
+            FROM (SELECT p.id, o.is_student, unnest(o.school_ids) AS school_id FROM {planned_people}
                   WHERE p.district_id = :district AND p.action IN ('create', 'update', 'restore') OFFSET 0) AS p
             JOIN org AS s ON s.district_id = :district AND s.id = p.school_id AND s.type = 'school'
             CROSS JOIN (
@@ -204,9 +205,9 @@ async def keep_memberships(stage: Stage) -> None:
 
 
 async def write_school_weeks(stage: Stage) -> None:
-    """A row for each week of each school's year that is missing one; `n` counts from 1 in every school year.
+    """Creates the missing rows for the weeks of each school's year; `n` counts from 1 in every school year.
 
-    A week that the district's breaks cover is laid as one; a row that is there stays as it is.
+    A week that the district's breaks cover is not instructional. Existing rows are not changed.
     """
     # Nobody declares a break meanwhile, of which these weeks would know nothing.
     await stage.run(WAIT.replace(":name", f"'{DistrictLock.SCHOOL_BREAK}'"))

@@ -1,4 +1,4 @@
-"""Owns the lock of a district's syncs: how a run holds it, how a frozen one loses it, and who holds it now.
+"""Owns the advisory lock of a district's syncs: how a run takes it, how a frozen process loses it, who has it now.
 
 Never begins or ends a run.
 """
@@ -18,14 +18,14 @@ from app.access.work import Work, needs
 from app.sis.engine.run import APPLIES, LOCK, lock_of
 from app.sis.port import AlreadyRunning
 
-# The lock lies on a session outside any transaction: a process that is frozen, and so asks nothing in this time, is
-# taken for lost by the server, which ends the session and with it the lock. A process that is well asks four times.
+# The lock belongs to a database session outside any transaction. If a frozen process sends nothing for this time, the
+# server ends its session, and with it the lock. A healthy process sends a query four times within it.
 SILENCE = """
 SELECT set_config('idle_session_timeout', current_setting('idle_in_transaction_session_timeout'), false),
        (SELECT setting::integer FROM pg_settings WHERE name = 'idle_in_transaction_session_timeout') / 1000.0 AS seconds
 """
 BEATS = 4
-UNLIMITED = 60.0  # seconds between two beats where the server ends nothing
+UNLIMITED = 60.0  # seconds between two queries if the server has no such timeout
 HOLDER = text(
     """SELECT a.application_name AS name, a.query_start AS since,
            extract(epoch FROM clock_timestamp() - a.state_change) AS silent, a.state = 'active' AS busy
@@ -37,29 +37,32 @@ HOLDER = text(
 
 
 @asynccontextmanager
-async def alone(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
-    """Holds the district's sync lock on a connection of its own, outside any transaction, until the run has ended."""
+async def district_sync_lock(engine: AsyncEngine, district_id: UUID) -> AsyncIterator[None]:
+    """Takes the district's sync lock on a separate connection, outside any transaction, until the context ends.
+
+    Raises `AlreadyRunning` if another process has it.
+    """
     key = lock_of(district_id)
     async with engine.connect() as connection:
         driver: Any = (await connection.get_raw_connection()).driver_connection
         if not await driver.fetchval("SELECT pg_try_advisory_lock($1::integer, $2::integer)", LOCK, key):
             raise AlreadyRunning("A sync of this district is running. Try again when it has ended.")
         ended = asyncio.Event()
-        beat = asyncio.create_task(_beat(driver, float((await driver.fetchrow(SILENCE))["seconds"]), ended))
+        heartbeat = asyncio.create_task(_keep_alive(driver, float((await driver.fetchrow(SILENCE))["seconds"]), ended))
         try:
             yield
         finally:
             ended.set()
             try:
-                await beat
+                await heartbeat
                 await driver.fetchval("SELECT pg_advisory_unlock($1::integer, $2::integer)", LOCK, key)
                 await driver.execute("RESET idle_session_timeout")
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                await connection.invalidate()  # the connection is gone, and its lock with it
+                await connection.invalidate()  # the connection is broken, and its lock is released
 
 
-async def _beat(driver: Any, silence: float, ended: asyncio.Event) -> None:
-    """Asks something now and then, until the run has ended."""
+async def _keep_alive(driver: Any, silence: float, ended: asyncio.Event) -> None:
+    """Sends a query several times within the session's idle timeout, until the run has ended."""
     while not ended.is_set():
         with suppress(TimeoutError):
             async with asyncio.timeout(silence / BEATS or UNLIMITED):
@@ -68,7 +71,7 @@ async def _beat(driver: Any, silence: float, ended: asyncio.Event) -> None:
             try:
                 await driver.fetchval("SELECT 1")
             except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-                return  # the lock is lost; the run is fenced off where it writes
+                return  # the lock is lost; the run is refused when it tries to write
 
 
 @needs(Can.SYNC_ROSTER)

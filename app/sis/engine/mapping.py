@@ -1,7 +1,7 @@
-"""Owns how the mapped results of a source become scores of the loop, and follow them. Never changes a grade.
+"""Owns the scores that are recorded from a source's mapped results. Never changes a grade.
 
-The scores are the source's: recorded, amended and removed as its results are, after each sync. Judged once for the
-whole night; the first time, what comes is history and raises no alerts.
+After each sync these scores are recorded, amended and removed like the results they come from, and their series are
+judged once. The scores of the first load are history and raise no alerts.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -20,10 +20,10 @@ from app.evidence.rules import unknown_form
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.response.service import judge_written
 from app.roster.student_lock import lock_students
-from app.sis.engine.moves import give_way
+from app.sis.engine.moves import lock_with_retries
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.models import SisSource
-from app.sis.sources.mapping import BY_PATTERN, OF_ASSESSMENTS, OF_LINE_ITEMS, Rules, pattern, read_mapping
+from app.sis.sources.mapping import BY_PATTERN, OF_ASSESSMENTS, OF_LINE_ITEMS, MappingRules, pattern, read_mapping
 from app.support.models import Support
 
 _WHERE: Final = {
@@ -38,61 +38,63 @@ _WHERE: Final = {
 
 @needs(Can.SYNC_ROSTER)
 async def follow_results(work: Work, stage: Stage) -> list[str]:
-    """Has the scores of this run's source follow its results, and judges them. Sentences about what cannot be one.
+    """Updates the scores of this run's source from its mapped results, and judges them.
 
-    Set-based, in the run's own transaction: with what the sync applied, or not at all.
+    Returns sentences about the results that cannot become scores. It uses set-based statements in the transaction of
+    the run, so that scores and roster change together.
     """
-    here = (SisSource.district_id == work.district_id) & (SisSource.id == stage.source_id)
-    mapping = read_mapping(await work.db.scalar(select(SisSource.mapping).where(here)) or {})
+    is_source = (SisSource.district_id == work.district_id) & (SisSource.id == stage.source_id)
+    mapping = read_mapping(await work.db.scalar(select(SisSource.mapping).where(is_source)) or {})
     sent = (Score.district_id == work.district_id) & (Score.sender == stage.source_id)
-    ever = await work.db.scalar(select(Score.id).where(sent).limit(1)) is not None
-    if not mapping.rules and not ever:
+    has_scores = await work.db.scalar(select(Score.id).where(sent).limit(1)) is not None
+    if not mapping.rules and not has_scores:
         return []
-    said = await _lay_rules(work, stage, mapping)
-    await _lay_items(stage)
-    wanted = await stage.make("wanted", "score", COLUMNS)
+    warnings = await _stage_rules(work, stage, mapping)
+    await _stage_items(stage)
+    incoming = await stage.make("wanted", "score", COLUMNS)
     for kind, column in (("result", "line_item_id"), ("assessment_result", "assessment_line_item_id")):
-        await _lay_wanted(stage, wanted, kind, column)
-        said += await _left_out(stage, kind, column)
-    await stage.driver.execute(f"ANALYZE {wanted}")
-    students = await students_of_intake(work, stage.source_id, wanted)
-    await give_way(stage, lambda: lock_students(work, students))
-    taken = await record_batch(work, stage.source_id, wanted)
-    await _judge(work, taken, quiet=not ever and not mapping.alerts_on_first_load)
-    return said
+        await _stage_scores(stage, incoming, kind, column)
+        warnings += await _describe_left_out(stage, kind, column)
+    await stage.driver.execute(f"ANALYZE {incoming}")
+    students = await students_of_intake(work, stage.source_id, incoming)
+    await lock_with_retries(stage, lambda: lock_students(work, students))
+    batch = await record_batch(work, stage.source_id, incoming)
+    await _judge(work, batch, quiet=not has_scores and not mapping.alerts_on_first_load)
+    return warnings
 
 
-async def _lay_rules(work: Work, stage: Stage, mapping: Rules) -> list[str]:
-    """The rules as rows, with what the playbook says of their measures; a measure that it has not is said."""
+async def _stage_rules(work: Work, stage: Stage, mapping: MappingRules) -> list[str]:
+    """Stages the rules with the playbook's data of their measures. Returns sentences about rules that do not apply."""
     of = ", ".join(f"{name} text" for name in (*OF_LINE_ITEMS, *OF_ASSESSMENTS))
-    name = await stage.make(
+    table = await stage.make(
         "rule",
         "mapping",
         f"n integer, {of}, measure_id uuid, secured_area text, lowest double precision, highest double precision, "
         "form text, attempt integer, purpose text",
     )
-    records, said = [], []
+    records, warnings = [], []
     for number, rule in enumerate(mapping.rules):
         try:
             measure = await locate_measure(work, rule.measure, "/measure")
         except Invalid:
-            said.append(f"Rule {number + 1} of the mapping names a measure that the playbook has not: not followed.")
+            warnings.append(f"Rule {number + 1} of the mapping is ignored: the playbook does not have its measure.")
             continue
         if unknown_form(rule.form, measure.forms, "/form"):
-            said.append(f"Rule {number + 1} of the mapping names a form that the measure has not: not followed.")
+            warnings.append(f"Rule {number + 1} of the mapping is ignored: the measure does not have its form.")
             continue
-        told = asdict(rule)
-        matched = [pattern(told[one]) if one in BY_PATTERN else told[one] for one in (*OF_LINE_ITEMS, *OF_ASSESSMENTS)]
+        values = asdict(rule)
+        names = (*OF_LINE_ITEMS, *OF_ASSESSMENTS)
+        matched = [pattern(values[name]) if name in BY_PATTERN else values[name] for name in names]
         area = await secured_code(work, await area_by_id(work, measure.area_id))
         about = (measure.id, area, measure.lowest, measure.highest)
         records.append((stage.district_id, number, *matched, *about, rule.form, rule.attempt, rule.purpose))
-    await stage.driver.copy_records_to_table(name.removeprefix("staging."), schema_name="staging", records=records)
-    return said
+    await stage.driver.copy_records_to_table(table.removeprefix("staging."), schema_name="staging", records=records)
+    return warnings
 
 
-async def _lay_items(stage: Stage) -> None:
-    """The line items and assessments of this source to which a rule fits, each with the first that does."""
-    # What fits is little beside what there is: it is looked up by its index.
+async def _stage_items(stage: Stage) -> None:
+    """Stages the line items and assessments of this source that match a rule, each with the first matching rule."""
+    # Only few of the many items match, so that lookups by index are faster.
     await stage.driver.execute("SET LOCAL enable_nestloop = on")
     items = await stage.make("item", "mapping", "kind text, item_id uuid, rule integer")
     for kind, names, others in (
@@ -117,8 +119,8 @@ async def _lay_items(stage: Stage) -> None:
     await stage.driver.execute(f"ANALYZE {items}")
 
 
-def _mapped(stage: Stage, kind: str, column: str) -> str:
-    """SQL for a kind's results that a rule takes, each as `r`, with its rule as `m`."""
+def _mapped_results_sql(stage: Stage, kind: str, column: str) -> str:
+    """Returns SQL for the results of a kind that match a rule: the results as `r`, their rules as `m`."""
     return f"""FROM {stage.table("item", "mapping")} AS i
         JOIN {stage.table("rule", "mapping")} AS m ON m.district_id = :district AND m.n = i.rule
         JOIN {kind} AS r ON r.district_id = :district AND r.{column} = i.item_id AND r.source_id = :source
@@ -130,49 +132,49 @@ def _mapped(stage: Stage, kind: str, column: str) -> str:
 _UNGRADED = """(coalesce(r.missing OR r.in_progress OR r.incomplete, false)
     OR coalesce(regexp_replace(lower(r.score_status), '[^a-z]', '', 'g'), '')
        IN ('exempt', 'notsubmitted', 'submitted', 'partiallygraded'))"""
-"""SQL: what the source has not graded, or not wholly; the score beside it, often a 0, says nothing of the student."""
+"""An SQL condition for results that the source has not fully graded; their score, often 0, has no meaning."""
 _FIT = f"""NOT {_UNGRADED} AND r.score_date IS NOT NULL AND r.score_date <= :today AND r.score BETWEEN m.lowest
     AND m.highest AND p.is_student"""
 
 
-async def _lay_wanted(stage: Stage, wanted: str, kind: str, column: str) -> None:
+async def _stage_scores(stage: Stage, incoming: str, kind: str, column: str) -> None:
     name = f"'{kind}:' || r.sourced_id"
     await stage.run(
-        f"""INSERT INTO {wanted} (district_id, student_id, school_ids, measure_id, secured_area, purpose, taken_on,
+        f"""INSERT INTO {incoming} (district_id, student_id, school_ids, measure_id, secured_area, purpose, taken_on,
                 attempt, value, form, external_id, score_id)
             SELECT :district, r.student_id, r.school_ids, m.measure_id, m.secured_area, m.purpose, r.score_date,
                    m.attempt, r.score, m.form, {name}, {fresh_id("score", name)}
-            {_mapped(stage, kind, column)} AND {_FIT} ON CONFLICT DO NOTHING"""
+            {_mapped_results_sql(stage, kind, column)} AND {_FIT} ON CONFLICT DO NOTHING"""
     )
 
 
-async def _left_out(stage: Stage, kind: str, column: str) -> list[str]:
-    """A sentence where results that a rule takes cannot be scores: they stay grades."""
+async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
+    """Returns a sentence about matching results that cannot become scores, or an empty list."""
     (row,) = await stage.rows(
         f"""SELECT count(*) FILTER (WHERE {_UNGRADED}) AS ungraded,
                    count(*) FILTER (WHERE NOT {_UNGRADED} AND r.score_date IS NULL) AS undated,
                    count(*) FILTER (WHERE NOT {_UNGRADED} AND r.score_date > :today) AS early,
                    count(*) FILTER (WHERE NOT {_UNGRADED} AND r.score NOT BETWEEN m.lowest AND m.highest) AS beyond
-            {_mapped(stage, kind, column)} AND NOT coalesce({_FIT}, false)"""
+            {_mapped_results_sql(stage, kind, column)} AND NOT coalesce({_FIT}, false)"""
     )
     why = {
-        "ungraded": "exempt, missing or not wholly graded",
+        "ungraded": "exempt, missing or not fully graded",
         "undated": "without a date",
-        "early": "of a day to come",
-        "beyond": "outside what the measure gives",
+        "early": "with a date in the future",
+        "beyond": "outside the range of the measure",
     }
-    told = [f"{row[name]:,} {words}" for name, words in why.items() if row[name]]
+    reasons = [f"{row[name]:,} {words}" for name, words in why.items() if row[name]]
     what = "results" if kind == "result" else "assessment results"
-    return [f"Mapped {what} that stay grades only: {', '.join(told)}."] if told else []
+    return [f"Mapped {what} that stay grades only: {', '.join(reasons)}."] if reasons else []
 
 
-async def _judge(work: Work, taken: RecordedBatch, *, quiet: bool) -> None:
-    """Judges every series that was touched, at once, and lays its weeks to settle; history is judged without news."""
-    measures = {measure_id for _, measure_id in taken.days}
+async def _judge(work: Work, batch: RecordedBatch, *, quiet: bool) -> None:
+    """Judges all changed series of active supports at once. With `quiet`, no alerts are raised."""
+    measures = {measure_id for _, measure_id in batch.days}
     followed = await work.db.execute(
         select(Support.student_id, Support.measure_id).where(
             Support.district_id == work.district_id, Support.state == "active", Support.measure_id.in_(measures)
         )
     )
-    pairs = {(student_id, measure_id) for student_id, measure_id in followed} & taken.days.keys()
-    await judge_written(work, {pair: taken.days[pair] for pair in pairs}, quiet=quiet)
+    pairs = {(student_id, measure_id) for student_id, measure_id in followed} & batch.days.keys()
+    await judge_written(work, {pair: batch.days[pair] for pair in pairs}, quiet=quiet)

@@ -1,7 +1,7 @@
-"""Owns that every row about a student is in the student's schools: what a sync moves, and what is out of step.
+"""Owns the rule that every row about a student has the student's schools, when students move and for rows out of step.
 
-Which tables these are is read from PostgreSQL's catalogue, so that a new table cannot be missed. People are locked
-before anything about them is written, in the order of their ids, as the rooms lock them (`roster.student_lock`).
+The tables are read from PostgreSQL's catalogue, so that a new table cannot be forgotten. People are locked before
+anything about them is written, in the order of their ids, as in the rooms (`roster.student_lock`).
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -13,24 +13,24 @@ from typing import Final, TypeVar
 import asyncpg
 from sqlalchemy.exc import DBAPIError
 
-from app.sis.engine.stage import Stage, among
+from app.sis.engine.stage import Stage, key_filter_sql
 from app.sis.kinds import BY_NAME
 from app.sis.port import RosterBusy
 
 Locked = TypeVar("Locked")
 NOT_FOLLOWING: Final = ("event", "disclosure")
-"""What happened, and what was shown, stays where it happened."""
+"""Tables whose rows keep the schools of the time at which they were written."""
 KEPT: Final = "('update', 'restore')"
 TOUCHED: Final = "('update', 'restore', 'remove', 'absent')"
 LOCK_NOT_AVAILABLE: Final = "55P03"
 WAIT: Final = "250ms"
-"""For one lock; shorter than PostgreSQL's `deadlock_timeout`, so that the sync gives way before anybody is ended."""
-TRIES, PAUSE = 120, 0.1  # seconds between two of them
+"""The timeout of one lock. It is shorter than PostgreSQL's `deadlock_timeout`, so that the sync gives up first."""
+TRIES, PAUSE = 120, 0.1  # PAUSE: seconds between two tries
 
 
 async def followed_tables(stage: Stage) -> list[tuple[str, str]]:
     """Returns every table that copies a student's schools, with the column that names the student."""
-    # One that the worker may not update fails where it is followed.
+    # If the worker may not update one of these tables, `follow_moves` fails.
     rows = await stage.rows(
         """SELECT c.relname AS name FROM pg_class AS c
            JOIN pg_attribute AS a ON a.attrelid = c.oid AND NOT a.attisdropped
@@ -43,7 +43,7 @@ async def followed_tables(stage: Stage) -> list[tuple[str, str]]:
 
 
 async def find_out_of_step(stage: Stage) -> dict[str, int]:
-    """Stages the students with rows in other schools than their own; returns how many rows those are, by table."""
+    """Stages the students who have rows without their schools, and returns the number of such rows by table."""
     moved = await stage.make("moved", "person", "id uuid")
     rows_by_table = {}
     for table, student in await followed_tables(stage):
@@ -61,19 +61,19 @@ async def find_out_of_step(stage: Stage) -> dict[str, int]:
 
 
 async def note_moves(stage: Stage) -> None:
-    """Before people change: adds those who will be in other schools, or come back to some."""
+    """Stages the people whose schools the plan will change. Call it before people are changed."""
     await stage.run(
         f"""INSERT INTO {stage.table("moved", "person")} (district_id, id)
             SELECT :district, t.id FROM {stage.table("plan", "person")} AS p
             JOIN person AS t ON t.district_id = :district AND t.id = p.id
-            WHERE p.district_id = :district AND p.action IN {KEPT}{among(stage, BY_NAME["person"], KEPT)}
+            WHERE p.district_id = :district AND p.action IN {KEPT}{key_filter_sql(stage, BY_NAME["person"], KEPT)}
               AND t.school_ids IS DISTINCT FROM p.school_ids AND NOT 'school_ids' = ANY (t.pinned)
             ON CONFLICT DO NOTHING"""
     )
 
 
 async def lock_people(stage: Stage, *, planned: bool) -> None:
-    """Locks the people whom the plan changes, and those whose rows will follow them. Raises `RosterBusy`."""
+    """Locks the people who move and, if `planned`, those whom the plan changes. Raises `RosterBusy`."""
     people = f"SELECT m.id FROM {stage.table('moved', 'person')} AS m WHERE m.district_id = :district"
     if planned:
         people += f""" UNION SELECT p.id FROM {stage.table("plan", "person")} AS p
@@ -82,7 +82,7 @@ async def lock_people(stage: Stage, *, planned: bool) -> None:
 
 
 async def lock_in_order(stage: Stage, people: str) -> int:
-    """Locks the people whose ids a query gives, in the order of their ids; returns how many. Raises `RosterBusy`."""
+    """Locks the people of a query in the order of their ids, and returns their number. Raises `RosterBusy`."""
 
     async def lock() -> int:
         return await stage.count(
@@ -91,16 +91,16 @@ async def lock_in_order(stage: Stage, people: str) -> int:
                     ORDER BY o.id FOR NO KEY UPDATE) AS locked"""
         )
 
-    return await give_way(stage, lock)
+    return await lock_with_retries(stage, lock)
 
 
-async def give_way(stage: Stage, lock: Callable[[], Awaitable[Locked]]) -> Locked:
-    """Takes locks without insisting: gives back what it has before it tries again. Raises `RosterBusy` at last.
+async def lock_with_retries(stage: Stage, lock: Callable[[], Awaitable[Locked]]) -> Locked:
+    """Takes locks with short timeouts, and releases those it has before each retry. Raises `RosterBusy` in the end.
 
     A unit of work with several commands may lock students in another order than that of their ids, and a sync locks
-    the students of mapped results after those who move: whoever waited here for good could wait for each other.
+    the students of mapped results after those who move. Without timeouts the two could deadlock.
     """
-    before = await stage.driver.fetchval("SELECT current_setting('lock_timeout')")
+    previous_timeout = await stage.driver.fetchval("SELECT current_setting('lock_timeout')")
     for _ in range(TRIES):
         await stage.driver.execute("SAVEPOINT locking")
         await stage.driver.execute(f"SET LOCAL lock_timeout = '{WAIT}'")
@@ -113,14 +113,14 @@ async def give_way(stage: Stage, lock: Callable[[], Awaitable[Locked]]) -> Locke
             await stage.driver.execute("RELEASE SAVEPOINT locking")
             await asyncio.sleep(PAUSE)
         else:
-            await stage.driver.execute(f"SET LOCAL lock_timeout = '{before}'")
+            await stage.driver.execute(f"SET LOCAL lock_timeout = '{previous_timeout}'")
             await stage.driver.execute("RELEASE SAVEPOINT locking")
             return locked
-    raise RosterBusy("Somebody is writing about students whom this sync changes. Run the sync again.")
+    raise RosterBusy("Others are changing records of students whom this sync changes. Run the sync again.")
 
 
 async def follow_moves(stage: Stage) -> None:
-    """After people changed: puts every record of a student who moved, or was out of step, in the student's schools."""
+    """Gives every record of the staged students the students' schools. Call it after people are changed."""
     moved = stage.table("moved", "person")
     if not await stage.count(f"SELECT count(*) FROM {moved} WHERE district_id = :district"):
         return

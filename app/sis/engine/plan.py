@@ -1,7 +1,7 @@
-"""Owns the plan: for each kind rows to create, update, restore, remove, found by one join. Never writes the roster.
+"""Owns the plan: which rows of each kind to create, update, restore or remove. Never changes the roster.
 
-Rows that are as they were appear nowhere in it, so that a night without news costs a comparison. The plan of a held
-run is kept in logged tables, under a digest of itself and of the rows that it would touch, until it is answered.
+Unchanged rows are not part of it, so that a sync without changes costs only the comparison. The plan of a held run is
+kept in logged tables until it is answered; its digest covers the plan and the roster rows that it would change.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -17,9 +17,10 @@ from app.sis.port import Delivery
 
 
 async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> None:
-    """The table that turns a sourcedId of this kind into a row's id, known or to be.
+    """Stages the table that maps the sourcedIds of a kind to the ids of existing rows and of rows to be created.
 
-    What is not delivered keeps its keys; of a delta, what came and what is known and was not taken back.
+    Without a delivery, the known rows keep their keys. For a delta, the table has the delivered rows and the known
+    rows that the delta does not mention.
     """
     key = stage.table("key", kind.name)
     alias = f"e.district_id = :district AND e.source_id = :source AND e.kind = '{kind.name}'"
@@ -27,10 +28,10 @@ async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> Non
     if delivery is not None and delivery.complete and not sifted:
         await stage.make("key", kind.name, "sourced_id text, id uuid, existed boolean")
     else:
-        came = f"SELECT FROM {staged} AS s WHERE s.district_id = :district AND s.sourced_id = e.sourced_id"
-        if sifted:  # what is not among the rest is plainly as it was
-            came = f"SELECT FROM {stage.table('rest', kind.name)} AS s WHERE s.t_id = t.id"
-        others = f"AND NOT EXISTS ({came})" if delivery is not None else ""
+        delivered = f"SELECT FROM {staged} AS s WHERE s.district_id = :district AND s.sourced_id = e.sourced_id"
+        if sifted:  # rows outside of the table `rest` are unchanged
+            delivered = f"SELECT FROM {stage.table('rest', kind.name)} AS s WHERE s.t_id = t.id"
+        others = f"AND NOT EXISTS ({delivered})" if delivery is not None else ""
         await stage.make_as(
             "key",
             kind.name,
@@ -54,7 +55,7 @@ async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> Non
 
 
 def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
-    """Column and SQL type of what this delivery says about the kind; the key itself left out."""
+    """Returns the columns of the kind that this delivery has, with their SQL types and without the key."""
     fields = [(f.column, SQL_TYPES[f.type]) for f in kind.fields if f.header in delivery.header]
     refs = [
         (r.column, "uuid[]" if r.many else "uuid")
@@ -64,42 +65,42 @@ def plan_columns(kind: Kind, delivery: Delivery) -> list[tuple[str, str]]:
     return [*fields, *refs, *((column, "boolean") for column, _ in kind.derived)]
 
 
-def known(kind: Kind, columns: Iterable[str] = ()) -> str:
-    """SQL for the rows that are known from this source, removed ones too, with their sourcedIds."""
-    wanted = ", ".join(f"t.{column}" for column in ("district_id", kind.key, "removed_at", *columns))
+def known_rows_sql(kind: Kind, columns: Iterable[str] = ()) -> str:
+    """Returns SQL for the known rows of this source with their sourcedIds, including removed rows."""
+    selected = ", ".join(f"t.{column}" for column in ("district_id", kind.key, "removed_at", *columns))
     if kind.own_alias:
         return (
-            f"SELECT t.sourced_id, {wanted} FROM {kind.table} AS t "
+            f"SELECT t.sourced_id, {selected} FROM {kind.table} AS t "
             "WHERE t.district_id = :district AND t.source_id = :source"
         )
     alias = "person" if kind.name == "demographics" else kind.name
     own = " AND t.source_id = :source" if kind.name == "demographics" else ""
     return (
-        f"SELECT e.sourced_id, {wanted} FROM external_id AS e "
+        f"SELECT e.sourced_id, {selected} FROM external_id AS e "
         f"JOIN {kind.table} AS t ON t.district_id = :district AND t.{kind.key} = e.row_id{own} "
         f"WHERE e.district_id = :district AND e.source_id = :source AND e.kind = '{alias}'"
     )
 
 
-def _resolved(stage: Stage, kind: Kind, delivery: Delivery) -> str:
-    """SQL for the staged rows with their references as ids, and the first required one that is not known."""
+def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
+    """Returns SQL for the staged rows with their references as ids, and the first unknown required reference."""
     joins, columns, orphans = [], [], []
     for ref in (ref for ref in kind.refs if ref.header in delivery.header):
         key, name = stage.table("key", ref.kind), f"k_{ref.column}"
         if ref.many:
-            said = lists(stage, ref, stage.table("staged", kind.name), f"ref_{ref.column}")
-            joins.append(f"LEFT JOIN ({said}) AS {name} ON {name}.list = s.ref_{ref.column}")
+            id_lists = id_lists_sql(stage, ref, stage.table("staged", kind.name), f"ref_{ref.column}")
+            joins.append(f"LEFT JOIN ({id_lists}) AS {name} ON {name}.list = s.ref_{ref.column}")
             columns.append(f"coalesce({name}.ids, '{{}}') AS {ref.column}")
-            lost = f"s.ref_{ref.column} IS NOT NULL AND {name}.ids IS NULL"
+            is_unknown = f"s.ref_{ref.column} IS NOT NULL AND {name}.ids IS NULL"
         else:
             joins.append(
                 f"LEFT JOIN {key} AS {name} ON {name}.district_id = :district "
                 f"AND {name}.sourced_id = s.ref_{ref.column}"
             )
             columns.append(f"{name}.id AS {ref.column}")
-            lost = f"{name}.id IS NULL"
+            is_unknown = f"{name}.id IS NULL"
         if ref.required:
-            orphans.append(f"WHEN {lost} THEN '{ref.header}'")
+            orphans.append(f"WHEN {is_unknown} THEN '{ref.header}'")
     orphan = f"CASE {' '.join(orphans)} END" if orphans else "NULL::text"
     derived = "".join(f", {sql} AS {column}" for column, sql in kind.derived)
     fields = "".join(f", s.{f.column}" for f in kind.fields if f.header in delivery.header)
@@ -108,10 +109,11 @@ def _resolved(stage: Stage, kind: Kind, delivery: Delivery) -> str:
         FROM {stage.table("staged", kind.name)} AS s {" ".join(joins)} WHERE s.district_id = :district"""
 
 
-def lists(stage: Stage, ref: Ref, table: str, column: str) -> str:
-    """SQL that reads each distinct list of sourcedIds once: many people, few lists. `whole` where all are known.
+def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
+    """Returns SQL that resolves each distinct list of sourcedIds once: there are many people, but few lists.
 
-    A list that is itself a known sourcedId is that one, commas and all."""
+    `whole` is true if all items are known. A list that is itself a known sourcedId, with its commas, is that one item.
+    """
     key = stage.table("key", ref.kind)
     return f"""SELECT l.list, array_agg(k.id ORDER BY l.place) FILTER (WHERE k.id IS NOT NULL) AS ids,
                bool_and(k.id IS NOT NULL) AS whole
@@ -126,7 +128,7 @@ def lists(stage: Stage, ref: Ref, table: str, column: str) -> str:
 
 
 async def make_plan(stage: Stage, kind: Kind, columns: Iterable[tuple[str, str]]) -> str:
-    """An empty plan for a kind, with these columns and SQL types; gives its table."""
+    """Creates an empty plan table for a kind with these columns and SQL types, and returns its name."""
     typed = "".join(f", {column} {sql}" for column, sql in columns)
     return await stage.make(
         "plan", kind.name, f"id uuid, sourced_id text, row_number bigint, action text, field text{typed}"
@@ -134,9 +136,9 @@ async def make_plan(stage: Stage, kind: Kind, columns: Iterable[tuple[str, str]]
 
 
 async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: bool) -> None:
-    """Compares a kind's staged rows with those that are known, and keeps what is to be done.
+    """Writes the plan of a kind from the comparison of its staged rows with the known rows.
 
-    `complete` is false where absence may not be believed: then nothing is removed for not being there.
+    If `complete` is false, no row is removed because it is absent.
     """
     columns = plan_columns(kind, delivery)
     plan = await make_plan(stage, kind, columns)
@@ -162,14 +164,14 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
                         WHEN t.{kind.key} IS NULL THEN 'create'
                         WHEN t.removed_at IS NOT NULL THEN 'restore'
                         WHEN {differs} THEN 'update' END AS action
-            FROM ({_resolved(stage, kind, delivery)}) AS s
-            FULL JOIN ({_met(stage, kind, compared)}) AS t ON t.sourced_id = s.sourced_id
+            FROM ({_resolved_sql(stage, kind, delivery)}) AS s
+            FULL JOIN ({_matched_sql(stage, kind, compared)}) AS t ON t.sourced_id = s.sourced_id
         ) AS p WHERE p.action IS NOT NULL
         """
     )
     await stage.driver.execute(f"ANALYZE {plan}")
     if not kind.own_alias and kind.key == "id":
-        # What was refused and is not known cannot be referred to.
+        # No reference may lead to a refused row that does not exist yet.
         await stage.run(
             f"""DELETE FROM {stage.table("key", kind.name)} AS k USING {plan} AS p
                 WHERE k.district_id = :district AND p.district_id = :district AND NOT k.existed
@@ -177,67 +179,68 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
         )
 
 
-def _met(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
-    """SQL for the known rows that the staged ones meet, and for those that met none."""
+def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
+    """Returns SQL for the known rows to compare with the staged rows. After a sift these are fewer."""
     if kind.name not in stage.sifted:
-        return known(kind, columns)
-    wanted = ("sourced_id", "district_id", kind.key, "removed_at", *columns)
+        return known_rows_sql(kind, columns)
+    selected = ("sourced_id", "district_id", kind.key, "removed_at", *columns)
     table = stage.table("rest", kind.name)
-    return f"SELECT {', '.join(f'r.t_{c} AS {c}' for c in wanted)} FROM {table} AS r WHERE r.t_{kind.key} IS NOT NULL"
+    return f"SELECT {', '.join(f'r.t_{c} AS {c}' for c in selected)} FROM {table} AS r WHERE r.t_{kind.key} IS NOT NULL"
 
 
 def pin_of(column: str) -> str:
-    """The name under which people pin a column."""
+    """Returns the name by which people pin a column."""
     return "role" if column == "is_student" else column
 
 
 ALIASED = tuple(kind for kind in KINDS if not kind.own_alias and kind.key == "id")
-"""Kinds that other rows refer to by a sourcedId."""
+"""The kinds whose sourcedIds are in `external_id`, so that other rows can refer to them."""
 
 
 async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[str, Any]:
-    """Keeps the plan beyond the run's transaction and beyond a crash; refused rows are not kept.
+    """Keeps the plan's tables beyond the run's transaction and beyond a crash, without refused rows.
 
-    Gives what the run's row remembers of it: the digest that an approval must name, and what each file spoke of.
+    Returns what the run's row stores about the plan: the digest that an approval must name, and each file's header.
     """
     for kind in deliveries:
         table = stage.table("plan", kind)
         await stage.run(f"DELETE FROM {table} WHERE district_id = :district AND action = 'refuse'")
         await stage.keep(table)
-    files = {kind: {"file": one.file, "header": list(one.header)} for kind, one in deliveries.items()}
+    files = {kind: {"file": each.file, "header": list(each.header)} for kind, each in deliveries.items()}
     return {"digest": await digest(stage, deliveries), "files": files}
 
 
-def whole(kind: Kind) -> Delivery:
-    """A delivery that speaks of every column of a kind, without rows to read."""
+def full_column_delivery(kind: Kind) -> Delivery:
+    """Returns a delivery with all columns of a kind and without rows."""
     header = (*(field.header for field in kind.fields), *(ref.header for ref in kind.refs))
     return Delivery(kind.name, "", False, header, 0, lambda: iter(()))
 
 
 def kept_deliveries(plan: Mapping[str, Any]) -> dict[str, Delivery]:
-    """What a kept plan was made of, as the apply asks for it: the columns, and no rows to read."""
+    """Returns the deliveries of a kept plan in the form that `apply` expects: with their columns and without rows."""
     return {
-        kind: Delivery(kind, one["file"], False, tuple(one["header"]), 0, lambda: iter(()))
-        for kind, one in plan["files"].items()
+        kind: Delivery(kind, file["file"], False, tuple(file["header"]), 0, lambda: iter(()))
+        for kind, file in plan["files"].items()
     }
 
 
 async def digest(stage: Stage, kinds: Iterable[str]) -> str:
-    """16 hexadecimal digits that change with any row of the plan, and with any roster row that it would touch."""
-    found = hashlib.sha256()
-    for kind in (one for one in KINDS if one.name in set(kinds)):
+    """Returns 16 hexadecimal digits that change with each row of the plan and each roster row that it would change."""
+    hasher = hashlib.sha256()
+    names = set(kinds)
+    for kind in (kind for kind in KINDS if kind.name in names):
         (row,) = await stage.rows(
             f"""SELECT md5(coalesce(string_agg(md5(p::text || coalesce(t::text, '')), '' ORDER BY p.id), '')) AS rows
                 FROM {stage.table("plan", kind.name)} AS p
                 LEFT JOIN {kind.table} AS t ON t.district_id = :district AND t.{kind.key} = p.id
                 WHERE p.district_id = :district"""
         )
-        found.update(f"{kind.name} {row['rows']}".encode())
-    return found.hexdigest()[:16]
+        hasher.update(f"{kind.name} {row['rows']}".encode())
+    return hasher.hexdigest()[:16]
 
 
-async def leave_removals(stage: Stage, kinds: Iterable[str]) -> None:
-    """Takes every removal out of the plan."""
+async def drop_removals(stage: Stage, kinds: Iterable[str]) -> None:
+    """Deletes all removals from the plan."""
     for kind in kinds:
         await stage.run(
             f"DELETE FROM {stage.table('plan', kind)} WHERE district_id = :district AND action IN ('remove', 'absent')"
@@ -245,5 +248,5 @@ async def leave_removals(stage: Stage, kinds: Iterable[str]) -> None:
 
 
 def kept_tables(run_id: UUID, plan: Mapping[str, Any]) -> list[str]:
-    """The staging tables that hold the plan of a run."""
+    """Returns the names of the staging tables that keep the plan of a run."""
     return [f"staging.plan_{BY_NAME[kind].name}_{run_id.hex}" for kind in plan["files"]]

@@ -1,4 +1,4 @@
-"""Owns what a run says of itself: the report, and the numbers that the guard weighs. Never changes a row."""
+"""Owns the report of a run, and the counts that the guard weighs. Never changes a row."""
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
 
@@ -9,26 +9,26 @@ from typing import Any, Final
 from uuid import UUID
 
 from app.core import ids
-from app.sis.engine.plan import known
-from app.sis.engine.stage import Stage, among
-from app.sis.guard import Seen, Shrunk
+from app.sis.engine.plan import known_rows_sql
+from app.sis.engine.stage import Stage, key_filter_sql
+from app.sis.guard import PlannedKind, ShrunkGroup
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.port import Delivery
 
-MANY: Final = 500  # changes below which what the planner knows of the tables still holds
-FIRST: Final = 20  # quarantined rows that a report names
+MANY: Final = 500  # changes up to which PostgreSQL's statistics of the tables remain good enough
+FIRST: Final = 20  # quarantined rows that a report lists
 CAME: Final = "('create', 'restore', 'update')"
 WENT: Final = "('remove', 'absent')"
 
 
 @dataclass
 class Counts:
-    """One kind's rows: `fetched` = unchanged + created + updated + removed + quarantined.
+    """The counts of one kind's rows: `fetched` = unchanged + created + updated + removed + quarantined.
 
-    `fetched` is what the file holds, a row repeated word for word counted once. `removed` are rows that the file
-    marks `tobedeleted` and that were there. `absent` were known, are not in the file, and are removed too: they
-    stand apart, since nothing was fetched of them. `restored` says how many of the updated had been removed,
-    `expired` how many of the removed and absent had come to their end before.
+    `fetched` counts the rows of the file; identical repeats count once. `removed` counts known rows that the file
+    marks `tobedeleted`. `absent` counts known rows that are missing in the file and are removed too; they are counted
+    separately because they were not fetched. `restored` counts those of the updated rows that had been removed
+    before, and `expired` those of the removed and absent rows whose end date had passed.
     """
 
     file: str = ""
@@ -45,13 +45,13 @@ class Counts:
 
     @property
     def changes(self) -> int:
-        """Rows of the roster that the plan touches."""
+        """The number of roster rows that the plan changes."""
         return self.created + self.updated + self.removed + self.absent
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A quarantined row: where it stands (the header is row 1) and why."""
+    """A quarantined row: its file, row number (the header is row 1), field and error code."""
 
     file: str
     row: int
@@ -61,11 +61,11 @@ class Refusal:
 
 @dataclass
 class Report:
-    """What a run did, or would do: `state` is applied, held, dry or failed; `sentence` says it in plain words.
+    """The result of a run: `state` is applied, held, dry or failed, and `sentence` describes it.
 
-    `plan` is there while a held plan waits for its answer; its `digest` is what an approval names. `mode` is full or
-    delta, `weighed` what each rule of the guard found, `taken` the file that was read, `pulled_at` as of when it is.
-    `repaired` is how many rows of each table were in other schools than their student, and were put right.
+    A held run has a `plan` until it is answered; an approval names the plan's `digest`. `mode` is full or delta,
+    `weighed` has the results of the guard's rules, `taken` describes the imported file, and `pulled_at` is the time of
+    the source's data. `repaired` counts, by table, the rows that were moved to the schools of their student.
     """
 
     run_id: UUID
@@ -88,17 +88,17 @@ class Report:
 
     @property
     def overturned(self) -> list[str]:
-        """Kinds of which a tenth or more changed, in a run of many changes: the planner should look at them anew."""
+        """The kinds whose statistics need an update, because a run changed at least a tenth of their rows."""
         if self.total("changes") < MANY:
             return []
         return [name for name, counts in self.kinds.items() if counts.changes and 10 * counts.changes >= counts.known]
 
-    def total(self, what: str) -> int:
-        """The sum of one count over all kinds."""
-        return sum(int(getattr(counts, what)) for counts in self.kinds.values())
+    def total(self, name: str) -> int:
+        """Returns the sum of one count over all kinds."""
+        return sum(int(getattr(counts, name)) for counts in self.kinds.values())
 
     def as_json(self) -> dict[str, Any]:
-        """The report as plain values; ids as faces show them."""
+        """Returns the report as plain values, with ids as the faces show them."""
         return {
             **asdict(self),
             "run_id": ids.show("run", self.run_id),
@@ -109,25 +109,25 @@ class Report:
         }
 
 
-async def known_rows(stage: Stage, kind: Kind) -> int:
-    """How many rows of a kind the source has in the roster now."""
-    rows = await stage.count(f"SELECT count(*) FROM ({known(kind)}) AS t WHERE t.removed_at IS NULL")
-    stage.known[kind.name] = rows
+async def count_known(stage: Stage, kind: Kind) -> int:
+    """Counts the current roster rows of a kind from this source, and remembers the number in the stage."""
+    rows = await stage.count(f"SELECT count(*) FROM ({known_rows_sql(kind)}) AS t WHERE t.removed_at IS NULL")
+    stage.known_rows[kind.name] = rows
     return rows
 
 
-async def planned(stage: Stage, kind: Kind) -> dict[str, int]:
-    """How many rows the plan holds for each action."""
+async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
+    """Counts the planned rows of a kind by action, and remembers the numbers in the stage."""
     rows = await stage.rows(
         f"SELECT action, count(*) AS rows FROM {stage.table('plan', kind.name)} "
         "WHERE district_id = :district GROUP BY action"
     )
-    stage.planned[kind.name] = {row["action"]: row["rows"] for row in rows}
-    return stage.planned[kind.name]
+    stage.planned_rows[kind.name] = {row["action"]: row["rows"] for row in rows}
+    return stage.planned_rows[kind.name]
 
 
-async def faults(stage: Stage, kind: Kind) -> tuple[int, int]:
-    """How many staged rows cannot be taken as they are, and how many of those have no sourcedId."""
+async def count_faults(stage: Stage, kind: Kind) -> tuple[int, int]:
+    """Returns the number of staged rows with a fault, and the number of staged rows without a sourcedId."""
     (row,) = await stage.rows(
         "SELECT count(*) FILTER (WHERE fault IS NOT NULL) AS faulty, "
         "count(*) FILTER (WHERE sourced_id IS NULL) AS nameless "
@@ -136,15 +136,15 @@ async def faults(stage: Stage, kind: Kind) -> tuple[int, int]:
     return row["faulty"], row["nameless"]
 
 
-async def quarantined(stage: Stage, kind: Kind) -> int:
-    """How many of a kind's rows this run put into quarantine."""
+async def count_quarantined(stage: Stage, kind: Kind) -> int:
+    """Counts the rows of a kind that this run put into quarantine."""
     return await stage.count(
         f"SELECT count(*) FROM sis_quarantine WHERE district_id = :district AND run_id = :run AND kind = '{kind.name}'"
     )
 
 
 async def first_refusals(stage: Stage) -> list[Refusal]:
-    """The first rows in quarantine, by file and row."""
+    """Returns the first rows in quarantine, by kind and row."""
     rows = await stage.rows(
         "SELECT file, row_number, field, code FROM sis_quarantine WHERE district_id = :district "
         f"AND run_id = :run ORDER BY kind, row_number LIMIT {FIRST}"
@@ -152,9 +152,9 @@ async def first_refusals(stage: Stage) -> list[Refusal]:
     return [Refusal(row["file"], row["row_number"], row["field"], row["code"]) for row in rows]
 
 
-async def loose_references(stage: Stage, kind: Kind, delivery: Delivery) -> list[str]:
-    """Sentences about optional references that nothing answers: the rows are taken without them."""
-    said = []
+async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Delivery) -> list[str]:
+    """Returns sentences about unknown optional references: their rows are imported without them."""
+    warnings = []
     for ref in kind.refs:
         if ref.header not in delivery.header or (ref.required and not ref.many):
             continue
@@ -171,16 +171,16 @@ async def loose_references(stage: Stage, kind: Kind, delivery: Delivery) -> list
                                   WHERE k.district_id = :district AND k.sourced_id = btrim(u.item))"""
         )
         if rows:
-            said.append(
-                f"{delivery.file}: {rows:,} rows name in {ref.header} {BY_NAME[ref.kind].plural} that are not "
-                "there; what they name is left out."
+            warnings.append(
+                f"{delivery.file}: {rows:,} rows refer in {ref.header} to unknown {BY_NAME[ref.kind].plural}; these "
+                "references are left out."
             )
-    return said
+    return warnings
 
 
-async def shrunk(stage: Stage, kinds: Mapping[str, Counts]) -> list[Shrunk]:
-    """Schools and classes that would lose students; a class that goes with its students is not one that shrinks."""
-    found = []
+async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[ShrunkGroup]:
+    """Returns the schools and classes that would lose students. A class that is itself removed does not count."""
+    groups = []
     people, enrollments = kinds["person"], kinds["enrollment"]
     if people.updated + people.removed + people.absent:
         rows = await stage.rows(
@@ -194,16 +194,16 @@ async def shrunk(stage: Stage, kinds: Mapping[str, Counts]) -> list[Shrunk]:
                   ON p.district_id = :district AND p.id = t.id AND p.action <> 'refuse'
                 GROUP BY s.id"""
         )
-        found += [Shrunk("school", row["lost"], row["students"]) for row in rows if row["lost"]]
+        groups += [ShrunkGroup("school", row["lost"], row["students"]) for row in rows if row["lost"]]
     if enrollments.removed + enrollments.absent:
         plan, classes = stage.table("plan", "enrollment"), stage.table("key", "class")
-        few = among(stage, BY_NAME["enrollment"], WENT)
-        those = " AND t.class_id = ANY (ARRAY(SELECT l.class_id FROM lost AS l))" if few else ""
+        key_filter = key_filter_sql(stage, BY_NAME["enrollment"], WENT)
+        class_filter = " AND t.class_id = ANY (ARRAY(SELECT l.class_id FROM lost AS l))" if key_filter else ""
         rows = await stage.rows(
             f"""WITH lost AS (
                     SELECT t.class_id, count(DISTINCT t.person_id) AS students
                     FROM {plan} AS p JOIN enrollment AS t ON t.district_id = :district AND t.id = p.id
-                    WHERE p.district_id = :district AND p.action IN {WENT} AND t.is_student{few}
+                    WHERE p.district_id = :district AND p.action IN {WENT} AND t.is_student{key_filter}
                       AND (t.ends_on IS NULL OR t.ends_on > :today)
                       AND t.class_id IN (SELECT k.id FROM {classes} AS k WHERE k.district_id = :district)
                       AND NOT EXISTS (SELECT FROM {plan} AS c WHERE c.district_id = :district
@@ -212,15 +212,15 @@ async def shrunk(stage: Stage, kinds: Mapping[str, Counts]) -> list[Shrunk]:
                     GROUP BY t.class_id)
                 SELECT lost.students AS lost, count(DISTINCT t.person_id) AS students FROM lost
                 JOIN enrollment AS t ON t.district_id = :district AND t.class_id = lost.class_id
-                 AND t.is_student AND t.removed_at IS NULL{those}
+                 AND t.is_student AND t.removed_at IS NULL{class_filter}
                 GROUP BY lost.class_id, lost.students"""
         )
-        found += [Shrunk("class", row["lost"], row["students"]) for row in rows]
-    return found
+        groups += [ShrunkGroup("class", row["lost"], row["students"]) for row in rows]
+    return groups
 
 
-async def rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
-    """People who would go and come anew: the same identifier, e-mail or username under another sourcedId."""
+async def count_rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
+    """Counts the people to be removed who have the identifier, e-mail or username of a person to be created."""
     if "person" not in delivered:
         return 0
     plan = stage.table("plan", "person")
@@ -235,15 +235,17 @@ async def rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
     return await stage.count(f"SELECT count(*) FROM ({matches}) AS m") if matches else 0
 
 
-def seen(kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_out: Collection[str] = ()) -> Seen:
-    """One kind's counts as the guard takes them. Where any file is a delta, a kind without changes has no file."""
+def planned_kind(
+    kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_out: Collection[str] = ()
+) -> PlannedKind:
+    """Returns one kind's counts as the guard expects them. In a delta, a kind without changes may have no file."""
     delivery = deliveries.get(kind.name)
     if delivery is None:
-        whole = bool(deliveries) and all(one.complete for one in deliveries.values())
-        silent = kind.optional or kind.name in left_out or not whole
+        is_full = bool(deliveries) and all(each.complete for each in deliveries.values())
+        may_be_silent = kind.optional or kind.name in left_out or not is_full
     else:
-        silent = not delivery.complete
-    return Seen(
+        may_be_silent = not delivery.complete
+    return PlannedKind(
         plural=kind.plural,
         known=counts.known,
         came=delivery is not None,
@@ -251,23 +253,23 @@ def seen(kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_ou
         changed=counts.updated - counts.restored,
         removed=counts.removed + counts.absent,
         refused=counts.quarantined,
-        may_be_silent=silent,
+        may_be_silent=may_be_silent,
         expired=counts.expired,
     )
 
 
-async def expired(stage: Stage, kind: Kind) -> int:
-    """How many of the removals are of enrollments and classes whose time was over; the end of each is exclusive."""
-    over = {
+async def count_expired(stage: Stage, kind: Kind) -> int:
+    """Counts the planned removals of enrollments and classes whose exclusive end date has passed."""
+    has_ended = {
         "enrollment": "t.ends_on <= :today",
         "class": """cardinality(t.academic_session_ids) > 0 AND NOT EXISTS (
             SELECT FROM academic_session AS a WHERE a.district_id = :district
              AND a.id = ANY (t.academic_session_ids) AND a.ends_on > :today)""",
     }.get(kind.name)
-    if over is None:
+    if has_ended is None:
         return 0
     return await stage.count(
         f"""SELECT count(*) FROM {stage.table("plan", kind.name)} AS p
             JOIN {kind.table} AS t ON t.district_id = :district AND t.id = p.id
-            WHERE p.district_id = :district AND p.action IN {WENT} AND {over}{among(stage, kind, WENT)}"""
+            WHERE p.district_id = :district AND p.action IN {WENT} AND {has_ended}{key_filter_sql(stage, kind, WENT)}"""
     )

@@ -1,7 +1,7 @@
-"""Owns a run's row: how it begins, is taken up, concludes and ends, and what that means for its source.
+"""Owns the row of a run: how it begins, concludes and ends, and how its end changes its source.
 
-Also the two locks of a district's syncs, which fence one off from the next. Never stages, plans or applies.
-Over 250 lines: whose a run is, and until when, is read together.
+Also owns the two advisory locks that separate a district's syncs from each other. Never stages, plans or applies.
+Over 250 lines, so that the ownership and the lease of a run are in one place.
 """
 
 from collections.abc import Collection, Mapping
@@ -12,19 +12,19 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, select, text, update
 
-from app.access.district_lock import FIRST_LOCK, TRY_LOCK, WAIT_FOR_LOCK, DistrictLock
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now, today_in
+from app.core.district_lock import FIRST_LOCK, TRY_LOCK, WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Conflict
 from app.core.fault_report import NO_FAULT, FaultSummary
-from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, Happened
+from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, NewEvent
 from app.events.outbox import record
 from app.roster.lookup import zone_of
 from app.sis.engine.plan import kept_tables
 from app.sis.engine.report import Report
 from app.sis.engine.student_events import count_events
-from app.sis.guard import Limits
+from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisRun, SisSource, SisUpload
 from app.sis.port import AlreadyRunning, Superseded
@@ -34,18 +34,18 @@ from app.sis.sources.settings import limits_of
 
 BROKE_OFF = "The sync broke off. The roster is as it was."
 EVENTS: dict[str, EventType] = {"applied": SYNC_APPLIED, "held": SYNC_HELD, "failed": SYNC_FAILED}
-LOCK = 0x41494D53  # the first half of the lock that a sync holds; the second is the district's
-APPLIES = LOCK + 1  # and of the one by which the transaction that writes can be recognized
+LOCK = 0x41494D53  # the first key of the lock of a running sync; the second key is the district's
+APPLIES = LOCK + 1  # the first key of the lock that marks the transaction that applies a sync
 LENGTH = timedelta(minutes=2)
-"""A run's lease: a worker renews it; whether one that was begun by hand goes on, its lock says when the lease ends."""
+"""The lease of a run. A worker renews it; of a run from the command line, its advisory lock shows that it goes on."""
 EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A run that was asked for before it begins: its row, and the number of the claim that may carry it out.
+    """The request for a run whose row exists already: its id and the number of the claim that may execute it.
 
-    `mode` is full or delta; without it what came says so.
+    `mode` is full or delta; if it is None, the delivery determines it.
     """
 
     run_id: UUID | None = None
@@ -54,33 +54,33 @@ class RunRequest:
 
 
 def lock_of(district_id: UUID) -> int:
-    """The second half of the district's advisory locks."""
+    """Returns the second key of the district's advisory locks."""
     return int.from_bytes(district_id.bytes[-4:], signed=True)
 
 
 @needs(Can.READ_SYNC)
 async def is_syncing(work: Work) -> bool:
-    """Whether somebody holds the district's sync lock; asks without touching it."""
-    held = """SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+    """Returns whether any process holds the district's sync lock, without trying to take it."""
+    is_locked = """SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
         WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
           AND l.classid::bigint = :lock AND l.objid::bigint = :key)"""
     names = {"lock": LOCK, "key": lock_of(work.district_id) % (1 << 32)}
-    return bool(await work.db.scalar(text(held), names))
+    return bool(await work.db.scalar(text(is_locked), names))
 
 
 @needs(Can.SYNC_ROSTER)
-async def write_alone(work: Work) -> None:
-    """Waits until no other transaction writes a sync of the district, and lets none until this one has ended.
+async def lock_district_writes(work: Work) -> None:
+    """Locks the district against other transactions that apply a sync, until this transaction ends.
 
-    The lock of the run may be lost with its connection, while the run goes on fetching: this one is the writer's own.
-    The row is what excludes others; the advisory lock only tells who holds it, for as far as the server shows it.
+    The run's own lock is lost if its connection breaks, although the run goes on fetching. This lock belongs to the
+    transaction that writes. The row excludes other transactions; the advisory lock only shows which process has it.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.WRITE_SYNC})
     await work.db.execute(select(func.pg_try_advisory_xact_lock(APPLIES, lock_of(work.district_id))))
 
 
-async def _try_to_write_alone(work: Work) -> bool:
-    """Takes the lock of `write_alone`, unless another transaction has it."""
+async def _try_lock_district_writes(work: Work) -> bool:
+    """Takes the lock of `lock_district_writes`, and returns False if another transaction has it."""
     names = {"district": work.district_id, "name": DistrictLock.WRITE_SYNC}
     if await work.db.scalar(TRY_LOCK, names) is None and await work.db.scalar(FIRST_LOCK, names) is None:
         return False
@@ -89,43 +89,50 @@ async def _try_to_write_alone(work: Work) -> bool:
 
 
 @needs(Can.SYNC_ROSTER)
-async def must_hold(work: Work, run_id: UUID, claim_number: int) -> None:
-    """Raises `Superseded` where the run is no longer this claim's; `end` looks again. Takes no lock on the row,
-    so that its lease can be renewed meanwhile."""
+async def require_current_attempt(work: Work, run_id: UUID, claim_number: int) -> None:
+    """Raises `Superseded` if another claim holds the run now. `end` checks this again.
+
+    Takes no lock on the row, so that its lease can be renewed meanwhile.
+    """
     mine = (SisRun.id == run_id, SisRun.state == "running", SisRun.claim_number == claim_number)
     if await work.db.scalar(select(SisRun.id).where(SisRun.district_id == work.district_id, *mine)) is None:
         raise _superseded()
 
 
 def _superseded() -> Superseded:
-    return Superseded("The run was ended or taken up by another meanwhile: nothing of it is applied. Run it again.")
+    return Superseded("The run was ended, or claimed by another worker: nothing of it is applied. Run it again.")
 
 
 @needs(Can.SYNC_ROSTER)
-async def limits_in_force(work: Work, source_id: UUID) -> Limits:
-    """The limits that hold for a source today; the house's where it has no settings."""
-    here = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
-    row = await work.db.scalar(select(SisSource).where(here))
-    return limits_of(row.limits, row.rollover, today_in(await zone_of(work))) if row else Limits()
+async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
+    """Returns the guard's limits for a source today; the default limits if the source has no settings."""
+    is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
+    row = await work.db.scalar(select(SisSource).where(is_source))
+    return limits_of(row.limits, row.rollover, today_in(await zone_of(work))) if row else GuardLimits()
 
 
 @needs(Can.SYNC_ROSTER)
 async def kinds_left_out(work: Work, source_id: UUID) -> frozenset[str]:
-    """The kinds that a source's settings leave out: of those nothing is taken, and nothing is missed."""
-    here = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
-    names = await work.db.scalar(select(SisSource.left_out).where(here)) or ()
+    """Returns the kinds that a source's settings leave out: their rows are neither imported nor counted as missing."""
+    is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
+    names = await work.db.scalar(select(SisSource.left_out).where(is_source)) or ()
     return frozenset(MAY_BE_LEFT_OUT[name] for name in names if name in MAY_BE_LEFT_OUT)
 
 
 @needs(Can.SYNC_ROSTER)
 async def begin(
-    work: Work, report: Report, source_id: UUID, dry: bool, undoes: UUID | None = None, asked: RunRequest = RunRequest()
+    work: Work,
+    report: Report,
+    source_id: UUID,
+    dry: bool,
+    undoes: UUID | None = None,
+    request: RunRequest = RunRequest(),
 ) -> None:
-    """Writes the run's row, or takes up the one that was asked for. A run that a crash left open is ended.
+    """Creates the row of a run, or starts the requested run. Ends a run that a crash left in state `running`.
 
-    Raises `Conflict` where another worker has taken the run up meanwhile, `AlreadyRunning` while another applies.
+    Raises `Conflict` if another worker has claimed the requested run, and `AlreadyRunning` while another is applied.
     """
-    if not await _try_to_write_alone(work):
+    if not await _try_lock_district_writes(work):
         raise AlreadyRunning("Another sync of this district is being applied. Try again when it has ended.")
     of = SisRun.district_id == work.district_id
     broken = await work.db.execute(
@@ -136,13 +143,17 @@ async def begin(
     )
     for row in broken.all():
         if not row.dry:
-            record(work, Happened(SYNC_FAILED, row.id, 1, {}, counts={}))
-    if asked.run_id is not None:
-        this_claim = SisRun.claim_number == asked.claim_number
-        mine = (of, SisRun.id == asked.run_id, SisRun.state == "pending", this_claim)
-        runs = {"state": "running", "began_at": report.began_at, "sentence": "The sync is running.", "mode": asked.mode}
-        if await work.db.scalar(update(SisRun).where(*mine).values(runs).returning(SisRun.id)) is None:
-            raise Conflict("The run was taken up by another worker.", code="run.taken_up")
+            record(work, NewEvent(SYNC_FAILED, row.id, 1, {}, counts={}))
+    if request.run_id is not None:
+        mine = (of, SisRun.id == request.run_id, SisRun.state == "pending", SisRun.claim_number == request.claim_number)
+        values = {
+            "state": "running",
+            "began_at": report.began_at,
+            "sentence": "The sync is running.",
+            "mode": request.mode,
+        }
+        if await work.db.scalar(update(SisRun).where(*mine).values(values).returning(SisRun.id)) is None:
+            raise Conflict("The run was claimed by another worker.", code="run.taken_up")
         return
     work.db.add(
         SisRun(
@@ -163,18 +174,18 @@ async def begin(
     await work.db.flush()
 
 
-def many(count: int, one: str, more: str) -> str:
-    """A number and its noun: `1 change`, `2 changes`."""
+def pluralize(count: int, one: str, more: str) -> str:
+    """Returns a number with its noun, such as `1 change` or `2 changes`."""
     return f"{count:,} {one if count == 1 else more}"
 
 
 def conclude(report: Report, dry: bool) -> None:
-    """State, exit code and sentence of a run that came to its end."""
+    """Sets the state, exit code and sentence of a run that has reached its end."""
     changes, refused = report.total("changes"), report.total("quarantined")
-    rows = many(refused, "row could not be taken and is", "rows could not be taken and are")
+    rows = pluralize(refused, "row could not be taken and is", "rows could not be taken and are")
     left = f" {rows} in quarantine." if refused else ""
     if repaired := sum(report.repaired.values()):
-        moved = many(repaired, "record was", "records were")
+        moved = pluralize(repaired, "record was", "records were")
         left += f" {moved} in another school than their student, and {'is' if repaired == 1 else 'are'} put right."
     report.ended_at = now()
     report.exit_code = EXITS["quarantined" if refused else "done"]
@@ -185,10 +196,10 @@ def conclude(report: Report, dry: bool) -> None:
         report.sentence = f"The sync {verb}: {' '.join(report.held_because)}"
     elif dry:
         report.state = "dry"
-        report.sentence = f"Nothing was written. The sync would make {many(changes, 'change', 'changes')}.{left}"
+        report.sentence = f"Nothing was written. The sync would make {pluralize(changes, 'change', 'changes')}.{left}"
     else:
         report.state = "applied"
-        done = f"{many(changes, 'change was', 'changes were')} made." if changes else "Nothing has changed."
+        done = f"{pluralize(changes, 'change was', 'changes were')} made." if changes else "Nothing has changed."
         report.sentence = f"{done}{left}"
 
 
@@ -201,11 +212,11 @@ async def end(
     claim_number: int | None = None,
     fault: FaultSummary = NO_FAULT,
 ) -> None:
-    """Ends the run's row, with its event where there is news for the district. It takes the place of held runs.
+    """Ends the run's row and emits its event. An applied or held run replaces the held runs of its source.
 
-    A dry run is no news, also where it fails: it changes nothing, and nobody was waiting for it but who asked.
-    Once it is applied, what the source has is known up to when the run was read: a delta begins from there. Raises
-    `Superseded` where the run's state is none of `of`, or another claim holds it: then nothing of it may stay.
+    A dry run emits no event, even if it fails: it changes nothing. An applied run moves the source's watermark to the
+    time at which the source was read, and the next delta begins there. Raises `Superseded` if the run's state is none
+    of `of` or if another claim holds the run; the caller's transaction must then be rolled back.
     """
     mine = (
         SisRun.id == report.run_id,
@@ -242,25 +253,27 @@ async def end(
     if row.dry:
         return
     source_id: UUID = row.source_id
-    # A map of sourcedIds that waits leaves the plan that it was made from, for whoever decides otherwise.
+    # A held map of sourcedIds keeps the held plan that it was made from, so that a person can still choose that plan.
     if report.state == "applied" or (report.state == "held" and report.mode != "rekey"):
-        await _take_the_place(work, report.run_id, source_id)
+        await _discard_replaced_plans(work, report.run_id, source_id)
     if report.state in ("applied", "held", "failed") and report.mode != "rekey":
-        # A delta with rows in quarantine moves no watermark: the next asks for those rows again.
-        again = report.mode == "delta" and report.total("quarantined") > 0
-        await note_run(work, source_id, report.state == "applied" and not again, report.mode, report.pulled_at)
-    quiet = report.state == "applied" and not report.total("changes")
-    if report.state in EVENTS and not quiet:
-        record(work, Happened(EVENTS[report.state], report.run_id, 1, {}, counts=count_events(report)))
+        # A delta with quarantined rows does not move the watermark, so that the next delta requests those rows again.
+        is_incomplete = report.mode == "delta" and report.total("quarantined") > 0
+        await update_watermarks(
+            work, source_id, report.state == "applied" and not is_incomplete, report.mode, report.pulled_at
+        )
+    is_unchanged = report.state == "applied" and not report.total("changes")
+    if report.state in EVENTS and not is_unchanged:
+        record(work, NewEvent(EVENTS[report.state], report.run_id, 1, {}, counts=count_events(report)))
 
 
 @needs(Can.SYNC_ROSTER)
-async def note_run(
+async def update_watermarks(
     work: Work, source_id: UUID, applied: bool, mode: str | None, pulled_at: datetime | None, *, undone: bool = False
 ) -> None:
-    """Notes at the source that a run came to its end; an undone one leaves the next no delta to begin from."""
-    here = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
-    row = await work.db.scalar(select(SisSource).where(here))
+    """Updates the watermarks and the schedule of a source after a run. After an undo, the next run is a full one."""
+    is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
+    row = await work.db.scalar(select(SisSource).where(is_source))
     if row is None:
         return
     if undone:
@@ -274,15 +287,15 @@ async def note_run(
 
 
 async def _drop_uploads(work: Work) -> None:
-    """Drops the zips that were sent for runs that have ended, however they ended."""
-    waits = ("pending", "running")
-    over = select(SisRun.id).where(SisRun.district_id == work.district_id, SisRun.state.not_in(waits))
-    here = (SisUpload.district_id == work.district_id, SisUpload.run_id.in_(over))
-    await work.db.execute(delete(SisUpload).where(*here).execution_options(synchronize_session=False))
+    """Deletes the uploaded zips of all runs that have ended, whatever their outcome."""
+    unfinished = ("pending", "running")
+    ended = select(SisRun.id).where(SisRun.district_id == work.district_id, SisRun.state.not_in(unfinished))
+    uploads = (SisUpload.district_id == work.district_id, SisUpload.run_id.in_(ended))
+    await work.db.execute(delete(SisUpload).where(*uploads).execution_options(synchronize_session=False))
 
 
-async def _take_the_place(work: Work, run_id: UUID, source_id: UUID) -> None:
-    """Discards the other plans of the source that wait: what they compared with is history."""
+async def _discard_replaced_plans(work: Work, run_id: UUID, source_id: UUID) -> None:
+    """Discards the other held or approved plans of the source, because they compare with an outdated roster."""
     of = SisRun.district_id == work.district_id
     waiting = await work.db.execute(
         select(SisRun.id, SisRun.plan).where(
@@ -293,14 +306,14 @@ async def _take_the_place(work: Work, run_id: UUID, source_id: UUID) -> None:
         )
     )
     for held_id, plan in waiting.all():
-        gone = {"state": "discarded", "sentence": "A later sync took its place. The roster is as it was.", "plan": None}
+        gone = {"state": "discarded", "sentence": "A later sync replaced it. The roster is as it was.", "plan": None}
         await work.db.execute(update(SisRun).where(of, SisRun.id == held_id).values(gone))
-        await drop_kept(work, held_id, plan)
+        await drop_kept_plan(work, held_id, plan)
 
 
 @needs(Can.SYNC_ROSTER)
-async def drop_kept(work: Work, run_id: UUID, plan: Mapping[str, Any] | None) -> None:
-    """Drops the tables that keep a run's plan."""
+async def drop_kept_plan(work: Work, run_id: UUID, plan: Mapping[str, Any] | None) -> None:
+    """Drops the staging tables that keep a run's plan."""
     if plan and "rekey" in plan:
         tables = ", ".join(f"staging.rekey_{kind}_{run_id.hex}" for kind in ("person", "role"))
         await work.db.execute(text(f"DROP TABLE IF EXISTS {tables}"))

@@ -1,7 +1,7 @@
-"""Owns the staging tables of one run: made, filled by its statements, dropped. Never judges a value.
+"""Owns the staging tables of one run, and runs its statements. Never checks a value.
 
-They live and die in the run's one transaction, so that a crash leaves none. Columns of the raw table are `c1`,
-`c2`… in the file's order: a header's text never becomes SQL.
+The tables are created and dropped in the run's transaction, so that a crash leaves none. The columns of a raw table
+are `c1`, `c2`… in the file's order: the text of a header never becomes SQL.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -27,16 +27,16 @@ _TYPES = {
     "stamp": "text",
     "salt": "text",
 }
-FEW = 20  # times as many known rows: from there on, looking rows up by their keys is cheaper than reading all
-Tell = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
-"""Lays an event for each of these students of a school, to commit with the run."""
+FEW = 20  # if a kind has this many times more known rows than rows to look up, lookups by key are cheaper than a scan
+EmitStudentEvents = Callable[[EventType, Sequence[tuple[UUID, UUID]]], None]
+"""Records an event for each of these pairs of student and school, in the run's transaction."""
 
 
 @dataclass
 class Stage:
-    """One run's statements, on the connection and in the transaction of its unit of work.
+    """The staging tables and statements of one run, on the connection and in the transaction of its unit of work.
 
-    Statements name their parameters `:district`, `:source`, `:run`, `:now`, `:today`, `:stamp`, `:salt`.
+    The parameters of statements are `:district`, `:source`, `:run`, `:now`, `:today`, `:stamp`, `:salt`.
     """
 
     driver: Any
@@ -45,43 +45,43 @@ class Stage:
     run_id: UUID
     now: datetime
     today: date
-    tell: Tell
-    made: list[str] = field(default_factory=list)
-    brought: dict[str, int] = field(default_factory=dict)
-    """Rows of the kinds that were staged along with another, before their turn."""
-    known: dict[str, int] = field(default_factory=dict)
-    """Rows of a kind that are known, once they were counted."""
-    came: dict[str, int] = field(default_factory=dict)
-    """Raw rows of a kind, as its COPY counted them."""
-    planned: dict[str, dict[str, int]] = field(default_factory=dict)
-    """Rows of a kind's plan by action, once they were counted."""
+    emit: EmitStudentEvents
+    tables: list[str] = field(default_factory=list)
+    staged_early: dict[str, int] = field(default_factory=dict)
+    """The number of rows of each kind that was staged together with another kind."""
+    known_rows: dict[str, int] = field(default_factory=dict)
+    """The number of known rows of each kind that was counted."""
+    raw_rows: dict[str, int] = field(default_factory=dict)
+    """The number of raw rows of each kind that was loaded."""
+    planned_rows: dict[str, dict[str, int]] = field(default_factory=dict)
+    """The number of planned rows by kind and action, for the kinds that were counted."""
     sifted: set[str] = field(default_factory=set)
-    """Kinds of which only the rows that differ from what is known were taken up."""
+    """The kinds of which only the changed rows were staged."""
 
-    def table(self, what: str, kind: str) -> str:
-        """The name of this run's staging table."""
-        return f"staging.{what}_{kind}_{self.run_id.hex}"
+    def table(self, prefix: str, kind: str) -> str:
+        """Returns the name of a staging table of this run."""
+        return f"staging.{prefix}_{kind}_{self.run_id.hex}"
 
-    async def make(self, what: str, kind: str, columns: str) -> str:
-        """Makes a staging table, the district first."""
-        name = self.table(what, kind)
+    async def make(self, prefix: str, kind: str, columns: str) -> str:
+        """Creates a staging table whose first column is the district, and returns its name."""
+        name = self.table(prefix, kind)
         await self.driver.execute(f"CREATE UNLOGGED TABLE {name} (district_id uuid, {columns})")
-        self.made.append(name)
+        self.tables.append(name)
         return name
 
-    async def make_as(self, what: str, kind: str, query: str) -> int:
-        """Makes a staging table of what a query gives, and says how many rows those are.
+    async def make_as(self, prefix: str, kind: str, query: str) -> int:
+        """Creates a staging table from a query, and returns its number of rows.
 
-        In place of an INSERT wherever the query is long: this form, PostgreSQL computes on several processors.
+        It replaces an INSERT where the query is long, because PostgreSQL runs this form in parallel.
         """
-        name = self.table(what, kind)
-        self.made.append(name)
+        name = self.table(prefix, kind)
+        self.tables.append(name)
         return await self.run(f"CREATE UNLOGGED TABLE {name} AS {query}")
 
     async def keep(self, name: str) -> None:
-        """Keeps a staging table beyond the run's transaction and beyond a crash, for its own district alone.
+        """Keeps a staging table beyond the run's transaction and beyond a crash, readable by its own district only.
 
-        Within the run no row of it is anybody else's to see; from its commit on, row-level security says so.
+        Before the commit no other transaction sees the table; after it, row-level security protects the rows.
         """
         policy = f"USING ({DISTRICT}) WITH CHECK ({DISTRICT})"
         for statement in (
@@ -90,37 +90,37 @@ class Stage:
             f"CREATE POLICY tenant ON {name} TO CURRENT_USER {policy}",
         ):
             await self.driver.execute(statement)
-        self.made.remove(name)
+        self.tables.remove(name)
 
-    async def unmake(self, what: str, kind: str) -> None:
-        """Drops a staging table before its time."""
-        name = self.table(what, kind)
+    async def drop_table(self, prefix: str, kind: str) -> None:
+        """Drops one staging table before the end of the run."""
+        name = self.table(prefix, kind)
         await self.driver.execute(f"DROP TABLE {name}")
-        self.made.remove(name)
+        self.tables.remove(name)
 
     async def run(self, sql: str) -> int:
-        """Runs a statement; the number of rows that it says it touched."""
+        """Runs a statement and returns the number of affected rows."""
         status = str(await self.driver.execute(*self._bound(sql)))
         last = status.rsplit(" ", 1)[-1]
         return int(last) if last.isdigit() else 0
 
     async def rows(self, sql: str) -> list[Any]:
-        """The rows of a query."""
+        """Returns the rows of a query."""
         return list(await self.driver.fetch(*self._bound(sql)))
 
     async def count(self, sql: str) -> int:
-        """The one number that a query gives.
+        """Returns the single number of a query.
 
-        Every row is asked for, of which there is one: PostgreSQL computes on one processor what is asked for in parts.
+        All rows are fetched although there is only one, because PostgreSQL runs no parallel plan for a partial fetch.
         """
-        ((found,),) = await self.rows(sql)
-        return int(found or 0)
+        ((number,),) = await self.rows(sql)
+        return int(number or 0)
 
     async def drop(self) -> None:
-        """Drops what this run staged."""
-        if self.made:
-            await self.driver.execute(f"DROP TABLE {', '.join(self.made)}")
-            self.made.clear()
+        """Drops all staging tables of this run that are not kept."""
+        if self.tables:
+            await self.driver.execute(f"DROP TABLE {', '.join(self.tables)}")
+            self.tables.clear()
 
     def _bound(self, sql: str) -> tuple[Any, ...]:
         values: dict[str, Any] = {
@@ -134,20 +134,20 @@ class Stage:
         }
         used: list[str] = []
 
-        def place(found: re.Match[str]) -> str:
-            name = found[1]
+        def placeholder(match: re.Match[str]) -> str:
+            name = match[1]
             if name not in used:
                 used.append(name)
             return f"${used.index(name) + 1}::{_TYPES[name]}"
 
-        return (_NAMED.sub(place, sql), *(values[name] for name in used))
+        return (_NAMED.sub(placeholder, sql), *(values[name] for name in used))
 
 
 def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
-    """SQL for a new id shaped as a UUIDv7 (RFC 9562): the run's time, then a digest of run, kind and sourcedId.
+    """Returns SQL for a new id in the form of a UUIDv7 (RFC 9562): the run's time, then a digest of kind and sourcedId.
 
-    No volatile function of the server: the same on every node, and on a retry of the statement. With a `place`, a
-    number in SQL, ids ascend with it: a million rows are then appended to an index, and not strewn over it.
+    It uses no volatile function, so that it is the same on every node and on a retry of the statement. With `place`,
+    an SQL number, ids ascend with that number, so that a million rows are appended to an index and not spread over it.
     """
     digest = f"md5(:salt || '{kind}' || {sourced_id})"
     if place is None:
@@ -156,13 +156,14 @@ def fresh_id(kind: str, sourced_id: str, place: str | None = None) -> str:
     return f"(:stamp || left({hexed}, 3) || '8' || right({hexed}, 5) || left({digest}, 10))::uuid"
 
 
-def among(stage: Stage, kind: Kind, actions: str) -> str:
-    """SQL that looks the known rows `t` of a plan up by their key, where those of `actions` are few.
+def key_filter_sql(stage: Stage, kind: Kind, actions: str) -> str:
+    """Returns an SQL condition that looks up the known rows `t` of a plan by their key, if `actions` affect few rows.
 
-    Nothing where they are many: those are found faster by reading the table once. Planned rows must be counted before.
+    Returns an empty string if they affect many rows, since one scan of the table is then faster. The planned rows must
+    have been counted before.
     """
-    touched = sum(rows for action, rows in stage.planned.get(kind.name, {}).items() if f"'{action}'" in actions)
-    if touched * FEW > stage.known.get(kind.name, 0):
+    affected = sum(rows for action, rows in stage.planned_rows.get(kind.name, {}).items() if f"'{action}'" in actions)
+    if affected * FEW > stage.known_rows.get(kind.name, 0):
         return ""
     return f""" AND t.{kind.key} = ANY (ARRAY(SELECT f.id FROM {stage.table("plan", kind.name)} AS f
                 WHERE f.district_id = :district AND f.action IN {actions}))"""

@@ -1,1 +1,1 @@
-"""OneRoster as CSV files in a zip: the adapter."""
+"""The adapter for OneRoster CSV files in a zip."""

@@ -1,7 +1,7 @@
-"""Owns where a CSV zip comes from: an https address, a file, or a folder in which new ones are dropped.
+"""Owns where a CSV zip comes from: an https address, a file, or a folder to which zips are added.
 
-A download is bounded and lies in a file without a name. A file that is still being written is left; one that was taken
-already is not taken again unless it is asked for. Never judges what is in a zip.
+A download has a size limit and goes to an unnamed temporary file. A file that is still being written is skipped, and a
+file that was imported already is not imported again unless this is requested. Never checks the contents of a zip.
 """
 
 import asyncio
@@ -29,17 +29,17 @@ from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import Delivery, NothingNew, Progress, SourceRefused
 
 LARGEST: Final = 8 << 30  # bytes of a zip
-SETTLED: Final = 20.0  # seconds without a change, after which a dropped file counts as whole
+QUIET_SECONDS: Final = 20.0  # seconds without a change after which a file counts as complete
 TIMEOUT: Final = aiohttp.ClientTimeout(total=4 * 3600, sock_connect=30, sock_read=120)
 CHUNK: Final = 1 << 20
 AGENT: Final = "Aimline-Sync/1"
 Taken = Mapping[str, Any]
-"""What is remembered of a file that was taken: name, size, mtime (nanoseconds), digest (SHA-256)."""
+"""The description of an imported file: name, size, mtime (nanoseconds), digest (SHA-256)."""
 
 
 @dataclass(frozen=True, slots=True)
 class FetchedZip:
-    """A zip as the port's Source, with what is remembered of the file, and as of when it is."""
+    """A zip as an `OpenedSource`, with the description of the file and the time of its data."""
 
     deliveries: Mapping[str, Delivery]
     not_taken: tuple[str, ...]
@@ -50,18 +50,18 @@ class FetchedZip:
 
 @asynccontextmanager
 async def open_path(path: Path, taken: Sequence[Taken], *, again: bool) -> AsyncIterator[FetchedZip]:
-    """Opens a zip, or the next one of a folder. With `again`, the newest, taken before or not.
+    """Opens a zip, or the next zip of a folder. With `again`, the newest one, even if it was imported before.
 
-    Raises `NothingNew` where there is none that was not taken, `SourceRefused` where there is none at all.
+    Raises `NothingNew` if all were imported before, and `SourceRefused` if there is no such file or folder.
     """
-    found = await asyncio.to_thread(_choose, path, taken, again)
-    with _opened(found) as (file, archive):
-        yield await asyncio.to_thread(_source, file, archive, found.name)
+    chosen = await asyncio.to_thread(_choose, path, taken, again)
+    with _opened(chosen) as (file, archive):
+        yield await asyncio.to_thread(_source, file, archive, chosen.name)
 
 
 @asynccontextmanager
 async def open_url(url: str, allowed: Allowed, progress: Progress) -> AsyncIterator[FetchedZip]:
-    """Downloads a zip and opens it. Raises `SourceRefused` with what is wrong."""
+    """Downloads a zip and opens it. Raises `SourceRefused` with the reason."""
     with tempfile.TemporaryFile() as file:
         as_of = await _download(url, allowed, file, progress)
         try:
@@ -74,35 +74,37 @@ async def open_url(url: str, allowed: Allowed, progress: Progress) -> AsyncItera
 
 
 async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progress) -> datetime:
-    """Fills the file; the source's own time, where it says one."""
+    """Downloads the zip to the file, and returns the time by the source's clock, or else by ours."""
     began, done = now(), 0
     try:
-        fit = validate_url(url, allowed)
+        checked = validate_url(url, allowed)
         async with checked_session(allowed, 1.0) as web:
-            async with web.get(fit, headers={"User-Agent": AGENT}, allow_redirects=False, timeout=TIMEOUT) as answer:
-                if answer.status != 200:
-                    raise SourceRefused(f"The source answers {answer.status} where the zip should be. Look at its URL.")
-                of = answer.content_length or 0
-                async for chunk in answer.content.iter_chunked(CHUNK):
+            async with web.get(
+                checked, headers={"User-Agent": AGENT}, allow_redirects=False, timeout=TIMEOUT
+            ) as response:
+                if response.status != 200:
+                    raise SourceRefused(f"The source answers {response.status} instead of the zip. Check its URL.")
+                total = response.content_length or 0
+                async for chunk in response.content.iter_chunked(CHUNK):
                     done += len(chunk)
                     if done > LARGEST:
                         raise SourceRefused(f"The source sends more than {LARGEST >> 30} GiB: no roster is as large.")
                     await asyncio.to_thread(file.write, chunk)
-                    progress("downloading the zip", done, of)
-                return _dated(answer.headers.get("Date")) or began
+                    progress("downloading the zip", done, total)
+                return _response_time(response.headers.get("Date")) or began
     except Invalid as error:
-        said = " ".join(violation.detail for violation in error.violations)
-        raise SourceRefused(f"The source's url cannot be used. {said}") from None
+        details = " ".join(violation.detail for violation in error.violations)
+        raise SourceRefused(f"The source's url cannot be used. {details}") from None
     except aiohttp.ClientConnectorDNSError:
         raise SourceRefused("The zip could not be fetched: the host name in its URL is not known.") from None
     except (AddressRefused, aiohttp.ClientError, TimeoutError, OSError) as error:
-        if is_full(error):  # not the source's fault
+        if is_full(error):  # a full disk is not a fault of the source
             raise
         raise SourceRefused(f"The zip could not be fetched ({type(error).__name__}). Try again later.") from None
 
 
-def _dated(header: str | None) -> datetime | None:
-    """When the source says that it answered; never ahead of our own clock."""
+def _response_time(header: str | None) -> datetime | None:
+    """Returns the time of a `Date` header, but never a time ahead of our own clock; None if it is malformed."""
     try:
         return min(parsedate_to_datetime(header).astimezone(UTC), now()) if header else None
     except (ValueError, OverflowError):
@@ -110,26 +112,26 @@ def _dated(header: str | None) -> datetime | None:
 
 
 def _choose(path: Path, taken: Sequence[Taken], again: bool) -> Path:
-    """The file to take: of those that were not taken the newest whole delivery, else the oldest delta after it."""
+    """Returns the file to import: of the new files the newest bulk delivery, or else the oldest delta."""
     if not path.is_dir():
         if not path.is_file():
             raise SourceRefused("There is no such file or folder on this machine.")
         if not again and _is_taken(path, taken):
-            raise NothingNew(_told(path.name))
+            raise NothingNew(_nothing_new(path.name))
         return path
-    settled = [one for one in sorted(path.iterdir(), key=_changed) if _is_whole(one)]
-    if again and settled:
-        return settled[-1]
-    last = max((int(one["mtime"]) for one in taken), default=0)
-    fresh = [one for one in settled if _changed(one) >= last and not _is_taken(one, taken)]
+    zips = [file for file in sorted(path.iterdir(), key=_changed) if _is_whole(file)]
+    if again and zips:
+        return zips[-1]
+    last = max((int(file["mtime"]) for file in taken), default=0)
+    fresh = [file for file in zips if _changed(file) >= last and not _is_taken(file, taken)]
     if not fresh:
-        raise NothingNew(_told(path.name) if settled else "There is no zip in the folder yet that is whole.")
-    # Older deltas are part of a newer whole delivery; without one each counts, in their order.
-    return next((one for one in reversed(fresh) if _is_bulk(one)), fresh[0])
+        raise NothingNew(_nothing_new(path.name) if zips else "There is no complete zip in the folder yet.")
+    # A bulk delivery includes all older deltas; without one, the deltas are imported in their order.
+    return next((file for file in reversed(fresh) if _is_bulk(file)), fresh[0])
 
 
-def _told(name: str) -> str:
-    return f"Nothing new lies in {name}: what is there was taken before. To take it again, ask for a full run."
+def _nothing_new(name: str) -> str:
+    return f"There is nothing new in {name}: it was imported before. To import it again, request a full run."
 
 
 def _changed(path: Path) -> int:
@@ -140,39 +142,40 @@ def _changed(path: Path) -> int:
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether this is a zip that nobody writes any more: a link, a part, a fresh or an unfinished one is not."""
+    """Returns whether this is a complete zip: no link, no partial file, and not changed recently."""
     if path.suffix.lower() != ".zip" or path.name.startswith((".", "~")) or path.is_symlink() or not path.is_file():
         return False
     quiet = now().timestamp() - _changed(path) / 1e9
-    return quiet >= SETTLED and zipfile.is_zipfile(path)
+    return quiet >= QUIET_SECONDS and zipfile.is_zipfile(path)
 
 
 def _is_taken(path: Path, taken: Sequence[Taken]) -> bool:
-    now_is = path.stat()
+    """Returns whether a file was imported before, by its name, size and time, or else by its digest."""
+    status = path.stat()
     if any(
-        (one["name"], one["size"], one["mtime"]) == (path.name, now_is.st_size, now_is.st_mtime_ns) for one in taken
+        (file["name"], file["size"], file["mtime"]) == (path.name, status.st_size, status.st_mtime_ns) for file in taken
     ):
         return True
-    alike = [one for one in taken if one["size"] == now_is.st_size]
-    if not alike:
+    same_size = [file for file in taken if file["size"] == status.st_size]
+    if not same_size:
         return False
     with path.open("rb") as file:
         digest = _digest(file)
-    return any(one["digest"] == digest for one in alike)
+    return any(imported["digest"] == digest for imported in same_size)
 
 
 def _is_bulk(path: Path) -> bool:
-    """Whether every file of a zip is whole; one that cannot be read counts, so that it is refused in its sentence."""
+    """Returns whether all files of a zip are bulk. An unreadable zip counts too, so that it is refused later."""
     try:
         with _opened(path) as (_, archive):
-            return all(one.complete for one in CsvZip(archive).deliveries.values())
+            return all(each.complete for each in CsvZip(archive).deliveries.values())
     except SourceRefused:
         return True
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
-    """The file and the zip in it: the same bytes, whatever takes the file's place meanwhile."""
+    """Opens a file and the zip in it, which remain the same bytes even if the file is replaced meanwhile."""
     try:
         file = path.open("rb")
     except OSError as error:
@@ -187,16 +190,16 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], zipfile.ZipFile]]:
 
 
 def _source(file: IO[bytes], archive: zipfile.ZipFile, name: str) -> FetchedZip:
-    there = os.fstat(file.fileno())
-    taken = {"name": name, "size": there.st_size, "mtime": there.st_mtime_ns, "digest": _digest(file)}
+    status = os.fstat(file.fileno())
+    taken = {"name": name, "size": status.st_size, "mtime": status.st_mtime_ns, "digest": _digest(file)}
     read = CsvZip(archive)
-    as_of = datetime.fromtimestamp(there.st_mtime, UTC)
+    as_of = datetime.fromtimestamp(status.st_mtime, UTC)
     return FetchedZip(read.deliveries, read.not_taken, read.warnings, taken, as_of)
 
 
 def _digest(file: IO[bytes]) -> str:
     file.seek(0)
-    found = hashlib.sha256()
+    hasher = hashlib.sha256()
     while chunk := file.read(CHUNK):
-        found.update(chunk)
-    return found.hexdigest()
+        hasher.update(chunk)
+    return hasher.hexdigest()

@@ -1,6 +1,6 @@
-"""Owns the files of OneRoster's CSV binding, 1.1 and 1.2: their columns, what each must have, what becomes of it.
+"""Owns the files of OneRoster's CSV binding, 1.1 and 1.2: their kinds, their columns and the required ones.
 
-Read by column name, so that 1.2.0 and 1.2.1 are one. Never opens a file.
+Files are read by column name, so that 1.2.0 and 1.2.1 need no distinction. Never opens a file.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ VERSIONS: Final = ("1.1", "1.2")
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """A file: the kind of record that it holds, or for an aside the kind that it adds to.
+    """A file of the binding: the kind of its rows, or for a supplement the kind to which it adds.
 
-    `columns` are those of 1.1 and 1.2 after the common three; `since` is the version that brought it.
+    `columns` are those of 1.1 and 1.2 after the three common columns; `since` is the version that introduced the file.
     """
 
     name: str
@@ -24,19 +24,21 @@ class CsvFile:
     columns: tuple[str, ...]
     required: frozenset[str]
     since: str = "1.1"
-    aside: str = ""
+    supplement: str = ""
 
     @property
     def taken(self) -> frozenset[str]:
-        """The columns of which something becomes."""
-        if self.aside:
+        """The columns that are imported."""
+        if self.supplement:
             return frozenset((*COMMON, *self.columns))
         kind = BY_NAME[self.kind]
         return frozenset((*COMMON, *(f.header for f in kind.fields), *(r.header for r in kind.refs)))
 
 
-def _file(name: str, kind: str, columns: str, required: str, since: str = "1.1", aside: str = "") -> CsvFile:
-    return CsvFile(name, kind, tuple(columns.split(",")), frozenset(("sourcedId", *required.split(","))), since, aside)
+def _file(name: str, kind: str, columns: str, required: str, since: str = "1.1", supplement: str = "") -> CsvFile:
+    return CsvFile(
+        name, kind, tuple(columns.split(",")), frozenset(("sourcedId", *required.split(","))), since, supplement
+    )
 
 
 _ROSTER: Final = (
@@ -116,14 +118,14 @@ _GRADEBOOK: Final = (
     ),
 )
 
-_ASIDES: Final = (
+_SUPPLEMENTS: Final = (
     _file(
         "lineItemScoreScales",
         "line_item",
         "title,lineItemSourcedId,scoreScaleSourcedId",
         "lineItemSourcedId,scoreScaleSourcedId",
         since="1.2",
-        aside="item_scale",
+        supplement="item_scale",
     ),
     _file(
         "lineItemLearningObjectiveIds",
@@ -131,7 +133,7 @@ _ASIDES: Final = (
         "lineItemSourcedId,source,learningObjectiveId",
         "lineItemSourcedId,source,learningObjectiveId",
         since="1.2",
-        aside="item_objective",
+        supplement="item_objective",
     ),
     _file(
         "resultScoreScales",
@@ -139,7 +141,7 @@ _ASIDES: Final = (
         "title,resultSourcedId,scoreScaleSourcedId",
         "resultSourcedId,scoreScaleSourcedId",
         since="1.2",
-        aside="result_scale",
+        supplement="result_scale",
     ),
     _file(
         "resultLearningObjectiveIds",
@@ -147,12 +149,12 @@ _ASIDES: Final = (
         "resultSourcedId,source,learningObjectiveId,score,textScore",
         "resultSourcedId,source,learningObjectiveId",
         since="1.2",
-        aside="result_objective",
+        supplement="result_objective",
     ),
 )
 
-FILES: Final = {file.name: file for file in (*_ROSTER, *_GRADEBOOK, *_ASIDES)}
-"""The files that are taken. Resources have no place here; user profiles hold credentials, and are left unread."""
+FILES: Final = {file.name: file for file in (*_ROSTER, *_GRADEBOOK, *_SUPPLEMENTS)}
+"""The files that are imported. Resources are not supported, and user profiles are not read: they have credentials."""
 
 ONLY_1_1: Final = {"users": {"orgSourcedIds", "role"}, "lineItems": {"gradingPeriodSourcedId"}}
 ONLY_1_2: Final = {
@@ -166,7 +168,7 @@ ONLY_1_2: Final = {
 }
 
 
-def expected(file: CsvFile, version: str) -> tuple[str, ...]:
-    """The columns of a file in a version, in its order."""
+def expected_columns(file: CsvFile, version: str) -> tuple[str, ...]:
+    """Returns the columns of a file in a version, in their standard order."""
     others = (ONLY_1_2 if version == "1.1" else ONLY_1_1).get(file.name, set())
     return (*COMMON, *(column for column in file.columns if column not in others))

@@ -1,20 +1,20 @@
-"""Owns what is refused in a file's first line, and what is said of it. Never reads the rows."""
+"""Owns the validation of a file's header, and the warnings about it. Never parses all rows."""
 
 import csv
 import io
 import unicodedata
 from itertools import islice
 
-from app.sis.oneroster_csv.files import ONLY_1_1, CsvFile, expected
+from app.sis.oneroster_csv.files import ONLY_1_1, CsvFile, expected_columns
 from app.sis.port import SourceRefused
 
 MOST_COLUMNS = 200
-PEEKED = 20  # rows in which a bulk file is looked at for what only a delta should say
+PEEKED = 20  # rows of a bulk file that are checked for values that only a delta should have
 BOM = b"\xef\xbb\xbf"
 
 
-def decoded(raw: bytes, file: str) -> str:
-    """The text of a file's beginning. Refuses another encoding, and bytes that no text has."""
+def decode_text(raw: bytes, file: str) -> str:
+    """Returns the text of the beginning of a file. Raises `SourceRefused` unless it is UTF-8 text."""
     try:
         text = raw.removeprefix(BOM).decode("utf-8")
     except UnicodeDecodeError:
@@ -25,16 +25,16 @@ def decoded(raw: bytes, file: str) -> str:
 
 
 def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...]:
-    """The names of the columns. Refuses an empty file, a bulk file without rows, and one in another encoding.
+    """Returns the names of the columns. Raises `SourceRefused` for an empty file or a bulk file without rows.
 
-    A delta without rows is taken: it says that nothing has changed.
+    A delta without rows is valid: nothing has changed.
     """
     if not head.strip(BOM + b"\r\n \t"):
         raise SourceRefused(f"{file} is empty. A file without rows must be announced as absent.")
     end = min((at for at in (head.find(b"\n"), head.find(b"\r")) if at >= 0), default=len(head))
     if more and end == len(head):
         raise SourceRefused(f"The first line of {file} does not end where a header does: export it again.")
-    line = decoded(head[:end], file)
+    line = decode_text(head[:end], file)
     if mode == "bulk" and not more and not head[end:].strip():
         raise SourceRefused(f"{file} has a header and no row. This is not read as “everyone is gone”: export it again.")
     try:
@@ -44,7 +44,7 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
 
 
 def check_columns(header: tuple[str, ...], file: CsvFile, version: str, mode: str) -> list[str]:
-    """What is odd about the columns, in sentences. Refuses names that are no names, that come twice, or that lack."""
+    """Returns warnings about the columns. Raises `SourceRefused` for invalid, repeated or missing names."""
     name = f"{file.name}.csv"
     if len(header) > MOST_COLUMNS:
         raise SourceRefused(f"{name} has {len(header):,} columns, more than OneRoster has by far: export it again.")
@@ -63,25 +63,25 @@ def check_columns(header: tuple[str, ...], file: CsvFile, version: str, mode: st
     missing = sorted(required - set(header))
     if missing:
         raise SourceRefused(f"{name} lacks the column{'s'[: len(missing) > 1]} {', '.join(missing)}.")
-    return _odd(header, file, version)
+    return _warnings(header, file, version)
 
 
-def _odd(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]:
-    name, columns, said = f"{file.name}.csv", expected(file, version), []
-    here = [column for column in header if column in columns]
-    if here != [column for column in columns if column in here]:
-        said.append(f"{name} has its columns in another order: read by their names.")
+def _warnings(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]:
+    name, columns, warnings = f"{file.name}.csv", expected_columns(file, version), []
+    present = [column for column in header if column in columns]
+    if present != [column for column in columns if column in present]:
+        warnings.append(f"{name} has its columns in another order: read by their names.")
     lacking = [column for column in columns if column not in header and column in file.taken]
     if lacking:
-        said.append(f"{name} has no {', '.join(lacking)}: what is known of that stays.")
+        warnings.append(f"{name} has no {', '.join(lacking)}: the known values stay.")
     known = {*columns, *file.columns}
     if [column for column in header if column not in known and not column.startswith("metadata.")]:
-        said.append(f"{name} has columns that OneRoster {version} does not know: not taken.")
-    return said
+        warnings.append(f"{name} has columns that OneRoster {version} does not know: not imported.")
+    return warnings
 
 
-def says_what_deltas_say(head: bytes, header: tuple[str, ...], file: str) -> bool:
-    """Whether the first rows of a bulk file fill in status or dateLastModified, which bulk leaves blank."""
+def has_delta_values(head: bytes, header: tuple[str, ...], file: str) -> bool:
+    """Returns whether the first rows of a bulk file have a status or dateLastModified, which should be blank."""
     places = [header.index(column) for column in ("status", "dateLastModified") if column in header]
     text = head.removeprefix(BOM).decode("utf-8", "replace")
     whole = text[: text.rfind("\n") + 1] or text

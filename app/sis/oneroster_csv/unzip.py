@@ -1,4 +1,4 @@
-"""Owns how bytes come out of a zip that nobody trusts: no folders, no locks, no bombs. Knows nothing of OneRoster."""
+"""Owns the safe reading of an untrusted zip: no folders, no encryption, no zip bombs. Independent of OneRoster."""
 
 import struct
 import zipfile
@@ -14,19 +14,19 @@ HEAD = 1 << 16  # bytes in which a header must end
 UNPACKED_LIMIT = 16 << 30  # bytes of all files together
 RATIO_LIMIT = 200  # unpacked to packed; rosters come to 5–40
 MOST_ENTRIES = 200
-DIRECTORY_LIMIT = 256 << 10  # bytes of the central directory: a thousand for each entry
+DIRECTORY_LIMIT = 256 << 10  # bytes of the central directory: about a thousand for each entry
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""Those of which `zipfile` unpacks no more at once than it is asked for; of the others a megabyte gives gigabytes."""
+"""The methods for which `zipfile` unpacks no more than requested; with others a megabyte may become gigabytes."""
 # zipfile raises NotImplementedError for a compression that it does not know, RuntimeError for an encrypted entry.
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError, RuntimeError, ValueError)
 MANY = "The zip holds far more files than OneRoster has: not opened."
 
 
-class _Guarded:
-    """A zip's file, of which no more is read at once than a small directory has, until it is opened.
+class _BoundedFile:
+    """A file that limits each read to the size of a small zip directory, until the zip is open.
 
-    `zipfile` reads the end record first, and then as much as that says the directory has. It decides itself which end
-    record it believes, so that this bound holds whatever the record says, and whichever of several is taken.
+    `zipfile` reads the end record first, and then as many bytes as the record gives for the directory. The limit on
+    reads applies whatever the record says, and whichever of several records `zipfile` chooses.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -46,8 +46,8 @@ class _Guarded:
 
 
 def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
-    """Opens a zip by its end record. Raises `BadZipFile` where it is none, `SourceRefused` where it holds too much."""
-    guarded = _Guarded(file)
+    """Opens a zip. Raises `BadZipFile` if it is not a zip, and `SourceRefused` if it has too many files."""
+    guarded = _BoundedFile(file)
     try:
         archive = zipfile.ZipFile(guarded)
     except (NotImplementedError, OverflowError, ValueError, OSError, struct.error) as error:
@@ -58,8 +58,8 @@ def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
     return archive
 
 
-def entries_of(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-    """The files by name. Refuses a zip that is locked, that slips out of its folder, or that swells."""
+def list_entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
+    """Returns the files by name. Raises `SourceRefused` for an encrypted zip, a zip with folders, or a zip bomb."""
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         name = entry.filename
@@ -68,15 +68,15 @@ def entries_of(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         if entry.flag_bits & 0x1:
             raise SourceRefused("The zip is encrypted: send it without a password.")
         if entry.compress_type not in METHODS:
-            raise SourceRefused("The zip is packed by a method other than deflate: pack it as zips mostly are.")
+            raise SourceRefused("The zip uses a compression other than deflate: pack it with deflate.")
         if not name:
             raise SourceRefused("The zip holds a file without a name.")
         if "/" in name or "\\" in name:
-            raise SourceRefused("The zip holds folders: OneRoster's files stand at its root.")
+            raise SourceRefused("The zip contains folders: OneRoster's files belong at its root.")
         if name in entries:
             raise SourceRefused("The zip holds the same file twice.")
         if entry.file_size > 10 << 20 and entry.file_size > RATIO_LIMIT * max(entry.compress_size, 1):
-            raise SourceRefused("The zip swells beyond what a roster does when it is unpacked: not opened.")
+            raise SourceRefused("The zip grows far more than a roster when it is unpacked: not opened.")
         entries[name] = entry
     if sum(entry.file_size for entry in entries.values()) > UNPACKED_LIMIT:
         raise SourceRefused("The zip is too large when it is unpacked: not opened.")
@@ -84,15 +84,15 @@ def entries_of(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
 
 
 def stream(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, limit: int | None = None) -> Iterator[bytes]:
-    """The bytes of a file without its byte order mark; with a limit, little more than that many."""
-    given = 0
+    """Yields the bytes of a file without its byte order mark; with a limit, it stops soon after that many."""
+    yielded = 0
     try:
         with archive.open(entry) as file:
             chunk = file.read(CHUNK if limit is None else limit + 1).removeprefix(BOM)
             while chunk:
                 yield chunk
-                given += len(chunk)
-                if limit is not None and given > limit:
+                yielded += len(chunk)
+                if limit is not None and yielded > limit:
                     return
                 chunk = file.read(CHUNK)
     except BROKEN as error:

@@ -1,1 +1,1 @@
-"""OneRoster over REST, 1.1 and 1.2: pages become CSV for the port. Holds no SQL and no policy."""
+"""The adapter for OneRoster over REST, 1.1 and 1.2: it converts pages to CSV. Contains no SQL and no policy."""

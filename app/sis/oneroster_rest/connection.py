@@ -1,4 +1,4 @@
-"""Owns what is set of a source that is read over REST, and what follows from it. Never speaks to it."""
+"""Owns the connection settings of a source that is read over REST. Never connects to it."""
 
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -23,16 +23,16 @@ _GRADEBOOK: Final[dict[str, tuple[str, ...]]] = {
 GRADES: Final = frozenset(
     {"categories", "lineItems", "results", "scoreScales", "assessmentLineItems", "assessmentResults"}
 )
-"""The collections of the gradebook; in 1.2 they have a service, and mostly a base, of their own."""
+"""The collections of the gradebook. In 1.2 they belong to a separate service, mostly with a base of its own."""
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
-    """How long a source is waited for: seconds, and tries of one request.
+class RetryPolicy:
+    """The limits for the tries of one request and for their durations, in seconds.
 
-    Waits double from `first` up to `longest`, each with jitter; `total` bounds the waits and the tries that failed of
-    one request together. A `Retry-After` is honoured as long as it fits into `total`. `answer` is how long an answer
-    may be silent, `whole` how long it may take to its last byte.
+    The waits between tries double from `first` up to `longest`, each with jitter. `total` limits the sum of the waits
+    and the failed tries of one request. A `Retry-After` is honoured if it fits into `total`. `answer` limits the time
+    without a byte, and `whole` the time of a complete response.
     """
 
     tries: int = 8
@@ -45,13 +45,13 @@ class Patience:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A source's settings. `url` is the base of rostering, as `https://sis.example.org/ims/oneroster/v1p1`.
+    """The connection settings of a source.
 
-    Without `gradebook_url` 1.1 has it under the same base; 1.2 under the one that OneRoster has beside `/rostering/`,
-    or under the same base where `url` does not say `/rostering/`. `scopes` are asked for as they are; without any,
-    those that the collections need. `leave_out` names collections, as `demographics`, that are not asked for.
-    `pull_minutes` is how long a pull may take, `pull_gb` what it may take of the disk. `sandbox` opens loopback over
-    plain HTTP.
+    `url` is the base of rostering, such as `https://sis.example.org/ims/oneroster/v1p1`.
+    Without `gradebook_url`, the gradebook has the same base; in 1.2, `/rostering/` in it is replaced by `/gradebook/`.
+    `scopes` are requested as they are; without any, those that the collections need. `leave_out` names collections,
+    such as `demographics`, that are not requested. `pull_minutes` and `pull_gb` limit the time and the disk space of
+    a pull. `sandbox` allows loopback over plain HTTP.
     """
 
     version: Literal["1.1", "1.2"]
@@ -70,30 +70,30 @@ class Connection:
     pull_gb: float = 20
     allow_networks: tuple[Network, ...] = ()
     sandbox: bool = False
-    patience: Patience = Patience()
+    patience: RetryPolicy = RetryPolicy()
 
     @property
     def allowed(self) -> Allowed:
-        """The networks that may be reached."""
+        """The networks to which a connection is allowed."""
         return Allowed(self.allow_networks, self.sandbox, SETTING)
 
     @property
     def rostering(self) -> str:
-        """The base of rostering, checked, without a slash at its end. Raises `SourceRefused`."""
-        return fit(self.url, self.allowed, "url")
+        """The validated base of rostering without a trailing slash. Raises `SourceRefused`."""
+        return normalize_url(self.url, self.allowed, "url")
 
     @property
     def gradebook(self) -> str:
-        """The base of the gradebook, checked, without a slash at its end. Raises `SourceRefused`."""
+        """The validated base of the gradebook without a trailing slash. Raises `SourceRefused`."""
         if self.gradebook_url:
-            return fit(self.gradebook_url, self.allowed, "gradebook-url")
+            return normalize_url(self.gradebook_url, self.allowed, "gradebook-url")
         if self.version == "1.1":
             return self.rostering
         return self.rostering.replace(ROSTERING, GRADEBOOK)
 
     @property
-    def wanted_scopes(self) -> tuple[str, ...]:
-        """The scopes to ask a token for."""
+    def requested_scopes(self) -> tuple[str, ...]:
+        """The scopes to request for a token."""
         if self.scopes:
             return self.scopes
         names: tuple[str, ...] = _CORE
@@ -104,15 +104,16 @@ class Connection:
         return tuple(PURL[self.version] + name for name in names)
 
 
-def fit(url: str, allowed: Allowed, setting: str) -> str:
-    """A URL of the settings in its one spelling, without a slash at its end.
+def normalize_url(url: str, allowed: Allowed, setting: str) -> str:
+    """Returns a URL of the settings in normalized form, without a trailing slash.
 
-    Raises `SourceRefused` where it may not be reached, or holds a query."""
+    Raises `SourceRefused` if a connection to it is not allowed, or if it has a query.
+    """
     try:
         checked = validate_url(url, allowed)
     except Invalid as error:
-        said = " ".join(violation.detail for violation in error.violations)
-        raise SourceRefused(f"The source's {setting} cannot be used. {said}") from None
+        details = " ".join(violation.detail for violation in error.violations)
+        raise SourceRefused(f"The source's {setting} cannot be used. {details}") from None
     if urlsplit(checked).query:
-        raise SourceRefused(f"The source's {setting} must not hold a query (?…).")
+        raise SourceRefused(f"The source's {setting} must not have a query (?…).")
     return checked.rstrip("/")

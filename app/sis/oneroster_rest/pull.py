@@ -1,7 +1,7 @@
-"""Owns a whole pull: which collections, in which order, what is done when a source moves, what is said of the rest.
+"""Owns a complete pull: the collections, their order, restarts when the source changes, and the warnings.
 
-Everything is on disk before it gives anything; no transaction is open meanwhile, because nobody has one yet. Longer
-than most: when a collection is believed, and when all begins anew, is read in one place.
+Everything is written to disk before the pull yields anything, and no transaction is open meanwhile. Over 250 lines, so
+that the conditions for trusting a collection and for restarting are in one place.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ from typing import Final
 
 from app.sis.kinds import BY_NAME, KINDS
 from app.sis.oneroster_rest.connection import Connection
-from app.sis.oneroster_rest.reader import Absent, BadQuery, Reader
-from app.sis.oneroster_rest.spool import Room, Spool
+from app.sis.oneroster_rest.reader import BadQuery, CollectionAbsent, Reader
+from app.sis.oneroster_rest.spool import DiskBudget, Spool
 from app.sis.oneroster_rest.translate import ROLE, Translator, roles_of
-from app.sis.oneroster_rest.turns import Hand, Turns
-from app.sis.oneroster_rest.walk import Moved, Walk, WalkPage
+from app.sis.oneroster_rest.turns import PageBudget, TurnQueue
+from app.sis.oneroster_rest.walk import CollectionChanged, Walk, WalkPage
 from app.sis.oneroster_rest.wire import Wire
-from app.sis.port import Delivery, Progress, Source, SourceInconsistent, SourceRefused
+from app.sis.port import Delivery, OpenedSource, Progress, SourceInconsistent, SourceRefused
 
 RESTARTS: Final = 3
-AHEAD: Final = 2  # pages in hand for each request that may go: one that is waited for in its turn stops no other
-SIDE_BY_SIDE: Final = 5  # collections open at once, so that neither the first page of one nor its last goes alone
+AHEAD: Final = 2  # pages requested ahead for each concurrent request, so that a slow page does not stop the others
+SIDE_BY_SIDE: Final = 5  # collections read at the same time, so that first and last pages overlap
 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A collection of OneRoster and the kind of its rows; `instead` are those that hold the same rows together."""
+    """A collection of OneRoster and the kind of its rows. The collections in `instead` together have the same rows."""
 
     name: str
     kind: str
@@ -52,14 +52,14 @@ COLLECTIONS: Final = (
     Collection("academicSessions", "academic_session", instead=("terms", "gradingPeriods")),
     Collection("orgs", "org", instead=("schools",)),
 )
-"""What refers comes before what it refers to: a row that is added meanwhile is then missed whole, not by half."""
+"""Rows that refer to others are read first: a row that is added meanwhile is then missing completely."""
 
 IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessmentResults"})
 
 
 @dataclass(slots=True)
-class Pulled:
-    """A collection as it came, or why it did not."""
+class PulledCollection:
+    """A collection that was read, or the status with which it was refused."""
 
     spool: Spool | None = None
     roles: Spool | None = None
@@ -67,13 +67,13 @@ class Pulled:
     disordered: bool = False
     totals: list[int | None] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
-    said: tuple[int, ...] = ()
+    fingerprint: tuple[int, ...] = ()
     revision: str | None = None
     absent: int | None = None
     instead: bool = False
 
     def close(self) -> None:
-        """Its rows are gone."""
+        """Deletes its spooled rows."""
         for spool in (self.spool, self.roles):
             if spool is not None:
                 spool.close()
@@ -81,7 +81,7 @@ class Pulled:
 
 @dataclass(slots=True)
 class RestSource:
-    """What a pull gave: the port's Source."""
+    """The result of a pull as an `OpenedSource`."""
 
     deliveries: Mapping[str, Delivery]
     warnings: tuple[str, ...]
@@ -90,10 +90,12 @@ class RestSource:
 
 
 @asynccontextmanager
-async def open_rest(connection: Connection, *, since: datetime | None, progress: Progress) -> AsyncIterator[Source]:
-    """Pulls a source to files of its own; with `since`, only what changed after it, as deltas.
+async def open_rest(
+    connection: Connection, *, since: datetime | None, progress: Progress
+) -> AsyncIterator[OpenedSource]:
+    """Pulls a source to temporary files; with `since`, only the rows that changed after it, as deltas.
 
-    Raises `SourceRefused` when it cannot be read whole, `SourceInconsistent` when it does not stand still.
+    Raises `SourceRefused` if it cannot be read completely, and `SourceInconsistent` if it keeps changing meanwhile.
     """
     pull = RestPull(connection, since, progress)
     try:
@@ -102,7 +104,7 @@ async def open_rest(connection: Connection, *, since: datetime | None, progress:
                 async with asyncio.timeout(60 * connection.pull_minutes):
                     source = await pull.source(wire)
             except TimeoutError:
-                raise SourceRefused(pull.endless()) from None
+                raise SourceRefused(pull.timeout_sentence()) from None
             source.as_of = wire.as_of
         yield source
     finally:
@@ -111,66 +113,66 @@ async def open_rest(connection: Connection, *, since: datetime | None, progress:
 
 @dataclass(slots=True)
 class RestPull:
-    """One pull."""
+    """The state of one pull."""
 
     connection: Connection
     since: datetime | None
     progress: Progress
-    done: dict[str, Pulled] = field(default_factory=dict)
-    before: dict[str, Pulled] = field(default_factory=dict)
+    done: dict[str, PulledCollection] = field(default_factory=dict)
+    before: dict[str, PulledCollection] = field(default_factory=dict)
     unsorted: set[str] = field(default_factory=set)
     disordered: set[str] = field(default_factory=set)
     revision: str | None = None
-    turns: Turns = field(init=False)
-    hand: Hand = field(init=False)
-    room: Room = field(init=False)
+    turns: TurnQueue = field(init=False)
+    page_budget: PageBudget = field(init=False)
+    disk_budget: DiskBudget = field(init=False)
 
     def __post_init__(self) -> None:
-        self.room = Room(self.connection.pull_gb)
-        self.turns = Turns(self.connection.concurrency)
-        self.hand = Hand(AHEAD * self.connection.concurrency)
+        self.disk_budget = DiskBudget(self.connection.pull_gb)
+        self.turns = TurnQueue(self.connection.concurrency)
+        self.page_budget = PageBudget(AHEAD * self.connection.concurrency)
 
     async def source(self, wire: Wire) -> RestSource:
-        """Everything, again where it moved."""
+        """Pulls all collections, and pulls those again that changed meanwhile."""
         reader = Reader(wire)
-        wanted = [one for one in COLLECTIONS if self._is_wanted(one)]
-        todo = wanted
+        selected = [collection for collection in COLLECTIONS if self._is_selected(collection)]
+        todo = selected
         for attempt in range(1 + RESTARTS):
             if attempt:
                 self.progress(f"starting again with {', '.join(one.name for one in todo)}", 0, 0)
                 await asyncio.sleep(random.uniform(0.5, 1) * self.connection.patience.first * 2**attempt)
             await self._pull(reader, todo)
-            todo = self._unsettled(wanted)
+            todo = self._find_outdated(selected)
             if not todo:
-                return self._given(wanted, reader.warnings)
+                return self._result(selected, reader.warnings)
         names = ", ".join(one.name for one in todo)
         raise SourceInconsistent(
             f"The source changed while it was read, {1 + RESTARTS} times in a row ({names}): sync it at an hour at "
             "which nothing is written to it."
         )
 
-    def endless(self) -> str:
-        """What is said of a source that was not read whole in its time."""
-        missing = [one.name for one in COLLECTIONS if self._is_wanted(one) and one.name not in self.done]
+    def timeout_sentence(self) -> str:
+        """Returns the sentence about a source that was not read completely within the time limit."""
+        missing = [one.name for one in COLLECTIONS if self._is_selected(one) and one.name not in self.done]
         return (
-            f"The source was read for {self.connection.pull_minutes:g} minutes and is at no end "
+            f"The source was read for {self.connection.pull_minutes:g} minutes and has not ended "
             f"({', '.join(missing) or 'it kept changing'}): ask its vendor whether its collections end. If it is only "
             "slow, raise the source's pull-minutes."
         )
 
     def close(self) -> None:
-        """Drops what was spooled."""
+        """Deletes all spooled rows."""
         for pulled in self.done.values():
             pulled.close()
 
-    def _is_wanted(self, one: Collection) -> bool:
+    def _is_selected(self, one: Collection) -> bool:
         left_out = one.optional and one.name in self.connection.leave_out
         return not left_out and (self.connection.version == "1.2" or one.name not in IN_12_ONLY)
 
-    def _unsettled(self, wanted: list[Collection]) -> list[Collection]:
-        """Those that moved, or were read under another revision than the last page that came."""
+    def _find_outdated(self, selected: list[Collection]) -> list[Collection]:
+        """Returns the collections that changed meanwhile, or that have another revision than the last page."""
         known = (None, self.revision)
-        return [one for one in wanted if one.name not in self.done or self.done[one.name].revision not in known]
+        return [one for one in selected if one.name not in self.done or self.done[one.name].revision not in known]
 
     async def _pull(self, reader: Reader, todo: list[Collection]) -> None:
         waiting = iter(todo)
@@ -191,16 +193,16 @@ class RestPull:
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
 
-    async def _one(self, reader: Reader, one: Collection) -> Pulled | None:
-        """A collection; None where it moved. A mandatory one that is not there is looked for under other names."""
+    async def _one(self, reader: Reader, one: Collection) -> PulledCollection | None:
+        """Pulls a collection, or its alternatives if it is absent. Returns None if it changed meanwhile."""
         try:
             return await self._spooled(reader, one, (one.name,))
-        except Absent as absent:
+        except CollectionAbsent as absent:
             status = absent.status
         if one.instead and status not in (401, 403):
             try:
                 pulled = await self._spooled(reader, one, one.instead)
-            except Absent:
+            except CollectionAbsent:
                 pulled = None
             else:
                 if pulled is not None:
@@ -208,13 +210,13 @@ class RestPull:
                 return pulled
         if not one.optional:
             raise SourceRefused(_missing(one, status))
-        return Pulled(absent=status)
+        return PulledCollection(absent=status)
 
-    async def _spooled(self, reader: Reader, one: Collection, names: tuple[str, ...]) -> Pulled | None:
+    async def _spooled(self, reader: Reader, one: Collection, names: tuple[str, ...]) -> PulledCollection | None:
         translator = Translator(BY_NAME[one.kind])
-        pulled = Pulled(Spool(one.kind, " and ".join(names), translator.header, self.room))
+        pulled = PulledCollection(Spool(one.kind, " and ".join(names), translator.header, self.disk_budget))
         if one.kind == "person" and self.connection.version == "1.2":
-            pulled.roles = Spool("role", "users.roles", ROLE.header, self.room)
+            pulled.roles = Spool("role", "users.roles", ROLE.header, self.disk_budget)
         try:
             for name in names:
                 walk = await self._walk(reader, one, name, translator, pulled)
@@ -223,9 +225,9 @@ class RestPull:
                 pulled.totals.append(walk.total)
                 pulled.offsets.append(walk.offset)
                 pulled.revision = walk.revision or pulled.revision
-            if self._settle(one, pulled):
+            if self._is_trusted(one, pulled):
                 return pulled
-        except Moved:
+        except CollectionChanged:
             pass
         except BaseException:
             pulled.close()
@@ -233,17 +235,19 @@ class RestPull:
         pulled.close()
         return None
 
-    async def _walk(self, reader: Reader, one: Collection, name: str, translator: Translator, pulled: Pulled) -> Walk:
+    async def _walk(
+        self, reader: Reader, one: Collection, name: str, translator: Translator, pulled: PulledCollection
+    ) -> Walk:
         while True:
             query = self._query(name)
 
             async def fetch(limit: int, offset: int, link: str | None, query: Mapping[str, str] = query) -> WalkPage:
-                async with self.turns.of(COLLECTIONS.index(one)):
+                async with self.turns.turn(COLLECTIONS.index(one)):
                     page = await reader.page(name, limit, offset, query, link)
                 self.revision = page.revision or self.revision
                 return page
 
-            walk = Walk(fetch, self.connection.page_size, self.hand)
+            walk = Walk(fetch, self.connection.page_size, self.page_budget)
             try:
                 async for page in walk.walk():
                     self._spool(one, translator, page, pulled)
@@ -253,12 +257,15 @@ class RestPull:
                 raise SourceRefused(f"A row of {name} has lists in lists, deeper than can be read.") from None
             except BadQuery:
                 if "sort" not in query:
-                    raise SourceRefused(self._unasked(name)) from None
+                    raise SourceRefused(self._query_error(name)) from None
                 self.unsorted.add(name)
 
     def _query(self, name: str) -> dict[str, str]:
-        """A delta in the order of ids, and whatever came out of order: an order without ties, in which a row that
-        changes meanwhile keeps its place. By the time of change, rows that changed together change places."""
+        """Returns the filter and the order to request for a collection.
+
+        Deltas and collections that came without a fixed order are sorted by id: it has no ties, and a row that changes
+        meanwhile keeps its place.
+        """
         query = {}
         if self.since is not None:
             since = self.since.astimezone(UTC)
@@ -267,67 +274,69 @@ class RestPull:
             query |= {"sort": "sourcedId", "orderBy": "asc"}
         return query
 
-    def _unasked(self, name: str) -> str:
+    def _query_error(self, name: str) -> str:
         if self.since is not None:
-            return f"The source cannot be asked for the changes of {name} only: sync it with --full."
-        return f"The source does not take limit and offset for {name}: ask its vendor how its pages are asked for."
+            return f"The source cannot send only the changes of {name}: sync it with --full."
+        return f"The source does not accept limit and offset for {name}: ask its vendor how its pages are requested."
 
-    def _spool(self, one: Collection, translator: Translator, page: WalkPage, pulled: Pulled) -> None:
+    def _spool(self, one: Collection, translator: Translator, page: WalkPage, pulled: PulledCollection) -> None:
         if pulled.spool is not None:
             pulled.spool.add(translator.page(page.rows))
         if pulled.roles is not None:
             pulled.roles.add(role for row in page.rows for role in roles_of(row))
 
-    def _settle(self, one: Collection, pulled: Pulled) -> bool:
-        """Whether a collection can be believed. What twice came short in the same way is taken, but proves no
-        absence."""
+    def _is_trusted(self, one: Collection, pulled: PulledCollection) -> bool:
+        """Returns whether a collection can be trusted; if not, it is pulled again.
+
+        A collection that was incomplete twice in the same way is imported, but its missing rows are not removed.
+        """
         if pulled.spool is None:
             return True
         repeats = pulled.spool.repeats()
         if repeats.differ:
             return False
         total = pulled.totals[0] or 0
-        if len(pulled.totals) == 1:  # of two collections in place of one, a person may be in both
+        if len(pulled.totals) == 1:  # with two alternative collections, a person may be in both
             pulled.disordered |= repeats.scattered and repeats.distinct < pulled.offsets[0]
             pulled.whole = pulled.whole and repeats.distinct >= total
         short = pulled.disordered or not pulled.whole
-        pulled.said = (total, repeats.distinct, repeats.digest)
+        pulled.fingerprint = (total, repeats.distinct, repeats.digest)
         if short:
             pulled.whole = False
             last = self.before.get(one.name)
             self.before[one.name] = pulled
             self.disordered |= {one.name, *one.instead}
-            if last is None or last.said != pulled.said:
+            if last is None or last.fingerprint != pulled.fingerprint:
                 return False
         if repeats.again:
-            pulled.spool.without(repeats.again)
+            pulled.spool.remove(repeats.again)
         if pulled.roles is not None and (again := pulled.roles.repeats().again):
-            pulled.roles.without(again)
+            pulled.roles.remove(again)
         return True
 
-    def _given(self, wanted: list[Collection], warnings: list[str]) -> RestSource:
+    def _result(self, selected: list[Collection], warnings: list[str]) -> RestSource:
         deliveries: dict[str, Delivery] = {}
-        said: list[str] = list(warnings)
-        gone: dict[int | None, list[str]] = {}
-        for one in wanted:
+        sentences: list[str] = list(warnings)
+        absent: dict[int | None, list[str]] = {}
+        for one in selected:
             pulled = self.done[one.name]
             if pulled.spool is None:
-                gone.setdefault(pulled.absent, []).append(one.name)
+                absent.setdefault(pulled.absent, []).append(one.name)
                 continue
             if not pulled.whole:
-                why = "come in no fixed order" if pulled.disordered else "end before all that it says it has"
-                said.append(f"The source's pages of {one.name} {why}: what did not come is not taken for gone.")
+                why = "have no fixed order" if pulled.disordered else "end before the reported total"
+                sentences.append(f"The source's pages of {one.name} {why}: missing rows are not removed.")
             if pulled.instead:
-                said.append(f"The source has no {one.name}: taken from {' and '.join(one.instead)}.")
+                sentences.append(f"The source has no {one.name}: they are read from {' and '.join(one.instead)}.")
             complete = self.since is None and pulled.whole
             deliveries[one.kind] = pulled.spool.delivery(complete=complete)
             if pulled.roles is not None:
                 deliveries["role"] = pulled.roles.delivery(complete=complete)
-        for status, names in gone.items():
+        for status, names in absent.items():
             why = "does not let us read" if status in (401, 403) else "has no"
-            said.append(f"The source {why} {', '.join(names)} ({status}): left out.")
+            sentences.append(f"The source {why} {', '.join(names)} ({status}): left out.")
         ordered = {kind.name: deliveries[kind.name] for kind in KINDS if kind.name in deliveries}
-        return RestSource(ordered, tuple(said))
+        return RestSource(ordered, tuple(sentences))
 
 
 def _missing(one: Collection, status: int) -> str:
@@ -343,7 +352,7 @@ def _missing(one: Collection, status: int) -> str:
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that ended the others."""
+    """Returns the first error of a group."""
     for error in errors.exceptions:
         return _first(error) if isinstance(error, BaseExceptionGroup) else error
     return errors

@@ -1,6 +1,6 @@
-"""Owns one page of one collection: its URL, its envelope, what its status means, the headers beside it. No paging.
+"""Owns one page of one collection: its URL, its envelope, its status and its headers. No paging.
 
-Nothing that an answer says in free text is told: it may hold a name.
+Never reports free text of a response, because it may contain a name.
 """
 
 import asyncio
@@ -28,19 +28,19 @@ ENVELOPES: Final = {
     "students": "users",
     "teachers": "users",
 }
-"""The keys of lists that are not named as their path is."""
+"""The envelope keys of the collections whose key differs from their path."""
 
 ABSENT: Final = frozenset({403, 404, 405, 410, 501})
-GARBLED: Final = 3  # answers in a row that are no JSON, after which no other is asked for
-SHARED: Final = 4  # refused tokens of one request, after which it is tried alone
+GARBLED: Final = 3  # responses in a row without valid JSON after which the pull fails
+SHARED: Final = 4  # refused tokens of one request after which it is sent alone
 _ID = itemgetter("sourcedId")
 _NEXT = re.compile(r"<([^>]*)>([^<]*)")
 _REVISION = re.compile(r"x-[a-z-]*(revision|snapshot|generation)")
 _WORDS = re.compile(r"[a-z_]{3,40}")
 
 
-class Absent(Exception):
-    """The collection is not there, or not for us: 403, 404 and their like."""
+class CollectionAbsent(Exception):
+    """The collection does not exist or is not accessible to us: 403, 404 or a similar status."""
 
     def __init__(self, status: int) -> None:
         super().__init__(status)
@@ -48,12 +48,12 @@ class Absent(Exception):
 
 
 class BadQuery(Exception):
-    """The source does not take what was asked: 400 or 422."""
+    """The source refuses the parameters of the request: 400 or 422."""
 
 
 @dataclass(slots=True)
 class Reader:
-    """Reads pages of a source, authorised."""
+    """Reads pages of a source with authorized requests."""
 
     wire: Wire
     warnings: list[str] = field(default_factory=list)
@@ -71,8 +71,8 @@ class Reader:
     _one_by_one: asyncio.Lock = field(init=False)
 
     async def page(self, name: str, limit: int, offset: int, query: Mapping[str, str], link: str | None) -> WalkPage:
-        """A page. Raises `Absent` and `BadQuery`; behind the first page these mean that there is no more."""
-        url = link or located(self.bases[name in GRADES], name, limit, offset, query)
+        """Returns a page. Raises `CollectionAbsent` or `BadQuery` for a first page; later they mark the end."""
+        url = link or page_url(self.bases[name in GRADES], name, limit, offset, query)
         garbled = 0
         while True:
             answer = await self.get(url)
@@ -81,58 +81,60 @@ class Reader:
                     return WalkPage([], [], refused=True)
                 if answer.status in (400, 422):
                     raise BadQuery
-                raise Absent(answer.status)
+                raise CollectionAbsent(answer.status)
             if answer.status != 200:
-                raise SourceRefused(_unfit(answer.status, name))
+                raise SourceRefused(_status_error(answer.status, name))
             try:
                 return self._read(name, url, answer)
-            except (ValueError, RecursionError):  # the latter: lists in lists without end
+            except (ValueError, RecursionError):  # RecursionError: lists nested too deeply
                 garbled += 1
                 if garbled >= GARBLED:
                     raise SourceRefused(
-                        f"The source answers for {name} with something that is no JSON: check the source's url; "
+                        f"The source answers for {name} with something that is not JSON: check the source's url; "
                         "`aimline sis doctor` looks for the right one."
                     ) from None
                 await asyncio.sleep(self.connection.patience.first * garbled)
 
     async def get(self, url: str) -> Answer:
-        """An authorised answer; 401 only once renewing did not help.
+        """Returns the response to an authorized request. It has the status 401 only if new tokens do not help.
 
-        Where a token dies of a few uses, other requests use up each new one: then one request goes after the other."""
+        If a token is valid for a few uses only, other requests use up each new token. Then requests are sent one by
+        one.
+        """
         for _ in range(SHARED):
             if self._alone:
                 break
-            answer, again = await self._try(url)
-            if not again:
+            answer, can_retry = await self._try(url)
+            if not can_retry:
                 return answer
         self._alone = True
         async with self._one_by_one:
-            answer, again = await self._try(url)
-            left = self.connection.concurrency + SHARED  # those under way may still use up as many
-            while again and left:
-                answer, again = await self._try(url)
+            answer, can_retry = await self._try(url)
+            left = self.connection.concurrency + SHARED  # the running requests may still use up as many tokens
+            while can_retry and left:
+                answer, can_retry = await self._try(url)
                 left -= 1
             if answer.status == 401:
-                self._alone = False  # it is refused for itself, and not for the use of its token
+                self._alone = False  # the request itself is refused, not its token
             return answer
 
     async def _try(self, url: str) -> tuple[Answer, bool]:
-        """An answer, and whether another try may do better."""
+        """Returns a response, and whether a retry with a new header may succeed."""
         used = ""
 
-        async def authorised() -> Mapping[str, str]:
+        async def authorized() -> Mapping[str, str]:
             nonlocal used
             used = await self.credentials.header("GET", url)
             return {"Authorization": used}
 
-        answer = await self.wire.ask("GET", url, authorised)
+        answer = await self.wire.send("GET", url, authorized)
         if answer.status != 401:
-            self.credentials.held(used)
+            self.credentials.accept(used)
             return answer, False
-        return answer, await self.credentials.again(used)
+        return answer, await self.credentials.renew(used)
 
     def _read(self, name: str, url: str, answer: Answer) -> WalkPage:
-        rows = opened(name, parsed(answer.body))
+        rows = extract_rows(name, parse_json(answer.body))
         total = answer.headers.get("x-total-count", "").strip()
         link = answer.headers.get("link")
         following = _following(link) if link is not None else None
@@ -147,29 +149,28 @@ class Reader:
         )
 
     def _beyond(self, url: str, link: str | None) -> str | None:
-        """A `next` that our own offset cannot stand for, if it is on the host of the settings: the token goes nowhere
-        else."""
+        """Returns a `next` link without an offset, or None. Links to other hosts are ignored, to protect the token."""
         if link is None or "offset" in parse_qs(urlsplit(link).query, keep_blank_values=True):
             return None
-        there = urljoin(url, link.partition(":///")[2].join(("/", "")) if ":///" in link else link)
-        if urlsplit(there)[:2] == urlsplit(url)[:2]:
-            return there
-        odd = "The source's next page is on another host, where its token must not go: pages were asked for by offset."
-        if odd not in self.warnings:
-            self.warnings.append(odd)
+        target = urljoin(url, link.partition(":///")[2].join(("/", "")) if ":///" in link else link)
+        if urlsplit(target)[:2] == urlsplit(url)[:2]:
+            return target
+        warning = "The source's next page is on another host, where its token must not go: pages were read by offset."
+        if warning not in self.warnings:
+            self.warnings.append(warning)
         return None
 
 
-def located(base: str, name: str, limit: int, offset: int, query: Mapping[str, str]) -> str:
-    """The URL of a page."""
+def page_url(base: str, name: str, limit: int, offset: int, query: Mapping[str, str]) -> str:
+    """Returns the URL of a page."""
     pairs = {"limit": str(limit), "offset": str(offset), **query}
     return f"{base}/{name}?" + "&".join(f"{key}={quote(value, safe='~')}" for key, value in pairs.items())
 
 
-def parsed(body: bytes) -> Any:
-    """JSON, also where it has a byte order mark, half a surrogate or bare control characters. Raises `ValueError`."""
+def parse_json(body: bytes) -> Any:
+    """Parses JSON, also with a byte order mark, lone surrogates or control characters. Raises `ValueError`."""
     collecting = gc.isenabled()
-    gc.disable()  # nothing of a page is garbage yet: looking for it while it is made is a third of the time
+    gc.disable()  # a page being parsed has no garbage, and collection would take a third of the time
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
@@ -179,50 +180,52 @@ def parsed(body: bytes) -> Any:
             gc.enable()
 
 
-def opened(name: str, said: Any) -> list[Any]:
-    """The rows of a list's envelope. Raises `SourceRefused` where it is none, whatever the status was."""
-    if isinstance(said, list):
-        return said
-    failed = isinstance(said, dict) and any(
-        key.lower().endswith("codemajor") and str(value).lower() == "failure" for key, value in said.items()
+def extract_rows(name: str, content: Any) -> list[Any]:
+    """Returns the rows in the envelope of a list. Raises `SourceRefused` if there is no list, whatever the status."""
+    if isinstance(content, list):
+        return content
+    failed = isinstance(content, dict) and any(
+        key.lower().endswith("codemajor") and str(value).lower() == "failure" for key, value in content.items()
     )
-    if isinstance(said, dict) and not failed:
-        keys = [key for key in said if key.lower() in (name.lower(), ENVELOPES.get(name, name).lower())]
-        found = said[keys[0]] if keys else None
-        if isinstance(found, dict):
-            return [found]
-        if isinstance(found, list):
-            return found
+    if isinstance(content, dict) and not failed:
+        keys = [key for key in content if key.lower() in (name.lower(), ENVELOPES.get(name, name).lower())]
+        rows = content[keys[0]] if keys else None
+        if isinstance(rows, dict):
+            return [rows]
+        if isinstance(rows, list):
+            return rows
     raise SourceRefused(
-        f"The source answers for {name} with something else than a list of them{_codes(said)}: "
-        "nothing is taken for gone. Try again later, or ask its vendor."
+        f"The source answers for {name} with something other than a list{_codes(content)}: no "
+        "row is removed. Try again later, or ask its vendor."
     )
 
 
 def sourced_ids(rows: list[Any]) -> list[str]:
-    """Each row's id; almost always they are all there, and strings."""
+    """Returns the ids of rows. The fast path covers the usual case that all ids are non-empty strings."""
     try:
-        found = list(map(_ID, rows))
+        ids = list(map(_ID, rows))
     except (KeyError, TypeError):
         return list(map(sourced_id, rows))
-    return found if all(found) and set(map(type, found)) <= {str} else list(map(sourced_id, rows))
+    return ids if all(ids) and set(map(type, ids)) <= {str} else list(map(sourced_id, rows))
 
 
 def sourced_id(row: Any) -> str:
-    """A row's id; of a row without one, something that stands for its content."""
+    """Returns the id of a row, or else a text that identifies its content."""
     if isinstance(row, dict):
-        found = row.get("sourcedId")
-        if found is None:
-            found = next((value for key, value in row.items() if key.lower() == "sourcedid"), None)
-        if isinstance(found, str | int) and found != "":
-            return str(found)
+        value = row.get("sourcedId")
+        if value is None:
+            value = next((value for key, value in row.items() if key.lower() == "sourcedid"), None)
+        if isinstance(value, str | int) and value != "":
+            return str(value)
     return f"\0{hash(repr(row))}"
 
 
-def _codes(said: Any) -> str:
-    """The standard's own words for what is wrong; nothing that could be a sentence."""
-    found = re.findall(r"'imsx_codeMinorFieldValue': '([^']*)'", str(said)[:10_000]) if isinstance(said, dict) else []
-    words = sorted({one for one in found if _WORDS.fullmatch(one)})
+def _codes(content: Any) -> str:
+    """Returns the standard's error codes in a response, and no free text."""
+    codes = (
+        re.findall(r"'imsx_codeMinorFieldValue': '([^']*)'", str(content)[:10_000]) if isinstance(content, dict) else []
+    )
+    words = sorted({code for code in codes if _WORDS.fullmatch(code)})
     return f" ({', '.join(words)})" if words else ""
 
 
@@ -233,10 +236,10 @@ def _following(header: str) -> str | None:
     return None
 
 
-def _unfit(status: int, name: str) -> str:
+def _status_error(status: int, name: str) -> str:
     if 300 <= status < 400:
         return (
-            f"The source sends us from {name} to another place, which is not followed: set the source's url to where "
-            "it is now."
+            f"The source redirects {name} to another address, which is not followed: set the source's url to its "
+            "new address."
         )
-    return f"The source answers {status} for {name}: check its settings; `aimline sis doctor` looks at each."
+    return f"The source answers {status} for {name}: check its settings; `aimline sis doctor` checks each."

@@ -1,4 +1,4 @@
-"""Owns how a request to a source is authorised: OAuth 2 client credentials, or an OAuth 1.0a signature.
+"""Owns the authorization of requests to a source: OAuth 2 client credentials, or an OAuth 1.0a signature.
 
 Never writes a secret or a token to a log, an error or a URL, and sends them to the host of the settings only.
 """
@@ -18,13 +18,13 @@ from authlib.oauth1.rfc5849.parameters import prepare_headers
 from authlib.oauth1.rfc5849.signature import SIGNATURE_HMAC_SHA1, construct_base_string, hmac_sha1_signature
 from authlib.oauth1.rfc5849.util import escape
 
-from app.sis.oneroster_rest.connection import PURL, Connection, fit
+from app.sis.oneroster_rest.connection import PURL, Connection, normalize_url
 from app.sis.oneroster_rest.wire import Answer, Wire
 from app.sis.port import SourceRefused
 
 HOPS: Final = 3  # redirects of the token endpoint
-FRUITLESS: Final = 3  # tokens or signatures in a row that were refused, after which no other is tried
-MARGIN: Final = 60.0  # seconds before its end at which a token is renewed; a tenth of its life where that is less
+MAX_REFUSALS: Final = 3  # refused tokens or signatures in a row after which no other is tried
+MARGIN: Final = 60.0  # seconds before its end at which a token is renewed; at most a tenth of its lifetime
 _SCOPE: Final = re.compile(rf"(?:{'|'.join(map(re.escape, PURL.values()))})[a-z.-]{{1,60}}")
 ERRORS: Final = frozenset(
     {
@@ -35,58 +35,58 @@ ERRORS: Final = frozenset(
 
 
 class Credentials(Protocol):
-    """What authorises a request."""
+    """A method of authorization for the requests to a source."""
 
     async def header(self, method: str, url: str) -> str:
-        """The value of `Authorization` for this request."""
+        """Returns the value of the `Authorization` header for this request."""
 
-    async def again(self, used: str) -> bool:
-        """Told that a header was refused (401): whether another may do better."""
+    async def renew(self, used: str) -> bool:
+        """Handles a refused header (401), and returns whether a new header may be accepted."""
 
-    def held(self, used: str) -> None:
-        """Told that a header was taken."""
+    def accept(self, used: str) -> None:
+        """Records that a header was accepted."""
 
 
 def credentials(wire: Wire, warnings: list[str]) -> Credentials:
-    """The credentials of a source. What is odd is added to `warnings`."""
+    """Returns the credentials of a source. Irregularities are added to `warnings`."""
     connection = wire.connection
-    return Signature(connection) if connection.auth == "oauth1" else Token(wire, warnings)
+    return OAuth1Signature(connection) if connection.auth == "oauth1" else BearerToken(wire, warnings)
 
 
-class Signature:
-    """OAuth 1.0a without a token and without a body (RFC 5849): each request is signed, its query with it."""
+class OAuth1Signature:
+    """OAuth 1.0a without a token and without a body (RFC 5849): each request is signed with its query."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._fruitless = 0
+        self._refusals = 0
 
     async def header(self, method: str, url: str) -> str:
-        """Signs; each time with another nonce."""
+        """Returns a signature of the request with a new nonce."""
         connection = self._connection
-        given = {
+        parameters = {
             "oauth_consumer_key": connection.client_id,
             "oauth_nonce": secrets.token_hex(16),
             "oauth_signature_method": connection.signature,
             "oauth_timestamp": str(int(time.time())),
             "oauth_version": "1.0",
         }
-        base = signature_base(method, url, given)
-        given["oauth_signature"] = sign(connection.signature, base, connection.client_secret)
-        header: str = prepare_headers(given.items())["Authorization"]
+        base = signature_base(method, url, parameters)
+        parameters["oauth_signature"] = sign(connection.signature, base, connection.client_secret)
+        header: str = prepare_headers(parameters.items())["Authorization"]
         return header
 
-    async def again(self, used: str) -> bool:
-        """A nonce may collide and a clock may turn: another is tried, as long as some are taken."""
-        self._fruitless += 1
-        return self._fruitless < FRUITLESS
+    async def renew(self, used: str) -> bool:
+        """Returns whether to sign again: a nonce may collide or a clock may be wrong. Stops after several refusals."""
+        self._refusals += 1
+        return self._refusals < MAX_REFUSALS
 
-    def held(self, used: str) -> None:
-        """It was taken."""
-        self._fruitless = 0
+    def accept(self, used: str) -> None:
+        """Resets the count of refusals."""
+        self._refusals = 0
 
 
 def sign(method: str, base: str, client_secret: str, token_secret: str = "") -> str:
-    """Returns the signature of RFC 5849, 3.4.2; HMAC-SHA256, which the RFC does not know, is made in the same way."""
+    """Returns the signature of RFC 5849, 3.4.2; HMAC-SHA256, which the RFC does not have, works in the same way."""
     if method == SIGNATURE_HMAC_SHA1:
         signature: str = hmac_sha1_signature(base, client_secret, token_secret)
         return signature
@@ -95,86 +95,89 @@ def sign(method: str, base: str, client_secret: str, token_secret: str = "") -> 
 
 
 def signature_base(method: str, url: str, oauth: Mapping[str, str]) -> str:
-    """Returns the signature base string of RFC 5849, 3.4.1, over every parameter of the query."""
+    """Returns the signature base string of RFC 5849, 3.4.1, with every parameter of the query."""
     query = parse_qsl(urlsplit(url).query, keep_blank_values=True)
-    # The library takes the protocol's parameters as they stand in a header, which is encoded once more.
+    # The library expects the protocol's parameters encoded, as they are in a header.
     protocol = [(name, escape(value)) for name, value in oauth.items()]
     base: str = construct_base_string(method, url, [*query, *protocol])
     return base
 
 
-class Token:
-    """A bearer token: asked for when it is needed, renewed before it ends, or once it is refused."""
+class BearerToken:
+    """An OAuth 2 bearer token, which is requested when needed, and renewed before it expires or after a refusal."""
 
     def __init__(self, wire: Wire, warnings: list[str]) -> None:
         self._wire, self._warnings = wire, warnings
         connection = wire.connection
         if not connection.token_url:
             raise SourceRefused("The source has no token-url, and OAuth 2 needs one: ask its vendor for it.")
-        self._url = fit(connection.token_url, connection.allowed, "token-url")
-        self.scopes: tuple[str, ...] = connection.wanted_scopes
-        self.wanted = self.scopes
+        self._url = normalize_url(connection.token_url, connection.allowed, "token-url")
+        self.scopes: tuple[str, ...] = connection.requested_scopes
+        self.requested = self.scopes
         self.granted: tuple[str, ...] | None = None
         self.lifetime: float | None = None
         self._lock = asyncio.Lock()
-        self._value, self._due, self._fruitless = "", 0.0, 0
+        self._value, self._due, self._refusals = "", 0.0, 0
 
     @property
     def known_scopes(self) -> tuple[str, ...]:
-        """The granted scopes that we asked for or that OneRoster defines; no other word of an answer is shown."""
+        """The granted scopes that we requested or that OneRoster defines; no other text of a response is shown."""
         granted = self.scopes if self.granted is None else self.granted
-        return tuple(scope for scope in granted if scope in self.wanted or _SCOPE.fullmatch(scope))
+        return tuple(scope for scope in granted if scope in self.requested or _SCOPE.fullmatch(scope))
 
     async def header(self, method: str, url: str) -> str:
-        """The token that holds."""
+        """Returns the header with a valid token, and renews the token if it is about to expire."""
         async with self._lock:
             if not self._value or time.monotonic() >= self._due:
                 await self._renew()
             return f"Bearer {self._value}"
 
-    async def again(self, used: str) -> bool:
-        """Renews the token, unless another request has; not for ever, where new ones are refused too."""
+    async def renew(self, used: str) -> bool:
+        """Renews the token unless another request has done so. Returns False after several refusals in a row."""
         async with self._lock:
             if used == f"Bearer {self._value}":
-                self._fruitless += 1
-                # One that died of its use was taken by a request whose answer may still be on its way.
-                if self._fruitless >= FRUITLESS + self._wire.connection.concurrency:
+                self._refusals += 1
+                # A token with few uses may have been used up by requests whose responses are still on their way.
+                if self._refusals >= MAX_REFUSALS + self._wire.connection.concurrency:
                     return False
                 await self._renew()
             return True
 
-    def held(self, used: str) -> None:
-        """It was taken."""
-        self._fruitless = 0
+    def accept(self, used: str) -> None:
+        """Resets the count of refusals."""
+        self._refusals = 0
 
     async def _renew(self) -> None:
-        answer = await self._ask(self.scopes)
+        answer = await self._request(self.scopes)
         if answer.status != 200 and _error(answer) == "invalid_scope":
-            answer = await self._ask_for_less()
-        said = _json(answer)
-        value = said.get("access_token")
+            answer = await self._request_granted_scopes()
+        content = _json(answer)
+        value = content.get("access_token")
         if answer.status != 200 or not isinstance(value, str) or not value.isprintable() or not value:
             raise SourceRefused(self._why(answer))
         self._value = value.strip()
-        scope = said.get("scope")
+        scope = content.get("scope")
         self.granted = tuple(scope.split()) if isinstance(scope, str) and scope else None
         try:
-            self.lifetime = float(said["expires_in"])
+            self.lifetime = float(content["expires_in"])
         except (KeyError, TypeError, ValueError):
             self.lifetime = None
         life = self.lifetime if self.lifetime and self.lifetime > 0 else float("inf")
         self._due = time.monotonic() + life - min(MARGIN, life / 10)
 
-    async def _ask_for_less(self) -> Answer:
-        """Some endpoints give no token at all for a scope that is not granted: each is tried alone, then all given."""
-        given = [one for one in self.scopes if (await self._ask((one,))).status == 200]
-        refused = [one.rpartition("/")[2] for one in self.scopes if one not in given]
-        self._warnings.append(f"The source does not grant {', '.join(refused)}: asked for without.")
-        self.scopes = tuple(given)
-        return await self._ask(self.scopes)
+    async def _request_granted_scopes(self) -> Answer:
+        """Requests a token for the scopes that are granted, after trying each alone.
 
-    async def _ask(self, scopes: Iterable[str]) -> Answer:
-        """Asks as RFC 6749, 2.3.1 has it, the id and secret of a Basic header encoded; and, if refused, as they are."""
+        Some endpoints issue no token at all if one of the scopes is not granted.
+        """
+        granted = [scope for scope in self.scopes if (await self._request((scope,))).status == 200]
+        refused = [scope.rpartition("/")[2] for scope in self.scopes if scope not in granted]
+        self._warnings.append(f"The source does not grant {', '.join(refused)}: the token was requested without.")
+        self.scopes = tuple(granted)
+        return await self._request(self.scopes)
+
+    async def _request(self, scopes: Iterable[str]) -> Answer:
+        """Requests a token with id and secret encoded as in RFC 6749, 2.3.1, and if refused, as they are."""
         connection = self._wire.connection
         form = {"grant_type": "client_credentials", "scope": " ".join(scopes)}
         form = {name: value for name, value in form.items() if value}
@@ -188,40 +191,42 @@ class Token:
         return answer
 
     async def _post(self, form: Mapping[str, str], headers: Mapping[str, str]) -> Answer:
-        """Follows a 307 or 308 on the same host, and nothing else."""
-        sent = {"Content-Type": "application/x-www-form-urlencoded", **headers}
+        """Sends a form to the token endpoint. Follows a redirect only if it is a 307 or 308 to the same host."""
+        all_headers = {"Content-Type": "application/x-www-form-urlencoded", **headers}
 
-        async def made() -> Mapping[str, str]:
-            return sent
+        async def get_headers() -> Mapping[str, str]:
+            return all_headers
 
         url = self._url
         for _ in range(HOPS):
-            answer = await self._wire.ask("POST", url, made, urlencode(form).encode())
+            answer = await self._wire.send("POST", url, get_headers, urlencode(form).encode())
             if not 300 <= answer.status < 400:
                 return answer
-            there = urljoin(url, answer.headers.get("location", ""))
-            if answer.status not in (307, 308) or urlsplit(there)[:2] != urlsplit(url)[:2]:
+            location = urljoin(url, answer.headers.get("location", ""))
+            if answer.status not in (307, 308) or urlsplit(location)[:2] != urlsplit(url)[:2]:
                 raise SourceRefused(
                     "The token endpoint sends us to another place, where the secret must not go: "
                     "set the source's token-url to where it is now."
                 )
-            url = fit(there, self._wire.connection.allowed, "token-url") if "?" not in there else there
+            url = (
+                normalize_url(location, self._wire.connection.allowed, "token-url") if "?" not in location else location
+            )
         raise SourceRefused("The token endpoint redirects without end: ask the source's vendor for its token-url.")
 
     def _why(self, answer: Answer) -> str:
         error = _error(answer)
-        told = f" ({error})" if error else ""
+        reason = f" ({error})" if error else ""
         if answer.status in (401, 403) or error in ("invalid_client", "unauthorized_client"):
-            how = "the Basic header" if self._wire.connection.auth == "oauth2-basic" else "the body"
+            place = "the Basic header" if self._wire.connection.auth == "oauth2-basic" else "the body"
             return (
-                f"The token endpoint refuses the client{told}: check its id and secret, and whether it takes them in "
-                f"{how}. `aimline sis doctor` tries both."
+                f"The token endpoint refuses the client{reason}: check its id and secret, and whether it takes them in "
+                f"{place}. `aimline sis doctor` tries both."
             )
         if error == "invalid_scope":
-            return "The token endpoint grants none of the scopes that were asked for: ask the vendor which it grants."
+            return "The token endpoint grants none of the requested scopes: ask the vendor which ones it grants."
         if answer.status == 404:
             return "There is no token endpoint at the source's token-url: ask its vendor for it, or use oauth1."
-        return f"The token endpoint answers {answer.status}{told} and gives no token: check the source's token-url."
+        return f"The token endpoint answers {answer.status}{reason} and gives no token: check the source's token-url."
 
 
 def _basic(pair: str) -> dict[str, str]:
@@ -230,13 +235,13 @@ def _basic(pair: str) -> dict[str, str]:
 
 def _json(answer: Answer) -> dict[str, Any]:
     try:
-        said = json.loads(answer.body)
+        content = json.loads(answer.body)
     except (ValueError, RecursionError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _error(answer: Answer) -> str:
-    """The error of RFC 6749, 5.2, if it is one of its words."""
-    said = _json(answer).get("error")
-    return said if isinstance(said, str) and said in ERRORS else ""
+    """Returns the error code of RFC 6749, 5.2, or an empty string if it is none of them."""
+    error = _json(answer).get("error")
+    return error if isinstance(error, str) and error in ERRORS else ""

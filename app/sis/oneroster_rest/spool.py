@@ -1,7 +1,7 @@
-"""Owns the rows of one kind on their way: CSV in a file without a name, and a digest of each row beside it.
+"""Owns the temporary storage of a collection's rows: CSV in an unnamed file, and digests of the rows in another.
 
-The files are of this process only (0600) and gone with it, whatever becomes of it. Memory holds one page of rows; when
-a collection has come, sixteen bytes a row, in parts.
+The files are readable by this process only (0600) and disappear with it. Memory contains one page of rows and, when
+the collection is complete, sixteen bytes for each row, in parts.
 """
 
 import csv
@@ -26,10 +26,11 @@ _REST: Final = itemgetter(slice(2, None))
 
 @dataclass(frozen=True, slots=True)
 class Repeats:
-    """What a collection has more than once: rows again word for word, by their number; and whether any differ.
+    """The repeated rows of a collection.
 
-    `scattered` is whether one came again apart from itself: where pages have no order, others are then missing.
-    `distinct` ids there are, of which `digest` is made in no order.
+    `again` has the numbers of identical repeats, and `differ` is true if rows with the same id differ. `scattered` is
+    true if a repeat does not follow its original directly: then the pages have no fixed order and rows may be missing.
+    `distinct` is the number of distinct ids, and `digest` a digest of them that does not depend on their order.
     """
 
     again: tuple[int, ...]
@@ -42,28 +43,28 @@ class Repeats:
 NAMELESS = hash("")
 
 
-class Room:
-    """The bytes that the spools of one pull may take on the disk together."""
+class DiskBudget:
+    """The disk space that all spools of one pull may use together."""
 
     def __init__(self, gb: float) -> None:
         self._gb = gb
         self.left = int(gb * (1 << 30))
 
-    def take(self, size: int) -> None:
-        """So many more, or less. Raises `SourceRefused` where there is no room for them."""
+    def reserve(self, size: int) -> None:
+        """Reserves this many bytes, or releases them if negative. Raises `SourceRefused` if the budget is exceeded."""
         self.left -= size
         if self.left < 0 < size:
             raise SourceRefused(
-                f"The source has given over {self._gb:g} GB and is at no end: ask its vendor whether its collections "
+                f"The source has sent over {self._gb:g} GB and has not ended: ask its vendor whether its collections "
                 "end. If the district is as large, raise the source's pull-gb."
             )
 
 
 class Spool:
-    """The rows of one kind."""
+    """The rows of one kind in temporary files."""
 
-    def __init__(self, kind: str, file: str, header: Cells, room: Room) -> None:
-        self.kind, self.file, self.header, self._room = kind, file, header, room
+    def __init__(self, kind: str, file: str, header: Cells, budget: DiskBudget) -> None:
+        self.kind, self.file, self.header, self._budget = kind, file, header, budget
         self.rows = self._taken = 0
         self._digests = self._opened()
         self._csv = self._opened()
@@ -71,21 +72,21 @@ class Spool:
         self._write([header])
 
     def add(self, rows: Iterable[Cells]) -> None:
-        """Writes rows, and notes the digest of each one's id and of the rest but the time of its change."""
-        kept = list(rows)
-        self._write(kept)
-        digests = np.empty((len(kept), 2), dtype=np.int64)
-        digests[:, 0] = np.fromiter(map(hash, map(_ID, kept)), np.int64, len(kept))
-        # Rows without a sourcedId are no repeats of each other; the sync quarantines them one by one.
+        """Writes rows, and the digests of their ids and of their values except for the time of the change."""
+        batch = list(rows)
+        self._write(batch)
+        digests = np.empty((len(batch), 2), dtype=np.int64)
+        digests[:, 0] = np.fromiter(map(hash, map(_ID, batch)), np.int64, len(batch))
+        # Rows without a sourcedId do not count as repeats of each other; the sync quarantines each of them.
         nameless = np.flatnonzero(digests[:, 0] == NAMELESS)
         digests[nameless, 0] = -1 - self.rows - nameless
-        digests[:, 1] = np.fromiter(map(hash, map(_REST, kept)), np.int64, len(kept))
+        digests[:, 1] = np.fromiter(map(hash, map(_REST, batch)), np.int64, len(batch))
         self._take(digests.nbytes)
         self._digests.write(digests.tobytes())
-        self.rows += len(kept)
+        self.rows += len(batch)
 
     def repeats(self) -> Repeats:
-        """What came more than once."""
+        """Returns the rows that came more than once."""
         self._digests.flush()
         parts = self.rows // PART + 1
         again: list[int] = []
@@ -105,23 +106,23 @@ class Spool:
         return Repeats(tuple(sorted(again)), differ, scattered, distinct, digest)
 
     def _part(self, part: int, parts: int) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
-        """Numbers, ids and contents of the rows whose id falls into this part."""
-        found = []
+        """Returns the numbers and the digests of ids and values of the rows whose id belongs to this part."""
+        blocks = []
         for start in range(0, self.rows, PART):
             count = min(PART, self.rows - start)
             block = np.frombuffer(os.pread(self._digests.fileno(), 16 * count, 16 * start), dtype=np.int64)
             block = block.reshape(-1, 2)
             chosen = np.flatnonzero(block[:, 0].astype(np.uint64) % parts == part) if parts > 1 else slice(None)
             numbers = np.arange(start, start + count)[chosen]
-            found.append((numbers, block[chosen, 0], block[chosen, 1]))
-        if not found:
+            blocks.append((numbers, block[chosen, 0], block[chosen, 1]))
+        if not blocks:
             empty = np.zeros(0, dtype=np.int64)
             return empty, empty, empty
-        numbers, ids, contents = (np.concatenate(column) for column in zip(*found, strict=True))
+        numbers, ids, contents = (np.concatenate(column) for column in zip(*blocks, strict=True))
         return numbers, ids, contents
 
-    def without(self, again: Iterable[int]) -> None:
-        """Drops rows by their number: those that came word for word before."""
+    def remove(self, again: Iterable[int]) -> None:
+        """Removes the rows with these numbers, which are identical repeats."""
         left_out, old, size = set(again), self._csv, self._size
         self._csv, self._size = self._opened(), 0
         old.seek(0)
@@ -138,7 +139,7 @@ class Spool:
         self.rows -= len(left_out)
 
     def delivery(self, *, complete: bool) -> Delivery:
-        """As the port has it. Readable until `close`."""
+        """Returns the rows as a delivery, which is readable until `close`."""
         self._csv.flush()
         self._digests.close()
         return Delivery(
@@ -146,24 +147,24 @@ class Spool:
         )
 
     def close(self) -> None:
-        """The rows are gone."""
+        """Deletes the rows and releases their disk space."""
         self._digests.close()
         self._csv.close()
         self._take(-self._taken)
 
     @staticmethod
     def _opened() -> IO[bytes]:
-        return tempfile.TemporaryFile()  # unlinked from the first, and 0600
+        return tempfile.TemporaryFile()  # never has a name, and has the mode 0600
 
     def _write(self, rows: Sequence[Cells]) -> None:
-        # PostgreSQL keeps no NUL, and UTF-8 has no half a surrogate.
+        # PostgreSQL cannot store NUL, and UTF-8 cannot encode a lone surrogate.
         written = _lines(rows).replace("\0", "\ufffd").encode("utf-8", "replace")
         self._take(len(written))
         self._size += self._csv.write(written)
 
     def _take(self, size: int) -> None:
         self._taken += size
-        self._room.take(size)
+        self._budget.reserve(size)
 
     def _read(self) -> Iterator[bytes]:
         at = 0
@@ -173,7 +174,7 @@ class Spool:
 
 
 def _lines(rows: Sequence[Cells]) -> str:
-    """Rows as CSV. Most pages have no cell that needs quotes: those are joined, and their commas and lines counted."""
+    """Returns rows as CSV. If the counts of commas and lines show that no cell needs quotes, the cells are joined."""
     plain = "\n".join([*map(",".join, rows), ""])
     commas = sum(map(len, rows)) - len(rows)
     if '"' not in plain and "\r" not in plain and (plain.count(","), plain.count("\n")) == (commas, len(rows)):

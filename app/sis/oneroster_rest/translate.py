@@ -1,9 +1,8 @@
-"""Owns how rows of OneRoster JSON, 1.1 or 1.2, become the cells of our canonical CSV. Pure; never judges a value.
+"""Owns the translation of OneRoster JSON rows, 1.1 or 1.2, to the cells of our canonical CSV. Pure; checks no value.
 
-Longer than most: every form of a field, and a page read by columns beside the row that it must equal.
-
-Every field may be missing, null, of another type, or written in another case; a reference may be flat. Whatever is
-not named in `kinds` is not read: a password never leaves this module's input.
+Each field may be missing, null, of another type, or written in another case; a reference may be a plain id. Fields that
+are not in `kinds` are not read, so that a password is never copied. Over 250 lines: the module has all forms of a
+field, and reads pages by column as well as by row, with the same result.
 """
 
 import hashlib
@@ -18,8 +17,8 @@ from app.sis.kinds import BY_NAME, WORDS, Field, Kind, Ref
 Row = Mapping[str, Any]
 Cells = tuple[str, ...]
 BASE: Final = ("sourcedId", "dateLastModified", "status")
-SHAPES: Final = 512  # sets of keys whose columns are remembered
-ALIKE: Final = 16  # rows of one shape, from which on they are read column by column
+SHAPES: Final = 512  # sets of keys whose columns are cached
+ALIKE: Final = 16  # the number of rows with the same keys from which they are read by column
 _PLAIN: Final = ({str}, {int}, {float}, {bool})
 _ID: Final = itemgetter("sourcedId")
 _KNOWN_WORDS: Final = {word.lower(): word for word in WORDS}
@@ -32,11 +31,11 @@ _GRADES: Final = {
     **{"infant/toddler": "IT", "preschool": "PR", "kindergarten": "KG", "transitional kindergarten": "TK"},
     **{"postsecondary": "PS", "ungraded": "UG"},
 }
-"""CEDS codes by the names that sources write in their place; `conform` knows the codes' own spellings."""
+"""CEDS codes by the names that sources send instead; `convert` normalizes the spelling of the codes themselves."""
 
 
 def text(value: Any) -> str:
-    """A value as text. An object is none."""
+    """Returns a value as text; an empty text for an object or null."""
     if type(value) is str:
         return value
     if value is None or isinstance(value, dict):
@@ -51,70 +50,70 @@ def text(value: Any) -> str:
 
 
 def word(value: Any) -> str:
-    """A word of a vocabulary; an extension (`ext:`) that only repeats one of the standard's words is that word."""
-    said = text(value)
-    return _KNOWN_WORDS.get(said[4:].lower(), said) if said[:4] == "ext:" else said
+    """Returns a word of a vocabulary. An extension (`ext:`) that repeats a standard word becomes that word."""
+    raw = text(value)
+    return _KNOWN_WORDS.get(raw[4:].lower(), raw) if raw[:4] == "ext:" else raw
 
 
 def day(value: Any) -> str:
-    """A date; of a date and time the day that it names."""
-    said = text(value)
-    return said[:10] if len(said) > 10 and said[4] == said[7] == "-" and said[10] in "T " else said
+    """Returns a date, or the day of a date and time."""
+    raw = text(value)
+    return raw[:10] if len(raw) > 10 and raw[4] == raw[7] == "-" and raw[10] in "T " else raw
 
 
 def ref(value: Any) -> str:
-    """The id in a GUIDRef, or the flat id in its place; where only a href is given, its last part."""
+    """Returns the id of a GUIDRef or a plain id. If there is only a href, the last part of its path is the id."""
     if isinstance(value, dict):
-        found = value.get("sourcedId") or _any_case(value, "sourcedId")
-        if found is None and isinstance(value.get("href"), str):
-            found = unquote(urlsplit(value["href"]).path.rstrip("/").rpartition("/")[2])
-        return text(found)
+        sourced_id = value.get("sourcedId") or _any_case(value, "sourcedId")
+        if sourced_id is None and isinstance(value.get("href"), str):
+            sourced_id = unquote(urlsplit(value["href"]).path.rstrip("/").rpartition("/")[2])
+        return text(sourced_id)
     if isinstance(value, list):
         return ref(value[0]) if value else ""
     return text(value)
 
 
 def refs(value: Any) -> str:
-    """Ids, with commas between; once each."""
+    """Returns the distinct ids of references, separated by commas."""
     many = value if isinstance(value, list) else [value]
     return ",".join(dict.fromkeys(filter(None, map(ref, many))))
 
 
 def grades(value: Any) -> str:
-    """Grades, names of grades as their codes."""
+    """Returns grades separated by commas, with the names of grades replaced by their codes."""
     many = value if isinstance(value, list) else text(value).split(",")
-    said = (text(one).strip() for one in many)
+    names = (text(item).strip() for item in many)
     return ",".join(
-        _GRADES.get(one.lower().removesuffix(" grade") if one[:1].isdigit() else one.lower(), one) for one in said
+        _GRADES.get(name.lower().removesuffix(" grade") if name[:1].isdigit() else name.lower(), name) for name in names
     )
 
 
 def user_ids(value: Any) -> str:
-    """`{Type:Id}` each, as the CSV binding writes them."""
+    """Returns user ids as `{Type:Id}`, as in the CSV binding."""
     many = value if isinstance(value, list) else [value]
     return ",".join(filter(None, (_pair(one, "type", "identifier") for one in many)))
 
 
 def scale(value: Any) -> str:
-    """`{LHS:RHS}` each."""
+    """Returns the values of a score scale as `{LHS:RHS}`."""
     many = value if isinstance(value, list) else [value]
     return ",".join(filter(None, (_pair(one, "itemValueLHS", "itemValueRHS") for one in many)))
 
 
 def objectives(value: Any) -> str:
-    """Learning objectives as JSON, as the gradebook's models have them: sorted, of a result with scores."""
-    found: list[dict[str, Any]] = []
+    """Returns learning objectives as sorted JSON in the gradebook's format; those of a result have scores."""
+    items: list[dict[str, Any]] = []
     for one in value if isinstance(value, list) else []:
         if not isinstance(one, dict):
             continue
         source = text(one.get("source"))
         for each in _many(one.get("learningObjectiveIds")):
-            found.append({"source": source, "id": text(each)})
+            items.append({"source": source, "id": text(each)})
         for each in _many(one.get("learningObjectiveResults")):
             if isinstance(each, dict):
                 score = each.get("score")
                 kept = float(score) if isinstance(score, int | float) else None
-                found.append(
+                items.append(
                     {
                         "source": source,
                         "id": text(each.get("learningObjectiveId")),
@@ -122,11 +121,11 @@ def objectives(value: Any) -> str:
                         "text_score": text(each.get("textScore")) or None,
                     }
                 )
-    return json.dumps(sorted(found, key=lambda one: (str(one["source"]), str(one["id"])))) if found else ""
+    return json.dumps(sorted(items, key=lambda item: (str(item["source"]), str(item["id"])))) if items else ""
 
 
 def _many(value: Any) -> list[Any]:
-    """A list; whatever else a source puts there names nothing."""
+    """Returns a list, or an empty list for any other value."""
     return value if isinstance(value, list) else []
 
 
@@ -153,7 +152,7 @@ SPECIAL: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], str]]]] = {
 
 
 def _column(one: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], str]]:
-    """A column's header, the fields that it may come from, and how it is read."""
+    """Returns the header of a column, the fields that it may come from, and the function that reads it."""
     if one.header in SPECIAL:
         return (one.header, *SPECIAL[one.header])
     if isinstance(one, Field):
@@ -164,14 +163,14 @@ def _column(one: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], str
 
 
 class _Shape(NamedTuple):
-    """Of rows with the same keys: how and from which key each column is read, and whether a key names 1.2's roles."""
+    """For rows with the same keys: the reader and key of each column, and whether they have the roles of 1.2."""
 
     columns: tuple[tuple[Callable[[Any], str], str | None], ...]
     roles: bool
 
 
 class Translator:
-    """Translates the rows of one kind."""
+    """Translates the rows of one kind to cells."""
 
     def __init__(self, kind: Kind) -> None:
         own: tuple[Field | Ref, ...] = (*kind.fields, *kind.refs)
@@ -186,7 +185,7 @@ class Translator:
         )
 
     def page(self, rows: Sequence[Any]) -> list[Cells]:
-        """The cells of each row, as `cells` gives them; where many rows have the same keys, column by column."""
+        """Returns the cells of each row, as `cells` does. Rows with the same keys are read by column."""
         if set(map(type, rows)) != {dict}:
             return list(map(self.cells, rows))
         shapes = set(map(tuple, rows))
@@ -195,14 +194,14 @@ class Translator:
         alike: dict[tuple[str, ...], list[int]] = {}
         for number, keys in enumerate(map(tuple, rows)):
             alike.setdefault(keys, []).append(number)
-        found: list[Cells] = [()] * len(rows)
+        result: list[Cells] = [()] * len(rows)
         for keys, numbers in alike.items():
             for number, cells in zip(numbers, self._alike(keys, [rows[one] for one in numbers]), strict=True):
-                found[number] = cells
-        return found
+                result[number] = cells
+        return result
 
     def cells(self, row: Any) -> Cells:
-        """A row's cells; of what is no row, empty ones, so that it is missed."""
+        """Returns the cells of a row, or empty cells for a value that is no object, so that it is quarantined."""
         if not isinstance(row, dict):
             return ("",) * len(self.header)
         keys = tuple(row)
@@ -218,11 +217,11 @@ class Translator:
         columns = [
             none if key is None else _read(read, list(map(itemgetter(key), rows))) for read, key in shape.columns
         ]
-        found = list(zip(*columns, strict=True))
-        return list(map(self._with_roles, rows, found)) if shape.roles else found
+        cells = list(zip(*columns, strict=True))
+        return list(map(self._with_roles, rows, cells)) if shape.roles else cells
 
     def _with_roles(self, row: Row, cells: Cells) -> Cells:
-        """A user of 1.2: of several roles one, and the orgs of all."""
+        """Returns the cells of a 1.2 user with one of the roles, and with the orgs of all roles."""
         roles, primary = _any_case(row, "roles"), _any_case(row, "primaryOrg")
         if not roles and not primary:
             return cells
@@ -235,13 +234,13 @@ class Translator:
         return tuple(changed)
 
     def _shape(self, keys: tuple[str, ...]) -> _Shape:
-        """Which key each column is read from, for rows that have these keys."""
+        """Determines and caches from which key each column is read, for rows with these keys."""
         lower = {key.lower(): key for key in reversed(keys)}
         exact = dict(zip(keys, keys, strict=True))
         columns = []
         for _, names, read in self._columns:
-            found = [exact.get(name) or lower.get(name.lower()) for name in names]
-            columns.append((read, next(filter(None, found), None)))
+            candidates = [exact.get(name) or lower.get(name.lower()) for name in names]
+            columns.append((read, next(filter(None, candidates), None)))
         shape = _Shape(tuple(columns), self._roles and not lower.keys().isdisjoint(("roles", "primaryorg")))
         if len(self._shapes) < SHAPES:
             self._shapes[keys] = shape
@@ -249,7 +248,7 @@ class Translator:
 
 
 def _read(read: Callable[[Any], str], values: list[Any]) -> list[str]:
-    """`read` of each value: once for each that is there, where equal ones are the same (1 and true are equal)."""
+    """Returns `read` of each value. Equal values of one plain type are read once (1 and true are equal, but differ)."""
     types = set(map(type, values))
     if read is text and types == {str}:
         return values
@@ -258,11 +257,11 @@ def _read(read: Callable[[Any], str], values: list[Any]) -> list[str]:
         return list(map(known.__getitem__, values))
     if read is ref and types == {dict}:
         try:
-            found = list(map(_ID, values))
+            ids = list(map(_ID, values))
         except KeyError:
             return list(map(ref, values))
-        if set(map(type, found)) == {str}:
-            return found
+        if set(map(type, ids)) == {str}:
+            return ids
     return list(map(read, values))
 
 
@@ -270,26 +269,26 @@ ROLE: Final = Translator(BY_NAME["role"])
 
 
 def roles_of(row: Any) -> list[Cells]:
-    """The roles of a 1.2 user as rows of their own; their ids, which 1.2 has in CSV only, are made of what they say."""
+    """Returns the roles of a 1.2 user as rows. Their ids, which only the CSV binding has, are made of their values."""
     roles = _any_case(row, "roles") if isinstance(row, dict) else None
     if not isinstance(roles, list):
         return []
-    user, found = text(_any_case(row, "sourcedId")), []
-    about = {name: _any_case(row, name) for name in ("dateLastModified", "status")}
+    user, result = text(_any_case(row, "sourcedId")), []
+    common = {name: _any_case(row, name) for name in ("dateLastModified", "status")}
     for one in roles:
         if isinstance(one, dict) and user:
             org, begins = ref(_any_case(one, "org")), day(_any_case(one, "beginDate"))
             named = "/".join(filter(None, (user, word(_any_case(one, "role")), org, begins)))
             if len(named.encode("utf-8", "replace")) > 255:
                 named = hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()
-            found.append(ROLE.cells({**one, **about, "sourcedId": named, "userSourcedId": user}))
-    return found
+            result.append(ROLE.cells({**one, **common, "sourcedId": named, "userSourcedId": user}))
+    return result
 
 
 def _one_role(roles: list[dict[str, Any]]) -> str:
-    """The role of a person who has several: student where it is one of them, else the primary, else the first."""
-    said = [(word(_any_case(one, "role")), text(_any_case(one, "roleType")).lower()) for one in roles]
-    names = [name for name, _ in said if name]
+    """Returns the main role of a person: student if it is one of them, else the primary role, else the first."""
+    pairs = [(word(_any_case(one, "role")), text(_any_case(one, "roleType")).lower()) for one in roles]
+    names = [name for name, _ in pairs if name]
     if any(name.lower() == "student" for name in names):
         return "student"
-    return next((name for name, kind in said if name and kind == "primary"), names[0] if names else "")
+    return next((name for name, kind in pairs if name and kind == "primary"), names[0] if names else "")

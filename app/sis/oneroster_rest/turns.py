@@ -1,7 +1,7 @@
-"""Owns whose page is asked for next, and how many pages are held that nobody has taken yet. Never fetches one.
+"""Owns the order of the page requests, and the limit of fetched pages that wait to be read. Never fetches a page.
 
-Collections are open side by side so that a request is always under way; but what comes first in their order goes first,
-so that a later one is read only where the earlier ones have nothing to ask for.
+Several collections are open at the same time, so that a request is always running. Collections that come first in the
+order have priority, so that a later one is read only while the earlier ones have no request to send.
 """
 
 import asyncio
@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from itertools import count
 
 
-class Turns:
-    """So many at once; of those who wait the lowest number first, and with one number the first who came."""
+class TurnQueue:
+    """Limits concurrent requests. The lowest number goes first; of equal numbers, the longest waiting one."""
 
     def __init__(self, at_once: int) -> None:
         self._free = at_once
@@ -20,8 +20,8 @@ class Turns:
         self._ticket = count()
 
     @asynccontextmanager
-    async def of(self, number: int) -> AsyncIterator[None]:
-        """A turn. Whoever is cancelled while waiting leaves no gap behind."""
+    async def turn(self, number: int) -> AsyncIterator[None]:
+        """Waits for a turn with this priority, and frees it at the end. A cancelled waiter passes its turn on."""
         if self._free:
             self._free -= 1
         else:
@@ -30,7 +30,7 @@ class Turns:
             try:
                 await mine
             except asyncio.CancelledError:
-                if not mine.cancelled():  # it was called in the same moment
+                if not mine.cancelled():  # it got its turn at the same moment
                     self._next()
                 raise
         try:
@@ -47,19 +47,19 @@ class Turns:
         self._free += 1
 
 
-class Hand:
-    """The pages that may be under way or waiting to be taken, of all walks together. Each walk may have one beyond."""
+class PageBudget:
+    """The number of pages that all walks together may request ahead. Each walk may have one page more."""
 
     def __init__(self, pages: int) -> None:
         self._free = pages
 
-    def take(self) -> bool:
-        """Whether there was room for one more, which is then taken."""
+    def reserve(self) -> bool:
+        """Reserves a page and returns True, or returns False if the budget is used up."""
         if self._free < 1:
             return False
         self._free -= 1
         return True
 
-    def give(self) -> None:
-        """There is room for one again."""
+    def release(self) -> None:
+        """Releases a reserved page."""
         self._free += 1

@@ -1,8 +1,8 @@
-"""Owns how the pages of one collection are walked, so that no row is lost, whatever a source says of its pages.
+"""Owns the walk through the pages of one collection, so that no row is lost, whatever a source says about its pages.
 
-The offset advances by the rows that came, less those that the page before had already. A page with nothing new is the
-end; a total is believed once two pages have agreed on it and no `next` speaks against it. A walk that goes in circles
-is refused. Never speaks HTTP.
+The offset advances by the rows that came, without those that the previous page had already. A page without new rows is
+the end. A total is trusted once two pages have agreed on it, unless there is a `next` link. A walk that goes in circles
+is refused. Never sends a request itself.
 """
 
 import asyncio
@@ -10,19 +10,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from app.sis.oneroster_rest.turns import Hand
+from app.sis.oneroster_rest.turns import PageBudget
 from app.sis.port import SourceRefused
 
-ROUND: Final = 3  # whole pages in a row that came before, after which a source without a total goes in circles
+ROUND: Final = 3  # repeated pages in a row after which a source without a total counts as going in circles
 
 
 @dataclass(frozen=True, slots=True)
 class WalkPage:
-    """A page: its rows with their ids, and what was said with it.
+    """A page: its rows with their ids, and the headers that came with it.
 
-    `more` is whether a `next` was promised, None where links are not used; `beyond` is a `next` that is no offset.
-    `refused` is whether the source gave an error in place of a page, as some do behind their end, and some at an
-    offset that is too high for them.
+    `more` is true if there is a `next` link, and None if the source sends no links; `beyond` is a `next` link without
+    an offset. `refused` is true if the source sent an error instead of a page, as some sources do after their end, and
+    some at an offset that is too high for them.
     """
 
     rows: list[Any]
@@ -35,28 +35,28 @@ class WalkPage:
 
 
 CIRCLE: Final = (
-    "The source's pages go in a circle: behind a page come others that came before, without an end. Ask its vendor how "
-    "its pages are asked for, or set a page-size above the size of its collections."
+    "The source's pages go in a circle: earlier pages come again without an end. Ask its vendor how its pages are "
+    "requested, or set a page-size above the size of its collections."
 )
 
 
-class Moved(Exception):
-    """The collection changed while it was walked: its total or its revision did."""
+class CollectionChanged(Exception):
+    """The total or the revision of the collection changed during the walk."""
 
 
 Fetch = Callable[[int, int, str | None], Awaitable[WalkPage]]
-"""A page by limit and offset, or by the link that the page before it gave."""
+"""Fetches a page by limit and offset, or by the link of the previous page."""
 
 
 class Walk:
-    """One walk through a collection. Afterwards `whole` is whether nothing that was said speaks for more rows.
+    """One walk through a collection. Afterwards `whole` is true if nothing indicates that there are more rows.
 
-    `disordered` is whether a row came again as no source that repeats the end of its last page would give it: pages
-    without a fixed order, of which some row is then missing.
+    `disordered` is true if rows came again in a way that overlapping pages do not explain: the pages have no fixed
+    order, and some row may be missing.
     """
 
-    def __init__(self, fetch: Fetch, limit: int, hand: Hand) -> None:
-        self._fetch, self._limit, self._hand = fetch, limit, hand
+    def __init__(self, fetch: Fetch, limit: int, budget: PageBudget) -> None:
+        self._fetch, self._limit, self._budget = fetch, limit, budget
         self.total: int | None = None
         self.revision: str | None = None
         self.whole = True
@@ -74,66 +74,70 @@ class Walk:
         self._followed: str | None = None
 
     async def walk(self) -> AsyncIterator[WalkPage]:
-        """The pages in their order. Raises `Moved`, `SourceRefused`, and what `fetch` raises."""
+        """Yields the pages in their order. Raises `CollectionChanged`, `SourceRefused`, and the errors of `fetch`."""
         first = await self._fetch(self._limit, 0, None)
-        if not await self._take(first):
+        if not await self._accept(first):
             return
         yield first
         if self.total is not None and not first.beyond:
-            async for page in self._stride(len(first.rows), self.total):
+            async for page in self._prefetch(len(first.rows), self.total):
                 yield page
         while not self._ended():
             page = await self._fetch(self._limit, self.offset, self._link())
-            if self._is_sudden(page):
+            if self._is_suspicious(page):
                 page = await self._fetch(self._limit, self.offset, None)
-            if not await self._take(page):
+            if not await self._accept(page):
                 return
             yield page
 
-    def _is_sudden(self, page: WalkPage) -> bool:
-        """Whether an empty page may be a slip: it follows a full one, and nothing else says that this is the end.
+    def _is_suspicious(self, page: WalkPage) -> bool:
+        """Returns whether an empty page may be an error: it follows a full page, and nothing else marks the end.
 
-        It is asked for once more, since what lies behind it would be taken for gone."""
+        It is requested once more, because the rows after it would otherwise count as removed.
+        """
         last, first = self._last, self._first
         if page.rows or page.refused or last is None or first is None:
             return False
         full = len(last.rows) >= (len(first.rows) if self.pages > 1 else self._limit)
         return full and self.total is None and last.more is None
 
-    async def _stride(self, step: int, total: int) -> AsyncIterator[WalkPage]:
-        """Asks for the pages ahead at once, while each has as many rows as it should; as many as the hand holds, and
-        one beyond, without which a walk would wait for the others."""
+    async def _prefetch(self, step: int, total: int) -> AsyncIterator[WalkPage]:
+        """Requests several pages ahead, as long as each has the expected number of rows.
+
+        The budget limits their number; one page more is always allowed, so that a walk never waits for other walks.
+        """
         starts = iter(range(step, total, step))
-        under_way: list[asyncio.Task[WalkPage]] = []
-        held = 0
+        requests: list[asyncio.Task[WalkPage]] = []
+        reserved = 0
         try:
             while True:
-                while len(under_way) <= held and (start := next(starts, None)) is not None:
-                    under_way.append(asyncio.ensure_future(self._fetch(step, start, None)))
-                    held += self._hand.take()
-                if not under_way:
+                while len(requests) <= reserved and (start := next(starts, None)) is not None:
+                    requests.append(asyncio.ensure_future(self._fetch(step, start, None)))
+                    reserved += self._budget.reserve()
+                if not requests:
                     return
-                page = await under_way.pop(0)
-                asked = self.offset
-                if not await self._take(page):
+                page = await requests.pop(0)
+                start_offset = self.offset
+                if not await self._accept(page):
                     return
                 yield page
-                if self.offset != min(asked + step, total):
+                if self.offset != min(start_offset + step, total):
                     return
-                while held > len(under_way):
-                    held -= 1
-                    self._hand.give()
+                while reserved > len(requests):
+                    reserved -= 1
+                    self._budget.release()
         finally:
-            for _ in range(held):
-                self._hand.give()
-            for task in under_way:
+            for _ in range(reserved):
+                self._budget.release()
+            for task in requests:
                 task.cancel()
-            await asyncio.gather(*under_way, return_exceptions=True)
+            await asyncio.gather(*requests, return_exceptions=True)
 
     def _link(self) -> str | None:
-        """The `next` to follow. Raises `SourceRefused` where it was followed before.
+        """Returns the `next` link to follow. Raises `SourceRefused` if it was followed before.
 
-        One that leads to its own page is no circle: it stands for a place that the source keeps, or ends by itself."""
+        A link to its own page is no circle: it may stand for a position that the source keeps, or it ends by itself.
+        """
         link, before = self._last.beyond if self._last else None, self._followed
         if link is not None and link != before:
             if hash(link) in self._links:
@@ -142,28 +146,28 @@ class Walk:
         self._followed = link
         return link
 
-    def _notice(self, ids: list[str]) -> None:
-        """Raises `SourceRefused` where page after page is one that came before, and no total says where it ends."""
+    def _check_for_circle(self, ids: list[str]) -> None:
+        """Raises `SourceRefused` if several pages in a row came before, and no total says where the collection ends."""
         page = hash(tuple(ids))
         self._again = self._again + 1 if page in self._pages else 0
         if self._again >= ROUND and self.total is None:
             raise SourceRefused(CIRCLE)
         self._pages.add(page)
 
-    async def _take(self, page: WalkPage) -> bool:
-        """Notes what a page says, and whether it has rows that the page before did not have."""
+    async def _accept(self, page: WalkPage) -> bool:
+        """Records a page, and returns whether it has rows that the previous page did not have."""
         self._compare(page)
         last, self._last = self._last, page
         new = len(page.ids) - sum(map(self._seen.__contains__, page.ids))
         if new and not self._wraps(page):
-            self._notice(page.ids)
+            self._check_for_circle(page.ids)
             if last is not None:
                 again = len(page.ids) - new
                 overlaps = again > 0 and page.ids[:again] == last.ids[-again:]
                 self.disordered |= (again > 0 and not overlaps) or self._overlaps not in (None, overlaps)
                 self._overlaps = overlaps
             if self.pages and self.total is not None and self.offset >= self.total:
-                self.total, self._counts_pages = None, True  # rows behind its own end
+                self.total, self._counts_pages = None, True  # rows come after the end that the total gave
             self._first = self._first or page
             self.offset += new
             self.pages += 1
@@ -172,7 +176,7 @@ class Walk:
         full = (
             last is not None and self._first is not None and len(last.rows) >= min(len(self._first.rows), self._limit)
         )
-        only = self.pages == 1 and last is not None and len(last.rows) < self._limit  # short by itself: its end
+        only = self.pages == 1 and last is not None and len(last.rows) < self._limit  # a single short page
         promised = bool(last and last.more) or bool(new) or (page.refused and full and not only)
         self.whole = not promised and (self.total is None or self.offset >= self.total)
         if last and self.pages == 1 and page.ids == last.ids and len(last.ids) > 1 and self.total != len(last.ids):
@@ -180,7 +184,7 @@ class Walk:
         return False
 
     def _compare(self, page: WalkPage) -> None:
-        """Raises `Moved` when the page says another total or revision than those before it."""
+        """Raises `CollectionChanged` if the total or the revision of a page differs from that of the previous pages."""
         if page.total is not None and not self._counts_pages:
             beyond = not page.rows and not page.total and self.offset >= (self.total or 0)
             if self.total is None:
@@ -188,21 +192,22 @@ class Walk:
             elif page.total != self.total and not beyond:
                 first = self._first
                 if not (self.pages == 1 and first and self.total == len(first.rows) and page.total == len(page.rows)):
-                    raise Moved
-                self.total, self._counts_pages = None, True  # what each page says is how many rows it has itself
+                    raise CollectionChanged
+                self.total, self._counts_pages = None, True  # the total of each page is the number of its own rows
             self._agreed += 1
         if page.revision is not None:
             if self.revision not in (None, page.revision):
-                raise Moved
+                raise CollectionChanged
             self.revision = page.revision
 
     async def _probe(self, first: WalkPage) -> None:
-        """The second page was the first again. Raises `SourceRefused` where rows may lie behind it.
+        """Handles a second page that equals the first. Raises `SourceRefused` if there may be more rows.
 
-        Who asks for one row from the second on gets all rows of a source that never pages, and the second of one
-        that has no more. A source that limits and does not move on gives the first."""
-        one = await self._fetch(1, 1, None)
-        if first.ids[1] not in one.ids:
+        A request for one row at offset 1 returns all rows if the source never pages, and the second row if there are
+        no more. A source that applies the limit but ignores the offset returns the first row.
+        """
+        single = await self._fetch(1, 1, None)
+        if first.ids[1] not in single.ids:
             raise SourceRefused(
                 "The source answers with the same page for every offset, so that the rest of its rows cannot be "
                 "read: ask its vendor, or set the source's page size above the size of its collections."
@@ -210,13 +215,13 @@ class Walk:
         self.whole = True
 
     def _wraps(self, page: WalkPage) -> bool:
-        """Whether a source without a total begins anew behind its end."""
+        """Returns whether a source without a total starts again from its first page after its end."""
         first = self._first
-        anew = first is not None and first.ids[0] == page.ids[0] and self._seen.isdisjoint(page.ids)
-        return anew and self.total is None and self.pages > 1
+        is_first_again = first is not None and first.ids[0] == page.ids[0] and self._seen.isdisjoint(page.ids)
+        return is_first_again and self.total is None and self.pages > 1
 
     def _ended(self) -> bool:
-        """Whether the end is reached, by a total that can be believed, or by the last of the links."""
+        """Returns whether the end is reached, by a trusted total or by the last of the links."""
         if self._last is None or self._last.beyond:
             return False
         if self._first and self._first.beyond:

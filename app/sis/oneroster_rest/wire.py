@@ -1,6 +1,6 @@
-"""Owns one request to a source: who may send when, how long a source is waited for, what is given up. No paging.
+"""Owns one request to a source: concurrency, waiting, retries and limits. No paging.
 
-Nothing of an answer's body is ever told: it may hold a name.
+Never reports any text of a response body, because it may contain a name.
 """
 
 import asyncio
@@ -24,21 +24,21 @@ from app.sis.oneroster_rest.connection import SETTING, Connection
 from app.sis.port import SourceRefused
 
 AGENT: Final = "Aimline-OneRoster/1"
-LONGEST: Final = 32 << 20  # bytes of one answer, unpacked: ten are in hand at once, and each is larger once it is read
+LONGEST: Final = 32 << 20  # bytes of one unpacked response: ten may be in memory, and each grows when parsed
 KEPT_OPEN: Final = 15.0
 CONNECTING: Final = 20.0
 WAITS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
-CALM: Final = 50  # answers without a 429 after which one more request at once is tried again
+CALM: Final = 50  # responses without a 429 after which concurrency is raised by one again
 BROKEN = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
 Headers = Callable[[], Awaitable[Mapping[str, str]]]
 NO_SUCH_HOST = "has a host name that is not known"
-CHECK_HOST = "Check its addresses: `aimline sis show` tells them."
-ASK_LATER = "Try again later; if it stays so, lower the source's page size or concurrency, or ask its vendor."
+CHECK_HOST = "Check its addresses: `aimline sis show` lists them."
+ASK_LATER = "Try again later; if that does not help, lower the source's page size or concurrency, or ask its vendor."
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came: a status, the headers, by their names in small letters, and the whole body."""
+    """A response: its status, its headers by lower-case name, and its whole body."""
 
     status: int
     headers: Mapping[str, str]
@@ -46,19 +46,19 @@ class Answer:
 
 
 class Wire:
-    """The connections to one source, for one pull. At most `concurrency` requests are under way at once.
+    """The connections to one source for one pull, with at most `concurrency` requests at the same time.
 
-    After a 429 one fewer goes at once, and nobody asks before the time that the source named.
+    After a 429 the concurrency is lowered by one, and no request is sent before the time that the source gave.
     """
 
     def __init__(self, connection: Connection) -> None:
-        self.connection, self._patience = connection, connection.patience
+        self.connection, self._policy = connection, connection.patience
         self.requests = 0
         self._open = self._most = max(1, connection.concurrency)
         self._gate = asyncio.Semaphore(self._most)
         self._withheld, self._calm, self._quiet_until = 0, 0, 0.0
         self._web: aiohttp.ClientSession | None = None
-        self.as_of: datetime | None = None  # by the source's clock, when it gave the first page
+        self.as_of: datetime | None = None  # the time of the first page by the source's clock
 
     async def __aenter__(self) -> Self:
         self._web = checked_session(self.connection.allowed, KEPT_OPEN)
@@ -68,36 +68,36 @@ class Wire:
         if self._web is not None:
             await self._web.close()
 
-    async def ask(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
-        """The answer, whatever it is, to a request that is sent again while the source is busy or the network breaks.
+    async def send(self, method: str, url: str, headers: Headers, body: bytes | None = None) -> Answer:
+        """Returns the response to a request, of any status. Retries while the source is busy or the network fails.
 
-        `headers` are made anew for each try. Raises `SourceRefused` when the source has been waited for long enough.
+        `headers` is called again for each try. Raises `SourceRefused` when the limits of the retry policy are reached.
         """
-        patience, tries, waited = self._patience, 0, 0.0
+        policy, tries, waited = self._policy, 0, 0.0
         while True:
-            sent, tries, told = await headers(), tries + 1, None
+            tried_headers, tries, retry_after = await headers(), tries + 1, None
             await self._enter()
             began = time.monotonic()
             try:
-                answer = await self._once(method, url, sent, body)
+                answer = await self._once(method, url, tried_headers, body)
                 if answer.status not in WAITS:
                     return answer
-                why, told = f"answers {answer.status}", parse_retry_after(answer.headers.get("retry-after"))
+                why, retry_after = f"answers {answer.status}", parse_retry_after(answer.headers.get("retry-after"))
                 if answer.status == 429:
-                    self._slow_down(told)
+                    self._slow_down(retry_after)
             except BROKEN as error:
                 why = _failure(error)
             finally:
                 self._leave()
             waited += time.monotonic() - began
-            wait = random.uniform(0.5, 1) * min(patience.first * 2**tries, patience.longest)  # jitter
-            if told:
-                wait = told + random.uniform(0, 0.1) * min(told, 10)  # jitter
-            if tries >= patience.tries or waited + wait > patience.total:
-                asked = f" and asks to be left alone for {told:,.0f} s" if told else ""
+            wait = random.uniform(0.5, 1) * min(policy.first * 2**tries, policy.longest)  # jitter
+            if retry_after:
+                wait = retry_after + random.uniform(0, 0.1) * min(retry_after, 10)  # jitter
+            if tries >= policy.tries or waited + wait > policy.total:
+                delay = f" and asks for a delay of {retry_after:,.0f} s" if retry_after else ""
                 often = "once" if tries == 1 else f"{tries} times"
                 advice = CHECK_HOST if why == NO_SUCH_HOST else ASK_LATER
-                raise SourceRefused(f"The source {why} at {_place(url)}{asked}; it was asked {often}. {advice}")
+                raise SourceRefused(f"The source {why} at {_place(url)}{delay}; it was asked {often}. {advice}")
             waited += wait
             await asyncio.sleep(wait)
 
@@ -105,7 +105,7 @@ class Wire:
         if self._web is None:
             raise Misuse("The wire is not open.")
         self.requests += 1
-        silence, whole = self._patience.answer, self._patience.whole
+        silence, whole = self._policy.answer, self._policy.whole
         timeout = aiohttp.ClientTimeout(total=whole, sock_connect=CONNECTING, sock_read=silence)
         async with self._web.request(
             method,
@@ -134,7 +134,7 @@ class Wire:
         await self._gate.acquire()
         try:
             await asyncio.sleep(max(0.0, self._quiet_until - time.monotonic()))
-        except asyncio.CancelledError:  # a page that is asked for no more must not keep its place for ever
+        except asyncio.CancelledError:  # a cancelled request must free its place
             self._leave()
             raise
 
@@ -148,26 +148,26 @@ class Wire:
             self._open, self._calm = self._open + 1, 0
             self._gate.release()
 
-    def _slow_down(self, told: float | None) -> None:
+    def _slow_down(self, retry_after: float | None) -> None:
         self._calm = 0
         if self._open > 1:
             self._open -= 1
             self._withheld += 1
-        if told and told <= self._patience.total:
-            self._quiet_until = max(self._quiet_until, time.monotonic() + told)
+        if retry_after and retry_after <= self._policy.total:
+            self._quiet_until = max(self._quiet_until, time.monotonic() + retry_after)
 
 
 def parse_http_date(header: str | None) -> datetime | None:
-    """The instant of a `Date` (RFC 9110, 6.6.1), or now where it lies ahead: a watermark must not outrun what came."""
+    """Returns the instant of a `Date` (RFC 9110, 6.6.1), but at most now: a watermark must not lie in the future."""
     try:
-        told = parsedate_to_datetime(header) if header else None
-        return min(told.astimezone(UTC), now()) if told else None
+        instant = parsedate_to_datetime(header) if header else None
+        return min(instant.astimezone(UTC), now()) if instant else None
     except (ValueError, OverflowError):
         return None
 
 
 def parse_retry_after(header: str | None) -> float | None:
-    """The seconds of a `Retry-After` (RFC 9110, 10.2.3): a number, or a date; None where it says neither."""
+    """Returns the seconds of a `Retry-After` (RFC 9110, 10.2.3), which is a number or a date; None if malformed."""
     if header is None:
         return None
     text = header.strip()
@@ -180,7 +180,7 @@ def parse_retry_after(header: str | None) -> float | None:
 
 
 def _failure(error: BaseException) -> str:
-    """What the network did, in words; raises `SourceRefused` for what another try cannot change."""
+    """Describes a network error in words. Raises `SourceRefused` for an error that a retry cannot change."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None:
@@ -192,14 +192,14 @@ def _failure(error: BaseException) -> str:
             f"The source's address is not of the public Internet. An operator may allow its network: {SETTING}."
         ) from None
     if any(isinstance(one, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for one in causes):
-        raise SourceRefused("The source's certificate is not trusted: its vendor must mend it.") from None
+        raise SourceRefused("The source's certificate is not trusted: its vendor must correct it.") from None
     if any(isinstance(one, aiohttp.ClientConnectorDNSError) for one in causes):
         return NO_SUCH_HOST
     if any(isinstance(one, TimeoutError) for one in causes):
         return "does not answer in time"
-    return "cannot be reached, or breaks off,"
+    return "cannot be reached or breaks the connection"
 
 
 def _place(url: str) -> str:
-    """The path of a URL, without its query."""
+    """Returns the path of a URL, without its query."""
     return urlsplit(url).path or "/"

@@ -1,7 +1,7 @@
-"""Owns what people say to a run: approve or discard the plan of a held one, undo an applied one. Never reads a source.
+"""Owns the answers of people to a run: approve or discard a held plan, undo an applied run. Never reads a source.
 
-A face only marks an answer, since it reaches no staging; the worker, or the command line at once, carries it out.
-Over 250 lines, because the answers share how they begin and how they end.
+A face only records an answer, because it cannot access staging; the worker or the command line executes it.
+Over 250 lines, because all answers share their beginning and their end.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core import ids
 from app.core.clock import now
@@ -27,11 +27,20 @@ from app.core.ids import new_id
 from app.roster.lookup import zone_of
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
-from app.sis.engine.district_lock import alone
+from app.sis.engine.district_lock import district_sync_lock
 from app.sis.engine.mapping import follow_results
-from app.sis.engine.plan import digest, kept_deliveries, leave_removals, make_plan, plan_columns, whole
+from app.sis.engine.plan import digest, drop_removals, full_column_delivery, kept_deliveries, make_plan, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
-from app.sis.engine.run import EXITS, RunRequest, begin, conclude, drop_kept, end, note_run, write_alone
+from app.sis.engine.run import (
+    EXITS,
+    RunRequest,
+    begin,
+    conclude,
+    drop_kept_plan,
+    end,
+    lock_district_writes,
+    update_watermarks,
+)
 from app.sis.engine.stage import Stage
 from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.models import SisChange, SisRun
@@ -42,12 +51,12 @@ from app.sis.runs.queries import read_report
 from app.sis.runs.queries import run as find_run
 from app.sis.service import open_stage, refresh_statistics
 
-KEPT_SIZE = 64 << 20  # bytes: how large a plan is taken for, whose files are no longer there
-RESTORED = "The database was restored from a backup, which holds no plans: it is discarded. Run the sync again."
+KEPT_SIZE = 64 << 20  # bytes: the assumed size of a kept plan, whose files no longer exist
+RESTORED = "The database was restored from a backup, which has no plans: it is discarded. Run the sync again."
 
 
 class RosterChanged(SourceInconsistent):
-    """The plan that was approved no longer fits the roster."""
+    """The roster has changed since the approved plan was made."""
 
     code = "run.roster_changed"
 
@@ -56,38 +65,41 @@ class RosterChanged(SourceInconsistent):
 async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -> None:
     """Marks a held run, or one that failed to apply, as approved. `plan` is the digest that the report shows.
 
-    Raises `NotFound`, and `Conflict` where the run has another state or its plan is not the one that was read.
+    Raises `NotFound`, and `Conflict` if the run has another state or another plan than the named one.
     """
-    run = await _held(work, run_id)
+    run = await _load_held(work, run_id)
     if run.plan is None or run.plan["digest"] != plan:
         raise Conflict(
             "The plan is not the one that was read. Read the report again and name its plan.", code="run.plan_changed"
         )
-    await _answer(work, run_id, "approved", "Approved; it will be applied shortly.", without_removals)
+    await _record_answer(work, run_id, "approved", "Approved; it will be applied shortly.", without_removals)
 
 
 @needs(Can.APPROVE_SYNC)
 async def discard(work: Work, run_id: UUID) -> None:
-    """Discards a held run, or one that failed to apply. Raises `NotFound`, and `Conflict` in another state."""
-    await _held(work, run_id)
-    await _answer(work, run_id, "discarded", "Discarded. The roster is as it was.", False)
+    """Marks a held run, or one that failed to apply, as discarded.
+
+    Raises `NotFound`, and `Conflict` if the run has another state.
+    """
+    await _load_held(work, run_id)
+    await _record_answer(work, run_id, "discarded", "Discarded. The roster is as it was.", False)
 
 
 @needs(Can.APPROVE_SYNC)
 async def discard_unkept_plans(work: Work) -> int:
-    """Discards every plan that waits, after a restore: a backup holds no staged rows. Returns the number of runs."""
-    gone = {"state": "discarded", "sentence": RESTORED, "plan": None, "answer": None}
+    """Discards every waiting plan after a restore, since backups have no staged rows. Returns the number of runs."""
+    discarded_values = {"state": "discarded", "sentence": RESTORED, "plan": None, "answer": None}
     discarded = await work.db.execute(
         update(SisRun)
         .where(SisRun.district_id == work.district_id, SisRun.plan.is_not(None), SisRun.state != "applied")
-        .values(gone)
+        .values(discarded_values)
         .returning(SisRun.id)
     )
     return len(discarded.all())
 
 
 @needs(Can.APPROVE_SYNC)
-async def _held(work: Work, run_id: UUID) -> SisRun:
+async def _load_held(work: Work, run_id: UUID) -> SisRun:
     run = await work.db.scalar(select(SisRun).where(SisRun.district_id == work.district_id, SisRun.id == run_id))
     if run is None:
         raise NotFound("run")
@@ -100,7 +112,7 @@ async def _held(work: Work, run_id: UUID) -> SisRun:
 
 
 @needs(Can.APPROVE_SYNC)
-async def _answer(work: Work, run_id: UUID, state: str, sentence: str, without_removals: bool) -> None:
+async def _record_answer(work: Work, run_id: UUID, state: str, sentence: str, without_removals: bool) -> None:
     answer = {"verb": state, "by": work.principal.name, "at": now().isoformat(), "without_removals": without_removals}
     marked = await work.db.scalar(
         update(SisRun)
@@ -112,7 +124,7 @@ async def _answer(work: Work, run_id: UUID, state: str, sentence: str, without_r
         raise Conflict("The run was answered meanwhile.", code="run.not_held")
 
 
-async def carry_out(
+async def execute_answer(
     engine: AsyncEngine,
     keyring: Keyring,
     district_id: UUID,
@@ -120,24 +132,24 @@ async def carry_out(
     progress: Progress,
     claim_number: int | None = None,
 ) -> Report:
-    """Applies an approved run's plan whole, or drops a discarded one's; the report says what became of it.
+    """Applies the plan of an approved run, or drops the plan of a discarded run, and returns the report.
 
-    A plan that no longer fits the roster is discarded. Raises `AlreadyRunning` while the district syncs, `Superseded`
-    where another claim than this holds the run. Whatever else is raised, the roster is as it was and the answer
-    stands.
+    A plan that no longer matches the roster is discarded. Raises `AlreadyRunning` while the district syncs,
+    `Superseded` if another claim holds the run. After any other error the roster is unchanged and the answer remains
+    recorded.
     """
-    principal = house_principal(district_id, "sync")
-    async with alone(engine, district_id):
+    principal = system_principal(district_id, "sync")
+    async with district_sync_lock(engine, district_id):
         try:
             async with unit(engine, principal, keyring, "sync answer") as work:
-                report = await _carry_out(work, run_id, progress, claim_number)
+                report = await _execute_answer(work, run_id, progress, claim_number)
         except (SourceInconsistent, DBAPIError, asyncpg.UndefinedTableError) as error:
             if isinstance(error, RosterBusy):
                 raise  # the plan still fits: it is attempted again
             if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") != "42P01":
                 raise
             async with unit(engine, principal, keyring, "sync answer") as work:
-                report = await _give_up(work, run_id, claim_number)
+                report = await _discard_outdated(work, run_id, claim_number)
         if report.state == "applied" and report.overturned:
             async with unit(engine, principal, keyring, "sync statistics") as work:
                 await refresh_statistics(work, report.overturned)
@@ -145,8 +157,8 @@ async def carry_out(
 
 
 @needs(Can.SYNC_ROSTER)
-async def _carry_out(work: Work, run_id: UUID, progress: Progress, claim_number: int | None) -> Report:
-    await write_alone(work)
+async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_number: int | None) -> Report:
+    await lock_district_writes(work)
     run = (await find_run(work, run_id)).run
     report = await read_report(work, run_id)
     if run.plan is None or run.state not in ("approved", "discarded"):
@@ -159,7 +171,7 @@ async def _carry_out(work: Work, run_id: UUID, progress: Progress, claim_number:
         if await digest(stage, deliveries) != run.plan["digest"]:
             raise RosterChanged("The roster has changed since the plan was made.")
         if run.answer and run.answer["without_removals"]:
-            await leave_removals(stage, deliveries)
+            await drop_removals(stage, deliveries)
             for counts in report.kinds.values():
                 counts.unchanged += counts.removed
                 counts.removed = counts.absent = 0
@@ -169,18 +181,18 @@ async def _carry_out(work: Work, run_id: UUID, progress: Progress, claim_number:
         because, report.held_because = report.held_because, []
         conclude(report, dry=False)
         report.held_because = because
-    await drop_kept(work, run_id, run.plan)
+    await drop_kept_plan(work, run_id, run.plan)
     report.plan = None
     await end(work, report, of=("approved", "discarded"), claim_number=claim_number)
     return report
 
 
 @needs(Can.SYNC_ROSTER)
-async def _give_up(work: Work, run_id: UUID, claim_number: int | None) -> Report:
+async def _discard_outdated(work: Work, run_id: UUID, claim_number: int | None) -> Report:
     plan, report = (await find_run(work, run_id)).run.plan, await read_report(work, run_id)
     report.state, report.exit_code = "discarded", EXITS["inconsistent"]
     report.sentence = "The roster has changed since the plan was made: it is discarded. Run the sync again."
-    await drop_kept(work, run_id, plan)
+    await drop_kept_plan(work, run_id, plan)
     report.plan = None
     await end(work, report, of=("approved", "discarded"), claim_number=claim_number)
     return report
@@ -192,49 +204,49 @@ async def undo(
     district_id: UUID,
     run_id: UUID,
     progress: Progress,
-    asked: RunRequest = RunRequest(),
+    request: RunRequest = RunRequest(),
 ) -> Report:
-    """Takes an applied run back, as a run of its own with its own change log, in one transaction.
+    """Reverts an applied run in one transaction, as a run of its own with its own change log.
 
-    What it created is removed; what it changed, removed or restored is as it was, pinned fields left alone. Raises
-    `NotFound`; `Conflict` where the run was not applied, is undone already, expired, or a later one
-    changed the same rows; `AlreadyRunning` while the district syncs.
+    Created rows are removed; updated, removed and restored rows get their former values, except for pinned fields.
+    Raises `NotFound`; `Conflict` if the run was not applied, is undone already, has expired, or a later run changed
+    the same rows; `AlreadyRunning` while the district syncs.
     """
-    principal = house_principal(district_id, "sync")
-    report = Report(asked.run_id or new_id(), began_at=now())
-    async with alone(engine, district_id), unit(engine, principal, keyring, "sync undo") as work:
-        await _undo(work, run_id, report, progress, asked)
+    principal = system_principal(district_id, "sync")
+    report = Report(request.run_id or new_id(), began_at=now())
+    async with district_sync_lock(engine, district_id), unit(engine, principal, keyring, "sync undo") as work:
+        await _run_undo(work, run_id, report, progress, request)
     return report
 
 
 @needs(Can.SYNC_ROSTER)
-async def _undo(work: Work, run_id: UUID, report: Report, progress: Progress, asked: RunRequest) -> None:
+async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress, request: RunRequest) -> None:
     undone = (await find_run(work, run_id)).run
-    await must_be_undoable(work, undone)
-    await begin(work, report, undone.source_id, dry=False, undoes=run_id, asked=asked)
+    await require_undoable(work, undone)
+    await begin(work, report, undone.source_id, dry=False, undoes=run_id, request=request)
     stage = await open_stage(work, report.run_id, undone.source_id, KEPT_SIZE)
     if undone.mode == rekey.MODE:
         report.mode = rekey.MODE
         await rekey.undo_rekey(stage, undone, report)
     else:
         await _undo_rows(work, stage, undone, report, progress)
-    await must_know_before(work, undone)  # what was there at the beginning may have expired meanwhile
+    await require_before_images(work, undone)  # they may have expired since the check at the beginning
     await stage.drop()
     conclude(report, dry=False)
     report.sentence = f"{ids.show('run', run_id)} is undone. {report.sentence}"
     await end(work, report)
-    await note_run(work, undone.source_id, False, None, None, undone=True)
+    await update_watermarks(work, undone.source_id, False, None, None, undone=True)
 
 
 @needs(Can.SYNC_ROSTER)
 async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, progress: Progress) -> None:
-    run_id, deliveries = undone.id, {kind.name: whole(kind) for kind in KINDS}
+    run_id, deliveries = undone.id, {kind.name: full_column_delivery(kind) for kind in KINDS}
     for kind in KINDS:
         await write_undo_plan(stage, kind, run_id)
-        actions = await reporting.planned(stage, kind)
+        actions = await reporting.count_planned(stage, kind)
         restored, removed = actions.get("restore", 0), actions.get("remove", 0)
         updated = actions.get("update", 0) + restored
-        known = await reporting.known_rows(stage, kind)
+        known = await reporting.count_known(stage, kind)
         file = rekey.file_of(undone, kind)
         report.kinds[kind.name] = Counts(
             file, known, updated + removed, updated=updated, restored=restored, removed=removed
@@ -248,48 +260,54 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
 
 
 @needs(Can.APPROVE_SYNC)
-async def must_be_undoable(work: Work, run: SisRun) -> None:
-    """Raises `Conflict` where a run was not applied, is undone already, or a later one changed the same rows."""
+async def require_undoable(work: Work, run: SisRun) -> None:
+    """Raises `Conflict` if a run was not applied, is undone already, or a later run changed the same rows."""
     if run.state != "applied" or run.undoes is not None:
         what = "undid another" if run.undoes else f"is {run.state}"
         raise Conflict(f"The run {what}: only a sync that was applied can be undone.", code="run.not_applied")
-    of = SisRun.district_id == work.district_id
-    undoes = select(SisRun.undoes).where(of, SisRun.undoes.is_not(None), SisRun.state == "applied")
+    in_district = SisRun.district_id == work.district_id
+    undoes = select(SisRun.undoes).where(in_district, SisRun.undoes.is_not(None), SisRun.state == "applied")
     undone = set(await work.db.scalars(undoes))
     if run.id in undone:
         raise Conflict("The run is undone already.", code="run.undone")
-    await must_know_before(work, run)
+    await require_before_images(work, run)
     rows = await work.db.scalars(
-        select(SisRun.id).where(of, SisRun.state == "applied", SisRun.undoes.is_(None), SisRun.ended_at > run.ended_at)
+        select(SisRun.id).where(
+            in_district, SisRun.state == "applied", SisRun.undoes.is_(None), SisRun.ended_at > run.ended_at
+        )
     )
-    later = [one for one in rows if one not in undone]
-    found = [f"{kind.plural}: {count:,}" for kind in KINDS if later and (count := await _since(work, kind, run, later))]
-    if found:
+    later = [run_id for run_id in rows if run_id not in undone]
+    changed = [
+        f"{kind.plural}: {count:,}"
+        for kind in KINDS
+        if later and (count := await _count_later_changes(work, kind, run, later))
+    ]
+    if changed:
         raise Conflict(
-            f"Later syncs changed, or build on, what this run brought: {', '.join(found)}. Undo the later ones first, "
+            f"Later syncs changed, or refer to, rows of this run: {', '.join(changed)}. Undo the later syncs first, "
             "or have the source send the right data and sync again.",
             code="run.changed_since",
         )
 
 
 @needs(Can.APPROVE_SYNC)
-async def must_know_before(work: Work, run: SisRun) -> None:
-    """Raises `Conflict` where a row that a run changed is no longer kept as it was."""
+async def require_before_images(work: Work, run: SisRun) -> None:
+    """Raises `Conflict` if the before-image of a row that the run changed has expired or was erased."""
     expired = select(SisChange.id).where(
         SisChange.district_id == work.district_id, SisChange.run_id == run.id, SisChange.expired_at.is_not(None)
     )
     if await work.db.scalar(expired.limit(1)) is not None:
         raise Conflict(
-            "How the rows were before this run is kept no longer: it has expired, or a person was erased from it. "
+            "The former values of the rows that this run changed have expired or were erased: it cannot be undone. "
             "Have the source send the right data and sync again.",
             code="run.expired",
         )
 
 
 @needs(Can.APPROVE_SYNC)
-async def _since(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
-    """How many rows of a kind later runs changed that this one had touched, or created upon what it had created."""
-    upon = "".join(
+async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
+    """Returns how many rows of a kind later runs changed that this run had changed too, or created on its new rows."""
+    dependent = "".join(
         f""" UNION SELECT t.{kind.key} FROM {kind.table} AS t
              JOIN {BY_NAME[ref.kind].table} AS c ON c.district_id = :district AND c.id = t.{ref.column}
              WHERE t.district_id = :district AND t.removed_at IS NULL AND t.arrived_in = ANY (:later)
@@ -303,14 +321,14 @@ async def _since(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
           AND (EXISTS (SELECT FROM sis_change AS m WHERE m.district_id = :district AND m.run_id = :run
                        AND m.kind = c.kind AND m.row_id = c.row_id)
                OR EXISTS (SELECT FROM {kind.table} AS t WHERE t.district_id = :district AND t.{kind.key} = c.row_id
-                          AND t.arrived_in = :run)){upon}) AS found"""
+                          AND t.arrived_in = :run)){dependent}) AS changed"""
     values: dict[str, Any] = {"district": work.district_id, "kind": kind.name, "run": run.id, "later": later}
     return int(await work.db.scalar(text(statement), values) or 0)
 
 
 async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """A kind's plan that takes a run back, from its change log and from what says that it came with it."""
-    columns = plan_columns(kind, whole(kind))
+    """Writes the plan that reverts a run for one kind, from its change log and from the rows that it created."""
+    columns = plan_columns(kind, full_column_delivery(kind))
     names = "".join(f", {column}" for column, _ in columns)
     plan = await make_plan(stage, kind, columns)
     await stage.run(
@@ -331,7 +349,7 @@ async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
 
 
 async def reopen_memberships(stage: Stage, ran_on: date) -> None:
-    """Opens again what the run closed: who comes back to a school by an undo was never away."""
+    """Reopens the school memberships that the run had closed: an undo must leave no gap in them."""
     await stage.run(
         f"""UPDATE school_membership AS m SET ends_on = NULL FROM {stage.table("plan", "person")} AS p
             WHERE m.district_id = :district AND p.district_id = :district AND m.person_id = p.id
@@ -343,11 +361,11 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """What the run had restored is again removed as it was before, on the day on which it was.
+    """Removes again the rows that the run had restored, with their former values and their former time of removal.
 
-    Not its schools: the records of a student who left stay in the schools in which they are.
+    The schools are not changed: the records of a student who left stay in their current schools.
     """
-    columns = [column for column, _ in plan_columns(kind, whole(kind)) if column != "school_ids"]
+    columns = [column for column, _ in plan_columns(kind, full_column_delivery(kind)) if column != "school_ids"]
     await stage.run(
         f"""UPDATE {kind.table} AS t
             SET removed_at = b.removed_at{"".join(f", {column} = b.{column}" for column in columns)}

@@ -1,35 +1,35 @@
-"""Owns the check that every row about a student is in the student's schools, and its repair. Reads no source."""
+"""Owns the check that every row about a student has the student's schools, and the repair. Never reads a source."""
 
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.crypto import Keyring
 from app.core.ids import new_id
 from app.sis.engine.moves import find_out_of_step, follow_moves, lock_people
-from app.sis.engine.run import write_alone
+from app.sis.engine.run import lock_district_writes
 from app.sis.service import open_stage
 
 NO_SOURCE = UUID(int=0)
-SIZE = 1 << 26  # bytes: as much memory as the sync of a file of this size is given
+SIZE = 1 << 26  # bytes: the check gets the memory of a sync with a file of this size
 
 
 async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, repair: bool) -> dict[str, int]:
-    """Returns how many rows of each table are in other schools than their student, and repairs them if asked to.
+    """Counts the rows of each table that lack their student's schools, and repairs them if `repair` is true.
 
-    Waits for a sync that is writing before it repairs. Raises `RosterBusy`.
+    Before a repair it waits until no sync is applied. Raises `RosterBusy`.
     """
-    async with unit(engine, house_principal(district_id, "operator"), keyring, "doctor") as work:
+    async with unit(engine, system_principal(district_id, "operator"), keyring, "doctor") as work:
         return await _examine(work, repair=repair)
 
 
 @needs(Can.SYNC_ROSTER)
 async def _examine(work: Work, *, repair: bool) -> dict[str, int]:
     if repair:
-        await write_alone(work)
+        await lock_district_writes(work)
     stage = await open_stage(work, new_id(), NO_SOURCE, SIZE)
     rows_by_table = await find_out_of_step(stage)
     if repair and rows_by_table:

@@ -1,7 +1,8 @@
-"""Owns the reads of sources and runs: what each did and could not take. Never a secret or a refused value."""
+"""Owns the reads of sources and runs: their results, changes and quarantine. Never returns a secret."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import select
@@ -11,15 +12,15 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.lookup import by_id, locate_staff, locate_student
+from app.roster.lookup import locate_staff, locate_student, page_by_id
 from app.roster.models import Enrollment, Person, Source
 from app.sis.engine.report import FIRST, Counts, Refusal, Report
 from app.sis.engine.run import LENGTH
 from app.sis.kinds import BY_NAME
 from app.sis.models import SisChange, SisQuarantine, SisRun, SisSource
-from app.sis.sources.service import Configured
+from app.sis.sources.service import ConfiguredSource
 
-TOLD = {
+ACTION_SENTENCES = {
     "create": "came for the first time from {source}.",
     "update": "was changed, as {source} had it.",
     "restore": "was in {source} again and came back.",
@@ -27,11 +28,20 @@ TOLD = {
     "absent": "was removed: it was no longer in {source}.",
     "rekey": "is known by another sourcedId in {source}, and is the same.",
 }
-PLACES = ("org", "academic_session", "course", "class", "category", "line_item", "score_scale", "assessment_line_item")
-"""Kinds that are about no student."""
-SHOWN = ("org", "academic_session", "course", "class")
-"""Those of them that faces show by an id."""
-UNDONE = {
+NON_STUDENT_KINDS = (
+    "org",
+    "academic_session",
+    "course",
+    "class",
+    "category",
+    "line_item",
+    "score_scale",
+    "assessment_line_item",
+)
+"""The kinds whose rows are not about a student."""
+KINDS_WITH_IDS = ("org", "academic_session", "course", "class")
+"""The kinds of these whose rows the faces identify by an id."""
+UNDO_PHRASES = {
     **{"create": "came", "update": "was put back", "restore": "came back", "remove": "was removed"},
     "absent": "was removed",
     "rekey": "is known by the earlier sourcedId again",
@@ -40,49 +50,54 @@ UNDONE = {
 
 @dataclass(frozen=True, slots=True)
 class RunOfSource:
-    """A run, with the name of its source."""
+    """A run with the name of its source."""
 
     run: SisRun
     source: str
 
     @property
+    def when(self) -> datetime:
+        """The instant at which the run ended, or else began."""
+        return self.run.ended_at or self.run.began_at
+
+    @property
     def sentence(self) -> str:
-        """What became of the run; of one whose worker let its lease end, that it is silent and since when."""
+        """The sentence about the run. If its lease has ended, it says since when the worker has been silent."""
         run = self.run
         if run.state != "running" or run.leased_until is None or run.leased_until > now():
             return run.sentence
         return (
             f"The process that runs this sync was last heard of at {run.leased_until - LENGTH:%H:%M:%S} UTC: it was "
-            "killed, is frozen, or does not reach the database. No other worker took the sync up yet: is one there?"
+            "killed, is frozen, or cannot reach the database. No other worker has claimed the sync yet: is one running?"
         )
 
 
 @needs(Can.READ_SYNC)
 async def runs(work: Work, keyset: Keyset) -> Page[RunOfSource]:
-    """A page of runs, newest first."""
+    """Returns a page of runs, newest first."""
     query = select(SisRun).where(SisRun.district_id == work.district_id)
     if keyset.after is not None:
         query = query.where(SisRun.id < keyset.after_id())
     rows = (await work.db.scalars(query.order_by(SisRun.id.desc()).limit(keyset.limit + 1))).all()
     page = keyset.cut(rows, lambda row: (str(row.id),))
-    names = await _sources(work)
+    names = await _source_names(work)
     return Page([RunOfSource(row, names[row.source_id]) for row in page.rows], page.next)
 
 
 @needs(Can.READ_SYNC)
 async def run(work: Work, run_id: UUID) -> RunOfSource:
-    """One run; raises `NotFound`."""
+    """Returns a run. Raises `NotFound`."""
     row = await work.db.scalar(select(SisRun).where(SisRun.district_id == work.district_id, SisRun.id == run_id))
     if row is None:
         raise NotFound("run")
-    return RunOfSource(row, (await _sources(work))[row.source_id])
+    return RunOfSource(row, (await _source_names(work))[row.source_id])
 
 
 @needs(Can.READ_SYNC)
 async def read_report(work: Work, run_id: UUID) -> Report:
-    """What a run said when it ended, and what became of it since; raises `NotFound`."""
-    read = await run(work, run_id)
-    row = read.run
+    """Returns the report of a run with its current state. Raises `NotFound`."""
+    run_of_source = await run(work, run_id)
+    row = run_of_source.run
     refused = await work.db.scalars(
         select(SisQuarantine)
         .where(SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id)
@@ -92,18 +107,18 @@ async def read_report(work: Work, run_id: UUID) -> Report:
     return Report(
         run_id,
         state=row.state,
-        sentence=read.sentence,
+        sentence=run_of_source.sentence,
         exit_code=0,
         began_at=row.began_at,
         ended_at=row.ended_at,
-        # jsonb keeps no order: the kinds come as a run lays them.
+        # jsonb keeps no order, so the kinds are sorted as in `KINDS`.
         kinds={name: Counts(**row.counts[name]) for name in sorted(row.counts, key=list(BY_NAME).index)},
-        refusals=[Refusal(one.file, one.row_number, one.field, one.code) for one in refused],
+        refusals=[Refusal(item.file, item.row_number, item.field, item.code) for item in refused],
         warnings=list(row.warnings),
         not_taken=list(row.not_taken),
         repaired=dict(row.repaired),
         held_because=list(row.held_because),
-        # A map that was asked for has no plan before it is made: only what it is to be made from.
+        # Before a requested map of sourcedIds is planned, `plan` has only its parameters.
         plan=row.plan if row.plan and "digest" in row.plan else None,
         mode=row.mode,
         weighed=list(row.weighed),
@@ -113,8 +128,8 @@ async def read_report(work: Work, run_id: UUID) -> Report:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """What one run did to a person or to one of the person's enrollments."""
+class HistoryEntry:
+    """A change that one run made to a person or to one of the person's enrollments."""
 
     run: RunOfSource
     kind: str
@@ -124,10 +139,10 @@ class Step:
 
 
 @needs(Can.READ_SYNC, Can.READ_ROSTER)
-async def history_of(work: Work, name: str) -> tuple[Person, list[Step]]:
-    """Everything that syncs did to the person of this id or external id, newest first; raises `NotFound`.
+async def history_of(work: Work, name: str) -> tuple[Person, list[HistoryEntry]]:
+    """Returns the person of an id or external id with all changes that syncs made, newest first. Raises `NotFound`.
 
-    What changed is said, never from what to what: how a row was is not the faces' to read.
+    An entry names the kind of change but no values, because the faces may not read before-images.
     """
     try:
         person = await locate_student(work, name)
@@ -138,7 +153,7 @@ async def history_of(work: Work, name: str) -> tuple[Person, list[Step]]:
             select(Enrollment).where(Enrollment.district_id == work.district_id, Enrollment.person_id == person.id)
         )
     ).all()
-    classes = {one.id: one.class_id for one in enrolled}
+    classes = {enrollment.id: enrollment.class_id for enrollment in enrolled}
     steps = [(row.arrived_in, kind, "create", row.id) for kind, row in _rows(person, enrolled) if row.arrived_in]
     changed = await work.db.execute(
         select(SisChange.run_id, SisChange.kind, SisChange.action, SisChange.row_id).where(
@@ -151,38 +166,38 @@ async def history_of(work: Work, name: str) -> tuple[Person, list[Step]]:
     runs_of = await work.db.scalars(
         select(SisRun).where(SisRun.district_id == work.district_id, SisRun.id.in_({step[0] for step in steps}))
     )
-    names = await _sources(work)
+    names = await _source_names(work)
     runs_by_id = {row.id: RunOfSource(row, names[row.source_id]) for row in runs_of}
-    told = [
-        Step(runs_by_id[run_id], kind, action, classes.get(row_id), _told(runs_by_id[run_id], kind, action))
-        for run_id, kind, action, row_id in steps
-    ]
-    return person, sorted(told, key=lambda one: (one.run.run.ended_at or one.run.run.began_at, one.kind), reverse=True)
+    entries = []
+    for run_id, kind, action, row_id in steps:
+        sentence = _entry_sentence(runs_by_id[run_id], kind, action)
+        entries.append(HistoryEntry(runs_by_id[run_id], kind, action, classes.get(row_id), sentence))
+    return person, sorted(entries, key=lambda entry: (entry.run.when, entry.kind), reverse=True)
 
 
 def _rows(person: Person, enrolled: Sequence[Enrollment]) -> Iterator[tuple[str, Person | Enrollment]]:
     yield "person", person
-    yield from (("enrollment", one) for one in enrolled)
+    yield from (("enrollment", enrollment) for enrollment in enrolled)
 
 
-def _told(run_of: RunOfSource, kind: str, action: str) -> str:
-    who = "The person" if kind == "person" else "An enrollment"
+def _entry_sentence(run_of: RunOfSource, kind: str, action: str) -> str:
+    subject = "The person" if kind == "person" else "An enrollment"
     if run_of.run.undoes is not None:
-        return f"{who} {UNDONE[action]} because an earlier sync was undone."
-    return f"{who} {TOLD[action].format(source=run_of.source)}"
+        return f"{subject} {UNDO_PHRASES[action]} because an earlier sync was undone."
+    return f"{subject} {ACTION_SENTENCES[action].format(source=run_of.source)}"
 
 
 @needs(Can.READ_SYNC)
 async def quarantine(work: Work, keyset: Keyset, run_id: UUID) -> Page[SisQuarantine]:
-    """A page of the rows that a run could not take, by their place."""
+    """Returns a page of the rows that a run put into quarantine."""
     query = select(SisQuarantine).where(SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id)
-    page: Page[SisQuarantine] = await by_id(work, keyset, query, SisQuarantine.id)
+    page: Page[SisQuarantine] = await page_by_id(work, keyset, query, SisQuarantine.id)
     return page
 
 
 @dataclass(frozen=True, slots=True)
 class ChangeOfRun:
-    """A row that a run changed: the kind and id under which faces show it, where they do."""
+    """A row that a run changed, with the kind and id by which the faces identify it, if they do."""
 
     id: UUID
     kind: str
@@ -192,15 +207,15 @@ class ChangeOfRun:
 
 @needs(Can.READ_SYNC)
 async def changes(work: Work, keyset: Keyset, run_id: UUID) -> Page[ChangeOfRun]:
-    """A page of what a run updated, restored or removed; rows about people only as far as the caller reaches them."""
-    of = (SisChange.district_id == work.district_id, SisChange.run_id == run_id)
-    query = select(SisChange.id, SisChange.kind, SisChange.action, SisChange.row_id).where(*of)
+    """Returns a page of the rows that a run updated, restored or removed, without people outside the caller's reach."""
+    of_run = (SisChange.district_id == work.district_id, SisChange.run_id == run_id)
+    query = select(SisChange.id, SisChange.kind, SisChange.action, SisChange.row_id).where(*of_run)
     if keyset.after is not None:
         query = query.where(SisChange.id > keyset.after_id())
     rows = (await work.db.execute(query.order_by(SisChange.id).limit(keyset.limit + 1))).all()
     page = keyset.cut(rows, lambda row: (str(row.id),))
     ids_of = {name: [row.row_id for row in page.rows if row.kind == name] for name in ("person", "enrollment")}
-    # Row-level security leaves out whom the caller does not reach.
+    # Row-level security leaves out the people outside the caller's reach.
     people = await work.db.execute(
         select(Person.id, Person.is_student).where(
             Person.district_id == work.district_id, Person.id.in_(ids_of["person"])
@@ -209,45 +224,45 @@ async def changes(work: Work, keyset: Keyset, run_id: UUID) -> Page[ChangeOfRun]
     enrolled = await work.db.scalars(
         select(Enrollment.id).where(Enrollment.district_id == work.district_id, Enrollment.id.in_(ids_of["enrollment"]))
     )
-    seen = {row.id: ("student" if row.is_student else "person", row.id) for row in people}
-    work.disclose("sync", (row_id for kind, row_id in seen.values() if kind == "student"))
-    seen |= {one: ("enrollment", one) for one in enrolled}
-    found = [
-        ChangeOfRun(row.id, row.kind, row.action, seen.get(row.row_id) or _place(row.kind, row.row_id))
+    visible = {row.id: ("student" if row.is_student else "person", row.id) for row in people}
+    work.disclose("sync", (row_id for kind, row_id in visible.values() if kind == "student"))
+    visible |= {enrollment_id: ("enrollment", enrollment_id) for enrollment_id in enrolled}
+    changes_of_run = [
+        ChangeOfRun(row.id, row.kind, row.action, visible.get(row.row_id) or _visible_id(row.kind, row.row_id))
         for row in page.rows
-        if row.kind in PLACES or row.row_id in seen
+        if row.kind in NON_STUDENT_KINDS or row.row_id in visible
     ]
-    return Page(found, page.next)
+    return Page(changes_of_run, page.next)
 
 
-def _place(kind: str, row_id: UUID) -> tuple[str, UUID] | None:
-    return (kind, row_id) if kind in SHOWN else None
+def _visible_id(kind: str, row_id: UUID) -> tuple[str, UUID] | None:
+    return (kind, row_id) if kind in KINDS_WITH_IDS else None
 
 
 @needs(Can.READ_SYNC)
-async def sources(work: Work, keyset: Keyset) -> Page[Configured]:
-    """A page of the sources that have settings, oldest first."""
+async def sources(work: Work, keyset: Keyset) -> Page[ConfiguredSource]:
+    """Returns a page of the sources that have settings, oldest first."""
     query = select(SisSource).where(SisSource.district_id == work.district_id)
-    page: Page[SisSource] = await by_id(work, keyset, query, SisSource.id)
+    page: Page[SisSource] = await page_by_id(work, keyset, query, SisSource.id)
     return Page(await _with_sources(work, page.rows), page.next)
 
 
 @needs(Can.READ_SYNC)
-async def all_sources(work: Work) -> list[Configured]:
-    """Every source that has settings: a district has a few."""
+async def all_sources(work: Work) -> list[ConfiguredSource]:
+    """Returns all sources that have settings; a district has only a few."""
     query = select(SisSource).where(SisSource.district_id == work.district_id).order_by(SisSource.id)
     return await _with_sources(work, (await work.db.scalars(query)).all())
 
 
 @needs(Can.READ_SYNC)
-async def _with_sources(work: Work, rows: Sequence[SisSource]) -> list[Configured]:
-    named = await work.db.scalars(
+async def _with_sources(work: Work, rows: Sequence[SisSource]) -> list[ConfiguredSource]:
+    sources_of_rows = await work.db.scalars(
         select(Source).where(Source.district_id == work.district_id, Source.id.in_([row.id for row in rows]))
     )
-    by_key = {one.id: one for one in named}
-    return [Configured(by_key[row.id], row) for row in rows]
+    sources_by_id = {source.id: source for source in sources_of_rows}
+    return [ConfiguredSource(sources_by_id[row.id], row) for row in rows]
 
 
-async def _sources(work: Work) -> dict[UUID, str]:
+async def _source_names(work: Work) -> dict[UUID, str]:
     rows = await work.db.execute(select(Source.id, Source.name).where(Source.district_id == work.district_id))
     return {row.id: row.name for row in rows}

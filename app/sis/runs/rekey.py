@@ -1,8 +1,9 @@
-"""Owns the map from old to new sourcedIds of people whom a source names anew: planned from a held run, applied, undone.
+"""Owns the map from old to new sourcedIds, for people whose sourcedId has changed in the source.
 
-A person is matched by a value that exactly one of those who would go and one of those who would come has, and nobody
-who stays. Never guesses: what is ambiguous is counted and left. Never changes a person or a role, only the ids that
-they are known by. Over 250 lines: how a map is made, applied and taken back is read together.
+The map is planned from a held run, then applied or discarded; an applied map can be undone. An old and a new sourcedId
+match if exactly one person to be removed, one person to be created and no other person have the same value. Ambiguous
+people are counted and not matched. Never changes a person or a role, only their sourcedIds. Over 250 lines, so that
+planning, applying and undoing a map are in one place.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -16,17 +17,17 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.sis.engine.district_lock import alone
+from app.sis.engine.district_lock import district_sync_lock
 from app.sis.engine.intake.roles import match_roles, rename_roles
 from app.sis.engine.plan import kept_deliveries, plan_columns
 from app.sis.engine.report import WENT, Counts, Report
-from app.sis.engine.run import RunRequest, begin, end, many, note_run
+from app.sis.engine.run import RunRequest, begin, end, pluralize, update_watermarks
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.models import SisRun
@@ -37,18 +38,18 @@ from app.sis.service import open_stage
 MODE: Final = "rekey"
 MATCHES: Final = ("identifier", "email")
 GIVEN: Final = "map"
-"""What people are matched by where somebody says who is who."""
+"""The name of the method by which people are matched if the request contains the map itself."""
 FORMER: Final = "person.former"
-"""The kind of an alias under which a person was known; it is kept, and nothing is matched by it."""
+"""The kind of the alias that keeps a person's former sourcedId; rows are never matched by it."""
 MOST_PAIRS: Final = 5_000_000
 MOST_GIVEN: Final = 10_000
-"""Pairs of a map that is given over a face: it waits in the run's row."""
+"""The limit of pairs in a map that comes over a face and is stored in the run's row."""
 SMALL: Final = 16 << 20
 Pairs = Sequence[tuple[str, str]]
 
 
 def read_pairs(file: Path) -> list[tuple[str, str]]:
-    """Old and new sourcedIds from a CSV file of two columns, with or without a header. Raises `Invalid`."""
+    """Returns the old and new sourcedIds of a CSV file with two columns and an optional header. Raises `Invalid`."""
     pairs: list[tuple[str, str]] = []
     try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
@@ -57,55 +58,56 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
                 if not any(cells) or (number == 1 and cells == ["old", "new"]):
                     continue
                 if len(cells) != 2 or not all(cells) or len(pairs) >= MOST_PAIRS:
-                    raise _wrong(f"Row {number} of {file.name} is not an old and a new sourcedId.")
+                    raise _invalid_map(f"Row {number} of {file.name} is not an old and a new sourcedId.")
                 pairs.append((cells[0], cells[1]))
     except (OSError, csv.Error, UnicodeDecodeError) as error:
-        raise _wrong(f"{file.name} cannot be read as CSV in UTF-8 ({type(error).__name__}).") from None
+        raise _invalid_map(f"{file.name} cannot be read as CSV in UTF-8 ({type(error).__name__}).") from None
     return pairs
 
 
-def must_be_one_map(match: str | None, pairs: Pairs | None) -> None:
-    """Raises `Invalid` where there is not one of both, and with every id that stands in the map twice."""
+def validate_map(match: str | None, pairs: Pairs | None) -> None:
+    """Raises `Invalid` unless either a match or a map is given, and for each id that occurs twice in the map."""
     if (match is None) == (pairs is None):
-        raise Invalid([Violation("", "rekey.which", "Say what people are matched by, or give a map: one of both.")])
-    wrong: list[Violation] = []
+        raise Invalid([Violation("", "rekey.which", "Give either a field to match people by, or a map.")])
+    violations: list[Violation] = []
     first: dict[tuple[str, str], int] = {}
     for place, pair in enumerate(pairs or ()):
         for side, sourced_id in zip(("old", "new"), pair, strict=True):
-            before = first.setdefault((side, sourced_id), place)
-            if before != place:
-                detail = f"This {side} sourcedId stands in /map/{before} already."
-                wrong.append(Violation(f"/map/{place}/{side}", f"rekey.{side}_twice", detail))
-    if wrong:
-        raise Invalid(wrong)
+            first_place = first.setdefault((side, sourced_id), place)
+            if first_place != place:
+                detail = f"This {side} sourcedId is in /map/{first_place} already."
+                violations.append(Violation(f"/map/{place}/{side}", f"rekey.{side}_twice", detail))
+    if violations:
+        raise Invalid(violations)
 
 
 def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict[str, Any]:
-    """The files of a held run's plan. Raises `Conflict` where it is not held or does not tell what is asked for."""
+    """Returns the files of a held run's plan. Raises `Conflict` if it is not held or lacks the field to match by."""
     files: dict[str, Any] = (held.plan or {}).get("files", {})
     if held.state != "held" or "person" not in files:
         raise Conflict("Only a run that is held with people in its plan can be re-keyed.", code="run.not_held")
     if not pairs and (match not in MATCHES or match not in files["person"]["header"]):
         raise Conflict(
-            f"The source tells no {match} of people: match them by another, or by a map of your own.",
+            f"The source sends no {match} of people: match them by another field, or by a map of your own.",
             code="rekey.match",
         )
     return files
 
 
-async def plan_asked(engine: AsyncEngine, keyring: Keyring, district_id: UUID, asked: RunRequest) -> Report:
-    """Plans the map that was asked for over a face, by what its run's row says; raises as `plan_rekey`."""
-    async with unit(engine, house_principal(district_id, "sync"), keyring, "sync rekey") as work:
-        held_id, match, pairs = await _wanted(work, asked)
-    return await plan_rekey(engine, keyring, district_id, held_id, match, pairs, asked)
+async def plan_requested_rekey(engine: AsyncEngine, keyring: Keyring, district_id: UUID, request: RunRequest) -> Report:
+    """Plans the map that was requested over a face, by the parameters in its run's row. Raises as `plan_rekey` does."""
+    async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
+        held_id, match, pairs = await _load_request(work, request)
+    return await plan_rekey(engine, keyring, district_id, held_id, match, pairs, request)
 
 
 @needs(Can.SYNC_ROSTER)
-async def _wanted(work: Work, asked: RunRequest) -> tuple[UUID, str, Pairs]:
-    if asked.run_id is None:
+async def _load_request(work: Work, request: RunRequest) -> tuple[UUID, str, Pairs]:
+    if request.run_id is None:
         raise NotFound("run")
-    wanted = ((await find_run(work, asked.run_id)).run.plan or {})["asked"]
-    return UUID(wanted["of"]), wanted["match"] or GIVEN, [(old, new) for old, new in wanted["pairs"]]
+    parameters = ((await find_run(work, request.run_id)).run.plan or {})["asked"]
+    pairs = [(old, new) for old, new in parameters["pairs"]]
+    return UUID(parameters["of"]), parameters["match"] or GIVEN, pairs
 
 
 async def plan_rekey(
@@ -115,52 +117,53 @@ async def plan_rekey(
     held_id: UUID,
     match: str,
     pairs: Pairs = (),
-    asked: RunRequest = RunRequest(),
+    request: RunRequest = RunRequest(),
 ) -> Report:
-    """Plans the map for the people of a held run, by `identifier`, `email`, or by `pairs`; held until it is answered.
+    """Plans the map for the people of a held run by `identifier`, `email` or `pairs`, and returns its report.
 
-    Raises `NotFound`; `Conflict` where the run is not held or does not tell what is asked for; `AlreadyRunning`.
+    The map is held until a person approves or discards it. Raises `NotFound`; `Conflict` if the run is not held or
+    lacks the field to match by; `AlreadyRunning`.
     """
-    report = Report(asked.run_id or new_id(), began_at=now(), mode=MODE)
-    async with alone(engine, district_id):
-        async with unit(engine, house_principal(district_id, "sync"), keyring, "sync rekey") as work:
-            await _plan(work, report, held_id, match, pairs, asked)
+    report = Report(request.run_id or new_id(), began_at=now(), mode=MODE)
+    async with district_sync_lock(engine, district_id):
+        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
+            await _plan(work, report, held_id, match, pairs, request)
     return report
 
 
 @needs(Can.SYNC_ROSTER)
-async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pairs, asked: RunRequest) -> None:
+async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pairs, request: RunRequest) -> None:
     held = (await find_run(work, held_id)).run
     files = files_to_rekey(held, match, pairs)
-    await begin(work, report, held.source_id, dry=False, asked=asked)
+    await begin(work, report, held.source_id, dry=False, request=request)
     stage = await open_stage(work, report.run_id, held.source_id, SMALL)
-    table, told = await _match_people(stage, await _lay_people(stage, held_id, match, pairs))
+    table, counts = await _match_people(stage, await _stage_candidates(stage, held_id, match, pairs))
     if "role" in files and held.plan:
         columns = [name for name, _ in plan_columns(BY_NAME["role"], kept_deliveries(held.plan)["role"])]
-        roles, told["roles"] = await match_roles(stage, held_id, columns, table)
+        roles, counts["roles"] = await match_roles(stage, held_id, columns, table)
     else:
         roles = await stage.make("rekey", "role", "old text, new text, role_id uuid")
     digest = await _digest(stage)
-    for kept in (table, roles):
-        await stage.keep(kept)
+    for name in (table, roles):
+        await stage.keep(name)
     await stage.drop()
-    by, matched = match if match in MATCHES else GIVEN, told["matched"]
-    report.plan = {"digest": digest, "files": {}, "rekey": {"of": str(held_id), "by": by, **told}}
-    report.kinds["person"] = Counts(files["person"]["file"], told["gone"], matched, updated=matched)
-    if count := told.get("roles"):
+    by, matched = match if match in MATCHES else GIVEN, counts["matched"]
+    report.plan = {"digest": digest, "files": {}, "rekey": {"of": str(held_id), "by": by, **counts}}
+    report.kinds["person"] = Counts(files["person"]["file"], counts["gone"], matched, updated=matched)
+    if count := counts.get("roles"):
         report.kinds["role"] = Counts(files["role"]["file"], count, count, updated=count)
     report.state, report.exit_code, report.ended_at = "held", 4, now()
     how = "the map that was given" if pairs else by
     report.sentence = (
-        f"Of {told['gone']:,} people who would go, {matched:,} are the same as people who would come under another "
-        f"sourcedId, by {how}; {told['ambiguous']:,} are ambiguous and {told['unmatched']:,} unmatched, and stay as "
-        "they are. Nothing is changed before this is approved."
+        f"Of {counts['gone']:,} people to be removed, {matched:,} are the same as people to be created with another "
+        f"sourcedId, by {how}; {counts['ambiguous']:,} are ambiguous and {counts['unmatched']:,} unmatched, and stay "
+        "unchanged. Nothing is changed before this is approved."
     )
-    await end(work, report, claim_number=asked.claim_number)
+    await end(work, report, claim_number=request.claim_number)
 
 
 async def _match_people(stage: Stage, people: str) -> tuple[str, dict[str, int]]:
-    """Lays who would go and who would come as (old, new, person_id); gives the table, and how many there are."""
+    """Stages the matched people as (old, new, person_id). Returns the staging table and the counts."""
     table = await stage.make("rekey", "person", "old text, new text, person_id uuid")
     matched = await stage.run(
         f"""INSERT INTO {table} (district_id, old, new, person_id)
@@ -176,13 +179,16 @@ async def _match_people(stage: Stage, people: str) -> tuple[str, dict[str, int]]
                         AND n.value = p.value AND (n.alike > 1 OR n.is_student <> p.is_student)))) AS ambiguous
             FROM {people} AS p WHERE p.district_id = :district"""
     )
-    told = {"gone": row["gone"], "came": row["came"], "matched": matched, "ambiguous": row["ambiguous"]}
-    told["unmatched"] = told["gone"] - matched - told["ambiguous"]
-    return table, told
+    counts = {"gone": row["gone"], "came": row["came"], "matched": matched, "ambiguous": row["ambiguous"]}
+    counts["unmatched"] = counts["gone"] - matched - counts["ambiguous"]
+    return table, counts
 
 
-async def _lay_people(stage: Stage, held_id: UUID, match: str, pairs: Pairs) -> str:
-    """Who would go and who would come by the held plan, each with the value that is matched and how many share it."""
+async def _stage_candidates(stage: Stage, held_id: UUID, match: str, pairs: Pairs) -> str:
+    """Stages the people whom the held plan would remove or create, with their match value and the number who share it.
+
+    Returns the name of the staging table.
+    """
     people = await stage.make(
         "people", "person", "sourced_id text, id uuid, comes boolean, is_student boolean, value text, alike bigint"
     )
@@ -213,7 +219,7 @@ async def _lay_people(stage: Stage, held_id: UUID, match: str, pairs: Pairs) -> 
                   {joined.format(side="new")} WHERE p.district_id = :district AND p.action = 'create') AS f"""
     )
     if pairs:
-        # An id that the file names twice is believed neither time.
+        # A sourcedId that the map contains twice is not used at all.
         await stage.run(
             f"""UPDATE {people} AS p SET alike = 2 WHERE p.district_id = :district AND p.sourced_id IN (
                     SELECT q.sourced_id FROM {people} AS q WHERE q.district_id = :district
@@ -224,10 +230,10 @@ async def _lay_people(stage: Stage, held_id: UUID, match: str, pairs: Pairs) -> 
 
 @needs(Can.SYNC_ROSTER)
 async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
-    """Applies an approved map: each person is known by the new sourcedId. Raises `SourceInconsistent`."""
+    """Applies an approved map: each matched person gets the new sourcedId. Raises `SourceInconsistent`."""
     stage = await open_stage(work, run.id, run.source_id, SMALL)
     if run.plan is None or await _digest(stage) != run.plan["digest"]:
-        raise _changed()
+        raise _roster_changed()
     people, roles = (
         f"SELECT r.old, r.new, r.{kind}_id FROM {stage.table('rekey', kind)} AS r WHERE r.district_id = :district"
         for kind in ("person", "role")
@@ -236,13 +242,13 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
     await _rename_roles(stage, roles)
     matched = int(run.plan["rekey"]["matched"])
     report.state, report.exit_code, report.ended_at = "applied", 0, now()
-    known = many(matched, "person is known by the", "people are known by their")
-    report.sentence = f"{known} new sourcedId. Run the sync again."
-    await note_run(work, run.source_id, False, MODE, None, undone=True)
+    renamed = pluralize(matched, "person has the", "people have their")
+    report.sentence = f"{renamed} new sourcedId. Run the sync again."
+    await update_watermarks(work, run.source_id, False, MODE, None, undone=True)
 
 
 async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
-    """Takes a map back: each person is known by the sourcedId of before. Raises `SourceInconsistent`."""
+    """Undoes a map: each person gets the former sourcedId back. Raises `SourceInconsistent`."""
     people, roles = (
         f"""SELECT c.before ->> 'became' AS old, c.before ->> 'sourced_id' AS new, c.row_id AS {kind}_id
             FROM sis_change AS c WHERE c.district_id = :district AND c.run_id = '{undone.id}' AND c.action = 'rekey'
@@ -256,13 +262,13 @@ async def undo_rekey(stage: Stage, undone: SisRun, report: Report) -> None:
 
 
 def file_of(run: SisRun, kind: Kind) -> str:
-    """What a run's report calls a kind: the file or collection that it came from, or else its plural."""
+    """Returns the name of a kind in a run's report: its file or collection, or else its plural."""
     return str((run.counts.get(kind.name) or {}).get("file") or kind.plural)
 
 
 async def _rename(stage: Stage, pairs: str) -> int:
-    """Gives people a new alias by a query of (old, new, person_id), and writes it to the change log."""
-    wanted = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
+    """Renames people by a query of (old, new, person_id), and writes it to the change log. Returns their number."""
+    expected = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
     taken = await stage.count(
         f"""SELECT count(*) FROM ({pairs}) AS r JOIN external_id AS e ON e.district_id = :district
              AND e.source_id = :source AND e.kind = 'person' AND e.sourced_id = r.new"""
@@ -284,8 +290,8 @@ async def _rename(stage: Stage, pairs: str) -> int:
             SELECT count(*) FROM renamed"""
         )
     )
-    if taken or done != wanted:
-        raise _changed()
+    if taken or done != expected:
+        raise _roster_changed()
     await stage.run(
         f"""INSERT INTO external_id (district_id, source_id, kind, sourced_id, row_id)
             SELECT :district, :source, '{FORMER}', r.old, r.person_id FROM ({pairs}) AS r
@@ -295,15 +301,15 @@ async def _rename(stage: Stage, pairs: str) -> int:
 
 
 async def _rename_roles(stage: Stage, pairs: str) -> int:
-    wanted, done = await rename_roles(stage, pairs)
-    if wanted != done:
-        raise _changed()
+    expected, done = await rename_roles(stage, pairs)
+    if expected != done:
+        raise _roster_changed()
     return done
 
 
 @needs(Can.SYNC_ROSTER)
-async def pairs_of(work: Work, run_id: UUID) -> list[tuple[str, str]]:
-    """The old and new sourcedIds of a map that waits, for an operator to look at. Raises `NotFound`, `Conflict`."""
+async def list_pairs(work: Work, run_id: UUID) -> list[tuple[str, str]]:
+    """Returns the old and new sourcedIds of a held map, for an operator to review. Raises `NotFound`, `Conflict`."""
     run = (await find_run(work, run_id)).run
     if not run.plan or "rekey" not in run.plan:
         raise Conflict("No map of sourcedIds waits in this run.", code="run.not_held")
@@ -317,8 +323,8 @@ async def pairs_of(work: Work, run_id: UUID) -> list[tuple[str, str]]:
 async def _digest(stage: Stage) -> str:
     people, roles = (stage.table("rekey", kind) for kind in ("person", "role"))
     (row,) = await stage.rows(
-        f"""SELECT left(md5(coalesce(string_agg(r.said, chr(10) ORDER BY r.said), '')), 16) AS digest
-            FROM (SELECT p.old || ' ' || p.new || ' ' || p.person_id AS said FROM {people} AS p
+        f"""SELECT left(md5(coalesce(string_agg(r.line, chr(10) ORDER BY r.line), '')), 16) AS digest
+            FROM (SELECT p.old || ' ' || p.new || ' ' || p.person_id AS line FROM {people} AS p
                   WHERE p.district_id = :district
                   UNION ALL SELECT o.old || ' ' || o.new || ' ' || o.role_id FROM {roles} AS o
                   WHERE o.district_id = :district) AS r"""
@@ -326,9 +332,9 @@ async def _digest(stage: Stage) -> str:
     return str(row["digest"])
 
 
-def _changed() -> SourceInconsistent:
+def _roster_changed() -> SourceInconsistent:
     return SourceInconsistent("The roster has changed since the map was made.", code="run.roster_changed")
 
 
-def _wrong(detail: str) -> Invalid:
+def _invalid_map(detail: str) -> Invalid:
     return Invalid([Violation("/match", "rekey.file", detail)])

@@ -1,6 +1,7 @@
-"""Owns a roster zip that is sent over a face: judged by its headers, kept in parts until its run has ended.
+"""Owns the roster zips that clients upload: validation by their headers, and storage until their run has ended.
 
-The processes share the database and no disk: whichever worker takes the run up finds the zip there. Never judges a row.
+The processes share the database but no disk, so the zip is stored in the database for whichever worker claims the run.
+Never checks a row.
 """
 
 import re
@@ -14,11 +15,11 @@ from typing import IO, Final
 from uuid import UUID
 
 from sqlalchemy import func, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as insert_or_take
+from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.crypto import Keyring
 from app.core.errors import Busy, Conflict, Invalid, Violation
@@ -26,27 +27,27 @@ from app.core.ids import new_id
 from app.sis.models import SisUpload, SisUploadSlot
 from app.sis.oneroster_csv.archive import CsvZip, ZipRefused
 from app.sis.oneroster_csv.unzip import open_archive
-from app.sis.port import NothingNew, Source, SourceRefused
-from app.sis.sources.service import configured
+from app.sis.port import NothingNew, OpenedSource, SourceRefused
+from app.sis.sources.service import load_source
 
 PART: Final = 1 << 20
-AT_ONCE: Final = 2  # uploads of one district, over all processes
-LEASE: Final = timedelta(minutes=2)  # of an upload's place; a process that is lost frees it by this
-SILENCE: Final = 30.0  # seconds without a byte, after which an upload is given up
-LONGEST: Final = 3600.0  # seconds that one may take in all
+AT_ONCE: Final = 2  # uploads of one district at the same time, over all processes
+LEASE: Final = timedelta(minutes=2)  # of an upload slot; it frees the slot of a process that has died
+SILENCE: Final = 30.0  # seconds without a byte after which an upload is aborted
+LONGEST: Final = 3600.0  # seconds that one upload may take in total
 _FILE = re.compile(r"[A-Za-z]+\.csv\b")
 
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """A place for an upload, and who has it."""
+    """A claimed upload slot: its number and the id of the upload that holds it."""
 
     place: int
     holder: UUID
 
 
-def must_be_a_roster(file: IO[bytes]) -> None:
-    """Raises `Invalid` with everything that is wrong with a zip, its manifest and its files' headers."""
+def validate_roster_zip(file: IO[bytes]) -> None:
+    """Raises `Invalid` with every violation in a zip, its manifest and the headers of its files."""
     try:
         with open_archive(file) as archive:
             CsvZip(archive)
@@ -55,40 +56,40 @@ def must_be_a_roster(file: IO[bytes]) -> None:
             [Violation("", "archive.unreadable", "The body is no zip that can be read to its end.")]
         ) from None
     except SourceRefused as error:
-        said = error.sentences if isinstance(error, ZipRefused) else (error.detail,)
-        raise Invalid([Violation(_pointer(one), "archive.unfit", one) for one in said]) from None
+        sentences = error.sentences if isinstance(error, ZipRefused) else (error.detail,)
+        raise Invalid([Violation(_pointer(text), "archive.unfit", text) for text in sentences]) from None
 
 
 def _pointer(sentence: str) -> str:
-    """The file of the zip that a sentence begins with."""
-    named = _FILE.match(sentence)
-    return f"/{named.group()}" if named else ""
+    """Returns a pointer to the file that a sentence begins with, or an empty string."""
+    match = _FILE.match(sentence)
+    return f"/{match.group()}" if match else ""
 
 
 @needs(Can.RUN_SYNC)
-async def must_take_uploads(work: Work, source_id: UUID) -> None:
-    """Raises `NotFound`, and `Conflict` where the source is no source of CSV."""
-    found = await configured(work, source_id)
-    if found.source.kind != "oneroster-csv":
+async def require_upload_source(work: Work, source_id: UUID) -> None:
+    """Raises `NotFound` for an unknown source, and `Conflict` for a source that is not of the kind oneroster-csv."""
+    configured = await load_source(work, source_id)
+    if configured.source.kind != "oneroster-csv":
         raise Conflict("A zip can be sent to a source of the kind oneroster-csv only.", code="source.kind")
 
 
 @needs(Can.RUN_SYNC)
-async def take_slot(work: Work) -> Slot:
-    """Takes one of the district's places for an upload, for as long as `LEASE`. Raises `Busy` where all are taken."""
+async def claim_slot(work: Work) -> Slot:
+    """Claims one of the district's upload slots for `LEASE`. Raises `Busy` if all slots are in use."""
     holder = new_id()
     for place in range(AT_ONCE):
-        taken = insert_or_take(SisUploadSlot).values(
+        claim = upsert(SisUploadSlot).values(
             district_id=work.district_id,
             place=place,
             holder=holder,
             taken_at=func.now(),
             leased_until=func.now() + LEASE,
         )
-        free = taken.on_conflict_do_update(
+        free = claim.on_conflict_do_update(
             index_elements=["district_id", "place"],
-            set_={name: taken.excluded[name] for name in ("holder", "taken_at", "leased_until")},
-            where=SisUploadSlot.leased_until <= taken.excluded.taken_at,
+            set_={name: claim.excluded[name] for name in ("holder", "taken_at", "leased_until")},
+            where=SisUploadSlot.leased_until <= claim.excluded.taken_at,
         )
         if await work.db.scalar(free.returning(SisUploadSlot.place)) is not None:
             return Slot(place, holder)
@@ -99,8 +100,8 @@ async def take_slot(work: Work) -> Slot:
 
 
 @needs(Can.RUN_SYNC)
-async def keep_slot(work: Work, slot: Slot, length: timedelta = LEASE) -> None:
-    """Renews the lease of a place, or ends it with a length of nothing; one that another has taken is left alone."""
+async def renew_slot(work: Work, slot: Slot, length: timedelta = LEASE) -> None:
+    """Renews the lease of a slot, or releases it if the length is zero. Another upload's slot is not changed."""
     await work.db.execute(
         update(SisUploadSlot)
         .where(
@@ -113,36 +114,38 @@ async def keep_slot(work: Work, slot: Slot, length: timedelta = LEASE) -> None:
 
 
 @needs(Can.RUN_SYNC)
-async def keep_upload(work: Work, run_id: UUID, file: IO[bytes]) -> None:
-    """Keeps a zip for the run that was asked for in the same transaction."""
+async def save_upload(work: Work, run_id: UUID, file: IO[bytes]) -> None:
+    """Saves a zip for a run that is requested in the same transaction."""
     file.seek(0)
     place = 0
     while part := file.read(PART):
-        of = {"district_id": work.district_id, "id": new_id(), "run_id": run_id}
-        await work.db.execute(insert(SisUpload).values(**of, place=place, part=part))
+        ids = {"district_id": work.district_id, "id": new_id(), "run_id": run_id}
+        await work.db.execute(insert(SisUpload).values(**ids, place=place, part=part))
         place += 1
 
 
 @needs(Can.SYNC_ROSTER)
-async def was_sent(work: Work, run_id: UUID) -> bool:
-    """Whether a zip was sent for this run."""
+async def has_upload(work: Work, run_id: UUID) -> bool:
+    """Returns whether a zip was uploaded for this run."""
     mine = (SisUpload.district_id == work.district_id, SisUpload.run_id == run_id)
     return await work.db.scalar(select(SisUpload.id).where(*mine).limit(1)) is not None
 
 
 @asynccontextmanager
-async def nothing_sent() -> AsyncIterator[Source]:
-    """Of a source that is read nowhere: a run without a zip of its own has nothing to do."""
-    raise NothingNew("Nothing was sent: this source reads the zips that are sent to it over REST, and nothing else.")
+async def open_missing_upload() -> AsyncIterator[OpenedSource]:
+    """Raises `NothingNew` for a run without an upload, if the source is read from uploads only."""
+    raise NothingNew("No zip was uploaded: this source only reads zips that are uploaded to it over REST.")
     yield
 
 
 @asynccontextmanager
-async def open_upload(engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID) -> AsyncIterator[Source]:
-    """Opens the zip that was sent for a run. Raises `SourceRefused`."""
+async def open_upload(
+    engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID
+) -> AsyncIterator[OpenedSource]:
+    """Opens the zip that was uploaded for a run. Raises `SourceRefused` if it cannot be read."""
     with tempfile.TemporaryFile() as file:
-        async with unit(engine, house_principal(district_id, "sync"), keyring, "sync upload") as work:
-            await _fill(work, run_id, file)
+        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync upload") as work:
+            await _write_parts(work, run_id, file)
         try:
             archive = open_archive(file)
         except zipfile.BadZipFile:
@@ -152,7 +155,7 @@ async def open_upload(engine: AsyncEngine, keyring: Keyring, district_id: UUID, 
 
 
 @needs(Can.SYNC_ROSTER)
-async def _fill(work: Work, run_id: UUID, file: IO[bytes]) -> None:
+async def _write_parts(work: Work, run_id: UUID, file: IO[bytes]) -> None:
     mine = (SisUpload.district_id == work.district_id, SisUpload.run_id == run_id)
     for place in await work.db.scalars(select(SisUpload.place).where(*mine).order_by(SisUpload.place)):
         part = await work.db.scalar(select(SisUpload.part).where(*mine, SisUpload.place == place))

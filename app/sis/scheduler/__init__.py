@@ -1,1 +1,1 @@
-"""The night: when a source's run is due, who carries it out, what is said when none comes."""
+"""The scheduler of syncs: when a source's run is due, which worker executes it, and what is reported if none comes."""

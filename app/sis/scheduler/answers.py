@@ -13,19 +13,19 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.crypto import Keyring
 from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
 from app.core.jobs import ClaimedJob
 from app.core.log import job_context
-from app.events.catalogue import SYNC_FAILED_TO_APPLY, Happened
+from app.events.catalogue import SYNC_FAILED_TO_APPLY, NewEvent
 from app.events.outbox import record
 from app.sis.engine.report import Report
 from app.sis.models import SisRun
 from app.sis.port import AlreadyRunning, Superseded
 from app.sis.rules import RunState
-from app.sis.runs.approval import carry_out
+from app.sis.runs.approval import execute_answer
 from app.sis.scheduler.leases import BUSY, RETRIES, claim_answers, postpone_answer, renewed_lease
 
 AT_ONCE = 8  # answers of one district that are claimed together: one a source
@@ -33,9 +33,9 @@ AT_ONCE = 8  # answers of one district that are claimed together: one a source
 log = structlog.get_logger()
 
 
-async def carry_out_answers(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
+async def execute_due_answers(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
     """Carries out the answers of a district that are due, and returns how many."""
-    async with unit(engine, house_principal(district_id, "sync"), keyring, "sync answers") as work:
+    async with unit(engine, system_principal(district_id, "sync"), keyring, "sync answers") as work:
         claimed = await claim_answers(work, AT_ONCE)
     done = 0
     for job in claimed:
@@ -58,7 +58,7 @@ async def attempt_answer(engine: AsyncEngine, keyring: Keyring, district_id: UUI
 
     Returns None where as many workers were lost over the answer as it has attempts: it is given up.
     """
-    principal, where = house_principal(district_id, "sync"), {"attempt": job.attempts, "worker": job.row["worker"]}
+    principal, where = system_principal(district_id, "sync"), {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:
         lost = FaultSummary(job.row["fault"], job.row["fault_place"])
         log.error("answers.failed", **where, kind=lost.error, place=lost.place)
@@ -68,7 +68,7 @@ async def attempt_answer(engine: AsyncEngine, keyring: Keyring, district_id: UUI
     log.info("answers.begun", **where)
     try:
         async with renewed_lease(engine, keyring, district_id, job):
-            report = await carry_out(engine, keyring, district_id, job.id, _quiet, job.claim_number)
+            report = await execute_answer(engine, keyring, district_id, job.id, _quiet, job.claim_number)
     except (AlreadyRunning, asyncio.CancelledError) as error:
         wait = BUSY if isinstance(error, AlreadyRunning) else timedelta(0)
         log.warning("answers.postponed", **where, wait=wait.total_seconds())
@@ -96,7 +96,7 @@ async def _record_fault(
         wait=None if wait is None else round(wait.total_seconds(), 1),
         **describe_fault(error),
     )
-    async with unit(engine, house_principal(district_id, "sync"), keyring, "sync answer") as work:
+    async with unit(engine, system_principal(district_id, "sync"), keyring, "sync answer") as work:
         if wait is None:
             await give_up_answer(work, job, fault)
         else:
@@ -119,7 +119,7 @@ async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> No
     approved = (*of, SisRun.state == RunState.APPROVED.value)
     run_id = await work.db.scalar(update(SisRun).where(*approved).values(failed).returning(SisRun.id))
     if run_id is not None:
-        record(work, Happened(SYNC_FAILED_TO_APPLY, job.id, 1, {}))
+        record(work, NewEvent(SYNC_FAILED_TO_APPLY, job.id, 1, {}))
         return
     discarded = (*of, SisRun.state == RunState.DISCARDED.value)
     await work.db.execute(update(SisRun).where(*discarded).values(plan=None, **ended))

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import Principal, house_principal
+from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
 from app.core import ids
 from app.core.address import Allowed
@@ -30,7 +30,7 @@ from app.core.faults import fault_of
 from app.core.ids import new_id
 from app.core.jobs import WORKER_LOST, ClaimedJob
 from app.core.log import job_context
-from app.events.catalogue import SYNC_OVERDUE, Happened
+from app.events.catalogue import SYNC_OVERDUE, NewEvent
 from app.events.outbox import record
 from app.roster.lookup import zone_of
 from app.sis.engine.district_lock import describe_holder
@@ -41,55 +41,55 @@ from app.sis.port import AlreadyRunning, RosterBusy, Superseded
 from app.sis.rules import OPEN, RunState
 from app.sis.runs import rekey
 from app.sis.runs.approval import undo
-from app.sis.runs.pull import look, note_findings, run_source
+from app.sis.runs.pull import inspect_source, run_source, save_findings
 from app.sis.scheduler.leases import BUSY, RETRIES, claim_run, give_up_run, postpone_run, renewed_lease
 from app.sis.sources.schedule import is_frozen
 from app.sis.sources.service import write_schedule
 from app.sis.sources.settings import freeze_of
 
-AT_ONCE = 2  # districts that this process syncs at the same time, beside those whose source it only waits for
-MOST = 8  # districts in all, each of which holds a connection
+AT_ONCE = 2  # districts that this process syncs at the same time, not counting those that wait for their source
+MOST = 8  # districts in total; each uses a database connection
 WAITING = ("", "fetching", "downloading", "starting")
-"""First words of the stages in which a run waits for its source: a slow one must not keep other districts waiting."""
+"""First words of the stages in which a run waits for its source; a slow source must not delay other districts."""
 
 log = structlog.get_logger()
 
 
 @dataclass
 class SyncScheduler:
-    """The syncs of this process: what is under way, and how more is taken."""
+    """Starts the due syncs of some districts in this process, and keeps track of those that are running."""
 
     engine: AsyncEngine
     keyring: Keyring
     allowed: Allowed
     length: timedelta = LENGTH
-    flying: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
-    stages: dict[UUID, "_Stages"] = field(default_factory=dict)
+    running: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
+    stages: dict[UUID, "_StageLog"] = field(default_factory=dict)
     rests: Rests = field(default_factory=Rests)
 
     def start(self, due: Sequence[UUID]) -> int:
         """Begins the syncs of some districts that are due, and returns of how many."""
-        waiting = sum(one not in self.stages or self.stages[one].is_waiting for one in self.flying)
-        room = min(AT_ONCE - (len(self.flying) - waiting), MOST - len(self.flying))
-        districts = [one for one in due if one not in self.flying and not self.rests.is_resting(one)][: max(room, 0)]
+        waiting = sum(one not in self.stages or self.stages[one].is_waiting for one in self.running)
+        room = min(AT_ONCE - (len(self.running) - waiting), MOST - len(self.running))
+        districts = [one for one in due if one not in self.running and not self.rests.is_resting(one)][: max(room, 0)]
         for district_id in districts:
             task = asyncio.create_task(self._district(district_id))
-            self.flying[district_id] = task
-            task.add_done_callback(partial(self._landed, district_id))
+            self.running[district_id] = task
+            task.add_done_callback(partial(self._forget, district_id))
         return len(districts)
 
-    async def finish(self, patience: float | None = None) -> None:
-        """Waits for all that is under way; what still goes on after `patience` seconds is left to another worker."""
-        if not self.flying:
+    async def drain(self, patience: float | None = None) -> None:
+        """Waits for the running syncs. Cancels those that still run after `patience` seconds."""
+        if not self.running:
             return
-        _, slow = await asyncio.wait(list(self.flying.values()), timeout=patience)
+        _, slow = await asyncio.wait(list(self.running.values()), timeout=patience)
         for task in slow:
             task.cancel()
         if slow:
             await asyncio.wait(slow)
 
-    def _landed(self, district_id: UUID, _: asyncio.Task[None]) -> None:
-        self.flying.pop(district_id, None)
+    def _forget(self, district_id: UUID, _: asyncio.Task[None]) -> None:
+        self.running.pop(district_id, None)
         self.stages.pop(district_id, None)
 
     async def _district(self, district_id: UUID) -> None:
@@ -99,28 +99,29 @@ class SyncScheduler:
     async def _sync_district(self, district_id: UUID) -> None:
         try:
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-                looks = await schedule_due_runs(work)
-            for source_id in looks:
-                await self._look(district_id, source_id)
+                inspected = await schedule_due_runs(work)
+            for source_id in inspected:
+                await self._inspect(district_id, source_id)
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
                 claimed = await claim_run(work, self.length)
             for job in claimed:
                 with job_context("sync", district_id, job.id):
                     await self._attempt(district_id, job)
-            self.rests.note(district_id, done=len(looks) + len(claimed))
+            self.rests.note(district_id, done=len(inspected) + len(claimed))
         except Exception as error:  # one district's fault must not stop the others; what is due stays due
             rest = self.rests.note_fault(district_id)
             log.error("night.trouble", wait=rest, **describe_fault(error))
 
-    async def _look(self, district_id: UUID, source_id: UUID) -> None:
-        """Looks, and notes what was found: until then the look stays asked for, whatever becomes of this process."""
+    async def _inspect(self, district_id: UUID, source_id: UUID) -> None:
+        """Inspects a source and saves the findings. Until they are saved, the request for them remains."""
         try:
-            found = await look(self.engine, self.keyring, district_id, source_id, self.allowed)
-        except Exception as error:  # noted, so that what fails every time is not begun again for ever
+            findings = await inspect_source(self.engine, self.keyring, district_id, source_id, self.allowed)
+        except Exception as error:  # saved, so that an inspection that always fails is not repeated for ever
             log.error("looks.trouble", source=str(source_id), **describe_fault(error))
-            found = {"ready": False, "sentences": ["The look broke off. Ask for another."], "facts": {}}
+            sentence = "The inspection failed. Request another one."
+            findings = {"ready": False, "sentences": [sentence], "facts": {}}
         async with unit(self.engine, _principal(district_id), self.keyring, "sync look") as work:
-            await note_findings(work, source_id, found)
+            await save_findings(work, source_id, findings)
 
     async def _attempt(self, district_id: UUID, job: ClaimedJob) -> None:
         """Carries out a run while its lease is renewed, and writes on its row what came of it."""
@@ -171,27 +172,27 @@ class SyncScheduler:
             await postpone_run(work, job, wait, because)
 
     async def _run(self, district_id: UUID, job: ClaimedJob) -> Report:
-        row, asked = job.row, RunRequest(job.id, job.claim_number, job.row["mode"])
-        stages = self.stages[district_id] = _Stages(asked)
+        row, request = job.row, RunRequest(job.id, job.claim_number, job.row["mode"])
+        stages = self.stages[district_id] = _StageLog(request)
         if row["undoes"] is not None:
-            return await undo(self.engine, self.keyring, district_id, row["undoes"], stages, asked)
+            return await undo(self.engine, self.keyring, district_id, row["undoes"], stages, request)
         if row["mode"] == rekey.MODE:
-            return await rekey.plan_asked(self.engine, self.keyring, district_id, asked)
+            return await rekey.plan_requested_rekey(self.engine, self.keyring, district_id, request)
         return await run_source(
             *(self.engine, self.keyring, district_id, row["source_id"], stages, self.allowed),
             mode=row["mode"],
             dry=row["dry"],
-            asked=asked,
+            request=request,
         )
 
 
 @needs(Can.SYNC_ROSTER)
 async def schedule_due_runs(work: Work) -> list[UUID]:
-    """Lays the runs whose time has come, takes up those that were lost, says which sources are silent.
+    """Creates the runs that are due, requeues the lost ones, and emits an event for each overdue source.
 
-    Gives the sources that somebody wants looked at.
+    Returns the ids of the sources for which an inspection was requested.
     """
-    await _take_up_lost(work)
+    await _requeue_lost_runs(work)
     rows = await work.db.scalars(
         select(SisSource)
         .where(
@@ -201,28 +202,30 @@ async def schedule_due_runs(work: Work) -> list[UUID]:
         .order_by(SisSource.id)
         .with_for_update(skip_locked=True)
     )
-    looks = []
+    inspected = []
     for row in rows:
         if row.look_asked_at is not None:
-            looks.append(row.id)
+            inspected.append(row.id)
         if row.overdue_at is not None and row.overdue_at <= now():
-            record(work, Happened(SYNC_OVERDUE, row.id, row.version, {}))
+            record(work, NewEvent(SYNC_OVERDUE, row.id, row.version, {}))
             row.overdue_at = None
         if row.due is not None and row.due <= now():
-            await _lay_due(work, row)
+            await _create_due_run(work, row)
     await work.db.flush()
-    return looks
+    return inspected
 
 
 @needs(Can.SYNC_ROSTER)
-async def _lay_due(work: Work, row: SisSource) -> None:
-    """The run that the schedule asks for, unless one of this source waits or goes on; and when the next is.
+async def _create_due_run(work: Work, row: SisSource) -> None:
+    """Creates the scheduled run of a source, unless another is unfinished, and schedules the next one.
 
-    What was due before a freeze and found no worker waits until the freeze is over.
+    A run that was due before a freeze and found no worker waits until the freeze ends.
     """
-    of = SisRun.district_id == work.district_id
+    in_district = SisRun.district_id == work.district_id
     frozen = is_frozen(today_in(await zone_of(work)), freeze_of(row.frozen))
-    waiting = await work.db.scalar(select(SisRun.id).where(of, SisRun.source_id == row.id, SisRun.state.in_(OPEN)))
+    waiting = await work.db.scalar(
+        select(SisRun.id).where(in_district, SisRun.source_id == row.id, SisRun.state.in_(OPEN))
+    )
     if waiting is None and not frozen:
         work.db.add(
             SisRun(
@@ -245,10 +248,10 @@ async def _lay_due(work: Work, row: SisSource) -> None:
 
 
 @needs(Can.SYNC_ROSTER)
-async def _take_up_lost(work: Work) -> None:
-    """Runs whose lease has ended wait again; one that has lost three workers has failed.
+async def _requeue_lost_runs(work: Work) -> None:
+    """Returns runs with an expired lease to the queue; a run that has lost three workers fails.
 
-    Nobody waits for one that was begun by hand: it goes on while its lock is held, and has failed when it is not.
+    A run from the command line is not repeated: it goes on while its process has the district's lock, and fails if not.
     """
     lost = await work.db.scalars(
         select(SisRun)
@@ -278,22 +281,22 @@ async def _take_up_lost(work: Work) -> None:
 
 
 def _principal(district_id: UUID) -> Principal:
-    return house_principal(district_id, "sync")
+    return system_principal(district_id, "sync")
 
 
 @dataclass
-class _Stages:
-    """Nobody watches a night: the log says when a run comes to its next stage."""
+class _StageLog:
+    """Logs when a run reaches its next stage, because nobody watches a scheduled run."""
 
-    asked: RunRequest
+    request: RunRequest
     stage: str = ""
 
     @property
     def is_waiting(self) -> bool:
-        """Whether the run waits for its source."""
+        """Returns whether the run is waiting for its source."""
         return self.stage.partition(" ")[0] in WAITING
 
-    def __call__(self, doing: str, _done: int, _of: int) -> None:
-        if doing != self.stage:
-            self.stage = doing
-            log.info("syncs.stage", claim=self.asked.claim_number, stage=doing)
+    def __call__(self, stage: str, _done: int, _of: int) -> None:
+        if stage != self.stage:
+            self.stage = stage
+            log.info("syncs.stage", claim=self.request.claim_number, stage=stage)

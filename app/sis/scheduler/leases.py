@@ -11,7 +11,7 @@ from sqlalchemy import Table, and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import Keyring
@@ -75,7 +75,7 @@ async def renewed_lease(
         while True:
             await asyncio.sleep(length.total_seconds() / 3)
             with suppress(Exception):  # the next renewal is still in time
-                async with unit(engine, house_principal(district_id, "sync"), keyring, "sync lease") as work:
+                async with unit(engine, system_principal(district_id, "sync"), keyring, "sync lease") as work:
                     await keep_lease(work, job, length)
 
     renewal = asyncio.create_task(renew())

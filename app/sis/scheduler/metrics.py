@@ -1,6 +1,7 @@
-"""Owns what an operator's alarms read: for each source, hours since a run was applied, what is held, what has failed.
+"""Owns the metrics for operators' alarms: for each source, the hours since an applied run, its held and failed runs.
 
-Read from the database, so that every worker tells the same, also after a restart. Never a student's data, and no name.
+They are read from the database, so that every worker reports the same, even after a restart. Never contains a
+student's data or a name.
 """
 
 from typing import Final
@@ -38,16 +39,16 @@ SILENT: Final = Gauge(
 
 
 async def read_metrics(engine: AsyncEngine) -> int:
-    """Brings the gauges up to date; how many sources there are."""
+    """Updates the gauges from the database, and returns the number of sources."""
     rows = await sync_status(engine)
     for gauge in (HOURS, HELD, FAILED, FAILED_TO_APPLY, SILENT):
         gauge.clear()
     for row in rows:
-        of = (ids.show("district", UUID(str(row.district_id))), ids.show("source", UUID(str(row.source_id))))
+        labels = (ids.show("district", UUID(str(row.district_id))), ids.show("source", UUID(str(row.source_id))))
         if row.hours is not None:
-            HOURS.labels(*of).set(float(row.hours))
-        HELD.labels(*of).set(row.held)
-        FAILED.labels(*of).set(row.failed)
-        FAILED_TO_APPLY.labels(*of).set(row.failed_to_apply)
-        SILENT.labels(*of).set(int(row.silent))
+            HOURS.labels(*labels).set(float(row.hours))
+        HELD.labels(*labels).set(row.held)
+        FAILED.labels(*labels).set(row.failed)
+        FAILED_TO_APPLY.labels(*labels).set(row.failed_to_apply)
+        SILENT.labels(*labels).set(int(row.silent))
     return len(rows)

@@ -1,4 +1,4 @@
-"""Owns the report of a run as text, and what a person may do next. Pure; never a student's data, never a name."""
+"""Owns the text form of a run's report, and the next steps for a person. Pure; contains no student's data, no name."""
 
 from app.core import ids
 from app.sis.engine.report import Report
@@ -7,8 +7,8 @@ WIDTH = 22
 COLUMNS = ("known", "fetched", "created", "updated", "removed", "absent", "quarantined")
 
 
-def as_text(report: Report) -> str:
-    """The report for a mail or a terminal: the sentence, counts by kind, the guard, first error codes, what to do."""
+def render_report(report: Report) -> str:
+    """Returns the report as text: the sentence, counts by kind, the guard's results, first errors and next steps."""
     shown = ids.show("run", report.run_id)
     ended = report.ended_at.strftime("%Y-%m-%d %H:%M UTC") if report.ended_at else "not ended"
     lines = [f"{shown}: {report.state}{f', {report.mode}' if report.mode else ''}, {ended}", report.sentence, ""]
@@ -20,54 +20,54 @@ def as_text(report: Report) -> str:
             for name, counts in kinds
         ]
         lines.append("")
-    lines += [f"{'HELD ' if one['held'] else 'within '}{told_weight(one)}" for one in report.weighed]
+    lines += [f"{'HELD ' if one['held'] else 'within '}{render_guard_result(one)}" for one in report.weighed]
     lines += [f"In quarantine: {one.file} row {one.row}, {one.field}: {one.code}" for one in report.refusals]
-    lines += [f"Put back into their student's schools: {rows:,} of {name}" for name, rows in report.repaired.items()]
-    lines += [f"Not taken: {file}" for file in report.not_taken]
+    lines += [f"Moved to their student's schools: {rows:,} of {name}" for name, rows in report.repaired.items()]
+    lines += [f"Not imported: {file}" for file in report.not_taken]
     lines += [f"Note: {warning}" for warning in report.warnings]
-    lines += ["", "What to do next:", *(f"* {step}" for step in what_next(report))]
+    lines += ["", "What to do next:", *(f"* {step}" for step in next_steps(report))]
     return "\n".join(lines) + "\n"
 
 
-def told_weight(one: dict[str, object]) -> str:
-    """One rule of the guard against what was found, such as `removed people: 90 of 1,000, limit 10% over 25`."""
+def render_guard_result(result: dict[str, object]) -> str:
+    """Returns the result of one guard rule, such as `removed people: 90 of 1,000, limit 10% over 25`."""
     limit = (
-        f"limit {float(str(one['limit'])):.0%} over {int(str(one['rows'])):,}"
-        if one["rule"] != "empty"
+        f"limit {float(str(result['limit'])):.0%} over {int(str(result['rows'])):,}"
+        if result["rule"] != "empty"
         else "none came"
     )
-    return f"{one['rule']} {one['what']}: {int(str(one['count'])):,} of {int(str(one['of'])):,}, {limit}"
+    return f"{result['rule']} {result['what']}: {int(str(result['count'])):,} of {int(str(result['of'])):,}, {limit}"
 
 
-def what_next(report: Report) -> list[str]:
-    """What a person may do about a run, in sentences; the commands as they are typed, but for the district's name."""
+def next_steps(report: Report) -> list[str]:
+    """Returns sentences about what a person can do about a run, with commands that lack only the district's name."""
     shown, of = ids.show("run", report.run_id), "--district DISTRICT"
     held = {one["rule"] for one in report.weighed if one["held"]}
     steps = []
     if report.state == "held":
-        steps.append("Look at the source first: is what it sends meant? If not, mend it and run the sync again.")
+        steps.append("Check the source first: does it send the right data? If not, correct it and run the sync again.")
         if "rekeyed" in held:
             steps.append(f"People come back under other ids: aimline sync rekey {shown} {of} --match identifier")
         if report.plan:
             steps.append(f"To apply it as it is: aimline sync approve {shown} {of} --plan {report.plan['digest']}")
         if held & {"removed", "shrunk"}:
-            steps.append("To leave out who and what would be removed, add --without-removals.")
-        steps.append(f"To forget it: aimline sync discard {shown} {of}")
+            steps.append("To apply everything but the removals, add --without-removals.")
+        steps.append(f"To discard it: aimline sync discard {shown} {of}")
     elif report.state == "failed_to_apply":
         if report.plan:
             steps.append(f"To apply it again: aimline sync approve {shown} {of} --plan {report.plan['digest']}")
-        steps.append(f"To forget it: aimline sync discard {shown} {of}")
+        steps.append(f"To discard it: aimline sync discard {shown} {of}")
     elif report.state == "failed":
         steps.append(
-            f"The roster is as it was. Look at the source with: aimline sis doctor NAME {of}, then run the sync again."
+            f"The roster is as it was. Check the source with: aimline sis doctor NAME {of}, then run the sync again."
         )
     elif report.state == "skipped":
-        steps.append(f"Nothing, if no new export was due. To take the same again: aimline sync run NAME {of} --full")
+        steps.append(f"Nothing, if no new export was due. To import it again: aimline sync run NAME {of} --full")
     elif report.state == "applied":
-        steps.append(f"Nothing. To take it back: aimline sync undo {shown} {of}")
+        steps.append(f"Nothing. To undo it: aimline sync undo {shown} {of}")
     if report.total("quarantined"):
         steps.append(
-            "Have the rows in quarantine mended at the source: the next run takes those that have changed there, and a "
-            "full one all of them."
+            "Correct the rows in quarantine at the source: the next run imports those that have changed there, and a "
+            "full run imports all of them."
         )
     return steps or ["Nothing."]

@@ -1,6 +1,6 @@
-"""Owns how long the rows that a sync changed are kept as they were, and how a person is erased from them.
+"""Owns how long before-images of synced rows are kept, and how a person is erased from them.
 
-That a run changed a row stays in its log. How the row was goes, and with it whether the run can be undone.
+The log entry that a run changed a row is permanent. When its before-image goes, the run can no longer be undone.
 """
 
 import re
@@ -20,19 +20,19 @@ from app.sis.models import SisChange, SisRun
 from app.sis.rules import WITH_PLAN
 
 KEPT: Final = timedelta(days=365)
-AT_ONCE: Final = 2000  # rows of one batch
+BATCH: Final = 2000  # rows of one batch
 ABOUT: Final = tuple(sorted({ref.column for kind in KINDS for ref in kind.refs if ref.kind == "person"}))
-"""The columns of a row that name the person whom it is about."""
+"""The columns that refer to the person whom a row is about."""
 _KEPT_TABLE: Final = re.compile(r"(?:plan|rekey)_[a-z_]+_([0-9a-f]{32})")
 _KEPT_TABLES: Final = """SELECT c.relname::text FROM pg_class AS c
     WHERE c.relnamespace = 'staging'::regnamespace AND c.relkind = 'r'"""
 
 
 @needs(Can.SYNC_ROSTER)
-async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = AT_ONCE) -> int:
-    """Blanks one batch of what runs changed that ended longer than `kept` ago, and returns its size.
+async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) -> int:
+    """Deletes one batch of the before-images of runs that ended longer than `kept` ago, and returns its size.
 
-    The ids of runs ascend with time, so that an index finds the oldest first and reads nothing younger.
+    The ids of runs ascend with time, so that an index finds the oldest runs first and reads no younger ones.
     """
     until = now() - kept
     expired = (
@@ -54,9 +54,9 @@ async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = AT_ONCE
 
 @needs(Can.SYNC_ROSTER)
 async def erase_person(work: Work, person_id: UUID) -> int:
-    """Blanks every row about a person as it was before any run, and returns how many.
+    """Deletes the before-images of all rows about a person, and returns their number.
 
-    A run that changed one of them can be undone no longer, since an undo would bring the person's data back.
+    The runs that changed these rows can no longer be undone, since an undo would restore the person's data.
     """
     names = (SisChange.before[column].astext == str(person_id) for column in ABOUT)
     return await _blank(work, or_((SisChange.kind == "person") & (SisChange.row_id == person_id), *names))
@@ -64,12 +64,12 @@ async def erase_person(work: Work, person_id: UUID) -> int:
 
 @needs(Can.SYNC_ROSTER)
 async def drop_left_plans(work: Work) -> int:
-    """Drops the kept plans of this district's runs that wait for no answer any more, and returns how many tables."""
-    names = [_KEPT_TABLE.fullmatch(name) for name in await work.db.scalars(text(_KEPT_TABLES))]
-    tables = {found[0]: UUID(found[1]) for found in names if found}
+    """Drops the kept plans of this district's runs that no longer wait for an answer; returns the number of tables."""
+    matches = [_KEPT_TABLE.fullmatch(name) for name in await work.db.scalars(text(_KEPT_TABLES))]
+    tables = {match[0]: UUID(match[1]) for match in matches if match}
     if not tables:
         return 0
-    over = set(
+    finished = set(
         await work.db.scalars(
             select(SisRun.id).where(
                 SisRun.district_id == work.district_id,
@@ -78,10 +78,10 @@ async def drop_left_plans(work: Work) -> int:
             )
         )
     )
-    left = [name for name, run_id in tables.items() if run_id in over]
-    for name in left:
+    unneeded = [name for name, run_id in tables.items() if run_id in finished]
+    for name in unneeded:
         await work.db.execute(text(f"DROP TABLE IF EXISTS staging.{name}"))
-    return len(left)
+    return len(unneeded)
 
 
 async def _blank(work: Work, which: ColumnElement[bool]) -> int:
@@ -96,5 +96,5 @@ async def _blank(work: Work, which: ColumnElement[bool]) -> int:
 
 
 def _first_id(at: datetime) -> UUID:
-    """The least UUIDv7 of an instant."""
+    """Returns the smallest UUIDv7 of an instant."""
     return UUID(int=int(at.timestamp() * 1000) << 80)

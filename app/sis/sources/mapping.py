@@ -1,7 +1,7 @@
-"""Owns what a mapping is: which results of a source become scores of the loop, and of which measure. Pure.
+"""Owns the mapping of a source's results to scores of measures, and its validation. Pure.
 
-A mapping is a list of rules; the first that fits a line item or an assessment says which measure its results are.
-What is not mapped stays a grade.
+A mapping is a list of rules. The first rule that matches a line item or an assessment gives the measure of its
+results. Results without a matching rule are grades only.
 """
 
 from collections.abc import Mapping
@@ -18,8 +18,11 @@ BY_PATTERN: Final = ("title", "assessment_title")
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """What is matched (all that is named must fit; ids are the source's, titles may have `*`), and the measure."""
+class MappingRule:
+    """A rule: the line items or assessments that it matches, and the measure of their results.
+
+    All given conditions must match. Ids are those of the source, and titles may contain `*`.
+    """
 
     measure: str
     line_item: str | None = None
@@ -33,71 +36,76 @@ class Rule:
     purpose: str = "progress"
 
 
-_WORDS: Final = tuple(Rule.__dataclass_fields__)
+_WORDS: Final = tuple(MappingRule.__dataclass_fields__)
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
-    """A source's mapping. `alerts_on_first_load` has the first load judged as news, not as history."""
+class MappingRules:
+    """The mapping of a source. With `alerts_on_first_load`, the scores of the first load can raise alerts."""
 
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[MappingRule, ...] = ()
     alerts_on_first_load: bool = False
 
 
-def read_mapping(given: Mapping[str, Any]) -> Rules:
-    """A mapping from its JSON: `{"rules": [{"title": "ORF*", "measure": "orf"}], "alerts_on_first_load": false}`.
+def read_mapping(given: Mapping[str, Any]) -> MappingRules:
+    """Returns the mapping of a JSON object.
 
+    An example is `{"rules": [{"title": "ORF*", "measure": "orf"}], "alerts_on_first_load": false}`.
     Raises `Invalid` with every violation.
     """
-    found = wrong_in(given)
-    if found:
-        raise Invalid(found)
-    return Rules(tuple(Rule(**rule) for rule in given.get("rules", [])), given.get("alerts_on_first_load", False))
+    violations = mapping_violations(given)
+    if violations:
+        raise Invalid(violations)
+    return MappingRules(
+        tuple(MappingRule(**rule) for rule in given.get("rules", [])), given.get("alerts_on_first_load", False)
+    )
 
 
-def wrong_in(given: Mapping[str, Any], at: str = "/mapping") -> list[Violation]:
-    """Everything wrong with a mapping's JSON by itself; whether the playbook has its measures is asked at each sync."""
+def mapping_violations(given: Mapping[str, Any], at: str = "/mapping") -> list[Violation]:
+    """Returns the violations in a mapping's JSON. Whether the playbook has its measures is checked at each sync."""
     unknown = [name for name in given if name not in ("rules", "alerts_on_first_load")]
-    found = [Violation(f"{at}/{name}", "mapping.unknown", "A mapping has rules.") for name in unknown]
+    violations = [Violation(f"{at}/{name}", "mapping.unknown", "A mapping has rules.") for name in unknown]
     if not isinstance(given.get("alerts_on_first_load", False), bool):
-        found.append(Violation(f"{at}/alerts_on_first_load", "mapping.malformed", "This is true or false."))
+        violations.append(Violation(f"{at}/alerts_on_first_load", "mapping.malformed", "This is true or false."))
     rules = given.get("rules", [])
     if not isinstance(rules, list) or len(rules) > MOST_RULES:
-        found.append(Violation(f"{at}/rules", "mapping.malformed", f"Rules are a list of at most {MOST_RULES}."))
-        return found
-    return found + [one for number, rule in enumerate(rules) for one in _violations(rule, f"{at}/rules/{number}")]
+        violations.append(Violation(f"{at}/rules", "mapping.malformed", f"Rules are a list of at most {MOST_RULES}."))
+        return violations
+    for number, rule in enumerate(rules):
+        violations += _violations(rule, f"{at}/rules/{number}")
+    return violations
 
 
 def _violations(rule: Any, at: str) -> list[Violation]:
     if not isinstance(rule, dict):
         return [Violation(at, "mapping.malformed", "A rule is an object.")]
-    found = [
+    violations = [
         Violation(f"{at}/{name}", "mapping.unknown", f"A rule has {', '.join(_WORDS)}.")
         for name in rule
         if name not in _WORDS
     ]
     texts = [name for name in _WORDS if name != "attempt" and rule.get(name) is not None]
-    found += [
+    violations += [
         Violation(f"{at}/{name}", "mapping.malformed", "This is a text of 1 to 255 characters.")
         for name in texts
         if not isinstance(rule[name], str) or not 1 <= len(rule[name]) <= 255 or "\0" in rule[name]
     ]
     if rule.get("measure") is None:
-        found.append(Violation(f"{at}/measure", "value.missing", "A rule names the code of a measure."))
-    of_items, of_assessments = (any(rule.get(one) for one in names) for names in (OF_LINE_ITEMS, OF_ASSESSMENTS))
+        violations.append(Violation(f"{at}/measure", "value.missing", "A rule names the code of a measure."))
+    of_items, of_assessments = (any(rule.get(name) for name in names) for names in (OF_LINE_ITEMS, OF_ASSESSMENTS))
     if of_items == of_assessments:
         detail = f"A rule names one or more of {', '.join(OF_LINE_ITEMS)}; or of {', '.join(OF_ASSESSMENTS)}."
-        found.append(Violation(at, "mapping.matches", detail))
+        violations.append(Violation(at, "mapping.matches", detail))
     if rule.get("purpose", "progress") not in PURPOSES:
-        found.append(Violation(f"{at}/purpose", "score.purpose", f"A purpose is one of {', '.join(PURPOSES)}."))
+        violations.append(Violation(f"{at}/purpose", "score.purpose", f"A purpose is one of {', '.join(PURPOSES)}."))
     attempt = rule.get("attempt")
     if attempt is not None and (type(attempt) is not int or not 1 <= attempt <= 1000):
-        found.append(Violation(f"{at}/attempt", "score.attempt", "Attempts count from 1."))
-    return found
+        violations.append(Violation(f"{at}/attempt", "score.attempt", "Attempts count from 1."))
+    return violations
 
 
 def pattern(text: str | None) -> str | None:
-    """A title with `*` as ILIKE takes it."""
+    """Returns the pattern for ILIKE of a title with `*`, or None."""
     if text is None:
         return None
     for letter in ("\\", "%", "_"):

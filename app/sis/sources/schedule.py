@@ -1,7 +1,7 @@
-"""Owns when a source is to be synced: cron in the district's time zone, jitter, freeze dates, full or delta. Pure.
+"""Owns when a source is synced: cron in the district's time zone, jitter, freeze dates, full or delta. Pure.
 
-A cron expression has five fields. A time that a change of clocks skips runs right after it; one that comes twice runs
-once (as Debian's cron does), unless minute or hour is a star.
+A cron expression has five fields. If a change of clocks skips a scheduled time, the run follows right after it; if a
+time occurs twice, it runs once (as in Debian's cron), unless the minute or the hour is a star.
 """
 
 import hashlib
@@ -12,16 +12,16 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-SILENCE = timedelta(hours=26)  # after which a source without a run is news
-GRACE = timedelta(hours=2)  # after a scheduled time, where the schedule itself is silent for longer than a day
-LONGEST_FREEZE = timedelta(days=3660)  # from now on: one that ends later has no end
+SILENCE = timedelta(hours=26)  # after which a source without a run is overdue
+GRACE = timedelta(hours=2)  # after a scheduled time, if the schedule has gaps of more than a day
+LONGEST_FREEZE = timedelta(days=3660)  # from now on: a freeze that ends later counts as endless
 LAST_SECOND = time(23, 59, 59)
 Freeze = Sequence[tuple[date, date]]
 """First and last days on which no run begins, both included."""
 
 
 def is_cron(expression: str) -> bool:
-    """Whether this is a cron expression of five fields that comes to pass at some time."""
+    """Returns whether a text is a cron expression of five fields that matches at least one time."""
     if len(expression.split()) != 5:
         return False
     try:
@@ -32,7 +32,7 @@ def is_cron(expression: str) -> bool:
 
 
 def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
-    """Whether a schedule has a run after `after` that no freeze forbids."""
+    """Returns whether a schedule has a run after `after` outside of all freezes."""
     try:
         next_run(cron, "UTC", after, freeze=freeze)
     except ValueError:
@@ -41,27 +41,28 @@ def has_run(cron: str, freeze: Freeze, after: datetime) -> bool:
 
 
 def jitter_of(source_id: UUID, minutes: int) -> timedelta:
-    """How much later than the others this source runs: less than `minutes`, always the same for a source."""
+    """Returns the delay of a source's runs: less than `minutes`, and always the same for a source."""
     number = int.from_bytes(hashlib.sha256(source_id.bytes).digest()[:8])
     return timedelta(seconds=number % (minutes * 60)) if minutes else timedelta(0)
 
 
 def next_run(cron: str, zone: str, after: datetime, jitter: timedelta = timedelta(0), freeze: Freeze = ()) -> datetime:
-    """The first instant after `after` at which the schedule asks for a run, in UTC.
+    """Returns the first scheduled instant after `after` outside of all freezes, in UTC.
 
-    Raises `ValueError` where the freeze dates leave none, or the calendar ends before it.
+    Raises `ValueError` if the freeze dates leave none, or if the calendar ends before it.
     """
-    begin, here = (after - jitter).astimezone(ZoneInfo(zone)), ZoneInfo(zone)
+    local = ZoneInfo(zone)
+    begin = (after - jitter).astimezone(local)
     try:
         for _ in range(len(freeze) + 1):
             at = _first_after(after, CronSim(cron, begin), jitter)
-            until = max((last for first, last in freeze if first <= at.astimezone(here).date() <= last), default=None)
+            until = max((last for first, last in freeze if first <= at.astimezone(local).date() <= last), default=None)
             if until is None:
                 return at
             if until > (after + LONGEST_FREEZE).date():
                 break
-            # Every tick of a freeze is passed over at once, however many there are.
-            begin = datetime.combine(until, LAST_SECOND, here) - jitter
+            # Skips all scheduled times within the freeze at once, however many there are.
+            begin = datetime.combine(until, LAST_SECOND, local) - jitter
     except (OverflowError, StopIteration):
         pass  # CronSim ends after fifty years, and the calendar with the year 9999
     raise ValueError("The freeze dates leave no run.")
@@ -69,28 +70,28 @@ def next_run(cron: str, zone: str, after: datetime, jitter: timedelta = timedelt
 
 def _first_after(after: datetime, ticks: CronSim, jitter: timedelta) -> datetime:
     while True:
-        # Over an hour that comes twice, the same wall time may be told as not after what came before it.
+        # In an hour that occurs twice, CronSim may return a time that is not after the previous one.
         at: datetime = next(ticks).astimezone(UTC) + jitter
         if at > after:
             return at
 
 
 def is_frozen(day: date, freeze: Freeze) -> bool:
-    """Whether no run begins on this day of the district."""
+    """Returns whether a freeze includes this day."""
     return any(first <= day <= last for first, last in freeze)
 
 
 def is_full_due(full_cron: str | None, zone: str, full_at: datetime | None, at: datetime) -> bool:
-    """Whether a run at `at` must be a full one: none was applied, or the reconcile's time has come since.
+    """Returns whether a run at `at` must be full: none was applied yet, or a full one has become due since.
 
-    Without a schedule for reconciles every run is full: a delta cannot prove that somebody is gone.
+    Without a schedule for full runs every run is full, because a delta cannot prove that a row is gone.
     """
     return full_cron is None or full_at is None or next_run(full_cron, zone, full_at) <= at
 
 
 def overdue_at(cron: str, zone: str, last: datetime, jitter: timedelta = timedelta(0), freeze: Freeze = ()) -> datetime:
-    """When a source whose last run began at `last` has been silent for too long.
+    """Returns when a source is overdue whose last run began at `last`.
 
-    After 26 hours; where the schedule itself rests for longer, two hours after its next time.
+    This is 26 hours later, or two hours after the next scheduled time if that is later.
     """
     return max(last + SILENCE, next_run(cron, zone, last, jitter, freeze) + GRACE)

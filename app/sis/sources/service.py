@@ -1,6 +1,6 @@
-"""Owns the settings of sources: what can be set and within which bounds, credentials sealed, schedules laid.
+"""Owns the sources of a district and their settings: registration, changes, sealed credentials, the next run.
 
-Never speaks to a source, and never gives a secret back.
+Never connects to a source, and never returns a secret to a face.
 """
 
 from collections.abc import Mapping
@@ -31,8 +31,8 @@ _PLAIN: Final = tuple(name for name in SETTABLE if name not in ("client_secret",
 
 
 @dataclass(frozen=True, slots=True)
-class Configured:
-    """A source and its settings; none where it was only ever named on the command line."""
+class ConfiguredSource:
+    """A source with its settings. A source that was only named on the command line has no settings."""
 
     source: Source
     settings: SisSource
@@ -41,13 +41,13 @@ class Configured:
 @needs(Can.MANAGE_SOURCES)
 async def register_source(
     work: Work, name: str, new: SourceSettings, allowed: Allowed = PUBLIC_ONLY, *, local: bool = False
-) -> Configured:
-    """Makes a source; or gives one that was only named so far its settings, its rows kept.
+) -> ConfiguredSource:
+    """Creates a source, or adds settings to a source that has none yet and keeps its rows.
 
-    `local` lets `url` name a file or folder of this machine: an operator's right. Raises `Invalid` with every
-    violation, `Conflict` where the name has settings already.
+    With `local`, an operator's right, `url` may be a file or folder of this machine. Raises `Invalid` with every
+    violation, and `Conflict` if a source of this name has settings already.
     """
-    fit = validate_settings(new, allowed, name=name, local=local)
+    settings = validate_settings(new, allowed, name=name, local=local)
     source = await work.db.scalar(select(Source).where(Source.district_id == work.district_id, Source.name == name))
     if source is None:
         source = Source(district_id=work.district_id, id=new_id(), name=name, kind=new.kind, created_at=now())
@@ -57,90 +57,91 @@ async def register_source(
         raise Conflict("There is a source of this name already.", code="source.taken")
     source.kind = new.kind
     row = SisSource(district_id=work.district_id, id=source.id, created_at=now(), version=1)
-    await _lay(work, row, fit)
-    row.client_secret_sealed = _sealed(work, source.id, fit.client_secret)
+    await _apply_settings(work, row, settings)
+    row.client_secret_sealed = _seal_secret(work, source.id, settings.client_secret)
     work.db.add(row)
     await work.db.flush()
-    return Configured(source, row)
+    return ConfiguredSource(source, row)
 
 
 @needs(Can.MANAGE_SOURCES)
 async def change_source(
     work: Work, source_id: UUID, changes: Mapping[str, Any], allowed: Allowed = PUBLIC_ONLY, *, local: bool = False
-) -> Configured:
-    """Changes what is named in `changes`, and leaves the rest. Raises `NotFound`, or `Invalid` with every violation.
+) -> ConfiguredSource:
+    """Changes the settings in `changes` and keeps the others. Raises `NotFound`, or `Invalid` with every violation.
 
-    Who moves a source to another host gives its secret anew: it is never sent where it was not meant for.
+    A change of the host requires the secret again, so that a secret is never sent to a host it was not given for.
     """
-    found = await configured(work, source_id)
-    kept = settings_of(found)
-    new = SourceSettings(**{**{one.name: getattr(kept, one.name) for one in fields(SourceSettings)}, **changes})
-    fit = validate_settings(new, allowed, name=found.source.name, local=local, before=kept)
-    await _lay(work, found.settings, fit)
+    configured = await load_source(work, source_id)
+    current = settings_of(configured)
+    new = SourceSettings(**{**{item.name: getattr(current, item.name) for item in fields(SourceSettings)}, **changes})
+    settings = validate_settings(new, allowed, name=configured.source.name, local=local, before=current)
+    await _apply_settings(work, configured.settings, settings)
     if "client_secret" in changes:
-        found.settings.client_secret_sealed = _sealed(work, source_id, fit.client_secret)
-    found.settings.version += 1
+        configured.settings.client_secret_sealed = _seal_secret(work, source_id, settings.client_secret)
+    configured.settings.version += 1
     await work.db.flush()
-    return found
+    return configured
 
 
 @needs(Can.MANAGE_SOURCES)
-async def pause_source(work: Work, source_id: UUID) -> Configured:
-    """No run of it begins by itself any more; its rows and its history stay. Raises `NotFound`."""
-    found = await configured(work, source_id)
-    if found.settings.paused_at is None:
-        found.settings.paused_at, found.settings.due, found.settings.overdue_at = now(), None, None
-        found.settings.version += 1
+async def pause_source(work: Work, source_id: UUID) -> ConfiguredSource:
+    """Pauses the schedule of a source, and keeps its rows and its history. Raises `NotFound`."""
+    configured = await load_source(work, source_id)
+    if configured.settings.paused_at is None:
+        configured.settings.paused_at = now()
+        configured.settings.due = configured.settings.overdue_at = None
+        configured.settings.version += 1
         await work.db.flush()
-    return found
+    return configured
 
 
 @needs(Can.MANAGE_SOURCES)
-async def resume_source(work: Work, source_id: UUID) -> Configured:
-    """Its schedule holds again. Raises `NotFound`."""
-    found = await configured(work, source_id)
-    if found.settings.paused_at is not None:
-        found.settings.paused_at = None
-        found.settings.version += 1
-        await write_schedule(work, found.settings)
+async def resume_source(work: Work, source_id: UUID) -> ConfiguredSource:
+    """Resumes the schedule of a paused source. Raises `NotFound`."""
+    configured = await load_source(work, source_id)
+    if configured.settings.paused_at is not None:
+        configured.settings.paused_at = None
+        configured.settings.version += 1
+        await write_schedule(work, configured.settings)
         await work.db.flush()
-    return found
+    return configured
 
 
 @needs(Can.RUN_SYNC)
-async def ask_to_look(work: Work, source_id: UUID) -> Configured:
-    """Asks the worker to look at the source and to note what it finds; it writes nothing else. Raises `NotFound`."""
-    found = await configured(work, source_id)
-    found.settings.look_asked_at = now()
+async def request_inspection(work: Work, source_id: UUID) -> ConfiguredSource:
+    """Requests that the worker inspects the source and saves its findings, and nothing else. Raises `NotFound`."""
+    configured = await load_source(work, source_id)
+    configured.settings.look_asked_at = now()
     await work.db.flush()
-    return found
+    return configured
 
 
 @needs(Can.READ_SYNC)
-async def configured(work: Work, source_id: UUID) -> Configured:
-    """One source with its settings; raises `NotFound`, also where it has none."""
+async def load_source(work: Work, source_id: UUID) -> ConfiguredSource:
+    """Returns a source with its settings. Raises `NotFound`, also if it has no settings."""
     source = await work.db.scalar(select(Source).where(Source.district_id == work.district_id, Source.id == source_id))
     settings = await _settings_of(work, source_id)
     if source is None or settings is None:
         raise NotFound("source")
-    return Configured(source, settings)
+    return ConfiguredSource(source, settings)
 
 
 @needs(Can.READ_SYNC)
-async def source_named(work: Work, name: str) -> Configured:
-    """One source by the name that people gave it; raises `NotFound`, also where it has no settings."""
+async def load_source_by_name(work: Work, name: str) -> ConfiguredSource:
+    """Returns the source of a name with its settings. Raises `NotFound`, also if it has no settings."""
     query = select(Source.id).where(Source.district_id == work.district_id, Source.name == name)
     source_id = await work.db.scalar(query)
     if source_id is None:
         raise NotFound("source")
-    return await configured(work, source_id)
+    return await load_source(work, source_id)
 
 
-def settings_of(found: Configured) -> SourceSettings:
-    """The settings as they were given; the secret left out."""
-    row = found.settings
+def settings_of(configured: ConfiguredSource) -> SourceSettings:
+    """Returns the settings of a source without the secret."""
+    row = configured.settings
     return SourceSettings(
-        kind=found.source.kind,
+        kind=configured.source.kind,
         scopes=tuple(row.scopes),
         left_out=tuple(row.left_out),
         freeze=tuple(tuple(pair) for pair in row.frozen),
@@ -150,29 +151,30 @@ def settings_of(found: Configured) -> SourceSettings:
 
 @needs(Can.SYNC_ROSTER)
 async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> str | None:
-    """The client secret in the clear, for the connection that is about to be made. The worker's alone.
+    """Returns the decrypted client secret, or None. Only the worker may call this, to connect to the source.
 
-    With `renew`, one that is sealed under an older key is sealed under the first, so that the older can go.
+    With `renew`, a secret that is sealed with an older key is sealed again with the first key, so that the older key
+    can be retired.
     """
-    here = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
-    sealed = await work.db.scalar(select(SisSource.client_secret_sealed).where(here))
+    is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
+    sealed = await work.db.scalar(select(SisSource.client_secret_sealed).where(is_source))
     if not sealed:
         return None
     secret = work.keyring.open(sealed, SEALED_AS, work.district_id, source_id).decode()
     if renew and not work.keyring.is_current(sealed):
-        # Where the secret was set anew meanwhile, that one stays.
-        stands = here & (SisSource.client_secret_sealed == sealed)
+        # A secret that was changed meanwhile is not overwritten.
+        is_unchanged = is_source & (SisSource.client_secret_sealed == sealed)
         await work.db.execute(
-            update(SisSource).where(stands).values(client_secret_sealed=_sealed(work, source_id, secret))
+            update(SisSource).where(is_unchanged).values(client_secret_sealed=_seal_secret(work, source_id, secret))
         )
     return secret
 
 
 @needs(Can.READ_SYNC)
 async def write_schedule(work: Work, row: SisSource, last: datetime | None = None, *, keep_due: bool = False) -> None:
-    """Works out when the source is due, and when silence becomes news; `last` is when a run last came.
+    """Sets when the source is due next and when it becomes overdue; `last` is the time of its last run.
 
-    With `keep_due`, a time that is laid already stays, also one that has come and waits for a worker.
+    With `keep_due`, a due time that is set already is kept, also if it has passed and waits for a worker.
     """
     due, row.due, row.overdue_at = row.due, None, None
     if row.cron is None or row.paused_at is not None:
@@ -183,40 +185,40 @@ async def write_schedule(work: Work, row: SisSource, last: datetime | None = Non
         row.due = (keep_due and due) or schedule.next_run(row.cron, zone, now(), jitter, freeze)
         row.overdue_at = schedule.overdue_at(row.cron, zone, last or now(), jitter, freeze)
     except ValueError:
-        return  # the freeze outlasts every look: there is no run to wait for
+        return  # the freeze is endless, so there is no next run
 
 
 @needs(Can.READ_SYNC)
 async def _settings_of(work: Work, source_id: UUID) -> SisSource | None:
-    here = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
-    found: SisSource | None = await work.db.scalar(select(SisSource).where(here))
-    return found
+    is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
+    settings: SisSource | None = await work.db.scalar(select(SisSource).where(is_source))
+    return settings
 
 
-async def _lay(work: Work, row: SisSource, fit: SourceSettings) -> None:
-    """Puts settings that hold into the row."""
+async def _apply_settings(work: Work, row: SisSource, settings: SourceSettings) -> None:
+    """Writes validated settings to the row, and schedules its next run."""
     for name in _PLAIN:
-        value = getattr(fit, name)
+        value = getattr(settings, name)
         setattr(row, name, dict(value) if isinstance(value, Mapping) else value)
-    row.scopes, row.left_out = list(fit.scopes), list(fit.left_out)
-    row.frozen = [[str(first), str(last)] for first, last in freeze_of(fit.freeze)]
+    row.scopes, row.left_out = list(settings.scopes), list(settings.left_out)
+    row.frozen = [[str(first), str(last)] for first, last in freeze_of(settings.freeze)]
     await write_schedule(work, row)
 
 
-def _sealed(work: Work, source_id: UUID, secret: str | None) -> str | None:
+def _seal_secret(work: Work, source_id: UUID, secret: str | None) -> str | None:
     return work.keyring.seal(secret.encode(), SEALED_AS, work.district_id, source_id) if secret else None
 
 
-def shown(found: Configured) -> dict[str, Any]:
-    """A source as faces show it, in plain values; of the secret, whether there is one is not said."""
-    row, kept = found.settings, settings_of(found)
-    at = {name: getattr(row, name) for name in ("due", "pulled_until", "full_at", "paused_at", "created_at")}
+def render_source(configured: ConfiguredSource) -> dict[str, Any]:
+    """Returns a source as plain values for the faces. They show neither the secret nor whether there is one."""
+    row, settings = configured.settings, settings_of(configured)
+    times = {name: getattr(row, name) for name in ("due", "pulled_until", "full_at", "paused_at", "created_at")}
     return {
-        "id": ids.show("source", found.source.id),
-        "name": found.source.name,
-        "kind": found.source.kind,
-        **{name: getattr(kept, name) for name in SETTABLE if name != "client_secret"},
-        **{name: value.isoformat(timespec="seconds") if value else None for name, value in at.items()},
+        "id": ids.show("source", configured.source.id),
+        "name": configured.source.name,
+        "kind": configured.source.kind,
+        **{name: getattr(settings, name) for name in SETTABLE if name != "client_secret"},
+        **{name: value.isoformat(timespec="seconds") if value else None for name, value in times.items()},
         "findings": row.findings,
         "version": row.version,
     }

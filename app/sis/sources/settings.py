@@ -1,6 +1,6 @@
-"""Owns what can be set of a source, and the bounds of each. Pure: never reads a row, opens a secret or a connection.
+"""Owns the settings of a source and their validation. Pure: never reads a row or opens a secret or a connection.
 
-Over 250 lines: every setting and what bounds it is read in one place.
+Over 250 lines, so that all settings and their bounds are in one place.
 """
 
 import re
@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 from app.core.address import Allowed, validate_url
 from app.core.clock import now
 from app.core.errors import Invalid, Violation
-from app.sis.guard import Limits
+from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
-from app.sis.sources.mapping import wrong_in
+from app.sis.sources.mapping import mapping_violations
 from app.sis.sources.schedule import has_run, is_cron
 
 KINDS: Final = ("oneroster-1.1", "oneroster-1.2", "oneroster-csv")
@@ -25,10 +25,10 @@ AUTHS: Final = {
     "oneroster-1.2": ("oauth2-basic", "oauth2-body"),
     "oneroster-csv": (),
 }
-"""How a client shows who it is; the first is taken where none is named. `oauth1` signs with HMAC-SHA256."""
-LIMITS: Final = {name: float if hint is float else int for name, hint in get_type_hints(Limits).items()}
+"""The methods of authentication of each kind; the first is the default. `oauth1` signs with HMAC-SHA256."""
+LIMITS: Final = {name: float if hint is float else int for name, hint in get_type_hints(GuardLimits).items()}
 ROLLOVER_LIMITS: Final = {"removed": 1.0, "changed": 1.0, "lost": 1.0}
-"""What is let pass while a school year turns over, where nothing else is said: an empty collection never is."""
+"""The default limits at the change of the school year. An empty collection is held even then."""
 MOST_ROWS = 10_000_000
 MOST_FREEZES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -43,19 +43,19 @@ _RANGES: Final = {
 }
 _URLS: Final = ("url", "gradebook_url", "token_url")
 UPLOADS: Final = "upload:"
-"""The `url` of a source of CSV that is read nowhere: each of its zips is sent."""
+"""The `url` of a CSV source that has no address: each of its zips is uploaded."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSettings:
-    """What is set of a source.
+    """The settings of a source.
 
-    `url` is the base of a OneRoster service, or where a CSV zip lies: an https address, a file, a folder in which new
-    ones are dropped, or `upload:` where each is sent. `limits` are those of the guard that differ from the house's;
-    `rollover` has `begins_on`, `ends_on` (both included) and the `limits` that hold on those days. `freeze` are first
-    and last days on which no run begins. `full_cron` says when a run must be a full one; without it each is.
-    `pull_minutes` and `pull_gb` bound how long a OneRoster service is read, and what of it may lie on the disk: one
-    that sends for ever fails.
+    `url` is the base of a OneRoster service or the location of a CSV zip: an https address, a file, a folder to which
+    zips are added, or `upload:` if each zip is uploaded. `limits` are the guard's limits that differ from the
+    defaults; `rollover` has `begins_on`, `ends_on` (both included) and the `limits` for these days. `freeze` has pairs
+    of a first and a last day between which no run begins. `full_cron` says when a run must be full; without it, every
+    run is full. `pull_minutes` and `pull_gb` limit the time and the disk space for reading a OneRoster service, so
+    that a service that sends without end fails.
     """
 
     kind: str
@@ -84,101 +84,107 @@ class SourceSettings:
 def validate_settings(
     new: SourceSettings, allowed: Allowed, *, name: str, local: bool = False, before: SourceSettings | None = None
 ) -> SourceSettings:
-    """The settings in their one spelling; raises `Invalid` with every violation.
+    """Returns the settings in normalized form. Raises `Invalid` with every violation.
 
-    `local` lets `url` name a file or a folder of this machine. `before` are the settings that are changed: whoever
-    moves one of its addresses to another host must give the secret anew.
+    With `local`, `url` may be a file or a folder of this machine. `before` are the current settings of the source: a
+    change of an address to another host requires the secret again.
     """
-    found: list[Violation] = []
+    violations: list[Violation] = []
     if not _NAME.fullmatch(name):
-        found.append(_wrong("/name", "name.malformed", "A name has 1 to 63 letters, digits, dots, hyphens or _."))
+        violations.append(
+            _violation("/name", "name.malformed", "A name has 1 to 63 letters, digits, dots, hyphens or _.")
+        )
     if new.kind not in KINDS:
-        found.append(_wrong("/kind", "kind.unknown", f"The kind is one of {', '.join(KINDS)}."))
-        raise Invalid(found)
-    urls, wrong = _urls(new, allowed, local, before)
-    found += [*wrong, *_credentials(new), *_numbers(new), *_words(new), *_limits(new.limits, "/limits")]
-    found += [*_rollover(new.rollover), *_schedule(new), *wrong_in(new.mapping)]
-    fit = replace(new, **urls, auth=new.auth or next(iter(AUTHS[new.kind]), None))
+        violations.append(_violation("/kind", "kind.unknown", f"The kind is one of {', '.join(KINDS)}."))
+        raise Invalid(violations)
+    urls, url_violations = _urls(new, allowed, local, before)
+    violations += [*url_violations, *_credentials(new), *_numbers(new), *_words(new), *_limits(new.limits, "/limits")]
+    violations += [*_rollover(new.rollover), *_schedule(new), *mapping_violations(new.mapping)]
+    settings = replace(new, **urls, auth=new.auth or next(iter(AUTHS[new.kind]), None))
     if before is None and AUTHS[new.kind] and not new.client_secret:
-        found.append(_wrong("/client_secret", "client_secret.missing", "A OneRoster service asks for a secret."))
-    if before is not None and before.client_id and not new.client_secret and _moved(before, fit):
-        detail = "The address moves to another host: give the client's secret anew."
-        found.append(_wrong("/client_secret", "secret.again", detail))
-    if found:
-        raise Invalid(found)
-    return fit
+        violations.append(
+            _violation("/client_secret", "client_secret.missing", "A OneRoster service requires a secret.")
+        )
+    if before is not None and before.client_id and not new.client_secret and _moves_host(before, settings):
+        detail = "The address moves to another host: give the client's secret again."
+        violations.append(_violation("/client_secret", "secret.again", detail))
+    if violations:
+        raise Invalid(violations)
+    return settings
 
 
-def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, today: date) -> Limits:
-    """The guard's limits that hold for a source on a day of the district."""
-    inside = rollover and date.fromisoformat(rollover["begins_on"]) <= today <= date.fromisoformat(rollover["ends_on"])
-    return Limits(**{**limits, **((rollover or {}).get("limits") or ROLLOVER_LIMITS if inside else {})})
+def limits_of(limits: Mapping[str, Any], rollover: Mapping[str, Any] | None, today: date) -> GuardLimits:
+    """Returns the guard's limits for a source on a day of the district."""
+    is_rollover = rollover and date.fromisoformat(rollover["begins_on"]) <= today <= date.fromisoformat(
+        rollover["ends_on"]
+    )
+    return GuardLimits(**{**limits, **((rollover or {}).get("limits") or ROLLOVER_LIMITS if is_rollover else {})})
 
 
 def freeze_of(freeze: Any) -> list[tuple[date, date]]:
-    """The freeze dates as days; they hold already."""
+    """Returns validated freeze dates as pairs of days."""
     return [(date.fromisoformat(str(first)), date.fromisoformat(str(last))) for first, last in freeze]
 
 
 def is_local(url: str) -> bool:
-    """Whether an address names a file or a folder of this machine."""
+    """Returns whether an address is a file or a folder of this machine."""
     return url.startswith(("file:", "/"))
 
 
 def without_path(url: str) -> str:
-    """An address as it is shown to whoever is not at this machine: of a local file or folder, its last part alone."""
+    """Returns an address as remote callers see it: of a local file or folder, the last part of the path only."""
     return f"file:{PurePosixPath(path_of(url)).name}" if is_local(url) else url
 
 
 def path_of(url: str) -> str:
-    """The path of a local address."""
+    """Returns the path of a local address."""
     return urlsplit(url).path if url.startswith("file:") else url
 
 
 def _urls(
     new: SourceSettings, allowed: Allowed, local: bool, before: SourceSettings | None
 ) -> tuple[dict[str, Any], list[Violation]]:
-    fit: dict[str, Any] = {}
-    found: list[Violation] = []
+    urls: dict[str, Any] = {}
+    violations: list[Violation] = []
     for name in _URLS:
         url = getattr(new, name)
         if url is None or (before is not None and url == getattr(before, name)):
-            continue  # what stands stands; it is checked again at each connect
+            continue  # an unchanged address is checked again at each connection
         if name == "url" and new.kind == "oneroster-csv" and url == UPLOADS:
-            fit[name] = url
+            urls[name] = url
             continue
         if name == "url" and new.kind == "oneroster-csv" and is_local(url):
             plain = PurePosixPath(path_of(url))
             if not local:
-                detail = "A file or folder of the server is named on its command line only."
-                found.append(_wrong("/url", "url.local", detail))
+                detail = "A file or folder of the server can only be set on its command line."
+                violations.append(_violation("/url", "url.local", detail))
             elif not plain.is_absolute() or ".." in plain.parts or "\x00" in url:
-                found.append(_wrong("/url", "url.malformed", "A file or folder is named by its whole path."))
-            fit[name] = str(plain)
+                violations.append(_violation("/url", "url.malformed", "A file or folder needs its absolute path."))
+            urls[name] = str(plain)
             continue
         if name != "url" and new.kind == "oneroster-csv":
-            found.append(_wrong(f"/{name}", "setting.unfit", "A source of CSV has the one address."))
+            violations.append(_violation(f"/{name}", "setting.unfit", "A CSV source has only one address."))
             continue
         try:
-            fit[name] = validate_url(url, allowed, f"/{name}")
+            urls[name] = validate_url(url, allowed, f"/{name}")
         except Invalid as error:
-            found += error.violations
-    return fit, found
+            violations += error.violations
+    return urls, violations
 
 
 def _credentials(new: SourceSettings) -> Iterator[Violation]:
-    known = AUTHS[new.kind]
-    if new.auth is not None and new.auth not in known:
-        said = f"The auth is one of {', '.join(known)}." if known else "A source of CSV has no auth."
-        yield _wrong("/auth", "auth.unknown", said)
+    methods = AUTHS[new.kind]
+    if new.auth is not None and new.auth not in methods:
+        detail = f"The auth is one of {', '.join(methods)}." if methods else "A CSV source has no auth."
+        yield _violation("/auth", "auth.unknown", detail)
     for name in ("client_id", "client_secret"):
         value = getattr(new, name)
         if value is not None and not _ID.fullmatch(value):
-            yield _wrong(f"/{name}", f"{name}.malformed", "1 to 500 printable ASCII characters, without spaces.")
-    if known and not new.client_id:
-        yield _wrong("/client_id", "client_id.missing", "A OneRoster service asks for a client's id and secret.")
-    if not known and (new.client_id or new.client_secret):
-        yield _wrong("/client_id", "setting.unfit", "A source of CSV has no client.")
+            yield _violation(f"/{name}", f"{name}.malformed", "1 to 500 printable ASCII characters, without spaces.")
+    if methods and not new.client_id:
+        yield _violation("/client_id", "client_id.missing", "A OneRoster service requires a client's id and secret.")
+    if not methods and (new.client_id or new.client_secret):
+        yield _violation("/client_id", "setting.unfit", "A CSV source has no client.")
 
 
 def _numbers(new: SourceSettings) -> Iterator[Violation]:
@@ -187,29 +193,31 @@ def _numbers(new: SourceSettings) -> Iterator[Violation]:
         if value is None and name == "page_size":
             continue
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            yield _wrong(f"/{name}", f"{name}.range", f"A whole number from {least} to {most:,}.")
+            yield _violation(f"/{name}", f"{name}.range", f"A whole number from {least} to {most:,}.")
 
 
 def _words(new: SourceSettings) -> Iterator[Violation]:
     for name in ("scopes", "left_out"):
         for place, word in enumerate(getattr(new, name)):
             if not isinstance(word, str) or not _ID.fullmatch(word):
-                yield _wrong(f"/{name}/{place}", f"{name}.malformed", "1 to 500 printable characters, no spaces.")
+                yield _violation(f"/{name}/{place}", f"{name}.malformed", "1 to 500 printable characters, no spaces.")
             elif name == "left_out" and word not in MAY_BE_LEFT_OUT:
-                yield _wrong(f"/{name}/{place}", "left_out.unknown", f"It may leave out {', '.join(MAY_BE_LEFT_OUT)}.")
+                yield _violation(
+                    f"/{name}/{place}", "left_out.unknown", f"It may leave out {', '.join(MAY_BE_LEFT_OUT)}."
+                )
 
 
 def _limits(limits: Any, pointer: str) -> Iterator[Violation]:
     if not isinstance(limits, Mapping):
-        yield _wrong(pointer, "limits.malformed", "Limits are an object: a number by the limit's name.")
+        yield _violation(pointer, "limits.malformed", "Limits are an object: a number by the limit's name.")
         return
     for name, value in limits.items():
         if name not in LIMITS:
-            yield _wrong(f"{pointer}/{name}", "limit.unknown", f"The guard's limits are {', '.join(LIMITS)}.")
+            yield _violation(f"{pointer}/{name}", "limit.unknown", f"The guard's limits are {', '.join(LIMITS)}.")
         elif LIMITS[name] is float and not (_is_number(value, float) and 0 <= value <= 1):
-            yield _wrong(f"{pointer}/{name}", "limit.range", "A share from 0 to 1.")
+            yield _violation(f"{pointer}/{name}", "limit.range", "A share from 0 to 1.")
         elif LIMITS[name] is int and not (_is_number(value, int) and 0 <= value <= MOST_ROWS):
-            yield _wrong(f"{pointer}/{name}", "limit.range", f"A whole number from 0 to {MOST_ROWS:,}.")
+            yield _violation(f"{pointer}/{name}", "limit.range", f"A whole number from 0 to {MOST_ROWS:,}.")
 
 
 def _rollover(rollover: Any) -> Iterator[Violation]:
@@ -217,11 +225,13 @@ def _rollover(rollover: Any) -> Iterator[Violation]:
         return
     days = [_day(rollover.get(name)) for name in ("begins_on", "ends_on")] if isinstance(rollover, Mapping) else []
     if len(days) != 2 or set(rollover) - {"begins_on", "ends_on", "limits"}:
-        yield _wrong("/rollover", "rollover.malformed", "A rollover has begins_on, ends_on and, if need be, limits.")
+        yield _violation(
+            "/rollover", "rollover.malformed", "A rollover has begins_on, ends_on and, if need be, limits."
+        )
         return
     if days[0] is None or days[1] is None or days[1] < days[0] or (days[1] - days[0]).days > 120:
         detail = "begins_on and ends_on are dates such as 2026-07-15, at most 120 days apart."
-        yield _wrong("/rollover", "rollover.dates", detail)
+        yield _violation("/rollover", "rollover.dates", detail)
     yield from _limits(rollover.get("limits") or {}, "/rollover/limits")
 
 
@@ -229,24 +239,29 @@ def _schedule(new: SourceSettings) -> Iterator[Violation]:
     for name in ("cron", "full_cron"):
         value = getattr(new, name)
         if value is not None and not is_cron(value):
-            detail = "A cron expression of five fields, such as 0 2 * * 1-5, that comes to pass at some time."
-            yield _wrong(f"/{name}", "cron.malformed", detail)
+            detail = "A cron expression of five fields, such as 0 2 * * 1-5, that matches at least one time."
+            yield _violation(f"/{name}", "cron.malformed", detail)
     if len(new.freeze) > MOST_FREEZES:
-        yield _wrong("/freeze", "freeze.too_many", f"At most {MOST_FREEZES} freezes.")
+        yield _violation("/freeze", "freeze.too_many", f"At most {MOST_FREEZES} freezes.")
         return
-    wrong = False
+    has_violations = False
     for place, pair in enumerate(new.freeze):
-        days = [_day(one) for one in pair] if isinstance(pair, list | tuple) and len(pair) == 2 else []
+        days = [_day(value) for value in pair] if isinstance(pair, list | tuple) and len(pair) == 2 else []
         if len(days) != 2 or days[0] is None or days[1] is None or days[1] < days[0]:
-            wrong = True
+            has_violations = True
             detail = "A first and a last day, such as 2026-12-21 and 2027-01-01, both included."
-            yield _wrong(f"/freeze/{place}", "freeze.malformed", detail)
-    if new.cron is not None and is_cron(new.cron) and not wrong and not has_run(new.cron, freeze_of(new.freeze), now()):
-        yield _wrong("/freeze", "freeze.no_run", "The freeze dates leave the schedule no run.")
+            yield _violation(f"/freeze/{place}", "freeze.malformed", detail)
+    if (
+        new.cron is not None
+        and is_cron(new.cron)
+        and not has_violations
+        and not has_run(new.cron, freeze_of(new.freeze), now())
+    ):
+        yield _violation("/freeze", "freeze.no_run", "The freeze dates leave the schedule no run.")
 
 
-def _moved(before: SourceSettings, after: SourceSettings) -> bool:
-    """Whether an address leads to a host (scheme, name, port) to which none led before."""
+def _moves_host(before: SourceSettings, after: SourceSettings) -> bool:
+    """Returns whether an address has an origin (scheme, host, port) that no address had before."""
     hosts = {_origin(getattr(before, name)) for name in _URLS}
     return any(_origin(getattr(after, name)) not in hosts | {None} for name in _URLS)
 
@@ -263,13 +278,13 @@ def _day(value: object) -> date | None:
 
 
 def _is_number(value: object, kind: Callable[..., Any]) -> bool:
-    wanted = (int, float) if kind is float else (int,)
-    return isinstance(value, wanted) and not isinstance(value, bool) and value == value
+    types = (int, float) if kind is float else (int,)
+    return isinstance(value, types) and not isinstance(value, bool) and value == value
 
 
-def _wrong(pointer: str, code: str, detail: str) -> Violation:
+def _violation(pointer: str, code: str, detail: str) -> Violation:
     return Violation(pointer, code, detail)
 
 
-SETTABLE: Final = tuple(one.name for one in fields(SourceSettings) if one.name != "kind")
-"""What can be changed of a source once it is there."""
+SETTABLE: Final = tuple(item.name for item in fields(SourceSettings) if item.name != "kind")
+"""The names of the settings that can be changed after a source was created."""

@@ -1,1 +1,1 @@
-"""Brings what a source delivered into the stage: loads, screens, converts."""
+"""Stages the deliveries of a source: screens, loads and converts them."""

@@ -1,7 +1,7 @@
-"""Owns how a delivery's bytes come into its raw table: through the screen into COPY, and what the screen refused.
+"""Owns the loading of a delivery into its raw table: the screened bytes go to COPY, and refused rows are marked.
 
-A COPY that is cancelled, or that fails over a row, has the server write that row into its log. Therefore COPY gets only
-what it can read, is not bound by a statement's time, and ends by the end of its stream whatever happens meanwhile.
+If a COPY is cancelled or fails at a row, the server writes that row to its log. Therefore COPY only gets rows that it
+can read, has no statement timeout, and always ends by the end of its stream.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -17,14 +17,14 @@ from app.sis.engine.intake.screen import Screen
 from app.sis.engine.stage import Stage
 from app.sis.port import Delivery, Progress, SourceRefused
 
-PATIENCE = 30.0  # seconds in which a COPY ends whose stream has ended
+PATIENCE = 30.0  # seconds within which a COPY ends after its stream has ended
 PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "parallel_tuple_cost = 0")
-"""What was just loaded has no statistics, so that the planner's costs are fiction: it must neither compile for them
-nor leave a processor idle for them."""
+"""Planner settings for newly loaded tables. They have no statistics, so the estimated costs are wrong: they must not
+cause compilation, and must not prevent parallel plans."""
 
 
 class Stream:
-    """The screened bytes of a delivery, read ahead in a thread. What goes wrong with them ends it, and is kept."""
+    """The screened bytes of a delivery, read ahead in a thread. An error ends the stream and is kept in `error`."""
 
     def __init__(self, delivery: Delivery, screen: Screen, progress: Progress) -> None:
         self.file, self._size = delivery.file, delivery.size
@@ -33,7 +33,7 @@ class Stream:
         self.is_stopped = False
 
     async def chunks(self) -> AsyncGenerator[bytes, None]:
-        """The bytes. While PostgreSQL takes a chunk, the next is unpacked and checked in a thread, beside it."""
+        """Yields the bytes. While PostgreSQL reads a chunk, a thread unpacks and checks the next one."""
         done, chunks = 0, self._screen.read()
         ahead = asyncio.create_task(asyncio.to_thread(next, chunks, None))
         try:
@@ -45,25 +45,25 @@ class Stream:
         except Exception as error:
             self.error = error
         finally:
-            await asyncio.gather(ahead, return_exceptions=True)  # nobody reads on from a file that is about to close
+            await asyncio.gather(ahead, return_exceptions=True)  # the file is about to close
 
 
 async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None:
-    """COPYs a file as it is, but for the rows that do not fit its header: those are staged empty, with their fault.
+    """Copies a file into a raw table. Rows that do not match the header are staged empty, with their fault.
 
-    Raises `SourceRefused` when the bytes end too soon or are not UTF-8.
+    Raises `SourceRefused` if the bytes end too soon or are not UTF-8.
     """
     columns = [f"c{number}" for number in range(1, len(delivery.header) + 1)]
     for setting in PLANNER:
         await stage.driver.execute(f"SET LOCAL {setting}")
-    bound = await stage.driver.fetchval("SELECT current_setting('statement_timeout')")
+    timeout = await stage.driver.fetchval("SELECT current_setting('statement_timeout')")
     await stage.driver.execute("SET LOCAL statement_timeout = 0")
     await stage.driver.execute("SAVEPOINT copying")
     name, screen = await _make_raw(stage, delivery.kind, columns), Screen(delivery)
     status = await _copy(stage, name, columns, Stream(delivery, screen, progress))
     await stage.driver.execute("RELEASE SAVEPOINT copying")
-    await stage.driver.execute("SELECT set_config('statement_timeout', $1, true)", bound)
-    stage.made.append(f"staging.{name}")
+    await stage.driver.execute("SELECT set_config('statement_timeout', $1, true)", timeout)
+    stage.tables.append(f"staging.{name}")
     for code, numbers in screen.faults.items():
         if numbers:
             await stage.driver.execute(
@@ -77,11 +77,11 @@ async def copy_raw(stage: Stage, delivery: Delivery, progress: Progress) -> None
             f"DELETE FROM staging.{name} AS r USING unnest($1::bigint[]) AS f (number) WHERE r.row_number = f.number",
             list(screen.blank),
         )
-    stage.came[delivery.kind] = int(status.rsplit(" ", 1)[-1]) - len(screen.blank)
+    stage.raw_rows[delivery.kind] = int(status.rsplit(" ", 1)[-1]) - len(screen.blank)
 
 
 async def _copy(stage: Stage, name: str, columns: list[str], stream: Stream) -> str:
-    """COPY's own word of what it did. Raises what went wrong with the bytes once COPY has ended."""
+    """Runs COPY and returns its status text. Raises the stream's error after COPY has ended."""
     async with aclosing(stream.chunks()) as chunks:
         copying = asyncio.ensure_future(
             stage.driver.copy_to_table(
@@ -102,17 +102,17 @@ async def _copy(stage: Stage, name: str, columns: list[str], stream: Stream) -> 
             raise SourceRefused(f"{stream.file} cannot be read as CSV: export it again.") from None
         except asyncio.CancelledError:
             stream.is_stopped = True
-            await _ended(copying)
+            await _wait_for_copy(copying)
             raise
     if stream.error is not None:
         raise stream.error
     return str(status)
 
 
-async def _ended(copying: "asyncio.Future[str]") -> None:
-    """Waits for the end of a COPY whose stream has ended, also where this task is cancelled again meanwhile.
+async def _wait_for_copy(copying: "asyncio.Future[str]") -> None:
+    """Waits until a COPY ends whose stream has ended, even if this task is cancelled again meanwhile.
 
-    A connection that is given back while it still copies is of no use to anybody.
+    A connection that returns to the pool during a COPY would be unusable.
     """
     until = time.monotonic() + PATIENCE
     while not copying.done() and time.monotonic() < until:
@@ -123,9 +123,10 @@ async def _ended(copying: "asyncio.Future[str]") -> None:
 
 
 async def _make_raw(stage: Stage, kind: str, columns: list[str]) -> str:
+    """Creates the raw table of a kind, with a column of text for each column of the file, and returns its name."""
     name = f"raw_{kind}_{stage.run_id.hex}"
     await stage.driver.execute(
-        # A million numbers are taken a thousand at a time: one session takes them all, in order.
+        # The cache of a thousand is safe: one session takes all numbers, in order.
         f"CREATE UNLOGGED TABLE staging.{name} "
         "(row_number bigint GENERATED BY DEFAULT AS IDENTITY (CACHE 1000), fault text, "
         f"{', '.join(f'{column} text' for column in columns)})"

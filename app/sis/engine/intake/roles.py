@@ -1,8 +1,8 @@
-"""Owns how the roles of OneRoster 1.2 make what a person is and where: `role` and the orgs of a person's row.
+"""Owns how the roles of OneRoster 1.2 determine the role and the orgs of a person, and how roles are rekeyed.
 
-A student's role wins, else the primary one, else the first by its sourcedId; the orgs are those of every role that
-counts. A role that has ended (its end is exclusive) does not count, one that has not begun only where none holds now.
-Also how roles go on under new sourcedIds with their person. Never writes anything else of the roster.
+A student's role has precedence, then the primary role, then the first by sourcedId. The orgs are those of all current
+roles. A role that has ended (its end date is exclusive) does not count, and a role that has not begun counts only if
+the person has no current one. Never writes anything else of the roster.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -17,17 +17,20 @@ from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME
 from app.sis.port import Delivery, Progress
 
-ENDED_LATELY = 14  # days: how long a delta looks back for roles that ended by themselves
+ENDED_LATELY = 14  # days: a delta checks the roles whose end date has passed within this time
 
 _OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
 
 
-async def fold_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
-    """Stages the roles, and lays for each person `made_1`, the role, and `made_2`, the orgs as a list of sourcedIds."""
-    roles = next(iter(people.asides), None)
+async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
+    """Stages the roles and, for each person, the role as `made_1` and the sourcedIds of the orgs as `made_2`.
+
+    Returns the name of the staging table of the people.
+    """
+    roles = next(iter(people.supplements), None)
     if roles is not None:
         await copy_raw(stage, roles, progress)
-        stage.brought["role"] = await convert_rows(stage, BY_NAME["role"], roles)
+        stage.staged_early["role"] = await convert_rows(stage, BY_NAME["role"], roles)
     made = await stage.make("made", "person", "sourced_id text, made_1 text, made_2 text")
     await stage.run(
         f"""INSERT INTO {made} (district_id, sourced_id, made_1, made_2)
@@ -37,16 +40,16 @@ async def fold_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
                        WHERE c.rank = c.best AND c.rank < 3 AND c.org IS NOT NULL), ','), '')
             FROM (SELECT r.*, min(r.rank) OVER (PARTITION BY r.person) AS best FROM (
                     SELECT o.*, CASE WHEN o.ends_on <= :today THEN 3 WHEN o.begins_on > :today THEN 2 ELSE 1 END AS rank
-                    FROM ({_held(stage, roles)}) AS o) AS r) AS c
+                    FROM ({_current_roles_sql(stage, roles)}) AS o) AS r) AS c
             GROUP BY c.person ON CONFLICT DO NOTHING"""
     )
     await stage.driver.execute(f"ANALYZE {made}")
     return made
 
 
-async def carry_roles(stage: Stage, people: Delivery) -> int:
-    """Of a delta: stages people who did not come themselves, and whose roles came, went or ended; how many."""
-    staged, roles = stage.table("staged", "person"), next(iter(people.asides), None)
+async def stage_affected_people(stage: Stage, people: Delivery) -> int:
+    """Stages the people whose roles a delta changed or ended but who are not in the delta. Returns their number."""
+    staged, roles = stage.table("staged", "person"), next(iter(people.supplements), None)
     kind, columns, values = BY_NAME["person"], [], []
     for field in (field for field in kind.fields if field.header in people.header):
         columns.append(field.column)
@@ -54,7 +57,7 @@ async def carry_roles(stage: Stage, people: Delivery) -> int:
     return await stage.run(
         f"""INSERT INTO {staged} (district_id, row_number, sourced_id, gone, {", ".join(columns)}, ref_school_ids)
             SELECT :district, d.row_number, x.sourced_id, false, {", ".join(values)}, m.made_2
-            FROM (SELECT u.person, min(u.row_number) AS row_number FROM ({_touched(stage, roles)}) AS u
+            FROM (SELECT u.person, min(u.row_number) AS row_number FROM ({_affected_people_sql(stage, roles)}) AS u
                   GROUP BY u.person) AS d
             JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.sourced_id = d.person
             JOIN person AS t ON t.district_id = :district AND t.id = x.row_id AND t.removed_at IS NULL
@@ -68,8 +71,8 @@ async def carry_roles(stage: Stage, people: Delivery) -> int:
     )
 
 
-def _held(stage: Stage, roles: Delivery | None) -> str:
-    """SQL for every role that stands after this delivery: person, role, is_primary, org, begins_on, ends_on, key."""
+def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
+    """Returns SQL for all roles after this delivery: person, role, is_primary, org, begins_on, ends_on, key."""
     staged, parts = stage.table("staged", "role"), []
     if roles is not None:
         dates = {
@@ -98,8 +101,8 @@ def _held(stage: Stage, roles: Delivery | None) -> str:
     return " UNION ALL ".join(parts)
 
 
-def _touched(stage: Stage, roles: Delivery | None) -> str:
-    """SQL for the people whose roles may have changed, with the row that says so."""
+def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
+    """Returns SQL for the people whose roles may have changed, with the number of the row that changed them."""
     known = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
         JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id {{join}}
         WHERE k.district_id = :district AND k.source_id = :source AND k.removed_at IS NULL"""
@@ -116,17 +119,17 @@ def _touched(stage: Stage, roles: Delivery | None) -> str:
     return " UNION ALL ".join(parts)
 
 
-async def match_roles(stage: Stage, held_id: UUID, told: Collection[str], people: str) -> tuple[str, int]:
-    """Lays which role that would go, by a held plan, is which that would come: the same of the same person.
+async def match_roles(stage: Stage, held_id: UUID, columns: Collection[str], people: str) -> tuple[str, int]:
+    """Matches the roles that a held plan would remove with the equal roles of the same person that it would create.
 
-    `people` has the person_id and the new sourcedId of each person; `told` are the columns that the plan tells of
-    roles. Gives the table of (old, new, role_id), and how many they are. Sources name roles as they like, and over
-    REST their ids are made with the person's: the ids that came are taken, none is made here.
+    `people` has the person_id and the new sourcedId of each person; `columns` are the columns that the plan has of
+    roles. Returns the table of (old, new, role_id) and its number of rows. The new ids are those of the delivery,
+    because each source has its own form of role ids, which over REST contain the id of the person.
     """
     matched = await stage.make("rekey", "role", "old text, new text, role_id uuid")
-    same = [one for one in ("role", "org_id", "begins_on") if one in told]
-    known, comes = (", ".join(f"{of}.{one}" for one in same) for of in ("t", "p"))
-    alike = "".join(f" AND o.{one} IS NOT DISTINCT FROM n.{one}" for one in same)
+    compared = [column for column in ("role", "org_id", "begins_on") if column in columns]
+    known, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))
+    is_equal = "".join(f" AND o.{column} IS NOT DISTINCT FROM n.{column}" for column in compared)
     count = await stage.run(
         f"""INSERT INTO {matched} (district_id, old, new, role_id)
             SELECT :district, o.sourced_id, n.sourced_id, o.id
@@ -136,24 +139,24 @@ async def match_roles(stage: Stage, held_id: UUID, told: Collection[str], people
                   JOIN person_role AS t ON t.district_id = :district AND t.id = p.id
                   JOIN {people} AS r ON r.district_id = :district AND r.person_id = t.person_id
                   WHERE p.district_id = :district AND p.action IN {WENT}) AS o
-            JOIN (SELECT p.sourced_id, u.sourced_id AS new, {comes},
-                         row_number() OVER (PARTITION BY p.person_id, {comes} ORDER BY p.sourced_id) AS place
+            JOIN (SELECT p.sourced_id, u.sourced_id AS new, {delivered},
+                         row_number() OVER (PARTITION BY p.person_id, {delivered} ORDER BY p.sourced_id) AS place
                   FROM staging.plan_role_{held_id.hex} AS p
                   JOIN staging.plan_person_{held_id.hex} AS u ON u.district_id = :district AND u.id = p.person_id
                    AND u.action = 'create'
                   WHERE p.district_id = :district AND p.action = 'create') AS n
-              ON n.new = o.new AND n.place = o.place{alike}"""
+              ON n.new = o.new AND n.place = o.place{is_equal}"""
     )
     return matched, count
 
 
 async def rename_roles(stage: Stage, pairs: str) -> tuple[int, int]:
-    """Gives roles the sourcedIds of a query of (old, new, role_id), and writes it to the change log.
+    """Renames roles by a query of (old, new, role_id), and writes it to the change log.
 
-    Gives how many that should be, and how many it were: fewer where a role has another sourcedId by now, or another
-    row has the new one.
+    Returns the expected and the actual number of renamed roles. The actual number is lower if a role has another
+    sourcedId meanwhile, or if another role has the new sourcedId.
     """
-    wanted = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
+    expected = await stage.count(f"SELECT count(*) FROM ({pairs}) AS r")
     await stage.run(
         f"""INSERT INTO sis_change (district_id, id, run_id, kind, row_id, action, before)
             SELECT :district, {fresh_id("rekey role", "r.old")}, :run, 'role', r.role_id, 'rekey',
@@ -169,4 +172,4 @@ async def rename_roles(stage: Stage, pairs: str) -> tuple[int, int]:
                        AND k.sourced_id = r.new) RETURNING 1)
             SELECT count(*) FROM renamed"""
     )
-    return wanted, done
+    return expected, done

@@ -1,8 +1,8 @@
-"""Owns the check of a CSV byte stream on its way to COPY: columns, quotes, line ends, encoding. Never judges a value.
+"""Owns the check of a CSV byte stream before COPY: columns, quotes, line ends, encoding. Never checks a value.
 
-COPY writes the line that it cannot read into the server's log. Therefore nothing reaches it that it cannot read: a
-block of rows that fit their header passes as it came, and in any other block each row that does not fit is replaced by
-an empty one, which keeps the place and, where it can be read, the sourcedId. `Screen` remembers those rows by number.
+COPY writes a line that it cannot read to the server's log, so it must only get lines that it can read. A block of rows
+that match the header passes unchanged. In any other block, each row that does not match is replaced by an empty row,
+which keeps the row number and, if it is readable, the sourcedId. `Screen` remembers the numbers of these rows.
 """
 
 import csv
@@ -14,19 +14,19 @@ import numpy as np
 
 from app.sis.port import Delivery, SourceRefused
 
-LONGEST_ROW = 8 << 20  # bytes; a cell of a megabyte is taken
+LONGEST_ROW = 8 << 20  # bytes; a cell of a megabyte is accepted
 LONGEST_RUN = 4096  # carriage returns after the header that may belong to its line end
-MOST_FAULTS = 1_000_000  # rows of one file that do not fit their header; each is remembered
+MOST_FAULTS = 1_000_000  # rows of one file that do not match the header; their numbers are kept in memory
 COLUMNS, MALFORMED = "row.columns", "row.malformed"
 QUOTE, COMMA, FEED, RETURN = 34, 44, 10, 13
-MARK = "\ufdd0"  # no character: stands for a carriage return, at which `csv` would end the row
+MARK = "\ufdd0"  # a noncharacter in place of a carriage return, at which `csv` would end the row
 _CELL = rb'(?:"(?:[^"]++|"")*+"|[^",]*+)'
 _RECORD = re.compile(rb"%b(?:,%b)*+" % (_CELL, _CELL))
-"""One record of RFC 4180, without its line end."""
+"""Matches one record of RFC 4180 without its line end."""
 
 
 class Screen:
-    """The bytes of one delivery as COPY can read them, and the rows that did not fit."""
+    """Yields the bytes of one delivery in a form that COPY can read, and remembers the rows that did not match."""
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
@@ -36,12 +36,12 @@ class Screen:
         self._mark = b"\n"
         self._number = 0
         self.blank = array("q")
-        """Numbers of the lines without any character: no rows, and no faults."""
+        """The numbers of the empty lines, which are neither rows nor faults."""
         self.faults: dict[str, array[int]] = {COLUMNS: array("q"), MALFORMED: array("q")}
-        """Numbers of the rows that do not fit, by the code of their fault; the first row after the header is 1."""
+        """The numbers of the rows that do not match, by error code; the first row after the header is 1."""
 
     def read(self) -> Iterator[bytes]:
-        """The header, then blocks of whole rows. Raises `SourceRefused` where the file as a whole cannot be taken."""
+        """Yields the header, then blocks of whole rows. Raises `SourceRefused` if the file cannot be read at all."""
         rest = b""
         for chunk in self._delivery.read():
             rest += chunk
@@ -57,12 +57,12 @@ class Screen:
         yield from self._blocks(rest, last=True)
 
     def _blocks(self, data: bytes, *, last: bool) -> Generator[bytes, None, bytes]:
-        """Gives what is whole of `data`, and returns the rest, from the beginning of a row on."""
+        """Yields the whole rows of `data`, and returns the remaining bytes, which begin with a row."""
         while data:
             cut = len(data) if last else data.rfind(self._mark) + 1
             block = data[:cut]
             self._must_be_text(block)
-            quotes = _places(block, QUOTE) if b'"' in block else None
+            quotes = _positions(block, QUOTE) if b'"' in block else None
             if quotes is not None:
                 cut, quotes = self._last_end(block, quotes)
                 block = block[:cut]
@@ -81,7 +81,7 @@ class Screen:
         return data
 
     def _last_end(self, block: bytes, quotes: "np.ndarray") -> tuple[int, "np.ndarray"]:
-        """Where the last row ends that is whole, and the quotes before: a later one goes on in the next chunk."""
+        """Returns the end of the last whole row and the quotes before it; a later row continues in the next chunk."""
         cut, count = len(block), len(quotes)
         while count % 2:
             cut = block.rfind(self._mark, 0, int(quotes[count - 1])) + 1
@@ -89,7 +89,7 @@ class Screen:
         return cut, quotes[:count]
 
     def _header(self, data: bytes, *, last: bool) -> tuple[bytes, bytes]:
-        """The first line, by which the line ends of the file are known, and what follows it."""
+        """Splits off the first line, which determines the line ends of the file, from the following bytes."""
         start = min((at for at in (data.find(b"\n"), data.find(b"\r")) if at >= 0), default=len(data))
         line, following = data[:start], data[start : start + LONGEST_RUN].lstrip(b"\r")
         if not following and not last and len(data) - start < LONGEST_RUN:
@@ -115,12 +115,13 @@ class Screen:
         return SourceRefused(f"{self._delivery.file} {sentence}")
 
     def _rows_of_plain(self, block: bytes, quotes: "np.ndarray | None") -> int:
-        """How many rows a block has of which every one fits the header as COPY reads it; 0 where any may not."""
+        """Returns the number of rows in a block if every row matches the header for COPY, or else 0."""
         letters = np.frombuffer(block, np.uint8)
         mark = self._mark[0]
         if quotes is not None and not _are_strict(letters, quotes, mark):
             return 0
-        # Whether a place lies within quotes is the parity of the quotes up to it; bytes may well run over.
+        # A position is within quotes if the number of quotes before it is odd; an overflow of the byte keeps the
+        # parity.
         inside = np.add.accumulate(letters == QUOTE, dtype=np.uint8) & 1 if quotes is not None else None
         is_end = (letters == COMMA) | (letters == mark)
         kinds = letters[is_end if inside is None else is_end & (inside == 0)]
@@ -130,10 +131,10 @@ class Screen:
         ends_row = kinds == mark
         if odd or int(np.count_nonzero(ends_row)) != rows or not bool(ends_row[self._width - 1 :: self._width].all()):
             return 0
-        return rows if self._ends_alike(block, letters, inside) else 0
+        return rows if self._has_uniform_ends(block, letters, inside) else 0
 
-    def _ends_alike(self, block: bytes, letters: "np.ndarray", inside: "np.ndarray | None") -> bool:
-        """Whether every row ends as the header does, and no line end stands in a row outside of quotes."""
+    def _has_uniform_ends(self, block: bytes, letters: "np.ndarray", inside: "np.ndarray | None") -> bool:
+        """Returns whether every row has the line end of the header, and no row has a line end outside of quotes."""
         both = self._end == b"\r\n"
         other = FEED if self._mark == b"\r" else RETURN
         if not both and bytes((other,)) not in block:
@@ -147,7 +148,7 @@ class Screen:
         return len(feeds) == len(others) and bool((feeds - 1 == others).all())
 
     def _sift(self, data: bytes, *, last: bool) -> tuple[bytes, int]:
-        """Takes rows one by one, up to a block's size or to a row that is not whole yet; how many bytes it took."""
+        """Checks rows one by one up to the first incomplete row. Returns their bytes and the number of bytes read."""
         written: list[bytes] = []
         at = 0
         while at < len(data):
@@ -158,7 +159,7 @@ class Screen:
                 break
             after = len(data) if end < 0 else end + 1
             if data.count(b'"', at, after) % 2:
-                whole = self._joined(data, at, after, last=last)
+                whole = self._quoted_row_end(data, at, after, last=last)
                 if whole is None:
                     break
                 after = max(whole, after)
@@ -170,8 +171,8 @@ class Screen:
             at = after
         return b"".join(written), at
 
-    def _joined(self, data: bytes, at: int, after: int, *, last: bool) -> int | None:
-        """Where a row ends that has a line end within quotes; 0 where it is none, None where that is not seen yet."""
+    def _quoted_row_end(self, data: bytes, at: int, after: int, *, last: bool) -> int | None:
+        """Returns the end of a row with a line end within quotes; 0 if it is malformed, None if it is incomplete."""
         place, is_open = after, True
         for _ in range(self._width):
             closing = data.find(b'"', place)
@@ -194,7 +195,7 @@ class Screen:
         return 0 if last or len(data) - at > LONGEST_ROW else None
 
     def _row(self, line: bytes) -> bytes:
-        """One row as COPY takes it: as it is, with its line ends mended, or replaced."""
+        """Returns a row in a form that COPY can read: unchanged, with corrected line ends, or emptied."""
         body = line.removesuffix(self._mark).rstrip(b"\r")
         if not body:
             self._note(self.blank)
@@ -213,37 +214,39 @@ class Screen:
         return b",".join(_quoted(cell.encode()) for cell in cells) + self._end
 
     def _malformed(self, row: bytes) -> bytes:
-        """In place of a row that is no CSV: what stands before its first quote can be read all the same."""
+        """Returns the replacement of a malformed row; the cells before its first quote are still readable."""
         cells = row.partition(b'"')[0].split(b",")[:-1]
         return self._replaced(MALFORMED, cells[self._key].rstrip(b"\r\n") if len(cells) > self._key else b"")
 
     def _replaced(self, code: str, key: bytes) -> bytes:
+        """Remembers the fault of the current row, and returns the empty row that replaces it."""
         self._note(self.faults[code])
         return self._empty(key)
 
     def _empty(self, key: bytes) -> bytes:
-        """A row that says nothing but its sourcedId."""
+        """Returns an empty row that has only a sourcedId."""
         return b"," * self._key + (_quoted(key) if key else b"") + b"," * (self._width - self._key - 1) + self._end
 
     def _note(self, numbers: "array[int]") -> None:
         numbers.append(self._number)
         if len(self.blank) + sum(map(len, self.faults.values())) > MOST_FAULTS:
-            raise self._refused(f"has over {MOST_FAULTS:,} lines that do not fit its header: export it again.")
+            raise self._refused(f"has over {MOST_FAULTS:,} lines that do not match its header: export it again.")
 
 
-def _places(block: bytes, letter: int) -> "np.ndarray":
+def _positions(block: bytes, letter: int) -> "np.ndarray":
     return np.flatnonzero(np.frombuffer(block, np.uint8) == letter)
 
 
 def _outside(is_one: "np.ndarray", inside: "np.ndarray | None") -> "np.ndarray":
-    """The places of such letters that lie in no quotes."""
+    """Returns the positions of the marked bytes that are outside of quotes."""
     return np.flatnonzero(is_one if inside is None else is_one & (inside == 0))
 
 
 def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
-    """Whether each quote opens or closes a cell, or is doubled.
+    """Returns whether each quote opens a cell, closes a cell, or is doubled.
 
-    Otherwise one that is forgotten in a row might pair with one of a later row, and all rows between become one cell.
+    Otherwise a missing quote in one row could pair with a quote of a later row, and all rows between would become one
+    cell.
     """
     opens, closes = quotes[::2], quotes[1::2]
     before = letters[np.maximum(opens - 1, 0)]
@@ -255,7 +258,7 @@ def _are_strict(letters: "np.ndarray", quotes: "np.ndarray", mark: int) -> bool:
 
 
 def _cells(body: bytes) -> list[str] | None:
-    """The cells of one row; None where it is no CSV. A carriage return within one is kept."""
+    """Returns the cells of one row, or None if it is malformed. Carriage returns within cells are kept."""
     try:
         rows = list(csv.reader([body.decode().replace("\r", MARK)], strict=True))
     except csv.Error:

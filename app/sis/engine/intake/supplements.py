@@ -1,7 +1,7 @@
-"""Owns how files that only add to another kind become columns of it: score scales, learning objectives.
+"""Owns the supplementary files, whose rows become columns of another kind: score scales, learning objectives.
 
-A file of bulk is the whole of what it speaks of; of a delta, what it does not name stays as it is known. A row that
-names nothing is in quarantine under its own file. Never writes the gradebook.
+A bulk file replaces all values of its columns; a delta changes only the values that it mentions. A row without a known
+target goes into quarantine under its own file. Never writes the gradebook.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
@@ -11,8 +11,8 @@ from dataclasses import replace
 
 from app.sis.engine.intake.convert import convert_rows
 from app.sis.engine.intake.load import copy_raw
-from app.sis.engine.intake.roles import carry_roles, fold_roles
-from app.sis.engine.plan import known
+from app.sis.engine.intake.roles import compose_roles, stage_affected_people
+from app.sis.engine.plan import known_rows_sql
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import Kind
 from app.sis.port import Delivery, Progress
@@ -23,42 +23,46 @@ TARGETS = {
     "result_scale": "resultSourcedId",
     "result_objective": "resultSourcedId",
 }
-"""An aside's column that names the row to which it adds."""
+"""The column of each supplement that names the row to which it adds."""
 MAKES = {"scale": "scoreScaleSourcedId", "objective": "learningObjectiveSet"}
 NUMBER = r"^\s*[+-]?(\d+(\.\d*)?|\.\d+)\s*$"
 
 
 async def stage_with_supplements(stage: Stage, kind: Kind, delivery: Delivery, progress: Progress) -> int:
-    """Stages a kind's rows with what its asides say of them. Returns how many rows came; repeats are left out."""
-    if kind.name in stage.brought:
-        return stage.brought[kind.name]
-    file = replace(delivery, header=delivery.header[: len(delivery.header) - len(delivery.made)])
+    """Stages a kind's rows with the columns of its supplements. Returns the number of rows, without repeats."""
+    if kind.name in stage.staged_early:
+        return stage.staged_early[kind.name]
+    file = replace(delivery, header=delivery.header[: len(delivery.header) - len(delivery.composed)])
     await copy_raw(stage, file, progress)
-    refused, made = 0, []
-    if kind.name == "person" and delivery.made:
-        made.append(await fold_roles(stage, delivery, progress))
-    elif delivery.made:
-        for aside in delivery.asides:
-            await copy_raw(stage, aside, progress)
-            refused += await _refuse(stage, kind, delivery, aside)
-            fold = _fold_scale if aside.kind.endswith("scale") else _fold_objectives
-            made.append(await fold(stage, kind, aside))
-    if made:
-        await _widen(stage, file, made)
+    refused, composed = 0, []
+    if kind.name == "person" and delivery.composed:
+        composed.append(await compose_roles(stage, delivery, progress))
+    elif delivery.composed:
+        for supplement in delivery.supplements:
+            await copy_raw(stage, supplement, progress)
+            refused += await _quarantine_rows(stage, kind, delivery, supplement)
+            compose = _compose_scales if supplement.kind.endswith("scale") else _compose_objectives
+            composed.append(await compose(stage, kind, supplement))
+    if composed:
+        await _add_composed_columns(stage, file, composed)
     progress(f"checking {kind.plural}", 0, 0)
     rows = await convert_rows(stage, kind, delivery)
-    if made and not delivery.complete:
-        rows += await carry_roles(stage, delivery) if kind.name == "person" else await _carry(stage, kind, delivery)
+    if composed and not delivery.complete:
+        rows += (
+            await stage_affected_people(stage, delivery)
+            if kind.name == "person"
+            else await _stage_affected_rows(stage, kind, delivery)
+        )
     return rows + refused
 
 
-async def _widen(stage: Stage, file: Delivery, made: Sequence[str]) -> None:
-    """The raw rows with a column for each thing that was made for them."""
+async def _add_composed_columns(stage: Stage, file: Delivery, composed: Sequence[str]) -> None:
+    """Adds the composed columns to the raw table of a kind."""
     raw, own = stage.table("raw", file.kind), [f"c{number}" for number in range(1, len(file.header) + 1)]
     narrow = raw.replace("staging.raw_", "staging.narrow_")
     await stage.driver.execute(f"ALTER TABLE {raw} RENAME TO {narrow.removeprefix('staging.')}")
     columns, joins, values = list(own), "", [f"r.{column}" for column in own]
-    for table, count in ((name, 2 if file.kind == "person" else 1) for name in made):
+    for table, count in ((name, 2 if file.kind == "person" else 1) for name in composed):
         alias = f"m{len(columns)}"
         key = f"r.c{file.header.index('sourcedId') + 1}"
         joins += f" LEFT JOIN {table} AS {alias} ON {alias}.district_id = :district AND {alias}.sourced_id = {key}"
@@ -74,95 +78,99 @@ async def _widen(stage: Stage, file: Delivery, made: Sequence[str]) -> None:
     await stage.driver.execute(f"DROP TABLE {narrow}")
 
 
-async def _refuse(stage: Stage, kind: Kind, delivery: Delivery, aside: Delivery) -> int:
-    """Puts an aside's rows that cannot be taken into quarantine, and marks them; how many those are."""
-    raw, target = stage.table("raw", aside.kind), TARGETS[aside.kind]
-    at = _places(aside)
+async def _quarantine_rows(stage: Stage, kind: Kind, delivery: Delivery, supplement: Delivery) -> int:
+    """Puts the faulty rows of a supplement into quarantine, marks them, and returns their number."""
+    raw, target = stage.table("raw", supplement.kind), TARGETS[supplement.kind]
+    at = _column_names(supplement)
     key = f"c{delivery.header.index('sourcedId') + 1}"
-    there = f"SELECT t.{key} AS key FROM {stage.table('raw', kind.name)} AS t WHERE t.{key} IS NOT NULL"
+    targets = f"SELECT t.{key} AS key FROM {stage.table('raw', kind.name)} AS t WHERE t.{key} IS NOT NULL"
     if not delivery.complete:
-        there += f" UNION SELECT t.sourced_id FROM ({known(kind)}) AS t WHERE t.removed_at IS NULL"
+        targets += f" UNION SELECT t.sourced_id FROM ({known_rows_sql(kind)}) AS t WHERE t.removed_at IS NULL"
     faults = [
         ("r.fault IS NOT NULL", "' ' || r.fault"),
-        *((f"coalesce(btrim({at[c]}), '') = ''", f"'{c} value.missing'") for c in (*aside.stated, target)),
+        *(
+            (f"coalesce(btrim({at[c]}), '') = ''", f"'{c} value.missing'")
+            for c in (*supplement.required_columns, target)
+        ),
         ("t.key IS NULL", f"'{target} reference.unknown'"),
     ]
     if "score" in at:
-        unread = f"{at['score']} !~ '{NUMBER}' OR NOT pg_input_is_valid(btrim({at['score']}), 'float8')"
-        faults.append((f"btrim({at['score']}) <> '' AND ({unread})", "'score number.malformed'"))
-    found = f"CASE {' '.join(f'WHEN {when} THEN {fault}' for when, fault in faults)} END"
+        is_malformed = f"{at['score']} !~ '{NUMBER}' OR NOT pg_input_is_valid(btrim({at['score']}), 'float8')"
+        faults.append((f"btrim({at['score']}) <> '' AND ({is_malformed})", "'score number.malformed'"))
+    fault = f"CASE {' '.join(f'WHEN {when} THEN {code}' for when, code in faults)} END"
     await stage.run(
         f"""UPDATE {raw} AS u SET fault = f.fault FROM (
-                SELECT r.row_number, {found} AS fault FROM {raw} AS r
-                LEFT JOIN (SELECT DISTINCT o.key FROM ({there}) AS o) AS t ON t.key = btrim({at[target]})) AS f
+                SELECT r.row_number, {fault} AS fault FROM {raw} AS r
+                LEFT JOIN (SELECT DISTINCT o.key FROM ({targets}) AS o) AS t ON t.key = btrim({at[target]})) AS f
             WHERE u.row_number = f.row_number AND f.fault IS NOT NULL"""
     )
     return await stage.run(
         f"""INSERT INTO sis_quarantine (district_id, id, run_id, kind, file, row_number, field, code)
-            SELECT :district, {fresh_id("quarantine " + aside.kind, "r.row_number::text")}, :run, '{kind.name}',
-                   '{aside.file}', r.row_number + 1, split_part(r.fault, ' ', 1), split_part(r.fault, ' ', 2)
+            SELECT :district, {fresh_id("quarantine " + supplement.kind, "r.row_number::text")}, :run, '{kind.name}',
+                   '{supplement.file}', r.row_number + 1, split_part(r.fault, ' ', 1), split_part(r.fault, ' ', 2)
             FROM {raw} AS r WHERE r.fault IS NOT NULL ON CONFLICT DO NOTHING"""
     )
 
 
-async def _fold_scale(stage: Stage, kind: Kind, aside: Delivery) -> str:
-    """The scale of each row by its sourcedId; where a row has several, the first by the aside's own sourcedId."""
-    at, raw = _places(aside), stage.table("raw", aside.kind)
-    made = await stage.make("made", aside.kind, "sourced_id text, made_1 text")
-    target, live = f"btrim({at[TARGETS[aside.kind]]})", _live(at)
-    said = f"""SELECT {target} AS target, (array_agg(btrim({at["scoreScaleSourcedId"]}) ORDER BY {at["sourcedId"]})
+async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str:
+    """Stages the score scale of each row. If a row has several, the first by the supplement's sourcedId counts."""
+    at, raw = _column_names(supplement), stage.table("raw", supplement.kind)
+    made = await stage.make("made", supplement.kind, "sourced_id text, made_1 text")
+    target, live = f"btrim({at[TARGETS[supplement.kind]]})", _is_active_sql(at)
+    values = f"""SELECT {target} AS target, (array_agg(btrim({at["scoreScaleSourcedId"]}) ORDER BY {at["sourcedId"]})
                        FILTER (WHERE {live}))[1] AS scale
                FROM {raw} AS r WHERE r.fault IS NULL GROUP BY {target}"""
-    if not aside.complete:
-        said += f""" UNION ALL SELECT t.sourced_id, x.sourced_id FROM ({known(kind, ["score_scale_id"])}) AS t
+    if not supplement.complete:
+        known = known_rows_sql(kind, ["score_scale_id"])
+        values += f""" UNION ALL SELECT t.sourced_id, x.sourced_id FROM ({known}) AS t
             JOIN external_id AS x ON x.district_id = :district AND x.source_id = :source AND x.kind = 'score_scale'
              AND x.row_id = t.score_scale_id
             WHERE NOT EXISTS (SELECT FROM {raw} AS r WHERE r.fault IS NULL AND {target} = t.sourced_id)"""
     await stage.run(
         f"""INSERT INTO {made} (district_id, sourced_id, made_1)
-            SELECT :district, s.target, min(s.scale) FROM ({said}) AS s GROUP BY s.target ON CONFLICT DO NOTHING"""
+            SELECT :district, s.target, min(s.scale) FROM ({values}) AS s GROUP BY s.target ON CONFLICT DO NOTHING"""
     )
     await stage.driver.execute(f"ANALYZE {made}")
     return made
 
 
-async def _fold_objectives(stage: Stage, kind: Kind, aside: Delivery) -> str:
-    """The learning objectives of each row, as JSON in the order of source and id."""
-    at, raw = _places(aside), stage.table("raw", aside.kind)
-    made = await stage.make("made", aside.kind, "sourced_id text, made_1 text")
-    target = f"btrim({at[TARGETS[aside.kind]]})"
+async def _compose_objectives(stage: Stage, kind: Kind, supplement: Delivery) -> str:
+    """Stages the learning objectives of each row, as JSON in the order of source and id."""
+    at, raw = _column_names(supplement), stage.table("raw", supplement.kind)
+    made = await stage.make("made", supplement.kind, "sourced_id text, made_1 text")
+    target = f"btrim({at[TARGETS[supplement.kind]]})"
     parts = {"source": at["source"], "id": at["learningObjectiveId"]}
     pairs = ", ".join(f"'{name}', btrim({value})" for name, value in parts.items())
     if "score" in at:
         pairs += f", 'score', nullif(btrim({at['score']}), '')::float8"
     if "textScore" in at:
         pairs += f", 'text_score', nullif(btrim({at['textScore']}), '')"
-    said = f"""SELECT {target} AS target, jsonb_strip_nulls(jsonb_build_object({pairs})) AS one
-               FROM {raw} AS r WHERE r.fault IS NULL AND {_live(at)}"""
-    if not aside.complete:
+    values = f"""SELECT {target} AS target, jsonb_strip_nulls(jsonb_build_object({pairs})) AS one
+               FROM {raw} AS r WHERE r.fault IS NULL AND {_is_active_sql(at)}"""
+    if not supplement.complete:
         same = " AND ".join(f"e.one ->> '{name}' = btrim({value})" for name, value in parts.items())
-        said += f""" UNION ALL SELECT t.sourced_id, e.one FROM ({known(kind, ["learning_objectives"])}) AS t,
+        values += f""" UNION ALL SELECT t.sourced_id, e.one FROM ({known_rows_sql(kind, ["learning_objectives"])}) AS t,
                 jsonb_array_elements(t.learning_objectives) AS e (one)
             WHERE NOT EXISTS (SELECT FROM {raw} AS r WHERE r.fault IS NULL AND {target} = t.sourced_id AND {same})"""
     await stage.run(
         f"""INSERT INTO {made} (district_id, sourced_id, made_1)
             SELECT :district, s.target, jsonb_agg(s.one ORDER BY s.one ->> 'source', s.one ->> 'id', s.one)::text
-            FROM ({said}) AS s GROUP BY s.target ON CONFLICT DO NOTHING"""
+            FROM ({values}) AS s GROUP BY s.target ON CONFLICT DO NOTHING"""
     )
     await stage.driver.execute(f"ANALYZE {made}")
     return made
 
 
-async def _carry(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Stages what is known of rows that did not come themselves, and of which an aside spoke."""
+async def _stage_affected_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
+    """Stages the known rows that a delta does not have itself but that a supplement changes. Returns their number."""
     staged, columns, values, joins, touched = stage.table("staged", kind.name), [], [], "", []
     made = {}
-    for number, aside in enumerate(delivery.asides):
-        table, target = stage.table("made", aside.kind), _places(aside)[TARGETS[aside.kind]]
-        made[MAKES[aside.kind.rsplit("_", 1)[-1]]] = f"m{number}.made_1"
+    for number, supplement in enumerate(delivery.supplements):
+        table, target = stage.table("made", supplement.kind), _column_names(supplement)[TARGETS[supplement.kind]]
+        made[MAKES[supplement.kind.rsplit("_", 1)[-1]]] = f"m{number}.made_1"
         joins += f""" LEFT JOIN {table} AS m{number}
             ON m{number}.district_id = :district AND m{number}.sourced_id = t.sourced_id"""
-        raw = stage.table("raw", aside.kind)
+        raw = stage.table("raw", supplement.kind)
         touched.append(f"SELECT btrim({target}) AS target, r.row_number FROM {raw} AS r WHERE r.fault IS NULL")
     for field in (field for field in kind.fields if field.header in delivery.header):
         columns.append(field.column)
@@ -172,11 +180,11 @@ async def _carry(stage: Stage, kind: Kind, delivery: Delivery) -> int:
         alias = f"""(SELECT x.sourced_id FROM external_id AS x WHERE x.district_id = :district
             AND x.source_id = :source AND x.kind = '{ref.kind}' AND x.row_id = t.{ref.column} LIMIT 1)"""
         values.append(made.get(ref.header, alias))
-    wanted = [*(f.column for f in kind.fields), *(r.column for r in kind.refs)]
+    selected = [*(f.column for f in kind.fields), *(r.column for r in kind.refs)]
     return await stage.run(
         f"""INSERT INTO {staged} (district_id, row_number, sourced_id, gone, {", ".join(columns)})
             SELECT :district, d.row_number, t.sourced_id, false, {", ".join(values)}
-            FROM ({known(kind, wanted)}) AS t
+            FROM ({known_rows_sql(kind, selected)}) AS t
             JOIN (SELECT u.target, min(u.row_number) AS row_number FROM ({" UNION ALL ".join(touched)}) AS u
                   GROUP BY u.target) AS d ON d.target = t.sourced_id {joins}
             WHERE t.removed_at IS NULL AND NOT EXISTS (SELECT FROM {staged} AS s
@@ -185,11 +193,11 @@ async def _carry(stage: Stage, kind: Kind, delivery: Delivery) -> int:
     )
 
 
-def _places(delivery: Delivery) -> dict[str, str]:
+def _column_names(delivery: Delivery) -> dict[str, str]:
     return {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
 
 
-def _live(at: dict[str, str]) -> str:
+def _is_active_sql(at: dict[str, str]) -> str:
     if "status" not in at:
         return "true"
     return f"lower(btrim(coalesce({at['status']}, ''))) NOT IN ('tobedeleted', 'inactive')"
