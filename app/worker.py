@@ -1,7 +1,7 @@
-"""Owns the second process: it carries out jobs until it is told to stop. Never serves a request.
+"""Runs the worker process: it executes jobs until it is stopped. Never serves a request.
 
-One look asks the database which districts have jobs of any kind due; each kind works on its districts beside the
-others. As many workers may run as wanted: what one has claimed, another leaves alone until the lease has ended.
+One query asks the database which districts have due jobs of any kind; each kind works on its districts beside the
+others. Any number of workers may run: each leaves alone what another has claimed, until the lease has ended.
 """
 
 import asyncio
@@ -28,21 +28,21 @@ from app.core.log import log_as_json
 from app.maintenance.service import create_tasks_until_stopped, run_due_tasks
 from app.response.judging.finalize import finalize_district
 from app.settings import Settings
-from app.sis.scheduler.answers import execute_due_answers
+from app.sis.scheduler.answers import execute_answered_runs
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.webhooks.deliver import DeliveryContext
 from app.webhooks.dispatcher import PACE, DeliveryDispatcher
 from app.webhooks.send import Sender
 
-DISTRICTS = 16  # districts of each kind of job in one look
-ANSWERS_AT_ONCE = 2  # districts whose answered syncs this process carries out at the same time
-SETTLEMENTS_AT_ONCE = 2  # and districts whose settlements it judges
-TASKS_AT_ONCE = 2  # and districts whose recurring tasks it runs
-STANDING = 30.0  # seconds between two looks at how the sources stand
-PATIENCE = 5.0  # seconds that a job has to end when the process is to end; then another worker attempts it
-IDLE = 0.05  # seconds between two looks when there was nothing to do
-ERROR_PAUSE = 1.0  # seconds before the next look when the database is out of reach
+DISTRICTS = 16  # districts of each kind of job in one polling pass
+ANSWERS_AT_ONCE = 2  # districts whose answered syncs this process executes at the same time
+SETTLEMENTS_AT_ONCE = 2  # districts whose weeks this process finalizes at the same time
+TASKS_AT_ONCE = 2  # districts whose recurring tasks this process runs at the same time
+METRICS_INTERVAL = 30.0  # seconds between two updates of the sources' metrics
+SHUTDOWN = 5.0  # seconds that a job has to finish at shutdown; otherwise another worker attempts it
+IDLE = 0.05  # seconds between two checks when nothing was due
+ERROR_PAUSE = 1.0  # seconds before the next check when the database cannot be reached
 
 log = structlog.get_logger()
 
@@ -79,7 +79,7 @@ async def jobs(settings: Settings, context: DeliveryContext) -> AsyncIterator[De
 
 @dataclass
 class Jobs:
-    """Everything that this process works on, by kind of job."""
+    """The jobs of this process, by kind."""
 
     webhooks: DeliveryDispatcher
     syncs: SyncScheduler
@@ -88,10 +88,10 @@ class Jobs:
     tasks: DistrictTasks
 
     @classmethod
-    def over(cls, settings: Settings, webhooks: DeliveryDispatcher, long: DeliveryContext) -> "Jobs":
-        """Builds them over the engine of the deliveries and over that of long jobs."""
-        engine, keyring = long.engine, long.keyring
-        answers = partial(execute_due_answers, engine, keyring)
+    def over(cls, settings: Settings, webhooks: DeliveryDispatcher, long_jobs: DeliveryContext) -> "Jobs":
+        """Creates the jobs with the engine of the deliveries and that of the long jobs."""
+        engine, keyring = long_jobs.engine, long_jobs.keyring
+        answers = partial(execute_answered_runs, engine, keyring)
         settlements = partial(finalize_district, engine, keyring)
         tasks = partial(run_due_tasks, engine, keyring, timedelta(days=settings.sync_history_days))
         return cls(
@@ -103,54 +103,58 @@ class Jobs:
         )
 
     async def start_due(self) -> int:
-        """Looks once which districts have jobs due, begins them, and returns how many deliveries were begun."""
+        """Starts the jobs that are due, as far as there is capacity, and returns how many deliveries started."""
         due = await districts_due(self.webhooks.context.engine, DISTRICTS)
-        self.syncs.start(due[JobKind.SYNCS])
-        self.answers.start(due[JobKind.ANSWERS])
-        self.settlements.start(due[JobKind.SETTLEMENTS])
-        self.tasks.start(due[JobKind.TASKS])
+        self.syncs.start_due(due[JobKind.SYNCS])
+        self.answers.start_due(due[JobKind.ANSWERS])
+        self.settlements.start_due(due[JobKind.SETTLEMENTS])
+        self.tasks.start_due(due[JobKind.TASKS])
         return await self.webhooks.run_once(due[JobKind.WEBHOOKS])
 
-    async def finish(self) -> None:
-        """Waits a little for the long jobs; those that go on are left to another worker."""
-        long = (self.syncs, self.answers, self.settlements, self.tasks)
-        await asyncio.gather(*(one.drain(PATIENCE) for one in long))
+    async def drain(self) -> None:
+        """Waits for the long jobs, and cancels those that do not finish in time; another worker attempts them."""
+        long_jobs = (self.syncs, self.answers, self.settlements, self.tasks)
+        await asyncio.gather(*(some.drain(SHUTDOWN) for some in long_jobs))
 
 
 async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
     """Works until `stop` is set; then finishes the deliveries in flight."""
     stopping = stop or asyncio.Event()
-    async with deliveries(settings) as ours, jobs(settings, ours.context) as long, asyncio.TaskGroup() as beside:
+    async with (
+        deliveries(settings) as dispatcher,
+        jobs(settings, dispatcher.context) as long_jobs,
+        asyncio.TaskGroup() as tasks,
+    ):
         log.info("worker.started", worker=worker_name())
-        beside.create_task(create_tasks_until_stopped(long.engine, long.keyring, stopping))
-        beside.create_task(_update_metrics(settings, long, stopping))
-        everything = Jobs.over(settings, ours, long)
+        tasks.create_task(create_tasks_until_stopped(long_jobs.engine, long_jobs.keyring, stopping))
+        tasks.create_task(_update_metrics(settings, long_jobs, stopping))
+        all_jobs = Jobs.over(settings, dispatcher, long_jobs)
         while not stopping.is_set():
             try:
-                started = await everything.start_due()
-            except Exception as error:  # the database may be restarting: what is due stays due
+                started = await all_jobs.start_due()
+            except Exception as error:  # the database may be restarting; due work stays due
                 log.error("worker.trouble", **describe_fault(error))
                 await _pause(ERROR_PAUSE, stopping)
             else:
                 if started:
                     await asyncio.sleep(PACE)
                 else:
-                    await _pause(IDLE, ours.room_freed)
-        log.info("worker.stopping", in_flight=len(ours.in_flight))
-        await everything.finish()
+                    await _pause(IDLE, dispatcher.room_freed)
+        log.info("worker.stopping", in_flight=len(dispatcher.in_flight))
+        await all_jobs.drain()
 
 
 async def _update_metrics(settings: Settings, context: DeliveryContext, stopping: asyncio.Event) -> None:
-    """Tells an operator's alarms how the sources stand, where the settings name a port for them."""
+    """Updates the metrics of the sources' status, if the settings name a port for them."""
     if settings.metrics_port is None:
         return
     with _metrics(settings):
         while not stopping.is_set():
             try:
                 await read_metrics(context.engine)
-            except Exception as error:  # the next look comes soon
+            except Exception as error:  # the next update comes soon
                 log.error("metrics.trouble", **describe_fault(error))
-            await _pause(STANDING, stopping)
+            await _pause(METRICS_INTERVAL, stopping)
 
 
 @contextmanager
@@ -172,15 +176,15 @@ def _metrics(settings: Settings) -> Iterator[int | None]:
 async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int:
     """Delivers until nothing is due, in all districts or in some; returns the number of attempts."""
     attempts = 0
-    async with deliveries(settings) as ours:
-        while begun := await ours.run_once(await _districts(ours, only)):
-            attempts += begun
-            await ours.drain()
+    async with deliveries(settings) as dispatcher:
+        while started := await dispatcher.run_once(await _districts(dispatcher, only)):
+            attempts += started
+            await dispatcher.drain()
     return attempts
 
 
-async def _districts(ours: DeliveryDispatcher, only: Collection[UUID] | None) -> Collection[UUID]:
-    return (await districts_due(ours.context.engine, DISTRICTS))[JobKind.WEBHOOKS] if only is None else only
+async def _districts(dispatcher: DeliveryDispatcher, only: Collection[UUID] | None) -> Collection[UUID]:
+    return (await districts_due(dispatcher.context.engine, DISTRICTS))[JobKind.WEBHOOKS] if only is None else only
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}
 
 
 class JobKind(StrEnum):
-    """The kinds of jobs, by the names under which the database lists the districts that have some due."""
+    """The kinds of jobs, by the names with which the database lists the districts that have some due."""
 
     WEBHOOKS = "webhooks"
     SYNCS = "syncs"
@@ -83,7 +83,7 @@ async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> l
 
 
 async def districts_due(engine: AsyncEngine, most: int) -> dict[JobKind, list[UUID]]:
-    """Returns by kind of job some districts that have one due, in no order, so that none comes always last."""
+    """Returns, by kind of job, some districts that have one due, in no fixed order, so that none always comes last."""
     async with _bound_to_nobody(engine) as connection:
         rows = await connection.execute(text("SELECT * FROM app.districts_with_jobs_due(:most)"), {"most": most})
         due: dict[JobKind, list[UUID]] = {kind: [] for kind in JobKind}

@@ -63,7 +63,9 @@ def add_to(app: typer.Typer) -> None:
     def approve(
         run: Run, district: District, plan: Plan, without_removals: Kept = False, as_json: AsJson = False
     ) -> None:
-        """Applies the plan of a held run, or of one that failed to apply, if it is the one that was read."""
+        """Applies the plan of a held run, or of one that failed to apply, if it is the plan that was read and the
+        roster has not changed.
+        """
         run_id = ids.read("run", run)
         _decide(district, run_id, lambda work: approval.approve(work, run_id, plan, without_removals), as_json)
 
@@ -173,7 +175,7 @@ def _ask(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
 
 
 def _decide(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]], as_json: bool) -> None:
-    """Stores the decision, then executes it; the worker attempts one again that fails, or that a crash left."""
+    """Stores the decision, then executes it; the worker executes it again after a fault or a crash."""
 
     async def run(engine: AsyncEngine, settings: Settings) -> Report:
         district_id = await find_district(engine, district)

@@ -61,10 +61,10 @@ class DistrictTasks:
     running: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
     rests: Rests = field(default_factory=Rests)
 
-    def start(self, due: Sequence[UUID]) -> int:
-        """Begins the work of some districts where it is due, and returns of how many."""
+    def start_due(self, due: Sequence[UUID]) -> int:
+        """Starts the work of due districts, as far as there is capacity, and returns the number of districts."""
         room = max(self.at_once - len(self.running), 0)
-        districts = [one for one in due if one not in self.running and not self.rests.is_resting(one)][:room]
+        districts = [key for key in due if key not in self.running and not self.rests.is_resting(key)][:room]
         for district_id in districts:
             task = asyncio.create_task(self._work(district_id))
             self.running[district_id] = task

@@ -65,9 +65,9 @@ class SisRun(JobColumns, TenantRow, Base):
     `running`, and ends as `applied`, `held`, `failed`, `dry`, or `skipped` if there is no new file. A held run has a
     `plan`: the digest and the header of each file; the planned rows are in staging tables. A requested map of
     sourcedIds keeps its parameters in `plan` until it is planned. The `answer` of a person makes a held run
-    `approved`, then `applied` or `failed_to_apply`, or else `discarded`. `undoes` names the run that this one
-    reverts. `weighed` has the guard's results, `taken` describes the imported file, and `pulled_at` is the time of
-    the source's data.
+    `approved`, then `applied`, or `failed_to_apply` if its attempts fail, or else `discarded`. `undoes` names the run
+    that this one reverts. `weighed` has the guard's results, `taken` describes the imported file, and `pulled_at` is
+    the time of the source's data.
     """
 
     __tablename__ = "sis_run"

@@ -46,7 +46,7 @@ from app.sis.engine.run import (
     kinds_left_out,
     limits_in_force,
     lock_district_writes,
-    require_current_attempt,
+    require_current_claim,
 )
 from app.sis.engine.stage import Stage, fresh_id
 from app.sis.guard import GuardLimits
@@ -116,7 +116,7 @@ async def sync(
             async with opener() as source:
                 async with unit(engine, principal, keyring, "sync") as work:
                     await lock_district_writes(work)
-                    await require_current_attempt(work, report.run_id, request.claim_number)
+                    await require_current_claim(work, report.run_id, request.claim_number)
                     effective = limits or await limits_in_force(work, source_id)
                     await _stage_and_apply(work, report, source_id, source, dry, progress, effective)
                     await end(work, report, claim_number=request.claim_number)

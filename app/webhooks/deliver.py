@@ -156,7 +156,7 @@ async def record(context: DeliveryContext, district_id: UUID, attempts: Sequence
 
 
 async def record_fault(context: DeliveryContext, delivery: OutboundDelivery, error: Exception) -> None:
-    """Lets a delivery wait for its next attempt that a fault of ours kept from being sent."""
+    """Schedules the next attempt of a delivery that an internal fault kept from being sent."""
     follows = schedule.next_step(delivery.claimed.attempts, None, random.random())
     outcome = JobOutcome(delivery.claimed, STATES[follows.meaning], follows.wait, summarize_fault(error))
     principal = system_principal(delivery.district_id, PRINCIPAL)
@@ -204,12 +204,12 @@ async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
         return []
     endpoints, events = await _contents(work, claimed)
     outbound, outcomes = [], []
-    for claim_row in sorted(claimed, key=lambda one: int(one.row["event_seq"])):
-        endpoint, event = endpoints[claim_row.row["endpoint_id"]], events.get(claim_row.row["event_seq"])
-        if event is None or endpoint.removed_at or endpoint.disabled_at or claim_row.attempts > len(schedule.DELAYS):
-            outcomes.append(JobOutcome(claim_row, DeliveryState.FAILED.value))
+    for job in sorted(claimed, key=lambda one: int(one.row["event_seq"])):
+        endpoint, event = endpoints[job.row["endpoint_id"]], events.get(job.row["event_seq"])
+        if event is None or endpoint.removed_at or endpoint.disabled_at or job.attempts > len(schedule.DELAYS):
+            outcomes.append(JobOutcome(job, DeliveryState.FAILED.value))
         else:
-            outbound.append(_outbound(claim_row, endpoint, event))
+            outbound.append(_outbound(job, endpoint, event))
     if outcomes:
         await _save(work, outcomes)
     students_by_client: dict[UUID | None, set[UUID]] = defaultdict(set)
@@ -231,11 +231,11 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
     await work.db.execute(text(LOG), _columns(work.district_id, attempts))
     outcomes, steps_by_delivery = [], {}
     for attempt in attempts:
-        ours, outcome = attempt.delivery.claimed, attempt.outcome
+        job, outcome = attempt.delivery.claimed, attempt.outcome
         requested_wait = schedule.retry_after(outcome.retry_after, attempt.at)
-        follows = schedule.next_step(ours.attempts, outcome.status, random.random(), requested_wait)
-        outcomes.append(JobOutcome(ours, STATES[follows.meaning].value, follows.wait))
-        steps_by_delivery[ours.id] = (attempt, follows)
+        follows = schedule.next_step(job.attempts, outcome.status, random.random(), requested_wait)
+        outcomes.append(JobOutcome(job, STATES[follows.meaning].value, follows.wait))
+        steps_by_delivery[job.id] = (attempt, follows)
     updated = await _save(work, outcomes)
     by_endpoint: dict[UUID, list[tuple[Attempt, NextStep]]] = defaultdict(list)
     for delivery_id in updated:
@@ -260,10 +260,10 @@ async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
     return set(ids)
 
 
-def _outbound(claim_row: ClaimedJob, endpoint: WebhookEndpoint, event: Event) -> OutboundDelivery:
+def _outbound(job: ClaimedJob, endpoint: WebhookEndpoint, event: Event) -> OutboundDelivery:
     signature, versions = Signature(endpoint.signature), endpoint.versions
     return OutboundDelivery(
-        endpoint.district_id, claim_row, endpoint.id, endpoint.url, _secrets(endpoint), event, signature, versions
+        endpoint.district_id, job, endpoint.id, endpoint.url, _secrets(endpoint), event, signature, versions
     )
 
 

@@ -43,7 +43,7 @@ class DeliveryDispatcher:
 
     async def run_once(self, due: Collection[UUID]) -> int:
         """Dispatches new events and claims deliveries in the districts that are due, and starts sending; returns how
-        many started.
+        many deliveries started.
         """
         self.room_freed.clear()
         free_slots = IN_FLIGHT - len(self.in_flight)
@@ -73,7 +73,7 @@ class DeliveryDispatcher:
         with job_context("webhooks", district_id):
             try:
                 claimed = await claim_batch(self.context, district_id, most)
-            except Exception as error:  # one district's fault must not stop the others
+            except Exception as error:  # a fault in one district must not stop the others
                 rest = self.rests.note_fault(district_id)
                 log.error("webhooks.take_failed", wait=rest, **describe_fault(error))
                 return []
@@ -90,7 +90,7 @@ class DeliveryDispatcher:
             attempt = await send(self.context, delivery)
         except Exception as error:
             log.error("webhooks.send_failed", **log_fields, **describe_fault(error))
-            with suppress(Exception):  # if this fails too, the lease ends and the delivery is claimed again
+            with suppress(Exception):  # if this fails too, the lease expires and the delivery is claimed again
                 await record_fault(self.context, delivery, error)
             return
         finally:

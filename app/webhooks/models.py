@@ -61,7 +61,7 @@ class WebhookEndpoint(TenantRow, Base):
 
 
 class WebhookDelivery(JobColumns, TenantRow, Base):
-    """One event for one endpoint. An attempt's number in the log is the claim under which it was made."""
+    """One event for one endpoint. The number of an attempt in the log is that of its claim."""
 
     __tablename__ = "webhook_delivery"
 

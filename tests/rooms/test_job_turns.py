@@ -51,11 +51,11 @@ async def test_a_district_that_fails_rests_and_delays_no_other() -> None:
 
     tasks = DistrictTasks("planted", run, at_once=3)
     with capture_logs() as logged:
-        assert tasks.start([FIRST, SECOND]) == 2
+        assert tasks.start_due([FIRST, SECOND]) == 2
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         third = uuid.UUID(int=3)
-        assert tasks.start([FIRST, SECOND, third]) == 1, "the first rests, the second is under way"
+        assert tasks.start_due([FIRST, SECOND, third]) == 1, "the first rests, the second is under way"
         await asyncio.sleep(0)
         hangs.set()
         await tasks.drain()

@@ -17,7 +17,7 @@ from app.settings import Settings
 from app.sis.engine.report import Report
 from app.sis.runs.approval import approve, discard
 from app.sis.runs.pull import request_run
-from app.sis.scheduler.answers import attempt_answer, execute_due_answers
+from app.sis.scheduler.answers import attempt_answer, execute_answered_runs
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.scheduler.leases import claim_answer
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
@@ -169,12 +169,12 @@ async def test_a_plan_that_cannot_be_applied_waits_for_another_answer(
     with capture_logs() as logged:
         async with failing(settings, north, BUG):
             for number in range(1, 4):
-                assert await execute_due_answers(*worker) == 0
+                assert await execute_answered_runs(*worker) == 0
                 run = await _run(north)
                 assert (run.attempts, run.fault) == (number, "DivisionByZeroError 22012")
-                assert await execute_due_answers(*worker) == 0, "not before its wait is over"
+                assert await execute_answered_runs(*worker) == 0, "not before its wait is over"
                 await ask(north, DUE)
-            assert await execute_due_answers(*worker) == 0, "nobody asks for it any more"
+            assert await execute_answered_runs(*worker) == 0, "nobody asks for it any more"
     events = ("answers.retried", "answers.failed")
     assert _told(logged, *events) == [(name, n, BUG) for n, name in enumerate([events[0], *events], 1)]
     assert run.state == "failed_to_apply"
@@ -192,7 +192,7 @@ async def test_a_plan_that_cannot_be_applied_waits_for_another_answer(
             with pytest.raises(Conflict):
                 await approve(work, report.run_id, "0" * 16, False)
             await approve(work, report.run_id, plan, False)
-    assert await execute_due_answers(*worker) == 1
+    assert await execute_answered_runs(*worker) == 1
     run = await _run(north)
     assert (run.state, run.attempts) == ("applied" if then == "approve" else "discarded", 1)
     assert await ask(north, "SELECT count(*) FROM sis_run WHERE district_id = :district AND plan IS NOT NULL") == [(0,)]
@@ -205,7 +205,7 @@ async def test_an_answer_over_which_workers_are_lost_is_given_up(north: Town, tm
         await approve(work, report.run_id, plan, False)
     await ask(north, "UPDATE sis_run SET attempts = 3, worker = 'school-1:77' WHERE district_id = :district")
     await ask(north, f"{LEASE_ENDED} AND state = 'approved'")
-    assert await execute_due_answers(north.worker_engine, north.settings.keyring, north.district_id) == 0
+    assert await execute_answered_runs(north.worker_engine, north.settings.keyring, north.district_id) == 0
     run = await _run(north)
     assert (run.state, run.fault, run.fault_place) == ("failed_to_apply", "WorkerLost", "school-1:77")
 
@@ -219,7 +219,7 @@ async def test_a_failing_answer_is_not_due_while_it_waits(
         async with town.unit() as work:
             await approve(work, report.run_id, plan, False)
     async with failing(settings, north, BUG):
-        await execute_due_answers(north.worker_engine, north.settings.keyring, north.district_id)
+        await execute_answered_runs(north.worker_engine, north.settings.keyring, north.district_id)
     due = (await districts_due(north.worker_engine, 1000))[JobKind.ANSWERS]
     assert north.district_id not in due
     assert south.district_id in due
@@ -232,7 +232,7 @@ async def test_no_worker_takes_an_answer_from_the_command_line(north: Town, tmp_
         await approve(work, report.run_id, plan, False)
         job = await claim_answer(work, report.run_id)
     worker = (north.worker_engine, north.settings.keyring, north.district_id)
-    assert await execute_due_answers(*worker) == 0
+    assert await execute_answered_runs(*worker) == 0
     done = await attempt_answer(*worker, job)
     assert done is not None
     assert done.state == "applied"

@@ -182,7 +182,7 @@ async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: 
 
     A fault in one group of them neither delays nor undoes the others.
     """
-    done, principal = 0, system_principal(district_id, "settling")
+    finalized, principal = 0, system_principal(district_id, "settling")
     async with unit(engine, principal, keyring, "settle") as work:
         claimed = await _claim(work)
     groups: dict[tuple[str, UUID, UUID, bool], list[ClaimedJob]] = {}
@@ -193,10 +193,10 @@ async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: 
     for group in groups.values():
         try:
             async with unit(engine, principal, keyring, "settle") as work:
-                done += await _finalize(work, group)
+                finalized += await _finalize_group(work, group)
         except Exception as error:
             await _postpone(engine, principal, keyring, group, error)
-    return done
+    return finalized
 
 
 async def _postpone(
@@ -229,7 +229,7 @@ async def _claim(work: Work) -> list[ClaimedJob]:
 
 
 @needs(Can.JUDGE)
-async def _finalize(work: Work, group: Sequence[ClaimedJob]) -> int:
+async def _finalize_group(work: Work, group: Sequence[ClaimedJob]) -> int:
     """Judges what settlements of one measure and school ask for, all their weeks at once; returns how many those were.
 
     A settlement over which workers have died as often as it may be attempted has failed.

@@ -89,8 +89,8 @@ async def _try_lock_district_writes(work: Work) -> bool:
 
 
 @needs(Can.SYNC_ROSTER)
-async def require_current_attempt(work: Work, run_id: UUID, claim_number: int) -> None:
-    """Raises `Superseded` if another claim holds the run now. `end` checks this again.
+async def require_current_claim(work: Work, run_id: UUID, claim_number: int) -> None:
+    """Raises `Superseded` if another claim owns the run now. `end` checks this again.
 
     Takes no lock on the row, so that its lease can be renewed meanwhile.
     """
@@ -145,7 +145,8 @@ async def begin(
         if not row.dry:
             record(work, NewEvent(SYNC_FAILED, row.id, 1, {}, counts={}))
     if request.run_id is not None:
-        mine = (of, SisRun.id == request.run_id, SisRun.state == "pending", SisRun.claim_number == request.claim_number)
+        this_claim = SisRun.claim_number == request.claim_number
+        mine = (of, SisRun.id == request.run_id, SisRun.state == "pending", this_claim)
         values = {
             "state": "running",
             "began_at": report.began_at,
@@ -216,7 +217,7 @@ async def end(
 
     A dry run emits no event, even if it fails: it changes nothing. An applied run moves the source's watermark to the
     time at which the source was read, and the next delta begins there. Raises `Superseded` if the run's state is none
-    of `of` or if another claim holds the run; the caller's transaction must then be rolled back.
+    of `of` or if another claim owns the run; the caller's transaction must then be rolled back.
     """
     mine = (
         SisRun.id == report.run_id,

@@ -77,9 +77,8 @@ async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -
 
 @needs(Can.APPROVE_SYNC)
 async def discard(work: Work, run_id: UUID) -> None:
-    """Marks a held run, or one that failed to apply, as discarded.
-
-    Raises `NotFound`, and `Conflict` if the run has another state.
+    """Marks a held run, or one that failed to apply, as discarded. Raises `NotFound`, and `Conflict` in another
+    state.
     """
     await _load_held(work, run_id)
     await _record_answer(work, run_id, "discarded", "Discarded. The roster is as it was.", False)
@@ -134,8 +133,8 @@ async def execute_answer(
 ) -> Report:
     """Applies the plan of an approved run, or drops the plan of a discarded run, and returns the report.
 
-    A plan that no longer matches the roster is discarded. Raises `AlreadyRunning` while the district syncs,
-    `Superseded` if another claim holds the run. After any other error the roster is unchanged and the answer remains
+    A plan that no longer matches the roster is discarded. Raises `AlreadyRunning` while the district syncs, and
+    `Superseded` if another claim owns the run. After any other error the roster is unchanged and the answer remains
     recorded.
     """
     principal = system_principal(district_id, "sync")

@@ -1,4 +1,4 @@
-"""Owns how a worker carries out the answers to held runs: it applies an approved plan, or drops a discarded one's.
+"""Owns how a worker executes the answers to held runs: it applies an approved plan, or drops a discarded one.
 
 An answer is a job: what fails is attempted again after a wait, and a plan that cannot be applied says so at last and
 waits for another answer. Never decides what is applied.
@@ -33,8 +33,8 @@ AT_ONCE = 8  # answers of one district that are claimed together: one a source
 log = structlog.get_logger()
 
 
-async def execute_due_answers(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    """Carries out the answers of a district that are due, and returns how many."""
+async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
+    """Executes the due answers of a district, and returns their number."""
     async with unit(engine, system_principal(district_id, "sync"), keyring, "sync answers") as work:
         claimed = await claim_answers(work, AT_ONCE)
     done = 0
@@ -45,7 +45,7 @@ async def execute_due_answers(engine: AsyncEngine, keyring: Keyring, district_id
 
 
 async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> bool:
-    """Carries out one answer; returns whether it was. A fault is written on the run's row and goes no further."""
+    """Executes one answer, and returns whether it was executed. A fault is saved on the run's row and not raised."""
     try:
         await attempt_answer(engine, keyring, district_id, job)
     except Exception:  # it is logged and recorded
@@ -54,7 +54,7 @@ async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job
 
 
 async def attempt_answer(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> Report | None:
-    """Carries out a claimed answer while its lease is renewed; writes a fault on the run's row and raises it.
+    """Executes a claimed answer while its lease is renewed; saves a fault on the run's row and raises it.
 
     Returns None where as many workers were lost over the answer as it has attempts: it is given up.
     """

@@ -1,8 +1,8 @@
-"""Owns how a worker carries out syncs: runs that a schedule or a person asks for are created, claimed and executed.
+"""Owns the worker's part of syncs: it creates the scheduled runs, claims pending runs and executes them.
 
-One run a district at a time. A run is claimed with a lease that is renewed while it is under way; one whose worker is
-lost, or that met a fault which passes by itself, is attempted again, three times in all. Never decides what is applied.
-Over 250 lines: what creates a run, carries it out and gives it up is read together.
+Each district has one run at a time. A run is claimed with a lease that is renewed while it goes on. If its worker dies,
+or it meets a fault that passes by itself, it is attempted again, with three attempts at most. Never decides what is
+applied. Over 250 lines, so that the creation, the execution and the end of a run are in one place.
 """
 
 import asyncio
@@ -67,11 +67,11 @@ class SyncScheduler:
     stages: dict[UUID, "_StageLog"] = field(default_factory=dict)
     rests: Rests = field(default_factory=Rests)
 
-    def start(self, due: Sequence[UUID]) -> int:
-        """Begins the syncs of some districts that are due, and returns of how many."""
-        waiting = sum(one not in self.stages or self.stages[one].is_waiting for one in self.running)
+    def start_due(self, due: Sequence[UUID]) -> int:
+        """Starts the syncs of due districts, as far as there is capacity, and returns the number of districts."""
+        waiting = sum(key not in self.stages or self.stages[key].is_waiting for key in self.running)
         room = min(AT_ONCE - (len(self.running) - waiting), MOST - len(self.running))
-        districts = [one for one in due if one not in self.running and not self.rests.is_resting(one)][: max(room, 0)]
+        districts = [key for key in due if key not in self.running and not self.rests.is_resting(key)][: max(room, 0)]
         for district_id in districts:
             task = asyncio.create_task(self._district(district_id))
             self.running[district_id] = task
@@ -106,9 +106,9 @@ class SyncScheduler:
                 claimed = await claim_run(work, self.length)
             for job in claimed:
                 with job_context("sync", district_id, job.id):
-                    await self._attempt(district_id, job)
+                    await self._execute(district_id, job)
             self.rests.note(district_id, done=len(inspected) + len(claimed))
-        except Exception as error:  # one district's fault must not stop the others; what is due stays due
+        except Exception as error:  # a fault in one district must not stop the others; its runs remain due
             rest = self.rests.note_fault(district_id)
             log.error("night.trouble", wait=rest, **describe_fault(error))
 
@@ -123,27 +123,27 @@ class SyncScheduler:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync look") as work:
             await save_findings(work, source_id, findings)
 
-    async def _attempt(self, district_id: UUID, job: ClaimedJob) -> None:
-        """Carries out a run while its lease is renewed, and writes on its row what came of it."""
-        where = {"attempt": job.attempts, "worker": job.row["worker"]}
-        log.info("syncs.begun", **where)
+    async def _execute(self, district_id: UUID, job: ClaimedJob) -> None:
+        """Executes a claimed run while its lease is renewed, and saves the outcome on its row."""
+        context = {"attempt": job.attempts, "worker": job.row["worker"]}
+        log.info("syncs.begun", **context)
         try:
             async with renewed_lease(self.engine, self.keyring, district_id, job, self.length):
                 report = await self._run(district_id, job)
-            log.info("syncs.ended", **where, state=report.state, changes=report.total("changes"))
+            log.info("syncs.ended", **context, state=report.state, changes=report.total("changes"))
         except AlreadyRunning:
             await self._postpone(district_id, job, BUSY, is_busy=True)
-        except asyncio.CancelledError:  # this worker ends, and another one claims the run at once
+        except asyncio.CancelledError:  # this worker ends, and another worker may claim the run at once
             await self._postpone(district_id, job, timedelta(0))
-            log.warning("syncs.left", **where)
+            log.warning("syncs.left", **context)
             raise
         except Superseded:
-            log.warning("syncs.superseded", **where)
-        except (AimlineError, KeyFault) as error:  # another attempt of a key fault needs another key file
+            log.warning("syncs.superseded", **context)
+        except (AimlineError, KeyFault) as error:  # a retry after a key fault would need another key file
             if isinstance(error, StorageFull | RosterBusy):
                 await self._retry(district_id, job, error)
                 return
-            log.error("syncs.refused", **where, code=getattr(error, "code", "key.fault"))
+            log.error("syncs.refused", **context, code=getattr(error, "code", "key.fault"))
             await self._give_up(district_id, job, getattr(error, "detail", str(error)), summarize_fault(error))
         except Exception as error:
             await self._retry(district_id, job, error)
@@ -152,15 +152,15 @@ class SyncScheduler:
         """Lets a run wait for its next attempt after a fault that passes by itself; ends it after any other."""
         passes = isinstance(error, StorageFull | RosterBusy) or fault_of(error) is not None
         wait, fault = RETRIES.wait_after(job.attempts) if passes else None, summarize_fault(error)
-        told = error.detail if isinstance(error, AimlineError) else f"The sync broke off ({fault.error})."
-        where = {"attempt": job.attempts, "worker": job.row["worker"]}
+        sentence = error.detail if isinstance(error, AimlineError) else f"The sync broke off ({fault.error})."
+        context = {"attempt": job.attempts, "worker": job.row["worker"]}
         if wait is None:
-            log.error("syncs.failed", **where, **describe_fault(error))
-            await self._give_up(district_id, job, told, fault)
+            log.error("syncs.failed", **context, **describe_fault(error))
+            await self._give_up(district_id, job, sentence, fault)
             return
-        log.error("syncs.retried", **where, wait=round(wait.total_seconds(), 1), **describe_fault(error))
+        log.error("syncs.retried", **context, wait=round(wait.total_seconds(), 1), **describe_fault(error))
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-            await postpone_run(work, job, wait, f"{told} The roster is as it was.", fault)
+            await postpone_run(work, job, wait, f"{sentence} The roster is as it was.", fault)
 
     async def _give_up(self, district_id: UUID, job: ClaimedJob, why: str, fault: FaultSummary) -> None:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
