@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Sets Aimline up beside itself and starts it. Needs Python 3.11, nothing else; names no package index.
+"""Installs Aimline in .venv and starts it. Needs only Python 3.11 or newer; names no package index.
 
 python3 dev.py run [--once] [--roster FILE.zip] [--port N] [--folder DIR]
                              try Aimline: database, api, worker, and a story played against them
 python3 dev.py test ...      the suite without its long tests, two at once; or, with arguments, pytest with those
 python3 dev.py lock          write requirements.lock and requirements-dev.lock from pyproject.toml (needs uv)
 python3 dev.py aimline ...   Aimline's own command line, e.g. `aimline --help`
-python3 dev.py COMMAND ...   any other program of the environment
+python3 dev.py COMMAND ...   any other program in .venv
 """
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must hear a sentence, not a traceback
+if sys.version_info < (3, 11):  # noqa: UP036 - an older Python gets a sentence instead of a traceback
     sys.exit("Aimline needs Python 3.11 or newer; this is Python " + sys.version.split()[0] + ".")
 
 import contextlib
@@ -35,10 +35,11 @@ LAUNCHER = '#!/bin/sh\nexec "$(dirname "$0")/python" -P -m app "$@"\n'
 
 
 def main() -> NoReturn:
+    """Runs the command that the arguments name."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(__doc__.strip())
-        sys.exit(0 if arguments else "\nSay what to do, e.g. `python3 dev.py run`.")
+        sys.exit(0 if arguments else "\nName a command, e.g. `python3 dev.py run`.")
     command, rest = arguments[0], arguments[1:]
     if command == "lock":
         sys.exit(lock())
@@ -50,70 +51,70 @@ def main() -> NoReturn:
         # Two at once, each with a PostgreSQL of its own; the one that is done first takes over from the other.
         enter("python", "-m", "pytest", *(rest or [*TWO_AT_ONCE, "-m", "not long"]))
     if not (VENV / "bin" / command).exists():
-        sys.exit(f"There is no `{command}` here. `python3 dev.py --help` says what there is.")
+        sys.exit(f"There is no command `{command}`. See `python3 dev.py --help`.")
     enter(command, *rest)
 
 
 def enter(program: str, *arguments: str) -> NoReturn:
-    """Become a program of the environment."""
+    """Replaces this process by a program of the environment."""
     os.environ["VIRTUAL_ENV"] = str(VENV)
     os.environ["PATH"] = f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     os.environ.pop("PYTHONHOME", None)
     path = str(VENV / "bin" / program)
-    os.execv(path, [path, *arguments])  # noqa: S606 - no shell is wanted
+    os.execv(path, [path, *arguments])  # noqa: S606 - no shell
 
 
 def make_environment() -> None:
-    """Installs requirements-dev.lock in .venv, once; again when the lock, the Python or the place has changed."""
-    wanted = f"{hashlib.sha256(LOCK.read_bytes()).hexdigest()} {sys.version.split()[0]} {VENV}\n"
-    if installed() == wanted:
+    """Installs requirements-dev.lock in .venv, once, and again if the lock, Python or the folder has changed."""
+    expected_stamp = f"{hashlib.sha256(LOCK.read_bytes()).hexdigest()} {sys.version.split()[0]} {VENV}\n"
+    if installed() == expected_stamp:
         return
     for module in ("venv", "ensurepip"):
         if importlib.util.find_spec(module) is None:
             sys.exit(f"This Python lacks `{module}`; install it, e.g. `apt install python3-venv`, and start again.")
     try:
-        with alone() as hold:
-            if installed() != wanted:  # another run may have made it while we waited
-                build(wanted, hold)
-    except PermissionError as refused:
-        sys.exit(f"No permission to write {refused.filename}. Copy the checkout to a folder that is yours.")
+        with install_lock() as hold:
+            if installed() != expected_stamp:  # another process may have installed it meanwhile
+                build(expected_stamp, hold)
+    except PermissionError as error:
+        sys.exit(f"No permission to write {error.filename}. Copy the checkout to a folder that is yours.")
 
 
 def installed() -> str | None:
-    """What the stamp says, or None when nothing whole is installed."""
+    """Returns the content of the stamp, or None if no complete installation exists."""
     with contextlib.suppress(OSError):
         return STAMP.read_text()
     return None
 
 
 @contextlib.contextmanager
-def alone() -> Iterator[int]:
-    """One install at a time: a second one waits for the first. Yields the descriptor that holds the lock."""
+def install_lock() -> Iterator[int]:
+    """Allows one installation at a time: a second one waits for the first. Yields the descriptor of the lock."""
     import fcntl
 
     with HOLD.open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            print("Another install is under way; waiting for it.", flush=True)
+            print("Another installation is running; waiting for it.", flush=True)
             fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
 
 
 def build(stamp: str, hold: int) -> None:
-    """Make .venv from nothing and install the lock in it."""
+    """Creates .venv from nothing and installs the lock in it."""
     import venv
 
     if VENV.exists() and not HOLD.stat().st_size:
-        sys.exit(f"{VENV} was not made by dev.py. Move it away and start again.")
+        sys.exit(f"{VENV} was not created by dev.py. Move it away and start again.")
     if VENV.exists() and not STAMP.exists():
-        print("The last install did not end; making it anew.", flush=True)
+        print("The last installation was interrupted; starting again.", flush=True)
     HOLD.write_text("dev.py makes .venv\n")
-    clear_away()
-    began = time.monotonic()
+    remove_environment()
+    started_at = time.monotonic()
     packages = sum("==" in line for line in LOCK.read_text().splitlines())
     print(f"Installing {packages} packages into .venv, once ...", flush=True)
-    # Links keep a Python whole that finds its library by its own place (pyenv, a framework build).
+    # Symlinks are needed for a Python that finds its library relative to its own path (pyenv, framework builds).
     venv.EnvBuilder(with_pip=True, symlinks=True).create(VENV)
     install(hold)
     launcher = VENV / "bin" / "aimline"
@@ -122,22 +123,22 @@ def build(stamp: str, hold: int) -> None:
     for site_packages in VENV.glob("lib/python*/site-packages"):
         (site_packages / "aimline.pth").write_text(f"{REPO}\n")
     STAMP.write_text(stamp)
-    print(f"Installed in {time.monotonic() - began:.0f} s.", flush=True)
+    print(f"Installed in {time.monotonic() - started_at:.0f} s.", flush=True)
 
 
-def clear_away() -> None:
-    """Remove .venv; what an install that was killed left running may write there for some seconds more."""
+def remove_environment() -> None:
+    """Removes .venv; processes of a killed installation may still write there for some seconds."""
     STAMP.unlink(missing_ok=True)
     deadline = time.monotonic() + 30
     while VENV.exists():
         shutil.rmtree(VENV, ignore_errors=True)
-        if time.monotonic() > deadline:
+        if VENV.exists() and time.monotonic() > deadline:  # one pass may itself take longer on a busy disk
             sys.exit(f"{VENV} cannot be removed. Remove it by hand and start again.")
         time.sleep(0.1)
 
 
 def install(hold: int) -> None:
-    """pip with hashes, from wherever this machine's pip is told to look. It holds the lock, even orphaned."""
+    """Runs pip with hashes and the machine's own index settings. It inherits the lock, even if it outlives us."""
     options = [
         "--require-hashes",
         "--no-deps",
@@ -154,21 +155,21 @@ def install(hold: int) -> None:
         pass_fds=[hold],
     )
     if pip.returncode:
-        said = "\n".join(pip.stdout.strip().splitlines()[-12:])
+        output_end = "\n".join(pip.stdout.strip().splitlines()[-12:])
         sys.exit(
-            f"{said}\n\nThe packages could not be installed; above is what pip said. Once that is mended, "
-            "the same command starts the install anew."
+            f"{output_end}\n\nThe packages could not be installed; pip's output is above. After fixing the cause, "
+            "run the same command again."
         )
 
 
 def lock() -> int:
-    """Writes both locks from pyproject.toml: every platform, every hash, no index named.
+    """Writes both lock files from pyproject.toml: every platform, every hash, no index named.
 
-    The second lock takes the versions of the first, so that what is tested is what is deployed.
+    The second lock uses the versions of the first, so that what is tested is what is deployed.
     """
     uv = shutil.which("uv")
     if uv is None:
-        sys.exit("Making the locks needs uv (https://docs.astral.sh/uv/) on PATH; using them does not.")
+        sys.exit("Writing the locks needs uv (https://docs.astral.sh/uv/) on PATH; using them does not.")
     options = ["--universal", "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate"]
     options += ["--no-emit-index-url", "--no-emit-find-links", "--quiet", *sys.argv[2:]]
     product = ["-o", "requirements.lock"]

@@ -1,4 +1,4 @@
-"""Builds the ASGI app: settings → engine → faces. Holds no route and no rule of its own."""
+"""Builds the ASGI app from the settings: the database engine, the routers and the middleware."""
 
 import gc
 import logging
@@ -54,12 +54,12 @@ from app.settings import Settings
 
 VERSION = "1.0.0"
 DESCRIPTION = """\
-Aimline keeps the loop that a school's teams run for every student: about whom do we have concerns; what support do
-we give; has the student responded; what do we decide now.
+Aimline supports the cycle that a school's teams follow for every student: raise concerns, give supports, check whether
+the student responds, and decide what to do next.
 
-Wherever an id of a roster row is taken, `sis:<source>:<sourcedId>` is taken as well. With `Aimline-Act-For`, a request
-names the person whom it acts for, and that person's role and caseload bind it. Lists are pages: pass `next` back as
-`after`. Errors are problem details (RFC 9457) and name everything that is wrong at once.
+Wherever the id of a roster row is accepted, `sis:<source>:<sourcedId>` is accepted as well. With `Aimline-Act-For`, a
+request names the person for whom it acts, and is limited by that person's role and caseload. Lists are paginated: pass
+`next` back as `after`. Errors are problem details (RFC 9457) and list every violation at once.
 """
 V1 = (
     roster,
@@ -87,7 +87,7 @@ V1 = (
 
 
 def build(settings: Settings) -> FastAPI:
-    """The app over these settings. The engine opens its first connection with the first request."""
+    """Builds the app with these settings. The engine opens its first connection at the first request."""
     limits = settings.timeouts
     engine = open_engine(settings.url_of("api"), name="api", pool_size=settings.pool_size, timeouts=limits)
 
@@ -137,8 +137,10 @@ def build(settings: Settings) -> FastAPI:
 
 
 def _admission(settings: Settings, tokens: Tokens) -> Admission:
-    """Returns what admits requests: as many at once as a processor can use, and never more than the pool serves."""
-    pool = 2 * settings.pool_size  # as many connections as may overflow
+    """Returns the admission of requests: as many at once as the processor can use, and at most as many as the pool
+    has connections.
+    """
+    pool = 2 * settings.pool_size  # the pool may grow to twice its size
     limits = GateLimits(min(settings.concurrency, pool), most_of_one_key=max(1, pool // 2), most=pool)
     return Admission(
         tokens,
@@ -150,15 +152,15 @@ def _admission(settings: Settings, tokens: Tokens) -> Admission:
 
 
 def create() -> FastAPI:
-    """The app over the environment's settings, in a process that logs: what each of the server's processes asks for."""
+    """Builds the app from the environment and configures logging; each server process calls this."""
     log_as_json()
     logging.getLogger("uvicorn.access").disabled = True
     app = build(Settings())
-    # FastAPI builds the routes of a router when a path is first compared with them; no request waits for that here.
+    # FastAPI builds a router's routes at the first match; doing it here keeps requests from waiting for it.
     for route in app.routes:
         route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
-    # What was loaded stays until the end. Left in the collector's view, each full collection walks all of it, and
-    # holds every request of the process for 150 to 200 ms.
+    # Everything loaded so far stays until the end. Without freezing it, each full garbage collection would walk all of
+    # it and delay every request of the process by 150 to 200 ms.
     gc.collect()
     gc.freeze()
     return app

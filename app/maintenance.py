@@ -1,6 +1,7 @@
-"""Owns the worker's rounds: in every district, once an hour, what is overdue is told and what has expired is deleted.
+"""Runs the worker's hourly maintenance in every district: sends overdue reminders and deletes expired data.
 
-Several workers may go round at once: what one has told, another finds told. Never holds a transaction over districts.
+Several workers may run it at once: a reminder that one worker has sent is not sent by another. No transaction spans
+several districts.
 """
 
 import asyncio
@@ -12,7 +13,7 @@ import structlog
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import districts_after
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import unit
 from app.core.crypto import Keyring
 from app.core.fault_report import describe_fault
@@ -21,9 +22,9 @@ from app.decision.overdue import send_overdue_reminders
 from app.sis.scheduler.retention import KEPT, drop_left_plans, expire_changes
 from app.webhooks.deliveries.retention import expire
 
-EVERY = 3600.0  # seconds: what is overdue is so by the day, and each district's day begins at its own hour
-FIRST = 60.0  # seconds after the start
-MOST = 1000  # batches of one district in one round: the rest waits for the next
+EVERY = 3600.0  # seconds; reminders follow dates, and the date changes at another hour in each time zone
+FIRST = 60.0  # seconds after the start of the worker
+MOST = 1000  # batches of one district per run; the next run handles the rest
 
 log = structlog.get_logger()
 
@@ -31,12 +32,14 @@ log = structlog.get_logger()
 async def maintain_until_stopped(
     engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event, history: timedelta = KEPT
 ) -> None:
-    """Goes round all districts every hour; a worker that was just started delivers first."""
+    """Runs the maintenance of all districts every hour until the worker stops; the first run waits a minute after
+    the start.
+    """
     wait = FIRST
     while not await _stops_within(wait, stopping):
         try:
             await run_maintenance(engine, keyring, stopping, history)
-        except Exception as error:  # the next round finds what this one did not
+        except Exception as error:  # the next run handles what this one did not
             log.error("rounds.trouble", **describe_fault(error))
         wait = EVERY
 
@@ -44,7 +47,7 @@ async def maintain_until_stopped(
 async def run_maintenance(
     engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event, history: timedelta = KEPT
 ) -> None:
-    """One round over all districts; one district's fault does not stop the others."""
+    """Runs the maintenance once in all districts; a fault in one district does not stop the others."""
     last = UUID(int=0)
     while districts := await districts_after(engine, last):
         for district_id in districts:
@@ -53,7 +56,7 @@ async def run_maintenance(
             with job_context("maintenance", district_id):
                 try:
                     await maintain_district(engine, keyring, district_id, history)
-                except Exception as error:  # the next round comes within the hour
+                except Exception as error:  # the next run starts within the hour
                     log.error("rounds.trouble", **describe_fault(error))
         last = districts[-1]
 
@@ -61,30 +64,30 @@ async def run_maintenance(
 async def maintain_district(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, history: timedelta = KEPT
 ) -> tuple[int, int]:
-    """Tells one district what is overdue, and deletes what has expired there, batch by batch; how many of each."""
-    principal, told, gone = house_principal(district_id, "worker"), 0, 0
+    """Sends a district's overdue reminders and deletes its expired data in batches; returns how many of each."""
+    principal, reminders, deleted = system_principal(district_id, "worker"), 0, 0
     for _ in range(MOST):
         async with unit(engine, principal, keyring, "reminders") as work:
-            found = await send_overdue_reminders(work)
-        told += found
-        if not found:
+            count = await send_overdue_reminders(work)
+        reminders += count
+        if not count:
             break
     for _ in range(MOST):
         async with unit(engine, principal, keyring, "expiry") as work:
-            found = await expire(work)
-        gone += found
-        if not found:
+            count = await expire(work)
+        deleted += count
+        if not count:
             break
-    sync = house_principal(district_id, "sync")
+    sync = system_principal(district_id, "sync")
     for _ in range(MOST):
         async with unit(engine, sync, keyring, "sync history") as work:
-            found = await expire_changes(work, history)
-        gone += found
-        if not found:
+            count = await expire_changes(work, history)
+        deleted += count
+        if not count:
             break
     async with unit(engine, sync, keyring, "sync history") as work:
         await drop_left_plans(work)
-    return told, gone
+    return reminders, deleted
 
 
 async def _stops_within(seconds: float, stopping: asyncio.Event) -> bool:

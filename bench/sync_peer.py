@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.core.ids import new_id
 from app.settings import Settings
 from app.sis.engine.intake.load import Stream
@@ -92,7 +92,7 @@ async def peer(settings: Settings, district: UUID, path: Path, folder: Path) -> 
     source, run = new_id(), new_id()
     try:
         async with connection.transaction():
-            await connection.execute(house_principal(district, "bench").binding())
+            await connection.execute(system_principal(district, "bench").binding())
             await connection.execute("SET LOCAL work_mem = '256MB'")
             await connection.execute(
                 f"INSERT INTO source (district_id, id, name, kind, created_at) "

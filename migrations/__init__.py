@@ -1,1 +1,1 @@
-"""The schema, step by step: expand, migrate, contract."""
+"""The schema's migrations, which expand, migrate and contract it step by step."""

@@ -25,7 +25,7 @@ async def _online() -> None:
     url = context.config.attributes.get("url") or Settings().url_of("owner")
     engine = create_async_engine(sqlalchemy_url(url), poolclass=pool.NullPool)
     async with engine.connect() as connection:
-        # A migration that cannot have its lock soon must not make every request wait behind it.
+        # A migration that waits long for a lock would block every request behind it.
         await connection.exec_driver_sql("SET lock_timeout = '5s'")
         await connection.commit()
         await connection.run_sync(_run)
@@ -34,7 +34,7 @@ async def _online() -> None:
 
 
 if context.is_offline_mode():
-    # Without parameters in the SQL a % is a %, which the default style would double.
+    # The SQL has no parameters, and the default parameter style would double each %.
     _run(None, url="postgresql://", dialect_name="postgresql", dialect_opts={"paramstyle": "named"}, literal_binds=True)
 else:
     asyncio.run(_online())

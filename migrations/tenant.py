@@ -1,6 +1,8 @@
-"""Owns how a migration makes a tenant table: keys led by the district, forced row-level security, plain grants.
+"""Helpers with which a migration creates a tenant table: district-led keys, forced row-level security, plain
+grants.
 
-Frozen, as the revisions that call it are: it imports nothing of the product, and changes by additions only.
+They are frozen like the revisions that call them: they import nothing of the product, and only additions are
+allowed.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +25,7 @@ SCHOOLS = {
 
 
 def roles() -> Mapping[str, str]:
-    """Returns the names under which the server knows `api` and `worker`."""
+    """Returns the server's names for the roles `api` and `worker`."""
     names: Mapping[str, str] = context.config.attributes.get("roles") or {"api": "api", "worker": "worker"}
     return names
 
@@ -43,7 +45,7 @@ def directory_function(definition: str, signature: str, *grantees: str) -> None:
 
 
 def lock_rows(table: str, condition: str) -> None:
-    """Forces row-level security: one permissive policy for the run-time roles, and the owner's own."""
+    """Forces row-level security on a table: one permissive policy for the run-time roles, and one for the owner."""
     names = ", ".join(f'"{name}"' for name in roles().values())
     op.execute(f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY")
     op.execute(f"ALTER TABLE {table} FORCE ROW LEVEL SECURITY")
@@ -66,7 +68,7 @@ def distribute(table: str) -> None:
 
 
 def add_references(table: str, refs: Mapping[str, str]) -> None:
-    """Adds the foreign keys of a table; each but the one to a table without a district begins with the district."""
+    """Adds a table's foreign keys, which all begin with the district, except those to a table without one."""
     for column, target in refs.items():
         if target in WITHOUT_DISTRICT:
             columns, keys = column, WITHOUT_DISTRICT[target]
@@ -154,7 +156,7 @@ def student_table(
     api: str = "SELECT, INSERT, UPDATE",
     worker: str = "SELECT, INSERT, UPDATE",
 ) -> None:
-    """Creates a tenant table whose every row is about one student, under reach and secured areas."""
+    """Creates a tenant table whose rows are each about one student, with policies for reach and secured areas."""
     tenant_table(
         name,
         ABOUT_STUDENT + columns,

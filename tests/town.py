@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import Principal, client_principal, house_principal
+from app.access.principal import Principal, client_principal, system_principal
 from app.access.work import Work, needs, unit
 from app.cli.district import open_district
 from app.core.clock import monday_of, now
@@ -75,7 +75,7 @@ class Town:
     @asynccontextmanager
     async def house(self) -> AsyncIterator[Work]:
         """A unit of work as role `worker` for the house itself."""
-        principal = house_principal(self.district_id, "test house")
+        principal = system_principal(self.district_id, "test house")
         async with unit(self.worker_engine, principal, self.settings.keyring, "test") as work:
             yield work
 

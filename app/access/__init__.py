@@ -1,1 +1,4 @@
-"""Who asks, and what that opens. Knows nothing of students' support; knows no HTTP."""
+"""Authentication and authorization: callers, permissions, row-level security and the unit of work.
+
+Knows no HTTP.
+"""

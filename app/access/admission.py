@@ -1,7 +1,8 @@
-"""Owns who a request counts for before any work begins: its district and client, or its address. Opens no session.
+"""Determines which district and client, or which address, a request counts for, before any other work begins.
 
-Requests with a token share the process by district, and within it by client; those without one are a class of their
-own, shared by address. The quotas are of one process: the policy divided by the number of processes.
+Requests with a token share the process by district, and within a district by client. Requests without one form a
+class of their own, shared by address. The quotas are counted per process: each enforces the policy divided by the
+number of processes.
 """
 
 from collections.abc import Hashable
@@ -13,15 +14,15 @@ from uuid import UUID
 from app.access.authenticate import OAuthError, Tokens
 from app.core.errors import Throttled, Unauthenticated
 from app.core.fairness.gate import Gate
-from app.core.fairness.quota import Policy, Quotas, Standing
+from app.core.fairness.quota import Policy, Quotas, QuotaState
 
 MINUTE = 60
 OF_ADDRESS = Policy("address", 6_000, MINUTE)
 """Requests without a valid token, by address."""
 TOKEN_REQUESTS = Policy("token", 600, MINUTE)
-"""Requests for an access token, by address: of all the clients behind it."""
+"""Requests for an access token, by address, for all clients behind that address together."""
 TOKEN_FAILURES = Policy("token-failures", 20, MINUTE)
-"""Refused secrets of one client from one address. Never of a client alone: a stranger could lock it out."""
+"""Wrong secrets of one client from one address. Counting by client alone would let a stranger lock the client out."""
 NOBODY = "nobody"
 """The class of all requests without a valid token."""
 LONGEST_CLIENT_ID = 100
@@ -29,7 +30,7 @@ LONGEST_CLIENT_ID = 100
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """Whom a request counts for: `key` has a share of the process, and its flows take turns."""
+    """The owner of a request: `key` has a share of the process, and its flows take turns."""
 
     key: Hashable
     flow: Hashable
@@ -37,9 +38,9 @@ class Requester:
 
 
 class RateLimited(Throttled):
-    """A quota is used up; `standings` are those of all policies that were counted."""
+    """A quota is used up; `standings` are the states of all policies that were counted."""
 
-    def __init__(self, standings: tuple[Standing, ...]) -> None:
+    def __init__(self, standings: tuple[QuotaState, ...]) -> None:
         used_up = [one for one in standings if not one.is_allowed]
         names = " and ".join(f'"{one.policy.name}"' for one in used_up)
         detail = f"The quota {names} is used up. Wait for as long as Retry-After says."
@@ -48,7 +49,7 @@ class RateLimited(Throttled):
 
 
 class Admission:
-    """Identifies requests and counts them; `gate` then says when each may run."""
+    """Identifies requests and counts them; its `gate` then decides when each may run."""
 
     def __init__(self, tokens: Tokens, gate: Gate, of_district: Policy, of_client: Policy, processes: int = 1) -> None:
         self.gate = gate
@@ -58,7 +59,7 @@ class Admission:
         self._of_address = Quotas(OF_ADDRESS.divided(processes))
 
     def identify(self, token: str | None, address: str | None) -> Requester:
-        """Returns whom a request with this token counts for; without a valid one, its network."""
+        """Returns the requester for a token, or for the address's network when the token is missing or invalid."""
         if token:
             try:
                 principal = self._tokens.read(token)
@@ -68,12 +69,14 @@ class Admission:
                 return Requester(principal.district_id, principal.client_id, principal.district_id)
         return Requester(NOBODY, network_of(address))
 
-    def count(self, requester: Requester) -> tuple[Standing, ...]:
-        """Counts a request in each of its policies; raises `RateLimited` where one is used up, and counts in none."""
+    def count(self, requester: Requester) -> tuple[QuotaState, ...]:
+        """Counts a request in each of its policies; raises `RateLimited`, and counts nothing, if one of them is
+        used up.
+        """
         if requester.district_id is None:
-            counted: tuple[Standing, ...] = (self._of_address.take(requester.flow),)
+            counted: tuple[QuotaState, ...] = (self._of_address.take(requester.flow),)
         else:
-            # A client that serves several districts has a quota in each: one of them must not use up another's.
+            # A client that serves several districts has a quota in each of them, so that no district uses up another's.
             client = (requester.district_id, requester.flow)
             of_client, of_district = self._of_client.take(client), self._of_district.take(requester.district_id)
             if of_client.is_allowed and not of_district.is_allowed:
@@ -81,20 +84,20 @@ class Admission:
             if of_district.is_allowed and not of_client.is_allowed:
                 self._of_district.give_back(requester.district_id)
             counted = (of_client, of_district)
-        if not all(one.is_allowed for one in counted):
+        if not all(state.is_allowed for state in counted):
             raise RateLimited(counted)
         return counted
 
 
 class TokenAttempts:
-    """Limits requests for tokens by address, and refused secrets by client and address."""
+    """Limits token requests by address, and wrong secrets by client and address."""
 
     def __init__(self, processes: int = 1) -> None:
         self._requests = Quotas(TOKEN_REQUESTS.divided(processes))
         self._failures = Quotas(TOKEN_FAILURES.divided(processes))
 
     def begin(self, client_id: str | None, address: str | None) -> "TokenAttempt":
-        """Returns an attempt, counted as failed until it is known to be none; raises `RateLimited`."""
+        """Returns an attempt, which counts as failed until it is known to be valid; raises `RateLimited`."""
         network = network_of(address)
         requests = self._requests.take(network)
         if not requests.is_allowed:
@@ -108,7 +111,7 @@ class TokenAttempts:
 
 @dataclass(frozen=True, slots=True)
 class TokenAttempt:
-    """One request for a token: whatever ends it but a refused secret is not counted as a failure."""
+    """One token request; it counts as a failure only if it ends with a wrong secret."""
 
     failures: Quotas
     key: Hashable

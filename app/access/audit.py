@@ -1,6 +1,8 @@
-"""Owns the disclosure log (34 CFR 99.32): one row a request or delivery with the students it showed. Never reads it.
+"""Writes the disclosure log (34 CFR 99.32): one row per request or delivery with the students whose records it
+showed.
 
-The row is written in the transaction of the request, so that nothing is shown without it.
+The row is written in the transaction of the request, so that nothing is shown without it. Nothing here reads the
+log.
 """
 
 from collections.abc import Collection
@@ -18,14 +20,14 @@ from app.core.ids import new_id
 
 @dataclass
 class DisclosedRecords:
-    """The students whom a unit of work showed, and which kinds of record."""
+    """The students whose records a unit of work showed, and the kinds of these records."""
 
     students: set[UUID] = field(default_factory=set)
     kinds: set[str] = field(default_factory=set)
 
 
 class DisclosingWork(Protocol):
-    """What the log reads of a unit of work; `Work` imports this module, so that it cannot be named here."""
+    """The part of a unit of work that the log reads; `Work` imports this module, so it cannot be named here."""
 
     principal: Principal
     operation: str
@@ -33,22 +35,22 @@ class DisclosingWork(Protocol):
 
     @property
     def district_id(self) -> UUID:
-        """The district of the work."""
+        """The district of the unit of work."""
 
     @property
     def db(self) -> AsyncSession:
-        """The session of the work."""
+        """The database session of the unit of work."""
 
 
 async def log_disclosure(work: DisclosingWork) -> None:
-    """Writes the row of this unit of work, if it showed anybody."""
+    """Writes the disclosure row of this unit of work, if it showed records of any student."""
     if not work.disclosed.students:
         return
     work.db.add(_row(work, work.principal.client_id, work.disclosed.students, work.disclosed.kinds))
 
 
 def log_sent(work: DisclosingWork, client_id: UUID | None, students: Collection[UUID], kind: str) -> None:
-    """Writes that records of this kind about these students go to a client who did not ask just now."""
+    """Writes that records of this kind about these students are sent to a client without a request."""
     if students:
         work.db.add(_row(work, client_id, students, [kind]))
 

@@ -1,7 +1,7 @@
-"""Owns access tokens: issues them to clients, reads them back into a principal. Never opens a unit of work.
+"""Issues access tokens to clients and converts them back into principals. Opens no unit of work.
 
-Tokens are ES256 JWTs (RFC 9068 in spirit) that live for minutes; the keys follow from the key file, so every
-process of an installation signs and reads alike.
+Tokens are ES256 JWTs in the manner of RFC 9068 that live for minutes. Their keys are derived from the key file, so
+every process of an installation can issue and verify them.
 """
 
 import hmac
@@ -29,7 +29,7 @@ from app.core.log import add_to_log_context
 ALGORITHM = "ES256"
 AUDIENCE = "aimline"
 MOST_VERIFIED = 4096
-"""Verified tokens that are remembered, so that not every request costs a signature's verification."""
+"""The number of verified tokens in the cache, which saves a signature verification per request."""
 
 
 class OAuthError(AimlineError):
@@ -38,7 +38,7 @@ class OAuthError(AimlineError):
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """What the token endpoint gives."""
+    """The response of the token endpoint."""
 
     token: str
     scopes: tuple[str, ...]
@@ -47,7 +47,7 @@ class AccessToken:
 
 
 class Tokens:
-    """Issues and reads tokens under one keyring and issuer."""
+    """Issues and verifies tokens under one keyring and issuer."""
 
     def __init__(self, keyring: Keyring, issuer: str, seconds: int) -> None:
         keys: list[Key] = [
@@ -69,11 +69,11 @@ class Tokens:
         self._verified: OrderedDict[bytes, tuple[int, Principal]] = OrderedDict()
 
     def jwks(self) -> dict[str, Any]:
-        """The public keys, as JSON Web Key Set (RFC 7517)."""
+        """Returns the public keys as a JSON Web Key Set (RFC 7517)."""
         return dict(self._keys.as_dict(private=False))
 
     def issue(self, client: KnownClient, grant: Grant, scopes: tuple[str, ...]) -> AccessToken:
-        """A token for one client, one district and these scopes."""
+        """Issues a token for one client, one district and these scopes."""
         at = int(now().timestamp())
         claims = {
             "iss": self._issuer,
@@ -92,9 +92,9 @@ class Tokens:
         return AccessToken(token, scopes, grant.district_id, self._seconds)
 
     def read(self, token: str) -> Principal:
-        """Returns the client behind a token; raises `Unauthenticated`.
+        """Returns the principal of a token's client; raises `Unauthenticated`.
 
-        A token that was verified is known by its digest until it expires; so many are known, the latest.
+        A verified token is cached by its digest until it expires; the cache keeps the most recently used ones.
         """
         digest = sha256(token.encode()).digest()
         expires, principal = self._verified.get(digest, (0, None))
@@ -133,36 +133,36 @@ class Tokens:
                 tuple(ids.read("org", school) for school in claims["schools"]),
             )
         except (JoseError, ValueError, TypeError, KeyError, AttributeError, AimlineError):
-            raise Unauthenticated("This access token does not hold. Ask for a new one.") from None
+            raise Unauthenticated("This access token is not valid. Ask for a new one.") from None
 
 
 async def grant_token(
     engine: AsyncEngine, tokens: Tokens, client_id: str, secret: str, scope: str | None, district: str | None
 ) -> AccessToken:
-    """The client-credentials grant (RFC 6749 §4.4). Raises `OAuthError`."""
-    client = await _proven(engine, client_id, secret)
-    grant = _chosen(client, district)
-    asked = grant.scopes if scope is None else frozenset(scope.split())
-    if not asked or not asked <= grant.scopes:
+    """Performs the client-credentials grant (RFC 6749 §4.4); raises `OAuthError`."""
+    client = await _verify_secret(engine, client_id, secret)
+    grant = _choose_grant(client, district)
+    scopes = grant.scopes if scope is None else frozenset(scope.split())
+    if not scopes or not scopes <= grant.scopes:
         raise OAuthError("The client was not granted all of these scopes.", code="invalid_scope")
-    return tokens.issue(client, grant, tuple(sorted(asked)))
+    return tokens.issue(client, grant, tuple(sorted(scopes)))
 
 
-async def _proven(engine: AsyncEngine, client_id: str, secret: str) -> KnownClient:
+async def _verify_secret(engine: AsyncEngine, client_id: str, secret: str) -> KnownClient:
     try:
         client = await find_client(engine, ids.read("client", client_id))
     except AimlineError:
         client = None
     given = fingerprint(secret)
     live = () if client is None else client.fingerprints
-    # Each is compared, so that the time taken does not tell which one matched.
-    matches = [hmac.compare_digest(given, known) for known in live]
+    # Every secret is compared, so that the time does not reveal which one matched.
+    matches = [hmac.compare_digest(given, live_fingerprint) for live_fingerprint in live]
     if client is None or not any(matches):
-        raise OAuthError("The client is not known, or its secret does not match.", code="invalid_client")
+        raise OAuthError("The client is unknown, or its secret does not match.", code="invalid_client")
     return client
 
 
-def _chosen(client: KnownClient, district: str | None) -> Grant:
+def _choose_grant(client: KnownClient, district: str | None) -> Grant:
     if district is None:
         if len(client.grants) == 1:
             return client.grants[0]

@@ -1,6 +1,7 @@
-"""Owns what is read before a district is known: a client's grants, a district's id, which districts have work due.
+"""Reads what must be known before a district is bound: a client's grants, a district's id, districts with due work.
 
-Both go through SECURITY DEFINER functions that return nothing else, in a transaction bound to nobody.
+All reads go through SECURITY DEFINER functions that return nothing else, in a transaction that is bound to no
+district.
 """
 
 from collections.abc import AsyncIterator, Sequence
@@ -19,17 +20,17 @@ from app.core.errors import NotFound
 from app.core.faults import sqlstate_of
 
 NO_SCHEMA = ("42P01", "42501", "42883", "3F000")
-"""SQLSTATEs of a table, a privilege, a function or a schema that is not there."""
+"""SQLSTATEs for a missing table, privilege, function or schema."""
 NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}', '{}', '{}');"
 
 
 class Due(Enum):
-    """What a district may have for the worker to do, with the function that knows which districts have it."""
+    """The kinds of due work, each with the SQL function that lists the districts that have it."""
 
     WEBHOOKS = "app.districts_with_webhooks_due(now(), :most)"
     SYNCS = "app.districts_with_syncs_due(:most)"
     ANSWERS = "app.districts_with_syncs_answered(:most)"
-    SETTLEMENTS = "app.districts_with_settlements_due(:most)"
+    FINALIZATIONS = "app.districts_with_settlements_due(:most)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,48 +54,50 @@ class KnownClient:
 
 
 async def find_client(engine: AsyncEngine, client_id: UUID) -> KnownClient | None:
-    """The client, or None."""
+    """Returns the client with this id, or None."""
     async with _bound_to_nobody(engine) as connection:
-        found = await connection.execute(text("SELECT * FROM app.client_directory(:id)"), {"id": client_id})
-        row = found.one_or_none()
+        result = await connection.execute(text("SELECT * FROM app.client_directory(:id)"), {"id": client_id})
+        row = result.one_or_none()
     if row is None:
         return None
-    return KnownClient(client_id, row.name, tuple(row.fingerprints), tuple(_grant(one) for one in row.grants))
+    return KnownClient(client_id, row.name, tuple(row.fingerprints), tuple(_grant(grant) for grant in row.grants))
 
 
 async def find_district(engine: AsyncEngine, slug: str) -> UUID:
-    """The id of the district with this short name; raises `NotFound`."""
+    """Returns the id of the district with this short name; raises `NotFound`."""
     async with _bound_to_nobody(engine) as connection:
-        found = await connection.scalar(text("SELECT app.district_directory(:slug)"), {"slug": slug})
-    if found is None:
+        district_id = await connection.scalar(text("SELECT app.district_directory(:slug)"), {"slug": slug})
+    if district_id is None:
         raise NotFound("district")
-    return UUID(str(found))
+    return UUID(str(district_id))
 
 
 async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> list[UUID]:
-    """The next districts in the order of their ids, for the worker's rounds; none after the last."""
+    """Returns the next districts in the order of their ids, for the worker's maintenance; empty after the last one."""
     async with _bound_to_nobody(engine) as connection:
-        found = await connection.scalars(text("SELECT app.districts_after(:last, :most)"), {"last": last, "most": most})
-        return [UUID(str(district)) for district in found]
+        district_ids = await connection.scalars(
+            text("SELECT app.districts_after(:last, :most)"), {"last": last, "most": most}
+        )
+        return [UUID(str(district)) for district in district_ids]
 
 
 async def districts_due(engine: AsyncEngine, due: Due, most: int) -> list[UUID]:
-    """Some districts with this for the worker to do, in no order, so that none comes always last."""
+    """Returns some districts that have this kind of due work, in no fixed order, so that none always comes last."""
     async with _bound_to_nobody(engine) as connection:
-        found = await connection.scalars(text(f"SELECT {due.value}"), {"most": most})
-        return [UUID(str(district)) for district in found]
+        district_ids = await connection.scalars(text(f"SELECT {due.value}"), {"most": most})
+        return [UUID(str(district)) for district in district_ids]
 
 
 async def sync_status(engine: AsyncEngine) -> Sequence[Row[Any]]:
-    """How the sources of all districts stand, for the worker's gauges."""
+    """Returns the status of every district's sources, for the worker's metrics."""
     async with _bound_to_nobody(engine) as connection:
         return (await connection.execute(text("SELECT * FROM app.sync_standing()"))).all()
 
 
 async def schema_version(engine: AsyncEngine) -> str | None:
-    """The migration that the database has; none where it has no schema, or one that is older than the grant to read it.
+    """Returns the database's migration revision; None without a schema, or when the role may not read the revision.
 
-    Raises as the database does where it does not answer.
+    Raises the driver's error when the database does not answer.
     """
     try:
         async with _bound_to_nobody(engine) as connection:

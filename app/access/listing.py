@@ -1,8 +1,8 @@
-"""Owns how a list is bound to schools, so that a btree serves a page of it whatever the school's size. Reads no row.
+"""Builds list queries restricted to schools so that a B-tree index serves each page, however large the school is.
 
-An index on `school_ids` cannot be used under row-level security, whose conditions come before what an array operator
-says. So a listed table names the student's first three schools in columns of their own, each with an index in the
-list's order; a student of four schools or more is in an index of its own.
+Under row-level security an index on `school_ids` cannot be used, because the policy's conditions are evaluated
+before an array operator. Listed tables therefore have columns for the student's first three schools, each with an
+index in the order of the list; a student of four or more schools is in a separate index.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def _school(place: int) -> Mapped[UUID | None]:
 
 
 class ListedBySchool:
-    """A row that lists by school find: PostgreSQL takes the student's first three schools from `school_ids`."""
+    """Mixin for rows that are listed by school; PostgreSQL generates the three school columns from `school_ids`."""
 
     __mapper_args__: ClassVar[dict[str, Any]] = {"eager_defaults": False}
 
@@ -42,9 +42,11 @@ Listed = TypeVar("Listed", bound=ListedBySchool)
 
 
 def schools_of_list(work: Work, school_id: UUID | None) -> tuple[UUID, ...] | None:
-    """Returns the schools that bind a list: the one asked for, else those that the principal reaches; None for all."""
+    """Returns the schools that restrict a list: the requested one, otherwise the principal's schools; None for no
+    restriction.
+    """
     if work.principal.reach is Reach.CASELOAD:
-        return None  # an index on the student serves those; the school is one more condition
+        return None  # an index on the student serves these lists; the school is an additional condition
     if school_id is not None:
         return (school_id,)
     return work.principal.schools if work.principal.reach is Reach.SCHOOLS else None
@@ -53,7 +55,9 @@ def schools_of_list(work: Work, school_id: UUID | None) -> tuple[UUID, ...] | No
 def at_school(
     model: type[ListedBySchool], school_id: UUID | None, schools: Sequence[UUID] | None
 ) -> ColumnElement[bool]:
-    """The condition that a row's student is at a school; always true where `page_of_schools` is given the school."""
+    """Returns the condition that a row's student is at a school; always true when `page_of_schools` applies the
+    restriction.
+    """
     if school_id is None or schools is not None:
         return true()
     return or_(
@@ -65,23 +69,25 @@ def at_school(
 def page_of_schools(
     query: Select[Listed], model: type[Listed], order: Sequence[Any], schools: Sequence[UUID], limit: int
 ) -> Select[Listed]:
-    """Returns the query bound to its first rows, in this order, at these schools; `order` ends with the row's id."""
-    asked = func.unnest(cast(list(schools), Ids)).table_valued("id", name="asked_school").render_derived()
+    """Returns the query restricted to the first rows at these schools, in this order; `order` ends with the row's
+    id.
+    """
+    requested = func.unnest(cast(list(schools), Ids)).table_valued("id", name="asked_school").render_derived()
     names = [column.key for column in order]
     arms: list[Select[Any]] = []
     for column in _columns(model):
-        arm = query.with_only_columns(*order, maintain_column_froms=True).where(column == asked.c.id)
-        first = arm.order_by(*order).limit(limit).correlate(asked).lateral()
-        arms.append(select(*(first.c[name] for name in names)).join_from(asked, first, true()))
+        arm = query.with_only_columns(*order, maintain_column_froms=True).where(column == requested.c.id)
+        first = arm.order_by(*order).limit(limit).correlate(requested).lateral()
+        arms.append(select(*(first.c[name] for name in names)).join_from(requested, first, true()))
     more = query.with_only_columns(*order, maintain_column_froms=True).where(
         model.has_more_schools.is_(True), model.school_ids.overlap(list(schools))
     )
     arms.append(select(*more.order_by(*order).limit(limit).subquery().c))
     rows = union_all(*arms).subquery()
     columns = [rows.c[name] for name in names]
-    firsts = select(*columns).distinct().order_by(*columns).limit(limit).subquery()
-    # As an array: of a join the planner would believe that it has a row or two, and might read all of the table.
-    ids = func.array(select(firsts.c[names[-1]]).scalar_subquery(), type_=Ids)
+    first_ids = select(*columns).distinct().order_by(*columns).limit(limit).subquery()
+    # An array instead of a join: the planner would misjudge the size of the join and might scan the whole table.
+    ids = func.array(select(first_ids.c[names[-1]]).scalar_subquery(), type_=Ids)
     return query.where(order[-1] == any_(ids))
 
 

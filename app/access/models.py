@@ -1,4 +1,7 @@
-"""Owns the district, the clients and their grants, the disclosure log. Never holds a secret in the clear."""
+"""Defines the tables of districts, clients and their grants, and the disclosure log.
+
+Secrets are stored hashed only.
+"""
 
 from datetime import datetime
 from uuid import UUID
@@ -11,7 +14,7 @@ from app.core.db import Base, Tenant, TenantRow
 
 
 class District(Tenant, Base):
-    """A district: its name, the short name that commands use, its time zone."""
+    """A district: its name, the short name used in commands, and its time zone."""
 
     __tablename__ = "district"
 
@@ -22,7 +25,7 @@ class District(Tenant, Base):
 
 
 class LockOfDistrict(Tenant, Base):
-    """A row that one transaction at a time locks, for what nobody else may do in the district meanwhile."""
+    """A row that a transaction locks to exclude other transactions of the district with the same purpose."""
 
     __tablename__ = "district_lock"
 
@@ -40,7 +43,7 @@ class Client(Base):
 
 
 class ClientSecret(Base):
-    """One of a client's secrets, hashed; two may live while one replaces the other."""
+    """One of a client's secrets, hashed; two may be valid while one replaces the other."""
 
     __tablename__ = "client_secret"
 
@@ -51,7 +54,7 @@ class ClientSecret(Base):
 
 
 class ClientGrant(Tenant, Base):
-    """What a client may do in one district; no schools named means the whole district."""
+    """What a client may do in one district; an empty list of schools means the whole district."""
 
     __tablename__ = "client_grant"
 
@@ -62,7 +65,7 @@ class ClientGrant(Tenant, Base):
 
 
 class Disclosure(TenantRow, Base):
-    """Who was shown which kinds of record about whom, when, by which operation."""
+    """Records who was shown which kinds of record about which students, when, and by which operation."""
 
     __tablename__ = "disclosure"
 

@@ -1,14 +1,16 @@
-"""Owns the whole policy of who may do what, on one screen. Never reads the database.
+"""Defines the whole authorization policy: the permissions, and which roles have them.
 
-A permission is also the OAuth scope of the same name. A person's permissions follow from the role that the
-roster gives; a client that acts for a person has those which both have.
+Does not read the database.
+
+Each permission is also the OAuth scope of the same name. A person's permissions follow from their role in the
+roster; a client that acts for a person has the permissions that both have.
 """
 
 from enum import StrEnum
 
 
 class Can(StrEnum):
-    """A verb on a noun; its value is the OAuth scope."""
+    """A permission, as an action on a noun; its value is the OAuth scope."""
 
     READ_ROSTER = "roster:read"
     READ_DEMOGRAPHICS = "demographics:read"
@@ -33,7 +35,7 @@ class Can(StrEnum):
     MANAGE_SOURCES = "source:manage"
     MANAGE_WEBHOOKS = "webhook:manage"
     ACT_FOR = "act-for"
-    # Below: never granted to a client or a person; the worker, the sync and the operator have them.
+    # The permissions below belong to the worker, the sync and the operator only; no client or person can get them.
     SYNC_ROSTER = "sis:sync"
     JUDGE = "response:judge"
     DELIVER_WEBHOOKS = "webhook:deliver"
@@ -45,10 +47,10 @@ GRANTABLE = frozenset(Can) - INTERNAL
 
 MEANING: dict[Can, str] = {
     Can.READ_ROSTER: "Read students, staff, schools, classes and enrollments.",
-    Can.READ_DEMOGRAPHICS: "Read demographics, which are kept apart.",
+    Can.READ_DEMOGRAPHICS: "Read demographics, which have a permission of their own.",
     Can.READ_GRADES: "Read grades: line items and results, as the SIS has them.",
     Can.READ_PLAYBOOK: "Read areas, levels, measures and rules.",
-    Can.PUBLISH_PLAYBOOK: "Publish the rules by which series are judged, make measures, say the breaks of the year.",
+    Can.PUBLISH_PLAYBOOK: "Publish the rules for judging series, create measures, declare breaks of the year.",
     Can.READ_CONCERNS: "Read concerns.",
     Can.RAISE_CONCERN: "Raise a concern about a student.",
     Can.SETTLE_CONCERN: "Accept, dismiss and resolve concerns.",
@@ -63,9 +65,9 @@ MEANING: dict[Can, str] = {
     Can.READ_EVENTS: "Read the change feed.",
     Can.READ_SYNC: "Read what each sync did.",
     Can.APPROVE_SYNC: "Approve, discard or re-key a sync that is held, undo one that was applied.",
-    Can.RUN_SYNC: "Ask for a sync of a source that is set up.",
-    Can.MANAGE_SOURCES: "Make, change and pause the sources that a district syncs from.",
-    Can.MANAGE_WEBHOOKS: "Make, read and remove webhook endpoints.",
+    Can.RUN_SYNC: "Request a sync of a configured source.",
+    Can.MANAGE_SOURCES: "Create, change and pause the sources that a district syncs from.",
+    Can.MANAGE_WEBHOOKS: "Create, read and remove webhook endpoints.",
     Can.ACT_FOR: "Name the person that a request acts for.",
 }
 
@@ -93,20 +95,22 @@ ROLE_OPENS: dict[str, frozenset[Can]] = {
     "administrator": _LEADS,
     "districtAdministrator": _LEADS | {Can.PUBLISH_PLAYBOOK},
 }
-"""What each OneRoster role of staff may do. A role that is not here opens nothing."""
+"""The permissions of each OneRoster staff role. Roles that are not listed have none."""
 
 SEES_SCHOOL = frozenset({"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"})
-"""Roles that reach every student of their schools; the others reach whom they teach, support or lead."""
+"""Roles that see every student of their schools; other roles see the students whom they teach, support or lead."""
 
 SEES_SECURED = frozenset({"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"})
-"""Roles to which a client's grant of a secured area may be passed on."""
+"""Roles for which a client may use its grants of secured areas."""
 
 AREA_PREFIX = "area:"
 DEMOGRAPHICS_LOCK = "demographics"
 
 
 def is_scope(text: str) -> bool:
-    """Whether a client may be granted this scope: a grantable permission, or a secured area as `area:<code>`."""
+    """Returns whether a client may be granted this scope: a grantable permission, or a secured area as
+    `area:<code>`.
+    """
     if text.startswith(AREA_PREFIX):
         code = text.removeprefix(AREA_PREFIX)
         return bool(code) and code.replace(".", "").replace("-", "").replace("_", "").isalnum() and code.isascii()

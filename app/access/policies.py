@@ -1,22 +1,25 @@
-"""Owns the row-level security of every kind of table, as SQL. The house's tests compare it with the database.
+"""Builds the row-level security conditions of every kind of table, as SQL; the catalogue tests compare them with
+the database.
 
-The migrations have a frozen text of their own: whoever changes a condition here also writes a migration.
+The migrations have their own frozen text, so a change of a condition here also needs a migration.
 
-One permissive policy for a table and role with AND inside, no subquery, no function that reads a table
-(a RESTRICTIVE policy would open other districts' rows on a sharded server).
+Each table and role has one permissive policy with AND inside, without a subquery and without a function that reads
+a table. (A RESTRICTIVE policy would expose other districts' rows on a sharded server.)
 """
 
 DISTRICT = "district_id = nullif(current_setting('app.district_id', true), '')::uuid"
 _REACH = "current_setting('app.reach', true)"
 _SCHOOLS = "nullif(current_setting('app.schools', true), '')::uuid[]"
-# As text: to read 150 ids into an array for every row costs thirty times what finding one in the text does. In sixteen
-# parts, by the last digit of an id: a row then looks through a sixteenth of the caseload.
+# The caseload is text: parsing 150 ids into an array for every row costs thirty times as much as searching the text.
+# It is split into sixteen parts by an id's last digit, so each row searches a sixteenth of the caseload.
 _STUDENTS = "current_setting('app.students_' || right({student}::text, 1), true)"
 _OPENS = "nullif(current_setting('app.opens', true), '')::text[]"
 
 
 def reaches(student: str, schools: str = "school_ids") -> str:
-    """True where the bound principal reaches this student: the district, their schools, or their caseload."""
+    """Returns the SQL condition that the bound principal may see this student: by district, by schools or by
+    caseload.
+    """
     return (
         f"({_REACH} = 'district'"
         f" OR ({_REACH} = 'schools' AND {schools} && {_SCHOOLS})"
@@ -25,7 +28,7 @@ def reaches(student: str, schools: str = "school_ids") -> str:
 
 
 def unlocks(lock: str) -> str:
-    """True where the lock is open to the bound principal, or there is none."""
+    """Returns the SQL condition that the secured area is null or granted to the bound principal."""
     return f"({lock} IS NULL OR {lock} = ANY ({_OPENS}) OR '*' = ANY ({_OPENS}))"
 
 
@@ -36,11 +39,11 @@ def policy(
     unless: str | None = None,
     lock: str | None = None,
 ) -> str:
-    """The condition of a tenant table.
+    """Returns the policy condition of a tenant table.
 
-    `student` names the column that holds the student a row is about, `schools` an expression for that student's
-    schools, `unless` a condition under which the row is about no student (staff), `lock` an expression that names
-    the secured area or is null.
+    `student` names the column with the student whom a row is about, `schools` an expression for that student's
+    schools, `unless` a condition under which the row is about no student (staff), and `lock` an expression for the
+    secured area, which may be null.
     """
     parts = [DISTRICT]
     if student is not None:

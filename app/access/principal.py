@@ -1,4 +1,4 @@
-"""Owns the principal: who asks, in which district, how far they reach. Never opens a session."""
+"""Defines the principal: the caller of an operation, its district, and the rows and actions it may access."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -29,10 +29,10 @@ class Reach(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a unit of work is sealed to. Without one nothing opens.
+    """The caller to whom a unit of work is bound; without one no database session opens.
 
-    `schools` counts with the reach `schools`, `students` with the reach `caseload`; `opens` names the locks
-    beyond the reach: codes of secured areas, `demographics`, or `*` for the house's own work.
+    `schools` applies to the reach `schools`, and `students` to the reach `caseload`. `opens` lists additional
+    access: codes of secured areas, `demographics`, or `*` for the system's own jobs.
     """
 
     district_id: UUID
@@ -46,20 +46,20 @@ class Principal:
     person_id: UUID | None = None
 
     def may(self, can: Can) -> bool:
-        """Whether the principal has this permission."""
+        """Returns whether the principal has this permission."""
         return can in self.scopes
 
     def opens_area(self, secured_area: str | None) -> bool:
-        """Whether a secured area, or none, is open to the principal."""
+        """Returns whether the principal may access a secured area; True for None."""
         return secured_area is None or secured_area in self.opens or EVERYTHING_SECURED in self.opens
 
     def log_names(self) -> dict[str, str | None]:
-        """Returns what log lines say of the principal: district and client by their ids, never a name."""
+        """Returns the fields that identify the principal in logs: ids of district and client, never a name."""
         client = ids.show("client", self.client_id) if self.client_id else None
         return {"district": ids.show("district", self.district_id), "client": client}
 
     def binding(self) -> str:
-        """The statement that binds a transaction to this principal; goes out in one message with BEGIN."""
+        """Returns the SQL statement that binds a transaction to this principal; it is sent together with BEGIN."""
         schools = ",".join(str(school) for school in self.schools)
         students = "|".join(parts_of(self.students)) if self.reach is Reach.CASELOAD else ""
         opens = ",".join(sorted(code for code in self.opens if _is_code(code)))
@@ -70,7 +70,9 @@ class Principal:
 
 
 def parts_of(student_ids: Iterable[UUID]) -> list[str]:
-    """Returns the ids as sixteen texts, by their last hexadecimal digit: a policy looks through one of them."""
+    """Returns the ids as sixteen texts by their last hexadecimal digit; a row-level security policy searches one of
+    them.
+    """
     parts: list[list[str]] = [[] for _ in range(16)]
     for student_id in student_ids:
         parts[student_id.int % 16].append(str(student_id))
@@ -78,8 +80,8 @@ def parts_of(student_ids: Iterable[UUID]) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Acting:
-    """A person of the roster as the door needs them: role, schools, caseload."""
+class ActingPerson:
+    """The role, schools and caseload of a roster person for whom a request acts."""
 
     person_id: UUID
     role: str
@@ -95,7 +97,7 @@ def client_principal(
     scopes: frozenset[str],
     schools: tuple[UUID, ...] = (),
 ) -> Principal:
-    """A machine client with the reach that it was granted: the district, or some schools."""
+    """Returns the principal of a machine client with its granted reach: the district, or some schools."""
     permissions = frozenset(can for can in Can if str(can) in scopes)
     opens = {scope.removeprefix(AREA_PREFIX) for scope in scopes if scope.startswith(AREA_PREFIX)}
     if Can.READ_DEMOGRAPHICS in permissions:
@@ -111,20 +113,20 @@ def client_principal(
     )
 
 
-def acting_for(client: Principal, acting: Acting) -> Principal:
-    """The person's role and caseload bind the client: no request opens more than both have.
+def acting_for(client: Principal, acting: ActingPerson) -> Principal:
+    """Returns the client's principal limited to what the person may see and do too.
 
-    Raises `Forbidden` for a role that opens nothing, such as a student's or a parent's.
+    Raises `Forbidden` for a role without any access, such as a student's or a parent's.
     """
     role_opens = ROLE_OPENS.get(acting.role)
     if role_opens is None:
-        raise Forbidden("This person's role opens nothing here.", code="act_for.role")
+        raise Forbidden("This person's role gives no access here.", code="act_for.role")
     if acting.role in SEES_SCHOOL:
         schools = _schools_of(client, acting)
         reach = Reach.SCHOOLS if schools is not None else Reach.DISTRICT
         reached = replace(client, reach=reach, schools=schools or (), students=())
     else:
-        # A client with some schools still may not see, through a teacher, a student of another school.
+        # The client's own schools still apply: through a teacher it may not see a student of another school.
         reached = replace(client, reach=Reach.CASELOAD, students=acting.students)
     opens = client.opens if acting.role in SEES_SECURED else client.opens & {DEMOGRAPHICS_LOCK}
     return replace(
@@ -135,8 +137,8 @@ def acting_for(client: Principal, acting: Acting) -> Principal:
     )
 
 
-def house_principal(district_id: UUID, name: str) -> Principal:
-    """The house's own work in one district: the worker, the sync, the operator, judging."""
+def system_principal(district_id: UUID, name: str) -> Principal:
+    """Returns the principal of the system's own jobs in one district: worker, sync, operator, judging."""
     return Principal(
         district_id=district_id,
         name=name,
@@ -146,8 +148,8 @@ def house_principal(district_id: UUID, name: str) -> Principal:
     )
 
 
-def _schools_of(client: Principal, acting: Acting) -> tuple[UUID, ...] | None:
-    """The schools that both reach; None for the whole district."""
+def _schools_of(client: Principal, acting: ActingPerson) -> tuple[UUID, ...] | None:
+    """Returns the schools that both the client and the person reach; None for the whole district."""
     if acting.whole_district:
         return client.schools if client.reach is Reach.SCHOOLS else None
     if client.reach is Reach.SCHOOLS:

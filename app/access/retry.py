@@ -1,6 +1,6 @@
-"""Owns what both faces do about a temporary fault of the database: once more, then a refusal that says what is known.
+"""Retries a unit of work once after a temporary database fault, and otherwise converts the fault into a refusal.
 
-Never opens a unit of work and never answers: a face gives the attempt, and shows the refusal.
+Both APIs use it: they pass the attempt as a function and show the refusal.
 """
 
 import asyncio
@@ -16,14 +16,14 @@ from app.core.faults import CommitLost, Fault, fault_of
 
 Answer = TypeVar("Answer")
 RETRIED = frozenset({Fault.CONCURRENT, Fault.LOST})
-"""After these the same work may succeed at once. Who has waited for a lock, a connection or a statement has waited."""
-PAUSE = 0.05  # seconds at most before the second attempt: two that were in each other's way do not meet again
-CONCURRENT = "Another request wrote the same thing at this moment. Nothing was changed. Read, then try again."
+"""The faults after which an immediate retry may succeed. After a timeout the caller has waited long enough already."""
+PAUSE = 0.05  # the most seconds before the second attempt, random so that two conflicting requests do not collide again
+CONCURRENT = "Another request wrote the same data at this moment. Nothing was changed. Read it, then try again."
 DETAILS = {
-    Fault.LOCKED: ("database.busy", "Another request or a sync is changing the same thing. Nothing was changed."),
-    Fault.SLOW: ("database.slow", "This took longer than it may and was stopped. Nothing was changed."),
+    Fault.LOCKED: ("database.busy", "Another request or a sync is changing the same data. Nothing was changed."),
+    Fault.SLOW: ("database.slow", "This took longer than allowed and was stopped. Nothing was changed."),
     Fault.LOST: ("database.unavailable", "The connection to the database was lost. Nothing was changed."),
-    Fault.UNREACHABLE: ("database.unavailable", "The database is not to be reached. Nothing was changed."),
+    Fault.UNREACHABLE: ("database.unavailable", "The database cannot be reached. Nothing was changed."),
 }
 log = structlog.get_logger()
 
@@ -35,10 +35,12 @@ def _always() -> bool:
 async def run_with_retry(
     attempt: Callable[[], Awaitable[Answer]], *, reads: bool, may_retry: Callable[[], bool] = _always
 ) -> Answer:
-    """Runs a whole unit of work, and once more where a deadlock, a failed serialization or a lost connection undid it.
+    """Runs a unit of work, and runs it once more if a deadlock, a failed serialization or a lost connection rolled
+    it back.
 
-    `reads` says that carrying it out twice changes nothing; `may_retry` that nothing was answered and the input can
-    still be given again. Raises `Conflict`, `Unavailable` or `OutcomeUnknown` in place of a temporary fault.
+    `reads` states that running it twice changes nothing. `may_retry` returns whether nothing was sent to the caller
+    yet and the input can be read again. Raises `Conflict`, `Unavailable` or `OutcomeUnknown` in place of a
+    temporary fault.
     """
     try:
         return await attempt()
@@ -48,9 +50,9 @@ async def run_with_retry(
         refusal = refusal_of(error, reads=reads)
         if refusal is None:
             raise
-        again = fault_of(error) in RETRIED and not isinstance(refusal, OutcomeUnknown) and may_retry()
-        log.warning("unit.retried" if again else "unit.refused", code=refusal.code, **describe_fault(error))
-        if not again:
+        will_retry = fault_of(error) in RETRIED and not isinstance(refusal, OutcomeUnknown) and may_retry()
+        log.warning("unit.retried" if will_retry else "unit.refused", code=refusal.code, **describe_fault(error))
+        if not will_retry:
             raise refusal from error
     await asyncio.sleep(random.uniform(0, PAUSE))
     try:
@@ -66,7 +68,7 @@ async def run_with_retry(
 
 
 def refusal_of(error: BaseException, *, reads: bool = False) -> AimlineError | None:
-    """Returns what a caller is told of a temporary fault of the database; None where the error is another."""
+    """Returns the refusal for a temporary database fault, or None for any other error."""
     fault = fault_of(error)
     if fault is None:
         return None

@@ -1,4 +1,4 @@
-"""Owns how districts and clients come to be: an operator's commands. Never shows a secret twice."""
+"""Creates districts, clients and their secrets, for the operator's commands. Each secret is shown only once."""
 
 import secrets
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from app.core.crypto import fingerprint
 from app.core.errors import Conflict, Invalid, Violation
 from app.core.ids import new_id
 
-SECRET_PREFIX = "aim_"  # noqa: S105  # a prefix by which secret scanners know ours, not a secret
+SECRET_PREFIX = "aim_"  # noqa: S105  # a prefix by which secret scanners recognize our secrets, not a secret
 LIVE_SECRETS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class NewClient:
-    """A client to be made: the scopes it gets in this district; no schools named means the whole district."""
+    """The input for a new client: its name and its scopes in this district; no schools means the whole district."""
 
     name: str
     scopes: tuple[str, ...]
@@ -30,7 +30,7 @@ class NewClient:
 
 @dataclass(frozen=True, slots=True)
 class CreatedClient:
-    """A client just made, with the secret that is shown this once."""
+    """A new client with its secret, which is shown only now."""
 
     client_id: UUID
     secret: str
@@ -38,7 +38,7 @@ class CreatedClient:
 
 @needs(Can.OPERATE)
 async def register_district(work: Work, slug: str, name: str, time_zone: str) -> None:
-    """Makes the district that this work is sealed to. Raises `Invalid` for an unfit name or zone."""
+    """Creates the district of this unit of work; raises `Invalid` for an invalid short name or time zone."""
     violations = []
     if not slug.replace("-", "").isalnum() or not slug.isascii() or slug != slug.lower():
         violations.append(Violation("/slug", "slug.malformed", "A short name has a–z, 0–9 and hyphens only."))
@@ -56,7 +56,7 @@ async def register_district(work: Work, slug: str, name: str, time_zone: str) ->
 
 @needs(Can.OPERATE)
 async def register_client(work: Work, new: NewClient) -> CreatedClient:
-    """Makes a client with one secret and a grant in this district. Raises `Invalid` for unknown scopes."""
+    """Creates a client with one secret and a grant in this district; raises `Invalid` for unknown scopes."""
     _refuse_unknown(new.scopes)
     client_id, secret = new_id(), generate_secret()
     work.db.add(Client(client_id=client_id, name=new.name, created_at=now()))
@@ -68,14 +68,14 @@ async def register_client(work: Work, new: NewClient) -> CreatedClient:
 
 @needs(Can.OPERATE)
 async def grant_client(work: Work, client_id: UUID, new: NewClient) -> None:
-    """Grants a client that is already known a further district."""
+    """Grants an existing client access to a further district."""
     _refuse_unknown(new.scopes)
     await _grant(work, client_id, new)
 
 
 @needs(Can.OPERATE)
 async def rotate_secret(work: Work, client_id: UUID, *, revoke_others: bool = False) -> str:
-    """A second secret beside the first; two may live at once. Raises `Conflict` on a third."""
+    """Creates a second secret for a client and returns it; raises `Conflict` if two secrets are valid already."""
     if revoke_others:
         await work.db.execute(
             update(ClientSecret)
@@ -86,7 +86,7 @@ async def rotate_secret(work: Work, client_id: UUID, *, revoke_others: bool = Fa
         select(ClientSecret.fingerprint).where(ClientSecret.client_id == client_id, ClientSecret.revoked_at.is_(None))
     )
     if len(live.all()) >= LIVE_SECRETS:
-        raise Conflict("Two secrets live already. Revoke one first.", code="client.secrets")
+        raise Conflict("Two secrets are valid already. Revoke one first.", code="client.secrets")
     secret = generate_secret()
     work.db.add(ClientSecret(client_id=client_id, fingerprint=fingerprint(secret), created_at=now()))
     await work.db.flush()
@@ -94,7 +94,7 @@ async def rotate_secret(work: Work, client_id: UUID, *, revoke_others: bool = Fa
 
 
 def generate_secret() -> str:
-    """A client secret: 256 bits."""
+    """Returns a new random client secret of 256 bits."""
     return SECRET_PREFIX + secrets.token_urlsafe(32)
 
 
@@ -114,4 +114,4 @@ async def _grant(work: Work, client_id: UUID, new: NewClient) -> None:
 def _refuse_unknown(scopes: tuple[str, ...]) -> None:
     unknown = [scope for scope in scopes if not is_scope(scope)]
     if unknown:
-        raise Invalid([Violation("/scopes", "scope.unknown", f"These are no scopes: {', '.join(unknown)}.")])
+        raise Invalid([Violation("/scopes", "scope.unknown", f"These scopes do not exist: {', '.join(unknown)}.")])

@@ -1,7 +1,7 @@
-"""Owns the unit of work: one transaction sealed to one principal. The only way to a session.
+"""Defines the unit of work: one transaction bound to one principal, and the only way to a database session.
 
-Nobody below the door commits. What must happen last (numbering events, the disclosure log) is laid by
-the rooms as a finisher and runs just before the commit.
+No code below the APIs commits. What must happen last (numbering the events, the disclosure log) is registered with
+`before_commit` and runs just before the commit.
 """
 
 import functools
@@ -19,26 +19,26 @@ from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 from app.access.audit import DisclosedRecords, log_disclosure
 from app.access.permission import MEANING, Can
-from app.access.principal import Principal, house_principal
+from app.access.principal import Principal, system_principal
 from app.core.crypto import Keyring
 from app.core.db import BoundConnection, set_binding
 from app.core.errors import Forbidden, Misuse
-from app.core.faults import CommitLost, Fault, fault_of, was_sent
+from app.core.faults import CommitLost, Fault, fault_of, may_have_been_sent
 
 log = structlog.get_logger()
 P = ParamSpec("P")
 R = TypeVar("R")
-Finisher = Callable[["Work"], Awaitable[None]]
+Callback = Callable[["Work"], Awaitable[None]]
 
 _open_for: ContextVar["Work | None"] = ContextVar("_open_for", default=None)
 
 
 class Work:
-    """One transaction for one principal; `db` opens only inside a function marked `@needs`."""
+    """One transaction of one principal; `db` is accessible only inside a function marked `@needs`."""
 
     def __init__(self, session: AsyncSession, principal: Principal, keyring: Keyring, operation: str) -> None:
         self._session = session
-        self._finishers: dict[str, Finisher] = {}
+        self._callbacks: dict[str, Callback] = {}
         self._last = ""
         self.principal = principal
         self.keyring = keyring
@@ -51,67 +51,71 @@ class Work:
 
     @property
     def district_id(self) -> UUID:
-        """The district that this work is sealed to."""
+        """The district of this unit of work."""
         return self.principal.district_id
 
     @property
     def db(self) -> AsyncSession:
-        """The session. Raises `Misuse` outside a function marked `@needs`."""
+        """The database session; raises `Misuse` outside a function marked `@needs`."""
         if _open_for.get() is not self:
             raise Misuse("The session was reached outside a function marked @needs.")
         return self._session
 
     def disclose(self, kind: str, students: Iterable[UUID]) -> None:
-        """Notes that a record of this kind about these students goes to the caller."""
-        found = set(students)
-        if found:
-            self.disclosed.students |= found
+        """Notes that records of this kind about these students are disclosed to the caller."""
+        student_ids = set(students)
+        if student_ids:
+            self.disclosed.students |= student_ids
             self.disclosed.kinds.add(kind)
 
-    def before_commit(self, name: str, finisher: Finisher, *, last: bool = False) -> None:
-        """Registers a function to run just before the commit, once a name; `last` is for the numbering of events."""
-        self._finishers.setdefault(name, finisher)
+    def before_commit(self, name: str, callback: Callback, *, last: bool = False) -> None:
+        """Registers a callback that runs just before the commit, once per name; `last` is for the numbering of
+        events.
+        """
+        self._callbacks.setdefault(name, callback)
         if last:
             self._last = name
 
     @asynccontextmanager
     async def as_district(self, name: str) -> AsyncIterator[None]:
-        """Runs a step as the district itself, in this transaction: judging needs whom a caseload hides."""
-        asked = self.principal
+        """Runs a step as the district's system principal in this transaction, because judging needs students whom a
+        caseload hides.
+        """
+        original = self.principal
         await self._session.flush()
-        self.principal = house_principal(asked.district_id, name)
+        self.principal = system_principal(original.district_id, name)
         await self._session.execute(text(self.principal.binding()))
         try:
             yield
             await self._session.flush()
         finally:
-            self.principal = asked
-            # In a transaction that PostgreSQL has already aborted nothing can run, and nothing needs to.
+            self.principal = original
+            # In a transaction that PostgreSQL has aborted no statement can run, and none needs to.
             with suppress(DBAPIError):
-                await self._session.execute(text(asked.binding()))
+                await self._session.execute(text(original.binding()))
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """A part that can fail alone: its rows, events and disclosures go when it fails."""
+        """Runs a part that can fail alone; its rows, events and disclosures are discarded when it fails."""
         events, weeks, locked = list(self.pending_events), list(self.pending_weeks), set(self.locked_students)
         named = self.named_subjects
-        shown = DisclosedRecords(set(self.disclosed.students), set(self.disclosed.kinds))
+        disclosed = DisclosedRecords(set(self.disclosed.students), set(self.disclosed.kinds))
         try:
             async with self._session.begin_nested():
                 yield
         except BaseException:
             # PostgreSQL gives up the locks that were taken since the savepoint.
             self.pending_events, self.pending_weeks, self.locked_students = events, weeks, locked
-            self.disclosed, self.named_subjects = shown, named
+            self.disclosed, self.named_subjects = disclosed, named
             raise
 
     async def finish(self) -> None:
-        """Runs the finishers; the door calls this and commits."""
+        """Runs the registered callbacks; the API calls this before it commits."""
         await self._session.flush()
-        for _, finisher in sorted(self._finishers.items(), key=lambda item: item[0] == self._last):
+        for _, callback in sorted(self._callbacks.items(), key=lambda item: item[0] == self._last):
             token = _open_for.set(self)
             try:
-                await finisher(self)
+                await callback(self)
             finally:
                 _open_for.reset(token)
         await self._session.flush()
@@ -119,7 +123,7 @@ class Work:
 
 @asynccontextmanager
 async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, operation: str) -> AsyncIterator[Work]:
-    """Opens a unit of work; commits when the block ends well, rolls back when it does not."""
+    """Opens a unit of work; commits when the block succeeds and rolls back when it raises."""
     async with engine.connect() as connection:
         driver = await set_binding(connection, principal.binding())
         async with AsyncSession(connection, expire_on_commit=False, autoflush=False) as session:
@@ -134,12 +138,14 @@ async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, oper
 
 
 async def _commit(session: AsyncSession, driver: BoundConnection) -> None:
-    """Commits; raises `CommitLost` where the connection is lost after COMMIT was sent: it may have been carried out."""
+    """Commits; raises `CommitLost` if the connection is lost after COMMIT was sent, because it may have been
+    executed.
+    """
     lost_before = driver.is_closed()
     try:
         await session.commit()
     except Exception as error:
-        if fault_of(error) is Fault.LOST and not lost_before and was_sent(error):
+        if fault_of(error) is Fault.LOST and not lost_before and may_have_been_sent(error):
             raise CommitLost from error
         raise
 
@@ -147,20 +153,22 @@ async def _commit(session: AsyncSession, driver: BoundConnection) -> None:
 def needs(
     *permissions: Can,
 ) -> Callable[[Callable[Concatenate[Work, P], Awaitable[R]]], Callable[Concatenate[Work, P], Awaitable[R]]]:
-    """Marks a command or a read with the permissions that it asks for, and opens the session to it."""
+    """Decorates a command or a read with the permissions that it requires, and gives it access to the database
+    session.
+    """
 
     def mark(
         function: Callable[Concatenate[Work, P], Awaitable[R]],
     ) -> Callable[Concatenate[Work, P], Awaitable[R]]:
         if not inspect.iscoroutinefunction(function):
-            raise Misuse(f"{function.__qualname__} is marked @needs and is not async.")
+            raise Misuse(f"{function.__qualname__} is marked @needs but is not async.")
 
         @functools.wraps(function)
         async def guarded(work: Work, /, *args: P.args, **kwargs: P.kwargs) -> R:
             for permission in permissions:
                 if not work.principal.may(permission):
                     raise Forbidden(
-                        f"This needs the permission {permission.value}. {MEANING.get(permission, '')}".strip(),
+                        f"This requires the permission {permission.value}. {MEANING.get(permission, '')}".strip(),
                         code="permission.missing",
                     )
             token = _open_for.set(work)
@@ -176,6 +184,6 @@ def needs(
 
 
 def required_permissions(function: Callable[..., Any]) -> tuple[Can, ...]:
-    """The permissions that a function was marked with; none when it was not marked."""
-    found: tuple[Can, ...] = getattr(function, "__needs__", ())
-    return found
+    """Returns the permissions that a function was marked with; empty if it was not marked."""
+    permissions: tuple[Can, ...] = getattr(function, "__needs__", ())
+    return permissions

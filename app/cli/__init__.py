@@ -1,4 +1,4 @@
-"""The command line. Each command says in one sentence what went wrong, and exits as DESIGN's table says."""
+"""The command line. Each command reports an error in one sentence and exits with the code in DESIGN's table."""
 
 import logging
 import os
@@ -13,7 +13,7 @@ from app.core.errors import AimlineError, Invalid
 
 
 class Command(NamedTuple):
-    """Where a command is, and what it is for: its own first line, so that the overview need not load it."""
+    """The module of a command and its help text, repeated here so that the overview need not load the module."""
 
     module: str
     help: str
@@ -21,10 +21,10 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "serve": Command("serve", "Serves REST and GraphQL."),
-    "worker": Command("process", "Delivers webhooks and runs what is due."),
-    "migrate": Command("process", "Makes the run-time roles and brings the schema up to date."),
+    "worker": Command("process", "Delivers webhooks and runs due jobs."),
+    "migrate": Command("process", "Creates the run-time roles and migrates the schema."),
     "schema": Command(
-        "schema", "Compares the database's schema with what this version makes; exit 1 where they differ."
+        "schema", "Compares the database's schema with the one of this version; exits with 1 if they differ."
     ),
     "backup": Command("backup", "Writes a backup of the whole database into a folder, and verifies it."),
     "restore": Command("backup", "Restores a backup into an empty database, and verifies it."),
@@ -41,30 +41,30 @@ COMMANDS = {
         "Estimates growth, noise and forms of each measure from the district's own scores of the last year.",
     ),
     "doctor": Command(
-        "doctor", "Finds records that are in other schools than their student, and with --repair puts them right."
+        "doctor", "Finds records whose schools differ from their student's, and repairs them with --repair."
     ),
     "contracts": Command("contracts", "Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."),
     "sandbox": Command("sandbox", "A synthetic district of people who do not exist."),
 }
-"""Only the module of the command that is given is loaded, so that it begins at once."""
+"""Only the module of the given command is loaded, so that the command starts quickly."""
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 LOGS = {"serve", "worker"}
-"""Commands that are processes, and lay their log themselves."""
+"""Commands that run processes, which configure their own logs."""
 BEHIND = ("42P01", "42703", "42883", "3F000")
-"""SQLSTATEs of a table, column, function or schema that is not there."""
+"""SQLSTATEs for a missing table, column, function or schema."""
 
 
 def command_line(command: str | None = None) -> typer.Typer:
-    """The command line with one of its commands, or with all."""
+    """Builds the command line with one of its commands, or with all."""
     app = _empty()
-    modules = [one.module for one in ([COMMANDS[command]] if command in COMMANDS else COMMANDS.values())]
+    modules = [entry.module for entry in ([COMMANDS[command]] if command in COMMANDS else COMMANDS.values())]
     for module in dict.fromkeys(modules):
         import_module(f"app.cli.{module}").add_to(app)
     return app
 
 
 def overview() -> typer.Typer:
-    """The command line with what each command is for, and nothing behind it."""
+    """Builds the command line with each command's help text only, for listing them."""
     app = _empty()
     for name, command in COMMANDS.items():
         app.command(name, help=command.help)(lambda: None)
@@ -74,23 +74,23 @@ def overview() -> typer.Typer:
 def _empty() -> typer.Typer:
     app = typer.Typer(
         name="aimline",
-        help="Keeps the loop concern → support → response → decision for a school district.",
+        help="Supports the cycle concern → support → response → decision of a school district.",
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    app.callback()(lambda: None)  # one command alone is still called by its name
+    app.callback()(lambda: None)  # keeps a single command callable by its name
     return app
 
 
 def main() -> None:
-    """Runs the command; a refusal is a sentence on standard error, never a stack trace."""
+    """Runs the command; an error is a sentence on standard error, never a stack trace."""
     if not set(sys.argv[1:2]) & LOGS:
-        # What a command prints is its answer: the log of what happens beneath is the processes' own.
+        # A command prints its result; informational log lines are for the long-running processes only.
         quiet = structlog.make_filtering_bound_logger(logging.WARNING)
         structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
-        given, completes = sys.argv[1:2], "_AIMLINE_COMPLETE" in os.environ
-        app = command_line(*given) if completes or set(given) & set(COMMANDS) else overview()
+        arguments, is_completion = sys.argv[1:2], "_AIMLINE_COMPLETE" in os.environ
+        app = command_line(*arguments) if is_completion or set(arguments) & set(COMMANDS) else overview()
         app(prog_name="aimline")
     except Invalid as error:
         for violation in error.violations:
@@ -102,13 +102,16 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(INTERRUPTED)
-    except Exception as error:  # nobody on a command line is helped by a stack trace
+    except Exception as error:  # a stack trace does not help on a command line
         _refuse(error)
 
 
 def _refuse(error: Exception) -> NoReturn:
-    """Says what broke. Never an unknown error's message itself: it may hold what somebody submitted."""
-    # What these come from is loaded already where one is raised, and not where none is.
+    """Reports an unexpected error and exits.
+
+    An unknown error's message is not shown, because it may contain submitted values.
+    """
+    # Imported here, because these modules are loaded already if such an error was raised.
     from pydantic import ValidationError
     from sqlalchemy.exc import DBAPIError, ProgrammingError
 
@@ -118,8 +121,11 @@ def _refuse(error: Exception) -> NoReturn:
     from app.core.faults import why_no_connection
 
     if isinstance(error, ValidationError):
-        for one in error.errors():
-            print(f"AIMLINE_{'_'.join(str(part) for part in one['loc']).upper()}: {one['msg']}.", file=sys.stderr)
+        for violation in error.errors():
+            print(
+                f"AIMLINE_{'_'.join(str(part) for part in violation['loc']).upper()}: {violation['msg']}.",
+                file=sys.stderr,
+            )
         sys.exit(USAGE)
     if isinstance(error, KeyFault | UnfitServer):
         print(error, file=sys.stderr)
@@ -127,16 +133,16 @@ def _refuse(error: Exception) -> NoReturn:
     if os.environ.get("AIMLINE_DEBUG"):
         raise error
     if isinstance(error, ProgrammingError) and getattr(error.orig, "sqlstate", "") in BEHIND:
-        said = "The schema is not up to date. Run: aimline migrate"
+        sentence = "The schema is not up to date. Run: aimline migrate"
     elif is_database_full(error):
-        said = "The disk of the PostgreSQL server is full: make room there."
+        sentence = "The disk of the PostgreSQL server is full. Free some space there."
     elif is_full(error):
-        said = "A disk of this machine is full: make room there."
+        sentence = "A disk of this machine is full. Free some space."
     elif (reason := why_no_connection(error)) is not None:
-        said = reason
+        sentence = reason
     elif isinstance(error, OSError | DBAPIError):
-        said = f"The database did not answer as it should ({type(error).__name__}). Is it running?"
+        sentence = f"The database did not answer as expected ({type(error).__name__}). Is it running?"
     else:
-        said = f"Something broke on our side ({type(error).__name__}). AIMLINE_DEBUG=1 shows where."
-    print(said, file=sys.stderr)
+        sentence = f"An internal error occurred ({type(error).__name__}). AIMLINE_DEBUG=1 shows where."
+    print(sentence, file=sys.stderr)
     sys.exit(INTERNAL)

@@ -1,4 +1,7 @@
-"""`aimline calibrate`: estimates a district's measures from its own series, and says what was found. Never judges."""
+"""`aimline calibrate`: estimates a district's measures from its own series, and prints the results.
+
+Judges nothing.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import find_district
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import unit
 from app.cli.operate import AsJson, District, as_operator
 from app.core import ids
@@ -25,34 +28,34 @@ def add_to(app: typer.Typer) -> None:
     def calibrate(district: District, as_json: AsJson = False) -> None:
         """Estimates growth, noise and forms of each measure from the district's own scores of the last year.
 
-        Below a stated amount of data the published defaults hold. A district's true false-alarm rate cannot be known
-        from its scores, and none is claimed: what is compared is how many series are flagged, and how many the
-        estimated model expects to be.
+        With too little data the published defaults are used. A district's true false-alarm rate cannot be known from
+        its scores, so none is claimed: the report compares how many series are flagged with how many the estimated
+        model expects.
         """
 
         async def run(engine: AsyncEngine, settings: Settings) -> list[dict[str, Any]]:
             district_id = await find_district(engine, district)
-            operator = house_principal(district_id, "operator")
+            operator = system_principal(district_id, "operator")
             async with unit(engine, operator, settings.keyring, "calibrate") as work:
-                return [told(row) for row in await calibrate_district(work)]
+                return [report_of(row) for row in await calibrate_district(work)]
 
         rows = as_operator(run)
         if as_json:
             print(json.dumps({"calibrations": rows}))
             return
-        for row in rows or [{"sentence": "There is no series to calibrate from."}]:
+        for row in rows or [{"sentence": "There are no series to calibrate from."}]:
             print(row["sentence"])
 
 
-def told(row: CalibrationRow) -> dict[str, Any]:
-    """A calibration as a report."""
+def report_of(row: CalibrationRow) -> dict[str, Any]:
+    """Returns a calibration as a report."""
     measure, grade = ids.show("measure", row.measure_id), f", grade {row.grade}" if row.grade else ", all grades"
-    what = f"{measure}{grade}: {row.series} series, {row.scores} scores"
+    summary = f"{measure}{grade}: {row.series} series, {row.scores} scores"
     if row.published:
-        sentence = f"{what}: too few, the published defaults hold."
+        sentence = f"{summary}: too few, so the published defaults are used."
     else:
-        seen, expected = row.report["observed"], row.report["expected"]
-        sentence = f"{what}: flagged {seen:.3f}, the estimated model expects {expected:.3f}."
+        observed, expected = row.report["observed"], row.report["expected"]
+        sentence = f"{summary}: flagged {observed:.3f}, the estimated model expects {expected:.3f}."
     return {
         "id": ids.show("calibration", row.id),
         "number": row.number,

@@ -1,4 +1,4 @@
-"""`aimline contracts`: writes what integrators read, or says where the committed files have drifted from it."""
+"""`aimline contracts`: writes the API contracts, or checks that the committed files are current."""
 
 import os
 import sys
@@ -21,21 +21,21 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command()
     def contracts(
-        check: Annotated[bool, typer.Option(help="Write nothing; exit 1 where a file has drifted.")] = False,
+        check: Annotated[bool, typer.Option(help="Write nothing; exit with 1 if a file is outdated.")] = False,
     ) -> None:
         """Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."""
-        drifted = []
+        outdated = []
         for name, text in _contracts().items():
             path = FOLDER / name
             if check:
                 if not path.exists() or path.read_text() != text:
-                    drifted.append(f"openapi/{name}")
+                    outdated.append(f"openapi/{name}")
                 continue
             FOLDER.mkdir(exist_ok=True)
             path.write_text(text)
             print(f"openapi/{name}")
-        if drifted:
-            print(f"Drifted: {', '.join(drifted)}. Run: aimline contracts", file=sys.stderr)
+        if outdated:
+            print(f"Outdated: {', '.join(outdated)}. Run: aimline contracts", file=sys.stderr)
             raise typer.Exit(1)
 
 
@@ -43,7 +43,7 @@ def _contracts() -> dict[str, str]:
     from app.graphql.schema import sdl
     from app.main import build
 
-    # The contract does not depend on any installation: no database is opened, and the key serves for nothing.
+    # The contract does not depend on an installation: no database is opened, and the key is not used.
     os.environ.pop("AIMLINE_BASE_URL", None)
     app = build(Settings(database_url="postgresql://nobody@/none", key=generate_key("k")))
     return {
@@ -54,11 +54,11 @@ def _contracts() -> dict[str, str]:
 
 
 def event_schemas() -> dict[str, Any]:
-    """A JSON Schema for the body of every type of event, as the feed and the webhooks send it."""
+    """Returns a JSON Schema for the body of every event type, as the feed and the webhooks send it."""
     schemas = {
-        name if one is CATALOGUE[name] else f"{name}:{one.version}": schema(one)
+        name if version is CATALOGUE[name] else f"{name}:{version.version}": schema(version)
         for name in sorted(CATALOGUE)
-        for one in CATALOGUE[name].versions
+        for version in CATALOGUE[name].versions
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

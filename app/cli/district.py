@@ -1,10 +1,10 @@
-"""`aimline district` and `aimline client`: what an operator sets up."""
+"""Creates a district for `aimline district create` and the sandbox."""
 
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.service import register_district
 from app.access.work import unit
 from app.core.crypto import Keyring
@@ -14,9 +14,9 @@ from app.playbook.service import open_playbook
 
 
 async def open_district(engine: AsyncEngine, keyring: Keyring, slug: str, name: str, time_zone: str) -> UUID:
-    """A district with its event counter and the default playbook, in one transaction."""
+    """Creates a district with its event counter and the default playbook, in one transaction; returns its id."""
     district_id = new_id()
-    operator = house_principal(district_id, "operator")
+    operator = system_principal(district_id, "operator")
     async with unit(engine, operator, keyring, "district create") as work:
         await register_district(work, slug, name, time_zone)
         await open_counter(work)

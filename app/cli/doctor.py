@@ -1,4 +1,4 @@
-"""`aimline doctor`: whether every record is in its student's schools, and its repair. Never decides."""
+"""`aimline doctor`: checks that every record has its student's schools, and repairs those that do not."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def add_to(app: typer.Typer) -> None:
     @app.command("doctor")
     def doctor(
         district: District,
-        repair: Annotated[bool, typer.Option("--repair", help="Put right what is out of step.")] = False,
+        repair: Annotated[bool, typer.Option("--repair", help="Repair the records.")] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Finds records that are in other schools than their student, and with --repair puts them right.
+        """Finds records whose schools differ from their student's, and repairs them with --repair.
 
-        Exits with 3 where records are out of step and were not repaired. Every sync repairs them too.
+        Exits with 3 if there are such records and they were not repaired. Every sync repairs them too.
         """
 
         async def run(engine: AsyncEngine, settings: Settings) -> dict[str, int]:
@@ -39,8 +39,8 @@ def add_to(app: typer.Typer) -> None:
             print(json.dumps({"out_of_step": rows_by_table, "repaired": repair and bool(rows_by_table)}))
         else:
             for table, rows in rows_by_table.items():
-                print(f"{table}: {rows:,} in other schools than their student{', put right' if repair else ''}")
+                print(f"{table}: {rows:,} with other schools than their student{', repaired' if repair else ''}")
             if not rows_by_table:
-                print("Every record is in its student's schools.")
+                print("Every record has its student's schools.")
         if rows_by_table and not repair:
             raise typer.Exit(OUT_OF_STEP)

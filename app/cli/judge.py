@@ -1,4 +1,4 @@
-"""`aimline judge`: judges series from standard input, offline. It opens no database and keeps nothing."""
+"""`aimline judge`: judges series from standard input, offline, without a database."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -19,11 +19,11 @@ from app.response.rules.rates import GRID
 
 BAD_LINES = 3
 BOM = b"\xef\xbb\xbf"
-"""What some programs write before the first line of a text."""
+"""The byte order mark that some programs write at the start of a text."""
 
 
 class RuleName(StrEnum):
-    """The rules by the names that a playbook uses."""
+    """The rules by their names in a playbook."""
 
     MONITOR = "monitor"
     FOUR_POINT = "four-point"
@@ -45,29 +45,29 @@ def add_to(app: typer.Typer) -> None:
         far: Annotated[
             float | None,
             typer.Option(
-                min=GRID[0], max=GRID[-1], help="Stated false-alarm rate; without it the rule as the field uses it."
+                min=GRID[0], max=GRID[-1], help="Stated false-alarm rate; without it, the rule as commonly used."
             ),
         ] = None,
-        every_week: Annotated[bool, typer.Option("--every-week", help="A line for each week.")] = False,
+        every_week: Annotated[bool, typer.Option("--every-week", help="Print a line for each week.")] = False,
         no_form_adjustment: Annotated[
             bool, typer.Option("--no-form-adjustment", help="Leave each passage's difficulty in the scores.")
         ] = False,
         adaptive: Annotated[
-            bool, typer.Option("--adaptive", help="Say how many scores would help next week, 0 to 3.")
+            bool, typer.Option("--adaptive", help="Print how many scores would help next week, 0 to 3.")
         ] = False,
         calibrate: Annotated[
             bool,
-            typer.Option("--calibrate", help="Read all lines first, and set the monitor by what their scores say."),
+            typer.Option("--calibrate", help="Read all lines first, and calibrate the monitor by their scores."),
         ] = False,
         calibration: Annotated[
             Path | None,
-            typer.Option(help="A calibration's JSON: read, or with --calibrate written.", dir_okay=False),
+            typer.Option(help="A calibration's JSON file, which is read, or written with --calibrate.", dir_okay=False),
         ] = None,
     ) -> None:
         """Judges series: JSON Lines on standard input, verdicts as JSON Lines on standard output.
 
-        Lines of one cohort stand together. A bad line is named on standard error; the others are judged, and the
-        exit code is 3.
+        Lines of one cohort must be adjacent. An invalid line is reported on standard error; the others are judged,
+        and the exit code is 3.
         """
         options = Options(rule.value, far, every_week, not no_form_adjustment, adaptive)
         source: Iterable[bytes] = sys.stdin.buffer
@@ -83,33 +83,33 @@ def add_to(app: typer.Typer) -> None:
 
 
 def calibrated(source: Iterable[bytes]) -> Calibration:
-    """What the scores of all good lines say; bad ones are told of when they are judged. One measure, one grade."""
-    # Only who calibrates pays for it: the first line of a plain run is judged at once.
+    """Returns a calibration from the scores of all valid lines, which must be of one measure and grade."""
+    # Imported only for a calibration, so that other runs start at once.
     from app.response.rules.calibrate.district import calibrate_batch
 
     lines = []
     for text in source:
         with suppress(orjson.JSONDecodeError, UnjudgeableSeries):
             lines.append(read_line(orjson.loads(text.removeprefix(BOM))))
-    found = calibrate_batch(batch_of(lines))
-    used = f"{found.series} series with {found.scores} scores"
-    if found.prior == PUBLISHED.prior:
-        print(f"Too little to calibrate on ({used}): the published defaults hold.", file=sys.stderr)
+    calibration = calibrate_batch(batch_of(lines))
+    used = f"{calibration.series} series with {calibration.scores} scores"
+    if calibration.prior == PUBLISHED.prior:
+        print(f"Too little data to calibrate ({used}): the published defaults are used.", file=sys.stderr)
     else:
         print(f"Calibrated on {used}.", file=sys.stderr)
-    return found
+    return calibration
 
 
 def read_calibration(file: Path) -> Calibration:
-    """Raises typer.BadParameter with what is wrong."""
+    """Reads a calibration from a file; raises `typer.BadParameter` if it is invalid."""
     try:
         return Calibration.from_json(orjson.loads(file.read_bytes()))
-    except (OSError, ValueError, TypeError) as wrong:
-        raise typer.BadParameter(f"This is no calibration that --calibrate wrote: {wrong}") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise typer.BadParameter(f"This is not a calibration written by --calibrate: {error}") from None
 
 
 def judge_stream(source: Iterable[bytes], out: BinaryIO, options: Options) -> bool:
-    """Judges cohort by cohort, each as soon as it is read; False if a line was bad."""
+    """Judges each cohort as soon as it is read; returns False if a line was invalid."""
     faults = Faults()
     for lines in _cohorts(source, options, faults):
         for answer in judge_cohort(lines, options):
@@ -119,19 +119,19 @@ def judge_stream(source: Iterable[bytes], out: BinaryIO, options: Options) -> bo
 
 
 class Faults:
-    """The bad lines: told at once by number and what is wrong, never with what the line holds."""
+    """Reports invalid lines at once by line number and problem, never with the line's content."""
 
     def __init__(self) -> None:
         self.number = 0
 
-    def tell(self, line: int, sentence: str) -> None:
+    def report(self, line: int, sentence: str) -> None:
         self.number += 1
         print(f"line {line}: {sentence}", file=sys.stderr)
 
 
 def _cohorts(source: Iterable[bytes], options: Options, faults: Faults) -> Iterator[list[OfflineSeries]]:
-    """The lines by cohort, one cohort in memory at a time; one without is a cohort of its own, judged at once."""
-    held: dict[str, OfflineSeries] = {}
+    """Yields the lines by cohort, with one cohort in memory at a time; a line without a cohort is yielded at once."""
+    lines_by_id: dict[str, OfflineSeries] = {}
     cohort: str | None = None
     closed: set[str | None] = set()
     for number, given in enumerate(source, 1):
@@ -141,23 +141,23 @@ def _cohorts(source: Iterable[bytes], options: Options, faults: Faults) -> Itera
         try:
             line = read_line(orjson.loads(text), every_week=options.every_week)
         except orjson.JSONDecodeError:
-            faults.tell(number, "This is no JSON object; give one series a line.")
+            faults.report(number, "This is not a JSON object. Give one series per line.")
             continue
-        except UnjudgeableSeries as unfit:
-            faults.tell(number, unfit.sentence)
+        except UnjudgeableSeries as error:
+            faults.report(number, error.sentence)
             continue
-        if held and line.cohort != cohort:
-            yield list(held.values())
-            held = {}
+        if lines_by_id and line.cohort != cohort:
+            yield list(lines_by_id.values())
+            lines_by_id = {}
             closed.add(cohort)
         cohort = line.cohort
         if cohort is None:
             yield [line]
         elif cohort in closed:
-            faults.tell(number, "Its cohort came before; let lines of one cohort stand together.")
-        elif line.id in held:
-            faults.tell(number, "Another line of this cohort has the same id.")
+            faults.report(number, "Its cohort has ended before. Put the lines of one cohort together.")
+        elif line.id in lines_by_id:
+            faults.report(number, "Another line of this cohort has the same id.")
         else:
-            held[line.id] = line
-    if held:
-        yield list(held.values())
+            lines_by_id[line.id] = line
+    if lines_by_id:
+        yield list(lines_by_id.values())

@@ -1,4 +1,4 @@
-"""`aimline district` and `aimline client`: what an operator sets up."""
+"""`aimline district` and `aimline client`: an operator's commands for districts and machine clients."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import find_client, find_district
 from app.access.permission import GRANTABLE, MEANING
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.service import NewClient, grant_client, register_client, rotate_secret
 from app.access.work import unit
 from app.cli.district import open_district
@@ -29,7 +29,7 @@ District = Annotated[str, typer.Option(help="The district's short name.")]
 
 
 def as_operator(run: Callable[[AsyncEngine, Settings], Awaitable[Answer]]) -> Answer:
-    """Runs a coroutine over the worker's engine."""
+    """Runs a coroutine with an engine that uses the worker's role."""
 
     async def go() -> Answer:
         settings = Settings()
@@ -53,11 +53,11 @@ def add_to(app: typer.Typer) -> None:
     @district.command("create")
     def create_district(
         slug: Annotated[str, typer.Argument(help="A short name: a–z, 0–9 and hyphens.")],
-        name: Annotated[str, typer.Option(help="The name that people read.")] = "",
+        name: Annotated[str, typer.Option(help="The district's full name.")] = "",
         time_zone: Annotated[str, typer.Option(help="IANA, such as America/Chicago.")] = "UTC",
         as_json: AsJson = False,
     ) -> None:
-        """Makes a district with the default playbook."""
+        """Creates a district with the default playbook."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> str:
             try:
@@ -65,33 +65,33 @@ def add_to(app: typer.Typer) -> None:
             except NotFound:
                 made = await open_district(engine, settings.keyring, slug, name or slug, time_zone)
                 return ids.show("district", made)
-            raise Conflict(f"The district {slug} is there already.", code="district.taken")
+            raise Conflict(f"The district {slug} exists already.", code="district.taken")
 
         shown = as_operator(run)
-        print(json.dumps({"district": slug, "id": shown}) if as_json else f"Made the district {slug} ({shown}).")
+        print(json.dumps({"district": slug, "id": shown}) if as_json else f"Created the district {slug} ({shown}).")
 
     @district.command("new-epoch")
     def new_epoch(slug: Annotated[str, typer.Argument(help="The district's short name.")]) -> None:
-        """Run this after restoring from a copy: readers of the change feed are told to begin anew."""
+        """Run this after restoring from a copy: readers of the change feed are told to start again."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
             district_id = await find_district(engine, slug)
-            operator = house_principal(district_id, "operator")
+            operator = system_principal(district_id, "operator")
             async with unit(engine, operator, settings.keyring, "district new-epoch") as work:
                 await begin_epoch(work)
 
         as_operator(run)
-        print(f"The change feed of {slug} begins anew: cursors given out before are refused.")
+        print(f"The change feed of {slug} was restarted: cursors issued before are refused.")
 
     @district.command("reminders")
     def reminders(
         slug: Annotated[str, typer.Argument(help="The district's short name.")],
-        days: Annotated[list[str] | None, typer.Argument(help="As concern_unanswered=10; 0 is never.")] = None,
+        days: Annotated[list[str] | None, typer.Argument(help="As concern_unanswered=10; 0 means never.")] = None,
     ) -> None:
-        """Shows after how many days of instruction something is told as overdue, or sets it."""
+        """Shows or sets the number of instructional days after which something counts as overdue."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> dict[str, int]:
-            operator = house_principal(await find_district(engine, slug), "operator")
+            operator = system_principal(await find_district(engine, slug), "operator")
             async with unit(engine, operator, settings.keyring, "district reminders") as work:
                 if days:
                     await publish_reminders(work, _days(days))
@@ -104,16 +104,16 @@ def add_to(app: typer.Typer) -> None:
     def create_client(
         district: District,
         scope: Annotated[list[str], typer.Option(help="Scopes, repeated or space-separated; `all` for all.")],
-        name: Annotated[str, typer.Option(help="Whose client it is.")] = "client",
+        name: Annotated[str, typer.Option(help="The client's name.")] = "client",
         school: Annotated[list[str] | None, typer.Option(help="Only these schools: ids or external ids.")] = None,
         as_json: AsJson = False,
     ) -> None:
-        """Makes a machine client and shows its secret, this once."""
+        """Creates a machine client and shows its secret once."""
         scopes = _scopes(scope)
 
         async def run(engine: AsyncEngine, settings: Settings) -> tuple[str, str]:
             district_id = await find_district(engine, district)
-            operator = house_principal(district_id, "operator")
+            operator = system_principal(district_id, "operator")
             async with unit(engine, operator, settings.keyring, "client create") as work:
                 schools = tuple([(await find_school(work, one, "/school")).id for one in school or ()])
                 made = await register_client(work, NewClient(name, scopes, schools))
@@ -131,7 +131,7 @@ def add_to(app: typer.Typer) -> None:
         district: District,
         scope: Annotated[list[str], typer.Option(help="As for `client create`.")],
     ) -> None:
-        """Grants a client a further district."""
+        """Grants a client access to a further district."""
         scopes = _scopes(scope)
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
@@ -141,7 +141,9 @@ def add_to(app: typer.Typer) -> None:
             district_id = await find_district(engine, district)
             if any(one.district_id == district_id for one in known.grants):
                 raise Conflict("The client has a grant in this district already.", code="client.granted")
-            async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "client grant") as work:
+            async with unit(
+                engine, system_principal(district_id, "operator"), settings.keyring, "client grant"
+            ) as work:
                 await grant_client(work, known.client_id, NewClient(known.name, scopes))
 
         as_operator(run)
@@ -151,9 +153,9 @@ def add_to(app: typer.Typer) -> None:
     def rotate(
         client_id: str,
         district: District,
-        revoke_others: Annotated[bool, typer.Option(help="The other secrets end at once.")] = False,
+        revoke_others: Annotated[bool, typer.Option(help="Revoke the other secrets at once.")] = False,
     ) -> None:
-        """Gives a client a second secret; two may live while one replaces the other."""
+        """Gives a client a second secret; two may be valid while one replaces the other."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> str:
             known = await find_client(engine, ids.read("client", client_id))
@@ -161,7 +163,7 @@ def add_to(app: typer.Typer) -> None:
                 raise NotFound("client")
             district_id = await find_district(engine, district)
             async with unit(
-                engine, house_principal(district_id, "operator"), settings.keyring, "client rotate"
+                engine, system_principal(district_id, "operator"), settings.keyring, "client rotate"
             ) as work:
                 return await rotate_secret(work, known.client_id, revoke_others=revoke_others)
 
@@ -172,20 +174,20 @@ def add_to(app: typer.Typer) -> None:
         """Lists the scopes that a client can be granted."""
         for can in sorted(GRANTABLE):
             print(f"{can.value:20} {MEANING[can]}")
-        print("area:<code>          Read and write what lies in a secured area, such as area:sel.")
+        print("area:<code>          Read and write records of a secured area, such as area:sel.")
 
 
 def _days(given: list[str]) -> dict[str, int]:
-    found = dict(one.partition("=")[::2] for one in given)
-    if not all(number.isascii() and number.isdigit() for number in found.values()):
+    days = dict(text.partition("=")[::2] for text in given)
+    if not all(number.isascii() and number.isdigit() for number in days.values()):
         raise AimlineError("Write it as concern_unanswered=10.", code="reminders.malformed")
-    return {name: int(number) for name, number in found.items()}
+    return {name: int(number) for name, number in days.items()}
 
 
 def _scopes(given: list[str]) -> tuple[str, ...]:
-    named = [one for text in given for one in text.replace(",", " ").split()]
+    named = [scope for text in given for scope in text.replace(",", " ").split()]
     if "all" in named:
-        named = [one for one in named if one != "all"] + [can.value for can in GRANTABLE]
+        named = [scope for scope in named if scope != "all"] + [can.value for can in GRANTABLE]
     if not named:
         raise AimlineError("Name at least one scope. See: aimline client scopes", code="scope.missing")
     return tuple(sorted(set(named)))

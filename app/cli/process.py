@@ -1,4 +1,4 @@
-"""`aimline worker`, `migrate`, `key`: the processes and what they stand on."""
+"""`aimline worker`, `aimline migrate` and `aimline key`."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command()
     def worker() -> None:
-        """Delivers webhooks and runs what is due."""
+        """Delivers webhooks and runs due jobs."""
         from app.worker import main
 
         Settings().check_networks()
@@ -24,12 +24,13 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command()
     def migrate(
-        reset_roles: Annotated[bool, typer.Option(help="Set the passwords of the roles api and worker anew.")] = False,
+        reset_roles: Annotated[bool, typer.Option(help="Reset the passwords of the roles api and worker.")] = False,
+        citus: Annotated[bool, typer.Option(help="Distribute the tables of an empty database by district.")] = False,
     ) -> None:
-        """Makes the run-time roles and brings the schema up to date."""
-        bring_up_to_date(Settings(), reset_roles=reset_roles)
+        """Creates the run-time roles and migrates the schema."""
+        bring_up_to_date(Settings(), reset_roles=reset_roles, citus=citus)
 
     @key.command("new")
     def new(name: Annotated[str, typer.Option(help="The key's id; random without it.")] = "") -> None:
-        """Prints a fresh line for a key file; the first line of the file wraps, every line unwraps."""
+        """Prints a new line for a key file; the file's first key encrypts, and every key decrypts."""
         print(generate_key(name))

@@ -1,6 +1,6 @@
-"""`aimline sync status|report|approve|discard|undo|history`: what became of a run, and what a person says to it.
+"""`aimline sync status|report|approve|discard|undo|history|rekey`: show a sync run and decide about it.
 
-Exit codes as those of `aimline sync`. Never decides.
+The exit codes are those of `aimline sync`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ from rich.console import Console
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import find_district
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, unit
 from app.cli.operate import AsJson, District, as_operator
 from app.cli.sync import ALREADY_RUNNING, USAGE, print_report, sync_app
@@ -30,11 +30,11 @@ Answer = TypeVar("Answer")
 NEWEST = 10  # runs that a status without a run shows
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: run_…")]
 Plan = Annotated[str, typer.Option(help="The plan that you read: the report shows it.")]
-Kept = Annotated[bool, typer.Option("--without-removals", help="Remove nobody and nothing.")]
+Kept = Annotated[bool, typer.Option("--without-removals", help="Do not remove any rows.")]
 
 
 def add_to(app: typer.Typer) -> None:
-    """Adds these commands, beside those that bring a roster."""
+    """Adds these commands to `aimline sync`."""
     app.add_typer(sync_app, name="sync")
 
     @sync_app.command("status")
@@ -43,17 +43,17 @@ def add_to(app: typer.Typer) -> None:
         run: Annotated[str, typer.Argument(metavar="[RUN]", help="A run's id; without it, the newest runs.")] = "",
         as_json: AsJson = False,
     ) -> None:
-        """Says what became of a run, in a line; without one, of the newest."""
+        """Shows the state of a run in one line, or of the newest runs."""
         if not run:
-            _newest(district, as_json)
+            _show_newest(district, as_json)
             return
         report = _ask(district, lambda work: queries.read_report(work, ids.read("run", run)))
-        told = {"run_id": run, "state": report.state, "sentence": report.sentence}
-        print(orjson.dumps(told).decode() if as_json else f"{run}: {report.state}. {report.sentence}")
+        summary = {"run_id": run, "state": report.state, "sentence": report.sentence}
+        print(orjson.dumps(summary).decode() if as_json else f"{run}: {report.state}. {report.sentence}")
 
     @sync_app.command("report")
     def report(run: Run, district: District, as_json: AsJson = False) -> None:
-        """Shows a run's report, with its plan where it is held."""
+        """Shows a run's report, with its plan if it is held."""
         found = _ask(district, lambda work: queries.read_report(work, ids.read("run", run)))
         _show(found, district, as_json, weighed=True)
 
@@ -61,15 +61,15 @@ def add_to(app: typer.Typer) -> None:
     def approve(
         run: Run, district: District, plan: Plan, without_removals: Kept = False, as_json: AsJson = False
     ) -> None:
-        """Applies the plan of a held run, if it is the one that was read and the roster is as it was."""
+        """Applies the plan of a held run, if it is the plan that was read and the roster has not changed."""
         run_id = ids.read("run", run)
-        _answer(district, run_id, lambda work: approval.approve(work, run_id, plan, without_removals), as_json)
+        _decide(district, run_id, lambda work: approval.approve(work, run_id, plan, without_removals), as_json)
 
     @sync_app.command("discard")
     def discard(run: Run, district: District, as_json: AsJson = False) -> None:
-        """Forgets the plan of a held run."""
+        """Discards the plan of a held run."""
         run_id = ids.read("run", run)
-        _answer(district, run_id, lambda work: approval.discard(work, run_id), as_json)
+        _decide(district, run_id, lambda work: approval.discard(work, run_id), as_json)
 
     @sync_app.command("history")
     def history(
@@ -77,7 +77,7 @@ def add_to(app: typer.Typer) -> None:
         district: District,
         as_json: AsJson = False,
     ) -> None:
-        """Tells what every sync did to a person: why somebody is there, or is not."""
+        """Shows what every sync did to a person: why somebody is in the roster, or is not."""
 
         async def read(work: Work) -> list[dict[str, str]]:
             _, steps = await queries.history_of(work, person)
@@ -93,12 +93,12 @@ def add_to(app: typer.Typer) -> None:
                 for one, run in runs
             ]
 
-        told = _ask(district, read)
+        lines = _ask(district, read)
         if as_json:
-            print(orjson.dumps(told).decode())
-        for step in () if as_json else told:
+            print(orjson.dumps(lines).decode())
+        for step in () if as_json else lines:
             print(f"{step['at']}  {step['run_id']}  {step['sentence']}")
-        if not as_json and not told:
+        if not as_json and not lines:
             print("No sync has touched this person.")
 
     @sync_app.command("rekey")
@@ -106,44 +106,44 @@ def add_to(app: typer.Typer) -> None:
         run: Run,
         district: District,
         match: Annotated[str, typer.Option(help="identifier, email, or a CSV file of old and new sourcedIds.")],
-        out: Annotated[Path | None, typer.Option(help="Write the map that was made as CSV.")] = None,
+        out: Annotated[Path | None, typer.Option(help="Write the resulting map as CSV.")] = None,
         as_json: AsJson = False,
     ) -> None:
-        """Plans under which new sourcedIds the people of a held run go on; applied once it is approved."""
+        """Plans the new sourcedIds of the people of a held run; they are applied once the plan is approved."""
 
         async def go(engine: AsyncEngine, settings: Settings) -> Report:
             district_id, keyring = await find_district(engine, district), settings.keyring
             pairs = () if match in rekey.MATCHES else rekey.read_pairs(Path(match))
             report = await rekey.plan_rekey(engine, keyring, district_id, ids.read("run", run), match, pairs)
-            async with unit(engine, house_principal(district_id, "operator"), keyring, "sync rekey") as work:
+            async with unit(engine, system_principal(district_id, "operator"), keyring, "sync rekey") as work:
                 made = await rekey.list_pairs(work, report.run_id) if out else []
             if out:
                 out.write_text("".join(f"{old},{new}\n" for old, new in [("old", "new"), *made]))
             return report
 
-        report = _refused(lambda: as_operator(go))
+        report = _run_or_exit(lambda: as_operator(go))
         _show(report, district, as_json)
         raise typer.Exit(report.exit_code)
 
     @sync_app.command("undo")
     def undo(run: Run, district: District, as_json: AsJson = False) -> None:
-        """Takes an applied run back, unless a later one changed the same rows."""
+        """Undoes an applied run, unless a later run changed the same rows."""
 
         async def go(engine: AsyncEngine, settings: Settings) -> Report:
             district_id, nobody = await find_district(engine, district), lambda _doing, _done, _of: None
             return await approval.undo(engine, settings.keyring, district_id, ids.read("run", run), nobody)
 
-        report = _refused(lambda: as_operator(go))
+        report = _run_or_exit(lambda: as_operator(go))
         _show(report, district, as_json)
         raise typer.Exit(report.exit_code)
 
 
-def _newest(district: str, as_json: bool) -> None:
-    """The newest runs, a line each: a night's run has no other way to its id."""
+def _show_newest(district: str, as_json: bool) -> None:
+    """Shows the newest runs, one per line, so that a nightly run's id can be found."""
     page = _ask(
         district, lambda work: queries.runs(work, keyset(work.district_id, "runs", {}, None, NEWEST, work.keyring))
     )
-    told = [
+    lines = [
         {
             "run_id": ids.show("run", one.run.id),
             "source": one.source,
@@ -154,40 +154,40 @@ def _newest(district: str, as_json: bool) -> None:
         for one in page.rows
     ]
     if as_json:
-        print(orjson.dumps(told).decode())
-    for one in () if as_json else told:
+        print(orjson.dumps(lines).decode())
+    for one in () if as_json else lines:
         print(f"{one['began_at']}  {one['run_id']}  {one['source']}  {one['state']}. {one['sentence']}")
-    if not as_json and not told:
+    if not as_json and not lines:
         print("There was no run yet.")
 
 
 def _ask(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
     async def run(engine: AsyncEngine, settings: Settings) -> Answer:
         district_id = await find_district(engine, district)
-        async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sync") as work:
+        async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sync") as work:
             return await read(work)
 
-    return _refused(lambda: as_operator(run))
+    return _run_or_exit(lambda: as_operator(run))
 
 
-def _answer(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]], as_json: bool) -> None:
-    """Marks the answer, then carries it out; one that a crash leaves between is carried out by the worker."""
+def _decide(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]], as_json: bool) -> None:
+    """Stores the decision, then executes it; after a crash in between, the worker executes it."""
 
     async def run(engine: AsyncEngine, settings: Settings) -> Report:
         district_id = await find_district(engine, district)
-        async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sync answer") as work:
+        async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sync answer") as work:
             await mark(work)
         return await approval.execute_answer(
             engine, settings.keyring, district_id, run_id, lambda _doing, _done, _of: None
         )
 
-    report = _refused(lambda: as_operator(run))
+    report = _run_or_exit(lambda: as_operator(run))
     _show(report, district, as_json)
     raise typer.Exit(report.exit_code)
 
 
-def _refused(run: Callable[[], Answer]) -> Answer:
-    """What the command says where it is turned away."""
+def _run_or_exit(run: Callable[[], Answer]) -> Answer:
+    """Runs a step and reports its refusal with the matching exit code."""
     try:
         return run()
     except AlreadyRunning as error:

@@ -1,4 +1,4 @@
-"""`aimline sandbox`: a synthetic district, for partners and for trying things."""
+"""`aimline sandbox`: a synthetic district, for partners and for experiments."""
 
 import secrets
 import sys
@@ -71,7 +71,7 @@ def _add_sis(sandbox: typer.Typer) -> None:
         token_seconds: Annotated[int, typer.Option(min=1, help="How long a token lives.")] = 3600,
         until_stdin_closes: Annotated[bool, typer.Option(hidden=True)] = False,
     ) -> None:
-        """Serves the district as a SIS would: OneRoster 1.1, 1.2 and CSV, well or badly behaved."""
+        """Serves the district as a SIS would: OneRoster 1.1, 1.2 and CSV, with or without faults."""
         try:
             quirks = Quirks(quirk or ())
             within = date.fromisoformat(on) if on else now().date()
@@ -91,7 +91,7 @@ def _add_sis(sandbox: typer.Typer) -> None:
 
     @sandbox.command("quirks")
     def quirks() -> None:
-        """Lists the ways in which the sandbox SIS can behave badly."""
+        """Lists the faults that the sandbox SIS can simulate."""
         width = max(map(len, QUIRKS))
         for name, does in QUIRKS.items():
             print(f"{name:{width}}  {does}")

@@ -1,7 +1,7 @@
-"""`aimline schema`: compares the database's schema with what this version of Aimline makes. Never changes a database.
+"""`aimline schema`: compares the database's schema with the one of this version of Aimline. Changes no database.
 
-The expected lines are in `migrations/schema.txt`, beginning with the revision that they describe. They are generated
-from an empty database by `aimline schema --write`, and a test compares them with what the migrations make.
+The expected lines are in `migrations/schema.txt`, after the revision that they describe. `aimline schema --write`
+generates them from an empty database, and a test compares them with the result of the migrations.
 """
 
 import asyncio
@@ -34,26 +34,26 @@ def add_to(app: typer.Typer) -> None:
         ] = False,
         as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
     ) -> None:
-        """Compares the database's schema with what this version makes; exit 1 where they differ."""
+        """Compares the database's schema with the one of this version; exits with 1 if they differ."""
         if write:
             EXPECTED.write_text(generate_schema())
             print("migrations/schema.txt")
             return
         settings = Settings()
-        found = asyncio.run(schema_differences(settings))
+        deviations = asyncio.run(schema_differences(settings))
         if as_json:
-            print(orjson.dumps({"revision": expected_schema()[0], "differences": found}).decode())
-        elif found:
-            print("\n".join(found))
+            print(orjson.dumps({"revision": expected_schema()[0], "differences": deviations}).decode())
+        elif deviations:
+            print("\n".join(deviations))
         else:
-            print(f"The schema is what version {expected_schema()[0]} says.")
-        if found:
-            print("The schema differs from what its version says.", file=sys.stderr)
+            print(f"The schema is the one of version {expected_schema()[0]}.")
+        if deviations:
+            print("The schema differs from the one of its version.", file=sys.stderr)
             raise typer.Exit(1)
 
 
 def generate_schema() -> str:
-    """Returns the text of the expected schema, from the migrations over an empty embedded database."""
+    """Returns the text of the expected schema, from the migrations in an empty embedded database."""
     with tempfile.TemporaryDirectory() as folder, EmbeddedPostgres(Path(folder), settings={"fsync": "off"}) as server:
         settings = Settings(
             database_url=server.url(), api_database_url="", worker_database_url="", key=generate_key("schema")
@@ -71,6 +71,6 @@ async def _text_of(settings: Settings) -> str:
 
 
 async def schema_text(connection: asyncpg.Connection, roles: Mapping[str, str]) -> str:
-    """Returns what `migrations/schema.txt` should hold, from a migrated database."""
+    """Returns the expected text of `migrations/schema.txt`, from a migrated database."""
     head = ScriptDirectory(str(EXPECTED.parent)).get_current_head()
     return "\n".join([f"revision {head}", *await describe_schema(connection, roles)]) + "\n"

@@ -1,4 +1,4 @@
-"""`aimline serve`: the api on an address, with its processes, its certificate and its metrics."""
+"""`aimline serve`: runs the api on an address, with its processes, certificate and metrics."""
 
 import asyncio
 import os
@@ -14,19 +14,20 @@ import uvicorn
 
 from app.core.db import check_server
 from app.core.errors import AimlineError
+from app.core.log import log_as_json
 from app.serving.metrics import metrics
 from app.serving.supervisor import Supervisor
 from app.settings import Settings
 
 KEEP_ALIVE = 75
-"""Seconds that a connection may wait for its next request: longer than what proxies keep theirs, so that they close."""
+"""Seconds that an idle connection is kept; longer than proxies keep theirs, so that the proxy closes first."""
 GRACE = 15
-"""Seconds that requests have to end when the process is to end."""
+"""Seconds that running requests have to finish at shutdown."""
 PING = 5
 """Seconds in which one of several processes must answer its supervisor."""
 PLAIN = (
-    "Warning: {host} is reached from other machines, and tokens and children's records would travel unencrypted. "
-    "Give --certificate and --key, or --behind-proxy where a proxy in front of it ends TLS."
+    "Warning: {host} can be reached from other machines, so tokens and children's records would be unencrypted. "
+    "Give --certificate and --key, or --behind-proxy if a proxy terminates TLS."
 )
 
 
@@ -39,7 +40,8 @@ def add_to(app: typer.Typer) -> None:
         port: Annotated[int, typer.Option(min=0, max=65535)] = 8000,
         workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
         behind_proxy: Annotated[
-            bool, typer.Option("--behind-proxy", help="A proxy ends TLS. X-Forwarded-* of AIMLINE_PROXIES count.")
+            bool,
+            typer.Option("--behind-proxy", help="A proxy terminates TLS; X-Forwarded-* of AIMLINE_PROXIES count."),
         ] = False,
         certificate: Annotated[Path | None, typer.Option(help="A PEM file, with its chain, to serve HTTPS.")] = None,
         key: Annotated[Path | None, typer.Option(help="The certificate's key, if it is in a file of its own.")] = None,
@@ -47,8 +49,8 @@ def add_to(app: typer.Typer) -> None:
         """Serves REST and GraphQL."""
         settings = Settings()
         settings.check_networks()
-        settings.weights  # noqa: B018  # refuses an unfit setting here, in one sentence
-        os.environ["AIMLINE_WORKERS"] = str(workers)  # by which each process divides the quotas
+        settings.weights  # noqa: B018  # raises here for an invalid setting
+        os.environ["AIMLINE_WORKERS"] = str(workers)  # each process divides the quotas by this number
         check_certificate(certificate, key)
         if certificate is None and not behind_proxy and not _is_loopback(host):
             print(PLAIN.format(host=host), file=sys.stderr)
@@ -81,10 +83,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check_certificate(certificate: Path | None, key: Path | None) -> None:
-    """Refuses, in a sentence, a certificate and a key that do not serve together."""
+    """Raises `AimlineError` for a certificate and a key that cannot be used together."""
     if certificate is None:
         if key is not None:
-            raise AimlineError("A --key goes with a --certificate.")
+            raise AimlineError("A --key needs a --certificate.")
         return
 
     def refuse_passphrase() -> str:
@@ -98,8 +100,9 @@ def check_certificate(certificate: Path | None, key: Path | None) -> None:
 
 
 def run(config: uvicorn.Config) -> None:
-    """Serves until the process is told to stop; exits with 1 where it could not start."""
+    """Serves until the process is stopped; exits with 1 if it could not start."""
     if config.workers > 1:
+        log_as_json()
         supervisor = Supervisor(config, sockets=[config.bind_socket()])
         supervisor.run()
         if supervisor.has_failed:
@@ -120,7 +123,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _allow_files(connections: int) -> None:
-    """Raises this process's own limit of open files to what its connections need, where the system lets it."""
+    """Raises this process's limit of open files to what its connections need, if the system allows it."""
     with suppress(ImportError, ValueError, OSError):
         import resource
 

@@ -1,7 +1,7 @@
-"""`aimline sis`: the sources that a district syncs from: made, shown, changed, paused, looked at. Never decides.
+"""`aimline sis`: creates, shows, changes, pauses and checks the sources that a district syncs from.
 
-A secret is read from a file, never from the command line, which other people of the machine can see.
-Over 250 lines: every setting is an option, twice.
+A secret is read from a file, never from the command line, which other users of the machine can see. The file has
+over 250 lines because every setting is an option of two commands.
 """
 
 import sys
@@ -14,7 +14,7 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import find_district
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, unit
 from app.cli.operate import AsJson, District, as_operator
 from app.core import ids
@@ -91,9 +91,9 @@ def _add(sis: typer.Typer) -> None:
         pull_gb: PullGb = None,
         as_json: AsJson = False,
     ) -> None:
-        """Makes a source. Nothing is fetched yet: see `aimline sis doctor`, then `aimline sync run`."""
+        """Creates a source. Nothing is fetched yet: see `aimline sis doctor`, then `aimline sync run`."""
         new = Fit(kind=kind, **_given(locals()))
-        _tell(
+        _print(
             _run(district, lambda work, allowed: sources.register_source(work, name, new, allowed, local=True)), as_json
         )
 
@@ -126,7 +126,7 @@ def _set(sis: typer.Typer) -> None:
         pull_gb: PullGb = None,
         as_json: AsJson = False,
     ) -> None:
-        """Changes what is named and leaves the rest; an empty value ("") clears what can be empty."""
+        """Changes the named settings and leaves the others; an empty value ("") clears an optional setting."""
         given = _given(locals())
         if not given:
             _refuse("Name what is to be changed, such as --schedule '0 2 * * *'.")
@@ -135,38 +135,38 @@ def _set(sis: typer.Typer) -> None:
             found = await sources.load_source_by_name(work, name)
             return await sources.change_source(work, found.source.id, given, allowed, local=True)
 
-        _tell(_run(district, change), as_json)
+        _print(_run(district, change), as_json)
 
 
 def _show(sis: typer.Typer) -> None:
     @sis.command("list")
     def list_(district: District, as_json: AsJson = False) -> None:
         """Lists the district's sources."""
-        found = _run(district, lambda work, _: queries.all_sources(work))
+        sources_found = _run(district, lambda work, _: queries.all_sources(work))
         if as_json:
-            print(orjson.dumps([sources.render_source(one) for one in found]).decode())
-        for one in () if as_json else found:
+            print(orjson.dumps([sources.render_source(one) for one in sources_found]).decode())
+        for one in () if as_json else sources_found:
             row = one.settings
             when = "paused" if row.paused_at else f"next {row.due:%Y-%m-%d %H:%M} UTC" if row.due else "no schedule"
             print(f"{one.source.name:20} {one.source.kind:14} {when:26} {row.url}")
-        if not found and not as_json:
-            print("There is no source yet. Make one with: aimline sis add")
+        if not sources_found and not as_json:
+            print("There is no source yet. Create one with: aimline sis add")
 
     @sis.command("show")
     def show(name: Name, district: District, as_json: AsJson = False) -> None:
-        """Shows a source's settings; never its secret."""
-        _tell(_run(district, lambda work, _: sources.load_source_by_name(work, name)), as_json)
+        """Shows a source's settings, but never its secret."""
+        _print(_run(district, lambda work, _: sources.load_source_by_name(work, name)), as_json)
 
     @sis.command("doctor")
     def doctor(name: Name, district: District, as_json: AsJson = False) -> None:
-        """Asks a source what it is like: how to sign in, its bases, pages, collections. Writes nothing."""
-        # With all that a pull takes: no other command here waits for it to load.
+        """Checks a source: how to sign in, its base URLs, pages and collections. Writes nothing."""
+        # Imported here, because it loads much that the other commands do not need.
         from app.sis.runs.pull import inspect_source
 
         async def go(engine: AsyncEngine, settings: Settings) -> dict[str, Any]:
             allowed = settings.sis_allowed
             district_id = await find_district(engine, district)
-            async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sis") as work:
+            async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sis") as work:
                 source_id = (await sources.load_source_by_name(work, name)).source.id
             return await inspect_source(engine, settings.keyring, district_id, source_id, allowed)
 
@@ -175,23 +175,23 @@ def _show(sis: typer.Typer) -> None:
         raise typer.Exit(0 if found["ready"] else REFUSED)
 
     @sis.command("pause")
-    @sis.command("remove", help="As pause: what it brought stays, and so does what it did.")
+    @sis.command("remove", help="The same as pause: its rows and its history stay.")
     def pause(name: Name, district: District, as_json: AsJson = False) -> None:
-        """No run of it begins by itself any more; its rows and its history stay."""
+        """Stops scheduled runs of a source; its rows and its history stay."""
 
         async def go(work: Work, _: Allowed) -> sources.ConfiguredSource:
             return await sources.pause_source(work, (await sources.load_source_by_name(work, name)).source.id)
 
-        _tell(_run(district, go), as_json)
+        _print(_run(district, go), as_json)
 
     @sis.command("resume")
     def resume(name: Name, district: District, as_json: AsJson = False) -> None:
-        """Its schedule holds again."""
+        """Resumes the schedule of a source."""
 
         async def go(work: Work, _: Allowed) -> sources.ConfiguredSource:
             return await sources.resume_source(work, (await sources.load_source_by_name(work, name)).source.id)
 
-        _tell(_run(district, go), as_json)
+        _print(_run(district, go), as_json)
 
 
 def _forget(sis: typer.Typer) -> None:
@@ -200,7 +200,7 @@ def _forget(sis: typer.Typer) -> None:
         person: Annotated[str, typer.Argument(metavar="PERSON", help="The person's id: stu_… or per_….")],
         district: District,
     ) -> None:
-        """Erases a person from what earlier syncs changed. Runs that changed the person cannot be undone any more."""
+        """Erases a person from the stored previous states of earlier syncs; those runs can no longer be undone."""
 
         async def go(work: Work, _: Allowed) -> int:
             kind, row = ids.parse(person)
@@ -212,12 +212,12 @@ def _forget(sis: typer.Typer) -> None:
 
 
 def _run(district: str, do: Callable[[Work, Allowed], Awaitable[Answer]]) -> Answer:
-    """What comes of a step in the district, as the operator; a refusal is a sentence for each thing that is wrong."""
+    """Runs a step in the district as the operator; a refusal prints one sentence per violation and exits."""
 
     async def go(engine: AsyncEngine, settings: Settings) -> Answer:
         allowed = settings.sis_allowed
         district_id = await find_district(engine, district)
-        async with unit(engine, house_principal(district_id, "operator"), settings.keyring, "sis") as work:
+        async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sis") as work:
             return await do(work, allowed)
 
     return _or_refuse(lambda: as_operator(go))
@@ -233,7 +233,7 @@ def _or_refuse(run: Callable[[], Answer]) -> Answer:
 
 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
-    """The options that were given, as settings."""
+    """Returns the options that were given, as settings."""
     given = {
         "scopes": options["scope"] and tuple(one for text in options["scope"] for one in text.split()),
         "left_out": options["leave_out"] and tuple(one for one in options["leave_out"] if one),
@@ -248,27 +248,27 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
         **{name: options[name] for name in ("url", "gradebook_url", "token_url", "auth", "client_id")},
         **{name: options[name] for name in ("page_size", "concurrency", "pull_minutes", "pull_gb")},
     }
-    found = {name: value if value != "" else None for name, value in given.items() if value is not None}
+    settings = {name: value if value != "" else None for name, value in given.items() if value is not None}
     if options["rollover"] == "":
-        found["rollover"] = None
+        settings["rollover"] = None
     elif options["rollover"]:
         first, last = _days(options["rollover"])
         limits = {"limits": _numbers(options["rollover_limit"])} if options["rollover_limit"] else {}
-        found["rollover"] = {"begins_on": first, "ends_on": last, **limits}
+        settings["rollover"] = {"begins_on": first, "ends_on": last, **limits}
     elif options["rollover_limit"]:
         _refuse("Name the days of the rollover as well: --rollover FIRST..LAST")
-    return found
+    return settings
 
 
 def _numbers(limits: list[str]) -> dict[str, float]:
-    found: dict[str, float] = {}
+    limits_by_name: dict[str, float] = {}
     for one in filter(None, limits):
         name, _, text = one.partition("=")
         try:
-            found[name] = int(text) if text.isdigit() else float(text)
+            limits_by_name[name] = int(text) if text.isdigit() else float(text)
         except ValueError:
-            _refuse(f"{one!r} is no limit, such as removed=0.2 or removed_rows=50.")
-    return found
+            _refuse(f"{one!r} is not a limit such as removed=0.2 or removed_rows=50.")
+    return limits_by_name
 
 
 def _days(text: str) -> tuple[str, str]:
@@ -290,7 +290,7 @@ def _json(file: Path) -> Any:
         _refuse(f"{file.name} cannot be read as JSON ({type(error).__name__}).")
 
 
-def _tell(found: sources.ConfiguredSource, as_json: bool) -> None:
+def _print(found: sources.ConfiguredSource, as_json: bool) -> None:
     told = sources.render_source(found)
     if as_json:
         print(orjson.dumps(told).decode())

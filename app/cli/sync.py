@@ -1,4 +1,4 @@
-"""Owns `aimline sync run` and `csv`: brings a source to the roster and says what became of it. Never decides.
+"""`aimline sync run` and `aimline sync csv`: sync a source into the roster and print the report.
 
 Exit codes: 0 done · 1 internal · 2 usage · 3 done with quarantined rows · 4 held · 5 source unreadable or refused ·
 6 source inconsistent · 75 already running · 130 interrupted.
@@ -22,7 +22,7 @@ from rich.table import Table
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import find_district
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import unit
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
@@ -38,7 +38,7 @@ from app.sis.service import sync_csv
 from app.sis.sources.service import load_source_by_name
 
 INTERNAL, USAGE, ALREADY_RUNNING, INTERRUPTED = 1, 2, 75, 130
-LOG_WIDTH = 140  # characters, where there is no terminal that knows its own
+LOG_WIDTH = 140  # characters, when standard output is not a terminal
 COLUMNS = tuple(one.name for one in fields(Counts) if one.name not in ("file", "known", "expired"))
 
 sync_app = typer.Typer(help="Bring the roster from the district's SIS.", no_args_is_help=True)
@@ -53,34 +53,34 @@ def sync() -> None:
 def sync_csv_zip(
     file: Annotated[Path, typer.Argument(metavar="FILE.zip", help="A OneRoster CSV zip, 1.1 or 1.2.")],
     district: Annotated[str, typer.Option(help="The district's short name.")],
-    source: Annotated[str, typer.Option(help="The source's name; made on its first use.")],
+    source: Annotated[str, typer.Option(help="The source's name; created on first use.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
-    """Sync a OneRoster CSV zip, 1.1 or 1.2, bulk or delta as its manifest says."""
-    _carry(lambda run: _sync_csv(run, file, source, dry_run), district, as_json)
+    """Syncs a OneRoster CSV zip, 1.1 or 1.2, bulk or delta according to its manifest."""
+    _run_command(lambda run: _sync_csv(run, file, source, dry_run), district, as_json)
 
 
 @sync_app.command("run")
 def sync_run(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The source: see `aimline sis list`.")],
     district: Annotated[str, typer.Option(help="The district's short name.")],
-    full: Annotated[bool, typer.Option("--full", help="Everything; a file is taken again.")] = False,
-    delta: Annotated[bool, typer.Option("--delta", help="Only what has changed since the last run.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Sync everything, and read a file again.")] = False,
+    delta: Annotated[bool, typer.Option("--delta", help="Sync only changes since the last run.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Plan and report, and write nothing.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as one JSON object.")] = False,
 ) -> None:
-    """Sync from a source now. Without --full or --delta, its schedule for full runs says which."""
+    """Syncs from a source now. Without --full or --delta, its schedule for full runs decides which."""
     if full and delta:
-        print("Ask for --full or for --delta, not for both.", file=sys.stderr)
+        print("Use --full or --delta, not both.", file=sys.stderr)
         raise typer.Exit(USAGE)
     mode: Mode | None = "full" if full else "delta" if delta else None
-    _carry(lambda run: _sync_source(run, name, mode, dry_run), district, as_json)
+    _run_command(lambda run: _sync_source(run, name, mode, dry_run), district, as_json)
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
-    """What a run on the command line stands on."""
+class RunContext:
+    """The resources of a run on the command line."""
 
     engine: AsyncEngine
     settings: Settings
@@ -88,22 +88,22 @@ class Running:
     progress: port.Progress
 
 
-def _carry(sync: Callable[[Running], Awaitable[Report]], district: str, as_json: bool) -> NoReturn:
-    """Runs a sync, shows its report and exits as it says."""
+def _run_command(sync: Callable[[RunContext], Awaitable[Report]], district: str, as_json: bool) -> NoReturn:
+    """Runs a sync, shows its report and exits with the report's exit code."""
     errors = Console(stderr=True)
     try:
         with _progress(errors) as progress:
             report = asyncio.run(_over_engine(sync, Settings(), district, progress))
     except KeyboardInterrupt:
-        errors.print("Interrupted. The roster is as it was.")
+        errors.print("Interrupted. The roster was not changed.")
         raise typer.Exit(INTERRUPTED) from None
     except AlreadyRunning as error:
         errors.print(error.detail)
         raise typer.Exit(ALREADY_RUNNING) from None
     except NotFound as error:
         named = "such source" if error.kind == "source" else f"district {district!r}"
-        made = "sis add" if error.kind == "source" else "district create"
-        errors.print(f"There is no {named}. Make it with: aimline {made}", markup=False)
+        command = "sis add" if error.kind == "source" else "district create"
+        errors.print(f"There is no {named}. Create it with: aimline {command}", markup=False)
         raise typer.Exit(USAGE) from None
     except StorageFull as error:
         errors.print(error.detail, markup=False)
@@ -121,12 +121,12 @@ def _carry(sync: Callable[[Running], Awaitable[Report]], district: str, as_json:
     raise typer.Exit(report.exit_code)
 
 
-async def _sync_csv(run: Running, file: Path, source: str, dry: bool) -> Report:
+async def _sync_csv(run: RunContext, file: Path, source: str, dry: bool) -> Report:
     return await sync_csv(run.engine, run.settings.keyring, run.district_id, file, source, dry, run.progress)
 
 
-async def _sync_source(run: Running, name: str, mode: Mode | None, dry: bool) -> Report:
-    keyring, operator = run.settings.keyring, house_principal(run.district_id, "operator")
+async def _sync_source(run: RunContext, name: str, mode: Mode | None, dry: bool) -> Report:
+    keyring, operator = run.settings.keyring, system_principal(run.district_id, "operator")
     async with unit(run.engine, operator, keyring, "sync run") as work:
         source_id = (await load_source_by_name(work, name)).source.id
     allowed = run.settings.sis_allowed
@@ -134,20 +134,20 @@ async def _sync_source(run: Running, name: str, mode: Mode | None, dry: bool) ->
 
 
 async def _over_engine(
-    sync: Callable[[Running], Awaitable[Report]], settings: Settings, district: str, progress: port.Progress
+    sync: Callable[[RunContext], Awaitable[Report]], settings: Settings, district: str, progress: port.Progress
 ) -> Report:
     url = settings.url_of("worker")
     await check_server(url, "worker")
     engine = open_engine(url, name="sync", pool_size=2, timeouts=settings.sync_timeouts)
     try:
-        return await sync(Running(engine, settings, await find_district(engine, district), progress))
+        return await sync(RunContext(engine, settings, await find_district(engine, district), progress))
     finally:
         await engine.dispose()
 
 
 @contextmanager
 def _progress(console: Console) -> Iterator[port.Progress]:
-    """A bar on a terminal; elsewhere nothing, so that a log stays a log."""
+    """Yields a progress bar on a terminal; elsewhere nothing is shown, so that a log stays readable."""
     if not sys.stderr.isatty():
         yield lambda _doing, _done, _of: None
         return
@@ -162,9 +162,9 @@ def _progress(console: Console) -> Iterator[port.Progress]:
 
 
 def print_report(report: Report, district: str, *, weighed: bool = False) -> None:
-    """The report for a person: counts by kind, what was refused, what was odd, one sentence, what to type next.
+    """Prints a report: counts by kind, refused rows, warnings, one sentence, and the next commands.
 
-    With `weighed`, the guard's limits against what was found as well.
+    With `weighed`, it also prints the guard's limits with the measured values.
     """
     console = Console()
     if not console.is_terminal:
@@ -193,18 +193,18 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
             table.add_row(refusal.file, f"{refusal.row:,}", refusal.field, refusal.code)
         console.print(table)
     for table_name, rows in report.repaired.items():
-        console.print(f"Put back into their student's schools: {rows:,} of {table_name}", markup=False)
+        console.print(f"Schools repaired to those of the student: {rows:,} of {table_name}", markup=False)
     for file in report.not_taken:
-        console.print(f"Not taken in this version: {file}", markup=False)
+        console.print(f"Not supported in this version: {file}", markup=False)
     for warning in report.warnings:
         console.print(f"Note: {warning}", markup=False)
     console.print(report.sentence, markup=False)
     if report.plan:
-        answer = f"{show('run', report.run_id)} --district {district}"
-        # A command that is broken over two lines cannot be copied.
-        typer.echo(f"Apply this plan: aimline sync approve {answer} --plan {report.plan['digest']}")
+        arguments = f"{show('run', report.run_id)} --district {district}"
+        # Printed without wrapping, so that the command can be copied.
+        typer.echo(f"Apply this plan: aimline sync approve {arguments} --plan {report.plan['digest']}")
         if report.total("removed") + report.total("absent"):
-            typer.echo("  and leave out who and what would be removed: add --without-removals")
+            typer.echo("  To leave out the removals, add --without-removals")
         if any(one["rule"] == "rekeyed" for one in report.weighed):
-            typer.echo(f"The same people under other ids? aimline sync rekey {answer} --match identifier")
-        typer.echo(f"Forget it: aimline sync discard {answer}")
+            typer.echo(f"If these are the same people under new ids: aimline sync rekey {arguments} --match identifier")
+        typer.echo(f"Discard it: aimline sync discard {arguments}")

@@ -7,11 +7,11 @@ from sqlalchemy import Text, and_, cast, select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
-from app.events.catalogue import CONCERN_UNANSWERED, Happened
-from app.events.reminders import AT_ONCE, Lasting, remind_once, select_unsent
+from app.events.catalogue import CONCERN_UNANSWERED, NewEvent
+from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
-from app.roster.student_lock import of_idle_students
+from app.roster.student_lock import skip_busy_students
 
 
 @needs(Can.JUDGE)
@@ -35,12 +35,12 @@ async def remind_unanswered_concerns(work: Work, days: int, today: date) -> int:
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    reminders = [Lasting(_unanswered_event(concern), version) for concern, version in rows]
-    return await remind_once(work, CONCERN_UNANSWERED, await of_idle_students(work, reminders))
+    reminders = [Reminder(_unanswered_event(concern), version) for concern, version in rows]
+    return await remind_once(work, CONCERN_UNANSWERED, await skip_busy_students(work, reminders))
 
 
-def _unanswered_event(concern: Concern) -> Happened:
-    return Happened(
+def _unanswered_event(concern: Concern) -> NewEvent:
+    return NewEvent(
         type=CONCERN_UNANSWERED,
         subject_id=concern.id,
         subject_version=concern.version,

@@ -12,7 +12,7 @@ from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.lookup import IdList, by_id, of_students, within_reach
+from app.roster.lookup import IdList, page_by_id, rows_of_students, within_reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,9 @@ def select_concerns(work: Work, criteria: ConcernFilter) -> Select[Concern]:
 @needs(Can.READ_CONCERNS)
 async def concerns(work: Work, keyset: Keyset, criteria: ConcernFilter) -> Page[Concern]:
     """Returns a page of concerns in the order in which they were recorded."""
-    page: Page[Concern] = await by_id(work, keyset, select_concerns(work, criteria), Concern.id, criteria.schools(work))
+    page: Page[Concern] = await page_by_id(
+        work, keyset, select_concerns(work, criteria), Concern.id, criteria.schools(work)
+    )
     work.disclose("concern", (concern.student_id for concern in page.rows))
     return page
 
@@ -63,7 +65,7 @@ async def concern(work: Work, concern_id: UUID) -> Concern:
 @needs(Can.READ_CONCERNS)
 async def concerns_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Concern]]:
     """Returns every concern about these students, by student, oldest first."""
-    return await of_students(work, Concern, "concern", student_ids, Concern.id)
+    return await rows_of_students(work, Concern, "concern", student_ids, Concern.id)
 
 
 @needs(Can.READ_CONCERNS)

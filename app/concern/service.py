@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Annotated
 from uuid import UUID
 
 from app.access.permission import Can
@@ -11,13 +12,14 @@ from app.concern.rules import next_state
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.core.text import Text, require_texts
 from app.events.catalogue import (
     CONCERN_ACCEPTED,
     CONCERN_DISMISSED,
     CONCERN_RAISED,
     CONCERN_RESOLVED,
     EventType,
-    Happened,
+    NewEvent,
 )
 from app.events.outbox import record
 from app.playbook.lookup import locate_area, secured_code
@@ -31,14 +33,19 @@ class NewConcern:
 
     student: str
     area: str
-    description: str
+    description: Annotated[str, Text(min=1, max=4000)]
     raised_by: str | None = None
     raised_on: date | None = None
+
+
+BECAUSE = Text(max=4000)
+"""The lengths of the reason for which a concern is settled."""
 
 
 @needs(Can.RAISE_CONCERN)
 async def raise_concern(work: Work, new: NewConcern) -> Concern:
     """Raises a concern about one student in one area."""
+    require_texts(new)
     student = await lock_student(work, new.student, "/student")
     area = await locate_area(work, new.area, "/area")
     today = today_in(await zone_of(work))
@@ -85,6 +92,7 @@ async def resolve_concern(work: Work, concern_id: UUID, because: str | None = No
 
 
 async def _transition(work: Work, concern_id: UUID, verb: str, because: str | None, type_: EventType) -> Concern:
+    BECAUSE.require(because, "/because")
     concern = await lock_student_of(work, Concern, Concern.id, concern_id)
     if concern is None:
         raise NotFound("concern")
@@ -102,7 +110,7 @@ async def _transition(work: Work, concern_id: UUID, verb: str, because: str | No
 def _emit(work: Work, type_: EventType, concern: Concern) -> None:
     record(
         work,
-        Happened(
+        NewEvent(
             type=type_,
             subject_id=concern.id,
             subject_version=concern.version,

@@ -1,1 +1,1 @@
-"""What knows nothing of schools: the database, ids, pages, errors, time, keys."""
+"""Shared infrastructure without any knowledge of schools: database, ids, pages, errors, time and keys."""

@@ -1,6 +1,8 @@
-"""Owns which addresses we may reach on another's behalf: pure, over a URL's text and addresses already resolved.
+"""Decides which network addresses the service may connect to for somebody else, such as a webhook's URL.
 
-Checked when a URL is saved and again at every connect, on the very address that is connected to.
+Pure: it works on the text of a URL and on addresses that were already resolved.
+
+A URL is checked when it is saved, and its address is checked again at every connection.
 """
 
 import unicodedata
@@ -15,7 +17,8 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 MAX_LENGTH = 2048
-FIRST_OPEN_PORT = 1024  # below it other protocols live (mail, names, shells): of those only 443, and 80 on loopback
+FIRST_OPEN_PORT = 1024
+"""Lower ports serve other protocols (mail, DNS, shells); of them only 443 is allowed, and 80 on loopback."""
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 DENIED_V4 = tuple(
@@ -43,7 +46,8 @@ DENIED_V4 = tuple(
     )
 )
 GLOBAL_V6 = IPv6Network("2000::/3")
-"""Outside it lie loopback, IPv4-mapped, NAT64 (64:ff9b::/96), unique local, link-local, multicast, the unassigned."""
+"""The only IPv6 block with public addresses. Loopback, IPv4-mapped, NAT64 (64:ff9b::/96), unique local, link-local,
+multicast and unassigned addresses are outside it."""
 DENIED_V6 = tuple(
     IPv6Network(network)
     for network in (
@@ -58,9 +62,11 @@ DENIED_V6 = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Allowed:
-    """What an operator opens beside the public networks; a sandbox opens loopback, there also over plain HTTP.
+    """The networks that an operator allows in addition to the public Internet.
 
-    `setting` is the environment's name of the list, for the sentence that refuses an address.
+    A sandbox also allows loopback, there over plain HTTP too.
+
+    `setting` is the name of the environment variable that holds the list; the refusal of an address names it.
     """
 
     networks: tuple[Network, ...] = ()
@@ -69,30 +75,32 @@ class Allowed:
 
     @classmethod
     def parse(cls, networks: str, setting: str, *, sandbox: bool = False) -> Self:
-        """From a setting, comma-separated; raises `ValueError` that says which entry is no network."""
+        """Parses a comma-separated setting; raises `ValueError` that names an entry that is not a network."""
         parsed = []
         for entry in filter(None, (part.strip() for part in networks.split(","))):
             try:
                 parsed.append(ip_network(entry))
             except ValueError:
-                raise ValueError(f"{setting}: {entry!r} is no network, such as 10.1.0.0/16.") from None
+                raise ValueError(f"{setting}: {entry!r} is not a network such as 10.1.0.0/16.") from None
         return cls(tuple(parsed), sandbox, setting)
 
     @property
     def refusal(self) -> str:
-        """The sentence for an address that may not be reached."""
+        """The problem sentence for an address that is not allowed."""
         how = f" An operator may allow its network: {self.setting}." if self.setting else ""
-        return f"This address is not of the public Internet.{how}"
+        return f"This address is not on the public Internet.{how}"
 
     def reaches(self, address: Address) -> bool:
-        """Whether a connection may be made to this address."""
+        """Returns whether a connection to this address is allowed."""
         if isinstance(address, IPv6Address) and address.scope_id is not None:
             return False
         networks = self.networks + (LOOPBACK if self.sandbox else ())
         return is_public(address) or any(address in network for network in networks)
 
     def opens_private(self, address: Address) -> bool:
-        """Whether the address is of a private network that the operator allowed, and not merely a sandbox's own."""
+        """Returns whether the address is in a private network that the operator allowed; a sandbox's loopback is not
+        one.
+        """
         return not is_public(address) and any(address in network for network in self.networks)
 
 
@@ -100,35 +108,40 @@ PUBLIC_ONLY = Allowed()
 
 
 def is_public(address: Address) -> bool:
-    """Whether the address is one of the public Internet, by a full deny-list (`is_global` misses some)."""
+    """Returns whether the address belongs to the public Internet, by a complete deny-list (`is_global` misses some
+    networks).
+    """
     if isinstance(address, IPv4Address):
         return not any(address in network for network in DENIED_V4)
     return address in GLOBAL_V6 and not any(address in network for network in DENIED_V6)
 
 
 def validate_url(url: str, allowed: Allowed = PUBLIC_ONLY, pointer: str = "/url") -> str:
-    """The URL in its one spelling; raises `Invalid` with every violation. Names are not resolved here."""
-    if len(url) > MAX_LENGTH or any(_is_odd(character) for character in url):
-        _refuse(pointer, "url.malformed", f"A URL has no spaces or odd signs and at most {MAX_LENGTH} characters.")
+    """Returns the URL in its normalized spelling; raises `Invalid` with every violation.
+
+    Does not resolve host names.
+    """
+    if len(url) > MAX_LENGTH or any(_is_forbidden(character) for character in url):
+        _refuse(pointer, "url.malformed", f"A URL contains no spaces and at most {MAX_LENGTH} characters.")
     parts, port, host = _split(url, pointer)
     literal = host if not isinstance(host, str) else None
-    here = literal in LOOPBACK[0] or literal in LOOPBACK[1] if literal else _is_localhost(host)
-    plain = parts.scheme == "http" and allowed.sandbox and here
+    is_loopback = literal in LOOPBACK[0] or literal in LOOPBACK[1] if literal else _is_localhost(host)
+    is_plain_allowed = parts.scheme == "http" and allowed.sandbox and is_loopback
     violations = []
-    if parts.scheme != "https" and not plain:
-        violations.append(Violation(pointer, "url.scheme", "Only https is taken."))
+    if parts.scheme != "https" and not is_plain_allowed:
+        violations.append(Violation(pointer, "url.scheme", "Only https is accepted."))
     if "@" in parts.netloc:
-        violations.append(Violation(pointer, "url.user_info", "A URL must not hold a user or a password."))
+        violations.append(Violation(pointer, "url.user_info", "A URL must not contain a user name or a password."))
     if parts.fragment:
-        violations.append(Violation(pointer, "url.fragment", "A URL must not hold a fragment (#…)."))
-    if port is not None and port < FIRST_OPEN_PORT and port != 443 and not (plain and port == 80):
+        violations.append(Violation(pointer, "url.fragment", "A URL must not contain a fragment (#…)."))
+    if port is not None and port < FIRST_OPEN_PORT and port != 443 and not (is_plain_allowed and port == 80):
         violations.append(Violation(pointer, "url.port", f"The port must be 443, or {FIRST_OPEN_PORT} or above."))
-    if (literal and not allowed.reaches(literal)) or (not literal and here and not allowed.sandbox):
+    if (literal and not allowed.reaches(literal)) or (not literal and is_loopback and not allowed.sandbox):
         violations.append(Violation(pointer, "url.address", allowed.refusal))
     if violations:
         raise Invalid(violations)
-    shown = f"[{host}]" if isinstance(host, IPv6Address) else str(host)
-    netloc = shown if port is None or port == _DEFAULT_PORT[parts.scheme] else f"{shown}:{port}"
+    host_text = f"[{host}]" if isinstance(host, IPv6Address) else str(host)
+    netloc = host_text if port is None or port == _DEFAULT_PORT[parts.scheme] else f"{host_text}:{port}"
     return urlunsplit((parts.scheme, netloc, parts.path or "/", parts.query, ""))
 
 
@@ -146,7 +159,7 @@ def _split(url: str, pointer: str) -> tuple[SplitResult, int | None, Address | s
 
 
 def _host(text: str) -> Address | str:
-    """The host in its one spelling: an address however it was written, or a name in ASCII. Raises `ValueError`."""
+    """Returns the normalized host: an address, however it was written, or a name in ASCII. Raises `ValueError`."""
     if ":" in text:
         if "%" in text:
             raise ValueError("zone")
@@ -161,13 +174,13 @@ def _host(text: str) -> Address | str:
     return _loose_ipv4(labels) if _is_number(labels[-1]) else name
 
 
-def _is_odd(character: str) -> bool:
+def _is_forbidden(character: str) -> bool:
     return not character.isprintable() or character in ' \\"<>^`{|}'
 
 
 def _is_label(label: str) -> bool:
-    fit = label.replace("-", "").replace("_", "").isalnum() and label.isascii()
-    return fit and len(label) <= 63 and not label.startswith("-") and not label.endswith("-")
+    has_valid_characters = label.replace("-", "").replace("_", "").isalnum() and label.isascii()
+    return has_valid_characters and len(label) <= 63 and not label.startswith("-") and not label.endswith("-")
 
 
 def _is_number(label: str) -> bool:
@@ -175,7 +188,9 @@ def _is_number(label: str) -> bool:
 
 
 def _loose_ipv4(labels: list[str]) -> IPv4Address:
-    """An IPv4 address as `inet_aton` and browsers take it: decimal, octal, hexadecimal, short."""
+    """Parses an IPv4 address in every form that `inet_aton` and browsers accept: decimal, octal, hexadecimal,
+    shortened.
+    """
     numbers = [_number(label) for label in labels]
     if len(numbers) > 4 or any(number > 255 for number in numbers[:-1]):
         raise ValueError("address")
@@ -199,6 +214,6 @@ def _refuse(pointer: str, code: str, detail: str) -> NoReturn:
     raise Invalid([Violation(pointer, code, detail)])
 
 
-def resolved(text: str) -> Address:
-    """An address as the resolver gives it."""
+def parse_address(text: str) -> Address:
+    """Parses an address that the resolver returned."""
     return ip_address(text)

@@ -1,4 +1,4 @@
-"""Ties a child process to its parent and keeps it from being root. Knows nothing of what the child does."""
+"""Starts child processes that end together with their parent and never run as root."""
 
 import contextlib
 import ctypes
@@ -14,30 +14,34 @@ from typing import Any
 
 CLONE_NEWUSER = 0x10000000  # linux/sched.h
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
-NOBODY = 65534  # inside the namespace; outside it is still the user who started us
+NOBODY = 65534  # the user id inside the namespace; outside it the child is still the user who started it
 
 
-def tied(number: signal.Signals = signal.SIGTERM) -> Callable[[], None]:
-    """For `preexec_fn`: the child gets this signal when the thread that started it ends (on Linux only)."""
+def end_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], None]:
+    """Returns a `preexec_fn` that makes the kernel send this signal to the child when the thread that started it ends
+    (Linux only).
+    """
     if sys.platform != "linux":
         return lambda: None
     libc, parent = ctypes.CDLL(None, use_errno=True), os.getpid()
 
     def tie() -> None:
         libc.prctl(PR_SET_PDEATHSIG, int(number))
-        if os.getppid() != parent:  # it ended before we asked
+        if os.getppid() != parent:  # the parent ended before prctl took effect
             os._exit(1)
 
     return tie
 
 
 def unprivileged(number: signal.Signals) -> dict[str, Any]:
-    """Arguments for Popen that start a program tied to us and never as root (PostgreSQL refuses root).
+    """Returns arguments for `Popen` that start a program which ends with this process and never runs as root
+    (PostgreSQL refuses to run as root).
 
-    Root's child runs in a user namespace where it is nobody and still opens what root owns; where the kernel
-    allows no namespaces it runs as the machine's `nobody`, to whom its files are given (see `user_outside`).
+    When this process is root, the child runs in a user namespace in which it is the user nobody but can still open
+    root's files. Where the kernel allows no namespaces, the child runs as the machine's user `nobody`, which must
+    then own its files (see `user_outside`).
     """
-    tie = tied(number)
+    tie = end_with_parent(number)
     if os.geteuid() != 0:
         return {"preexec_fn": tie}
     if _namespaces():
@@ -53,14 +57,14 @@ def unprivileged(number: signal.Signals) -> dict[str, Any]:
 
 
 def user_outside() -> int:
-    """The user id that such a child has in the eyes of the file system."""
+    """Returns the user id that the file system sees for a child started with `unprivileged`."""
     if os.geteuid() != 0 or _namespaces():
         return os.geteuid()
     return pwd.getpwnam("nobody").pw_uid
 
 
 def _entrance() -> Callable[[], None]:
-    """For `preexec_fn`: go into a new user namespace in which this user is nobody."""
+    """Returns a `preexec_fn` that enters a new user namespace in which the current user is nobody."""
     libc, user, group = ctypes.CDLL(None, use_errno=True), os.geteuid(), os.getegid()
     maps = {"setgroups": "deny", "uid_map": f"{NOBODY} {user} 1", "gid_map": f"{NOBODY} {group} 1"}
 
@@ -75,7 +79,7 @@ def _entrance() -> Callable[[], None]:
 
 @functools.cache
 def _namespaces() -> bool:
-    """Whether this kernel lets us make user namespaces: asked once, by trying."""
+    """Returns whether this kernel allows user namespaces; determined once, by trying."""
     if sys.platform != "linux":
         return False
     try:
@@ -84,14 +88,17 @@ def _namespaces() -> bool:
         return False
 
 
-def working_in(folder: Path, pid: int) -> list[int]:
-    """The live processes of ours whose working directory it is; where the system cannot say, `pid` if it names it."""
+def processes_in(folder: Path, pid: int) -> list[int]:
+    """Returns the ids of our live processes whose working directory is this folder.
+
+    Where the system cannot list them, returns `pid` if its command line names the folder.
+    """
     if sys.platform == "linux":
-        found = []
+        pids = []
         for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # gone, a zombie, or someone else's
+            with contextlib.suppress(OSError):  # the process has ended, is a zombie, or belongs to another user
                 if (entry / "cwd").samefile(folder):
-                    found.append(int(entry.name))
-        return found
-    listed = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True)
-    return [pid] if pid and str(folder) in listed.stdout else []
+                    pids.append(int(entry.name))
+        return pids
+    ps = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True)
+    return [pid] if pid and str(folder) in ps.stdout else []

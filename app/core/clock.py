@@ -1,19 +1,22 @@
-"""Owns the time: instants in UTC, dates in a district's own zone. Never reads the machine's time zone."""
+"""Provides the current time: instants in UTC, dates in a district's own time zone.
+
+Never uses the machine's time zone.
+"""
 
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 
 def now() -> datetime:
-    """This instant, in UTC."""
+    """Returns the current instant in UTC."""
     return datetime.now(UTC)
 
 
 def today_in(zone: str) -> date:
-    """The date on the wall of a district whose IANA time zone is `zone`."""
+    """Returns today's date in an IANA time zone."""
     return datetime.now(ZoneInfo(zone)).date()
 
 
 def monday_of(day: date) -> date:
-    """The Monday of the day's week."""
+    """Returns the Monday of the week that contains this day."""
     return day - timedelta(days=day.weekday())

@@ -1,6 +1,6 @@
-"""Owns the key-encryption keys and what is made from them. Never stores anything.
+"""Encrypts values and derives keys, using the key-encryption keys of the key file. Stores nothing.
 
-A key file holds one key a line, `<id>:<base64 of 32 bytes>`; the first wraps, every one unwraps.
+A key file holds one key per line, `<id>:<base64 of 32 bytes>`. The first key encrypts; every key can decrypt.
 """
 
 import base64
@@ -19,18 +19,18 @@ _P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
 class KeyFault(ValueError):
-    """The key file cannot be read, or a sealed value cannot be opened with the keys at hand."""
+    """Raised when the key file cannot be read, or when a sealed value cannot be decrypted with the available keys."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keyring:
-    """The keys by id, the wrapping one first."""
+    """The keys by id; the first one is used for encryption."""
 
     keys: Mapping[str, bytes] = field(repr=False)
 
     @classmethod
     def parse(cls, text: str) -> "Keyring":
-        """Reads a key file; raises `KeyFault` with what is wrong, never the key."""
+        """Parses a key file; raises `KeyFault`, which describes the problem and never contains a key."""
         keys: dict[str, bytes] = {}
         for number, line in enumerate(text.splitlines(), start=1):
             if not line.strip():
@@ -47,18 +47,20 @@ class Keyring:
                 raise KeyFault(f"Line {number} of the key file repeats the key id {name!r}. Give each key its own id.")
             keys[name] = key
         if not keys:
-            raise KeyFault("The key file holds no key. Make one with: aimline key new")
+            raise KeyFault("The key file contains no key. Create one with: aimline key new")
         return cls(keys)
 
     def seal(self, plain: bytes, *bound_to: object) -> str:
-        """AES-256-GCM under the first key; opens only with the same `bound_to` (district, row, column)."""
+        """Encrypts with AES-256-GCM under the first key; decryption needs the same `bound_to` values (district, row,
+        column).
+        """
         name, key = next(iter(self.keys.items()))
         nonce = os.urandom(12)
         sealed = AESGCM(key).encrypt(nonce, plain, _context(bound_to))
         return f"{name}.{base64.b64encode(nonce + sealed).decode()}"
 
     def open(self, sealed: str, *bound_to: object) -> bytes:
-        """The plain bytes; raises `KeyFault` when the key is not at hand or the value was moved or changed."""
+        """Decrypts a sealed value; raises `KeyFault` when its key is missing or the value was moved or changed."""
         name, _, body = sealed.partition(".")
         key = self.keys.get(name)
         if key is None:
@@ -67,38 +69,41 @@ class Keyring:
         try:
             return AESGCM(key).decrypt(raw[:12], raw[12:], _context(bound_to))
         except InvalidTag:
-            raise KeyFault("A sealed value does not belong to its row.") from None
+            raise KeyFault("A sealed value does not belong to the row in which it is stored.") from None
 
-    def is_of_first(self, sealed: str) -> bool:
-        """Whether a value is sealed under the key that seals now."""
+    def is_current(self, sealed: str) -> bool:
+        """Returns whether a value is sealed under the key that is used for encryption now."""
         return sealed.partition(".")[0] == next(iter(self.keys))
 
     def derive(self, name: str, purpose: str, length: int = 32) -> bytes:
-        """Bytes for one purpose from the named key (HKDF-SHA256, RFC 5869)."""
+        """Derives bytes for one purpose from the named key (HKDF-SHA256, RFC 5869)."""
         return HKDF(hashes.SHA256(), length, salt=None, info=purpose.encode()).derive(self.keys[name])
 
     def signing_keys(self) -> dict[str, ec.EllipticCurvePrivateKey]:
-        """A P-256 key for each key of the ring, the signing one first: nothing to store, nothing to hand round."""
-        found = {}
+        """Returns a P-256 private key derived from each key of the ring, the signing one first.
+
+        Nothing needs to be stored or distributed.
+        """
+        keys = {}
         for name in self.keys:
             seed = int.from_bytes(self.derive(name, "es256 signing key"))
             secret = seed % (_P256_ORDER - 1) + 1
-            found[name] = ec.derive_private_key(secret, ec.SECP256R1())
-        return found
+            keys[name] = ec.derive_private_key(secret, ec.SECP256R1())
+        return keys
 
     def password(self, role: str) -> str:
-        """The password of a database role that Aimline made itself."""
+        """Returns the password of a database role that Aimline created."""
         return self.derive(next(iter(self.keys)), f"database role {role}").hex()
 
 
 def generate_key(name: str = "") -> str:
-    """Returns a line for a key file; without a name, under a random id."""
+    """Returns a new line for a key file, with a random id if none is given."""
     name = name or f"k{os.urandom(6).hex()}"
     return f"{name}:{base64.b64encode(os.urandom(32)).decode()}"
 
 
 def fingerprint(secret: str) -> str:
-    """SHA-256 of a secret of full entropy; such a secret needs no slow hash."""
+    """Returns the SHA-256 of a random secret; a secret with full entropy needs no slow hash."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 

@@ -1,8 +1,8 @@
-"""Owns how a place in a list is sealed into a cursor, and opened again. Never knows what list it is.
+"""Encrypts the position in a list into an opaque cursor, and decrypts it. Does not know which list it is.
 
-A place may hold a child's name, and a cursor stands in URLs and in the logs of every proxy on the way. It is therefore
-encrypted and authenticated, by AES-SIV (RFC 5297): the same place gives the same text, so that a client can compare
-two cursors, and there is no nonce of which a busy list could use up the safe number.
+A position may contain a child's name, and a cursor appears in URLs and in the logs of every proxy. It is therefore
+encrypted and authenticated with AES-SIV (RFC 5297). The same position always gives the same text, so clients can
+compare cursors, and AES-SIV needs no nonce, of which a busy list could use up the safe number.
 """
 
 import base64
@@ -18,23 +18,25 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from app.core.crypto import Keyring
 
 LONGEST = 6000
-"""Characters; two names of 300 signs, each written as an escape, and an id are below it."""
+"""The largest number of characters of a cursor; two escaped names of 300 characters and an id fit."""
 PURPOSE = "page cursor"
 
 
 class CursorSeal:
-    """Seals and opens cursors; the first cipher seals, every one opens."""
+    """Encrypts and decrypts cursors. The first key encrypts; every key can decrypt."""
 
     def __init__(self, keys: Iterable[bytes]) -> None:
         self._ciphers = tuple(AESSIV(key) for key in keys)
 
     def seal(self, bound: bytes, place: tuple[Any, ...]) -> str:
-        """A cursor of this place, which opens only with the same `bound`."""
+        """Returns a cursor for this position; it can be opened only with the same `bound`."""
         sealed = self._ciphers[0].encrypt(orjson.dumps(place, default=str), [bound])
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def open(self, bound: bytes, cursor: str) -> tuple[Any, ...] | None:
-        """The place; None for a cursor that is bound to something else, or that was not made here."""
+        """Returns the position in a cursor, or None if the cursor belongs to another `bound` or was not issued by this
+        installation.
+        """
         sealed = _decode(cursor)
         if sealed is None:
             return None
@@ -47,12 +49,12 @@ class CursorSeal:
 
 
 def cursor_seal(keyring: Keyring) -> CursorSeal:
-    """The seal of an installation: every process with its keys opens what another sealed."""
+    """Returns the cursor encryption of an installation; every process that has its keys can open every cursor."""
     return _seal_of(tuple(keyring.keys.items()))
 
 
 PROCESS_SEAL = CursorSeal([os.urandom(64)])
-"""For lists that no face gives out: its cursors mean nothing in any other process."""
+"""Encrypts the cursors of lists that no API returns; they can be opened in this process only."""
 
 
 @lru_cache(maxsize=8)
@@ -62,7 +64,9 @@ def _seal_of(keys: tuple[tuple[str, bytes], ...]) -> CursorSeal:
 
 
 def _decode(cursor: str) -> bytes | None:
-    """The bytes of a cursor in its one spelling: base64 has several of the same bytes, and an edited one is refused."""
+    """Decodes a cursor that is in canonical base64; an edited cursor with another spelling of the same bytes is
+    refused.
+    """
     if len(cursor) > LONGEST:
         return None
     try:

@@ -1,6 +1,7 @@
-"""Owns the engine and the connection that cannot begin without a binding. Never knows who is bound, or why.
+"""Creates the database engine and its connections, which refuse to begin a transaction without a principal.
 
-`BEGIN` and the binding travel as one message: a second round trip would cost a quarter of the throughput.
+`BEGIN` and the statement that binds the principal are sent as one message: a second round trip would cost a quarter
+of the throughput.
 """
 
 import ssl
@@ -31,11 +32,11 @@ CONVENTION = {
 }
 MINIMUM_VERSION = 17
 OVERFLOW = 2
-"""A busy pool opens so many times its size."""
+"""The factor by which a busy pool may exceed its size."""
 
 
 class Base(DeclarativeBase):
-    """Every table of ours."""
+    """The declarative base class of every table."""
 
     metadata = MetaData(naming_convention=CONVENTION)
     type_annotation_map: ClassVar[dict[Any, Any]] = {
@@ -46,71 +47,72 @@ class Base(DeclarativeBase):
 
 
 class Tenant:
-    """A row of one district: the district leads every key."""
+    """Mixin for a row of one district; the district id leads every key."""
 
     district_id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
 class TenantRow(Tenant):
-    """A row of one district with an id of its own."""
+    """Mixin for a row of one district that has an id of its own."""
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
 
 
 def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
-    """A subquery that is run for each row it names, by an index, and is never rewritten into a join.
+    """Returns a lateral subquery that PostgreSQL runs for each outer row, by an index, and never rewrites into a join.
 
-    Of a district that has just been loaded the planner believes that it has a row or two, and would go through all of
-    them for every row beside it. OFFSET is what it may not rewrite across.
+    For a district that has just been loaded the planner estimates one or two rows, and would scan all of them for
+    every outer row. It cannot rewrite a query across OFFSET.
     """
     return query.offset(literal_column("0")).lateral(name)
 
 
 class BoundConnection(asyncpg.Connection):
-    """A connection whose transactions begin with the binding laid on it; without one they do not begin."""
+    """A connection whose transactions begin with a binding statement; without one they are refused."""
 
     binding: str | None = None
     checked_out = False
 
-    def __init__(self, protocol: Any, transport: Any, *options: Any, **more: Any) -> None:
-        super().__init__(protocol, transport, *options, **more)
+    def __init__(self, protocol: Any, transport: Any, *options: Any, **keywords: Any) -> None:
+        super().__init__(protocol, transport, *options, **keywords)
         keep_alive(transport)
 
     def bind(self, statement: str) -> None:
-        """Lays the statement that the next BEGIN carries; it serves once."""
+        """Sets the binding statement of the next BEGIN; it is used once."""
         self.binding = statement
 
     def transaction(self, **options: Any) -> Any:
-        """Refuses here, before asyncpg counts a transaction as begun, and so leaves the connection fit for use."""
+        """Refuses an unbound transaction before asyncpg counts it as begun, so that the connection stays usable."""
         if self.checked_out and self.binding is None and not self.is_in_transaction():
             raise Misuse("A transaction began without a principal.")
         return super().transaction(**options)
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
+        """Executes a query, and appends the binding statement to a BEGIN."""
         if query.startswith("BEGIN") and self.binding is not None:
             query, self.binding = f"{query} {self.binding}", None
         return str(await super().execute(query, *args, timeout=timeout))
 
 
 def sqlalchemy_url(url: str) -> URL:
-    """A postgresql:// address as SQLAlchemy's asyncpg dialect takes it."""
+    """Returns a postgresql:// URL in the form that SQLAlchemy's asyncpg dialect expects."""
     return make_url(url).set(drivername="postgresql+asyncpg")
 
 
-async def _open_connection(*options: Any, **more: Any) -> BoundConnection:
-    """Opens a connection; raises `DatabaseUnreachable` where there is none to be had, whatever the reason."""
+async def _open_connection(*options: Any, **keywords: Any) -> BoundConnection:
+    """Opens a connection; raises `DatabaseUnreachable` when that fails for any reason."""
     try:
-        connection = await asyncpg.connect(*options, **more)
+        connection = await asyncpg.connect(*options, **keywords)
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
-        raise DatabaseUnreachable("The database gave no connection.") from error
+        raise DatabaseUnreachable("The database refused a connection or did not answer.") from error
     return cast(BoundConnection, connection)
 
 
 def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts = Timeouts()) -> AsyncEngine:
-    """An engine of bound connections. `name` shows in pg_stat_activity.
+    """Creates an engine with bound connections; `name` appears in pg_stat_activity.
 
-    The timeouts are set when a session starts. A SET at each transaction would cost a round trip, and may not share
-    the message of BEGIN on many nodes.
+    The timeouts are set when a database session starts. A SET in each transaction would cost a round trip, and on a
+    sharded database it cannot share a message with BEGIN.
     """
     engine = create_async_engine(
         sqlalchemy_url(url),
@@ -127,7 +129,7 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
             "timeout": timeouts.connect,
             "server_settings": {
                 "application_name": f"aimline {name}",
-                # An operator's server may log the parameters of a statement that fails; of ours it does not.
+                # A server may be configured to log the parameters of failing statements; our sessions turn that off.
                 "log_parameter_max_length_on_error": "0",
                 **timeouts.server_settings(),
             },
@@ -135,20 +137,20 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
     )
 
     @event.listens_for(engine.sync_engine, "checkout")
-    def seal(connection: Any, _record: Any, _proxy: Any) -> None:
+    def reset_binding(connection: Any, _record: Any, _proxy: Any) -> None:
         driver = connection.driver_connection
         if driver.is_closed():
-            # PostgreSQL was restarted: take another connection in place of failing a request.
+            # PostgreSQL was restarted. SQLAlchemy then takes another connection, and the request does not fail.
             raise DisconnectionError
         driver.checked_out = True
-        # Whoever had it before may have begun nothing: their binding must not serve the next.
+        # The previous user may have set a binding without beginning a transaction; it must not apply to the next one.
         driver.binding = None
 
     return engine
 
 
 def connections_of(engine: AsyncEngine) -> int:
-    """Returns how many connections an engine that `open_engine` made opens at most."""
+    """Returns the largest number of connections that an engine made by `open_engine` opens."""
     pool = engine.pool
     if not isinstance(pool, QueuePool):
         raise Misuse("This engine has no pool with a limit.")
@@ -156,7 +158,7 @@ def connections_of(engine: AsyncEngine) -> int:
 
 
 async def set_binding(connection: AsyncConnection, statement: str) -> BoundConnection:
-    """Lays the binding of the transaction that comes next on this connection; returns the driver's connection."""
+    """Sets the binding of the next transaction on this connection; returns the driver's connection."""
     raw = await connection.get_raw_connection()
     driver = raw.driver_connection
     if not isinstance(driver, BoundConnection):
@@ -165,29 +167,38 @@ async def set_binding(connection: AsyncConnection, statement: str) -> BoundConne
     return driver
 
 
-AWAY = (OSError, TimeoutError, ssl.SSLError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError)
-"""What a connection raises when the server is not there, or goes away while it is asked."""
+CONNECTION_ERRORS = (
+    OSError,
+    TimeoutError,
+    ssl.SSLError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+)
+"""The errors of a connection whose server cannot be reached or disconnects during a query."""
 
 
 class UnfitServer(RuntimeError):
-    """A server too old, out of reach, or a role that row-level security does not hold."""
+    """Raised for a server that is too old or cannot be reached, and for a role that can bypass row-level security."""
 
 
 async def connect(url: str, purpose: str) -> asyncpg.Connection:
-    """A plain connection; raises `UnfitServer` where there is none to be had, or the server is too old."""
+    """Opens a plain connection; raises `UnfitServer` when the server cannot be reached or is too old."""
     try:
         connection = await asyncpg.connect(url, timeout=10)
-    except AWAY as error:
+    except CONNECTION_ERRORS as error:
         raise UnfitServer(f"The database is out of reach as {purpose}: {type(error).__name__}: {error}") from None
-    found = connection.get_server_version().major
-    if found < MINIMUM_VERSION:
+    version = connection.get_server_version().major
+    if version < MINIMUM_VERSION:
         await connection.close()
-        raise UnfitServer(f"Aimline needs PostgreSQL {MINIMUM_VERSION} or newer; this server is {found}.")
+        raise UnfitServer(f"Aimline needs PostgreSQL {MINIMUM_VERSION} or newer; this server is {version}.")
     return connection
 
 
 async def check_server(url: str, purpose: str) -> None:
-    """Refuses, in one sentence, a server too old, a role that could pass row-level security, or an unfit Citus."""
+    """Raises `UnfitServer` for a server that is too old, a role that could bypass row-level security, or an
+    unsuitable Citus.
+    """
     connection = await connect(url, purpose)
     try:
         row = await connection.fetchrow(
@@ -200,15 +211,17 @@ async def check_server(url: str, purpose: str) -> None:
                FROM pg_roles r WHERE r.rolname = current_user"""
         )
         await connection.close()
-    except AWAY as error:
-        raise UnfitServer(f"The database went away while the {purpose} asked it: {type(error).__name__}.") from None
+    except CONNECTION_ERRORS as error:
+        raise UnfitServer(
+            f"The database disconnected during the check of the {purpose}: {type(error).__name__}."
+        ) from None
     finally:
         connection.terminate()
     if row is None:
         raise UnfitServer(f"The {purpose} runs as a role that the server does not list.")
-    unfit = [
-        words
-        for flag, words in (
+    reasons = [
+        reason
+        for flag, reason in (
             (row["rolsuper"], "is a superuser"),
             (row["rolbypassrls"], "has BYPASSRLS"),
             (row["rolcreaterole"], "has CREATEROLE"),
@@ -216,10 +229,10 @@ async def check_server(url: str, purpose: str) -> None:
         )
         if flag
     ]
-    if unfit:
+    if reasons:
         raise UnfitServer(
-            f"The {purpose} may not run as the role {row['rolname']!r}, which {' and '.join(unfit)}: "
-            "such a role passes row-level security. Give it a plain role."
+            f"The {purpose} may not run as the role {row['rolname']!r}, which {' and '.join(reasons)}: "
+            "such a role bypasses row-level security. Use a role without these rights."
         )
     if row["citus"] and row["propagates"] != "local":
         raise UnfitServer(

@@ -1,28 +1,28 @@
-"""Owns how it is known that a disk is full: ours, or that of PostgreSQL. Never frees any."""
+"""Recognizes errors that mean that a disk is full, either ours or PostgreSQL's."""
 
 import errno
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 DATABASE_FULL = "53100"
-"""PostgreSQL's SQLSTATE of a disk without room."""
+"""PostgreSQL's SQLSTATE for a full disk."""
 
 
 def is_full(error: BaseException) -> bool:
-    """Whether an error, or what caused it, says that a disk of this machine has no room."""
-    return any(isinstance(one, OSError) and one.errno in FULL for one in _causes(error))
+    """Returns whether an error or one of its causes says that a disk of this machine is full."""
+    return any(isinstance(cause, OSError) and cause.errno in FULL for cause in _causes(error))
 
 
 def is_database_full(error: BaseException) -> bool:
-    """Whether an error, or what caused it, says that PostgreSQL's disk has no room."""
-    return any(_sqlstate(one) == DATABASE_FULL for one in _causes(error))
+    """Returns whether an error or one of its causes says that PostgreSQL's disk is full."""
+    return any(_sqlstate(cause) == DATABASE_FULL for cause in _causes(error))
 
 
 def _causes(error: BaseException | None) -> list[BaseException]:
-    found: list[BaseException] = []
-    while error is not None and error not in found:
-        found.append(error)
+    causes: list[BaseException] = []
+    while error is not None and error not in causes:
+        causes.append(error)
         error = error.__cause__ or error.__context__
-    return found
+    return causes
 
 
 def _sqlstate(error: BaseException) -> str:

@@ -1,6 +1,6 @@
-"""Starts and stops an embedded PostgreSQL for laptops and tests. Never listens on TCP, never knows a table.
+"""Starts and stops an embedded PostgreSQL server for laptops and tests. It never listens on TCP.
 
-`core.postgres_wheel` has its programs, `core.child` how they are kept from being root.
+`core.postgres_wheel` finds its programs; `core.child` keeps them from running as root.
 """
 
 import contextlib
@@ -21,13 +21,13 @@ from types import MappingProxyType
 from typing import IO, Self
 from urllib.parse import quote
 
-from app.core.child import unprivileged, user_outside, working_in
+from app.core.child import processes_in, unprivileged, user_outside
 from app.core.postgres_wheel import EmbeddedPostgresError, binary, environment, run_program
 
 SUPERUSER = "postgres"
-START_LIMIT = 60.0  # seconds: recovery after a crash may take some
-RETRY_LIMIT = 10.0  # seconds: a killed server stays a zombie, or its backends live on, for a moment
-PASSING = ("lock file", "shared memory")  # what the log says meanwhile
+START_LIMIT = 60.0  # seconds; recovery after a crash may take a while
+RETRY_LIMIT = 10.0  # seconds; a killed server may stay a zombie, or its backends alive, for a moment
+TRANSIENT_MESSAGES = ("lock file", "shared memory")  # the messages in the log during that time
 
 BOOTSTRAP = r"""
 SELECT 'CREATE ROLE owner' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'owner') \gexec
@@ -38,10 +38,10 @@ SELECT 'CREATE DATABASE aimline OWNER owner'
 
 
 class EmbeddedPostgres:
-    """One server in one folder: `pgdata/`, `*.password` (0600) and `postgres.log`.
+    """One PostgreSQL server in one folder, which contains `pgdata/`, `*.password` (mode 0600) and `postgres.log`.
 
-    `settings` are PostgreSQL's own names and values, e.g. `{"fsync": "off"}`. On Linux the server ends with
-    the thread that called `start()`: call it from one that lives as long as the server should.
+    `settings` are PostgreSQL's own settings, e.g. `{"fsync": "off"}`. On Linux the server ends with the thread that
+    called `start()`, so call it from a thread that lives as long as the server should.
     """
 
     def __init__(self, folder: Path, *, settings: Mapping[str, str] = MappingProxyType({})) -> None:
@@ -51,41 +51,41 @@ class EmbeddedPostgres:
         self._pgdata = self.folder / "pgdata"
         self._socket = _socket_folder(self.folder)
         self._server: subprocess.Popen[bytes] | None = None
-        self._held: IO[str] | None = None
+        self._lock_file: IO[str] | None = None
 
     def start(self) -> None:
-        """Start the server; the first time make the cluster, the role `owner` and the database `aimline`."""
+        """Starts the server; the first start creates the cluster, the role `owner` and the database `aimline`."""
         if self._server is not None:
             return
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._hold()
+            self._lock_folder()
             self._prepare()
             self._stop_orphan()
             self._launch()
             self._bootstrap()
-        except PermissionError as refused:
+        except PermissionError as error:
             self.stop()
-            why = f"{refused.filename} belongs to another user; give it to this one, or use another folder."
-            raise EmbeddedPostgresError(why) from refused
+            reason = f"{error.filename} belongs to another user. Change its owner, or use another folder."
+            raise EmbeddedPostgresError(reason) from error
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        """Fast shutdown: open transactions are rolled back, what was committed stays."""
+        """Stops the server with a fast shutdown: open transactions are rolled back, committed data stays."""
         server, self._server = self._server, None
-        for number, patience in ((signal.SIGINT, 30), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
+        for signal_number, timeout in ((signal.SIGINT, 30), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
             if server is None or server.poll() is not None:
                 break
-            server.send_signal(number)
+            server.send_signal(signal_number)
             with contextlib.suppress(subprocess.TimeoutExpired):
-                server.wait(patience)
-        if self._held is not None:
+                server.wait(timeout)
+        if self._lock_file is not None:
             with contextlib.suppress(OSError):
                 self._socket.rmdir()
-            self._held.close()
-            self._held = None
+            self._lock_file.close()
+            self._lock_file = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -95,42 +95,42 @@ class EmbeddedPostgres:
         self.stop()
 
     def url(self, role: str = "owner", database: str = "aimline") -> str:
-        """A connection string over the socket, as libpq, asyncpg and (scheme apart) SQLAlchemy read it."""
+        """Returns a connection URL over the Unix socket, for libpq, asyncpg and (with another scheme) SQLAlchemy."""
         if role not in ("owner", SUPERUSER):
             raise EmbeddedPostgresError(f"The embedded server keeps no password for the role {role}.")
-        where = f"host={quote(str(self._socket))}&port=5432"
-        return f"postgresql://{role}:{self._password(role)}@/{database}?{where}"
+        address = f"host={quote(str(self._socket))}&port=5432"
+        return f"postgresql://{role}:{self._password(role)}@/{database}?{address}"
 
-    def _hold(self) -> None:
-        """One process at a time has this folder; the kernel lets go of it when that process ends."""
-        held = (self.folder / "postgres.lock").open("w")
+    def _lock_folder(self) -> None:
+        """Locks the folder for this process; the kernel releases the lock when the process ends."""
+        lock_file = (self.folder / "postgres.lock").open("w")
         try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            held.close()
-            why = f"Another process runs the PostgreSQL in {self.folder}; stop that one first."
-            raise EmbeddedPostgresError(why) from None
-        self._held = held
+            lock_file.close()
+            reason = f"Another process runs the PostgreSQL in {self.folder}; stop that one first."
+            raise EmbeddedPostgresError(reason) from None
+        self._lock_file = lock_file
 
     def _prepare(self) -> None:
-        """The socket's folder, the cluster, and both given to the user that the server runs as."""
+        """Creates the socket folder and the cluster, and gives both to the user that the server runs as."""
         self._socket.mkdir(mode=0o700, exist_ok=True)
-        found = self._socket.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid not in (os.geteuid(), user_outside()):
-            raise EmbeddedPostgresError(f"{self._socket} was not made by Aimline; remove it and start again.")
+        status = self._socket.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (os.geteuid(), user_outside()):
+            raise EmbeddedPostgresError(f"{self._socket} was not created by Aimline. Remove it and start again.")
         if self.log.exists() and self.log.stat().st_size > 5_000_000:
             self.log.replace(self.log.with_suffix(".log.old"))
         if self._pgdata.exists() and not (self.folder / f"{SUPERUSER}.password").exists():
-            raise EmbeddedPostgresError(f"{SUPERUSER}.password is gone from {self.folder}; put it back.")
+            raise EmbeddedPostgresError(f"{SUPERUSER}.password is missing from {self.folder}. Restore it.")
         self._password(SUPERUSER)
-        self._give_away()
+        self._change_owner()
         if not self._pgdata.exists():
             self._make_cluster()
 
     def _make_cluster(self) -> None:
-        unfinished = self.folder / "pgdata.new"  # renamed when whole: an interrupted initdb leaves no cluster
+        unfinished = self.folder / "pgdata.new"  # renamed when complete: an interrupted initdb leaves no cluster
         shutil.rmtree(unfinished, ignore_errors=True)
-        locale = "C.UTF-8" if sys.platform == "linux" else "C"  # macOS may not know it; the provider does
+        locale = "C.UTF-8" if sys.platform == "linux" else "C"  # macOS may lack C.UTF-8; the provider has it
         arguments = [f"--pgdata={unfinished}", f"--username={SUPERUSER}", "--auth=scram-sha-256"]
         arguments += [f"--pwfile={self.folder / SUPERUSER}.password", "--no-instructions", "--encoding=UTF8"]
         arguments += ["--locale-provider=builtin", "--builtin-locale=C.UTF-8", f"--locale={locale}"]
@@ -139,8 +139,8 @@ class EmbeddedPostgres:
         run_program("initdb", *arguments)
         unfinished.rename(self._pgdata)
 
-    def _give_away(self) -> None:
-        """As root: what the server opens is to belong to the user that it runs as."""
+    def _change_owner(self) -> None:
+        """Gives the server's files to the user that it runs as, when this process is root."""
         if os.geteuid() != 0:
             return
         owner = user_outside()
@@ -151,18 +151,18 @@ class EmbeddedPostgres:
                 os.chown(path, owner, -1, follow_symlinks=False)
 
     def _stop_orphan(self) -> None:
-        """A server that outlived its starter is stopped, and so is a backend at work that outlived its server."""
+        """Stops a server that outlived the process that started it, and backends that outlived their server."""
         server = int((self._pid_file() or ["0"])[0])
         deadline = time.monotonic() + RETRY_LIMIT
-        while self._pgdata.exists() and (alive := working_in(self._pgdata, server)):
-            patient = time.monotonic() < deadline
+        while self._pgdata.exists() and (alive := processes_in(self._pgdata, server)):
+            is_patient = time.monotonic() < deadline
             for pid in [server] if server in alive else alive:
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGINT if pid == server and patient else signal.SIGQUIT)
+                    os.kill(pid, signal.SIGINT if pid == server and is_patient else signal.SIGQUIT)
             time.sleep(0.05)
 
     def _launch(self) -> None:
-        """Start `postgres` as a direct child and wait until it takes connections."""
+        """Starts `postgres` as a direct child and waits until it accepts connections."""
         fixed = {"listen_addresses": "", "port": "5432", "cluster_name": "aimline"}
         fixed |= {"unix_socket_directories": str(self._socket), "unix_socket_permissions": "0700"}
         fixed |= {"timezone": "UTC", "log_timezone": "UTC"}
@@ -171,7 +171,7 @@ class EmbeddedPostgres:
         options = [f"--{name}={value}" for name, value in {**quiet, **self._settings, **fixed}.items()]
         deadline = time.monotonic() + RETRY_LIMIT
         while True:
-            began = self.log.stat().st_size if self.log.exists() else 0
+            log_size = self.log.stat().st_size if self.log.exists() else 0
             with self.log.open("ab") as log:
                 self._server = subprocess.Popen(
                     [binary("postgres"), "-D", self._pgdata, *options],
@@ -179,18 +179,18 @@ class EmbeddedPostgres:
                     stdout=log,
                     stderr=log,
                     env=environment(),
-                    start_new_session=True,  # Ctrl-C is for us; we stop the server when our work is done
+                    start_new_session=True,  # Ctrl-C must reach only this process, which stops the server at its end
                     **unprivileged(signal.SIGINT),
                 )
             if self._ready(self._server):
                 return
-            said = _tail(self.log, began)
-            if time.monotonic() > deadline or not any(words in said for words in PASSING):
-                raise EmbeddedPostgresError(f"The embedded PostgreSQL did not start; {self.log} says:\n{said}")
+            log_tail = _tail(self.log, log_size)
+            if time.monotonic() > deadline or not any(message in log_tail for message in TRANSIENT_MESSAGES):
+                raise EmbeddedPostgresError(f"The embedded PostgreSQL did not start; {self.log} says:\n{log_tail}")
             time.sleep(0.2)
 
     def _ready(self, server: subprocess.Popen[bytes]) -> bool:
-        """Whether the server came up; it says so in the eighth line of postmaster.pid."""
+        """Returns whether the server came up, which the eighth line of postmaster.pid reports."""
         deadline = time.monotonic() + START_LIMIT
         while server.poll() is None and time.monotonic() < deadline:
             lines = self._pid_file()
@@ -200,11 +200,15 @@ class EmbeddedPostgres:
         return False
 
     def _bootstrap(self) -> None:
-        """The role and the database, if they are not there: asked each time, as a first start may be cut."""
-        where = [f"--host={self._socket}", f"--username={SUPERUSER}", "--dbname=postgres"]
+        """Creates the role and the database if they do not exist; runs at each start, as a first start may be
+        interrupted.
+        """
+        connection_options = [f"--host={self._socket}", f"--username={SUPERUSER}", "--dbname=postgres"]
         script = BOOTSTRAP.format(password=self._password("owner"))
         variables = {"PGPASSWORD": self._password(SUPERUSER)}
-        run_program("psql", *where, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", said=script, **variables)
+        run_program(
+            "psql", *connection_options, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", stdin=script, **variables
+        )
 
     def _pid_file(self) -> list[str]:
         try:
@@ -213,7 +217,7 @@ class EmbeddedPostgres:
             return []
 
     def _password(self, role: str) -> str:
-        """The role's random password, made and kept in the folder the first time."""
+        """Returns the role's random password, which is created and stored in the folder at the first call."""
         path = self.folder / f"{role}.password"
         if not path.exists():
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -222,14 +226,16 @@ class EmbeddedPostgres:
 
 
 def _socket_folder(folder: Path) -> Path:
-    """A folder named by the server's own, with a path short enough for a socket (104 bytes on macOS)."""
+    """Returns a socket folder derived from the server's folder, with a path short enough for a socket (104 bytes on
+    macOS).
+    """
     name = f"aimline-{os.geteuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"
-    place = tempfile.gettempdir()
-    return Path(place if len(os.fsencode(place)) < 50 else "/tmp", name)  # noqa: S108 - 0700, owner checked
+    temporary_folder = tempfile.gettempdir()
+    return Path(temporary_folder if len(os.fsencode(temporary_folder)) < 50 else "/tmp", name)  # noqa: S108 - 0700, owner checked
 
 
-def _tail(log: Path, began: int) -> str:
-    """The last lines that were written since then."""
+def _tail(log: Path, offset: int) -> str:
+    """Returns the last lines that were written to the log after an offset."""
     with log.open("rb") as file:
-        file.seek(began)
+        file.seek(offset)
         return "\n".join(file.read().decode(errors="replace").splitlines()[-8:])

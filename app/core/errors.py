@@ -1,6 +1,8 @@
-"""Owns what can go wrong, as values with stable codes. Never names an HTTP status: each face has its own table.
+"""Defines the errors that a caller can meet, with stable codes.
 
-No message ever carries a submitted value: a name or a birth date must not reach a log through an error.
+Contains no HTTP status: each API maps the errors itself.
+
+No message contains a submitted value, because a name or a birth date must not reach a log through an error.
 """
 
 from collections.abc import Sequence
@@ -8,12 +10,12 @@ from dataclasses import dataclass
 from typing import Final
 
 MOST_VIOLATIONS: Final = 100
-"""Violations that one answer lists; how many more there are is said in its detail."""
+"""The largest number of violations in one response; its detail states how many more there are."""
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One thing wrong with the input: where (a JSON Pointer, RFC 6901), a stable code, a sentence."""
+    """One problem in the input: its place (a JSON Pointer, RFC 6901), a stable code and a sentence."""
 
     pointer: str
     code: str
@@ -21,12 +23,12 @@ class Violation:
 
 
 def with_more(detail: str, more: int) -> str:
-    """The detail of an answer that does not list `more` of its violations."""
+    """Returns a detail that states how many violations a response leaves out."""
     return f"{detail} The first {MOST_VIOLATIONS} are listed, and {more} more are not." if more > 0 else detail
 
 
 class AimlineError(Exception):
-    """What a caller did or met, told by a stable `code` and a sentence."""
+    """Base class of the errors that a caller sees, with a stable `code` and a sentence."""
 
     code = "internal"
 
@@ -38,7 +40,7 @@ class AimlineError(Exception):
 
 
 class NotFound(AimlineError):
-    """The row is not there, or is not this caller's to see: the two look the same."""
+    """The row does not exist, or this caller may not see it; the two cases look the same."""
 
     code = "not_found"
 
@@ -48,50 +50,50 @@ class NotFound(AimlineError):
 
 
 class Forbidden(AimlineError):
-    """The caller can see the row and lacks the verb."""
+    """The caller can see the row but lacks the permission for the action."""
 
     code = "forbidden"
 
 
 class Unauthenticated(AimlineError):
-    """No caller, or one that could not be believed."""
+    """The request has no credentials, or they could not be verified."""
 
     code = "unauthenticated"
 
 
 class Conflict(AimlineError):
-    """The row's state does not allow the verb."""
+    """The row's state does not allow the action."""
 
     code = "conflict"
 
 
 class Invalid(AimlineError):
-    """Input that cannot be taken, with every violation at once."""
+    """The input is invalid; lists every violation at once."""
 
     code = "invalid"
 
     def __init__(self, violations: Sequence[Violation]) -> None:
-        super().__init__("The request has values that cannot be taken.")
+        super().__init__("The request has invalid values.")
         self.violations = tuple(violations)
 
 
-OUT_OF_RANGE = Violation("", "value.out_of_range", "A date or a number is beyond what can be reckoned with.")
+OUT_OF_RANGE = Violation("", "value.out_of_range", "A date or a number is out of range.")
 
 
 class Malformed(Invalid):
-    """The request itself is off (a parameter, a cursor), whatever it asks for."""
+    """The request itself is malformed (a parameter, a cursor), independently of the action it asks for."""
 
     code = "malformed"
 
 
 class Gone(AimlineError):
-    """What the caller points at was there and is kept no longer."""
+    """The data that the caller refers to existed and is no longer kept."""
 
     code = "gone"
 
 
 class Busy(AimlineError):
-    """The caller has as much under way as it may; later it can be taken."""
+    """The caller has reached its limit of work in progress; the request may succeed later."""
 
     code = "busy"
 
@@ -101,7 +103,7 @@ class Busy(AimlineError):
 
 
 class Throttled(AimlineError):
-    """The caller sends more than its share; it may try again after so many seconds."""
+    """The caller exceeded its rate; it may try again after `retry_after` seconds."""
 
     code = "rate.limited"
 
@@ -111,14 +113,16 @@ class Throttled(AimlineError):
 
 
 class Overloaded(Throttled):
-    """The process has more to do than it can, whoever asks."""
+    """The process has more work than it can handle, whoever sent it."""
 
     code = "overloaded"
 
 
 class Unavailable(AimlineError):
-    """The database, or a lock in it, is not to be had at the moment. Nothing was changed; the same request may succeed
-    after `retry_after` seconds."""
+    """The database, or a lock in it, is not available now.
+
+    Nothing was changed; the same request may succeed after `retry_after` seconds.
+    """
 
     code = "database.unavailable"
 
@@ -128,8 +132,10 @@ class Unavailable(AimlineError):
 
 
 class OutcomeUnknown(AimlineError):
-    """The connection was lost between COMMIT and its answer. It names no time to retry at: a client that repeats the
-    request by itself could carry it out twice."""
+    """The connection was lost between COMMIT and its answer, so the change may or may not have been made.
+
+    There is no `retry_after`, because a client that repeats the request automatically could apply it twice.
+    """
 
     code = "outcome.unknown"
 
@@ -141,10 +147,10 @@ class OutcomeUnknown(AimlineError):
 
 
 class StorageFull(AimlineError):
-    """There is no room left on a disk. Nothing was changed."""
+    """A disk is full. Nothing was changed."""
 
     code = "storage.full"
 
 
 class Misuse(RuntimeError):
-    """A fault of our own code at the door; never the caller's."""
+    """Our own code used an internal interface wrongly; never the caller's fault."""

@@ -1,6 +1,6 @@
-"""Owns how an error is described in a log: classes, SQLSTATE and places in the code, never a message.
+"""Describes an error for a log by class, SQLSTATE and places in the code, never by its message.
 
-A message may hold a row: PostgreSQL's DETAIL names the values of a key, a pydantic error the value of a field.
+A message may contain a row: PostgreSQL's DETAIL quotes the values of a key, a pydantic error the value of a field.
 """
 
 from pathlib import Path
@@ -11,14 +11,14 @@ from app.core.faults import cause_of, sqlstate_of
 
 MOST_PLACES = 12
 INNERMOST = 3
-"""Of a library's places only so many are told, the innermost; of our own, all of the last `MOST_PLACES`."""
+"""The number of places in libraries that are reported, the innermost ones; our own places are all reported."""
 MOST_CAUSES = 3
 OURS = ("app/", "migrations/", "tests/")
 ROOT = Path(__file__).parents[2]
 
 
 def describe_fault(error: BaseException) -> dict[str, Any]:
-    """Describes an error by class, SQLSTATE and places (file:line function), and its causes alike; no message."""
+    """Describes an error and its causes by class, SQLSTATE and places (file:line function), without any message."""
     described: dict[str, Any] = _describe(error)
     causes: list[dict[str, Any]] = []
     cause = cause_of(error)
@@ -49,7 +49,7 @@ def _places(trace: TracebackType | None) -> list[str]:
 
 
 def short_path(filename: str) -> str:
-    """Returns a path from the repository or from the library's package on, without the machine's folders."""
+    """Returns a path relative to the repository or to the library's package, without the machine's folders."""
     path = Path(filename)
     if "site-packages" in path.parts:
         return "/".join(path.parts[path.parts.index("site-packages") + 1 :])

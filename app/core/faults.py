@@ -1,6 +1,6 @@
-"""Owns how faults of the database are told apart: by SQLSTATE and by the connection's state, never by a message.
+"""Classifies database faults by SQLSTATE and by the state of the connection, never by a message.
 
-Never answers a caller and never repeats anything: `access.retry` does.
+`access.retry` decides what follows from a fault.
 """
 
 import errno
@@ -13,22 +13,22 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 
 class Fault(Enum):
-    """The temporary faults of the database. After each of them the transaction is rolled back."""
+    """The temporary faults of the database. Each of them rolls the transaction back."""
 
     CONCURRENT = "deadlock or failed serialization"
     CLASH = "the same row was inserted by another transaction"
-    LOCKED = "a lock was not to be had in time"
-    SLOW = "a statement took longer than it may"
+    LOCKED = "a lock was not available in time"
+    SLOW = "a statement took longer than allowed"
     LOST = "the connection was lost"
-    UNREACHABLE = "no connection was to be had"
+    UNREACHABLE = "no connection was available"
 
 
 class DatabaseUnreachable(ConnectionError):
-    """A connection could not be opened: the server is away, starting, full, or refuses us."""
+    """Raised when a connection cannot be opened: the server is down, starting, full, or refuses us."""
 
 
 class CommitLost(Exception):
-    """The connection was lost after COMMIT was sent and before its answer came: it may have been carried out."""
+    """Raised when the connection is lost between COMMIT and its answer, so that the commit may have happened."""
 
 
 SQLSTATES = {
@@ -57,18 +57,18 @@ NO_CONNECTION = {
 """What the server says, by SQLSTATE, when it answers and gives no connection."""
 BROKEN = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
 DEPTH = 10
-"""How many causes of an error are looked at: a failing rollback hides what it was to roll back."""
+"""The number of causes of an error that are examined; a failing rollback hides the original error."""
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """Returns the SQLSTATE of an error of SQLAlchemy or asyncpg, if it has one."""
+    """Returns the SQLSTATE of an error of SQLAlchemy or asyncpg, or None."""
     state = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
     return state if isinstance(state, str) else None
 
 
 def fault_of(error: BaseException) -> Fault | None:
-    """Returns the temporary fault of the database behind an error; None for every other error."""
-    return next((fault for one in _chain(error) if (fault := _fault(one)) is not None), None)
+    """Returns the temporary database fault behind an error, or None for any other error."""
+    return next((fault for cause in _chain(error) if (fault := _fault(cause)) is not None), None)
 
 
 def why_no_connection(error: BaseException) -> str | None:
@@ -78,16 +78,17 @@ def why_no_connection(error: BaseException) -> str | None:
 
 
 def cause_of(error: BaseException) -> BaseException | None:
-    """Returns what an error came of, as a traceback would show it."""
+    """Returns the cause of an error that a traceback would show, or None."""
     return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 
-def was_sent(error: BaseException) -> bool:
-    """Returns whether the statement that failed may have reached the server.
+def may_have_been_sent(error: BaseException) -> bool:
+    """Returns whether the failed statement may have reached the server.
 
-    Where the server has already ended the session, asyncpg refuses to begin the statement: its protocol is not idle.
+    When the server has already ended the session, asyncpg refuses to send the statement, because its protocol is
+    not idle.
     """
-    return not any(isinstance(one, asyncpg.InternalClientError) for one in _chain(error))
+    return not any(isinstance(cause, asyncpg.InternalClientError) for cause in _chain(error))
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

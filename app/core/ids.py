@@ -1,7 +1,9 @@
-"""Owns the identifiers that faces show: type-prefixed UUIDv7. Never touches the database.
+"""Creates, formats and parses the identifiers that the APIs show: UUIDv7 with a type prefix.
 
-An identifier is `<prefix>_<26 characters>`: the 128 bits of a UUIDv7 (RFC 9562 §5.7) in Crockford's base 32,
-lower case. The prefix says what the row is, so that `node(id)` and a reader of a log both know.
+Does not use the database.
+
+An identifier is `<prefix>_<26 characters>`: the 128 bits of a UUIDv7 (RFC 9562 §5.7) in Crockford's base 32, lower
+case. The prefix names the type of the row, for `node(id)` and for readers of logs.
 """
 
 import os
@@ -53,14 +55,14 @@ KIND_OF_PREFIX = {prefix: kind for kind, prefix in PREFIXES.items()}
 
 _PAIRS = tuple(first + second for first in ALPHABET for second in ALPHABET)
 _SHIFTS = range(120, -1, -10)
-"""Two characters are ten bits: a page of events shows hundreds of ids."""
+"""Ids are encoded two characters (ten bits) at a time, because a page of events contains hundreds of ids."""
 
 _lock = threading.Lock()
 _last = 0
 
 
 def new_id() -> UUID:
-    """A UUIDv7; within this process each is greater than the one before."""
+    """Returns a new UUIDv7; within this process each one is greater than the one before."""
     global _last
     with _lock:
         # 48 bits of milliseconds and 12 bits of their fraction, so that order holds within a millisecond.
@@ -72,21 +74,21 @@ def new_id() -> UUID:
 
 
 def show(kind: str, value: UUID) -> str:
-    """The identifier of a row as faces show it, such as `stu_01j…`."""
+    """Returns the identifier of a row as the APIs show it, such as `stu_01j…`."""
     number = value.int
     return f"{PREFIXES[kind]}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
 def read(kind: str, text: str, pointer: str = "") -> UUID:
-    """The row id in an identifier of this kind; raises `Invalid` when it is of another kind or malformed."""
-    found, value = parse(text, pointer)
-    if found != kind:
+    """Parses an identifier of this kind into a row id; raises `Invalid` if it is malformed or of another kind."""
+    actual_kind, value = parse(text, pointer)
+    if actual_kind != kind:
         raise Invalid([Violation(pointer, "id.kind", f"This must be the id of a {kind}, {PREFIXES[kind]}_….")])
     return value
 
 
 def parse(text: str, pointer: str = "") -> tuple[str, UUID]:
-    """The kind and the row id in any identifier; raises `Invalid` when it is malformed."""
+    """Parses any identifier into its kind and row id; raises `Invalid` if it is malformed."""
     prefix, _, body = text.partition("_")
     kind = KIND_OF_PREFIX.get(prefix)
     number = 0
@@ -98,5 +100,5 @@ def parse(text: str, pointer: str = "") -> tuple[str, UUID]:
                 break
             number = number << 5 | _VALUE[character]
     if not well_formed or kind is None:
-        raise Invalid([Violation(pointer, "id.malformed", "This is not an id that Aimline has given out.")])
+        raise Invalid([Violation(pointer, "id.malformed", "This is not an id that Aimline has issued.")])
     return kind, UUID(int=number)

@@ -1,7 +1,7 @@
-"""Owns how large a JSON document may be in numbers: values, keys, depth. Counts in the bytes; never builds a value.
+"""Limits the size of a JSON document in values, keys and depth, by counting in its bytes without building any value.
 
-A body of 2 MB can hold 700,000 empty lists, which would take 50 MB and seconds to parse, validate and refuse. The count
-reads the bytes once, stops at the first limit that is passed, and keeps one small frame a level.
+A body of 2 MB can contain 700,000 empty lists, which would take 50 MB and seconds to parse, validate and refuse.
+The count reads the bytes once, stops at the first exceeded limit, and keeps one small frame per level.
 """
 
 import re
@@ -10,34 +10,34 @@ from typing import Final
 from app.core.errors import Invalid, Violation
 
 MOST_VALUES: Final = 10_000
-"""Values in one document, whatever their nesting: 500 scores with every field are 5,000. Each may be a violation."""
+"""The largest number of values in one document at any depth; 500 complete scores have 5,000."""
 MOST_KEYS: Final = 100
-"""Keys of one object."""
+"""The largest number of keys of one object."""
 MOST_DEPTH: Final = 32
-"""Levels of lists and objects."""
-# A text is passed over as a whole. The quantifiers are possessive: they keep no way back, so they take no memory.
+"""The largest depth of nested lists and objects."""
+# A string is skipped as one token. The possessive quantifiers keep no backtracking state, so they take no memory.
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
 
 
 class NotText(ValueError):
-    """The document is not UTF-8, which JSON between systems is (RFC 8259 §8.1)."""
+    """Raised for a document that is not UTF-8, the required encoding of JSON (RFC 8259 §8.1)."""
 
 
 def check_json(document: bytes, most_values: int = MOST_VALUES) -> None:
-    """Raises `Invalid` for a document beyond a limit, `NotText` for one that is not UTF-8.
+    """Raises `Invalid` for a document that exceeds a limit, and `NotText` for one that is not UTF-8.
 
-    Whether it is JSON is for the parser to say.
+    Does not check that the document is valid JSON; the parser does.
     """
     try:
         document.decode()
     except UnicodeDecodeError:
         raise NotText from None
     if b"\0" in document:
-        # UTF-16 without its mark. A parser that guesses the encoding would see another document than is counted here.
+        # This may be UTF-16 without a byte order mark: a parser that guesses encodings would parse another document.
         raise NotText
     opened = document.count(b"[") + document.count(b"{")
     if opened <= MOST_DEPTH and document.count(b",") < MOST_KEYS:
-        return  # even if all of them count, no limit is passed
+        return  # even if every bracket and comma counts, no limit is exceeded
     if excess := _excess(document, most_values):
         raise Invalid([excess])
 
@@ -47,7 +47,7 @@ def _excess(document: bytes, most_values: int) -> Violation | None:
     frames: list[list[int]] = []  # for each level: whether it is an object, and its members so far
     for token in _TOKEN.finditer(document):
         mark = document[token.start()]
-        if mark == 0x22:  # a text
+        if mark == 0x22:  # a string
             continue
         if mark in (0x5D, 0x7D):  # ] }
             if frames:
@@ -65,6 +65,6 @@ def _excess(document: bytes, most_values: int) -> Violation | None:
             if len(frames) > MOST_DEPTH:
                 return Violation("", "body.too_deep", f"Lists and objects are nested at most {MOST_DEPTH} deep.")
         if values > most_values:
-            detail = f"A body has at most {most_values} values here. Send it in parts."
+            detail = f"A body has at most {most_values} values here. Split it into several requests."
             return Violation("", "body.too_many_values", detail)
     return None

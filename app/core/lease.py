@@ -1,8 +1,7 @@
-"""Owns how rows that need work are claimed: a lease, a fencing number, at most so many at once for a key.
+"""Claims rows that need work: with a lease, a fencing number, and a limit of concurrent claims for each key.
 
-A leased table has `district_id`, `id`, `state`, `due`, `attempts`, `leased_until`, `ended_at` and its key.
-Every instant is the database's own, so that two workers whose clocks differ agree on when a lease ends.
-Never knows what the work is.
+A leased table has `district_id`, `id`, `state`, `due`, `attempts`, `leased_until`, `ended_at` and a key column.
+Every instant comes from the database's clock, so that workers with different clocks agree on when a lease ends.
 """
 
 from collections.abc import Sequence
@@ -14,8 +13,9 @@ from uuid import UUID
 from sqlalchemy import RowMapping, Table, TextClause, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
-# Locking the key rows first makes "at most so many at once" exact: whoever comes meanwhile passes them by.
-# The first row in the order of turns, not EXISTS: that would be joined, by whatever index then looks small.
+# Locking the key rows first makes the limit of concurrent claims exact: other workers skip locked keys.
+# The subquery takes the first due row instead of using EXISTS, which the planner would turn into a join by a
+# badly chosen index.
 KEYS = """
 SELECT k.id, ({ailing}) AS ails FROM {keys} k
 WHERE k.district_id = :district AND ({ready}) AND (
@@ -25,9 +25,8 @@ WHERE k.district_id = :district AND ({ready}) AND (
     ORDER BY t.due, t.id LIMIT 1) IS NOT NULL
 ORDER BY random() LIMIT :most FOR NO KEY UPDATE OF k SKIP LOCKED
 """
-# MATERIALIZED, so that the planner cannot run the limited part more than once and claim more than it says. What is
-# written is found by a list of ids, here and in SETTLE: no statistics of a queue are true for long, and a join is
-# planned by them.
+# MATERIALIZED keeps the planner from running the limited part twice and claiming more than its limit. Rows are updated
+# by a list of ids, here and in SAVE_OUTCOMES, because a join would be planned with a queue's outdated statistics.
 ROWS = """
 WITH candidate AS MATERIALIZED (
     SELECT taken.id
@@ -45,7 +44,7 @@ UPDATE {table} t SET leased_until = now() + CAST(:length AS interval), attempts 
 WHERE t.district_id = :district AND t.id = ANY (ARRAY (SELECT c.id FROM candidate c))
 RETURNING t.*, now() AS claimed_at
 """
-SETTLE = """
+SAVE_OUTCOMES = """
 UPDATE {table} t
 SET leased_until = NULL,
     state = (CAST(:states AS text[]))[array_position(CAST(:ids AS uuid[]), t.id)],
@@ -60,10 +59,11 @@ RETURNING t.id
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Which rows are claimed, under which key (a column that names a row of `keys`), how many, for how long.
+    """Describes how rows are claimed: from which table, by which key (a column that refers to a row of `keys`), how
+    many at once and for how long.
 
-    `ready` and `ailing` are conditions in SQL on the key's row `k`, never anybody's input: its rows are claimed at all
-    only where it is ready, and where it ails at most `at_once_ailing`.
+    `ready` and `ailing` are SQL conditions on the key's row `k`, and never contain input. Rows of a key are claimed
+    only while the key is ready; while it is ailing, at most `at_once_ailing` of them.
     """
 
     table: Table
@@ -78,9 +78,9 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A row that is ours until its lease ends; `number` fences off whoever held it before.
+    """A row that this worker may process until its lease ends; `number` fences off earlier holders.
 
-    `row` has its columns, and `claimed_at`: the instant of the claim by the database's clock.
+    `row` has the row's columns and `claimed_at`, the instant of the claim by the database's clock.
     """
 
     id: UUID
@@ -89,8 +89,10 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
-    """What came of a claimed row: `pending` and how long it waits for the next time, or the state it ends in."""
+class JobOutcome:
+    """The result of a claimed row: `pending` and the wait until the next attempt, or the state in which the row
+    ends.
+    """
 
     claimed: Claimed
     state: str
@@ -98,36 +100,36 @@ class Settled:
 
 
 async def claim(db: AsyncSession, lease: Lease, district_id: UUID, most: int) -> list[Claimed]:
-    """Claims up to `most` rows of the district that are due. Commit before the work begins."""
+    """Claims up to `most` due rows of the district. The caller must commit before the work begins."""
     keys = (await db.execute(_statement(KEYS, lease), {"district": district_id, "most": most})).all()
     if not keys:
         return []
-    asked = {
+    parameters = {
         "district": district_id,
         "most": most,
         "keys": [key.id for key in keys],
         "rooms": [lease.at_once_ailing if key.ails else lease.at_once for key in keys],
         "length": lease.length,
     }
-    rows = await db.execute(_statement(ROWS, lease), asked)
+    rows = await db.execute(_statement(ROWS, lease), parameters)
     return [Claimed(row["id"], row["attempts"], row) for row in rows.mappings()]
 
 
-async def settle(db: AsyncSession, lease: Lease, district_id: UUID, settled: Sequence[Settled]) -> set[UUID]:
-    """Ends leases and writes what came of the work; the ids for which it was written.
+async def save_outcomes(db: AsyncSession, lease: Lease, district_id: UUID, outcomes: Sequence[JobOutcome]) -> set[UUID]:
+    """Ends leases and saves the outcomes of the work; returns the ids whose outcome was saved.
 
-    Where a later claim has taken a row up nothing is written: whoever comes late is fenced off.
+    Nothing is saved for a row that was claimed again later: the late worker is fenced off.
     """
-    # Of a row that was claimed twice only the later claim may still count.
-    latest = {one.claimed.id: one for one in sorted(settled, key=lambda one: one.claimed.number)}
-    asked = {
+    # If a row was claimed twice, only the later claim may still save an outcome.
+    latest = {outcome.claimed.id: outcome for outcome in sorted(outcomes, key=lambda outcome: outcome.claimed.number)}
+    parameters = {
         "district": district_id,
         "ids": list(latest),
-        "numbers": [one.claimed.number for one in latest.values()],
-        "states": [one.state for one in latest.values()],
-        "waits": [one.wait for one in latest.values()],
+        "numbers": [outcome.claimed.number for outcome in latest.values()],
+        "states": [outcome.state for outcome in latest.values()],
+        "waits": [outcome.wait for outcome in latest.values()],
     }
-    return set((await db.scalars(_statement(SETTLE, lease), asked)).all())
+    return set((await db.scalars(_statement(SAVE_OUTCOMES, lease), parameters)).all())
 
 
 @cache

@@ -1,8 +1,9 @@
-"""Owns what libraries and Python itself log in our processes: what happened and where, never an exception's text.
+"""Replaces what libraries and Python itself log in our processes by our own log lines, without any exception's
+text.
 
-An exception's text may hold a row (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and a log is read by more
-people than the rows are. Of a message of the libraries whose texts are known, the first line is kept as it was written
-in the library, without what was put into it.
+An exception's text may contain a row (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and a log has more
+readers than the rows have. For libraries whose messages are known, the first line of the message template is logged
+without its arguments.
 """
 
 import logging
@@ -19,12 +20,12 @@ from app.core.fault_report import describe_fault, short_path
 log = structlog.get_logger()
 LONGEST = 200
 PLAIN_LOGGERS = ("uvicorn", "asyncio", "concurrent.futures", "sqlalchemy.pool")
-"""Libraries whose templates hold no value in their first line; the arguments are never filled in."""
+"""Libraries whose message templates contain no value in their first line; their arguments are never logged."""
 _WARNING = re.compile(r"(?P<place>[^\n]{0,200}?:\d+): (?P<kind>\w+): ")
 
 
 class PlainHandler(logging.Handler):
-    """Passes a library's records to our own log."""
+    """Forwards a library's log records to our own log."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Writes the record as one line."""
@@ -36,7 +37,7 @@ class PlainHandler(logging.Handler):
 
 
 def quiet_libraries() -> None:
-    """From here on, for this process: records of libraries, warnings and uncaught exceptions are plain lines."""
+    """Turns libraries' records, warnings and uncaught exceptions of this process into plain log lines."""
     root = logging.getLogger()
     root.handlers[:] = [PlainHandler(logging.WARNING)]
     for name in ("uvicorn", "uvicorn.error"):
@@ -54,7 +55,7 @@ def _message(record: logging.LogRecord) -> str:
         warning = _WARNING.match(str(record.args[0])) if isinstance(record.args, tuple) and record.args else None
         return f"{warning['kind']} at {warning['place']}" if warning else "A warning."
     if isinstance(record.msg, BaseException):
-        # The server's own: an address that is in use.
+        # An OSError comes from the server itself, such as an address in use.
         return str(record.msg)[:LONGEST] if isinstance(record.msg, OSError) else type(record.msg).__name__
     if not record.name.startswith(PLAIN_LOGGERS):
         return ""
@@ -67,7 +68,7 @@ def _uncaught(kind: type[BaseException], error: BaseException | None, _trace: Tr
         sys.stderr.write("Interrupted.\n")
         return
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
-        # A group says nothing of itself: its first exception is why the process ends.
+        # A group has no message of its own: its first exception is the reason.
         error = error.exceptions[0]
         kind = type(error)
     log.error("uncaught", **(describe_fault(error) if error is not None else {"kind": kind.__name__}))

@@ -1,7 +1,7 @@
-"""Owns how the processes log: one JSON object a line on standard output, for any collector. Never what is logged.
+"""Configures how the processes log: one JSON object per line on standard output, for any log collector.
 
-Every line carries what was bound around it: trace id, district, client, run and job. A fault is described by classes
-and places in the code, never by a message, which may hold what somebody submitted.
+Every line carries the bound values: trace id, district, client, run and job. A fault is described by classes and
+places in the code, never by a message, which may contain submitted values.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from app.core import ids
 from app.core.library_log import quiet_libraries
 
 FIELDS = ("trace_id", "district", "client", "run", "job")
-"""What every line has, null where it does not apply."""
+"""The fields of every line; a field that does not apply is null."""
 
 
 def log_as_json() -> None:
-    """Configures this process: what it logs, and what libraries log, is one JSON object a line."""
+    """Configures logging in this process: our lines and those of libraries become one JSON object per line."""
     structlog.configure(
         processors=[
             merge_contextvars,
@@ -38,19 +38,19 @@ def log_as_json() -> None:
 
 @contextmanager
 def log_context(**values: str | None) -> Iterator[None]:
-    """Binds values to every line that is logged within; what was bound before holds again afterwards."""
-    before = get_contextvars()
+    """Binds values to every line that is logged within the block; the previous values are restored afterwards."""
+    previous = get_contextvars()
     bind_contextvars(**values)
     try:
         yield
     finally:
         clear_contextvars()
-        bind_contextvars(**before)
+        bind_contextvars(**previous)
 
 
 @contextmanager
 def job_context(job: str, district_id: UUID | None = None, run_id: UUID | None = None) -> Iterator[None]:
-    """Binds a job of the worker, under a trace id of its own, to every line that is logged within."""
+    """Binds a worker's job, with its own trace id, to every line that is logged within the block."""
     district = ids.show("district", district_id) if district_id else None
     run = ids.show("run", run_id) if run_id else None
     with log_context(trace_id=uuid4().hex, job=job, district=district, run=run, client=None):
@@ -58,7 +58,7 @@ def job_context(job: str, district_id: UUID | None = None, run_id: UUID | None =
 
 
 def add_to_log_context(**values: str | None) -> None:
-    """Binds values to every line from here to the end of the surrounding `log_context`."""
+    """Binds further values until the end of the surrounding `log_context`."""
     bind_contextvars(**values)
 
 

@@ -1,7 +1,10 @@
-"""Owns the connection to another machine whose address somebody gave us. Never reads the environment or keeps a cookie.
+"""Opens HTTP connections to hosts whose address somebody else supplied.
 
-The address is checked where the socket is made, so what was checked is what is connected to: a name that resolves
-anew in between changes nothing. A kept connection goes to an address that was checked when it was opened.
+Ignores proxy settings and keeps no cookies.
+
+The address is checked where the socket is created, so the checked address is the one that is connected to, even if
+the name resolves differently meanwhile. A reused connection goes to the address that was checked when it was
+opened.
 """
 
 import socket
@@ -12,20 +15,20 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.connector import Connection
 from aiohttp.resolver import ThreadedResolver
 
-from app.core.address import Allowed, resolved
+from app.core.address import Allowed, parse_address
 
 
 class AddressRefused(OSError):
-    """The name leads to an address that may not be reached."""
+    """Raised when a host name resolves to an address that is not allowed."""
 
 
 class PeerResponse(aiohttp.ClientResponse):
-    """A response that knows the address it came from, also after its connection was given back."""
+    """A response that remembers its peer's address after its connection was released."""
 
     peer: str | None = None
 
     async def start(self, connection: Connection) -> aiohttp.ClientResponse:
-        """Notes the address while the connection is this response's."""
+        """Records the peer's address while the response still has its connection."""
         transport = connection.transport
         name = None if transport is None else transport.get_extra_info("peername")
         self.peer = name[0] if name else None
@@ -33,7 +36,7 @@ class PeerResponse(aiohttp.ClientResponse):
 
 
 class CheckedResolver(AbstractResolver):
-    """Resolves a name once, and refuses it when any of its addresses is not to be reached."""
+    """Resolves a host name once, and refuses it when any of its addresses is not allowed."""
 
     def __init__(self, allowed: Allowed) -> None:
         self._allowed = allowed
@@ -42,30 +45,33 @@ class CheckedResolver(AbstractResolver):
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
     ) -> list[ResolveResult]:
-        """Every address of the name, each one checked."""
-        found = await self._system.resolve(host, port, family)
-        if not all(self._allowed.reaches(resolved(address["host"])) for address in found):
+        """Returns every address of the host, each of them checked."""
+        addresses = await self._system.resolve(host, port, family)
+        if not all(self._allowed.reaches(parse_address(address["host"])) for address in addresses):
             raise AddressRefused
-        return found
+        return addresses
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Does nothing; the resolver has no resources."""
 
 
 def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession:
-    """A session whose every connection is checked; idle ones are kept for `kept_open` seconds.
+    """Returns a client session that checks the address of every connection; idle connections are kept for
+    `kept_open` seconds.
 
-    Made in the event loop that uses it. How many requests go at once is for its user to bound.
+    It must be created in the event loop that uses it. The caller limits the number of concurrent requests.
     """
 
     def checked_socket(target: Any) -> socket.socket:
-        """A socket for this very address, or `AddressRefused`: the last look before the first packet."""
+        """Creates a socket for this exact address, or raises `AddressRefused`: the last check before the first
+        packet.
+        """
         family, kind, protocol, _, address = target
-        if not allowed.reaches(resolved(address[0])):
+        if not allowed.reaches(parse_address(address[0])):
             raise AddressRefused
-        made = socket.socket(family, kind, protocol)
-        made.setblocking(False)
-        return made
+        new_socket = socket.socket(family, kind, protocol)
+        new_socket.setblocking(False)
+        return new_socket
 
     connector = aiohttp.TCPConnector(
         limit=0,
@@ -79,7 +85,7 @@ def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession
     )
 
 
-def is_private_answer(answer: aiohttp.ClientResponse, allowed: Allowed) -> bool:
-    """Whether an answer came from a private network that the operator allowed; yes, where the address is not known."""
-    peer = answer.peer if isinstance(answer, PeerResponse) else None
-    return peer is None or allowed.opens_private(resolved(peer))
+def is_private_answer(response: aiohttp.ClientResponse, allowed: Allowed) -> bool:
+    """Returns whether a response came from an allowed private network; True if its address is unknown."""
+    peer = response.peer if isinstance(response, PeerResponse) else None
+    return peer is None or allowed.opens_private(parse_address(peer))

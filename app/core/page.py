@@ -1,4 +1,4 @@
-"""Owns keyset pages: sealed cursors bound to the district, the list and its filter. Never counts or skips rows."""
+"""Implements keyset pagination with encrypted cursors that are bound to the district, the list and its filter."""
 
 import hashlib
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ BIGINT = 2**63
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[Row]):
-    """Rows in order and, where more follow, the cursor of the next page."""
+    """The rows of one page in order, and the cursor of the next page if there is one."""
 
     rows: Sequence[Row]
     next: str | None
@@ -28,7 +28,7 @@ class Page(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class Keyset:
-    """Where a page starts and how long it may be; `bound` is a digest of what its cursors belong to."""
+    """The start and the length of a page; `bound` is a digest of the district, list and filter of its cursors."""
 
     seal: CursorSeal
     bound: bytes
@@ -36,31 +36,33 @@ class Keyset:
     limit: int
 
     def after_id(self, place: int = 0) -> UUID:
-        """The row id at a place of the cursor; raises `Malformed` where somebody made the cursor up."""
+        """Returns the row id at a position of the cursor; raises `Malformed` if it is not an id."""
         try:
             return UUID(str((self.after or ())[place]))
         except (ValueError, IndexError):
-            raise _made_up() from None
+            raise _invalid_cursor() from None
 
     def after_number(self, place: int = 0) -> int:
-        """The number at a place of the cursor, the last one; 0 without a cursor."""
+        """Returns the number at the last position of the cursor, or 0 without a cursor; raises `Malformed` if it is
+        not a number.
+        """
         if self.after is None:
             return 0
         number = self.after[place] if len(self.after) == place + 1 else None
         if type(number) is not int or not 0 <= number < BIGINT:
-            raise _made_up()
+            raise _invalid_cursor()
         return number
 
-    def mark(self, *place: Any) -> str:
-        """A cursor at this place."""
-        return self.seal.seal(self.bound, place)
+    def mark(self, *position: Any) -> str:
+        """Returns a cursor for this position in the list."""
+        return self.seal.seal(self.bound, position)
 
     def cut(self, rows: Sequence[Row], key: Any) -> Page[Row]:
-        """A page out of up to `limit + 1` rows; `key` gives a row's place as a tuple."""
+        """Makes a page of up to `limit + 1` rows; `key` returns a row's position as a tuple."""
         if len(rows) <= self.limit:
             return Page(rows, None)
-        kept = rows[: self.limit]
-        return Page(kept, self.mark(*key(kept[-1])))
+        page_rows = rows[: self.limit]
+        return Page(page_rows, self.mark(*key(page_rows[-1])))
 
 
 def keyset(
@@ -71,27 +73,28 @@ def keyset(
     limit: int | None,
     keyring: Keyring | None = None,
 ) -> Keyset:
-    """The keyset of a list; raises `Malformed` for a foreign, stale or edited cursor and an unfit limit.
+    """Returns the keyset of a list; raises `Malformed` for a foreign, outdated or edited cursor and for an invalid
+    limit.
 
-    A face gives the keyring, so that its cursors open in every process; without it they open in this process only.
+    An API passes the keyring, so that its cursors open in every process; without it they open in this process only.
     """
     size = DEFAULT_LIMIT if limit is None else limit
     if not 1 <= size <= MAX_LIMIT:
-        detail = f"A page holds 1 to {MAX_LIMIT} rows."
+        detail = f"A page has 1 to {MAX_LIMIT} rows."
         raise Malformed([Violation("/limit", "page.limit", detail)])
-    owner = orjson.dumps(
+    scope = orjson.dumps(
         [str(district_id), listing, {k: v for k, v in filters.items() if v is not None}],
         option=orjson.OPT_SORT_KEYS,
         default=str,
     )
-    bound = hashlib.sha256(owner).digest()
+    bound = hashlib.sha256(scope).digest()
     seal = PROCESS_SEAL if keyring is None else cursor_seal(keyring)
-    place = None if cursor is None else seal.open(bound, cursor)
-    if cursor is not None and place is None:
-        raise _made_up()
-    return Keyset(seal, bound, place, size)
+    position = None if cursor is None else seal.open(bound, cursor)
+    if cursor is not None and position is None:
+        raise _invalid_cursor()
+    return Keyset(seal, bound, position, size)
 
 
-def _made_up() -> Malformed:
-    detail = "This cursor was changed, or is of another list, filter or district. Start again without it."
+def _invalid_cursor() -> Malformed:
+    detail = "This cursor was edited, or belongs to another list, filter or district. Start again without a cursor."
     return Malformed([Violation("/after", "page.cursor", detail)])

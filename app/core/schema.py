@@ -1,4 +1,4 @@
-"""Owns how the version of a database's schema compares with this code's migrations. Never reads the database."""
+"""Compares the schema version of a database with this code's migrations. Does not read the database."""
 
 from enum import Enum
 from functools import cache
@@ -8,7 +8,7 @@ FOLDER = Path(__file__).parents[2] / "migrations" / "versions"
 
 
 class SchemaState(Enum):
-    """How a schema stands to this code."""
+    """The state of a database's schema relative to this code."""
 
     CURRENT = "up to date"
     BEHIND = "behind: run aimline migrate"
@@ -17,16 +17,16 @@ class SchemaState(Enum):
 
 @cache
 def migrations() -> tuple[str, ...]:
-    """Returns this code's migrations, oldest first. A file's name begins with its revision."""
+    """Returns the revisions of this code's migrations, oldest first. A file's name begins with its revision."""
     return tuple(sorted(path.name.partition("_")[0] for path in FOLDER.glob("[0-9]*_*.py")))
 
 
-def schema_state(version: str | None, known: tuple[str, ...]) -> SchemaState:
-    """Compares the version of a database with the known migrations.
+def schema_state(version: str | None, revisions: tuple[str, ...]) -> SchemaState:
+    """Compares a database's version with this code's migrations.
 
-    A schema that is ahead serves: migrations run before the processes are exchanged, and only expand until the last
-    process of the old code has ended.
+    A schema that is ahead of the code is usable: migrations run before the processes are replaced, and only add
+    until the last process with the old code has ended.
     """
-    if not known or version == known[-1]:
+    if not revisions or version == revisions[-1]:
         return SchemaState.CURRENT
-    return SchemaState.BEHIND if version is None or version in known else SchemaState.AHEAD
+    return SchemaState.BEHIND if version is None or version in revisions else SchemaState.AHEAD

@@ -1,7 +1,7 @@
-"""Owns the description of a database's schema: one line per table, column, key, policy, grant and function.
+"""Describes a database's schema by one line per table, column, key, policy, grant and function.
 
-Two databases with the same lines have the same safety. Role names are placeholders, so that an installation whose
-roles have other names has the same lines. Never reads a row of a table of ours.
+Databases with the same lines have the same access rules. Role names are replaced by placeholders, so that
+installations with other role names have the same lines. Does not read rows of our tables.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,14 +11,16 @@ import asyncpg
 OURS = """n.nspname IN ('public', 'app', 'staging')
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = {oid} AND d.classid = '{catalogue}'::regclass
                     AND d.deptype = 'e')"""
-"""Objects of our schemas that no extension owns: a managed server may put its own extensions into `public`."""
+"""SQL condition: the object is in one of our schemas and belongs to no extension (managed servers may install their own
+extensions in `public`)."""
 KEPT = """NOT (n.nspname = 'staging' AND c.relowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user))"""
-"""A sync's tables in `staging` belong to the worker, and come and go: they are no part of the schema."""
+"""SQL condition that excludes a sync's temporary tables in `staging`, which the worker owns; they are no part of the
+schema."""
 RELATIONS = f"{OURS.format(oid='c.oid', catalogue='pg_class')} AND {KEPT}"
 FUNCTIONS = OURS.format(oid="p.oid", catalogue="pg_proc")
 
 QUERIES = (
-    # Schemas and who may use them.
+    # Schemas and their privileges.
     """SELECT 'schema ' || n.nspname::text FROM pg_namespace n WHERE n.nspname IN ('public', 'app', 'staging')""",
     """SELECT 'grant ' || a.privilege_type || ' on schema ' || n.nspname || ' to ' || {grantee}
        FROM pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
@@ -27,7 +29,7 @@ QUERIES = (
     """SELECT 'grant ' || p || ' on database to ' || CASE r.rolname WHEN {api} THEN '<api>' ELSE '<worker>' END
        FROM pg_roles r, unnest(ARRAY['CREATE', 'TEMPORARY']) p
        WHERE r.rolname IN ({api}, {worker}) AND has_database_privilege(r.oid, current_database(), p)""",
-    # Relations, columns, keys, indexes, and what runs by itself.
+    # Relations, columns, keys, indexes, triggers and rules.
     """SELECT 'relation ' || n.nspname || '.' || c.relname || ' ' || c.relkind::text || c.relpersistence::text
            || ' owner=' || {relation_owner}
            || CASE WHEN c.relrowsecurity THEN ' row-security' ELSE '' END
@@ -44,7 +46,7 @@ QUERIES = (
         FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
         LEFT JOIN pg_attrdef x ON x.adrelid = a.attrelid AND x.adnum = a.attnum
         WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {relations}""",
-    # PostgreSQL 18 lists NOT NULL as a constraint too, 17 does not; the column says it on both.
+    # PostgreSQL 18 also lists NOT NULL as a constraint and 17 does not, so it is described with its column.
     """SELECT 'constraint ' || n.nspname || '.' || c.relname || '.' || k.conname || ' ' || pg_get_constraintdef(k.oid)
            || CASE WHEN k.convalidated THEN '' ELSE ' not validated' END
         FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -95,13 +97,13 @@ QUERIES = (
 )
 
 MAY_BE_REVOKED = ("grant TEMPORARY on database ", "grant USAGE on schema public to PUBLIC")
-"""What PostgreSQL grants to everybody, and a careful administrator takes away."""
+"""Grants that PostgreSQL gives to everybody by default and that a careful administrator may revoke."""
 
 
 async def describe_schema(connection: asyncpg.Connection, roles: Mapping[str, str]) -> list[str]:
-    """Returns the sorted lines that describe the schema, as the owner of the database sees it.
+    """Returns the sorted lines that describe the schema, as seen by the database's owner.
 
-    `roles` are the names under which the server knows `api` and `worker`.
+    `roles` maps `api` and `worker` to the server's names for these roles.
     """
     names = {purpose: _literal(roles[purpose]) for purpose in ("api", "worker")}
 
@@ -124,7 +126,7 @@ async def describe_schema(connection: asyncpg.Connection, roles: Mapping[str, st
     }
     lines: list[str] = []
     async with connection.transaction(readonly=True):
-        # Definitions are qualified by what the search path leaves out: here by everything.
+        # With an empty search path PostgreSQL qualifies every name in a definition.
         await connection.execute("SET LOCAL search_path = ''")
         for query in QUERIES:
             for place, sql in places.items():
@@ -134,15 +136,19 @@ async def describe_schema(connection: asyncpg.Connection, roles: Mapping[str, st
 
 
 def differences(expected: Sequence[str], actual: Iterable[str]) -> list[str]:
-    """Returns what a schema lacks and what it has beyond the expected, as sentences; empty where it fits.
+    """Returns sentences for each line that is missing or unexpected; empty if the schema fits.
 
-    What an administrator may add is no difference: tables of other software in `public`, an index, a grant to a
-    role of their own (row-level security shows such a role no row).
+    Additions by an administrator are not differences: tables of other software in `public`, an index, or a grant to
+    another role (row-level security shows that role no rows).
     """
-    there, wanted = set(actual), set(expected)
-    relations = {_relation(line) for line in wanted}
-    missing = [f"missing: {line}" for line in sorted(wanted - there) if not line.startswith(MAY_BE_REVOKED)]
-    return missing + [f"unexpected: {line}" for line in sorted(there - wanted) if not _is_addition(line, relations)]
+    actual_lines, expected_lines = set(actual), set(expected)
+    relations = {_relation(line) for line in expected_lines}
+    missing = [
+        f"missing: {line}" for line in sorted(expected_lines - actual_lines) if not line.startswith(MAY_BE_REVOKED)
+    ]
+    return missing + [
+        f"unexpected: {line}" for line in sorted(actual_lines - expected_lines) if not _is_addition(line, relations)
+    ]
 
 
 def _is_addition(line: str, relations: set[str]) -> bool:
@@ -160,7 +166,7 @@ def _is_foreign_grant(line: str, relations: set[str]) -> bool:
 
 
 def _relation(line: str) -> str:
-    """The qualified name of the relation that a line is about."""
+    """Returns the qualified name of the relation that a line describes."""
     words = line.split(" ")
     name = words[3] if words[0] == "grant" and len(words) > 3 else words[1]
     return ".".join(name.split(".")[:2])

@@ -1,21 +1,23 @@
-"""Owns how long a connection to the database may wait, and how both sides notice that the other one is gone."""
+"""Defines the timeouts of database connections, and the TCP keep-alives by which either side notices that the other
+is gone.
+"""
 
 import socket
 from dataclasses import dataclass
 from typing import Any
 
-IDLE = 30  # seconds without a byte before TCP asks whether the other side is there
-INTERVAL = 10  # seconds between two such questions
-PROBES = 3  # questions without an answer, after which the connection is lost
+IDLE = 30  # seconds without traffic before TCP sends the first probe
+INTERVAL = 10  # seconds between two probes
+PROBES = 3  # unanswered probes after which the connection counts as lost
 UNACKNOWLEDGED = IDLE + INTERVAL * PROBES  # seconds that sent bytes may go without an acknowledgement
 NAMES = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
 
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds that PostgreSQL waits for a lock, for a statement, and for a transaction whose client does nothing.
+    """The seconds that PostgreSQL waits for a lock, for a statement, and for an idle client within a transaction.
 
-    `connect` is the wait for a connection: from the pool, or to be opened.
+    `connect` limits the wait for a connection, whether from the pool or newly opened.
     """
 
     lock: float = 5
@@ -24,14 +26,14 @@ class Timeouts:
     connect: float = 5
 
     def of_sessions(self) -> dict[str, str]:
-        """Returns the limits as PostgreSQL's own settings."""
+        """Returns the limits as PostgreSQL settings."""
         seconds = (self.lock, self.statement, self.idle)
         return {name: f"{int(value * 1000)}ms" for name, value in zip(NAMES, seconds, strict=True)}
 
     def server_settings(self) -> dict[str, str]:
-        """Returns what a session is started with: the limits, and the server's side of the keep-alives.
+        """Returns the settings with which a database session starts: the limits and the server's keep-alives.
 
-        Over a Unix socket the server ignores the keep-alives.
+        The server ignores the keep-alives on a Unix socket.
         """
         return {
             **self.of_sessions(),
@@ -43,7 +45,7 @@ class Timeouts:
 
 
 def keep_alive(transport: Any) -> None:
-    """Turns on our side of the keep-alives, where the transport is TCP and the platform has the option."""
+    """Turns on keep-alives for our side of a connection, if it uses TCP and the platform has the options."""
     sock = transport.get_extra_info("socket")
     if sock is None or sock.family not in (socket.AF_INET, socket.AF_INET6):
         return

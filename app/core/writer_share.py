@@ -1,5 +1,7 @@
-"""Owns how many connections of a pool writers may have at once: what is left over serves reads, whatever writers wait
-for. Never opens a connection."""
+"""Limits how many connections of a pool writers may use at once, so that reads always find a free one.
+
+Does not open connections.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -8,11 +10,11 @@ from contextlib import asynccontextmanager
 from app.core.errors import Unavailable
 
 READS_KEEP = 4
-"""Reads keep one connection in so many, and always one."""
+"""One connection in this many is reserved for reads, and always at least one."""
 
 
 class WriterShare:
-    """The writers' share of a pool of so many connections; a writer waits for its turn before it takes one."""
+    """The number of a pool's connections that writers may use; a writer waits for its turn before it takes one."""
 
     def __init__(self, connections: int, wait: float) -> None:
         self.most = max(1, connections - max(1, connections // READS_KEEP))
@@ -21,7 +23,7 @@ class WriterShare:
 
     @asynccontextmanager
     async def turn(self, *, writes: bool = True) -> AsyncIterator[None]:
-        """Waits for a writer's turn, for nothing where nothing is written; raises `Unavailable` after the wait."""
+        """Waits for a writer's turn (a reader does not wait); raises `Unavailable` after the longest wait."""
         if not writes:
             yield
             return

@@ -13,14 +13,14 @@ from app.concern.overdue import remind_unanswered_concerns
 from app.core.clock import today_in
 from app.decision.models import Decision
 from app.events.catalogue import DECISION_OVERDUE
-from app.events.reminders import AT_ONCE, Lasting, remind_once, select_unsent
+from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.playbook.queries import reminder_days
 from app.response.models import ResponseState
 from app.response.overdue import remind_overdue_scores, remind_supports_not_started
 from app.roster.calendar import days_of_instruction
 from app.roster.lookup import zone_of
 from app.roster.models import Person
-from app.roster.student_lock import of_idle_students
+from app.roster.student_lock import skip_busy_students
 from app.support.models import Support
 from app.support.phase import support_event
 
@@ -75,7 +75,7 @@ async def remind_overdue_decisions(work: Work, days: int, today: date, zone: str
     )
     rows = (await work.db.execute(query)).all()
     reminders = [
-        Lasting(support_event(DECISION_OVERDUE, support, {"verdict": verdict}), not_responding_since)
+        Reminder(support_event(DECISION_OVERDUE, support, {"verdict": verdict}), not_responding_since)
         for support, verdict, not_responding_since in rows
     ]
-    return await remind_once(work, DECISION_OVERDUE, await of_idle_students(work, reminders))
+    return await remind_once(work, DECISION_OVERDUE, await skip_busy_students(work, reminders))

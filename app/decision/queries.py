@@ -18,7 +18,7 @@ from app.evidence.models import Score
 from app.evidence.queries import scores_of
 from app.response.models import VerdictRow
 from app.response.queries import verdicts_now
-from app.roster.lookup import by_id, of_students, within_reach
+from app.roster.lookup import page_by_id, rows_of_students, within_reach
 from app.roster.models import Enrollment, Person
 from app.roster.queries import enrollments_of, find_student
 from app.support.models import Phase, Support
@@ -77,7 +77,7 @@ async def decisions(
     if support_id is not None:
         query = query.where(Decision.support_id == support_id)
     schools = schools_of_list(work, None) if student_id is None and support_id is None else None
-    page: Page[Decision] = await by_id(work, keyset, query, Decision.id, schools)
+    page: Page[Decision] = await page_by_id(work, keyset, query, Decision.id, schools)
     work.disclose("decision", (row.student_id for row in page.rows))
     return page
 
@@ -97,4 +97,4 @@ async def decision(work: Work, decision_id: UUID) -> Decision:
 @needs(Can.READ_DECISIONS)
 async def decisions_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Decision]]:
     """Returns every decision about these students, by student, oldest first."""
-    return await of_students(work, Decision, "decision", student_ids, Decision.id)
+    return await rows_of_students(work, Decision, "decision", student_ids, Decision.id)

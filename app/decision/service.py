@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import date
+from typing import Annotated
 from uuid import UUID
 
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from app.core import ids
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, NotFound, Violation
 from app.core.ids import new_id
+from app.core.text import Text, require_texts
 from app.decision.models import Decision
 from app.decision.rules import (
     DRAWS_PHASE_LINE,
@@ -21,7 +23,7 @@ from app.decision.rules import (
     check_state,
     next_rank,
 )
-from app.events.catalogue import DECISION_MADE, Happened
+from app.events.catalogue import DECISION_MADE, NewEvent
 from app.events.outbox import record
 from app.playbook.lookup import locate_level, measure_by_id, published
 from app.response import service as response
@@ -43,7 +45,7 @@ class NewDecision:
     verdict: str | None = None
     decided_by: str | None = None
     decided_on: date | None = None
-    note: str | None = None
+    note: Annotated[str, Text(max=4000)] | None = None
     change: SupportChange | None = None
 
 
@@ -53,6 +55,7 @@ async def decide(work: Work, new: NewDecision) -> Decision:
 
     A change of plan begins a new phase; an exit ends the support.
     """
+    require_texts(new)
     check_kind(
         new.kind,
         has_support=new.support is not None,
@@ -166,7 +169,7 @@ async def _resolve_verdict(work: Work, name: str | None, support: Support) -> UU
 def _emit(work: Work, decision: Decision, support_id: UUID) -> None:
     record(
         work,
-        Happened(
+        NewEvent(
             type=DECISION_MADE,
             subject_id=decision.id,
             subject_version=1,

@@ -1,1 +1,1 @@
-"""What happened: the catalogue of events, the outbox, the change feed."""
+"""Domain events: the catalogue of event types, the outbox, and the change feed."""

@@ -1,7 +1,8 @@
-"""Owns every event type there is: name, version, meaning, the ids that it carries. Never a value or a name.
+"""Defines every event type: its name, version, meaning and the ids in its payload, which never contains a name or a
+value.
 
-A payload is thin (ids, type, time, link; of a sync, counts): no student data leaves by push. A payload that changes
-gets a version of its own, and the one before it stays in `former`, for those who were made with it.
+A payload is thin (ids, type, time, link; for a sync also counts), so that no student data leaves by push. A payload
+that changes gets a new version; the former version stays in `former` for the readers that were built with it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -11,9 +12,10 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """A type of event: past tense, the newest version of its payload, a sentence for the contract, ids by name.
+    """A type of event: its name in the past tense, the newest payload version, a sentence for the contract, the ids
+    by name.
 
-    `counts` says that it carries numbers by kind of row. `former` are the versions before it, oldest first.
+    `counts` states that the payload has numbers by kind of row. `former` has the earlier versions, oldest first.
     """
 
     name: str
@@ -26,24 +28,28 @@ class EventType:
 
     @property
     def versions(self) -> tuple["EventType", ...]:
-        """Every version that is still rendered, oldest first."""
+        """Every version that can still be rendered, oldest first."""
         return (*self.former, self)
 
     @property
     def carried(self) -> frozenset[str]:
-        """The ids that an event must carry, so that each version of it can be rendered."""
-        return frozenset(name for one in self.versions for name in one.ids)
+        """The ids that an event must have so that every version of it can be rendered."""
+        return frozenset(name for version in self.versions for name in version.ids)
 
     def at(self, version: int) -> "EventType":
-        """This version, or the newest below it; the oldest where there is none."""
+        """Returns this version, or the newest one below it, or the oldest version if there is none below."""
         if version >= self.version:
             return self
-        return next((one for one in reversed(self.versions) if one.version <= version), self.versions[0])
+        return next(
+            (candidate for candidate in reversed(self.versions) if candidate.version <= version), self.versions[0]
+        )
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
-    """One event on its way to the outbox. `ids` are row ids by name, `counts` numbers by kind of row."""
+class NewEvent:
+    """An event that is about to be written to the outbox: `ids` are row ids by name, `counts` numbers by kind of
+    row.
+    """
 
     type: EventType
     subject_id: UUID
@@ -56,7 +62,7 @@ class Happened:
 
 
 KIND_OF = {"school": "org"}
-"""An id's name in a payload, where it is not the kind of the row."""
+"""The kind of row behind an id in a payload, where it differs from the id's name."""
 
 
 def _type(name: str, subject: str, meaning: str, *ids: str, counts: bool = False) -> EventType:
@@ -135,11 +141,11 @@ CATALOGUE: dict[str, EventType] = {
 }
 
 
-def newest(names: Iterable[str], asked: Mapping[str, int] | None = None) -> dict[str, int]:
-    """The version in which each of these types is told from now on: the one asked for, else the newest."""
-    return {name: (asked or {}).get(name, CATALOGUE[name].version) for name in sorted(set(names))}
+def newest(names: Iterable[str], requested: Mapping[str, int] | None = None) -> dict[str, int]:
+    """Returns for each event type the version to render: the requested one, otherwise the newest."""
+    return {name: (requested or {}).get(name, CATALOGUE[name].version) for name in sorted(set(names))}
 
 
 def is_version(name: str, version: int) -> bool:
-    """Whether there is this version of this type."""
-    return name in CATALOGUE and any(one.version == version for one in CATALOGUE[name].versions)
+    """Returns whether this event type has this version."""
+    return name in CATALOGUE and any(candidate.version == version for candidate in CATALOGUE[name].versions)

@@ -1,7 +1,7 @@
-"""Owns the reads of the change feed: a district's events in the order of their commits, of the last 30 days.
+"""Reads the change feed: a district's events of the last 30 days, in the order of their commits.
 
-A cursor holds the feed's epoch and a number. It never skips: where something between it and now is kept no longer, or
-the database was restored from a copy, the reader is told to begin anew.
+A cursor contains the feed's epoch and an event number. It never skips events: if an event after it is no longer
+kept, or the database was restored from a backup, the reader is told to start again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,16 +20,16 @@ from app.events.catalogue import CATALOGUE, EventType, is_version
 from app.events.models import Event, EventCounter
 
 KEPT = timedelta(days=30)
-GRACE = timedelta(minutes=1)  # who has just begun at the oldest event is not sent away over it
+GRACE = timedelta(minutes=1)  # a reader that has just started at the oldest event is not refused because of it
 LONGEST = timedelta(hours=6)
-"""No transaction is longer: what was laid longer than this before an instant was committed before it."""
+"""No transaction takes longer: an event recorded this long before an instant was committed before that instant."""
 RESYNC = "Read what you need from the lists, then ask for events without a cursor."
-UNKNOWN = "There is no such type of event. See GET /v1/event-types."
+UNKNOWN = "There is no such event type. See GET /v1/event-types."
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """Where the feed ends, as of when it was asked: its epoch, its last number, the last number kept no longer."""
+class FeedEnd:
+    """The end of the feed at one moment: its epoch, its last number, and the last number that is no longer kept."""
 
     epoch: UUID
     last: int
@@ -37,8 +37,8 @@ class Head:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Events after a number, and the number up to which nothing more of them is to come."""
+class EventRange:
+    """Events after a number, and the number up to which the range is complete."""
 
     rows: Sequence[Event]
     until: int
@@ -46,35 +46,39 @@ class Stretch:
 
 @needs(Can.READ_EVENTS)
 async def events_after(work: Work, keyset: Keyset, types: Sequence[str] | None = None) -> Page[Event]:
-    """A page of events after the cursor, oldest first. It always has a `next`: where to ask again later.
+    """Returns a page of events after the cursor, oldest first.
 
-    Raises `Malformed` for a type that is not in the catalogue, `Gone` for a cursor from which something was lost.
+    It always has a `next`, to be used for later requests.
+
+    Raises `Malformed` for an unknown event type, and `Gone` for a cursor after which events were deleted.
     """
-    wrong = unknown_types(types or (), "/type")
-    if wrong:
-        raise Malformed(wrong)
-    at = await head(work)
-    after = await beginning(work) if keyset.after is None else number_of(keyset, at)
-    found = await stretch(work, at, after, keyset.limit, types or (), RESYNC)
-    return Page(found.rows, keyset.mark(at.epoch, found.until))
+    violations = unknown_types(types or (), "/type")
+    if violations:
+        raise Malformed(violations)
+    end = await feed_end(work)
+    after = await feed_start(work) if keyset.after is None else number_of(keyset, end)
+    events = await read_range(work, end, after, keyset.limit, types or (), RESYNC)
+    return Page(events.rows, keyset.mark(end.epoch, events.until))
 
 
 @needs(Can.READ_EVENTS)
-async def head(work: Work) -> Head:
-    """The end of the feed. Read it before the rows: what is up to it is committed, and can be read."""
+async def feed_end(work: Work) -> FeedEnd:
+    """Returns the end of the feed. Read it before the rows: all events up to it are committed and readable."""
     row = await work.db.execute(
         select(EventCounter.epoch, EventCounter.last, EventCounter.expired).where(
             EventCounter.district_id == work.district_id
         )
     )
-    return Head(*row.one())
+    return FeedEnd(*row.one())
 
 
 @needs(Can.READ_EVENTS)
-async def stretch(work: Work, at: Head, after: int, limit: int, types: Sequence[str], resync: str) -> Stretch:
-    """Up to `limit` events after a number; raises `Gone`, with how to `resync`, where one after it is kept no longer.
+async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Sequence[str], resync: str) -> EventRange:
+    """Returns up to `limit` events after a number; raises `Gone`, with the advice `resync`, if one of them was
+    deleted.
 
-    Where fewer are left, all that is before the head was looked at: a reader of a rare type goes on from there.
+    With fewer events than `limit` the range extends to the end of the feed, so that a reader of a rare type
+    continues there.
     """
     oldest = now() - KEPT - GRACE
     query = (
@@ -83,69 +87,71 @@ async def stretch(work: Work, at: Head, after: int, limit: int, types: Sequence[
     if types:
         query = query.where(Event.type.in_(types))
     rows = (await work.db.scalars(query)).all()
-    # Again, after the rows: what an expiry took away since the head was looked at is not among them.
-    lost = after < (await head(work)).expired
-    if lost or (rows and rows[0].at < oldest and after < await before(work, oldest)):
-        raise Gone(f"Events after this cursor are kept no longer. {resync}", code="feed.expired")
+    # The end is read again after the rows, because an expiry may have deleted events since it was read first.
+    lost = after < (await feed_end(work)).expired
+    if lost or (rows and rows[0].at < oldest and after < await position_before(work, oldest)):
+        raise Gone(f"Events after this cursor are no longer kept. {resync}", code="feed.expired")
     work.disclose("event", (event.student_id for event in rows if event.student_id is not None))
     last = rows[-1].seq if rows else after
-    return Stretch(rows, last if len(rows) == limit else max(last, at.last))
+    return EventRange(rows, last if len(rows) == limit else max(last, end.last))
 
 
 @needs(Can.READ_EVENTS)
-async def beginning(work: Work) -> int:
-    """The number after which the feed begins, for who comes without a cursor."""
-    return await before(work, now() - KEPT)
+async def feed_start(work: Work) -> int:
+    """Returns the number after which the kept events begin, for readers without a cursor."""
+    return await position_before(work, now() - KEPT)
 
 
 @needs(Can.READ_EVENTS)
-async def before(work: Work, instant: datetime) -> int:
-    """The number after which everything that happened from an instant on stands; the head's where nothing has yet.
+async def position_before(work: Work, instant: datetime) -> int:
+    """Returns the number after which all events from an instant on follow; the last number if there are none yet.
 
-    Instants do not follow numbers: an event has its instant when it is laid, and its number at the commit. The lowest
-    number is looked for between one that is surely before and one that is surely not, along the numbers.
+    Instants do not follow numbers: an event gets its instant when it is recorded, and its number at the commit. The
+    lowest matching number is searched between one that is certainly earlier and one that is certainly not.
     """
-    at, here = await head(work), Event.district_id == work.district_id
-    earliest = select(Event.seq).where(here, Event.at >= instant).order_by(Event.at, Event.seq).limit(1)
-    found = await work.db.scalar(earliest)
-    if found is None:
-        return at.last
-    long_ago = select(Event.seq).where(here, Event.at < instant - LONGEST).order_by(Event.at.desc()).limit(1)
-    surely_before = await work.db.scalar(long_ago) or 0
-    between = select(func.min(Event.seq)).where(here, Event.seq > surely_before, Event.seq <= found)
+    end, in_district = await feed_end(work), Event.district_id == work.district_id
+    earliest = select(Event.seq).where(in_district, Event.at >= instant).order_by(Event.at, Event.seq).limit(1)
+    candidate = await work.db.scalar(earliest)
+    if candidate is None:
+        return end.last
+    earlier = select(Event.seq).where(in_district, Event.at < instant - LONGEST).order_by(Event.at.desc()).limit(1)
+    surely_before = await work.db.scalar(earlier) or 0
+    between = select(func.min(Event.seq)).where(in_district, Event.seq > surely_before, Event.seq <= candidate)
     first = await work.db.scalar(between.where(Event.at >= instant))
-    return max((found if first is None else first) - 1, at.expired)
+    return max((candidate if first is None else first) - 1, end.expired)
 
 
-def number_of(keyset: Keyset, at: Head, resync: str = RESYNC) -> int:
-    """The number in a cursor; raises `Gone` for one of another epoch or beyond the head, `Malformed` if made up."""
-    if keyset.after_id() != at.epoch:
-        raise Gone(f"The feed began anew since this cursor was given. {resync}", code="feed.epoch")
+def number_of(keyset: Keyset, end: FeedEnd, resync: str = RESYNC) -> int:
+    """Returns the number in a cursor; raises `Gone` for another epoch or a number beyond the end, `Malformed` if
+    invalid.
+    """
+    if keyset.after_id() != end.epoch:
+        raise Gone(f"The feed was restarted since this cursor was issued. {resync}", code="feed.epoch")
     number = keyset.after_number(1)
-    if number > at.last:
+    if number > end.last:
         raise Gone(f"This cursor is beyond the end of the feed. {resync}", code="feed.beyond")
     return number
 
 
 def unknown_types(types: Sequence[str], pointer: str) -> list[Violation]:
-    """A violation for each type that is not in the catalogue."""
+    """Returns a violation for each event type that is not in the catalogue."""
     return [Violation(pointer, "event_type.unknown", UNKNOWN) for name in types if name not in CATALOGUE]
 
 
 def check_versions(versions: Mapping[str, int], pointer: str) -> None:
-    """Raises `Invalid` where there is no such version of a type."""
+    """Raises `Invalid` if an event type does not have the requested version."""
     if not all(is_version(name, version) for name, version in versions.items()):
-        detail = "There is no such version of a type of event. See GET /v1/event-types."
+        detail = "There is no such version of an event type. See GET /v1/event-types."
         raise Invalid([Violation(pointer, "event_type.version", detail)])
 
 
 def read_versions(texts: Sequence[str]) -> dict[str, int]:
-    """Versions by type, each written `type:version`; raises `Malformed` for what is not, or is not there."""
+    """Parses versions written as `type:version`; raises `Malformed` for other text and for unknown versions."""
     versions: dict[str, int] = {}
     for text in texts:
         name, _, number = text.partition(":")
         if not (number.isascii() and number.isdigit() and len(number) < 6 and is_version(name, int(number))):
-            detail = "A version reads concern.raised:1, of a type and version in GET /v1/event-types."
+            detail = "A version is written as concern.raised:1, with a type and version from GET /v1/event-types."
             raise Malformed([Violation("/version", "event_type.version", detail)])
         versions[name] = int(number)
     return versions
@@ -153,5 +159,5 @@ def read_versions(texts: Sequence[str]) -> dict[str, int]:
 
 @needs(Can.READ_EVENTS)
 async def event_types(work: Work) -> list[EventType]:
-    """Every type of event that this version emits."""
+    """Returns every event type that this release emits."""
     return list(CATALOGUE.values())

@@ -1,6 +1,7 @@
-"""Owns the tables of events: each district's counter, named consumers, what was told. An event is never changed.
+"""Defines the tables of events: each district's counter, the named consumers, and the reminders that were sent.
 
-The counter is locked last before each commit, so that numbers follow commits.
+Events are never changed. The counter row is locked last before each commit, so that numbers follow the order of
+commits.
 """
 
 from datetime import datetime
@@ -16,9 +17,10 @@ from app.core.db import Base, Tenant
 
 
 class EventCounter(Tenant, Base):
-    """The number of a district's last event, and of the last one that is kept no longer.
+    """The number of a district's last event, and of the last event that is no longer kept.
 
-    An operator gives the feed a new `epoch` after a restore: numbers that were given out may be given out again.
+    After a restore an operator gives the feed a new `epoch`, because numbers that were already issued may be issued
+    again.
     """
 
     __tablename__ = "event_counter"
@@ -29,7 +31,7 @@ class EventCounter(Tenant, Base):
 
 
 class Event(Tenant, Base):
-    """What happened: type and version, the subject and its version, ids, counts. Never a name, a score or a text."""
+    """An event: type and version, the subject and its version, ids and counts; never a name, a score or a text."""
 
     __tablename__ = "event"
 
@@ -49,10 +51,10 @@ class Event(Tenant, Base):
 
 
 class EventConsumer(Tenant, Base):
-    """A reader of the feed that the server remembers: whose, which types, in which versions, and how far it has come.
+    """A named reader of the feed: its client, event types, payload versions and position.
 
-    `seq` is the last event that it has dealt with, in the feed of `epoch`. `seeks` counts how often it was moved by
-    hand or given more types: what was read before the last time commits nothing.
+    `seq` is the last event that it processed, in the feed of `epoch`. `seeks` counts seeks and additions of event
+    types; cursors issued before the latest of them cannot be committed.
     """
 
     __tablename__ = "event_consumer"
@@ -69,8 +71,10 @@ class EventConsumer(Tenant, Base):
     removed_at: Mapped[datetime | None]
 
 
-class EventTold(Tenant, Base):
-    """That a lasting state of a subject was told: of which state, so that it is told again when it is another."""
+class SentReminder(Tenant, Base):
+    """Records that a reminder about a subject's state was sent, and for which state, so that a new state is sent
+    again.
+    """
 
     __tablename__ = "event_told"
 

@@ -1,4 +1,4 @@
-"""Owns how an event is written: in the transaction of the fact, numbered last. Never sends anything."""
+"""Writes events in the transaction of the change that they report, with numbers assigned last. Sends nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,13 +11,13 @@ from app.access.work import Work
 from app.core.clock import now
 from app.core.errors import Misuse
 from app.core.ids import new_id
-from app.events.catalogue import EventType, Happened
+from app.events.catalogue import EventType, NewEvent
 from app.events.models import Event, EventCounter
 
 
 @dataclass
-class _Many:
-    """Students of schools to whom one thing happened, column by column."""
+class _StudentEvents:
+    """The same event for events students with their schools, as columns."""
 
     type: EventType
     at: datetime = field(default_factory=now)
@@ -26,8 +26,8 @@ class _Many:
     schools: list[UUID] = field(default_factory=list)
 
 
-# One statement for however many; the numbers begin after `:seq`.
-MANY = text(
+# One statement for any number of events; their numbers begin after `:seq`.
+INSERT_STUDENT_EVENTS = text(
     """INSERT INTO event (district_id, seq, id, type, version, at, subject_kind, subject_id, subject_version,
                           student_id, school_ids, secured_area, ids)
        SELECT :district, CAST(:seq AS bigint) + n, id, :type, :version, :at, 'student', student, 1, student,
@@ -38,75 +38,78 @@ MANY = text(
 )
 
 
-def record(work: Work, happened: Happened) -> UUID:
-    """Lays an event to be written with this unit of work; its id. A referral is never in a payload: it has no event."""
-    if set(happened.ids) | {happened.type.subject} != happened.type.carried:
-        raise Misuse(f"The event {happened.type.name} must carry the ids {sorted(happened.type.carried)}.")
+def record(work: Work, event: NewEvent) -> UUID:
+    """Adds an event to this unit of work and returns its id. (Referrals have no events, so that no payload reveals
+    one.)
+    """
+    if set(event.ids) | {event.type.subject} != event.type.carried:
+        raise Misuse(f"The event {event.type.name} must carry the ids {sorted(event.type.carried)}.")
     event_id = new_id()
-    work.pending_events.append((event_id, now(), happened))
+    work.pending_events.append((event_id, now(), event))
     work.before_commit("events", _number_and_write, last=True)
     return event_id
 
 
 def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, UUID]]) -> None:
-    """Lays the same for many students, each with a school: written as one statement, however many they are."""
+    """Adds the same event for events students, each with a school; they are written by one statement."""
     if type_.carried != {"student", "school"}:
         raise Misuse(f"The event {type_.name} does not carry a student and a school.")
     if rows:
-        many = _Many(type_)
+        events = _StudentEvents(type_)
         for student, school in rows:
-            many.ids.append(new_id())
-            many.students.append(student)
-            many.schools.append(school)
-        work.pending_events.append(many)
+            events.ids.append(new_id())
+            events.students.append(student)
+            events.schools.append(school)
+        work.pending_events.append(events)
         work.before_commit("events", _number_and_write, last=True)
 
 
 async def _number_and_write(work: Work) -> None:
-    """Takes the numbers from the district's counter row, whose lock is held until the commit.
+    """Takes the events' numbers from the district's counter row, whose lock is held until the commit, and writes
+    the events.
 
-    The lock makes the order of numbers the order of commits, so that a reader of the feed skips none.
+    The lock makes the order of numbers the order of commits, so that a reader of the feed skips no event.
     """
     if not work.pending_events:
         return
-    count = sum(len(laid.ids) if isinstance(laid, _Many) else 1 for laid in work.pending_events)
-    taken = await work.db.execute(
+    count = sum(len(pending.ids) if isinstance(pending, _StudentEvents) else 1 for pending in work.pending_events)
+    result = await work.db.execute(
         update(EventCounter)
         .where(EventCounter.district_id == work.district_id)
         .values(last=EventCounter.last + count)
         .returning(EventCounter.last)
     )
-    seq = taken.scalar_one() - count
-    for laid in work.pending_events:
-        if isinstance(laid, _Many):
-            await _write_many(work, laid, seq)
-            seq += len(laid.ids)
+    seq = result.scalar_one() - count
+    for pending in work.pending_events:
+        if isinstance(pending, _StudentEvents):
+            await _write_student_events(work, pending, seq)
+            seq += len(pending.ids)
             continue
-        event_id, at, happened = laid
+        event_id, at, event = pending
         seq += 1
-        ids = {happened.type.subject: happened.subject_id, **happened.ids}
+        ids = {event.type.subject: event.subject_id, **event.ids}
         work.db.add(
             Event(
                 district_id=work.district_id,
                 seq=seq,
                 id=event_id,
-                type=happened.type.name,
-                version=happened.type.version,
+                type=event.type.name,
+                version=event.type.version,
                 at=at,
-                subject_kind=happened.type.subject,
-                subject_id=happened.subject_id,
-                subject_version=happened.subject_version,
-                student_id=happened.student_id,
-                school_ids=list(happened.school_ids),
-                secured_area=happened.secured_area,
+                subject_kind=event.type.subject,
+                subject_id=event.subject_id,
+                subject_version=event.subject_version,
+                student_id=event.student_id,
+                school_ids=list(event.school_ids),
+                secured_area=event.secured_area,
                 ids={kind: str(value) for kind, value in ids.items()},
-                counts={kind: dict(done) for kind, done in happened.counts.items()} or None,
+                counts={kind: dict(done) for kind, done in event.counts.items()} or None,
             )
         )
     work.pending_events.clear()
 
 
-async def _write_many(work: Work, many: _Many, seq: int) -> None:
-    asked = {"district": work.district_id, "seq": seq, "type": many.type.name, "version": many.type.version}
-    listed = {"at": many.at, "ids": many.ids, "students": many.students, "schools": many.schools}
-    await work.db.execute(MANY, asked | listed)
+async def _write_student_events(work: Work, events: _StudentEvents, seq: int) -> None:
+    parameters = {"district": work.district_id, "seq": seq, "type": events.type.name, "version": events.type.version}
+    columns = {"at": events.at, "ids": events.ids, "students": events.students, "schools": events.schools}
+    await work.db.execute(INSERT_STUDENT_EVENTS, parameters | columns)

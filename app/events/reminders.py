@@ -1,7 +1,7 @@
-"""Owns that a lasting state is told once: of each subject it is remembered which state was told.
+"""Sends reminders about lasting states once, by remembering which state of each subject was already reported.
 
-What lasts (a concern that nobody answers, a score that is overdue) is found anew by every round; it is told when it
-begins, and again when it is another. Two rounds at the same time tell it once.
+Every maintenance run finds lasting states again (a concern without an answer, an overdue score). A reminder is sent
+when the state begins, and again when it changes. Concurrent runs send it once.
 """
 
 from collections.abc import Sequence
@@ -14,49 +14,49 @@ from sqlalchemy.dialects.postgresql import insert
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.events.catalogue import EventType, Happened
-from app.events.models import EventTold
+from app.events.catalogue import EventType, NewEvent
+from app.events.models import SentReminder
 from app.events.outbox import record
 
 AT_ONCE = 1000
-"""How many are told in one transaction: the others are found by the next."""
+"""The largest number of reminders in one transaction; the next one sends the others."""
 
 
 @dataclass(frozen=True, slots=True)
-class Lasting:
-    """What lasts, as the event that tells it, and a mark of the state: another mark is another state."""
+class Reminder:
+    """A lasting state as the event that reports it, with a mark of the state; another mark means another state."""
 
-    happened: Happened
+    happened: NewEvent
     told_of: str
 
 
 def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str]) -> ColumnElement[bool]:
-    """The condition that this state of a subject was not told."""
-    told = select(EventTold.subject_id).where(
-        EventTold.district_id == work.district_id,
-        EventTold.type == type_.name,
-        EventTold.subject_id == subject,
-        EventTold.told_of == mark,
+    """Returns the SQL condition that no reminder was sent yet for this state of a subject."""
+    sent = select(SentReminder.subject_id).where(
+        SentReminder.district_id == work.district_id,
+        SentReminder.type == type_.name,
+        SentReminder.subject_id == subject,
+        SentReminder.told_of == mark,
     )
-    return ~told.exists()
+    return ~sent.exists()
 
 
 @needs(Can.JUDGE)
-async def remind_once(work: Work, type_: EventType, lasting: Sequence[Lasting]) -> int:
-    """Tells those whose state was not told before; how many."""
-    if not lasting:
+async def remind_once(work: Work, type_: EventType, reminders: Sequence[Reminder]) -> int:
+    """Sends the reminders that were not sent before; returns their number."""
+    if not reminders:
         return 0
-    of = {"district_id": work.district_id, "type": type_.name, "at": now()}
-    laid = insert(EventTold).values(
-        [{**of, "subject_id": one.happened.subject_id, "told_of": one.told_of} for one in lasting]
+    common = {"district_id": work.district_id, "type": type_.name, "at": now()}
+    insertion = insert(SentReminder).values(
+        [{**common, "subject_id": reminder.happened.subject_id, "told_of": reminder.told_of} for reminder in reminders]
     )
-    fresh = laid.on_conflict_do_update(
+    new_or_changed = insertion.on_conflict_do_update(
         index_elements=["district_id", "type", "subject_id"],
-        set_={"told_of": laid.excluded.told_of, "at": laid.excluded.at},
-        where=EventTold.told_of != laid.excluded.told_of,
-    ).returning(EventTold.subject_id)
-    new = set((await work.db.scalars(fresh)).all())
-    for one in lasting:
-        if one.happened.subject_id in new:
-            record(work, one.happened)
-    return len(new)
+        set_={"told_of": insertion.excluded.told_of, "at": insertion.excluded.at},
+        where=SentReminder.told_of != insertion.excluded.told_of,
+    ).returning(SentReminder.subject_id)
+    new_subjects = set((await work.db.scalars(new_or_changed)).all())
+    for reminder in reminders:
+        if reminder.happened.subject_id in new_subjects:
+            record(work, reminder.happened)
+    return len(new_subjects)

@@ -1,7 +1,4 @@
-"""Owns the body of an event as its readers see it, and its JSON Schema; the feed and the webhooks share both.
-
-Never holds a value.
-"""
+"""Renders the body of an event for the feed and the webhooks, and its JSON Schema."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +9,7 @@ from app.events.catalogue import CATALOGUE, KIND_OF, EventType
 from app.events.models import Event
 
 OLDEST = 1
-"""The version of who names none: what /v1 says does not change under its readers."""
+"""The payload version for readers that name none, so that /v1 payloads never change for them."""
 _PATHS = {
     "student": "students",
     "concern": "concerns",
@@ -25,14 +22,14 @@ _PATHS = {
 
 
 def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """The thin payload: type, time, ids, a link to the subject.
+    """Returns the thin payload: type, time, ids and a link to the subject.
 
-    `versions` are the reader's, by type; without them it is told as it happened. An event of before a version is told
-    in the one that it happened in.
+    `versions` are the reader's payload versions by type; without them the event's own version is rendered. An event
+    that is older than the reader's version is rendered in its own version.
     """
-    asked = event.version if versions is None else min(event.version, versions.get(event.type, OLDEST))
-    type_ = CATALOGUE[event.type].at(asked)
-    shown = {name: ids.show(_kind(name), UUID(event.ids[name])) for name in type_.ids}
+    version = event.version if versions is None else min(event.version, versions.get(event.type, OLDEST))
+    type_ = CATALOGUE[event.type].at(version)
+    shown_ids = {name: ids.show(_kind(name), UUID(event.ids[name])) for name in type_.ids}
     subject = ids.show(event.subject_kind, event.subject_id)
     return {
         "type": event.type,
@@ -43,7 +40,7 @@ def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None)
             "district": ids.show("district", event.district_id),
             "subject": subject,
             "subject_version": event.subject_version,
-            **shown,
+            **shown_ids,
             **({"counts": event.counts or {}} if type_.counts else {}),
             "link": f"{base_url}/v1/{_PATHS[event.subject_kind]}/{subject}",
         },
@@ -51,7 +48,7 @@ def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None)
 
 
 def schema(type_: EventType) -> dict[str, Any]:
-    """The JSON Schema (2020-12) of a body of this type and version: nothing else is ever in one."""
+    """Returns the JSON Schema (2020-12) of a body of this type and version; it allows no other properties."""
     data = {
         "id": _shown("event"),
         "version": {"const": type_.version},
@@ -82,7 +79,7 @@ def schema(type_: EventType) -> dict[str, Any]:
 
 _NUMBER = {"type": "integer", "minimum": 0}
 _COUNTS = {
-    "description": "How many rows of each kind, by what was done with them. None where a sync broke off.",
+    "description": "How many rows of each kind, by what was done with them. Empty if a sync was interrupted.",
     "type": "object",
     "propertyNames": {"pattern": "^[A-Za-z_]+$"},
     "additionalProperties": {

@@ -1,4 +1,4 @@
-"""Owns a district's event counter from its first day, the epoch of its feed, and what of it expires.
+"""Creates a district's event counter, changes its feed's epoch, and deletes expired events.
 
 Never changes an event.
 """
@@ -17,38 +17,39 @@ from app.events.models import Event, EventCounter
 
 @needs(Can.OPERATE)
 async def open_counter(work: Work) -> None:
-    """Makes the district's counter row; every event takes its number there."""
+    """Creates the district's counter row, from which every event takes its number."""
     work.db.add(EventCounter(district_id=work.district_id, last=0, epoch=new_id()))
     await work.db.flush()
 
 
 @needs(Can.OPERATE)
 async def begin_epoch(work: Work) -> None:
-    """Makes every cursor of the feed that was given out end in `Gone`: after a restore, numbers are given out again."""
-    here = EventCounter.district_id == work.district_id
-    await work.db.execute(update(EventCounter).where(here).values(epoch=new_id()))
+    """Invalidates every issued cursor of the feed, because after a restore the same numbers are issued again."""
+    in_district = EventCounter.district_id == work.district_id
+    await work.db.execute(update(EventCounter).where(in_district).values(epoch=new_id()))
 
 
 @needs(Can.DELIVER_WEBHOOKS)
-async def expire_events(work: Work, upto: int, most: int, held: ColumnElement[bool]) -> int:
-    """Deletes up to `most` events that are kept no longer, oldest first, but those that are `held`; how many.
+async def expire_events(work: Work, upto: int, most: int, is_needed: ColumnElement[bool]) -> int:
+    """Deletes up to `most` expired events, oldest first, except those that match `held`; returns their number.
 
-    The counter remembers up to where: a cursor from before is told that something was lost.
+    The counter stores the last deleted number, so that readers with an older cursor are told that events are
+    missing.
     """
     query = (
         select(Event.seq)
-        .where(Event.district_id == work.district_id, Event.seq <= upto, Event.at < now() - KEPT, ~held)
+        .where(Event.district_id == work.district_id, Event.seq <= upto, Event.at < now() - KEPT, ~is_needed)
         .order_by(Event.seq)
         .limit(most)
     )
-    gone = list((await work.db.scalars(query)).all())
-    if not gone:
+    expired = list((await work.db.scalars(query)).all())
+    if not expired:
         return 0
-    numbers = cast(gone, ARRAY(BigInteger))
+    numbers = cast(expired, ARRAY(BigInteger))
     await work.db.execute(delete(Event).where(Event.district_id == work.district_id, Event.seq == any_(numbers)))
     await work.db.execute(
         update(EventCounter)
         .where(EventCounter.district_id == work.district_id)
-        .values(expired=func.greatest(EventCounter.expired, gone[-1]))
+        .values(expired=func.greatest(EventCounter.expired, expired[-1]))
     )
-    return len(gone)
+    return len(expired)

@@ -14,7 +14,7 @@ from app.core.errors import NotFound
 from app.core.page import Keyset, Page
 from app.evidence.models import Score, ScoreChange
 from app.evidence.rules import BASELINE_SCORES
-from app.roster.lookup import IdList, by_id, within_reach
+from app.roster.lookup import IdList, page_by_id, within_reach
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ async def scores(work: Work, keyset: Keyset, criteria: ScoreFilter) -> Page[Scor
     if criteria.until is not None:
         query = query.where(Score.taken_on <= criteria.until)
     schools = None if criteria.student_id is not None else schools_of_list(work, None)
-    page: Page[Score] = await by_id(work, keyset, query, Score.id, schools)
+    page: Page[Score] = await page_by_id(work, keyset, query, Score.id, schools)
     work.disclose("score", (score.student_id for score in page.rows))
     return page
 

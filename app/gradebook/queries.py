@@ -13,7 +13,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.page import Keyset, Page
 from app.gradebook.models import AssessmentLineItem, AssessmentResult, Category, LineItem, Result
-from app.roster.lookup import IdList, by_id, within_reach
+from app.roster.lookup import IdList, page_by_id, within_reach
 
 Rows = TypeVar("Rows", "Select[Result, LineItem, Category]", "Select[AssessmentResult, AssessmentLineItem]")
 
@@ -98,7 +98,7 @@ async def line_items_of(work: Work, keyset: Keyset, class_id: UUID) -> Page[Line
     query = select(LineItem).where(
         LineItem.district_id == work.district_id, LineItem.class_id == class_id, LineItem.removed_at.is_(None)
     )
-    page: Page[LineItem] = await by_id(work, keyset, query, LineItem.id)
+    page: Page[LineItem] = await page_by_id(work, keyset, query, LineItem.id)
     return page
 
 

@@ -16,7 +16,7 @@ from app.graphql.names import NAME, row_id
 from app.graphql.node import Node, parse_id, show_id
 from app.graphql.pages import Connection, connection, empty_page, page_keyset
 from app.graphql.playbook import Area, area_id_of, area_of
-from app.graphql.problems import LONGEST, Problem, check_lengths, run_command
+from app.graphql.problems import Problem, run_command
 from app.graphql.roster import Student, student_of
 from app.graphql.school import Staff, staff_of
 from app.playbook.queries import areas
@@ -169,7 +169,5 @@ class ConcernMutations:
             raised_by=input.raised_by,
             raised_on=input.raised_on,
         )
-        if problems := check_lengths([("/description", new.description, 1, LONGEST)]):
-            return RaiseConcernPayload(concern=None, problems=problems)
         row, problems = await run_command(info.context, raise_concern, new)
         return RaiseConcernPayload(concern=None if row is None else Concern.of(row), problems=problems)

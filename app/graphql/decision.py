@@ -13,7 +13,7 @@ from app.graphql.door import Info, guarded_field
 from app.graphql.names import NAME, row_id
 from app.graphql.node import Node, parse_id, show_id, show_optional_id
 from app.graphql.pages import Connection, connection, empty_page, page_keyset
-from app.graphql.problems import LONGEST, Problem, check_lengths, run_command
+from app.graphql.problems import Problem, run_command
 from app.graphql.roster import Student, student_of
 from app.graphql.school import Staff, staff_of
 from app.graphql.support import Support
@@ -174,8 +174,5 @@ class DecisionMutations:
             note=input.note,
             change=None if input.change is None else SupportChange(**vars(input.change)),
         )
-        because = None if new.change is None else new.change.because
-        if problems := check_lengths([("/note", new.note, 0, LONGEST), ("/change/because", because, 1, LONGEST)]):
-            return DecidePayload(decision=None, problems=problems)
         row, problems = await run_command(info.context, decide, new)
         return DecidePayload(decision=None if row is None else Decision.of(row), problems=problems)

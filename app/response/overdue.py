@@ -8,11 +8,11 @@ from sqlalchemy.types import Date
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.events.catalogue import SCORE_OVERDUE, SUPPORT_NOT_STARTED
-from app.events.reminders import AT_ONCE, Lasting, remind_once, select_unsent
+from app.events.reminders import AT_ONCE, Reminder, remind_once, select_unsent
 from app.evidence.models import Score
 from app.roster.calendar import days_of_instruction
 from app.roster.models import Person
-from app.roster.student_lock import of_idle_students
+from app.roster.student_lock import skip_busy_students
 from app.support.models import Phase, Support
 from app.support.phase import support_event
 
@@ -35,8 +35,8 @@ async def remind_supports_not_started(work: Work, days: int, today: date) -> int
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    reminders = [Lasting(support_event(SUPPORT_NOT_STARTED, support), version) for support, version in rows]
-    return await remind_once(work, SUPPORT_NOT_STARTED, await of_idle_students(work, reminders))
+    reminders = [Reminder(support_event(SUPPORT_NOT_STARTED, support), version) for support, version in rows]
+    return await remind_once(work, SUPPORT_NOT_STARTED, await skip_busy_students(work, reminders))
 
 
 @needs(Can.JUDGE)
@@ -74,5 +74,5 @@ async def remind_overdue_scores(work: Work, days: int, today: date) -> int:
         .limit(AT_ONCE)
     )
     rows = (await work.db.execute(query)).all()
-    reminders = [Lasting(support_event(SCORE_OVERDUE, support), day) for support, day in rows]
-    return await remind_once(work, SCORE_OVERDUE, await of_idle_students(work, reminders))
+    reminders = [Reminder(support_event(SCORE_OVERDUE, support), day) for support, day in rows]
+    return await remind_once(work, SCORE_OVERDUE, await skip_busy_students(work, reminders))

@@ -12,7 +12,7 @@ from app.access.work import Work, needs
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
 from app.response.models import ResponseState, VerdictRow
-from app.roster.lookup import IdList, by_id, within_reach
+from app.roster.lookup import IdList, page_by_id, within_reach
 from app.support.models import Support
 
 
@@ -52,7 +52,7 @@ async def supports(work: Work, keyset: Keyset, criteria: SupportFilter) -> Page[
             ResponseState,
             (ResponseState.district_id == Support.district_id) & (ResponseState.support_id == Support.id),
         ).where(ResponseState.district_id == work.district_id, ResponseState.state == criteria.verdict)
-    page: Page[Support] = await by_id(work, keyset, query, Support.id, schools)
+    page: Page[Support] = await page_by_id(work, keyset, query, Support.id, schools)
     work.disclose("support", (support.student_id for support in page.rows))
     return page
 
@@ -90,7 +90,7 @@ async def verdict_now(work: Work, support_id: UUID) -> VerdictRow:
 async def verdicts(work: Work, keyset: Keyset, support_id: UUID) -> Page[VerdictRow]:
     """Returns a page of a support's verdicts, oldest first."""
     query = select(VerdictRow).where(VerdictRow.district_id == work.district_id, VerdictRow.support_id == support_id)
-    page: Page[VerdictRow] = await by_id(work, keyset, query, VerdictRow.id)
+    page: Page[VerdictRow] = await page_by_id(work, keyset, query, VerdictRow.id)
     work.disclose("verdict", (row.student_id for row in page.rows))
     return page
 

@@ -140,7 +140,7 @@ async def judge_written(work: Work, days: Mapping[tuple[UUID, UUID], Collection[
         outcome = await judge_many(work, chunk, quiet=quiet)
         touched = [(*pair, day) for pair in chunk for day in days[pair]]
         weeks |= finalize.weeks_to_finalize(outcome.loaded, touched)
-    # All weeks in one statement and in order: a command that schedules some of them locks them in the same order.
+    # All weeks are scheduled together, so that they are locked in the order that every command uses.
     await finalize.schedule_weeks(work, weeks, quiet=quiet)
 
 

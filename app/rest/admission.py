@@ -16,7 +16,7 @@ from app.access.admission import Admission, RateLimited
 from app.core.errors import Throttled
 from app.core.fairness.gate import Gate, Turn
 from app.core.fairness.pace import pace_tasks, paced
-from app.core.fairness.quota import Standing
+from app.core.fairness.quota import QuotaState
 from app.rest.edge import UPLOADS
 from app.rest.problem import from_error
 
@@ -39,7 +39,7 @@ class Admit:
             await self._app(scope, receive, send)
             return
         requester = self._admission.identify(_token(scope), (scope.get("client") or (None,))[0])
-        standings: tuple[Standing, ...] = ()
+        standings: tuple[QuotaState, ...] = ()
         try:
             standings = self._admission.count(requester)
             if scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]):
@@ -52,7 +52,7 @@ class Admit:
             if messages is None:
                 await Response(status_code=CLIENT_GONE)(scope, receive, send)
                 return
-            turn = self._admission.gate.ask(requester.key, requester.flow)
+            turn = self._admission.gate.enqueue(requester.key, requester.flow)
             await self._run(turn, messages, (scope, receive, _announcing(send, standings)))
         except Throttled as error:
             if isinstance(error, RateLimited):
@@ -126,7 +126,7 @@ def _replayed(messages: list[Message], receive: Receive) -> Receive:
     return replay
 
 
-def _announcing(send: Send, standings: Sequence[Standing]) -> Send:
+def _announcing(send: Send, standings: Sequence[QuotaState]) -> Send:
     """Returns a `send` that adds the RateLimit fields to the head of the response."""
 
     async def announce(message: Message) -> None:
@@ -137,7 +137,7 @@ def _announcing(send: Send, standings: Sequence[Standing]) -> Send:
     return announce
 
 
-def fields(standings: Sequence[Standing]) -> list[tuple[bytes, bytes]]:
+def fields(standings: Sequence[QuotaState]) -> list[tuple[bytes, bytes]]:
     """Returns the RateLimit fields, as structured-field lists with one item for each policy."""
     policies = ", ".join(
         f'"{standing.policy.name}";q={standing.policy.quota};w={standing.policy.window}' for standing in standings

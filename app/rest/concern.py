@@ -10,7 +10,7 @@ from app.concern import models, queries, service
 from app.core import ids
 from app.playbook.queries import area_named
 from app.rest.door import After, Limit, OpenWork, requires, row_id
-from app.rest.pages import Input, Items, Shape, page_keyset, to_page
+from app.rest.pages import Input, Items, Shape, page_keyset, text_field, to_page
 from app.rest.roster import school_id, student_id
 from app.rest.route import Route
 from app.support.queries import unserved_concerns
@@ -24,7 +24,7 @@ class NewConcern(Input):
 
     student: str = Field(description="An id or an external id.")
     area: str = Field(description="A code or an id.")
-    description: str = Field(min_length=1, max_length=4000)
+    description: str = text_field(service.NewConcern, "description")
     raised_by: str | None = Field(
         default=None, description="The person who raised it; without it, the person whom the request acts for."
     )
@@ -34,7 +34,7 @@ class NewConcern(Input):
 class Because(Input):
     """The reason for a change of state."""
 
-    because: str | None = Field(default=None, max_length=4000)
+    because: str | None = Field(default=None, max_length=service.BECAUSE.max)
 
 
 class Concern(Shape):

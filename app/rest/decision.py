@@ -11,7 +11,7 @@ from app.decision import models, queries, service
 from app.rest.concern import Concern, concern_shape
 from app.rest.door import After, Limit, OpenWork, StudentPath, requires, row_id
 from app.rest.evidence import Score, score_shape
-from app.rest.pages import Input, Items, Shape, page_keyset, to_page
+from app.rest.pages import Input, Items, Shape, page_keyset, text_field, to_page
 from app.rest.roster import Enrollment, Student, enrollment_shape, student_id, student_shape
 from app.rest.route import Route
 from app.rest.support import Change, Support, support_shape
@@ -35,7 +35,7 @@ class NewDecision(Input):
     )
     decided_by: str | None = Field(default=None, description="An id or an external id.")
     decided_on: date | None = Field(default=None, description="Without it, today.")
-    note: str | None = Field(default=None, max_length=4000)
+    note: str | None = text_field(service.NewDecision, "note", default=None)
     change: Change | None = Field(default=None, description="What changes from that day on.")
 
 

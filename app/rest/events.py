@@ -116,26 +116,26 @@ async def notified(
         ),
     ],
 ) -> None:
-    """Stands for what an endpoint does with an event; it is never called."""
+    """Represents an endpoint that receives an event; it is never called."""
 
 
 def webhooks() -> APIRouter:
-    """Returns what an endpoint is sent, for the `webhooks` of the contract: a POST for each type of event."""
-    sent = APIRouter(tags=["webhooks"])
+    """Returns the `webhooks` of the contract: one POST for each type of event."""
+    receiver = APIRouter(tags=["webhooks"])
     for name, type_ in sorted(CATALOGUE.items()):
-        bodies = [schema(one) for one in type_.versions]
+        bodies = [schema(payload) for payload in type_.versions]
         content = {"application/json": {"schema": bodies[0] if len(bodies) == 1 else {"oneOf": bodies}}}
-        sent.post(
+        receiver.post(
             name,
             operation_id=f"on_{name.replace('.', '_')}",
             summary=type_.meaning,
-            description="Sent to every endpoint that takes this type, once for each event, until it is taken.",
+            description="Sent to every endpoint that subscribes to the type, once for each event, until accepted.",
             response_class=Response,
-            response_description="Taken, as with every other status of 2XX.",
+            response_description="Accepted, as with every other 2XX status.",
             responses={
                 410: {"description": "Gone for good: the endpoint is disabled."},
-                "default": {"description": "Not taken: it is tried again, ten times over three days."},
+                "default": {"description": "Not accepted: the delivery is tried again, ten times over three days."},
             },
             openapi_extra={"requestBody": {"required": True, "content": content}},
         )(notified)
-    return sent
+    return receiver

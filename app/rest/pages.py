@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from app.access.work import Work
 from app.core.page import Keyset, Page, keyset
+from app.core.text import texts_of
 
 Item = TypeVar("Item")
 Row = TypeVar("Row")
@@ -45,6 +46,12 @@ class Items(Shape, Generic[Item]):
 
     items: list[Item]
     next: str | None = Field(description="The cursor of the next page, for `after`; null on the last page.")
+
+
+def text_field(input_type: type, name: str, **more: Any) -> Any:
+    """Returns the pydantic field of a text, with the lengths that the service's input declares for it."""
+    text = texts_of(input_type)[name]
+    return Field(min_length=text.min or None, max_length=text.max, **more)
 
 
 def page_keyset(work: Work, listing: str, filters: dict[str, Any], after: str | None, limit: int | None) -> Keyset:

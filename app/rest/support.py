@@ -15,7 +15,7 @@ from app.response import models as response_models
 from app.response import queries as response_queries
 from app.response import service as response_service
 from app.rest.door import After, Limit, OpenWork, requires, row_id
-from app.rest.pages import Input, Items, Shape, page_keyset, to_page
+from app.rest.pages import Input, Items, Shape, page_keyset, text_field, to_page
 from app.rest.response import Verdict, VerdictState, verdict_shape
 from app.rest.roster import school_id, staff_id, student_id
 from app.rest.route import Route
@@ -29,7 +29,7 @@ class NewSupport(Input):
     """A support to be planned."""
 
     student: str = Field(description="An id or an external id.")
-    intervention: str = Field(min_length=1, max_length=400, description="What is done.")
+    intervention: str = text_field(service.NewSupport, "intervention", description="What is done.")
     level: int = Field(description="The rank of a level: 2 is targeted by default.")
     measure: str = Field(description="The measure that follows the response: a code or an id.")
     starts_on: date
@@ -54,7 +54,7 @@ class Start(Input):
 class Change(Input):
     """What changes from a day on; fields that are not named stay as they were."""
 
-    because: str = Field(min_length=1, max_length=4000)
+    because: str = text_field(service.SupportChange, "because")
     begins_on: date | None = None
     level: int | None = None
     goal: float | None = None
@@ -67,7 +67,7 @@ class Change(Input):
 class End(Input):
     """Why and when a support ended."""
 
-    because: str = Field(min_length=1, max_length=4000)
+    because: str = Field(min_length=service.BECAUSE.min, max_length=service.BECAUSE.max)
     on: date | None = None
 
 

@@ -1,1 +1,1 @@
-"""Orgs, terms, people, classes, enrollments, caseload: the district as its SIS tells it."""
+"""The roster: orgs, terms, people, classes, enrollments and caseloads, as delivered by the district's SIS."""

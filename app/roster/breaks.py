@@ -1,11 +1,12 @@
-"""Owns a district's breaks, and which of its school weeks they make weeks without instruction. Judges nothing anew.
+"""Manages a district's breaks, and marks the school weeks that they cover as weeks without instruction.
 
-OneRoster tells of terms and of no holidays: a district says its breaks here. A week is a break week where each of its
-weekdays, Monday to Friday, lies in a break of the school or of the whole district; several breaks may share it. A break
-of the whole district holds for schools that come later as well.
+OneRoster describes terms but no holidays, so a district declares its breaks here. A week is a break week if each
+weekday, Monday to Friday, lies in a break of the school or of the whole district; several breaks may cover it
+together. A break of the whole district also applies to schools that are added later. The caller judges the affected
+series again.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -13,26 +14,29 @@ from uuid import UUID
 
 from sqlalchemy import Date, Uuid, bindparam, or_, select, text
 
-from app.access.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.access.permission import Can
 from app.access.principal import Reach
 from app.access.work import Work, needs
 from app.core.clock import monday_of, now, today_in
+from app.core.district_lock import WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Forbidden, Invalid, NotFound, Violation
 from app.core.ids import new_id
 from app.core.page import Keyset, Page
-from app.roster.lookup import by_id, found, zone_of
+from app.roster.lookup import find_row, page_by_id, zone_of
 from app.roster.models import Org, SchoolBreak
 from app.roster.references import parse
 
 LONGEST = timedelta(days=366)
 FARTHEST = timedelta(days=5 * 366)
-"""From today, either way: a day beyond is a slip of the keyboard."""
-OUT_OF_REACH = "This caller reaches some of the schools: it says their breaks, one school at a time."
+"""The largest distance from today in either direction; a date beyond it is a typing error."""
+OUT_OF_REACH = "This caller reaches only some schools. Declare breaks for one of its schools at a time."
 
 
 def is_break_week(school: str, monday: str) -> str:
-    """SQL: whether breaks cover every weekday of a school's week; both are expressions, `:district` is bound."""
+    """Returns the SQL condition that breaks cover every weekday of a school's week.
+
+    Both arguments are SQL expressions; `:district` is bound.
+    """
     return f"""EXISTS (
         SELECT FROM school_break AS b
         WHERE b.district_id = :district AND b.removed_at IS NULL AND (b.school_id IS NULL OR b.school_id = {school})
@@ -40,7 +44,7 @@ def is_break_week(school: str, monday: str) -> str:
         HAVING range_agg(daterange(b.begins_on, b.ends_on, '[]')) @> daterange({monday}, {monday} + 5))"""
 
 
-LAY_WEEKS = text(
+UPDATE_WEEKS = text(
     f"""UPDATE school_week AS w SET instructional = NOT w.instructional
         WHERE w.district_id = :district AND (:school IS NULL OR w.school_id = :school)
           AND w.monday BETWEEN :first AND :last
@@ -56,7 +60,9 @@ LAY_WEEKS = text(
 
 @dataclass(frozen=True, slots=True)
 class NewBreak:
-    """Days without school, both counted: of one school, by an id or an external id, or of the whole district."""
+    """The input for a break: its first and last day, for one school (an id or an external id) or the whole
+    district.
+    """
 
     begins_on: date
     ends_on: date
@@ -66,7 +72,7 @@ class NewBreak:
 
 @dataclass(frozen=True, slots=True)
 class SavedBreak:
-    """A break as it is kept; whether it is new; the schools of which some week is now another than before."""
+    """A stored break, whether it is new, and the schools with a week that changed because of it."""
 
     row: SchoolBreak
     is_new: bool
@@ -75,23 +81,25 @@ class SavedBreak:
 
 @needs(Can.READ_ROSTER)
 async def breaks(work: Work, keyset: Keyset, school_id: UUID | None = None) -> Page[SchoolBreak]:
-    """A page of breaks in the order in which they were said; with a school, those that hold there."""
+    """Returns a page of breaks in the order of their creation; with a school, those that apply to it."""
     query = select(SchoolBreak).where(SchoolBreak.district_id == work.district_id, SchoolBreak.removed_at.is_(None))
     if school_id is not None:
         query = query.where(or_(SchoolBreak.school_id.is_(None), SchoolBreak.school_id == school_id))
-    page: Page[SchoolBreak] = await by_id(work, keyset, query, SchoolBreak.id)
+    page: Page[SchoolBreak] = await page_by_id(work, keyset, query, SchoolBreak.id)
     return page
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def save_break(work: Work, new: NewBreak) -> SavedBreak:
-    """Keeps a break, and takes its weeks out of instruction. The same days of the same school are one break.
+    """Saves a break and marks its weeks as weeks without instruction.
 
-    Raises `Invalid` with everything that is wrong. Series are judged anew by who calls.
+    The same days for the same school are one break.
+
+    Raises `Invalid` with every violation. The caller judges the affected series again.
     """
-    school_id = await _checked(work, new)
+    school_id = await _validate(work, new)
     await _lock_breaks(work)
-    known = await work.db.scalar(
+    existing = await work.db.scalar(
         select(SchoolBreak).where(
             SchoolBreak.district_id == work.district_id,
             SchoolBreak.removed_at.is_(None),
@@ -100,10 +108,10 @@ async def save_break(work: Work, new: NewBreak) -> SavedBreak:
             SchoolBreak.ends_on == new.ends_on,
         )
     )
-    if known is not None:
-        known.name = new.name if new.name is not None else known.name
+    if existing is not None:
+        existing.name = new.name if new.name is not None else existing.name
         await work.db.flush()
-        return SavedBreak(known, is_new=False, schools=frozenset())
+        return SavedBreak(existing, is_new=False, schools=frozenset())
     row = SchoolBreak(
         district_id=work.district_id,
         id=new_id(),
@@ -115,48 +123,52 @@ async def save_break(work: Work, new: NewBreak) -> SavedBreak:
     )
     work.db.add(row)
     await work.db.flush()
-    return SavedBreak(row, is_new=True, schools=await _lay_weeks(work, row))
+    return SavedBreak(row, is_new=True, schools=await _update_weeks(work, row))
 
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def delete_break(work: Work, break_id: UUID) -> SavedBreak:
-    """Takes a break back: its weeks are weeks of instruction again, where no other break covers them."""
+    """Removes a break; its weeks become instructional again unless another break covers them."""
     await _lock_breaks(work)
-    mine = (SchoolBreak.district_id == work.district_id, SchoolBreak.id == break_id, SchoolBreak.removed_at.is_(None))
-    row = await work.db.scalar(select(SchoolBreak).where(*mine))
+    is_break = (
+        SchoolBreak.district_id == work.district_id,
+        SchoolBreak.id == break_id,
+        SchoolBreak.removed_at.is_(None),
+    )
+    row = await work.db.scalar(select(SchoolBreak).where(*is_break))
     if row is None:
         raise NotFound("break")
     if not _reaches(work, row.school_id):
         raise Forbidden(OUT_OF_REACH, code="break.out_of_reach")
     row.removed_at = now()
     await work.db.flush()
-    return SavedBreak(row, is_new=False, schools=await _lay_weeks(work, row))
+    return SavedBreak(row, is_new=False, schools=await _update_weeks(work, row))
 
 
-async def _lay_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
-    """Makes the weeks that a break touches what all breaks together make them; the schools that had such a week."""
-    asked = {
+async def _update_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
+    """Updates the weeks that a break touches from all breaks together; returns the schools with a changed week."""
+    parameters = {
         "district": work.district_id,
         "school": row.school_id,
         "first": monday_of(row.begins_on),
         "last": row.ends_on,
     }
-    return frozenset(await work.db.scalars(LAY_WEEKS, asked))
+    return frozenset(await work.db.scalars(UPDATE_WEEKS, parameters))
 
 
 async def _lock_breaks(work: Work) -> None:
-    """Until the end of the transaction nobody else writes a break of the district, or a week that one could cover."""
+    """Excludes other changes of the district's breaks and school weeks until the end of the transaction."""
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SCHOOL_BREAK})
 
 
-async def _checked(work: Work, new: NewBreak) -> UUID | None:
-    """The school that a break names, if it names one. Raises `Invalid` with everything that is wrong."""
-    violations = _unfit(new, today_in(await zone_of(work)))
+async def _validate(work: Work, new: NewBreak) -> UUID | None:
+    """Returns the school that a break names, or None. Raises `Invalid` with every violation."""
+    violations = _violations(new, today_in(await zone_of(work)))
     school_id: UUID | None = None
     try:
         if new.school is not None:
-            at = "/school"
-            school_id = (await found(work, Org, parse("org", new.school, at), at, Org.type == "school")).id
+            pointer = "/school"
+            school_id = (await find_row(work, Org, parse("org", new.school, pointer), pointer, Org.type == "school")).id
         if not _reaches(work, school_id):
             raise Invalid([Violation("/school", "break.out_of_reach", OUT_OF_REACH)])
     except Invalid as error:
@@ -166,7 +178,7 @@ async def _checked(work: Work, new: NewBreak) -> UUID | None:
     return school_id
 
 
-def _unfit(new: NewBreak, today: date) -> list[Violation]:
+def _violations(new: NewBreak, today: date) -> list[Violation]:
     violations = []
     if abs(new.begins_on - today) > FARTHEST:
         detail = "A break begins within five years of today. Look at its year."
@@ -181,6 +193,6 @@ def _unfit(new: NewBreak, today: date) -> list[Violation]:
 
 
 def _reaches(work: Work, school_id: UUID | None) -> bool:
-    """Whether the caller reaches all of the schools that a break is for."""
-    asked = work.principal
-    return asked.reach is Reach.DISTRICT or (asked.reach is Reach.SCHOOLS and school_id in asked.schools)
+    """Returns whether the caller reaches all schools of a break."""
+    principal = work.principal
+    return principal.reach is Reach.DISTRICT or (principal.reach is Reach.SCHOOLS and school_id in principal.schools)

@@ -1,6 +1,6 @@
-"""Owns the instructional weeks in which series are measured: the school's own, or else those of the calendar.
+"""Numbers the instructional weeks by which series are measured, from the school's weeks or else by calendar weeks.
 
-It opens no session itself: it works within the permission of its caller.
+Opens no database session: it uses the caller's unit of work and permission.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -27,11 +27,11 @@ from app.roster.lookup import IdList
 from app.roster.models import SchoolWeek
 
 Weeks = Mapping[date, int]
-"""Week number by Monday; a week without instruction has the number of the last one before it."""
+"""Week numbers by Monday; a week without instruction has the number of the last instructional week before it."""
 
 
 def weeks_between(weeks: Weeks, begins: date, day: date) -> int:
-    """Instructional weeks from one date to another; calendar weeks where the school's year says nothing."""
+    """Returns the instructional weeks between two dates; calendar weeks if the school has no calendar."""
     first, last = weeks.get(monday_of(begins)), weeks.get(monday_of(day))
     if first is not None and last is not None and last >= first:
         return last - first
@@ -41,27 +41,31 @@ def weeks_between(weeks: Weeks, begins: date, day: date) -> int:
 def days_of_instruction(
     district_id: UUID, school_ids: SQLColumnExpression[list[UUID]], since: SQLColumnExpression[date], today: date
 ) -> ColumnElement[int]:
-    """SQL: the days from a date to today that lie in weeks of instruction of the first of a row's schools.
+    """Returns an SQL expression: the days from a date to today that lie in instructional weeks of a row's first
+    school.
 
-    Weekends count, holidays do not; of a school whose weeks are not known, every day counts.
+    Weekends count, breaks do not; for a school without known weeks, every day counts.
     """
     until = literal(today, Date)
     school = school_ids[1]
-    mine = and_(SchoolWeek.district_id == district_id, SchoolWeek.school_id == school)
+    of_school = and_(SchoolWeek.district_id == district_id, SchoolWeek.school_id == school)
     ends = func.least(SchoolWeek.monday + 7, until, type_=Date)
     begins = func.greatest(SchoolWeek.monday, since, type_=Date)
-    counted = (
+    instructional_days = (
         select(func.coalesce(func.sum(ends - begins), 0))
-        .where(mine, SchoolWeek.instructional, SchoolWeek.monday + 7 > since, SchoolWeek.monday < until)
+        .where(of_school, SchoolWeek.instructional, SchoolWeek.monday + 7 > since, SchoolWeek.monday < until)
         .scalar_subquery()
     )
-    return case((exists().where(mine), counted), else_=until - since)
+    return case((exists().where(of_school), instructional_days), else_=until - since)
 
 
 async def weeks_of_schools(
     work: Work, school_ids: Collection[UUID], begins: date, until: date
 ) -> dict[UUID, list[tuple[date, bool]]]:
-    """By school, its weeks in order: the Monday, and whether there was instruction. For many series at once."""
+    """Returns by school its weeks in order: the Monday, and whether there was instruction.
+
+    For many series at once.
+    """
     rows = await work.db.execute(
         select(SchoolWeek.school_id, SchoolWeek.monday, SchoolWeek.instructional)
         .where(
@@ -72,17 +76,17 @@ async def weeks_of_schools(
         )
         .order_by(SchoolWeek.monday)
     )
-    found: dict[UUID, list[tuple[date, bool]]] = {}
+    weeks_by_school: dict[UUID, list[tuple[date, bool]]] = {}
     for school_id, monday, instructional in rows:
-        found.setdefault(school_id, []).append((monday, instructional))
-    return found
+        weeks_by_school.setdefault(school_id, []).append((monday, instructional))
+    return weeks_by_school
 
 
 async def weeks_off(work: Work, school_ids: Collection[UUID], begins: date, until: date) -> dict[UUID, frozenset[date]]:
-    """Returns the Mondays of weeks without instruction, for those of these schools that have a calendar in this time.
+    """Returns the Mondays of weeks without instruction for each school that has a calendar in this period.
 
-    A week that a school's calendar leaves out between two of its own (a summer) is one of them; before the first and
-    after the last the calendar says nothing.
+    A week that is missing within a school's calendar (a summer) counts as one; before its first and after its last
+    week the calendar says nothing.
     """
     weeks_by_school = await weeks_of_schools(work, school_ids, begins, until)
     off_by_school = {school_id: off_between(weeks, begins, until) for school_id, weeks in weeks_by_school.items()}
@@ -90,9 +94,8 @@ async def weeks_off(work: Work, school_ids: Collection[UUID], begins: date, unti
 
 
 def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -> frozenset[date] | None:
-    """Returns the Mondays without instruction among one school's weeks in this time; None where it has no week there.
-
-    Each week is its Monday and whether there was instruction; they come in order.
+    """Returns the Mondays without instruction in one school's ordered weeks (Monday, instructional); None without
+    weeks.
     """
     since = monday_of(begins)
     instruction = {monday: instructional for monday, instructional in weeks if since <= monday <= until}
@@ -104,10 +107,10 @@ def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -
 
 
 def counted(weeks: Sequence[tuple[date, bool]]) -> dict[date, int]:
-    """Week numbers by Monday, from the first of these weeks on."""
-    # Counted from where the reading starts, so that a phase may run from one school year into the next.
-    found, n = {}, 0
+    """Returns week numbers by Monday, starting with the first of these weeks."""
+    # The count starts with the first week given, so that a phase may continue into the next school year.
+    numbers, number = {}, 0
     for monday, instructional in weeks:
-        n += 1 if instructional else 0
-        found[monday] = max(n, 1)
-    return found
+        number += 1 if instructional else 0
+        numbers[monday] = max(number, 1)
+    return numbers

@@ -1,4 +1,4 @@
-"""Owns whom a member of staff reaches: whom they teach (from enrollments) and whom they support (assigned)."""
+"""Determines the students of a member of staff: those whom they teach (by enrollments) and those whom they support."""
 
 from datetime import date
 from uuid import UUID
@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import InstrumentedAttribute
 
 from app.access.permission import Can
-from app.access.principal import Acting, Principal, acting_for
+from app.access.principal import ActingPerson, Principal, acting_for
 from app.access.work import Work, needs, unit
 from app.core.clock import today_in
 from app.core.crypto import Keyring
@@ -18,12 +18,14 @@ from app.roster.models import Caseload, Enrollment, Org, Person
 
 
 @needs(Can.ACT_FOR)
-async def acting_person(work: Work, name: str) -> Acting:
-    """The person whom a request names, as the door needs them. Raises `Invalid` for who is not known."""
+async def acting_person(work: Work, name: str) -> ActingPerson:
+    """Returns the role, schools and caseload of the person for whom a request acts; raises `Invalid` for an unknown
+    person.
+    """
     person = await locate_staff(work, name, "/act_for")
     today = today_in(await zone_of(work))
     students = () if person.removed_at else await _caseload(work, person.id, today)
-    whole = await work.db.scalar(
+    district_org = await work.db.scalar(
         select(Org.id)
         .where(
             Org.district_id == work.district_id,
@@ -34,19 +36,19 @@ async def acting_person(work: Work, name: str) -> Acting:
         .limit(1)
     )
     role = person.role if person.enabled and person.removed_at is None else "departed"
-    return Acting(
+    return ActingPerson(
         person_id=person.id,
         role=role,
-        whole_district=whole is not None,
+        whole_district=district_org is not None,
         schools=tuple(person.school_ids),
         students=students,
     )
 
 
 async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Principal, name: str) -> Principal:
-    """The client bound to the person whom its request acts for.
+    """Returns the client's principal limited to the person for whom its request acts.
 
-    Raises `Forbidden` without the scope `act-for` or for a role that opens nothing, `Invalid` for an unknown person.
+    Raises `Forbidden` without the scope `act-for` or for a role without access, `Invalid` for an unknown person.
     """
     async with unit(engine, client, keyring, "act-for") as work:
         return acting_for(client, await acting_person(work, name))
@@ -54,7 +56,7 @@ async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Princip
 
 @needs(Can.PLAN_SUPPORT)
 async def assign(work: Work, staff_id: UUID, student: Person, via: str, support_id: UUID) -> None:
-    """Puts a student on a caseload through a support; twice is once."""
+    """Adds a student to a caseload through a support; repeating it changes nothing."""
     await work.db.execute(
         insert(Caseload)
         .values(
@@ -71,30 +73,30 @@ async def assign(work: Work, staff_id: UUID, student: Person, via: str, support_
 
 @needs(Can.PLAN_SUPPORT)
 async def release(work: Work, support_id: UUID) -> None:
-    """Takes off every caseload whom only this support had put there."""
+    """Removes a support's caseload entries; students on a caseload for another reason stay."""
     await work.db.execute(
         delete(Caseload).where(Caseload.district_id == work.district_id, Caseload.support_id == support_id)
     )
 
 
 async def _caseload(work: Work, staff_id: UUID, today: date) -> tuple[UUID, ...]:
-    # In three steps, each bounded by the ids of the one before: a join of the table with itself would be at the
-    # mercy of statistics that a roster just loaded does not have yet.
-    taught = await work.db.scalars(
+    # Three queries, each bounded by the ids of the one before. A self-join would be planned badly for a roster that was
+    # just loaded and has no statistics yet.
+    class_ids = await work.db.scalars(
         _live(work, today, Enrollment.class_id).where(~Enrollment.is_student, Enrollment.person_id == staff_id)
     )
-    classes = cast(list(taught), IdList)
-    sitting = await work.db.scalars(
+    classes = cast(list(class_ids), IdList)
+    taught_students = await work.db.scalars(
         _live(work, today, Enrollment.person_id).where(Enrollment.is_student, Enrollment.class_id == any_(classes))
     )
-    supported = await work.db.scalars(
+    supported_students = await work.db.scalars(
         select(Caseload.student_id).where(Caseload.district_id == work.district_id, Caseload.staff_id == staff_id)
     )
-    wanted = cast(list({*sitting, *supported}), IdList)
+    student_ids = cast(list({*taught_students, *supported_students}), IdList)
     # A student who left is on nobody's caseload; their school and district still see them.
     rows = await work.db.scalars(
         select(Person.id)
-        .where(Person.district_id == work.district_id, Person.id == any_(wanted), Person.removed_at.is_(None))
+        .where(Person.district_id == work.district_id, Person.id == any_(student_ids), Person.removed_at.is_(None))
         .order_by(Person.id)
     )
     return tuple(rows)

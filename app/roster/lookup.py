@@ -1,4 +1,4 @@
-"""Owns how commands find roster rows. Opens no session itself: it works within the permission of whoever calls."""
+"""Finds roster rows for commands. Opens no database session: it uses the caller's unit of work and permission."""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -26,97 +26,100 @@ IdList = ARRAY(PgUUID)
 
 
 def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
-    """The caseload as a condition that an index serves; row-level security is the net beneath."""
+    """Returns the caseload as a condition that an index serves, in addition to row-level security."""
     if work.principal.reach is not Reach.CASELOAD:
         return true()
     return column == any_(cast(list(work.principal.students), IdList))
 
 
 async def locate_student(work: Work, name: str, pointer: str | None = None) -> Person:
-    """The student named by an id or an external id. Raises `NotFound`, or `Invalid` at `pointer`."""
-    return await found(work, Person, parse("student", name, pointer), pointer, Person.is_student.is_(True))
+    """Returns the student named by an id or an external id. Raises `NotFound`, or `Invalid` at `pointer`."""
+    return await find_row(work, Person, parse("student", name, pointer), pointer, Person.is_student.is_(True))
 
 
 async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Person:
-    """The member of staff named by an id or an external id; raises as `locate_student`."""
-    return await found(work, Person, parse("person", name, pointer), pointer, Person.is_student.is_(False))
+    """Returns the member of staff named by an id or an external id; raises as `locate_student`."""
+    return await find_row(work, Person, parse("person", name, pointer), pointer, Person.is_student.is_(False))
 
 
 async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | None:
-    """The person to whom an act is put down: the one named, else whom the request acts for.
+    """Returns the person to whom an action is attributed: the one named, otherwise the person for whom the request
+    acts.
 
-    A request that acts for a person cannot put an act down to another: raises `Invalid` at `pointer`.
+    A request that acts for a person cannot attribute an action to another: raises `Invalid` at `pointer`.
     """
-    bound = work.principal.person_id
+    acting_person_id = work.principal.person_id
     if name is None:
-        return bound
+        return acting_person_id
     person = await locate_staff(work, name, pointer)
-    if bound is not None and person.id != bound:
+    if acting_person_id is not None and person.id != acting_person_id:
         detail = "A request that acts for a person cannot put this down to another."
         raise Invalid([Violation(pointer, "person.another", detail)])
     return person.id
 
 
 async def locate_staff_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
-    """Returns those of these members of staff whom the principal reaches, by the name that was given."""
+    """Returns the members of staff whom the principal reaches, by their given names (ids or external ids)."""
     return await people_by_name(work, names, students=False)
 
 
 async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lock: bool = False) -> dict[str, Person]:
-    """Returns students, or staff, by the name that was given, with two statements; `lock` is for `student_lock`."""
+    """Returns students, or staff, by their given names (ids or external ids), with two statements; only
+    `student_lock` sets `lock`.
+    """
     kind = "student" if students else "person"
     references: dict[str, Reference] = {}
     for name in set(names):
         with suppress(NotFound):
             references[name] = parse(kind, name)
-    aliased = await ids_by_alias(work, [one for one in references.values() if one.id is None])
-    ids = {name: one.id or aliased.get((one.source, one.sourced_id)) for name, one in references.items()}
+    row_ids = await ids_by_alias(work, [one for one in references.values() if one.id is None])
+    ids_by_name = {name: one.id or row_ids.get((one.source, one.sourced_id)) for name, one in references.items()}
     query = select(Person).where(
         Person.district_id == work.district_id,
-        Person.id == any_(cast([one for one in ids.values() if one is not None], IdList)),
+        Person.id == any_(cast([one for one in ids_by_name.values() if one is not None], IdList)),
         Person.is_student.is_(students),
     )
     people = {person.id: person for person in await work.db.scalars(_locked(query.order_by(Person.id), lock=lock))}
     if students:
         work.disclose("student", people)
-    return {name: people[one] for name, one in ids.items() if one in people}
+    return {name: people[one] for name, one in ids_by_name.items() if one in people}
 
 
 async def zone_of(work: Work) -> str:
-    """The district's IANA time zone, read once in a unit of work."""
-    known: dict[str, str] = work.db.info
-    if "zone" not in known:
+    """Returns the district's IANA time zone, which is read once per unit of work."""
+    cache: dict[str, str] = work.db.info
+    if "zone" not in cache:
         zone = await work.db.scalar(select(District.time_zone).where(District.district_id == work.district_id))
         if zone is None:
             raise NotFound("district")
-        known["zone"] = zone
-    return known["zone"]
+        cache["zone"] = zone
+    return cache["zone"]
 
 
-async def of_students(
+async def rows_of_students(
     work: Work, model: type[About], kind: str, student_ids: Sequence[UUID], order: InstrumentedAttribute[UUID]
 ) -> dict[UUID, list[About]]:
-    """Every row of a kind about these students, by student, in order; told to the disclosure log."""
+    """Returns every row of a model about these students, in order, by student; notes them in the disclosure log."""
     rows = await work.db.scalars(
         select(model)
         .where(model.district_id == work.district_id, model.student_id == any_(cast(list(student_ids), IdList)))
         .order_by(order)
     )
-    found: dict[UUID, list[About]] = {student_id: [] for student_id in student_ids}
+    rows_by_student: dict[UUID, list[About]] = {student_id: [] for student_id in student_ids}
     for row in rows:
-        found[row.student_id].append(row)
-    work.disclose(kind, (student_id for student_id, rows_of in found.items() if rows_of))
-    return found
+        rows_by_student[row.student_id].append(row)
+    work.disclose(kind, (student_id for student_id, rows_of in rows_by_student.items() if rows_of))
+    return rows_by_student
 
 
-async def by_id(
+async def page_by_id(
     work: Work,
     keyset: Keyset,
     query: Select[Any],
     column: InstrumentedAttribute[UUID],
     schools: Sequence[UUID] | None = None,
 ) -> Page[Any]:
-    """A page in the order of ids, which is the order in which rows were made; of some schools, where they are given."""
+    """Returns a page in the order of ids, which is the order of creation; restricted to schools if given."""
     if keyset.after is not None:
         query = query.where(column > keyset.after_id())
     if schools is not None:
@@ -126,7 +129,7 @@ async def by_id(
     return keyset.cut(rows, lambda row: (str(row.id),))
 
 
-async def found(
+async def find_row(
     work: Work,
     model: type[Row],
     reference: Reference,
@@ -134,9 +137,11 @@ async def found(
     *also: ColumnElement[bool],
     lock: bool = False,
 ) -> Row:
-    """The row that a reference names. Raises `NotFound`, or `Invalid` at `pointer` where it stood in a body.
+    """Returns the row that a reference names.
 
-    `lock` is for `student_lock`.
+    Raises `NotFound`, or `Invalid` at `pointer` for a reference in a body.
+
+    Only `student_lock` sets `lock`.
     """
     query = select(model).where(model.district_id == work.district_id, *also)
     if reference.id is not None:
@@ -155,7 +160,7 @@ async def found(
 
 
 def _locked(query: Select[Row], *, lock: bool) -> Select[Row]:
-    """The query, locking its rows and reading them as they are under the lock, if asked to."""
+    """Returns the query, changed to lock its rows and to read them again under the lock if `lock` is set."""
     if not lock:
         return query
     return query.with_for_update(key_share=True).execution_options(populate_existing=True)

@@ -1,4 +1,7 @@
-"""Owns the roster's tables. Rows come from sources and are known there by an alias; removal is a tombstone."""
+"""Defines the roster's tables.
+
+Rows come from sources, which know them by an alias; removed rows stay as tombstones.
+"""
 
 from datetime import date, datetime
 from uuid import UUID
@@ -16,14 +19,14 @@ Ids = ARRAY(PgUUID)
 
 
 class FromSource(TenantRow):
-    """A row that a source brings: its tombstone, and the run that brought it first."""
+    """Mixin for a row that comes from a source: when it was removed, and which run delivered it first."""
 
     removed_at: Mapped[datetime | None]
     arrived_in: Mapped[UUID | None]
 
 
 class AboutStudent(Tenant):
-    """A row about one student. `school_ids` follow the student from school to school."""
+    """Mixin for a row about one student; a sync keeps `school_ids` equal to the student's schools."""
 
     student_id: Mapped[UUID]
     school_ids: Mapped[list[UUID]] = mapped_column(Ids)
@@ -41,7 +44,7 @@ class Source(TenantRow, Base):
 
 
 class ExternalId(Tenant, Base):
-    """The alias of a row in a source: unique per district, source and kind."""
+    """A row's alias in a source, unique per district, source and kind."""
 
     __tablename__ = "external_id"
 
@@ -52,7 +55,7 @@ class ExternalId(Tenant, Base):
 
 
 class Org(FromSource, Base):
-    """A district, school, department: OneRoster's org."""
+    """An org in the sense of OneRoster: a district, school or department."""
 
     __tablename__ = "org"
 
@@ -63,7 +66,9 @@ class Org(FromSource, Base):
 
 
 class AcademicSession(FromSource, Base):
-    """A school year, semester, term or grading period; `ends_on` is exclusive, `school_year` the year it ends in."""
+    """A school year, semester, term or grading period; `ends_on` is exclusive, `school_year` the year in which it
+    ends.
+    """
 
     __tablename__ = "academic_session"
 
@@ -108,7 +113,10 @@ class SchoolClass(FromSource, Base):
 
 
 class Person(ListedBySchool, FromSource, Base):
-    """A student or a member of staff. `pinned` names the fields that people set and a sync leaves alone."""
+    """A student or a member of staff.
+
+    `pinned` names the fields that people have edited and a sync does not overwrite.
+    """
 
     __tablename__ = "person"
 
@@ -130,11 +138,11 @@ class Person(ListedBySchool, FromSource, Base):
     pinned: Mapped[list[str]] = mapped_column(Texts)
     merged_into: Mapped[UUID | None]
     row_lock: Mapped[bool | None] = mapped_column(deferred=True)
-    """Always null: the right to update it is the right to lock the row."""
+    """Always null: the grant to update this column gives the right to lock the row."""
 
 
 class SchoolMembership(TenantRow, Base):
-    """That a person belonged to a school from a day on; `ends_on` is exclusive and empty while it lasts."""
+    """A person's membership of a school from a day on; `ends_on` is exclusive, and null while it lasts."""
 
     __tablename__ = "school_membership"
 
@@ -146,7 +154,10 @@ class SchoolMembership(TenantRow, Base):
 
 
 class Enrollment(FromSource, Base):
-    """A person in a class, in a role; `ends_on` is exclusive. Known to its source by its own `sourced_id`."""
+    """A person's enrollment in a class with a role; `ends_on` is exclusive.
+
+    Its source knows it by its own `sourced_id`.
+    """
 
     __tablename__ = "enrollment"
 
@@ -163,9 +174,9 @@ class Enrollment(FromSource, Base):
 
 
 class PersonRole(FromSource, Base):
-    """A role of a person in an org, as OneRoster 1.2 has them; `ends_on` is exclusive.
+    """A person's role in an org, as in OneRoster 1.2; `ends_on` is exclusive.
 
-    What a person is and where, `person.role` and `person.school_ids`, follows from these by the sync.
+    A sync derives `person.role` and `person.school_ids` from these rows.
     """
 
     __tablename__ = "person_role"
@@ -182,7 +193,7 @@ class PersonRole(FromSource, Base):
 
 
 class Demographics(Tenant, Base):
-    """What a scope of its own opens: kept apart from the person."""
+    """A student's demographics, which are readable only with a scope of their own."""
 
     __tablename__ = "demographics"
 
@@ -207,7 +218,7 @@ class Demographics(Tenant, Base):
 
 
 class Caseload(Tenant, Base):
-    """A student on a staff member's caseload through a support; whom they teach follows from enrollments."""
+    """A student on a staff member's caseload through a support; students whom they teach follow from enrollments."""
 
     __tablename__ = "caseload"
 
@@ -219,7 +230,10 @@ class Caseload(Tenant, Base):
 
 
 class SchoolWeek(Tenant, Base):
-    """A week of a school's year by its Monday, instructional but where breaks cover it; `n`: its place in the year."""
+    """A week of a school by its Monday; instructional unless breaks cover it.
+
+    `n` is its place in the school year.
+    """
 
     __tablename__ = "school_week"
 
@@ -230,7 +244,7 @@ class SchoolWeek(Tenant, Base):
 
 
 class SchoolBreak(TenantRow, Base):
-    """Days without school, both counted: of one school, or where none is named of the whole district."""
+    """Days without school, the first and the last included, for one school or (null) for the whole district."""
 
     __tablename__ = "school_break"
 

@@ -1,4 +1,4 @@
-"""Owns the reads of the roster: finding a row by either of its names, and the lists that a screen needs."""
+"""Reads the roster: single rows by id or external id, and the lists that a screen needs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.lookup import IdList, by_id, found, locate_staff, locate_student, within_reach
+from app.roster.lookup import IdList, find_row, locate_staff, locate_student, page_by_id, within_reach
 from app.roster.models import (
     Demographics,
     Enrollment,
@@ -26,7 +26,7 @@ from app.roster.references import parse
 
 @dataclass(frozen=True, slots=True)
 class StudentFilter:
-    """Which students: all of these hold."""
+    """The filter of a student list; a student must match every part."""
 
     school_id: UUID | None = None
     class_id: UUID | None = None
@@ -37,45 +37,45 @@ class StudentFilter:
 
 @needs(Can.READ_ROSTER)
 async def find_student(work: Work, name: str, pointer: str | None = None) -> Person:
-    """The student named by an id or an external id.
+    """Returns the student named by an id or an external id.
 
-    Raises `NotFound`, or where `pointer` says that the name stood in a body, `Invalid` there.
+    Raises `NotFound`, or `Invalid` at `pointer` if the name was part of a body.
     """
     return await locate_student(work, name, pointer)
 
 
 @needs(Can.READ_ROSTER)
 async def find_staff(work: Work, name: str, pointer: str | None = None) -> Person:
-    """The member of staff named by an id or an external id; raises as `find_student`."""
+    """Returns the member of staff named by an id or an external id; raises as `find_student`."""
     return await locate_staff(work, name, pointer)
 
 
 @needs(Can.READ_ROSTER)
 async def find_school(work: Work, name: str, pointer: str | None = None) -> Org:
-    """The org named by an id or an external id; raises as `find_student`."""
-    return await found(work, Org, parse("org", name, pointer), pointer)
+    """Returns the org named by an id or an external id; raises as `find_student`."""
+    return await find_row(work, Org, parse("org", name, pointer), pointer)
 
 
 @needs(Can.READ_ROSTER)
 async def find_class(work: Work, name: str, pointer: str | None = None) -> SchoolClass:
-    """The class named by an id or an external id; raises as `find_student`."""
-    return await found(work, SchoolClass, parse("class", name, pointer), pointer)
+    """Returns the class named by an id or an external id; raises as `find_student`."""
+    return await find_row(work, SchoolClass, parse("class", name, pointer), pointer)
 
 
 @needs(Can.READ_ROSTER)
-async def students(work: Work, keyset: Keyset, wanted: StudentFilter) -> Page[Person]:
-    """A page of students by family name, given name and id."""
+async def students(work: Work, keyset: Keyset, filters: StudentFilter) -> Page[Person]:
+    """Returns a page of students by family name, given name and id."""
     query = _people(work).where(Person.is_student, within_reach(work, Person.id))
-    if not wanted.include_departed:
+    if not filters.include_departed:
         query = query.where(Person.removed_at.is_(None))
-    schools = None if wanted.class_id is not None else schools_of_list(work, wanted.school_id)
-    query = query.where(at_school(Person, wanted.school_id, schools))
-    if wanted.grade is not None:
-        query = query.where(Person.grades.contains([wanted.grade]))
-    if wanted.family_name is not None:
-        query = query.where(Person.family_name == wanted.family_name)
-    if wanted.class_id is not None:
-        query = query.where(Person.id.in_(_members(work, wanted.class_id, is_student=True)))
+    schools = None if filters.class_id is not None else schools_of_list(work, filters.school_id)
+    query = query.where(at_school(Person, filters.school_id, schools))
+    if filters.grade is not None:
+        query = query.where(Person.grades.contains([filters.grade]))
+    if filters.family_name is not None:
+        query = query.where(Person.family_name == filters.family_name)
+    if filters.class_id is not None:
+        query = query.where(Person.id.in_(_members(work, filters.class_id, is_student=True)))
     page = await _by_name(work, keyset, query, schools)
     work.disclose("student", (person.id for person in page.rows))
     return page
@@ -83,7 +83,7 @@ async def students(work: Work, keyset: Keyset, wanted: StudentFilter) -> Page[Pe
 
 @needs(Can.READ_ROSTER)
 async def staff(work: Work, keyset: Keyset, class_id: UUID | None = None) -> Page[Person]:
-    """A page of staff by family name, given name and id."""
+    """Returns a page of staff by family name, given name and id."""
     query = _people(work).where(~Person.is_student, Person.removed_at.is_(None))
     if class_id is not None:
         query = query.where(Person.id.in_(_members(work, class_id, is_student=False)))
@@ -92,23 +92,23 @@ async def staff(work: Work, keyset: Keyset, class_id: UUID | None = None) -> Pag
 
 @needs(Can.READ_ROSTER)
 async def schools(work: Work, keyset: Keyset) -> Page[Org]:
-    """A page of orgs of type school, by id."""
+    """Returns a page of orgs of type school, by id."""
     query = select(Org).where(Org.district_id == work.district_id, Org.type == "school", Org.removed_at.is_(None))
-    return await by_id(work, keyset, query, Org.id)
+    return await page_by_id(work, keyset, query, Org.id)
 
 
 @needs(Can.READ_ROSTER)
 async def classes(work: Work, keyset: Keyset, school_id: UUID | None = None) -> Page[SchoolClass]:
-    """A page of classes by id."""
+    """Returns a page of classes by id."""
     query = select(SchoolClass).where(SchoolClass.district_id == work.district_id, SchoolClass.removed_at.is_(None))
     if school_id is not None:
         query = query.where(SchoolClass.school_id == school_id)
-    return await by_id(work, keyset, query, SchoolClass.id)
+    return await page_by_id(work, keyset, query, SchoolClass.id)
 
 
 @needs(Can.READ_ROSTER)
 async def enrollments_of(work: Work, person_ids: list[UUID]) -> list[Enrollment]:
-    """The live enrollments of these people."""
+    """Returns the current enrollments of these people."""
     rows = await work.db.scalars(
         select(Enrollment)
         .where(
@@ -123,23 +123,23 @@ async def enrollments_of(work: Work, person_ids: list[UUID]) -> list[Enrollment]
 
 @needs(Can.READ_ROSTER)
 async def students_by_id(work: Work, student_ids: list[UUID]) -> dict[UUID, Person]:
-    """Those of these students whom the principal reaches."""
+    """Returns the students with these ids whom the principal reaches."""
     rows = await work.db.scalars(_people(work).where(Person.id == any_(cast(student_ids, IdList)), Person.is_student))
-    found = {person.id: person for person in rows}
-    work.disclose("student", found)
-    return found
+    people = {person.id: person for person in rows}
+    work.disclose("student", people)
+    return people
 
 
 @needs(Can.READ_ROSTER)
 async def staff_by_id(work: Work, staff_ids: list[UUID]) -> dict[UUID, Person]:
-    """Those of these members of staff that are there."""
+    """Returns the members of staff with these ids who exist."""
     rows = await work.db.scalars(_people(work).where(Person.id == any_(cast(staff_ids, IdList)), ~Person.is_student))
     return {person.id: person for person in rows}
 
 
 @needs(Can.READ_ROSTER)
 async def orgs_by_id(work: Work, org_ids: list[UUID]) -> dict[UUID, Org]:
-    """Those of these orgs that are there."""
+    """Returns the orgs with these ids that exist."""
     rows = await work.db.scalars(
         select(Org).where(Org.district_id == work.district_id, Org.id == any_(cast(org_ids, IdList)))
     )
@@ -148,7 +148,7 @@ async def orgs_by_id(work: Work, org_ids: list[UUID]) -> dict[UUID, Org]:
 
 @needs(Can.READ_ROSTER)
 async def classes_by_id(work: Work, class_ids: list[UUID]) -> dict[UUID, SchoolClass]:
-    """Those of these classes that are there."""
+    """Returns the classes with these ids that exist."""
     rows = await work.db.scalars(
         select(SchoolClass).where(
             SchoolClass.district_id == work.district_id, SchoolClass.id == any_(cast(class_ids, IdList))
@@ -159,7 +159,7 @@ async def classes_by_id(work: Work, class_ids: list[UUID]) -> dict[UUID, SchoolC
 
 @needs(Can.READ_DEMOGRAPHICS)
 async def demographics_of(work: Work, student_id: UUID) -> Demographics:
-    """A student's demographics; raises `NotFound`."""
+    """Returns a student's demographics; raises `NotFound`."""
     row = await work.db.scalar(
         select(Demographics).where(
             Demographics.district_id == work.district_id,
@@ -175,7 +175,7 @@ async def demographics_of(work: Work, student_id: UUID) -> Demographics:
 
 @needs(Can.READ_ROSTER)
 async def external_ids_of(work: Work, row_ids: list[UUID]) -> dict[UUID, list[tuple[str, str]]]:
-    """The aliases of these rows as (source name, sourcedId)."""
+    """Returns the aliases of these rows as (source name, sourcedId)."""
     rows = await work.db.execute(
         select(ExternalId.row_id, Source.name, ExternalId.sourced_id)
         .join(Source, (Source.district_id == ExternalId.district_id) & (Source.id == ExternalId.source_id))
@@ -186,10 +186,10 @@ async def external_ids_of(work: Work, row_ids: list[UUID]) -> dict[UUID, list[tu
         )
         .order_by(Source.name, ExternalId.sourced_id)
     )
-    found: dict[UUID, list[tuple[str, str]]] = {}
+    aliases: dict[UUID, list[tuple[str, str]]] = {}
     for row_id, source, sourced_id in rows:
-        found.setdefault(row_id, []).append((source, sourced_id))
-    return found
+        aliases.setdefault(row_id, []).append((source, sourced_id))
+    return aliases
 
 
 def _people(work: Work) -> Select[Person]:

@@ -1,4 +1,4 @@
-"""Owns how a roster row is named from outside: by Aimline's id, or by a source and its `sourcedId`. Pure."""
+"""Parses how callers name a roster row: by Aimline's id, or by a source and its `sourcedId`. Pure."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,7 +12,7 @@ ALIAS_KINDS = {"student": "person", "person": "person", "org": "org", "class": "
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """Either `id`, or `source` and `sourced_id`."""
+    """A parsed name of a row: either `id`, or `source` and `sourced_id`."""
 
     kind: str
     id: UUID | None = None
@@ -21,9 +21,9 @@ class Reference:
 
 
 def parse(kind: str, text: str, pointer: str | None = None) -> Reference:
-    """Reads `stu_…` or `sis:<source>:<sourcedId>`.
+    """Parses `stu_…` or `sis:<source>:<sourcedId>`.
 
-    Anything else raises `Invalid` at `pointer` where the name stood in a body, else `NotFound`: there is no such row.
+    Other text raises `Invalid` at `pointer` if the name was part of a body, otherwise `NotFound`.
     """
     try:
         if not text.startswith(SIS):
@@ -33,10 +33,10 @@ def parse(kind: str, text: str, pointer: str | None = None) -> Reference:
             raise NotFound(kind) from None
         raise
     source, _, sourced_id = text.removeprefix(SIS).partition(":")
-    # PostgreSQL stores no NUL, so no row has it in its name.
+    # PostgreSQL cannot store NUL, so no row has a name with it.
     if source and sourced_id and "\x00" not in text:
         return Reference(kind, source=source, sourced_id=sourced_id)
     if pointer is None:
         raise NotFound(kind)
-    detail = "An external id reads sis:<source>:<sourcedId>."
+    detail = "An external id is written as sis:<source>:<sourcedId>."
     raise Invalid([Violation(pointer, "reference.malformed", detail)])

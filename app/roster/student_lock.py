@@ -1,9 +1,9 @@
-"""Owns the lock that every transaction takes before it writes a row about a student: the student's person row.
+"""Locks a student's person row, which every transaction does before it writes a row about that student.
 
-The row is locked in the order of ids, and read again under the lock: `school_ids` are copied from what is returned
-here and from nowhere else. A transaction of several commands (`Work.named_subjects`) locks the students of all of them
-at its first. A sync locks the people whom it changes in the same way, so that a command and a sync never
-write about one student at the same time. Opens no session itself: it works within the permission of the caller.
+Rows are locked in the order of ids and read again under the lock; `school_ids` must be copied from the values
+returned here only. A transaction of several commands (`Work.named_subjects`) locks the students of all of them at
+its first command. A sync locks the people whom it changes in the same way, so that a command and a sync never write
+about one student at the same time. Opens no database session: it uses the caller's unit of work and permission.
 """
 
 from collections import defaultdict
@@ -20,8 +20,8 @@ from app.access.work import Work
 from app.core import ids
 from app.core.db import Base
 from app.core.errors import Invalid, NotFound
-from app.events.reminders import Lasting
-from app.roster.lookup import IdList, found, ids_by_alias, people_by_name
+from app.events.reminders import Reminder
+from app.roster.lookup import IdList, find_row, ids_by_alias, people_by_name
 from app.roster.models import AboutStudent, Person
 from app.roster.references import SIS, parse
 
@@ -32,13 +32,13 @@ async def lock_student(work: Work, name: str, pointer: str | None = None) -> Per
     """Locks the student named by an id or an external id. Raises `NotFound`, or `Invalid` at `pointer`."""
     await _lock_named_subjects(work)
     reference = parse("student", name, pointer)
-    student = await found(work, Person, reference, pointer, Person.is_student.is_(True), lock=True)
+    student = await find_row(work, Person, reference, pointer, Person.is_student.is_(True), lock=True)
     work.locked_students.add(student.id)
     return student
 
 
 async def lock_students_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
-    """Locks those of these students whom the principal reaches; returns them by the name that was given."""
+    """Locks the given students whom the principal reaches; returns them by the given names."""
     await _lock_named_subjects(work)
     students = await people_by_name(work, names, students=True, lock=True)
     work.locked_students |= {student.id for student in students.values()}
@@ -50,7 +50,7 @@ async def lock_students(
 ) -> dict[UUID, tuple[UUID, ...]]:
     """Locks these students and returns the schools of each.
 
-    One that does not exist is left out; so is, without `wait`, one about whom somebody else is writing.
+    Students who do not exist are left out, and so are, without `wait`, students locked by another transaction.
     """
     if not student_ids:
         return {}
@@ -61,47 +61,49 @@ async def lock_students(
     return schools
 
 
-async def of_idle_students(work: Work, lasting: Sequence[Lasting]) -> list[Lasting]:
-    """Returns those of what lasts about whose students nobody is writing, with the schools of today.
+async def skip_busy_students(work: Work, reminders: Sequence[Reminder]) -> list[Reminder]:
+    """Returns the reminders about students whom no other transaction has locked, with the students' current
+    schools.
 
-    The others are found again by the next round. Several kinds are told in one unit of work, so that it may not wait.
+    The next maintenance run finds the others again. Reminders of several kinds share one transaction, so it must
+    not wait.
     """
-    students = {one.happened.student_id for one in lasting if one.happened.student_id is not None}
+    students = {reminder.happened.student_id for reminder in reminders if reminder.happened.student_id is not None}
     schools = await lock_students(work, students, wait=False)
     return [
-        replace(one, happened=replace(one.happened, school_ids=schools[one.happened.student_id]))
-        for one in lasting
-        if one.happened.student_id in schools
+        replace(reminder, happened=replace(reminder.happened, school_ids=schools[reminder.happened.student_id]))
+        for reminder in reminders
+        if reminder.happened.student_id in schools
     ]
 
 
 async def lock_student_of(
     work: Work, model: type[About], column: InstrumentedAttribute[UUID], row_id: UUID
 ) -> About | None:
-    """Locks the student whom a row is about, then reads the row; None where there is no such row within reach."""
+    """Locks the student whom a row is about, then reads the row; None if the principal reaches no such row."""
     await _lock_named_subjects(work)
-    row_is = (model.district_id == work.district_id, column == row_id)
-    subject = select(model.student_id).where(*row_is).scalar_subquery()
-    student_id = await work.db.scalar(_locking(work, Person.id == subject))
+    is_row = (model.district_id == work.district_id, column == row_id)
+    student_of_row = select(model.student_id).where(*is_row).scalar_subquery()
+    student_id = await work.db.scalar(_locking(work, Person.id == student_of_row))
     if student_id is None:
         return None
     work.locked_students.add(student_id)
-    query = select(model).where(*row_is, model.student_id == student_id)
+    query = select(model).where(*is_row, model.student_id == student_id)
     return await work.db.scalar(query.execution_options(populate_existing=True))
 
 
 def _locking(work: Work, which: ColumnElement[bool], *, wait: bool = True) -> Select[UUID, list[UUID]]:
-    # FOR NO KEY UPDATE: a shared lock would serve against the sync, but two commands about one student would then meet
-    # in the tables above, in an order that nothing gives. Rows that refer to the student are not kept waiting.
+    # FOR NO KEY UPDATE: a shared lock would protect against the sync, but two commands about one student could then
+    # deadlock in other tables, which they lock in no fixed order. Foreign keys to the student do not wait for it.
     people = select(Person.id, Person.school_ids).where(Person.district_id == work.district_id, which)
     return people.order_by(Person.id).with_for_update(key_share=True, skip_locked=not wait)
 
 
 async def _lock_named_subjects(work: Work) -> None:
-    """Locks every student whom the texts of `work.named_subjects` name, once: before the first command's own.
+    """Locks, once and before the first command, every student named by a text in `work.named_subjects`.
 
-    A text is an id, an external id, or the id of a row about a student. One that names nothing within reach is passed
-    over: the command that is given it says so.
+    A text is an id, an external id, or the id of a row about a student. Texts that name no reachable row are
+    skipped; the command that receives such a text reports it.
     """
     names, work.named_subjects = work.named_subjects, frozenset()
     if not names:

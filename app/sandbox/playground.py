@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from app.core.child import tied
+from app.core.child import end_with_parent
 from app.core.crypto import generate_key
 from app.core.embedded import EmbeddedPostgres
 from app.core.postgres_wheel import EmbeddedPostgresError
@@ -158,7 +158,7 @@ def _tell_story(
         [sys.executable, "-m", "app.sandbox.story", *arguments],
         cwd=REPOSITORY,
         env=environment,
-        preexec_fn=tied(),
+        preexec_fn=end_with_parent(),
     )
     resources.callback(_end, story)
     while True:

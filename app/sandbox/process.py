@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from app.core.child import tied
+from app.core.child import end_with_parent
 
 REPOSITORY = Path(__file__).parents[2]
 STOP_LIMIT = 10.0  # seconds that a process may take to stop by itself
@@ -33,7 +33,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,  # Ctrl-C reaches the parent only, which stops its children in order
-                preexec_fn=tied(),
+                preexec_fn=end_with_parent(),
             )
 
     def check(self) -> None:

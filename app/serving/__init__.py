@@ -1,1 +1,1 @@
-"""How the api meets the network: connections and their limits, processes and what replaces them, its own metrics."""
+"""Runs the api's server: connections and their limits, processes and their replacement, and the api's own metrics."""

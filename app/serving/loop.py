@@ -1,22 +1,22 @@
-"""Owns the event loop of an api process: uvloop's, in which a TLS handshake has as long as a request's head."""
+"""Provides the event loop of an api process: uvloop's, with a timeout for TLS handshakes."""
 
 import asyncio
 from typing import Any
 
 import uvloop
 
-from app.serving.protocol import HALF_SENT
+from app.serving.protocol import PROGRESS_PERIOD
 
 
 class Loop(uvloop.Loop):
-    """uvloop's loop. A handshake comes before any protocol of ours, and would have a minute."""
+    """uvloop's event loop with a shorter limit for TLS handshakes, which come before our protocol can bound them."""
 
     async def create_server(self, *args: Any, **options: Any) -> Any:
         if options.get("ssl") is not None:
-            options.setdefault("ssl_handshake_timeout", HALF_SENT)
+            options.setdefault("ssl_handshake_timeout", PROGRESS_PERIOD)
         return await super().create_server(*args, **options)
 
 
 def new_loop() -> asyncio.AbstractEventLoop:
-    """A loop for uvicorn."""
+    """Creates an event loop for uvicorn."""
     return Loop()

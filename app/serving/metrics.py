@@ -1,7 +1,7 @@
-"""Owns where the api's metrics are read: an address of their own, which callers of the api do not reach.
+"""Serves the api's metrics on an address of their own, which clients of the api cannot reach.
 
-They tell how busy each district is, and a caller of one district has no business with that. Of several processes, the
-parent adds up what they have written; it also answers while all of them are stuck.
+The metrics show how busy each district is, which clients of another district must not see. With several processes,
+the parent adds up their files; it also answers while all of them are stuck.
 """
 
 import os
@@ -20,24 +20,24 @@ from prometheus_client.registry import Collector
 from app.core.errors import AimlineError
 
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
-"""The variable from which the library knows, when it is loaded, that there are several processes."""
+"""The environment variable that tells the Prometheus library, at import, that there are several processes."""
 
 
 class Processes(Collector):
-    """What all processes have counted; a gauge only of those that live."""
+    """Collects the metrics of all processes; gauges count only for processes that are alive."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = str(folder)
         self._files: Any = MultiProcessCollector(None, self._folder)  # type: ignore[no-untyped-call]  # as it came
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: what there is depends on what the processes have written."""
+        """Returns nothing, because the metrics depend on what the processes have written."""
         return ()
 
     def collect(self) -> Iterable[Metric]:
-        """Adds up the files."""
+        """Adds up the processes' files."""
         for pid in {int(file.stem.rpartition("_")[2]) for file in Path(self._folder).glob("gauge_live*.db")}:
-            if not _lives(pid):
+            if not _is_alive(pid):
                 mark_process_dead(pid, self._folder)  # type: ignore[no-untyped-call]  # as it came
         collected: Iterable[Metric] = self._files.collect()
         return collected
@@ -45,7 +45,7 @@ class Processes(Collector):
 
 @contextmanager
 def metrics(port: int | None, host: str, processes: int) -> Iterator[int | None]:
-    """Serves the metrics of this process, or of the processes that are started within, while the block runs."""
+    """Serves the metrics of this process, or of the processes started within the block; yields the port."""
     os.environ.pop(FOLDER, None)
     if port is None:
         yield None
@@ -54,7 +54,7 @@ def metrics(port: int | None, host: str, processes: int) -> Iterator[int | None]
     if folder is not None:
         os.environ[FOLDER] = str(folder)
     try:
-        with _served(port, host, folder) as served:
+        with _serve(port, host, folder) as served:
             yield served
     finally:
         if folder is not None:
@@ -62,7 +62,7 @@ def metrics(port: int | None, host: str, processes: int) -> Iterator[int | None]
 
 
 @contextmanager
-def _served(port: int, host: str, folder: Path | None) -> Iterator[int]:
+def _serve(port: int, host: str, folder: Path | None) -> Iterator[int]:
     try:
         server, thread = start_http_server(port, host, _registry(folder))
     except OSError as error:
@@ -85,7 +85,7 @@ def _registry(folder: Path | None) -> CollectorRegistry:
     return registry
 
 
-def _lives(pid: int) -> bool:
+def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

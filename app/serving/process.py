@@ -1,7 +1,7 @@
-"""Owns one api process: it starts or says in one sentence why not, and ends itself where it answers no more.
+"""Runs one api process: reports a failed start in one sentence, and ends the process if it stops answering.
 
-A loop that a computation holds can answer neither requests nor SIGTERM. A thread beside it looks whether the loop still
-turns, and otherwise ends the process; whoever supervises it starts another.
+An event loop that is blocked by a computation can answer neither requests nor SIGTERM. A separate thread checks
+that the loop still runs, and otherwise ends the process, which its supervisor then replaces.
 """
 
 import asyncio
@@ -27,15 +27,15 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 STUCK = 15.0
-"""Seconds without a turn of the loop after which the process is of no use."""
+"""Seconds without activity of the event loop after which the process is ended."""
 LAST_WORK = 8.0
-"""Seconds that closing may take once everybody has been answered."""
+"""Seconds that the shutdown may take after all requests were answered."""
 BEAT = 0.5
 log = structlog.get_logger()
 
 
 class ServedApp:
-    """The app in a process of the server's: the same app, with a watch over its loop."""
+    """The app within a server process, with a watch on its event loop."""
 
     def __init__(
         self, app: Callable[[Any, Receive, Send], Awaitable[None]], engine: AsyncEngine, stuck: float = STUCK
@@ -46,13 +46,13 @@ class ServedApp:
         if scope["type"] != "lifespan":
             await self._app(scope, receive, send)
             return
-        async with asyncio.TaskGroup() as beside:
+        async with asyncio.TaskGroup() as tasks:
             watch = Watch(self._stuck)
-            beating = beside.create_task(self._beat(watch))
+            heartbeat = tasks.create_task(self._beat(watch))
             try:
                 await self._live(scope, receive, send, watch)
             finally:
-                beating.cancel()
+                heartbeat.cancel()
                 watch.stop()
 
     async def _live(self, scope: Message, receive: Receive, send: Send, watch: "Watch") -> None:
@@ -77,7 +77,7 @@ class ServedApp:
             if not has_failed:
                 raise
             sys.stderr.write(f"{reason(error)}\n")
-            logging.getLogger("uvicorn.error").disabled = True  # it would say the same in other words
+            logging.getLogger("uvicorn.error").disabled = True  # it would repeat the same message
             await send({"type": "lifespan.startup.failed", "message": ""})
 
     async def _beat(self, watch: "Watch") -> None:
@@ -91,40 +91,38 @@ class ServedApp:
 
 
 class Watch:
-    """A thread that ends the process when the loop has not turned for a while."""
+    """A thread that ends the process when the event loop has not run for a while."""
 
     def __init__(self, stuck: float = STUCK, end: Callable[[str], None] | None = None) -> None:
         self._stuck, self._end = stuck, end or _end_process
-        self._turned = time.monotonic()
-        self._last_moment: float | None = None
+        self._last_turn = time.monotonic()
+        self._deadline: float | None = None
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     def turn(self) -> None:
-        """The loop turns."""
-        self._turned = time.monotonic()
+        """Notes that the event loop runs."""
+        self._last_turn = time.monotonic()
 
     def end_within(self, seconds: float) -> None:
-        """The process is closing, and is to be gone by then."""
-        self._last_moment = time.monotonic() + seconds
+        """Sets the time by which the closing process must have ended."""
+        self._deadline = time.monotonic() + seconds
 
     def stop(self) -> None:
-        """Nothing is watched any more."""
+        """Stops watching."""
         self._stopped.set()
 
     def _watch(self) -> None:
-        looked = time.monotonic()
+        checked_at = time.monotonic()
         while not self._stopped.wait(min(BEAT, self._stuck / 4)):
             now = time.monotonic()
-            if now - looked > self._stuck / 2:
-                self._turned = (
-                    now  # the whole process had been stopped, as a machine that sleeps: the loop has its time
-                )
-            looked = now
-            if now - self._turned > self._stuck:
+            if now - checked_at > self._stuck / 2:
+                self._last_turn = now  # the whole process was suspended, as on a sleeping machine: give the loop time
+            checked_at = now
+            if now - self._last_turn > self._stuck:
                 self._end("process.stuck")
                 return
-            if self._last_moment is not None and now > self._last_moment:
+            if self._deadline is not None and now > self._deadline:
                 self._end("process.does_not_close")
                 return
 
@@ -137,13 +135,13 @@ def _end_process(event: str) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Why the process does not start, in one sentence."""
+    """Returns the reason for a failed start in one sentence."""
     if isinstance(error, UnfitServer):
         return str(error).splitlines()[0]
     return f"The api did not start ({type(error).__name__}). Is the database running?"
 
 
 def create() -> ServedApp:
-    """The app of one process, over the environment's settings."""
+    """Builds the app of one process from the environment's settings."""
     app = main.create()
     return ServedApp(app, app.state.services.engine)

@@ -1,7 +1,7 @@
-"""Owns what a connection may cost before anybody is known: header bytes, waiting, how many there are. Reads no request.
+"""Limits what a connection may cost before its caller is known: header bytes, idle time, number of connections.
 
-The parser stays httptools', in C; this class counts what goes through it. One timer a connection looks once a second
-whether it still moves, so that a request pays for no timer of its own.
+The parser is still httptools, in C; this class counts what passes through it. One timer per connection checks once
+a second whether the connection makes progress, so that requests need no timers of their own.
 """
 
 import asyncio
@@ -16,27 +16,27 @@ from uvicorn.server import ServerState
 from app.core.metrics import CONNECTIONS, REFUSALS
 
 LARGEST_HEAD: Final = 64 * 1024
-"""Bytes of a request line with its headers, and of trailers and chunk marks beyond the body."""
-HALF_SENT: Final = 12.0
-"""Seconds in which a head must be complete, and in each of which windows a body must make progress."""
+"""The most bytes of a request line with its headers, and of trailers and chunk markers besides the body."""
+PROGRESS_PERIOD: Final = 12.0
+"""Seconds within which the headers must be complete; in each period of this length a body must make progress."""
 LEAST_PROGRESS: Final = 16 * 1024
-"""Bytes of a body in such a window: about a kilobyte a second."""
-UNREAD: Final = 60.0
-"""Seconds after which a caller that takes nothing of its answer is cut off."""
-LOOK: Final = 1.0
-"""Seconds between two looks at a connection."""
+"""The fewest bytes of a body per period, about a kilobyte per second."""
+UNREAD_LIMIT: Final = 60.0
+"""Seconds after which a caller that does not read its response is cut off."""
+CHECK_INTERVAL: Final = 1.0
+"""Seconds between two checks of a connection."""
 MOST_PIPELINED: Final = 64
-"""Requests that wait on one connection for the answer to the one before."""
+"""The most pipelined requests that wait on one connection."""
 MOST_UNWANTED: Final = 4 << 20
-"""Bytes of a body that are still taken, and dropped, after its request was answered."""
+"""The most bytes of a body that are read and dropped after its request was answered."""
 LINGER: Final = 1.0
-"""Seconds for a refused caller to read why; without them the unread request would reset the connection."""
+"""Seconds for a refused caller to read the response; closing at once would reset the connection before that."""
 MOST_LINGERING: Final = 100
 _lingering: set["BoundedProtocol"] = set()
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """An HTTP/1.1 connection with bounds. `limit_concurrency` of the configuration is the number of connections."""
+    """An HTTP/1.1 connection with limits; the configuration's `limit_concurrency` is the number of connections."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether it waits for the next request, and nothing of it has come."""
+        """Whether the connection waits for a next request of which nothing has arrived."""
         answered = self.cycle is not None and self.cycle.response_complete
         return answered and self._head_began is None and not self._in_body and not self.transport.is_closing()
 
@@ -75,11 +75,11 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         CONNECTIONS.set(len(self.connections))
         most = self._most_connections
-        if most is not None and len(self.connections) > most and not self._close_an_idle_one():
-            detail = "This server has as many connections as it takes. Try again in a moment."
+        if most is not None and len(self.connections) > most and not self._close_idle_connection():
+            detail = "This server has reached its number of connections. Try again in a moment."
             self._refuse(503, "connections.exhausted", "Too many connections", detail)
             return
-        self._timer = self.loop.call_later(LOOK, self._look)
+        self._timer = self.loop.call_later(CHECK_INTERVAL, self._check_progress)
 
     def connection_lost(self, exc: Exception | None) -> None:
         _lingering.discard(self)
@@ -103,7 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._in_body and self._head_raw > LARGEST_HEAD and self._head_began is not None:
             self._refuse_head()
         elif self._in_body and self._body_raw - self._body_parsed > LARGEST_HEAD + 8 * self._body_parsed:
-            self._refuse_head()  # trailers, or marks of chunks, without end
+            self._refuse_head()  # endless trailers or chunk markers
 
     def on_message_begin(self) -> None:
         if self._is_refused:
@@ -128,7 +128,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse_head()
             return
         if len(self.pipeline) >= MOST_PIPELINED:
-            self._is_refused = True  # what waits is answered, and the last answer closes the connection
+            self._is_refused = True  # waiting requests are answered, and the last response closes the connection
             self.pipeline[0][0].keep_alive = False
             return
         super().on_headers_complete()
@@ -166,38 +166,38 @@ class BoundedProtocol(HttpToolsProtocol):
         detail = f"A request line with its headers has at most {LARGEST_HEAD} bytes."
         self._refuse(431, "headers.too_large", "Headers too large", detail)
 
-    def _look(self) -> None:
-        """Closes the connection where the caller does not move."""
+    def _check_progress(self) -> None:
+        """Closes the connection if the caller makes no progress."""
         now = self.loop.time()
-        self._timer = self.loop.call_later(LOOK, self._look)
-        self._look_at_answer(now)
+        self._timer = self.loop.call_later(CHECK_INTERVAL, self._check_progress)
+        self._check_unread(now)
         if self.transport.is_closing():
             return
         if self._in_body:
-            if self.flow.read_paused or self.cycle.waiting_for_100_continue:  # it is we who do not read
+            if self.flow.read_paused or self.cycle.waiting_for_100_continue:  # our side has paused reading
                 self._window_began, self._window = now, 0
-            elif now - self._window_began > HALF_SENT:
+            elif now - self._window_began > PROGRESS_PERIOD:
                 if self._window < LEAST_PROGRESS:
                     self._time_out()
                 self._window_began, self._window = now, 0
-        elif self._head_began is not None and now - self._head_began > HALF_SENT and self._is_answered:
+        elif self._head_began is not None and now - self._head_began > PROGRESS_PERIOD and self._is_answered:
             self._time_out()
 
-    def _look_at_answer(self, now: float) -> None:
+    def _check_unread(self, now: float) -> None:
         unread = self.transport.get_write_buffer_size()
         if not unread or unread < self._unread or self._unread_since is None:
             self._unread_since = now
-        elif now - self._unread_since > UNREAD:
+        elif now - self._unread_since > UNREAD_LIMIT:
             self.transport.abort()
         self._unread = unread
 
     def _time_out(self) -> None:
         if self.cycle is None and not self._head_raw:
-            self.transport.close()  # it never said anything
+            self.transport.close()  # nothing was ever received
             return
-        self._refuse(408, "request.half_sent", "Not all of it came", "The request was begun and did not go on.")
+        self._refuse(408, "request.half_sent", "Request timeout", "The request was not completed in time.")
 
-    def _close_an_idle_one(self) -> bool:
+    def _close_idle_connection(self) -> bool:
         for other in self.connections:
             if isinstance(other, BoundedProtocol) and other is not self and other.is_idle:
                 other.transport.close()
@@ -205,7 +205,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return False
 
     def _refuse(self, status: int, code: str, title: str, detail: str) -> None:
-        """Answers, where an answer has not begun, and closes; what still comes is dropped."""
+        """Sends an error response unless a response has begun, and closes the connection; further input is dropped."""
         if self._is_refused:
             return
         self._is_refused = True
@@ -230,7 +230,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 def answer(status: int, code: str, title: str, detail: str, headers: list[tuple[bytes, bytes]]) -> bytes:
-    """A problem (RFC 9457) as the bytes of a whole answer, of the same shape as the app's."""
+    """Returns the bytes of a complete problem response (RFC 9457), in the same form as the app's problems."""
     trace_id = uuid4().hex
     problem = {"type": f"urn:aimline:problem:{code}", "title": title, "status": status, "detail": detail}
     body = orjson.dumps(problem | {"trace_id": trace_id, "violations": []})

@@ -1,4 +1,4 @@
-"""Owns the processes of one `aimline serve`: each is replaced when it ends or stops answering."""
+"""Supervises the processes of one `aimline serve`: replaces a process that ends or stops answering."""
 
 import time
 from typing import Final
@@ -9,22 +9,22 @@ from uvicorn.supervisors import Multiprocess
 from uvicorn.supervisors.multiprocess import Process
 
 PATIENCE: Final = 26.0
-"""Seconds that the processes have to end by themselves."""
+"""Seconds that the processes have to end after they were asked to."""
 STARTING: Final = 90.0
-"""Seconds in which a process that has never answered may still be loading, as on a machine that is busy."""
+"""Seconds that a new process has to answer for the first time, which is long on a busy machine."""
 PAUSE: Final = 2.0
-"""Seconds before a process that could not start is started again."""
+"""Seconds before a process that failed to start is started again."""
 log = structlog.get_logger()
 
 
 class Supervisor(Multiprocess):
-    """uvicorn's supervisor, that outlives a database which is away while a process is replaced, and ends in time."""
+    """uvicorn's supervisor, changed to survive a database outage during a replacement and to stop in bounded time."""
 
     has_failed = False
     _has_served = False
 
     def init_processes(self) -> None:
-        """Starts as many as were asked for."""
+        """Starts the configured number of processes."""
         self._began: dict[int | None, float] = {}
         for _ in range(self.processes_num):
             self.processes.append(self._start())
@@ -43,7 +43,7 @@ class Supervisor(Multiprocess):
             process.kill()
             process.join()
             if process.exitcode == STARTUP_FAILURE and not self._has_served:
-                self.has_failed = True  # it has said why, and so would the next
+                self.has_failed = True  # the process has reported why; another one would fail the same way
                 self.should_exit.set()
                 return
             if process.exitcode == STARTUP_FAILURE:

@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.models import District
 from app.access.permission import Can
-from app.access.principal import Principal, house_principal
+from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now, today_in
 from app.core.crypto import Keyring
@@ -105,7 +105,7 @@ async def sync(
     while another sync of the district runs, `Superseded` if another one has begun after this run lost its lock,
     `NotFound` for an unknown district, and `StorageFull` if a disk is full. After any error the roster is unchanged.
     """
-    principal = house_principal(district_id, "sync")
+    principal = system_principal(district_id, "sync")
 
     async with district_sync_lock(engine, district_id):
         report = Report(request.run_id or new_id(), began_at=now(), mode=request.mode)

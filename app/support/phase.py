@@ -10,7 +10,7 @@ from uuid import UUID
 from app.access.work import Work
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
-from app.events.catalogue import EventType, Happened
+from app.events.catalogue import EventType, NewEvent
 from app.evidence.queries import last_values
 from app.evidence.rules import baseline_of
 from app.playbook.models import Measure
@@ -72,9 +72,9 @@ def student_columns(support: Support) -> dict[str, object]:
     }
 
 
-def support_event(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> Happened:
+def support_event(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> NewEvent:
     """Returns an event about a support, built from its row; `more` are further ids."""
-    return Happened(
+    return NewEvent(
         type=type_,
         subject_id=support.id,
         subject_version=support.version,

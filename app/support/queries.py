@@ -13,7 +13,7 @@ from app.concern.queries import ConcernFilter, select_concerns
 from app.core.clock import today_in
 from app.core.errors import Malformed, NotFound, Violation
 from app.core.page import Keyset, Page
-from app.roster.lookup import IdList, by_id, of_students, zone_of
+from app.roster.lookup import IdList, page_by_id, rows_of_students, zone_of
 from app.support.dosage import Dosage, combine_dosages
 from app.support.lookup import DosageWindow, dosages_of
 from app.support.models import Phase, Session, SessionChange, Support, SupportConcern
@@ -30,7 +30,7 @@ async def unserved_concerns(work: Work, keyset: Keyset, criteria: ConcernFilter)
         Support.state == "active",
     )
     query = select_concerns(work, criteria).where(Concern.state == "accepted", ~has_active_support)
-    page: Page[Concern] = await by_id(work, keyset, query, Concern.id, criteria.schools(work))
+    page: Page[Concern] = await page_by_id(work, keyset, query, Concern.id, criteria.schools(work))
     work.disclose("concern", (concern.student_id for concern in page.rows))
     return page
 
@@ -61,7 +61,7 @@ async def supports_by_id(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, 
 @needs(Can.READ_SUPPORTS)
 async def supports_of_students(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Support]]:
     """Returns every support of these students, by student, oldest first."""
-    return await of_students(work, Support, "support", student_ids, Support.id)
+    return await rows_of_students(work, Support, "support", student_ids, Support.id)
 
 
 @needs(Can.READ_SUPPORTS)
@@ -135,7 +135,7 @@ async def sessions(
         query = query.where(Session.held_on >= since)
     if until is not None:
         query = query.where(Session.held_on <= until)
-    page: Page[Session] = await by_id(work, keyset, query, Session.id)
+    page: Page[Session] = await page_by_id(work, keyset, query, Session.id)
     work.disclose("session", (row.student_id for row in page.rows))
     return page
 

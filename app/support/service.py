@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import date
+from typing import Annotated
 from uuid import UUID
 
 from sqlalchemy import select
@@ -13,6 +14,7 @@ from app.core import ids
 from app.core.clock import now, today_in
 from app.core.errors import Invalid, Violation
 from app.core.ids import new_id
+from app.core.text import Text, require_texts
 from app.events.catalogue import (
     SUPPORT_CHANGED,
     SUPPORT_ENDED,
@@ -42,7 +44,7 @@ class NewSupport:
     """The input of `plan_support`. `level` is a rank; without `baseline`, the last three scores give it."""
 
     student: str
-    intervention: str
+    intervention: Annotated[str, Text(min=1, max=400)]
     level: int
     measure: str
     starts_on: date
@@ -60,7 +62,7 @@ class NewSupport:
 class SupportChange:
     """The input of `change_support`: what is different from a day on. Fields that are None keep their values."""
 
-    because: str
+    because: Annotated[str, Text(min=1, max=4000)]
     begins_on: date | None = None
     level: int | None = None
     goal: float | None = None
@@ -70,9 +72,14 @@ class SupportChange:
     sessions_per_week: int | None = None
 
 
+BECAUSE = Text(min=1, max=4000)
+"""The lengths of the reason for which a support ends."""
+
+
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def plan_support(work: Work, new: NewSupport) -> Support:
     """Plans a support with its first phase, and adds the student to the caseloads of its lead and provider."""
+    require_texts(new)
     student = await lock_student(work, new.student, "/student")
     measure = await locate_measure(work, new.measure, "/measure")
     level = await locate_level(work, new.level, "/level")
@@ -151,6 +158,7 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def change_support(work: Work, support_id: UUID, change: SupportChange) -> Phase:
     """Ends the present phase and begins the next, with its own baseline and goal; returns the new phase."""
+    require_texts(change)
     support = await lock_support(work, support_id)
     support.state = next_state(support.state, "change")
     last = await current_phase(work, support)
@@ -192,6 +200,7 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
 @needs(Can.PLAN_SUPPORT)
 async def end_support(work: Work, support_id: UUID, because: str, on: date | None = None) -> Support:
     """Ends a planned or active support, and takes the student off the caseloads that the support added."""
+    BECAUSE.require(because, "/because")
     support = await lock_support(work, support_id)
     was_active, support.state = support.state == "active", next_state(support.state, "end")
     phase = await current_phase(work, support)

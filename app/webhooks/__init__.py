@@ -1,1 +1,1 @@
-"""Endpoints, deliveries, attempts: what happened, told to other machines, signed."""
+"""Webhooks: endpoints, deliveries and attempts that send signed events to other systems."""

@@ -1,9 +1,11 @@
-"""Owns how events reach endpoints: dispatch, claim, record. Never holds a transaction over the network.
+"""Delivers events to endpoints: dispatches, claims, sends and records.
 
-Claim, commit, then POST, then record in a new transaction that checks the fencing number: a worker that dies at any
-point loses nothing, and a receiver may see an event twice, with the same id and the same bytes.
+Never holds a transaction across a network request.
 
-Longer than most: what is true of a delivery at any point of its course is seen only where the whole course is.
+The order is: claim, commit, POST, and record in a new transaction that checks the fencing number. A worker that
+crashes at any point loses nothing, and a receiver may get an event twice, with the same id and the same bytes.
+
+This file is longer than most, because the correctness of a delivery depends on its whole course.
 """
 
 import random
@@ -23,18 +25,18 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.audit import log_sent
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import KeyFault, Keyring
 from app.core.ids import new_id, show
-from app.core.lease import Claimed, Lease, Settled, claim, settle
+from app.core.lease import Claimed, JobOutcome, Lease, claim, save_outcomes
 from app.events import render
-from app.events.catalogue import ENDPOINT_DISABLED, Happened
+from app.events.catalogue import ENDPOINT_DISABLED, NewEvent
 from app.events.models import Event, EventCounter
 from app.events.outbox import record as record_event
 from app.webhooks import schedule, sign
-from app.webhooks.deliveries.redeliver import laid
+from app.webhooks.deliveries.redeliver import insert_deliveries
 from app.webhooks.models import (
     DeliveryState,
     WebhookDelivery,
@@ -42,7 +44,7 @@ from app.webhooks.models import (
     WebhookPosition,
 )
 from app.webhooks.queries import matches
-from app.webhooks.schedule import Meaning, Next
+from app.webhooks.schedule import Meaning, NextStep
 from app.webhooks.send import Outcome, Sender
 from app.webhooks.sign import Signature
 
@@ -64,7 +66,7 @@ LEASE = Lease(
     at_once=16,
     length=timedelta(seconds=60),  # four times the longest POST
     ready="k.paused_at IS NULL AND (k.slowed_until IS NULL OR k.slowed_until <= now())",
-    # One that only fails is tried and no more: many dead ones leave room for the others.
+    # A failing endpoint is only probed, so that dead endpoints leave room for the others.
     ailing="k.failing_since IS NOT NULL",
     at_once_ailing=2,
 )
@@ -89,7 +91,7 @@ STATES = {
 
 @dataclass(frozen=True, slots=True)
 class DeliveryContext:
-    """What delivering needs, made once a process."""
+    """The resources for delivering, created once per process."""
 
     engine: AsyncEngine
     keyring: Keyring
@@ -99,7 +101,7 @@ class DeliveryContext:
 
 @dataclass(frozen=True, slots=True)
 class OutboundDelivery:
-    """A claimed delivery with all that sending it takes. The secrets stay sealed until they sign."""
+    """A claimed delivery with everything needed to send it. The secrets stay encrypted until they are used."""
 
     district_id: UUID
     claimed: Claimed
@@ -114,50 +116,50 @@ class OutboundDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A POST that was made, and what came of it."""
+    """A finished POST and its result."""
 
-    parcel: OutboundDelivery
+    delivery: OutboundDelivery
     at: datetime
     outcome: Outcome
 
 
-async def take(post: DeliveryContext, district_id: UUID, most: int) -> list[OutboundDelivery]:
-    """Dispatches what is new in a district and claims up to `most` deliveries; committed when this returns."""
-    principal = house_principal(district_id, PRINCIPAL)
-    async with unit(post.engine, principal, post.keyring, "webhook delivery") as work:
+async def claim_batch(context: DeliveryContext, district_id: UUID, most: int) -> list[OutboundDelivery]:
+    """Dispatches a district's new events and claims up to `most` deliveries; both are committed on return."""
+    principal = system_principal(district_id, PRINCIPAL)
+    async with unit(context.engine, principal, context.keyring, "webhook delivery") as work:
         await dispatch(work)
         return await claim_deliveries(work, most)
 
 
-async def send(post: DeliveryContext, parcel: OutboundDelivery) -> Attempt:
-    """Posts a parcel, signed. What came of it is still to be recorded."""
-    # By the database's clock: receivers refuse what a machine signs whose own is minutes off.
-    at = parcel.claimed.row["claimed_at"] + timedelta(seconds=time.monotonic() - parcel.taken)
+async def send(context: DeliveryContext, delivery: OutboundDelivery) -> Attempt:
+    """Sends a delivery, signed; returns the attempt, which must still be recorded."""
+    # The timestamp follows the database's clock, because receivers refuse one that is minutes off.
+    at = delivery.claimed.row["claimed_at"] + timedelta(seconds=time.monotonic() - delivery.taken)
     try:
         secrets = [
-            post.keyring.open(sealed, "webhook_endpoint", parcel.district_id, parcel.endpoint_id)
-            for sealed in parcel.secrets_sealed
+            context.keyring.open(sealed, "webhook_endpoint", delivery.district_id, delivery.endpoint_id)
+            for sealed in delivery.secrets_sealed
         ]
     except KeyFault:
-        return Attempt(parcel, at, Outcome(None, "secret_unreadable", 0))
-    body = orjson.dumps(render.body(parcel.event, post.base_url, parcel.versions))
-    headers = sign.headers(secrets, show("event", parcel.event.id), at, body, parcel.signature)
-    return Attempt(parcel, at, await post.sender.post(parcel.url, body, headers))
+        return Attempt(delivery, at, Outcome(None, "secret_unreadable", 0))
+    body = orjson.dumps(render.body(delivery.event, context.base_url, delivery.versions))
+    headers = sign.headers(secrets, show("event", delivery.event.id), at, body, delivery.signature)
+    return Attempt(delivery, at, await context.sender.post(delivery.url, body, headers))
 
 
-async def record(post: DeliveryContext, district_id: UUID, attempts: Sequence[Attempt]) -> None:
-    """Records attempts of one district in a transaction of their own."""
-    principal = house_principal(district_id, PRINCIPAL)
-    async with unit(post.engine, principal, post.keyring, "webhook attempt") as work:
+async def record(context: DeliveryContext, district_id: UUID, attempts: Sequence[Attempt]) -> None:
+    """Records attempts of one district in a separate transaction."""
+    principal = system_principal(district_id, PRINCIPAL)
+    async with unit(context.engine, principal, context.keyring, "webhook attempt") as work:
         await record_attempts(work, attempts)
 
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def dispatch(work: Work) -> int:
-    """Makes a delivery for each new event and each endpoint that it is for; the number of deliveries.
+    """Creates a delivery for each new event and each endpoint that receives it; returns the number of deliveries.
 
-    The upper bound is read before the endpoints are: an endpoint that is made meanwhile may see an event of this
-    round, and no event that commits after it is passed over.
+    The upper bound is read before the endpoints: an endpoint created meanwhile may get an event of this batch, and
+    no event that is committed later is skipped.
     """
     here = WebhookPosition.district_id == work.district_id
     behind = select(EventCounter.last).join(WebhookPosition, EventCounter.last > WebhookPosition.seq)
@@ -170,100 +172,105 @@ async def dispatch(work: Work) -> int:
     upto = min(last, position + EVENTS_AT_ONCE)
     pairs = (await work.db.execute(matches(work.district_id, position, upto))).all()
     if pairs:
-        await work.db.execute(*laid(work.district_id, pairs))
+        await work.db.execute(*insert_deliveries(work.district_id, pairs))
     await work.db.execute(update(WebhookPosition).where(here).values(seq=upto))
     return len(pairs)
 
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
-    """Claims deliveries that are due, at most so many an endpoint at once. Each is logged as a disclosure.
+    """Claims due deliveries, limited per endpoint, and logs each as a disclosure.
 
-    What is for an endpoint that is no more, tells of an event that is kept no longer, or has used up its attempts in
-    crashes, ends here.
+    Deliveries are ended here if their endpoint is removed or disabled, their event is no longer kept, or their
+    attempts were used up by crashes.
     """
     claimed = await claim(work.db, LEASE, work.district_id, most)
     if not claimed:
         return []
     endpoints, events = await _contents(work, claimed)
-    parcels, ended = [], []
-    for ours in sorted(claimed, key=lambda one: int(one.row["event_seq"])):
-        endpoint, event = endpoints[ours.row["endpoint_id"]], events.get(ours.row["event_seq"])
-        if event is None or endpoint.removed_at or endpoint.disabled_at or _turn(ours) > len(schedule.DELAYS):
-            ended.append(Settled(ours, DeliveryState.FAILED.value))
+    outbound, outcomes = [], []
+    for claim_row in sorted(claimed, key=lambda one: int(one.row["event_seq"])):
+        endpoint, event = endpoints[claim_row.row["endpoint_id"]], events.get(claim_row.row["event_seq"])
+        if (
+            event is None
+            or endpoint.removed_at
+            or endpoint.disabled_at
+            or _attempt_number(claim_row) > len(schedule.DELAYS)
+        ):
+            outcomes.append(JobOutcome(claim_row, DeliveryState.FAILED.value))
         else:
-            parcels.append(_parcel(ours, endpoint, event))
-    if ended:
-        await settle(work.db, LEASE, work.district_id, ended)
-    told: dict[UUID | None, set[UUID]] = defaultdict(set)
-    for parcel in parcels:
-        if parcel.event.student_id is not None:
-            told[endpoints[parcel.endpoint_id].created_by].add(parcel.event.student_id)
-    for client_id, students in told.items():
+            outbound.append(_outbound(claim_row, endpoint, event))
+    if outcomes:
+        await save_outcomes(work.db, LEASE, work.district_id, outcomes)
+    students_by_client: dict[UUID | None, set[UUID]] = defaultdict(set)
+    for delivery in outbound:
+        if delivery.event.student_id is not None:
+            students_by_client[endpoints[delivery.endpoint_id].created_by].add(delivery.event.student_id)
+    for client_id, students in students_by_client.items():
         log_sent(work, client_id, students, "event")
-    return parcels
+    return outbound
 
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
-    """Logs attempts and moves their deliveries on; the ids of the deliveries that were moved.
+    """Logs attempts and updates their deliveries; returns the ids of the updated deliveries.
 
-    An attempt whose lease ended and was taken up by another is in the log, and its delivery stays as the other
-    leaves it.
+    An attempt whose lease expired and was claimed again is logged, but the other claim determines its delivery's
+    state.
     """
     await work.db.execute(text(LOG), _columns(work.district_id, attempts))
-    settled, told = [], {}
+    outcomes, steps_by_delivery = [], {}
     for attempt in attempts:
-        ours, outcome = attempt.parcel.claimed, attempt.outcome
-        asked = schedule.retry_after(outcome.retry_after, attempt.at)
-        follows = schedule.after(_turn(ours), outcome.status, random.random(), asked)
-        settled.append(Settled(ours, STATES[follows.meaning].value, follows.wait))
-        told[ours.id] = (attempt, follows)
-    held = await settle(work.db, LEASE, work.district_id, settled)
-    by_endpoint: dict[UUID, list[tuple[Attempt, Next]]] = defaultdict(list)
-    for delivery_id in held:
-        by_endpoint[told[delivery_id][0].parcel.endpoint_id].append(told[delivery_id])
+        ours, outcome = attempt.delivery.claimed, attempt.outcome
+        requested_wait = schedule.retry_after(outcome.retry_after, attempt.at)
+        follows = schedule.next_step(_attempt_number(ours), outcome.status, random.random(), requested_wait)
+        outcomes.append(JobOutcome(ours, STATES[follows.meaning].value, follows.wait))
+        steps_by_delivery[ours.id] = (attempt, follows)
+    updated = await save_outcomes(work.db, LEASE, work.district_id, outcomes)
+    by_endpoint: dict[UUID, list[tuple[Attempt, NextStep]]] = defaultdict(list)
+    for delivery_id in updated:
+        by_endpoint[steps_by_delivery[delivery_id][0].delivery.endpoint_id].append(steps_by_delivery[delivery_id])
     failing = await _failing(work, list(by_endpoint))
-    for endpoint_id in sorted(by_endpoint):  # one order for all, so that two workers never wait for each other
-        some = by_endpoint[endpoint_id]
-        if endpoint_id in failing or any(follows.meaning is not Meaning.DELIVERED for _, follows in some):
-            await _note(work, endpoint_id, some)
-    return held
+    for endpoint_id in sorted(by_endpoint):  # a fixed order, so that two workers never deadlock
+        results = by_endpoint[endpoint_id]
+        if endpoint_id in failing or any(follows.meaning is not Meaning.DELIVERED for _, follows in results):
+            await _update_health(work, endpoint_id, results)
+    return updated
 
 
 async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
-    """Which of these endpoints are known to fail: for the others a success changes nothing, and writes nothing."""
-    found = await work.db.scalars(
+    """Returns which of these endpoints are marked as failing; for the others a success needs no update."""
+    ids = await work.db.scalars(
         select(WebhookEndpoint.id).where(
             WebhookEndpoint.district_id == work.district_id,
             WebhookEndpoint.id == any_(cast(endpoint_ids, ARRAY(PgUUID))),
             WebhookEndpoint.failing_since.is_not(None),
         )
     )
-    return set(found)
+    return set(ids)
 
 
-def _turn(claimed: Claimed) -> int:
-    """Which attempt this is since the delivery was last asked for, from 1."""
+def _attempt_number(claimed: Claimed) -> int:
+    """Returns the number of this attempt since the delivery was last requested, from 1."""
     return claimed.number - int(claimed.row["asked_after"])
 
 
-def _parcel(ours: Claimed, endpoint: WebhookEndpoint, event: Event) -> OutboundDelivery:
-    how, versions = Signature(endpoint.signature), endpoint.versions
+def _outbound(claim_row: Claimed, endpoint: WebhookEndpoint, event: Event) -> OutboundDelivery:
+    signature, versions = Signature(endpoint.signature), endpoint.versions
     return OutboundDelivery(
-        endpoint.district_id, ours, endpoint.id, endpoint.url, _secrets(endpoint), event, how, versions
+        endpoint.district_id, claim_row, endpoint.id, endpoint.url, _secrets(endpoint), event, signature, versions
     )
 
 
 def _secrets(endpoint: WebhookEndpoint) -> tuple[str, ...]:
-    """The secret, and while it is being replaced the one before it."""
+    """Returns the secret, and during a rotation also the previous one."""
     if endpoint.former_sealed is None or endpoint.former_until is None or endpoint.former_until <= now():
         return (endpoint.secret_sealed,)
     return (endpoint.secret_sealed, endpoint.former_sealed)
 
 
 async def _contents(work: Work, claimed: Sequence[Claimed]) -> tuple[dict[UUID, WebhookEndpoint], dict[int, Event]]:
-    """The endpoints and events of claimed deliveries, each by its key: a join here was planned badly."""
+    """Returns the endpoints and events of claimed deliveries by their keys; a join was planned badly here."""
     ids = cast(list({one.row["endpoint_id"] for one in claimed}), ARRAY(PgUUID))
     numbers = cast(list({one.row["event_seq"] for one in claimed}), ARRAY(BigInteger))
     endpoints = await work.db.scalars(
@@ -279,8 +286,8 @@ def _columns(district_id: UUID, attempts: Sequence[Attempt]) -> dict[str, Any]:
     return {
         "district": district_id,
         "ids": [new_id() for _ in attempts],
-        "deliveries": [attempt.parcel.claimed.id for attempt in attempts],
-        "numbers": [attempt.parcel.claimed.number for attempt in attempts],
+        "deliveries": [attempt.delivery.claimed.id for attempt in attempts],
+        "numbers": [attempt.delivery.claimed.number for attempt in attempts],
         "instants": [attempt.at for attempt in attempts],
         "took": [attempt.outcome.milliseconds for attempt in attempts],
         "statuses": [attempt.outcome.status for attempt in attempts],
@@ -290,33 +297,33 @@ def _columns(district_id: UUID, attempts: Sequence[Attempt]) -> dict[str, Any]:
     }
 
 
-async def _note(work: Work, endpoint_id: UUID, told: Sequence[tuple[Attempt, Next]]) -> None:
-    """Writes on an endpoint how it does: failing since when, how long it rests, and whether it is given up."""
-    found = await work.db.scalar(
+async def _update_health(work: Work, endpoint_id: UUID, results: Sequence[tuple[Attempt, NextStep]]) -> None:
+    """Updates an endpoint's health: since when it fails, how long it pauses, and whether it is disabled."""
+    row = await work.db.scalar(
         select(WebhookEndpoint)
         .where(WebhookEndpoint.district_id == work.district_id, WebhookEndpoint.id == endpoint_id)
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)
     )
-    if found is None or found.disabled_at is not None:
+    if row is None or row.disabled_at is not None:
         return
-    at = now()
-    if any(follows.meaning is Meaning.DELIVERED for _, follows in told):
-        found.failing_since = None
-    elif found.failing_since is None:
-        found.failing_since = min(attempt.at for attempt, _ in told)
-    rests = [follows.rest for _, follows in told if follows.rest is not None]
-    if rests:
-        found.slowed_until = max(at + max(rests), found.slowed_until or at)
-    if any(follows.meaning is Meaning.DISABLE for _, follows in told):
-        _disable(work, found, "answered_gone")
-    elif found.failing_since is not None and schedule.is_hopeless(found.failing_since, at):
-        _disable(work, found, "failed_for_days")
+    instant = now()
+    if any(follows.meaning is Meaning.DELIVERED for _, follows in results):
+        row.failing_since = None
+    elif row.failing_since is None:
+        row.failing_since = min(attempt.at for attempt, _ in results)
+    pauses = [follows.rest for _, follows in results if follows.rest is not None]
+    if pauses:
+        row.slowed_until = max(instant + max(pauses), row.slowed_until or instant)
+    if any(follows.meaning is Meaning.DISABLE for _, follows in results):
+        _disable(work, row, "answered_gone")
+    elif row.failing_since is not None and schedule.has_failed_too_long(row.failing_since, instant):
+        _disable(work, row, "failed_for_days")
     await work.db.flush()
 
 
 def _disable(work: Work, endpoint: WebhookEndpoint, because: str) -> None:
-    """It gets nothing more, and nothing of its log is deleted; the feed and the other endpoints are told."""
+    """Disables an endpoint; its log is kept, and the feed and the other endpoints get an event."""
     endpoint.disabled_at, endpoint.disabled_because = now(), because
     endpoint.version += 1
-    record_event(work, Happened(ENDPOINT_DISABLED, endpoint.id, endpoint.version, {}))
+    record_event(work, NewEvent(ENDPOINT_DISABLED, endpoint.id, endpoint.version, {}))

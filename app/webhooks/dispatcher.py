@@ -1,7 +1,7 @@
-"""Owns the course of deliveries in a process: when they are claimed, sent, recorded. Never reads what an answer means.
+"""Runs a process's deliveries: claims them, sends them and records the attempts. Does not interpret responses.
 
-Claiming, sending and recording go on beside each other: while some are sent, the next are claimed, and those before
-them recorded.
+Claiming, sending and recording run concurrently: while some deliveries are being sent, the next ones are claimed
+and the previous ones recorded.
 """
 
 import asyncio
@@ -15,82 +15,87 @@ import structlog
 from app.access.directory import Due, districts_due
 from app.core.fault_report import describe_fault
 from app.core.log import job_context
-from app.webhooks.deliver import Attempt, DeliveryContext, OutboundDelivery, record, send, take
+from app.webhooks.deliver import Attempt, DeliveryContext, OutboundDelivery, claim_batch, record, send
 
-PACE = 0.02  # seconds between two claims, or two records, when there is much to do: each is for many then
-BUSY = 16  # deliveries on their way; with no more than these each is recorded at once
-IN_FLIGHT = 256  # deliveries at once in this process
-OF_ONE_DISTRICT = 128  # and of one district's: the flood of one, or its dead endpoints, leave room for the others
-DISTRICTS = 16  # districts in one look
+PACE = 0.02  # seconds between two claims or two records under load, so that each covers many deliveries
+BUSY = 16  # with at most this many deliveries in flight, each attempt is recorded at once
+IN_FLIGHT = 256  # concurrent deliveries of this process
+OF_ONE_DISTRICT = 128  # concurrent deliveries of one district, which leaves room for the others
+DISTRICTS = 16  # districts handled in one pass
 
 log = structlog.get_logger()
 
 
 @dataclass
-class Deliveries:
-    """The deliveries of this process. What is sent and not yet recorded takes no room; the leases bound it."""
+class DeliveryDispatcher:
+    """The deliveries of this process.
 
-    post: DeliveryContext
-    flying: set[asyncio.Task[None]] = field(default_factory=set)
+    Attempts that are sent but not recorded occupy no slot; their leases bound them.
+    """
+
+    context: DeliveryContext
+    in_flight: set[asyncio.Task[None]] = field(default_factory=set)
     unrecorded: list[Attempt] = field(default_factory=list)
     recording: asyncio.Task[None] | None = None
-    of: Counter[UUID] = field(default_factory=Counter)  # on their way, by district
-    landed: asyncio.Event = field(default_factory=asyncio.Event)  # something came back: there is room again
+    in_flight_by_district: Counter[UUID] = field(default_factory=Counter)
+    room_freed: asyncio.Event = field(default_factory=asyncio.Event)  # set when a delivery has finished
 
-    async def turn(self, only: Collection[UUID] | None = None) -> int:
-        """One look: dispatches and claims in every district that is due, begins to send; how many were begun."""
-        self.landed.clear()
-        room = IN_FLIGHT - len(self.flying)
-        if room <= 0:
+    async def run_once(self, only: Collection[UUID] | None = None) -> int:
+        """Dispatches new events, claims due deliveries in every district that has some, and starts sending; returns
+        how many started.
+        """
+        self.room_freed.clear()
+        free_slots = IN_FLIGHT - len(self.in_flight)
+        if free_slots <= 0:
             return 0
-        districts = await districts_due(self.post.engine, Due.WEBHOOKS, DISTRICTS) if only is None else list(only)
+        districts = await districts_due(self.context.engine, Due.WEBHOOKS, DISTRICTS) if only is None else list(only)
         if not districts:
             return 0
-        # Each district gets its share of the room, so that the flood of one leaves room for the others.
-        share = max(1, room // len(districts))
-        most = {district: min(share, OF_ONE_DISTRICT - self.of[district]) for district in districts}
-        taken = await asyncio.gather(*(self._take(district, n) for district, n in most.items() if n > 0))
-        parcels = [parcel for some in taken for parcel in some]
-        if parcels:
-            log.info("webhooks.claimed", deliveries=len(parcels))
-        for parcel in parcels:
-            self.of[parcel.district_id] += 1
-            task = asyncio.create_task(self._send(parcel))
-            self.flying.add(task)
-            task.add_done_callback(self.flying.discard)
-        return len(parcels)
+        # Each district gets an equal share of the free slots, so that no district uses them all.
+        share = max(1, free_slots // len(districts))
+        most = {district: min(share, OF_ONE_DISTRICT - self.in_flight_by_district[district]) for district in districts}
+        batches = await asyncio.gather(*(self._claim(district, n) for district, n in most.items() if n > 0))
+        claimed = [delivery for batch in batches for delivery in batch]
+        if claimed:
+            log.info("webhooks.claimed", deliveries=len(claimed))
+        for delivery in claimed:
+            self.in_flight_by_district[delivery.district_id] += 1
+            task = asyncio.create_task(self._send(delivery))
+            self.in_flight.add(task)
+            task.add_done_callback(self.in_flight.discard)
+        return len(claimed)
 
-    async def land(self) -> None:
-        """Waits for all that is on its way, until it is recorded."""
-        while self.flying or self.recording:
-            await asyncio.wait([*self.flying, *([self.recording] if self.recording else [])])
+    async def drain(self) -> None:
+        """Waits until every delivery in flight is sent and recorded."""
+        while self.in_flight or self.recording:
+            await asyncio.wait([*self.in_flight, *([self.recording] if self.recording else [])])
 
-    async def _take(self, district_id: UUID, most: int) -> list[OutboundDelivery]:
+    async def _claim(self, district_id: UUID, most: int) -> list[OutboundDelivery]:
         with job_context("webhooks", district_id):
             try:
-                return await take(self.post, district_id, most)
-            except Exception as error:  # one district's fault must not stop the others
+                return await claim_batch(self.context, district_id, most)
+            except Exception as error:  # a fault in one district must not stop the others
                 log.error("webhooks.take_failed", **describe_fault(error))
                 return []
 
-    async def _send(self, parcel: OutboundDelivery) -> None:
-        with job_context("webhooks", parcel.district_id):
-            await self._send_parcel(parcel)
+    async def _send(self, delivery: OutboundDelivery) -> None:
+        with job_context("webhooks", delivery.district_id):
+            await self._send_logged(delivery)
 
-    async def _send_parcel(self, parcel: OutboundDelivery) -> None:
-        where = {"delivery": str(parcel.claimed.id), "attempt": parcel.claimed.number}
+    async def _send_logged(self, delivery: OutboundDelivery) -> None:
+        log_fields = {"delivery": str(delivery.claimed.id), "attempt": delivery.claimed.number}
         try:
-            attempt = await send(self.post, parcel)
-        except Exception as error:  # the lease ends, and the delivery is taken up again
-            log.error("webhooks.send_failed", **where, **describe_fault(error))
+            attempt = await send(self.context, delivery)
+        except Exception as error:  # the lease expires, and the delivery is claimed again
+            log.error("webhooks.send_failed", **log_fields, **describe_fault(error))
             return
         finally:
-            self._back(parcel.district_id)
+            self._release(delivery.district_id)
         outcome = attempt.outcome
         log.info(
             "webhooks.attempt",
-            **where,
-            endpoint=str(parcel.endpoint_id),
+            **log_fields,
+            endpoint=str(delivery.endpoint_id),
             status=outcome.status,
             failure=outcome.failure,
             milliseconds=outcome.milliseconds,
@@ -99,30 +104,32 @@ class Deliveries:
         if self.recording is None:
             self.recording = asyncio.create_task(self._record())
 
-    def _back(self, district_id: UUID) -> None:
-        self.of[district_id] -= 1
-        if not self.of[district_id]:
-            del self.of[district_id]  # districts with nothing out are forgotten
-        self.landed.set()
+    def _release(self, district_id: UUID) -> None:
+        self.in_flight_by_district[district_id] -= 1
+        if not self.in_flight_by_district[district_id]:
+            del self.in_flight_by_district[district_id]  # districts without deliveries in flight are dropped
+        self.room_freed.set()
 
     async def _record(self) -> None:
-        """Records what has come back, a transaction a district: the busier it is, the more goes into each."""
+        """Records finished attempts, in one transaction per district: the busier the process, the more attempts per
+        transaction.
+        """
         while self.unrecorded:
-            if len(self.flying) > BUSY:
+            if len(self.in_flight) > BUSY:
                 await asyncio.sleep(PACE)
             attempts, self.unrecorded = self.unrecorded, []
             by_district = defaultdict(list)
             for attempt in attempts:
-                by_district[attempt.parcel.district_id].append(attempt)
+                by_district[attempt.delivery.district_id].append(attempt)
             for district_id, some in by_district.items():
                 with job_context("webhooks", district_id):
                     await self._record_district(district_id, some)
             log.info("webhooks.recorded", attempts=len(attempts))
-            self.landed.set()
+            self.room_freed.set()
         self.recording = None
 
     async def _record_district(self, district_id: UUID, attempts: Sequence[Attempt]) -> None:
         try:
-            await record(self.post, district_id, attempts)
-        except Exception as error:  # the leases end, and what was sent is sent again: at least once
+            await record(self.context, district_id, attempts)
+        except Exception as error:  # the leases expire and the deliveries are sent again: at-least-once delivery
             log.error("webhooks.record_failed", **describe_fault(error))

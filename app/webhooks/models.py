@@ -1,6 +1,7 @@
-"""Owns the tables of webhooks: endpoints, deliveries, attempts, and how far each district is dispatched.
+"""Defines the tables of webhooks: endpoints, deliveries, attempts, and how far each district's events are
+dispatched.
 
-Never holds a secret in the clear.
+Secrets are stored encrypted only.
 """
 
 from datetime import datetime
@@ -16,7 +17,7 @@ from app.core.db import Base, Tenant, TenantRow
 
 
 class DeliveryState(StrEnum):
-    """Where a delivery stands. The three ends are final until somebody asks for it again."""
+    """The state of a delivery. The final states can be changed only by an explicit resend."""
 
     PENDING = "pending"
     DELIVERED = "delivered"
@@ -24,12 +25,12 @@ class DeliveryState(StrEnum):
 
 
 class WebhookEndpoint(TenantRow, Base):
-    """An address that gets events of some types, no further than its maker reaches.
+    """A URL that receives events of some types, limited to its creator's reach.
 
-    `school_ids` empty means the whole district; `opens` are the secured areas whose events it gets; events up to
-    the number `after_seq` were there before it and are not sent. `versions` holds the payload's version by type, 1
-    where it says nothing. Until `former_until` the secret before this one signs as well. `failing_since` is the first
-    failure after the last success; until `slowed_until` nothing is sent.
+    An empty `school_ids` means the whole district; `opens` lists the secured areas whose events it receives. Events
+    up to the number `after_seq` are older than the endpoint and are not sent. `versions` has the payload version by
+    event type, 1 if missing. Until `former_until` the previous secret also signs. `failing_since` is the first
+    failure since the last success; nothing is sent until `slowed_until`.
     """
 
     __tablename__ = "webhook_endpoint"
@@ -59,9 +60,9 @@ class WebhookEndpoint(TenantRow, Base):
 
 
 class WebhookDelivery(TenantRow, Base):
-    """One event on its way to one endpoint. `attempts` is also the fencing number of the lease.
+    """One event for one endpoint. `attempts` is also the fencing number of the lease.
 
-    `asked_after` is how many attempts there were when it was last asked for: the waits begin anew from there.
+    `asked_after` is the number of attempts when it was last requested again: the waits restart from there.
     """
 
     __tablename__ = "webhook_delivery"
@@ -79,10 +80,10 @@ class WebhookDelivery(TenantRow, Base):
 
 
 class WebhookAttempt(TenantRow, Base):
-    """One POST and what came of it: an HTTP status and how the answer begins, or the name of a failure.
+    """One POST and its result: an HTTP status and the beginning of the response, or the name of a failure.
 
-    The answer is the receiver's text, as it came; nothing of ours is added to it. One of a private network is kept for
-    the operator and shown to nobody: `shown_answer` is what a face may give out.
+    The response is the receiver's text, unchanged. A response from a private network is stored for the operator and
+    not shown to callers: `shown_answer` is what an API may return.
     """
 
     __tablename__ = "webhook_attempt"
@@ -98,17 +99,17 @@ class WebhookAttempt(TenantRow, Base):
 
     @property
     def is_withheld(self) -> bool:
-        """Whether there is an answer that a face may not give out."""
+        """Whether there is a response that an API must not return."""
         return self.answer is not None and self.from_private_network
 
     @property
     def shown_answer(self) -> str | None:
-        """How the receiver's answer begins, where a face may give it out."""
+        """The beginning of the receiver's response, if an API may return it."""
         return None if self.from_private_network else self.answer
 
 
 class WebhookPosition(Tenant, Base):
-    """The number of the last event of the district that was dispatched to its endpoints."""
+    """The number of the district's last event that was dispatched to its endpoints."""
 
     __tablename__ = "webhook_position"
 

@@ -1,4 +1,7 @@
-"""Owns when a delivery is tried again and what an answer means: pure. Never reads a clock or rolls dice."""
+"""Decides when a delivery is retried and what a response means.
+
+Pure: reads no clock and draws no random numbers.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -19,16 +22,16 @@ DELAYS = (
 )
 """The wait before each attempt, after the one before it: ten attempts over three days."""
 SLOWED = timedelta(minutes=1)
-"""How long an endpoint rests that says it is overloaded, and does not say for how long."""
-LONGEST_REST = timedelta(days=1)  # a receiver may ask for more; it is asked again after this
-HOPELESS = timedelta(days=5)
-"""Nothing but failure for so long disables an endpoint."""
+"""The pause of an endpoint that reports overload without a `Retry-After`."""
+MAX_REST = timedelta(days=1)  # the longest pause that a receiver can ask for
+FAILING_LIMIT = timedelta(days=5)
+"""An endpoint that has only failed for this long is disabled."""
 OVERLOADED = frozenset({429, 502, 504})
-JITTER = 0.2  # a wait is lengthened by up to this share, so that what failed together does not come back together
+JITTER = 0.2  # each wait is lengthened by up to this share, which spreads the retries
 
 
 class Meaning(StrEnum):
-    """What an answer means for the delivery."""
+    """The meaning of a response for the delivery."""
 
     DELIVERED = "delivered"
     RETRY = "retry"
@@ -37,8 +40,8 @@ class Meaning(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Next:
-    """What follows an attempt: `wait` for this delivery (a retry only), `rest` for everything of the endpoint's."""
+class NextStep:
+    """What follows an attempt: `wait` before this delivery's retry, `rest` for all deliveries of the endpoint."""
 
     meaning: Meaning
     wait: timedelta | None = None
@@ -46,45 +49,46 @@ class Next:
 
 
 def wait_before(number: int, jitter: float) -> timedelta:
-    """The wait before attempt `number` (from 1), with a jitter in [0, 1)."""
+    """Returns the wait before attempt `number` (from 1), with a jitter in [0, 1)."""
     if not 0 <= jitter < 1:
         raise ValueError("A jitter is a number from 0 to below 1.")
     return DELAYS[number - 1] * (1 + JITTER * jitter)
 
 
 def retry_after(header: str | None, at: datetime) -> timedelta | None:
-    """How long a receiver asks us to wait (RFC 9110 §10.2.3: seconds, or a date), from `at`; a day at most.
+    """Returns how long a receiver asks us to wait from `at` (RFC 9110 §10.2.3: seconds or a date), at most a day.
 
-    None without the header, or where it says neither.
+    Returns None without the header, or for an invalid value.
     """
     text = (header or "").strip()
     if text.isascii() and text.isdigit():
-        return min(timedelta(seconds=int(text[:9])), LONGEST_REST)
+        return min(timedelta(seconds=int(text[:9])), MAX_REST)
     try:
         until = parsedate_to_datetime(text)
     except ValueError:
         return None
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
-    return min(max(until - at, timedelta(0)), LONGEST_REST)
+    return min(max(until - at, timedelta(0)), MAX_REST)
 
 
-def is_hopeless(failing_since: datetime, at: datetime) -> bool:
-    """Whether an endpoint that has only failed since then is given up."""
-    return at - failing_since >= HOPELESS
+def has_failed_too_long(failing_since: datetime, at: datetime) -> bool:
+    """Returns whether an endpoint that has only failed since this instant is to be disabled."""
+    return at - failing_since >= FAILING_LIMIT
 
 
-def after(number: int, status: int | None, jitter: float, asked: timedelta | None = None) -> Next:
-    """What follows attempt `number` that was answered with this status, or not at all.
+def next_step(number: int, status: int | None, jitter: float, requested_wait: timedelta | None = None) -> NextStep:
+    """Returns what follows attempt `number`, which got this status or (None) no response.
 
-    2xx is delivered; 410 Gone disables the endpoint (Standard Webhooks); all else, a redirect too, is tried again, not
-    before the receiver `asked`. An overloaded receiver, or one that asked, gets nothing at all meanwhile.
+    2xx means delivered; 410 Gone disables the endpoint (Standard Webhooks); everything else, also a redirect, is
+    retried, but not before the time that the receiver asked for. An overloaded receiver, or one that asked for
+    time, gets no other delivery meanwhile.
     """
     if status is not None and 200 <= status < 300:
-        return Next(Meaning.DELIVERED)
+        return NextStep(Meaning.DELIVERED)
     if status == 410:
-        return Next(Meaning.DISABLE)
-    rest = asked if asked is not None else SLOWED if status in OVERLOADED else None
+        return NextStep(Meaning.DISABLE)
+    rest = requested_wait if requested_wait is not None else SLOWED if status in OVERLOADED else None
     if number >= len(DELAYS):
-        return Next(Meaning.FAILED, rest=rest)
-    return Next(Meaning.RETRY, max(wait_before(number + 1, jitter), asked or timedelta(0)), rest)
+        return NextStep(Meaning.FAILED, rest=rest)
+    return NextStep(Meaning.RETRY, max(wait_before(number + 1, jitter), requested_wait or timedelta(0)), rest)

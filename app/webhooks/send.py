@@ -1,6 +1,7 @@
-"""Owns the POST to a receiver. Never follows a redirect, reads the environment, keeps a cookie or trusts a name.
+"""Sends the POST request to a receiver. Follows no redirect, ignores proxy settings and keeps no cookies.
 
-The address is checked where the socket is made (`core/outbound.py`), so what was checked is what is connected to.
+The address is checked where the socket is created (`core/outbound.py`), so the checked address is the one connected
+to.
 """
 
 import asyncio
@@ -18,23 +19,23 @@ from app.core.address import Allowed, validate_url
 from app.core.errors import Invalid
 from app.core.outbound import AddressRefused, checked_session, is_private_answer
 
-TIMEOUT = 15.0  # seconds, for everything: a receiver that sends a byte a second is not waited for
-LONGEST_ANSWER = 4096  # bytes that are read of an answer
-KEPT_OPEN = 4.0  # seconds: less than receivers keep their end, or a POST could meet a closing connection
+TIMEOUT = 15.0  # seconds for the whole request, so that a receiver that sends a byte per second is cut off
+LONGEST_ANSWER = 4096  # bytes that are read of a response body
+KEPT_OPEN = 4.0  # seconds; receivers keep connections open longer, so a POST does not meet a closing one
 HEADERS = {
     "content-type": "application/json",
     "user-agent": "Aimline-Webhooks/1",
     "accept-encoding": "identity",
 }
-NO_LIMIT = aiohttp.ClientTimeout(total=None)  # ours is around all of it
+NO_LIMIT = aiohttp.ClientTimeout(total=None)  # our own timeout covers the whole request
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a POST: the status, or the name of the failure; how long it took; what the receiver said.
+    """The result of a POST: the status or the name of the failure, its duration, and the receiver's response.
 
-    `answer` is how its body begins, `retry_after` the header of that name, both as they came. `private` says that it
-    came from a private network, whose services an endpoint's owner may not read through us.
+    `answer` is the beginning of the response body and `retry_after` that header, both unchanged. `private` states
+    that the response came from a private network, whose services an endpoint's owner must not read through us.
     """
 
     status: int | None
@@ -54,16 +55,18 @@ class _Answer:
 
 
 @lru_cache(maxsize=1000)
-def _checked(url: str, allowed: Allowed) -> str:
-    """What a URL says is the same each time; where it leads is looked at when it is connected to."""
+def checked_url(url: str, allowed: Allowed) -> str:
+    """Returns the normalized URL; the result is cached, because the address itself is checked at each connection."""
     return validate_url(url, allowed)
 
 
 class Sender:
-    """One session for all receivers. Opened with the first POST, in its event loop; closed with the process.
+    """One HTTP session for all receivers.
 
-    Plain aiohttp: half of what a POST costs through httpx goes into cookies, redirects and a login, which must not be
-    here, and into copying headers.
+    It opens with the first POST, in that event loop, and closes with the process.
+
+    It uses aiohttp directly: half of the cost of a POST with httpx goes into cookies, redirects, authentication and
+    copied headers, none of which is needed here.
     """
 
     def __init__(self, allowed: Allowed, *, timeout: float = TIMEOUT) -> None:
@@ -71,13 +74,13 @@ class Sender:
         self._web: aiohttp.ClientSession | None = None
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
-        """Posts JSON; never raises for what a receiver or the network does."""
+        """Posts JSON; never raises for an error of the receiver or the network."""
         began = time.monotonic()
         answer: _Answer | None = None
         failure: str | None = None
         try:
             async with asyncio.timeout(self._timeout):
-                answer = await self._post(_checked(url, self._allowed), body, headers)
+                answer = await self._post(checked_url(url, self._allowed), body, headers)
         except Invalid:
             failure = "address_refused"
         except (OSError, aiohttp.ClientError, ValueError) as error:
@@ -95,7 +98,7 @@ class Sender:
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> _Answer:
         if self._web is None:
             self._web = checked_session(self._allowed, KEPT_OPEN)
-        asked = self._web.post(
+        request = self._web.post(
             url,
             data=body,
             headers={**HEADERS, **headers},
@@ -103,36 +106,36 @@ class Sender:
             auto_decompress=False,
             timeout=NO_LIMIT,
         )
-        async with asked as answer:
-            said = await _read(answer)
+        async with request as answer:
+            response_text = await _read(answer)
             private = is_private_answer(answer, self._allowed)
-            return _Answer(answer.status, said, answer.headers.get("retry-after"), private)
+            return _Answer(answer.status, response_text, answer.headers.get("retry-after"), private)
 
 
-async def _read(answer: aiohttp.ClientResponse) -> str:
-    """How an answer begins."""
-    read = bytearray()
-    # The status is what counts: an answer that breaks off after it was still an answer.
+async def _read(response: aiohttp.ClientResponse) -> str:
+    """Returns the beginning of a response body."""
+    received = bytearray()
+    # Only the status matters: a response that breaks off after it still counts.
     with suppress(aiohttp.ClientError):
-        while len(read) < LONGEST_ANSWER and (part := await answer.content.readany()):
-            read += part
-    return _storable(bytes(read[:LONGEST_ANSWER])) if read else ""
+        while len(received) < LONGEST_ANSWER and (part := await response.content.readany()):
+            received += part
+    return _storable(bytes(received[:LONGEST_ANSWER])) if received else ""
 
 
 def _storable(answer: bytes) -> str:
-    """A text that PostgreSQL can keep, whatever the receiver sent."""
+    """Returns a text that PostgreSQL can store, whatever the receiver sent."""
     return answer.decode("utf-8", "replace").replace("\x00", "\ufffd")
 
 
 def _name(error: BaseException) -> str:
-    """A stable name for a failure. Never its text, which may hold what a receiver sent."""
+    """Returns a stable name for a failure, never its text, which may contain data from the receiver."""
     causes: list[BaseException] = []
     cause: BaseException | None = error
     while cause is not None:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
     for kinds, name in _NAMES:
-        if any(isinstance(found, kinds) for found in causes):
+        if any(isinstance(item, kinds) for item in causes):
             return name
     return "broken"
 

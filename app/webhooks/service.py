@@ -1,4 +1,4 @@
-"""Owns how endpoints come to be, change and go. Never sends, and shows a secret once only."""
+"""Creates, changes and removes webhook endpoints. Sends nothing, and shows each secret only once."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ from app.core.errors import Forbidden, Invalid, Violation
 from app.core.ids import new_id
 from app.events.catalogue import CATALOGUE, is_version, newest
 from app.events.models import EventCounter
-from app.roster.lookup import found as roster_row
+from app.roster.lookup import find_row as roster_row
 from app.roster.models import Org
 from app.roster.references import parse
 from app.webhooks import sign
@@ -32,10 +32,9 @@ LONGEST_OVERLAP = timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class NewEndpoint:
-    """An endpoint to be made: where events go, which types, of which schools (all in reach, where none is named).
+    """The input for a new endpoint: its URL, event types and schools (empty means all that the caller reaches).
 
-    `versions` names the payload's version by type where it is not to be the newest; `description` is a note of its
-    maker's.
+    `versions` names payload versions by event type, where the newest is not wanted; `description` is a free note.
     """
 
     url: str
@@ -48,7 +47,7 @@ class NewEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is different of an endpoint; what is None stays. An empty description takes it away."""
+    """The changes to an endpoint; None keeps a value, and an empty description removes it."""
 
     url: str | None = None
     event_types: tuple[str, ...] | None = None
@@ -61,21 +60,22 @@ class Change:
 async def register_endpoint(
     work: Work, new: NewEndpoint, allowed: Allowed = PUBLIC_ONLY
 ) -> tuple[WebhookEndpoint, str | None]:
-    """Makes an endpoint that gets what happens from now on, as far as its maker reaches; with its secret, shown once.
+    """Creates an endpoint for future events within its creator's reach; returns it with its secret, which is secret
+    once.
 
-    With ed25519 there is none to show: the receiver verifies with the public key. Raises `Invalid` with every
-    violation; `Forbidden` to who has a caseload only, which changes under an endpoint.
+    With ed25519 there is no secret, because the receiver verifies with the public key. Raises `Invalid` with every
+    violation, and `Forbidden` for a caller with a caseload, which changes over time.
     """
     if work.principal.reach is Reach.CASELOAD:
-        detail = "An endpoint is made by a client with the reach of a district or of schools, not for a person."
+        detail = "A client with the reach of a district or of schools creates an endpoint, not a request for a person."
         raise Forbidden(detail, code="webhook.reach")
-    violations = _misfits(new.event_types, new.description, new.versions)
-    url = _checked(new.url, allowed, violations)
+    violations = _violations(new.event_types, new.description, new.versions)
+    url = _validate_url(new.url, allowed, violations)
     school_ids = await _schools(work, new.schools, violations)
     if violations:
         raise Invalid(violations)
     last = await _begin_dispatch(work)
-    made = WebhookEndpoint(
+    row = WebhookEndpoint(
         district_id=work.district_id,
         id=new_id(),
         url=url,
@@ -90,43 +90,45 @@ async def register_endpoint(
         created_at=now(),
         version=1,
     )
-    shown = _give_key(work, made)
-    work.db.add(made)
+    secret = _set_new_key(work, row)
+    work.db.add(row)
     await work.db.flush()
-    return made, shown
+    return row, secret
 
 
 @needs(Can.MANAGE_WEBHOOKS, Can.READ_EVENTS)
 async def change_endpoint(
     work: Work, endpoint_id: UUID, change: Change, allowed: Allowed = PUBLIC_ONLY
 ) -> WebhookEndpoint:
-    """Changes where events go, and which; deliveries that wait go to the new address. Raises `NotFound`, `Invalid`.
+    """Changes an endpoint's URL or events; waiting deliveries go to the new URL.
 
-    A type that it kept stays in its version, unless another is named; one that is added is told in the newest.
+    Raises `NotFound` and `Invalid`.
+
+    Event types that stay keep their payload version unless another is named; added types get the newest version.
     """
-    made = await endpoint(work, endpoint_id)
-    types = made.event_types if change.event_types is None else sorted(set(change.event_types))
-    violations = _misfits(types, change.description, change.versions)
-    url = made.url if change.url is None else _checked(change.url, allowed, violations)
-    schools = made.school_ids if change.schools is None else await _schools(work, change.schools, violations)
+    row = await endpoint(work, endpoint_id)
+    types = row.event_types if change.event_types is None else sorted(set(change.event_types))
+    violations = _violations(types, change.description, change.versions)
+    url = row.url if change.url is None else _validate_url(change.url, allowed, violations)
+    schools = row.school_ids if change.schools is None else await _schools(work, change.schools, violations)
     if violations:
         raise Invalid(violations)
-    kept = {name: made.versions.get(name, 1) for name in made.event_types}
-    made.url, made.event_types, made.school_ids = url, types, schools
-    made.versions = newest(types, {**kept, **change.versions})
+    kept = {name: row.versions.get(name, 1) for name in row.event_types}
+    row.url, row.event_types, row.school_ids = url, types, schools
+    row.versions = newest(types, {**kept, **change.versions})
     if change.description is not None:
-        made.description = change.description or None
-    made.version += 1
+        row.description = change.description or None
+    row.version += 1
     await work.db.flush()
-    return made
+    return row
 
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def remove_endpoint(work: Work, endpoint_id: UUID) -> None:
-    """Removes an endpoint: it gets nothing more, and what it got stays in the log. Raises `NotFound`."""
-    found = await endpoint(work, endpoint_id)
-    found.removed_at = now()
-    found.version += 1
+    """Removes an endpoint: nothing more is sent to it, and its delivery log stays. Raises `NotFound`."""
+    row = await endpoint(work, endpoint_id)
+    row.removed_at = now()
+    row.version += 1
     await work.db.flush()
 
 
@@ -134,61 +136,65 @@ async def remove_endpoint(work: Work, endpoint_id: UUID) -> None:
 async def rotate_secret(
     work: Work, endpoint_id: UUID, overlap: timedelta = OVERLAP
 ) -> tuple[WebhookEndpoint, str | None]:
-    """Gives an endpoint a new secret, shown once, or key; until the overlap ends the one before it signs as well.
+    """Gives an endpoint a new secret (returned once) or key; the previous one also signs until the overlap ends.
 
-    At most two sign: rotating again ends the older one. Raises `NotFound`; `Invalid` for an overlap that is too long.
+    At most two sign at a time: another rotation ends the oldest. Raises `NotFound`, and `Invalid` for an invalid
+    overlap.
     """
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
         detail = f"An overlap lasts 0 to {int(LONGEST_OVERLAP.total_seconds())} seconds."
         raise Invalid([Violation("/overlap_seconds", "overlap.length", detail)])
-    found = await endpoint(work, endpoint_id)
-    found.former_sealed = found.secret_sealed if overlap else None
-    found.former_public_key = found.public_key if overlap else None
-    found.former_until = now() + overlap if overlap else None
-    shown = _give_key(work, found)
-    found.version += 1
+    row = await endpoint(work, endpoint_id)
+    row.former_sealed = row.secret_sealed if overlap else None
+    row.former_public_key = row.public_key if overlap else None
+    row.former_until = now() + overlap if overlap else None
+    secret = _set_new_key(work, row)
+    row.version += 1
     await work.db.flush()
-    return found, shown
+    return row, secret
 
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def pause_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
-    """Holds back what an endpoint would get; it waits. Raises `NotFound`."""
-    found = await endpoint(work, endpoint_id)
-    if found.paused_at is None:
-        found.paused_at = now()
-        found.version += 1
+    """Pauses an endpoint; its deliveries wait. Raises `NotFound`."""
+    row = await endpoint(work, endpoint_id)
+    if row.paused_at is None:
+        row.paused_at = now()
+        row.version += 1
         await work.db.flush()
-    return found
+    return row
 
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def resume_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
-    """Opens an endpoint that was paused, slowed down or disabled. Raises `NotFound`.
+    """Resumes an endpoint that was paused, slowed down or disabled. Raises `NotFound`.
 
-    What waited is sent. What failed, or happened while it was disabled, is sent when it is asked for: `replay`.
+    Waiting deliveries are sent. Failed ones, and events from the time while it was disabled, are sent only on
+    request: `replay`.
     """
-    found = await endpoint(work, endpoint_id)
-    if any((found.paused_at, found.disabled_at, found.failing_since, found.slowed_until)):
-        found.paused_at = found.disabled_at = found.disabled_because = None
-        found.failing_since = found.slowed_until = None
-        found.version += 1
+    row = await endpoint(work, endpoint_id)
+    if any((row.paused_at, row.disabled_at, row.failing_since, row.slowed_until)):
+        row.paused_at = row.disabled_at = row.disabled_because = None
+        row.failing_since = row.slowed_until = None
+        row.version += 1
         await work.db.flush()
-    return found
+    return row
 
 
-def _give_key(work: Work, made: WebhookEndpoint) -> str | None:
-    """Seals a new secret or key into an endpoint; the secret as its receiver keeps it, of a key nothing."""
+def _set_new_key(work: Work, row: WebhookEndpoint) -> str | None:
+    """Stores a new encrypted secret or key in an endpoint; returns the secret for the receiver, or None for a key."""
     key = sign.generate_secret()
-    made.secret_sealed = work.keyring.seal(key, "webhook_endpoint", work.district_id, made.id)
-    if made.signature != Signature.ED25519:
-        return sign.shown(key)
-    made.public_key = sign.public_key(key)
+    row.secret_sealed = work.keyring.seal(key, "webhook_endpoint", work.district_id, row.id)
+    if row.signature != Signature.ED25519:
+        return sign.format_secret(key)
+    row.public_key = sign.public_key(key)
     return None
 
 
 async def _schools(work: Work, names: Sequence[str], violations: list[Violation]) -> list[UUID]:
-    """The schools named, each within the caller's reach; where none is named, the caller's own, or all (none)."""
+    """Returns the named schools within the caller's reach; without names, the caller's own schools, or none for
+    all.
+    """
     bound = list(work.principal.schools) if work.principal.reach is Reach.SCHOOLS else []
     chosen: list[UUID] = []
     for place, name in enumerate(names):
@@ -207,16 +213,18 @@ async def _schools(work: Work, names: Sequence[str], violations: list[Violation]
 
 
 async def _begin_dispatch(work: Work) -> int:
-    """The number of the district's last event; with the first endpoint, dispatch begins there: no history is sent."""
-    here = EventCounter.district_id == work.district_id
-    last = (await work.db.scalars(select(EventCounter.last).where(here))).one()
-    first = select(EventCounter.district_id, EventCounter.last).where(here)
+    """Returns the number of the district's last event; a district's first endpoint starts dispatch there, without
+    history.
+    """
+    in_district = EventCounter.district_id == work.district_id
+    last = (await work.db.scalars(select(EventCounter.last).where(in_district))).one()
+    first = select(EventCounter.district_id, EventCounter.last).where(in_district)
     await work.db.execute(insert(WebhookPosition).from_select(["district_id", "seq"], first).on_conflict_do_nothing())
     return last
 
 
-def _checked(url: str, allowed: Allowed, violations: list[Violation]) -> str:
-    """The URL in its one spelling; adds what is wrong with it."""
+def _validate_url(url: str, allowed: Allowed, violations: list[Violation]) -> str:
+    """Returns the normalized URL; adds its violations."""
     try:
         return validate_url(url, allowed)
     except Invalid as error:
@@ -224,17 +232,17 @@ def _checked(url: str, allowed: Allowed, violations: list[Violation]) -> str:
         return ""
 
 
-def _misfits(types: Sequence[str], description: str | None, versions: Mapping[str, int]) -> list[Violation]:
-    """What is wrong with the types, the versions and the note of an endpoint."""
+def _violations(types: Sequence[str], description: str | None, versions: Mapping[str, int]) -> list[Violation]:
+    """Returns the violations in an endpoint's event types, versions and description."""
     violations: list[Violation] = []
     if not types:
-        violations.append(Violation("/event_types", "event_types.empty", "Name at least one type of event."))
+        violations.append(Violation("/event_types", "event_types.empty", "Name at least one event type."))
     for place, name in enumerate(types):
         if name not in CATALOGUE:
-            detail = "There is no such type of event. The catalogue has them all."
+            detail = "There is no such event type. See GET /v1/event-types."
             violations.append(Violation(f"/event_types/{place}", "event_type.unknown", detail))
     if not all(name in types and is_version(name, version) for name, version in versions.items()):
-        detail = "A version is named for a type of this endpoint, and is one that GET /v1/event-types has."
+        detail = "A version must belong to an event type of this endpoint and be listed in GET /v1/event-types."
         violations.append(Violation("/versions", "event_type.version", detail))
     if description is not None and not _is_note(description):
         detail = f"A description has at most {LONGEST_DESCRIPTION} characters and no control characters."

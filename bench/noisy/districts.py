@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from app.access.authenticate import Tokens
 from app.access.directory import Grant, KnownClient
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.cli.district import open_district
 from app.core.ids import new_id
@@ -44,7 +44,7 @@ async def _add_students(work: Work, count: int) -> None:
 async def open_with_students(engine: AsyncEngine, settings: Settings, slug: str, count: int) -> UUID:
     """Creates a district with a number of students and returns its id."""
     district_id = await open_district(engine, settings.keyring, slug, slug, "UTC")
-    async with unit(engine, house_principal(district_id, "bench"), settings.keyring, "bench") as work:
+    async with unit(engine, system_principal(district_id, "bench"), settings.keyring, "bench") as work:
         await _add_students(work, count)
     return district_id
 

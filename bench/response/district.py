@@ -19,7 +19,7 @@ from sqlalchemy import event, insert, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import client_principal, house_principal
+from app.access.principal import client_principal, system_principal
 from app.access.work import Work, needs, unit
 from app.cli.district import open_district
 from app.core.clock import monday_of, now
@@ -128,7 +128,7 @@ async def _timed(run: Callable[[], Awaitable[Any]]) -> tuple[float, float]:
 async def _run(settings: Settings, students: int, times: int) -> None:
     worker, api = (open_engine(settings.url_of(role), name="bench") for role in ("worker", "api"))
     district = await open_district(worker, settings.keyring, "bench", "bench", "UTC")
-    house = house_principal(district, "bench")
+    house = system_principal(district, "bench")
     async with unit(worker, house, settings.keyring, "bench") as work:
         codes = await _codes(work)
         ids = await _create_series(work, codes, students)

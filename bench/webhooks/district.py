@@ -12,12 +12,12 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.principal import Principal, house_principal
+from app.access.principal import Principal, system_principal
 from app.access.work import unit
 from app.cli.district import open_district
 from app.core.address import Allowed
 from app.core.ids import new_id, show
-from app.events.catalogue import CATALOGUE, EventType, Happened
+from app.events.catalogue import CATALOGUE, EventType, NewEvent
 from app.events.outbox import record
 from app.settings import Settings
 from app.webhooks.service import NewEndpoint, register_endpoint
@@ -39,7 +39,7 @@ class Bench:
     @property
     def principal(self) -> Principal:
         """Returns the principal who commits the events."""
-        return house_principal(self.district_id, "bench")
+        return system_principal(self.district_id, "bench")
 
     async def happen(self, numbers: range) -> list[str]:
         """Commits these events in one transaction, of the types in turn; returns their ids."""
@@ -48,7 +48,7 @@ class Bench:
             for number in numbers:
                 type_ = self.types[number % len(self.types)]
                 ids = {kind: new_id() for kind in type_.ids if kind != type_.subject}
-                event_ids.append(show("event", record(work, Happened(type_, new_id(), 1, ids))))
+                event_ids.append(show("event", record(work, NewEvent(type_, new_id(), 1, ids))))
         return event_ids
 
     def came(self) -> list[tuple[float, str]]:

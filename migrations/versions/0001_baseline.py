@@ -1,6 +1,6 @@
-"""The first schema: every table, policy, grant and directory function, in the order in which they refer to each other.
+"""Creates the first schema: every table, policy, grant and directory function, in the order of their references.
 
-It is long, so that its tables stand in `migrations/baseline`, by subject. Both are frozen.
+Because it is long, its tables are defined in `migrations/baseline`, by subject. Both are frozen.
 """
 
 from alembic import op
@@ -11,7 +11,7 @@ from migrations.tenant import grant
 revision = "0001"
 down_revision = None
 
-# As `aimline migrate` does at each run; here for who applies the migrations by hand.
+# `aimline migrate` does the same at each run; this is for those who apply the migrations by hand.
 REVOKE_CREATION = """
 DO $$ BEGIN
     EXECUTE format('REVOKE TEMPORARY, CREATE ON DATABASE %I FROM PUBLIC', current_database());
@@ -33,5 +33,5 @@ def upgrade() -> None:
     support.create_decisions()
     webhooks.create_tables()
     sync.create_tables()
-    # The processes read which revision the database has, to say that they are not ready over an older one.
+    # The processes read the database's revision, to report that they are not ready with an older one.
     grant("SELECT", "alembic_version", "api", "worker")

@@ -14,7 +14,7 @@ async def test_the_doctor_finds_and_repairs(north: Town) -> None:
     """Exit 3 and a count by table while something is out of step; with --repair it is put right, and exit 0 follows."""
     command = ("doctor", "--district", north.slug)
     done = aimline(north.settings, *command)
-    assert (done.returncode, done.stdout) == (0, "Every record is in its student's schools.\n")
+    assert (done.returncode, done.stdout) == (0, "Every record has its student's schools.\n")
     async with north.unit() as work:
         await raise_concern(work, NewConcern(ids.show("student", north.students["amy"]), "math", "Counts on fingers."))
     await ask(
@@ -24,8 +24,8 @@ async def test_the_doctor_finds_and_repairs(north: Town) -> None:
     assert done.returncode == 3, done.stderr
     assert json.loads(done.stdout) == {"out_of_step": {"concern": 1}, "repaired": False}
     done = aimline(north.settings, *command)
-    assert (done.returncode, done.stdout) == (3, "concern: 1 in other schools than their student\n")
+    assert (done.returncode, done.stdout) == (3, "concern: 1 with other schools than their student\n")
     done = aimline(north.settings, *command, "--repair")
-    assert (done.returncode, done.stdout) == (0, "concern: 1 in other schools than their student, put right\n")
+    assert (done.returncode, done.stdout) == (0, "concern: 1 with other schools than their student, repaired\n")
     assert await rows_out_of_step(north) == {}
     assert aimline(north.settings, *command, "--json").returncode == 0

@@ -82,7 +82,7 @@ async def test_what_cannot_be_is_said_in_a_sentence_each(north: Town, tmp_path: 
         assert words in bad.stderr, words
     both = await _aimline(north, "sync", "run", "x", "--full", "--delta")
     none = await _aimline(north, "sync", "run", "x")
-    for one, words in ((both, "not for both"), (none, "There is no such source")):
+    for one, words in ((both, "not both"), (none, "There is no such source")):
         assert (one.returncode, words in one.stderr) == (2, True), one.stderr
         assert "Traceback" not in one.stderr
 

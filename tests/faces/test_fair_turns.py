@@ -17,7 +17,7 @@ async def test_whether_the_process_lives_is_always_answered(built: Built, north:
     """Health is neither counted nor queued, while requests of a district wait for the only slot."""
     async with built(concurrency=1, client_requests=5) as app:
         gate = gate_of(app)
-        holder = gate.ask(north.district_id)
+        holder = gate.enqueue(north.district_id)
         waiting = asyncio.create_task(caller(app, north).get("/v1/schools"))
         await until(lambda: gate.waiting == 1)
         async with plain(app) as client:
@@ -33,7 +33,7 @@ async def test_one_districts_backlog_does_not_delay_another(built: Built, north:
     """Twenty requests of north wait when south's comes: it runs at once, over REST and over GraphQL."""
     async with built(concurrency=1) as app:
         gate, ended = gate_of(app), list[str]()
-        holder = gate.ask(north.district_id)
+        holder = gate.enqueue(north.district_id)
 
         async def send(town: Town) -> None:
             client = caller(app, town)
@@ -54,7 +54,7 @@ async def test_requests_without_a_token_are_a_class_of_their_own(built: Built, n
     """A flood of them waits behind one another, and the district's request passes them."""
     async with built(concurrency=1) as app:
         gate, ended = gate_of(app), list[str]()
-        holder = gate.ask(NOBODY)
+        holder = gate.enqueue(NOBODY)
 
         async def send(name: str, client: Caller) -> None:
             await client.get("/v1/schools")
@@ -72,7 +72,7 @@ async def test_a_client_that_leaves_while_it_waits_takes_no_turn(built: Built, n
     """The request is never run, and the slot goes to the next."""
     async with built(concurrency=1) as app:
         gate, statuses, reached = gate_of(app), list[int](), list[str]()
-        holder, gone = gate.ask(north.district_id), asyncio.Event()
+        holder, gone = gate.enqueue(north.district_id), asyncio.Event()
 
         async def receive() -> dict[str, Any]:
             if not reached:
@@ -138,7 +138,7 @@ async def test_a_full_queue_is_refused_with_a_time_to_return(built: Built, north
     async with built(concurrency=1) as app:
         gate = gate_of(app)
         for _ in range(1 + gate.limits.queue_of_one_key):
-            gate.ask(north.district_id)
+            gate.enqueue(north.district_id)
         answer = await caller(app, north).get("/v1/schools")
         assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
         assert answer.json()["type"] == "urn:aimline:problem:queue.full"
@@ -161,7 +161,7 @@ async def test_a_running_request_pauses_between_its_steps(built: Built, north: T
 
         loud = [asyncio.create_task(caller(app, north).get("/planted")) for _ in range(4)]
         await until(lambda: len(began) == 4)
-        quiet = gate.ask(south.district_id)
+        quiet = gate.enqueue(south.district_id)
         waits.set()
         await _steps(200)
         assert ended == []

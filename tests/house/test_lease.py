@@ -9,7 +9,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.core.lease import Claimed, Settled, claim, settle
+from app.core.lease import Claimed, JobOutcome, claim, save_outcomes
 from app.webhooks.deliver import LEASE, Attempt, OutboundDelivery, claim_deliveries, dispatch, record_attempts
 from app.webhooks.models import WebhookAttempt, WebhookDelivery
 from app.webhooks.send import Outcome
@@ -33,7 +33,7 @@ async def _claim(work: Work, most: int) -> list[Claimed]:
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def _settle(work: Work, ours: Claimed) -> bool:
-    return bool(await settle(work.db, LEASE, work.district_id, [Settled(ours, "delivered")]))
+    return bool(await save_outcomes(work.db, LEASE, work.district_id, [JobOutcome(ours, "delivered")]))
 
 
 @needs(Can.DELIVER_WEBHOOKS)

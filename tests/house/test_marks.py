@@ -20,8 +20,8 @@ from app.access.permission import GRANTABLE, INTERNAL, MEANING, ROLE_OPENS, Can
 from app.access.work import Work, required_permissions
 from app.core.errors import Forbidden, Misuse
 from app.core.page import keyset
-from app.events.catalogue import CONCERN_RAISED, Happened
-from app.events.reminders import Lasting
+from app.events.catalogue import CONCERN_RAISED, NewEvent
+from app.events.reminders import Reminder
 from app.evidence.models import Score
 from app.playbook.models import Area, Measure
 from app.roster.models import Person
@@ -176,8 +176,8 @@ FIT = {
     "list[Reference]": [Reference("student", id=UUID(int=1))],
     "Iterable[UUID]": [UUID(int=1)],
     "Collection[UUID]": [UUID(int=1)],
-    "Sequence[Lasting]": [
-        Lasting(Happened(CONCERN_RAISED, UUID(int=1), 1, {"student": UUID(int=1)}, student_id=UUID(int=1)), "mark")
+    "Sequence[Reminder]": [
+        Reminder(NewEvent(CONCERN_RAISED, UUID(int=1), 1, {"student": UUID(int=1)}, student_id=UUID(int=1)), "mark")
     ],
     "Sequence[DosageWindow]": [
         DosageWindow(Support(id=UUID(int=2), school_ids=[]), Phase(begins_on=WHEN, ends_on=None), WHEN, WHEN)
@@ -198,7 +198,7 @@ async def test_what_opens_nothing_itself_is_refused_by_itself(name: str, north: 
         given = [FIT[ast.unparse(one.annotation)] for one in function.args.args[1:] if one.annotation]
         named = {one.arg: FIT[ast.unparse(one.annotation)] for one in function.args.kwonlyargs if one.annotation}
         async with north.unit(north.client(frozenset())) as work:
-            with pytest.raises((Misuse, Forbidden), match=r"outside a function marked|needs the permission"):
+            with pytest.raises((Misuse, Forbidden), match=r"outside a function marked|requires the permission"):
                 await called(work, *given, **named)
         tried += 1
     assert tried
@@ -244,7 +244,7 @@ async def test_a_mark_without_its_permission_is_refused(north: Town) -> None:
     nobody = north.client(frozenset())
     for name, function in marks():
         async with north.unit(nobody) as work:
-            with pytest.raises(Forbidden, match="needs the permission"):
+            with pytest.raises(Forbidden, match="requires the permission"):
                 await function(work, *[SimpleNamespace()] * (len(inspect.signature(function).parameters) - 1))
         assert name
 

@@ -58,7 +58,7 @@ def watch_the_sync() -> None:
         await _keep_staged(stage, sql)
         return await rows(stage, sql)
 
-    Stage.run, Stage.rows = watched_run, watched_rows  # type: ignore[method-assign]
+    Stage.run, Stage.rows = watched_run, watched_rows  # type: ignore[method-assign, assignment]
 
 
 async def _keep_staged(stage: Stage, sql: str) -> None:
@@ -94,7 +94,7 @@ async def unfit_statements(url: str) -> list[str]:
 
 async def _bodies(owner: asyncpg.Connection) -> dict[str, dict[str, str]]:
     """The bodies of the functions with the owner's rights, with typed parameters in place of their names."""
-    bodies = {}
+    bodies: dict[str, dict[str, str]] = {}
     for row in await owner.fetch(DIRECTORY_FUNCTIONS):
         body = row["body"].strip()
         for place, type_ in enumerate(row["types"], start=1):

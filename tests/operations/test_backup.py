@@ -195,5 +195,5 @@ async def test_every_sealed_column_is_probed(source: Installation) -> None:
 def test_a_manifest_of_another_format_is_refused(tmp_path: Path) -> None:
     """A newer Aimline's backup is not half understood."""
     (tmp_path / MANIFEST).write_text('{"format": 2}')
-    with pytest.raises(AimlineError, match="no manifest of format 1"):
+    with pytest.raises(AimlineError, match="not a manifest of format 1"):
         read_manifest(tmp_path)

@@ -52,7 +52,7 @@ async def test_the_rehearsal_runs_as_written(source: Installation, server: Setti
         out, errors = await asyncio.wait_for(process.communicate(), 240)
         assert process.returncode == 0, errors.decode()
         said = out.decode()
-        assert "The backup is whole, its keys are there, and the database is empty." in said
+        assert "The backup is complete, its keys are available, and the database is empty." in said
         assert "Syncs that waited with a plan are discarded (1)" in said
         assert "The schema is what version" in said
         assert "discarded. The database was restored from a backup" in said

@@ -11,7 +11,7 @@ from fastapi import FastAPI
 from app.core.errors import Invalid
 from app.core.ids import new_id, show
 from app.core.page import keyset
-from app.events.catalogue import CATALOGUE, CONCERN_RAISED, SYNC_APPLIED, EventType, Happened
+from app.events.catalogue import CATALOGUE, CONCERN_RAISED, SYNC_APPLIED, EventType, NewEvent
 from app.events.feed import events_after
 from app.events.outbox import record
 from app.events.render import body, schema
@@ -41,7 +41,7 @@ async def _raised_at_school(town: Town) -> UUID:
     async with town.unit() as work:
         ids = {"student": town.students["amy"], "school": town.schools[0]}
         return record(
-            work, Happened(RAISED_AT_SCHOOL, new_id(), 1, ids, town.students["amy"], school_ids=(town.schools[0],))
+            work, NewEvent(RAISED_AT_SCHOOL, new_id(), 1, ids, town.students["amy"], school_ids=(town.schools[0],))
         )
 
 
@@ -56,9 +56,9 @@ async def test_an_endpoint_gets_the_schools_that_it_chose(north: Town, receiver:
     async with north.unit() as work:
         about = {"student": north.students["amy"]}
         at_each = record(
-            work, Happened(CONCERN_RAISED, new_id(), 1, about, north.students["amy"], tuple(north.schools))
+            work, NewEvent(CONCERN_RAISED, new_id(), 1, about, north.students["amy"], tuple(north.schools))
         )
-        nowhere = record(work, Happened(CONCERN_RAISED, new_id(), 1, about, north.students["amy"]))
+        nowhere = record(work, NewEvent(CONCERN_RAISED, new_id(), 1, about, north.students["amy"]))
     await drained(north)
     shown = {name: show("event", row) for name, row in (("1", at_one), ("2", at_two), ("d", districts))}
     assert set(_came(receiver, one)) == {shown["1"], shown["d"], show("event", at_each)}

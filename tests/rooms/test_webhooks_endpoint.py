@@ -15,7 +15,7 @@ from app.core.page import keyset
 from app.webhooks.models import WebhookEndpoint
 from app.webhooks.queries import deliveries, endpoint, endpoints
 from app.webhooks.service import NewEndpoint, register_endpoint, remove_endpoint
-from app.webhooks.sign import shown
+from app.webhooks.sign import format_secret
 from tests.town import Town
 
 FIT = NewEndpoint("https://example.org/hooks", ("concern.raised",))
@@ -70,7 +70,7 @@ async def test_a_secret_is_sealed_to_its_row(north: Town) -> None:
     assert secret.removeprefix("whsec_") not in row
     ring = north.settings.keyring
     opened = ring.open(made.secret_sealed, "webhook_endpoint", north.district_id, made.id)
-    assert shown(opened) == secret
+    assert format_secret(opened) == secret
     with pytest.raises(KeyFault):
         ring.open(made.secret_sealed, "webhook_endpoint", north.district_id, new_id())
     with pytest.raises(KeyFault):

@@ -71,7 +71,7 @@ async def delivering(
             async def until(done: Callable[[], bool]) -> None:
                 async with asyncio.timeout(SOON):
                     while not done():
-                        await ours.turn(only)
+                        await ours.run_once(only)
                         await asyncio.sleep(0.01)  # lets what is in flight go on
 
             try:

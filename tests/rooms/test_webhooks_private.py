@@ -88,9 +88,9 @@ async def test_each_face_asks_the_list_of_its_own(settings: Settings, north: Tow
 @pytest.mark.parametrize(
     ("lists", "words"),
     [
-        ({"allow_networks": "10.0.0.0/8"}, "AIMLINE_ALLOW_NETWORKS is no setting any more"),
-        ({"webhook_allow_networks": "office"}, "AIMLINE_WEBHOOK_ALLOW_NETWORKS: 'office' is no network"),
-        ({"sis_allow_networks": "10.0.0.1/8"}, "AIMLINE_SIS_ALLOW_NETWORKS: '10.0.0.1/8' is no network"),
+        ({"allow_networks": "10.0.0.0/8"}, "AIMLINE_ALLOW_NETWORKS was removed"),
+        ({"webhook_allow_networks": "office"}, "AIMLINE_WEBHOOK_ALLOW_NETWORKS: 'office' is not a network"),
+        ({"sis_allow_networks": "10.0.0.1/8"}, "AIMLINE_SIS_ALLOW_NETWORKS: '10.0.0.1/8' is not a network"),
     ],
     ids=["one list for both", "webhooks", "sources"],
 )

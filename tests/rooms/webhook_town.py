@@ -20,7 +20,7 @@ from app.access.work import Work, needs
 from app.core.address import Allowed
 from app.core.ids import new_id
 from app.core.page import Page, keyset
-from app.events.catalogue import CONCERN_RAISED, EventType, Happened
+from app.events.catalogue import CONCERN_RAISED, EventType, NewEvent
 from app.events.models import Event
 from app.events.outbox import record
 from app.settings import Settings
@@ -111,7 +111,7 @@ def lay(
 ) -> UUID:
     """Lays an event to commit with this unit of work; its id."""
     about = town.students[student] if student else None
-    happened = Happened(
+    happened = NewEvent(
         type=type_,
         subject_id=new_id(),
         subject_version=1,

@@ -21,7 +21,7 @@ class _Clock:
 async def test_the_slots_are_full_before_anybody_waits() -> None:
     """One key alone gets every slot, and the next request waits until one is free."""
     gate = Gate(ROOMY)
-    first, second, third = (gate.ask("a") for _ in range(3))
+    first, second, third = (gate.enqueue("a") for _ in range(3))
     assert [one.may_run for one in (first, second, third)] == [True, True, False]
     gate.leave(first)
     await gate.wait(third)
@@ -33,23 +33,23 @@ async def test_the_slots_are_full_before_anybody_waits() -> None:
 async def test_a_key_without_a_request_under_way_is_let_in_at_once() -> None:
     """Another district's first request waits for no slot; all of them together are bounded by the pool."""
     gate = Gate(Limits(slots=2, most_of_one_key=8, most=4, slot_seconds=3600))
-    assert [gate.ask(key).may_run for key in "aaabcd"] == [True, True, False, True, True, False]
+    assert [gate.enqueue(key).may_run for key in "aaabcd"] == [True, True, False, True, True, False]
 
 
 async def test_the_key_with_most_under_way_pauses_while_another_runs() -> None:
     """A district's one request shares the processor with none of another's four; the pause ends with it, or in time."""
     clock = _Clock()
     gate = Gate(Limits(slots=4, most_of_one_key=8, most=16, slot_seconds=3600, pause_seconds=0.25), clock=clock)
-    loud = [gate.ask("a") for _ in range(4)]
+    loud = [gate.enqueue("a") for _ in range(4)]
     assert all(one.pause() is None for one in loud)
-    quiet = gate.ask("b")
+    quiet = gate.enqueue("b")
     paused = [one.pause() for one in loud]
     assert all(paused)
     assert quiet.pause() is None
     gate.leave(quiet)
     assert all(one.done() for one in paused if one)
     assert all(one.pause() is None for one in loud)
-    stuck = gate.ask("b")
+    stuck = gate.enqueue("b")
     assert loud[0].pause() is not None
     clock.now += 0.3
     assert loud[0].pause() is None, "who waits for a lock does not make others wait"
@@ -60,10 +60,10 @@ async def test_a_pause_is_bounded_where_others_come_all_the_time() -> None:
     """Whatever many small districts send, the requests of a large one go on for about half of the time."""
     clock = _Clock()
     gate = Gate(Limits(slots=4, most_of_one_key=8, most=16, slot_seconds=3600, pause_seconds=0.25), clock=clock)
-    loud = [gate.ask("a") for _ in range(4)]
+    loud = [gate.enqueue("a") for _ in range(4)]
     went_on = 0
     for number in range(1000):
-        small = gate.ask(f"small {number}")
+        small = gate.enqueue(f"small {number}")
         went_on += loud[0].pause() is None
         clock.now += 0.05
         gate.leave(small)
@@ -73,17 +73,17 @@ async def test_a_pause_is_bounded_where_others_come_all_the_time() -> None:
 async def test_a_districts_weight_counts_where_requests_pause() -> None:
     """With the share of three, three requests are as much as another district's one."""
     gate = Gate(Limits(slots=8, most_of_one_key=8, most=16, slot_seconds=3600), {"a": 3.0})
-    heavy = [gate.ask("a") for _ in range(3)]
-    gate.ask("b")
+    heavy = [gate.enqueue("a") for _ in range(3)]
+    gate.enqueue("b")
     assert heavy[0].pause() is None
-    fourth = gate.ask("a")
+    fourth = gate.enqueue("a")
     assert fourth.pause() is not None
 
 
 async def test_after_a_long_step_the_loop_takes_in_what_has_come() -> None:
     """Steps of other requests do not follow it at once: a request that has just come would wait for all of them."""
     gate = Gate(ROOMY)
-    first, second = gate.ask("a"), gate.ask("a")
+    first, second = gate.enqueue("a"), gate.enqueue("a")
     first.stepped(0.0001)
     assert second.pause() is None
     first.stepped(0.1)
@@ -96,8 +96,8 @@ async def test_after_a_long_step_the_loop_takes_in_what_has_come() -> None:
 async def test_a_waiting_request_that_is_given_up_leaves_the_queue() -> None:
     """A client that has gone takes no slot, before and after its turn came."""
     gate = Gate(ROOMY)
-    running = [gate.ask("a") for _ in range(2)]
-    waiting = [gate.ask("a") for _ in range(3)]
+    running = [gate.enqueue("a") for _ in range(2)]
+    waiting = [gate.enqueue("a") for _ in range(3)]
     gate.leave(waiting[0])
     gate.leave(running[0])
     assert waiting[1].may_run
@@ -117,7 +117,7 @@ async def test_no_wakeup_is_lost_under_cancellation(seed: int) -> None:
 
     async def request(key: int) -> None:
         nonlocal ran, most
-        turn = gate.ask(key)
+        turn = gate.enqueue(key)
         try:
             await gate.wait(turn)
             most = max(most, gate.running)
@@ -147,20 +147,20 @@ async def test_a_long_request_gives_its_slot_back_and_its_key_stays_bounded() ->
     clock = _Clock()
     gate = Gate(Limits(slots=2, most_of_one_key=3, most=8, slot_seconds=3600), clock=clock, processor=lambda: 0.0)
     clock.now += 1
-    stuck = [gate.ask("a") for _ in range(5)]
+    stuck = [gate.enqueue("a") for _ in range(5)]
     assert [one.may_run for one in stuck] == [True, True, False, False, False]
     clock.now += 1
     for turn in stuck[:2]:
-        gate._look(turn)  # as its timer does
+        gate._check_slot(turn)  # as its timer does
     assert [one.may_run for one in stuck] == [True, True, True, False, False]
-    assert gate.ask("b").may_run
-    second = gate.ask("b")
+    assert gate.enqueue("b").may_run
+    second = gate.enqueue("b")
     assert not second.may_run, "both slots are taken, by a and by b"
     gate.leave(second)
     gate.leave(stuck[0])
     assert not stuck[3].may_run
     clock.now += 1
-    gate._look(stuck[2])
+    gate._check_slot(stuck[2])
     assert stuck[3].may_run
 
 
@@ -168,21 +168,21 @@ async def test_a_long_request_that_uses_the_processor_keeps_its_slot() -> None:
     """Where the processor is what all wait for, another request at once would only slow the others down."""
     clock, processor = _Clock(), _Clock()
     gate = Gate(Limits(slots=1, most_of_one_key=3, most=8, slot_seconds=3600), clock=clock, processor=processor)
-    long, next_one = gate.ask("a"), gate.ask("a")
+    long, next_one = gate.enqueue("a"), gate.enqueue("a")
     for _ in range(3):
         clock.now, processor.now = clock.now + 1, processor.now + 0.9
-        gate._look(long)
+        gate._check_slot(long)
         assert not next_one.may_run
     clock.now, processor.now = clock.now + 1, processor.now + 0.1
-    gate._look(long)
+    gate._check_slot(long)
     assert next_one.may_run
 
 
 async def test_the_timer_takes_the_slot_of_a_long_request() -> None:
     """Nobody has to ask for it."""
     gate = Gate(Limits(slots=1, most_of_one_key=8, most=16, slot_seconds=0.01), processor=lambda: 0.0)
-    gate.ask("a")
-    second = gate.ask("a")
+    gate.enqueue("a")
+    second = gate.enqueue("a")
     await gate.wait(second)
     assert second.may_run
 
@@ -190,12 +190,12 @@ async def test_the_timer_takes_the_slot_of_a_long_request() -> None:
 async def test_a_full_queue_and_a_long_wait_are_refused() -> None:
     """The queue is bounded by key, so that another key's is not full; a long wait ends with a time to return."""
     gate = Gate(Limits(slots=1, most_of_one_key=8, most=1, queue_of_one_key=2, longest_wait=0.01, slot_seconds=3600))
-    gate.ask("a")
-    waiting = [gate.ask("a") for _ in range(2)]
+    gate.enqueue("a")
+    waiting = [gate.enqueue("a") for _ in range(2)]
     with pytest.raises(Throttled) as refused:
-        gate.ask("a")
+        gate.enqueue("a")
     assert (refused.value.code, refused.value.retry_after) == ("queue.full", 1)
-    other = gate.ask("b")
+    other = gate.enqueue("b")
     with pytest.raises(Overloaded) as late:
         await gate.wait(other)
     assert late.value.code == "queue.timeout"
@@ -207,7 +207,7 @@ async def test_a_key_is_charged_for_the_time_in_which_its_requests_held_a_slot()
     """Cheap requests of one district are not paid for by the dear ones of another: the shares are of time."""
     clock = _Clock()
     gate = Gate(Limits(slots=1, most_of_one_key=8, most=1, queue_of_one_key=1000, slot_seconds=3600), clock=clock)
-    turns: list[Turn] = [gate.ask(key) for _ in range(200) for key in ("dear", "cheap")]
+    turns: list[Turn] = [gate.enqueue(key) for _ in range(200) for key in ("dear", "cheap")]
     cheap_left = 200
     while cheap_left:
         (running,) = [one for one in turns if one.may_run and not one.ticket.is_ended]

@@ -40,7 +40,7 @@ def test_a_request_waits_only_where_its_key_has_enough_in_service(
                 waiting.remove(ticket)
                 serving.append(ticket)
         elif step == "settle" and serving:
-            order.settle(serving[flow % len(serving)], cost)
+            order.correct_charge(serving[flow % len(serving)], cost)
         elif step == "leave" and waiting + serving:
             ticket = (waiting + serving)[key % len(waiting + serving)]
             (waiting if ticket.is_waiting else serving).remove(ticket)
@@ -78,7 +78,7 @@ def test_keys_that_always_have_requests_are_served_by_their_weights(
             under_way.append((now + cost, ticket, cost))
         now, ticket, cost = min(under_way, key=lambda one: one[0])
         under_way.remove((now, ticket, cost))
-        order.settle(ticket, cost)
+        order.correct_charge(ticket, cost)
         order.leave(ticket)
         served[str(ticket.key)] += cost
     bound = (slots + 1) * (1 / weights[0] + 1 / weights[1])
@@ -93,7 +93,7 @@ def test_a_newcomer_is_served_before_those_who_have_been_served() -> None:
     for _ in range(10):
         ticket = order.take(MANY)
         assert ticket is not None
-        order.settle(ticket, 0.5)
+        order.correct_charge(ticket, 0.5)
         order.leave(ticket)
     order.join("b")
     first, second = order.take(MANY), order.take(MANY)
@@ -110,7 +110,7 @@ def test_a_key_that_was_away_has_saved_nothing_up() -> None:
     for _ in range(30):
         ticket = order.take(MANY)
         assert ticket is not None
-        order.settle(ticket, 1.0)
+        order.correct_charge(ticket, 1.0)
         order.leave(ticket)
     for _ in range(50):
         order.join("b")
@@ -119,7 +119,7 @@ def test_a_key_that_was_away_has_saved_nothing_up() -> None:
         ticket = order.take(MANY)
         assert ticket is not None
         taken[ticket.key] += 1
-        order.settle(ticket, 1.0)
+        order.correct_charge(ticket, 1.0)
         order.leave(ticket)
     assert abs(taken["a"] - taken["b"]) <= 2
 

@@ -53,13 +53,13 @@ def test_a_series_alone_is_judged_as_by_the_single_rule() -> None:
     rule = RULES["monitor"]
     for n in range(50):
         one = rule.find(series(of, n), rule.defaults)
-        assert one.statistic == pytest.approx(judged.found.statistic[n], abs=1e-9)
-        assert one.rate == pytest.approx(1.5 * judged.found.rate[n], abs=1e-9)
-        assert one.rate_low == pytest.approx(1.5 * judged.found.low[n], abs=1e-9)
+        assert one.statistic == pytest.approx(judged.estimate.statistic[n], abs=1e-9)
+        assert one.rate == pytest.approx(1.5 * judged.estimate.rate[n], abs=1e-9)
+        assert one.rate_low == pytest.approx(1.5 * judged.estimate.low[n], abs=1e-9)
         state = STATES[judged.state[n]]
         assert state in (one.state, State.GOAL_MET)
         if one.change_week:
-            assert one.change_week == judged.found.change[n]
+            assert one.change_week == judged.estimate.change[n]
 
 
 def test_the_order_of_rows_changes_nothing() -> None:
@@ -69,7 +69,7 @@ def test_the_order_of_rows_changes_nothing() -> None:
     one, other = judge_bulk(of), judge_bulk(of.rows(np.sort(order)))
     assert list(one.state) == list(other.state)
     torn = judge_bulk(of.rows(order))
-    assert torn.found.statistic == pytest.approx(one.found.statistic[order], abs=1e-9)
+    assert torn.estimate.statistic == pytest.approx(one.estimate.statistic[order], abs=1e-9)
     assert list(torn.state) == list(one.state[order])
 
 
@@ -80,13 +80,13 @@ def test_once_a_cohorts_week_is_settled_the_order_of_arrival_changes_nothing() -
     late[::2, 9] = np.nan
     provisional, settled = judge_bulk(replace(of, values=late)), judge_bulk(of)
     # Classmates' scores say more of the passage: until they are there the verdict is provisional.
-    assert provisional.found.statistic[1] != settled.found.statistic[1]
+    assert provisional.estimate.statistic[1] != settled.estimate.statistic[1]
     again = judge_bulk(replace(of, values=late.copy()))
-    assert list(again.found.statistic) == list(provisional.found.statistic)
+    assert list(again.estimate.statistic) == list(provisional.estimate.statistic)
     late[::2, 9] = of.values[::2, 9]
     arrived = judge_bulk(replace(of, values=late))
-    for f in fields(arrived.found):
-        assert list(getattr(arrived.found, f.name)) == list(getattr(settled.found, f.name))
+    for f in fields(arrived.estimate):
+        assert list(getattr(arrived.estimate, f.name)) == list(getattr(settled.estimate, f.name))
 
 
 def test_who_alone_is_asked_for_is_judged_as_among_all() -> None:
@@ -94,7 +94,7 @@ def test_who_alone_is_asked_for_is_judged_as_among_all() -> None:
     of = batch(simulate(World(weeks=20), 75, 13))
     of = replace(of, goal_rate=np.linspace(1, 2, 75), began=np.where(np.arange(75) % 3, 0, 2))
     of = replace(of, values=np.where(of.weeks <= of.began[:, None], np.nan, of.values))
-    together = judge_bulk(of).found
+    together = judge_bulk(of).estimate
     for asked in ([7], [30, 31, 60]):
         only = np.isin(np.arange(75), asked)
         found = find_bulk(of, only=only)
@@ -158,9 +158,9 @@ def test_plain_floats_give_the_arrays_bits(monkeypatch: pytest.MonkeyPatch) -> N
     """The filters over one series alone are the arrays' own, to the last bit."""
     of = batch(simulate(World(weeks=20), 25, 14), alone=True)
     of = replace(of, began=np.where(np.arange(25) % 2, 0, 2)).rows(np.array([0]))
-    plain = judge_bulk(of).found
+    plain = judge_bulk(of).estimate
     monkeypatch.setattr("app.response.rules.monitor.alone.FEW", 0)
-    arrays = judge_bulk(of).found
+    arrays = judge_bulk(of).estimate
     for f in fields(plain):
         assert list(getattr(plain, f.name)) == list(getattr(arrays, f.name))
 
@@ -173,7 +173,7 @@ def test_down_is_better_and_other_units_are_the_mirror_image() -> None:
     )  # fmt: skip
     one, other = judge_bulk(of), judge_bulk(down)
     assert list(one.state) == list(other.state)
-    assert other.found.statistic == pytest.approx(one.found.statistic, abs=1e-9)
+    assert other.estimate.statistic == pytest.approx(one.estimate.statistic, abs=1e-9)
 
 
 def test_what_cannot_be_judged_is_insufficient_data() -> None:
@@ -197,7 +197,7 @@ def test_a_cohorts_hard_passage_is_allowed_for() -> None:
     rise = {}
     for alone in (True, False):
         before, after = (judge_bulk(batch(y, alone=alone)) for y in (year, replace(year, scores=lower)))
-        rise[alone] = np.mean(after.found.statistic - before.found.statistic)
+        rise[alone] = np.mean(after.estimate.statistic - before.estimate.statistic)
     assert rise[False] < 0.65 * rise[True]
 
 
@@ -207,7 +207,7 @@ def test_a_calibration_reads_back_from_its_json_and_changes_the_threshold() -> N
     assert Calibration.from_json(PUBLISHED.as_json()) == PUBLISHED
     assert own.threshold_at(0.10) == pytest.approx(PUBLISHED.threshold_at(0.10) + 0.5)
     of = batch(simulate(World(weeks=12), 50, 9))
-    assert (judge_bulk(of, own).found.statistic != judge_bulk(of).found.statistic).any()
+    assert (judge_bulk(of, own).estimate.statistic != judge_bulk(of).estimate.statistic).any()
 
 
 @pytest.mark.parametrize(
@@ -232,4 +232,4 @@ def test_a_calibration_that_was_changed_by_hand_is_refused_by_name_of_its_fault(
 def test_nothing_of_nothing() -> None:
     of = batch(simulate(World(weeks=12), 25, 9))
     judged = judge_bulk(of.rows(np.zeros(0, np.int64)))
-    assert {len(getattr(judged.found, f.name)) for f in fields(judged.found)} == {0}
+    assert {len(getattr(judged.estimate, f.name)) for f in fields(judged.estimate)} == {0}

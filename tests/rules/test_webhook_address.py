@@ -195,7 +195,7 @@ def test_an_operator_opens_a_network() -> None:
     assert validate_url("https://10.1.2.3/", allowed) == "https://10.1.2.3/"
     with pytest.raises(Invalid):
         validate_url("http://10.1.2.3/", allowed)
-    with pytest.raises(ValueError, match=r"AIMLINE_SIS_ALLOW_NETWORKS: 'office' is no network"):
+    with pytest.raises(ValueError, match=r"AIMLINE_SIS_ALLOW_NETWORKS: 'office' is not a network"):
         Allowed.parse("10.1.0.0/16,office", "AIMLINE_SIS_ALLOW_NETWORKS")
 
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 from app.webhooks.schedule import (
     DELAYS,
     JITTER,
-    LONGEST_REST,
+    MAX_REST,
     SLOWED,
     Meaning,
-    after,
-    is_hopeless,
+    has_failed_too_long,
+    next_step,
     retry_after,
     wait_before,
 )
@@ -47,7 +47,7 @@ def test_a_jitter_outside_its_range_is_refused(jitter: float) -> None:
 @given(NUMBERS, STATUSES, JITTERS)
 def test_every_answer_means_exactly_one_thing(number: int, status: int | None, jitter: float) -> None:
     """2xx delivered, 410 disables, all else (redirects, silence) is tried again until the attempts are used up."""
-    found = after(number, status, jitter)
+    found = next_step(number, status, jitter)
     if status is not None and 200 <= status <= 299:
         assert found.meaning is Meaning.DELIVERED
     elif status == 410:
@@ -66,8 +66,8 @@ def test_every_answer_means_exactly_one_thing(number: int, status: int | None, j
         (" 0 ", timedelta(0)),
         ("Mon, 02 Mar 2026 12:10:00 GMT", timedelta(minutes=10)),
         ("Mon, 02 Mar 2026 11:00:00 GMT", timedelta(0)),
-        ("9" * 400, LONGEST_REST),
-        ("Fri, 31 Dec 9999 23:59:59 GMT", LONGEST_REST),
+        ("9" * 400, MAX_REST),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", MAX_REST),
         (None, None),
         ("", None),
         ("-5", None),
@@ -85,13 +85,13 @@ def test_retry_after_is_seconds_or_a_date(header: str | None, waits: timedelta |
 def test_no_header_breaks_the_reading(header: str) -> None:
     """A receiver writes what it likes."""
     found = retry_after(header, datetime(2026, 3, 2, 12, tzinfo=UTC))
-    assert found is None or timedelta(0) <= found <= LONGEST_REST
+    assert found is None or timedelta(0) <= found <= MAX_REST
 
 
-@given(NUMBERS, STATUSES, JITTERS, st.timedeltas(timedelta(0), LONGEST_REST))
+@given(NUMBERS, STATUSES, JITTERS, st.timedeltas(timedelta(0), MAX_REST))
 def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, jitter: float, asked: timedelta) -> None:
     """A retry is never sooner than asked, nor sooner than the schedule; the endpoint rests as long."""
-    found = after(number, status, jitter, asked)
+    found = next_step(number, status, jitter, asked)
     if found.meaning is Meaning.RETRY:
         assert found.wait == max(wait_before(number + 1, jitter), asked)
         assert found.rest == asked
@@ -100,12 +100,12 @@ def test_what_a_receiver_asks_for_is_honoured(number: int, status: int | None, j
 @pytest.mark.parametrize("status", [429, 502, 504])
 def test_an_overloaded_receiver_gets_a_rest(status: int) -> None:
     """Also where it does not say for how long; other failures are of one delivery, not of the endpoint."""
-    assert after(1, status, 0).rest == SLOWED
-    assert after(1, 500, 0).rest is None
+    assert next_step(1, status, 0).rest == SLOWED
+    assert next_step(1, 500, 0).rest is None
 
 
 def test_five_days_of_failure_are_hopeless() -> None:
     """To the instant."""
     began = datetime(2026, 3, 2, 12, tzinfo=UTC)
-    assert not is_hopeless(began, began + timedelta(days=5, seconds=-1))
-    assert is_hopeless(began, began + timedelta(days=5))
+    assert not has_failed_too_long(began, began + timedelta(days=5, seconds=-1))
+    assert has_failed_too_long(began, began + timedelta(days=5))

@@ -1,6 +1,7 @@
 """Protects that a process that stops answering is replaced, that all end in time, and that a failed start says why."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -10,12 +11,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import httpx
 import pytest
 
 from app.core.db import UnfitServer, open_engine
+from app.core.log import FIELDS
 from app.serving.process import ServedApp, Watch
 from app.settings import Settings
 from tests.processes import REPOSITORY, TRUSTS_NOBODY, aimline, environment
@@ -30,13 +33,15 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(settings: Settings, *command: str, **more: str) -> Iterator[subprocess.Popen[str]]:
-    """A process of the product's within the block."""
+def served(
+    settings: Settings, *command: str, log: int | IO[str] = subprocess.DEVNULL, **more: str
+) -> Iterator[subprocess.Popen[str]]:
+    """A process of the product's within the block; `log` is a file for what it logs, which may be more than a pipe."""
     serving = subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=REPOSITORY,
         env=environment(settings, **more),
-        stdout=subprocess.DEVNULL,
+        stdout=log,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
@@ -70,10 +75,10 @@ def pids(port: int, seconds: float, wanted: int, without: frozenset[int] = froze
 
 
 @pytest.mark.parametrize("how", ["stopped", "stuck"])
-def test_a_process_that_answers_no_more_is_replaced(settings: Settings, how: str) -> None:
+def test_a_process_that_answers_no_more_is_replaced(settings: Settings, tmp_path: Path, how: str) -> None:
     """Whether the system has stopped it or a computation holds its loop; the other one answers meanwhile."""
-    port = free_port()
-    with served(settings, "tests.serving.stuck_app", str(port), "2") as serving:
+    port, log = free_port(), tmp_path / "log"
+    with log.open("w") as file, served(settings, "tests.serving.stuck_app", str(port), "2", log=file) as serving:
         first = pids(port, 90, 2)
         assert len(first) == 2
         if how == "stopped":
@@ -89,6 +94,10 @@ def test_a_process_that_answers_no_more_is_replaced(settings: Settings, how: str
             os.kill(gone, 0)
         serving.terminate()
         assert serving.wait(40) == 0
+    # The parent logs as its processes do: a collector reads every line.
+    replaced = [json.loads(line) for line in log.read_text().splitlines() if "process.replaced" in line]
+    assert gone in {line["pid"] for line in replaced}
+    assert all(set(FIELDS) <= line.keys() for line in replaced)
 
 
 def test_a_process_ends_in_time_whatever_holds_it(settings: Settings) -> None:

@@ -18,9 +18,9 @@ GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits of time that a test can wait for."""
-    monkeypatch.setattr(protocol, "HALF_SENT", 0.6)
-    monkeypatch.setattr(protocol, "LOOK", 0.1)
-    monkeypatch.setattr(protocol, "UNREAD", 1.0)
+    monkeypatch.setattr(protocol, "PROGRESS_PERIOD", 0.6)
+    monkeypatch.setattr(protocol, "CHECK_INTERVAL", 0.1)
+    monkeypatch.setattr(protocol, "UNREAD_LIMIT", 1.0)
 
 
 def head(fields: bytes, line: bytes = b"GET / HTTP/1.1") -> bytes:
@@ -101,7 +101,7 @@ def test_trailers_and_marks_of_chunks_are_bounded() -> None:
 
 def test_the_limit_of_waiting_is_under_15_seconds() -> None:
     """With the pause between two looks."""
-    assert protocol.HALF_SENT + 2 * protocol.LOOK < 15
+    assert protocol.PROGRESS_PERIOD + 2 * protocol.CHECK_INTERVAL < 15
 
 
 @pytest.mark.usefixtures("short")

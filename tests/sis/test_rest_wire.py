@@ -164,7 +164,7 @@ async def test_a_name_that_leads_inside_is_refused_where_the_socket_is_made(monk
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]
 
     monkeypatch.setattr(socket, "getaddrinfo", inside)
-    with pytest.raises(SourceRefused, match="not of the public Internet"):
+    with pytest.raises(SourceRefused, match="not on the public Internet"):
         await pulled(connect("https://sis.example.org/", "1.1", sandbox=False))
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.address import PUBLIC_ONLY, Allowed
 from app.core.clock import now
@@ -150,7 +150,7 @@ async def test_a_run_seals_the_secret_under_the_newest_key(north: Town) -> None:
     made = await _make(north)
     fresh = Keyring.parse(generate_key("k9"))
     both = Keyring({**fresh.keys, **north.settings.keyring.keys})
-    worker = house_principal(north.district_id, "sync")
+    worker = system_principal(north.district_id, "sync")
     sealed = "SELECT client_secret_sealed FROM sis_source WHERE district_id = :district"
     before = after = await ask(north, sealed)
     for renew in (False, True, True):

@@ -1,6 +1,7 @@
-"""`aimline backup` and `aimline restore`: the whole database into a folder, and back into an empty one.
+"""`aimline backup` and `aimline restore`: dump the whole database into a folder, and restore it into an empty
+database.
 
-Over pg_dump and pg_restore, as the owner of the database, who needs to be no superuser.
+They use pg_dump and pg_restore as the database's owner, who need not be a superuser.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from app.settings import Settings
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")]
 EVERY = 10.0
-"""Seconds between two lines of progress where nobody looks on."""
+"""Seconds between two progress lines when standard error is not a terminal."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,7 +27,7 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command()
     def backup(
-        folder: Annotated[Path, typer.Argument(help="A folder that is not there yet.")],
+        folder: Annotated[Path, typer.Argument(help="A folder that does not exist yet.")],
         as_json: AsJson = False,
     ) -> None:
         """Writes a backup of the whole database into a folder, and verifies it."""
@@ -40,13 +41,14 @@ def add_to(app: typer.Typer) -> None:
             return
         print(f"Backed up {manifest.rows:,} rows of {len(manifest.tables)} tables into {folder}.")
         if manifest.key_ids:
-            print(f"Keep the key file apart from it: the secrets in it open with {', '.join(manifest.key_ids)} only.")
+            keys = ", ".join(manifest.key_ids)
+            print(f"Keep the key file separately: the backup's secrets can be decrypted only with {keys}.")
 
     @app.command()
     def restore(
         folder: Annotated[Path, typer.Argument(help="A folder that `aimline backup` wrote.")],
         check: Annotated[
-            bool, typer.Option("--check", help="Change nothing: say whether it could be restored here.")
+            bool, typer.Option("--check", help="Only check whether the backup can be restored here; change nothing.")
         ] = False,
         as_json: AsJson = False,
     ) -> None:
@@ -62,20 +64,21 @@ def add_to(app: typer.Typer) -> None:
                 ).decode()
             )
         elif restored is None:
-            print("The backup is whole, its keys are there, and the database is empty.")
+            print("The backup is complete, its keys are available, and the database is empty.")
         else:
             print(
-                f"Restored {restored.rows:,} rows of {restored.tables} tables; {restored.secrets} sealed values open. "
-                f"The change feeds of {restored.districts} districts begin anew."
+                f"Restored {restored.rows:,} rows of {restored.tables} tables; "
+                f"{restored.secrets} encrypted values can be read. "
+                f"The change feeds of {restored.districts} districts were restarted."
             )
             if restored.discarded_runs:
-                print(f"Syncs that waited with a plan are discarded ({restored.discarded_runs}): run them again.")
+                print(f"Held syncs were discarded ({restored.discarded_runs}): run them again.")
             if restored.left_out_roles:
                 print(f"Not restored: grants to {', '.join(restored.left_out_roles)}.")
 
 
 class Progress:
-    """Says on standard error what is being done: each step on a terminal, a line now and then elsewhere."""
+    """Reports progress on standard error: every step on a terminal, otherwise a line now and then."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._terminal = sys.stderr.isatty() and not quiet
@@ -83,7 +86,7 @@ class Progress:
         self._last = time.monotonic()
 
     def __call__(self, doing: str) -> None:
-        """Notes what is being done now; a sentence (with a full stop) is always shown."""
+        """Reports the current step; a sentence with a full stop is always shown."""
         if doing.endswith("."):
             print(doing, file=sys.stderr)
         elif self._terminal:
@@ -99,5 +102,5 @@ class Progress:
 
 
 def _end_on_sigterm() -> None:
-    """A timer that gives up sends SIGTERM: what is unfinished is removed, as at Ctrl-C."""
+    """Handles SIGTERM like Ctrl-C, so that an unfinished backup is removed when a timer stops the command."""
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

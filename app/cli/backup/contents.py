@@ -1,6 +1,5 @@
-"""Reads what a backup must hold from the database itself: its tables, their rows, the keys of sealed values.
-
-Counts and opens; never shows a value.
+"""Reads from the database what a backup must contain: its tables, their row counts, and the keys of encrypted
+values.
 """
 
 from collections.abc import Mapping
@@ -18,26 +17,28 @@ SEALED: Mapping[tuple[str, str], str] = {
     ("webhook_endpoint", "former_sealed"): "webhook_endpoint",
     ("sis_source", "client_secret_sealed"): SEALED_AS,
 }
-"""What each sealed column is bound to, beside district and row. A column is sealed if its name ends in `_sealed`."""
+"""The binding of each encrypted column, besides district and row. Encrypted columns have names ending in `_sealed`."""
 BATCH = 1000
 
 
 def quoted(name: str) -> str:
-    """A name as an SQL identifier."""
+    """Returns a name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'
 
 
 def qualified(table: str) -> str:
-    """A table `schema.name` as SQL."""
+    """Returns a table `schema.name` as a quoted SQL name."""
     schema, _, name = table.partition(".")
     return f"{quoted(schema)}.{quoted(name)}"
 
 
 async def own_tables(connection: asyncpg.Connection) -> list[str]:
-    """Returns the owner's tables as `schema.name`. Raises `UnfitServer` for one whose rows the owner may not see.
+    """Returns the owner's tables as `schema.name`.
 
-    Under FORCE ROW LEVEL SECURITY the owner sees the rows by a policy of its own; without it a dump of the table
-    would be empty, and would look whole.
+    Raises `UnfitServer` for a table whose rows the owner may not see.
+
+    Under FORCE ROW LEVEL SECURITY the owner sees the rows only through a policy of its own; without it the dump of
+    the table would be empty without an error.
     """
     rows = await connection.fetch(
         f"""SELECT n.nspname || '.' || c.relname AS name,
@@ -61,7 +62,7 @@ async def own_tables(connection: asyncpg.Connection) -> list[str]:
 
 
 async def foreign_relations(connection: asyncpg.Connection) -> list[str]:
-    """Returns the relations of our schemas that belong to somebody else: the owner may not read them."""
+    """Returns the relations of our schemas that belong to another role and that the owner may not read."""
     rows = await connection.fetch(
         """SELECT n.nspname || '.' || c.relname AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
            WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND n.nspname = ANY ($1)
@@ -72,12 +73,12 @@ async def foreign_relations(connection: asyncpg.Connection) -> list[str]:
 
 
 async def count_rows(connection: asyncpg.Connection, table: str) -> int:
-    """Returns how many rows a table has, as the owner sees it."""
+    """Returns the number of rows of a table that the owner sees."""
     return int(await connection.fetchval(f"SELECT count(*) FROM {qualified(table)}"))  # noqa: S608 - quoted
 
 
 async def sealed_columns(connection: asyncpg.Connection) -> list[tuple[str, str]]:
-    """Returns the columns, by table, that hold sealed values."""
+    """Returns the columns with encrypted values, as pairs of table and column."""
     rows = await connection.fetch(
         r"""SELECT c.relname, a.attname FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attname LIKE '%\_sealed'
@@ -88,7 +89,7 @@ async def sealed_columns(connection: asyncpg.Connection) -> list[tuple[str, str]
 
 
 async def key_ids(connection: asyncpg.Connection) -> list[str]:
-    """Returns the ids of the keys under which something is sealed."""
+    """Returns the ids of the keys under which values are encrypted."""
     ids: set[str] = set()
     for table, column in await sealed_columns(connection):
         name = quoted(column)
@@ -101,9 +102,9 @@ async def key_ids(connection: asyncpg.Connection) -> list[str]:
 
 
 async def open_sealed(connection: asyncpg.Connection, keyring: Keyring) -> int:
-    """Opens every sealed value, and returns how many those are.
+    """Decrypts every encrypted value, and returns their number.
 
-    Raises `KeyFault` where one does not open: another key has the id of the one that is needed.
+    Raises `KeyFault` if one cannot be decrypted, because the key file has another key under the same id.
     """
     opened = 0
     async with connection.transaction(readonly=True):
@@ -121,8 +122,8 @@ async def open_sealed(connection: asyncpg.Connection, keyring: Keyring) -> int:
                 except KeyFault as fault:
                     key = row["sealed"].partition(".")[0]
                     raise KeyFault(
-                        f"A value of {table}.{column} does not open with the key {key!r} of this key file ({fault}) "
-                        "Use the key file that the backup was made beside."
+                        f"A value of {table}.{column} cannot be decrypted with this key file's {key!r} ({fault}) "
+                        "Use the key file that belongs to the backup."
                     ) from None
                 opened += 1
     return opened

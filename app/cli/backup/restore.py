@@ -1,7 +1,8 @@
-"""Restores a backup into an empty database: roles, rows, policies, checks, the feed's new epoch, and grants at last.
+"""Restores a backup into an empty database: roles, rows, policies, checks, a new feed epoch, and finally the
+grants.
 
-Until the grants, no process of Aimline can read the database: what fails before them leaves nothing that serves.
-Never writes over a database that has something in it.
+Before the grants, no process of Aimline can read the database, so a failed restore is never served. A database that
+is not empty is never overwritten.
 """
 
 import asyncio
@@ -14,7 +15,7 @@ from typing import Any
 
 import asyncpg
 
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import unit
 from app.cli.backup import contents, programs
 from app.cli.backup.manifest import DUMP, SCHEMA, Manifest, check_files, read_manifest
@@ -29,48 +30,49 @@ from app.events.service import begin_epoch
 from app.settings import Settings
 from app.sis.runs.approval import discard_unkept_plans
 
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 ENTRY = re.compile(r"^\d+; \d+ \d+ (?:(POLICY|ACL|DEFAULT ACL) |(SCHEMA - public |COMMENT - SCHEMA public ))")
-"""Entries of a dump that are not restored as they are: policies and grants name roles; `public` is there already."""
+"""Dump entries that are not restored unchanged: policies and grants, which name roles, and `public`, which exists."""
 PROCESSED = re.compile(r'processing data for table "?([\w.]+)')
 SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What a restore did."""
+    """The result of a restore."""
 
     tables: int
     rows: int
     districts: int
     secrets: int
-    """Sealed values that were opened with the key file."""
+    """The number of encrypted values that the key file could decrypt."""
     discarded_runs: int
-    """Syncs that waited with a plan; a backup holds none."""
+    """Held syncs, whose plans are not part of a backup."""
     left_out_roles: list[str]
-    """Roles of somebody else whose grants were not restored."""
+    """Roles of other software, whose grants were not restored."""
 
     def as_json(self) -> dict[str, Any]:
-        """The fields by name."""
+        """Returns the fields by name."""
         return asdict(self)
 
 
-def restore_backup(settings: Settings, folder: Path, tell: Tell, *, check_only: bool = False) -> Restored | None:
-    """Restores the backup in a folder, and says what was done; with `check_only`, only checks that it could be.
+def restore_backup(settings: Settings, folder: Path, report: Report, *, check_only: bool = False) -> Restored | None:
+    """Restores the backup in a folder and returns the result; with `check_only`, only checks that it could be
+    restored.
 
-    Raises `AimlineError`, `KeyFault` or `UnfitServer` in a sentence.
+    Raises `AimlineError`, `KeyFault` or `UnfitServer`.
     """
     manifest = read_manifest(folder)
-    tell("checking the files")
+    report("checking the files")
     check_files(folder, manifest)
     _check_keys(settings, manifest)
     check_revision(settings, manifest.revision, "The backup")
     if check_only:
         asyncio.run(_check_target(settings, manifest))
         return None
-    restored = asyncio.run(_restore(settings, folder, manifest, tell))
-    tell("bringing the schema up to date")
-    migrate(settings)  # which also lets the roles into the database
+    restored = asyncio.run(_restore(settings, folder, manifest, report))
+    report("migrating the schema")
+    migrate(settings)  # this also grants the roles access to the database
     return restored
 
 
@@ -78,8 +80,8 @@ def _check_keys(settings: Settings, manifest: Manifest) -> None:
     missing = sorted(set(manifest.key_ids) - set(settings.keyring.keys))
     if missing:
         raise KeyFault(
-            f"The backup holds values that are sealed under {', '.join(missing)}, which the key file lacks. "
-            "Use the key file that the backup was made beside, with every line of it."
+            f"The backup has values that are encrypted under {', '.join(missing)}, which the key file lacks. "
+            "Use the complete key file that belongs to the backup."
         )
 
 
@@ -92,32 +94,32 @@ async def _check_target(settings: Settings, manifest: Manifest) -> Server:
                 f"The backup is of PostgreSQL {manifest.server_major}; this server is {server.major}. "
                 f"Restore into {manifest.server_major} or newer."
             )
-        found = await owner.fetch(
+        existing = await owner.fetch(
             f"""SELECT n.nspname || '.' || c.relname AS name FROM pg_class c
                 JOIN pg_namespace n ON n.oid = c.relnamespace
                 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') AND {OURS.format(oid="c.oid", catalogue="pg_class")}
                 UNION ALL SELECT 'the schema ' || nspname FROM pg_namespace WHERE nspname IN ('app', 'staging')
                 ORDER BY 1"""  # noqa: S608 - our own text
         )
-        if found:
+        if existing:
             name = await owner.fetchval("SELECT current_database()")
             raise Conflict(
-                f"The database {name} is not empty: it has {found[0]['name']}"
-                f"{f' and {len(found) - 1} more' if len(found) > 1 else ''}. Restore into an empty one; "
-                "nothing is ever written over.",
+                f"The database {name} is not empty: it has {existing[0]['name']}"
+                f"{f' and {len(existing) - 1} more' if len(existing) > 1 else ''}. Restore into an empty one; "
+                "existing data is never overwritten.",
                 code="restore.not_empty",
             )
         if not await owner.fetchval("SELECT has_database_privilege(current_database(), 'CREATE')"):
-            raise UnfitServer("The owner may not make schemas in this database: make it the database's owner.")
+            raise UnfitServer("The owner may not create schemas in this database. Make it the database's owner.")
         return server
     finally:
         await owner.close()
 
 
-async def _restore(settings: Settings, folder: Path, manifest: Manifest, tell: Tell) -> Restored:
+async def _restore(settings: Settings, folder: Path, manifest: Manifest, report: Report) -> Restored:
     server = await _check_target(settings, manifest)
     pg_restore = programs.find_program("pg_restore", max(server.major, manifest.dump_major), encrypted=server.encrypted)
-    tell("making the roles")
+    report("creating the roles")
     await make_roles(settings)
     dump = folder / DUMP
     with tempfile.TemporaryDirectory() as scratch:
@@ -126,26 +128,26 @@ async def _restore(settings: Settings, folder: Path, manifest: Manifest, tell: T
         script = b"".join(
             [p async for p in programs.output(pg_restore, [f"--use-list={security['roles']}", "--file=-", str(dump)])]
         ).decode()
-        await _load(pg_restore, server, security["rest"], dump, manifest, tell)
+        await _load(pg_restore, server, security["rest"], dump, manifest, report)
     owner = await connect(server.url, "owner")
     try:
-        return await _finish(settings, owner, folder, manifest, script, tell)
+        return await _finish(settings, owner, folder, manifest, script, report)
     except BaseException as error:
         if isinstance(error, AimlineError | UnfitServer | KeyFault):
-            tell("The database is not usable: no role was let into it. Drop it before another attempt.")
+            report("The database is not usable: no role has access to it. Drop it before another attempt.")
         raise
     finally:
         await owner.close()
 
 
 def _entries(scratch: Path, listed: str) -> dict[str, Path]:
-    """Two lists of a dump's entries: those that name roles, and all that is restored as it is."""
+    """Writes two lists of a dump's entries: those that name roles, and those that are restored unchanged."""
     roles, rest = [], []
     for line in listed.splitlines():
-        found = ENTRY.match(line)
-        if found is None:
+        match = ENTRY.match(line)
+        if match is None:
             rest.append(line)
-        elif found[1]:
+        elif match[1]:
             roles.append(line)
     lists = {"roles": scratch / "roles", "rest": scratch / "rest"}
     lists["roles"].write_text("\n".join(roles) + "\n")
@@ -153,36 +155,36 @@ def _entries(scratch: Path, listed: str) -> dict[str, Path]:
     return lists
 
 
-async def _load(pg_restore: str, server: Server, entries: Path, dump: Path, manifest: Manifest, tell: Tell) -> None:
-    """Restores tables and rows in one transaction: an interrupted one leaves the database empty."""
+async def _load(pg_restore: str, server: Server, entries: Path, dump: Path, manifest: Manifest, report: Report) -> None:
+    """Restores tables and rows in one transaction, so that an interruption leaves the database empty."""
     done = 0
 
     def on_line(line: str) -> None:
         nonlocal done
-        if found := PROCESSED.search(line):
+        if match := PROCESSED.search(line):
             done += 1
-            tell(f"restoring {found[1]} ({done} of {len(manifest.tables)})")
+            report(f"restoring {match[1]} ({done} of {len(manifest.tables)})")
         elif "creating FK CONSTRAINT" in line:
-            tell("checking references")
+            report("checking references")
 
     arguments = ["--single-transaction", "--exit-on-error", "--no-owner", "--no-privileges", "--verbose"]
     await programs.run(pg_restore, [*arguments, f"--use-list={entries}", str(dump)], server=server, on_line=on_line)
 
 
 async def _finish(
-    settings: Settings, connection: asyncpg.Connection, folder: Path, manifest: Manifest, script: str, tell: Tell
+    settings: Settings, connection: asyncpg.Connection, folder: Path, manifest: Manifest, script: str, report: Report
 ) -> Restored:
     owner = await connection.fetchval("SELECT current_user::text")
     roles = {role: settings.role_name(role) for role in ("api", "worker")}
     names = {manifest.roles[role]: name for role, name in {"owner": owner, **roles}.items()}
     grants, left_out = grants_for(script, names)
     await connection.execute(policies_for(script, names))
-    await _check_counts(connection, manifest, tell)
-    tell("opening sealed values")
+    await _check_counts(connection, manifest, report)
+    report("decrypting values")
     opened = await contents.open_sealed(connection, settings.keyring)
-    tell("beginning the change feed anew")
-    districts, discarded = await _begin_anew(settings, connection)
-    tell("granting")
+    report("restarting the change feed")
+    districts, discarded = await _reset_districts(settings, connection)
+    report("granting access")
     async with connection.transaction():
         await connection.execute(grants)
         await _check_lines(connection, folder, roles)
@@ -190,29 +192,29 @@ async def _finish(
     return Restored(len(manifest.tables), manifest.rows, districts, opened, discarded, left_out)
 
 
-async def _check_counts(connection: asyncpg.Connection, manifest: Manifest, tell: Tell) -> None:
-    wrong = []
+async def _check_counts(connection: asyncpg.Connection, manifest: Manifest, report: Report) -> None:
+    mismatches = []
     if set(await contents.own_tables(connection)) != set(manifest.tables):
         raise AimlineError("The restored tables are not those of the backup.", code="restore.incomplete")
     for table, rows in manifest.tables.items():
-        tell(f"counting {table}")
+        report(f"counting {table}")
         counted = await contents.count_rows(connection, table)
         if counted != rows:
-            wrong.append(f"{table} has {counted} rows of {rows}")
-    if wrong:
-        raise AimlineError(f"The restore is not whole: {'; '.join(wrong[:SHOWN])}.", code="restore.incomplete")
+            mismatches.append(f"{table} has {counted} rows of {rows}")
+    if mismatches:
+        raise AimlineError(f"The restore is incomplete: {'; '.join(mismatches[:SHOWN])}.", code="restore.incomplete")
 
 
-async def _begin_anew(settings: Settings, connection: asyncpg.Connection) -> tuple[int, int]:
-    """In every district: refuses the feed's cursors from before, and discards the plans that the backup lacks.
+async def _reset_districts(settings: Settings, connection: asyncpg.Connection) -> tuple[int, int]:
+    """Invalidates the feed's old cursors and discards plans that the backup lacks, in every district.
 
-    As the owner, since no run-time role is let in yet.
+    Runs as the owner, because the run-time roles have no access yet.
     """
     engine = open_engine(settings.url_of("owner"), name="restore", pool_size=1)
     discarded, districts = 0, await connection.fetch("SELECT district_id FROM public.district ORDER BY district_id")
     try:
         for row in districts:
-            operator = house_principal(row["district_id"], "operator")
+            operator = system_principal(row["district_id"], "operator")
             async with unit(engine, operator, settings.keyring, "restore") as work:
                 await begin_epoch(work)
                 discarded += await discard_unkept_plans(work)
@@ -223,12 +225,12 @@ async def _begin_anew(settings: Settings, connection: asyncpg.Connection) -> tup
 
 async def _check_lines(connection: asyncpg.Connection, folder: Path, roles: Mapping[str, str]) -> None:
     expected = [line for line in (folder / SCHEMA).read_text().splitlines() if " to role:" not in line]
-    found = [
+    deviations = [
         line
         for line in differences(expected, await describe_schema(connection, roles))
         if " on database " not in line and " on schema public " not in line  # the server's; `migrate` limits them
     ]
-    if found:
+    if deviations:
         raise AimlineError(
-            f"The restored schema is not that of the backup: {'; '.join(found[:SHOWN])}", code="restore.schema"
+            f"The restored schema is not that of the backup: {'; '.join(deviations[:SHOWN])}", code="restore.schema"
         )

@@ -1,6 +1,6 @@
-"""Turns the policies and grants of a dump into those of another server, where the roles may have other names.
+"""Rewrites the policies and grants of a dump for another server, where the roles may have other names.
 
-Reads only what pg_restore itself writes: one statement for each policy and grant.
+Parses only what pg_restore writes: one statement for each policy and grant.
 """
 
 import re
@@ -24,35 +24,35 @@ def _unquoted(name: str) -> str:
 
 
 def policies_for(script: str, roles: Mapping[str, str]) -> str:
-    """Returns the policies of a script for these roles, by the names that they had.
+    """Returns a script's policies with the roles renamed by this mapping.
 
-    Raises `AimlineError` for a policy of a role that Aimline does not know: it would have to be made by hand.
+    Raises `AimlineError` for a policy of a role that is not Aimline's, which would have to be created by hand.
     """
 
-    def rename(found: re.Match[str]) -> str:
-        names = [_unquoted(name) for name in re.findall(NAME, found[2])]
-        strangers = [name for name in names if name not in roles]
-        if strangers:
-            raise AimlineError(f"The backup has a policy for the role {strangers[0]!r}, which is not Aimline's.")
-        return found[1] + ", ".join(quoted(roles[name]) for name in names)
+    def rename(match: re.Match[str]) -> str:
+        names = [_unquoted(name) for name in re.findall(NAME, match[2])]
+        unknown_roles = [name for name in names if name not in roles]
+        if unknown_roles:
+            raise AimlineError(f"The backup has a policy for the role {unknown_roles[0]!r}, which is not Aimline's.")
+        return match[1] + ", ".join(quoted(roles[name]) for name in names)
 
-    statements = [one for one in STATEMENT.findall(script) if one.startswith("CREATE POLICY")]
-    return "\n".join(POLICY.sub(rename, one) for one in statements)
+    statements = [statement for statement in STATEMENT.findall(script) if statement.startswith("CREATE POLICY")]
+    return "\n".join(POLICY.sub(rename, statement) for statement in statements)
 
 
 def grants_for(script: str, roles: Mapping[str, str]) -> tuple[str, list[str]]:
-    """Returns the grants of a script for these roles, and the names of other roles, whose grants are left out."""
+    """Returns a script's grants with the roles renamed, and the names of other roles, whose grants are left out."""
     left_out: set[str] = set()
     kept = []
     for statement in STATEMENT.findall(script):
-        found = PRIVILEGE.match(statement)
-        if found is None:
+        match = PRIVILEGE.match(statement)
+        if match is None:
             continue
-        name = _unquoted(found[2])
-        if found[2] == "PUBLIC":
+        name = _unquoted(match[2])
+        if match[2] == "PUBLIC":
             kept.append(statement)
         elif name in roles:
-            kept.append(f"{found[1]}{quoted(roles[name])}{found[3]}")
+            kept.append(f"{match[1]}{quoted(roles[name])}{match[3]}")
         else:
             left_out.add(name)
     return "\n".join(kept), sorted(left_out)

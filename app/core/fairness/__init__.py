@@ -1,1 +1,3 @@
-"""Owns how one process shares itself: whose request is next, how many run at once, how many may come in a window."""
+"""Divides one process fairly between districts: the order of requests, how many run at once, and how many may arrive
+in a period.
+"""

@@ -1,11 +1,13 @@
-"""Owns how many requests run at once in this process, and lets the others wait in the fair order.
+"""Limits how many requests run at once in this process, and lets the others wait in fair order.
 
-Each key that has requests has one under way. Beyond that a few slots are shared: a request that runs holds one, and
-the next in the fair order gets it. Requests of the key that has most under way pause between their steps while another
-key's request runs, so that a district's one request need not share the processor with all of another's.
+Each key (a district) with requests always has one that runs. Beyond that, the keys share a few slots: a running
+request holds a slot, and the next request in fair order gets it when it is free. Requests of the key with the most
+running requests pause between their steps while another key's request runs, so that a single request of one
+district does not share the processor with many requests of another.
 
-A request that takes long while the processor has little to do, such as a statement that waits for a lock, gives its
-slot back while it goes on: it keeps no other waiting. How many of one key may be under way is bounded instead.
+A request that takes long while the processor is mostly idle, such as a statement that waits for a lock, gives its
+slot back and continues, so it does not make others wait. The number of running requests of one key is bounded
+instead.
 """
 
 import asyncio
@@ -19,19 +21,20 @@ from app.core.fairness.order import FairOrder, Ticket
 from app.core.fairness.processor import processor_demand
 
 BUSY = 0.5
-"""The share of the processor from which on this thread is what requests wait for: more of them would help nobody."""
+"""The processor share above which this thread is the bottleneck, so that admitting more requests would not help."""
 LONG_STEP = 0.002
-"""Seconds of one step after which the loop looks for what has come before it goes on with other requests' steps."""
+"""The seconds of one step after which the event loop handles new arrivals before it continues other requests."""
 FULL_QUEUE_RETRY = 1
-"""Seconds after which a caller whose queue is full is asked to return."""
+"""The `Retry-After` in seconds for a caller whose queue is full."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """How many requests run and wait.
 
-    A request has others pause until it has used the loop for `favoured_seconds`, or has waited for `pause_seconds` at
-    one step; nobody pauses for more than `most_paused` seconds, or half of its time.
+    Other requests pause for a request until it has used the event loop for `favoured_seconds`, or has waited for
+    `pause_seconds` at one step. No request pauses for more than `most_paused` seconds or half of its time,
+    whichever is more.
     """
 
     slots: int
@@ -47,14 +50,14 @@ class Limits:
 
 @dataclass(eq=False, slots=True)
 class Turn:
-    """One request at the gate; `admitted` is done once it may run."""
+    """One request at the gate; the future `admitted` is done once the request may run."""
 
     ticket: Ticket
     admitted: asyncio.Future[None]
     gate: "Gate" = field(repr=False)
     began: float = 0.0
     holds_slot: bool = False
-    looked: tuple[float, float] = (0.0, 0.0)
+    checked_at: tuple[float, float] = (0.0, 0.0)
     used: float = 0.0
     last_step: float = 0.0
     paused_since: float | None = None
@@ -63,22 +66,22 @@ class Turn:
 
     @property
     def may_run(self) -> bool:
-        """Whether the request has been let in."""
+        """Whether the request has been admitted."""
         return not self.ticket.is_waiting
 
     def pause(self) -> asyncio.Future[None] | None:
-        """Returns what the next step has to wait for, or None."""
+        """Returns a future that the next step must wait for, or None."""
         return self.gate.pause(self)
 
     def stepped(self, seconds: float) -> None:
-        """Takes note of a step; after a long one the loop looks for what has come."""
+        """Records a step; after a long one the event loop first handles newly arrived requests."""
         self.gate.note_step(self, seconds)
         if seconds > LONG_STEP:
-            self.gate.look_around()
+            self.gate.handle_arrivals()
 
 
 class Gate:
-    """The slots of this process and the queue before them."""
+    """The slots of this process and the queue of requests that wait for them."""
 
     def __init__(
         self,
@@ -92,25 +95,27 @@ class Gate:
         self._clock, self._processor = clock, processor
         self._order = FairOrder()
         self._turns: dict[Ticket, Turn] = {}
-        self._holding: dict[Hashable, set[Turn]] = {}
+        self._slot_holders: dict[Hashable, set[Turn]] = {}
         self._slots_held = 0
         self._paused: asyncio.Future[None] | None = None
-        self._looking: asyncio.Future[None] | None = None
+        self._arrivals_handled: asyncio.Future[None] | None = None
 
     @property
     def waiting(self) -> int:
-        """Returns how many requests wait."""
+        """Returns the number of waiting requests."""
         return self._order.waiting
 
     @property
     def running(self) -> int:
-        """Returns how many requests run, with and without a slot."""
+        """Returns the number of running requests, with and without a slot."""
         return self._order.in_service
 
-    def ask(self, key: Hashable, flow: Hashable = None) -> Turn:
-        """Returns a turn, which may run at once or waits; raises `Throttled` where the key's queue is full."""
+    def enqueue(self, key: Hashable, flow: Hashable = None) -> Turn:
+        """Queues a request and returns its turn, which may run at once; raises `Throttled` when the key's queue is
+        full.
+        """
         if self._order.waiting_of(key) >= self.limits.queue_of_one_key:
-            detail = "Too many requests of this district wait already. Send fewer at once."
+            detail = "Too many requests of this district are waiting already. Send fewer at once."
             raise Throttled(detail, FULL_QUEUE_RETRY, code="queue.full")
         ticket = self._order.join(key, flow, self._weights.get(key, 1.0))
         turn = Turn(ticket, asyncio.get_running_loop().create_future(), self)
@@ -119,14 +124,14 @@ class Gate:
         return turn
 
     async def wait(self, turn: Turn) -> None:
-        """Waits until the turn may run; raises `Overloaded` when that takes too long."""
+        """Waits until the turn may run; raises `Overloaded` after the longest wait."""
         done, _ = await asyncio.wait({turn.admitted}, timeout=self.limits.longest_wait)
         if not done:
-            retry = max(1, math.ceil(self.limits.longest_wait / 6))
-            raise Overloaded("The service has more to do than it can. Try again later.", retry, code="queue.timeout")
+            retry_after = max(1, math.ceil(self.limits.longest_wait / 6))
+            raise Overloaded("The service is overloaded. Try again later.", retry_after, code="queue.timeout")
 
     def leave(self, turn: Turn) -> None:
-        """Ends a turn in whatever state it is, and lets the next ones in; a second call does nothing."""
+        """Ends a turn in any state, and admits the next requests; a second call does nothing."""
         if self._turns.pop(turn.ticket, None) is None:
             return
         self._give_back(turn)
@@ -136,9 +141,9 @@ class Gate:
         self._admit()
 
     def pause(self, turn: Turn) -> asyncio.Future[None] | None:
-        """Returns what this turn's next step has to wait for: a request of a key that has fewer under way."""
-        if self._looking is not None and not self._looking.done():
-            return self._looking
+        """Returns a future that this turn's next step must wait for, when a key with fewer running requests has one."""
+        if self._arrivals_handled is not None and not self._arrivals_handled.done():
+            return self._arrivals_handled
         now = self._clock()
         left = self._pause_left(turn, now)
         if left <= 0:
@@ -154,37 +159,37 @@ class Gate:
         return self._paused
 
     def _pause_left(self, turn: Turn, now: float) -> float:
-        if not turn.holds_slot or len(self._holding) < 2:
+        if not turn.holds_slot or len(self._slot_holders) < 2:
             return 0.0
         paused = turn.paused_for + (now - turn.paused_since if turn.paused_since is not None else 0.0)
         if paused > max(self.limits.most_paused, (now - turn.began) / 2):
-            return 0.0  # others come all the time: who has most under way still goes on for half of the time
+            return 0.0  # Under constant load of others, the busiest key still runs for half of the time.
         load = self._load(turn.ticket.key)
         newest = max(
             (
-                one.last_step
-                for key, turns in self._holding.items()
+                other.last_step
+                for key, turns in self._slot_holders.items()
                 if self._load(key) < load
-                for one in turns
-                if one.used < self.limits.favoured_seconds
+                for other in turns
+                if other.used < self.limits.favoured_seconds
             ),
             default=-math.inf,
         )
         return newest + self.limits.pause_seconds - now
 
     def note_step(self, turn: Turn, seconds: float) -> None:
-        """Takes note of for how long a turn has used the loop, and when it did so last."""
+        """Records how long a step of this turn used the event loop."""
         turn.used += seconds
         turn.last_step = self._clock()
 
-    def look_around(self) -> None:
-        """Lets no further step begin before the loop has taken in what came meanwhile, such as another's request."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.get_running_loop().create_future()
-            asyncio.get_running_loop().call_soon(_resume, self._looking)
+    def handle_arrivals(self) -> None:
+        """Delays further steps until the event loop has handled what arrived meanwhile, such as another request."""
+        if self._arrivals_handled is None or self._arrivals_handled.done():
+            self._arrivals_handled = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(_resume, self._arrivals_handled)
 
     def _load(self, key: Hashable) -> float:
-        return len(self._holding[key]) / self._weights.get(key, 1.0)
+        return len(self._slot_holders[key]) / self._weights.get(key, 1.0)
 
     def _admit(self) -> None:
         while self._order.in_service < self.limits.most:
@@ -196,19 +201,19 @@ class Gate:
             turn.began = turn.last_step = self._clock()
             turn.holds_slot = True
             self._slots_held += 1
-            self._holding.setdefault(ticket.key, set()).add(turn)
-            self._look_later(turn)
+            self._slot_holders.setdefault(ticket.key, set()).add(turn)
+            self._schedule_slot_check(turn)
             turn.admitted.set_result(None)
 
-    def _look_later(self, turn: Turn) -> None:
-        turn.looked = self._clock(), self._processor()
-        turn.timer = asyncio.get_running_loop().call_later(self.limits.slot_seconds, self._look, turn)
+    def _schedule_slot_check(self, turn: Turn) -> None:
+        turn.checked_at = self._clock(), self._processor()
+        turn.timer = asyncio.get_running_loop().call_later(self.limits.slot_seconds, self._check_slot, turn)
 
-    def _look(self, turn: Turn) -> None:
-        """Takes the slot of a turn that runs for long without the processor, and gives it to the next one."""
-        clock, processor = turn.looked
+    def _check_slot(self, turn: Turn) -> None:
+        """Takes the slot from a long-running turn that does not use the processor, and gives it to the next request."""
+        clock, processor = turn.checked_at
         if self._processor() - processor > BUSY * (self._clock() - clock):
-            self._look_later(turn)
+            self._schedule_slot_check(turn)
             return
         self._give_back(turn)
         self._admit()
@@ -220,15 +225,15 @@ class Gate:
         if turn.holds_slot:
             turn.holds_slot = False
             self._slots_held -= 1
-            holding = self._holding[turn.ticket.key]
-            holding.remove(turn)
-            if not holding:
-                del self._holding[turn.ticket.key]
-            self._order.settle(turn.ticket, self._clock() - turn.began)
+            holders = self._slot_holders[turn.ticket.key]
+            holders.remove(turn)
+            if not holders:
+                del self._slot_holders[turn.ticket.key]
+            self._order.correct_charge(turn.ticket, self._clock() - turn.began)
             if self._paused is not None:
                 _resume(self._paused)
 
 
-def _resume(paused: asyncio.Future[None]) -> None:
-    if not paused.done():
-        paused.set_result(None)
+def _resume(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

@@ -1,9 +1,11 @@
-"""Owns whose waiting request is served next: weighted fair queuing. Holds no clock, no lock and no task.
+"""Decides whose waiting request is served next, by weighted fair queuing.
 
-Every key (a district) has a share by its weight. The order is start-time fair queuing: each request is charged to its
-key in virtual time, and the key that has received least is next. What a request costs is known only when it has ended,
-so it is charged what the key's requests have cost lately, and the difference is settled afterwards. Within a key its
-flows (clients) take turns.
+Pure bookkeeping without a clock, lock or task.
+
+Every key (a district) has a share by its weight. The order is start-time fair queuing: each request is charged to
+its key in virtual time, and the key that has received the least is next. The real cost of a request is known only
+at its end, so it is first charged the recent average of its key, and the charge is corrected afterwards. Within a
+key its flows (clients) take turns.
 """
 
 from collections import OrderedDict, deque
@@ -11,9 +13,9 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 FIRST_COST = 0.01
-"""What the first request of a key is expected to cost."""
+"""The estimated cost of a key's first request."""
 SMOOTHING = 0.2
-"""The weight of the latest request in what the next one is expected to cost."""
+"""The weight of the latest request in the estimated cost of the next one."""
 KEYS_BEFORE_PRUNING = 256
 
 
@@ -31,7 +33,7 @@ class _Share:
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """One request: waiting, in service or ended."""
+    """One request that waits, is in service, or has ended."""
 
     key: Hashable
     flow: Hashable
@@ -42,7 +44,7 @@ class Ticket:
 
 
 class FairOrder:
-    """The waiting requests of all keys, in the order of service."""
+    """The waiting requests of all keys, in the order in which they are served."""
 
     def __init__(self) -> None:
         self._shares: dict[Hashable, _Share] = {}
@@ -53,11 +55,11 @@ class FairOrder:
 
     @property
     def keys(self) -> int:
-        """Returns how many keys are remembered."""
+        """Returns the number of keys in memory."""
         return len(self._shares)
 
     def waiting_of(self, key: Hashable) -> int:
-        """Returns how many requests of this key wait."""
+        """Returns the number of waiting requests of this key."""
         share = self._shares.get(key)
         return share.waiting if share else 0
 
@@ -75,7 +77,9 @@ class FairOrder:
         return ticket
 
     def take(self, most_of_one_key: int) -> Ticket | None:
-        """Moves the next request into service; None where none waits, or those that wait have enough in service."""
+        """Moves the next request into service; returns None if none waits or every waiting key has enough in
+        service.
+        """
         candidates = [share for share in self._shares.values() if share.waiting and share.in_service < most_of_one_key]
         if not candidates:
             return None
@@ -95,15 +99,15 @@ class FairOrder:
         self.in_service += 1
         return ticket
 
-    def settle(self, ticket: Ticket, cost: float) -> None:
-        """Replaces what a request in service was charged by what it has cost."""
+    def correct_charge(self, ticket: Ticket, cost: float) -> None:
+        """Replaces the estimated charge of a request in service by its real cost."""
         share = self._shares[ticket.key]
         share.served_until += (cost - ticket.charged) / share.weight
         share.expected += SMOOTHING * (cost - share.expected)
         ticket.charged = cost
 
     def leave(self, ticket: Ticket) -> None:
-        """Ends a request, whether it waited or was in service; a second call does nothing."""
+        """Ends a request that waited or was in service; a second call does nothing."""
         if ticket.is_ended:
             return
         ticket.is_ended = True
@@ -125,7 +129,7 @@ class FairOrder:
         return max(share.served_until, self._virtual_time), share.in_service, first.number
 
     def _forget(self) -> None:
-        """Drops the keys without requests: all of them when nothing is left to do, else those that owe nothing."""
+        """Drops the keys without requests: all when the process is idle, otherwise those that owe no service."""
         if not self.waiting and not self.in_service:
             self._shares.clear()
             self._virtual_time = 0.0

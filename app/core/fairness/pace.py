@@ -1,7 +1,8 @@
-"""Owns how a request that has begun lets another district's go first: between two of its steps it may be paused.
+"""Pauses a running request between two of its steps, so that another district's request can go first.
 
-A coroutine is driven step by step, and before each step its pacer says whether it has to wait. The tasks that a request
-starts are driven the same way: the pacer goes with their context, and the loop's task factory reads it.
+A coroutine is driven step by step, and before each step its pacer decides whether it has to wait. The tasks that a
+request starts are driven the same way: the pacer is part of their context, and the event loop's task factory reads
+it.
 """
 
 import asyncio
@@ -14,20 +15,20 @@ T = TypeVar("T")
 
 
 class Pacer(Protocol):
-    """What says when a coroutine may go on."""
+    """Decides when a coroutine may take its next step."""
 
     def pause(self) -> "asyncio.Future[None] | None":
-        """Returns what the next step has to wait for, or None."""
+        """Returns a future that the next step must wait for, or None."""
 
     def stepped(self, seconds: float) -> None:
-        """Takes note of how long a step has kept the loop."""
+        """Records how long a step used the event loop."""
 
 
 _pacer: ContextVar[Pacer | None] = ContextVar("pacer", default=None)
 
 
 class _Paced:
-    """An awaitable that drives a coroutine and waits before a step where it has to."""
+    """An awaitable that drives a coroutine and waits before each step that its pacer delays."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], pacer: Pacer) -> None:
         self._coroutine, self._pacer = coroutine, pacer
@@ -73,16 +74,16 @@ async def paced(coroutine: Coroutine[Any, Any, T], pacer: Pacer) -> T:
 
 
 def pace_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Has the tasks that a paced coroutine starts in this loop be paced as well."""
+    """Installs a task factory in this event loop that also paces the tasks started by a paced coroutine."""
     if loop.get_task_factory() is None:
-        loop.set_task_factory(_start)
+        loop.set_task_factory(_create_task)
 
 
-def _start(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> "asyncio.Future[Any]":
+def _create_task(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> "asyncio.Future[Any]":
     pacer = _pacer.get()
-    started = coroutine if pacer is None else _whole(coroutine, pacer)
+    started = coroutine if pacer is None else _run_paced(coroutine, pacer)
     return asyncio.Task(started, loop=loop, **options)
 
 
-async def _whole(coroutine: Coroutine[Any, Any, Any], pacer: Pacer) -> Any:
+async def _run_paced(coroutine: Coroutine[Any, Any, Any], pacer: Pacer) -> Any:
     return await _Paced(coroutine, pacer)

@@ -1,4 +1,4 @@
-"""Owns how much of a processor this thread has asked for."""
+"""Measures how much processor time this thread has asked for."""
 
 from pathlib import Path
 from time import thread_time
@@ -7,9 +7,10 @@ SCHEDULED = Path("/proc/thread-self/schedstat")
 
 
 def processor_demand() -> float:
-    """Returns the seconds in which this thread has run or waited to run, which other processes cannot make less.
+    """Returns the seconds during which this thread ran or waited to run; other processes' load does not reduce this
+    number.
 
-    Where the system does not tell (only Linux does), the seconds in which it has run.
+    Outside Linux the waiting time is not available, and only the running time is returned.
     """
     try:
         ran, waited, _ = SCHEDULED.read_text().split()

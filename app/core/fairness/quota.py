@@ -1,7 +1,7 @@
-"""Owns how many requests a key may send in a window of time. Knows no request and no header.
+"""Counts how many requests a key sends in a window of time. Does not know requests or headers.
 
-The window of a key begins with its first request, so that the keys' windows do not all end at once. Only so many keys
-are counted: the one that was not seen for longest is forgotten.
+The window of a key begins with its first request, so that the windows of all keys do not end at once. The number of
+counted keys is bounded: the least recently used one is dropped.
 """
 
 import math
@@ -23,13 +23,13 @@ class Policy:
     window: int
 
     def divided(self, processes: int) -> Self:
-        """Returns the part of the policy that one of so many processes enforces, at least one request."""
+        """Returns the share of the policy that one of several processes enforces, at least one request."""
         return replace(self, quota=max(1, self.quota // processes))
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a key has left of a policy, and in how many seconds it has all of it again."""
+class QuotaState:
+    """What a key has left of a policy, and in how many seconds its window ends."""
 
     policy: Policy
     remaining: int
@@ -48,8 +48,8 @@ class Quotas:
     def __len__(self) -> int:
         return len(self._windows)
 
-    def take(self, key: Hashable) -> Standing:
-        """Counts a request of this key where the quota allows it, and returns how the key stands."""
+    def take(self, key: Hashable) -> QuotaState:
+        """Counts a request of this key if the quota allows it; returns the state of the quota."""
         began, used = self._window(key)
         is_allowed = used < self.policy.quota
         used += is_allowed
@@ -58,10 +58,10 @@ class Quotas:
         if len(self._windows) > self._most_keys:
             self._windows.popitem(last=False)
         reset = max(1, math.ceil(began + self.policy.window - self._clock()))
-        return Standing(self.policy, self.policy.quota - used, reset, is_allowed)
+        return QuotaState(self.policy, self.policy.quota - used, reset, is_allowed)
 
     def give_back(self, key: Hashable) -> None:
-        """Uncounts a request that was counted in the present window."""
+        """Removes a counted request from the key's current window."""
         began, used = self._window(key)
         if used:
             self._windows[key] = began, used - 1

@@ -1,1 +1,1 @@
-"""What holds for judging: the rules in force and how they are changed, and what was calibrated."""
+"""Administration of judging: the rules in force and their changes, calibrations, and effects of breaks and measures."""

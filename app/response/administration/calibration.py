@@ -25,7 +25,7 @@ from app.response.judging.series import Cohort, ScoreSeries
 from app.response.models import CalibrationRow
 from app.response.rules.calibrate.district import calibrate_batch
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
-from app.roster.lookup import by_id, zone_of
+from app.roster.lookup import page_by_id, zone_of
 
 REACHES_BACK = timedelta(days=365)
 """Phases that began earlier are left out: they had other forms and students."""
@@ -61,7 +61,7 @@ async def calibrate_district(work: Work) -> list[CalibrationRow]:
 @needs(Can.READ_PLAYBOOK)
 async def calibrations(work: Work, keyset: Keyset) -> Page[CalibrationRow]:
     """Returns a page of calibrations, in the order in which they were made."""
-    page: Page[CalibrationRow] = await by_id(
+    page: Page[CalibrationRow] = await page_by_id(
         work, keyset, select(CalibrationRow).where(CalibrationRow.district_id == work.district_id), CalibrationRow.id
     )
     return page

@@ -29,7 +29,7 @@ from app.response.rules.choose import RULES, UnusableRule
 from app.response.rules.field.counts import explain_misfit
 from app.response.rules.rates import HOLDS_BADLY, stated_far
 from app.response.rules.verdict import State
-from app.roster.lookup import found as find_row
+from app.roster.lookup import find_row as find_row
 from app.roster.lookup import within_reach
 from app.roster.models import Org
 from app.roster.references import parse

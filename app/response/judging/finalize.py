@@ -16,12 +16,12 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import Due, districts_due
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import monday_of, now
 from app.core.crypto import Keyring
 from app.core.ids import new_id
-from app.core.lease import Claimed, Lease, Settled, claim, settle
+from app.core.lease import Claimed, JobOutcome, Lease, claim, save_outcomes
 from app.core.log import job_context
 from app.playbook.models import Measure
 from app.response.judging.judge import JudgingMode, judge_selected
@@ -175,14 +175,14 @@ def _due_at(monday: date, *, is_complete: bool) -> datetime:
 async def finalize_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUID] | None = None) -> int:
     """Finalizes the weeks that are due, in all districts or in some; returns how many."""
     finalized = 0
-    for district_id in await districts_due(engine, Due.SETTLEMENTS, DISTRICTS) if only is None else only:
+    for district_id in await districts_due(engine, Due.FINALIZATIONS, DISTRICTS) if only is None else only:
         with job_context("settling", district_id):
             finalized += await _finalize_district(engine, keyring, district_id)
     return finalized
 
 
 async def _finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    finalized, principal = 0, house_principal(district_id, "settling")
+    finalized, principal = 0, system_principal(district_id, "settling")
     async with unit(engine, principal, keyring, "settle") as work:
         claimed = await _claim(work)
     groups: dict[tuple[str, UUID, UUID, bool], list[Claimed]] = {}
@@ -218,8 +218,8 @@ async def _finalize_group(work: Work, group: Sequence[Claimed]) -> int:
             mode = JudgingMode(finalizes=mondays, backfilled=await _backfilled_weeks(work, selection, min(mondays)))
         await judge_selected(work, selection, mode)
     await _lock_settlements(work, [claimed.id for claimed in group])
-    ends = [Settled(claimed, "settled" if claimed in to_try else "failed") for claimed in group]
-    saved = await settle(work.db, LEASE, work.district_id, ends)
+    ends = [JobOutcome(claimed, "settled" if claimed in to_try else "failed") for claimed in group]
+    saved = await save_outcomes(work.db, LEASE, work.district_id, ends)
     return len(saved & {claimed.id for claimed in to_try})
 
 

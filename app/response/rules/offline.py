@@ -93,8 +93,8 @@ def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek,
             groups.setdefault((line.sem, line.direction), []).append(n)
     lines_as_known = {week: {n: lines[n].upto(week) for n in chosen} for week, chosen in lines_by_week.items()}
     too_few = {
-        week: {n for n, line in mine.items() if line.sem is None or len(line.scores) < LEVEL_SCORES}
-        for week, mine in lines_as_known.items()
+        week: {n for n, line in lines_of_week.items() if line.sem is None or len(line.scores) < LEVEL_SCORES}
+        for week, lines_of_week in lines_as_known.items()
     }
     findings = {
         week: {n: rule.finding(lines_as_known[week][n].series(), rule.defaults) for n in too_few[week]}
@@ -114,9 +114,16 @@ def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek,
             for student, n in enumerate(members):
                 if n not in lines_as_known[week] or n in too_few[week]:
                     continue
-                mine = lines_as_known[week][n]
+                line = lines_as_known[week][n]
                 adjusted = options.adjust and week >= since
-                facts = Facts(mine.goal_rate, mine.direction, week, len(mine.scores), mine.dosage, adjusted=adjusted)
+                facts = Facts(
+                    line.goal_rate,
+                    line.direction,
+                    week,
+                    len(line.scores),
+                    line.dosage,
+                    adjusted=adjusted,
+                )
                 findings[week][n] = conclude(judged, student, facts, far, own, adaptive=options.adaptive)
     return findings
 

@@ -11,7 +11,7 @@ a sharded server refuses `MERGE` under our row-level security. All counts come f
 
 from collections.abc import Mapping
 
-from app.access.district_lock import WAIT, DistrictLock
+from app.core.district_lock import WAIT, DistrictLock
 from app.roster.breaks import is_break_week
 from app.sis.engine import report
 from app.sis.engine.moves import KEPT, TOUCHED, find_out_of_step, follow_moves, lock_people, note_moves

@@ -12,12 +12,12 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, select, text, update
 
-from app.access.district_lock import FIRST_LOCK, TRY_LOCK, WAIT_FOR_LOCK, DistrictLock
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now, today_in
+from app.core.district_lock import FIRST_LOCK, TRY_LOCK, WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Conflict
-from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, Happened
+from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, NewEvent
 from app.events.outbox import record
 from app.roster.lookup import zone_of
 from app.sis.engine.plan import kept_tables
@@ -141,7 +141,7 @@ async def begin(
     )
     for row in broken.all():
         if not row.dry:
-            record(work, Happened(SYNC_FAILED, row.id, 1, {}, counts={}))
+            record(work, NewEvent(SYNC_FAILED, row.id, 1, {}, counts={}))
     if request.run_id is not None:
         mine = (of, SisRun.id == request.run_id, SisRun.state == "pending", SisRun.attempts == request.attempt)
         values = {
@@ -253,7 +253,7 @@ async def end(work: Work, report: Report, *, of: Collection[str] = ("running",),
         )
     is_unchanged = report.state == "applied" and not report.total("changes")
     if report.state in EVENTS and not is_unchanged:
-        record(work, Happened(EVENTS[report.state], report.run_id, 1, {}, counts=count_events(report)))
+        record(work, NewEvent(EVENTS[report.state], report.run_id, 1, {}, counts=count_events(report)))
 
 
 @needs(Can.SYNC_ROSTER)

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import Due, districts_due
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core import ids
 from app.core.clock import now
@@ -127,7 +127,7 @@ async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring) -> int:
     """
     done = 0
     for district_id in await districts_due(engine, Due.ANSWERS, DISTRICTS):
-        async with unit(engine, house_principal(district_id, "sync"), keyring, "sync answers") as work:
+        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync answers") as work:
             waiting = await _list_answered(work)
         for run_id in waiting:
             try:
@@ -160,7 +160,7 @@ async def execute_answer(
     A plan that no longer matches the roster is discarded. Raises `AlreadyRunning` while the district syncs. After any
     other error the roster is unchanged and the answer remains recorded.
     """
-    principal = house_principal(district_id, "sync")
+    principal = system_principal(district_id, "sync")
     async with district_sync_lock(engine, district_id):
         try:
             async with unit(engine, principal, keyring, "sync answer") as work:
@@ -232,7 +232,7 @@ async def undo(
     Raises `NotFound`; `Conflict` if the run was not applied, is undone already, has expired, or a later run changed
     the same rows; `AlreadyRunning` while the district syncs.
     """
-    principal = house_principal(district_id, "sync")
+    principal = system_principal(district_id, "sync")
     report = Report(request.run_id or new_id(), began_at=now())
     async with district_sync_lock(engine, district_id), unit(engine, principal, keyring, "sync undo") as work:
         await _run_undo(work, run_id, report, progress, request)

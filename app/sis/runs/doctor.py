@@ -5,7 +5,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.crypto import Keyring
 from app.core.ids import new_id
@@ -22,7 +22,7 @@ async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, r
 
     Before a repair it waits until no sync is applied. Raises `RosterBusy`.
     """
-    async with unit(engine, house_principal(district_id, "operator"), keyring, "doctor") as work:
+    async with unit(engine, system_principal(district_id, "operator"), keyring, "doctor") as work:
         return await _examine(work, repair=repair)
 
 

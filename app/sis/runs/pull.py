@@ -16,7 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.address import Allowed
 from app.core.clock import now
@@ -160,7 +160,7 @@ async def run_source(
     limits: GuardLimits | None = None,
 ) -> Report:
     """Syncs a district from a source by its settings at once, and returns the report. Raises as `service.sync` does."""
-    async with unit(engine, house_principal(district_id, "sync"), keyring, "sync settings") as work:
+    async with unit(engine, system_principal(district_id, "sync"), keyring, "sync settings") as work:
         inputs = await _load_inputs(work, source_id, mode, request.run_id, renew=not dry)
 
     def opener() -> AbstractAsyncContextManager[OpenedSource]:
@@ -261,7 +261,7 @@ async def inspect_source(
     engine: AsyncEngine, keyring: Keyring, district_id: UUID, source_id: UUID, allowed: Allowed
 ) -> dict[str, Any]:
     """Inspects a source and returns the findings, without writing anything. Raises `NotFound`."""
-    async with unit(engine, house_principal(district_id, "sync"), keyring, "sync settings") as work:
+    async with unit(engine, system_principal(district_id, "sync"), keyring, "sync settings") as work:
         inputs = await _load_inputs(work, source_id, None)
     settings = settings_of(inputs.configured)
     if settings.kind != "oneroster-csv":

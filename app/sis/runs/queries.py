@@ -12,7 +12,7 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.errors import NotFound
 from app.core.page import Keyset, Page
-from app.roster.lookup import by_id, locate_staff, locate_student
+from app.roster.lookup import locate_staff, locate_student, page_by_id
 from app.roster.models import Enrollment, Person, Source
 from app.sis.engine.report import FIRST, Counts, Refusal, Report
 from app.sis.engine.run import LENGTH
@@ -191,7 +191,7 @@ def _entry_sentence(run_of: RunOfSource, kind: str, action: str) -> str:
 async def quarantine(work: Work, keyset: Keyset, run_id: UUID) -> Page[SisQuarantine]:
     """Returns a page of the rows that a run put into quarantine."""
     query = select(SisQuarantine).where(SisQuarantine.district_id == work.district_id, SisQuarantine.run_id == run_id)
-    page: Page[SisQuarantine] = await by_id(work, keyset, query, SisQuarantine.id)
+    page: Page[SisQuarantine] = await page_by_id(work, keyset, query, SisQuarantine.id)
     return page
 
 
@@ -243,7 +243,7 @@ def _visible_id(kind: str, row_id: UUID) -> tuple[str, UUID] | None:
 async def sources(work: Work, keyset: Keyset) -> Page[ConfiguredSource]:
     """Returns a page of the sources that have settings, oldest first."""
     query = select(SisSource).where(SisSource.district_id == work.district_id)
-    page: Page[SisSource] = await by_id(work, keyset, query, SisSource.id)
+    page: Page[SisSource] = await page_by_id(work, keyset, query, SisSource.id)
     return Page(await _with_sources(work, page.rows), page.next)
 
 

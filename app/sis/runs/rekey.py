@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import Keyring
@@ -96,7 +96,7 @@ def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict
 
 async def plan_requested_rekey(engine: AsyncEngine, keyring: Keyring, district_id: UUID, request: RunRequest) -> Report:
     """Plans the map that was requested over a face, by the parameters in its run's row. Raises as `plan_rekey` does."""
-    async with unit(engine, house_principal(district_id, "sync"), keyring, "sync rekey") as work:
+    async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
         held_id, match, pairs = await _load_request(work, request)
     return await plan_rekey(engine, keyring, district_id, held_id, match, pairs, request)
 
@@ -126,7 +126,7 @@ async def plan_rekey(
     """
     report = Report(request.run_id or new_id(), began_at=now(), mode=MODE)
     async with district_sync_lock(engine, district_id):
-        async with unit(engine, house_principal(district_id, "sync"), keyring, "sync rekey") as work:
+        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync rekey") as work:
             await _plan(work, report, held_id, match, pairs, request)
     return report
 

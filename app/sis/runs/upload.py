@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
-from app.access.principal import house_principal
+from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.crypto import Keyring
 from app.core.errors import Busy, Conflict, Invalid, Violation
@@ -144,7 +144,7 @@ async def open_upload(
 ) -> AsyncIterator[OpenedSource]:
     """Opens the zip that was uploaded for a run. Raises `SourceRefused` if it cannot be read."""
     with tempfile.TemporaryFile() as file:
-        async with unit(engine, house_principal(district_id, "sync"), keyring, "sync upload") as work:
+        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync upload") as work:
             await _write_parts(work, run_id, file)
         try:
             archive = open_archive(file)

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.directory import Due, districts_due
 from app.access.permission import Can
-from app.access.principal import Principal, house_principal
+from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
 from app.core.address import Allowed
 from app.core.clock import now, today_in
@@ -29,7 +29,7 @@ from app.core.fault_report import describe_fault
 from app.core.ids import new_id
 from app.core.lease import Claimed, Lease, claim
 from app.core.log import job_context
-from app.events.catalogue import SYNC_OVERDUE, Happened
+from app.events.catalogue import SYNC_OVERDUE, NewEvent
 from app.events.outbox import record
 from app.roster.lookup import zone_of
 from app.roster.models import Source
@@ -205,7 +205,7 @@ async def schedule_due_runs(work: Work) -> list[UUID]:
         if row.look_asked_at is not None:
             inspected.append(row.id)
         if row.overdue_at is not None and row.overdue_at <= now():
-            record(work, Happened(SYNC_OVERDUE, row.id, row.version, {}))
+            record(work, NewEvent(SYNC_OVERDUE, row.id, row.version, {}))
             row.overdue_at = None
         if row.due is not None and row.due <= now():
             await _create_due_run(work, row)
@@ -314,7 +314,7 @@ async def release(work: Work, claimed: Claimed, wait: timedelta, because: str = 
 
 
 def _principal(district_id: UUID) -> Principal:
-    return house_principal(district_id, "sync")
+    return system_principal(district_id, "sync")
 
 
 @dataclass

@@ -161,7 +161,7 @@ async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> st
     if not sealed:
         return None
     secret = work.keyring.open(sealed, SEALED_AS, work.district_id, source_id).decode()
-    if renew and not work.keyring.is_of_first(sealed):
+    if renew and not work.keyring.is_current(sealed):
         # A secret that was changed meanwhile is not overwritten.
         is_unchanged = is_source & (SisSource.client_secret_sealed == sealed)
         await work.db.execute(

@@ -1,1 +1,1 @@
-"""What was sent: sent again, and in the end kept no longer."""
+"""The log of deliveries: sending again and retention."""

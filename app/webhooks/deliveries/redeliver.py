@@ -1,4 +1,7 @@
-"""Owns what is sent again, or once more for a test. Never sends: it lays deliveries that are due."""
+"""Creates deliveries for new events, sends existing ones again on request, and creates test deliveries.
+
+Sends nothing itself.
+"""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -11,7 +14,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.errors import Conflict
 from app.core.ids import new_id
-from app.events.catalogue import ENDPOINT_TESTED, Happened
+from app.events.catalogue import ENDPOINT_TESTED, NewEvent
 from app.events.models import Event, EventCounter
 from app.events.outbox import record
 from app.webhooks.models import DeliveryState, WebhookDelivery, WebhookEndpoint
@@ -19,7 +22,7 @@ from app.webhooks.queries import LoggedDelivery, delivery, endpoint, matches
 
 MISSING_AT_ONCE = 1000
 
-LAY = text(
+INSERT_DELIVERIES = text(
     """INSERT INTO webhook_delivery
            (district_id, id, event_seq, event_id, endpoint_id, state, due, attempts, asked_after, created_at)
        SELECT :district, id, seq, event, endpoint, 'pending', now(), 0, 0, now()
@@ -31,65 +34,75 @@ LAY = text(
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def send_test(work: Work, endpoint_id: UUID) -> UUID:
-    """Lays `endpoint.tested` for this endpoint alone, whatever types it takes; the event's id.
+    """Records the event `endpoint.tested` for this endpoint alone, whatever its event types; returns the event's
+    id.
 
-    Raises `NotFound`; `Conflict` where nothing is sent to it.
+    Raises `NotFound`, and `Conflict` if the endpoint is paused or disabled.
     """
-    found = await _open(work, endpoint_id)
-    return record(work, Happened(ENDPOINT_TESTED, found.id, found.version, {}))
+    row = await _require_active(work, endpoint_id)
+    return record(work, NewEvent(ENDPOINT_TESTED, row.id, row.version, {}))
 
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def resend(work: Work, endpoint_id: UUID, delivery_id: UUID) -> LoggedDelivery:
-    """Sends one delivery again, whatever came of it, with the same id and body. Raises `NotFound`, `Conflict`.
+    """Schedules one delivery again, whatever its state, with the same id and body.
 
-    One that is on its way at this moment is left alone.
+    Raises `NotFound` and `Conflict`.
+
+    A delivery that is being sent at the moment is left alone.
     """
-    await _open(work, endpoint_id)
+    await _require_active(work, endpoint_id)
     await delivery(work, endpoint_id, delivery_id)
     await work.db.execute(
-        _again(work.district_id).where(WebhookDelivery.endpoint_id == endpoint_id, WebhookDelivery.id == delivery_id)
+        _reschedule(work.district_id).where(
+            WebhookDelivery.endpoint_id == endpoint_id, WebhookDelivery.id == delivery_id
+        )
     )
     return await delivery(work, endpoint_id, delivery_id)
 
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def replay_failed(work: Work, endpoint_id: UUID, since: datetime) -> int:
-    """Sends again all that failed for good since an instant; how many deliveries. Raises `NotFound`, `Conflict`."""
-    await _open(work, endpoint_id)
-    mine = (WebhookDelivery.district_id == work.district_id, WebhookDelivery.endpoint_id == endpoint_id)
-    # Through the events: row-level security leaves out those that the caller cannot read.
+    """Schedules all finally failed deliveries since an instant again; returns how many.
+
+    Raises `NotFound` and `Conflict`.
+    """
+    await _require_active(work, endpoint_id)
+    of_endpoint = (WebhookDelivery.district_id == work.district_id, WebhookDelivery.endpoint_id == endpoint_id)
+    # Joined with events, so that row-level security excludes events that the caller cannot read.
     failed = (
         select(WebhookDelivery.id)
         .join(Event, and_(Event.district_id == work.district_id, Event.seq == WebhookDelivery.event_seq))
-        .where(*mine, WebhookDelivery.state == DeliveryState.FAILED.value, Event.at >= since)
+        .where(*of_endpoint, WebhookDelivery.state == DeliveryState.FAILED.value, Event.at >= since)
     )
-    again = _again(work.district_id).where(*mine, WebhookDelivery.id.in_(failed)).returning(WebhookDelivery.id)
-    return len((await work.db.scalars(again)).all())
+    rescheduled = (
+        _reschedule(work.district_id).where(*of_endpoint, WebhookDelivery.id.in_(failed)).returning(WebhookDelivery.id)
+    )
+    return len((await work.db.scalars(rescheduled)).all())
 
 
 @needs(Can.MANAGE_WEBHOOKS)
 async def replay_missing(work: Work, endpoint_id: UUID, since: datetime) -> int:
-    """Sends what happened since an instant and was never meant for this endpoint until now; how many deliveries.
+    """Creates deliveries for events since an instant that have none for this endpoint yet; returns how many.
 
-    That is what happened before it was made, or while it was disabled; oldest first, at most 1,000 at a time. Raises
-    `NotFound`, `Conflict`.
+    These are events from before the endpoint was created or while it was disabled; oldest first, at most 1,000 per
+    call. Raises `NotFound` and `Conflict`.
     """
-    await _open(work, endpoint_id)
+    await _require_active(work, endpoint_id)
     last = select(EventCounter.last).where(EventCounter.district_id == work.district_id)
     upto = (await work.db.scalars(last)).one()
     query = matches(work.district_id, 0, upto, again=endpoint_id).where(Event.at >= since)
     pairs = (await work.db.execute(query.limit(MISSING_AT_ONCE))).all()
     if pairs:
-        await work.db.execute(*laid(work.district_id, pairs))
+        await work.db.execute(*insert_deliveries(work.district_id, pairs))
     return len(pairs)
 
 
-def laid(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) -> tuple[TextClause, dict[str, Any]]:
-    """The statement and its values, for deliveries that begin: of events, by number and id, to endpoints."""
+def insert_deliveries(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) -> tuple[TextClause, dict[str, Any]]:
+    """Returns the statement and its values that create deliveries of events (by number and id) to endpoints."""
     numbers, events, endpoints = zip(*pairs, strict=True)
     ids = [new_id() for _ in pairs]
-    return LAY, {
+    return INSERT_DELIVERIES, {
         "district": district_id,
         "ids": ids,
         "numbers": list(numbers),
@@ -98,8 +111,8 @@ def laid(district_id: UUID, pairs: Sequence[Row[int, UUID, UUID]]) -> tuple[Text
     }
 
 
-def _again(district_id: UUID) -> Any:
-    """Deliveries that nobody holds are due now, and their waits begin anew."""
+def _reschedule(district_id: UUID) -> Any:
+    """Returns an update that makes deliveries without a current lease due now and restarts their waits."""
     free = or_(WebhookDelivery.leased_until.is_(None), WebhookDelivery.leased_until <= func.now())
     return (
         update(WebhookDelivery)
@@ -114,9 +127,9 @@ def _again(district_id: UUID) -> Any:
     )
 
 
-async def _open(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
-    """The endpoint, to which something can be sent now; raises `NotFound`, `Conflict`."""
-    found = await endpoint(work, endpoint_id)
-    if found.disabled_at is not None or found.paused_at is not None:
-        raise Conflict("Nothing is sent to this endpoint: resume it first.", code="endpoint.closed")
-    return found
+async def _require_active(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
+    """Returns an endpoint that can receive deliveries now; raises `NotFound` and `Conflict`."""
+    row = await endpoint(work, endpoint_id)
+    if row.disabled_at is not None or row.paused_at is not None:
+        raise Conflict("This endpoint is paused or disabled. Resume it first.", code="endpoint.closed")
+    return row

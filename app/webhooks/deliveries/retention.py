@@ -1,7 +1,7 @@
-"""Owns what is kept no longer: events after 30 days, and the log of what was sent 30 days after it ended.
+"""Deletes events after 30 days, and the log of deliveries 30 days after they ended.
 
-A delivery that waits, or ended lately, keeps its event: what is still to be sent can be rendered, however old it is.
-The disclosure log stays.
+A delivery that waits, or ended less than 30 days ago, keeps its event, so that it can still be rendered. The
+disclosure log is not deleted.
 """
 
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.events.feed import KEPT, beginning
+from app.events.feed import KEPT, feed_start
 from app.events.models import Event
 from app.events.service import expire_events
 from app.webhooks.models import DeliveryState, WebhookAttempt, WebhookDelivery, WebhookEndpoint
@@ -24,32 +24,35 @@ AT_ONCE = 2000
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def expire(work: Work, most: int = AT_ONCE) -> int:
-    """Deletes one batch of a district's; how many deliveries and events. Ask again until there are none."""
-    upto = await beginning(work)
-    gone = await _ended(work, upto, most)
-    if gone:
+    """Deletes one batch of a district's expired deliveries and events; returns how many.
+
+    Repeat until it returns 0.
+    """
+    upto = await feed_start(work)
+    delivery_ids = await _ended(work, upto, most)
+    if delivery_ids:
         await work.db.execute(
             delete(WebhookAttempt).where(
-                WebhookAttempt.district_id == work.district_id, WebhookAttempt.delivery_id == any_(_ids(gone))
+                WebhookAttempt.district_id == work.district_id, WebhookAttempt.delivery_id == any_(_ids(delivery_ids))
             )
         )
         await work.db.execute(
             delete(WebhookDelivery).where(
-                WebhookDelivery.district_id == work.district_id, WebhookDelivery.id == any_(_ids(gone))
+                WebhookDelivery.district_id == work.district_id, WebhookDelivery.id == any_(_ids(delivery_ids))
             )
         )
-    # By endpoint, where an index serves: a district has few.
-    held = (
+    # Joined by endpoint so that an index applies; a district has few endpoints.
+    has_delivery = (
         select(WebhookDelivery.id)
         .join(WebhookEndpoint, _of_endpoint())
         .where(WebhookEndpoint.district_id == work.district_id, WebhookDelivery.district_id == work.district_id)
         .where(WebhookDelivery.event_seq == Event.seq)
     )
-    return len(gone) + await expire_events(work, upto, most, held.exists())
+    return len(delivery_ids) + await expire_events(work, upto, most, has_delivery.exists())
 
 
 async def _ended(work: Work, upto: int, most: int) -> list[UUID]:
-    """Deliveries of events up to a number that ended so long ago that nobody asks for their log."""
+    """Returns deliveries of events up to a number that ended more than 30 days ago."""
     query = (
         select(WebhookDelivery.id)
         .join(WebhookEndpoint, _of_endpoint())
@@ -71,5 +74,5 @@ def _of_endpoint() -> ColumnElement[bool]:
     )
 
 
-def _ids(gone: list[UUID]) -> Any:
-    return cast(gone, ARRAY(PgUUID))
+def _ids(delivery_ids: list[UUID]) -> Any:
+    return cast(delivery_ids, ARRAY(PgUUID))

@@ -115,8 +115,8 @@ def _select(panel: Panel, chosen: NDArray[np.bool_]) -> Panel:
 def _sample(panel: Panel, students: int) -> Panel:
     """Returns evenly spaced whole cohorts of about this many students."""
     cohorts = Cohorts.of(panel.cohort)
-    every = max(len(panel.g) / students, 1.0)
-    chosen = np.unique((np.arange(0, len(cohorts.first), every)).astype(int))
+    step = max(len(panel.g) / students, 1.0)
+    chosen = np.unique((np.arange(0, len(cohorts.first), step)).astype(int))
     return _select(panel, np.isin(cohorts.index, chosen))
 
 

@@ -12,11 +12,11 @@ from app.response.rules.wording import count, growth, scores, weeks
 EARLIER_SCORES = 3
 
 
-def last_run(sides: Sequence[int], which: int) -> int:
+def last_run(sides: Sequence[int], on_side: int) -> int:
     """Returns how many of the last scores lie on one side without a gap: -1 worse, +1 better, 0 on the line."""
     run = 0
     for side in reversed(sides):
-        if side != which:
+        if side != on_side:
             break
         run += 1
     return run

@@ -1,7 +1,7 @@
 """Owns judging all of a district's series in arrays, form adjustment included. Never a sentence, never a database.
 
-For a whole district: call `judge_bulk`. Then, for the few series whose state changed, `rule.conclude(judged.found, n,
-facts, far, calibration)` returns the finding with its sentence, and `RULES["monitor"].verdict(series, parameters,
+For a whole district: call `judge_bulk`. Then, for the few series whose state changed, `rule.conclude(judged.estimate,
+n, facts, far, calibration)` returns the finding with its sentence, and `RULES["monitor"].verdict(series, parameters,
 finding)` the verdict. For one score in a request: the same, with the rows of that student's cohort.
 """
 
@@ -61,12 +61,12 @@ class BulkJudgement:
 
     state: index of STATES: insufficient_data, responding, below_pace, goal_met, uncertain, not_responding. The dosage
     gate is applied one by one, where a state changed (`rule.conclude`). last: the phase's week as of which the series
-    was judged, that of its last score. found: rates in g.
+    was judged, that of its last score. estimate: rates in g.
     """
 
     state: NDArray[np.int8]
     last: Weeks
-    found: PanelEstimate
+    estimate: PanelEstimate
 
 
 MOST = 1000

@@ -1,7 +1,7 @@
-"""Owns the statements that lock a district for one purpose until the end of the transaction. Opens no session itself.
+"""Provides SQL statements that lock a district for one purpose until the end of the transaction.
 
-What is locked is a row of the district: an advisory lock holds on one node of a cluster only, so that two processes
-that connect to different nodes would not exclude each other.
+They lock a row of the district. An advisory lock would apply to one node of a cluster only, so that processes
+connected to different nodes would not exclude each other.
 """
 
 from enum import StrEnum
@@ -12,7 +12,7 @@ DISTRICT, NAME = bindparam("district", type_=Uuid), bindparam("name", type_=Text
 
 
 class DistrictLock(StrEnum):
-    """What only one transaction of a district does at a time."""
+    """The purposes for which only one transaction of a district may run at a time."""
 
     WRITE_SYNC = "write_sync"
     SCHOOL_BREAK = "school_break"
@@ -20,13 +20,13 @@ class DistrictLock(StrEnum):
 
 WAIT = """INSERT INTO district_lock (district_id, name) VALUES (:district, :name)
 ON CONFLICT (district_id, name) DO UPDATE SET name = excluded.name"""
-"""SQL: waits for the lock and takes it."""
+"""SQL that waits for the lock and takes it."""
 WAIT_FOR_LOCK = text(WAIT).bindparams(DISTRICT, NAME)
 TRY_LOCK = text(
     "SELECT name FROM district_lock WHERE district_id = :district AND name = :name FOR UPDATE SKIP LOCKED"
 ).bindparams(DISTRICT, NAME)
-"""Takes the lock and returns a row, unless somebody has it or nobody ever had it."""
+"""Takes the lock and returns a row; returns none if it is taken, or if its row does not exist yet."""
 FIRST_LOCK = text(
     "INSERT INTO district_lock (district_id, name) VALUES (:district, :name) ON CONFLICT DO NOTHING RETURNING name"
 ).bindparams(DISTRICT, NAME)
-"""Takes the lock and returns a row where nobody ever had it."""
+"""Creates the lock's row, takes the lock and returns a row; returns none if the row exists already."""

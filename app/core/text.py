@@ -1,0 +1,67 @@
+"""Declares and checks the lengths of texts: inputs declare them, services check them, and the API contracts state
+them. Pure.
+
+An input is a dataclass with a field such as `Annotated[str, Text(min=1, max=400)]`.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from typing import Any, get_type_hints
+
+from app.core.errors import Invalid, Violation
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """The minimum and maximum length of a text, in characters."""
+
+    max: int
+    min: int = 0
+
+    def violations(self, text: str | None, pointer: str) -> list[Violation]:
+        """Returns the violations of a text's length; empty for None."""
+        if text is not None and len(text) < self.min:
+            return [Violation(pointer, "shape.string_too_short", f"At least {self.min} characters.")]
+        if text is not None and len(text) > self.max:
+            return [Violation(pointer, "shape.string_too_long", f"At most {self.max} characters.")]
+        return []
+
+    def require(self, text: str | None, pointer: str) -> None:
+        """Raises `Invalid` if the text is too short or too long."""
+        if violations := self.violations(text, pointer):
+            raise Invalid(violations)
+
+
+@cache
+def texts_of(input_type: type) -> Mapping[str, Text]:
+    """Returns the declared lengths of an input's texts, by field."""
+    hints = get_type_hints(input_type, include_extras=True)
+    declared = {name: [item for item in _metadata(hint) if isinstance(item, Text)] for name, hint in hints.items()}
+    return {name: texts[0] for name, texts in declared.items() if texts}
+
+
+def text_violations(new: Any, at: str = "") -> list[Violation]:
+    """Returns the violations in the texts of an input and of nested inputs; `at` is the input's JSON Pointer."""
+    all_violations = []
+    input_type: type = type(new)
+    for name, text in texts_of(input_type).items():
+        all_violations += text.violations(getattr(new, name), f"{at}/{name}")
+    for field in fields(new):
+        value = getattr(new, field.name)
+        if is_dataclass(value) and not isinstance(value, type):
+            all_violations += text_violations(value, f"{at}/{field.name}")
+    return all_violations
+
+
+def require_texts(new: Any) -> None:
+    """Raises `Invalid` with every violation in the texts of an input."""
+    if violations := text_violations(new):
+        raise Invalid(violations)
+
+
+def _metadata(hint: Any) -> Iterator[Any]:
+    """Yields the metadata of an annotated type, also within `X | None`."""
+    yield from getattr(hint, "__metadata__", ())
+    for part in getattr(hint, "__args__", ()):
+        yield from _metadata(part)

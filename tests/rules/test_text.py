@@ -1,0 +1,46 @@
+"""The lengths of texts: declared in a service's input, found in it and in the inputs within it."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import pytest
+
+from app.concern.service import NewConcern
+from app.core.errors import Invalid
+from app.core.text import Text, require_texts, text_violations, texts_of
+from app.decision.service import NewDecision
+from app.support.service import SupportChange
+
+
+@dataclass(frozen=True)
+class _Input:
+    name: Annotated[str, Text(min=2, max=4)]
+    note: Annotated[str, Text(max=3)] | None = None
+
+
+def test_what_is_declared_is_found() -> None:
+    """Also beside `| None`; a field that declares nothing is not there."""
+    assert texts_of(_Input) == {"name": Text(min=2, max=4), "note": Text(max=3)}
+    assert texts_of(NewConcern) == {"description": Text(min=1, max=4000)}
+
+
+@pytest.mark.parametrize(
+    ("new", "found"),
+    [
+        (_Input("ab"), []),
+        (_Input("abcd", "abc"), []),
+        (_Input("a"), [("/name", "shape.string_too_short")]),
+        (_Input("abcde", "abcd"), [("/name", "shape.string_too_long"), ("/note", "shape.string_too_long")]),
+        (NewDecision("change", change=SupportChange("")), [("/change/because", "shape.string_too_short")]),
+    ],
+)
+def test_every_violation_is_named_with_its_place(new: object, found: list[tuple[str, str]]) -> None:
+    """The limit itself still passes; an input within another stands under its name."""
+    assert [(one.pointer, one.code) for one in text_violations(new)] == found
+
+
+def test_what_does_not_fit_is_refused_for_every_caller() -> None:
+    """A service refuses by itself, whichever face was asked; no submitted value is in the answer."""
+    with pytest.raises(Invalid) as refused:
+        require_texts(_Input("secret"))
+    assert all("secret" not in one.detail for one in refused.value.violations)
