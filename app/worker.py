@@ -1,43 +1,48 @@
-"""Runs the worker process: it delivers webhooks, runs syncs, finalizes weeks and does maintenance until it is
-stopped.
+"""Owns the second process: it carries out jobs until it is told to stop. Never serves a request.
 
-Any number of workers may run: each leaves alone what another has claimed, and takes over what another left behind.
+One look asks the database which districts have jobs of any kind due; each kind works on its districts beside the
+others. As many workers may run as wanted: what one has claimed, another leaves alone until the lease has ended.
 """
 
 import asyncio
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import structlog
 import uvloop
 from prometheus_client import start_http_server
 
+from app.access.directory import JobKind, districts_due
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
+from app.core.district_tasks import DistrictTasks
 from app.core.fault_report import describe_fault
+from app.core.jobs import worker_name
 from app.core.log import log_as_json
-from app.maintenance import maintain_until_stopped
-from app.response.judging.finalize import finalize_due
+from app.maintenance.service import create_tasks_until_stopped, run_due_tasks
+from app.response.judging.finalize import finalize_district
 from app.settings import Settings
-from app.sis.runs.approval import execute_answered_runs
+from app.sis.scheduler.answers import execute_due_answers
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.webhooks.deliver import DeliveryContext
 from app.webhooks.dispatcher import PACE, DeliveryDispatcher
 from app.webhooks.send import Sender
 
-SYNC_INTERVAL = 1.0  # seconds between two checks for approved or discarded syncs, and for due ones
-METRICS_INTERVAL = 30.0  # seconds between two updates of the sources' metrics
-SYNC_SHUTDOWN = 5.0  # seconds that a running sync has to finish at shutdown; otherwise another worker starts it again
-FINALIZE_INTERVAL = 1.0  # seconds between two checks for weeks to finalize
-IDLE = 0.05  # seconds between two checks when nothing was due
-ERROR_PAUSE = 1.0  # seconds before the next check when the database cannot be reached
+DISTRICTS = 16  # districts of each kind of job in one look
+ANSWERS_AT_ONCE = 2  # districts whose answered syncs this process carries out at the same time
+SETTLEMENTS_AT_ONCE = 2  # and districts whose settlements it judges
+TASKS_AT_ONCE = 2  # and districts whose recurring tasks it runs
+STANDING = 30.0  # seconds between two looks at how the sources stand
+PATIENCE = 5.0  # seconds that a job has to end when the process is to end; then another worker attempts it
+IDLE = 0.05  # seconds between two looks when there was nothing to do
+ERROR_PAUSE = 1.0  # seconds before the next look when the database is out of reach
 
 log = structlog.get_logger()
 
@@ -72,58 +77,80 @@ async def jobs(settings: Settings, context: DeliveryContext) -> AsyncIterator[De
         await engine.dispose()
 
 
+@dataclass
+class Jobs:
+    """Everything that this process works on, by kind of job."""
+
+    webhooks: DeliveryDispatcher
+    syncs: SyncScheduler
+    answers: DistrictTasks
+    settlements: DistrictTasks
+    tasks: DistrictTasks
+
+    @classmethod
+    def over(cls, settings: Settings, webhooks: DeliveryDispatcher, long: DeliveryContext) -> "Jobs":
+        """Builds them over the engine of the deliveries and over that of long jobs."""
+        engine, keyring = long.engine, long.keyring
+        answers = partial(execute_due_answers, engine, keyring)
+        settlements = partial(finalize_district, engine, keyring)
+        tasks = partial(run_due_tasks, engine, keyring, timedelta(days=settings.sync_history_days))
+        return cls(
+            webhooks,
+            SyncScheduler(engine, keyring, settings.sis_allowed),
+            DistrictTasks("sync answers", answers, ANSWERS_AT_ONCE),
+            DistrictTasks("settling", settlements, SETTLEMENTS_AT_ONCE),
+            DistrictTasks("tasks", tasks, TASKS_AT_ONCE),
+        )
+
+    async def start_due(self) -> int:
+        """Looks once which districts have jobs due, begins them, and returns how many deliveries were begun."""
+        due = await districts_due(self.webhooks.context.engine, DISTRICTS)
+        self.syncs.start(due[JobKind.SYNCS])
+        self.answers.start(due[JobKind.ANSWERS])
+        self.settlements.start(due[JobKind.SETTLEMENTS])
+        self.tasks.start(due[JobKind.TASKS])
+        return await self.webhooks.run_once(due[JobKind.WEBHOOKS])
+
+    async def finish(self) -> None:
+        """Waits a little for the long jobs; those that go on are left to another worker."""
+        long = (self.syncs, self.answers, self.settlements, self.tasks)
+        await asyncio.gather(*(one.drain(PATIENCE) for one in long))
+
+
 async def work(settings: Settings, stop: asyncio.Event | None = None) -> None:
     """Works until `stop` is set; then finishes the deliveries in flight."""
     stopping = stop or asyncio.Event()
-    async with (
-        deliveries(settings) as dispatcher,
-        jobs(settings, dispatcher.context) as long_jobs,
-        asyncio.TaskGroup() as tasks,
-    ):
-        log.info("worker.started")
-        tasks.create_task(_execute_decisions(long_jobs, stopping))
-        tasks.create_task(_finalize_weeks(long_jobs, stopping))
-        history = timedelta(days=settings.sync_history_days)
-        tasks.create_task(maintain_until_stopped(long_jobs.engine, long_jobs.keyring, stopping, history))
-        tasks.create_task(_run_syncs(settings, long_jobs, stopping))
+    async with deliveries(settings) as ours, jobs(settings, ours.context) as long, asyncio.TaskGroup() as beside:
+        log.info("worker.started", worker=worker_name())
+        beside.create_task(create_tasks_until_stopped(long.engine, long.keyring, stopping))
+        beside.create_task(_update_metrics(settings, long, stopping))
+        everything = Jobs.over(settings, ours, long)
         while not stopping.is_set():
             try:
-                started = await dispatcher.run_once()
-            except Exception as error:  # the database may be restarting; due work stays due
+                started = await everything.start_due()
+            except Exception as error:  # the database may be restarting: what is due stays due
                 log.error("worker.trouble", **describe_fault(error))
                 await _pause(ERROR_PAUSE, stopping)
             else:
                 if started:
                     await asyncio.sleep(PACE)
                 else:
-                    await _pause(IDLE, dispatcher.room_freed)
-        log.info("worker.stopping", in_flight=len(dispatcher.in_flight))
+                    await _pause(IDLE, ours.room_freed)
+        log.info("worker.stopping", in_flight=len(ours.in_flight))
+        await everything.finish()
 
 
-async def _execute_decisions(context: DeliveryContext, stopping: asyncio.Event) -> None:
-    """Executes the decisions on held syncs that were approved or discarded."""
-    while not stopping.is_set():
-        try:
-            await execute_answered_runs(context.engine, context.keyring)
-        except Exception as error:  # the decision stays stored and is executed later
-            log.error("syncs.trouble", **describe_fault(error))
-        await _pause(SYNC_INTERVAL, stopping)
-
-
-async def _run_syncs(settings: Settings, context: DeliveryContext, stopping: asyncio.Event) -> None:
-    """Runs scheduled and requested syncs, and updates the metrics of their status."""
-    scheduler, updated_at = SyncScheduler(context.engine, context.keyring, settings.sis_allowed), 0.0
+async def _update_metrics(settings: Settings, context: DeliveryContext, stopping: asyncio.Event) -> None:
+    """Tells an operator's alarms how the sources stand, where the settings name a port for them."""
+    if settings.metrics_port is None:
+        return
     with _metrics(settings):
         while not stopping.is_set():
             try:
-                await scheduler.start_due()
-                if settings.metrics_port is not None and time.monotonic() - updated_at >= METRICS_INTERVAL:
-                    await read_metrics(context.engine)
-                    updated_at = time.monotonic()
-            except Exception as error:  # due work stays due
-                log.error("syncs.trouble", **describe_fault(error))
-            await _pause(SYNC_INTERVAL, stopping)
-        await scheduler.drain(SYNC_SHUTDOWN)
+                await read_metrics(context.engine)
+            except Exception as error:  # the next look comes soon
+                log.error("metrics.trouble", **describe_fault(error))
+            await _pause(STANDING, stopping)
 
 
 @contextmanager
@@ -142,25 +169,18 @@ def _metrics(settings: Settings) -> Iterator[int | None]:
         server.server_close()
 
 
-async def _finalize_weeks(context: DeliveryContext, stopping: asyncio.Event) -> None:
-    """Judges series again whose verdict was provisional, or whose rules have changed."""
-    while not stopping.is_set():
-        try:
-            count = await finalize_due(context.engine, context.keyring)
-        except Exception as error:  # due work stays due
-            log.error("settling.trouble", **describe_fault(error))
-            count = 0
-        await _pause(0 if count else FINALIZE_INTERVAL, stopping)
-
-
 async def drain(settings: Settings, only: Collection[UUID] | None = None) -> int:
     """Delivers until nothing is due, in all districts or in some; returns the number of attempts."""
     attempts = 0
-    async with deliveries(settings) as dispatcher:
-        while started := await dispatcher.run_once(only):
-            attempts += started
-            await dispatcher.drain()
+    async with deliveries(settings) as ours:
+        while begun := await ours.run_once(await _districts(ours, only)):
+            attempts += begun
+            await ours.drain()
     return attempts
+
+
+async def _districts(ours: DeliveryDispatcher, only: Collection[UUID] | None) -> Collection[UUID]:
+    return (await districts_due(ours.context.engine, DISTRICTS))[JobKind.WEBHOOKS] if only is None else only
 
 
 def main() -> None:

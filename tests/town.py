@@ -20,6 +20,8 @@ from app.cli.district import open_district
 from app.core.clock import monday_of, now
 from app.core.db import Base
 from app.core.ids import new_id
+from app.maintenance.models import TaskKind
+from app.maintenance.service import run_task
 from app.playbook.models import Area, Level, Measure
 from app.playbook.service import publish_rules
 from app.roster.models import (
@@ -33,11 +35,13 @@ from app.roster.models import (
     Source,
 )
 from app.settings import Settings
+from app.sis.scheduler.retention import KEPT
 
 YEAR_BEGINS = monday_of(datetime.now(UTC).date()) - timedelta(weeks=14)
 """Long enough ago for a phase of twelve weeks: no score may lie in the future."""
 ALL_SCOPES = frozenset(
-    {str(can) for can in Can} - {"sis:sync", "response:judge", "webhook:deliver", "district:operate"}
+    {str(can) for can in Can}
+    - {"sis:sync", "response:judge", "webhook:deliver", "district:maintain", "district:operate"}
 ) | {"area:sel"}
 
 
@@ -78,6 +82,12 @@ class Town:
         principal = system_principal(self.district_id, "test house")
         async with unit(self.worker_engine, principal, self.settings.keyring, "test") as work:
             yield work
+
+
+async def maintain(town: Town, history: timedelta = KEPT) -> dict[TaskKind, int]:
+    """Runs every recurring task of the town once, and returns how many rows each wrote."""
+    worker = (town.worker_engine, town.settings.keyring, town.district_id)
+    return {kind: (await run_task(*worker, kind, history))[0] for kind in TaskKind}
 
 
 @needs(Can.SYNC_ROSTER)

@@ -7,7 +7,7 @@ district.
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -24,13 +24,14 @@ NO_SCHEMA = ("42P01", "42501", "42883", "3F000")
 NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}', '{}', '{}');"
 
 
-class Due(Enum):
-    """The kinds of due work, each with the SQL function that lists the districts that have it."""
+class JobKind(StrEnum):
+    """The kinds of jobs, by the names under which the database lists the districts that have some due."""
 
-    WEBHOOKS = "app.districts_with_webhooks_due(now(), :most)"
-    SYNCS = "app.districts_with_syncs_due(:most)"
-    ANSWERS = "app.districts_with_syncs_answered(:most)"
-    FINALIZATIONS = "app.districts_with_settlements_due(:most)"
+    WEBHOOKS = "webhooks"
+    SYNCS = "syncs"
+    ANSWERS = "answers"
+    SETTLEMENTS = "settlements"
+    TASKS = "tasks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,14 @@ async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> l
         return [UUID(str(district)) for district in district_ids]
 
 
-async def districts_due(engine: AsyncEngine, due: Due, most: int) -> list[UUID]:
-    """Returns some districts that have this kind of due work, in no fixed order, so that none always comes last."""
+async def districts_due(engine: AsyncEngine, most: int) -> dict[JobKind, list[UUID]]:
+    """Returns by kind of job some districts that have one due, in no order, so that none comes always last."""
     async with _bound_to_nobody(engine) as connection:
-        district_ids = await connection.scalars(text(f"SELECT {due.value}"), {"most": most})
-        return [UUID(str(district)) for district in district_ids]
+        rows = await connection.execute(text("SELECT * FROM app.districts_with_jobs_due(:most)"), {"most": most})
+        due: dict[JobKind, list[UUID]] = {kind: [] for kind in JobKind}
+        for job, district_id in rows:
+            due[JobKind(job)].append(UUID(str(district_id)))
+    return due
 
 
 async def sync_status(engine: AsyncEngine) -> Sequence[Row[Any]]:

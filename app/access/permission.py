@@ -39,10 +39,11 @@ class Can(StrEnum):
     SYNC_ROSTER = "sis:sync"
     JUDGE = "response:judge"
     DELIVER_WEBHOOKS = "webhook:deliver"
+    MAINTAIN = "district:maintain"
     OPERATE = "district:operate"
 
 
-INTERNAL = frozenset({Can.SYNC_ROSTER, Can.JUDGE, Can.DELIVER_WEBHOOKS, Can.OPERATE})
+INTERNAL = frozenset({Can.SYNC_ROSTER, Can.JUDGE, Can.DELIVER_WEBHOOKS, Can.MAINTAIN, Can.OPERATE})
 GRANTABLE = frozenset(Can) - INTERNAL
 
 MEANING: dict[Can, str] = {

@@ -25,6 +25,8 @@ from app.settings import Settings
 from app.sis.engine.report import Report
 from app.sis.port import AlreadyRunning
 from app.sis.runs import approval, queries, rekey
+from app.sis.scheduler.answers import attempt_answer
+from app.sis.scheduler.leases import claim_answer
 
 Answer = TypeVar("Answer")
 NEWEST = 10  # runs that a status without a run shows
@@ -61,13 +63,13 @@ def add_to(app: typer.Typer) -> None:
     def approve(
         run: Run, district: District, plan: Plan, without_removals: Kept = False, as_json: AsJson = False
     ) -> None:
-        """Applies the plan of a held run, if it is the plan that was read and the roster has not changed."""
+        """Applies the plan of a held run, or of one that failed to apply, if it is the one that was read."""
         run_id = ids.read("run", run)
         _decide(district, run_id, lambda work: approval.approve(work, run_id, plan, without_removals), as_json)
 
     @sync_app.command("discard")
     def discard(run: Run, district: District, as_json: AsJson = False) -> None:
-        """Discards the plan of a held run."""
+        """Discards the plan of a held run, or of one that failed to apply."""
         run_id = ids.read("run", run)
         _decide(district, run_id, lambda work: approval.discard(work, run_id), as_json)
 
@@ -171,15 +173,17 @@ def _ask(district: str, read: Callable[[Work], Awaitable[Answer]]) -> Answer:
 
 
 def _decide(district: str, run_id: UUID, mark: Callable[[Work], Awaitable[None]], as_json: bool) -> None:
-    """Stores the decision, then executes it; after a crash in between, the worker executes it."""
+    """Stores the decision, then executes it; the worker attempts one again that fails, or that a crash left."""
 
     async def run(engine: AsyncEngine, settings: Settings) -> Report:
         district_id = await find_district(engine, district)
         async with unit(engine, system_principal(district_id, "operator"), settings.keyring, "sync answer") as work:
             await mark(work)
-        return await approval.execute_answer(
-            engine, settings.keyring, district_id, run_id, lambda _doing, _done, _of: None
-        )
+            job = await claim_answer(work, run_id)
+        report = await attempt_answer(engine, settings.keyring, district_id, job)
+        if report is None:
+            raise AssertionError("An answer that has just been given has attempts left.")
+        return report
 
     report = _run_or_exit(lambda: as_operator(run))
     _show(report, district, as_json)

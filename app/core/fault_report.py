@@ -3,6 +3,7 @@
 A message may contain a row: PostgreSQL's DETAIL quotes the values of a key, a pydantic error the value of a field.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,6 +16,33 @@ INNERMOST = 3
 MOST_CAUSES = 3
 OURS = ("app/", "migrations/", "tests/")
 ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class FaultSummary:
+    """An error in two words for a job's row: its class with its SQLSTATE, and the innermost place in our code."""
+
+    error: str | None = None
+    place: str | None = None
+
+
+NO_FAULT = FaultSummary()
+
+
+def summarize_fault(error: BaseException) -> FaultSummary:
+    """Returns the class, SQLSTATE and place of an error, such as `DeadlockDetectedError 40P01`; no message.
+
+    The class is the driver's own where a library has wrapped its error.
+    """
+    innermost, state = error, sqlstate_of(error)
+    for _ in range(MOST_CAUSES):
+        cause = cause_of(innermost)
+        if cause is None or sqlstate_of(cause) != state or not state:
+            break
+        innermost = cause
+    places = [place for place in _places(error.__traceback__) if place.startswith(OURS)]
+    name = type(innermost).__name__
+    return FaultSummary(f"{name} {state}" if state else name, places[-1] if places else None)
 
 
 def describe_fault(error: BaseException) -> dict[str, Any]:

@@ -102,6 +102,9 @@ STUDENT_RETURNED = _type("student.returned", "student", "A student came back to 
 SYNC_APPLIED = _type("sync.applied", "run", "A sync changed the roster.", counts=True)
 SYNC_HELD = _type("sync.held", "run", "A sync was held: everything is as it was.", counts=True)
 SYNC_FAILED = _type("sync.failed", "run", "A sync failed: everything is as it was.", counts=True)
+SYNC_FAILED_TO_APPLY = _type(
+    "sync.failed_to_apply", "run", "An approved sync could not be applied: everything is as it was."
+)
 SYNC_OVERDUE = _type("sync.overdue", "source", "No sync of a source has come for 26 hours.")
 ENDPOINT_DISABLED = _type("endpoint.disabled", "endpoint", "An endpoint gets nothing more: it only failed, or is gone.")
 ENDPOINT_TESTED = _type("endpoint.tested", "endpoint", "A test of one endpoint, sent to that endpoint alone.")
@@ -134,6 +137,7 @@ CATALOGUE: dict[str, EventType] = {
         SYNC_APPLIED,
         SYNC_HELD,
         SYNC_FAILED,
+        SYNC_FAILED_TO_APPLY,
         SYNC_OVERDUE,
         ENDPOINT_DISABLED,
         ENDPOINT_TESTED,

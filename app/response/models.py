@@ -4,12 +4,14 @@ A verdict is never changed, nor is a calibration.
 """
 
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, TenantRow
+from app.core.jobs import JobColumns
 from app.roster.models import AboutStudent, Ids
 
 
@@ -73,7 +75,15 @@ class ResponseState(AboutStudent, Base):
     settled_on: Mapped[date | None]
 
 
-class Settlement(TenantRow, Base):
+class SettlementState(StrEnum):
+    """Whether a settlement still waits, was judged, or was given up after its attempts."""
+
+    PENDING = "pending"
+    SETTLED = "settled"
+    FAILED = "failed"
+
+
+class Settlement(JobColumns, TenantRow, Base):
     """A measure's series at a school that must be judged again: their week is complete (`week`), or the rules changed.
 
     Claimed with a lease by measure. `quiet`: raises no alerts, because of the rules' publisher or a week of backfills
@@ -89,8 +99,6 @@ class Settlement(TenantRow, Base):
     quiet: Mapped[bool]
     state: Mapped[str]
     due: Mapped[datetime]
-    attempts: Mapped[int]
-    leased_until: Mapped[datetime | None]
     ended_at: Mapped[datetime | None]
 
 

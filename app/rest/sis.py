@@ -29,7 +29,8 @@ class SyncRun(Shape):
     id: str
     source: str
     state: str = Field(
-        description="pending, running, applied, held, approved, discarded, failed, dry, or skipped (nothing new)."
+        description="pending, running, applied, held, approved, failed_to_apply (an approved plan that could not be "
+        "applied), discarded, failed, dry, or skipped (nothing new)."
     )
     mode: str | None = Field(description="full or delta, once it is known; rekey for a map of new sourcedIds.")
     asked_by: str | None = Field(description="Who requested it; `schedule` for the schedule.")
@@ -247,7 +248,8 @@ async def get_staff_sync_history(work: OpenWork, person: str) -> StaffSyncHistor
 
 @router.post("/sync-runs/{run}/approve", operation_id="approve_sync_run", **requires(approval.approve, queries.run))
 async def approve_sync_run(work: OpenWork, run: str, body: Approval) -> SyncRun:
-    """Approves a held run; it is applied shortly after, unless the roster has changed since."""
+    """Approves a held run, or again one that failed to apply; it is applied shortly after, unless the roster has
+    changed since."""
     run_id = row_id("run", run)
     await approval.approve(work, run_id, body.plan, body.without_removals)
     return _run(await queries.run(work, run_id))
@@ -277,7 +279,7 @@ async def accepted_run(work: OpenWork, response: Response, run: models.SisRun) -
 
 @router.post("/sync-runs/{run}/discard", operation_id="discard_sync_run", **requires(approval.discard, queries.run))
 async def discard_sync_run(work: OpenWork, run: str) -> SyncRun:
-    """Discards a held run; the roster stays as it is."""
+    """Discards a held run, or one that failed to apply; the roster stays as it is."""
     run_id = row_id("run", run)
     await approval.discard(work, run_id)
     return _run(await queries.run(work, run_id))

@@ -12,6 +12,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, Tenant, TenantRow
+from app.core.jobs import JobColumns
 
 
 class SisSource(TenantRow, Base):
@@ -57,15 +58,16 @@ class SisSource(TenantRow, Base):
     client_secret_sealed: Mapped[str | None] = mapped_column(deferred=True, deferred_raiseload=True)
 
 
-class SisRun(TenantRow, Base):
+class SisRun(JobColumns, TenantRow, Base):
     """One sync of a source: its state, counts by kind, and a sentence that describes the outcome.
 
-    A requested or scheduled run is `pending` from `due` on, until a worker claims it with a lease; `attempts` counts
-    the claims. It is then `running`, and ends as `applied`, `held`, `failed`, `dry`, or `skipped` if there is no new
-    file. A held run has a `plan`: the digest and the header of each file; the planned rows are in staging tables. A
-    requested map of sourcedIds keeps its parameters in `plan` until it is planned. The `answer` of a person makes a
-    held run `approved`, then `applied`, or else `discarded`. `undoes` names the run that this one reverts. `weighed`
-    has the guard's results, `taken` describes the imported file, and `pulled_at` is the time of the source's data.
+    A requested or scheduled run is `pending` from `due` on, until a worker claims it with a lease. It is then
+    `running`, and ends as `applied`, `held`, `failed`, `dry`, or `skipped` if there is no new file. A held run has a
+    `plan`: the digest and the header of each file; the planned rows are in staging tables. A requested map of
+    sourcedIds keeps its parameters in `plan` until it is planned. The `answer` of a person makes a held run
+    `approved`, then `applied` or `failed_to_apply`, or else `discarded`. `undoes` names the run that this one
+    reverts. `weighed` has the guard's results, `taken` describes the imported file, and `pulled_at` is the time of
+    the source's data.
     """
 
     __tablename__ = "sis_run"
@@ -87,8 +89,6 @@ class SisRun(TenantRow, Base):
     mode: Mapped[str | None]
     asked_by: Mapped[str | None]
     due: Mapped[datetime | None]
-    attempts: Mapped[int] = mapped_column(default=0)
-    leased_until: Mapped[datetime | None]
     taken: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
     pulled_at: Mapped[datetime | None]
     weighed: Mapped[list[Any]] = mapped_column(default=list)

@@ -59,6 +59,7 @@ from app.sis.port import (
     OpenedSource,
     Opener,
     Progress,
+    RosterBusy,
     SourceInconsistent,
     SourceRefused,
 )
@@ -115,10 +116,10 @@ async def sync(
             async with opener() as source:
                 async with unit(engine, principal, keyring, "sync") as work:
                     await lock_district_writes(work)
-                    await require_current_attempt(work, report.run_id, request.attempt)
+                    await require_current_attempt(work, report.run_id, request.claim_number)
                     effective = limits or await limits_in_force(work, source_id)
                     await _stage_and_apply(work, report, source_id, source, dry, progress, effective)
-                    await end(work, report, attempt=request.attempt)
+                    await end(work, report, claim_number=request.claim_number)
             if report.state == "applied" and report.overturned:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
                     await refresh_statistics(work, report.overturned)
@@ -126,22 +127,29 @@ async def sync(
             report.state, report.sentence, report.exit_code = "skipped", error.detail, EXITS["done"]
             report.ended_at = now()
             async with unit(engine, principal, keyring, "sync skipped") as work:
-                await end(work, report, attempt=request.attempt)
+                await end(work, report, claim_number=request.claim_number)
         except (SourceRefused, SourceInconsistent) as error:
+            if isinstance(error, RosterBusy) and request.run_id is not None:
+                raise  # the worker attempts it again
             exit_name = "refused" if isinstance(error, SourceRefused) else "inconsistent"
             report.sentence, report.exit_code = f"{error.detail} The roster is as it was.", EXITS[exit_name]
-            await _fail(engine, principal, keyring, report, request.attempt)
+            await _fail(engine, principal, keyring, report, request.claim_number)
         except (Exception, asyncio.CancelledError) as error:
             interrupted = isinstance(error, asyncio.CancelledError)
             if interrupted and request.run_id is not None:
                 raise  # the worker is ending; another worker will execute the run
             storage_error = _storage_error(error)
+            if request.run_id is not None:  # the worker decides whether it is attempted again
+                if storage_error is not None:
+                    log.error("syncs.disk_full", run=str(report.run_id), detail=storage_error.detail)
+                    raise storage_error from error
+                raise
             report.sentence = f"The sync {'was interrupted' if interrupted else 'broke off'}. The roster is as it was."
             if storage_error is not None:
                 report.sentence = f"{storage_error.detail} The roster is as it was."
                 log.error("syncs.disk_full", run=str(report.run_id), detail=storage_error.detail)
             with suppress(Exception):
-                await _fail(engine, principal, keyring, report, request.attempt)
+                await _fail(engine, principal, keyring, report, request.claim_number)
             if storage_error is not None:
                 raise storage_error from None
             raise
@@ -297,10 +305,10 @@ async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
         )
 
 
-async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, attempt: int) -> None:
+async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, claim_number: int) -> None:
     """Ends a run as failed after its transaction was rolled back, and clears its counts."""
     report.state, report.ended_at = "failed", now()
     report.kinds.clear()
     report.refusals.clear()
     async with unit(engine, principal, keyring, "sync failed") as work:
-        await end(work, report, attempt=attempt)
+        await end(work, report, claim_number=claim_number)

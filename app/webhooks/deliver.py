@@ -29,8 +29,9 @@ from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import KeyFault, Keyring
+from app.core.fault_report import summarize_fault
 from app.core.ids import new_id, show
-from app.core.lease import Claimed, JobOutcome, Lease, claim, save_outcomes
+from app.core.jobs import ClaimedJob, JobOutcome, JobTable, claim, save_outcomes
 from app.events import render
 from app.events.catalogue import ENDPOINT_DISABLED, NewEvent
 from app.events.models import Event, EventCounter
@@ -55,11 +56,11 @@ PRINCIPAL = "worker"
 def _table(model: type[WebhookDelivery] | type[WebhookEndpoint]) -> Table:
     table = model.__table__
     if not isinstance(table, Table):
-        raise TypeError("A leased model must be a table.")
+        raise TypeError("A job table's model must be a table.")
     return table
 
 
-LEASE = Lease(
+DELIVERIES = JobTable(
     table=_table(WebhookDelivery),
     key="endpoint_id",
     keys=_table(WebhookEndpoint),
@@ -104,7 +105,7 @@ class OutboundDelivery:
     """A claimed delivery with everything needed to send it. The secrets stay encrypted until they are used."""
 
     district_id: UUID
-    claimed: Claimed
+    claimed: ClaimedJob
     endpoint_id: UUID
     url: str
     secrets_sealed: tuple[str, ...]
@@ -134,7 +135,7 @@ async def claim_batch(context: DeliveryContext, district_id: UUID, most: int) ->
 async def send(context: DeliveryContext, delivery: OutboundDelivery) -> Attempt:
     """Sends a delivery, signed; returns the attempt, which must still be recorded."""
     # The timestamp follows the database's clock, because receivers refuse one that is minutes off.
-    at = delivery.claimed.row["claimed_at"] + timedelta(seconds=time.monotonic() - delivery.taken)
+    at = delivery.claimed.claimed_at + timedelta(seconds=time.monotonic() - delivery.taken)
     try:
         secrets = [
             context.keyring.open(sealed, "webhook_endpoint", delivery.district_id, delivery.endpoint_id)
@@ -152,6 +153,20 @@ async def record(context: DeliveryContext, district_id: UUID, attempts: Sequence
     principal = system_principal(district_id, PRINCIPAL)
     async with unit(context.engine, principal, context.keyring, "webhook attempt") as work:
         await record_attempts(work, attempts)
+
+
+async def record_fault(context: DeliveryContext, delivery: OutboundDelivery, error: Exception) -> None:
+    """Lets a delivery wait for its next attempt that a fault of ours kept from being sent."""
+    follows = schedule.next_step(delivery.claimed.attempts, None, random.random())
+    outcome = JobOutcome(delivery.claimed, STATES[follows.meaning], follows.wait, summarize_fault(error))
+    principal = system_principal(delivery.district_id, PRINCIPAL)
+    async with unit(context.engine, principal, context.keyring, "webhook attempt") as work:
+        await _save(work, [outcome])
+
+
+@needs(Can.DELIVER_WEBHOOKS)
+async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
+    return await save_outcomes(work.db, DELIVERIES, work.district_id, outcomes)
 
 
 @needs(Can.DELIVER_WEBHOOKS)
@@ -184,24 +199,19 @@ async def claim_deliveries(work: Work, most: int) -> list[OutboundDelivery]:
     Deliveries are ended here if their endpoint is removed or disabled, their event is no longer kept, or their
     attempts were used up by crashes.
     """
-    claimed = await claim(work.db, LEASE, work.district_id, most)
+    claimed = await claim(work.db, DELIVERIES, work.district_id, most)
     if not claimed:
         return []
     endpoints, events = await _contents(work, claimed)
     outbound, outcomes = [], []
     for claim_row in sorted(claimed, key=lambda one: int(one.row["event_seq"])):
         endpoint, event = endpoints[claim_row.row["endpoint_id"]], events.get(claim_row.row["event_seq"])
-        if (
-            event is None
-            or endpoint.removed_at
-            or endpoint.disabled_at
-            or _attempt_number(claim_row) > len(schedule.DELAYS)
-        ):
+        if event is None or endpoint.removed_at or endpoint.disabled_at or claim_row.attempts > len(schedule.DELAYS):
             outcomes.append(JobOutcome(claim_row, DeliveryState.FAILED.value))
         else:
             outbound.append(_outbound(claim_row, endpoint, event))
     if outcomes:
-        await save_outcomes(work.db, LEASE, work.district_id, outcomes)
+        await _save(work, outcomes)
     students_by_client: dict[UUID | None, set[UUID]] = defaultdict(set)
     for delivery in outbound:
         if delivery.event.student_id is not None:
@@ -223,10 +233,10 @@ async def record_attempts(work: Work, attempts: Sequence[Attempt]) -> set[UUID]:
     for attempt in attempts:
         ours, outcome = attempt.delivery.claimed, attempt.outcome
         requested_wait = schedule.retry_after(outcome.retry_after, attempt.at)
-        follows = schedule.next_step(_attempt_number(ours), outcome.status, random.random(), requested_wait)
+        follows = schedule.next_step(ours.attempts, outcome.status, random.random(), requested_wait)
         outcomes.append(JobOutcome(ours, STATES[follows.meaning].value, follows.wait))
         steps_by_delivery[ours.id] = (attempt, follows)
-    updated = await save_outcomes(work.db, LEASE, work.district_id, outcomes)
+    updated = await _save(work, outcomes)
     by_endpoint: dict[UUID, list[tuple[Attempt, NextStep]]] = defaultdict(list)
     for delivery_id in updated:
         by_endpoint[steps_by_delivery[delivery_id][0].delivery.endpoint_id].append(steps_by_delivery[delivery_id])
@@ -250,12 +260,7 @@ async def _failing(work: Work, endpoint_ids: list[UUID]) -> set[UUID]:
     return set(ids)
 
 
-def _attempt_number(claimed: Claimed) -> int:
-    """Returns the number of this attempt since the delivery was last requested, from 1."""
-    return claimed.number - int(claimed.row["asked_after"])
-
-
-def _outbound(claim_row: Claimed, endpoint: WebhookEndpoint, event: Event) -> OutboundDelivery:
+def _outbound(claim_row: ClaimedJob, endpoint: WebhookEndpoint, event: Event) -> OutboundDelivery:
     signature, versions = Signature(endpoint.signature), endpoint.versions
     return OutboundDelivery(
         endpoint.district_id, claim_row, endpoint.id, endpoint.url, _secrets(endpoint), event, signature, versions
@@ -269,7 +274,7 @@ def _secrets(endpoint: WebhookEndpoint) -> tuple[str, ...]:
     return (endpoint.secret_sealed, endpoint.former_sealed)
 
 
-async def _contents(work: Work, claimed: Sequence[Claimed]) -> tuple[dict[UUID, WebhookEndpoint], dict[int, Event]]:
+async def _contents(work: Work, claimed: Sequence[ClaimedJob]) -> tuple[dict[UUID, WebhookEndpoint], dict[int, Event]]:
     """Returns the endpoints and events of claimed deliveries by their keys; a join was planned badly here."""
     ids = cast(list({one.row["endpoint_id"] for one in claimed}), ARRAY(PgUUID))
     numbers = cast(list({one.row["event_seq"] for one in claimed}), ARRAY(BigInteger))
@@ -287,7 +292,7 @@ def _columns(district_id: UUID, attempts: Sequence[Attempt]) -> dict[str, Any]:
         "district": district_id,
         "ids": [new_id() for _ in attempts],
         "deliveries": [attempt.delivery.claimed.id for attempt in attempts],
-        "numbers": [attempt.delivery.claimed.number for attempt in attempts],
+        "numbers": [attempt.delivery.claimed.claim_number for attempt in attempts],
         "instants": [attempt.at for attempt in attempts],
         "took": [attempt.outcome.milliseconds for attempt in attempts],
         "statuses": [attempt.outcome.status for attempt in attempts],

@@ -7,21 +7,21 @@ and the previous ones recorded.
 import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
 
-from app.access.directory import Due, districts_due
+from app.core.district_tasks import Rests
 from app.core.fault_report import describe_fault
 from app.core.log import job_context
-from app.webhooks.deliver import Attempt, DeliveryContext, OutboundDelivery, claim_batch, record, send
+from app.webhooks.deliver import Attempt, DeliveryContext, OutboundDelivery, claim_batch, record, record_fault, send
 
 PACE = 0.02  # seconds between two claims or two records under load, so that each covers many deliveries
 BUSY = 16  # with at most this many deliveries in flight, each attempt is recorded at once
 IN_FLIGHT = 256  # concurrent deliveries of this process
 OF_ONE_DISTRICT = 128  # concurrent deliveries of one district, which leaves room for the others
-DISTRICTS = 16  # districts handled in one pass
 
 log = structlog.get_logger()
 
@@ -37,19 +37,18 @@ class DeliveryDispatcher:
     in_flight: set[asyncio.Task[None]] = field(default_factory=set)
     unrecorded: list[Attempt] = field(default_factory=list)
     recording: asyncio.Task[None] | None = None
+    rests: Rests = field(default_factory=Rests)
     in_flight_by_district: Counter[UUID] = field(default_factory=Counter)
     room_freed: asyncio.Event = field(default_factory=asyncio.Event)  # set when a delivery has finished
 
-    async def run_once(self, only: Collection[UUID] | None = None) -> int:
-        """Dispatches new events, claims due deliveries in every district that has some, and starts sending; returns
-        how many started.
+    async def run_once(self, due: Collection[UUID]) -> int:
+        """Dispatches new events and claims deliveries in the districts that are due, and starts sending; returns how
+        many started.
         """
         self.room_freed.clear()
         free_slots = IN_FLIGHT - len(self.in_flight)
-        if free_slots <= 0:
-            return 0
-        districts = await districts_due(self.context.engine, Due.WEBHOOKS, DISTRICTS) if only is None else list(only)
-        if not districts:
+        districts = [district_id for district_id in due if not self.rests.is_resting(district_id)]
+        if free_slots <= 0 or not districts:
             return 0
         # Each district gets an equal share of the free slots, so that no district uses them all.
         share = max(1, free_slots // len(districts))
@@ -73,21 +72,26 @@ class DeliveryDispatcher:
     async def _claim(self, district_id: UUID, most: int) -> list[OutboundDelivery]:
         with job_context("webhooks", district_id):
             try:
-                return await claim_batch(self.context, district_id, most)
-            except Exception as error:  # a fault in one district must not stop the others
-                log.error("webhooks.take_failed", **describe_fault(error))
+                claimed = await claim_batch(self.context, district_id, most)
+            except Exception as error:  # one district's fault must not stop the others
+                rest = self.rests.note_fault(district_id)
+                log.error("webhooks.take_failed", wait=rest, **describe_fault(error))
                 return []
+            self.rests.note(district_id, done=1)  # what has just become due is not to wait
+            return claimed
 
     async def _send(self, delivery: OutboundDelivery) -> None:
         with job_context("webhooks", delivery.district_id):
             await self._send_logged(delivery)
 
     async def _send_logged(self, delivery: OutboundDelivery) -> None:
-        log_fields = {"delivery": str(delivery.claimed.id), "attempt": delivery.claimed.number}
+        log_fields = {"delivery": str(delivery.claimed.id), "attempt": delivery.claimed.claim_number}
         try:
             attempt = await send(self.context, delivery)
-        except Exception as error:  # the lease expires, and the delivery is claimed again
+        except Exception as error:
             log.error("webhooks.send_failed", **log_fields, **describe_fault(error))
+            with suppress(Exception):  # if this fails too, the lease ends and the delivery is claimed again
+                await record_fault(self.context, delivery, error)
             return
         finally:
             self._release(delivery.district_id)

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql import UUID as PgUUID
 from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.db import Base, Tenant, TenantRow
+from app.core.jobs import JobColumns
 
 
 class DeliveryState(StrEnum):
@@ -59,11 +60,8 @@ class WebhookEndpoint(TenantRow, Base):
     version: Mapped[int]
 
 
-class WebhookDelivery(TenantRow, Base):
-    """One event for one endpoint. `attempts` is also the fencing number of the lease.
-
-    `asked_after` is the number of attempts when it was last requested again: the waits restart from there.
-    """
+class WebhookDelivery(JobColumns, TenantRow, Base):
+    """One event for one endpoint. An attempt's number in the log is the claim under which it was made."""
 
     __tablename__ = "webhook_delivery"
 
@@ -72,9 +70,6 @@ class WebhookDelivery(TenantRow, Base):
     event_id: Mapped[UUID]
     state: Mapped[str]
     due: Mapped[datetime]
-    attempts: Mapped[int]
-    asked_after: Mapped[int]
-    leased_until: Mapped[datetime | None]
     created_at: Mapped[datetime]
     ended_at: Mapped[datetime | None]
 

@@ -39,7 +39,7 @@ the file of an unlogged table ("could not create file: File exists"). See docs/d
 """
 OPEN = ("pending", "running")
 LOOKS = 600  # at a run that completes, ten a second
-DONE = ("syncs.ended", "syncs.refused")
+DONE = ("syncs.ended", "syncs.refused", "syncs.retried", "syncs.failed")
 
 CONTENT = {
     "org": "SELECT e.sourced_id, t.name, t.removed_at IS NULL FROM org t {alias}",

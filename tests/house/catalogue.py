@@ -25,12 +25,9 @@ LET_OFF = {
     # Functions that run with the owner's rights.
     "definer app.client_directory(uuid)": "a client's grants, read before a district is known",
     "definer app.district_directory(text)": "a district's id by its short name, as above",
-    "definer app.districts_with_syncs_due(integer)": "ids only, for the worker that carries runs out",
     "definer app.sync_standing()": "ids, hours and counts of runs, for the operator's alarms",
-    "definer app.districts_with_syncs_answered(integer)": "ids only, for the worker that carries answers out",
     "definer app.districts_after(uuid,integer)": "ids only, for the worker's daily round",
-    "definer app.districts_with_settlements_due(integer)": "ids only, for the worker that settles weeks",
-    "definer app.districts_with_webhooks_due(timestamp with time zone,integer)": "ids only, for the worker's claims",
+    "definer app.districts_with_jobs_due(integer)": "kinds of jobs and ids only, for the worker's claims",
     # A function with its caller's search_path.
     "function app.enter(uuid,text,text,text,text)": "runs with its caller's rights and names no table; as it is, its "
     "SET LOCAL was tried on Citus, and a SET clause beside it was not",

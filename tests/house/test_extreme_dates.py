@@ -8,13 +8,12 @@ from typing import Any
 from fastapi import FastAPI
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.maintenance import maintain_district
 from app.settings import Settings
 from tests.faces.rest_town import caller
 from tests.house.told_town import tell
 from tests.house.walk import operations, own_filters, own_request
 from tests.house.walk_knows import OPEN
-from tests.town import found_town
+from tests.town import found_town, maintain
 
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}(T[\d:]+Z)?")
 DAYS = ("0001-01-01", "9999-12-31")
@@ -76,6 +75,6 @@ async def test_no_date_is_a_fault(
             answer = await north.ask("GET", request.path, params=request.params)
             if answer.status_code >= 500:
                 faults.append((operation.name, request.params, answer.status_code))
-    await maintain_district(worker_engine, settings.keyring, told.town.district_id)
+    await maintain(told.town)
     assert faults == []
     assert sent > 60

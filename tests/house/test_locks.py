@@ -11,15 +11,14 @@ from app.access.work import Work, needs
 from app.concern.models import Concern
 from app.core.clock import now
 from app.core.ids import new_id
-from app.maintenance import maintain_district
-from app.response.judging.finalize import finalize_due
+from app.response.judging.finalize import finalize_district
 from app.settings import Settings
 from tests.faces.rest_town import caller
 from tests.house.locks import Recorder, Transaction, recording
 from tests.house.told_town import Told, tell
 from tests.house.walk import operations, own_request
 from tests.records.races import race
-from tests.town import Town, found_town
+from tests.town import Town, found_town, maintain
 
 COMMANDS = {"concern", "support", "session", "score", "decision"}
 """What commands write about students."""
@@ -39,8 +38,8 @@ async def test_every_command_locks_in_one_order(app: FastAPI, told: Told) -> Non
             if not operation.reads:
                 request = own_request(operation, told)
                 await client.ask(operation.method, request.path, **request.body)
-        await finalize_due(town.worker_engine, town.settings.keyring, [town.district_id])
-        await maintain_district(town.worker_engine, town.settings.keyring, town.district_id)
+        await finalize_district(town.worker_engine, town.settings.keyring, town.district_id)
+        await maintain(town)
     assert not recorder.findings(), "\n".join(recorder.findings())
     assert _written(recorder) >= COMMANDS
 

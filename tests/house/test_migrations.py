@@ -32,6 +32,8 @@ STEP = re.compile(
     r"|(?P<table_step>CREATE TABLE|ALTER TABLE) (?P<table>\w+)"
     r"|(?P<step>CREATE INDEX|CREATE POLICY|GRANT) .*? ON (?P<on>\w+))"
 )
+RECOUNTED = {"settlement": ("attempts",), "webhook_delivery": ("attempts", "asked_after")}
+"""Columns whose count of attempts 0002 begins anew beside the claim number that goes on from it."""
 
 
 def frozen_files() -> list[Path]:
@@ -151,7 +153,11 @@ async def test_a_filled_database_of_the_first_revision_is_upgraded(empty: Settin
     await asyncio.to_thread(command.upgrade, alembic_config(empty), BASELINE)
     owner = await asyncpg.connect(empty.url_of("owner"))
     try:
-        columns = await fill(owner, districts)
+        filled = await fill(owner, districts)
+        columns = {
+            table: {name: type_ for name, type_ in names.items() if name not in RECOUNTED.get(table, ())}
+            for table, names in filled.items()
+        }
         before = await rows_of(owner, columns)
         assert all(len(rows) == len(districts) for rows in before.values()), before
         await asyncio.to_thread(migrate, empty)

@@ -19,13 +19,13 @@ from app.decision.overdue import send_overdue_reminders
 from app.decision.service import NewDecision, decide
 from app.events.models import Event
 from app.evidence.service import NewScore
-from app.maintenance import maintain_district
+from app.maintenance.models import TaskKind
 from app.playbook.service import publish_reminders, publish_rules
 from app.response.service import record_scores, start_support
 from app.roster.calendar import days_of_instruction
 from app.support.models import Support
 from app.support.service import NewSupport, plan_support
-from tests.town import YEAR_BEGINS, Town
+from tests.town import YEAR_BEGINS, Town, maintain
 
 TODAY = today_in("America/Chicago")
 
@@ -246,7 +246,7 @@ async def test_who_left_is_not_nagged_about(north: Town) -> None:
 async def test_a_round_visits_a_district(north: Town, south: Town) -> None:
     """The worker's round tells and deletes in each district by itself."""
     old = await _raise(north, 20)
-    told, _ = await maintain_district(north.worker_engine, north.settings.keyring, north.district_id)
-    assert told == 1
+    done = await maintain(north)
+    assert done[TaskKind.REMINDERS] == 1
     assert await _told(north) == [("concern.unanswered", old)]
     assert await _told(south) == []

@@ -11,7 +11,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now
-from app.response.judging.finalize import finalize_due
+from app.response.judging.finalize import finalize_district
 from app.response.models import Settlement
 from app.response.service import record_scores
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
@@ -173,7 +173,7 @@ async def judged_again(town: Town) -> int:
     """What the worker settles of what was laid."""
     async with town.house() as work:
         await _due(work)
-    return await finalize_due(town.worker_engine, town.settings.keyring, [town.district_id])
+    return await finalize_district(town.worker_engine, town.settings.keyring, town.district_id)
 
 
 async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: FastAPI, north: Town) -> None:

@@ -19,7 +19,7 @@ from app.evidence.service import record_scores as take_scores
 from app.playbook.rules import Entry, stored
 from app.playbook.service import publish_rules
 from app.response.judging.finalize import _claim as claim_settlements
-from app.response.judging.finalize import finalize_due
+from app.response.judging.finalize import finalize_district
 from app.response.judging.write import CONTENT
 from app.response.models import Settlement, VerdictRow
 from app.response.service import amend_score, judge_many, record_scores, remove_score
@@ -70,7 +70,7 @@ async def settle_all(town: Town) -> int:
     async with town.house() as work:
         await due(work)
     done = 0
-    while more := await finalize_due(town.worker_engine, town.settings.keyring, [town.district_id]):
+    while more := await finalize_district(town.worker_engine, town.settings.keyring, town.district_id):
         done += more
     return done
 
@@ -245,7 +245,7 @@ async def test_a_week_is_settled_when_it_is_in(north: Town) -> None:
     assert min(row.due for row in waiting) > now()
     await send(north, scores(north, names[1], reader(2, 6)))
     assert {row.due <= now() for row in await settlements(north)} == {True}
-    assert await finalize_due(north.worker_engine, north.settings.keyring, [north.district_id]) == 6
+    assert await finalize_district(north.worker_engine, north.settings.keyring, north.district_id) == 6
     assert {row.state for row in await settlements(north)} == {"settled"}
     for support in supports:
         assert (await state(north, support)).settled_on == BEGINS + timedelta(weeks=6)
@@ -256,7 +256,7 @@ async def test_two_workers_settle_each_week_once(north: Town) -> None:
     await supported(north, "amy")
     await send(north, scores(north, "amy", reader(1, 8)))
     settled = await asyncio.gather(
-        *(finalize_due(north.worker_engine, north.settings.keyring, [north.district_id]) for _ in range(2))
+        *(finalize_district(north.worker_engine, north.settings.keyring, north.district_id) for _ in range(2))
     )
     assert sum(settled) == 8
 
@@ -295,18 +295,18 @@ async def test_a_score_of_an_old_week_makes_no_history_loud(north: Town) -> None
 
 
 async def test_no_two_claims_share_a_number(north: Town) -> None:
-    """What is laid again while a worker is at it has numbers beyond that worker's, and as many tries as ever."""
+    """A settlement that is written again while a worker judges it is fenced off, and has all its attempts again."""
     await supported(north, "amy")
     await send(north, scores(north, "amy", [40.0]))
     seen = []
     for value in (41.0, 42.0):
         async with north.house() as work:
-            seen += [one.number for one in await claim_settlements(work)]
+            seen += [one.claim_number for one in await claim_settlements(work)]
         await send(north, scores(north, "amy", [value]))
     assert len(set(seen)) == 2
     await settle_all(north)
     (row,) = await settlements(north)
-    assert (row.state, row.attempts > max(seen)) == ("settled", True)
+    assert (row.state, row.attempts, row.claim_number > max(seen)) == ("settled", 1, True)
 
 
 async def _stalls_unjudged(town: Town) -> tuple[Support, list[str]]:
@@ -334,7 +334,7 @@ async def _settle(town: Town, mondays: list[date]) -> None:
 
     async with town.house() as work:
         await due(work)
-    assert await finalize_due(town.worker_engine, town.settings.keyring, [town.district_id]) == len(mondays)
+    assert await finalize_district(town.worker_engine, town.settings.keyring, town.district_id) == len(mondays)
 
 
 async def test_too_little_delivered_is_not_blamed_on_the_student(north: Town) -> None:

@@ -7,7 +7,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now
-from app.response.judging.finalize import finalize_due
+from app.response.judging.finalize import finalize_district
 from app.response.models import Settlement
 from app.response.service import record_scores
 from tests.faces.rest_town import CLIENT_SCOPES, caller
@@ -66,7 +66,7 @@ async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, no
 
     async with north.house() as work:
         await due(work)
-    assert await finalize_due(north.worker_engine, north.settings.keyring, [north.district_id])
+    assert await finalize_district(north.worker_engine, north.settings.keyring, north.district_id)
     row = (await verdicts(north, support))[-1]  # type: ignore[arg-type]  # as `supported` gives it
     assert (row.rule, row.state) == ("four-point", "not_responding")
     assert await told(north) == []

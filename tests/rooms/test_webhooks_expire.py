@@ -9,12 +9,12 @@ from app.core.errors import Gone
 from app.core.ids import show
 from app.core.page import keyset
 from app.events.feed import KEPT, events_after
-from app.maintenance import maintain_district
+from app.maintenance.models import TaskKind
 from app.webhooks import service
 from app.webhooks.deliver import dispatch
 from app.webhooks.deliveries.retention import expire
 from tests.rooms.webhook_town import Receiver, drained, happen, log_of, register
-from tests.town import Town
+from tests.town import Town, maintain
 
 OLD = KEPT + timedelta(hours=1)
 
@@ -135,7 +135,7 @@ async def test_a_round_deletes_in_its_district_only(north: Town, south: Town) ->
     for town in (north, south):
         await happen(town)
         await _age(town, "event", "at")
-    _, gone = await maintain_district(north.worker_engine, north.settings.keyring, north.district_id)
-    assert gone == 1
+    done = await maintain(north)
+    assert done[TaskKind.EXPIRY] == 1
     assert (await _left(north))["event"] == 0
     assert (await _left(south))["event"] == 1

@@ -10,7 +10,7 @@ from unittest.mock import patch
 from uuid import UUID
 
 from app.settings import Settings
-from app.webhooks.deliver import LEASE
+from app.webhooks.deliver import DELIVERIES
 from app.webhooks.dispatcher import IN_FLIGHT, OF_ONE_DISTRICT
 from app.webhooks.send import Sender
 from app.worker import deliveries
@@ -92,7 +92,7 @@ async def test_an_endpoint_that_does_not_answer_delays_no_other(
                 lay(work, north)
         async with delivering(settings, {north.district_id}, dead) as until:
             await until(lambda: well.came == 40)
-            assert 0 < dead.came == dead.waiting <= LEASE.at_once
+            assert 0 < dead.came == dead.waiting <= DELIVERIES.at_once
 
 
 async def test_a_district_full_of_dead_endpoints_delays_no_other_district(
@@ -104,9 +104,9 @@ async def test_a_district_full_of_dead_endpoints_delays_no_other_district(
             await register(north, to_dead)
         await register(south, to_well)
         async with north.unit() as work:
-            for _ in range(LEASE.at_once):
+            for _ in range(DELIVERIES.at_once):
                 lay(work, north)
-        assert 20 * LEASE.at_once > IN_FLIGHT
+        assert 20 * DELIVERIES.at_once > IN_FLIGHT
         async with delivering(settings, {north.district_id, south.district_id}, dead) as until:
             await until(lambda: dead.waiting == OF_ONE_DISTRICT)
             await happen(south)

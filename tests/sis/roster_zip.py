@@ -15,7 +15,8 @@ from app.access.work import Work, needs
 from app.sandbox.export_files import FILES, HEADERS
 from app.sis.engine.report import Report
 from app.sis.guard import GuardLimits
-from app.sis.scheduler.execute import claim_run, schedule_due_runs
+from app.sis.scheduler.execute import schedule_due_runs
+from app.sis.scheduler.leases import claim_run
 from app.sis.service import sync_csv
 from tests.town import Town
 

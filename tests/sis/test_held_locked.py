@@ -8,14 +8,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from app.maintenance import maintain_district
 from app.settings import Settings
 from app.sis.engine.report import Report
 from app.sis.runs.approval import discard, execute_answer
 from app.sis.runs.rekey import plan_rekey
 from tests.house import catalogue
 from tests.sis.roster_zip import Export, ask, sync
-from tests.town import Town
+from tests.town import Town, maintain
 
 
 @pytest.fixture
@@ -78,12 +77,12 @@ async def test_what_a_crash_left_is_swept(north: Town, south: Town, tmp_path: Pa
     await ask(north, "UPDATE sis_run SET state = 'failed' WHERE district_id = :district AND id = :run", run=left.run_id)
     assert await _tables(north, left)
     for town in (north, south):
-        await maintain_district(town.worker_engine, town.settings.keyring, town.district_id)
+        await maintain(town)
     assert await _tables(north, left) == []
     assert len(await _tables(south, waits)) == 7
     async with south.unit() as work:
         await discard(work, waits.run_id)
-    await maintain_district(south.worker_engine, south.settings.keyring, south.district_id)
+    await maintain(south)
     assert len(await _tables(south, waits)) == 7, "a worker is to drop them, and to say so on the run"
     keyring = south.settings.keyring
     await execute_answer(south.worker_engine, keyring, south.district_id, waits.run_id, lambda _doing, _done, _of: None)

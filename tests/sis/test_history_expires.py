@@ -13,12 +13,11 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.core.errors import Conflict
 from app.core.ids import new_id
-from app.maintenance import maintain_district
 from app.sis.runs.approval import undo
 from app.sis.scheduler import retention
 from tests.processes import aimline
 from tests.sis.roster_zip import LENIENT, Export, ask, row_id, sync
-from tests.town import Town
+from tests.town import Town, maintain
 
 
 async def _undo(town: Town, run_id: UUID) -> Any:
@@ -79,13 +78,13 @@ async def test_old_names_do_not_stay_for_ever(north: Town, tmp_path: Path) -> No
     young = await _changed(north, tmp_path, "New")
     old = await _age(north, young, 366)
     assert (await _kept(north, young), await _kept(north, old)) == ((3, 3), (3, 3))
-    await maintain_district(north.worker_engine, north.settings.keyring, north.district_id)
+    await maintain(north)
     assert (await _kept(north, young), await _kept(north, old)) == ((3, 3), (3, 0))
     with pytest.raises(Conflict) as refused:
         await _undo(north, old)
     assert refused.value.code == "run.expired"
     assert "have expired" in refused.value.detail
-    await maintain_district(north.worker_engine, north.settings.keyring, north.district_id, timedelta(0))
+    await maintain(north, timedelta(0))
     assert await _kept(north, young) == (3, 0), "the setting says how long"
 
 

@@ -24,7 +24,8 @@ from app.sis.engine.district_lock import district_sync_lock
 from app.sis.engine.run import RunRequest
 from app.sis.runs.pull import request_run, request_undo, run_source
 from app.sis.runs.queries import read_report
-from app.sis.scheduler.execute import SyncScheduler, claim_run, keep_lease, schedule_due_runs
+from app.sis.scheduler.execute import SyncScheduler, schedule_due_runs
+from app.sis.scheduler.leases import claim_run, keep_lease
 from app.sis.scheduler.metrics import REGISTRY, read_metrics
 from app.sis.scheduler.report_text import next_steps, render_report
 from app.sis.sources import service as sources
@@ -152,7 +153,7 @@ async def test_a_lost_workers_run_begins_anew_and_a_late_one_is_fenced_off(north
         await run_source(
             *(north.worker_engine, north.settings.keyring, north.district_id, made.source.id),
             *(lambda _doing, _done, _of: None, SANDBOX),
-            request=RunRequest(run.id, lost.number),
+            request=RunRequest(run.id, lost.claim_number),
         )
     assert len(await _runs(north)) == 1
 

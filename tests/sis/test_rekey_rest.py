@@ -10,8 +10,8 @@ from fastapi import FastAPI
 from app.core.address import Allowed
 from app.core.ids import new_id, show
 from app.sis.engine.report import Report
-from app.sis.runs.approval import execute_answered_runs
 from app.sis.runs.rekey import MOST_GIVEN
+from app.sis.scheduler.answers import execute_due_answers
 from app.sis.scheduler.execute import SyncScheduler
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.sis.roster_zip import Export, ask, fingerprint, lose_a_worker, row_id, sync
@@ -68,7 +68,7 @@ async def test_people_go_on_under_their_new_ids(app: FastAPI, north: Town, tmp_p
     assert (await asks.get(f"/v1/sync-runs/{show('run', held.run_id)}")).json()["state"] == "held"
     approved = await asks.post(f"{run}/approve", {"plan": report["plan"]})
     assert approved.status_code == 200, approved.text
-    await execute_answered_runs(north.worker_engine, north.settings.keyring)
+    await execute_due_answers(north.worker_engine, north.settings.keyring, north.district_id)
     done = (await asks.get(f"{run}/report")).json()
     assert (done["state"], done["plan"], done["rekey"]) == ("applied", None, None), done["sentence"]
     assert await row_id(north, "person", "new-s3") == before
@@ -105,7 +105,7 @@ async def test_a_map_of_ones_own_says_who_is_who(app: FastAPI, north: Town, tmp_
     assert "by the map that was given" in report["sentence"]
     approved = await asks.post(f"{run}/approve", {"plan": report["plan"]})
     assert approved.status_code == 200, approved.text
-    await execute_answered_runs(north.worker_engine, north.settings.keyring)
+    await execute_due_answers(north.worker_engine, north.settings.keyring, north.district_id)
     assert await row_id(north, "person", "new-s2") == before
     assert await row_id(north, "person", "new-s3") is None
 

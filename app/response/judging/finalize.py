@@ -1,6 +1,7 @@
-"""Owns finalizing: a request's verdict is provisional; once a cohort's week is complete, its series are judged again.
+"""Owns finalizing: a verdict in a request is provisional; when a cohort's week is in, its series are judged again.
 
-What is to be finalized is a row, claimed with a lease; all due weeks of a measure at a school are finalized together.
+A settlement is a job: it is claimed with a lease, all weeks of a measure at a school that are due are judged together,
+and what fails is attempted again after a wait.
 """
 
 from __future__ import annotations
@@ -10,33 +11,33 @@ from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Table, and_, any_, cast, or_, select, true
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import Due, districts_due
 from app.access.permission import Can
-from app.access.principal import system_principal
+from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
 from app.core.clock import monday_of, now
 from app.core.crypto import Keyring
+from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
 from app.core.ids import new_id
-from app.core.lease import Claimed, JobOutcome, Lease, claim, save_outcomes
-from app.core.log import job_context
+from app.core.jobs import ClaimedJob, JobOutcome, JobTable, RetryPolicy, claim, save_outcomes
 from app.playbook.models import Measure
 from app.response.judging.judge import JudgingMode, judge_selected
 from app.response.judging.load import LoadedSeries, SeriesSelection, first_school
 from app.response.judging.series import Cohort, ScoreSeries
-from app.response.models import Settlement
+from app.response.models import Settlement, SettlementState
 from app.roster.lookup import IdList
 from app.support.models import Support
 
+log = structlog.get_logger()
 WEEK, RULES = "week", "rules"
 Week = tuple[UUID, UUID, date]
 """A measure, a school, and the Monday of a week."""
-DISTRICTS, AT_ONCE, TRIES = 16, 64, 5
-ATTEMPT_ROUND = 100
-"""Attempts only count up, so that no two claims share a number; each scheduling starts at the next hundred."""
+AT_ONCE = 64
+RETRIES = RetryPolicy(attempts=5, first=timedelta(seconds=2), longest=timedelta(minutes=5))
 WEEK_ENDS_AT = time(6)
 """An incomplete week is finalized on the Monday after it, at this time in UTC."""
 BATCH_WAIT = timedelta(seconds=2)
@@ -46,11 +47,11 @@ BATCH_WAIT = timedelta(seconds=2)
 def _table(model: type[Settlement] | type[Measure]) -> Table:
     table = model.__table__
     if not isinstance(table, Table):
-        raise TypeError("A leased model must be a table.")
+        raise TypeError("A job table's model must be a table.")
     return table
 
 
-LEASE = Lease(_table(Settlement), "measure_id", _table(Measure), at_once=AT_ONCE, length=timedelta(minutes=10))
+SETTLEMENTS = JobTable(_table(Settlement), "measure_id", _table(Measure), at_once=AT_ONCE, length=timedelta(minutes=10))
 
 
 @needs(Can.JUDGE)
@@ -135,21 +136,25 @@ async def _write_weeks(work: Work) -> None:
             "school_id": school_id,
             "monday": monday,
             "quiet": quiet,
-            "state": "pending",
+            "state": SettlementState.PENDING.value,
             "due": due,
+            "claim_number": 0,
             "attempts": 0,
             "leased_until": None,
             "ended_at": None,
+            "fault": None,
+            "fault_place": None,
         }
         for ((measure_id, school_id, monday), kind), (due, quiet) in sorted(merged.items())
     ]
     insertion = upsert(Settlement)
-    # A worker that has claimed the row now is fenced off; the row is finalized again after it, with the new scores.
-    changed: dict[str, Any] = {name: insertion.excluded[name] for name in ("state", "due", "leased_until", "ended_at")}
-    # A backfill never makes a week quiet that has other scores; new rules raise alerts until they were judged.
-    has_alerts = or_(Settlement.kind == WEEK, Settlement.state == "pending")
+    replaced = ("state", "due", "attempts", "leased_until", "ended_at", "fault", "fault_place")
+    changed: dict[str, Any] = {name: insertion.excluded[name] for name in replaced}
+    # The worker that judges it now is fenced off, so that the scores that have just come are judged after it.
+    changed["claim_number"] = Settlement.claim_number + 1
+    # A backfill never silences a week in which others were scored; rules stay loud until they were judged.
+    has_alerts = or_(Settlement.kind == WEEK, Settlement.state == SettlementState.PENDING.value)
     changed["quiet"] = and_(insertion.excluded.quiet, or_(Settlement.quiet, ~has_alerts))
-    changed["attempts"] = (Settlement.attempts + (ATTEMPT_ROUND - 1)) // ATTEMPT_ROUND * ATTEMPT_ROUND
     keys = [getattr(Settlement, name) for name in ("district_id", "kind", "measure_id", "school_id", "monday")]
     await work.db.execute(insertion.on_conflict_do_update(index_elements=keys, set_=changed), rows)
 
@@ -172,55 +177,87 @@ def _due_at(monday: date, *, is_complete: bool) -> datetime:
     return present if is_complete else max(end_of_week, present + BATCH_WAIT)
 
 
-async def finalize_due(engine: AsyncEngine, keyring: Keyring, only: Collection[UUID] | None = None) -> int:
-    """Finalizes the weeks that are due, in all districts or in some; returns how many."""
-    finalized = 0
-    for district_id in await districts_due(engine, Due.FINALIZATIONS, DISTRICTS) if only is None else only:
-        with job_context("settling", district_id):
-            finalized += await _finalize_district(engine, keyring, district_id)
-    return finalized
+async def finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
+    """Judges the settlements of a district that are due again, and returns how many weeks were finalized.
 
-
-async def _finalize_district(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
-    finalized, principal = 0, system_principal(district_id, "settling")
+    A fault in one group of them neither delays nor undoes the others.
+    """
+    done, principal = 0, system_principal(district_id, "settling")
     async with unit(engine, principal, keyring, "settle") as work:
         claimed = await _claim(work)
-    groups: dict[tuple[str, UUID, UUID, bool], list[Claimed]] = {}
-    for claim_of_week in claimed:
-        row = claim_of_week.row
+    groups: dict[tuple[str, UUID, UUID, bool], list[ClaimedJob]] = {}
+    for job in claimed:
+        row = job.row
         quiet = row["kind"] == RULES and row["quiet"]
-        groups.setdefault((row["kind"], row["measure_id"], row["school_id"], quiet), []).append(claim_of_week)
+        groups.setdefault((row["kind"], row["measure_id"], row["school_id"], quiet), []).append(job)
     for group in groups.values():
-        async with unit(engine, principal, keyring, "settle") as work:
-            finalized += await _finalize_group(work, group)
-    return finalized
+        try:
+            async with unit(engine, principal, keyring, "settle") as work:
+                done += await _finalize(work, group)
+        except Exception as error:
+            await _postpone(engine, principal, keyring, group, error)
+    return done
 
 
-@needs(Can.JUDGE)
-async def _claim(work: Work) -> list[Claimed]:
-    return await claim(work.db, LEASE, work.district_id, AT_ONCE)
+async def _postpone(
+    engine: AsyncEngine, principal: Principal, keyring: Keyring, group: Sequence[ClaimedJob], error: Exception
+) -> None:
+    """Lets settlements that failed wait for their next attempt; those without one have failed for good.
 
-
-@needs(Can.JUDGE)
-async def _finalize_group(work: Work, group: Sequence[Claimed]) -> int:
-    """Judges all weeks of one measure and school that the group's rows name; returns how many were finalized.
-
-    A row whose worker died is tried again, up to a limit; then it fails.
+    Where this fails too, their leases end and another worker claims them.
     """
-    to_try = [claimed for claimed in group if (claimed.number - 1) % ATTEMPT_ROUND < TRIES]
-    if to_try:
-        row = to_try[0].row
+    fault, outcomes = summarize_fault(error), []
+    for job in group:
+        wait = RETRIES.wait_after(job.attempts)
+        state = SettlementState.FAILED if wait is None else SettlementState.PENDING
+        outcomes.append(JobOutcome(job, state, wait, fault))
+        log.error(
+            "settlements.failed" if wait is None else "settlements.retried",
+            settlement=str(job.id),
+            attempt=job.attempts,
+            wait=None if wait is None else round(wait.total_seconds(), 1),
+            worker=job.row["worker"],
+            **describe_fault(error),
+        )
+    async with unit(engine, principal, keyring, "settle") as work:
+        await _save(work, outcomes)
+
+
+@needs(Can.JUDGE)
+async def _claim(work: Work) -> list[ClaimedJob]:
+    return await claim(work.db, SETTLEMENTS, work.district_id, AT_ONCE)
+
+
+@needs(Can.JUDGE)
+async def _finalize(work: Work, group: Sequence[ClaimedJob]) -> int:
+    """Judges what settlements of one measure and school ask for, all their weeks at once; returns how many those were.
+
+    A settlement over which workers have died as often as it may be attempted has failed.
+    """
+    attempted = [job for job in group if job.attempts <= RETRIES.attempts]
+    if attempted:
+        row = attempted[0].row
         selection = SeriesSelection(measure_id=row["measure_id"], school_id=row["school_id"])
         if row["kind"] == RULES:
             mode = JudgingMode(quiet=row["quiet"], amended=True, raise_alerts=not row["quiet"])
         else:
-            mondays = frozenset(claimed.row["monday"] for claimed in to_try)
+            mondays = frozenset(job.row["monday"] for job in attempted)
             mode = JudgingMode(finalizes=mondays, backfilled=await _backfilled_weeks(work, selection, min(mondays)))
         await judge_selected(work, selection, mode)
-    await _lock_settlements(work, [claimed.id for claimed in group])
-    ends = [JobOutcome(claimed, "settled" if claimed in to_try else "failed") for claimed in group]
-    saved = await save_outcomes(work.db, LEASE, work.district_id, ends)
-    return len(saved & {claimed.id for claimed in to_try})
+    outcomes = [JobOutcome(job, SettlementState.SETTLED) for job in attempted]
+    for job in group:
+        if job not in attempted:
+            lost = FaultSummary(job.row["fault"], job.row["fault_place"])
+            outcomes.append(JobOutcome(job, SettlementState.FAILED, fault=lost))
+            log.error("settlements.failed", settlement=str(job.id), attempt=job.attempts, kind=lost.error)
+    saved = await _save(work, outcomes)
+    return len(saved & {job.id for job in attempted})
+
+
+@needs(Can.JUDGE)
+async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
+    await _lock_settlements(work, [outcome.claimed.id for outcome in outcomes])
+    return await save_outcomes(work.db, SETTLEMENTS, work.district_id, outcomes)
 
 
 async def _lock_settlements(work: Work, ids: Collection[UUID]) -> None:

@@ -17,6 +17,7 @@ from app.access.work import Work, needs
 from app.core.clock import now, today_in
 from app.core.district_lock import FIRST_LOCK, TRY_LOCK, WAIT_FOR_LOCK, DistrictLock
 from app.core.errors import Conflict
+from app.core.fault_report import NO_FAULT, FaultSummary
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, NewEvent
 from app.events.outbox import record
 from app.roster.lookup import zone_of
@@ -27,6 +28,7 @@ from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisRun, SisSource, SisUpload
 from app.sis.port import AlreadyRunning, Superseded
+from app.sis.rules import WAITING
 from app.sis.sources.service import write_schedule
 from app.sis.sources.settings import limits_of
 
@@ -41,13 +43,13 @@ EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The request for a run whose row exists already: its id and the number of the attempt that may execute it.
+    """The request for a run whose row exists already: its id and the number of the claim that may execute it.
 
     `mode` is full or delta; if it is None, the delivery determines it.
     """
 
     run_id: UUID | None = None
-    attempt: int = 0
+    claim_number: int = 0
     mode: str | None = None
 
 
@@ -87,12 +89,12 @@ async def _try_lock_district_writes(work: Work) -> bool:
 
 
 @needs(Can.SYNC_ROSTER)
-async def require_current_attempt(work: Work, run_id: UUID, attempt: int) -> None:
-    """Raises `Superseded` if another attempt owns the run now. `end` checks this again.
+async def require_current_attempt(work: Work, run_id: UUID, claim_number: int) -> None:
+    """Raises `Superseded` if another claim holds the run now. `end` checks this again.
 
     Takes no lock on the row, so that its lease can be renewed meanwhile.
     """
-    mine = (SisRun.id == run_id, SisRun.state == "running", SisRun.attempts == attempt)
+    mine = (SisRun.id == run_id, SisRun.state == "running", SisRun.claim_number == claim_number)
     if await work.db.scalar(select(SisRun.id).where(SisRun.district_id == work.district_id, *mine)) is None:
         raise _superseded()
 
@@ -143,7 +145,7 @@ async def begin(
         if not row.dry:
             record(work, NewEvent(SYNC_FAILED, row.id, 1, {}, counts={}))
     if request.run_id is not None:
-        mine = (of, SisRun.id == request.run_id, SisRun.state == "pending", SisRun.attempts == request.attempt)
+        mine = (of, SisRun.id == request.run_id, SisRun.state == "pending", SisRun.claim_number == request.claim_number)
         values = {
             "state": "running",
             "began_at": report.began_at,
@@ -202,17 +204,24 @@ def conclude(report: Report, dry: bool) -> None:
 
 
 @needs(Can.SYNC_ROSTER)
-async def end(work: Work, report: Report, *, of: Collection[str] = ("running",), attempt: int | None = None) -> None:
+async def end(
+    work: Work,
+    report: Report,
+    *,
+    of: Collection[str] = ("running",),
+    claim_number: int | None = None,
+    fault: FaultSummary = NO_FAULT,
+) -> None:
     """Ends the run's row and emits its event. An applied or held run replaces the held runs of its source.
 
     A dry run emits no event, even if it fails: it changes nothing. An applied run moves the source's watermark to the
     time at which the source was read, and the next delta begins there. Raises `Superseded` if the run's state is none
-    of `of` or if another attempt owns the run; the caller's transaction must then be rolled back.
+    of `of` or if another claim holds the run; the caller's transaction must then be rolled back.
     """
     mine = (
         SisRun.id == report.run_id,
         SisRun.state.in_(of),
-        *([SisRun.attempts == attempt] if attempt is not None else []),
+        *([SisRun.claim_number == claim_number] if claim_number is not None else []),
     )
     ended = await work.db.execute(
         update(SisRun)
@@ -232,6 +241,8 @@ async def end(work: Work, report: Report, *, of: Collection[str] = ("running",),
             pulled_at=report.pulled_at,
             repaired=report.repaired,
             leased_until=None,
+            fault=fault.error,
+            fault_place=fault.place,
         )
         .returning(SisRun.source_id, SisRun.dry)
     )
@@ -288,7 +299,10 @@ async def _discard_replaced_plans(work: Work, run_id: UUID, source_id: UUID) -> 
     of = SisRun.district_id == work.district_id
     waiting = await work.db.execute(
         select(SisRun.id, SisRun.plan).where(
-            of, SisRun.source_id == source_id, SisRun.id != run_id, SisRun.state.in_(("held", "approved"))
+            of,
+            SisRun.source_id == source_id,
+            SisRun.id != run_id,
+            SisRun.state.in_(WAITING),
         )
     )
     for held_id, plan in waiting.all():

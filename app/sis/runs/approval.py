@@ -12,11 +12,10 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import asyncpg
-from sqlalchemy import select, text, update
+from sqlalchemy import func, select, text, update
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import Due, districts_due
 from app.access.permission import Can
 from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
@@ -25,7 +24,6 @@ from app.core.clock import now
 from app.core.crypto import Keyring
 from app.core.errors import Conflict, NotFound
 from app.core.ids import new_id
-from app.core.log import job_context
 from app.roster.lookup import zone_of
 from app.sis.engine import report as reporting
 from app.sis.engine.apply import apply_all
@@ -46,14 +44,14 @@ from app.sis.engine.run import (
 from app.sis.engine.stage import Stage
 from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.models import SisChange, SisRun
-from app.sis.port import AlreadyRunning, Progress, SourceInconsistent
+from app.sis.port import Progress, RosterBusy, SourceInconsistent
+from app.sis.rules import ANSWERABLE
 from app.sis.runs import rekey
 from app.sis.runs.queries import read_report
 from app.sis.runs.queries import run as find_run
 from app.sis.service import open_stage, refresh_statistics
 
 KEPT_SIZE = 64 << 20  # bytes: the assumed size of a kept plan, whose files no longer exist
-DISTRICTS = 16  # districts of one polling pass
 RESTORED = "The database was restored from a backup, which has no plans: it is discarded. Run the sync again."
 
 
@@ -65,9 +63,9 @@ class RosterChanged(SourceInconsistent):
 
 @needs(Can.APPROVE_SYNC)
 async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -> None:
-    """Marks a held run as approved. `plan` is the digest that the report shows.
+    """Marks a held run, or one that failed to apply, as approved. `plan` is the digest that the report shows.
 
-    Raises `NotFound`, and `Conflict` if the run is not held or has another plan than the named one.
+    Raises `NotFound`, and `Conflict` if the run has another state or another plan than the named one.
     """
     run = await _load_held(work, run_id)
     if run.plan is None or run.plan["digest"] != plan:
@@ -79,7 +77,10 @@ async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -
 
 @needs(Can.APPROVE_SYNC)
 async def discard(work: Work, run_id: UUID) -> None:
-    """Marks a held run as discarded. Raises `NotFound`, and `Conflict` if the run is not held."""
+    """Marks a held run, or one that failed to apply, as discarded.
+
+    Raises `NotFound`, and `Conflict` if the run has another state.
+    """
     await _load_held(work, run_id)
     await _record_answer(work, run_id, "discarded", "Discarded. The roster is as it was.", False)
 
@@ -102,8 +103,11 @@ async def _load_held(work: Work, run_id: UUID) -> SisRun:
     run = await work.db.scalar(select(SisRun).where(SisRun.district_id == work.district_id, SisRun.id == run_id))
     if run is None:
         raise NotFound("run")
-    if run.state != "held":
-        raise Conflict(f"The run is {run.state}: only one that is held can be answered.", code="run.not_held")
+    if run.state not in ANSWERABLE:
+        state = run.state.replace("_", " ")
+        raise Conflict(
+            f"The run is {state}: only one that is held, or failed to apply, can be answered.", code="run.not_held"
+        )
     return run
 
 
@@ -112,64 +116,40 @@ async def _record_answer(work: Work, run_id: UUID, state: str, sentence: str, wi
     answer = {"verb": state, "by": work.principal.name, "at": now().isoformat(), "without_removals": without_removals}
     marked = await work.db.scalar(
         update(SisRun)
-        .where(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.state == "held")
-        .values(state=state, sentence=sentence, answer=answer)
+        .where(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.state.in_(ANSWERABLE))
+        .values(state=state, sentence=sentence, answer=answer, due=func.now(), attempts=0)
         .returning(SisRun.id)
     )
     if marked is None:
         raise Conflict("The run was answered meanwhile.", code="run.not_held")
 
 
-async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring) -> int:
-    """Executes the answers to held runs in some districts, and returns the number of runs.
-
-    A district with a running sync is left to the next call.
-    """
-    done = 0
-    for district_id in await districts_due(engine, Due.ANSWERS, DISTRICTS):
-        async with unit(engine, system_principal(district_id, "sync"), keyring, "sync answers") as work:
-            waiting = await _list_answered(work)
-        for run_id in waiting:
-            try:
-                with job_context("sync", district_id, run_id):
-                    await execute_answer(engine, keyring, district_id, run_id, lambda _step, _done, _of: None)
-            except AlreadyRunning:
-                break
-            done += 1
-    return done
-
-
-@needs(Can.SYNC_ROSTER)
-async def _list_answered(work: Work) -> list[UUID]:
-    rows = await work.db.scalars(
-        select(SisRun.id)
-        .where(
-            SisRun.district_id == work.district_id,
-            (SisRun.state == "approved") | ((SisRun.state == "discarded") & SisRun.plan.is_not(None)),
-        )
-        .order_by(SisRun.id)
-    )
-    return list(rows)
-
-
 async def execute_answer(
-    engine: AsyncEngine, keyring: Keyring, district_id: UUID, run_id: UUID, progress: Progress
+    engine: AsyncEngine,
+    keyring: Keyring,
+    district_id: UUID,
+    run_id: UUID,
+    progress: Progress,
+    claim_number: int | None = None,
 ) -> Report:
     """Applies the plan of an approved run, or drops the plan of a discarded run, and returns the report.
 
-    A plan that no longer matches the roster is discarded. Raises `AlreadyRunning` while the district syncs. After any
-    other error the roster is unchanged and the answer remains recorded.
+    A plan that no longer matches the roster is discarded. Raises `AlreadyRunning` while the district syncs,
+    `Superseded` if another claim holds the run. After any other error the roster is unchanged and the answer remains
+    recorded.
     """
     principal = system_principal(district_id, "sync")
     async with district_sync_lock(engine, district_id):
         try:
             async with unit(engine, principal, keyring, "sync answer") as work:
-                report = await _execute_answer(work, run_id, progress)
+                report = await _execute_answer(work, run_id, progress, claim_number)
         except (SourceInconsistent, DBAPIError, asyncpg.UndefinedTableError) as error:
+            if isinstance(error, RosterBusy):
+                raise  # the plan still fits: it is attempted again
             if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") != "42P01":
                 raise
             async with unit(engine, principal, keyring, "sync answer") as work:
-                report = await _discard_outdated(work, run_id)
+                report = await _discard_outdated(work, run_id, claim_number)
         if report.state == "applied" and report.overturned:
             async with unit(engine, principal, keyring, "sync statistics") as work:
                 await refresh_statistics(work, report.overturned)
@@ -177,7 +157,7 @@ async def execute_answer(
 
 
 @needs(Can.SYNC_ROSTER)
-async def _execute_answer(work: Work, run_id: UUID, progress: Progress) -> Report:
+async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_number: int | None) -> Report:
     await lock_district_writes(work)
     run = (await find_run(work, run_id)).run
     report = await read_report(work, run_id)
@@ -203,18 +183,18 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress) -> Repor
         report.held_because = because
     await drop_kept_plan(work, run_id, run.plan)
     report.plan = None
-    await end(work, report, of=("approved", "discarded"))
+    await end(work, report, of=("approved", "discarded"), claim_number=claim_number)
     return report
 
 
 @needs(Can.SYNC_ROSTER)
-async def _discard_outdated(work: Work, run_id: UUID) -> Report:
+async def _discard_outdated(work: Work, run_id: UUID, claim_number: int | None) -> Report:
     plan, report = (await find_run(work, run_id)).run.plan, await read_report(work, run_id)
     report.state, report.exit_code = "discarded", EXITS["inconsistent"]
     report.sentence = "The roster has changed since the plan was made: it is discarded. Run the sync again."
     await drop_kept_plan(work, run_id, plan)
     report.plan = None
-    await end(work, report, of=("approved", "discarded"))
+    await end(work, report, of=("approved", "discarded"), claim_number=claim_number)
     return report
 
 

@@ -33,6 +33,7 @@ from app.sis.oneroster_rest.connection import Connection
 from app.sis.oneroster_rest.explore import explore
 from app.sis.oneroster_rest.pull import open_rest
 from app.sis.port import AlreadyRunning, NothingNew, OpenedSource, Progress, SourceRefused
+from app.sis.rules import RunState
 from app.sis.runs import rekey
 from app.sis.runs.approval import require_undoable
 from app.sis.runs.queries import run as find_run
@@ -45,9 +46,8 @@ from app.sis.sources.settings import UPLOADS, SourceSettings, is_local, path_of
 Mode = Literal["full", "delta"]
 PAGE_SIZE = 1000  # rows of a page, if the source's settings have no page size
 REMEMBERED = 1000  # the number of imported files with which a new file is compared
-READ_STATES = ("applied", "held", "approved", "discarded")
+READ_STATES = (RunState.APPLIED, RunState.HELD, RunState.APPROVED, RunState.FAILED_TO_APPLY, RunState.DISCARDED)
 """States of a run that has read its source completely."""
-OPEN_STATES = ("pending", "running")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +172,7 @@ async def run_source(
         )
 
     is_csv = inputs.configured.source.kind == "oneroster-csv"
-    request = RunRequest(request.run_id, request.attempt, None if is_csv else inputs.mode)
+    request = RunRequest(request.run_id, request.claim_number, None if is_csv else inputs.mode)
     return await sync(
         engine, keyring, district_id, opener, inputs.configured.source.name, dry, progress, limits, request
     )

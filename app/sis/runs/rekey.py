@@ -159,7 +159,7 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
         f"sourcedId, by {how}; {counts['ambiguous']:,} are ambiguous and {counts['unmatched']:,} unmatched, and stay "
         "unchanged. Nothing is changed before this is approved."
     )
-    await end(work, report, attempt=request.attempt)
+    await end(work, report, claim_number=request.claim_number)
 
 
 async def _match_people(stage: Stage, people: str) -> tuple[str, dict[str, int]]:

@@ -1,58 +1,56 @@
-"""Owns the worker's part of syncs: it creates the scheduled runs, claims pending runs and executes them.
+"""Owns how a worker carries out syncs: runs that a schedule or a person asks for are created, claimed and executed.
 
-Each district has one run at a time. A run is claimed with a lease that is renewed while it goes on; if its worker dies,
-it starts again, with three attempts at most. Never decides what is applied.
-Over 250 lines, so that the creation, the claim and the end of a run are in one place.
+One run a district at a time. A run is claimed with a lease that is renewed while it is under way; one whose worker is
+lost, or that met a fault which passes by itself, is attempted again, three times in all. Never decides what is applied.
+Over 250 lines: what creates a run, carries it out and gives it up is read together.
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
-from typing import Any, cast
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Table, and_, func, select, update
+from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import Due, districts_due
 from app.access.permission import Can
 from app.access.principal import Principal, system_principal
 from app.access.work import Work, needs, unit
+from app.core import ids
 from app.core.address import Allowed
 from app.core.clock import now, today_in
 from app.core.crypto import KeyFault, Keyring
-from app.core.errors import AimlineError
-from app.core.fault_report import describe_fault
+from app.core.district_tasks import Rests
+from app.core.errors import AimlineError, StorageFull
+from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
+from app.core.faults import fault_of
 from app.core.ids import new_id
-from app.core.lease import Claimed, Lease, claim
+from app.core.jobs import WORKER_LOST, ClaimedJob
 from app.core.log import job_context
 from app.events.catalogue import SYNC_OVERDUE, NewEvent
 from app.events.outbox import record
 from app.roster.lookup import zone_of
-from app.roster.models import Source
 from app.sis.engine.district_lock import describe_holder
 from app.sis.engine.report import Report
-from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest, end, is_syncing
+from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest, is_syncing
 from app.sis.models import SisRun, SisSource
-from app.sis.port import AlreadyRunning, Superseded
+from app.sis.port import AlreadyRunning, RosterBusy, Superseded
+from app.sis.rules import OPEN, RunState
 from app.sis.runs import rekey
 from app.sis.runs.approval import undo
-from app.sis.runs.pull import OPEN_STATES, inspect_source, run_source, save_findings
+from app.sis.runs.pull import inspect_source, run_source, save_findings
+from app.sis.scheduler.leases import BUSY, RETRIES, claim_run, give_up_run, postpone_run, renewed_lease
 from app.sis.sources.schedule import is_frozen
 from app.sis.sources.service import write_schedule
 from app.sis.sources.settings import freeze_of
 
-DISTRICTS = 16  # districts of one polling pass
 AT_ONCE = 2  # districts that this process syncs at the same time, not counting those that wait for their source
 MOST = 8  # districts in total; each uses a database connection
 WAITING = ("", "fetching", "downloading", "starting")
 """First words of the stages in which a run waits for its source; a slow source must not delay other districts."""
-BUSY = timedelta(seconds=30)  # the delay of a run whose district is syncing already
-ATTEMPTS = 3
-RUNS = Lease(cast(Table, SisRun.__table__), "source_id", cast(Table, Source.__table__), 1, LENGTH)
 
 log = structlog.get_logger()
 
@@ -67,20 +65,18 @@ class SyncScheduler:
     length: timedelta = LENGTH
     running: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
     stages: dict[UUID, "_StageLog"] = field(default_factory=dict)
+    rests: Rests = field(default_factory=Rests)
 
-    async def start_due(self) -> int:
-        """Starts the syncs that are due, as far as there is capacity, and returns the number of their districts."""
-        waiting = sum(key not in self.stages or self.stages[key].is_waiting for key in self.running)
+    def start(self, due: Sequence[UUID]) -> int:
+        """Begins the syncs of some districts that are due, and returns of how many."""
+        waiting = sum(one not in self.stages or self.stages[one].is_waiting for one in self.running)
         room = min(AT_ONCE - (len(self.running) - waiting), MOST - len(self.running))
-        if room <= 0:
-            return 0
-        due = await districts_due(self.engine, Due.SYNCS, DISTRICTS)
-        due = [district_id for district_id in due if district_id not in self.running][:room]
-        for district_id in due:
+        districts = [one for one in due if one not in self.running and not self.rests.is_resting(one)][: max(room, 0)]
+        for district_id in districts:
             task = asyncio.create_task(self._district(district_id))
             self.running[district_id] = task
             task.add_done_callback(partial(self._forget, district_id))
-        return len(due)
+        return len(districts)
 
     async def drain(self, patience: float | None = None) -> None:
         """Waits for the running syncs. Cancels those that still run after `patience` seconds."""
@@ -108,11 +104,13 @@ class SyncScheduler:
                 await self._inspect(district_id, source_id)
             async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
                 claimed = await claim_run(work, self.length)
-            for run in claimed:
-                with job_context("sync", district_id, run.id):
-                    await self._execute(district_id, run)
-        except Exception as error:  # a fault in one district must not stop the others; its runs remain due
-            log.error("night.trouble", **describe_fault(error))
+            for job in claimed:
+                with job_context("sync", district_id, job.id):
+                    await self._attempt(district_id, job)
+            self.rests.note(district_id, done=len(inspected) + len(claimed))
+        except Exception as error:  # one district's fault must not stop the others; what is due stays due
+            rest = self.rests.note_fault(district_id)
+            log.error("night.trouble", wait=rest, **describe_fault(error))
 
     async def _inspect(self, district_id: UUID, source_id: UUID) -> None:
         """Inspects a source and saves the findings. Until they are saved, the request for them remains."""
@@ -125,45 +123,56 @@ class SyncScheduler:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync look") as work:
             await save_findings(work, source_id, findings)
 
-    async def _execute(self, district_id: UUID, claimed: Claimed) -> None:
-        """Executes a claimed run, and renews its lease meanwhile."""
-        heartbeat = asyncio.create_task(self._renew_lease(district_id, claimed))
-        context = {"attempt": claimed.number}
-        log.info("syncs.begun", **context)
+    async def _attempt(self, district_id: UUID, job: ClaimedJob) -> None:
+        """Carries out a run while its lease is renewed, and writes on its row what came of it."""
+        where = {"attempt": job.attempts, "worker": job.row["worker"]}
+        log.info("syncs.begun", **where)
         try:
-            report = await self._run(district_id, claimed)
-            log.info("syncs.ended", **context, state=report.state, changes=report.total("changes"))
+            async with renewed_lease(self.engine, self.keyring, district_id, job, self.length):
+                report = await self._run(district_id, job)
+            log.info("syncs.ended", **where, state=report.state, changes=report.total("changes"))
         except AlreadyRunning:
-            await self._release(district_id, claimed, BUSY, held=True)
-        except asyncio.CancelledError:  # this worker ends, and another worker may claim the run at once
-            heartbeat.cancel()
-            await self._release(district_id, claimed, timedelta(0))
-            log.warning("syncs.left", **context)
+            await self._postpone(district_id, job, BUSY, is_busy=True)
+        except asyncio.CancelledError:  # this worker ends, and another one claims the run at once
+            await self._postpone(district_id, job, timedelta(0))
+            log.warning("syncs.left", **where)
             raise
         except Superseded:
-            log.warning("syncs.superseded", **context)
-        except AimlineError as error:
-            log.error("syncs.refused", **context, code=error.code)
-            await self._give_up(district_id, claimed, error.detail)
-        except KeyFault as error:  # a retry would need another key file
-            log.error("syncs.refused", **context, code="key.fault")
-            await self._give_up(district_id, claimed, str(error))
-        finally:
-            heartbeat.cancel()
-            with suppress(asyncio.CancelledError):
-                await heartbeat
+            log.warning("syncs.superseded", **where)
+        except (AimlineError, KeyFault) as error:  # another attempt of a key fault needs another key file
+            if isinstance(error, StorageFull | RosterBusy):
+                await self._retry(district_id, job, error)
+                return
+            log.error("syncs.refused", **where, code=getattr(error, "code", "key.fault"))
+            await self._give_up(district_id, job, getattr(error, "detail", str(error)), summarize_fault(error))
+        except Exception as error:
+            await self._retry(district_id, job, error)
 
-    async def _give_up(self, district_id: UUID, claimed: Claimed, why: str) -> None:
+    async def _retry(self, district_id: UUID, job: ClaimedJob, error: Exception) -> None:
+        """Lets a run wait for its next attempt after a fault that passes by itself; ends it after any other."""
+        passes = isinstance(error, StorageFull | RosterBusy) or fault_of(error) is not None
+        wait, fault = RETRIES.wait_after(job.attempts) if passes else None, summarize_fault(error)
+        told = error.detail if isinstance(error, AimlineError) else f"The sync broke off ({fault.error})."
+        where = {"attempt": job.attempts, "worker": job.row["worker"]}
+        if wait is None:
+            log.error("syncs.failed", **where, **describe_fault(error))
+            await self._give_up(district_id, job, told, fault)
+            return
+        log.error("syncs.retried", **where, wait=round(wait.total_seconds(), 1), **describe_fault(error))
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-            await fail_run(work, claimed.id, claimed.number, f"{why} The roster is as it was.")
+            await postpone_run(work, job, wait, f"{told} The roster is as it was.", fault)
 
-    async def _release(self, district_id: UUID, claimed: Claimed, wait: timedelta, *, held: bool = False) -> None:
+    async def _give_up(self, district_id: UUID, job: ClaimedJob, why: str, fault: FaultSummary) -> None:
         async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
-            because = await describe_holder(work) if held else "Its worker has ended."
-            await release(work, claimed, wait, because)
+            await give_up_run(work, job.id, job.claim_number, f"{why} The roster is as it was.", fault)
 
-    async def _run(self, district_id: UUID, claimed: Claimed) -> Report:
-        row, request = claimed.row, RunRequest(claimed.id, claimed.number, claimed.row["mode"])
+    async def _postpone(self, district_id: UUID, job: ClaimedJob, wait: timedelta, *, is_busy: bool = False) -> None:
+        async with unit(self.engine, _principal(district_id), self.keyring, "sync night") as work:
+            because = await describe_holder(work) if is_busy else "Its worker has ended."
+            await postpone_run(work, job, wait, because)
+
+    async def _run(self, district_id: UUID, job: ClaimedJob) -> Report:
+        row, request = job.row, RunRequest(job.id, job.claim_number, job.row["mode"])
         stages = self.stages[district_id] = _StageLog(request)
         if row["undoes"] is not None:
             return await undo(self.engine, self.keyring, district_id, row["undoes"], stages, request)
@@ -175,13 +184,6 @@ class SyncScheduler:
             dry=row["dry"],
             request=request,
         )
-
-    async def _renew_lease(self, district_id: UUID, claimed: Claimed) -> None:
-        while True:
-            await asyncio.sleep(self.length.total_seconds() / 3)
-            with suppress(Exception):  # the next renewal still comes before the lease ends
-                async with unit(self.engine, _principal(district_id), self.keyring, "sync lease") as work:
-                    await keep_lease(work, claimed, self.length)
 
 
 @needs(Can.SYNC_ROSTER)
@@ -222,7 +224,7 @@ async def _create_due_run(work: Work, row: SisSource) -> None:
     in_district = SisRun.district_id == work.district_id
     frozen = is_frozen(today_in(await zone_of(work)), freeze_of(row.frozen))
     waiting = await work.db.scalar(
-        select(SisRun.id).where(in_district, SisRun.source_id == row.id, SisRun.state.in_(OPEN_STATES))
+        select(SisRun.id).where(in_district, SisRun.source_id == row.id, SisRun.state.in_(OPEN))
     )
     if waiting is None and not frozen:
         work.db.add(
@@ -230,7 +232,7 @@ async def _create_due_run(work: Work, row: SisSource) -> None:
                 district_id=work.district_id,
                 id=new_id(),
                 source_id=row.id,
-                state="pending",
+                state=RunState.PENDING.value,
                 dry=False,
                 began_at=now(),
                 due=now(),
@@ -255,62 +257,27 @@ async def _requeue_lost_runs(work: Work) -> None:
         select(SisRun)
         .where(
             SisRun.district_id == work.district_id,
-            SisRun.state == "running",
+            SisRun.state == RunState.RUNNING.value,
             (SisRun.leased_until <= func.now()) | SisRun.leased_until.is_(None),
         )
         .with_for_update(skip_locked=True)
     )
     for run in lost.all():
         if run.due is None and await is_syncing(work):
-            run.leased_until = now() + LENGTH
-        elif run.due is None:
-            await fail_run(work, run.id, run.attempts, BROKE_OFF)
-        elif run.attempts >= ATTEMPTS:
-            await fail_run(work, run.id, run.attempts, f"The sync broke off {ATTEMPTS} times. The roster is as it was.")
+            run.leased_until = func.now() + LENGTH
+            continue
+        lost_worker = FaultSummary(WORKER_LOST, run.worker)
+        log.error("syncs.worker_lost", run=ids.show("run", run.id), attempt=run.attempts, worker=run.worker)
+        if run.due is None:
+            await give_up_run(work, run.id, run.claim_number, BROKE_OFF, lost_worker)
+        elif run.attempts >= RETRIES.attempts:
+            sentence = f"The sync broke off {run.attempts} times. The roster is as it was."
+            await give_up_run(work, run.id, run.claim_number, sentence, lost_worker)
         else:
-            run.state, run.leased_until = "pending", None
+            run.state, run.leased_until = RunState.PENDING, None
+            run.fault, run.fault_place = lost_worker.error, lost_worker.place
             run.sentence = "The sync broke off and waits for another worker. The roster is as it was."
     await work.db.flush()
-
-
-@needs(Can.SYNC_ROSTER)
-async def claim_run(work: Work, length: timedelta = LENGTH) -> list[Claimed]:
-    """Claims the district's next run, if there is one. The caller commits before it executes the run."""
-    lease = Lease(RUNS.table, RUNS.key, RUNS.keys, RUNS.at_once, length)
-    return await claim(work.db, lease, work.district_id, 1)
-
-
-@needs(Can.SYNC_ROSTER)
-async def keep_lease(work: Work, claimed: Claimed, length: timedelta = LENGTH) -> None:
-    """Renews the lease of a running run. Does nothing if another worker has claimed it."""
-    mine = and_(SisRun.district_id == work.district_id, SisRun.id == claimed.id, SisRun.attempts == claimed.number)
-    await work.db.execute(
-        update(SisRun).where(mine, SisRun.state.in_(OPEN_STATES)).values(leased_until=func.now() + length)
-    )
-
-
-@needs(Can.SYNC_ROSTER)
-async def fail_run(work: Work, run_id: UUID, attempt: int, sentence: str) -> None:
-    """Ends a run as failed, if this attempt still owns it."""
-    mine = and_(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.attempts == attempt)
-    run = await work.db.scalar(select(SisRun).where(mine, SisRun.state.in_(OPEN_STATES)))
-    if run is not None:
-        ended: dict[str, Any] = {"state": "failed", "sentence": sentence, "began_at": run.began_at, "ended_at": now()}
-        await end(work, Report(run_id, mode=run.mode, **ended), of=OPEN_STATES)
-
-
-@needs(Can.SYNC_ROSTER)
-async def release(work: Work, claimed: Claimed, wait: timedelta, because: str = "") -> None:
-    """Returns a claimed run to the queue. The attempt is not counted, because no worker was lost."""
-    mine = and_(SisRun.district_id == work.district_id, SisRun.id == claimed.id, SisRun.attempts == claimed.number)
-    values = {
-        "state": "pending",
-        "sentence": f"The sync waits for a worker. {because}".strip(),
-        "leased_until": None,
-        "due": func.now() + wait,
-        "attempts": SisRun.attempts - 1,
-    }
-    await work.db.execute(update(SisRun).where(mine, SisRun.state.in_(OPEN_STATES)).values(values))
 
 
 def _principal(district_id: UUID) -> Principal:
@@ -332,4 +299,4 @@ class _StageLog:
     def __call__(self, stage: str, _done: int, _of: int) -> None:
         if stage != self.stage:
             self.stage = stage
-            log.info("syncs.stage", attempt=self.request.attempt, stage=stage)
+            log.info("syncs.stage", claim=self.request.claim_number, stage=stage)

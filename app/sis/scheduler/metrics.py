@@ -24,6 +24,12 @@ HELD: Final = Gauge(
 FAILED: Final = Gauge(
     "aimline_sync_failed", "Runs of the source that have failed within 26 hours.", _OF, registry=REGISTRY
 )
+FAILED_TO_APPLY: Final = Gauge(
+    "aimline_sync_failed_to_apply",
+    "Approved runs of the source that could not be applied and wait for another answer.",
+    _OF,
+    registry=REGISTRY,
+)
 SILENT: Final = Gauge(
     "aimline_sync_overdue",
     "1 while the source has a schedule and no run has come for 26 hours.",
@@ -35,7 +41,7 @@ SILENT: Final = Gauge(
 async def read_metrics(engine: AsyncEngine) -> int:
     """Updates the gauges from the database, and returns the number of sources."""
     rows = await sync_status(engine)
-    for gauge in (HOURS, HELD, FAILED, SILENT):
+    for gauge in (HOURS, HELD, FAILED, FAILED_TO_APPLY, SILENT):
         gauge.clear()
     for row in rows:
         labels = (ids.show("district", UUID(str(row.district_id))), ids.show("source", UUID(str(row.source_id))))
@@ -43,5 +49,6 @@ async def read_metrics(engine: AsyncEngine) -> int:
             HOURS.labels(*labels).set(float(row.hours))
         HELD.labels(*labels).set(row.held)
         FAILED.labels(*labels).set(row.failed)
+        FAILED_TO_APPLY.labels(*labels).set(row.failed_to_apply)
         SILENT.labels(*labels).set(int(row.silent))
     return len(rows)

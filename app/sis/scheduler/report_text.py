@@ -53,6 +53,10 @@ def next_steps(report: Report) -> list[str]:
         if held & {"removed", "shrunk"}:
             steps.append("To apply everything but the removals, add --without-removals.")
         steps.append(f"To discard it: aimline sync discard {shown} {of}")
+    elif report.state == "failed_to_apply":
+        if report.plan:
+            steps.append(f"To apply it again: aimline sync approve {shown} {of} --plan {report.plan['digest']}")
+        steps.append(f"To discard it: aimline sync discard {shown} {of}")
     elif report.state == "failed":
         steps.append(
             f"The roster is as it was. Check the source with: aimline sis doctor NAME {of}, then run the sync again."

@@ -17,11 +17,10 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.sis.kinds import KINDS
 from app.sis.models import SisChange, SisRun
+from app.sis.rules import WITH_PLAN
 
 KEPT: Final = timedelta(days=365)
 BATCH: Final = 2000  # rows of one batch
-WAITS: Final = ("held", "approved", "discarded")
-"""States of a run whose plan may still exist; a worker drops the plan of a discarded run."""
 ABOUT: Final = tuple(sorted({ref.column for kind in KINDS for ref in kind.refs if ref.kind == "person"}))
 """The columns that refer to the person whom a row is about."""
 _KEPT_TABLE: Final = re.compile(r"(?:plan|rekey)_[a-z_]+_([0-9a-f]{32})")
@@ -75,7 +74,7 @@ async def drop_left_plans(work: Work) -> int:
             select(SisRun.id).where(
                 SisRun.district_id == work.district_id,
                 SisRun.id == any_(cast(list(set(tables.values())), ARRAY(PgUUID))),
-                SisRun.state.not_in(WAITS) | ((SisRun.state == "discarded") & SisRun.plan.is_(None)),
+                SisRun.state.not_in(WITH_PLAN) | ((SisRun.state == "discarded") & SisRun.plan.is_(None)),
             )
         )
     )

@@ -24,7 +24,7 @@ MISSING_AT_ONCE = 1000
 
 INSERT_DELIVERIES = text(
     """INSERT INTO webhook_delivery
-           (district_id, id, event_seq, event_id, endpoint_id, state, due, attempts, asked_after, created_at)
+           (district_id, id, event_seq, event_id, endpoint_id, state, due, claim_number, attempts, created_at)
        SELECT :district, id, seq, event, endpoint, 'pending', now(), 0, 0, now()
        FROM unnest(CAST(:ids AS uuid[]), CAST(:numbers AS bigint[]), CAST(:events AS uuid[]),
                    CAST(:endpoints AS uuid[])) AS made (id, seq, event, endpoint)
@@ -120,7 +120,7 @@ def _reschedule(district_id: UUID) -> Any:
         .values(
             state=DeliveryState.PENDING.value,
             due=func.now(),
-            asked_after=WebhookDelivery.attempts,
+            attempts=0,
             leased_until=None,
             ended_at=None,
         )

@@ -1,4 +1,4 @@
-"""The lease: claims are disjoint and bounded, what a dead worker held is taken up, a late one is fenced off."""
+"""Jobs: claims are disjoint and bounded, what a dead worker held is taken up, a late one is fenced off."""
 
 import asyncio
 from uuid import UUID
@@ -9,8 +9,8 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
-from app.core.lease import Claimed, JobOutcome, claim, save_outcomes
-from app.webhooks.deliver import LEASE, Attempt, OutboundDelivery, claim_deliveries, dispatch, record_attempts
+from app.core.jobs import ClaimedJob, JobOutcome, claim, save_outcomes
+from app.webhooks.deliver import DELIVERIES, Attempt, OutboundDelivery, claim_deliveries, dispatch, record_attempts
 from app.webhooks.models import WebhookAttempt, WebhookDelivery
 from app.webhooks.send import Outcome
 from app.webhooks.service import NewEndpoint, register_endpoint
@@ -27,13 +27,13 @@ async def _endpoint(town: Town) -> UUID:
 
 
 @needs(Can.DELIVER_WEBHOOKS)
-async def _claim(work: Work, most: int) -> list[Claimed]:
-    return await claim(work.db, LEASE, work.district_id, most)
+async def _claim(work: Work, most: int) -> list[ClaimedJob]:
+    return await claim(work.db, DELIVERIES, work.district_id, most)
 
 
 @needs(Can.DELIVER_WEBHOOKS)
-async def _settle(work: Work, ours: Claimed) -> bool:
-    return bool(await save_outcomes(work.db, LEASE, work.district_id, [JobOutcome(ours, "delivered")]))
+async def _settle(work: Work, ours: ClaimedJob) -> bool:
+    return bool(await save_outcomes(work.db, DELIVERIES, work.district_id, [JobOutcome(ours, "delivered")]))
 
 
 @needs(Can.DELIVER_WEBHOOKS)
@@ -63,54 +63,54 @@ async def _parcels(town: Town) -> list[OutboundDelivery]:
 async def test_claims_at_the_same_time_are_disjoint(north: Town) -> None:
     """Several workers in one moment: no delivery twice, and no endpoint over its number at once."""
     made = [await _endpoint(north) for _ in range(3)]
-    for _ in range(LEASE.at_once + 4):
+    for _ in range(DELIVERIES.at_once + 4):
         await happen(north)
     async with north.house() as work:
         await dispatch(work)
     begun = asyncio.Barrier(4)
 
-    async def one_worker() -> list[Claimed]:
+    async def one_worker() -> list[ClaimedJob]:
         async with north.house() as work:
             await begun.wait()
             return await _claim(work, 100)
 
     claims = await asyncio.gather(*(one_worker() for _ in range(4)))
     ids = [row.id for rows in claims for row in rows]
-    assert len(ids) == len(set(ids)) == LEASE.at_once * len(made)
+    assert len(ids) == len(set(ids)) == DELIVERIES.at_once * len(made)
 
 
 async def test_an_endpoint_has_no_more_than_its_number_at_once(north: Town) -> None:
     """While one claims, another passes the endpoint by; after it, what is out counts until its leases end."""
     await _endpoint(north)
-    for _ in range(LEASE.at_once + 4):
+    for _ in range(DELIVERIES.at_once + 4):
         await happen(north)
     async with north.house() as work:
         await dispatch(work)
     async with north.house() as first:
-        assert len(await _claim(first, 100)) == LEASE.at_once
+        assert len(await _claim(first, 100)) == DELIVERIES.at_once
         async with north.house() as second:
             assert await _claim(second, 100) == []
     async with north.house() as third:
         assert await _claim(third, 100) == []
     await end_leases(north)
     async with north.house() as fourth:
-        assert len(await _claim(fourth, 100)) == LEASE.at_once
+        assert len(await _claim(fourth, 100)) == DELIVERIES.at_once
 
 
 async def test_a_key_that_ails_has_fewer_at_once(north: Town) -> None:
     """What only fails is tried, and holds no more than that; once it is well it has its full number again."""
     await _endpoint(north)
-    for _ in range(LEASE.at_once + 4):
+    for _ in range(DELIVERIES.at_once + 4):
         await happen(north)
     first, *others = await _parcels(north)
     async with north.house() as work:
         await record_attempts(work, [_came(parcel, BROKEN) for parcel in others])
     async with north.house() as work:
-        assert len(await _claim(work, 100)) == LEASE.at_once_ailing - 1  # the first is still out
+        assert len(await _claim(work, 100)) == DELIVERIES.at_once_ailing - 1  # the first is still out
     async with north.house() as work:
         await record_attempts(work, [_came(first, TAKEN)])
     async with north.house() as work:
-        assert len(await _claim(work, 100)) > LEASE.at_once_ailing
+        assert len(await _claim(work, 100)) > DELIVERIES.at_once_ailing
 
 
 async def test_of_two_attempts_in_one_record_the_later_counts(north: Town) -> None:
@@ -145,7 +145,7 @@ async def test_a_lease_that_ended_is_taken_up_and_the_late_one_is_fenced_off(nor
     assert await _parcels(north) == []
     await end_leases(north)
     (quick,) = await _parcels(north)
-    assert (quick.claimed.id, quick.claimed.number) == (slow.claimed.id, slow.claimed.number + 1)
+    assert (quick.claimed.id, quick.claimed.claim_number) == (slow.claimed.id, slow.claimed.claim_number + 1)
     async with north.house() as work:
         assert not await record_attempts(work, [_came(slow, BROKEN)])
     async with north.house() as work:
@@ -171,7 +171,7 @@ async def test_crashes_use_up_attempts(north: Town) -> None:
     await happen(north)
     number = 0
     while parcels := await _parcels(north):
-        number = parcels[0].claimed.number
+        number = parcels[0].claimed.claim_number
         await end_leases(north)
     assert number == 10
 
@@ -201,4 +201,4 @@ async def test_a_rolled_back_claim_leaves_the_row_due(north: Town) -> None:
     with pytest.raises(ZeroDivisionError):
         await die()
     (parcel,) = await _parcels(north)
-    assert parcel.claimed.number == 1
+    assert parcel.claimed.claim_number == 1

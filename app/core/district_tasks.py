@@ -1,0 +1,93 @@
+"""Owns how a process works on one kind of job in several districts at once, so that none of them delays another.
+
+One task a district at a time. A district in which nothing could be done, or whose work failed before any job could
+record it, rests for a while, longer after each fault. Never knows what the work is.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from uuid import UUID
+
+import structlog
+
+from app.core.fault_report import describe_fault
+from app.core.log import job_context
+
+NOTHING_DONE = 1.0  # seconds until the next look at a district in which nothing could be done
+AFTER_FAULT = 1.0  # seconds after the first fault in a row, doubled after each
+LONGEST = 60.0
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Rests:
+    """Which districts this process leaves alone, and until when. Every worker keeps its own."""
+
+    until: dict[UUID, float] = field(default_factory=dict)
+    faults: dict[UUID, int] = field(default_factory=dict)
+
+    def is_resting(self, district_id: UUID) -> bool:
+        """Whether a district is to be left alone now."""
+        if self.until.get(district_id, 0.0) > time.monotonic():
+            return True
+        self.until.pop(district_id, None)
+        return False
+
+    def note(self, district_id: UUID, done: int) -> None:
+        """Notes that a look at a district went well; where nothing could be done it rests for a moment."""
+        self.faults.pop(district_id, None)
+        if not done:
+            self.until[district_id] = time.monotonic() + NOTHING_DONE
+
+    def note_fault(self, district_id: UUID) -> float:
+        """Notes that a look at a district failed, and returns for how many seconds it rests."""
+        row = self.faults[district_id] = self.faults.get(district_id, 0) + 1
+        wait: float = min(AFTER_FAULT * 2 ** (row - 1), LONGEST)
+        self.until[district_id] = time.monotonic() + wait
+        return wait
+
+
+@dataclass
+class DistrictTasks:
+    """The tasks of one kind of job in this process: `run` does the due work of a district and returns how much."""
+
+    job: str
+    run: Callable[[UUID], Awaitable[int]]
+    at_once: int
+    running: dict[UUID, asyncio.Task[None]] = field(default_factory=dict)
+    rests: Rests = field(default_factory=Rests)
+
+    def start(self, due: Sequence[UUID]) -> int:
+        """Begins the work of some districts where it is due, and returns of how many."""
+        room = max(self.at_once - len(self.running), 0)
+        districts = [one for one in due if one not in self.running and not self.rests.is_resting(one)][:room]
+        for district_id in districts:
+            task = asyncio.create_task(self._work(district_id))
+            self.running[district_id] = task
+            task.add_done_callback(partial(self._forget, district_id))
+        return len(districts)
+
+    async def drain(self, patience: float | None = None) -> None:
+        """Waits for all tasks; those that have not ended after `patience` seconds are cancelled."""
+        if not self.running:
+            return
+        _, slow = await asyncio.wait(list(self.running.values()), timeout=patience)
+        for task in slow:
+            task.cancel()
+        if slow:
+            await asyncio.wait(slow)
+
+    def _forget(self, district_id: UUID, _: asyncio.Task[None]) -> None:
+        self.running.pop(district_id, None)
+
+    async def _work(self, district_id: UUID) -> None:
+        with job_context(self.job, district_id):
+            try:
+                self.rests.note(district_id, await self.run(district_id))
+            except Exception as error:  # what is due stays due, and other districts go on
+                rest = self.rests.note_fault(district_id)
+                log.error("jobs.look_failed", wait=rest, **describe_fault(error))

@@ -1,0 +1,151 @@
+"""Owns the recurring tasks of a district: once an hour, overdue matters are announced and expired rows are deleted.
+
+Each task is a job of its own: one that fails is attempted again after a wait and keeps no other from running. A task
+deletes or announces in batches, each in a transaction of its own. Never holds a transaction over districts.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final, cast
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Table, func
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.directory import districts_after
+from app.access.permission import Can
+from app.access.principal import system_principal
+from app.access.work import Work, needs, unit
+from app.core.crypto import Keyring
+from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
+from app.core.ids import new_id
+from app.core.jobs import ClaimedJob, JobOutcome, JobTable, RetryPolicy, claim, save_outcomes
+from app.core.log import job_context
+from app.decision.overdue import send_overdue_reminders
+from app.maintenance.models import Task, TaskKind
+from app.sis.scheduler.retention import KEPT, drop_left_plans, expire_changes
+from app.webhooks.deliveries.retention import expire
+
+EVERY: Final = timedelta(hours=1)
+"""What is overdue is so by the day, and each district's day begins at its own hour."""
+RETRIES: Final = RetryPolicy(attempts=5, first=timedelta(minutes=1), longest=timedelta(minutes=15))
+"""A task that has failed so often has its next turn in an hour, and its attempts are counted anew."""
+BUDGET: Final = 300.0  # seconds of batches in one turn; the rest has its next turn at once
+FIRST: Final = 60.0  # seconds after the start until new districts get their tasks: a new process delivers first
+PENDING: Final = "pending"
+TASKS: Final = JobTable(cast(Table, Task.__table__), None, None, len(TaskKind), timedelta(minutes=15))
+
+log = structlog.get_logger()
+
+
+async def create_tasks_until_stopped(engine: AsyncEngine, keyring: Keyring, stopping: asyncio.Event) -> None:
+    """Gives every district its tasks, soon after the start and every hour."""
+    wait = FIRST
+    while not await _stops_within(wait, stopping):
+        try:
+            last = UUID(int=0)
+            while districts := await districts_after(engine, last):
+                for district_id in districts:
+                    await create_tasks(engine, keyring, district_id)
+                last = districts[-1]
+        except Exception as error:  # those that have none yet get them within the hour
+            log.error("tasks.trouble", **describe_fault(error))
+        wait = EVERY.total_seconds()
+
+
+async def create_tasks(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> None:
+    """Gives a district the tasks that it lacks, due at once."""
+    async with unit(engine, system_principal(district_id, "worker"), keyring, "tasks") as work:
+        await _insert_tasks(work)
+
+
+@needs(Can.MAINTAIN)
+async def _insert_tasks(work: Work) -> None:
+    columns = {"district_id": work.district_id, "state": PENDING, "due": func.now()}
+    rows = [{**columns, "id": new_id(), "kind": kind.value} for kind in TaskKind]
+    await work.db.execute(upsert(Task).values(rows).on_conflict_do_nothing())
+
+
+async def run_due_tasks(engine: AsyncEngine, keyring: Keyring, history: timedelta, district_id: UUID) -> int:
+    """Runs the tasks of a district that are due, and returns how many ended well."""
+    done, principal = 0, system_principal(district_id, "worker")
+    async with unit(engine, principal, keyring, "tasks") as work:
+        claimed = await _claim(work)
+    for job in claimed:
+        kind = TaskKind(job.row["kind"])
+        with job_context(kind.value, district_id):
+            outcome = await _attempt(engine, keyring, district_id, job, kind, history)
+            async with unit(engine, principal, keyring, "tasks") as work:
+                await _save(work, outcome)
+        done += outcome.fault.error is None
+    return done
+
+
+@needs(Can.MAINTAIN)
+async def _claim(work: Work) -> list[ClaimedJob]:
+    return await claim(work.db, TASKS, work.district_id, len(TaskKind))
+
+
+@needs(Can.MAINTAIN)
+async def _save(work: Work, outcome: JobOutcome) -> None:
+    await save_outcomes(work.db, TASKS, work.district_id, [outcome])
+
+
+async def _attempt(
+    engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob, kind: TaskKind, history: timedelta
+) -> JobOutcome:
+    """Runs one task and returns when its next turn is. A task over which workers are lost rests as one that fails."""
+    where = {"attempt": job.attempts, "worker": job.row["worker"]}
+    if job.attempts > RETRIES.attempts:
+        lost = FaultSummary(job.row["fault"], job.row["fault_place"])
+        log.error("tasks.failed", **where, wait=EVERY.total_seconds(), kind=lost.error, place=lost.place)
+        return JobOutcome(job, PENDING, EVERY, lost, starts_over=True)
+    try:
+        rows, is_finished = await run_task(engine, keyring, district_id, kind, history)
+    except Exception as error:
+        wait = RETRIES.wait_after(job.attempts)
+        seconds = round((wait or EVERY).total_seconds(), 1)
+        log.error("tasks.failed" if wait is None else "tasks.retried", **where, wait=seconds, **describe_fault(error))
+        return JobOutcome(job, PENDING, wait or EVERY, summarize_fault(error), starts_over=wait is None)
+    if rows:
+        log.info("tasks.ended", **where, rows=rows)
+    return JobOutcome(job, PENDING, EVERY if is_finished else timedelta(0), starts_over=True)
+
+
+async def run_task(
+    engine: AsyncEngine, keyring: Keyring, district_id: UUID, kind: TaskKind, history: timedelta = KEPT
+) -> tuple[int, bool]:
+    """Runs a task of a district, batch by batch; returns how many rows it wrote and whether none is left."""
+
+    async def expire_history(work: Work) -> int:
+        expired = await expire_changes(work, history)
+        if not expired:
+            await drop_left_plans(work)
+        return expired
+
+    batches: dict[TaskKind, tuple[str, Callable[[Work], Awaitable[int]]]] = {
+        TaskKind.REMINDERS: ("worker", send_overdue_reminders),
+        TaskKind.EXPIRY: ("worker", expire),
+        TaskKind.SYNC_HISTORY: ("sync", expire_history),
+    }
+    name, batch = batches[kind]
+    principal, rows, until = system_principal(district_id, name), 0, time.monotonic() + BUDGET
+    while time.monotonic() < until:
+        async with unit(engine, principal, keyring, kind.value) as work:
+            written = await batch(work)
+        rows += written
+        if not written:
+            return rows, True
+    return rows, False
+
+
+async def _stops_within(seconds: float, stopping: asyncio.Event) -> bool:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await stopping.wait()
+    return stopping.is_set()

@@ -1,0 +1,129 @@
+"""Owns how a worker carries out the answers to held runs: it applies an approved plan, or drops a discarded one's.
+
+An answer is a job: what fails is attempted again after a wait, and a plan that cannot be applied says so at last and
+waits for another answer. Never decides what is applied.
+"""
+
+import asyncio
+from datetime import timedelta
+from uuid import UUID
+
+import structlog
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.permission import Can
+from app.access.principal import system_principal
+from app.access.work import Work, needs, unit
+from app.core.crypto import Keyring
+from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
+from app.core.jobs import ClaimedJob
+from app.core.log import job_context
+from app.events.catalogue import SYNC_FAILED_TO_APPLY, NewEvent
+from app.events.outbox import record
+from app.sis.engine.report import Report
+from app.sis.models import SisRun
+from app.sis.port import AlreadyRunning, Superseded
+from app.sis.rules import RunState
+from app.sis.runs.approval import execute_answer
+from app.sis.scheduler.leases import BUSY, RETRIES, claim_answers, postpone_answer, renewed_lease
+
+AT_ONCE = 8  # answers of one district that are claimed together: one a source
+
+log = structlog.get_logger()
+
+
+async def execute_due_answers(engine: AsyncEngine, keyring: Keyring, district_id: UUID) -> int:
+    """Carries out the answers of a district that are due, and returns how many."""
+    async with unit(engine, system_principal(district_id, "sync"), keyring, "sync answers") as work:
+        claimed = await claim_answers(work, AT_ONCE)
+    done = 0
+    for job in claimed:
+        with job_context("sync answer", district_id, job.id):
+            done += await _attempt(engine, keyring, district_id, job)
+    return done
+
+
+async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> bool:
+    """Carries out one answer; returns whether it was. A fault is written on the run's row and goes no further."""
+    try:
+        await attempt_answer(engine, keyring, district_id, job)
+    except Exception:  # it is logged and recorded
+        return False
+    return job.attempts <= RETRIES.attempts
+
+
+async def attempt_answer(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> Report | None:
+    """Carries out a claimed answer while its lease is renewed; writes a fault on the run's row and raises it.
+
+    Returns None where as many workers were lost over the answer as it has attempts: it is given up.
+    """
+    principal, where = system_principal(district_id, "sync"), {"attempt": job.attempts, "worker": job.row["worker"]}
+    if job.attempts > RETRIES.attempts:
+        lost = FaultSummary(job.row["fault"], job.row["fault_place"])
+        log.error("answers.failed", **where, kind=lost.error, place=lost.place)
+        async with unit(engine, principal, keyring, "sync answer") as work:
+            await give_up_answer(work, job, lost)
+        return None
+    log.info("answers.begun", **where)
+    try:
+        async with renewed_lease(engine, keyring, district_id, job):
+            report = await execute_answer(engine, keyring, district_id, job.id, _quiet, job.claim_number)
+    except (AlreadyRunning, asyncio.CancelledError) as error:
+        wait = BUSY if isinstance(error, AlreadyRunning) else timedelta(0)
+        log.warning("answers.postponed", **where, wait=wait.total_seconds())
+        async with unit(engine, principal, keyring, "sync answer") as work:
+            await postpone_answer(work, job, wait)
+        raise
+    except Superseded:
+        log.warning("answers.superseded", **where)
+        raise
+    except Exception as error:
+        await _record_fault(engine, keyring, district_id, job, error)
+        raise
+    log.info("answers.ended", **where, state=report.state, changes=report.total("changes"))
+    return report
+
+
+async def _record_fault(
+    engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob, error: Exception
+) -> None:
+    wait, fault = RETRIES.wait_after(job.attempts), summarize_fault(error)
+    log.error(
+        "answers.failed" if wait is None else "answers.retried",
+        attempt=job.attempts,
+        worker=job.row["worker"],
+        wait=None if wait is None else round(wait.total_seconds(), 1),
+        **describe_fault(error),
+    )
+    async with unit(engine, system_principal(district_id, "sync"), keyring, "sync answer") as work:
+        if wait is None:
+            await give_up_answer(work, job, fault)
+        else:
+            await postpone_answer(work, job, wait, fault)
+
+
+@needs(Can.SYNC_ROSTER)
+async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> None:
+    """Marks an approved run as failed to apply, with its event: its plan waits for another answer.
+
+    The tables of a discarded plan that cannot be dropped are left to maintenance.
+    """
+    of = (SisRun.district_id == work.district_id, SisRun.id == job.id, SisRun.claim_number == job.claim_number)
+    ended = {"leased_until": None, "fault": fault.error, "fault_place": fault.place}
+    sentence = (
+        f"The plan could not be applied in {RETRIES.attempts} attempts ({fault.error or 'no worker finished one'}). "
+        "The roster is as it was. Approve it again, or discard it."
+    )
+    failed = {"state": RunState.FAILED_TO_APPLY.value, "sentence": sentence, **ended}
+    approved = (*of, SisRun.state == RunState.APPROVED.value)
+    run_id = await work.db.scalar(update(SisRun).where(*approved).values(failed).returning(SisRun.id))
+    if run_id is not None:
+        record(work, NewEvent(SYNC_FAILED_TO_APPLY, job.id, 1, {}))
+        return
+    discarded = (*of, SisRun.state == RunState.DISCARDED.value)
+    await work.db.execute(update(SisRun).where(*discarded).values(plan=None, **ended))
+
+
+def _quiet(_doing: str, _done: int, _of: int) -> None:
+    """Reports the progress of an answer to nobody."""

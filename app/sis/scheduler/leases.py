@@ -1,0 +1,143 @@
+"""Owns how a worker claims runs and answers, keeps their leases, and gives them back. Never carries one out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID
+
+from sqlalchemy import Table, and_, func, select, update
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from app.access.permission import Can
+from app.access.principal import system_principal
+from app.access.work import Work, needs, unit
+from app.core.clock import now
+from app.core.crypto import Keyring
+from app.core.fault_report import NO_FAULT, FaultSummary
+from app.core.jobs import ClaimedJob, JobTable, RetryPolicy, claim, worker_name
+from app.roster.models import Source
+from app.sis.engine.report import Report
+from app.sis.engine.run import LENGTH, end
+from app.sis.models import SisRun
+from app.sis.rules import OPEN, RunState
+
+BUSY = timedelta(seconds=30)
+"""The wait of a run whose district syncs already."""
+RETRIES = RetryPolicy(attempts=3, first=timedelta(seconds=30), longest=timedelta(minutes=15))
+"""Runs after a fault that passes by itself, and answers after any fault."""
+RUNS = JobTable(cast(Table, SisRun.__table__), "source_id", cast(Table, Source.__table__), 1, LENGTH)
+ANSWERS = JobTable(
+    *(RUNS.table, RUNS.key, RUNS.keys, 1, LENGTH),
+    waiting=f"t.state = '{RunState.APPROVED}' OR (t.state = '{RunState.DISCARDED}' AND t.plan IS NOT NULL)",
+)
+
+
+@needs(Can.SYNC_ROSTER)
+async def claim_run(work: Work, length: timedelta = LENGTH) -> list[ClaimedJob]:
+    """Claims the district's next run, if there is one. Commit before the work begins."""
+    runs = JobTable(RUNS.table, RUNS.key, RUNS.keys, RUNS.at_once, length)
+    return await claim(work.db, runs, work.district_id, 1)
+
+
+@needs(Can.SYNC_ROSTER)
+async def claim_answers(work: Work, most: int) -> list[ClaimedJob]:
+    """Claims answered runs whose plan is to be applied or dropped, one a source. Commit before the work begins."""
+    return await claim(work.db, ANSWERS, work.district_id, most)
+
+
+@needs(Can.APPROVE_SYNC)
+async def claim_answer(work: Work, run_id: UUID) -> ClaimedJob:
+    """Claims a run that is answered in this transaction, so that no worker takes it from the process that answered."""
+    claimed = await work.db.execute(
+        update(SisRun)
+        .where(SisRun.district_id == work.district_id, SisRun.id == run_id)
+        .values(
+            leased_until=func.now() + LENGTH,
+            claim_number=SisRun.claim_number + 1,
+            attempts=SisRun.attempts + 1,
+            worker=worker_name(),
+        )
+        .returning(SisRun.claim_number, SisRun.attempts, SisRun.leased_until, SisRun.worker)
+    )
+    row = claimed.mappings().one()
+    return ClaimedJob(run_id, row["claim_number"], row["attempts"], row["leased_until"] - LENGTH, row)
+
+
+@asynccontextmanager
+async def renewed_lease(
+    engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob, length: timedelta = LENGTH
+) -> AsyncIterator[None]:
+    """Renews the lease of a claimed run until the block ends, three times in its length."""
+
+    async def renew() -> None:
+        while True:
+            await asyncio.sleep(length.total_seconds() / 3)
+            with suppress(Exception):  # the next renewal is still in time
+                async with unit(engine, system_principal(district_id, "sync"), keyring, "sync lease") as work:
+                    await keep_lease(work, job, length)
+
+    renewal = asyncio.create_task(renew())
+    try:
+        yield
+    finally:
+        renewal.cancel()
+        with suppress(asyncio.CancelledError):
+            await renewal
+
+
+@needs(Can.SYNC_ROSTER)
+async def keep_lease(work: Work, job: ClaimedJob, length: timedelta = LENGTH) -> None:
+    """Renews the lease of a run that is under way; does nothing where another worker has claimed it."""
+    under_way = (SisRun.leased_until.is_not(None), *_of(work, job))
+    await work.db.execute(update(SisRun).where(*under_way).values(leased_until=func.now() + length))
+
+
+@needs(Can.SYNC_ROSTER)
+async def postpone_run(
+    work: Work, job: ClaimedJob, wait: timedelta, because: str = "", fault: FaultSummary | None = None
+) -> None:
+    """Lets a run wait for its next attempt.
+
+    Without a `fault` the run could not begin, or was left in good order: then no attempt is counted.
+    """
+    waits: dict[str, Any] = {
+        "state": RunState.PENDING.value,
+        "sentence": f"The sync waits for a worker. {because}".strip(),
+        **_waits(wait, fault),
+    }
+    await work.db.execute(update(SisRun).where(*_of(work, job), SisRun.state.in_(OPEN)).values(waits))
+
+
+@needs(Can.SYNC_ROSTER)
+async def postpone_answer(work: Work, job: ClaimedJob, wait: timedelta, fault: FaultSummary | None = None) -> None:
+    """Lets an answered run wait for its next attempt; without a `fault` no attempt is counted."""
+    await work.db.execute(update(SisRun).where(*_of(work, job), SisRun.plan.is_not(None)).values(_waits(wait, fault)))
+
+
+def _waits(wait: timedelta, fault: FaultSummary | None) -> dict[str, Any]:
+    waits: dict[str, Any] = {"leased_until": None, "due": func.now() + wait}
+    if fault is None:
+        return waits | {"attempts": SisRun.attempts - 1}
+    return waits | {"fault": fault.error, "fault_place": fault.place}
+
+
+@needs(Can.SYNC_ROSTER)
+async def give_up_run(
+    work: Work, run_id: UUID, claim_number: int, sentence: str, fault: FaultSummary = NO_FAULT
+) -> None:
+    """Ends a run as failed, if it is still this claim's."""
+    mine = and_(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.claim_number == claim_number)
+    run = await work.db.scalar(select(SisRun).where(mine, SisRun.state.in_(OPEN)))
+    if run is not None:
+        ended: dict[str, Any] = {"state": RunState.FAILED.value, "began_at": run.began_at, "ended_at": now()}
+        await end(work, Report(run_id, mode=run.mode, sentence=sentence, **ended), of=OPEN, fault=fault)
+
+
+def _of(work: Work, job: ClaimedJob) -> tuple[Any, ...]:
+    return (
+        SisRun.district_id == work.district_id,
+        SisRun.id == job.id,
+        SisRun.claim_number == job.claim_number,
+    )

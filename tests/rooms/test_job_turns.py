@@ -1,0 +1,124 @@
+"""No district's trouble delays another's jobs, and no failing task keeps another from running."""
+
+import asyncio
+import uuid
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from app.access.directory import JobKind, districts_due
+from app.core.district_tasks import DistrictTasks
+from app.core.jobs import RetryPolicy
+from app.maintenance import service as maintenance
+from app.maintenance.models import TaskKind
+from app.response.judging import finalize
+from app.response.service import record_scores
+from app.sis.scheduler.retention import KEPT
+from tests.rooms.verdict_town import scores, supported
+from tests.sis.roster_zip import ask
+from tests.town import Town
+
+FIRST, SECOND = uuid.UUID(int=1), uuid.UUID(int=2)
+
+
+class Deadlock(asyncpg.DeadlockDetectedError):
+    """As PostgreSQL raises it."""
+
+
+def test_waits_grow_and_end() -> None:
+    """Four times as long each time, up to the longest, a little longer by a jitter; then no attempt is left."""
+    retries = RetryPolicy(4, *(timedelta(seconds=n) for n in (10, 100)))
+    waits = [retries.wait_after(number, jitter=0) for number in range(1, 5)]
+    assert [wait and wait.total_seconds() for wait in waits] == [10, 40, 100, None]
+    assert 10 <= retries.wait_after(1).total_seconds() < 12  # type: ignore[union-attr]
+
+
+async def test_a_district_that_fails_rests_and_delays_no_other() -> None:
+    """One district raises, one hangs: a third is worked on meanwhile, and the first is left alone for a while."""
+    looked: list[UUID] = []
+    hangs = asyncio.Event()
+
+    async def run(district_id: UUID) -> int:
+        looked.append(district_id)
+        if district_id == FIRST:
+            raise RuntimeError
+        await hangs.wait()
+        return 1
+
+    tasks = DistrictTasks("planted", run, at_once=3)
+    with capture_logs() as logged:
+        assert tasks.start([FIRST, SECOND]) == 2
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        third = uuid.UUID(int=3)
+        assert tasks.start([FIRST, SECOND, third]) == 1, "the first rests, the second is under way"
+        await asyncio.sleep(0)
+        hangs.set()
+        await tasks.drain()
+    assert looked == [FIRST, SECOND, third]
+    (fault,) = [one for one in logged if one["event"] == "jobs.look_failed"]
+    assert (fault["kind"], fault["wait"]) == ("RuntimeError", 1.0)
+
+
+async def test_a_failing_reminder_keeps_no_expiry_from_running(north: Town, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each task is a job: the reminders wait for their next attempt, the others have their turn in an hour."""
+
+    async def broken(_: Any) -> int:
+        raise Deadlock
+
+    monkeypatch.setattr(maintenance, "send_overdue_reminders", broken)
+    worker = (north.worker_engine, north.settings.keyring)
+    await maintenance.create_tasks(*worker, north.district_id)
+    await maintenance.create_tasks(*worker, north.district_id)
+    assert north.district_id in (await districts_due(north.worker_engine, 1000))[JobKind.TASKS]
+    with capture_logs() as logged:
+        assert await maintenance.run_due_tasks(*worker, KEPT, north.district_id) == 2
+    assert [(one["event"], one["attempt"]) for one in logged if one["log_level"] == "error"] == [("tasks.retried", 1)]
+    rows = await ask(
+        north,
+        "SELECT kind, attempts, fault, due > now() + interval '50 min' AS rests FROM task "
+        "WHERE district_id = :district ORDER BY kind",
+    )
+    assert [tuple(row) for row in rows] == [
+        (TaskKind.EXPIRY, 0, None, True),
+        (TaskKind.REMINDERS, 1, "Deadlock 40P01", False),
+        (TaskKind.SYNC_HISTORY, 0, None, True),
+    ]
+    assert north.district_id not in (await districts_due(north.worker_engine, 1000))[JobKind.TASKS]
+
+
+async def test_a_settlement_that_meets_a_deadlock_waits_for_seconds(
+    north: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not until its lease ends: the row says the fault, and the next attempt settles it."""
+    await supported(north, "amy")
+    async with north.unit() as work:
+        await record_scores(work, scores(north, "amy", [40.0]))
+    await ask(north, "UPDATE settlement SET due = now() WHERE district_id = :district")
+
+    async def deadlocked(*_: Any) -> None:
+        raise Deadlock
+
+    monkeypatch.setattr(finalize, "judge_selected", deadlocked)
+    worker = (north.worker_engine, north.settings.keyring, north.district_id)
+    assert await finalize.finalize_district(*worker) == 0
+    row = (
+        await ask(
+            north,
+            "SELECT state, attempts, fault, fault_place, leased_until, due < now() + interval '4 s' AS soon "
+            "FROM settlement WHERE district_id = :district",
+        )
+    )[0]
+    assert (row.state, row.attempts, row.fault, row.leased_until, row.soon) == (
+        *("pending", 1, "Deadlock 40P01", None, True),
+    )
+    assert "test_job_turns.py" in row.fault_place
+    monkeypatch.undo()
+    await ask(north, "UPDATE settlement SET due = now() WHERE district_id = :district")
+    assert await finalize.finalize_district(*worker) == 1
+    states = await ask(north, "SELECT state, attempts, fault FROM settlement WHERE district_id = :district")
+    assert [tuple(one) for one in states] == [("settled", 2, None)]
