@@ -275,9 +275,6 @@ def _is_drivers(name: str) -> bool:
 
 
 def _annotation_only(tree: ast.Module, wanted: ast.Name) -> bool:
-    return any(
-        wanted is inner
-        for node in ast.walk(tree)
-        if isinstance(node, ast.arg) and node.annotation is not None
-        for inner in ast.walk(node.annotation)
-    )
+    annotations = [node.annotation for node in ast.walk(tree) if isinstance(node, ast.arg)]
+    annotations += [node.returns for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return any(wanted is inner for node in annotations if node is not None for inner in ast.walk(node))

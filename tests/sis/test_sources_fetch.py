@@ -77,7 +77,7 @@ async def test_a_file_is_taken_once_unless_it_is_asked_for_again(north: Town, tm
     assert first.taken["name"] == "roster.zip"
     again = await _run(north, made)
     assert (again.state, again.exit_code) == ("skipped", 0)
-    assert "Nothing new lies in roster.zip" in again.sentence
+    assert "There is nothing new in roster.zip" in again.sentence
     assert (await _run(north, made, "full")).state == "applied"
     types = await ask(north, "SELECT type FROM event WHERE district_id = :district AND subject_kind = 'run'")
     assert types == [("sync.applied",)]

@@ -154,7 +154,7 @@ async def test_one_run_a_district_is_asked_for_at_a_time(north: Town) -> None:
     """A second one is told so, of whichever source; a delta that cannot be is refused when it is asked for."""
     made = await _make(north, "http://127.0.0.1:65000/")
     async with north.unit() as work:
-        with pytest.raises(Conflict, match="A delta begins"):
+        with pytest.raises(Conflict, match="A delta follows"):
             await request_run(work, made.source.id, "delta")
         run = await request_run(work, made.source.id, "full")
     assert (run.state, run.mode, run.asked_by) == ("pending", "full", "test client")

@@ -189,7 +189,7 @@ def _failure(error: BaseException) -> str:
     causes += [one.os_error for one in causes if isinstance(one, aiohttp.ClientConnectorError)]
     if any(isinstance(one, AddressRefused) for one in causes):
         raise SourceRefused(
-            f"The source's address is not of the public Internet. An operator may allow its network: {SETTING}."
+            f"The source's address is not on the public Internet. An operator may allow its network: {SETTING}."
         ) from None
     if any(isinstance(one, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for one in causes):
         raise SourceRefused("The source's certificate is not trusted: its vendor must correct it.") from None
