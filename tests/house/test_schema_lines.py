@@ -110,7 +110,7 @@ async def test_migrate_fails_on_what_is_not_its_version(server: Settings) -> Non
     broken = with_database(server, name)
     try:
         assert aimline(broken, "migrate").returncode == 0
-        assert aimline(broken, "schema").stdout.startswith("The schema is what version")
+        assert aimline(broken, "schema").stdout.startswith("The schema is the one of version")
         for table in ("concern", "person", "score"):
             await as_owner(broken, f"DROP POLICY tenant ON {table}")
             await as_owner(broken, f"DROP POLICY owner ON {table}")
