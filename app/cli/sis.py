@@ -66,7 +66,7 @@ def _add(sis: typer.Typer) -> None:
     @sis.command("add")
     def add(
         district: District,
-        name: Annotated[str, typer.Option(help="The name by which people, and ids, know it.")],
+        name: Annotated[str, typer.Option(help="A unique name for the source, which is also used in ids.")],
         kind: Annotated[str, typer.Option(help="oneroster-1.1, oneroster-1.2 or oneroster-csv.")],
         url: Annotated[str, typer.Option(help="The OneRoster base; or a zip or folder of CSV.")],
         gradebook_url: GradebookUrl = None,

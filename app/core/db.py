@@ -53,7 +53,7 @@ class Tenant:
 
 
 class TenantRow(Tenant):
-    """Mixin for a row of one district that has an id of its own."""
+    """Mixin for a table whose rows belong to one district and have ids of their own."""
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
 

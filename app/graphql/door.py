@@ -96,7 +96,7 @@ class OperationContext:
         return [row for row in rows if row is not None]
 
     async def once(self, function: Callable[[Work], Awaitable[V]]) -> V:
-        """Returns the result of a read without keys, which runs once in each operation."""
+        """Returns the result of a read that takes no keys, and runs it at most once in an operation."""
         rows = await self._loaders.once(function)
         await self.budget.give_turn()
         return rows

@@ -160,7 +160,7 @@ def fault(trace_id: str) -> dict[str, Any]:
 
 
 def log_fault(error: BaseException) -> None:
-    """Logs a fault by its classes and places: a message may hold what somebody submitted."""
+    """Logs the types and code locations of a fault, but no message, because a message may contain submitted values."""
     log.error("fault", **describe_fault(error))
 
 

@@ -80,7 +80,7 @@ class Rulebook:
 
 @needs(Can.READ_PLAYBOOK)
 async def reminder_days(work: Work) -> dict[str, int]:
-    """Returns after how many days of instruction each thing is overdue; 0 turns its reminder off."""
+    """Returns, for each kind of reminder, the days of instruction after which it is due; 0 turns it off."""
     return REMINDERS | {name: int(days) for name, days in (await published(work)).reminders.items()}
 
 

@@ -59,9 +59,9 @@ async def open_playbook(work: Work) -> None:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def publish_rules(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
-    """Publishes the next version with these rules, by the keys of `rules.Entry`; the reminders stay the same.
+    """Publishes the next version with these rules, keyed as in `rules.Entry`; the reminders stay the same.
 
-    The caller validates the rules: `response.administration.playbook` knows which exist.
+    The caller validates the rules: `response.administration.playbook` knows which rules exist.
     """
     return await _publish(work, rules, (await published(work)).reminders)
 

@@ -51,7 +51,7 @@ class Document:
 
 
 def documents(app: FastAPI) -> APIRouter:
-    """Returns the routes of an app's documents."""
+    """Returns the routes that serve the contract of an app and its documentation page."""
     router = APIRouter(include_in_schema=False)
     contract = Document(lambda: orjson.dumps(app.openapi()), "application/json")
     page = Document(lambda: _page(app.title), "text/html; charset=utf-8")

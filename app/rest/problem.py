@@ -183,7 +183,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
 
 
 async def _overflow(request: Request, _: Exception) -> JSONResponse:
-    """Answers a value computed from the request that is out of range."""
+    """Returns the error response for a request from which a value out of range was computed."""
     return problem(request, 422, OUT_OF_RANGE.code, STATUS[Invalid][1], OUT_OF_RANGE.detail, [OUT_OF_RANGE])
 
 

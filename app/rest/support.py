@@ -224,7 +224,7 @@ async def start_support(work: OpenWork, support: str, start: Start) -> Support:
     "/supports/{support}/change", operation_id="change_support", **requires(response_service.change_support, *READS)
 )
 async def change_support(work: OpenWork, support: str, change: Change) -> Support:
-    """Changes a support: from that day it has a new phase with another level, goal or dosage."""
+    """Changes a support: a new phase with another level, goal or dosage begins on the day that `change` names."""
     support_id = row_id("support", support)
     await response_service.change_support(work, support_id, service.SupportChange(**change.model_dump()))
     return (await _load_shapes(work, [await queries.support(work, support_id)]))[0]

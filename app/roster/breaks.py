@@ -93,7 +93,7 @@ async def breaks(work: Work, keyset: Keyset, school_id: UUID | None = None) -> P
 async def save_break(work: Work, new: NewBreak) -> SavedBreak:
     """Saves a break and marks its weeks as weeks without instruction.
 
-    The same days for the same school are one break.
+    Saving the same days for the same school again creates no second break.
 
     Raises `Invalid` with every violation. The caller judges the affected series again.
     """

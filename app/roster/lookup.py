@@ -59,7 +59,7 @@ async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | No
 
 
 async def locate_staff_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
-    """Returns the members of staff whom the principal reaches, by their given names (ids or external ids)."""
+    """Returns the members of staff whom the principal reaches, keyed by the id or external id that named each."""
     return await people_by_name(work, names, students=False)
 
 

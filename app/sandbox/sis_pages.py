@@ -30,7 +30,7 @@ Write = Callable[[Row], Json]
 
 
 class Pages:
-    """The pages of one day's rows."""
+    """The paginated lists of a simulated SIS on one day of the simulation."""
 
     def __init__(self, rows: Rows) -> None:
         self.rows = rows

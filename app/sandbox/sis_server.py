@@ -47,7 +47,7 @@ FAILING = {  # quirk: status, and its additional header
 
 
 class Sis:
-    """A district, its present day, its client, and its quirks."""
+    """A simulated SIS: its district, the current day of the simulation, the client that it accepts, and its quirks."""
 
     def __init__(self, district: District, gate: Gate, quirks: Quirks) -> None:
         self.gate, self._lock, self._first_day = gate, Lock(), district

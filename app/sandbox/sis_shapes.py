@@ -25,7 +25,7 @@ class Shapes:
         self.needed = any(name.startswith(tuple(names.split())) for name in quirks.values)
 
     def row(self, single: str, row: Json) -> Json:
-        """Returns the changed row."""
+        """Returns a row in the shape that the chosen quirks give it."""
         if not self.needed:
             return row
         row["sourcedId"] = self.outward(single, row["sourcedId"])

@@ -56,7 +56,7 @@ class Cast:
 
 
 def main() -> None:
-    """Runs the story; names the step that failed."""
+    """Runs the scripted demonstration, and prints the name of a step that fails."""
     parser = argparse.ArgumentParser(prog="app.sandbox.story", description="Tell Aimline's story over HTTP.")
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--roster", type=Path, metavar="FILE.zip")

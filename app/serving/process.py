@@ -101,7 +101,7 @@ class Watch:
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
     def turn(self) -> None:
-        """Notes that the event loop runs."""
+        """Records that the event loop is still running."""
         self._last_turn = time.monotonic()
 
     def end_within(self, seconds: float) -> None:

@@ -25,9 +25,9 @@ SCHOOL_DAYS = 5
 
 @dataclass(frozen=True, slots=True)
 class DeliveredSessions:
-    """The sums over the sessions of one week that have the same reason, or none. `monday` is the week's first day.
+    """The totals of one week's sessions that were lost for the same reason, or not lost. `monday` is the week's first day.
 
-    planned_sessions: those with planned minutes; a session that makes up for another is planned with no minutes.
+    planned_sessions: the sessions with planned minutes. A make-up session has none and is not counted.
     """
 
     monday: date

@@ -173,8 +173,8 @@ async def _save(work: Work, outcomes: Sequence[JobOutcome]) -> set[UUID]:
 async def dispatch(work: Work) -> int:
     """Creates a delivery for each new event and each endpoint that receives it; returns the number of deliveries.
 
-    The upper bound is read before the endpoints: an endpoint created meanwhile may get an event of this batch, and
-    no event that is committed later is skipped.
+    The number of the batch's last event is read before the list of endpoints: an endpoint created in between may get
+    an event of this batch, and no later event is skipped.
     """
     here = WebhookPosition.district_id == work.district_id
     behind = select(EventCounter.last).join(WebhookPosition, EventCounter.last > WebhookPosition.seq)

@@ -1,6 +1,6 @@
 """Reads and writes a backup's manifest: the folder's contents, and what a restore needs to check them.
 
-Contains no key.
+The manifest never contains a key, only the ids of the keys that a restore needs.
 """
 
 import hashlib

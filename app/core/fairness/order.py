@@ -129,7 +129,7 @@ class FairOrder:
         return max(share.served_until, self._virtual_time), share.in_service, first.number
 
     def _forget(self) -> None:
-        """Drops the keys without requests: all when the process is idle, otherwise those that owe no service."""
+        """Drops keys that have no requests. While the process is busy, keys with service charged against them stay."""
         if not self.waiting and not self.in_service:
             self._shares.clear()
             self._virtual_time = 0.0

@@ -73,7 +73,7 @@ async def note_moves(stage: Stage) -> None:
 
 
 async def lock_people(stage: Stage, *, planned: bool) -> None:
-    """Locks the people who move and, if `planned`, those whom the plan changes. Raises `RosterBusy`."""
+    """Locks the people who change schools and, if `planned`, all whom the plan changes. Raises `RosterBusy`."""
     people = f"SELECT m.id FROM {stage.table('moved', 'person')} AS m WHERE m.district_id = :district"
     if planned:
         people += f""" UNION SELECT p.id FROM {stage.table("plan", "person")} AS p
@@ -82,7 +82,7 @@ async def lock_people(stage: Stage, *, planned: bool) -> None:
 
 
 async def lock_in_order(stage: Stage, people: str) -> int:
-    """Locks the people of a query in the order of their ids, and returns their number. Raises `RosterBusy`."""
+    """Locks the people whom a query selects, in the order of their ids, and returns their number. Raises `RosterBusy`."""
 
     async def lock() -> int:
         return await stage.count(

@@ -242,6 +242,6 @@ def _json(answer: Answer) -> dict[str, Any]:
 
 
 def _error(answer: Answer) -> str:
-    """Returns the error code of RFC 6749, 5.2, or an empty string if it is none of them."""
+    """Returns the answer's error code if RFC 6749, 5.2, defines it, else an empty string."""
     error = _json(answer).get("error")
     return error if isinstance(error, str) and error in ERRORS else ""

@@ -41,9 +41,10 @@ def calibrate_batch(batch: Batch, *, imagined: int | None = None, seed: int = 1)
 def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Calibration:
     """Returns estimates of noise, form effects and growth from a panel, and thresholds for the stated rates.
 
-    panel: series of one measure and grade, values in the measure's published SEM, cohorts side by side. The thresholds
-    are a parametric bootstrap (Efron and Tibshirani, 1993): students are simulated with the estimates, and of those
-    whose growth is what the goal needs, the stated share may ever pass the threshold in 26 weeks. Below 300 series,
+    panel: series of one measure and grade, values in the measure's published SEM, the series of a cohort adjacent. The
+    thresholds come from a parametric bootstrap (Efron and Tibshirani, 1993): students are simulated with the estimates,
+    and each threshold is set so that the stated share of those who grow as the goal requires ever exceeds it within 26
+    weeks. Below 300 series,
     3,000 scores or 12 weeks the published defaults stay, and only `series` and `scores` are filled. The same input
     gives the same result.
     """
@@ -84,7 +85,7 @@ def calibrate(panel: Panel, *, imagined: int | None = None, seed: int = 1) -> Ca
 
 
 def _share_over(panel: Panel, calibration: Calibration, week: int | None) -> float:
-    """Returns the share of a panel that is over the threshold for .10 as of a week."""
+    """Returns the share of the panel's series that exceed the threshold of a 10 % false-alarm rate in a week."""
     estimate = judge_panel(panel, calibration.prior, week=week)
     return float((estimate.statistic > calibration.threshold_at(0.10)).mean())
 

@@ -221,7 +221,7 @@ class Cohorts:
 
     @classmethod
     def of(cls, cohort: NDArray[np.int64]) -> Cohorts:
-        """Returns the cohorts of these numbers; equal numbers must be side by side."""
+        """Returns the cohorts, from the cohort number of each series; equal numbers must be adjacent."""
         if len(cohort) and cohort[0] == cohort[-1]:
             return cls(np.zeros(1, np.int64), np.zeros(len(cohort), np.int64), np.array([len(cohort)]))
         new = np.ones(len(cohort), np.bool_)

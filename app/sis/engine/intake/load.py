@@ -1,7 +1,7 @@
 """Owns the loading of a delivery into its raw table: the screened bytes go to COPY, and refused rows are marked.
 
-If a COPY is cancelled or fails at a row, the server writes that row to its log. Therefore COPY only gets rows that it
-can read, has no statement timeout, and always ends by the end of its stream.
+If a COPY is cancelled or fails at a row, PostgreSQL writes that row, with a child's data, to its log. Therefore COPY
+only gets rows that it can read, has no statement timeout, and is never cancelled while its stream can still be ended.
 """
 
 # ruff: noqa: S608  # what is put into a statement are our own names; values are bound
