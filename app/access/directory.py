@@ -1,4 +1,4 @@
-"""Reads what must be known before a transaction is bound to a district: a client's grants, a district's id, districts with due work.
+"""Reads what must be known before a transaction is bound to a district: grants, district ids, districts with due work.
 
 All reads go through SECURITY DEFINER functions that return nothing else, in a transaction that is bound to no
 district.

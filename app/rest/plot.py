@@ -82,7 +82,7 @@ class Plot:
 
 
 def theme_css(theme: str | None) -> str:
-    """Returns the CSS colours of a theme; without a theme, those of both, of which the reader's colour scheme selects one."""
+    """Returns the CSS colours of a theme, or of both, from which the reader's colour scheme selects one."""
     if theme == "dark":
         return f".aimline{{{DARK}}}\n"
     dark = "" if theme == "light" else f"@media (prefers-color-scheme:dark){{.aimline{{{DARK}}}}}\n"

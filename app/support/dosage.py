@@ -25,7 +25,7 @@ SCHOOL_DAYS = 5
 
 @dataclass(frozen=True, slots=True)
 class DeliveredSessions:
-    """The totals of one week's sessions that were lost for the same reason, or not lost. `monday` is the week's first day.
+    """The totals of one week's sessions that share a reason, or have none. `monday` is the week's first day.
 
     planned_sessions: the sessions with planned minutes. A make-up session has none and is not counted.
     """

@@ -61,7 +61,7 @@ class DosageWindow:
 
     @property
     def last(self) -> date:
-        """Returns the last day of the window, inclusive. The day on which a phase ends belongs to the phase that follows."""
+        """Returns the last day of the window, inclusive. A phase's end belongs to the phase that follows."""
         ends_on = self.phase.ends_on
         if ends_on is None:
             return self.until

@@ -82,7 +82,7 @@ async def lock_people(stage: Stage, *, planned: bool) -> None:
 
 
 async def lock_in_order(stage: Stage, people: str) -> int:
-    """Locks the people whom a query selects, in the order of their ids, and returns their number. Raises `RosterBusy`."""
+    """Locks the people whom a query selects, in order of their ids; returns their number. Raises `RosterBusy`."""
 
     async def lock() -> int:
         return await stage.count(

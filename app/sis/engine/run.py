@@ -130,7 +130,8 @@ async def begin(
 ) -> None:
     """Creates the row of a run, or starts the requested run. Ends a run that a crash left in state `running`.
 
-    Raises `Conflict` if another worker has claimed the requested run, and `AlreadyRunning` while another run is being applied.
+    Raises `Conflict` if another worker has claimed the requested run, and `AlreadyRunning` while another run is being
+    applied.
     """
     if not await _try_lock_district_writes(work):
         raise AlreadyRunning("Another sync of this district is being applied. Try again when it has ended.")

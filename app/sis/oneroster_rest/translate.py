@@ -50,7 +50,7 @@ def text(value: Any) -> str:
 
 
 def word(value: Any) -> str:
-    """Converts a value to a term of a OneRoster vocabulary. An extension (`ext:`) that repeats a standard term becomes it."""
+    """Converts a value to a term of a OneRoster vocabulary; `ext:` before a standard term is dropped."""
     raw = text(value)
     return _KNOWN_WORDS.get(raw[4:].lower(), raw) if raw[:4] == "ext:" else raw
 

@@ -305,7 +305,7 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
-    """Counts the rows of a kind that this run changed and later runs changed again, and those created on its new rows."""
+    """Counts the rows of a kind that later runs changed again, or created on rows that this run had created."""
     dependent = "".join(
         f""" UNION SELECT t.{kind.key} FROM {kind.table} AS t
              JOIN {BY_NAME[ref.kind].table} AS c ON c.district_id = :district AND c.id = t.{ref.column}

@@ -26,7 +26,7 @@ _RECORD = re.compile(rb"%b(?:,%b)*+" % (_CELL, _CELL))
 
 
 class Screen:
-    """Yields the bytes of one delivery in a form that COPY can read, and records the rows that it left out as malformed."""
+    """Yields the bytes of one delivery in a form that COPY can read, and records malformed rows."""
 
     def __init__(self, delivery: Delivery) -> None:
         self._delivery = delivery
