@@ -99,7 +99,7 @@ async def test_a_file_is_set_changed_run_and_paused(north: Town, tmp_path: Path)
     first = await _aimline(north, "sync", "run", "drop", "--json")
     assert (first.returncode, json.loads(first.stdout)["state"]) == (0, "applied")
     second = await _aimline(north, "sync", "run", "drop")
-    assert (second.returncode, "Nothing new lies in roster.zip" in second.stdout) == (0, True)
+    assert (second.returncode, "There is nothing new in roster.zip" in second.stdout) == (0, True)
     paused = await _aimline(north, "sis", "pause", "drop", "--json")
     assert json.loads(paused.stdout)["due"] is None
     assert "paused" in (await _aimline(north, "sis", "list")).stdout
