@@ -53,7 +53,7 @@ async def test_the_rehearsal_runs_as_written(source: Installation, server: Setti
         assert process.returncode == 0, errors.decode()
         said = out.decode()
         assert "The backup is complete, its keys are available, and the database is empty." in said
-        assert "Syncs that waited with a plan are discarded (1)" in said
+        assert "Held syncs were discarded (1): run them again." in said
         assert "The schema is the one of version" in said
         assert "discarded. The database was restored from a backup" in said
         assert await as_owner(target, "SELECT count(*) FROM person") == await as_owner(
