@@ -40,7 +40,7 @@ FIRST = (
     "test_rest_quirks",
     "test_cli_sis",
 )
-"""Begun first: a worker that would have to deliver what other tests left; then the files that take longest, so that at
+"""Begun first: what measures processor time, in a process that holds little; a worker that would have to deliver what other tests left; then the files that take longest, so that at
 the end nobody waits for one process alone."""
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}

@@ -113,9 +113,14 @@ async def test_a_page_of_a_school_is_read_by_its_index(north: Town, places: list
 
     @needs(Can.READ_CONCERNS)
     async def explained(work: Work) -> Any:
-        await work.db.execute(text("SET LOCAL enable_seqscan = off"))
+        # The choice among plans depends on statistics, which other tests change; whether the index serves does not.
+        for way in ("seqscan", "sort", "incremental_sort", "bitmapscan"):
+            await work.db.execute(text(f"SET LOCAL enable_{way} = off"))
         rows = await work.db.execute(
-            text("EXPLAIN SELECT id FROM concern WHERE district_id = :d AND school_id = :s ORDER BY id LIMIT 51"),
+            text(
+                "EXPLAIN SELECT id FROM concern WHERE district_id = :d AND school_id >= :s "
+                "ORDER BY school_id, id LIMIT 51"
+            ),
             {"d": work.district_id, "s": places[0]},
         )
         plans.extend(row[0] for row in rows)
@@ -123,4 +128,4 @@ async def test_a_page_of_a_school_is_read_by_its_index(north: Town, places: list
     async with north.unit(north.client(schools=(places[0],))) as work:
         await explained(work)
     assert any("concern_school_idx" in line for line in plans)
-    assert any("Index Cond" in line and "(school_id = " in line for line in plans)
+    assert any("Index Cond" in line and "(school_id >= " in line for line in plans)
