@@ -32,6 +32,7 @@ from tests.house.writes import unfit_statements
 from tests.town import Town, found_town
 
 FIRST = (
+    "test_documents",
     "test_webhooks_worker",
     "test_hostile_sis",
     "test_story",
@@ -40,8 +41,8 @@ FIRST = (
     "test_rest_quirks",
     "test_cli_sis",
 )
-"""Begun first: what measures processor time, in a process that holds little; a worker that would have to deliver what other tests left; then the files that take longest, so that at
-the end nobody waits for one process alone."""
+"""Files that run first: one that measures processor time, while the process is small; workers that would otherwise find
+what other tests left due; then the files that take longest, so that no process is left waiting at the end."""
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_connections": "200"}
 FAST["log_error_verbosity"] = "default"  # as a server that nobody has set up: what is logged is the product's doing
