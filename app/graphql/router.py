@@ -33,6 +33,7 @@ from app.core.errors import (
 from app.core.faults import fault_of
 from app.graphql.budget import Budget
 from app.graphql.door import Installation, OperationContext, client_of, principal_of
+from app.graphql.introspection import introspect, is_introspection
 from app.graphql.limits import Limits, TooMuch, check_answer
 from app.graphql.prepare import Preparation, Prepared, Refused
 from app.graphql.problems import cause_of, fault, is_fault, log_fault, refusal, render_error
@@ -139,7 +140,8 @@ async def _run_in_time(
     try:
         async with clock:
             principal = await run_with_retry(partial(principal_of, request, installation, client), reads=True)
-            return await run_with_retry(partial(attempt, principal), reads=not prepared.writes)
+            run = partial(run_with_retry, partial(attempt, principal), reads=not prepared.writes)
+            return await (introspect(operation, run) if is_introspection(prepared.operation) else run())
     except TimeoutError:
         if clock.expired():
             raise _Stopped from None

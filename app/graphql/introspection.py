@@ -1,0 +1,36 @@
+"""Keeps the results of operations that only ask about the schema: they are the same for every caller.
+
+Such a result takes a process most of the time that one operation may have, and tools ask for it with the same text.
+"""
+
+from collections.abc import Awaitable, Callable
+
+from graphql import FieldNode, OperationDefinitionNode
+from strawberry.types import ExecutionResult
+
+from app.graphql.request import Operation
+
+MOST = 16
+ROOTS = {"__schema", "__type"}
+_results: dict[tuple[str, str | None], ExecutionResult] = {}
+"""By text and operation name, the least recently used first."""
+
+
+def is_introspection(operation: OperationDefinitionNode) -> bool:
+    """Whether an operation only asks about the schema, with no variable."""
+    roots = operation.selection_set.selections
+    names = {root.name.value for root in roots if isinstance(root, FieldNode)}
+    return not operation.variable_definitions and len(roots) == len(names) > 0 and names <= ROOTS
+
+
+async def introspect(operation: Operation, run: Callable[[], Awaitable[ExecutionResult]]) -> ExecutionResult:
+    """Returns the kept result of an operation, or runs it and keeps its result if it has no errors."""
+    key = (operation.query, operation.name)
+    result = _results.pop(key, None)
+    if result is None:
+        result = await run()
+    if not result.errors:
+        _results[key] = result
+        if len(_results) > MOST:
+            del _results[next(iter(_results))]
+    return result
