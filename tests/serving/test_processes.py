@@ -69,7 +69,7 @@ def pids(port: int, seconds: float, wanted: int, without: frozenset[int] = froze
     until = time.monotonic() + seconds
     while len(seen) < wanted and time.monotonic() < until:
         answer = ask(port, "/pid")
-        if answer is not None and answer.json() not in without:
+        if answer is not None and answer.status_code == 200 and answer.json() not in without:
             seen.add(answer.json())
     return seen
 
