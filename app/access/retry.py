@@ -42,29 +42,23 @@ async def run_with_retry(
     yet and the input can be read again. Raises `Conflict`, `Unavailable` or `OutcomeUnknown` in place of a
     temporary fault.
     """
-    try:
-        return await attempt()
-    except AimlineError:
-        raise
-    except Exception as error:
-        refusal = refusal_of(error, reads=reads)
-        if refusal is None:
+    may_repeat = True
+    while True:
+        try:
+            return await attempt()
+        except AimlineError:
             raise
-        will_retry = fault_of(error) in RETRIED and not isinstance(refusal, OutcomeUnknown) and may_retry()
-        log.warning("unit.retried" if will_retry else "unit.refused", code=refusal.code, **describe_fault(error))
-        if not will_retry:
-            raise refusal from error
-    await asyncio.sleep(random.uniform(0, PAUSE))
-    try:
-        return await attempt()
-    except AimlineError:
-        raise
-    except Exception as error:
-        refusal = refusal_of(error, reads=reads)
-        if refusal is None:
-            raise
-        log.warning("unit.refused", code=refusal.code, **describe_fault(error))
-        raise refusal from error
+        except Exception as error:
+            refusal = refusal_of(error, reads=reads)
+            if refusal is None:
+                raise
+            is_passing = fault_of(error) in RETRIED and not isinstance(refusal, OutcomeUnknown)
+            will_retry = may_repeat and is_passing and may_retry()
+            log.warning("unit.retried" if will_retry else "unit.refused", code=refusal.code, **describe_fault(error))
+            if not will_retry:
+                raise refusal from error
+        may_repeat = False
+        await asyncio.sleep(random.uniform(0, PAUSE))
 
 
 def refusal_of(error: BaseException, *, reads: bool = False) -> AimlineError | None:

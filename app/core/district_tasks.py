@@ -6,7 +6,7 @@ record it, rests for a while, longer after each fault. Never knows what the work
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import UUID
@@ -73,13 +73,7 @@ class DistrictTasks:
 
     async def drain(self, patience: float | None = None) -> None:
         """Waits for all tasks; those that have not ended after `patience` seconds are cancelled."""
-        if not self.running:
-            return
-        _, slow = await asyncio.wait(list(self.running.values()), timeout=patience)
-        for task in slow:
-            task.cancel()
-        if slow:
-            await asyncio.wait(slow)
+        await end_tasks(list(self.running.values()), patience)
 
     def _forget(self, district_id: UUID, _: asyncio.Task[None]) -> None:
         self.running.pop(district_id, None)
@@ -91,3 +85,14 @@ class DistrictTasks:
             except Exception as error:  # what is due stays due, and other districts go on
                 rest = self.rests.note_fault(district_id)
                 log.error("jobs.look_failed", wait=rest, **describe_fault(error))
+
+
+async def end_tasks(tasks: Collection[asyncio.Task[None]], patience: float | None) -> None:
+    """Waits for tasks to end, and cancels those that have not ended after `patience` seconds."""
+    if not tasks:
+        return
+    _, slow = await asyncio.wait(tasks, timeout=patience)
+    for task in slow:
+        task.cancel()
+    if slow:
+        await asyncio.wait(slow)

@@ -23,7 +23,7 @@ from app.core import ids
 from app.core.address import Allowed
 from app.core.clock import now, today_in
 from app.core.crypto import KeyFault, Keyring
-from app.core.district_tasks import Rests
+from app.core.district_tasks import Rests, end_tasks
 from app.core.errors import AimlineError, StorageFull
 from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
 from app.core.faults import fault_of
@@ -80,13 +80,7 @@ class SyncScheduler:
 
     async def drain(self, patience: float | None = None) -> None:
         """Waits for the running syncs. Cancels those that still run after `patience` seconds."""
-        if not self.running:
-            return
-        _, slow = await asyncio.wait(list(self.running.values()), timeout=patience)
-        for task in slow:
-            task.cancel()
-        if slow:
-            await asyncio.wait(slow)
+        await end_tasks(list(self.running.values()), patience)
 
     def _forget(self, district_id: UUID, _: asyncio.Task[None]) -> None:
         self.running.pop(district_id, None)
