@@ -86,7 +86,7 @@ def _member_pieces(scope: Scope, level: Level, pick: Pick, path: Path, pattern: 
 def _one(scope: Scope, level: Level, member: OneMember, pick: Pick, path: Path, pattern: Path) -> ColumnElement[Any]:
     child, conditions = level_of(scope, member.target, member.through)
     if member.condition is not None:
-        conditions.append(adapt(member.condition, child, level))
+        conditions.append(adapt(member.condition, child.linked, level))
     else:
         conditions.append(child.key == adapt(member.expression, level))
     shown = object_of(scope, child, pick.picks, path, pattern, level)
@@ -101,7 +101,7 @@ def _many(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path
         conditions.append(child.key == any_(column))
         order = [func.array_position(column, child.key)]
     else:
-        conditions.append(adapt(member.condition, child, level))
+        conditions.append(adapt(member.condition, child.linked, level))
     arguments = dict(pick.arguments)
     for filter_ in member.filters:
         if arguments.get(filter_.name) is not None and filter_.condition is not None:

@@ -67,7 +67,7 @@ def linked_page(
     if page is None or not member.paged:
         raise CannotCompile(f"{member.name} has no pages.")
     child, conditions = level_of(scope, member.target, member.through)
-    conditions.append(adapt(member.condition, child, level))
+    conditions.append(adapt(member.condition, child.linked, level))
     arguments = dict(pick.arguments)
     for filter_ in member.filters:
         if arguments.get(filter_.name) is not None and filter_.condition is not None:

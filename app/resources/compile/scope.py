@@ -1,7 +1,7 @@
 """Owns what the parts of one compilation share: names of parameters, aliases of tables, and what Python does after."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import BindParameter, Column, ColumnElement, FromClause, Table, bindparam, func, literal_column
@@ -54,13 +54,19 @@ class LinkSlot:
 class Level:
     """A resource at one level of a selection, and the tables that its columns come from, by name.
 
-    `source` is what the level reads FROM, `parts` are the tables in it.
+    `source` is what the level reads FROM, `parts` are the tables in it, `through` is the table of a link.
     """
 
     resource: ResourceType
     tables: Mapping[str, Callable[[str], ColumnElement[Any]]]
     source: FromClause
     parts: tuple[FromClause, ...]
+    through: Mapping[str, Callable[[str], ColumnElement[Any]]] = field(default_factory=dict)
+
+    @property
+    def linked(self) -> "Level":
+        """The level as the condition of its link sees it: with the table that the link goes through."""
+        return replace(self, tables={**self.tables, **self.through})
 
     @property
     def facts(self) -> Declaration:
@@ -130,7 +136,7 @@ def columns_of(source: FromClause) -> Callable[[str], ColumnElement[Any]]:
 def adapt(expression: Any, *levels: Level) -> ColumnElement[Any]:
     """Returns a declared expression with its tables replaced by those of the levels; the first that has one wins."""
 
-    def replace(element: Any) -> Any:
+    def substitute(element: Any) -> Any:
         if not isinstance(element, Column):
             return None
         name = str(getattr(element.table, "name", ""))
@@ -143,7 +149,7 @@ def adapt(expression: Any, *levels: Level) -> ColumnElement[Any]:
         expression.__clause_element__() if hasattr(expression, "__clause_element__") else expression
     )
     traverse: Any = visitors.replacement_traverse  # its types know less than it does
-    adapted: ColumnElement[Any] = traverse(plain, {}, replace)
+    adapted: ColumnElement[Any] = traverse(plain, {}, substitute)
     return adapted
 
 
