@@ -25,7 +25,7 @@ TOKEN_FAILURES = Policy("token-failures", 20, MINUTE)
 """Wrong secrets of one client from one address. Counting by client alone would let a stranger lock the client out."""
 NOBODY = "nobody"
 """The class of all requests without a valid token."""
-LONGEST_CLIENT_ID = 100
+MAX_CLIENT_ID_LENGTH = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class TokenAttempts:
         requests = self._requests.take(network)
         if not requests.is_allowed:
             raise RateLimited((requests,))
-        key = (client_id if client_id and len(client_id) <= LONGEST_CLIENT_ID else None, network)
+        key = (client_id if client_id and len(client_id) <= MAX_CLIENT_ID_LENGTH else None, network)
         failures = self._failures.take(key)
         if not failures.is_allowed:
             raise RateLimited((failures,))

@@ -28,7 +28,7 @@ from app.core.log import add_to_log_context
 
 ALGORITHM = "ES256"
 AUDIENCE = "aimline"
-MOST_VERIFIED = 4096
+MAX_VERIFIED = 4096
 """The number of verified tokens in the cache, which saves a signature verification per request."""
 
 
@@ -78,13 +78,13 @@ class Tokens:
         claims = {
             "iss": self._issuer,
             "aud": AUDIENCE,
-            "sub": ids.show("client", client.client_id),
+            "sub": ids.format_id("client", client.client_id),
             "name": client.name,
             "iat": at,
             "exp": at + self._seconds,
             "jti": str(ids.new_id()),
-            "district": ids.show("district", grant.district_id),
-            "schools": [ids.show("org", school) for school in grant.school_ids],
+            "district": ids.format_id("district", grant.district_id),
+            "schools": [ids.format_id("org", school) for school in grant.school_ids],
             "scope": " ".join(scopes),
         }
         header = {"alg": ALGORITHM, "kid": self._signing.kid, "typ": "at+jwt"}
@@ -104,7 +104,7 @@ class Tokens:
         self._verified.pop(digest, None)
         expires, principal = self._verify(token)
         self._verified[digest] = expires, principal
-        if len(self._verified) > MOST_VERIFIED:
+        if len(self._verified) > MAX_VERIFIED:
             self._verified.popitem(last=False)
         return principal
 
@@ -126,11 +126,11 @@ class Tokens:
             self._claims.validate(decoded.claims)
             claims = decoded.claims
             return claims["exp"], client_principal(
-                ids.read("district", claims["district"]),
-                ids.read("client", claims["sub"]),
+                ids.parse_id("district", claims["district"]),
+                ids.parse_id("client", claims["sub"]),
                 claims["name"],
                 frozenset(claims["scope"].split()),
-                tuple(ids.read("org", school) for school in claims["schools"]),
+                tuple(ids.parse_id("org", school) for school in claims["schools"]),
             )
         except (JoseError, ValueError, TypeError, KeyError, AttributeError, AimlineError):
             raise Unauthenticated("This access token is not valid. Ask for a new one.") from None
@@ -150,7 +150,7 @@ async def grant_token(
 
 async def _verify_secret(engine: AsyncEngine, client_id: str, secret: str) -> KnownClient:
     try:
-        client = await find_client(engine, ids.read("client", client_id))
+        client = await find_client(engine, ids.parse_id("client", client_id))
     except AimlineError:
         client = None
     given = fingerprint(secret)
@@ -168,7 +168,7 @@ def _choose_grant(client: KnownClient, district: str | None) -> Grant:
             return client.grants[0]
         raise OAuthError("Name the district: this client serves several, or none.", code="invalid_request")
     for grant in client.grants:
-        if district in (grant.slug, ids.show("district", grant.district_id)):
+        if district in (grant.slug, ids.format_id("district", grant.district_id)):
             return grant
     raise OAuthError("The client was not granted this district.", code="invalid_request")
 

@@ -55,8 +55,8 @@ class Principal:
 
     def log_names(self) -> dict[str, str | None]:
         """Returns the fields that identify the principal in logs: ids of district and client, never a name."""
-        client = ids.show("client", self.client_id) if self.client_id else None
-        return {"district": ids.show("district", self.district_id), "client": client}
+        client = ids.format_id("client", self.client_id) if self.client_id else None
+        return {"district": ids.format_id("district", self.district_id), "client": client}
 
     def binding(self) -> str:
         """Returns the SQL statement that binds a transaction to this principal; it is sent together with BEGIN."""

@@ -10,10 +10,10 @@ from typing import Any
 
 from app.core.faults import cause_of, sqlstate_of
 
-MOST_PLACES = 12
+MAX_PLACES = 12
 INNERMOST = 3
 """The number of places in libraries that are reported, the innermost ones; our own places are all reported."""
-MOST_CAUSES = 3
+MAX_CAUSES = 3
 OURS = ("app/", "migrations/", "tests/")
 ROOT = Path(__file__).parents[2]
 
@@ -35,7 +35,7 @@ def summarize_fault(error: BaseException) -> FaultSummary:
     The class is the driver's own where a library has wrapped its error.
     """
     innermost, state = error, sqlstate_of(error)
-    for _ in range(MOST_CAUSES):
+    for _ in range(MAX_CAUSES):
         cause = cause_of(innermost)
         if cause is None or sqlstate_of(cause) != state or not state:
             break
@@ -50,7 +50,7 @@ def describe_fault(error: BaseException) -> dict[str, Any]:
     described: dict[str, Any] = _describe(error)
     causes: list[dict[str, Any]] = []
     cause = cause_of(error)
-    while cause is not None and len(causes) < MOST_CAUSES:
+    while cause is not None and len(causes) < MAX_CAUSES:
         causes.append(_describe(cause))
         cause = cause_of(cause)
     return described | ({"causes": causes} if causes else {})
@@ -61,7 +61,7 @@ def _describe(error: BaseException) -> dict[str, Any]:
     return {
         "kind": type(error).__name__,
         **({"sqlstate": state} if state else {}),
-        "places": _places(error.__traceback__)[-MOST_PLACES:],
+        "places": _places(error.__traceback__)[-MAX_PLACES:],
     }
 
 

@@ -51,8 +51,8 @@ def log_context(**values: str | None) -> Iterator[None]:
 @contextmanager
 def job_context(job: str, district_id: UUID | None = None, run_id: UUID | None = None) -> Iterator[None]:
     """Binds a worker's job, with its own trace id, to every line that is logged within the block."""
-    district = ids.show("district", district_id) if district_id else None
-    run = ids.show("run", run_id) if run_id else None
+    district = ids.format_id("district", district_id) if district_id else None
+    run = ids.format_id("run", run_id) if run_id else None
     with log_context(trace_id=uuid4().hex, job=job, district=district, run=run, client=None):
         yield
 

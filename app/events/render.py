@@ -29,15 +29,15 @@ def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None)
     """
     version = event.version if versions is None else min(event.version, versions.get(event.type, OLDEST))
     type_ = CATALOGUE[event.type].at(version)
-    shown_ids = {name: ids.show(_kind(name), UUID(event.ids[name])) for name in type_.ids}
-    subject = ids.show(event.subject_kind, event.subject_id)
+    shown_ids = {name: ids.format_id(_kind(name), UUID(event.ids[name])) for name in type_.ids}
+    subject = ids.format_id(event.subject_kind, event.subject_id)
     return {
         "type": event.type,
         "timestamp": event.at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "data": {
-            "id": ids.show("event", event.id),
+            "id": ids.format_id("event", event.id),
             "version": type_.version,
-            "district": ids.show("district", event.district_id),
+            "district": ids.format_id("district", event.district_id),
             "subject": subject,
             "subject_version": event.subject_version,
             **shown_ids,

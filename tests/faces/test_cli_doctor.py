@@ -16,7 +16,9 @@ async def test_the_doctor_finds_and_repairs(north: Town) -> None:
     done = aimline(north.settings, *command)
     assert (done.returncode, done.stdout) == (0, "Every record has its student's schools.\n")
     async with north.unit() as work:
-        await raise_concern(work, NewConcern(ids.show("student", north.students["amy"]), "math", "Counts on fingers."))
+        await raise_concern(
+            work, NewConcern(ids.format_id("student", north.students["amy"]), "math", "Counts on fingers.")
+        )
     await ask(
         north, "UPDATE concern SET school_ids = :schools WHERE district_id = :district", schools=[north.schools[1]]
     )

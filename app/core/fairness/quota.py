@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Self
 
-MOST_KEYS = 10_000
+MAX_KEYS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class QuotaState:
 class Quotas:
     """The counters of one policy."""
 
-    def __init__(self, policy: Policy, clock: Callable[[], float] = monotonic, most_keys: int = MOST_KEYS) -> None:
+    def __init__(self, policy: Policy, clock: Callable[[], float] = monotonic, most_keys: int = MAX_KEYS) -> None:
         self.policy = policy
         self._clock, self._most_keys = clock, most_keys
         self._windows: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()

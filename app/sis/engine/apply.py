@@ -27,7 +27,7 @@ PLANNED_AS = {
     "removed": ("remove", "absent"),
 }
 
-LONGEST_YEAR = 400  # days: weeks are created for no more of a session that claims to be a school year
+MAX_YEAR_DAYS = 400  # days: weeks are created for no more of a session that claims to be a school year
 
 
 async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: Progress) -> dict[str, int]:
@@ -226,7 +226,7 @@ async def write_school_weeks(stage: Stage) -> None:
                 HAVING NOT bool_or(a.type = 'schoolYear')) AS y
             CROSS JOIN LATERAL generate_series(
                 date_trunc('week', y.starts_on::timestamp),
-                (least(y.ends_on, y.starts_on + {LONGEST_YEAR}) - 1)::timestamp, interval '7 days') AS w (monday)
+                (least(y.ends_on, y.starts_on + {MAX_YEAR_DAYS}) - 1)::timestamp, interval '7 days') AS w (monday)
             WHERE o.district_id = :district AND o.type = 'school' AND o.removed_at IS NULL
               AND NOT EXISTS (SELECT FROM school_week AS k WHERE k.district_id = :district
                               AND k.school_id = o.id AND k.monday = w.monday::date)

@@ -101,7 +101,7 @@ class Report:
         """Returns the report as plain values, with ids as the faces show them."""
         return {
             **asdict(self),
-            "run_id": ids.show("run", self.run_id),
+            "run_id": ids.format_id("run", self.run_id),
             "plan": self.plan and self.plan["digest"],
             "began_at": self.began_at.isoformat() if self.began_at else None,
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,

@@ -232,7 +232,7 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
     await require_before_images(work, undone)  # they may have expired since the check at the beginning
     await stage.drop()
     conclude(report, dry=False)
-    report.sentence = f"{ids.show('run', run_id)} is undone. {report.sentence}"
+    report.sentence = f"{ids.format_id('run', run_id)} is undone. {report.sentence}"
     await end(work, report)
     await update_watermarks(work, undone.source_id, False, None, None, undone=True)
 

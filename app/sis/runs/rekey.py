@@ -41,8 +41,8 @@ GIVEN: Final = "map"
 """The name of the method by which people are matched if the request contains the map itself."""
 FORMER: Final = "person.former"
 """The kind of the alias that keeps a person's former sourcedId; rows are never matched by it."""
-MOST_PAIRS: Final = 5_000_000
-MOST_GIVEN: Final = 10_000
+MAX_PAIRS: Final = 5_000_000
+MAX_GIVEN: Final = 10_000
 """The limit of pairs in a map that comes over a face and is stored in the run's row."""
 SMALL: Final = 16 << 20
 Pairs = Sequence[tuple[str, str]]
@@ -57,7 +57,7 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
                 cells = [cell.strip() for cell in row]
                 if not any(cells) or (number == 1 and cells == ["old", "new"]):
                     continue
-                if len(cells) != 2 or not all(cells) or len(pairs) >= MOST_PAIRS:
+                if len(cells) != 2 or not all(cells) or len(pairs) >= MAX_PAIRS:
                     raise _invalid_map(f"Row {number} of {file.name} is not an old and a new sourcedId.")
                 pairs.append((cells[0], cells[1]))
     except (OSError, csv.Error, UnicodeDecodeError) as error:

@@ -261,7 +261,7 @@ async def _requeue_lost_runs(work: Work) -> None:
             run.leased_until = func.now() + LENGTH
             continue
         lost_worker = FaultSummary(WORKER_LOST, run.worker)
-        log.error("syncs.worker_lost", run=ids.show("run", run.id), attempt=run.attempts, worker=run.worker)
+        log.error("syncs.worker_lost", run=ids.format_id("run", run.id), attempt=run.attempts, worker=run.worker)
         if run.due is None:
             await give_up_run(work, run.id, run.claim_number, BROKE_OFF, lost_worker)
         elif run.attempts >= RETRIES.attempts:

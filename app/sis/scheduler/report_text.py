@@ -9,7 +9,7 @@ COLUMNS = ("known", "fetched", "created", "updated", "removed", "absent", "quara
 
 def render_report(report: Report) -> str:
     """Returns the report as text: the sentence, counts by kind, the guard's results, first errors and next steps."""
-    shown = ids.show("run", report.run_id)
+    shown = ids.format_id("run", report.run_id)
     ended = report.ended_at.strftime("%Y-%m-%d %H:%M UTC") if report.ended_at else "not ended"
     lines = [f"{shown}: {report.state}{f', {report.mode}' if report.mode else ''}, {ended}", report.sentence, ""]
     kinds = [(name, counts) for name, counts in report.kinds.items() if counts.file or counts.known]
@@ -41,7 +41,7 @@ def render_guard_result(result: dict[str, object]) -> str:
 
 def next_steps(report: Report) -> list[str]:
     """Returns sentences about what a person can do about a run, with commands that lack only the district's name."""
-    shown, of = ids.show("run", report.run_id), "--district DISTRICT"
+    shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
     held = {one["rule"] for one in report.weighed if one["held"]}
     steps = []
     if report.state == "held":
