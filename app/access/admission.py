@@ -41,10 +41,10 @@ class RateLimited(Throttled):
     """A quota is used up; `standings` are the states of all policies that were counted."""
 
     def __init__(self, standings: tuple[QuotaState, ...]) -> None:
-        used_up = [one for one in standings if not one.is_allowed]
-        names = " and ".join(f'"{one.policy.name}"' for one in used_up)
+        used_up = [state for state in standings if not state.is_allowed]
+        names = " and ".join(f'"{state.policy.name}"' for state in used_up)
         detail = f"The quota {names} is used up. Wait for as long as Retry-After says."
-        super().__init__(detail, max(one.reset for one in used_up))
+        super().__init__(detail, max(state.reset for state in used_up))
         self.standings = standings
 
 

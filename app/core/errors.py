@@ -1,6 +1,6 @@
 """Defines the errors that a caller can meet, with stable codes.
 
-Contains no HTTP status: each API maps the errors itself.
+Contains no HTTP status; each API maps the errors itself.
 
 No message contains a submitted value, because a name or a birth date must not reach a log through an error.
 """

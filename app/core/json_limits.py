@@ -1,7 +1,7 @@
-"""Limits the size of a JSON document in values, keys and depth, by counting in its bytes without building any value.
+"""Limits the number of values, keys and levels of a JSON document by scanning its bytes, without building any value.
 
-A body of 2 MB can contain 700,000 empty lists, which would take 50 MB and seconds to parse, validate and refuse.
-The count reads the bytes once, stops at the first exceeded limit, and keeps one small frame per level.
+A body of 2 MB can contain 700,000 empty lists, which would take 50 MB and seconds to parse, validate and refuse. The
+scan reads the bytes once, stops at the first exceeded limit, and keeps one small frame per level.
 """
 
 import re
@@ -33,18 +33,19 @@ def check_json(document: bytes, most_values: int = MAX_VALUES) -> None:
     except UnicodeDecodeError:
         raise NotText from None
     if b"\0" in document:
-        # This may be UTF-16 without a byte order mark: a parser that guesses encodings would parse another document.
+        # This may be UTF-16 without a byte order mark, which a parser that guesses encodings would read as another
+        # document.
         raise NotText
     opened = document.count(b"[") + document.count(b"{")
     if opened <= MAX_DEPTH and document.count(b",") < MAX_KEYS:
-        return  # even if every bracket and comma counts, no limit is exceeded
+        return  # even if every bracket and comma counted, no limit would be exceeded
     if excess := _excess(document, most_values):
         raise Invalid([excess])
 
 
 def _excess(document: bytes, most_values: int) -> Violation | None:
     values = 1
-    frames: list[list[int]] = []  # for each level: whether it is an object, and its members so far
+    frames: list[list[int]] = []  # for each open level: whether it is an object, and the number of its members so far
     for token in _TOKEN.finditer(document):
         mark = document[token.start()]
         if mark == 0x22:  # a string

@@ -21,7 +21,7 @@ from app.events.models import Event, EventCounter
 
 KEPT = timedelta(days=30)
 GRACE = timedelta(minutes=1)  # a reader that has just started at the oldest event is not refused because of it
-LONGEST = timedelta(hours=6)
+MAX_TRANSACTION = timedelta(hours=6)
 """No transaction takes longer: an event recorded this long before an instant was committed before that instant."""
 RESYNC = "Read what you need from the lists, then ask for events without a cursor."
 UNKNOWN = "There is no such event type. See GET /v1/event-types."
@@ -114,7 +114,9 @@ async def position_before(work: Work, instant: datetime) -> int:
     candidate = await work.db.scalar(earliest)
     if candidate is None:
         return end.last
-    earlier = select(Event.seq).where(in_district, Event.at < instant - LONGEST).order_by(Event.at.desc()).limit(1)
+    earlier = (
+        select(Event.seq).where(in_district, Event.at < instant - MAX_TRANSACTION).order_by(Event.at.desc()).limit(1)
+    )
     surely_before = await work.db.scalar(earlier) or 0
     between = select(func.min(Event.seq)).where(in_district, Event.seq > surely_before, Event.seq <= candidate)
     first = await work.db.scalar(between.where(Event.at >= instant))

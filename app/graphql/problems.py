@@ -32,7 +32,6 @@ from app.graphql.door import OperationContext
 P = ParamSpec("P")
 R = TypeVar("R")
 UNIQUE_VIOLATION = "23505"
-LONGEST = 4000
 MAX_MESSAGE_LENGTH = 500
 MISSING_PERMISSION = "permission.missing"
 FAULT = "An internal error occurred. Nothing was changed."

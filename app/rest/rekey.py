@@ -14,7 +14,7 @@ from app.rest.sis import SyncRun, accepted_run
 from app.sis.runs import pull, queries
 from app.sis.runs.rekey import MAX_GIVEN
 
-LONGEST = 1000
+MAX_REKEY_LENGTH = 1000
 PART = 200
 """How many pairs are validated at a time: validation of an entirely wrong map stops early."""
 
@@ -31,8 +31,8 @@ router = APIRouter(prefix="/v1", tags=["sync"], route_class=MapRoute)
 class RekeyPair(Input):
     """One person: the former sourcedId, and the one under which the held run would create the same person again."""
 
-    old: str = Field(min_length=1, max_length=LONGEST)
-    new: str = Field(min_length=1, max_length=LONGEST)
+    old: str = Field(min_length=1, max_length=MAX_REKEY_LENGTH)
+    new: str = Field(min_length=1, max_length=MAX_REKEY_LENGTH)
 
 
 def _validate_in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:

@@ -48,7 +48,7 @@ from app.sis.sources.service import write_schedule
 from app.sis.sources.settings import freeze_of
 
 AT_ONCE = 2  # districts that this process syncs at the same time, not counting those that wait for their source
-MOST = 8  # districts in total; each uses a database connection
+MAX_RUNNING = 8  # districts in total; each uses a database connection
 WAITING = ("", "fetching", "downloading", "starting")
 """First words of the stages in which a run waits for its source; a slow source must not delay other districts."""
 
@@ -70,7 +70,7 @@ class SyncScheduler:
     def start_due(self, due: Sequence[UUID]) -> int:
         """Starts the syncs of due districts, as far as there is capacity, and returns the number of districts."""
         waiting = sum(key not in self.stages or self.stages[key].is_waiting for key in self.running)
-        room = min(AT_ONCE - (len(self.running) - waiting), MOST - len(self.running))
+        room = min(AT_ONCE - (len(self.running) - waiting), MAX_RUNNING - len(self.running))
         districts = [key for key in due if key not in self.running and not self.rests.is_resting(key)][: max(room, 0)]
         for district_id in districts:
             task = asyncio.create_task(self._district(district_id))
