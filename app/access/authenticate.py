@@ -29,16 +29,16 @@ from app.core.log import add_to_log_context
 ALGORITHM = "ES256"
 AUDIENCE = "aimline"
 MAX_VERIFIED = 4096
-"""The number of verified tokens in the cache, which saves a signature verification per request."""
+"""The largest number of verified tokens in the cache, which saves a signature verification per request."""
 
 
 class OAuthError(AimlineError):
-    """A refusal at the token endpoint; its `code` is one of RFC 6749 §5.2."""
+    """An error of the token endpoint; its `code` is one of RFC 6749 §5.2."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """The response of the token endpoint."""
+    """The successful response of the token endpoint."""
 
     token: str
     scopes: tuple[str, ...]
@@ -73,7 +73,7 @@ class Tokens:
         return dict(self._keys.as_dict(private=False))
 
     def issue(self, client: KnownClient, grant: Grant, scopes: tuple[str, ...]) -> AccessToken:
-        """Issues a token for one client, one district and these scopes."""
+        """Returns a new token for one client, one district and these scopes."""
         at = int(now().timestamp())
         claims = {
             "iss": self._issuer,
@@ -92,7 +92,7 @@ class Tokens:
         return AccessToken(token, scopes, grant.district_id, self._seconds)
 
     def read(self, token: str) -> Principal:
-        """Returns the principal of a token's client; raises `Unauthenticated`.
+        """Verifies a token and returns its client's principal; raises `Unauthenticated`.
 
         A verified token is cached by its digest until it expires; the cache keeps the most recently used ones.
         """
@@ -109,9 +109,9 @@ class Tokens:
         return principal
 
     def read_header(self, authorization: str | None) -> Principal:
-        """Returns the client whose token an Authorization header bears, and names it in every log line from now on.
+        """Verifies the token in an Authorization header and returns its client's principal.
 
-        Reads no row. Raises `Unauthenticated`.
+        Also adds the client to every following log line. Reads no row. Raises `Unauthenticated`.
         """
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
@@ -139,7 +139,9 @@ class Tokens:
 async def grant_token(
     engine: AsyncEngine, tokens: Tokens, client_id: str, secret: str, scope: str | None, district: str | None
 ) -> AccessToken:
-    """Performs the client-credentials grant (RFC 6749 §4.4); raises `OAuthError`."""
+    """Issues a token for a client's id and secret (the client-credentials grant, RFC 6749 §4.4); raises
+    `OAuthError`.
+    """
     client = await _verify_secret(engine, client_id, secret)
     grant = _choose_grant(client, district)
     scopes = grant.scopes if scope is None else frozenset(scope.split())
