@@ -30,7 +30,7 @@ About = TypeVar("About", bound=AboutStudent)
 
 async def lock_student(work: Work, name: str, pointer: str | None = None) -> Person:
     """Locks the student named by an id or an external id. Raises `NotFound`, or `Invalid` at `pointer`."""
-    await _lock_named_subjects(work)
+    await lock_named_subjects(work)
     reference = parse("student", name, pointer)
     student = await find_row(work, Person, reference, pointer, Person.is_student.is_(True), lock=True)
     work.locked_students.add(student.id)
@@ -39,7 +39,7 @@ async def lock_student(work: Work, name: str, pointer: str | None = None) -> Per
 
 async def lock_students_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
     """Locks the given students whom the principal reaches; returns them by the given names."""
-    await _lock_named_subjects(work)
+    await lock_named_subjects(work)
     students = await people_by_name(work, names, students=True, lock=True)
     work.locked_students |= {student.id for student in students.values()}
     return students
@@ -81,7 +81,7 @@ async def lock_student_of(
     work: Work, model: type[About], column: InstrumentedAttribute[UUID], row_id: UUID
 ) -> About | None:
     """Locks the student whom a row is about, then reads the row; None if the principal reaches no such row."""
-    await _lock_named_subjects(work)
+    await lock_named_subjects(work)
     is_row = (model.district_id == work.district_id, column == row_id)
     student_of_row = select(model.student_id).where(*is_row).scalar_subquery()
     student_id = await work.db.scalar(_locking(work, Person.id == student_of_row))
@@ -99,7 +99,7 @@ def _locking(work: Work, which: ColumnElement[bool], *, wait: bool = True) -> Se
     return people.order_by(Person.id).with_for_update(key_share=True, skip_locked=not wait)
 
 
-async def _lock_named_subjects(work: Work) -> None:
+async def lock_named_subjects(work: Work) -> None:
     """Locks, once and before the first command, every student named by a text in `work.named_subjects`.
 
     A text is an id, an external id, or the id of a row about a student. Texts that name no reachable row are
