@@ -35,6 +35,7 @@ from app.roster.lookup import zone_of
 from app.sis.engine.district_lock import describe_holder
 from app.sis.engine.report import Report
 from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest, is_syncing
+from app.sis.engine.state import change_states
 from app.sis.models import SisRun, SisSource
 from app.sis.port import AlreadyRunning, RosterBusy, Superseded
 from app.sis.rules import OPEN, RunState
@@ -219,7 +220,7 @@ async def _create_due_run(work: Work, row: SisSource) -> None:
                 district_id=work.district_id,
                 id=new_id(),
                 source_id=row.id,
-                state=RunState.PENDING.value,
+                state=RunState.PENDING,
                 dry=False,
                 began_at=now(),
                 due=now(),
@@ -244,7 +245,7 @@ async def _requeue_lost_runs(work: Work) -> None:
         select(SisRun)
         .where(
             SisRun.district_id == work.district_id,
-            SisRun.state == RunState.RUNNING.value,
+            SisRun.state == RunState.RUNNING,
             (SisRun.leased_until <= func.now()) | SisRun.leased_until.is_(None),
         )
         .with_for_update(skip_locked=True)
@@ -261,9 +262,13 @@ async def _requeue_lost_runs(work: Work) -> None:
             sentence = f"The sync broke off {run.attempts} times. The roster is as it was."
             await give_up_run(work, run.id, run.claim_number, sentence, lost_worker)
         else:
-            run.state, run.leased_until = RunState.PENDING, None
-            run.fault, run.fault_place = lost_worker.error, lost_worker.place
-            run.sentence = "The sync broke off and waits for another worker. The roster is as it was."
+            waits = {
+                "leased_until": None,
+                "fault": lost_worker.error,
+                "fault_place": lost_worker.place,
+                "sentence": "The sync broke off and waits for another worker. The roster is as it was.",
+            }
+            await change_states(work, RunState.PENDING, [SisRun.id == run.id], waits)
     await work.db.flush()
 
 
