@@ -1,8 +1,7 @@
-"""Replaces what libraries and Python itself log in our processes by our own log lines, without any exception's
-text.
+"""Replaces the log records of libraries and of Python by our own log lines, without the text of any exception.
 
-An exception's text may contain a row (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and a log has more
-readers than the rows have. For libraries whose messages are known, the first line of the message template is logged
+The text of an exception may contain data (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and more people read
+a log than may read the data. For libraries whose messages are known, the first line of the message template is logged
 without its arguments.
 """
 
@@ -19,13 +18,13 @@ import structlog
 from app.core.fault_report import describe_fault, short_path
 
 log = structlog.get_logger()
-LONGEST = 200
-MOST_LINES = 5
+MAX_MESSAGE_LENGTH = 200
+MAX_LINES = 5
 """The most equal lines per `PERIOD`: strangers can cause some of them, such as with bytes that are not HTTP."""
 PERIOD = 60.0
-MOST_PLACES = 1000
+MAX_PLACES = 1000
 PLAIN_LOGGERS = ("uvicorn", "asyncio", "concurrent.futures", "sqlalchemy.pool")
-"""Libraries whose message templates contain no value in their first line; their arguments are never logged."""
+"""Libraries whose message templates have no value in their first line; the arguments are never logged."""
 _WARNING = re.compile(r"(?P<place>[^\n]{0,200}?:\d+): (?P<kind>\w+): ")
 
 
@@ -51,7 +50,7 @@ class PlainHandler(logging.Handler):
 
 
 class LineQuota:
-    """Counts equal lines, and lets `MOST_LINES` of them pass in each period."""
+    """Counts equal lines, and lets `MAX_LINES` of them pass in each period."""
 
     def __init__(self) -> None:
         self._counts: dict[str, tuple[float, int]] = {}  # a line's period's end, and how often it occurred in it
@@ -62,15 +61,15 @@ class LineQuota:
         until, count = self._counts.get(line, (0.0, 0))
         if now < until:
             self._counts[line] = (until, count + 1)
-            return 0 if count < MOST_LINES else None
-        if len(self._counts) >= MOST_PLACES:
+            return 0 if count < MAX_LINES else None
+        if len(self._counts) >= MAX_PLACES:
             self._counts.clear()
         self._counts[line] = (now + PERIOD, 1)
-        return max(count - MOST_LINES, 0)
+        return max(count - MAX_LINES, 0)
 
 
 def quiet_libraries() -> None:
-    """Turns libraries' records, warnings and uncaught exceptions of this process into plain log lines."""
+    """Turns log records of libraries, warnings and uncaught exceptions of this process into plain log lines."""
     root = logging.getLogger()
     root.handlers[:] = [PlainHandler(logging.WARNING)]
     for name in ("uvicorn", "uvicorn.error"):
@@ -88,12 +87,12 @@ def _message(record: logging.LogRecord) -> str:
         warning = _WARNING.match(str(record.args[0])) if isinstance(record.args, tuple) and record.args else None
         return f"{warning['kind']} at {warning['place']}" if warning else "A warning."
     if isinstance(record.msg, BaseException):
-        # An OSError comes from the server itself, such as an address in use.
-        return str(record.msg)[:LONGEST] if isinstance(record.msg, OSError) else type(record.msg).__name__
+        # An OSError with a message of the server itself, such as an address in use.
+        return str(record.msg)[:MAX_MESSAGE_LENGTH] if isinstance(record.msg, OSError) else type(record.msg).__name__
     if not record.name.startswith(PLAIN_LOGGERS):
         return ""
     lines = str(record.msg).splitlines()
-    return lines[0][:LONGEST] if lines else ""
+    return lines[0][:MAX_MESSAGE_LENGTH] if lines else ""
 
 
 def _uncaught(kind: type[BaseException], error: BaseException | None, _trace: TracebackType | None) -> None:
@@ -101,7 +100,7 @@ def _uncaught(kind: type[BaseException], error: BaseException | None, _trace: Tr
         sys.stderr.write("Interrupted.\n")
         return
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
-        # A group has no message of its own: its first exception is the reason.
+        # An exception group has no message of its own, so its first exception is reported.
         error = error.exceptions[0]
         kind = type(error)
     log.error("uncaught", **(describe_fault(error) if error is not None else {"kind": kind.__name__}))

@@ -11,7 +11,7 @@ from app.core.errors import Violation
 
 PURPOSES = ("screening", "baseline", "progress")
 BASELINE_SCORES = 3
-MOST_AT_ONCE = 500
+MAX_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)

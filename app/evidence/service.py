@@ -18,7 +18,7 @@ from app.core.errors import AimlineError, Invalid, Violation
 from app.core.ids import new_id
 from app.evidence.amend import change_of
 from app.evidence.models import Score
-from app.evidence.rules import MOST_AT_ONCE, Range, find_contradictions, unknown_form, violations_of
+from app.evidence.rules import MAX_BATCH, Range, find_contradictions, unknown_form, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.playbook.models import Measure
 from app.roster.lookup import IdList, locate_staff_by_name, zone_of
@@ -78,8 +78,8 @@ class _ScoreBatch:
 @needs(Can.RECORD_SCORES)
 async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scores") -> list[RecordedScore]:
     """Records up to 500 scores; the result has one entry for each, in order."""
-    if not 1 <= len(new) <= MOST_AT_ONCE:
-        raise Invalid([Violation(at, "scores.count", f"Send 1 to {MOST_AT_ONCE} scores at once.")])
+    if not 1 <= len(new) <= MAX_BATCH:
+        raise Invalid([Violation(at, "scores.count", f"Send 1 to {MAX_BATCH} scores at once.")])
     batch = await _load_batch(work, new)
     contradictions = find_contradictions([_identity(score, batch) for score in new])
     results = []

@@ -12,7 +12,7 @@ DIRECTIONS = ("up", "down")
 KINDS = ("growth", "count", "percentage", "criterion")
 CODE = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
 """No colon, slash or star: the rules of a version have measure codes, `area:…`, `school:…/…` and `*` as keys."""
-LONGEST_NAME, LONGEST_UNIT, LONGEST_FORM, MOST_FORMS = 200, 100, 100, 500
+MAX_NAME_LENGTH, MAX_UNIT_LENGTH, MAX_FORM_LENGTH, MAX_FORMS = 200, 100, 100, 500
 FURTHEST = 1e9
 FIXED_IN_USE = {"direction": "direction", "kind": "kind", "area_id": "area"}
 """By column, the input's field: what cannot change once a score or a support exists."""
@@ -43,7 +43,7 @@ def violations_of(values: Mapping[str, Any]) -> list[Violation]:
             "A code has lower-case letters, digits, dots and hyphens, 63 at most; it begins with a letter or digit."
         )
         violations.append(Violation("/code", "measure.code", detail))
-    for name, most in (("name", LONGEST_NAME), ("unit", LONGEST_UNIT)):
+    for name, most in (("name", MAX_NAME_LENGTH), ("unit", MAX_UNIT_LENGTH)):
         if not _is_text(values[name], most):
             violations.append(Violation(f"/{name}", f"measure.{name}", f"Give a text of 1 to {most} characters."))
     for name, choices in (("direction", DIRECTIONS), ("kind", KINDS)):
@@ -90,12 +90,12 @@ def _violations_of_forms(forms: Sequence[str] | None) -> list[Violation]:
     if forms is None:
         return []
     violations = []
-    if not 1 <= len(forms) <= MOST_FORMS:
-        detail = f"List 1 to {MOST_FORMS} forms, or give null to accept any form."
+    if not 1 <= len(forms) <= MAX_FORMS:
+        detail = f"List 1 to {MAX_FORMS} forms, or give null to accept any form."
         violations.append(Violation("/forms", "measure.forms", detail))
     for position, form in enumerate(forms):
-        if not _is_text(form, LONGEST_FORM):
-            detail = f"Give a text of 1 to {LONGEST_FORM} characters."
+        if not _is_text(form, MAX_FORM_LENGTH):
+            detail = f"Give a text of 1 to {MAX_FORM_LENGTH} characters."
             violations.append(Violation(f"/forms/{position}", "measure.form", detail))
         elif form in forms[:position]:
             violations.append(Violation(f"/forms/{position}", "measure.form_doubled", "This form is listed twice."))

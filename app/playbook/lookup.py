@@ -75,7 +75,7 @@ async def _by_code_or_id(
     work: Work, model: type[Row], kind: str, name: str, by_code: ColumnElement[bool], pointer: str
 ) -> Row:
     if name.startswith(f"{ids.PREFIXES[kind]}_"):
-        return await _load_one(work, model, kind, model.id == ids.read(kind, name, pointer), pointer)
+        return await _load_one(work, model, kind, model.id == ids.parse_id(kind, name, pointer), pointer)
     if "\x00" in name:  # PostgreSQL stores no such text and would raise an error
         raise _unknown_name(kind, pointer)
     return await _load_one(work, model, kind, by_code, pointer)

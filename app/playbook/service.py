@@ -15,7 +15,7 @@ from app.playbook.defaults import AREAS, COUNTS, LEVELS, MEASURES, REMINDERS, RU
 from app.playbook.lookup import published
 from app.playbook.models import Area, Level, Measure, PlaybookVersion
 
-LONGEST_REMINDER = 365
+MAX_REMINDER_DAYS = 365
 
 
 @needs(Can.OPERATE)
@@ -72,8 +72,8 @@ async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVers
 
     Reminders that are not named stay the same. Raises `Invalid`.
     """
-    if not all(name in REMINDERS and 0 <= number <= LONGEST_REMINDER for name, number in days.items()):
-        detail = f"Name {', '.join(REMINDERS)}, each with 0 to {LONGEST_REMINDER} days."
+    if not all(name in REMINDERS and 0 <= number <= MAX_REMINDER_DAYS for name, number in days.items()):
+        detail = f"Name {', '.join(REMINDERS)}, each with 0 to {MAX_REMINDER_DAYS} days."
         raise Invalid([Violation("/reminders", "playbook.reminders", detail)])
     last = await published(work)
     return await _publish(work, last.rules, last.reminders | dict(days))

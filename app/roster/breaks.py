@@ -26,7 +26,7 @@ from app.roster.lookup import find_row, page_by_id, zone_of
 from app.roster.models import Org, SchoolBreak
 from app.roster.references import parse
 
-LONGEST = timedelta(days=366)
+MAX_BREAK = timedelta(days=366)
 FARTHEST = timedelta(days=5 * 366)
 """The largest distance from today in either direction; a date beyond it is a typing error."""
 OUT_OF_REACH = "This caller reaches only some schools. Declare breaks for one of its schools at a time."
@@ -186,8 +186,8 @@ def _violations(new: NewBreak, today: date) -> list[Violation]:
     if new.ends_on < new.begins_on:
         detail = "A break ends on the day on which it begins, or later."
         violations.append(Violation("/ends_on", "break.ends_before_it_begins", detail))
-    elif new.ends_on - new.begins_on >= LONGEST:
-        detail = f"A break has {LONGEST.days} days at most. Look at its year."
+    elif new.ends_on - new.begins_on >= MAX_BREAK:
+        detail = f"A break has {MAX_BREAK.days} days at most. Look at its year."
         violations.append(Violation("/ends_on", "break.too_long", detail))
     return violations
 

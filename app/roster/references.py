@@ -27,7 +27,7 @@ def parse(kind: str, text: str, pointer: str | None = None) -> Reference:
     """
     try:
         if not text.startswith(SIS):
-            return Reference(kind, id=ids.read(kind, text, pointer or ""))
+            return Reference(kind, id=ids.parse_id(kind, text, pointer or ""))
     except Invalid:
         if pointer is None:
             raise NotFound(kind) from None

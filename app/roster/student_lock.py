@@ -114,7 +114,7 @@ async def lock_named_subjects(work: Work) -> None:
             if name.startswith(SIS):
                 references.append(parse("student", name))
             else:
-                kind, row_id = ids.parse(name)
+                kind, row_id = ids.parse_any_id(name)
                 ids_by_kind[kind].add(row_id)
     students = ids_by_kind["student"] | set((await ids_by_alias(work, references)).values())
     for mapper in Base.registry.mappers:

@@ -8,8 +8,8 @@ from app.support.dosage import LOST_BECAUSE
 
 STATES = ("planned", "active", "ended")
 ROUNDING = 1e-6
-EARLIEST_YEAR, LONGEST_DAYS = 2000, 3 * 366
-LONGEST_SESSION = 480
+MIN_YEAR, MAX_PLAN_DAYS = 2000, 3 * 366
+MAX_SESSION_MINUTES = 480
 _VERBS: dict[str, tuple[tuple[str, ...], str]] = {
     "start": (("planned",), "active"),
     "change": (("active",), "active"),
@@ -57,13 +57,13 @@ def violations_of(plan: Plan) -> list[Violation]:
     if not is_ahead(plan.goal, plan.baseline, plan.direction):
         side = "above" if plan.direction == "up" else "below"
         violations.append(Violation("/goal", "support.goal", f"The goal must lie {side} the baseline."))
-    if plan.begins_on.year < EARLIEST_YEAR or (plan.goal_on - plan.begins_on).days > LONGEST_DAYS:
-        detail = f"A phase begins in {EARLIEST_YEAR} or later, and its goal lies within three years."
+    if plan.begins_on.year < MIN_YEAR or (plan.goal_on - plan.begins_on).days > MAX_PLAN_DAYS:
+        detail = f"A phase begins in {MIN_YEAR} or later, and its goal lies within three years."
         violations.append(Violation("/goal_on", "support.goal_on", detail))
     if (plan.goal_on - plan.begins_on).days < 7:
         detail = "The goal's date must lie a week or more after the beginning."
         violations.append(Violation("/goal_on", "support.goal_on", detail))
-    if not 1 <= plan.minutes_per_session <= LONGEST_SESSION:
+    if not 1 <= plan.minutes_per_session <= MAX_SESSION_MINUTES:
         detail = "A session lasts 1 to 480 minutes."
         violations.append(Violation("/minutes_per_session", "support.minutes", detail))
     if not 1 <= plan.sessions_per_week <= 25:
@@ -99,9 +99,9 @@ def violations_of_session(session: SessionInput, at: str) -> list[Violation]:
     if session.number < 1:
         violations.append(Violation(f"{at}/number", "session.number", "Sessions of a day count from 1."))
     for name in ("planned_minutes", "delivered_minutes"):
-        if not 0 <= getattr(session, name) <= LONGEST_SESSION:
+        if not 0 <= getattr(session, name) <= MAX_SESSION_MINUTES:
             violations.append(
-                Violation(f"{at}/{name}", "session.minutes", f"A session lasts 0 to {LONGEST_SESSION} minutes.")
+                Violation(f"{at}/{name}", "session.minutes", f"A session lasts 0 to {MAX_SESSION_MINUTES} minutes.")
             )
     if session.delivered_minutes > 0 and not session.attended:
         detail = "Nothing is delivered to a student who does not attend: leave the minutes out, or give 0."

@@ -243,7 +243,7 @@ async def _load_concern(work: Work, name: str, student_id: UUID, place: int) -> 
     concern = await work.db.scalar(
         select(Concern).where(
             Concern.district_id == work.district_id,
-            Concern.id == ids.read("concern", name, pointer),
+            Concern.id == ids.parse_id("concern", name, pointer),
             Concern.student_id == student_id,
         )
     )

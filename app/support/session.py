@@ -23,7 +23,7 @@ from app.support.models import Phase, Session, SessionChange, Support
 from app.support.phase import student_columns
 from app.support.rules import SessionInput, violations_of_session
 
-MOST_AT_ONCE = 500
+MAX_BATCH = 500
 KEPT_COLUMNS = ("held_on", "number", "planned_minutes", "delivered_minutes", "attended", "lost_because", "removed_at")
 """The columns whose earlier values a change keeps."""
 
@@ -84,8 +84,8 @@ async def record_sessions(
     work: Work, support_id: UUID, new: Sequence[NewSession], *, at: str = "/sessions"
 ) -> list[RecordedSession]:
     """Records up to 500 sessions of a support that has begun; returns one result for each, in order."""
-    if not 1 <= len(new) <= MOST_AT_ONCE:
-        raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MOST_AT_ONCE} sessions at once.")])
+    if not 1 <= len(new) <= MAX_BATCH:
+        raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MAX_BATCH} sessions at once.")])
     batch = await _load_batch(work, support_id, new)
     results = []
     for position, session in enumerate(new):

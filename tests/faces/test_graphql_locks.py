@@ -68,7 +68,7 @@ async def as_client(app: FastAPI, north: Town) -> Caller:
 @pytest.fixture
 async def supports(app: FastAPI, north: Town) -> list[tuple[str, str]]:
     """Two students of one cohort with a running support each: (student, support)."""
-    students = [ids.show("student", north.students[name]) for name in ("amy", "ben")]
+    students = [ids.format_id("student", north.students[name]) for name in ("amy", "ben")]
     writers = Writers(north, app, students, random.Random(0))
     await writers.plan_supports()
     return [(student, writers.supports[student]) for student in students]
@@ -118,7 +118,7 @@ async def test_scores_of_one_cohort_in_opposite_orders_of_weeks_do_not_deadlock(
 
 async def test_a_command_that_fails_leaves_the_others_locked(as_client: Caller, north: Town) -> None:
     """The first command fails and gives back its locks; the next one locks all that are named again."""
-    amy, ben = (ids.show("student", north.students[name]) for name in ("amy", "ben"))
+    amy, ben = (ids.format_id("student", north.students[name]) for name in ("amy", "ben"))
     broken = ("raiseConcern", {"student": ben, "area": "nothing", "description": "Planted."})
     before = await deadlocks(north)
     for _ in range(ROUNDS):
@@ -140,7 +140,7 @@ async def test_amendments_of_the_same_measures_in_opposite_orders_do_not_deadloc
     """An amendment locks its measure until the commit: the measures of a document are locked in one order."""
     orf, maze = "orf", "maze"
     if how == "ids":
-        orf, maze = (ids.show("measure", north.measures[code]) for code in ("orf", "maze"))
+        orf, maze = (ids.format_id("measure", north.measures[code]) for code in ("orf", "maze"))
     before = await deadlocks(north)
     for number in range(ROUNDS):
         there, back = (

@@ -120,4 +120,4 @@ def test_what_strangers_can_repeat_is_logged_a_few_times_a_minute(monkeypatch: p
     assert [line.get("left_out") for line in lines[6:]] == [9_995, None]
     for number in range(5000):  # however many places there are, what is kept of them is bounded
         log(f"Place {number}", 1)
-    assert len(handler._quota._counts) <= library_log.MOST_PLACES
+    assert len(handler._quota._counts) <= library_log.MAX_PLACES

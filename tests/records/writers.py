@@ -146,7 +146,7 @@ class Patient:
 
 async def shown_students(town: Town, *sourced_ids: str) -> list[str]:
     """Returns the ids, as faces show them, of students whom the roster's source names so."""
-    return [ids.show("student", await row_id(town, "person", sourced_id)) for sourced_id in sourced_ids]
+    return [ids.format_id("student", await row_id(town, "person", sourced_id)) for sourced_id in sourced_ids]
 
 
 def _refusal(answer: httpx.Response) -> str:
