@@ -117,7 +117,7 @@ async def _lock_measure(work: Work, name: str) -> Measure:
     named_ids = [measure_id]
     for text in names:
         with suppress(Invalid):
-            kind, row_id = ids.parse(text)
+            kind, row_id = ids.parse_any_id(text)
             named_ids += [row_id] if kind == "measure" else []
     codes = [text for text in names if CODE.fullmatch(text)]
     is_named = (Measure.id == any_(cast(named_ids, ARRAY(UUID)))) | (Measure.code == any_(cast(codes, ARRAY(Text))))

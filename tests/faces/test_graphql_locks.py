@@ -140,7 +140,7 @@ async def test_amendments_of_the_same_measures_in_opposite_orders_do_not_deadloc
     """An amendment locks its measure until the commit: the measures of a document are locked in one order."""
     orf, maze = "orf", "maze"
     if how == "ids":
-        orf, maze = (ids.show("measure", north.measures[code]) for code in ("orf", "maze"))
+        orf, maze = (ids.format_id("measure", north.measures[code]) for code in ("orf", "maze"))
     before = await deadlocks(north)
     for number in range(ROUNDS):
         there, back = (

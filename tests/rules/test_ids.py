@@ -8,4 +8,4 @@ def test_each_kind_has_a_prefix_of_its_own() -> None:
     assert len(set(ids.PREFIXES.values())) == len(ids.PREFIXES)
     for kind in ids.PREFIXES:
         row_id = ids.new_id()
-        assert ids.parse(ids.show(kind, row_id)) == (kind, row_id)
+        assert ids.parse_any_id(ids.format_id(kind, row_id)) == (kind, row_id)
