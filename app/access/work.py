@@ -48,6 +48,7 @@ class Work:
         self.pending_weeks: list[Any] = []
         self.locked_students: set[UUID] = set()
         self.named_subjects: frozenset[str] = frozenset()
+        self.named_measures: frozenset[str] = frozenset()
 
     @property
     def district_id(self) -> UUID:
@@ -103,7 +104,7 @@ class Work:
         discarded.
         """
         events, weeks, locked = list(self.pending_events), list(self.pending_weeks), set(self.locked_students)
-        named = self.named_subjects
+        named, measures = self.named_subjects, self.named_measures
         disclosed = DisclosedRecords(set(self.disclosed.students), set(self.disclosed.kinds))
         try:
             async with self._session.begin_nested():
@@ -111,7 +112,7 @@ class Work:
         except BaseException:
             # PostgreSQL also releases the locks that were taken since the savepoint.
             self.pending_events, self.pending_weeks, self.locked_students = events, weeks, locked
-            self.disclosed, self.named_subjects = disclosed, named
+            self.disclosed, self.named_subjects, self.named_measures = disclosed, named, measures
             raise
 
     async def finish(self) -> None:

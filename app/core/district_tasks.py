@@ -6,9 +6,10 @@ could record the failure, is skipped for a while, and longer after each failure.
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -68,23 +69,12 @@ class DistrictTasks:
     rests: Rests = field(default_factory=Rests)
 
     def start_due(self, due: Sequence[UUID]) -> int:
-        """Starts tasks for due districts, as far as there is capacity; returns the number of districts that were
-        started.
-        """
-        room = max(self.at_once - len(self.running), 0)
-        districts = [key for key in due if key not in self.running and not self.rests.is_resting(key)][:room]
-        for district_id in districts:
-            task = asyncio.create_task(self._work(district_id))
-            self.running[district_id] = task
-            task.add_done_callback(partial(self._forget, district_id))
-        return len(districts)
+        """Starts the work of due districts, as far as there is capacity, and returns the number of districts."""
+        return start_districts(due, self.at_once - len(self.running), self.running, self.rests, self._work)
 
     async def drain(self, patience: float | None = None) -> None:
         """Waits for all tasks; those that have not ended after `patience` seconds are cancelled."""
         await end_tasks(list(self.running.values()), patience)
-
-    def _forget(self, district_id: UUID, _: asyncio.Task[None]) -> None:
-        self.running.pop(district_id, None)
 
     async def _work(self, district_id: UUID) -> None:
         with job_context(self.job, district_id):
@@ -93,6 +83,28 @@ class DistrictTasks:
             except Exception as error:  # The due jobs stay due, and other districts continue.
                 rest = self.rests.note_fault(district_id)
                 log.error("jobs.look_failed", wait=rest, **describe_fault(error))
+
+
+def start_districts(
+    due: Sequence[UUID],
+    room: int,
+    running: dict[UUID, asyncio.Task[None]],
+    rests: Rests,
+    work: Callable[[UUID], Coroutine[Any, Any, None]],
+) -> int:
+    """Starts a task for each of at most `room` due districts that neither run nor rest, and returns their number.
+
+    A task is in `running` until it has ended.
+    """
+    districts = [key for key in due if key not in running and not rests.is_resting(key)][: max(room, 0)]
+    for district_id in districts:
+        task = running[district_id] = asyncio.create_task(work(district_id))
+        task.add_done_callback(partial(_forget, running, district_id))
+    return len(districts)
+
+
+def _forget(running: dict[UUID, asyncio.Task[None]], district_id: UUID, _: asyncio.Task[None]) -> None:
+    running.pop(district_id, None)
 
 
 async def end_tasks(tasks: Collection[asyncio.Task[None]], patience: float | None) -> None:

@@ -22,7 +22,7 @@ PREFIXES = {
     "client": "cli",
     "source": "src",
     "org": "org",
-    "academic_session": "ses",
+    "academic_session": "ter",
     "course": "cou",
     "class": "cls",
     "break": "brk",

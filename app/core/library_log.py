@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 import threading
+import time
 from types import TracebackType
 from typing import Any
 
@@ -18,21 +19,53 @@ from app.core.fault_report import describe_fault, short_path
 
 log = structlog.get_logger()
 MAX_MESSAGE_LENGTH = 200
+MAX_LINES = 5
+"""The most equal lines per `PERIOD`: strangers can cause some of them, such as with bytes that are not HTTP."""
+PERIOD = 60.0
+MAX_PLACES = 1000
 PLAIN_LOGGERS = ("uvicorn", "asyncio", "concurrent.futures", "sqlalchemy.pool")
 """Libraries whose message templates have no value in their first line; the arguments are never logged."""
 _WARNING = re.compile(r"(?P<place>[^\n]{0,200}?:\d+): (?P<kind>\w+): ")
 
 
 class PlainHandler(logging.Handler):
-    """Forwards a library's log records to our own log."""
+    """Forwards a library's log records to our own log, a few a minute from each place."""
+
+    def __init__(self, level: int = logging.NOTSET) -> None:
+        super().__init__(level)
+        self._quota = LineQuota()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes the record as one line."""
+        """Writes the record as one line; the line says how many were left out before it."""
         facts: dict[str, Any] = {"logger": record.name, "message": _message(record)}
         facts["place"] = f"{short_path(record.pathname)}:{record.lineno} {record.funcName}"
         if record.exc_info and record.exc_info[1] is not None:
             facts |= describe_fault(record.exc_info[1])
+        left_out = self._quota.take(repr(facts))
+        if left_out is None:
+            return
+        if left_out:
+            facts["left_out"] = left_out
         (log.error if record.levelno >= logging.ERROR else log.warning)("library", **facts)
+
+
+class LineQuota:
+    """Counts equal lines, and lets `MAX_LINES` of them pass in each period."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[float, int]] = {}  # a line's period's end, and how often it occurred in it
+
+    def take(self, line: str) -> int | None:
+        """Returns None if the line is left out, or else how many equal ones were left out in the period before."""
+        now = time.monotonic()
+        until, count = self._counts.get(line, (0.0, 0))
+        if now < until:
+            self._counts[line] = (until, count + 1)
+            return 0 if count < MAX_LINES else None
+        if len(self._counts) >= MAX_PLACES:
+            self._counts.clear()
+        self._counts[line] = (now + PERIOD, 1)
+        return max(count - MAX_LINES, 0)
 
 
 def quiet_libraries() -> None:

@@ -30,7 +30,7 @@ About = TypeVar("About", bound=AboutStudent)
 
 async def lock_student(work: Work, name: str, pointer: str | None = None) -> Person:
     """Locks and returns the student with this id or external id; raises `NotFound`, or `Invalid` at `pointer`."""
-    await _lock_named_subjects(work)
+    await lock_named_subjects(work)
     reference = parse("student", name, pointer)
     student = await find_row(work, Person, reference, pointer, Person.is_student.is_(True), lock=True)
     work.locked_students.add(student.id)
@@ -41,7 +41,7 @@ async def lock_students_by_name(work: Work, names: Iterable[str]) -> dict[str, P
     """Locks the students with these ids or external ids within the principal's reach; returns them keyed by the given
     name.
     """
-    await _lock_named_subjects(work)
+    await lock_named_subjects(work)
     students = await people_by_name(work, names, students=True, lock=True)
     work.locked_students |= {student.id for student in students.values()}
     return students
@@ -84,7 +84,7 @@ async def lock_student_of(
     """Locks the student whom a row is about, then reads the row; None if no such row is within the principal's
     reach.
     """
-    await _lock_named_subjects(work)
+    await lock_named_subjects(work)
     is_row = (model.district_id == work.district_id, column == row_id)
     student_of_row = select(model.student_id).where(*is_row).scalar_subquery()
     student_id = await work.db.scalar(_locking(work, Person.id == student_of_row))
@@ -102,7 +102,7 @@ def _locking(work: Work, which: ColumnElement[bool], *, wait: bool = True) -> Se
     return people.order_by(Person.id).with_for_update(key_share=True, skip_locked=not wait)
 
 
-async def _lock_named_subjects(work: Work) -> None:
+async def lock_named_subjects(work: Work) -> None:
     """Locks every student that `work.named_subjects` refers to; runs once per transaction, before its first command.
 
     A subject is the id or external id of a student, or the id of a row about a student. A subject without a row within

@@ -20,6 +20,7 @@ from app.sis.engine.stage import Stage, fresh_id, key_filter_sql
 from app.sis.engine.student_events import emit_student_events
 from app.sis.kinds import KINDS, Kind
 from app.sis.port import Delivery, Progress, SourceInconsistent
+from app.sis.rules import RunState
 
 PLANNED_AS = {
     "created": ("create",),
@@ -193,7 +194,7 @@ async def update_memberships(stage: Stage) -> None:
             JOIN org AS s ON s.district_id = :district AND s.id = p.school_id AND s.type = 'school'
             CROSS JOIN (
                 SELECT NOT EXISTS (SELECT FROM sis_run AS r WHERE r.district_id = :district
-                                   AND r.source_id = :source AND r.state = 'applied') AS is_first,
+                                   AND r.source_id = :source AND r.state = '{RunState.APPLIED}') AS is_first,
                        (SELECT coalesce(max(a.starts_on) FILTER (WHERE a.type = 'schoolYear'), min(a.starts_on))
                         FROM academic_session AS a WHERE a.district_id = :district AND a.removed_at IS NULL
                          AND a.starts_on <= :today AND a.ends_on > :today) AS year_began) AS f
