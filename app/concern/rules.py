@@ -1,4 +1,4 @@
-"""Owns the states of a concern and the transitions between them. Pure."""
+"""Defines the states of a concern and the transitions between them. Pure."""
 
 from enum import StrEnum
 
@@ -19,13 +19,13 @@ TRANSITIONS: dict[str, tuple[str, str]] = {
     "dismiss": ("raised", "dismissed"),
     "resolve": ("accepted", "resolved"),
 }
-"""By verb: the state that a concern must be in, and the state that it gets."""
+"""For each verb, the state that a concern must have and the state that it gets."""
 
 STATES = tuple(state.value for state in ConcernState)
 
 
 def next_state(state: str, verb: str) -> str:
-    """Returns the state after the verb; raises `Conflict` where the present state does not allow the verb."""
+    """Returns the state after the verb; raises `Conflict` if the current state does not allow the verb."""
     required, target = TRANSITIONS[verb]
     if state == required:
         return target

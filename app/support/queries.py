@@ -1,4 +1,4 @@
-"""Owns the reads of supports, phases, sessions and dosage, and of accepted concerns without a support."""
+"""Reads supports, phases, sessions and dosage, and accepted concerns without a support."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -47,7 +47,7 @@ async def support(work: Work, support_id: UUID) -> Support:
 
 @needs(Can.READ_SUPPORTS)
 async def supports_by_id(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, Support]:
-    """Returns those of these supports that are within the principal's reach, by id."""
+    """Returns the supports with these ids that are within the principal's reach, keyed by id."""
     rows = await work.db.scalars(
         select(Support).where(
             Support.district_id == work.district_id, Support.id == any_(cast(list(support_ids), IdList))
@@ -60,13 +60,13 @@ async def supports_by_id(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, 
 
 @needs(Can.READ_SUPPORTS)
 async def supports_of_students(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Support]]:
-    """Returns every support of these students, by student, oldest first."""
+    """Returns every support of these students, keyed by student, oldest first."""
     return await rows_of_students(work, Support, "support", student_ids, Support.id)
 
 
 @needs(Can.READ_SUPPORTS)
 async def phases_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[Phase]]:
-    """Returns the phases of these supports, by support, in order."""
+    """Returns the phases of these supports in order, keyed by support."""
     rows = await work.db.scalars(
         select(Phase)
         .where(Phase.district_id == work.district_id, Phase.support_id == any_(cast(list(support_ids), IdList)))
@@ -91,7 +91,7 @@ async def phase(work: Work, phase_id: UUID) -> Phase:
 
 @needs(Can.READ_SUPPORTS)
 async def concern_ids_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
-    """Returns the ids of the concerns that these supports address, by support."""
+    """Returns the ids of the concerns that these supports address, keyed by support."""
     rows = await work.db.execute(
         select(SupportConcern.support_id, SupportConcern.concern_id)
         .where(
@@ -108,7 +108,7 @@ async def concern_ids_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, 
 
 @needs(Can.READ_SUPPORTS)
 async def support_ids_of_concerns(work: Work, concern_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
-    """Returns the ids of the supports that address these concerns, by concern."""
+    """Returns the ids of the supports that address these concerns, keyed by concern."""
     rows = await work.db.execute(
         select(SupportConcern.concern_id, SupportConcern.support_id)
         .where(
@@ -156,7 +156,7 @@ async def session(work: Work, session_id: UUID) -> Session:
 
 @needs(Can.READ_SUPPORTS)
 async def changes_of(work: Work, session_id: UUID) -> list[SessionChange]:
-    """Returns the values of a session before each change, oldest first."""
+    """Returns the earlier values of a session, one row per change, oldest first."""
     rows = await work.db.scalars(
         select(SessionChange)
         .where(SessionChange.district_id == work.district_id, SessionChange.session_id == session_id)
@@ -169,9 +169,9 @@ async def changes_of(work: Work, session_id: UUID) -> list[SessionChange]:
 
 @needs(Can.READ_SUPPORTS)
 async def dosage_between(work: Work, support_id: UUID, since: date | None, until: date | None) -> Dosage:
-    """Returns a support's dosage over its phases, between two days or for its last phase.
+    """Returns a support's dosage between two days; without `since`, the window begins with its last phase.
 
-    Without `since` the window begins with the last phase; without `until` it ends today. Raises `Malformed`.
+    Without `until` the window ends today. Raises `Malformed` for an impossible window.
     """
     row = await support(work, support_id)
     _check_window(since, until)
