@@ -21,7 +21,9 @@ RETRIED = frozenset({Fault.CONCURRENT, Fault.LOST})
 A timeout is not one of them, because the caller has waited long enough by then.
 """
 PAUSE = 0.05
-"""The longest wait before the second attempt, in seconds; the wait is random, so that requests do not collide again."""
+"""The longest wait before the second attempt in seconds; it is random, so that conflicting requests do not meet
+again.
+"""
 CONCURRENT = "Another request wrote the same data at this moment. Nothing was changed. Read it, then try again."
 DETAILS = {
     Fault.LOCKED: ("database.busy", "Another request or a sync is changing the same data. Nothing was changed."),

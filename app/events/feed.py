@@ -152,7 +152,10 @@ def check_versions(versions: Mapping[str, int], pointer: str) -> None:
 
 
 def read_versions(texts: Sequence[str]) -> dict[str, int]:
-    """Parses requested versions, written as `type:version`; raises `Malformed` for other text and unknown versions."""
+    """Parses requested versions, each written as `type:version`.
+
+    Raises `Malformed` for other text and for unknown versions.
+    """
     versions: dict[str, int] = {}
     for text in texts:
         name, _, number = text.partition(":")

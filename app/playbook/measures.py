@@ -1,4 +1,4 @@
-"""Owns creating and amending measures. Their use lies in higher rooms: the caller reports it as a `MeasureUse`.
+"""Creates and amends measures. Scores and supports belong to higher rooms, so the caller passes how a measure is used.
 
 The code never changes, because the rules of published versions and the mappings of sources refer to it. Direction, kind
 and area are fixed once there is a score or a support; the range and the list of forms must include all kept scores.
@@ -54,7 +54,7 @@ class AmendedMeasure:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def make_measure(work: Work, new: NewMeasure) -> Measure:
-    """Creates a measure. Raises `Invalid` with everything that is wrong, `Conflict` where the code is taken."""
+    """Creates a measure; raises `Invalid` with every violation, and `Conflict` if the code is taken."""
     values = asdict(new)
     violations = violations_of(values)
     values["area_id"] = await _resolve_area(work, values.pop("area"), violations)
@@ -76,10 +76,10 @@ async def amend_measure(
     changes: Mapping[str, Any],
     use_of: Callable[[Measure, Sequence[str] | None], Awaitable[MeasureUse]],
 ) -> AmendedMeasure:
-    """Changes the measure with this code or id; `changes` are by the fields of `NewMeasure`.
+    """Changes the measure with this code or id; `changes` are keyed by field of `NewMeasure`.
 
-    `use_of` is called with the new list of forms, and only where the use of the measure matters. Raises `NotFound`, and
-    `Invalid` with everything that is wrong.
+    `use_of` reports how the measure is used, given its new list of forms; it is called only if that matters. Raises
+    `NotFound`, and `Invalid` with every violation.
     """
     measure = await _lock_measure(work, name)
     if not changes:
@@ -104,7 +104,7 @@ async def amend_measure(
 
 
 async def _lock_measure(work: Work, name: str) -> Measure:
-    """Locks the measure with this code or id, and first all students and measures that a larger transaction names.
+    """Locks the measure with this code or id, after all students and measures that the transaction's commands name.
 
     Recording a score locks its student, then the measure's key, so the students come before the measures.
     """
@@ -128,7 +128,7 @@ async def _lock_measure(work: Work, name: str) -> Measure:
 
 
 async def _resolve_area(work: Work, name: str, violations: list[Violation]) -> Any:
-    """Returns the area's id; an unknown area is added to the violations and gives None."""
+    """Returns the area's id; for an unknown area, returns None and adds a violation."""
     try:
         return (await locate_area(work, name, "/area")).id
     except Invalid as error:
@@ -139,7 +139,7 @@ async def _resolve_area(work: Work, name: str, violations: list[Violation]) -> A
 
 
 def _to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values as the columns store them."""
+    """Converts an input's values into the form in which the columns store them."""
     columns = dict(values)
     for name in ("sem", "lowest", "highest"):
         if columns.get(name) is not None:

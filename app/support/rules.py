@@ -1,12 +1,22 @@
-"""Owns the states of a support, and the validation of plans and sessions. Pure."""
+"""Defines the states of a support, and validates plans and sessions. Pure."""
 
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 
 from app.core.errors import Conflict, Violation
 from app.support.dosage import LOST_BECAUSE
 
-STATES = ("planned", "active", "ended")
+
+class SupportState(StrEnum):
+    """The state of a support."""
+
+    PLANNED = "planned"
+    ACTIVE = "active"
+    ENDED = "ended"
+
+
+STATES = tuple(state.value for state in SupportState)
 ROUNDING = 1e-6
 MIN_YEAR, MAX_PLAN_DAYS = 2000, 3 * 366
 MAX_SESSION_MINUTES = 480
@@ -18,7 +28,7 @@ _VERBS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def next_state(state: str, verb: str) -> str:
-    """Returns the state after the verb; raises `Conflict` where the present state does not allow the verb."""
+    """Returns the state after the verb; raises `Conflict` if the current state does not allow the verb."""
     required, target = _VERBS[verb]
     if state in required:
         return target
@@ -29,7 +39,7 @@ def next_state(state: str, verb: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A phase as it is planned: from a baseline to a goal, with its dosage."""
+    """The plan of a phase: its baseline, goal, dates and dosage."""
 
     direction: str
     lowest: float
@@ -43,12 +53,12 @@ class Plan:
 
 
 def is_ahead(goal: float, baseline: float, direction: str) -> bool:
-    """Returns whether the goal is better than the baseline by more than rounding."""
+    """Returns whether the goal is better than the baseline by more than a rounding error."""
     return (goal - baseline if direction == "up" else baseline - goal) > ROUNDING * max(1.0, abs(baseline), abs(goal))
 
 
 def violations_of(plan: Plan) -> list[Violation]:
-    """Returns everything that is wrong with a plan, with pointers to the input's fields."""
+    """Returns the violations in a plan, with pointers to the input's fields."""
     violations = []
     for name, value in (("baseline", plan.baseline), ("goal", plan.goal)):
         if not plan.lowest <= value <= plan.highest:
@@ -88,7 +98,7 @@ class SessionInput:
 
 
 def violations_of_session(session: SessionInput, at: str) -> list[Violation]:
-    """Returns everything that is wrong with a session by itself; `at` is its JSON Pointer."""
+    """Returns the violations in a session's own values; `at` is its JSON Pointer."""
     violations = []
     if session.held_on > session.today:
         detail = "A session is recorded on its day or later, not in advance."
