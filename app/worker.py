@@ -37,7 +37,7 @@ from app.webhooks.send import Sender
 
 DISTRICTS = 16  # districts of each kind of job in one polling pass
 ANSWERS_AT_ONCE = 2  # districts whose answered syncs this process executes at the same time
-SETTLEMENTS_AT_ONCE = 2  # districts whose weeks this process finalizes at the same time
+FINALIZATIONS_AT_ONCE = 2  # districts whose weeks this process finalizes at the same time
 TASKS_AT_ONCE = 2  # districts whose recurring tasks this process runs at the same time
 METRICS_INTERVAL = 30.0  # seconds between two updates of the sources' metrics
 SHUTDOWN = 5.0  # seconds that a job has to finish at shutdown; otherwise another worker attempts it
@@ -84,7 +84,7 @@ class Jobs:
     webhooks: DeliveryDispatcher
     syncs: SyncScheduler
     answers: DistrictTasks
-    settlements: DistrictTasks
+    finalizations: DistrictTasks
     tasks: DistrictTasks
 
     @classmethod
@@ -92,13 +92,13 @@ class Jobs:
         """Creates the jobs with the engine of the deliveries and that of the long jobs."""
         engine, keyring = long_jobs.engine, long_jobs.keyring
         answers = partial(execute_answered_runs, engine, keyring)
-        settlements = partial(finalize_district, engine, keyring)
+        finalizations = partial(finalize_district, engine, keyring)
         tasks = partial(run_due_tasks, engine, keyring, timedelta(days=settings.sync_history_days))
         return cls(
             webhooks,
             SyncScheduler(engine, keyring, settings.sis_allowed),
             DistrictTasks("sync answers", answers, ANSWERS_AT_ONCE),
-            DistrictTasks("settling", settlements, SETTLEMENTS_AT_ONCE),
+            DistrictTasks("finalizing", finalizations, FINALIZATIONS_AT_ONCE),
             DistrictTasks("tasks", tasks, TASKS_AT_ONCE),
         )
 
@@ -107,13 +107,13 @@ class Jobs:
         due = await districts_due(self.webhooks.context.engine, DISTRICTS)
         self.syncs.start_due(due[JobKind.SYNCS])
         self.answers.start_due(due[JobKind.ANSWERS])
-        self.settlements.start_due(due[JobKind.SETTLEMENTS])
+        self.finalizations.start_due(due[JobKind.FINALIZATIONS])
         self.tasks.start_due(due[JobKind.TASKS])
         return await self.webhooks.run_once(due[JobKind.WEBHOOKS])
 
     async def drain(self) -> None:
         """Waits for the long jobs, and cancels those that do not finish in time; another worker attempts them."""
-        long_jobs = (self.syncs, self.answers, self.settlements, self.tasks)
+        long_jobs = (self.syncs, self.answers, self.finalizations, self.tasks)
         await asyncio.gather(*(some.drain(SHUTDOWN) for some in long_jobs))
 
 

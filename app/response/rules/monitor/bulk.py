@@ -1,8 +1,8 @@
-"""Owns judging all of a district's series in arrays, form adjustment included. Never a sentence, never a database.
+"""Judges all of a district's series in arrays, including form adjustment. Contains no sentence and no database access.
 
-For a whole district: call `judge_bulk`. Then, for the few series whose state changed, `rule.conclude(judged.estimate,
+For a whole district, call `judge_bulk`. Then, for the few series whose state changed, `rule.conclude(judged.estimate,
 n, facts, far, calibration)` returns the finding with its sentence, and `RULES["monitor"].verdict(series, parameters,
-finding)` the verdict. For one score in a request: the same, with the rows of that student's cohort.
+finding)` the verdict. For one score in a request, do the same with the rows of that student's cohort.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Batch:
     cohort: NDArray[np.int64]
 
     def rows(self, chosen: NDArray[np.int64]) -> Batch:
-        """Returns the batch with these rows only."""
+        """Returns the batch with only these rows."""
         return Batch(self.weeks, *(getattr(self, name)[chosen] for name in ROWS))
 
 
@@ -70,7 +70,7 @@ class BulkJudgement:
 
 
 MAX_COHORT = 1000
-"""The most students of a cohort that are judged together: more would not improve a form's estimate."""
+"""The largest number of students of a cohort that are judged together; more would not improve a form's estimate."""
 
 
 def judge_bulk(
@@ -144,7 +144,7 @@ def _usable(batch: Batch) -> NDArray[np.bool_]:
 
 
 def _last(batch: Batch, seen: NDArray[np.bool_]) -> Weeks:
-    """Returns the week of each phase's last score; 0 where there is none."""
+    """Returns the week of each phase's last score; 0 without scores."""
     if not seen.size:
         return np.zeros(len(seen), np.int64)
     backwards = seen[:, ::-1].argmax(axis=1)
@@ -180,7 +180,7 @@ def _empty_estimate(n: int) -> PanelEstimate:
 
 
 def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    """Returns runs of some thousand students in whole cohorts, to limit what is in memory at a time."""
+    """Returns runs of whole cohorts, some thousand students each, to limit the memory that is used at a time."""
     if len(cohort) <= 4000:
         return [np.arange(len(cohort))] if len(cohort) else []
     edges = np.flatnonzero(np.r_[True, cohort[1:] != cohort[:-1], True])
@@ -191,8 +191,8 @@ def _memory_parts(cohort: NDArray[np.int64]) -> list[NDArray[np.int64]]:
 def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
     """Returns a batch as a panel: in SEM, relative to the cohort's first baseline, with better as up.
 
-    The cohorts of the batch must stand side by side. The baseline becomes a column at the earliest start. noise: the
-    errors' SD in the measure's SEM.
+    The series of a cohort must be adjacent. The baseline becomes a column at the earliest start. noise: the errors' SD
+    in the measure's SEM.
     """
     unit, is_one_cohort = batch.sem * noise, len(batch.cohort) <= MAX_COHORT and batch.cohort[0] == batch.cohort[-1]
     number: NDArray[np.int64] = np.zeros(len(batch.cohort), np.int64)

@@ -1,4 +1,4 @@
-"""Owns form adjustment: how hard each form was for a cohort, from its scores up to a week. Never a rate.
+"""Estimates how hard each form was for a cohort, from its scores up to a week (form adjustment). Estimates no rate.
 
 Over 250 lines, so that the covariance of one series' scores and a cohort's evidence about a form stay together.
 """
@@ -14,22 +14,26 @@ from numpy.typing import NDArray
 from app.response.rules.monitor.model import Array, Prior, Weeks
 
 LEAST = 5
-"""A form's difficulty is estimated from at least four classmates beside the student."""
+"""The least number of students from whose scores a form's difficulty is estimated: four classmates and the student."""
 
 COMMON_LEVEL, COMMON_RATE = 2.0, 0.15
-"""What a cohort may share besides its forms: SD of its level in SEM and of its rate in g."""
+"""The SDs of what a cohort may share besides its forms: its level in SEM and its rate in g."""
 
 TURNS = ((0.0, 0.9), (0.3, 0.1))
-"""SD of the weekly change of the cohort's common rate, in g, with its prior probability: few groups change together."""
+"""The SDs of the weekly change of the cohort's common rate in g, each with its prior probability; few groups change
+together.
+"""
 
 CHANCE = np.array([part for _, part in TURNS])[:, None, None]
 
 
 CLIP = 3.0
-"""A score further than this many standard errors from what the student's others predict counts as this far."""
+"""The limit in standard errors by which a score may differ from the prediction of the student's other scores; a larger
+difference counts as this much.
+"""
 
 WILD = 4
-"""At most this many scores of a series are clipped."""
+"""The largest number of scores of a series that are clipped."""
 
 Some = NDArray[np.int64] | slice
 """The indices of some students in an array."""
@@ -37,7 +41,7 @@ Some = NDArray[np.int64] | slice
 
 @lru_cache(maxsize=64)
 def path_moments(weeks: int, prior: Prior) -> tuple[Array, Array]:
-    """Returns mean (in g) and covariance (in g^2) of a student's gain since week 0, over weeks 0 to `weeks`."""
+    """Returns the mean (in g) and covariance (in g^2) of a student's gain since week 0, over weeks 0 to `weeks`."""
     t, last = np.arange(weeks + 1.0), max(weeks, 1)
     change = np.arange(1, last + 1)
     p = prior.hazard * (1 - prior.hazard) ** (change - 1.0)
@@ -89,7 +93,7 @@ class Paths:
         self.alone = np.zeros(len(g), np.bool_) if alone is None else alone
         self.inverse: Array = np.zeros((len(g), 0, 0))
         self.seen = np.zeros((len(g), 0), np.bool_)
-        # Groups of students with the same weeks and errors, whatever scores they missed: nearly always one group.
+        # Students are grouped by equal weeks and errors, whatever scores they missed; there is nearly always one group.
         group = 2 * began + self.alone
         self.groups: list[Some] = [slice(None)]
         if (group != group[:1]).any():
@@ -129,7 +133,8 @@ class Paths:
 
     @staticmethod
     def _at_once(grown: Weeks, own: Array, g: Array, variance: Array, seen: NDArray[np.bool_], prior: Prior) -> Array:
-        """Returns the inverse for the first scores: a part that all share, minus a block for each one's level and gaps.
+        """Returns the inverse for the first scores: a part that all students share, minus a block for each one's level
+        and gaps.
 
         An open level adds v 11' to a covariance, and a missed score has infinite variance; both enter the inverse by
         the matrix inversion lemma.
@@ -138,7 +143,7 @@ class Paths:
         part = 1 / (1 + g**2 * e)
         number = len(v) - seen.sum(axis=1)
         most_gaps = int(number.max(initial=0))
-        # The level, then each gap; students with fewer gaps than others get empty rows for the rest.
+        # The rows are the level and then each gap; students with fewer gaps than others get empty rows for the rest.
         gap_indices = np.full((len(seen), most_gaps + 1), len(v))
         gap_indices[:, 1:] = np.argsort(seen, axis=1, kind="stable")[:, :most_gaps]
         spare = np.arange(most_gaps + 1) > number[:, None]
@@ -156,7 +161,9 @@ class Paths:
 
     @staticmethod
     def _each(grown: Weeks, own: Array, g: Array, variance: Array, seen: NDArray[np.bool_], prior: Prior) -> Array:
-        """Returns the same as `_at_once` by one inversion a student: faster where few students share the weeks."""
+        """Returns the same as `_at_once` by one inversion per student, which is faster if few students share the
+        weeks.
+        """
         spread = path_moments(int(grown.max()), prior)[1]
         covariance = (g**2)[:, :, None] * spread[grown[:, None], grown] + variance[:, :, None]
         covariance += prior.wobble**2 * np.minimum.outer(grown, grown)
@@ -168,7 +175,7 @@ class Paths:
         return np.asarray(inverse)
 
     def _grow(self, group: Some, t: int, covariance: Array) -> None:
-        """Adds one score: the inverse changes by a term of rank one and gets a row and a column."""
+        """Adds one score to the inverse, which changes by a term of rank one and gets a row and a column."""
         seen, past = self.seen[group], self.inverse[group, :t, :t]
         covariances = covariance[:, :t] * seen[:, :t]
         projected = (past @ covariances[:, :, None])[:, :, 0]
@@ -187,9 +194,9 @@ class Paths:
     ) -> tuple[Array, Array]:
         """Returns the surprise with outliers moved to CLIP standard errors, and the inverse covariance times it.
 
-        An outlier is a score that far from what the student's other scores predict. The worst is clipped first, so that
-        it does not cast doubt on the others. form: variance of each score's form effect. only: the students, where not
-        all.
+        An outlier is a score that is further than this from what the student's other scores predict. The worst is
+        clipped first, so that it does not cast doubt on the others. form: variance of each score's form effect. only:
+        the students to clip, if not all.
         """
         inverse = self.inverse if only is None else self.inverse[only]
         own = np.maximum(inverse.diagonal(axis1=1, axis2=2), 1e-12)
@@ -213,7 +220,9 @@ class Paths:
 
 @dataclass(frozen=True, slots=True)
 class Cohorts:
-    """The students of a cohort stand side by side: `first` is where each cohort begins, `index` a student's cohort."""
+    """The cohorts of adjacent students: `first` is the index at which each cohort begins, `index` is each student's
+    cohort.
+    """
 
     first: NDArray[np.int64]
     index: NDArray[np.int64]
@@ -221,7 +230,7 @@ class Cohorts:
 
     @classmethod
     def of(cls, cohort: NDArray[np.int64]) -> Cohorts:
-        """Returns the cohorts, from the cohort number of each series; equal numbers must be adjacent."""
+        """Returns the cohorts from each series' cohort number; equal numbers must be adjacent."""
         if len(cohort) and cohort[0] == cohort[-1]:
             return cls(np.zeros(1, np.int64), np.zeros(len(cohort), np.int64), np.array([len(cohort)]))
         new = np.ones(len(cohort), np.bool_)
@@ -230,7 +239,7 @@ class Cohorts:
         return cls(first, new.cumsum() - 1, np.diff(first, append=len(cohort)))
 
     def sums(self, values: Array) -> Array:
-        """Returns the sums over the students of each cohort; the first axis changes from students to cohorts."""
+        """Returns the sums over the students of each cohort; the first axis then has cohorts instead of students."""
         if len(self.first) == 1:
             return np.asarray(values.sum(axis=0, keepdims=True))
         if len(self.first) and (self.size == self.size[0]).all():
