@@ -91,8 +91,8 @@ def estimate_scatter(panel: Panel) -> Scatter:
 
 def _products(c: Array, cohorts: Cohorts) -> tuple[float, float]:
     """Returns the sum of the products of two classmates' contrasts over the same weeks, and their number."""
-    seen, filled = ~np.isnan(c), np.nan_to_num(c)
-    n = cohorts.sums(seen.astype(float))
+    has_score, filled = ~np.isnan(c), np.nan_to_num(c)
+    n = cohorts.sums(has_score.astype(float))
     total = cohorts.sums(filled) ** 2 - cohorts.sums(filled**2)
     return float(total.sum()), float((n * (n - 1)).sum())
 

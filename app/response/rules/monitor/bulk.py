@@ -82,12 +82,12 @@ def judge_bulk(
     """
     estimate = find_bulk(batch, calibration, adjust=adjust)
     better = np.where(batch.goal_rate < 0, -1.0, 1.0)
-    seen = ~np.isnan(batch.values)
-    enough = _usable(batch) & (seen.sum(axis=1) >= LEVEL_SCORES)
+    has_score = ~np.isnan(batch.values)
+    enough = _usable(batch) & (has_score.sum(axis=1) >= LEVEL_SCORES)
     state = states(estimate, calibration, far)
     state[goal_met(batch.values, better, batch.goal) & enough] = STATES.index(State.GOAL_MET)
     state[~enough] = STATES.index(State.INSUFFICIENT_DATA)
-    return BulkJudgement(state, _last(batch, seen), estimate)
+    return BulkJudgement(state, _last(batch, has_score), estimate)
 
 
 def find_bulk(
@@ -101,9 +101,9 @@ def find_bulk(
 
     only: (N,), the series to estimate, where not all; the others only show how hard the forms were, and stay nan.
     """
-    seen = ~np.isnan(batch.values)
-    estimate, last = _empty_estimate(len(batch.cohort)), _last(batch, seen)
-    rows = np.flatnonzero(_usable(batch) & seen.any(axis=1))
+    has_score = ~np.isnan(batch.values)
+    estimate, last = _empty_estimate(len(batch.cohort)), _last(batch, has_score)
+    rows = np.flatnonzero(_usable(batch) & has_score.any(axis=1))
     rows = rows[np.argsort(batch.cohort[rows], kind="stable")]
     for part in _memory_parts(batch.cohort[rows]):
         chosen, requested = rows[part], None if only is None else only[rows[part]]
@@ -124,8 +124,8 @@ def find_cohort(
     The requested series must be judgeable and have a score. Others that are not judgeable are left out of the forms'
     estimates.
     """
-    seen = ~np.isnan(batch.values)
-    last, judgeable = _last(batch, seen), _usable(batch) & seen.any(axis=1)
+    has_score = ~np.isnan(batch.values)
+    last, judgeable = _last(batch, has_score), _usable(batch) & has_score.any(axis=1)
     if not judgeable.all():
         batch, last, only = batch.rows(np.flatnonzero(judgeable)), last[judgeable], only[judgeable]
     return _judge(batch, last, calibration, adjust, only)
@@ -143,12 +143,12 @@ def _usable(batch: Batch) -> NDArray[np.bool_]:
     return np.asarray(is_usable)
 
 
-def _last(batch: Batch, seen: NDArray[np.bool_]) -> Weeks:
+def _last(batch: Batch, has_score: NDArray[np.bool_]) -> Weeks:
     """Returns the week of each phase's last score; 0 without scores."""
-    if not seen.size:
-        return np.zeros(len(seen), np.int64)
-    backwards = seen[:, ::-1].argmax(axis=1)
-    return np.where(seen.any(axis=1), batch.weeks[len(batch.weeks) - 1 - backwards] - batch.began, 0)
+    if not has_score.size:
+        return np.zeros(len(has_score), np.int64)
+    backwards = has_score[:, ::-1].argmax(axis=1)
+    return np.where(has_score.any(axis=1), batch.weeks[len(batch.weeks) - 1 - backwards] - batch.began, 0)
 
 
 def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDArray[np.int8]:
@@ -165,10 +165,10 @@ def states(estimate: PanelEstimate, calibration: Calibration, far: float) -> NDA
 
 def goal_met(values: Array, better: Array, goal: Array) -> NDArray[np.bool_]:
     """Returns whether the median of the last three scores meets the goal."""
-    seen = ~np.isnan(values)
-    after = seen[:, ::-1].cumsum(axis=1, dtype=np.int32)[:, ::-1]
-    enough = seen.sum(axis=1) >= LEVEL_SCORES
-    last_three = values[enough][(seen & (after <= LEVEL_SCORES))[enough]].reshape(-1, LEVEL_SCORES)
+    has_score = ~np.isnan(values)
+    after = has_score[:, ::-1].cumsum(axis=1, dtype=np.int32)[:, ::-1]
+    enough = has_score.sum(axis=1) >= LEVEL_SCORES
+    last_three = values[enough][(has_score & (after <= LEVEL_SCORES))[enough]].reshape(-1, LEVEL_SCORES)
     met = np.zeros(len(values), np.bool_)
     met[enough] = better[enough] * (np.sort(last_three, axis=1)[:, 1] - goal[enough]) >= 0
     return met

@@ -59,10 +59,10 @@ def posterior(
     """
     weeks = np.arange(int(times[0]), int(times[-1]) + 1)
     grown = np.maximum(times[:, None] - began, 0)
-    seen = ~np.isnan(values)
-    y = np.where(seen, values - start[0] - prior.before[0] * g * grown, 0)
+    has_score = ~np.isnan(values)
+    y = np.where(has_score, values - start[0] - prior.before[0] * g * grown, 0)
     error = (own[:, None] * np.exp(2 * prior.noise_spread * NODES))[:, :, None] + extra[:, None, :]
-    inverse = seen[:, None, :] / error
+    inverse = has_score[:, None, :] / error
     edges = np.searchsorted(times, np.arange(weeks[0], weeks[-1] + 2)).tolist()
     few = len(g) <= alone.FEW
     forward, backward = (alone.both if few else _run_filters)(weeks, edges, y, inverse, g, start[1], prior, began)
@@ -79,7 +79,7 @@ def posterior(
     logs[0] = filtered.log[-1] + np.maximum(last - began - 1, 0) * log_no_change
     logs[1:] = evidence
     logs[1:] += chance[:, None, :]
-    node = -0.5 * (NODES**2)[:, None] - 0.5 * (seen[:, None, :] * np.log(error)).sum(axis=0)
+    node = -0.5 * (NODES**2)[:, None] - 0.5 * (has_score[:, None, :] * np.log(error)).sum(axis=0)
     logs += node
     top = logs.max(axis=(0, 1))
     logs -= top

@@ -92,7 +92,7 @@ class Paths:
         self.times, self.values, self.g, self.start, self.began = times, values, g, start, began
         self.alone = np.zeros(len(g), np.bool_) if alone is None else alone
         self.inverse: Array = np.zeros((len(g), 0, 0))
-        self.seen = np.zeros((len(g), 0), np.bool_)
+        self.has_score = np.zeros((len(g), 0), np.bool_)
         # Students are grouped by equal weeks and errors, whatever scores they missed; there is nearly always one group.
         group = 2 * began + self.alone
         self.groups: list[Some] = [slice(None)]
@@ -105,7 +105,7 @@ class Paths:
         own: (slots,), variance of each slot's error without the form's, which is `form`.
         """
         values, included, previous = self.values[:slots].T, self.inverse.shape[1], self.inverse
-        self.seen = ~np.isnan(values)
+        self.has_score = ~np.isnan(values)
         if included < slots and (included or len(self.groups) > 1):
             self.inverse = np.zeros((len(self.g), slots, slots))
             self.inverse[:, :included, :included] = previous
@@ -118,7 +118,7 @@ class Paths:
             g, (level, variance) = self.g[group][:, None], (part[group][:, None] for part in self.start)
             if not included and slots:
                 at_once = self._each if len(g) < LEAST else self._at_once
-                inverse = at_once(grown, errors, g, variance, self.seen[group], prior)
+                inverse = at_once(grown, errors, g, variance, self.has_score[group], prior)
                 if len(self.groups) > 1:
                     self.inverse[group] = inverse
                 else:
@@ -129,10 +129,12 @@ class Paths:
                 covariance[:, t] += errors[t]
                 self._grow(group, t, covariance)
             surprise[group] = values[group] - level - g * mean[grown]
-        return np.where(self.seen, surprise, 0)
+        return np.where(self.has_score, surprise, 0)
 
     @staticmethod
-    def _at_once(grown: Weeks, own: Array, g: Array, variance: Array, seen: NDArray[np.bool_], prior: Prior) -> Array:
+    def _at_once(
+        grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior
+    ) -> Array:
         """Returns the inverse for the first scores: a part that all students share, minus a block for each one's level
         and gaps.
 
@@ -141,11 +143,11 @@ class Paths:
         """
         v, e, rows_of = _design(grown.tobytes(), own.tobytes(), prior)
         part = 1 / (1 + g**2 * e)
-        number = len(v) - seen.sum(axis=1)
+        number = len(v) - has_score.sum(axis=1)
         most_gaps = int(number.max(initial=0))
         # The rows are the level and then each gap; students with fewer gaps than others get empty rows for the rest.
-        gap_indices = np.full((len(seen), most_gaps + 1), len(v))
-        gap_indices[:, 1:] = np.argsort(seen, axis=1, kind="stable")[:, :most_gaps]
+        gap_indices = np.full((len(has_score), most_gaps + 1), len(v))
+        gap_indices[:, 1:] = np.argsort(has_score, axis=1, kind="stable")[:, :most_gaps]
         spare = np.arange(most_gaps + 1) > number[:, None]
         gap_indices[spare] = len(v) + 1
         gaps = rows_of[gap_indices]
@@ -160,26 +162,26 @@ class Paths:
         return inverse
 
     @staticmethod
-    def _each(grown: Weeks, own: Array, g: Array, variance: Array, seen: NDArray[np.bool_], prior: Prior) -> Array:
+    def _each(grown: Weeks, own: Array, g: Array, variance: Array, has_score: NDArray[np.bool_], prior: Prior) -> Array:
         """Returns the same as `_at_once` by one inversion per student, which is faster if few students share the
         weeks.
         """
         spread = path_moments(int(grown.max()), prior)[1]
         covariance = (g**2)[:, :, None] * spread[grown[:, None], grown] + variance[:, :, None]
         covariance += prior.wobble**2 * np.minimum.outer(grown, grown)
-        covariance *= seen[:, :, None] & seen[:, None, :]
+        covariance *= has_score[:, :, None] & has_score[:, None, :]
         at = np.arange(len(grown))
-        covariance[:, at, at] += np.where(seen, own, 1)
+        covariance[:, at, at] += np.where(has_score, own, 1)
         inverse = np.linalg.inv(covariance)
-        inverse[:, at, at] *= seen
+        inverse[:, at, at] *= has_score
         return np.asarray(inverse)
 
     def _grow(self, group: Some, t: int, covariance: Array) -> None:
         """Adds one score to the inverse, which changes by a term of rank one and gets a row and a column."""
-        seen, past = self.seen[group], self.inverse[group, :t, :t]
-        covariances = covariance[:, :t] * seen[:, :t]
+        has_score, past = self.has_score[group], self.inverse[group, :t, :t]
+        covariances = covariance[:, :t] * has_score[:, :t]
         projected = (past @ covariances[:, :, None])[:, :, 0]
-        weight = np.where(seen[:, t], 1 / (covariance[:, t] - (projected * covariances).sum(axis=1)), 0)[:, None]
+        weight = np.where(has_score[:, t], 1 / (covariance[:, t] - (projected * covariances).sum(axis=1)), 0)[:, None]
         part = projected * weight
         self.inverse[group, :t, :t] = past + projected[:, :, None] * part[:, None, :]
         self.inverse[group, :t, t] = self.inverse[group, t, :t] = -part
@@ -287,7 +289,7 @@ def form_effects(paths: Paths, weighted: Array, cohorts: Cohorts, prior: Prior) 
         return np.zeros_like(weighted), np.full_like(weighted, prior.share)
     slots = weighted.shape[1]
     a, b = cohorts.sums(paths.inverse[:, :slots, :slots]), cohorts.sums(weighted)
-    scores_in_slot = cohorts.sums(paths.seen[:, :slots].astype(float))
+    scores_in_slot = cohorts.sums(paths.has_score[:, :slots].astype(float))
     g = cohorts.sums(paths.g) / cohorts.size
     times = paths.times[:slots]
     still, moving, own = _common_covariance((times - times[0]).tobytes(), prior.share)

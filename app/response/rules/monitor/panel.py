@@ -99,8 +99,8 @@ def starting_level(panel: Panel, cohorts: Cohorts) -> tuple[Array, Array]:
     count_or_one = np.maximum(number, 1)
     level = np.where(is_baseline, values, 0).sum(axis=0) / count_or_one
     if not number.all():
-        seen = ~np.isnan(panel.values)
-        first = np.where(seen, panel.values, 0)[seen.argmax(axis=0), np.arange(len(number))]
+        has_score = ~np.isnan(panel.values)
+        first = np.where(has_score, panel.values, 0)[has_score.argmax(axis=0), np.arange(len(number))]
         level = np.where(number > 0, level, first)
     noise = (is_baseline * panel.noise[:early, None]).sum(axis=0) / count_or_one**2
     levels, noises, with_baseline = cohorts.sums(np.stack([level, noise, number > 0], axis=1)).T
@@ -162,7 +162,7 @@ def prepare(
             _, weighted = paths.clipped(raw, remaining if all_adjusted else np.where(adjusted[:, None], remaining, 0))
             effect, remaining = form_effects(paths, weighted, cohorts, prior)
             remaining = remaining * share[:slots]
-            surprise = raw - effect * paths.seen
+            surprise = raw - effect * paths.has_score
         clipped, remaining = surprise[chosen], remaining[chosen]
         clipped, _ = paths.clipped(
             clipped, remaining if all_adjusted else np.where(adjusted[chosen][:, None], remaining, 0), only
