@@ -1,6 +1,18 @@
 """Defines the states of a concern and the transitions between them. Pure."""
 
+from enum import StrEnum
+
 from app.core.errors import Conflict
+
+
+class ConcernState(StrEnum):
+    """The state of a concern."""
+
+    RAISED = "raised"
+    ACCEPTED = "accepted"
+    DISMISSED = "dismissed"
+    RESOLVED = "resolved"
+
 
 TRANSITIONS: dict[str, tuple[str, str]] = {
     "accept": ("raised", "accepted"),
@@ -9,7 +21,7 @@ TRANSITIONS: dict[str, tuple[str, str]] = {
 }
 """For each verb, the state that a concern must have and the state that it gets."""
 
-STATES = ("raised", "accepted", "dismissed", "resolved")
+STATES = tuple(state.value for state in ConcernState)
 
 
 def next_state(state: str, verb: str) -> str:

@@ -174,13 +174,43 @@ async def dosage_between(work: Work, support_id: UUID, since: date | None, until
     Without `until` the window ends today. Raises `Malformed` for an impossible window.
     """
     row = await support(work, support_id)
-    phases = (await phases_of(work, [support_id]))[support_id]
+    _check_window(since, until)
+    return (await _dosages(work, [row], since, until))[row.id]
+
+
+@needs(Can.READ_SUPPORTS)
+async def dosages_between(
+    work: Work, keys: Sequence[tuple[UUID]], since: date | None = None, until: date | None = None
+) -> list[Dosage | None]:
+    """Returns the dosage of each of these supports as `dosage_between` does, with five statements for all of them."""
+    _check_window(since, until)
+    rows = await supports_by_id(work, [support_id for (support_id,) in keys])
+    dosages = await _dosages(work, list(rows.values()), since, until)
+    return [dosages.get(support_id) for (support_id,) in keys]
+
+
+async def _dosages(
+    work: Work, supports: Sequence[Support], since: date | None, until: date | None
+) -> dict[UUID, Dosage]:
+    phases = await phases_of(work, [row.id for row in supports])
     today = today_in(await zone_of(work))
     last = today if until is None else min(until, today)
-    first = max(phases[-1].begins_on if since is None else since, phases[0].begins_on)
+    firsts = {
+        row.id: max(phases[row.id][-1].begins_on if since is None else since, phases[row.id][0].begins_on)
+        for row in supports
+    }
+    windows = [
+        window
+        for row in supports
+        for phase in phases[row.id]
+        if (window := DosageWindow(row, phase, firsts[row.id], last)).first <= window.last
+    ]
+    parts: dict[UUID, list[Dosage]] = {row.id: [] for row in supports}
+    for window, part in zip(windows, await dosages_of(work, windows), strict=True):
+        parts[window.support.id].append(part)
+    return {row.id: combine_dosages(firsts[row.id], last, parts[row.id]) for row in supports}
+
+
+def _check_window(since: date | None, until: date | None) -> None:
     if since is not None and until is not None and since > until:
         raise Malformed([Violation("/since", "window.empty", "The first day lies after the last.")])
-    windows = [DosageWindow(row, phase, first, last) for phase in phases]
-    return combine_dosages(
-        first, last, await dosages_of(work, [window for window in windows if window.first <= window.last])
-    )

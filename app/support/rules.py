@@ -2,11 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 
 from app.core.errors import Conflict, Violation
 from app.support.dosage import LOST_BECAUSE
 
-STATES = ("planned", "active", "ended")
+
+class SupportState(StrEnum):
+    """The state of a support."""
+
+    PLANNED = "planned"
+    ACTIVE = "active"
+    ENDED = "ended"
+
+
+STATES = tuple(state.value for state in SupportState)
 ROUNDING = 1e-6
 MIN_YEAR, MAX_PLAN_DAYS = 2000, 3 * 366
 MAX_SESSION_MINUTES = 480

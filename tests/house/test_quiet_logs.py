@@ -104,7 +104,7 @@ def test_what_strangers_can_repeat_is_logged_a_few_times_a_minute(monkeypatch: p
     """Bytes that are not HTTP cost a line each, so that anybody could fill the disk; what was left out is counted."""
     lines: list[dict[str, Any]] = []
     clock = [1000.0]
-    monkeypatch.setattr(library_log.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr("app.core.library_log.time.monotonic", lambda: clock[0])
     monkeypatch.setattr(library_log.log, "warning", lambda event, **facts: lines.append(facts), raising=False)
     handler = library_log.PlainHandler()
 
