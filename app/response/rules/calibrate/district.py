@@ -160,9 +160,9 @@ def _errors(panel: Panel, prior: Prior, scatter: Scatter) -> Array:
     paths = Paths(panel.times, panel.values, panel.g, starting_level(panel, cohorts), panel.starts)
     surprise = paths.upto(len(panel.times), (1 - prior.share) * panel.noise, prior)
     effect, _ = form_effects(paths, paths.weighted(surprise), cohorts, prior)
-    counted = paths.seen & (panel.times > panel.times[0])
+    counted = paths.has_score & (panel.times > panel.times[0])
     information = np.where(counted, np.einsum("stt->st", paths.inverse), np.nan)
-    errors = paths.weighted(surprise - effect * paths.seen) / np.sqrt(np.maximum(information, 1e-12))
+    errors = paths.weighted(surprise - effect * paths.has_score) / np.sqrt(np.maximum(information, 1e-12))
     number = counted.sum(axis=1)
     weight = 2 / (4 * max(scatter.spread, 0.05) ** 2)
     scale = np.sqrt((weight + np.nansum(errors**2, axis=1)) / (weight + number))
@@ -188,7 +188,7 @@ def _later_pace(panel: Panel, prior: Prior) -> Array:
     after = weeks > 0
     if weeks[-1] < turn + 5 or len(cohorts.first) < 10:
         return pace
-    number = cohorts.sums(paths.seen[:, after].astype(float)).T
+    number = cohorts.sums(paths.has_score[:, after].astype(float)).T
     mean = cohorts.sums(surprise[:, after]).T / np.maximum(number, 1)
     t = weeks[after].astype(float)
     design = np.column_stack([np.ones_like(t), t, np.maximum(t - turn, 0)])
