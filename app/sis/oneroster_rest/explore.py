@@ -1,6 +1,7 @@
-"""Owns the inspection of a source without writing anything: `aimline sis doctor`. Never reports a value of a row.
+"""Inspects a source without writing anything (`aimline sis doctor`). Never reports a value of a row.
 
-Each check runs separately, so that a failing check does not prevent the others. Over 250 lines: there are many checks.
+Each check runs separately, so that a failing check does not prevent the others. Over 250 lines, because there are many
+checks.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ from app.sis.oneroster_rest.wire import Wire
 from app.sis.port import SourceRefused
 
 SHORT: Final = RetryPolicy(tries=3, first=0.3, longest=5.0, total=15.0, answer=30.0, whole=60.0)
-MAX_SECONDS: Final = 900.0  # seconds of a whole inspection
+MAX_SECONDS: Final = 900.0  # seconds that a whole inspection may take
 TOKENS: Final = ("/oauth/token", "/oauth2/token", "/token", "/connect/token")
 BASES: Final = {
     "1.1": ("/ims/oneroster/v1p1", "/v1p1", "/learningdata/v1"),
@@ -36,7 +37,9 @@ SAMPLE: Final = 100
 
 @dataclass(slots=True)
 class Findings:
-    """The findings of an inspection: sentences, facts as JSON, and whether a sync can read the source as it is set."""
+    """The findings of an inspection: sentences, facts as JSON, and whether a sync can read the source with its
+    settings.
+    """
 
     ready: bool = False
     sentences: list[str] = field(default_factory=list)
@@ -63,7 +66,7 @@ async def explore(connection: Connection) -> Findings:
 
 async def _explore(connection: Connection, findings: Findings) -> None:
     working = await _find_base(connection, findings) if connection.auth == "oauth1" else None
-    if working is None:  # no signature is set, or it is refused
+    if working is None:  # there is no signature, or it is refused
         findings.sentences.clear()
         signed = await _sign_in(connection, findings)
         working = await _find_base(signed, findings) if signed else None
@@ -78,7 +81,7 @@ async def _explore(connection: Connection, findings: Findings) -> None:
 
 
 def _missing_options(current: Connection, working: Connection, facts: dict[str, Any]) -> list[str]:
-    """Returns the options to set, if the source was only readable with other settings than its own."""
+    """Returns the options to set, if the source could only be read with other settings than its own."""
     signs = f"{working.auth}{'-sha1' if working.auth == 'oauth1' and working.signature == 'HMAC-SHA1' else ''}"
     as_set = f"{current.auth}{'-sha1' if current.auth == 'oauth1' and current.signature == 'HMAC-SHA1' else ''}"
     options = [f"--url {working.url}"] if working.url.rstrip("/") != current.url.rstrip("/") else []
@@ -99,7 +102,10 @@ async def _reading(connection: Connection) -> AsyncIterator[Reader]:
 
 
 async def _sign_in(connection: Connection, findings: Findings) -> Connection | None:
-    """Returns the connection that the token endpoint accepts, or None. A signature is only tested with a collection."""
+    """Returns the connection that the token endpoint accepts, or None.
+
+    A signature is only tested later, with a collection.
+    """
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(connection.url))
     urls = [connection.token_url] if connection.token_url else [origin + path for path in TOKENS]
     works: dict[str, Connection] = {}
@@ -144,7 +150,9 @@ def _report_token(token: BearerToken, findings: Findings) -> None:
 
 
 async def _find_base(connection: Connection, findings: Findings) -> Connection | None:
-    """Returns the connection with the first base that has organizations, or None. The base of the settings is first."""
+    """Returns the connection with the first base address that has organizations, or None; the configured base is tried
+    first.
+    """
     origin = "{0.scheme}://{0.netloc}".format(urlsplit(connection.url))
     urls = dict.fromkeys([connection.url.rstrip("/"), *(origin + path for path in BASES[connection.version])])
     auths: list[Connection] = [connection]
@@ -176,7 +184,7 @@ async def _find_base(connection: Connection, findings: Findings) -> Connection |
 
 
 async def _with_gradebook(connection: Connection, findings: Findings) -> Connection:
-    """Returns the connection with the base of the gradebook that answers, if there is one."""
+    """Returns the connection with the base address at which the gradebook answers, if there is one."""
     base = connection.url.rstrip("/")
     urls = dict.fromkeys(filter(None, (connection.gradebook_url, base.replace(ROSTERING, GRADEBOOK), base)))
     for url in urls:
@@ -191,7 +199,7 @@ async def _with_gradebook(connection: Connection, findings: Findings) -> Connect
 
 
 async def _collections(connection: Connection, findings: Findings) -> None:
-    """Checks which collections exist, how many rows each reports, and which headers a page has."""
+    """Checks which collections exist, how many rows each reports, and which headers its page has."""
     results: dict[str, Any] = {}
     pages: dict[str, WalkPage] = {}
     async with _reading(connection) as reader:

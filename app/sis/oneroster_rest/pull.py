@@ -1,4 +1,4 @@
-"""Owns a complete pull: the collections, their order, restarts when the source changes, and the warnings.
+"""Pulls a source completely: reads the collections in order, restarts when the source changes, and collects warnings.
 
 Everything is written to disk before the pull yields anything, and no transaction is open meanwhile. Over 250 lines, so
 that the conditions for trusting a collection and for restarting are in one place.
@@ -29,7 +29,9 @@ SIDE_BY_SIDE: Final = 5  # collections read at the same time, so that first and 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A collection of OneRoster and the kind of its rows. The collections in `instead` together have the same rows."""
+    """A collection of OneRoster and the kind of its rows. The collections in `instead` together contain the same
+    rows.
+    """
 
     name: str
     kind: str
@@ -52,14 +54,17 @@ COLLECTIONS: Final = (
     Collection("academicSessions", "academic_session", instead=("terms", "gradingPeriods")),
     Collection("orgs", "org", instead=("schools",)),
 )
-"""Rows that refer to others are read first: a row that is added meanwhile is then missing completely."""
+"""The collections in the order in which they are read.
+
+Rows that refer to others are read first, so that a row that is added meanwhile is missing together with its references.
+"""
 
 IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessmentResults"})
 
 
 @dataclass(slots=True)
 class PulledCollection:
-    """A collection that was read, or the status with which it was refused."""
+    """A collection that was read, or the status with which the source refused it."""
 
     spool: Spool | None = None
     roles: Spool | None = None
@@ -73,7 +78,7 @@ class PulledCollection:
     instead: bool = False
 
     def close(self) -> None:
-        """Deletes its spooled rows."""
+        """Deletes the collection's rows from disk."""
         for spool in (self.spool, self.roles):
             if spool is not None:
                 spool.close()
@@ -152,7 +157,7 @@ class RestPull:
         )
 
     def timeout_sentence(self) -> str:
-        """Returns the sentence about a source that was not read completely within the time limit."""
+        """Returns the sentence for a source that could not be read completely within the time limit."""
         missing = [one.name for one in COLLECTIONS if self._is_selected(one) and one.name not in self.done]
         return (
             f"The source was read for {self.connection.pull_minutes:g} minutes and has not ended "
@@ -161,7 +166,7 @@ class RestPull:
         )
 
     def close(self) -> None:
-        """Deletes all spooled rows."""
+        """Deletes all rows from disk."""
         for pulled in self.done.values():
             pulled.close()
 
@@ -170,7 +175,7 @@ class RestPull:
         return not left_out and (self.connection.version == "1.2" or one.name not in IN_12_ONLY)
 
     def _find_outdated(self, selected: list[Collection]) -> list[Collection]:
-        """Returns the collections that changed meanwhile, or that have another revision than the last page."""
+        """Returns the collections that changed during the pull, or whose revision differs from the last page's."""
         known = (None, self.revision)
         return [one for one in selected if one.name not in self.done or self.done[one.name].revision not in known]
 
@@ -194,7 +199,7 @@ class RestPull:
             raise _first(errors) from None
 
     async def _one(self, reader: Reader, one: Collection) -> PulledCollection | None:
-        """Pulls a collection, or its alternatives if it is absent. Returns None if it changed meanwhile."""
+        """Pulls a collection, or its alternatives if it is absent; returns None if it changed meanwhile."""
         try:
             return await self._spooled(reader, one, (one.name,))
         except CollectionAbsent as absent:
@@ -261,10 +266,10 @@ class RestPull:
                 self.unsorted.add(name)
 
     def _query(self, name: str) -> dict[str, str]:
-        """Returns the filter and the order to request for a collection.
+        """Returns the query parameters, filter and order, for a collection.
 
-        Deltas and collections that came without a fixed order are sorted by id: it has no ties, and a row that changes
-        meanwhile keeps its place.
+        Deltas and collections that came without a fixed order are sorted by id, because ids are unique, and a row that
+        changes meanwhile keeps its place.
         """
         query = {}
         if self.since is not None:

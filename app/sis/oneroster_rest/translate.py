@@ -1,8 +1,8 @@
-"""Owns the translation of OneRoster JSON rows, 1.1 or 1.2, to the cells of our canonical CSV. Pure; checks no value.
+"""Translates OneRoster JSON rows, 1.1 or 1.2, into the cells of our canonical CSV. Pure; checks no value.
 
 Each field may be missing, null, of another type, or written in another case; a reference may be a plain id. Fields that
-are not in `kinds` are not read, so that a password is never copied. Over 250 lines: the module has all forms of a
-field, and reads pages by column as well as by row, with the same result.
+are not in `kinds` are not read, so that a password is never copied. Over 250 lines, because the module has all forms of
+a field, and reads pages by column as well as by row, with the same result.
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from app.sis.kinds import BY_NAME, WORDS, Field, Kind, Ref
 Row = Mapping[str, Any]
 Cells = tuple[str, ...]
 BASE: Final = ("sourcedId", "dateLastModified", "status")
-SHAPES: Final = 512  # sets of keys whose columns are cached
-ALIKE: Final = 16  # the number of rows with the same keys from which they are read by column
+SHAPES: Final = 512  # the number of sets of keys whose columns are cached
+ALIKE: Final = 16  # the smallest number of rows with the same keys that are read by column
 _PLAIN: Final = ({str}, {int}, {float}, {bool})
 _ID: Final = itemgetter("sourcedId")
 _KNOWN_WORDS: Final = {word.lower(): word for word in WORDS}
@@ -31,7 +31,9 @@ _GRADES: Final = {
     **{"infant/toddler": "IT", "preschool": "PR", "kindergarten": "KG", "transitional kindergarten": "TK"},
     **{"postsecondary": "PS", "ungraded": "UG"},
 }
-"""CEDS codes by the names that sources send instead; `convert` normalizes the spelling of the codes themselves."""
+"""CEDS codes, keyed by the names that sources send instead; `convert` normalizes the spelling of the codes
+themselves.
+"""
 
 
 def text(value: Any) -> str:
@@ -62,7 +64,7 @@ def day(value: Any) -> str:
 
 
 def ref(value: Any) -> str:
-    """Returns the id of a GUIDRef or a plain id. If there is only a href, the last part of its path is the id."""
+    """Returns the id of a GUIDRef or a plain id; if there is only an href, the last part of its path."""
     if isinstance(value, dict):
         sourced_id = value.get("sourcedId") or _any_case(value, "sourcedId")
         if sourced_id is None and isinstance(value.get("href"), str):
@@ -125,7 +127,7 @@ def objectives(value: Any) -> str:
 
 
 def _many(value: Any) -> list[Any]:
-    """Returns a list, or an empty list for any other value."""
+    """Returns the value if it is a list, otherwise an empty list."""
     return value if isinstance(value, list) else []
 
 
@@ -152,7 +154,7 @@ SPECIAL: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], str]]]] = {
 
 
 def _column(one: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], str]]:
-    """Returns the header of a column, the fields that it may come from, and the function that reads it."""
+    """Returns the header of a column, the JSON fields that it may come from, and the function that converts it."""
     if one.header in SPECIAL:
         return (one.header, *SPECIAL[one.header])
     if isinstance(one, Field):
@@ -163,7 +165,9 @@ def _column(one: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], str
 
 
 class _Shape(NamedTuple):
-    """For rows with the same keys: the reader and key of each column, and whether they have the roles of 1.2."""
+    """How rows with the same keys are read: the converter and key of each column, and whether they have the roles of
+    1.2.
+    """
 
     columns: tuple[tuple[Callable[[Any], str], str | None], ...]
     roles: bool
@@ -185,7 +189,7 @@ class Translator:
         )
 
     def page(self, rows: Sequence[Any]) -> list[Cells]:
-        """Returns the cells of each row, as `cells` does. Rows with the same keys are read by column."""
+        """Returns the cells of each row, as `cells` does; rows with the same keys are read by column."""
         if set(map(type, rows)) != {dict}:
             return list(map(self.cells, rows))
         shapes = set(map(tuple, rows))
@@ -201,7 +205,7 @@ class Translator:
         return result
 
     def cells(self, row: Any) -> Cells:
-        """Returns the cells of a row, or empty cells for a value that is no object, so that it is quarantined."""
+        """Returns the cells of a row; a value that is no object gives empty cells, so that it is quarantined."""
         if not isinstance(row, dict):
             return ("",) * len(self.header)
         keys = tuple(row)
@@ -234,7 +238,7 @@ class Translator:
         return tuple(changed)
 
     def _shape(self, keys: tuple[str, ...]) -> _Shape:
-        """Determines and caches from which key each column is read, for rows with these keys."""
+        """Returns the key from which each column is read for rows with these keys, and caches the result."""
         lower = {key.lower(): key for key in reversed(keys)}
         exact = dict(zip(keys, keys, strict=True))
         columns = []
@@ -248,7 +252,10 @@ class Translator:
 
 
 def _read(read: Callable[[Any], str], values: list[Any]) -> list[str]:
-    """Returns `read` of each value. Equal values of one plain type are read once (1 and true are equal, but differ)."""
+    """Returns `read(value)` for each value.
+
+    Equal values of one plain type are read once. (1 and true are equal, but differ in type.)
+    """
     types = set(map(type, values))
     if read is text and types == {str}:
         return values
@@ -269,7 +276,9 @@ ROLE: Final = Translator(BY_NAME["role"])
 
 
 def roles_of(row: Any) -> list[Cells]:
-    """Returns the roles of a 1.2 user as rows. Their ids, which only the CSV binding has, are made of their values."""
+    """Returns the roles of a 1.2 user as rows; their ids, which only the CSV binding has, are built from their
+    values.
+    """
     roles = _any_case(row, "roles") if isinstance(row, dict) else None
     if not isinstance(roles, list):
         return []
@@ -286,7 +295,9 @@ def roles_of(row: Any) -> list[Cells]:
 
 
 def _one_role(roles: list[dict[str, Any]]) -> str:
-    """Returns the main role of a person: student if it is one of them, else the primary role, else the first."""
+    """Returns the main role of a person: student if it is one of the roles, otherwise the primary one, otherwise the
+    first.
+    """
     pairs = [(word(_any_case(one, "role")), text(_any_case(one, "roleType")).lower()) for one in roles]
     names = [name for name, _ in pairs if name]
     if any(name.lower() == "student" for name in names):

@@ -1,4 +1,4 @@
-"""Owns the text form of a run's report, and the next steps for a person. Pure; contains no student's data, no name."""
+"""Renders a run's report as text, with the next steps for a person. Pure; contains no student's data and no name."""
 
 from app.core import ids
 from app.sis.engine.report import Report
@@ -41,7 +41,9 @@ def render_guard_result(result: dict[str, object]) -> str:
 
 
 def next_steps(report: Report) -> list[str]:
-    """Returns sentences about what a person can do about a run, with commands that lack only the district's name."""
+    """Returns sentences about what a person can do about a run, with commands in which only the district's name is
+    missing.
+    """
     shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
     held = {one["rule"] for one in report.weighed if one["held"]}
     steps = []

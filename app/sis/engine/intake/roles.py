@@ -1,11 +1,11 @@
-"""Owns how the roles of OneRoster 1.2 determine the role and the orgs of a person, and how roles are rekeyed.
+"""Determines the role and the orgs of a person from OneRoster 1.2 roles, and renames roles under new ids.
 
 A student's role has precedence, then the primary role, then the first by sourcedId. The orgs are those of all current
 roles. A role that has ended (its end date is exclusive) does not count, and a role that has not begun counts only if
-the person has no current one. Never writes anything else of the roster.
+the person has no current one. Writes no other part of the roster.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Collection
 from uuid import UUID
@@ -17,13 +17,13 @@ from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME
 from app.sis.port import Delivery, Progress
 
-ENDED_LATELY = 14  # days: a delta checks the roles whose end date has passed within this time
+ENDED_LATELY = 14  # days; a delta checks the roles whose end date has passed within this time
 
 _OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
 
 
 async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
-    """Stages the roles and, for each person, the role as `made_1` and the sourcedIds of the orgs as `made_2`.
+    """Stages the roles, and for each person the resulting role (`made_1`) and the sourcedIds of the orgs (`made_2`).
 
     Returns the name of the staging table of the people.
     """
@@ -48,7 +48,9 @@ async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> s
 
 
 async def stage_affected_people(stage: Stage, people: Delivery) -> int:
-    """Stages the people whose roles a delta changed or ended but who are not in the delta. Returns their number."""
+    """Stages the people whose roles a delta changed or ended although they are not in the delta; returns their
+    number.
+    """
     staged, roles = stage.table("staged", "person"), next(iter(people.supplements), None)
     kind, columns, values = BY_NAME["person"], [], []
     for field in (field for field in kind.fields if field.header in people.header):
