@@ -161,13 +161,13 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
             continue
         key = stage.table("key", ref.kind)
         item = "unnest(string_to_array(s.ref_{0}, ','))" if ref.many else "s.ref_{0}"
-        one = f"SELECT FROM {key} AS o WHERE o.district_id = :district AND o.sourced_id = btrim(s.ref_{ref.column})"
+        lookup = f"SELECT FROM {key} AS o WHERE o.district_id = :district AND o.sourced_id = btrim(s.ref_{ref.column})"
         rows = await stage.count(
             f"""SELECT count(DISTINCT u.row_number) FROM (
                     SELECT s.row_number, {item.format(ref.column)} AS item
                     FROM {stage.table("staged", kind.name)} AS s
                     WHERE s.district_id = :district AND s.fault IS NULL AND NOT s.gone
-                      AND s.ref_{ref.column} IS NOT NULL AND NOT EXISTS ({one})) AS u
+                      AND s.ref_{ref.column} IS NOT NULL AND NOT EXISTS ({lookup})) AS u
                 WHERE NOT EXISTS (SELECT FROM {key} AS k
                                   WHERE k.district_id = :district AND k.sourced_id = btrim(u.item))"""
         )

@@ -172,9 +172,9 @@ async def begin(
     await work.db.flush()
 
 
-def pluralize(count: int, one: str, more: str) -> str:
+def pluralize(count: int, singular: str, plural: str) -> str:
     """Returns a number with its noun, such as `1 change` or `2 changes`."""
-    return f"{count:,} {one if count == 1 else more}"
+    return f"{count:,} {singular if count == 1 else plural}"
 
 
 def conclude(report: Report, dry: bool) -> None:

@@ -74,8 +74,8 @@ def _warnings(header: tuple[str, ...], file: CsvFile, version: str) -> list[str]
     lacking = [column for column in columns if column not in header and column in file.taken]
     if lacking:
         warnings.append(f"{name} has no {', '.join(lacking)}: the known values stay.")
-    known = {*columns, *file.columns}
-    if [column for column in header if column not in known and not column.startswith("metadata.")]:
+    column_names = {*columns, *file.columns}
+    if [column for column in header if column not in column_names and not column.startswith("metadata.")]:
         warnings.append(f"{name} has columns that OneRoster {version} does not know: not imported.")
     return warnings
 

@@ -142,11 +142,11 @@ async def _sign_in(connection: Connection, findings: Findings) -> Connection | N
 def _report_token(token: BearerToken, findings: Findings) -> None:
     life = f"{token.lifetime:,.0f} s" if token.lifetime else "an unknown time"
     granted = token.known_scopes
-    names = ", ".join(one.rpartition("/")[2] for one in granted) or "no scope"
+    names = ", ".join(scope.rpartition("/")[2] for scope in granted) or "no scope"
     findings.add(f"A token lasts {life}, with {names}.", token_lifetime=token.lifetime, scopes=list(granted))
     missing = set(token.requested) - set(granted)
     if missing:
-        findings.add(f"Not granted: {', '.join(sorted(one.rpartition('/')[2] for one in missing))}.")
+        findings.add(f"Not granted: {', '.join(sorted(scope.rpartition('/')[2] for scope in missing))}.")
 
 
 async def _find_base(connection: Connection, findings: Findings) -> Connection | None:
@@ -158,11 +158,11 @@ async def _find_base(connection: Connection, findings: Findings) -> Connection |
     auths: list[Connection] = [connection]
     if connection.auth == "oauth1":
         others = (replace(connection, signature="HMAC-SHA256"), replace(connection, signature="HMAC-SHA1"))
-        auths += [one for one in others if one.signature != connection.signature]
+        auths += [candidate for candidate in others if candidate.signature != connection.signature]
     answers: dict[str, str] = {}
     works: list[Connection] = []
     for url in urls:
-        for tried in (replace(one, url=url) for one in auths):
+        for tried in (replace(candidate, url=url) for candidate in auths):
             try:
                 async with _reading(tried) as reader:
                     await reader.page("orgs", 1, 0, {}, None)
@@ -179,7 +179,9 @@ async def _find_base(connection: Connection, findings: Findings) -> Connection |
         findings.add("No base answers for orgs: " + "; ".join(f"{urlsplit(u).path}: {a}" for u, a in answers.items()))
         return None
     signed = f", signed with {works[0].signature}" if works[0].auth == "oauth1" else ""
-    findings.add(f"Rostering answers under {', '.join(urlsplit(one.url).path or '/' for one in works)}{signed}.")
+    findings.add(
+        f"Rostering answers under {', '.join(urlsplit(candidate.url).path or '/' for candidate in works)}{signed}."
+    )
     return await _with_gradebook(works[0], findings)
 
 
@@ -203,16 +205,16 @@ async def _collections(connection: Connection, findings: Findings) -> None:
     results: dict[str, Any] = {}
     pages: dict[str, WalkPage] = {}
     async with _reading(connection) as reader:
-        for one in COLLECTIONS:
-            if connection.version == "1.1" and one.name in IN_12_ONLY:
+        for collection in COLLECTIONS:
+            if connection.version == "1.1" and collection.name in IN_12_ONLY:
                 continue
             try:
-                page = pages[one.name] = await reader.page(one.name, SAMPLE, 0, {}, None)
-                results[one.name] = {"status": 200, "total": page.total, "sampled": len(page.rows)}
+                page = pages[collection.name] = await reader.page(collection.name, SAMPLE, 0, {}, None)
+                results[collection.name] = {"status": 200, "total": page.total, "sampled": len(page.rows)}
             except (CollectionAbsent, BadQuery) as error:
-                results[one.name] = {"status": getattr(error, "status", 400)}
+                results[collection.name] = {"status": getattr(error, "status", 400)}
             except SourceRefused as error:
-                results[one.name] = {"error": error.detail}
+                results[collection.name] = {"error": error.detail}
         findings.facts["collections"] = results
         readable = [f"{name} ({_number(results[name]['total'])})" for name in pages]
         findings.add(f"There are {', '.join(readable)}.")
@@ -221,7 +223,7 @@ async def _collections(connection: Connection, findings: Findings) -> None:
         findings.facts["settings"]["leave_out"] = [
             name for name in unreadable if name in GRADES or name == "demographics"
         ]
-        findings.ready = all(one.name in pages for one in COLLECTIONS if not one.optional)
+        findings.ready = all(collection.name in pages for collection in COLLECTIONS if not collection.optional)
         _headers(list(pages.values()), findings)
         with suppress(SourceRefused, CollectionAbsent, BadQuery):
             await _cap(reader, connection, pages, findings)
@@ -239,7 +241,7 @@ def _headers(pages: list[WalkPage], findings: Findings) -> None:
 
 
 async def _cap(reader: Reader, connection: Connection, pages: dict[str, WalkPage], findings: Findings) -> None:
-    name = max(pages, key=lambda one: (pages[one].total or 0, len(pages[one].rows)))
+    name = max(pages, key=lambda title: (pages[title].total or 0, len(pages[title].rows)))
     page = await reader.page(name, MAX_PAGE_ROWS, 0, {}, None)
     came = len(page.rows)
     more = came < MAX_PAGE_ROWS and bool((await reader.page(name, 1, came, {}, None)).rows) if came else False

@@ -141,7 +141,7 @@ class Reader:
         total = answer.headers.get("x-total-count", "").strip()
         link = answer.headers.get("link")
         following = _following(link) if link is not None else None
-        revision = [f"{one}={value}" for one, value in answer.headers.items() if _REVISION.fullmatch(one)]
+        revision = [f"{name}={value}" for name, value in answer.headers.items() if _REVISION.fullmatch(name)]
         return WalkPage(
             rows,
             sourced_ids(rows),

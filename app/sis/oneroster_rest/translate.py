@@ -93,25 +93,25 @@ def grades(value: Any) -> str:
 def user_ids(value: Any) -> str:
     """Returns user ids as `{Type:Id}`, as in the CSV binding."""
     many = value if isinstance(value, list) else [value]
-    return ",".join(filter(None, (_pair(one, "type", "identifier") for one in many)))
+    return ",".join(filter(None, (_pair(item, "type", "identifier") for item in many)))
 
 
 def scale(value: Any) -> str:
     """Returns the values of a score scale as `{LHS:RHS}`."""
     many = value if isinstance(value, list) else [value]
-    return ",".join(filter(None, (_pair(one, "itemValueLHS", "itemValueRHS") for one in many)))
+    return ",".join(filter(None, (_pair(item, "itemValueLHS", "itemValueRHS") for item in many)))
 
 
 def objectives(value: Any) -> str:
     """Returns learning objectives as sorted JSON in the gradebook's format; those of a result have scores."""
     items: list[dict[str, Any]] = []
-    for one in value if isinstance(value, list) else []:
-        if not isinstance(one, dict):
+    for item in value if isinstance(value, list) else []:
+        if not isinstance(item, dict):
             continue
-        source = text(one.get("source"))
-        for each in _many(one.get("learningObjectiveIds")):
+        source = text(item.get("source"))
+        for each in _many(item.get("learningObjectiveIds")):
             items.append({"source": source, "id": text(each)})
-        for each in _many(one.get("learningObjectiveResults")):
+        for each in _many(item.get("learningObjectiveResults")):
             if isinstance(each, dict):
                 score = each.get("score")
                 kept = float(score) if isinstance(score, int | float) else None
@@ -134,8 +134,8 @@ def _many(value: Any) -> list[Any]:
 def _pair(value: Any, left: str, right: str) -> str:
     if not isinstance(value, dict):
         return text(value)
-    one, other = text(_any_case(value, left)), text(_any_case(value, right))
-    return f"{{{one}:{other}}}" if one or other else ""
+    first, second = text(_any_case(value, left)), text(_any_case(value, right))
+    return f"{{{first}:{second}}}" if first or second else ""
 
 
 def _any_case(row: Row, name: str) -> Any:
@@ -153,15 +153,15 @@ SPECIAL: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], str]]]] = {
 }
 
 
-def _column(one: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], str]]:
+def _column(column: Field | Ref) -> tuple[str, tuple[str, ...], Callable[[Any], str]]:
     """Returns the header of a column, the JSON fields that it may come from, and the function that converts it."""
-    if one.header in SPECIAL:
-        return (one.header, *SPECIAL[one.header])
-    if isinstance(one, Field):
-        return one.header, (one.header,), READ.get(one.type, text)
-    if one.many:
-        return one.header, (one.header.removesuffix("SourcedIds") + "s", one.header), refs
-    return one.header, (one.header.removesuffix("SourcedId"), one.header), ref
+    if column.header in SPECIAL:
+        return (column.header, *SPECIAL[column.header])
+    if isinstance(column, Field):
+        return column.header, (column.header,), READ.get(column.type, text)
+    if column.many:
+        return column.header, (column.header.removesuffix("SourcedIds") + "s", column.header), refs
+    return column.header, (column.header.removesuffix("SourcedId"), column.header), ref
 
 
 class _Shape(NamedTuple):
@@ -178,7 +178,7 @@ class Translator:
 
     def __init__(self, kind: Kind) -> None:
         own: tuple[Field | Ref, ...] = (*kind.fields, *kind.refs)
-        columns = [_column(one) for one in own if one.header not in BASE]
+        columns = [_column(column) for column in own if column.header not in BASE]
         base = [(name, (name,), text) for name in BASE]
         self._columns = [*base, *columns]
         self.header: Cells = tuple(name for name, _, _ in self._columns)
@@ -200,7 +200,7 @@ class Translator:
             alike.setdefault(keys, []).append(number)
         result: list[Cells] = [()] * len(rows)
         for keys, numbers in alike.items():
-            for number, cells in zip(numbers, self._alike(keys, [rows[one] for one in numbers]), strict=True):
+            for number, cells in zip(numbers, self._alike(keys, [rows[index] for index in numbers]), strict=True):
                 result[number] = cells
         return result
 
@@ -230,10 +230,10 @@ class Translator:
         if not roles and not primary:
             return cells
         changed = list(cells)
-        held = [one for one in roles if isinstance(one, dict)] if isinstance(roles, list) else []
+        held = [role for role in roles if isinstance(role, dict)] if isinstance(roles, list) else []
         changed[self._role_at] = _one_role(held) or cells[self._role_at]
         changed[self._orgs_at] = refs(
-            [*(_any_case(one, "org") for one in held), primary, *cells[self._orgs_at].split(",")]
+            [*(_any_case(role, "org") for role in held), primary, *cells[self._orgs_at].split(",")]
         )
         return tuple(changed)
 
@@ -260,8 +260,8 @@ def _read(read: Callable[[Any], str], values: list[Any]) -> list[str]:
     if read is text and types == {str}:
         return values
     if types - {type(None)} in _PLAIN:
-        known = {value: read(value) for value in set(values)}
-        return list(map(known.__getitem__, values))
+        text_by_value = {value: read(value) for value in set(values)}
+        return list(map(text_by_value.__getitem__, values))
     if read is ref and types == {dict}:
         try:
             ids = list(map(_ID, values))
@@ -284,13 +284,13 @@ def roles_of(row: Any) -> list[Cells]:
         return []
     user, result = text(_any_case(row, "sourcedId")), []
     common = {name: _any_case(row, name) for name in ("dateLastModified", "status")}
-    for one in roles:
-        if isinstance(one, dict) and user:
-            org, begins = ref(_any_case(one, "org")), day(_any_case(one, "beginDate"))
-            named = "/".join(filter(None, (user, word(_any_case(one, "role")), org, begins)))
+    for role in roles:
+        if isinstance(role, dict) and user:
+            org, begins = ref(_any_case(role, "org")), day(_any_case(role, "beginDate"))
+            named = "/".join(filter(None, (user, word(_any_case(role, "role")), org, begins)))
             if len(named.encode("utf-8", "replace")) > 255:
                 named = hashlib.sha256(named.encode("utf-8", "replace")).hexdigest()
-            result.append(ROLE.cells({**one, **common, "sourcedId": named, "userSourcedId": user}))
+            result.append(ROLE.cells({**role, **common, "sourcedId": named, "userSourcedId": user}))
     return result
 
 
@@ -298,7 +298,7 @@ def _one_role(roles: list[dict[str, Any]]) -> str:
     """Returns the main role of a person: student if it is one of the roles, otherwise the primary one, otherwise the
     first.
     """
-    pairs = [(word(_any_case(one, "role")), text(_any_case(one, "roleType")).lower()) for one in roles]
+    pairs = [(word(_any_case(role, "role")), text(_any_case(role, "roleType")).lower()) for role in roles]
     names = [name for name, _ in pairs if name]
     if any(name.lower() == "student" for name in names):
         return "student"

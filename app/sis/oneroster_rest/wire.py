@@ -189,16 +189,16 @@ def _failure(error: BaseException) -> str:
     while cause is not None:
         causes.append(cause)
         cause = cause.__cause__ or cause.__context__
-    causes += [one.os_error for one in causes if isinstance(one, aiohttp.ClientConnectorError)]
-    if any(isinstance(one, AddressRefused) for one in causes):
+    causes += [cause.os_error for cause in causes if isinstance(cause, aiohttp.ClientConnectorError)]
+    if any(isinstance(cause, AddressRefused) for cause in causes):
         raise SourceRefused(
             f"The source's address is not on the public Internet. An operator may allow its network: {SETTING}."
         ) from None
-    if any(isinstance(one, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for one in causes):
+    if any(isinstance(cause, ssl.SSLError | aiohttp.ClientConnectorCertificateError) for cause in causes):
         raise SourceRefused("The source's certificate is not trusted: its vendor must correct it.") from None
-    if any(isinstance(one, aiohttp.ClientConnectorDNSError) for one in causes):
+    if any(isinstance(cause, aiohttp.ClientConnectorDNSError) for cause in causes):
         return NO_SUCH_HOST
-    if any(isinstance(one, TimeoutError) for one in causes):
+    if any(isinstance(cause, TimeoutError) for cause in causes):
         return "does not answer in time"
     return "cannot be reached or breaks the connection"
 

@@ -243,10 +243,10 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
         actions = await reporting.count_planned(stage, kind)
         restored, removed = actions.get("restore", 0), actions.get("remove", 0)
         updated = actions.get("update", 0) + restored
-        known = await reporting.count_known(stage, kind)
+        known_rows = await reporting.count_known(stage, kind)
         file = rekey.file_of(undone, kind)
         report.kinds[kind.name] = Counts(
-            file, known, updated + removed, updated=updated, restored=restored, removed=removed
+            file, known_rows, updated + removed, updated=updated, restored=restored, removed=removed
         )
     if undone.ended_at is not None:
         await reopen_memberships(stage, undone.ended_at.astimezone(ZoneInfo(await zone_of(work))).date())

@@ -263,19 +263,19 @@ def _unchanged_sql(field: Field, x: str) -> str:
     """Returns SQL for whether a value equals the existing one; the text is compared first, because conversion costs
     more.
     """
-    known, converted = f"t.{field.column}", _typed_sql(field, x)
-    plain = known if field.type in ("text", "word") else f"{known}::text"
+    existing, converted = f"t.{field.column}", _typed_sql(field, x)
+    plain = existing if field.type in ("text", "word") else f"{existing}::text"
     if field.type in ("list", "grades"):
         # The subquery that converts a list would prevent a parallel join. No known list has an empty item, so this
         # expression is equivalent; lists of grades in a source's own spelling count as changed.
-        plain, converted = f"array_to_string({known}, ',')", f"regexp_split_to_array(btrim({x}), ' *, *')"
+        plain, converted = f"array_to_string({existing}, ',')", f"regexp_split_to_array(btrim({x}), ' *, *')"
         if field.type == "grades":
             converted = f"CASE WHEN strpos({x}, ',') = 0 THEN ARRAY[{_grade_sql(f'btrim({x})')}] ELSE {converted} END"
-    comparisons = [f"{converted} = {known}"]
+    comparisons = [f"{converted} = {existing}"]
     if field.type != "number":  # formatting a number costs more than parsing one
         comparisons.insert(0, f"{x} = {plain}")
     if not field.required:
-        is_default = f"{known} IS NULL" if field.default == "NULL" else f"{known} = {field.default}"
+        is_default = f"{existing} IS NULL" if field.default == "NULL" else f"{existing} = {field.default}"
         comparisons.insert(-1, f"({x} IS NULL AND {is_default})")
     return f"({' OR '.join(comparisons)})"
 

@@ -105,15 +105,15 @@ def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
 
 def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
     """Returns SQL for the people whose roles may have changed, with the number of the row that changed them."""
-    known = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
+    roles_sql = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
         JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id {{join}}
         WHERE k.district_id = :district AND k.source_id = :source AND k.removed_at IS NULL"""
     ended = f" AND k.ends_on <= :today AND k.ends_on > :today - {ENDED_LATELY}"
-    parts = [known.format(row="0", join="") + ("" if roles is not None and roles.complete else ended)]
+    parts = [roles_sql.format(row="0", join="") + ("" if roles is not None and roles.complete else ended)]
     if roles is not None:
         staged = stage.table("staged", "role")
         join = f"JOIN {staged} AS s ON s.district_id = :district AND s.sourced_id = k.sourced_id"
-        parts.append(known.format(row="s.row_number", join=join))
+        parts.append(roles_sql.format(row="s.row_number", join=join))
         parts.append(
             f"""SELECT btrim(s.ref_person_id), s.row_number FROM {staged} AS s
                 WHERE s.district_id = :district AND s.fault IS NULL AND s.ref_person_id IS NOT NULL"""
@@ -130,13 +130,13 @@ async def match_roles(stage: Stage, held_id: UUID, columns: Collection[str], peo
     """
     matched = await stage.make("rekey", "role", "old text, new text, role_id uuid")
     compared = [column for column in ("role", "org_id", "begins_on") if column in columns]
-    known, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))
+    existing, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))
     is_equal = "".join(f" AND o.{column} IS NOT DISTINCT FROM n.{column}" for column in compared)
     count = await stage.run(
         f"""INSERT INTO {matched} (district_id, old, new, role_id)
             SELECT :district, o.sourced_id, n.sourced_id, o.id
-            FROM (SELECT p.sourced_id, p.id, r.new, {known},
-                         row_number() OVER (PARTITION BY r.new, {known} ORDER BY p.sourced_id) AS place
+            FROM (SELECT p.sourced_id, p.id, r.new, {existing},
+                         row_number() OVER (PARTITION BY r.new, {existing} ORDER BY p.sourced_id) AS place
                   FROM staging.plan_role_{held_id.hex} AS p
                   JOIN person_role AS t ON t.district_id = :district AND t.id = p.id
                   JOIN {people} AS r ON r.district_id = :district AND r.person_id = t.person_id

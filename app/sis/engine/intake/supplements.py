@@ -121,8 +121,8 @@ async def _compose_scales(stage: Stage, kind: Kind, supplement: Delivery) -> str
                        FILTER (WHERE {live}))[1] AS scale
                FROM {raw} AS r WHERE r.fault IS NULL GROUP BY {target}"""
     if not supplement.complete:
-        known = known_rows_sql(kind, ["score_scale_id"])
-        values += f""" UNION ALL SELECT t.sourced_id, x.sourced_id FROM ({known}) AS t
+        existing = known_rows_sql(kind, ["score_scale_id"])
+        values += f""" UNION ALL SELECT t.sourced_id, x.sourced_id FROM ({existing}) AS t
             JOIN external_id AS x ON x.district_id = :district AND x.source_id = :source AND x.kind = 'score_scale'
              AND x.row_id = t.score_scale_id
             WHERE NOT EXISTS (SELECT FROM {raw} AS r WHERE r.fault IS NULL AND {target} = t.sourced_id)"""
