@@ -138,7 +138,7 @@ class Settings(BaseSettings):
                 number = float(weight)
                 if not (isfinite(number) and number > 0):
                     raise ValueError
-                weights[ids.read("district", district.strip())] = number
+                weights[ids.parse_id("district", district.strip())] = number
             except (ValueError, Invalid):
                 raise KeyFault(f"AIMLINE_DISTRICT_WEIGHTS: {entry!r} is not a weight such as dis_…=2.") from None
         return weights

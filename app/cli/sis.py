@@ -203,7 +203,7 @@ def _forget(sis: typer.Typer) -> None:
         """Erases a person from the stored previous states of earlier syncs; those runs can no longer be undone."""
 
         async def go(work: Work, _: Allowed) -> int:
-            kind, row = ids.parse(person)
+            kind, row = ids.parse_any_id(person)
             if kind not in ("student", "person"):
                 raise NotFound("person")
             return await erase_person(work, row)

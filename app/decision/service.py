@@ -93,7 +93,7 @@ async def decide(work: Work, new: NewDecision) -> Decision:
 
 async def _apply_to_support(work: Work, new: NewDecision, decision: Decision) -> None:
     try:
-        support = await lock_support(work, ids.read("support", new.support or "", "/support"))
+        support = await lock_support(work, ids.parse_id("support", new.support or "", "/support"))
     except NotFound:
         detail = "There is no such support within this caller's reach."
         raise Invalid([Violation("/support", "support.unknown", detail)]) from None
@@ -157,7 +157,7 @@ async def _resolve_verdict(work: Work, name: str | None, support: Support) -> UU
     verdict_id = await work.db.scalar(
         select(VerdictRow.id).where(
             VerdictRow.district_id == work.district_id,
-            VerdictRow.id == ids.read("verdict", name, "/verdict"),
+            VerdictRow.id == ids.parse_id("verdict", name, "/verdict"),
             VerdictRow.support_id == support.id,
         )
     )

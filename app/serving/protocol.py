@@ -25,13 +25,13 @@ UNREAD_LIMIT: Final = 60.0
 """Seconds after which a caller that does not read its response is cut off."""
 CHECK_INTERVAL: Final = 1.0
 """Seconds between two checks of a connection."""
-MOST_PIPELINED: Final = 64
+MAX_PIPELINED: Final = 64
 """The most pipelined requests that wait on one connection."""
-MOST_UNWANTED: Final = 4 << 20
+MAX_DISCARDED_BYTES: Final = 4 << 20
 """The most bytes of a body that are read and dropped after its request was answered."""
 LINGER: Final = 1.0
 """Seconds for a refused caller to read the response; closing at once would reset the connection before that."""
-MOST_LINGERING: Final = 100
+MAX_LINGERING: Final = 100
 _lingering: set["BoundedProtocol"] = set()
 
 
@@ -127,7 +127,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head_parsed > LARGEST_HEAD:
             self._refuse_head()
             return
-        if len(self.pipeline) >= MOST_PIPELINED:
+        if len(self.pipeline) >= MAX_PIPELINED:
             self._is_refused = True  # waiting requests are answered, and the last response closes the connection
             self.pipeline[0][0].keep_alive = False
             return
@@ -143,7 +143,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._window += len(body)
         if self.cycle.response_complete:
             self._unwanted += len(body)
-            if self._unwanted > MOST_UNWANTED:
+            if self._unwanted > MAX_DISCARDED_BYTES:
                 self.transport.close()
         super().on_body(body)
 
@@ -218,7 +218,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if not is_complete:
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
-        if has_answer or self.transport.is_closing() or len(_lingering) >= MOST_LINGERING:
+        if has_answer or self.transport.is_closing() or len(_lingering) >= MAX_LINGERING:
             self.transport.close()
             return
         self.transport.write(answer(status, code, title, detail, self.server_state.default_headers))

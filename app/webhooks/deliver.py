@@ -30,7 +30,7 @@ from app.access.work import Work, needs, unit
 from app.core.clock import now
 from app.core.crypto import KeyFault, Keyring
 from app.core.fault_report import summarize_fault
-from app.core.ids import new_id, show
+from app.core.ids import format_id, new_id
 from app.core.jobs import ClaimedJob, JobOutcome, JobTable, claim, save_outcomes
 from app.events import render
 from app.events.catalogue import ENDPOINT_DISABLED, NewEvent
@@ -144,7 +144,7 @@ async def send(context: DeliveryContext, delivery: OutboundDelivery) -> Attempt:
     except KeyFault:
         return Attempt(delivery, at, Outcome(None, "secret_unreadable", 0))
     body = orjson.dumps(render.body(delivery.event, context.base_url, delivery.versions))
-    headers = sign.headers(secrets, show("event", delivery.event.id), at, body, delivery.signature)
+    headers = sign.headers(secrets, format_id("event", delivery.event.id), at, body, delivery.signature)
     return Attempt(delivery, at, await context.sender.post(delivery.url, body, headers))
 
 

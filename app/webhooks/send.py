@@ -20,7 +20,7 @@ from app.core.errors import Invalid
 from app.core.outbound import AddressRefused, checked_session, is_private_answer
 
 TIMEOUT = 15.0  # seconds for the whole request, so that a receiver that sends a byte per second is cut off
-LONGEST_ANSWER = 4096  # bytes that are read of a response body
+MAX_RESPONSE_BYTES = 4096  # bytes that are read of a response body
 KEPT_OPEN = 4.0  # seconds; receivers keep connections open longer, so a POST does not meet a closing one
 HEADERS = {
     "content-type": "application/json",
@@ -117,9 +117,9 @@ async def _read(response: aiohttp.ClientResponse) -> str:
     received = bytearray()
     # Only the status matters: a response that breaks off after it still counts.
     with suppress(aiohttp.ClientError):
-        while len(received) < LONGEST_ANSWER and (part := await response.content.readany()):
+        while len(received) < MAX_RESPONSE_BYTES and (part := await response.content.readany()):
             received += part
-    return _storable(bytes(received[:LONGEST_ANSWER])) if received else ""
+    return _storable(bytes(received[:MAX_RESPONSE_BYTES])) if received else ""
 
 
 def _storable(answer: bytes) -> str:

@@ -25,9 +25,9 @@ from app.webhooks.models import WebhookEndpoint, WebhookPosition
 from app.webhooks.queries import endpoint
 from app.webhooks.sign import Signature
 
-LONGEST_DESCRIPTION = 500
+MAX_DESCRIPTION_LENGTH = 500
 OVERLAP = timedelta(days=1)
-LONGEST_OVERLAP = timedelta(days=7)
+MAX_OVERLAP = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +141,8 @@ async def rotate_secret(
     At most two sign at a time: another rotation ends the oldest. Raises `NotFound`, and `Invalid` for an invalid
     overlap.
     """
-    if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
-        detail = f"An overlap lasts 0 to {int(LONGEST_OVERLAP.total_seconds())} seconds."
+    if not timedelta(0) <= overlap <= MAX_OVERLAP:
+        detail = f"An overlap lasts 0 to {int(MAX_OVERLAP.total_seconds())} seconds."
         raise Invalid([Violation("/overlap_seconds", "overlap.length", detail)])
     row = await endpoint(work, endpoint_id)
     row.former_sealed = row.secret_sealed if overlap else None
@@ -245,10 +245,10 @@ def _violations(types: Sequence[str], description: str | None, versions: Mapping
         detail = "A version must belong to an event type of this endpoint and be listed in GET /v1/event-types."
         violations.append(Violation("/versions", "event_type.version", detail))
     if description is not None and not _is_note(description):
-        detail = f"A description has at most {LONGEST_DESCRIPTION} characters and no control characters."
+        detail = f"A description has at most {MAX_DESCRIPTION_LENGTH} characters and no control characters."
         violations.append(Violation("/description", "description.malformed", detail))
     return violations
 
 
 def _is_note(text: str) -> bool:
-    return len(text) <= LONGEST_DESCRIPTION and all(letter.isprintable() or letter == "\n" for letter in text)
+    return len(text) <= MAX_DESCRIPTION_LENGTH and all(letter.isprintable() or letter == "\n" for letter in text)

@@ -142,7 +142,7 @@ async def test_enough_data_is_estimated_and_verdicts_name_it(
     assert named == {again[None].id}
     assert await told(north) == []
     shown = (await caller(app, north).get("/v1/calibrations", limit=200)).json()["items"]
-    assert ids.show("calibration", whole.id) in {one["id"] for one in shown}
+    assert ids.format_id("calibration", whole.id) in {one["id"] for one in shown}
 
 
 async def _last(town: Town) -> list[Any]:

@@ -44,12 +44,14 @@ async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAP
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert (found["judged"], found["after"]["not_responding"], found["cleared"]) == (3, 3, [])
-    assert {one["student"] for one in found["flagged"]} == {ids.show("student", row) for row in north.students.values()}
+    assert {one["student"] for one in found["flagged"]} == {
+        ids.format_id("student", row) for row in north.students.values()
+    }
     mine = (
         await caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1").post("/v1/playbook/preview", FOUR)
     ).json()
     assert mine["judged"] == 1
-    assert [one["student"] for one in mine["flagged"]] == [ids.show("student", north.students["amy"])]
+    assert [one["student"] for one in mine["flagged"]] == [ids.format_id("student", north.students["amy"])]
     assert (await asks.get("/v1/playbook")).json()["number"] == 1
     assert await told(north) == []
 

@@ -39,7 +39,7 @@ async def classmates(town: Town, number: int) -> list[str]:
 async def supported(town: Town, name: str, begins: date = BEGINS, **more: Any) -> Support:
     """An active reading support with a goal of 1.5 words a week."""
     plan: dict[str, Any] = {
-        "student": ids.show("student", town.students[name]),
+        "student": ids.format_id("student", town.students[name]),
         "intervention": "Repeated reading",
         "level": 2,
         "measure": "orf",
@@ -59,7 +59,7 @@ def scores(town: Town, name: str, values: list[float], *, since: int = 1, form: 
     """A score a week, from a week of the phase on."""
     return [
         NewScore(
-            ids.show("student", town.students[name]),
+            ids.format_id("student", town.students[name]),
             "orf",
             BEGINS + timedelta(weeks=week),
             value,

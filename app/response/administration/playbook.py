@@ -35,7 +35,7 @@ from app.roster.models import Org
 from app.roster.references import parse
 from app.support.models import Support
 
-MOST_RULES, MOST_SHOWN = 500, 1000
+MAX_RULES, MAX_SHOWN = 500, 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +86,12 @@ class Preview:
     @property
     def flagged(self) -> list[StateChange]:
         """Returns the supports that would newly be not responding."""
-        return [change for change in self.changes if change.after == State.NOT_RESPONDING][:MOST_SHOWN]
+        return [change for change in self.changes if change.after == State.NOT_RESPONDING][:MAX_SHOWN]
 
     @property
     def cleared(self) -> list[StateChange]:
         """Returns the supports that would no longer be not responding."""
-        return [change for change in self.changes if change.before == State.NOT_RESPONDING][:MOST_SHOWN]
+        return [change for change in self.changes if change.before == State.NOT_RESPONDING][:MAX_SHOWN]
 
 
 @needs(Can.READ_PLAYBOOK)
@@ -168,8 +168,8 @@ async def _compare(
 
 async def _validate(work: Work, rules: Sequence[NewRule]) -> dict[str, Any]:
     """Returns the rules as a version stores them; raises `Invalid`."""
-    if not 1 <= len(rules) <= MOST_RULES:
-        raise Invalid([Violation("/rules", "rules.count", f"Name 1 to {MOST_RULES} rules.")])
+    if not 1 <= len(rules) <= MAX_RULES:
+        raise Invalid([Violation("/rules", "rules.count", f"Name 1 to {MAX_RULES} rules.")])
     violations: list[Violation] = []
     entries: list[Entry] = []
     for position, rule in enumerate(rules):
@@ -238,4 +238,4 @@ def _rule_in_force(entry: Entry) -> RuleInForce:
 
 def shown_school(entry: Entry) -> str | None:
     """Returns the school's id as faces show it."""
-    return ids.show("org", entry.school) if entry.school else None
+    return ids.format_id("org", entry.school) if entry.school else None

@@ -26,7 +26,7 @@ from app.response.rules.monitor.bulk import Batch, find_cohort
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import LEAST
 from app.response.rules.monitor.panel import PanelEstimate
-from app.response.rules.monitor.rule import DOSAGE, LONGEST, Facts, conclude
+from app.response.rules.monitor.rule import DOSAGE, MAX_WEEKS, Facts, conclude
 from app.response.rules.series import LEVEL_SCORES, Observation, Series
 from app.response.rules.verdict import Reason, State, Verdict
 
@@ -134,7 +134,7 @@ def _has_a_statistic(monitored: MonitoredSeries, series: Series) -> bool:
         return False
     if series.sem is None or len(series.observations) < LEVEL_SCORES:
         return False
-    return 0 < series.weeks[-1] <= LONGEST
+    return 0 < series.weeks[-1] <= MAX_WEEKS
 
 
 def _by_rule(monitored: MonitoredSeries, series: Series) -> Verdict:

@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any, Literal
 
 from app.response.aimline import UnjudgeableSeries, usable
-from app.response.rules.monitor.rule import LONGEST
+from app.response.rules.monitor.rule import MAX_WEEKS
 from app.response.rules.series import DeliveredMinutes, Observation, Series
 
 GOAL_WEEK = 26
@@ -85,8 +85,8 @@ def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
     if sem is not None and sem <= 0:
         raise _invalid("sem", 'Give "sem" as a number above zero, or leave it out.')
     goal_week = given.get("goal_week")
-    if goal_week is not None and (type(goal_week) is not int or not 1 <= goal_week <= LONGEST):
-        raise _invalid("goal_week", f'Give "goal_week" as a whole number from 1 to {LONGEST}, or leave it out.')
+    if goal_week is not None and (type(goal_week) is not int or not 1 <= goal_week <= MAX_WEEKS):
+        raise _invalid("goal_week", f'Give "goal_week" as a whole number from 1 to {MAX_WEEKS}, or leave it out.')
     line = OfflineSeries(
         _text(given, "id"),
         None if given.get("cohort") is None else _text(given, "cohort"),
@@ -152,8 +152,8 @@ def _scores(given: Any) -> tuple[OfflineScore, ...]:
         if not isinstance(item, Mapping) or not _is_number(item.get("value")):
             raise _invalid("score", f'Give score {number} as an object with "week" and a finite "value".')
         week, form = item.get("week"), item.get("form")
-        if type(week) is not int or not 0 <= week <= LONGEST:
-            raise _invalid("week", f'Give "week" of score {number} as a whole number from 0 to {LONGEST}.')
+        if type(week) is not int or not 0 <= week <= MAX_WEEKS:
+            raise _invalid("week", f'Give "week" of score {number} as a whole number from 0 to {MAX_WEEKS}.')
         if form is not None and not isinstance(form, str):
             raise _invalid("form", f'Give "form" of score {number} as a text, or leave it out.')
         key = (week, form, float(item["value"]) if form is None else None)

@@ -17,7 +17,7 @@ from app.response.rules.monitor.bulk import Batch
 from app.response.rules.monitor.calibration import PUBLISHED, Calibration
 from app.response.rules.monitor.forms import LEAST
 from app.response.rules.monitor.panel import Panel, judge_weeks
-from app.response.rules.monitor.rule import DEFAULT_FAR, LONGEST, Facts, conclude, probes
+from app.response.rules.monitor.rule import DEFAULT_FAR, MAX_WEEKS, Facts, conclude, probes
 from app.response.rules.series import LEVEL_SCORES
 from app.response.rules.verdict import Finding, Reason, State, maybe_rounded
 
@@ -109,7 +109,7 @@ def _find_by_monitor(lines: Sequence[OfflineSeries], lines_by_week: LinesByWeek,
         panel = _panel([lines[n] for n in members], sem * own.noise)
         # Without a form that enough of them share, nothing was estimated of how hard a form was.
         shared = panel.times[((~np.isnan(panel.values)).sum(axis=1) >= LEAST) & (panel.times > 0)]
-        since = int(shared.min(initial=LONGEST + 1))
+        since = int(shared.min(initial=MAX_WEEKS + 1))
         for week, judged in zip(weeks, judge_weeks(panel, own.prior, weeks, adjust=options.adjust), strict=True):
             for student, n in enumerate(members):
                 if n not in lines_as_known[week] or n in too_few[week]:

@@ -120,16 +120,17 @@ async def _create_run(
     await work.db.execute(
         select(SisSource.id).where(SisSource.district_id == work.district_id).order_by(SisSource.id).with_for_update()
     )
-    busy = (SisRun.state == "running") | ((SisRun.state == "pending") & (SisRun.source_id == source_id))
+    busy = (SisRun.state == RunState.RUNNING) | ((SisRun.state == RunState.PENDING) & (SisRun.source_id == source_id))
     waiting = (await work.db.execute(select(SisRun.state, SisRun.due).where(in_district, busy))).all()
     # A killed run of the command line is still in state `running`. Its lock is free, and the next run ends it.
-    if any(state == "pending" or due is not None for state, due in waiting) or (waiting and await is_syncing(work)):
+    is_queued = any(state == RunState.PENDING or due is not None for state, due in waiting)
+    if is_queued or (waiting and await is_syncing(work)):
         raise AlreadyRunning("A sync of this district is pending or running. Try again when it has ended.")
     run = SisRun(
         district_id=work.district_id,
         id=new_id(),
         source_id=source_id,
-        state="pending",
+        state=RunState.PENDING,
         dry=dry,
         began_at=now(),
         due=now(),

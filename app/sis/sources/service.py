@@ -214,7 +214,7 @@ def render_source(configured: ConfiguredSource) -> dict[str, Any]:
     row, settings = configured.settings, settings_of(configured)
     times = {name: getattr(row, name) for name in ("due", "pulled_until", "full_at", "paused_at", "created_at")}
     return {
-        "id": ids.show("source", configured.source.id),
+        "id": ids.format_id("source", configured.source.id),
         "name": configured.source.name,
         "kind": configured.source.kind,
         **{name: getattr(settings, name) for name in SETTABLE if name != "client_secret"},

@@ -29,8 +29,8 @@ AUTHS: Final = {
 LIMITS: Final = {name: float if hint is float else int for name, hint in get_type_hints(GuardLimits).items()}
 ROLLOVER_LIMITS: Final = {"removed": 1.0, "changed": 1.0, "lost": 1.0}
 """The default limits at the change of the school year. An empty collection is held even then."""
-MOST_ROWS = 10_000_000
-MOST_FREEZES = 100
+MAX_ROWS = 10_000_000
+MAX_FREEZES = 100
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _ID = re.compile(r"[\x21-\x7e]{1,500}")
 _RANGES: Final = {
@@ -216,8 +216,8 @@ def _limits(limits: Any, pointer: str) -> Iterator[Violation]:
             yield _violation(f"{pointer}/{name}", "limit.unknown", f"The guard's limits are {', '.join(LIMITS)}.")
         elif LIMITS[name] is float and not (_is_number(value, float) and 0 <= value <= 1):
             yield _violation(f"{pointer}/{name}", "limit.range", "A share from 0 to 1.")
-        elif LIMITS[name] is int and not (_is_number(value, int) and 0 <= value <= MOST_ROWS):
-            yield _violation(f"{pointer}/{name}", "limit.range", f"A whole number from 0 to {MOST_ROWS:,}.")
+        elif LIMITS[name] is int and not (_is_number(value, int) and 0 <= value <= MAX_ROWS):
+            yield _violation(f"{pointer}/{name}", "limit.range", f"A whole number from 0 to {MAX_ROWS:,}.")
 
 
 def _rollover(rollover: Any) -> Iterator[Violation]:
@@ -241,8 +241,8 @@ def _schedule(new: SourceSettings) -> Iterator[Violation]:
         if value is not None and not is_cron(value):
             detail = "A cron expression of five fields, such as 0 2 * * 1-5, that matches at least one time."
             yield _violation(f"/{name}", "cron.malformed", detail)
-    if len(new.freeze) > MOST_FREEZES:
-        yield _violation("/freeze", "freeze.too_many", f"At most {MOST_FREEZES} freezes.")
+    if len(new.freeze) > MAX_FREEZES:
+        yield _violation("/freeze", "freeze.too_many", f"At most {MAX_FREEZES} freezes.")
         return
     has_violations = False
     for place, pair in enumerate(new.freeze):

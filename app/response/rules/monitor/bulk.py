@@ -69,7 +69,7 @@ class BulkJudgement:
     estimate: PanelEstimate
 
 
-MOST = 1000
+MAX_COHORT = 1000
 """The most students of a cohort that are judged together: more would not improve a form's estimate."""
 
 
@@ -194,12 +194,12 @@ def panel_of(batch: Batch, noise: float = 1.0) -> Panel:
     The cohorts of the batch must stand side by side. The baseline becomes a column at the earliest start. noise: the
     errors' SD in the measure's SEM.
     """
-    unit, is_one_cohort = batch.sem * noise, len(batch.cohort) <= MOST and batch.cohort[0] == batch.cohort[-1]
+    unit, is_one_cohort = batch.sem * noise, len(batch.cohort) <= MAX_COHORT and batch.cohort[0] == batch.cohort[-1]
     number: NDArray[np.int64] = np.zeros(len(batch.cohort), np.int64)
     zero: Array = batch.baseline[:1]
     if not is_one_cohort:
         np.cumsum(batch.cohort[1:] != batch.cohort[:-1], out=number[1:])
-        number = number * 1_000_000 + (np.arange(len(number)) - np.searchsorted(number, number)) // MOST
+        number = number * 1_000_000 + (np.arange(len(number)) - np.searchsorted(number, number)) // MAX_COHORT
         zero = batch.baseline[np.searchsorted(number, number)]
     times, errors = np.empty(len(batch.weeks) + 1, np.int64), np.ones(len(batch.weeks) + 1)
     times[0], times[1:] = min(int(batch.began.min()), int(batch.weeks[0])), batch.weeks

@@ -28,7 +28,7 @@ DOSAGE = 0.8
 SHORTEST = 6
 """The least number of weeks over which delivery is assessed; over fewer it is chance."""
 
-LONGEST = 260
+MAX_WEEKS = 260
 """The most instructional weeks of a series: the work grows with the square of its length."""
 
 MEDIAN_NOISE = 0.45
@@ -87,9 +87,9 @@ def cannot_judge(series: Series) -> Finding | None:
         )
         return Finding(State.INSUFFICIENT_DATA, (Reason("no_sem", {}),), sentence)
     last = max(series.weeks, default=0)
-    if last > LONGEST:
-        reason = Reason("phase_too_long", {"weeks": last, "most": LONGEST})
-        sentence = f"This phase is longer than the {LONGEST} weeks that this rule can judge; begin a new phase."
+    if last > MAX_WEEKS:
+        reason = Reason("phase_too_long", {"weeks": last, "most": MAX_WEEKS})
+        sentence = f"This phase is longer than the {MAX_WEEKS} weeks that this rule can judge; begin a new phase."
         return Finding(State.INSUFFICIENT_DATA, (reason,), sentence)
     return None
 
