@@ -37,7 +37,8 @@ oauth2 = OAuth2(
     },
     scheme_name="oauth2",
     description=(
-        "OAuth 2.0 client credentials at this service's token endpoint. A secured area has the scope area:<code>."
+        "OAuth 2.0 client credentials at this service's token endpoint. Each secured area has a scope, such as "
+        "`area:sel`."
     ),
     auto_error=False,
 )
