@@ -90,7 +90,12 @@ class RowsServer:
     def running(self, **settings: Any) -> Iterator[Connection]:
         """Serves the rows, and yields the settings of the source."""
         with answering(self.page) as (address, _):
-            base = {"patience": HASTY, "client_id": "c", "client_secret": "s", "sandbox": True} | settings
+            base: dict[str, Any] = {
+                "patience": HASTY,
+                "client_id": "c",
+                "client_secret": "s",
+                "sandbox": True,
+            } | settings
             yield Connection(self.version, address + "ims", None, address + "token", "oauth2-basic", **base)
 
 
