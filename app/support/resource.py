@@ -14,7 +14,7 @@ from app.resources.declare import Link, Resource
 from app.resources.listing import Filter
 from app.resources.members import Id, One, choice, computed, field, one, reference, references
 from app.resources.terms import DISTRICT
-from app.resources.values import Value, item
+from app.resources.values import JsonObject, Value, item
 from app.roster.models import Person
 from app.roster.resource import StaffResource, StudentResource
 from app.support.models import Phase, Session, Support, SupportConcern
@@ -69,7 +69,14 @@ class DosageValue(DosageSums):
     share: float | None = item("The lesser of the two shares.", 0.83)
     session_share: float | None = item("Delivered sessions over planned sessions with a record.", 0.86)
     minute_share: float | None = item("Delivered minutes over planned minutes with a record.", 0.83)
-    lost: list[LostValue] = item("The lost minutes, by reason.")
+    lost: list[LostValue] = item(
+        "The lost minutes, by reason.",
+        rest=None,
+        get=lambda dosage: [{"because": because, "minutes": minutes} for because, minutes in dosage.lost.items()],
+    )
+    lost_by_reason: JsonObject = item(
+        "The lost minutes, by reason.", {"absent": 60}, rest="lost", graphql=None, get=lambda dosage: dict(dosage.lost)
+    )
     weeks: list[DosageWeekValue] = item("The weeks, in order.")
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from pathlib import PurePosixPath
 from typing import Any, Final, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from app.core.address import Allowed, validate_url
 from app.core.clock import now
@@ -42,6 +42,8 @@ _RANGES: Final = {
     "pull_gb": (1, 1000),
 }
 _URLS: Final = ("url", "gradebook_url", "token_url")
+HIDDEN: Final = "..."
+"""Stands in a shown address for what may be a secret, such as the signature of a shared file."""
 UPLOADS: Final = "upload:"
 """The `url` of a CSV source without an address, whose zips are uploaded."""
 
@@ -136,6 +138,18 @@ def without_path(url: str) -> str:
     return f"file:{PurePosixPath(path_of(url)).name}" if is_local(url) else url
 
 
+def hide_secrets(url: str) -> str:
+    """Returns an address without the values of its query and without user name and password, which may be secrets."""
+    parts = urlsplit(url)
+    if is_local(url) or not (parts.query or "@" in parts.netloc):
+        return url
+    names = [part.partition("=")[::2] for part in parts.query.split("&")]
+    query = "&".join(f"{name}={HIDDEN}" if value or name == "" else HIDDEN for name, value in names)
+    user, _, host = parts.netloc.rpartition("@")
+    netloc = f"{HIDDEN}@{host}" if user else host
+    return urlunsplit((parts.scheme, netloc, parts.path, query if parts.query else "", ""))
+
+
 def path_of(url: str) -> str:
     """Returns the path of a local address."""
     return urlsplit(url).path if url.startswith("file:") else url
@@ -165,6 +179,11 @@ def _urls(
         if name != "url" and new.kind == "oneroster-csv":
             violations.append(_violation(f"/{name}", "setting.unfit", "A CSV source has only one address."))
             continue
+        if new.kind != "oneroster-csv" and "?" in url:
+            violations.append(_violation(f"/{name}", "url.query", "The address of a OneRoster service has no query."))
+        elif any(HIDDEN in (part, part.partition("=")[2]) for part in url.partition("?")[2].split("&")):
+            detail = f"Send the whole address: {HIDDEN} only stands for a value that is not shown."
+            violations.append(_violation(f"/{name}", "url.hidden", detail))
         try:
             urls[name] = validate_url(url, allowed, f"/{name}")
         except Invalid as error:
