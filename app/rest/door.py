@@ -25,6 +25,7 @@ from app.core.errors import Invalid, Malformed, NotFound, Violation
 from app.core.writer_share import WriterShare
 from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE, Problem
+from app.rest.repetition import Replayed, find_kept
 from app.roster.caseload import bound_to_person
 
 oauth2 = OAuth2(
@@ -36,7 +37,8 @@ oauth2 = OAuth2(
     },
     scheme_name="oauth2",
     description=(
-        "OAuth 2.0 client credentials at this service's token endpoint. A secured area has the scope area:<code>."
+        "OAuth 2.0 client credentials at this service's token endpoint. Each secured area has a scope, such as "
+        "`area:sel`."
     ),
     auto_error=False,
 )
@@ -100,12 +102,19 @@ async def principal_of(
 
 
 async def open_work(request: Request, principal: Annotated[Principal, Depends(principal_of)]) -> AsyncIterator[Work]:
-    """Opens one transaction for the request; it commits before the response starts."""
+    """Opens one transaction for the request; it commits before the response starts.
+
+    Raises `Replayed` where the request was carried out before under its idempotency key.
+    """
     services: Services = request.app.state.services
     operation = f"{request.method} {request.scope['route'].path}"
     async with services.writers.turn(writes=request.method not in READS):
         async with unit(services.engine, principal, services.keyring, operation) as work:
-            yield work
+            answer = await find_kept(request, work)
+            if answer is None:
+                yield work
+    if answer is not None:
+        raise Replayed(answer)
 
 
 OpenWork = Annotated[Work, Depends(open_work, scope="function")]

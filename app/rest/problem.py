@@ -24,6 +24,8 @@ from app.core.errors import (
     NotFound,
     OutcomeUnknown,
     Overloaded,
+    PreconditionFailed,
+    PreconditionRequired,
     StorageFull,
     Throttled,
     Unauthenticated,
@@ -41,6 +43,8 @@ STATUS: dict[type[AimlineError], tuple[int, str]] = {
     Unauthenticated: (401, "Who is asking?"),
     Conflict: (409, "The present state does not allow this"),
     Gone: (410, "Kept no longer"),
+    PreconditionFailed: (412, "Changed since you read it"),
+    PreconditionRequired: (428, "A version is required"),
     Busy: (429, "Body too large"),
     StorageFull: (507, "No room"),
     Malformed: (400, "Bad request"),
@@ -143,8 +147,8 @@ def from_error(request: Request, error: AimlineError) -> JSONResponse:
     status, title = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (400, "Bad request"))
     violations = error.violations if isinstance(error, Invalid) else ()
     answer = problem(request, status, error.code, title, error.detail, violations)
-    if isinstance(error, Throttled | Unavailable | Busy):
-        answer.headers["Retry-After"] = str(error.retry_after)
+    if (retry_after := getattr(error, "retry_after", None)) is not None:
+        answer.headers["Retry-After"] = str(retry_after)
     return answer
 
 
