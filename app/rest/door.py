@@ -26,6 +26,7 @@ from app.core.writer_share import WriterShare
 from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE, Problem
 from app.rest.repetition import Replayed, find_kept
+from app.rest.versions import expect_versions, writes
 from app.roster.caseload import bound_to_person
 
 oauth2 = OAuth2(
@@ -111,6 +112,7 @@ async def open_work(request: Request, principal: Annotated[Principal, Depends(pr
         async with unit(services.engine, principal, services.keyring, operation) as work:
             answer = await find_kept(request, work)
             if answer is None:
+                await expect_versions(request, work)
                 yield work
     if answer is not None:
         raise Replayed(answer)
@@ -121,15 +123,23 @@ After = Annotated[str | None, Query(description="The cursor: `next` of the previ
 Limit = Annotated[int | None, Query(description="Rows in a page: 1 to 200, by default 50.")]
 
 
-def requires(*functions: Callable[..., Any], gone: str | None = None, **more: Any) -> dict[str, Any]:
-    """Returns a route's entry in the contract: the scopes that its functions require, and its problem responses."""
+def requires(
+    *functions: Callable[..., Any], gone: str | None = None, has_version: bool = False, **more: Any
+) -> dict[str, Any]:
+    """Returns a route's entry in the contract: the scopes that its functions require, and its problem responses.
+
+    `has_version` states that the row in the path has a version, where the response does not show it.
+    """
     scopes = sorted({can.value for function in functions for can in required_permissions(function)})
     answers = {**_ANSWERS, 410: gone} if gone else _ANSWERS
     problem = {"model": Problem, "content": {MEDIA_TYPE: {}}}
     return {
         # A tuple replaces what FastAPI has written; a list would be added to it, as an alternative way to
         # authenticate.
-        "openapi_extra": {"security": ({"oauth2": scopes},)},
+        "openapi_extra": {
+            "security": ({"oauth2": scopes},),
+            **({"parameters": [writes(is_required=False)]} if has_version else {}),
+        },
         "responses": {status: {**problem, "description": words} for status, words in answers.items()},
         **more,
     }
