@@ -87,7 +87,7 @@ V1 = (
 
 
 def build(settings: Settings) -> FastAPI:
-    """Builds the app with these settings. The engine opens its first connection at the first request."""
+    """Builds the app with these settings. The engine opens its first connection when the first request needs it."""
     limits = settings.timeouts
     engine = open_engine(settings.url_of("api"), name="api", pool_size=settings.pool_size, timeouts=limits)
 
@@ -137,8 +137,8 @@ def build(settings: Settings) -> FastAPI:
 
 
 def _admission(settings: Settings, tokens: Tokens) -> Admission:
-    """Returns the admission of requests: as many at once as the processor can use, and at most as many as the pool
-    has connections.
+    """Returns the admission of requests, which runs as many at once as the processor can use, and at most one per
+    connection.
     """
     pool = 2 * settings.pool_size  # the pool may grow to twice its size
     limits = GateLimits(min(settings.concurrency, pool), most_of_one_key=max(1, pool // 2), most=pool)
@@ -156,11 +156,11 @@ def create() -> FastAPI:
     log_as_json()
     logging.getLogger("uvicorn.access").disabled = True
     app = build(Settings())
-    # FastAPI builds a router's routes at the first match; doing it here keeps requests from waiting for it.
+    # FastAPI builds a router's routes when it first matches a request; doing it now keeps requests from waiting for it.
     for route in app.routes:
         route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
-    # Everything loaded so far stays until the end. Without freezing it, each full garbage collection would walk all of
-    # it and delay every request of the process by 150 to 200 ms.
+    # Everything loaded so far is needed until the end. Without freezing it, each full garbage collection would scan all
+    # of it and delay every request of the process by 150 to 200 ms.
     gc.collect()
     gc.freeze()
     return app

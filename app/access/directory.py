@@ -1,6 +1,6 @@
 """Reads what must be known before a transaction is bound to a district: grants, district ids, districts with due work.
 
-All reads go through SECURITY DEFINER functions that return nothing else, in a transaction that is bound to no
+Every read calls a SECURITY DEFINER function that returns only the requested data, in a transaction that is bound to no
 district.
 """
 
@@ -25,18 +25,18 @@ NOBODY = "SELECT app.enter('00000000-0000-0000-0000-000000000000', 'nobody', '{}
 
 
 class JobKind(StrEnum):
-    """The kinds of jobs, by the names with which the database lists the districts that have some due."""
+    """The kinds of jobs, named as in the database's list of districts with due jobs."""
 
     WEBHOOKS = "webhooks"
     SYNCS = "syncs"
     ANSWERS = "answers"
-    SETTLEMENTS = "settlements"
+    FINALIZATIONS = "settlements"
     TASKS = "tasks"
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a client may do in one district."""
+    """The scopes and schools that a client has been granted in one district."""
 
     district_id: UUID
     slug: str
@@ -46,7 +46,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class KnownClient:
-    """A client with the fingerprints of its live secrets and its grants."""
+    """A client with the fingerprints of its valid secrets and its grants."""
 
     client_id: UUID
     name: str
@@ -74,7 +74,7 @@ async def find_district(engine: AsyncEngine, slug: str) -> UUID:
 
 
 async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> list[UUID]:
-    """Returns the next districts in the order of their ids, for the worker's maintenance; empty after the last one."""
+    """Returns the districts whose ids follow `last`, in the order of ids; empty after the last district."""
     async with _bound_to_nobody(engine) as connection:
         district_ids = await connection.scalars(
             text("SELECT app.districts_after(:last, :most)"), {"last": last, "most": most}
@@ -83,7 +83,9 @@ async def districts_after(engine: AsyncEngine, last: UUID, most: int = 100) -> l
 
 
 async def districts_due(engine: AsyncEngine, most: int) -> dict[JobKind, list[UUID]]:
-    """Returns, by kind of job, some districts that have one due, in no fixed order, so that none always comes last."""
+    """Returns, for each kind of job, some districts that have due jobs, in random order so that none always comes
+    last.
+    """
     async with _bound_to_nobody(engine) as connection:
         rows = await connection.execute(text("SELECT * FROM app.districts_with_jobs_due(:most)"), {"most": most})
         due: dict[JobKind, list[UUID]] = {kind: [] for kind in JobKind}

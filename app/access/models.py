@@ -25,7 +25,7 @@ class District(Tenant, Base):
 
 
 class LockOfDistrict(Tenant, Base):
-    """A row that a transaction locks to exclude other transactions of the district with the same purpose."""
+    """The row of `district_lock` that a transaction locks to exclude others of the same district and purpose."""
 
     __tablename__ = "district_lock"
 
@@ -58,7 +58,9 @@ class ClientSecret(Base):
 
 
 class ClientGrant(Tenant, Base):
-    """What a client may do in one district; an empty list of schools means the whole district."""
+    """The scopes and schools that a client has been granted in one district; an empty list of schools means all
+    schools.
+    """
 
     __tablename__ = "client_grant"
 
@@ -69,7 +71,9 @@ class ClientGrant(Tenant, Base):
 
 
 class Disclosure(TenantRow, Base):
-    """Records who was shown which kinds of record about which students, when, and by which operation."""
+    """A row of the disclosure log: who was shown which kinds of records about which students, when, and by which
+    operation.
+    """
 
     __tablename__ = "disclosure"
 

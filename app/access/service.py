@@ -1,4 +1,4 @@
-"""Creates districts, clients and their secrets, for the operator's commands. Each secret is shown only once."""
+"""Creates districts, clients and their secrets for the operator's commands. Each secret is shown only once."""
 
 import secrets
 from dataclasses import dataclass
@@ -21,7 +21,9 @@ LIVE_SECRETS = 2
 
 @dataclass(frozen=True, slots=True)
 class NewClient:
-    """The input for a new client: its name and its scopes in this district; no schools means the whole district."""
+    """The input for a new client: its name, its scopes in this district, and its schools (none means the whole
+    district).
+    """
 
     name: str
     scopes: tuple[str, ...]
@@ -30,7 +32,7 @@ class NewClient:
 
 @dataclass(frozen=True, slots=True)
 class CreatedClient:
-    """A new client with its secret, which is shown only now."""
+    """A new client with its secret, which is returned only once."""
 
     client_id: UUID
     secret: str

@@ -64,7 +64,7 @@ def add_to(app: typer.Typer) -> None:
                 await find_district(engine, slug)
             except NotFound:
                 made = await open_district(engine, settings.keyring, slug, name or slug, time_zone)
-                return ids.show("district", made)
+                return ids.format_id("district", made)
             raise Conflict(f"The district {slug} exists already.", code="district.taken")
 
         shown = as_operator(run)
@@ -117,7 +117,7 @@ def add_to(app: typer.Typer) -> None:
             async with unit(engine, operator, settings.keyring, "client create") as work:
                 schools = tuple([(await find_school(work, one, "/school")).id for one in school or ()])
                 made = await register_client(work, NewClient(name, scopes, schools))
-            return ids.show("client", made.client_id), made.secret
+            return ids.format_id("client", made.client_id), made.secret
 
         client_id, secret = as_operator(run)
         if as_json:
@@ -135,7 +135,7 @@ def add_to(app: typer.Typer) -> None:
         scopes = _scopes(scope)
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
-            known = await find_client(engine, ids.read("client", client_id))
+            known = await find_client(engine, ids.parse_id("client", client_id))
             if known is None:
                 raise NotFound("client")
             district_id = await find_district(engine, district)
@@ -158,7 +158,7 @@ def add_to(app: typer.Typer) -> None:
         """Gives a client a second secret; two may be valid while one replaces the other."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> str:
-            known = await find_client(engine, ids.read("client", client_id))
+            known = await find_client(engine, ids.parse_id("client", client_id))
             if known is None:
                 raise NotFound("client")
             district_id = await find_district(engine, district)

@@ -49,14 +49,14 @@ def add_to(app: typer.Typer) -> None:
         if not run:
             _show_newest(district, as_json)
             return
-        report = _ask(district, lambda work: queries.read_report(work, ids.read("run", run)))
+        report = _ask(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
         summary = {"run_id": run, "state": report.state, "sentence": report.sentence}
         print(orjson.dumps(summary).decode() if as_json else f"{run}: {report.state}. {report.sentence}")
 
     @sync_app.command("report")
     def report(run: Run, district: District, as_json: AsJson = False) -> None:
         """Shows a run's report, with its plan if it is held."""
-        found = _ask(district, lambda work: queries.read_report(work, ids.read("run", run)))
+        found = _ask(district, lambda work: queries.read_report(work, ids.parse_id("run", run)))
         _show(found, district, as_json, weighed=True)
 
     @sync_app.command("approve")
@@ -66,13 +66,13 @@ def add_to(app: typer.Typer) -> None:
         """Applies the plan of a held run, or of one that failed to apply, if it is the plan that was read and the
         roster has not changed.
         """
-        run_id = ids.read("run", run)
+        run_id = ids.parse_id("run", run)
         _decide(district, run_id, lambda work: approval.approve(work, run_id, plan, without_removals), as_json)
 
     @sync_app.command("discard")
     def discard(run: Run, district: District, as_json: AsJson = False) -> None:
         """Discards the plan of a held run, or of one that failed to apply."""
-        run_id = ids.read("run", run)
+        run_id = ids.parse_id("run", run)
         _decide(district, run_id, lambda work: approval.discard(work, run_id), as_json)
 
     @sync_app.command("history")
@@ -88,7 +88,7 @@ def add_to(app: typer.Typer) -> None:
             runs = [(one, one.run.run) for one in steps]
             return [
                 {
-                    "run_id": ids.show("run", run.id),
+                    "run_id": ids.format_id("run", run.id),
                     "at": (run.ended_at or run.began_at).isoformat(timespec="seconds"),
                     "kind": one.kind,
                     "action": one.action,
@@ -118,7 +118,7 @@ def add_to(app: typer.Typer) -> None:
         async def go(engine: AsyncEngine, settings: Settings) -> Report:
             district_id, keyring = await find_district(engine, district), settings.keyring
             pairs = () if match in rekey.MATCHES else rekey.read_pairs(Path(match))
-            report = await rekey.plan_rekey(engine, keyring, district_id, ids.read("run", run), match, pairs)
+            report = await rekey.plan_rekey(engine, keyring, district_id, ids.parse_id("run", run), match, pairs)
             async with unit(engine, system_principal(district_id, "operator"), keyring, "sync rekey") as work:
                 made = await rekey.list_pairs(work, report.run_id) if out else []
             if out:
@@ -135,7 +135,7 @@ def add_to(app: typer.Typer) -> None:
 
         async def go(engine: AsyncEngine, settings: Settings) -> Report:
             district_id, nobody = await find_district(engine, district), lambda _doing, _done, _of: None
-            return await approval.undo(engine, settings.keyring, district_id, ids.read("run", run), nobody)
+            return await approval.undo(engine, settings.keyring, district_id, ids.parse_id("run", run), nobody)
 
         report = _run_or_exit(lambda: as_operator(go))
         _show(report, district, as_json)
@@ -149,7 +149,7 @@ def _show_newest(district: str, as_json: bool) -> None:
     )
     lines = [
         {
-            "run_id": ids.show("run", one.run.id),
+            "run_id": ids.format_id("run", one.run.id),
             "source": one.source,
             "state": one.run.state,
             "began_at": one.run.began_at.isoformat(timespec="seconds"),

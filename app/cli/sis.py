@@ -25,6 +25,7 @@ from app.sis.runs import queries
 from app.sis.scheduler.retention import erase_person
 from app.sis.sources import service as sources
 from app.sis.sources.settings import SourceSettings as Fit
+from app.sis.sources.settings import hide_secrets
 
 Answer = TypeVar("Answer")
 USAGE, REFUSED = 2, 5
@@ -148,7 +149,7 @@ def _show(sis: typer.Typer) -> None:
         for one in () if as_json else sources_found:
             row = one.settings
             when = "paused" if row.paused_at else f"next {row.due:%Y-%m-%d %H:%M} UTC" if row.due else "no schedule"
-            print(f"{one.source.name:20} {one.source.kind:14} {when:26} {row.url}")
+            print(f"{one.source.name:20} {one.source.kind:14} {when:26} {hide_secrets(row.url)}")
         if not sources_found and not as_json:
             print("There is no source yet. Create one with: aimline sis add")
 
@@ -203,7 +204,7 @@ def _forget(sis: typer.Typer) -> None:
         """Erases a person from the stored previous states of earlier syncs; those runs can no longer be undone."""
 
         async def go(work: Work, _: Allowed) -> int:
-            kind, row = ids.parse(person)
+            kind, row = ids.parse_any_id(person)
             if kind not in ("student", "person"):
                 raise NotFound("person")
             return await erase_person(work, row)

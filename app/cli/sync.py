@@ -27,7 +27,7 @@ from app.access.work import unit
 from app.core.crypto import KeyFault
 from app.core.db import UnfitServer, check_server, open_engine
 from app.core.errors import AimlineError, NotFound, StorageFull
-from app.core.ids import show
+from app.core.ids import format_id
 from app.settings import Settings
 from app.sis import port
 from app.sis.engine.report import Counts, Report
@@ -170,7 +170,7 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
     if not console.is_terminal:
         console = Console(width=LOG_WIDTH)
     if report.kinds:
-        table = Table(title=f"{show('run', report.run_id)}: {report.state}", title_justify="left", box=SIMPLE_HEAD)
+        table = Table(title=f"{format_id('run', report.run_id)}: {report.state}", title_justify="left", box=SIMPLE_HEAD)
         table.add_column("file", no_wrap=True)
         for column in COLUMNS:
             table.add_column(column, justify="right", overflow="fold")
@@ -200,7 +200,7 @@ def print_report(report: Report, district: str, *, weighed: bool = False) -> Non
         console.print(f"Note: {warning}", markup=False)
     console.print(report.sentence, markup=False)
     if report.plan:
-        arguments = f"{show('run', report.run_id)} --district {district}"
+        arguments = f"{format_id('run', report.run_id)} --district {district}"
         # Printed without wrapping, so that the command can be copied.
         typer.echo(f"Apply this plan: aimline sync approve {arguments} --plan {report.plan['digest']}")
         if report.total("removed") + report.total("absent"):

@@ -1,6 +1,6 @@
 """Defines the errors that a caller can meet, with stable codes.
 
-Contains no HTTP status: each API maps the errors itself.
+Contains no HTTP status; each API maps the errors itself.
 
 No message contains a submitted value, because a name or a birth date must not reach a log through an error.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-MOST_VIOLATIONS: Final = 100
+MAX_VIOLATIONS: Final = 100
 """The largest number of violations in one response; its detail states how many more there are."""
 
 
@@ -24,7 +24,7 @@ class Violation:
 
 def with_more(detail: str, more: int) -> str:
     """Returns a detail that states how many violations a response leaves out."""
-    return f"{detail} The first {MOST_VIOLATIONS} are listed, and {more} more are not." if more > 0 else detail
+    return f"{detail} The first {MAX_VIOLATIONS} are listed, and {more} more are not." if more > 0 else detail
 
 
 class AimlineError(Exception):

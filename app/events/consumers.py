@@ -1,8 +1,8 @@
-"""Implements named consumers: readers of the feed whose position the server stores. Each belongs to one client.
+"""Implements named consumers of the feed: each belongs to a client, and the server stores its position.
 
-Reading does not move the position. A commit only moves it forward, so that two readers of one consumer never undo
-each other's progress; a seek moves it anywhere. Cursors from before a seek, or from before event types were added,
-can no longer be committed.
+Reading does not move the position. A commit only moves it forward, so that two readers of one consumer never undo each
+other's progress; a seek moves it anywhere. Cursors from before a seek, or from before event types were added, can no
+longer be committed.
 """
 
 import re
@@ -41,7 +41,7 @@ SeekTarget = Literal["beginning", "end", "cursor", "time"]
 
 @dataclass(frozen=True, slots=True)
 class NewConsumer:
-    """The settings of a consumer: its event types (empty means all), their payload versions, and where a new one
+    """The settings of a consumer: its event types (empty means all), their payload versions, and where a new consumer
     begins.
     """
 
@@ -52,7 +52,7 @@ class NewConsumer:
 
 @dataclass(frozen=True, slots=True)
 class ConsumerPosition:
-    """A consumer, the cursor of its position, and how many of the district's events come after it."""
+    """A consumer, the cursor of its position, and the number of events after that position."""
 
     consumer: EventConsumer
     cursor: str
@@ -61,11 +61,10 @@ class ConsumerPosition:
 
 @needs(Can.READ_EVENTS)
 async def save_consumer(work: Work, name: str, new: NewConsumer) -> tuple[ConsumerPosition, bool]:
-    """Creates a consumer, or changes the event types of an existing one; the second value tells whether it is new.
+    """Creates a consumer, or changes an existing one's event types; the second value is True if it was created.
 
-    An existing consumer keeps its position and the versions of the types that it keeps. After types are added,
-    earlier cursors can no longer be committed. Raises `Invalid`, and `Forbidden` when the request acts for a
-    person.
+    An existing consumer keeps its position, and the payload versions of the types that it keeps. After types are added,
+    earlier cursors can no longer be committed. Raises `Invalid`, and `Forbidden` if the request acts for a person.
     """
     client_id = _client(work)
     _validate(name, new)
@@ -80,7 +79,7 @@ async def save_consumer(work: Work, name: str, new: NewConsumer) -> tuple[Consum
         seq = await feed_start(work) if new.begin == "beginning" else end.last
         values |= {"epoch": end.epoch, "seq": seq, "created_at": now(), "committed_at": None, "removed_at": None}
     key = {"district_id": work.district_id, "client_id": client_id, "name": name}
-    # Two concurrent requests create one consumer.
+    # Two concurrent requests create only one consumer.
     has_moved = true() if is_new else _adds_types(types)
     await work.db.execute(
         insert(EventConsumer)
@@ -119,7 +118,7 @@ async def remove_consumer(work: Work, name: str) -> None:
 
 @needs(Can.READ_EVENTS)
 async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[EventConsumer, Page[Event]]:
-    """Returns the events after a consumer's position; `next` is the cursor to commit once they are processed.
+    """Returns a page of events after a consumer's position; `next` is the cursor to commit once they are processed.
 
     Raises `NotFound`, and `Gone` if an event after the position is no longer kept or the feed has a new epoch.
     """
@@ -135,10 +134,10 @@ async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[Eve
 
 @needs(Can.READ_EVENTS)
 async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
-    """Moves a consumer forward to a cursor from reading it; a cursor behind its position changes nothing.
+    """Moves a consumer's position forward to a cursor that it received; an earlier cursor changes nothing.
 
-    Raises `NotFound` and `Invalid`; `Gone` for a cursor of another epoch; `Conflict` for a cursor from before the
-    last seek.
+    Raises `NotFound` and `Invalid`; `Gone` for a cursor of another epoch; `Conflict` for a cursor from before the last
+    seek.
     """
     await _require(work, name)
     end = await feed_end(work)
@@ -159,7 +158,7 @@ async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
 async def seek(
     work: Work, name: str, to: SeekTarget, cursor: str | None = None, time: datetime | None = None
 ) -> ConsumerPosition:
-    """Moves a consumer to the beginning of the kept events, to the end, to a cursor, or to an instant.
+    """Moves a consumer's position to the oldest kept event, to the end, to a cursor, or to an instant.
 
     The cursor may come from this consumer, or from the feed read with the same types or without a filter. Raises
     `NotFound` and `Invalid`; `Gone` for a cursor that is no longer valid.
@@ -195,7 +194,7 @@ def _validate(name: str, new: NewConsumer) -> None:
 
 
 def _adds_types(types: list[str]) -> ColumnElement[bool]:
-    """Returns the SQL condition that these types include one that the consumer has not read; an empty list means
+    """Returns the SQL condition that `types` include a type that the consumer does not read yet; an empty list means
     all.
     """
     some = func.cardinality(EventConsumer.event_types) > 0
@@ -204,8 +203,9 @@ def _adds_types(types: list[str]) -> ColumnElement[bool]:
 
 
 def _client(work: Work) -> UUID:
-    """Returns the client that owns the consumers; raises `Forbidden` for a person's request, as a caseload changes
-    over time.
+    """Returns the request's client, which owns its consumers.
+
+    Raises `Forbidden` if the request acts for a person, because a person's caseload changes over time.
     """
     if work.principal.client_id is None or work.principal.reach is Reach.CASELOAD:
         raise Forbidden("A consumer belongs to a client and cannot be used for a person.", code="consumer.reach")
@@ -248,8 +248,9 @@ def _keyset(work: Work, name: str, cursor: str | None, limit: int | None) -> Key
 
 
 def _number_and_seeks(work: Work, name: str, cursor: str, end: FeedEnd) -> tuple[int, int]:
-    """Returns the event number in a consumer's cursor and its count of moves at that time; raises `Invalid` or
-    `Gone`.
+    """Returns the event number in a consumer's cursor, and the consumer's count of seeks when the cursor was issued.
+
+    Raises `Invalid` or `Gone`.
     """
     try:
         parsed = _keyset(work, name, cursor, None)
@@ -261,7 +262,9 @@ def _number_and_seeks(work: Work, name: str, cursor: str, end: FeedEnd) -> tuple
 
 
 async def _any_number(work: Work, name: str, cursor: str, end: FeedEnd) -> int:
-    """Returns the event number in a cursor of the consumer, or of the feed read with its types or without a filter."""
+    """Returns the event number in a cursor that was issued by the consumer, or by the feed with its types or without a
+    filter.
+    """
     types: Sequence[str] = (await _require(work, name)).event_types
     for filters in ({"type": None}, {"type": list(types) or None}):
         try:

@@ -347,6 +347,6 @@ async def level_id_of(context: OperationContext, rank: int | None) -> UUID | Non
 
 def _id_of(kind: str, rows: list[Named], name: str) -> UUID:
     for row in rows:
-        if name in (row.code, ids.show(kind, row.id)):
+        if name in (row.code, ids.format_id(kind, row.id)):
             return row.id
     raise NotFound(kind)

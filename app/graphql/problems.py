@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 
 from app.access.work import Work
 from app.core.errors import (
-    MOST_VIOLATIONS,
+    MAX_VIOLATIONS,
     OUT_OF_RANGE,
     AimlineError,
     Forbidden,
@@ -32,8 +32,7 @@ from app.graphql.door import OperationContext
 P = ParamSpec("P")
 R = TypeVar("R")
 UNIQUE_VIOLATION = "23505"
-LONGEST = 4000
-LONGEST_MESSAGE = 500
+MAX_MESSAGE_LENGTH = 500
 MISSING_PERMISSION = "permission.missing"
 FAULT = "An internal error occurred. Nothing was changed."
 log = structlog.get_logger()
@@ -71,7 +70,7 @@ def to_problems(violations: Sequence[Violation]) -> list[Problem]:
     """Returns violations as problems: the first hundred, then one that says how many more there are."""
     problems = [
         Problem(code=violation.code, pointer=violation.pointer, detail=violation.detail)
-        for violation in violations[:MOST_VIOLATIONS]
+        for violation in violations[:MAX_VIOLATIONS]
     ]
     if omitted := len(violations) - len(problems):
         problems.append(Problem(code="violations.more", pointer="", detail=f"And {omitted} more."))
@@ -135,7 +134,7 @@ def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
     message = _without_values(error)
     extensions = {"code": "request.malformed", "traceId": trace_id}
     # A message quotes names of the document, which can be long, and there can be many messages.
-    return {"message": message[:LONGEST_MESSAGE], **_where(error), "extensions": extensions}
+    return {"message": message[:MAX_MESSAGE_LENGTH], **_where(error), "extensions": extensions}
 
 
 def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
     extensions: dict[str, Any] = {"code": error.code, "traceId": trace_id}
     message = error.detail
     if isinstance(error, Invalid):
-        listed = error.violations[:MOST_VIOLATIONS]
+        listed = error.violations[:MAX_VIOLATIONS]
         message = with_more(message, len(error.violations) - len(listed))
         extensions["problems"] = [
             {"code": violation.code, "pointer": violation.pointer, "detail": violation.detail} for violation in listed

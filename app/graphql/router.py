@@ -158,7 +158,7 @@ async def _run(
 ) -> ExecutionResult:
     """Runs the operation in one unit of work, which is committed when this returns."""
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
-        work.named_subjects = named_subjects(prepared, operation.variables)
+        work.named_subjects = work.named_measures = named_subjects(prepared, operation.variables)
         context = OperationContext(work, prepared, Budget(limits.cost))
         try:
             result = await execute(context, operation)

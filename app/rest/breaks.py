@@ -84,8 +84,8 @@ async def remove_school_break(work: OpenWork, break_: str) -> None:
 
 def _break(row: models.SchoolBreak) -> SchoolBreak:
     return SchoolBreak(
-        id=ids.show("break", row.id),
-        school=ids.show("org", row.school_id) if row.school_id else None,
+        id=ids.format_id("break", row.id),
+        school=ids.format_id("org", row.school_id) if row.school_id else None,
         begins_on=row.begins_on,
         ends_on=row.ends_on,
         name=row.name,

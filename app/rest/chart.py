@@ -131,8 +131,8 @@ async def get_chart(work: OpenWork, support: str) -> Chart:
     """Returns the picture of a support as data, for clients that draw it themselves."""
     picture = await picture_of(work, row_id("support", support))
     return Chart.model_construct(
-        support=ids.show("support", picture.support.id),
-        measure=ids.show("measure", picture.measure.id),
+        support=ids.format_id("support", picture.support.id),
+        measure=ids.format_id("measure", picture.measure.id),
         measure_name=picture.measure.name,
         unit=picture.measure.unit,
         direction="down" if picture.measure.direction == "down" else "up",
@@ -184,7 +184,7 @@ async def get_chart_svg(
 
 def _point(point: chart.Point) -> Point:
     return Point.model_construct(
-        score=ids.show("score", point.score_id),
+        score=ids.format_id("score", point.score_id),
         taken_on=point.taken_on,
         place=round(point.place, 3),
         value=point.value,
@@ -195,7 +195,7 @@ def _point(point: chart.Point) -> Point:
 
 def _phase(stretch: chart.ChartPhase) -> ChartPhase:
     return ChartPhase.model_construct(
-        phase=ids.show("phase", stretch.phase_id),
+        phase=ids.format_id("phase", stretch.phase_id),
         number=stretch.number,
         begins_on=stretch.begins_on,
         ends_on=stretch.ends_on,
@@ -233,7 +233,7 @@ def _verdict(picture: Picture) -> ChartVerdict | None:
     if row is None:
         return None
     return ChartVerdict.model_construct(
-        id=ids.show("verdict", row.id),
+        id=ids.format_id("verdict", row.id),
         state=cast(VerdictState, row.state),
         kind=cast(VerdictKind | None, row.kind),
         sentence=row.sentence,

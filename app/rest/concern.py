@@ -56,14 +56,14 @@ class Concern(Shape):
 def concern_shape(row: models.Concern) -> Concern:
     """Returns a concern as REST shows it."""
     return Concern.model_construct(
-        id=ids.show("concern", row.id),
-        student=ids.show("student", row.student_id),
-        area=ids.show("area", row.area_id),
+        id=ids.format_id("concern", row.id),
+        student=ids.format_id("student", row.student_id),
+        area=ids.format_id("area", row.area_id),
         state=cast(State, row.state),
         description=row.description,
-        raised_by=ids.show("person", row.raised_by) if row.raised_by else None,
+        raised_by=ids.format_id("person", row.raised_by) if row.raised_by else None,
         raised_on=row.raised_on,
-        settled_by=ids.show("person", row.settled_by) if row.settled_by else None,
+        settled_by=ids.format_id("person", row.settled_by) if row.settled_by else None,
         settled_at=row.settled_at,
         settled_because=row.settled_because,
         version=row.version,

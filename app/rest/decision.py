@@ -68,16 +68,16 @@ class Story(Shape):
 def decision_shape(row: models.Decision) -> Decision:
     """Returns a decision as REST shows it."""
     return Decision.model_construct(
-        id=ids.show("decision", row.id),
-        student=ids.show("student", row.student_id),
-        support=ids.show("support", row.support_id) if row.support_id else None,
+        id=ids.format_id("decision", row.id),
+        student=ids.format_id("student", row.student_id),
+        support=ids.format_id("support", row.support_id) if row.support_id else None,
         kind=cast(Kind, row.kind),
-        verdict=ids.show("verdict", row.verdict_id) if row.verdict_id else None,
-        phase=ids.show("phase", row.phase_id) if row.phase_id else None,
-        decided_by=ids.show("person", row.decided_by) if row.decided_by else None,
+        verdict=ids.format_id("verdict", row.verdict_id) if row.verdict_id else None,
+        phase=ids.format_id("phase", row.phase_id) if row.phase_id else None,
+        decided_by=ids.format_id("person", row.decided_by) if row.decided_by else None,
         decided_on=row.decided_on,
         note=row.note,
-        playbook=ids.show("playbook", row.playbook_version_id),
+        playbook=ids.format_id("playbook", row.playbook_version_id),
     )
 
 
@@ -101,7 +101,7 @@ async def list_decisions(
 ) -> Items[Decision]:
     """Lists the decisions within the caller's reach, in the order in which they were recorded."""
     about = await student_id(work, student)
-    support_id = ids.read("support", support, "/support") if support else None
+    support_id = ids.parse_id("support", support, "/support") if support else None
     keyset = page_keyset(work, "decisions", {"student": about, "support": support_id}, after, limit)
     page = await queries.decisions(work, keyset, about, support_id)
     items, next_cursor = to_page(request, response, page, decision_shape)

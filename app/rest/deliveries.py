@@ -103,13 +103,13 @@ async def replay(work: OpenWork, endpoint: str, request: Replay) -> Replayed:
 @router.post("/webhook-endpoints/{endpoint}/test", operation_id="send_test", **requires(redeliver.send_test))
 async def send_test(work: OpenWork, endpoint: str) -> Tested:
     """Sends an `endpoint.tested` event to this endpoint alone."""
-    return Tested(event=ids.show("event", await redeliver.send_test(work, row_id("endpoint", endpoint))))
+    return Tested(event=ids.format_id("event", await redeliver.send_test(work, row_id("endpoint", endpoint))))
 
 
 def _delivery(logged: queries.LoggedDelivery) -> Delivery:
     return Delivery(
-        id=ids.show("delivery", logged.delivery.id),
-        event=ids.show("event", logged.delivery.event_id),
+        id=ids.format_id("delivery", logged.delivery.id),
+        event=ids.format_id("event", logged.delivery.event_id),
         type=logged.event_type,
         state=cast(DeliveryState, logged.delivery.state),
         due=logged.delivery.due,

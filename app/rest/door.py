@@ -162,7 +162,7 @@ _ANSWERS: dict[int | str, str] = {
 def row_id(kind: str, text: str) -> UUID:
     """Returns the id in a path; raises `NotFound` for text that is no id of this kind."""
     try:
-        return ids.read(kind, text)
+        return ids.parse_id(kind, text)
     except Invalid:
         raise NotFound(kind) from None
 

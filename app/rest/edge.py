@@ -102,7 +102,7 @@ class _Exchange:
 
 def _district(scope: Scope) -> str | None:
     principal = scope["state"].get("principal")
-    return ids.show("district", principal.district_id) if principal is not None else None
+    return ids.format_id("district", principal.district_id) if principal is not None else None
 
 
 def _content_length(scope: Scope) -> int:

@@ -141,15 +141,15 @@ class RecordedScores(Shape):
 def score_shape(row: models.Score) -> Score:
     """Returns a score as REST shows it."""
     return Score.model_construct(
-        id=ids.show("score", row.id),
-        student=ids.show("student", row.student_id),
-        measure=ids.show("measure", row.measure_id),
+        id=ids.format_id("score", row.id),
+        student=ids.format_id("student", row.student_id),
+        measure=ids.format_id("measure", row.measure_id),
         taken_on=row.taken_on,
         attempt=row.attempt,
         value=row.value,
         purpose=cast(Purpose, row.purpose),
         form=row.form,
-        given_by=ids.show("person", row.given_by) if row.given_by else None,
+        given_by=ids.format_id("person", row.given_by) if row.given_by else None,
         external_id=row.external_id,
         recorded_at=row.recorded_at,
         version=row.version,
@@ -244,6 +244,6 @@ def _change(row: models.ScoreChange) -> ScoreChange:
         action=cast(Any, row.action),
         because=row.because,
         before=row.before,
-        changed_by=ids.show("person", row.changed_by) if row.changed_by else None,
+        changed_by=ids.format_id("person", row.changed_by) if row.changed_by else None,
         changed_at=row.changed_at,
     )

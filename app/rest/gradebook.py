@@ -88,7 +88,7 @@ def _scored(
         "missing",
     )
     return {
-        "student": ids.show("student", row.student_id),
+        "student": ids.format_id("student", row.student_id),
         "title": item.title,
         **{name: getattr(row, name) for name in (*shared_fields, "comment")},
         "result_value_min": item.result_value_min,
@@ -105,9 +105,9 @@ def result_shape(graded: queries.Graded) -> Result:
     class_id = graded.result.class_id or graded.item.class_id
     return Result.model_construct(
         **_scored(graded.result, graded.item),
-        id=ids.show("result", graded.result.id),
-        line_item=ids.show("line_item", graded.item.id),
-        class_id=ids.show("class", class_id) if class_id else None,
+        id=ids.format_id("result", graded.result.id),
+        line_item=ids.format_id("line_item", graded.item.id),
+        class_id=ids.format_id("class", class_id) if class_id else None,
         category=graded.category.title if graded.category else None,
     )
 
@@ -116,8 +116,8 @@ def assessment_result_shape(assessed: queries.Assessed) -> AssessmentResult:
     """Returns a result of an assessment as REST shows it."""
     return AssessmentResult.model_construct(
         **_scored(assessed.result, assessed.item),
-        id=ids.show("assessment_result", assessed.result.id),
-        assessment=ids.show("assessment", assessed.item.id),
+        id=ids.format_id("assessment_result", assessed.result.id),
+        assessment=ids.format_id("assessment", assessed.item.id),
         score_percentile=assessed.result.score_percentile,
     )
 
@@ -195,8 +195,8 @@ async def list_line_items(
         category = categories.get(row.category_id) if row.category_id else None
         return LineItem.model_construct(
             **{name: getattr(row, name) for name in ("title", "description", "assigned_at", "due_at")},
-            id=ids.show("line_item", row.id),
-            class_id=ids.show("class", row.class_id) if row.class_id else None,
+            id=ids.format_id("line_item", row.id),
+            class_id=ids.format_id("class", row.class_id) if row.class_id else None,
             category=category.title if category else None,
             result_value_min=row.result_value_min,
             result_value_max=row.result_value_max,

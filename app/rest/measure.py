@@ -101,10 +101,10 @@ async def amend_measure(work: OpenWork, measure: MeasurePath, changes: MeasureCh
 
 def _measure(row: models.Measure) -> Measure:
     return Measure(
-        id=ids.show("measure", row.id),
+        id=ids.format_id("measure", row.id),
         code=row.code,
         name=row.name,
-        area=ids.show("area", row.area_id),
+        area=ids.format_id("area", row.area_id),
         unit=row.unit,
         direction=row.direction,
         sem=row.sem,

@@ -73,7 +73,7 @@ async def token(
         token_type="Bearer",  # noqa: S106  # the type's name in RFC 6750, not a secret
         expires_in=grant.seconds,
         scope=" ".join(grant.scopes),
-        district=ids.show("district", grant.district_id),
+        district=ids.format_id("district", grant.district_id),
     )
     return JSONResponse(shape.model_dump(), headers=NEVER_STORED)
 

@@ -129,7 +129,7 @@ async def list_areas(work: OpenWork) -> AreaList:
 async def list_levels(work: OpenWork) -> LevelList:
     """Lists the district's levels of support, by rank."""
     rows = await queries.levels(work)
-    return LevelList(items=[Level(id=ids.show("level", row.id), rank=row.rank, name=row.name) for row in rows])
+    return LevelList(items=[Level(id=ids.format_id("level", row.id), rank=row.rank, name=row.name) for row in rows])
 
 
 @router.get("/playbook", operation_id="get_playbook", **requires(playbook.rules_in_force))
@@ -164,7 +164,7 @@ def _rules(proposal: RulesToPreview) -> list[NewRule]:
 
 def _playbook(version: models.PlaybookVersion, rules: list[RuleInForce]) -> Playbook:
     return Playbook(
-        id=ids.show("playbook", version.id),
+        id=ids.format_id("playbook", version.id),
         number=version.number,
         published_at=version.published_at,
         rules=[
@@ -184,8 +184,8 @@ def _playbook(version: models.PlaybookVersion, rules: list[RuleInForce]) -> Play
 
 def _turned(turn: playbook.StateChange) -> Turned:
     return Turned(
-        support=ids.show("support", turn.support_id),
-        student=ids.show("student", turn.student_id),
+        support=ids.format_id("support", turn.support_id),
+        student=ids.format_id("student", turn.student_id),
         before=turn.before,
         after=turn.after,
     )
@@ -193,9 +193,9 @@ def _turned(turn: playbook.StateChange) -> Turned:
 
 def _area(row: models.Area) -> Area:
     return Area(
-        id=ids.show("area", row.id),
+        id=ids.format_id("area", row.id),
         code=row.code,
         name=row.name,
-        parent=ids.show("area", row.parent_id) if row.parent_id else None,
+        parent=ids.format_id("area", row.parent_id) if row.parent_id else None,
         secured=row.secured,
     )

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 
 from app.core.errors import (
-    MOST_VIOLATIONS,
+    MAX_VIOLATIONS,
     OUT_OF_RANGE,
     AimlineError,
     Busy,
@@ -79,7 +79,7 @@ class Problem(BaseModel):
     trace_id: str = Field(description="The id of this request in the logs: name it when you ask for help.")
     violations: list[ViolationShape] = Field(
         default=[],
-        max_length=MOST_VIOLATIONS,
+        max_length=MAX_VIOLATIONS,
         description="All violations at once; beyond 100, `detail` says how many more there are.",
     )
 
@@ -95,7 +95,7 @@ def problem(
 ) -> JSONResponse:
     """Returns a problem response. It lists the first violations; `more` counts those that the caller left out."""
     REFUSALS.labels(code).inc()
-    listed = violations[:MOST_VIOLATIONS]
+    listed = violations[:MAX_VIOLATIONS]
     shape = Problem(
         type=f"urn:aimline:problem:{code}",
         title=title,
@@ -157,7 +157,7 @@ async def _shape(request: Request, error: Exception) -> JSONResponse:
     errors = error.errors()
     if any(item["type"] == "json_invalid" for item in errors):
         return problem(request, 400, "body.not_json", "Bad request", "The body is not JSON.")
-    violations = [_violation(item) for item in errors[:MOST_VIOLATIONS]]
+    violations = [_violation(item) for item in errors[:MAX_VIOLATIONS]]
     detail = "The request does not have the expected shape."
     # A wrong parameter is a bad request (400); a JSON body with wrong content cannot be processed (422).
     status = 422 if any(item["loc"][:1] == ("body",) for item in errors) else 400

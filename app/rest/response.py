@@ -78,9 +78,9 @@ class Verdict(Shape):
 def verdict_shape(row: models.VerdictRow) -> Verdict:
     """Returns a verdict as REST shows it."""
     return Verdict.model_construct(
-        id=ids.show("verdict", row.id),
-        support=ids.show("support", row.support_id),
-        phase=ids.show("phase", row.phase_id),
+        id=ids.format_id("verdict", row.id),
+        support=ids.format_id("support", row.support_id),
+        phase=ids.format_id("phase", row.phase_id),
         state=cast(VerdictState, row.state),
         kind=cast(VerdictKind | None, row.kind),
         sentence=row.sentence,
@@ -99,11 +99,11 @@ def verdict_shape(row: models.VerdictRow) -> Verdict:
         rule_version=row.rule_version,
         parameters=row.parameters,
         stated_far=row.stated_far,
-        calibration=ids.show("calibration", row.calibration_id) if row.calibration_id else None,
+        calibration=ids.format_id("calibration", row.calibration_id) if row.calibration_id else None,
         sem=row.sem,
-        retracts=ids.show("verdict", row.retracts) if row.retracts else None,
-        playbook=ids.show("playbook", row.playbook_version_id),
-        scores=[ids.show("score", score) for score in row.score_ids],
+        retracts=ids.format_id("verdict", row.retracts) if row.retracts else None,
+        playbook=ids.format_id("playbook", row.playbook_version_id),
+        scores=[ids.format_id("score", score) for score in row.score_ids],
         judged_at=row.judged_at,
     )
 
@@ -129,9 +129,9 @@ class Calibration(Shape):
 def calibration_shape(row: models.CalibrationRow) -> Calibration:
     """Returns a calibration as REST shows it."""
     return Calibration.model_construct(
-        id=ids.show("calibration", row.id),
+        id=ids.format_id("calibration", row.id),
         number=row.number,
-        measure=ids.show("measure", row.measure_id),
+        measure=ids.format_id("measure", row.measure_id),
         grade=row.grade,
         made_at=row.made_at,
         series=row.series,

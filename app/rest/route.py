@@ -17,7 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from app.access.permission import MEANING, Can
 from app.core.errors import Forbidden, Malformed, Violation
-from app.core.json_limits import MOST_VALUES, NotText, check_json
+from app.core.json_limits import MAX_VALUES, NotText, check_json
 from app.rest.door import READS, open_work, principal_of
 from app.rest.headers import describe
 from app.rest.repetition import Replayed, keep, note_key
@@ -29,7 +29,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 class Route(APIRoute):
     """A route that checks the scopes stated in its contract before it reads a body."""
 
-    most_values = MOST_VALUES
+    most_values = MAX_VALUES
     """The maximum number of values in a body."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

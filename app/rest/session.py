@@ -148,16 +148,16 @@ class Dosage(Sums):
 def session_fields(row: models.Session) -> dict[str, Any]:
     """Returns a session's fields as REST shows them."""
     return {
-        "id": ids.show("session", row.id),
-        "support": ids.show("support", row.support_id),
-        "student": ids.show("student", row.student_id),
+        "id": ids.format_id("session", row.id),
+        "support": ids.format_id("support", row.support_id),
+        "student": ids.format_id("student", row.student_id),
         "held_on": row.held_on,
         "number": row.number,
         "attended": row.attended,
         "planned_minutes": row.planned_minutes,
         "delivered_minutes": row.delivered_minutes,
         "lost_because": cast(Reason | None, row.lost_because),
-        "recorded_by": ids.show("person", row.recorded_by) if row.recorded_by else None,
+        "recorded_by": ids.format_id("person", row.recorded_by) if row.recorded_by else None,
         "external_id": row.external_id,
         "recorded_at": row.recorded_at,
         "version": row.version,
@@ -219,7 +219,7 @@ async def get_dosage(work: OpenWork, support: str, since: Since = None, until: U
         for week in dosage.weeks
     ]
     return Dosage.model_construct(
-        support=ids.show("support", support_id), lost=dict(dosage.lost), weeks=weeks, **totals
+        support=ids.format_id("support", support_id), lost=dict(dosage.lost), weeks=weeks, **totals
     )
 
 
@@ -231,7 +231,7 @@ async def get_session(work: OpenWork, session: str) -> SessionWithChanges:
         SessionChange(
             version=change.version,
             before=change.before,
-            changed_by=ids.show("person", change.changed_by) if change.changed_by else None,
+            changed_by=ids.format_id("person", change.changed_by) if change.changed_by else None,
             changed_at=change.changed_at,
         )
         for change in await queries.changes_of(work, row.id)

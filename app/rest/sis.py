@@ -226,7 +226,7 @@ async def get_sync_history(work: OpenWork, student: StudentPath) -> SyncHistory:
     await find_student(work, student)  # answers 404 for a student out of reach, whatever else the caller lacks
     person, steps = await queries.history_of(work, student)
     return SyncHistory(
-        student=ids.show("student", person.id),
+        student=ids.format_id("student", person.id),
         departed=person.removed_at is not None,
         steps=[_step(step) for step in steps],
     )
@@ -238,9 +238,9 @@ async def get_sync_history(work: OpenWork, student: StudentPath) -> SyncHistory:
 async def get_staff_sync_history(work: OpenWork, person: str) -> StaffSyncHistory:
     """Returns what every sync did to a person who is not a student, and to the person's enrollments."""
     member = await find_staff(work, person)  # refuses students: their history needs the path under /students
-    subject, steps = await queries.history_of(work, ids.show("person", member.id))
+    subject, steps = await queries.history_of(work, ids.format_id("person", member.id))
     return StaffSyncHistory(
-        person=ids.show("person", subject.id),
+        person=ids.format_id("person", subject.id),
         departed=subject.removed_at is not None,
         steps=[_step(step) for step in steps],
     )
@@ -258,7 +258,7 @@ async def approve_sync_run(work: OpenWork, run: str, body: Approval) -> SyncRun:
 @router.post("/sync-runs", status_code=202, operation_id="ask_for_sync", **requires(pull.request_run, queries.run))
 async def ask_for_sync(work: OpenWork, response: Response, request: NewRun) -> SyncRun:
     """Requests a sync of a source; the worker runs it. 409 while another run of the source is pending or running."""
-    source_id = ids.read("source", request.source, "/source")
+    source_id = ids.parse_id("source", request.source, "/source")
     run = await pull.request_run(work, source_id, request.mode, dry=request.dry, pointer="/source")
     return await accepted_run(work, response, run)
 
@@ -273,7 +273,7 @@ async def undo_sync_run(work: OpenWork, response: Response, run: str) -> SyncRun
 
 async def accepted_run(work: OpenWork, response: Response, run: models.SisRun) -> SyncRun:
     """Returns a run that was just requested, and sets its address as Location."""
-    response.headers["Location"] = f"/v1/sync-runs/{ids.show('run', run.id)}"
+    response.headers["Location"] = f"/v1/sync-runs/{ids.format_id('run', run.id)}"
     return _run(await queries.run(work, run.id))
 
 
@@ -287,7 +287,7 @@ async def discard_sync_run(work: OpenWork, run: str) -> SyncRun:
 
 def _run(source_run: queries.RunOfSource) -> SyncRun:
     return SyncRun(
-        id=ids.show("run", source_run.run.id),
+        id=ids.format_id("run", source_run.run.id),
         source=source_run.source,
         state=source_run.run.state,
         mode=source_run.run.mode,
@@ -302,12 +302,12 @@ def _run(source_run: queries.RunOfSource) -> SyncRun:
 
 def _step(step: queries.HistoryEntry) -> SyncStep:
     return SyncStep(
-        run=ids.show("run", step.run.run.id),
+        run=ids.format_id("run", step.run.run.id),
         source=step.run.source,
         at=step.run.run.ended_at or step.run.run.began_at,
         kind=step.kind,
         action=step.action,
-        class_id=step.class_id and ids.show("class", step.class_id),
+        class_id=step.class_id and ids.format_id("class", step.class_id),
         sentence=step.sentence,
     )
 
@@ -315,7 +315,7 @@ def _step(step: queries.HistoryEntry) -> SyncStep:
 def _rekey(plan: dict[str, Any] | None) -> RekeyPlan | None:
     if plan is None or "rekey" not in plan:
         return None
-    return RekeyPlan(**{**plan["rekey"], "of": ids.show("run", UUID(plan["rekey"]["of"]))})
+    return RekeyPlan(**{**plan["rekey"], "of": ids.format_id("run", UUID(plan["rekey"]["of"]))})
 
 
 def _quarantined(row: models.SisQuarantine) -> QuarantinedRow:
@@ -324,5 +324,5 @@ def _quarantined(row: models.SisQuarantine) -> QuarantinedRow:
 
 def _change(change: queries.ChangeOfRun) -> SyncChange:
     return SyncChange(
-        id=str(change.id), kind=change.kind, row=change.row and ids.show(*change.row), action=change.action
+        id=str(change.id), kind=change.kind, row=change.row and ids.format_id(*change.row), action=change.action
     )

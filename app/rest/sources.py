@@ -172,7 +172,7 @@ async def look_at_source(work: OpenWork, response: Response, source: str) -> Sis
     It writes no roster row.
     """
     configured = await sources.request_inspection(work, row_id("source", source))
-    response.headers["Location"] = f"/v1/sis-sources/{ids.show('source', configured.source.id)}"
+    response.headers["Location"] = f"/v1/sis-sources/{ids.format_id('source', configured.source.id)}"
     return _source(configured)
 
 

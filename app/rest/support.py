@@ -111,9 +111,9 @@ class Support(Shape):
 def phase_shape(row: models.Phase) -> Phase:
     """Returns a phase as REST shows it."""
     return Phase(
-        id=ids.show("phase", row.id),
+        id=ids.format_id("phase", row.id),
         number=row.number,
-        level=ids.show("level", row.level_id),
+        level=ids.format_id("level", row.level_id),
         begins_on=row.begins_on,
         ends_on=row.ends_on,
         baseline=row.baseline,
@@ -133,19 +133,19 @@ def support_shape(
 ) -> Support:
     """Returns a support as REST shows it."""
     return Support.model_construct(
-        id=ids.show("support", row.id),
-        student=ids.show("student", row.student_id),
+        id=ids.format_id("support", row.id),
+        student=ids.format_id("student", row.student_id),
         intervention=row.intervention,
-        area=ids.show("area", row.area_id),
-        level=ids.show("level", row.level_id),
-        measure=ids.show("measure", row.measure_id),
+        area=ids.format_id("area", row.area_id),
+        level=ids.format_id("level", row.level_id),
+        measure=ids.format_id("measure", row.measure_id),
         state=cast(State, row.state),
-        lead=ids.show("person", row.lead_id) if row.lead_id else None,
-        provider=ids.show("person", row.provider_id) if row.provider_id else None,
+        lead=ids.format_id("person", row.lead_id) if row.lead_id else None,
+        provider=ids.format_id("person", row.provider_id) if row.provider_id else None,
         starts_on=row.starts_on,
         ends_on=row.ends_on,
         ended_because=row.ended_because,
-        concerns=[ids.show("concern", concern) for concern in concerns],
+        concerns=[ids.format_id("concern", concern) for concern in concerns],
         phases=[phase_shape(phase) for phase in phases],
         verdict=verdict_shape(verdict) if verdict else None,
         version=row.version,
@@ -201,7 +201,7 @@ async def list_supports(
     filter_values = {name: getattr(filters, name) for name in filters.__slots__}
     page = await response_queries.supports(work, page_keyset(work, "supports", filter_values, after, limit), filters)
     shapes = {shape.id: shape for shape in await _load_shapes(work, page.rows)}
-    items, next_cursor = to_page(request, response, page, lambda row: shapes[ids.show("support", row.id)])
+    items, next_cursor = to_page(request, response, page, lambda row: shapes[ids.format_id("support", row.id)])
     return Items(items=items, next=next_cursor)
 
 

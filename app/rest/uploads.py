@@ -100,7 +100,7 @@ async def _receive(
             if chunk is None:
                 return
             await asyncio.to_thread(file.write, chunk)
-            if time.monotonic() - began > upload.LONGEST:
+            if time.monotonic() - began > upload.MAX_UPLOAD_SECONDS:
                 raise TimeoutError
             if time.monotonic() - renewed > upload.LEASE.total_seconds() / 3:
                 renewed = time.monotonic()

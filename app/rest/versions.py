@@ -28,7 +28,7 @@ READS: dict[str, Any] = {
     "name": IF_NONE_MATCH,
     "in": "header",
     "required": False,
-    "description": "The ETag of an earlier answer: 304 without a body while it would be the same. No quota counts a 304.",
+    "description": "The ETag of an earlier answer: 304 without a body while it is the same. No quota counts a 304.",
     "schema": {"type": "string", "maxLength": 4000},
 }
 

@@ -172,11 +172,11 @@ async def resume_endpoint(work: OpenWork, endpoint: str) -> Endpoint:
 
 def _endpoint(row: models.WebhookEndpoint) -> Endpoint:
     return Endpoint(
-        id=ids.show("endpoint", row.id),
+        id=ids.format_id("endpoint", row.id),
         url=row.url,
         description=row.description,
         event_types=row.event_types,
-        schools=[ids.show("org", school) for school in row.school_ids],
+        schools=[ids.format_id("org", school) for school in row.school_ids],
         versions=row.versions,
         signature=Signature(row.signature).value,
         public_key=row.public_key,

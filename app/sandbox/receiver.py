@@ -26,7 +26,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-LONGEST_WAIT = 60.0
+MAX_WAIT = 60.0
 
 
 class Receiver:
@@ -80,7 +80,7 @@ class Receiver:
         """
         try:
             after = int(request.query_params["after"]) if "after" in request.query_params else None
-            wait = min(float(request.query_params.get("wait", 0)), LONGEST_WAIT)
+            wait = min(float(request.query_params.get("wait", 0)), MAX_WAIT)
         except ValueError:
             return PlainTextResponse("`after` is a count and `wait` a number of seconds.", 400)
         seen = len(self.received) if after is None else after

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from app.sandbox.sis_json import Json
 
-LIMIT, MOST = 100, 50_000  # the rows of a page, by default and at most
+DEFAULT_LIMIT, MAX_LIMIT = 100, 50_000  # the rows of a page, by default and at most
 _CLAUSE = re.compile(r"\s*([A-Za-z][\w.]*)\s*(!=|>=|<=|=|>|<|~)\s*'((?:[^']|'(?! AND | OR |\s*$))*)'\s*")
 _TESTS: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "=": lambda found, parameters: bool(found == parameters),
@@ -57,7 +57,7 @@ def read_query(parameters: Mapping[str, str], allowed: frozenset[str], version: 
     if order not in ("asc", "desc"):
         raise Refused(400, "invaliddata", "orderBy must be asc or desc.")
     return Query(
-        min(_whole(parameters, "limit", LIMIT, 1), MOST),
+        min(_whole(parameters, "limit", DEFAULT_LIMIT, 1), MAX_LIMIT),
         _whole(parameters, "offset", 0, 0),
         sort,
         order == "desc",

@@ -63,6 +63,7 @@ from app.sis.port import (
     SourceInconsistent,
     SourceRefused,
 )
+from app.sis.rules import RunState
 
 SOURCE_KIND = "oneroster-csv"
 log = structlog.get_logger()
@@ -120,11 +121,11 @@ async def sync(
                     effective = limits or await limits_in_force(work, source_id)
                     await _stage_and_apply(work, report, source_id, source, dry, progress, effective)
                     await end(work, report, claim_number=request.claim_number)
-            if report.state == "applied" and report.overturned:
+            if report.state == RunState.APPLIED and report.overturned:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
                     await refresh_statistics(work, report.overturned)
         except NothingNew as error:
-            report.state, report.sentence, report.exit_code = "skipped", error.detail, EXITS["done"]
+            report.state, report.sentence, report.exit_code = RunState.SKIPPED, error.detail, EXITS["done"]
             report.ended_at = now()
             async with unit(engine, principal, keyring, "sync skipped") as work:
                 await end(work, report, claim_number=request.claim_number)
@@ -237,7 +238,7 @@ async def _stage_and_apply(
         report.repaired = await apply_all(stage, deliveries, progress)
         report.warnings += await follow_results(work, stage)
     conclude(report, dry)
-    if report.state == "held":
+    if report.state == RunState.HELD:
         report.plan = await keep_plan(stage, deliveries)
     await stage.drop()
 
@@ -307,7 +308,7 @@ async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
 
 async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, claim_number: int) -> None:
     """Ends a run as failed after its transaction was rolled back, and clears its counts."""
-    report.state, report.ended_at = "failed", now()
+    report.state, report.ended_at = RunState.FAILED, now()
     report.kinds.clear()
     report.refusals.clear()
     async with unit(engine, principal, keyring, "sync failed") as work:

@@ -5,7 +5,7 @@ from alembic import op
 from migrations.tenant import directory_function, tenant_table
 
 revision = "0007"
-down_revision = "0002"
+down_revision = "0003"
 
 ORIGINS = """
 CREATE FUNCTION app.client_origins() RETURNS TABLE (client_id uuid, origins text[])

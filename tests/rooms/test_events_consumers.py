@@ -14,7 +14,7 @@ from app.access.principal import Principal, client_principal
 from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.errors import Conflict, Forbidden, Gone, Invalid, NotFound
-from app.core.ids import new_id, show
+from app.core.ids import format_id, new_id
 from app.core.page import Page, keyset
 from app.events import consumers
 from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_RAISED
@@ -359,7 +359,7 @@ async def test_a_consumer_over_rest(app: FastAPI, north: Town) -> None:
     assert (await client.ask("PUT", path, json=new)).status_code == 200
     event_id = await happen(north)
     read = (await client.get(f"{path}/events")).json()
-    assert [one["data"]["id"] for one in read["items"]] == [show("event", event_id)]
+    assert [one["data"]["id"] for one in read["items"]] == [format_id("event", event_id)]
     feed = (await client.get("/v1/events", version="concern.raised:1")).json()
     assert read["items"] == feed["items"]
     committed = await client.post(f"{path}/commit", {"cursor": read["next"]})

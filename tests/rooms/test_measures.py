@@ -12,7 +12,7 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now
 from app.response.judging.finalize import finalize_district
-from app.response.models import Settlement
+from app.response.models import FinalizationJob
 from app.response.service import record_scores
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.rooms.verdict_town import BEGINS, reader, scores, settlements, supported, told, verdicts
@@ -48,7 +48,7 @@ async def codes(asks: Caller, measure: str, **changes: Any) -> list[tuple[str, s
 
 async def scored(asks: Caller, town: Town, **more: Any) -> Any:
     """The answer to a score of amy's by the new measure."""
-    score = {"student": ids.show("student", town.students["amy"]), "measure": "orf-2", "value": 40.0}
+    score = {"student": ids.format_id("student", town.students["amy"]), "measure": "orf-2", "value": 40.0}
     return await asks.post("/v1/scores", score | {"taken_on": str(BEGINS)} | more)
 
 
@@ -136,7 +136,7 @@ async def test_what_gives_kept_scores_their_meaning_stays(app: FastAPI, north: T
     """Direction, kind and area; a range and forms may not leave scores out. Others' scores count, removed ones too."""
     asks = caller(app, north)
     await made(asks)
-    cy = ids.show("student", north.students["cy"])
+    cy = ids.format_id("student", north.students["cy"])
     score = (await scored(asks, north, student=cy, form="B", value=120.0)).json()["id"]
     # A client of the other school sees no score of cy's, and must not make nonsense of it.
     narrow = caller(app, north, schools=(north.schools[0],))
@@ -166,7 +166,9 @@ async def test_a_support_alone_keeps_the_direction(app: FastAPI, north: Town) ->
 
 @needs(Can.JUDGE)
 async def _due(work: Work) -> None:
-    await work.db.execute(update(Settlement).where(Settlement.district_id == work.district_id).values(due=now()))
+    await work.db.execute(
+        update(FinalizationJob).where(FinalizationJob.district_id == work.district_id).values(due=now())
+    )
 
 
 async def judged_again(town: Town) -> int:
@@ -196,7 +198,7 @@ async def test_a_sem_that_is_entered_gives_the_next_judgement_a_statistic(app: F
     after = (await verdicts(north, support))[-1]
     assert after.number > before.number
     assert (after.state, after.sem, after.statistic is None) == ("not_responding", 4.0, False)
-    shown = (await asks.get(f"/v1/supports/{ids.show('support', support.id)}/verdict")).json()
+    shown = (await asks.get(f"/v1/supports/{ids.format_id('support', support.id)}/verdict")).json()
     assert (shown["sem"], shown["state"]) == (4.0, "not_responding")
     assert await told(north) == []
 

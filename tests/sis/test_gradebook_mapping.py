@@ -156,7 +156,7 @@ async def test_what_people_amended_or_removed_stays_as_they_left_it(
 
 async def test_only_a_score_of_nobody_becomes_the_sources(north: Town, tmp_path: Path, mapped: Delivered) -> None:
     """Same student, measure, date and attempt: what a client or a teacher recorded keeps its place and its value."""
-    students = {n: ids.show("student", await row_id(north, "person", f"s{n}")) for n in range(4)}
+    students = {n: ids.format_id("student", await row_id(north, "person", f"s{n}")) for n in range(4)}
     async with north.unit() as work:
         taken = await record_scores(
             work,
@@ -216,7 +216,20 @@ async def test_results_that_cannot_be_scores_are_counted_and_stay_grades(
     ]
 
 
-UNGRADED = ("Not Submitted", "exempt", "partially graded", "submitted", "notSubmitted")
+UNGRADED = (
+    *(
+        "Not Submitted",
+        "exempt",
+        "partially graded",
+        "submitted",
+        "notSubmitted",
+        "not submmitted",
+        "missing",
+        "Missing",
+    ),
+    *("incomplete", "in progress", "inProgress", "withdrawn", "notEarned", "ext:excused", "ungraded", "не сдано", "?"),
+)
+GRADED_WORDS = ("fully graded", "FullyGraded", "Graded - Final", "ext:graded", "COMPLETE", "")
 
 
 @pytest.mark.parametrize("status", UNGRADED)
@@ -227,7 +240,18 @@ async def test_what_is_not_graded_is_no_score(north: Town, tmp_path: Path, mappe
     mapped.row("results", "r-quiz-s1").update(scoreStatus="Graded - Final")
     report = await sync(north, mapped, tmp_path)
     assert set(await _scores(north)) == {f"result:r-quiz-s{n}" for n in range(1, GRADED)}
-    assert report.warnings == ["Mapped results that stay grades only: 1 exempt, missing or not fully graded."]
+    assert report.warnings == [
+        "Mapped results that stay grades only: 1 exempt, missing, or with a status that is not known to mean graded."
+    ]
+
+
+@pytest.mark.parametrize("status", GRADED_WORDS)
+async def test_a_known_word_for_graded_is_a_score(north: Town, tmp_path: Path, mapped: Delivered, status: str) -> None:
+    """The standard's word and vendors' words for it count in any spelling, and so does a 0 that was earned."""
+    mapped.row("results", "r-quiz-s0").update(scoreStatus=status, score="0")
+    report = await sync(north, mapped, tmp_path)
+    assert set(await _scores(north)) == {f"result:r-quiz-s{n}" for n in range(GRADED)}
+    assert report.warnings == []
 
 
 async def test_what_is_missing_or_in_progress_is_no_score(north: Town, tmp_path: Path) -> None:
@@ -239,7 +263,9 @@ async def test_what_is_missing_or_in_progress_is_no_score(north: Town, tmp_path:
         export.row("results", f"r-quiz-s{n}")[flag] = "true"
     report = await sync(north, export, tmp_path)
     assert set(await _scores(north)) == {f"result:r-quiz-s{n}" for n in range(3, GRADED)}
-    assert report.warnings == ["Mapped results that stay grades only: 3 exempt, missing or not fully graded."]
+    assert report.warnings == [
+        "Mapped results that stay grades only: 3 exempt, missing, or with a status that is not known to mean graded."
+    ]
 
 
 async def test_a_mapping_that_changes_is_followed(north: Town, tmp_path: Path, mapped: Delivered) -> None:
@@ -288,7 +314,7 @@ async def _support(town: Town, student: str) -> Any:
     """An active support of a student who must gain, from the end of August on."""
     begins = date(2026, 8, 31)
     new = NewSupport(
-        student=ids.show("student", await row_id(town, "person", student)),
+        student=ids.format_id("student", await row_id(town, "person", student)),
         intervention="Reading",
         level=2,
         measure="orf",

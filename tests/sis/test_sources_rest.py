@@ -6,7 +6,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from app.core.address import Allowed
-from app.core.ids import show
+from app.core.ids import format_id
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.sources.service import register_source
 from app.sis.sources.settings import SourceSettings
@@ -116,6 +116,6 @@ async def test_a_local_source_does_not_tell_where_it_lies(app: FastAPI, north: T
         made = await register_source(work, "drop", new, local=True)
     asks = caller(app, north)
     listed = await asks.get("/v1/sis-sources")
-    one = await asks.get(f"/v1/sis-sources/{show('source', made.source.id)}")
+    one = await asks.get(f"/v1/sis-sources/{format_id('source', made.source.id)}")
     assert one.json()["url"] == listed.json()["items"][0]["url"] == "file:nightly.zip"
     assert str(tmp_path) not in listed.text + one.text

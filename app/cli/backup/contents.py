@@ -9,13 +9,14 @@ import asyncpg
 from app.core.crypto import KeyFault, Keyring
 from app.core.db import UnfitServer
 from app.core.schema_lines import OURS
-from app.sis.sources.service import SEALED_AS
+from app.sis.sources.service import SEALED_AS, URL_SEALED_AS
 
 SCHEMAS = ("public", "app", "staging")
 SEALED: Mapping[tuple[str, str], str] = {
     ("webhook_endpoint", "secret_sealed"): "webhook_endpoint",
     ("webhook_endpoint", "former_sealed"): "webhook_endpoint",
     ("sis_source", "client_secret_sealed"): SEALED_AS,
+    ("sis_source", "url_sealed"): URL_SEALED_AS,
 }
 """The binding of each encrypted column, besides district and row. Encrypted columns have names ending in `_sealed`."""
 BATCH = 1000

@@ -20,7 +20,7 @@ from app.core.child import end_with_parent
 from app.core.db import UnfitServer
 from app.core.postgres_wheel import EmbeddedPostgresError, binary, environment
 
-LONGEST_LINE = 1 << 20
+MAX_LINE_BYTES = 1 << 20
 """The longest line in bytes that is read from a program's standard error."""
 ERROR = re.compile(r"^pg_\w+: (?:error|\w+ error): (.*)$")
 
@@ -133,7 +133,7 @@ async def _running(
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         env=server.variables() if server else environment() | {"LC_ALL": "C"},
-        limit=LONGEST_LINE,
+        limit=MAX_LINE_BYTES,
         preexec_fn=end_with_parent(),
     )
     try:

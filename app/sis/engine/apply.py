@@ -20,6 +20,7 @@ from app.sis.engine.stage import Stage, fresh_id, key_filter_sql
 from app.sis.engine.student_events import emit_student_events
 from app.sis.kinds import KINDS, Kind
 from app.sis.port import Delivery, Progress, SourceInconsistent
+from app.sis.rules import RunState
 
 PLANNED_AS = {
     "created": ("create",),
@@ -27,7 +28,7 @@ PLANNED_AS = {
     "removed": ("remove", "absent"),
 }
 
-LONGEST_YEAR = 400  # days: weeks are created for no more of a session that claims to be a school year
+MAX_YEAR_DAYS = 400  # days: weeks are created for no more of a session that claims to be a school year
 
 
 async def apply_all(stage: Stage, deliveries: Mapping[str, Delivery], progress: Progress) -> dict[str, int]:
@@ -193,7 +194,7 @@ async def update_memberships(stage: Stage) -> None:
             JOIN org AS s ON s.district_id = :district AND s.id = p.school_id AND s.type = 'school'
             CROSS JOIN (
                 SELECT NOT EXISTS (SELECT FROM sis_run AS r WHERE r.district_id = :district
-                                   AND r.source_id = :source AND r.state = 'applied') AS is_first,
+                                   AND r.source_id = :source AND r.state = '{RunState.APPLIED}') AS is_first,
                        (SELECT coalesce(max(a.starts_on) FILTER (WHERE a.type = 'schoolYear'), min(a.starts_on))
                         FROM academic_session AS a WHERE a.district_id = :district AND a.removed_at IS NULL
                          AND a.starts_on <= :today AND a.ends_on > :today) AS year_began) AS f
@@ -226,7 +227,7 @@ async def write_school_weeks(stage: Stage) -> None:
                 HAVING NOT bool_or(a.type = 'schoolYear')) AS y
             CROSS JOIN LATERAL generate_series(
                 date_trunc('week', y.starts_on::timestamp),
-                (least(y.ends_on, y.starts_on + {LONGEST_YEAR}) - 1)::timestamp, interval '7 days') AS w (monday)
+                (least(y.ends_on, y.starts_on + {MAX_YEAR_DAYS}) - 1)::timestamp, interval '7 days') AS w (monday)
             WHERE o.district_id = :district AND o.type = 'school' AND o.removed_at IS NULL
               AND NOT EXISTS (SELECT FROM school_week AS k WHERE k.district_id = :district
                               AND k.school_id = o.id AND k.monday = w.monday::date)

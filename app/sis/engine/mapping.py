@@ -129,10 +129,20 @@ def _mapped_results_sql(stage: Stage, kind: str, column: str) -> str:
           AND r.score IS NOT NULL"""
 
 
-_UNGRADED = """(coalesce(r.missing OR r.in_progress OR r.incomplete, false)
-    OR coalesce(regexp_replace(lower(r.score_status), '[^a-z]', '', 'g'), '')
-       IN ('exempt', 'notsubmitted', 'submitted', 'partiallygraded'))"""
-"""An SQL condition for results that the source has not fully graded; their score, often 0, has no meaning."""
+_DONE: Final = (
+    *("fullygraded", "graded", "gradedfinal", "finalgraded", "final", "finalgrade", "finalized", "finalised"),
+    *("complete", "completed", "done", "scored", "marked", "evaluated", "assessed", "returned", "released"),
+    *("posted", "published", "locked", "lockedfinal"),
+)
+"""The words of `scoreStatus`, without case, blanks and punctuation, that say that work was done and graded."""
+_WORD: Final = "regexp_replace(regexp_replace(lower(r.score_status), '^ext:', ''), '[^a-z0-9]', '', 'g')"
+_UNGRADED: Final = f"""(coalesce(r.missing OR r.in_progress OR r.incomplete, false)
+    OR coalesce(btrim(r.score_status) <> '' AND {_WORD} NOT IN ({", ".join(f"'{word}'" for word in _DONE)}), false))"""
+"""An SQL condition for results that the source does not say to be graded; their score, often 0, has no meaning.
+
+A word that is not known counts as not graded, since a 0 for work that was never done would be taken for a result of
+the student's. A source that sends no status says nothing against the score.
+"""
 _FIT = f"""NOT {_UNGRADED} AND r.score_date IS NOT NULL AND r.score_date <= :today AND r.score BETWEEN m.lowest
     AND m.highest AND p.is_student"""
 
@@ -158,7 +168,7 @@ async def _describe_left_out(stage: Stage, kind: str, column: str) -> list[str]:
             {_mapped_results_sql(stage, kind, column)} AND NOT coalesce({_FIT}, false)"""
     )
     why = {
-        "ungraded": "exempt, missing or not fully graded",
+        "ungraded": "exempt, missing, or with a status that is not known to mean graded",
         "undated": "without a date",
         "early": "with a date in the future",
         "beyond": "outside the range of the measure",

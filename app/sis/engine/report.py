@@ -14,6 +14,7 @@ from app.sis.engine.stage import Stage, key_filter_sql
 from app.sis.guard import PlannedKind, ShrunkGroup
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.port import Delivery
+from app.sis.rules import RunState
 
 MANY: Final = 500  # changes up to which PostgreSQL's statistics of the tables remain good enough
 FIRST: Final = 20  # quarantined rows that a report lists
@@ -69,7 +70,7 @@ class Report:
     """
 
     run_id: UUID
-    state: str = "running"
+    state: RunState = RunState.RUNNING
     sentence: str = ""
     exit_code: int = 1
     began_at: datetime | None = None
@@ -101,7 +102,7 @@ class Report:
         """Returns the report as plain values, with ids as the faces show them."""
         return {
             **asdict(self),
-            "run_id": ids.show("run", self.run_id),
+            "run_id": ids.format_id("run", self.run_id),
             "plan": self.plan and self.plan["digest"],
             "began_at": self.began_at.isoformat() if self.began_at else None,
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, select, text
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -23,17 +23,22 @@ from app.events.outbox import record
 from app.roster.lookup import zone_of
 from app.sis.engine.plan import kept_tables
 from app.sis.engine.report import Report
+from app.sis.engine.state import change_states
 from app.sis.engine.student_events import count_events
 from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisRun, SisSource, SisUpload
 from app.sis.port import AlreadyRunning, Superseded
-from app.sis.rules import WAITING
+from app.sis.rules import OPEN, WAITING, RunState
 from app.sis.sources.service import write_schedule
 from app.sis.sources.settings import limits_of
 
 BROKE_OFF = "The sync broke off. The roster is as it was."
-EVENTS: dict[str, EventType] = {"applied": SYNC_APPLIED, "held": SYNC_HELD, "failed": SYNC_FAILED}
+EVENTS: dict[str, EventType] = {
+    RunState.APPLIED: SYNC_APPLIED,
+    RunState.HELD: SYNC_HELD,
+    RunState.FAILED: SYNC_FAILED,
+}
 LOCK = 0x41494D53  # the first key of the lock of a running sync; the second key is the district's
 APPLIES = LOCK + 1  # the first key of the lock that marks the transaction that applies a sync
 LENGTH = timedelta(minutes=2)
@@ -94,7 +99,7 @@ async def require_current_claim(work: Work, run_id: UUID, claim_number: int) -> 
 
     Takes no lock on the row, so that its lease can be renewed meanwhile.
     """
-    mine = (SisRun.id == run_id, SisRun.state == "running", SisRun.claim_number == claim_number)
+    mine = (SisRun.id == run_id, SisRun.state == RunState.RUNNING, SisRun.claim_number == claim_number)
     if await work.db.scalar(select(SisRun.id).where(SisRun.district_id == work.district_id, *mine)) is None:
         raise _superseded()
 
@@ -135,26 +140,15 @@ async def begin(
     """
     if not await _try_lock_district_writes(work):
         raise AlreadyRunning("Another sync of this district is being applied. Try again when it has ended.")
-    of = SisRun.district_id == work.district_id
-    broken = await work.db.execute(
-        update(SisRun)
-        .where(of, SisRun.state == "running", SisRun.id != report.run_id)
-        .values(state="failed", ended_at=now(), leased_until=None, sentence=BROKE_OFF)
-        .returning(SisRun.id, SisRun.dry)
-    )
-    for row in broken.all():
+    ended = {"ended_at": now(), "leased_until": None, "sentence": BROKE_OFF}
+    is_other = SisRun.id != report.run_id
+    for row in await change_states(work, RunState.FAILED, [is_other], ended):
         if not row.dry:
             record(work, NewEvent(SYNC_FAILED, row.id, 1, {}, counts={}))
     if request.run_id is not None:
-        this_claim = SisRun.claim_number == request.claim_number
-        mine = (of, SisRun.id == request.run_id, SisRun.state == "pending", this_claim)
-        values = {
-            "state": "running",
-            "began_at": report.began_at,
-            "sentence": "The sync is running.",
-            "mode": request.mode,
-        }
-        if await work.db.scalar(update(SisRun).where(*mine).values(values).returning(SisRun.id)) is None:
+        mine = (SisRun.id == request.run_id, SisRun.claim_number == request.claim_number)
+        begun = {"began_at": report.began_at, "sentence": "The sync is running.", "mode": request.mode}
+        if not await change_states(work, RunState.RUNNING, mine, begun, of=(RunState.PENDING,)):
             raise Conflict("The run was claimed by another worker.", code="run.taken_up")
         return
     work.db.add(
@@ -162,7 +156,7 @@ async def begin(
             district_id=work.district_id,
             id=report.run_id,
             source_id=source_id,
-            state="running",
+            state=RunState.RUNNING,
             dry=dry,
             began_at=report.began_at,
             counts={},
@@ -192,15 +186,15 @@ def conclude(report: Report, dry: bool) -> None:
     report.ended_at = now()
     report.exit_code = EXITS["quarantined" if refused else "done"]
     if report.held_because:
-        report.state = "dry" if dry else "held"
+        report.state = RunState.DRY if dry else RunState.HELD
         report.exit_code = EXITS["held"]
         verb = "would be held" if dry else "is held, and the roster is as it was"
         report.sentence = f"The sync {verb}: {' '.join(report.held_because)}"
     elif dry:
-        report.state = "dry"
+        report.state = RunState.DRY
         report.sentence = f"Nothing was written. The sync would make {pluralize(changes, 'change', 'changes')}.{left}"
     else:
-        report.state = "applied"
+        report.state = RunState.APPLIED
         done = f"{pluralize(changes, 'change was', 'changes were')} made." if changes else "Nothing has changed."
         report.sentence = f"{done}{left}"
 
@@ -210,7 +204,7 @@ async def end(
     work: Work,
     report: Report,
     *,
-    of: Collection[str] = ("running",),
+    of: Collection[RunState] = (RunState.RUNNING,),
     claim_number: int | None = None,
     fault: FaultSummary = NO_FAULT,
 ) -> None:
@@ -222,49 +216,43 @@ async def end(
     """
     mine = (
         SisRun.id == report.run_id,
-        SisRun.state.in_(of),
         *([SisRun.claim_number == claim_number] if claim_number is not None else []),
     )
-    ended = await work.db.execute(
-        update(SisRun)
-        .where(SisRun.district_id == work.district_id, *mine)
-        .values(
-            state=report.state,
-            ended_at=report.ended_at,
-            counts={name: asdict(counts) for name, counts in report.kinds.items()},
-            warnings=report.warnings,
-            sentence=report.sentence,
-            held_because=report.held_because,
-            not_taken=report.not_taken,
-            plan=report.plan,
-            mode=report.mode,
-            weighed=report.weighed,
-            taken=report.taken,
-            pulled_at=report.pulled_at,
-            repaired=report.repaired,
-            leased_until=None,
-            fault=fault.error,
-            fault_place=fault.place,
-        )
-        .returning(SisRun.source_id, SisRun.dry)
-    )
-    row = ended.one_or_none()
-    if row is None:
+    values = {
+        "ended_at": report.ended_at,
+        "counts": {name: asdict(counts) for name, counts in report.kinds.items()},
+        "warnings": report.warnings,
+        "sentence": report.sentence,
+        "held_because": report.held_because,
+        "not_taken": report.not_taken,
+        "plan": report.plan,
+        "mode": report.mode,
+        "weighed": report.weighed,
+        "taken": report.taken,
+        "pulled_at": report.pulled_at,
+        "repaired": report.repaired,
+        "leased_until": None,
+        "fault": fault.error,
+        "fault_place": fault.place,
+    }
+    ended = await change_states(work, report.state, mine, values, of=of)
+    if not ended:
         raise _superseded()
+    row = ended[0]
     await _drop_uploads(work)
     if row.dry:
         return
     source_id: UUID = row.source_id
     # A held map of sourcedIds keeps the held plan that it was made from, so that a person can still choose that plan.
-    if report.state == "applied" or (report.state == "held" and report.mode != "rekey"):
+    if report.state == RunState.APPLIED or (report.state == RunState.HELD and report.mode != "rekey"):
         await _discard_replaced_plans(work, report.run_id, source_id)
-    if report.state in ("applied", "held", "failed") and report.mode != "rekey":
+    if report.state in EVENTS and report.mode != "rekey":
         # A delta with quarantined rows does not move the watermark, so that the next delta requests those rows again.
         is_incomplete = report.mode == "delta" and report.total("quarantined") > 0
         await update_watermarks(
-            work, source_id, report.state == "applied" and not is_incomplete, report.mode, report.pulled_at
+            work, source_id, report.state == RunState.APPLIED and not is_incomplete, report.mode, report.pulled_at
         )
-    is_unchanged = report.state == "applied" and not report.total("changes")
+    is_unchanged = report.state == RunState.APPLIED and not report.total("changes")
     if report.state in EVENTS and not is_unchanged:
         record(work, NewEvent(EVENTS[report.state], report.run_id, 1, {}, counts=count_events(report)))
 
@@ -290,26 +278,18 @@ async def update_watermarks(
 
 async def _drop_uploads(work: Work) -> None:
     """Deletes the uploaded zips of all runs that have ended, whatever their outcome."""
-    unfinished = ("pending", "running")
-    ended = select(SisRun.id).where(SisRun.district_id == work.district_id, SisRun.state.not_in(unfinished))
+    ended = select(SisRun.id).where(SisRun.district_id == work.district_id, SisRun.state.not_in(OPEN))
     uploads = (SisUpload.district_id == work.district_id, SisUpload.run_id.in_(ended))
     await work.db.execute(delete(SisUpload).where(*uploads).execution_options(synchronize_session=False))
 
 
 async def _discard_replaced_plans(work: Work, run_id: UUID, source_id: UUID) -> None:
     """Discards the other held or approved plans of the source, because they compare with an outdated roster."""
-    of = SisRun.district_id == work.district_id
-    waiting = await work.db.execute(
-        select(SisRun.id, SisRun.plan).where(
-            of,
-            SisRun.source_id == source_id,
-            SisRun.id != run_id,
-            SisRun.state.in_(WAITING),
-        )
-    )
+    others = (SisRun.district_id == work.district_id, SisRun.source_id == source_id, SisRun.id != run_id)
+    waiting = await work.db.execute(select(SisRun.id, SisRun.plan).where(*others, SisRun.state.in_(WAITING)))
+    gone = {"sentence": "A later sync replaced it. The roster is as it was.", "plan": None}
     for held_id, plan in waiting.all():
-        gone = {"state": "discarded", "sentence": "A later sync replaced it. The roster is as it was.", "plan": None}
-        await work.db.execute(update(SisRun).where(of, SisRun.id == held_id).values(gone))
+        await change_states(work, RunState.DISCARDED, [SisRun.id == held_id], gone, of=WAITING)
         await drop_kept_plan(work, held_id, plan)
 
 

@@ -10,6 +10,7 @@ from dataclasses import asdict
 from app.events.catalogue import STUDENT_ENTERED, STUDENT_LEFT, STUDENT_RETURNED
 from app.sis.engine.report import Report
 from app.sis.engine.stage import Stage
+from app.sis.rules import RunState
 
 COUNTED = ("fetched", "created", "updated", "restored", "removed", "absent", "quarantined")
 
@@ -20,7 +21,8 @@ async def emit_student_events(stage: Stage) -> None:
     Call it after people are changed and before their memberships are: it reads the changes from the difference.
     """
     if not await stage.count(
-        "SELECT count(*) FROM sis_run WHERE district_id = :district AND source_id = :source AND state = 'applied'"
+        "SELECT count(*) FROM sis_run WHERE district_id = :district AND source_id = :source "
+        f"AND state = '{RunState.APPLIED}'"
     ):
         return
     planned_students = f"""{stage.table("plan", "person")} AS p

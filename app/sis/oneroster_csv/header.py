@@ -8,7 +8,7 @@ from itertools import islice
 from app.sis.oneroster_csv.files import ONLY_1_1, CsvFile, expected_columns
 from app.sis.port import SourceRefused
 
-MOST_COLUMNS = 200
+MAX_COLUMNS = 200
 PEEKED = 20  # rows of a bulk file that are checked for values that only a delta should have
 BOM = b"\xef\xbb\xbf"
 
@@ -46,7 +46,7 @@ def read_header(head: bytes, more: bool, file: str, mode: str) -> tuple[str, ...
 def check_columns(header: tuple[str, ...], file: CsvFile, version: str, mode: str) -> list[str]:
     """Returns warnings about the columns. Raises `SourceRefused` for invalid, repeated or missing names."""
     name = f"{file.name}.csv"
-    if len(header) > MOST_COLUMNS:
+    if len(header) > MAX_COLUMNS:
         raise SourceRefused(f"{name} has {len(header):,} columns, more than OneRoster has by far: export it again.")
     for number, column in enumerate(header, start=1):
         if not column or not column.isascii() or not column.isprintable() or " " in column:

@@ -13,7 +13,7 @@ CHUNK = 1 << 20
 HEAD = 1 << 16  # bytes in which a header must end
 UNPACKED_LIMIT = 16 << 30  # bytes of all files together
 RATIO_LIMIT = 200  # unpacked to packed; rosters come to 5–40
-MOST_ENTRIES = 200
+MAX_ENTRIES = 200
 DIRECTORY_LIMIT = 256 << 10  # bytes of the central directory: about a thousand for each entry
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """The methods for which `zipfile` unpacks no more than requested; with others a megabyte may become gigabytes."""
@@ -52,7 +52,7 @@ def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
         archive = zipfile.ZipFile(guarded)
     except (NotImplementedError, OverflowError, ValueError, OSError, struct.error) as error:
         raise zipfile.BadZipFile(type(error).__name__) from None
-    if len(archive.infolist()) > MOST_ENTRIES:
+    if len(archive.infolist()) > MAX_ENTRIES:
         raise SourceRefused(MANY)
     guarded.is_open = True
     return archive

@@ -19,7 +19,7 @@ from app.sis.oneroster_rest.wire import Wire
 from app.sis.port import SourceRefused
 
 SHORT: Final = RetryPolicy(tries=3, first=0.3, longest=5.0, total=15.0, answer=30.0, whole=60.0)
-LONGEST: Final = 900.0  # seconds of a whole inspection
+MAX_SECONDS: Final = 900.0  # seconds of a whole inspection
 TOKENS: Final = ("/oauth/token", "/oauth2/token", "/token", "/connect/token")
 BASES: Final = {
     "1.1": ("/ims/oneroster/v1p1", "/v1p1", "/learningdata/v1"),
@@ -29,7 +29,7 @@ BASES: Final = {
     ),
 }
 AUTHS: Final[tuple[Literal["oauth2-basic", "oauth2-body", "oauth1"], ...]] = ("oauth2-basic", "oauth2-body", "oauth1")
-MOST: Final = 10_000  # rows requested in one page, to find the largest page size
+MAX_PAGE_ROWS: Final = 10_000  # rows requested in one page, to find the largest page size
 PAST, FUTURE = "1970-01-01T00:00:00.000Z", "2999-01-01T00:00:00.000Z"
 SAMPLE: Final = 100
 
@@ -52,11 +52,11 @@ async def explore(connection: Connection) -> Findings:
     """Inspects a source and returns the findings. Writes nothing, and does not raise for faults of the source."""
     findings = Findings()
     try:
-        async with asyncio.timeout(LONGEST):
+        async with asyncio.timeout(MAX_SECONDS):
             await _explore(replace(connection, patience=SHORT), findings)
     except TimeoutError:
         findings.ready = False
-        findings.add(f"The source is so slow that the inspection was stopped after {LONGEST / 60:.0f} minutes.")
+        findings.add(f"The source is so slow that the inspection was stopped after {MAX_SECONDS / 60:.0f} minutes.")
     findings.add("A sync can read this source." if findings.ready else "A sync cannot read this source as it is set.")
     return findings
 
@@ -232,9 +232,9 @@ def _headers(pages: list[WalkPage], findings: Findings) -> None:
 
 async def _cap(reader: Reader, connection: Connection, pages: dict[str, WalkPage], findings: Findings) -> None:
     name = max(pages, key=lambda one: (pages[one].total or 0, len(pages[one].rows)))
-    page = await reader.page(name, MOST, 0, {}, None)
+    page = await reader.page(name, MAX_PAGE_ROWS, 0, {}, None)
     came = len(page.rows)
-    more = came < MOST and bool((await reader.page(name, 1, came, {}, None)).rows) if came else False
+    more = came < MAX_PAGE_ROWS and bool((await reader.page(name, 1, came, {}, None)).rows) if came else False
     findings.facts["page_cap"] = came if more else None
     findings.facts["settings"]["page_size"] = min(connection.page_size, came) if more else connection.page_size
     if more:

@@ -24,7 +24,7 @@ from app.sis.oneroster_rest.connection import SETTING, Connection
 from app.sis.port import SourceRefused
 
 AGENT: Final = "Aimline-OneRoster/1"
-LONGEST: Final = 32 << 20  # bytes of one unpacked response: ten may be in memory, and each grows when parsed
+MAX_PAGE_BYTES: Final = 32 << 20  # bytes of one unpacked response: ten may be in memory, and each grows when parsed
 KEPT_OPEN: Final = 15.0
 CONNECTING: Final = 20.0
 WAITS: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -121,10 +121,10 @@ class Wire:
             async for part in response.content.iter_any():
                 read.append(part)
                 size += len(part)
-                if size > LONGEST:
+                if size > MAX_PAGE_BYTES:
                     raise SourceRefused(
-                        f"The source answers with over {LONGEST >> 20} MB in one page at {_place(url)}: set a lower "
-                        f"page-size ({self.connection.page_size:,} now), or ask its vendor why it does not page."
+                        f"The source answers with over {MAX_PAGE_BYTES >> 20} MB in one page at {_place(url)}: set a "
+                        f"lower page-size ({self.connection.page_size:,} now), or ask its vendor why it does not page."
                     )
             return Answer(
                 response.status, {name.lower(): value for name, value in response.headers.items()}, b"".join(read)

@@ -12,7 +12,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import asyncpg
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -42,10 +42,11 @@ from app.sis.engine.run import (
     update_watermarks,
 )
 from app.sis.engine.stage import Stage
+from app.sis.engine.state import change_states
 from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.models import SisChange, SisRun
 from app.sis.port import Progress, RosterBusy, SourceInconsistent
-from app.sis.rules import ANSWERABLE
+from app.sis.rules import ANSWERABLE, ANSWERED, OPEN, WITH_PLAN, RunState
 from app.sis.runs import rekey
 from app.sis.runs.queries import read_report
 from app.sis.runs.queries import run as find_run
@@ -72,7 +73,7 @@ async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -
         raise Conflict(
             "The plan is not the one that was read. Read the report again and name its plan.", code="run.plan_changed"
         )
-    await _record_answer(work, run_id, "approved", "Approved; it will be applied shortly.", without_removals)
+    await _record_answer(work, run_id, RunState.APPROVED, "Approved; it will be applied shortly.", without_removals)
 
 
 @needs(Can.APPROVE_SYNC)
@@ -81,20 +82,15 @@ async def discard(work: Work, run_id: UUID) -> None:
     state.
     """
     await _load_held(work, run_id)
-    await _record_answer(work, run_id, "discarded", "Discarded. The roster is as it was.", False)
+    await _record_answer(work, run_id, RunState.DISCARDED, "Discarded. The roster is as it was.", False)
 
 
 @needs(Can.APPROVE_SYNC)
 async def discard_unkept_plans(work: Work) -> int:
     """Discards every waiting plan after a restore, since backups have no staged rows. Returns the number of runs."""
-    discarded_values = {"state": "discarded", "sentence": RESTORED, "plan": None, "answer": None}
-    discarded = await work.db.execute(
-        update(SisRun)
-        .where(SisRun.district_id == work.district_id, SisRun.plan.is_not(None), SisRun.state != "applied")
-        .values(discarded_values)
-        .returning(SisRun.id)
-    )
-    return len(discarded.all())
+    lost = {"sentence": RESTORED, "plan": None, "answer": None}
+    has_plan = SisRun.plan.is_not(None)
+    return len(await change_states(work, RunState.DISCARDED, [has_plan], lost, of=(*OPEN, *WITH_PLAN)))
 
 
 @needs(Can.APPROVE_SYNC)
@@ -111,15 +107,15 @@ async def _load_held(work: Work, run_id: UUID) -> SisRun:
 
 
 @needs(Can.APPROVE_SYNC)
-async def _record_answer(work: Work, run_id: UUID, state: str, sentence: str, without_removals: bool) -> None:
-    answer = {"verb": state, "by": work.principal.name, "at": now().isoformat(), "without_removals": without_removals}
-    marked = await work.db.scalar(
-        update(SisRun)
-        .where(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.state.in_(ANSWERABLE))
-        .values(state=state, sentence=sentence, answer=answer, due=func.now(), attempts=0)
-        .returning(SisRun.id)
-    )
-    if marked is None:
+async def _record_answer(work: Work, run_id: UUID, state: RunState, sentence: str, without_removals: bool) -> None:
+    answer = {
+        "verb": state.value,
+        "by": work.principal.name,
+        "at": now().isoformat(),
+        "without_removals": without_removals,
+    }
+    answered = {"sentence": sentence, "answer": answer, "due": func.now(), "attempts": 0}
+    if not await change_states(work, state, [SisRun.id == run_id], answered, of=ANSWERABLE):
         raise Conflict("The run was answered meanwhile.", code="run.not_held")
 
 
@@ -149,7 +145,7 @@ async def execute_answer(
                 raise
             async with unit(engine, principal, keyring, "sync answer") as work:
                 report = await _discard_outdated(work, run_id, claim_number)
-        if report.state == "applied" and report.overturned:
+        if report.state == RunState.APPLIED and report.overturned:
             async with unit(engine, principal, keyring, "sync statistics") as work:
                 await refresh_statistics(work, report.overturned)
     return report
@@ -160,11 +156,11 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_nu
     await lock_district_writes(work)
     run = (await find_run(work, run_id)).run
     report = await read_report(work, run_id)
-    if run.plan is None or run.state not in ("approved", "discarded"):
+    if run.plan is None or run.state not in ANSWERED:
         return report
-    if run.state == "approved" and run.mode == rekey.MODE:
+    if run.state == RunState.APPROVED and run.mode == rekey.MODE:
         await rekey.apply_rekey(work, run, report)
-    elif run.state == "approved":
+    elif run.state == RunState.APPROVED:
         deliveries = kept_deliveries(run.plan)
         stage = await open_stage(work, run_id, run.source_id, KEPT_SIZE)
         if await digest(stage, deliveries) != run.plan["digest"]:
@@ -182,18 +178,18 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_nu
         report.held_because = because
     await drop_kept_plan(work, run_id, run.plan)
     report.plan = None
-    await end(work, report, of=("approved", "discarded"), claim_number=claim_number)
+    await end(work, report, of=(RunState(run.state),), claim_number=claim_number)
     return report
 
 
 @needs(Can.SYNC_ROSTER)
 async def _discard_outdated(work: Work, run_id: UUID, claim_number: int | None) -> Report:
     plan, report = (await find_run(work, run_id)).run.plan, await read_report(work, run_id)
-    report.state, report.exit_code = "discarded", EXITS["inconsistent"]
+    report.state, report.exit_code = RunState.DISCARDED, EXITS["inconsistent"]
     report.sentence = "The roster has changed since the plan was made: it is discarded. Run the sync again."
     await drop_kept_plan(work, run_id, plan)
     report.plan = None
-    await end(work, report, of=("approved", "discarded"), claim_number=claim_number)
+    await end(work, report, of=ANSWERED, claim_number=claim_number)
     return report
 
 
@@ -232,7 +228,7 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
     await require_before_images(work, undone)  # they may have expired since the check at the beginning
     await stage.drop()
     conclude(report, dry=False)
-    report.sentence = f"{ids.show('run', run_id)} is undone. {report.sentence}"
+    report.sentence = f"{ids.format_id('run', run_id)} is undone. {report.sentence}"
     await end(work, report)
     await update_watermarks(work, undone.source_id, False, None, None, undone=True)
 
@@ -261,18 +257,18 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
 @needs(Can.APPROVE_SYNC)
 async def require_undoable(work: Work, run: SisRun) -> None:
     """Raises `Conflict` if a run was not applied, is undone already, or a later run changed the same rows."""
-    if run.state != "applied" or run.undoes is not None:
+    if run.state != RunState.APPLIED or run.undoes is not None:
         what = "undid another" if run.undoes else f"is {run.state}"
         raise Conflict(f"The run {what}: only a sync that was applied can be undone.", code="run.not_applied")
     in_district = SisRun.district_id == work.district_id
-    undoes = select(SisRun.undoes).where(in_district, SisRun.undoes.is_not(None), SisRun.state == "applied")
+    undoes = select(SisRun.undoes).where(in_district, SisRun.undoes.is_not(None), SisRun.state == RunState.APPLIED)
     undone = set(await work.db.scalars(undoes))
     if run.id in undone:
         raise Conflict("The run is undone already.", code="run.undone")
     await require_before_images(work, run)
     rows = await work.db.scalars(
         select(SisRun.id).where(
-            in_district, SisRun.state == "applied", SisRun.undoes.is_(None), SisRun.ended_at > run.ended_at
+            in_district, SisRun.state == RunState.APPLIED, SisRun.undoes.is_(None), SisRun.ended_at > run.ended_at
         )
     )
     later = [run_id for run_id in rows if run_id not in undone]

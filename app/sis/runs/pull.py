@@ -6,7 +6,7 @@ Over 250 lines, so that the requests and the inputs of a run are in one place.
 
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -41,6 +41,7 @@ from app.sis.runs.upload import has_upload, open_missing_upload, open_upload
 from app.sis.service import sync
 from app.sis.sources.schedule import is_full_due
 from app.sis.sources.service import ConfiguredSource, load_source, open_secret, settings_of
+from app.sis.sources.service import open_url as open_address
 from app.sis.sources.settings import UPLOADS, SourceSettings, is_local, path_of
 
 Mode = Literal["full", "delta"]
@@ -52,13 +53,14 @@ READ_STATES = (RunState.APPLIED, RunState.HELD, RunState.APPROVED, RunState.FAIL
 
 @dataclass(frozen=True, slots=True)
 class RunInputs:
-    """The inputs of a run: the source with its settings, its secret, the mode, and the files imported before.
+    """The inputs of a run: the source with its settings, its secrets, the mode, and the files imported before.
 
     `upload_run` is the id of the run if a zip was uploaded for it; the zip is then read instead of the source.
     """
 
     configured: ConfiguredSource
     secret: str | None
+    url: str
     mode: Mode | None
     taken: Sequence[dict[str, Any]]
     upload_run: UUID | None = None
@@ -120,16 +122,17 @@ async def _create_run(
     await work.db.execute(
         select(SisSource.id).where(SisSource.district_id == work.district_id).order_by(SisSource.id).with_for_update()
     )
-    busy = (SisRun.state == "running") | ((SisRun.state == "pending") & (SisRun.source_id == source_id))
+    busy = (SisRun.state == RunState.RUNNING) | ((SisRun.state == RunState.PENDING) & (SisRun.source_id == source_id))
     waiting = (await work.db.execute(select(SisRun.state, SisRun.due).where(in_district, busy))).all()
     # A killed run of the command line is still in state `running`. Its lock is free, and the next run ends it.
-    if any(state == "pending" or due is not None for state, due in waiting) or (waiting and await is_syncing(work)):
+    is_queued = any(state == RunState.PENDING or due is not None for state, due in waiting)
+    if is_queued or (waiting and await is_syncing(work)):
         raise AlreadyRunning("A sync of this district is pending or running. Try again when it has ended.")
     run = SisRun(
         district_id=work.district_id,
         id=new_id(),
         source_id=source_id,
-        state="pending",
+        state=RunState.PENDING,
         dry=dry,
         began_at=now(),
         due=now(),
@@ -203,6 +206,7 @@ async def _load_inputs(
     return RunInputs(
         configured,
         await open_secret(work, source_id, renew=renew),
+        await open_address(work, source_id, renew=renew),
         chosen,
         [file for file in taken if file],
         upload_run,
@@ -221,7 +225,7 @@ def _check_mode(configured: ConfiguredSource, mode: Mode | None) -> Mode | None:
 def _open_adapter(
     inputs: RunInputs, allowed: Allowed, progress: Progress, *, again: bool
 ) -> AbstractAsyncContextManager[Any]:
-    settings, row = settings_of(inputs.configured), inputs.configured.settings
+    row, settings = inputs.configured.settings, replace(settings_of(inputs.configured), url=inputs.url)
     if settings.kind == "oneroster-csv":
         if settings.url == UPLOADS:
             return open_missing_upload()

@@ -18,6 +18,7 @@ from app.sis.engine.report import FIRST, Counts, Refusal, Report
 from app.sis.engine.run import LENGTH
 from app.sis.kinds import BY_NAME
 from app.sis.models import SisChange, SisQuarantine, SisRun, SisSource
+from app.sis.rules import RunState
 from app.sis.sources.service import ConfiguredSource
 
 ACTION_SENTENCES = {
@@ -64,7 +65,7 @@ class RunOfSource:
     def sentence(self) -> str:
         """The sentence about the run. If its lease has ended, it says since when the worker has been silent."""
         run = self.run
-        if run.state != "running" or run.leased_until is None or run.leased_until > now():
+        if run.state != RunState.RUNNING or run.leased_until is None or run.leased_until > now():
             return run.sentence
         return (
             f"The process that runs this sync was last heard of at {run.leased_until - LENGTH:%H:%M:%S} UTC: it was "
@@ -106,7 +107,7 @@ async def read_report(work: Work, run_id: UUID) -> Report:
     )
     return Report(
         run_id,
-        state=row.state,
+        state=RunState(row.state),
         sentence=run_of_source.sentence,
         exit_code=0,
         began_at=row.began_at,

@@ -32,6 +32,7 @@ from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.models import SisRun
 from app.sis.port import SourceInconsistent
+from app.sis.rules import RunState
 from app.sis.runs.queries import run as find_run
 from app.sis.service import open_stage
 
@@ -41,8 +42,8 @@ GIVEN: Final = "map"
 """The name of the method by which people are matched if the request contains the map itself."""
 FORMER: Final = "person.former"
 """The kind of the alias that keeps a person's former sourcedId; rows are never matched by it."""
-MOST_PAIRS: Final = 5_000_000
-MOST_GIVEN: Final = 10_000
+MAX_PAIRS: Final = 5_000_000
+MAX_GIVEN: Final = 10_000
 """The limit of pairs in a map that comes over a face and is stored in the run's row."""
 SMALL: Final = 16 << 20
 Pairs = Sequence[tuple[str, str]]
@@ -57,7 +58,7 @@ def read_pairs(file: Path) -> list[tuple[str, str]]:
                 cells = [cell.strip() for cell in row]
                 if not any(cells) or (number == 1 and cells == ["old", "new"]):
                     continue
-                if len(cells) != 2 or not all(cells) or len(pairs) >= MOST_PAIRS:
+                if len(cells) != 2 or not all(cells) or len(pairs) >= MAX_PAIRS:
                     raise _invalid_map(f"Row {number} of {file.name} is not an old and a new sourcedId.")
                 pairs.append((cells[0], cells[1]))
     except (OSError, csv.Error, UnicodeDecodeError) as error:
@@ -84,7 +85,7 @@ def validate_map(match: str | None, pairs: Pairs | None) -> None:
 def files_to_rekey(held: SisRun, match: str | None, pairs: Pairs | None) -> dict[str, Any]:
     """Returns the files of a held run's plan. Raises `Conflict` if it is not held or lacks the field to match by."""
     files: dict[str, Any] = (held.plan or {}).get("files", {})
-    if held.state != "held" or "person" not in files:
+    if held.state != RunState.HELD or "person" not in files:
         raise Conflict("Only a run that is held with people in its plan can be re-keyed.", code="run.not_held")
     if not pairs and (match not in MATCHES or match not in files["person"]["header"]):
         raise Conflict(
@@ -152,7 +153,7 @@ async def _plan(work: Work, report: Report, held_id: UUID, match: str, pairs: Pa
     report.kinds["person"] = Counts(files["person"]["file"], counts["gone"], matched, updated=matched)
     if count := counts.get("roles"):
         report.kinds["role"] = Counts(files["role"]["file"], count, count, updated=count)
-    report.state, report.exit_code, report.ended_at = "held", 4, now()
+    report.state, report.exit_code, report.ended_at = RunState.HELD, 4, now()
     how = "the map that was given" if pairs else by
     report.sentence = (
         f"Of {counts['gone']:,} people to be removed, {matched:,} are the same as people to be created with another "
@@ -241,7 +242,7 @@ async def apply_rekey(work: Work, run: SisRun, report: Report) -> None:
     await _rename(stage, people)
     await _rename_roles(stage, roles)
     matched = int(run.plan["rekey"]["matched"])
-    report.state, report.exit_code, report.ended_at = "applied", 0, now()
+    report.state, report.exit_code, report.ended_at = RunState.APPLIED, 0, now()
     renamed = pluralize(matched, "person has the", "people have their")
     report.sentence = f"{renamed} new sourcedId. Run the sync again."
     await update_watermarks(work, run.source_id, False, MODE, None, undone=True)

@@ -34,7 +34,7 @@ PART: Final = 1 << 20
 AT_ONCE: Final = 2  # uploads of one district at the same time, over all processes
 LEASE: Final = timedelta(minutes=2)  # of an upload slot; it frees the slot of a process that has died
 SILENCE: Final = 30.0  # seconds without a byte after which an upload is aborted
-LONGEST: Final = 3600.0  # seconds that one upload may take in total
+MAX_UPLOAD_SECONDS: Final = 3600.0  # seconds that one upload may take in total
 _FILE = re.compile(r"[A-Za-z]+\.csv\b")
 
 

@@ -9,7 +9,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
@@ -22,6 +21,7 @@ from app.core.log import job_context
 from app.events.catalogue import SYNC_FAILED_TO_APPLY, NewEvent
 from app.events.outbox import record
 from app.sis.engine.report import Report
+from app.sis.engine.state import change_states
 from app.sis.models import SisRun
 from app.sis.port import AlreadyRunning, Superseded
 from app.sis.rules import RunState
@@ -109,20 +109,17 @@ async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> No
 
     The tables of a discarded plan that cannot be dropped are left to maintenance.
     """
-    of = (SisRun.district_id == work.district_id, SisRun.id == job.id, SisRun.claim_number == job.claim_number)
+    mine = (SisRun.id == job.id, SisRun.claim_number == job.claim_number)
     ended = {"leased_until": None, "fault": fault.error, "fault_place": fault.place}
     sentence = (
         f"The plan could not be applied in {RETRIES.attempts} attempts ({fault.error or 'no worker finished one'}). "
         "The roster is as it was. Approve it again, or discard it."
     )
-    failed = {"state": RunState.FAILED_TO_APPLY.value, "sentence": sentence, **ended}
-    approved = (*of, SisRun.state == RunState.APPROVED.value)
-    run_id = await work.db.scalar(update(SisRun).where(*approved).values(failed).returning(SisRun.id))
-    if run_id is not None:
+    approved = (RunState.APPROVED,)
+    if await change_states(work, RunState.FAILED_TO_APPLY, mine, {"sentence": sentence, **ended}, of=approved):
         record(work, NewEvent(SYNC_FAILED_TO_APPLY, job.id, 1, {}))
         return
-    discarded = (*of, SisRun.state == RunState.DISCARDED.value)
-    await work.db.execute(update(SisRun).where(*discarded).values(plan=None, **ended))
+    await change_states(work, RunState.DISCARDED, mine, {"plan": None, **ended}, of=(RunState.DISCARDED,))
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:

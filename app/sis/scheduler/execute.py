@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 import structlog
@@ -23,7 +22,7 @@ from app.core import ids
 from app.core.address import Allowed
 from app.core.clock import now, today_in
 from app.core.crypto import KeyFault, Keyring
-from app.core.district_tasks import Rests, end_tasks
+from app.core.district_tasks import Rests, end_tasks, start_districts
 from app.core.errors import AimlineError, StorageFull
 from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
 from app.core.faults import fault_of
@@ -36,6 +35,7 @@ from app.roster.lookup import zone_of
 from app.sis.engine.district_lock import describe_holder
 from app.sis.engine.report import Report
 from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest, is_syncing
+from app.sis.engine.state import change_states
 from app.sis.models import SisRun, SisSource
 from app.sis.port import AlreadyRunning, RosterBusy, Superseded
 from app.sis.rules import OPEN, RunState
@@ -48,7 +48,7 @@ from app.sis.sources.service import write_schedule
 from app.sis.sources.settings import freeze_of
 
 AT_ONCE = 2  # districts that this process syncs at the same time, not counting those that wait for their source
-MOST = 8  # districts in total; each uses a database connection
+MAX_RUNNING = 8  # districts in total; each uses a database connection
 WAITING = ("", "fetching", "downloading", "starting")
 """First words of the stages in which a run waits for its source; a slow source must not delay other districts."""
 
@@ -70,25 +70,19 @@ class SyncScheduler:
     def start_due(self, due: Sequence[UUID]) -> int:
         """Starts the syncs of due districts, as far as there is capacity, and returns the number of districts."""
         waiting = sum(key not in self.stages or self.stages[key].is_waiting for key in self.running)
-        room = min(AT_ONCE - (len(self.running) - waiting), MOST - len(self.running))
-        districts = [key for key in due if key not in self.running and not self.rests.is_resting(key)][: max(room, 0)]
-        for district_id in districts:
-            task = asyncio.create_task(self._district(district_id))
-            self.running[district_id] = task
-            task.add_done_callback(partial(self._forget, district_id))
-        return len(districts)
+        room = min(AT_ONCE - (len(self.running) - waiting), MAX_RUNNING - len(self.running))
+        return start_districts(due, room, self.running, self.rests, self._district)
 
     async def drain(self, patience: float | None = None) -> None:
         """Waits for the running syncs. Cancels those that still run after `patience` seconds."""
         await end_tasks(list(self.running.values()), patience)
 
-    def _forget(self, district_id: UUID, _: asyncio.Task[None]) -> None:
-        self.running.pop(district_id, None)
-        self.stages.pop(district_id, None)
-
     async def _district(self, district_id: UUID) -> None:
-        with job_context("sync", district_id):
-            await self._sync_district(district_id)
+        try:
+            with job_context("sync", district_id):
+                await self._sync_district(district_id)
+        finally:
+            self.stages.pop(district_id, None)
 
     async def _sync_district(self, district_id: UUID) -> None:
         try:
@@ -226,7 +220,7 @@ async def _create_due_run(work: Work, row: SisSource) -> None:
                 district_id=work.district_id,
                 id=new_id(),
                 source_id=row.id,
-                state=RunState.PENDING.value,
+                state=RunState.PENDING,
                 dry=False,
                 began_at=now(),
                 due=now(),
@@ -251,7 +245,7 @@ async def _requeue_lost_runs(work: Work) -> None:
         select(SisRun)
         .where(
             SisRun.district_id == work.district_id,
-            SisRun.state == RunState.RUNNING.value,
+            SisRun.state == RunState.RUNNING,
             (SisRun.leased_until <= func.now()) | SisRun.leased_until.is_(None),
         )
         .with_for_update(skip_locked=True)
@@ -261,16 +255,20 @@ async def _requeue_lost_runs(work: Work) -> None:
             run.leased_until = func.now() + LENGTH
             continue
         lost_worker = FaultSummary(WORKER_LOST, run.worker)
-        log.error("syncs.worker_lost", run=ids.show("run", run.id), attempt=run.attempts, worker=run.worker)
+        log.error("syncs.worker_lost", run=ids.format_id("run", run.id), attempt=run.attempts, worker=run.worker)
         if run.due is None:
             await give_up_run(work, run.id, run.claim_number, BROKE_OFF, lost_worker)
         elif run.attempts >= RETRIES.attempts:
             sentence = f"The sync broke off {run.attempts} times. The roster is as it was."
             await give_up_run(work, run.id, run.claim_number, sentence, lost_worker)
         else:
-            run.state, run.leased_until = RunState.PENDING, None
-            run.fault, run.fault_place = lost_worker.error, lost_worker.place
-            run.sentence = "The sync broke off and waits for another worker. The roster is as it was."
+            waits = {
+                "leased_until": None,
+                "fault": lost_worker.error,
+                "fault_place": lost_worker.place,
+                "sentence": "The sync broke off and waits for another worker. The roster is as it was.",
+            }
+            await change_states(work, RunState.PENDING, [SisRun.id == run.id], waits)
     await work.db.flush()
 
 

@@ -20,6 +20,7 @@ from app.core.jobs import ClaimedJob, JobTable, RetryPolicy, claim, worker_name
 from app.roster.models import Source
 from app.sis.engine.report import Report
 from app.sis.engine.run import LENGTH, end
+from app.sis.engine.state import change_states
 from app.sis.models import SisRun
 from app.sis.rules import OPEN, RunState
 
@@ -102,12 +103,8 @@ async def postpone_run(
 
     Without a `fault` the run could not begin, or was left in good order: then no attempt is counted.
     """
-    waits: dict[str, Any] = {
-        "state": RunState.PENDING.value,
-        "sentence": f"The sync waits for a worker. {because}".strip(),
-        **_waits(wait, fault),
-    }
-    await work.db.execute(update(SisRun).where(*_of(work, job), SisRun.state.in_(OPEN)).values(waits))
+    waits = {"sentence": f"The sync waits for a worker. {because}".strip(), **_waits(wait, fault)}
+    await change_states(work, RunState.PENDING, _of(work, job), waits, of=OPEN)
 
 
 @needs(Can.SYNC_ROSTER)
@@ -131,7 +128,7 @@ async def give_up_run(
     mine = and_(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.claim_number == claim_number)
     run = await work.db.scalar(select(SisRun).where(mine, SisRun.state.in_(OPEN)))
     if run is not None:
-        ended: dict[str, Any] = {"state": RunState.FAILED.value, "began_at": run.began_at, "ended_at": now()}
+        ended: dict[str, Any] = {"state": RunState.FAILED, "began_at": run.began_at, "ended_at": now()}
         await end(work, Report(run_id, mode=run.mode, sentence=sentence, **ended), of=OPEN, fault=fault)
 
 

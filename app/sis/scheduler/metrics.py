@@ -44,7 +44,10 @@ async def read_metrics(engine: AsyncEngine) -> int:
     for gauge in (HOURS, HELD, FAILED, FAILED_TO_APPLY, SILENT):
         gauge.clear()
     for row in rows:
-        labels = (ids.show("district", UUID(str(row.district_id))), ids.show("source", UUID(str(row.source_id))))
+        labels = (
+            ids.format_id("district", UUID(str(row.district_id))),
+            ids.format_id("source", UUID(str(row.source_id))),
+        )
         if row.hours is not None:
             HOURS.labels(*labels).set(float(row.hours))
         HELD.labels(*labels).set(row.held)

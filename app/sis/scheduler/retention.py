@@ -17,7 +17,7 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.sis.kinds import KINDS
 from app.sis.models import SisChange, SisRun
-from app.sis.rules import WITH_PLAN
+from app.sis.rules import WITH_PLAN, RunState
 
 KEPT: Final = timedelta(days=365)
 BATCH: Final = 2000  # rows of one batch
@@ -74,7 +74,7 @@ async def drop_left_plans(work: Work) -> int:
             select(SisRun.id).where(
                 SisRun.district_id == work.district_id,
                 SisRun.id == any_(cast(list(set(tables.values())), ARRAY(PgUUID))),
-                SisRun.state.not_in(WITH_PLAN) | ((SisRun.state == "discarded") & SisRun.plan.is_(None)),
+                SisRun.state.not_in(WITH_PLAN) | ((SisRun.state == RunState.DISCARDED) & SisRun.plan.is_(None)),
             )
         )
     )

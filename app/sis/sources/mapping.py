@@ -11,7 +11,7 @@ from typing import Any, Final
 from app.core.errors import Invalid, Violation
 from app.evidence.rules import PURPOSES
 
-MOST_RULES = 200
+MAX_RULES = 200
 OF_LINE_ITEMS: Final = ("line_item", "category", "category_title", "title")
 OF_ASSESSMENTS: Final = ("assessment", "assessment_title")
 BY_PATTERN: Final = ("title", "assessment_title")
@@ -68,8 +68,8 @@ def mapping_violations(given: Mapping[str, Any], at: str = "/mapping") -> list[V
     if not isinstance(given.get("alerts_on_first_load", False), bool):
         violations.append(Violation(f"{at}/alerts_on_first_load", "mapping.malformed", "This is true or false."))
     rules = given.get("rules", [])
-    if not isinstance(rules, list) or len(rules) > MOST_RULES:
-        violations.append(Violation(f"{at}/rules", "mapping.malformed", f"Rules are a list of at most {MOST_RULES}."))
+    if not isinstance(rules, list) or len(rules) > MAX_RULES:
+        violations.append(Violation(f"{at}/rules", "mapping.malformed", f"Rules are a list of at most {MAX_RULES}."))
         return violations
     for number, rule in enumerate(rules):
         violations += _violations(rule, f"{at}/rules/{number}")

@@ -14,7 +14,7 @@ from cronsim import CronSim, CronSimError
 
 SILENCE = timedelta(hours=26)  # after which a source without a run is overdue
 GRACE = timedelta(hours=2)  # after a scheduled time, if the schedule has gaps of more than a day
-LONGEST_FREEZE = timedelta(days=3660)  # from now on: a freeze that ends later counts as endless
+MAX_FREEZE = timedelta(days=3660)  # from now on: a freeze that ends later counts as endless
 LAST_SECOND = time(23, 59, 59)
 Freeze = Sequence[tuple[date, date]]
 """First and last days on which no run begins, both included."""
@@ -59,7 +59,7 @@ def next_run(cron: str, zone: str, after: datetime, jitter: timedelta = timedelt
             until = max((last for first, last in freeze if first <= at.astimezone(local).date() <= last), default=None)
             if until is None:
                 return at
-            if until > (after + LONGEST_FREEZE).date():
+            if until > (after + MAX_FREEZE).date():
                 break
             # Skips all scheduled times within the freeze at once, however many there are.
             begin = datetime.combine(until, LAST_SECOND, local) - jitter

@@ -22,9 +22,10 @@ from app.roster.lookup import zone_of
 from app.roster.models import Source
 from app.sis.models import SisSource
 from app.sis.sources import schedule
-from app.sis.sources.settings import SETTABLE, SourceSettings, freeze_of, validate_settings
+from app.sis.sources.settings import SETTABLE, SourceSettings, freeze_of, hide_secrets, validate_settings
 
 SEALED_AS: Final = "sis_source.client"
+URL_SEALED_AS: Final = "sis_source.url"
 
 
 _PLAIN: Final = tuple(name for name in SETTABLE if name not in ("client_secret", "scopes", "left_out", "freeze"))
@@ -58,6 +59,7 @@ async def register_source(
     source.kind = new.kind
     row = SisSource(district_id=work.district_id, id=source.id, created_at=now(), version=1)
     await _apply_settings(work, row, settings)
+    _write_url(work, row, settings.url)
     row.client_secret_sealed = _seal_secret(work, source.id, settings.client_secret)
     work.db.add(row)
     await work.db.flush()
@@ -77,6 +79,8 @@ async def change_source(
     new = SourceSettings(**{**{item.name: getattr(current, item.name) for item in fields(SourceSettings)}, **changes})
     settings = validate_settings(new, allowed, name=configured.source.name, local=local, before=current)
     await _apply_settings(work, configured.settings, settings)
+    if settings.url != current.url:
+        _write_url(work, configured.settings, settings.url)
     if "client_secret" in changes:
         configured.settings.client_secret_sealed = _seal_secret(work, source_id, settings.client_secret)
     configured.settings.version += 1
@@ -141,7 +145,7 @@ async def load_source_by_name(work: Work, name: str) -> ConfiguredSource:
 
 
 def settings_of(configured: ConfiguredSource) -> SourceSettings:
-    """Returns the settings of a source without the secret."""
+    """Returns the settings of a source without its secrets; its address is as faces show it."""
     row = configured.settings
     return SourceSettings(
         kind=configured.source.kind,
@@ -171,6 +175,24 @@ async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> st
             update(SisSource).where(is_unchanged).values(client_secret_sealed=_seal_secret(work, source_id, secret))
         )
     return secret
+
+
+@needs(Can.SYNC_ROSTER)
+async def open_url(work: Work, source_id: UUID, *, renew: bool = False) -> str:
+    """Returns the whole address of a source. Only the worker may call this, to connect to the source.
+
+    With `renew`, an address that is sealed with an older key, or that has a secret and is not sealed, is sealed.
+    """
+    is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
+    shown, sealed = (await work.db.execute(select(SisSource.url, SisSource.url_sealed).where(is_source))).one()
+    whole = work.keyring.open(sealed, URL_SEALED_AS, work.district_id, source_id).decode() if sealed else shown
+    is_current = work.keyring.is_current(sealed) if sealed else hide_secrets(shown) == shown
+    if renew and not is_current:
+        # An address that was changed meanwhile is not overwritten.
+        is_unchanged = is_source & SisSource.url_sealed.is_not_distinct_from(sealed) & (SisSource.url == shown)
+        values = {"url": hide_secrets(whole), "url_sealed": _seal_url(work, source_id, whole)}
+        await work.db.execute(update(SisSource).where(is_unchanged).values(values))
+    return str(whole)
 
 
 @needs(Can.READ_SYNC)
@@ -209,19 +231,29 @@ async def _apply_settings(work: Work, row: SisSource, settings: SourceSettings) 
     await write_schedule(work, row)
 
 
+def _write_url(work: Work, row: SisSource, url: str) -> None:
+    row.url = hide_secrets(url)
+    row.url_sealed = _seal_url(work, row.id, url) if row.url != url else None
+
+
+def _seal_url(work: Work, source_id: UUID, url: str) -> str:
+    return work.keyring.seal(url.encode(), URL_SEALED_AS, work.district_id, source_id)
+
+
 def _seal_secret(work: Work, source_id: UUID, secret: str | None) -> str | None:
     return work.keyring.seal(secret.encode(), SEALED_AS, work.district_id, source_id) if secret else None
 
 
 def render_source(configured: ConfiguredSource) -> dict[str, Any]:
-    """Returns a source as plain values for the faces. They show neither the secret nor whether there is one."""
+    """Returns a source as plain values for the faces. They show neither a secret nor whether there is a client's."""
     row, settings = configured.settings, settings_of(configured)
     times = {name: getattr(row, name) for name in ("due", "pulled_until", "full_at", "paused_at", "created_at")}
     return {
-        "id": ids.show("source", configured.source.id),
+        "id": ids.format_id("source", configured.source.id),
         "name": configured.source.name,
         "kind": configured.source.kind,
         **{name: getattr(settings, name) for name in SETTABLE if name != "client_secret"},
+        "url": hide_secrets(settings.url),
         **{name: value.isoformat(timespec="seconds") if value else None for name, value in times.items()},
         "findings": row.findings,
         "version": row.version,

@@ -14,8 +14,8 @@ from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import MALFORMED, SQL_TYPES, WORDS, Field, Kind, Ref
 from app.sis.port import Delivery
 
-LONGEST_ID = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
-LONGEST_NAME = 300  # two names and an id of four bytes a character must fit into an index entry
+MAX_ID_BYTES = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
+MAX_NAME_LENGTH = 300  # two names and an id of four bytes a character must fit into an index entry
 _GONE = """CASE WHEN {x} IS NULL THEN false WHEN lower(btrim({x})) IN ('', 'active') THEN false
     WHEN lower(btrim({x})) IN ('tobedeleted', 'inactive') THEN true END"""
 _LIST = """CASE WHEN coalesce(btrim({x}), '') = '' THEN NULL WHEN strpos({x}, ',') = 0 THEN ARRAY[{one}]
@@ -95,7 +95,7 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
     faults = [
         ("q.raw_fault IS NOT NULL", "' ' || q.raw_fault"),
         ("q.sourced_id IS NULL", "'sourcedId value.missing'"),
-        (f"octet_length(q.sourced_id) > {LONGEST_ID}", "'sourcedId value.too_long'"),
+        (f"octet_length(q.sourced_id) > {MAX_ID_BYTES}", "'sourcedId value.too_long'"),
         ("q.gone IS NULL", "'status status.unknown'"),
         *((f"q.required_{column} IS NULL", f"'{column} value.missing'") for column in delivery.required_columns),
         ("q.gone", "NULL"),
@@ -107,7 +107,7 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
         if field.required:
             faults.append((f"q.{field.column} IS NULL", f"'{field.header} value.missing'"))
         if field.column in ("given_name", "family_name"):
-            faults.append((f"length(q.{field.column}) > {LONGEST_NAME}", f"'{field.header} value.too_long'"))
+            faults.append((f"length(q.{field.column}) > {MAX_NAME_LENGTH}", f"'{field.header} value.too_long'"))
     if {"starts_on", "ends_on"} <= {field.column for field in fields}:
         faults.append(("q.ends_on < q.starts_on", "'endDate dates.reversed'"))
     if {"given_name", "family_name"} <= {field.column for field in fields}:

@@ -14,9 +14,9 @@ import numpy as np
 
 from app.sis.port import Delivery, SourceRefused
 
-LONGEST_ROW = 8 << 20  # bytes; a cell of a megabyte is accepted
-LONGEST_RUN = 4096  # carriage returns after the header that may belong to its line end
-MOST_FAULTS = 1_000_000  # rows of one file that do not match the header; their numbers are kept in memory
+MAX_ROW_BYTES = 8 << 20  # bytes; a cell of a megabyte is accepted
+MAX_CARRIAGE_RETURNS = 4096  # carriage returns after the header that may belong to its line end
+MAX_FAULTS = 1_000_000  # rows of one file that do not match the header; their numbers are kept in memory
 COLUMNS, MALFORMED = "row.columns", "row.malformed"
 QUOTE, COMMA, FEED, RETURN = 34, 44, 10, 13
 MARK = "\ufdd0"  # a noncharacter in place of a carriage return, at which `csv` would end the row
@@ -70,7 +70,7 @@ class Screen:
                 self._number += rows
                 yield block
                 data = data[cut:]
-            elif block or last or len(data) > LONGEST_ROW:
+            elif block or last or len(data) > MAX_ROW_BYTES:
                 written, taken = self._sift(data, last=last)
                 yield written
                 if not taken:
@@ -91,8 +91,8 @@ class Screen:
     def _header(self, data: bytes, *, last: bool) -> tuple[bytes, bytes]:
         """Splits off the first line, which determines the line ends of the file, from the following bytes."""
         start = min((at for at in (data.find(b"\n"), data.find(b"\r")) if at >= 0), default=len(data))
-        line, following = data[:start], data[start : start + LONGEST_RUN].lstrip(b"\r")
-        if not following and not last and len(data) - start < LONGEST_RUN:
+        line, following = data[:start], data[start : start + MAX_CARRIAGE_RETURNS].lstrip(b"\r")
+        if not following and not last and len(data) - start < MAX_CARRIAGE_RETURNS:
             return b"", data
         if following.startswith(b"\n") or start == len(data):
             after = min(data.find(b"\n", start) + 1, len(data)) or len(data)
@@ -154,8 +154,8 @@ class Screen:
         while at < len(data):
             end = data.find(self._mark, at)
             if end < 0 and not last:
-                if len(data) - at > LONGEST_ROW:
-                    raise self._refused(f"has a row of over {LONGEST_ROW >> 20} MB: export it again.")
+                if len(data) - at > MAX_ROW_BYTES:
+                    raise self._refused(f"has a row of over {MAX_ROW_BYTES >> 20} MB: export it again.")
                 break
             after = len(data) if end < 0 else end + 1
             if data.count(b'"', at, after) % 2:
@@ -192,7 +192,7 @@ class Screen:
             place = end
         if last and data[-1:] != self._mark:
             raise self._refused("ends inside a quoted value: send it again.")
-        return 0 if last or len(data) - at > LONGEST_ROW else None
+        return 0 if last or len(data) - at > MAX_ROW_BYTES else None
 
     def _row(self, line: bytes) -> bytes:
         """Returns a row in a form that COPY can read: unchanged, with corrected line ends, or emptied."""
@@ -229,8 +229,8 @@ class Screen:
 
     def _note(self, numbers: "array[int]") -> None:
         numbers.append(self._number)
-        if len(self.blank) + sum(map(len, self.faults.values())) > MOST_FAULTS:
-            raise self._refused(f"has over {MOST_FAULTS:,} lines that do not match its header: export it again.")
+        if len(self.blank) + sum(map(len, self.faults.values())) > MAX_FAULTS:
+            raise self._refused(f"has over {MAX_FAULTS:,} lines that do not match its header: export it again.")
 
 
 def _positions(block: bytes, letter: int) -> "np.ndarray":
