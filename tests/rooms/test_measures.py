@@ -12,7 +12,7 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now
 from app.response.judging.finalize import finalize_district
-from app.response.models import Settlement
+from app.response.models import FinalizationJob
 from app.response.service import record_scores
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
 from tests.rooms.verdict_town import BEGINS, reader, scores, settlements, supported, told, verdicts
@@ -166,7 +166,9 @@ async def test_a_support_alone_keeps_the_direction(app: FastAPI, north: Town) ->
 
 @needs(Can.JUDGE)
 async def _due(work: Work) -> None:
-    await work.db.execute(update(Settlement).where(Settlement.district_id == work.district_id).values(due=now()))
+    await work.db.execute(
+        update(FinalizationJob).where(FinalizationJob.district_id == work.district_id).values(due=now())
+    )
 
 
 async def judged_again(town: Town) -> int:
