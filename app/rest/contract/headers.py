@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from app.rest.contract.statuses import UNLIMITED, operations, takes_key
+from app.rest.contract.statuses import UNLIMITED, operations
 
 HEADERS: dict[str, dict[str, Any]] = {
     "Trace-Id": {
@@ -31,11 +31,6 @@ HEADERS: dict[str, dict[str, Any]] = {
         "description": "The path of the row at which the progress can be read.",
         "schema": {"type": "string", "example": "/v1/sync-runs/run_01kb3z5a7hf8v9m2q4r6s8t0w1"},
     },
-    "Idempotency-Replayed": {
-        "description": "`true` where the request was carried out before with the same Idempotency-Key, and this is the "
-        "answer that was given then.",
-        "schema": {"type": "string", "const": "true"},
-    },
     "WWW-Authenticate": {
         "description": "How to authenticate (RFC 9110 §11.6.1).",
         "schema": {"type": "string", "example": 'Bearer realm="aimline"'},
@@ -49,8 +44,6 @@ def describe_headers(document: dict[str, Any]) -> None:
     for path, _, operation in operations(document):
         for status, answer in operation["responses"].items():
             names = _names(path, status, answer)
-            if status < "3" and takes_key(operation):
-                names.append("Idempotency-Replayed")
             headers = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
             answer["headers"] = headers | answer.get("headers", {})
 

@@ -106,11 +106,11 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[tup
             yield "404", NOT_FOUND
         if method not in READS:
             yield "409", CONFLICT
-    if takes_key(operation):
+    if _takes_key(operation):
         yield "410", NOT_SHOWN_AGAIN
     if has_body:
         yield "413", TOO_LARGE
-    if has_body or _filters(operation) or takes_key(operation):
+    if has_body or _filters(operation) or _takes_key(operation):
         yield "422", UNACCEPTABLE
     if path.startswith(UNLIMITED):
         yield "413", TOO_LARGE
@@ -120,7 +120,7 @@ def _statuses(path: str, method: str, operation: dict[str, Any]) -> Iterator[tup
     yield "503", UNAVAILABLE
 
 
-def takes_key(operation: dict[str, Any]) -> bool:
+def _takes_key(operation: dict[str, Any]) -> bool:
     """Tells whether an operation takes an idempotency key, which must not be used for two different requests."""
     return any(parameter["name"] == "Idempotency-Key" for parameter in operation.get("parameters", ()))
 
