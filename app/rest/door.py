@@ -1,6 +1,6 @@
-"""Owns how a REST request becomes a unit of work: token, principal, person acted for, transaction.
+"""Turns a REST request into a unit of work: token, principal, person acted for, transaction.
 
-It holds no rules.
+It contains no rules.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -61,9 +61,9 @@ class Services:
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
-    """Refuses unknown query parameters, since a misspelt filter would otherwise return everything.
+    """Raises an error for unknown query parameters, because a list would otherwise ignore a misspelt filter.
 
-    Refuses NUL characters too: PostgreSQL cannot store them, so no row could match.
+    Refuses NUL characters too, because PostgreSQL cannot store them, so that no row could match.
     """
     route = request.scope["route"]
     accepted = {
@@ -90,10 +90,10 @@ async def principal_of(
 ) -> Principal:
     """Returns the caller's principal; raises `Unauthenticated`.
 
-    Where the request acts for a person, that person's role and caseload bound the client's own grant.
+    If the request acts for a person, that person's role and caseload restrict the client's own grant.
     """
     if (checked := getattr(request.state, "principal", None)) is not None:
-        return cast(Principal, checked)  # The route has read the token already, before the body.
+        return cast(Principal, checked)  # The route has verified the token already, before it read the body.
     services: Services = request.app.state.services
     client = services.tokens.read_header(authorization)
     if act_for is None:
@@ -104,7 +104,7 @@ async def principal_of(
 async def open_work(request: Request, principal: Annotated[Principal, Depends(principal_of)]) -> AsyncIterator[Work]:
     """Opens one transaction for the request; it commits before the response starts.
 
-    Raises `Replayed` where the request was carried out before under its idempotency key.
+    Raises `Replayed` if the request was executed before under its idempotency key.
     """
     services: Services = request.app.state.services
     operation = f"{request.method} {request.scope['route'].path}"
@@ -123,13 +123,15 @@ Limit = Annotated[int | None, Query(description="Rows in a page: 1 to 200, by de
 
 
 def requires(*functions: Callable[..., Any], gone: str | None = None, **more: Any) -> dict[str, Any]:
-    """Returns a route's entry in the contract: the scopes that its functions require, and its problem responses."""
+    """Returns a route's entry in the contract: the scopes that `functions` require, and the problems of the route.
+
+    `gone` describes its 410, if it has one.
+    """
     scopes = sorted({can.value for function in functions for can in required_permissions(function)})
     answers = {**_ANSWERS, 410: gone} if gone else _ANSWERS
     problem = {"model": Problem, "content": {MEDIA_TYPE: {}}}
     return {
-        # A tuple replaces what FastAPI has written; a list would be added to it, as an alternative way to
-        # authenticate.
+        # A tuple replaces what FastAPI has written; a list would be added to it as an alternative way to authenticate.
         "openapi_extra": {"security": ({"oauth2": scopes},)},
         "responses": {status: {**problem, "description": words} for status, words in answers.items()},
         **more,
@@ -151,7 +153,7 @@ _ANSWERS: dict[int | str, str] = {
 
 
 def row_id(kind: str, text: str) -> UUID:
-    """Returns the id in a path; raises `NotFound` for text that is no id of this kind."""
+    """Parses the id in a path; raises `NotFound` for a text that is no id of this kind."""
     try:
         return ids.parse_id(kind, text)
     except Invalid:

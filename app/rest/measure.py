@@ -1,4 +1,4 @@
-"""Owns measures in REST: shapes and routes, and no rules."""
+"""Measures in REST: shapes and routes, without rules."""
 
 from typing import Annotated, Literal
 
@@ -61,9 +61,11 @@ class NewMeasure(Input):
 
 
 class MeasureChanges(Input):
-    """Changes of a measure; fields that are not named stay. Direction, kind and area are fixed once it is in use."""
+    """Changes of a measure; fields that are not given keep their values. Direction, kind and area are fixed once it is
+    in use.
+    """
 
-    # A factory keeps the default out of the contract: generated clients would send it and overwrite the value.
+    # A factory keeps the default out of the contract, because generated clients would send it and overwrite the value.
     code: str = Field(default_factory=str, max_length=63, description="Cannot be changed; another code is refused.")
     name: str = Field(default_factory=str, max_length=200)
     area: str = Field(default_factory=str, description="A code or an id.")
@@ -84,13 +86,13 @@ async def list_measures(work: OpenWork) -> MeasureList:
 
 @router.post("/measures", status_code=201, operation_id="make_measure", **requires(measures.make_measure))
 async def make_measure(work: OpenWork, new: NewMeasure) -> Measure:
-    """Creates a measure. Until a rule names it, the rule for its area judges it, or else the general rule."""
+    """Creates a measure. Until a rule names it, the rule for its area judges it, otherwise the general rule."""
     return _measure(await measures.make_measure(work, measures.NewMeasure(**new.model_dump())))
 
 
 @router.patch("/measures/{measure}", operation_id="amend_measure", **requires(amend))
 async def amend_measure(work: OpenWork, measure: MeasurePath, changes: MeasureChanges) -> Measure:
-    """Changes a measure. With another SEM its series are judged again shortly; that raises no alerts.
+    """Changes a measure. If its SEM changes, its series are judged again shortly afterwards, which raises no alerts.
 
     A change that would invalidate recorded scores is refused: another direction, kind or area once there are scores or
     supports, or a range or list of forms that excludes scores.

@@ -1,9 +1,9 @@
-"""Owns the order in which a request is checked: its token, its scopes, the size of its JSON, and only then its values.
+"""Checks a request in this order: its token, its scopes, the size of its JSON, and only then its values.
 
-What every operation has by its declaration is added here as well: an idempotency key.
+Also adds the idempotency key, which every operation has by its declaration.
 
-FastAPI parses and validates a body before any dependency runs, so a caller without the scope could make the service
-do all of that work. Every router names this class; a test refuses a route that takes a body without it.
+FastAPI parses and validates a body before any dependency runs, so a caller without the scope could make the service do
+all of that work. Every router names this class; a test refuses a route that takes a body without it.
 """
 
 from collections.abc import Callable, Coroutine
@@ -40,12 +40,14 @@ class Route(APIRoute):
 
     @property
     def takes_key(self) -> bool:
-        """Tells whether the route takes an idempotency key: a POST does, unless it opens its transactions itself."""
+        """Returns whether the route takes an idempotency key: every POST does, unless it opens its transactions
+        itself.
+        """
         return "POST" in (self.methods or ()) and _depends_on(self.dependant, open_work)
 
     @property
     def stated_scopes(self) -> tuple[Can, ...]:
-        """Returns the scopes that `requires` stated for this route; none for a route without a token."""
+        """Returns the scopes that `requires` declared for this route; none for a route without a token."""
         (security,) = (self.openapi_extra or {}).get("security", ({},))
         return tuple(Can(scope) for scope in security.get("oauth2", ()))
 
@@ -77,7 +79,7 @@ def _depends_on(dependant: Dependant, function: Callable[..., Any]) -> bool:
 
 
 async def _authorize(request: Request, scopes: tuple[Can, ...]) -> None:
-    """Stores the principal for `principal_of`; raises `Unauthenticated` or `Forbidden`."""
+    """Verifies the token and its scopes, and stores the principal; raises `Unauthenticated` or `Forbidden`."""
     principal = await principal_of(
         request, request.headers.get("authorization"), request.headers.get("aimline-act-for")
     )
