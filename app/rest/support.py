@@ -45,14 +45,14 @@ class NewSupport(Input):
     provider: str | None = Field(default=None, description="An id or an external id.")
 
 
-class Start(Input):
+class SupportStart(Input):
     """The day on which a support started."""
 
     on: date | None = Field(default=None, description="By default, the planned day.")
 
 
-class Change(Input):
-    """Changes of a support from a day on; fields that are not given keep their values."""
+class SupportChange(Input):
+    """What changes from a day on; fields that are not named stay as they were."""
 
     because: str = text_field(service.SupportChange, "because")
     begins_on: date | None = None
@@ -64,8 +64,8 @@ class Change(Input):
     sessions_per_week: int | None = None
 
 
-class End(Input):
-    """The reason and the day on which a support ended."""
+class SupportEnd(Input):
+    """Why and when a support ended."""
 
     because: str = Field(min_length=service.BECAUSE.min, max_length=service.BECAUSE.max)
     on: date | None = None
@@ -214,8 +214,8 @@ async def get_support(work: OpenWork, support: str) -> Support:
 @router.post(
     "/supports/{support}/start", operation_id="start_support", **requires(response_service.start_support, *READS)
 )
-async def start_support(work: OpenWork, support: str, start: Start) -> Support:
-    """Starts a planned support, when its first session was given."""
+async def start_support(work: OpenWork, support: str, start: SupportStart) -> Support:
+    """Starts a planned support: its first session was given."""
     row = await response_service.start_support(work, row_id("support", support), start.on)
     return (await _load_shapes(work, [row]))[0]
 
@@ -223,15 +223,15 @@ async def start_support(work: OpenWork, support: str, start: Start) -> Support:
 @router.post(
     "/supports/{support}/change", operation_id="change_support", **requires(response_service.change_support, *READS)
 )
-async def change_support(work: OpenWork, support: str, change: Change) -> Support:
-    """Changes a support: a new phase with another level, goal or dosage begins on the given day."""
+async def change_support(work: OpenWork, support: str, change: SupportChange) -> Support:
+    """Changes a support: a new phase with another level, goal or dosage begins on the day that `change` names."""
     support_id = row_id("support", support)
     await response_service.change_support(work, support_id, service.SupportChange(**change.model_dump()))
     return (await _load_shapes(work, [await queries.support(work, support_id)]))[0]
 
 
 @router.post("/supports/{support}/end", operation_id="end_support", **requires(service.end_support, *READS))
-async def end_support(work: OpenWork, support: str, end: End) -> Support:
+async def end_support(work: OpenWork, support: str, end: SupportEnd) -> Support:
     """Ends a planned or active support."""
     row = await service.end_support(work, row_id("support", support), end.because, end.on)
     return (await _load_shapes(work, [row]))[0]

@@ -67,6 +67,7 @@ class Kind:
 SQL_TYPES: Final = {
     "text": "text",
     "word": "text",
+    "role": "text",
     "date": "date",
     "boolean": "boolean",
     "year": "integer",
@@ -86,6 +87,7 @@ MALFORMED: Final = {
     "number": "number.malformed",
     "instant": "instant.malformed",
     "json": "json.malformed",
+    "role": "role.unknown",
 }
 """The error code of a value that cannot be converted, by type. The other types ignore what they cannot convert."""
 
@@ -183,7 +185,7 @@ KINDS: Final = (
         "people",
         "person",
         (
-            Field("role", "role", "word", required=True),
+            Field("role", "role", "role", required=True),
             Field("given_name", "givenName", default="''"),
             Field("family_name", "familyName", default="''"),
             Field("middle_name", "middleName"),
@@ -206,7 +208,7 @@ KINDS: Final = (
         "enrollments",
         "enrollment",
         (
-            Field("role", "role", "word", required=True),
+            Field("role", "role", "role", required=True),
             Field("is_primary", "primary", "boolean", default="false"),
             Field("begins_on", "beginDate", "date"),
             Field("ends_on", "endDate", "date"),
@@ -246,7 +248,7 @@ KINDS: Final = (
         "roles",
         "person_role",
         (
-            Field("role", "role", "word", required=True),
+            Field("role", "role", "role", required=True),
             Field("role_type", "roleType", "word"),
             Field("begins_on", "beginDate", "day"),
             Field("ends_on", "endDate", "day"),
@@ -359,11 +361,16 @@ MAY_BE_LEFT_OUT: Final = {
 }
 """The collections or files that a source's settings may leave out, with the kinds of their rows."""
 
+ROLES: Final = (
+    *("administrator", "aide", "guardian", "parent", "proctor", "relative", "student", "teacher", "counselor"),
+    *("principal", "districtAdministrator", "siteAdministrator", "systemAdministrator"),
+)
+"""The roles of OneRoster, 1.1 and 1.2. A row with another role is quarantined: a student may be meant by it."""
+
 WORDS: Final = (
     *("department", "district", "local", "national", "school", "state"),
     *("gradingPeriod", "semester", "schoolYear", "term", "homeroom", "scheduled"),
-    *("administrator", "aide", "guardian", "parent", "proctor", "relative", "student", "teacher", "counselor"),
-    *("principal", "districtAdministrator", "siteAdministrator", "systemAdministrator"),
+    *ROLES,
     *("male", "female", "unspecified", "other", "primary", "secondary"),
 )
 """OneRoster's vocabulary. Values are matched to it without regard to case; other values are kept as they are."""

@@ -20,6 +20,7 @@ MANY: Final = 500  # the number of changes up to which PostgreSQL's statistics o
 FIRST: Final = 20  # quarantined rows that a report lists
 CAME: Final = "('create', 'restore', 'update')"
 WENT: Final = "('remove', 'absent')"
+CHANGED: Final = "('update', 'remove', 'absent')"
 
 
 @dataclass
@@ -180,15 +181,20 @@ async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Deliver
 
 
 async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[ShrunkGroup]:
-    """Returns the schools and classes that would lose students. A class that is itself removed does not count."""
+    """Returns the schools and classes that would lose students. A class that is itself removed does not count.
+
+    A person or an enrollment that would no longer be a student's counts as lost.
+    """
     groups = []
     people, enrollments = kinds["person"], kinds["enrollment"]
     if people.updated + people.removed + people.absent:
         rows = await stage.rows(
             f"""SELECT count(*) AS students,
                        count(*) FILTER (WHERE p.id IS NOT NULL
-                                        AND NOT (p.action IN {CAME} AND t.school_id = ANY (p.school_ids))) AS lost
-                FROM (SELECT t.id, unnest(t.school_ids) AS school_id FROM person AS t
+                                        AND NOT (p.action IN {CAME} AND t.school_id = ANY (p.school_ids)
+                                                 AND (p.is_student OR t.keeps_role))) AS lost
+                FROM (SELECT t.id, 'role' = ANY (t.pinned) AS keeps_role, unnest(t.school_ids) AS school_id
+                      FROM person AS t
                       WHERE t.district_id = :district AND t.is_student AND t.removed_at IS NULL OFFSET 0) AS t
                 JOIN org AS s ON s.district_id = :district AND s.id = t.school_id AND s.type = 'school'
                 LEFT JOIN {stage.table("plan", "person")} AS p
@@ -196,20 +202,21 @@ async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[
                 GROUP BY s.id"""
         )
         groups += [ShrunkGroup("school", row["lost"], row["students"]) for row in rows if row["lost"]]
-    if enrollments.removed + enrollments.absent:
+    if enrollments.updated + enrollments.removed + enrollments.absent:
         plan, classes = stage.table("plan", "enrollment"), stage.table("key", "class")
-        key_filter = key_filter_sql(stage, BY_NAME["enrollment"], WENT)
+        key_filter = key_filter_sql(stage, BY_NAME["enrollment"], CHANGED)
         class_filter = " AND t.class_id = ANY (ARRAY(SELECT l.class_id FROM lost AS l))" if key_filter else ""
         rows = await stage.rows(
             f"""WITH lost AS (
                     SELECT t.class_id, count(DISTINCT t.person_id) AS students
                     FROM {plan} AS p JOIN enrollment AS t ON t.district_id = :district AND t.id = p.id
-                    WHERE p.district_id = :district AND p.action IN {WENT} AND t.is_student{key_filter}
+                    WHERE p.district_id = :district AND t.is_student AND t.removed_at IS NULL{key_filter}
+                      AND (p.action IN {WENT} OR (p.action = 'update' AND NOT p.is_student))
                       AND (t.ends_on IS NULL OR t.ends_on > :today)
                       AND t.class_id IN (SELECT k.id FROM {classes} AS k WHERE k.district_id = :district)
                       AND NOT EXISTS (SELECT FROM {plan} AS c WHERE c.district_id = :district
                                       AND c.action IN {CAME} AND c.class_id = t.class_id
-                                      AND c.person_id = t.person_id)
+                                      AND c.person_id = t.person_id AND c.is_student)
                     GROUP BY t.class_id)
                 SELECT lost.students AS lost, count(DISTINCT t.person_id) AS students FROM lost
                 JOIN enrollment AS t ON t.district_id = :district AND t.class_id = lost.class_id

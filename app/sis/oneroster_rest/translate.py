@@ -12,7 +12,7 @@ from operator import itemgetter
 from typing import Any, Final, NamedTuple
 from urllib.parse import unquote, urlsplit
 
-from app.sis.kinds import BY_NAME, WORDS, Field, Kind, Ref
+from app.sis.kinds import BY_NAME, ROLES, WORDS, Field, Kind, Ref
 
 Row = Mapping[str, Any]
 Cells = tuple[str, ...]
@@ -22,6 +22,7 @@ ALIKE: Final = 16  # the smallest number of rows with the same keys that are rea
 _PLAIN: Final = ({str}, {int}, {float}, {bool})
 _ID: Final = itemgetter("sourcedId")
 _KNOWN_WORDS: Final = {word.lower(): word for word in WORDS}
+_ROLES: Final = frozenset(role.lower() for role in ROLES)
 _ORDINALS = "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth thirteenth"
 _GRADES: Final = {
     **{f"{name} grade": f"{number:02}" for number, name in enumerate(_ORDINALS.split(), 1)},
@@ -144,7 +145,7 @@ def _any_case(row: Row, name: str) -> Any:
     return next((value for key, value in row.items() if key.lower() == name.lower()), None)
 
 
-READ: Final[dict[str, Callable[[Any], str]]] = {"word": word, "date": day, "day": day, "grades": grades}
+READ: Final[dict[str, Callable[[Any], str]]] = {"word": word, "role": word, "date": day, "day": day, "grades": grades}
 SPECIAL: Final[dict[str, tuple[tuple[str, ...], Callable[[Any], str]]]] = {
     "userIds": (("userIds",), user_ids),
     "agentSourcedIds": (("agents", "agentSourcedIds", "agentSourceIds"), refs),
@@ -295,11 +296,13 @@ def roles_of(row: Any) -> list[Cells]:
 
 
 def _one_role(roles: list[dict[str, Any]]) -> str:
-    """Returns the main role of a person: student if it is one of the roles, otherwise the primary one, otherwise the
-    first.
+    """Returns the main role of a person: student if it is one of them, else the primary role, else the first.
+
+    A role that OneRoster does not define counts only for a person who has no other.
     """
-    pairs = [(word(_any_case(role, "role")), text(_any_case(role, "roleType")).lower()) for role in roles]
-    names = [name for name, _ in pairs if name]
-    if any(name.lower() == "student" for name in names):
+    named = [(word(_any_case(role, "role")), text(_any_case(role, "roleType")).lower()) for role in roles]
+    known = [(name, kind) for name, kind in named if name.strip().lower() in _ROLES]
+    if any(name.strip().lower() == "student" for name, _ in known):
         return "student"
-    return next((name for name, kind in pairs if name and kind == "primary"), names[0] if names else "")
+    pairs = known or [pair for pair in named if pair[0]]
+    return next((name for name, kind in pairs if kind == "primary"), pairs[0][0] if pairs else "")

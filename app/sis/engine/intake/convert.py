@@ -11,7 +11,7 @@ the comparison and the conversion must agree.
 
 from app.sis.engine.plan import id_lists_sql, known_rows_sql, plan_columns
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.kinds import MALFORMED, SQL_TYPES, WORDS, Field, Kind, Ref
+from app.sis.kinds import MALFORMED, ROLES, SQL_TYPES, WORDS, Field, Kind, Ref
 from app.sis.port import Delivery
 
 MAX_ID_BYTES = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
@@ -40,6 +40,15 @@ def _word_sql(x: str) -> str:
     other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in WORDS)
     return (
         f"CASE WHEN {x} IN ({exact}) THEN {x} ELSE CASE lower(btrim({x})) {other} ELSE nullif(btrim({x}), '') END END"
+    )
+
+
+def _role_sql(x: str) -> str:
+    """Returns SQL that normalizes the case of a role, without the prefix of extensions; null for an unknown role."""
+    exact = ", ".join(f"'{word}'" for word in ROLES)
+    other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in ROLES)
+    return (
+        f"CASE WHEN {x} IN ({exact}) THEN {x} ELSE CASE regexp_replace(lower(btrim({x})), '^ext:', '') {other} END END"
     )
 
 
@@ -88,6 +97,8 @@ def _typed_sql(field: Field, x: str) -> str:
             return _LIST.format(x=x, one=_grade_sql(f"btrim({x})"), many=_grade_sql("btrim(i)"))
         case "word":
             return _word_sql(x)
+        case "role":
+            return _role_sql(x)
     return f"nullif(btrim({x}), '')"
 
 
@@ -260,11 +271,9 @@ def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
 
 
 def _unchanged_sql(field: Field, x: str) -> str:
-    """Returns SQL for whether a value equals the existing one; the text is compared first, because conversion costs
-    more.
-    """
+    """Returns SQL for whether a value equals the existing one. The text is compared first: conversion costs more."""
     existing, converted = f"t.{field.column}", _typed_sql(field, x)
-    plain = existing if field.type in ("text", "word") else f"{existing}::text"
+    plain = existing if field.type in ("text", "word", "role") else f"{existing}::text"
     if field.type in ("list", "grades"):
         # The subquery that converts a list would prevent a parallel join. No known list has an empty item, so this
         # expression is equivalent; lists of grades in a source's own spelling count as changed.

@@ -88,18 +88,23 @@ def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
                        {dates["ends_on"]} AS ends_on, s.sourced_id AS key
                 FROM {staged} AS s WHERE s.district_id = :district AND s.fault IS NULL AND NOT s.gone"""
         )
-    if roles is None or not roles.complete:
-        came = f"SELECT FROM {staged} AS s WHERE s.district_id = :district AND s.sourced_id = k.sourced_id"
-        parts.append(
-            f"""SELECT x.sourced_id AS person, k.role, coalesce(k.role_type, '') = 'primary' AS is_primary,
-                       o.sourced_id AS org, k.begins_on, k.ends_on, k.sourced_id AS key
-                FROM person_role AS k
-                JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id
-                LEFT JOIN external_id AS o ON o.district_id = :district AND o.source_id = :source AND o.kind = 'org'
-                 AND o.row_id = k.org_id
-                WHERE k.district_id = :district AND k.source_id = :source AND k.removed_at IS NULL
-                {f"AND NOT EXISTS ({came})" if roles is not None else ""}"""
+    if roles is None:
+        kept = ""
+    else:
+        row = (
+            f"SELECT FROM {staged} AS s WHERE s.district_id = :district AND s.sourced_id = k.sourced_id AND s.fault IS"
         )
+        # A known role whose row cannot be read counts as before.
+        kept = f"AND EXISTS ({row} NOT NULL)" if roles.complete else f"AND NOT EXISTS ({row} NULL)"
+    parts.append(
+        f"""SELECT x.sourced_id AS person, k.role, coalesce(k.role_type, '') = 'primary' AS is_primary,
+                   o.sourced_id AS org, k.begins_on, k.ends_on, k.sourced_id AS key
+            FROM person_role AS k
+            JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id
+            LEFT JOIN external_id AS o ON o.district_id = :district AND o.source_id = :source AND o.kind = 'org'
+             AND o.row_id = k.org_id
+            WHERE k.district_id = :district AND k.source_id = :source AND k.removed_at IS NULL {kept}"""
+    )
     return " UNION ALL ".join(parts)
 
 
