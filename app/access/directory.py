@@ -30,7 +30,7 @@ class JobKind(StrEnum):
     WEBHOOKS = "webhooks"
     SYNCS = "syncs"
     ANSWERS = "answers"
-    SETTLEMENTS = "settlements"
+    FINALIZATIONS = "settlements"
     TASKS = "tasks"
 
 

@@ -83,8 +83,10 @@ class DosageValue(DosageSums):
     weeks: list[DosageWeekValue] = item("The weeks, in order.")
 
 
-SINCE = Filter("since", date, None, "The first day; by default, that of the last phase.", date(2026, 9, 14))
-UNTIL = Filter("until", date, None, "The last day, included; by default, today.", date(2026, 12, 18))
+SINCE: Filter[date] = Filter(
+    "since", date, None, "The first day; by default, that of the last phase.", date(2026, 9, 14)
+)
+UNTIL: Filter[date] = Filter("until", date, None, "The last day, included; by default, today.", date(2026, 12, 18))
 
 
 class SupportResource(
