@@ -7,6 +7,7 @@ district.
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -52,6 +53,23 @@ class KnownClient:
     name: str
     fingerprints: tuple[str, ...]
     grants: tuple[Grant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """The end of one token, or without `token_id` of all that a client had in a district until `revoked_at`."""
+
+    district_id: UUID
+    client_id: UUID
+    token_id: UUID | None
+    revoked_at: datetime
+
+
+async def revocations_in_force(engine: AsyncEngine) -> list[Revocation]:
+    """Returns the revocations of tokens that would otherwise still be valid, of every district."""
+    async with _bound_to_nobody(engine) as connection:
+        rows = await connection.execute(text("SELECT * FROM app.revocations_in_force()"))
+        return [Revocation(row.district_id, row.client_id, row.token_id, row.revoked_at) for row in rows]
 
 
 async def find_client(engine: AsyncEngine, client_id: UUID) -> KnownClient | None:

@@ -7,6 +7,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import select, update
 
+from app.access.clients import client_with_access
 from app.access.models import Client, ClientGrant, ClientSecret, District
 from app.access.permission import Can, is_scope
 from app.access.work import Work, needs
@@ -57,6 +58,12 @@ async def register_district(work: Work, slug: str, name: str, time_zone: str) ->
 
 
 @needs(Can.OPERATE)
+async def district_of(work: Work) -> District:
+    """Returns the district of this unit of work."""
+    return (await work.db.scalars(select(District).where(District.district_id == work.district_id))).one()
+
+
+@needs(Can.OPERATE)
 async def register_client(work: Work, new: NewClient) -> CreatedClient:
     """Creates a client with one secret and a grant in this district; raises `Invalid` for unknown scopes."""
     _refuse_unknown(new.scopes)
@@ -70,14 +77,18 @@ async def register_client(work: Work, new: NewClient) -> CreatedClient:
 
 @needs(Can.OPERATE)
 async def grant_client(work: Work, client_id: UUID, new: NewClient) -> None:
-    """Grants an existing client access to a further district."""
+    """Grants an existing client access to a further district, or again to one that had revoked it."""
     _refuse_unknown(new.scopes)
     await _grant(work, client_id, new)
 
 
 @needs(Can.OPERATE)
 async def rotate_secret(work: Work, client_id: UUID, *, revoke_others: bool = False) -> str:
-    """Creates a second secret for a client and returns it; raises `Conflict` if two secrets are valid already."""
+    """Creates a second secret for a client of this district and returns it.
+
+    Raises `NotFound` for a client without access to this district, `Conflict` if two secrets are valid already.
+    """
+    await client_with_access(work, client_id)
     if revoke_others:
         await work.db.execute(
             update(ClientSecret)
@@ -101,15 +112,12 @@ def generate_secret() -> str:
 
 
 async def _grant(work: Work, client_id: UUID, new: NewClient) -> None:
-    work.db.add(
-        ClientGrant(
-            district_id=work.district_id,
-            client_id=client_id,
-            scopes=sorted(set(new.scopes)),
-            school_ids=list(new.school_ids),
-            created_at=now(),
-        )
-    )
+    grant = await work.db.get(ClientGrant, (work.district_id, client_id))
+    if grant is None:
+        grant = ClientGrant(district_id=work.district_id, client_id=client_id)
+        work.db.add(grant)
+    grant.scopes, grant.school_ids = sorted(set(new.scopes)), list(new.school_ids)
+    grant.created_at, grant.revoked_at = now(), None
     await work.db.flush()
 
 
