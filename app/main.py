@@ -45,9 +45,9 @@ from app.rest import (
     webhooks,
 )
 from app.rest.admission import Admit
+from app.rest.contract.assemble import complete_contract
 from app.rest.door import Services, refuse_unknown_parameters
 from app.rest.edge import Edge
-from app.rest.limits import describe_limits
 from app.rest.problem import install_problem_handlers
 from app.rest.retry import Retries
 from app.settings import Settings
@@ -122,7 +122,7 @@ def build(settings: Settings) -> FastAPI:
         writers=WriterShare(connections_of(engine), limits.connect),
     )
     install_problem_handlers(app)
-    describe_limits(app)
+    complete_contract(app)
     app.webhooks.include_router(events.webhooks())
     app.include_router(health.router)
     app.include_router(oauth.router)

@@ -18,9 +18,8 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, KeySet
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import Grant, KnownClient, find_client
+from app.access.directory import Grant, KnownClient, Revocations, find_client
 from app.access.principal import Principal, client_principal
-from app.access.revocation import Revocations
 from app.core import ids
 from app.core.clock import now
 from app.core.crypto import Keyring, fingerprint

@@ -33,13 +33,17 @@ class LockOfDistrict(Tenant, Base):
 
 
 class Client(Base):
-    """A machine client; it may serve several districts, so it belongs to none."""
+    """A machine client; it may serve several districts, so it belongs to none.
+
+    `origins` are those of the web pages that may call with its tokens.
+    """
 
     __tablename__ = "client"
 
     client_id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
     created_at: Mapped[datetime]
+    origins: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default="{}")
 
 
 class ClientSecret(Base):

@@ -8,11 +8,19 @@ from typing import Annotated
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.clients import DistrictClient, client_of_district, clients_of_district, revoke_client
 from app.access.directory import find_client, find_district
 from app.access.permission import GRANTABLE, MEANING
 from app.access.principal import system_principal
-from app.access.service import NewClient, grant_client, register_client, rotate_secret
+from app.access.service import (
+    DistrictClient,
+    NewClient,
+    client_of_district,
+    clients_of_district,
+    grant_client,
+    register_client,
+    revoke_client,
+    rotate_secret,
+)
 from app.access.work import Work, unit
 from app.cli.operate import AsJson, District, as_operator
 from app.cli.output import print_record, print_table

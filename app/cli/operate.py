@@ -9,11 +9,10 @@ from uuid import UUID
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.clients import clients_of_district
 from app.access.directory import districts_after, find_district
 from app.access.models import District as DistrictRow
 from app.access.principal import system_principal
-from app.access.service import district_of
+from app.access.service import clients_of_district, district_of
 from app.access.work import unit
 from app.cli.district import open_district
 from app.cli.output import print_record, print_table
@@ -56,7 +55,7 @@ def add_to(app: typer.Typer) -> None:
     def create_district(
         slug: Annotated[str, typer.Argument(help="A short name: a–z, 0–9 and hyphens.")],
         name: Annotated[str, typer.Option(help="The district's full name.")] = "",
-        time_zone: Annotated[str, typer.Option(help="IANA, such as America/Chicago.")] = "UTC",
+        time_zone: Annotated[str, typer.Option(help="An IANA time zone, such as America/Chicago.")] = "UTC",
         as_json: AsJson = False,
     ) -> None:
         """Creates a district with the default playbook.

@@ -9,9 +9,9 @@ import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.authenticate import Tokens
-from app.access.clients import client_of_district, revoke_tokens
 from app.access.directory import find_district
 from app.access.principal import system_principal
+from app.access.service import client_of_district, revoke_tokens
 from app.access.work import unit
 from app.cli.client import SECONDS
 from app.cli.operate import AsJson, as_operator

@@ -15,6 +15,7 @@ class TaskKind(StrEnum):
     REMINDERS = "reminders"
     EXPIRY = "expiry"
     SYNC_HISTORY = "sync_history"
+    ANSWERS = "answers"
 
 
 class Task(JobColumns, TenantRow, Base):

@@ -28,6 +28,7 @@ from app.core.jobs import ClaimedJob, JobOutcome, JobTable, RetryPolicy, claim, 
 from app.core.log import job_context
 from app.decision.overdue import send_overdue_reminders
 from app.maintenance.models import Task, TaskKind
+from app.requests.retention import expire_answers
 from app.sis.scheduler.retention import KEPT, drop_left_plans, expire_changes
 from app.webhooks.deliveries.retention import expire
 
@@ -138,6 +139,7 @@ async def run_task(
         TaskKind.REMINDERS: ("worker", send_overdue_reminders),
         TaskKind.EXPIRY: ("worker", expire),
         TaskKind.SYNC_HISTORY: ("sync", expire_history),
+        TaskKind.ANSWERS: ("worker", expire_answers),
     }
     name, batch = batches[kind]
     principal, rows, until = system_principal(district_id, name), 0, time.monotonic() + BUDGET

@@ -24,6 +24,8 @@ from app.core.errors import (
     NotFound,
     OutcomeUnknown,
     Overloaded,
+    PreconditionFailed,
+    PreconditionRequired,
     StorageFull,
     Throttled,
     Unauthenticated,
@@ -41,6 +43,8 @@ STATUS: dict[type[AimlineError], tuple[int, str]] = {
     Unauthenticated: (401, "Who is asking?"),
     Conflict: (409, "The present state does not allow this"),
     Gone: (410, "Kept no longer"),
+    PreconditionFailed: (412, "Changed since you read it"),
+    PreconditionRequired: (428, "A version is required"),
     Busy: (429, "Body too large"),
     StorageFull: (507, "No room"),
     Malformed: (400, "Bad request"),
@@ -108,29 +112,12 @@ def problem(
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Installs the exception handlers, so that every error leaves as a problem, and states this in the contract."""
-    described = app.openapi
-
-    def contract() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            _as_problems(described())
-        return described()
-
-    app.openapi = contract  # type: ignore[method-assign]  # how FastAPI says that a contract is extended
+    """Installs the exception handlers, so that every error leaves as a problem."""
     app.add_exception_handler(AimlineError, _ours)
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(OverflowError, _overflow)
-
-
-def _as_problems(contract: dict[str, Any]) -> None:
-    # FastAPI lists every model under application/json; problems have a media type of their own.
-    for operation in (operation for methods in contract["paths"].values() for operation in methods.values()):
-        for answer in operation.get("responses", {}).values():
-            content = answer.get("content", {})
-            if MEDIA_TYPE in content and "application/json" in content:
-                content[MEDIA_TYPE] = content.pop("application/json")
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
@@ -143,8 +130,8 @@ def from_error(request: Request, error: AimlineError) -> JSONResponse:
     status, title = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (400, "Bad request"))
     violations = error.violations if isinstance(error, Invalid) else ()
     answer = problem(request, status, error.code, title, error.detail, violations)
-    if isinstance(error, Throttled | Unavailable | Busy):
-        answer.headers["Retry-After"] = str(error.retry_after)
+    if (retry_after := getattr(error, "retry_after", None)) is not None:
+        answer.headers["Retry-After"] = str(retry_after)
     return answer
 
 

@@ -3,6 +3,8 @@
 It wraps the whole app, so that dependencies, body and route run again as they did the first time.
 """
 
+from typing import Any
+
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,13 +29,19 @@ class Retries:
             await self.app(scope, receive, send)
             return
         exchange = _Exchange(receive, send)
+        state: dict[str, Any] = scope.setdefault("state", {})
+
+        def is_keyed() -> bool:
+            return state.get("keyed") is not None
 
         async def attempt() -> None:
             exchange.rewind()
+            state["attempt"] = state.get("attempt", 0) + 1
             await self.app(scope, exchange.receive, exchange.send)
 
         try:
-            await run_with_retry(attempt, reads=scope["method"] in READS, may_retry=exchange.can_be_repeated)
+            reads = scope["method"] in READS
+            await run_with_retry(attempt, reads=reads, may_retry=exchange.can_be_repeated, is_keyed=is_keyed)
         except AimlineError as error:
             if exchange.answered:
                 raise

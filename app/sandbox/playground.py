@@ -1,4 +1,4 @@
-"""Runs the whole of Aimline on one machine to try it: database, api, worker, story. It is never part of production.
+"""Runs all of Aimline on one machine to try it: database, api, worker and story. Never part of production.
 
 `python3 dev.py run` becomes this program. It keeps everything in one folder, `.aimline` by default: a later start
 continues with the same district.
@@ -29,7 +29,7 @@ READY_LIMIT = 60.0  # seconds until the api must be ready
 
 
 class Stopped(BaseException):
-    """Raised when somebody stops the playground: by Ctrl-C, SIGTERM, or closing the terminal."""
+    """Raised when somebody stops the playground, by Ctrl-C, SIGTERM, or closing the terminal."""
 
 
 def main() -> NoReturn:
@@ -104,7 +104,7 @@ def _environment(folder: Path, port: int, resources: contextlib.ExitStack, *, fr
             environment.setdefault("AIMLINE_KEY_FILE", str(key))
         return environment
     for name in ("AIMLINE_KEY", "AIMLINE_API_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL"):
-        environment.pop(name, None)  # they belong to a server other than the embedded one
+        environment.pop(name, None)  # these settings belong to another server than the embedded one
     postgres = resources.enter_context(EmbeddedPostgres(folder))
     if fresh:
         recreate_database(postgres)
@@ -112,7 +112,7 @@ def _environment(folder: Path, port: int, resources: contextlib.ExitStack, *, fr
 
 
 def _key_file(folder: Path) -> Path:
-    """Returns the file of the key-encryption key. The key is made once and written atomically."""
+    """Returns the file of the key-encryption key, which is created at the first call and written atomically."""
     path = folder / "key"
     if not path.exists():
         unfinished = folder / "key.new"
@@ -143,7 +143,7 @@ def _wait_until_ready(port: int, processes: list[Process]) -> None:
 
 
 def _ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)  # connects directly, never through a proxy
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)  # the request goes directly, never through a proxy
     try:
         connection.request("GET", "/health/ready")
         return connection.getresponse().status == http.client.OK
@@ -194,7 +194,7 @@ def _check(processes: list[Process]) -> None:
 
 
 def _free_port(port: int) -> int:
-    """Returns the port if it is free, or any free one for 0; raises `PlaygroundError` if it is taken."""
+    """Returns the port if it is free, or any free port for 0; raises `PlaygroundError` if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -214,7 +214,7 @@ def _stop(number: int, frame: object) -> NoReturn:
 
 
 def _ignore_signals() -> None:
-    """Ignores further signals, so that a second Ctrl-C does not interrupt the orderly stop."""
+    """Ignores further signals, so that a second Ctrl-C does not interrupt the shutdown."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,4 +1,4 @@
-"""Owns the story: a student responds to support, stops, and a webhook reports it. It uses public HTTP only."""
+"""Plays the story of a student who responds to support and then stops, which a webhook reports. Uses public HTTP only."""
 
 import json
 import tempfile
@@ -30,7 +30,7 @@ query Story($id: ID!) {
 
 @dataclass
 class Cast:
-    """The people in the story, and the support."""
+    """The people in the story and the student's support."""
 
     student: dict[str, Any]
     teacher: dict[str, Any]
@@ -39,7 +39,7 @@ class Cast:
 
     @property
     def student_id(self) -> str:
-        """Returns the student's external id where there is one: a vendor need not learn Aimline's ids."""
+        """Returns the student's external id if there is one, because a vendor need not know Aimline's ids."""
         external_ids = self.student["external_ids"]
         return (
             f"sis:{external_ids[0]['source']}:{external_ids[0]['sourced_id']}"
@@ -174,7 +174,7 @@ def _open_support(telling: Telling, vendor: Vendor, cast: Cast, reader: Stopping
 def _record_weeks(
     telling: Telling, vendor: Vendor, cast: Cast, reader: StoppingReader, support: dict[str, Any]
 ) -> tuple[dict[str, Any], datetime]:
-    """Records the scores week by week; returns the verdict that turned, and when its score was sent."""
+    """Records the scores week by week; returns the verdict that changed, and when its score was sent."""
     telling.step = "weekly scores arrive; the student responds, then stops"
     begins, line = _first_monday(), support["phases"][0]
     states: list[str] = []
@@ -230,7 +230,7 @@ def _score(cast: Cast, taken_on: date, value: float) -> dict[str, Any]:
 
 
 def _first_monday() -> date:
-    # No score may lie in the future, so the support begins as many weeks ago as there are scores.
+    # No score may be in the future, so the support begins as many weeks ago as there are scores.
     today = datetime.now(UTC).date()
     return today - timedelta(days=today.weekday(), weeks=WEEKS)
 

@@ -5,7 +5,7 @@ from alembic import op
 from migrations.tenant import directory_function, tenant_table
 
 revision = "0008"
-down_revision = "0003"
+down_revision = "0007"
 
 # As in the baseline, without grants that were revoked. Replacing a function keeps its owner and its grants.
 CLIENT_DIRECTORY = """

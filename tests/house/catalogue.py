@@ -25,6 +25,7 @@ LET_OFF = {
     "reach disclosure.student_ids": "a request's students, several; no face reads this log",
     # Functions that run with the owner's rights.
     "definer app.client_directory(uuid)": "a client's grants, read before a district is known",
+    "definer app.client_origins()": "the origins of clients, read before a token is: a preflight has none",
     "definer app.district_directory(text)": "a district's id by its short name, as above",
     "definer app.revocations_in_force()": "ids and times only, before any token is accepted",
     "definer app.sync_standing()": "ids, hours and counts of runs, for the operator's alarms",
@@ -39,6 +40,7 @@ LET_OFF = {
     "delete sis_upload to worker": "a zip that was sent is there until its run has ended",
     "delete event to worker": "the feed is kept 30 days; the disclosure log stays",
     "delete webhook_delivery to worker": "the log of what was sent is kept as long as its event, 30 days after its end",
+    "delete idempotent_request to worker": "an answer is kept under its idempotency key for a day",
     "delete webhook_attempt to worker": "as above",
 }
 ABOUT_PEOPLE = {

@@ -1,0 +1,86 @@
+"""Owns the header Idempotency-Key: which routes take it, and how a request is answered a second time.
+
+The answer is kept in the transaction of the route, before it commits. A route that opens its transaction itself
+takes no key.
+"""
+
+from typing import Any
+
+from fastapi import Request, Response
+from starlette.datastructures import MutableHeaders
+
+from app.access.principal import Principal
+from app.access.work import Work
+from app.core.errors import Misuse
+from app.requests.idempotency import Answer, KeyedRequest, canonical, find_answer, keyed_request, parse_key, save_answer
+
+HEADER = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+PARAMETER: dict[str, Any] = {
+    "name": HEADER,
+    "in": "header",
+    "required": False,
+    "description": (
+        "A key of your own, quoted or bare, such as a new UUID. For 24 hours the same request with the same key is "
+        "carried out once, and answered again as the first time, with `Idempotency-Replayed: true`."
+    ),
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+
+class Replayed(Exception):
+    """Raised in place of a request that was carried out before, with the answer that was kept."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def response(self) -> Response:
+        """Returns the answer as it was given the first time, marked as a replay."""
+        response = Response(self.answer.body, self.answer.status)
+        response.raw_headers.extend(
+            (name.encode("latin-1"), value.encode("latin-1")) for name, value in self.answer.headers
+        )
+        MutableHeaders(raw=response.raw_headers)[REPLAYED] = "true"
+        return response
+
+
+async def note_key(request: Request, principal: Principal) -> None:
+    """Stores the keyed request for `find_kept`, where the request has a key; raises `Malformed` for a bad key."""
+    values = request.headers.getlist(HEADER)
+    request.state.keyed = None
+    if not values:
+        return
+    operation = f"{request.method} {request.scope['route'].path}"
+    key = parse_key(values, f"/{HEADER}")
+    payload = (request.url.path, request.url.query, canonical(await request.body()))
+    request.state.keyed = keyed_request(principal, operation, key, *payload)
+
+
+async def find_kept(request: Request, work: Work) -> Answer | None:
+    """Returns the answer that is kept for a request with a key, and notes that its records are shown again."""
+    keyed: KeyedRequest | None = getattr(request.state, "keyed", None)
+    if keyed is None:
+        return None
+    request.state.keyed_work = work
+    answer = await find_answer(work, keyed, is_second_attempt=getattr(request.state, "attempt", 1) > 1)
+    if answer is not None:
+        work.disclose_again(answer.students, answer.kinds)
+    return answer
+
+
+async def keep(request: Request, response: Response) -> None:
+    """Keeps the response of a request with a key, in the transaction that has not committed yet."""
+    keyed: KeyedRequest | None = getattr(request.state, "keyed", None)
+    if keyed is None:
+        return
+    work: Work | None = getattr(request.state, "keyed_work", None)
+    if work is None:
+        raise Misuse("A route that takes an idempotency key has opened no transaction.")
+    headers = [
+        (name.decode("latin-1"), value.decode("latin-1"))
+        for name, value in response.raw_headers
+        if name != b"content-length"
+    ]
+    answer = Answer(response.status_code, headers, bytes(response.body), *work.shown())
+    await save_answer(work, keyed, answer)
