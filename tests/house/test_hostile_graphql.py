@@ -52,8 +52,12 @@ def hostile(value: Any, word: str) -> Iterator[Any]:
 def requests(told: Told, word: str) -> Iterator[Request]:
     """Each read with each of its arguments, each mutation with each field of its input, and what stands around them."""
     asked = [(document, variables) for _, document, variables in reads(told) if variables]
+    places = set()
     for document, variables in [*asked, *((text, given) for _, text, given, _ in commands(told, None))]:
         for path in list(leaves(variables)):
+            if (document, path) in places:
+                continue  # another good value of the same argument
+            places.add((document, path))
             for value in hostile(at(variables, path), word):
                 yield {"query": document, "variables": changed(variables, path, value)}
     for text in texts(word):
