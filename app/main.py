@@ -45,9 +45,9 @@ from app.rest import (
     webhooks,
 )
 from app.rest.admission import Admit
+from app.rest.contract.assemble import complete_contract
 from app.rest.door import Services, refuse_unknown_parameters
 from app.rest.edge import Edge
-from app.rest.limits import describe_limits
 from app.rest.problem import install_problem_handlers
 from app.rest.retry import Retries
 from app.settings import Settings
@@ -60,6 +60,8 @@ the student responds, and decide what to do next.
 Wherever the id of a roster row is accepted, `sis:<source>:<sourcedId>` is accepted as well. With `Aimline-Act-For`, a
 request names the person for whom it acts, and is limited by that person's role and caseload. Lists are paginated: pass
 `next` back as `after`. Errors are problem details (RFC 9457) and list every violation at once.
+
+The same is served as GraphQL at `/graphql`; [GraphiQL](graphiql) tries it in the browser.
 """
 V1 = (
     roster,
@@ -119,7 +121,7 @@ def build(settings: Settings) -> FastAPI:
         writers=WriterShare(connections_of(engine), limits.connect),
     )
     install_problem_handlers(app)
-    describe_limits(app)
+    complete_contract(app)
     app.webhooks.include_router(events.webhooks())
     app.include_router(health.router)
     app.include_router(oauth.router)

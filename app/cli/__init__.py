@@ -1,4 +1,4 @@
-"""The command line. Each command reports an error in one sentence and exits with the code in DESIGN's table."""
+"""The command line. Each command reports an error in one sentence, and exits with one of the documented exit codes."""
 
 import logging
 import os
@@ -13,7 +13,9 @@ from app.core.errors import AimlineError, Invalid
 
 
 class Command(NamedTuple):
-    """The module of a command and its help text, repeated here so that the overview need not load the module."""
+    """The module of a command and its help text, which is repeated here so that the overview need not load the
+    module.
+    """
 
     module: str
     help: str
@@ -32,7 +34,7 @@ COMMANDS = {
     "district": Command("operate", "Districts."),
     "client": Command("operate", "Machine clients."),
     "sis": Command("sis", "The sources that a district syncs from."),
-    "sync": Command("runs", "Bring the roster from the district's SIS."),
+    "sync": Command("runs", "Syncs the roster from the district's SIS."),
     "judge": Command(
         "judge", "Judges series: JSON Lines on standard input, verdicts as JSON Lines on standard output."
     ),
@@ -46,12 +48,12 @@ COMMANDS = {
     "contracts": Command("contracts", "Writes openapi/rest.json, openapi/schema.graphql and openapi/events.json."),
     "sandbox": Command("sandbox", "A synthetic district of people who do not exist."),
 }
-"""Only the module of the given command is loaded, so that the command starts quickly."""
+"""The commands by name. Only the module of the given command is loaded, so that it starts quickly."""
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
 LOGS = {"serve", "worker"}
 """Commands that run processes, which configure their own logs."""
 BEHIND = ("42P01", "42703", "42883", "3F000")
-"""SQLSTATEs for a missing table, column, function or schema."""
+"""The SQLSTATEs for a missing table, column, function or schema, which mean that a migration is missing."""
 
 
 def command_line(command: str | None = None) -> typer.Typer:
@@ -64,7 +66,7 @@ def command_line(command: str | None = None) -> typer.Typer:
 
 
 def overview() -> typer.Typer:
-    """Builds the command line with each command's help text only, for listing them."""
+    """Builds a command line that only lists the commands with their help texts."""
     app = _empty()
     for name, command in COMMANDS.items():
         app.command(name, help=command.help)(lambda: None)
@@ -78,14 +80,14 @@ def _empty() -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
     )
-    app.callback()(lambda: None)  # keeps a single command callable by its name
+    app.callback()(lambda: None)  # this empty callback keeps a single command callable by its name
     return app
 
 
 def main() -> None:
     """Runs the command; an error is a sentence on standard error, never a stack trace."""
     if not set(sys.argv[1:2]) & LOGS:
-        # A command prints its result; informational log lines are for the long-running processes only.
+        # A command prints its result; informational log lines are for long-running processes only.
         quiet = structlog.make_filtering_bound_logger(logging.WARNING)
         structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
@@ -111,7 +113,7 @@ def _refuse(error: Exception) -> NoReturn:
 
     An unknown error's message is not shown, because it may contain submitted values.
     """
-    # Imported here, because these modules are loaded already if such an error was raised.
+    # Imported here, because if such an error was raised, these modules are loaded already.
     from pydantic import ValidationError
     from sqlalchemy.exc import DBAPIError, ProgrammingError
 

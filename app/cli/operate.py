@@ -54,7 +54,7 @@ def add_to(app: typer.Typer) -> None:
     def create_district(
         slug: Annotated[str, typer.Argument(help="A short name: a–z, 0–9 and hyphens.")],
         name: Annotated[str, typer.Option(help="The district's full name.")] = "",
-        time_zone: Annotated[str, typer.Option(help="IANA, such as America/Chicago.")] = "UTC",
+        time_zone: Annotated[str, typer.Option(help="An IANA time zone, such as America/Chicago.")] = "UTC",
         as_json: AsJson = False,
     ) -> None:
         """Creates a district with the default playbook."""
@@ -72,7 +72,7 @@ def add_to(app: typer.Typer) -> None:
 
     @district.command("new-epoch")
     def new_epoch(slug: Annotated[str, typer.Argument(help="The district's short name.")]) -> None:
-        """Run this after restoring from a copy: readers of the change feed are told to start again."""
+        """Makes readers of the change feed start again; run this after restoring from a copy."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
             district_id = await find_district(engine, slug)
@@ -86,7 +86,7 @@ def add_to(app: typer.Typer) -> None:
     @district.command("reminders")
     def reminders(
         slug: Annotated[str, typer.Argument(help="The district's short name.")],
-        days: Annotated[list[str] | None, typer.Argument(help="As concern_unanswered=10; 0 means never.")] = None,
+        days: Annotated[list[str] | None, typer.Argument(help="Such as concern_unanswered=10; 0 means never.")] = None,
     ) -> None:
         """Shows or sets the number of instructional days after which something counts as overdue."""
 
@@ -115,7 +115,7 @@ def add_to(app: typer.Typer) -> None:
             district_id = await find_district(engine, district)
             operator = system_principal(district_id, "operator")
             async with unit(engine, operator, settings.keyring, "client create") as work:
-                schools = tuple([(await find_school(work, one, "/school")).id for one in school or ()])
+                schools = tuple([(await find_school(work, school_name, "/school")).id for school_name in school or ()])
                 made = await register_client(work, NewClient(name, scopes, schools))
             return ids.format_id("client", made.client_id), made.secret
 
@@ -129,22 +129,22 @@ def add_to(app: typer.Typer) -> None:
     def grant(
         client_id: str,
         district: District,
-        scope: Annotated[list[str], typer.Option(help="As for `client create`.")],
+        scope: Annotated[list[str], typer.Option(help="Scopes, as for `client create`.")],
     ) -> None:
         """Grants a client access to a further district."""
         scopes = _scopes(scope)
 
         async def run(engine: AsyncEngine, settings: Settings) -> None:
-            known = await find_client(engine, ids.parse_id("client", client_id))
-            if known is None:
+            client = await find_client(engine, ids.parse_id("client", client_id))
+            if client is None:
                 raise NotFound("client")
             district_id = await find_district(engine, district)
-            if any(one.district_id == district_id for one in known.grants):
+            if any(grant.district_id == district_id for grant in client.grants):
                 raise Conflict("The client has a grant in this district already.", code="client.granted")
             async with unit(
                 engine, system_principal(district_id, "operator"), settings.keyring, "client grant"
             ) as work:
-                await grant_client(work, known.client_id, NewClient(known.name, scopes))
+                await grant_client(work, client.client_id, NewClient(client.name, scopes))
 
         as_operator(run)
         print(f"Granted {client_id} the district {district}.")
@@ -155,17 +155,17 @@ def add_to(app: typer.Typer) -> None:
         district: District,
         revoke_others: Annotated[bool, typer.Option(help="Revoke the other secrets at once.")] = False,
     ) -> None:
-        """Gives a client a second secret; two may be valid while one replaces the other."""
+        """Gives a client a second secret; both are valid until the older one is revoked."""
 
         async def run(engine: AsyncEngine, settings: Settings) -> str:
-            known = await find_client(engine, ids.parse_id("client", client_id))
-            if known is None:
+            client = await find_client(engine, ids.parse_id("client", client_id))
+            if client is None:
                 raise NotFound("client")
             district_id = await find_district(engine, district)
             async with unit(
                 engine, system_principal(district_id, "operator"), settings.keyring, "client rotate"
             ) as work:
-                return await rotate_secret(work, known.client_id, revoke_others=revoke_others)
+                return await rotate_secret(work, client.client_id, revoke_others=revoke_others)
 
         print(f"client_secret  {as_operator(run)}\nThe secret is not shown again.")
 

@@ -1,8 +1,24 @@
 """Defines the kinds of decision and what each kind requires. Pure."""
 
+from enum import StrEnum
+
 from app.core.errors import Conflict, Invalid, Violation
 
-KINDS = ("continue", "raise_goal", "intensify", "change", "fade", "exit", "restore_fidelity", "refer")
+
+class DecisionKind(StrEnum):
+    """What a team chose. A referral can be recorded at any time, with nothing before it."""
+
+    CONTINUE = "continue"
+    RAISE_GOAL = "raise_goal"
+    INTENSIFY = "intensify"
+    CHANGE = "change"
+    FADE = "fade"
+    EXIT = "exit"
+    RESTORE_FIDELITY = "restore_fidelity"
+    REFER = "refer"
+
+
+KINDS = tuple(kind.value for kind in DecisionKind)
 DRAWS_PHASE_LINE = frozenset({"raise_goal", "intensify", "change", "fade"})
 NEEDS_NO_SUPPORT = frozenset({"refer"})
 

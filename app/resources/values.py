@@ -99,7 +99,7 @@ def render_leaf(value: Any, item_: Item, *, upper: bool) -> Any:
 
 def _leaf(value: Any, item_: Item, *, upper: bool) -> Any:
     if item_.kind is not None:
-        return ids.show(item_.kind, value if isinstance(value, UUID) else UUID(str(value)))
+        return ids.format_id(item_.kind, value if isinstance(value, UUID) else UUID(str(value)))
     if isinstance(value, date | datetime):
         return value.isoformat()
     if isinstance(item_.type, type) and issubclass(item_.type, StrEnum):

@@ -62,7 +62,10 @@ async def list_breaks(
     return Items(items=items, next=next_cursor)
 
 
-@router.post("", status_code=201, operation_id="declare_break", **requires(declare_break))
+KNOWN = {200: {"model": SchoolBreak, "description": "The break was declared before."}}
+
+
+@router.post("", status_code=201, operation_id="declare_break", **requires(declare_break, answers=KNOWN))
 async def declare_school_break(work: OpenWork, response: Response, new: NewSchoolBreak) -> SchoolBreak:
     """Declares a break: 201, or 200 if it exists already.
 

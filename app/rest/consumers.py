@@ -23,7 +23,11 @@ LOST = "Events after the consumer's position are no longer kept, or the feed was
 class NewConsumer(Input):
     """What a consumer reads, and where a new one begins."""
 
-    event_types: list[str] = Field(default=[], max_length=100, description="All types, if none is named.")
+    event_types: list[str] | None = Field(
+        default=None,
+        max_length=100,
+        description="All types, if empty. By default, an existing consumer keeps its types, and a new one has all.",
+    )
     versions: dict[str, int] = Field(
         default={},
         max_length=100,
@@ -80,10 +84,15 @@ async def list_consumers(
     return Items(items=items, next=next_cursor)
 
 
-@router.put("/{name}", operation_id="keep_consumer", **requires(consumers.save_consumer))
+CREATED = {201: {"model": Consumer, "description": "The consumer was created."}}
+
+
+@router.put("/{name}", operation_id="keep_consumer", **requires(consumers.save_consumer, answers=CREATED))
 async def keep_consumer(work: OpenWork, response: Response, name: Name, new: NewConsumer) -> Consumer:
     """Creates a consumer (201), or changes the types of an existing one, which keeps its position (200)."""
-    new_consumer = consumers.NewConsumer(tuple(new.event_types), new.versions, new.begin)
+    new_consumer = consumers.NewConsumer(
+        None if new.event_types is None else tuple(new.event_types), new.versions, new.begin
+    )
     position, is_new = await consumers.save_consumer(work, name, new_consumer)
     response.status_code = 201 if is_new else 200
     return _consumer(position)

@@ -14,7 +14,7 @@ from app.rest.evidence import Score, score_shape
 from app.rest.pages import Input, Items, Shape, page_keyset, text_field, to_page
 from app.rest.roster import Enrollment, Student, enrollment_shape, student_id, student_shape
 from app.rest.route import Route
-from app.rest.support import Change, Support, support_shape
+from app.rest.support import Support, SupportChange, support_shape
 from app.roster.queries import external_ids_of
 from app.support.service import SupportChange as PhaseChange
 
@@ -36,7 +36,7 @@ class NewDecision(Input):
     decided_by: str | None = Field(default=None, description="An id or an external id.")
     decided_on: date | None = Field(default=None, description="Without it, today.")
     note: str | None = text_field(service.NewDecision, "note", default=None)
-    change: Change | None = Field(default=None, description="What changes from that day on.")
+    change: SupportChange | None = Field(default=None, description="What changes from that day on.")
 
 
 class Decision(Shape):

@@ -24,7 +24,7 @@ from app.core.crypto import Keyring
 from app.core.errors import Invalid, Malformed, NotFound, Violation
 from app.core.writer_share import WriterShare
 from app.rest.pages import NUL
-from app.rest.problem import MEDIA_TYPE, Problem
+from app.rest.problem import MEDIA_TYPE
 from app.rest.repetition import Replayed, find_kept
 from app.rest.versions import expect_versions, writes
 from app.roster.caseload import bound_to_person
@@ -38,7 +38,8 @@ oauth2 = OAuth2(
     },
     scheme_name="oauth2",
     description=(
-        "OAuth 2.0 client credentials at this service's token endpoint. A secured area has the scope area:<code>."
+        "OAuth 2.0 client credentials at this service's token endpoint. Each secured area has a scope, such as "
+        "`area:sel`."
     ),
     auto_error=False,
 )
@@ -98,7 +99,10 @@ async def principal_of(
     client = services.tokens.read_header(authorization)
     if act_for is None:
         return client
-    return await bound_to_person(services.engine, services.keyring, client, act_for)
+    try:
+        return await bound_to_person(services.engine, services.keyring, client, act_for)
+    except Invalid as error:
+        raise Malformed(error.violations) from None  # a wrong header is a bad request, as a wrong parameter is
 
 
 async def open_work(request: Request, principal: Annotated[Principal, Depends(principal_of)]) -> AsyncIterator[Work]:
@@ -124,15 +128,19 @@ Limit = Annotated[int | None, Query(description="Rows in a page: 1 to 200, by de
 
 
 def requires(
-    *functions: Callable[..., Any], gone: str | None = None, has_version: bool = False, **more: Any
+    *functions: Callable[..., Any],
+    gone: str | None = None,
+    answers: dict[int, Any] | None = None,
+    has_version: bool = False,
+    **more: Any,
 ) -> dict[str, Any]:
-    """Returns a route's entry in the contract: the scopes that its functions require, and its problem responses.
+    """Returns a route's entry in the contract: the scopes that its functions require.
 
-    `has_version` states that the row in the path has a version, where the response does not show it.
+    `app.rest.contract` adds the problem responses; `gone` is the description of a 410, which few routes answer,
+    `answers` has the successful responses besides the usual one, and `has_version` states that the row in the path has
+    a version, where the response does not show it.
     """
     scopes = sorted({can.value for function in functions for can in required_permissions(function)})
-    answers = {**_ANSWERS, 410: gone} if gone else _ANSWERS
-    problem = {"model": Problem, "content": {MEDIA_TYPE: {}}}
     return {
         # A tuple replaces what FastAPI has written; a list would be added to it, as an alternative way to
         # authenticate.
@@ -140,23 +148,14 @@ def requires(
             "security": ({"oauth2": scopes},),
             **({"parameters": [writes(is_required=False)]} if has_version else {}),
         },
-        "responses": {status: {**problem, "description": words} for status, words in answers.items()},
+        "responses": (answers or {}) | ({410: refusal(gone)} if gone else {}),
         **more,
     }
 
 
-_ANSWERS: dict[int | str, str] = {
-    400: "A bad request.",
-    401: "No token, or one that is not valid.",
-    403: "The caller lacks the permission for this operation.",
-    404: "There is no such row, or the caller may not see it.",
-    409: "The present state does not allow the operation.",
-    422: "The values cannot be accepted; every violation is listed.",
-    503: (
-        "The database, or a lock in it, is not available. With Retry-After, nothing was changed; without "
-        "it, the outcome is unknown (outcome.unknown)."
-    ),
-}
+def refusal(description: str) -> dict[str, Any]:
+    """Returns a problem response for the contract of a route."""
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
 
 
 def row_id(kind: str, text: str) -> UUID:

@@ -156,12 +156,19 @@ def score_shape(row: models.Score) -> Score:
     )
 
 
-@router.post("/scores", status_code=201, operation_id="record_score", **requires(service.record_scores))
-async def record_score(work: OpenWork, new: NewScore) -> Score:
-    """Records one score and judges the series that it belongs to, in the same transaction."""
+KNOWN = {200: {"model": Score, "description": "The score was recorded before; it is unchanged or was amended."}}
+
+
+@router.post("/scores", status_code=201, operation_id="record_score", **requires(service.record_scores, answers=KNOWN))
+async def record_score(work: OpenWork, response: Response, new: NewScore) -> Score:
+    """Records one score and judges the series that it belongs to, in the same transaction.
+
+    201 for a new score, 200 for one that was sent before.
+    """
     recorded = (await service.record_scores(work, [evidence.NewScore(**new.model_dump())], at=""))[0]
     if recorded.score is None:
         raise Invalid(recorded.violations)
+    response.status_code = 201 if recorded.outcome == "recorded" else 200
     return score_shape(recorded.score)
 
 

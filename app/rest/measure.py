@@ -10,7 +10,7 @@ from app.playbook import measures, models, queries
 from app.response.administration.measures import amend_measure as amend
 from app.rest.door import OpenWork, requires
 from app.rest.evidence import Number
-from app.rest.pages import Input, Shape
+from app.rest.pages import NOT_NAMED, Changes, Input, Shape
 from app.rest.route import Route
 
 router = APIRouter(prefix="/v1", tags=["playbook"], route_class=Route)
@@ -61,20 +61,19 @@ class NewMeasure(Input):
     forms: Forms | None = Field(default=None, description=FORMS)
 
 
-class MeasureChanges(Input):
+class MeasureChanges(Changes):
     """Changes of a measure; fields that are not named stay. Direction, kind and area are fixed once it is in use."""
 
-    # A factory keeps the default out of the contract: generated clients would send it and overwrite the value.
-    code: str = Field(default_factory=str, max_length=63, description="Cannot be changed; another code is refused.")
-    name: str = Field(default_factory=str, max_length=200)
-    area: str = Field(default_factory=str, description="A code or an id.")
-    unit: str = Field(default_factory=str, max_length=100)
-    direction: Direction = Field(default_factory=lambda: "up", description="The direction in which scores improve.")
-    lowest: Number = Field(default_factory=float)
-    highest: Number = Field(default_factory=float)
-    sem: Number | None = Field(default_factory=lambda: None, description=SEM)
-    kind: Kind = Field(default_factory=lambda: "growth", description=KIND)
-    forms: Forms | None = Field(default_factory=lambda: None, description=FORMS)
+    code: str = Field(default=NOT_NAMED, max_length=63, description="Cannot be changed; another code is refused.")
+    name: str = Field(default=NOT_NAMED, max_length=200)
+    area: str = Field(default=NOT_NAMED, description="A code or an id.")
+    unit: str = Field(default=NOT_NAMED, max_length=100)
+    direction: Direction = Field(default=NOT_NAMED, description="The direction in which scores improve.")
+    lowest: Number = NOT_NAMED
+    highest: Number = NOT_NAMED
+    sem: Number | None = Field(default=NOT_NAMED, description=SEM)
+    kind: Kind = Field(default=NOT_NAMED, description=KIND)
+    forms: Forms | None = Field(default=NOT_NAMED, description=FORMS)
 
 
 @router.get("/measures", operation_id="list_measures", **requires(queries.measures))

@@ -19,9 +19,7 @@ LARGEST = 2**31 - 1
 
 
 class Shape(BaseModel):
-    """The base of all response models."""
-
-    model_config = ConfigDict(extra="forbid")
+    """The base of all response models. They are open in the contract: clients ignore members that are added later."""
 
 
 class Input(BaseModel):
@@ -41,11 +39,35 @@ class Input(BaseModel):
         return value
 
 
+def _remove_defaults(schema: dict[str, Any]) -> None:
+    for field in schema["properties"].values():
+        field.pop("default", None)
+
+
+class Changes(Input):
+    """The base of request models that change a row: a field that is not named stays as it is.
+
+    The contract states no default, since a generated client would send it and overwrite the value. A model gives its
+    fields the default `NOT_NAMED`, and its route reads it with `exclude_unset=True`.
+    """
+
+    model_config = ConfigDict(json_schema_extra=_remove_defaults)
+
+
+NOT_NAMED: Any = None
+"""The default of a field of `Changes`. Pydantic does not validate it, and no route reads it."""
+
+
 class Items(Shape, Generic[Item]):
     """A page of a list."""
 
-    items: list[Item]
+    items: list[Item] = Field(description="The rows of this page, in the order of the list.")
     next: str | None = Field(description="The cursor of the next page, for `after`; null on the last page.")
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
+        """Returns the name in the contract, such as `ConcernPage`."""
+        return f"{params[0].__name__}Page"
 
 
 def text_field(input_type: type, name: str, **more: Any) -> Any:

@@ -112,29 +112,12 @@ def problem(
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Installs the exception handlers, so that every error leaves as a problem, and states this in the contract."""
-    described = app.openapi
-
-    def contract() -> dict[str, Any]:
-        if app.openapi_schema is None:
-            _as_problems(described())
-        return described()
-
-    app.openapi = contract  # type: ignore[method-assign]  # how FastAPI says that a contract is extended
+    """Installs the exception handlers, so that every error leaves as a problem."""
     app.add_exception_handler(AimlineError, _ours)
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DBAPIError, _database)
     app.add_exception_handler(OverflowError, _overflow)
-
-
-def _as_problems(contract: dict[str, Any]) -> None:
-    # FastAPI lists every model under application/json; problems have a media type of their own.
-    for operation in (operation for methods in contract["paths"].values() for operation in methods.values()):
-        for answer in operation.get("responses", {}).values():
-            content = answer.get("content", {})
-            if MEDIA_TYPE in content and "application/json" in content:
-                content[MEDIA_TYPE] = content.pop("application/json")
 
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:

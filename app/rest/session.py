@@ -53,7 +53,7 @@ class NewSessions(Input):
     sessions: list[NewSession] = Field(min_length=1, max_length=500)
 
 
-class Amendment(Input):
+class SessionAmendment(Input):
     """A correction of a session; fields that are not named stay as they are."""
 
     held_on: date | None = None
@@ -240,7 +240,7 @@ async def get_session(work: OpenWork, session: str) -> SessionWithChanges:
 
 
 @router.post("/sessions/{session}/amend", operation_id="amend_session", **requires(service.amend_session))
-async def amend_session(work: OpenWork, session: str, amendment: Amendment) -> Session:
+async def amend_session(work: OpenWork, session: str, amendment: SessionAmendment) -> Session:
     """Corrects a session; its former values are kept."""
     correction = NewAmendment(**amendment.model_dump())
     return session_shape(await service.amend_session(work, row_id("session", session), correction))

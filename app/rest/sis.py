@@ -196,7 +196,14 @@ async def list_sync_changes(
     return Items(items=items, next=next_cursor)
 
 
-@router.get("/sync-runs/{run}/report", operation_id="get_sync_report", **requires(queries.run, queries.read_report))
+AS_TEXT = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
+
+
+@router.get(
+    "/sync-runs/{run}/report",
+    operation_id="get_sync_report",
+    **requires(queries.run, queries.read_report, answers=AS_TEXT),
+)
 async def get_sync_report(work: OpenWork, request: Request, run: str) -> SyncReport:
     """Returns what a run did or would do, with its plan where it is held. As text/plain for clients that accept it."""
     source_run = await queries.run(work, row_id("run", run))

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from app.core import ids
 from app.rest.door import After, Limit, OpenWork, Services, requires, row_id
-from app.rest.pages import Input, Items, Shape, page_keyset, to_page
+from app.rest.pages import NOT_NAMED, Changes, Input, Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.sis.runs import queries
 from app.sis.sources import service as sources
@@ -74,10 +74,10 @@ class NewSource(SourceSettings):
     url: str = Field(max_length=2048)
 
 
-class SourceChanges(SourceSettings):
+class SourceChanges(Changes, SourceSettings):
     """Changes of a source; fields that are not named stay. A move to another host requires the secret again."""
 
-    url: str = Field(default="", max_length=2048)
+    url: str = Field(default=NOT_NAMED, max_length=2048)
 
 
 class SisSource(Shape):

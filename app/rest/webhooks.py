@@ -8,7 +8,7 @@ from pydantic import Field
 
 from app.core import ids
 from app.rest.door import After, Limit, OpenWork, Services, requires, row_id
-from app.rest.pages import Input, Items, Shape, page_keyset, to_page
+from app.rest.pages import NOT_NAMED, Changes, Input, Items, Shape, page_keyset, to_page
 from app.rest.route import Route
 from app.webhooks import models, queries, service
 from app.webhooks.sign import Signature
@@ -35,14 +35,14 @@ class NewEndpoint(Input):
     signature: Literal["hmac-sha256", "ed25519"] = Field(default="hmac-sha256", description=SIGNATURE)
 
 
-class ChangedEndpoint(Input):
+class EndpointChanges(Changes):
     """Changes of an endpoint; fields that are not named stay. Pending deliveries go to the new address."""
 
-    url: str | None = Field(default=None, max_length=2048, description="https, on a public address.")
-    event_types: list[str] | None = Field(default=None, max_length=100, description="See GET /v1/event-types.")
-    description: str | None = Field(default=None, description="An empty text removes the description.")
-    schools: list[str] | None = Field(default=None, max_length=500, description=SCHOOLS)
-    versions: dict[str, int] = Field(default={}, max_length=100, description=VERSIONS)
+    url: str = Field(default=NOT_NAMED, max_length=2048, description="https, on a public address.")
+    event_types: list[str] = Field(default=NOT_NAMED, max_length=100, description="See GET /v1/event-types.")
+    description: str | None = Field(default=NOT_NAMED, description="Null, or an empty text, removes the description.")
+    schools: list[str] = Field(default=NOT_NAMED, max_length=500, description=SCHOOLS)
+    versions: dict[str, int] = Field(default=NOT_NAMED, max_length=100, description=VERSIONS)
 
 
 class Rotation(Input):
@@ -122,16 +122,15 @@ async def get_endpoint(work: OpenWork, endpoint: str) -> Endpoint:
 
 
 @router.patch("/webhook-endpoints/{endpoint}", operation_id="change_endpoint", **requires(service.change_endpoint))
-async def change_endpoint(work: OpenWork, request: Request, endpoint: str, changed: ChangedEndpoint) -> Endpoint:
+async def change_endpoint(work: OpenWork, request: Request, endpoint: str, changes: EndpointChanges) -> Endpoint:
     """Changes the address, the types, the schools or the description of an endpoint; its secret stays."""
     services: Services = request.app.state.services
-    change = service.Change(
-        changed.url,
-        None if changed.event_types is None else tuple(changed.event_types),
-        changed.description,
-        None if changed.schools is None else tuple(changed.schools),
-        changed.versions,
-    )
+    values = changes.model_dump(exclude_unset=True)
+    for name in values.keys() & {"event_types", "schools"}:
+        values[name] = tuple(values[name])
+    if "description" in values:
+        values["description"] = values["description"] or ""
+    change = service.Change(**values)
     return _endpoint(
         await service.change_endpoint(work, row_id("endpoint", endpoint), change, services.webhook_allowed)
     )

@@ -1,6 +1,6 @@
-"""Runs the whole of Aimline on one machine to try it: database, api, worker, story. It is never part of production.
+"""Runs all of Aimline on one machine to try it: database, api, worker and story. Never part of production.
 
-`python3 dev.py run` becomes this program. It keeps everything in one folder, `.aimline` by default.
+`python3 dev.py run` becomes this program. It stores everything in one folder, `.aimline` by default.
 """
 
 import argparse
@@ -28,7 +28,7 @@ READY_LIMIT = 60.0  # seconds until the api must be ready
 
 
 class Stopped(BaseException):
-    """Raised when somebody stops the playground: by Ctrl-C, SIGTERM, or closing the terminal."""
+    """Raised when somebody stops the playground, by Ctrl-C, SIGTERM, or closing the terminal."""
 
 
 def main() -> NoReturn:
@@ -55,7 +55,7 @@ def main() -> NoReturn:
 
 
 def play(folder: Path, port: int, roster: Path | None, *, once: bool) -> int:
-    """Starts everything, plays the story, and serves on unless `once`; returns the story's exit code."""
+    """Starts everything, plays the story, and continues to serve unless `once`; returns the story's exit code."""
     port = _free_port(port)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with contextlib.ExitStack() as resources:
@@ -95,13 +95,13 @@ def _environment(folder: Path, port: int, resources: contextlib.ExitStack) -> di
             environment.setdefault("AIMLINE_KEY_FILE", str(key))
         return environment
     for name in ("AIMLINE_KEY", "AIMLINE_API_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL"):
-        environment.pop(name, None)  # they belong to a server other than the embedded one
+        environment.pop(name, None)  # these settings belong to another server than the embedded one
     postgres = resources.enter_context(EmbeddedPostgres(folder))
     return environment | {"AIMLINE_DATABASE_URL": postgres.url(), "AIMLINE_KEY_FILE": str(key)}
 
 
 def _key_file(folder: Path) -> Path:
-    """Returns the file of the key-encryption key. The key is made once and written atomically."""
+    """Returns the file of the key-encryption key, which is created at the first call and written atomically."""
     path = folder / "key"
     if not path.exists():
         unfinished = folder / "key.new"
@@ -132,7 +132,7 @@ def _wait_until_ready(port: int, processes: list[Process]) -> None:
 
 
 def _ready(port: int) -> bool:
-    connection = http.client.HTTPConnection(HOST, port, timeout=5)  # connects directly, never through a proxy
+    connection = http.client.HTTPConnection(HOST, port, timeout=5)  # the request goes directly, never through a proxy
     try:
         connection.request("GET", "/health/ready")
         return connection.getresponse().status == http.client.OK
@@ -153,7 +153,7 @@ def _tell_story(
     processes: list[Process],
     resources: contextlib.ExitStack,
 ) -> int:
-    """Runs the story as a process of its own on this terminal and returns its exit code."""
+    """Runs the story as a separate process on this terminal; returns its exit code."""
     story = subprocess.Popen(
         [sys.executable, "-m", "app.sandbox.story", *arguments],
         cwd=REPOSITORY,
@@ -182,7 +182,7 @@ def _check(processes: list[Process]) -> None:
 
 
 def _free_port(port: int) -> int:
-    """Returns the port if it is free, or any free one for 0; raises `PlaygroundError` if it is taken."""
+    """Returns the port if it is free, or any free port for 0; raises `PlaygroundError` if it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -198,7 +198,7 @@ def _free_port(port: int) -> int:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Holds a lock, so that only one playground at a time uses the folder."""
+    """Locks the folder during the block, so that only one playground at a time uses it."""
     with (folder / "playground.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -214,7 +214,7 @@ def _stop(number: int, frame: object) -> NoReturn:
 
 
 def _ignore_signals() -> None:
-    """Ignores further signals, so that a second Ctrl-C does not interrupt the orderly stop."""
+    """Ignores further signals, so that a second Ctrl-C does not interrupt the shutdown."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
 

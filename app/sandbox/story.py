@@ -1,4 +1,4 @@
-"""Owns the story: a student responds to support, stops, and a webhook reports it. It uses public HTTP only.
+"""Plays the story of a student who responds to support and then stops, which a webhook reports. Uses public HTTP only.
 
 `python -m app.sandbox.story --base-url URL [--roster FILE.zip]`; the exit code is 0 when every step succeeded, else 1.
 """
@@ -37,7 +37,7 @@ query Story($id: ID!) {
 
 @dataclass
 class Cast:
-    """The people in the story, and the support."""
+    """The people in the story and the student's support."""
 
     student: dict[str, Any]
     teacher: dict[str, Any]
@@ -46,7 +46,7 @@ class Cast:
 
     @property
     def student_id(self) -> str:
-        """Returns the student's external id where there is one: a vendor need not learn Aimline's ids."""
+        """Returns the student's external id if there is one, because a vendor need not know Aimline's ids."""
         external_ids = self.student["external_ids"]
         return (
             f"sis:{external_ids[0]['source']}:{external_ids[0]['sourced_id']}"
@@ -149,7 +149,7 @@ def _find_cast(vendor: Vendor) -> Cast:
         if page["next"] is None:
             break
         after = {"after": page["next"]}
-    # The story prefers a young reader; any class of a roster given by the user will do.
+    # The story prefers a young reader; in a roster given by the user, any class will do.
     for class_ in sorted(
         classes, key=lambda class_: (not ELEMENTARY & set(class_["grades"]), class_["type"] != "homeroom")
     ):
@@ -210,7 +210,7 @@ def _open_support(telling: Telling, vendor: Vendor, cast: Cast, reader: Stopping
 def _record_weeks(
     telling: Telling, vendor: Vendor, cast: Cast, reader: StoppingReader, support: dict[str, Any]
 ) -> tuple[dict[str, Any], datetime]:
-    """Records the scores week by week; returns the verdict that turned, and when its score was sent."""
+    """Records the scores week by week; returns the verdict that changed, and when its score was sent."""
     telling.step = "weekly scores arrive; the student responds, then stops"
     begins, line = _first_monday(), support["phases"][0]
     states: list[str] = []
@@ -282,7 +282,7 @@ def _score(cast: Cast, taken_on: date, value: float) -> dict[str, Any]:
 
 
 def _first_monday() -> date:
-    # No score may lie in the future, so the support begins as many weeks ago as there are scores.
+    # No score may be in the future, so the support begins as many weeks ago as there are scores.
     today = datetime.now(UTC).date()
     return today - timedelta(days=today.weekday(), weeks=WEEKS)
 

@@ -1,4 +1,4 @@
-"""Owns how the story looks in a terminal: headings, one line for each step, a table of weeks.
+"""Prints the story in a terminal: headings, one line for each step, a table of weeks.
 
 It has no steps of its own.
 """
@@ -23,7 +23,7 @@ WORDS = {
 
 
 class StepFailed(Exception):
-    """Raised when a step did not give the expected result; the message says what was found instead."""
+    """Raised when a step did not give the expected result; the message names the actual one."""
 
 
 class Telling:
@@ -39,7 +39,7 @@ class Telling:
         self.console.print(f"\n[bold]{title}[/]")
 
     def does(self, step: str, run: Callable[[], Answer]) -> Answer:
-        """Runs a step and prints it; a failure is reported under its name."""
+        """Runs a step and prints it; a failure is reported under the step's name."""
         self.step = step
         began = time.perf_counter()
         result = run()
@@ -48,7 +48,7 @@ class Telling:
         return result
 
     def held(self) -> None:
-        """Prints the current step as done; for a step that is shown in another way."""
+        """Prints the current step as done, if it was shown in another way."""
         self.console.print(f"  [green]✓[/] {self.step}", highlight=False)
 
     def says(self, text: str) -> None:
@@ -61,7 +61,7 @@ class Telling:
 
 
 class Weeks:
-    """The weekly scores against the aimline, with the verdict after each."""
+    """The weekly scores beside the aimline, with the verdict after each."""
 
     def __init__(self, console: Console, title: str, pace: float) -> None:
         self._pace = pace

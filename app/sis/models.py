@@ -1,6 +1,6 @@
-"""Owns the sync's tables: settings of sources, runs, quarantined rows, the change log, uploads.
+"""Defines the sync's tables: settings of sources, runs, quarantined rows, the change log, uploads.
 
-Never stores a secret unencrypted or a value of a quarantined row.
+No table has an unencrypted secret or a value of a quarantined row.
 """
 
 from datetime import datetime
@@ -112,9 +112,9 @@ class SisQuarantine(TenantRow, Base):
 class SisChange(TenantRow, Base):
     """One row that a run updated, restored or removed, with its before-image.
 
-    A created row is not logged: it names its run in `arrived_in`. The action is `remove` if the source marked the row
-    as deleted, and `absent` if a complete delivery no longer had it. `before` is null from `expired_at` on; a run with
-    an expired row cannot be undone.
+    A created row is not logged, because it refers to its run itself (`arrived_in`). The action is `remove` if the
+    source marked the row as deleted, and `absent` if a complete delivery no longer had it. `before` is null from
+    `expired_at` on; a run with an expired row cannot be undone.
     """
 
     __tablename__ = "sis_change"
@@ -138,7 +138,7 @@ class SisUpload(TenantRow, Base):
 
 
 class SisUploadSlot(Tenant, Base):
-    """One of the uploads that a district may send at the same time; the slot is free once its lease has ended."""
+    """One of the uploads that a district may send at the same time; it is free again once its lease has ended."""
 
     __tablename__ = "sis_upload_slot"
 

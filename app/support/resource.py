@@ -3,15 +3,18 @@
 from datetime import date, datetime
 from enum import StrEnum
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, exists, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.access.permission import Can
 from app.concern.models import Concern
 from app.concern.resource import ConcernResource
+from app.concern.rules import ConcernState
+from app.evidence.models import Score
+from app.evidence.resource import BY_DATE, ScoreResource
 from app.playbook.resource import AreaResource, LevelResource, MeasureResource
 from app.resources.declare import Link, Resource
-from app.resources.listing import Filter
+from app.resources.listing import Filter, Flag
 from app.resources.members import Id, One, choice, computed, field, one, reference, references
 from app.resources.terms import DISTRICT
 from app.resources.values import JsonObject, Value, item
@@ -80,8 +83,10 @@ class DosageValue(DosageSums):
     weeks: list[DosageWeekValue] = item("The weeks, in order.")
 
 
-SINCE = Filter("since", date, None, "The first day; by default, that of the last phase.", date(2026, 9, 14))
-UNTIL = Filter("until", date, None, "The last day, included; by default, today.", date(2026, 12, 18))
+SINCE: Filter[date] = Filter(
+    "since", date, None, "The first day; by default, that of the last phase.", date(2026, 9, 14)
+)
+UNTIL: Filter[date] = Filter("until", date, None, "The last day, included; by default, today.", date(2026, 12, 18))
 
 
 class SupportResource(
@@ -217,6 +222,16 @@ LINKS = (
     ),
     Link(
         SupportResource,
+        "scores",
+        ScoreResource,
+        (Score.student_id == Support.student_id) & (Score.measure_id == Support.measure_id),
+        "The student's scores in its measure, by date.",
+        order=BY_DATE,
+        most=10_000,
+        assumed=50,
+    ),
+    Link(
+        SupportResource,
         "sessions",
         SessionResource,
         Session.support_id == Support.id,
@@ -229,3 +244,25 @@ LINKS = (
         ),
     ),
 )
+
+FLAGS = (
+    (
+        "concerns",
+        Flag(
+            "unserved",
+            "Only accepted concerns without an active support; this needs `support:read` too.",
+            on=and_(
+                Concern.state == ConcernState.ACCEPTED,
+                ~exists().where(
+                    SupportConcern.district_id == DISTRICT,
+                    SupportConcern.concern_id == Concern.id,
+                    Support.district_id == DISTRICT,
+                    Support.id == SupportConcern.support_id,
+                    Support.state == SupportState.ACTIVE,
+                ),
+            ),
+            requires=(Can.READ_SUPPORTS,),
+        ),
+    ),
+)
+"""Flags that this room adds to lists of lower rooms, by the list's name."""

@@ -14,6 +14,7 @@ from app.access.permission import GRANTABLE
 from app.main import build
 from app.rest.door import Services
 from app.settings import Settings
+from tests.faces.documented import check_documented
 from tests.town import Town
 
 CLIENT_SCOPES = frozenset(can.value for can in GRANTABLE) | {"area:sel"}
@@ -69,9 +70,10 @@ class Caller:
 
 
 def plain(app: FastAPI) -> httpx.AsyncClient:
-    """A client without a token."""
+    """A client without a token. Every answer that it receives must be in the contract of the app."""
     transport = httpx.ASGITransport(app=app)
-    return httpx.AsyncClient(transport=transport, base_url="http://aimline.test")
+    hooks = {"response": [check_documented]}
+    return httpx.AsyncClient(transport=transport, base_url="http://aimline.test", event_hooks=hooks)
 
 
 def caller(

@@ -1,4 +1,4 @@
-"""Owns a complete pull: the collections, their order, restarts when the source changes, and the warnings.
+"""Pulls a source completely: reads the collections in order, restarts when the source changes, and collects warnings.
 
 Everything is written to disk before the pull yields anything, and no transaction is open meanwhile. Over 250 lines, so
 that the conditions for trusting a collection and for restarting are in one place.
@@ -29,7 +29,9 @@ SIDE_BY_SIDE: Final = 5  # collections read at the same time, so that first and 
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """A collection of OneRoster and the kind of its rows. The collections in `instead` together have the same rows."""
+    """A collection of OneRoster and the kind of its rows. The collections in `instead` together contain the same
+    rows.
+    """
 
     name: str
     kind: str
@@ -52,14 +54,17 @@ COLLECTIONS: Final = (
     Collection("academicSessions", "academic_session", instead=("terms", "gradingPeriods")),
     Collection("orgs", "org", instead=("schools",)),
 )
-"""Rows that refer to others are read first: a row that is added meanwhile is then missing completely."""
+"""The collections in the order in which they are read.
+
+Rows that refer to others are read first, so that a row that is added meanwhile is missing together with its references.
+"""
 
 IN_12_ONLY: Final = frozenset({"scoreScales", "assessmentLineItems", "assessmentResults"})
 
 
 @dataclass(slots=True)
 class PulledCollection:
-    """A collection that was read, or the status with which it was refused."""
+    """A collection that was read, or the status with which the source refused it."""
 
     spool: Spool | None = None
     roles: Spool | None = None
@@ -73,7 +78,7 @@ class PulledCollection:
     instead: bool = False
 
     def close(self) -> None:
-        """Deletes its spooled rows."""
+        """Deletes the collection's rows from disk."""
         for spool in (self.spool, self.roles):
             if spool is not None:
                 spool.close()
@@ -139,21 +144,25 @@ class RestPull:
         todo = selected
         for attempt in range(1 + RESTARTS):
             if attempt:
-                self.progress(f"starting again with {', '.join(one.name for one in todo)}", 0, 0)
+                self.progress(f"starting again with {', '.join(collection.name for collection in todo)}", 0, 0)
                 await asyncio.sleep(random.uniform(0.5, 1) * self.connection.patience.first * 2**attempt)
             await self._pull(reader, todo)
             todo = self._find_outdated(selected)
             if not todo:
                 return self._result(selected, reader.warnings)
-        names = ", ".join(one.name for one in todo)
+        names = ", ".join(collection.name for collection in todo)
         raise SourceInconsistent(
             f"The source changed while it was read, {1 + RESTARTS} times in a row ({names}): sync it at an hour at "
             "which nothing is written to it."
         )
 
     def timeout_sentence(self) -> str:
-        """Returns the sentence about a source that was not read completely within the time limit."""
-        missing = [one.name for one in COLLECTIONS if self._is_selected(one) and one.name not in self.done]
+        """Returns the sentence for a source that could not be read completely within the time limit."""
+        missing = [
+            collection.name
+            for collection in COLLECTIONS
+            if self._is_selected(collection) and collection.name not in self.done
+        ]
         return (
             f"The source was read for {self.connection.pull_minutes:g} minutes and has not ended "
             f"({', '.join(missing) or 'it kept changing'}): ask its vendor whether its collections end. If it is only "
@@ -161,30 +170,34 @@ class RestPull:
         )
 
     def close(self) -> None:
-        """Deletes all spooled rows."""
+        """Deletes all rows from disk."""
         for pulled in self.done.values():
             pulled.close()
 
-    def _is_selected(self, one: Collection) -> bool:
-        left_out = one.optional and one.name in self.connection.leave_out
-        return not left_out and (self.connection.version == "1.2" or one.name not in IN_12_ONLY)
+    def _is_selected(self, collection: Collection) -> bool:
+        left_out = collection.optional and collection.name in self.connection.leave_out
+        return not left_out and (self.connection.version == "1.2" or collection.name not in IN_12_ONLY)
 
     def _find_outdated(self, selected: list[Collection]) -> list[Collection]:
-        """Returns the collections that changed meanwhile, or that have another revision than the last page."""
-        known = (None, self.revision)
-        return [one for one in selected if one.name not in self.done or self.done[one.name].revision not in known]
+        """Returns the collections that changed during the pull, or whose revision differs from the last page's."""
+        unchanged = (None, self.revision)
+        return [
+            collection
+            for collection in selected
+            if collection.name not in self.done or self.done[collection.name].revision not in unchanged
+        ]
 
     async def _pull(self, reader: Reader, todo: list[Collection]) -> None:
         waiting = iter(todo)
 
         async def work() -> None:
-            for one in waiting:
-                old = self.done.pop(one.name, None)
+            for collection in waiting:
+                old = self.done.pop(collection.name, None)
                 if old is not None:
                     old.close()
-                pulled = await self._one(reader, one)
+                pulled = await self._one(reader, collection)
                 if pulled is not None:
-                    self.done[one.name] = pulled
+                    self.done[collection.name] = pulled
 
         try:
             async with asyncio.TaskGroup() as group:
@@ -193,39 +206,39 @@ class RestPull:
         except BaseExceptionGroup as errors:
             raise _first(errors) from None
 
-    async def _one(self, reader: Reader, one: Collection) -> PulledCollection | None:
-        """Pulls a collection, or its alternatives if it is absent. Returns None if it changed meanwhile."""
+    async def _one(self, reader: Reader, collection: Collection) -> PulledCollection | None:
+        """Pulls a collection, or its alternatives if it is absent; returns None if it changed meanwhile."""
         try:
-            return await self._spooled(reader, one, (one.name,))
+            return await self._spooled(reader, collection, (collection.name,))
         except CollectionAbsent as absent:
             status = absent.status
-        if one.instead and status not in (401, 403):
+        if collection.instead and status not in (401, 403):
             try:
-                pulled = await self._spooled(reader, one, one.instead)
+                pulled = await self._spooled(reader, collection, collection.instead)
             except CollectionAbsent:
                 pulled = None
             else:
                 if pulled is not None:
                     pulled.instead = True
                 return pulled
-        if not one.optional:
-            raise SourceRefused(_missing(one, status))
+        if not collection.optional:
+            raise SourceRefused(_missing(collection, status))
         return PulledCollection(absent=status)
 
-    async def _spooled(self, reader: Reader, one: Collection, names: tuple[str, ...]) -> PulledCollection | None:
-        translator = Translator(BY_NAME[one.kind])
-        pulled = PulledCollection(Spool(one.kind, " and ".join(names), translator.header, self.disk_budget))
-        if one.kind == "person" and self.connection.version == "1.2":
+    async def _spooled(self, reader: Reader, collection: Collection, names: tuple[str, ...]) -> PulledCollection | None:
+        translator = Translator(BY_NAME[collection.kind])
+        pulled = PulledCollection(Spool(collection.kind, " and ".join(names), translator.header, self.disk_budget))
+        if collection.kind == "person" and self.connection.version == "1.2":
             pulled.roles = Spool("role", "users.roles", ROLE.header, self.disk_budget)
         try:
             for name in names:
-                walk = await self._walk(reader, one, name, translator, pulled)
+                walk = await self._walk(reader, collection, name, translator, pulled)
                 pulled.whole = pulled.whole and walk.whole
                 pulled.disordered = pulled.disordered or walk.disordered
                 pulled.totals.append(walk.total)
                 pulled.offsets.append(walk.offset)
                 pulled.revision = walk.revision or pulled.revision
-            if self._is_trusted(one, pulled):
+            if self._is_trusted(collection, pulled):
                 return pulled
         except CollectionChanged:
             pass
@@ -236,13 +249,13 @@ class RestPull:
         return None
 
     async def _walk(
-        self, reader: Reader, one: Collection, name: str, translator: Translator, pulled: PulledCollection
+        self, reader: Reader, collection: Collection, name: str, translator: Translator, pulled: PulledCollection
     ) -> Walk:
         while True:
             query = self._query(name)
 
             async def fetch(limit: int, offset: int, link: str | None, query: Mapping[str, str] = query) -> WalkPage:
-                async with self.turns.turn(COLLECTIONS.index(one)):
+                async with self.turns.turn(COLLECTIONS.index(collection)):
                     page = await reader.page(name, limit, offset, query, link)
                 self.revision = page.revision or self.revision
                 return page
@@ -250,7 +263,7 @@ class RestPull:
             walk = Walk(fetch, self.connection.page_size, self.page_budget)
             try:
                 async for page in walk.walk():
-                    self._spool(one, translator, page, pulled)
+                    self._spool(collection, translator, page, pulled)
                     self.progress(f"fetching {name}", walk.offset, walk.total or 0)
                 return walk
             except RecursionError:
@@ -261,10 +274,10 @@ class RestPull:
                 self.unsorted.add(name)
 
     def _query(self, name: str) -> dict[str, str]:
-        """Returns the filter and the order to request for a collection.
+        """Returns the query parameters, filter and order, for a collection.
 
-        Deltas and collections that came without a fixed order are sorted by id: it has no ties, and a row that changes
-        meanwhile keeps its place.
+        Deltas and collections that came without a fixed order are sorted by id, because ids are unique, and a row that
+        changes meanwhile keeps its place.
         """
         query = {}
         if self.since is not None:
@@ -279,13 +292,13 @@ class RestPull:
             return f"The source cannot send only the changes of {name}: sync it with --full."
         return f"The source does not accept limit and offset for {name}: ask its vendor how its pages are requested."
 
-    def _spool(self, one: Collection, translator: Translator, page: WalkPage, pulled: PulledCollection) -> None:
+    def _spool(self, collection: Collection, translator: Translator, page: WalkPage, pulled: PulledCollection) -> None:
         if pulled.spool is not None:
             pulled.spool.add(translator.page(page.rows))
         if pulled.roles is not None:
             pulled.roles.add(role for row in page.rows for role in roles_of(row))
 
-    def _is_trusted(self, one: Collection, pulled: PulledCollection) -> bool:
+    def _is_trusted(self, collection: Collection, pulled: PulledCollection) -> bool:
         """Returns whether a collection can be trusted; if not, it is pulled again.
 
         A collection that was incomplete twice in the same way is imported, but its missing rows are not removed.
@@ -303,9 +316,9 @@ class RestPull:
         pulled.fingerprint = (total, repeats.distinct, repeats.digest)
         if short:
             pulled.whole = False
-            last = self.before.get(one.name)
-            self.before[one.name] = pulled
-            self.disordered |= {one.name, *one.instead}
+            last = self.before.get(collection.name)
+            self.before[collection.name] = pulled
+            self.disordered |= {collection.name, *collection.instead}
             if last is None or last.fingerprint != pulled.fingerprint:
                 return False
         if repeats.again:
@@ -318,18 +331,20 @@ class RestPull:
         deliveries: dict[str, Delivery] = {}
         sentences: list[str] = list(warnings)
         absent: dict[int | None, list[str]] = {}
-        for one in selected:
-            pulled = self.done[one.name]
+        for collection in selected:
+            pulled = self.done[collection.name]
             if pulled.spool is None:
-                absent.setdefault(pulled.absent, []).append(one.name)
+                absent.setdefault(pulled.absent, []).append(collection.name)
                 continue
             if not pulled.whole:
                 why = "have no fixed order" if pulled.disordered else "end before the reported total"
-                sentences.append(f"The source's pages of {one.name} {why}: missing rows are not removed.")
+                sentences.append(f"The source's pages of {collection.name} {why}: missing rows are not removed.")
             if pulled.instead:
-                sentences.append(f"The source has no {one.name}: they are read from {' and '.join(one.instead)}.")
+                sentences.append(
+                    f"The source has no {collection.name}: they are read from {' and '.join(collection.instead)}."
+                )
             complete = self.since is None and pulled.whole
-            deliveries[one.kind] = pulled.spool.delivery(complete=complete)
+            deliveries[collection.kind] = pulled.spool.delivery(complete=complete)
             if pulled.roles is not None:
                 deliveries["role"] = pulled.roles.delivery(complete=complete)
         for status, names in absent.items():
@@ -339,14 +354,14 @@ class RestPull:
         return RestSource(ordered, tuple(sentences))
 
 
-def _missing(one: Collection, status: int) -> str:
+def _missing(collection: Collection, status: int) -> str:
     if status in (401, 403):
         return (
-            f"The source does not let us read {one.name} ({status}), without which there is no roster: ask its vendor "
-            "to grant it, or check the source's scopes."
+            f"The source does not let us read {collection.name} ({status}), without which there is no roster: ask its "
+            "vendor to grant it, or check the source's scopes."
         )
     return (
-        f"The source has no {one.name} ({status}), without which there is no roster: check its url. "
+        f"The source has no {collection.name} ({status}), without which there is no roster: check its url. "
         "`aimline sis doctor` looks for the right one."
     )
 

@@ -1,7 +1,7 @@
-"""Owns the temporary storage of a collection's rows: CSV in an unnamed file, and digests of the rows in another.
+"""Stores a collection's rows temporarily: CSV in an unnamed file, and digests of the rows in another.
 
-The files are readable by this process only (0600) and disappear with it. Memory contains one page of rows and, when
-the collection is complete, sixteen bytes for each row, in parts.
+The files are readable by this process only (0600) and disappear with it. Memory contains one page of rows and, when the
+collection is complete, sixteen bytes for each row, in parts.
 """
 
 import csv
@@ -29,8 +29,9 @@ class Repeats:
     """The repeated rows of a collection.
 
     `again` has the numbers of identical repeats, and `differ` is true if rows with the same id differ. `scattered` is
-    true if a repeat does not follow its original directly: then the pages have no fixed order and rows may be missing.
-    `distinct` is the number of distinct ids, and `digest` a digest of them that does not depend on their order.
+    true if a repeat does not directly follow its original, which means that the pages have no fixed order and rows may
+    be missing. `distinct` is the number of distinct ids, and `digest` a digest of them that does not depend on their
+    order.
     """
 
     again: tuple[int, ...]
@@ -44,14 +45,14 @@ NAMELESS = hash("")
 
 
 class DiskBudget:
-    """The disk space that all spools of one pull may use together."""
+    """The disk space that all collections of one pull may use together."""
 
     def __init__(self, gb: float) -> None:
         self._gb = gb
         self.left = int(gb * (1 << 30))
 
     def reserve(self, size: int) -> None:
-        """Reserves this many bytes, or releases them if negative. Raises `SourceRefused` if the budget is exceeded."""
+        """Reserves this many bytes, or releases them if negative; raises `SourceRefused` if the budget is exceeded."""
         self.left -= size
         if self.left < 0 < size:
             raise SourceRefused(
@@ -72,7 +73,7 @@ class Spool:
         self._write([header])
 
     def add(self, rows: Iterable[Cells]) -> None:
-        """Writes rows, and the digests of their ids and of their values except for the time of the change."""
+        """Writes rows, with digests of their ids and of their values except for the time of the change."""
         batch = list(rows)
         self._write(batch)
         digests = np.empty((len(batch), 2), dtype=np.int64)
@@ -86,7 +87,7 @@ class Spool:
         self.rows += len(batch)
 
     def repeats(self) -> Repeats:
-        """Returns the rows that came more than once."""
+        """Returns the rows that were delivered more than once."""
         self._digests.flush()
         parts = self.rows // PART + 1
         again: list[int] = []
@@ -106,7 +107,7 @@ class Spool:
         return Repeats(tuple(sorted(again)), differ, scattered, distinct, digest)
 
     def _part(self, part: int, parts: int) -> tuple["np.ndarray", "np.ndarray", "np.ndarray"]:
-        """Returns the numbers and the digests of ids and values of the rows whose id belongs to this part."""
+        """Returns the numbers, id digests and value digests of the rows whose ids belong to this part."""
         blocks = []
         for start in range(0, self.rows, PART):
             count = min(PART, self.rows - start)
@@ -139,7 +140,7 @@ class Spool:
         self.rows -= len(left_out)
 
     def delivery(self, *, complete: bool) -> Delivery:
-        """Returns the rows as a delivery, which is readable until `close`."""
+        """Returns the rows as a delivery, which can be read until `close` is called."""
         self._csv.flush()
         self._digests.close()
         return Delivery(
@@ -154,7 +155,7 @@ class Spool:
 
     @staticmethod
     def _opened() -> IO[bytes]:
-        return tempfile.TemporaryFile()  # never has a name, and has the mode 0600
+        return tempfile.TemporaryFile()  # the file never has a name, and has the mode 0600
 
     def _write(self, rows: Sequence[Cells]) -> None:
         # PostgreSQL cannot store NUL, and UTF-8 cannot encode a lone surrogate.
@@ -174,7 +175,7 @@ class Spool:
 
 
 def _lines(rows: Sequence[Cells]) -> str:
-    """Returns rows as CSV. If the counts of commas and lines show that no cell needs quotes, the cells are joined."""
+    """Returns rows as CSV; cells are joined directly if the counts of commas and lines show that none needs quotes."""
     plain = "\n".join([*map(",".join, rows), ""])
     commas = sum(map(len, rows)) - len(rows)
     if '"' not in plain and "\r" not in plain and (plain.count(","), plain.count("\n")) == (commas, len(rows)):

@@ -1,6 +1,6 @@
-"""Owns the sources of a district and their settings: registration, changes, sealed credentials, the next run.
+"""Manages the sources of a district and their settings: registration, changes, encrypted credentials, the next run.
 
-Never connects to a source, and never returns a secret to a face.
+Never connects to a source, and never returns a secret to an API.
 """
 
 from collections.abc import Mapping
@@ -45,8 +45,8 @@ async def register_source(
 ) -> ConfiguredSource:
     """Creates a source, or adds settings to a source that has none yet and keeps its rows.
 
-    With `local`, an operator's right, `url` may be a file or folder of this machine. Raises `Invalid` with every
-    violation, and `Conflict` if a source of this name has settings already.
+    With `local`, which only an operator may set, `url` may be a file or folder of this machine. Raises `Invalid` with
+    every violation, and `Conflict` if a source of this name has settings already.
     """
     settings = validate_settings(new, allowed, name=name, local=local)
     source = await work.db.scalar(select(Source).where(Source.district_id == work.district_id, Source.name == name))
@@ -72,7 +72,7 @@ async def change_source(
 ) -> ConfiguredSource:
     """Changes the settings in `changes` and keeps the others. Raises `NotFound`, or `Invalid` with every violation.
 
-    A change of the host requires the secret again, so that a secret is never sent to a host it was not given for.
+    A change of the host requires the secret again, so that a secret is never sent to a host that it was not meant for.
     """
     configured = await load_source(work, source_id, lock=True)
     current = settings_of(configured)
@@ -102,7 +102,7 @@ async def pause_source(work: Work, source_id: UUID) -> ConfiguredSource:
 
 @needs(Can.MANAGE_SOURCES)
 async def resume_source(work: Work, source_id: UUID) -> ConfiguredSource:
-    """Resumes the schedule of a paused source. Raises `NotFound`."""
+    """Resumes the schedule of a paused source; raises `NotFound`."""
     configured = await load_source(work, source_id, lock=True)
     if configured.settings.paused_at is not None:
         configured.settings.paused_at = None
@@ -114,7 +114,7 @@ async def resume_source(work: Work, source_id: UUID) -> ConfiguredSource:
 
 @needs(Can.RUN_SYNC)
 async def request_inspection(work: Work, source_id: UUID) -> ConfiguredSource:
-    """Requests that the worker inspects the source and saves its findings, and nothing else. Raises `NotFound`."""
+    """Requests that the worker inspects the source and saves its findings, without a sync; raises `NotFound`."""
     configured = await load_source(work, source_id, lock=True)
     configured.settings.look_asked_at = now()
     await work.db.flush()
@@ -136,7 +136,7 @@ async def load_source(work: Work, source_id: UUID, *, lock: bool = False) -> Con
 
 @needs(Can.READ_SYNC)
 async def load_source_by_name(work: Work, name: str) -> ConfiguredSource:
-    """Returns the source of a name with its settings. Raises `NotFound`, also if it has no settings."""
+    """Returns the source with this name and its settings; raises `NotFound`, also if it has no settings."""
     query = select(Source.id).where(Source.district_id == work.district_id, Source.name == name)
     source_id = await work.db.scalar(query)
     if source_id is None:
@@ -160,8 +160,8 @@ def settings_of(configured: ConfiguredSource) -> SourceSettings:
 async def open_secret(work: Work, source_id: UUID, *, renew: bool = False) -> str | None:
     """Returns the decrypted client secret, or None. Only the worker may call this, to connect to the source.
 
-    With `renew`, a secret that is sealed with an older key is sealed again with the first key, so that the older key
-    can be retired.
+    With `renew`, a secret that is encrypted with an older key is encrypted again with the first key, so that the older
+    key can be retired.
     """
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     sealed = await work.db.scalar(select(SisSource.client_secret_sealed).where(is_source))
@@ -199,7 +199,7 @@ async def open_url(work: Work, source_id: UUID, *, renew: bool = False) -> str:
 async def write_schedule(work: Work, row: SisSource, last: datetime | None = None, *, keep_due: bool = False) -> None:
     """Sets when the source is due next and when it becomes overdue; `last` is the time of its last run.
 
-    With `keep_due`, a due time that is set already is kept, also if it has passed and waits for a worker.
+    With `keep_due`, a due time that is already set is kept, even if it has passed and the run waits for a worker.
     """
     due, row.due, row.overdue_at = row.due, None, None
     if row.cron is None or row.paused_at is not None:
@@ -245,7 +245,7 @@ def _seal_secret(work: Work, source_id: UUID, secret: str | None) -> str | None:
 
 
 def render_source(configured: ConfiguredSource) -> dict[str, Any]:
-    """Returns a source as plain values for the faces. They show neither a secret nor whether there is a client's."""
+    """Returns a source as plain values for the APIs; they show neither the secret nor whether there is one."""
     row, settings = configured.settings, settings_of(configured)
     times = {name: getattr(row, name) for name in ("due", "pulled_until", "full_at", "paused_at", "created_at")}
     return {

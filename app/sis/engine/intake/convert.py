@@ -1,17 +1,17 @@
-"""Owns the conversion of raw text to typed, staged rows, and the detection of faulty rows. Never reports a value.
+"""Converts raw text into typed, staged rows, and detects faulty rows. Never reports a value.
 
-A row's first fault is the one that is reported. A faulty row stays staged, so that its known row does not count as
-absent. Rows that are obviously unchanged are skipped, and only the remaining rows are converted value by value. A row
-is unchanged if every value equals the known one, as text or after conversion, and every reference leads to the same
-row. New, deleted, malformed, incomplete, pinned, repeated and doubtful rows all remain. Over 250 lines, because the
-comparison and the conversion must agree.
+Of a row with several faults the first is reported. A faulty row stays staged, so that the existing row does not count
+as absent. Rows that are certainly unchanged are skipped, and only the remaining rows are converted value by value. A
+row is unchanged if every value equals the existing one, as text or after conversion, and every reference leads to the
+same row. New, deleted, malformed, incomplete, pinned, repeated and doubtful rows all remain. Over 250 lines, because
+the comparison and the conversion must agree.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from app.sis.engine.plan import id_lists_sql, known_rows_sql, plan_columns
 from app.sis.engine.stage import Stage, fresh_id
-from app.sis.kinds import MALFORMED, SQL_TYPES, WORDS, Field, Kind, Ref
+from app.sis.kinds import MALFORMED, ROLES, SQL_TYPES, WORDS, Field, Kind, Ref
 from app.sis.port import Delivery
 
 MAX_ID_BYTES = 255  # OneRoster's own limit; in bytes, because ids are ASCII and bytes are counted faster
@@ -43,6 +43,15 @@ def _word_sql(x: str) -> str:
     )
 
 
+def _role_sql(x: str) -> str:
+    """Returns SQL that normalizes the case of a role, without the prefix of extensions; null for an unknown role."""
+    exact = ", ".join(f"'{word}'" for word in ROLES)
+    other = " ".join(f"WHEN '{word.lower()}' THEN '{word}'" for word in ROLES)
+    return (
+        f"CASE WHEN {x} IN ({exact}) THEN {x} ELSE CASE regexp_replace(lower(btrim({x})), '^ext:', '') {other} END END"
+    )
+
+
 def _grade_sql(x: str) -> str:
     """Returns SQL that normalizes OneRoster's grade codes, and keeps other values unchanged."""
     return (
@@ -66,7 +75,8 @@ def _typed_sql(field: Field, x: str) -> str:
         case "instant":
             return _INSTANT.format(x=f"btrim({x})")
         case "number":
-            plain = f"translate({x}, '0123456789', '') IN ('', '.')"  # the most frequent form: cheaper than a pattern
+            # the most frequent form is tested first, because that is cheaper than a pattern
+            plain = f"translate({x}, '0123456789', '') IN ('', '.')"
             return f"CASE WHEN ({plain} OR {x} ~ '{_NUMBER}') AND pg_input_is_valid({x}, 'float8') THEN {x}::float8 END"
         case "json":
             return f"CASE WHEN pg_input_is_valid({x}, 'jsonb') THEN {x}::jsonb END"
@@ -87,6 +97,8 @@ def _typed_sql(field: Field, x: str) -> str:
             return _LIST.format(x=x, one=_grade_sql(f"btrim({x})"), many=_grade_sql("btrim(i)"))
         case "word":
             return _word_sql(x)
+        case "role":
+            return _role_sql(x)
     return f"nullif(btrim({x}), '')"
 
 
@@ -116,7 +128,7 @@ def _fault_sql(kind: Kind, fields: tuple[Field, ...], delivery: Delivery) -> str
 
 
 async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
-    """Stages a kind's changed rows with typed values. Returns the number of all rows, without repeats."""
+    """Stages a kind's changed rows with typed values; returns the number of all rows without repeats."""
     unchanged = await _sift(stage, kind, delivery)
     raw = stage.table("raw" if unchanged is None else "rest", kind.name)
     at = {column: f"r.c{number}" for number, column in enumerate(delivery.header, start=1)}
@@ -156,7 +168,7 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery, staged:
 
     Identical rows are imported once. Rows with the same sourcedId and different values all go into quarantine.
     """
-    # Hashes are grouped faster than ids; a collision of two hashes only costs the query below.
+    # Hashes are grouped faster than ids, and a collision of two hashes only costs the query below.
     repeated = await stage.rows(
         f"SELECT FROM {staged} WHERE district_id = :district AND sourced_id IS NOT NULL "
         "GROUP BY hashtextextended(sourced_id, 0) HAVING count(*) > 1 LIMIT 1"
@@ -219,7 +231,7 @@ async def _sift(stage: Stage, kind: Kind, delivery: Delivery) -> int | None:
             FROM {stage.table("rest", kind.name)} AS r"""
     )
     if raw_rows - row["fresh"] != stage.known_rows[kind.name] - row["absent"]:
-        # More raw rows matched than there are known rows: some share a sourcedId.
+        # More raw rows matched than there are known rows, so some share a sourcedId.
         await stage.drop_table("rest", kind.name)
         return None
     await stage.driver.execute(f"ANALYZE {stage.table('rest', kind.name)}")
@@ -259,20 +271,20 @@ def _remaining_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
 
 
 def _unchanged_sql(field: Field, x: str) -> str:
-    """Returns SQL for whether a value equals the known one. The text is compared first: conversion costs more."""
-    known, converted = f"t.{field.column}", _typed_sql(field, x)
-    plain = known if field.type in ("text", "word") else f"{known}::text"
+    """Returns SQL for whether a value equals the existing one. The text is compared first: conversion costs more."""
+    existing, converted = f"t.{field.column}", _typed_sql(field, x)
+    plain = existing if field.type in ("text", "word", "role") else f"{existing}::text"
     if field.type in ("list", "grades"):
         # The subquery that converts a list would prevent a parallel join. No known list has an empty item, so this
         # expression is equivalent; lists of grades in a source's own spelling count as changed.
-        plain, converted = f"array_to_string({known}, ',')", f"regexp_split_to_array(btrim({x}), ' *, *')"
+        plain, converted = f"array_to_string({existing}, ',')", f"regexp_split_to_array(btrim({x}), ' *, *')"
         if field.type == "grades":
             converted = f"CASE WHEN strpos({x}, ',') = 0 THEN ARRAY[{_grade_sql(f'btrim({x})')}] ELSE {converted} END"
-    comparisons = [f"{converted} = {known}"]
+    comparisons = [f"{converted} = {existing}"]
     if field.type != "number":  # formatting a number costs more than parsing one
         comparisons.insert(0, f"{x} = {plain}")
     if not field.required:
-        is_default = f"{known} IS NULL" if field.default == "NULL" else f"{known} = {field.default}"
+        is_default = f"{existing} IS NULL" if field.default == "NULL" else f"{existing} = {field.default}"
         comparisons.insert(-1, f"({x} IS NULL AND {is_default})")
     return f"({' OR '.join(comparisons)})"
 
