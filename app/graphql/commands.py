@@ -87,5 +87,5 @@ def _definition(kind: Any) -> Any:
 def _row_of(given: Any, subject: str) -> UUID | str:
     name = str(getattr(given, subject))
     with suppress(Invalid):
-        return ids.parse(name)[1]
+        return ids.parse_any_id(name)[1]
     return name

@@ -1,6 +1,6 @@
-"""Owns how a REST request becomes a unit of work: token, principal, person acted for, transaction.
+"""Turns a REST request into a unit of work: token, principal, person acted for, transaction.
 
-It holds no rules.
+It contains no rules.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -62,9 +62,9 @@ class Services:
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
-    """Refuses unknown query parameters, since a misspelt filter would otherwise return everything.
+    """Raises an error for unknown query parameters, because a list would otherwise ignore a misspelt filter.
 
-    Refuses NUL characters too: PostgreSQL cannot store them, so no row could match.
+    Refuses NUL characters too, because PostgreSQL cannot store them, so that no row could match.
     """
     route = request.scope["route"]
     accepted = {
@@ -91,10 +91,10 @@ async def principal_of(
 ) -> Principal:
     """Returns the caller's principal; raises `Unauthenticated`.
 
-    Where the request acts for a person, that person's role and caseload bound the client's own grant.
+    If the request acts for a person, that person's role and caseload restrict the client's own grant.
     """
     if (checked := getattr(request.state, "principal", None)) is not None:
-        return cast(Principal, checked)  # The route has read the token already, before the body.
+        return cast(Principal, checked)  # The route has verified the token already, before it read the body.
     services: Services = request.app.state.services
     client = services.tokens.read_header(authorization)
     if act_for is None:
@@ -108,7 +108,7 @@ async def principal_of(
 async def open_work(request: Request, principal: Annotated[Principal, Depends(principal_of)]) -> AsyncIterator[Work]:
     """Opens one transaction for the request; it commits before the response starts.
 
-    Raises `Replayed` where the request was carried out before under its idempotency key.
+    Raises `Replayed` if the request was executed before under its idempotency key.
     """
     services: Services = request.app.state.services
     operation = f"{request.method} {request.scope['route'].path}"
@@ -136,9 +136,9 @@ def requires(
 ) -> dict[str, Any]:
     """Returns a route's entry in the contract: the scopes that its functions require.
 
-    `app.rest.contract` adds the problem responses; `gone` is the description of a 410, which few routes answer,
-    `answers` has the successful responses besides the usual one, and `has_version` states that the row in the path has
-    a version, where the response does not show it.
+    `app.rest.contract` adds the problem responses; `gone` is the description of a 410, which few routes answer, and
+    `answers` has the successful responses besides the usual one. `has_version` states that the row in the path has a
+    version, where the response does not show it.
     """
     scopes = sorted({can.value for function in functions for can in required_permissions(function)})
     return {
@@ -159,7 +159,7 @@ def refusal(description: str) -> dict[str, Any]:
 
 
 def row_id(kind: str, text: str) -> UUID:
-    """Returns the id in a path; raises `NotFound` for text that is no id of this kind."""
+    """Parses the id in a path; raises `NotFound` for a text that is no id of this kind."""
     try:
         return ids.parse_id(kind, text)
     except Invalid:

@@ -1,9 +1,9 @@
-"""Owns the order in which a request is checked: its token, its scopes, the size of its JSON, and only then its values.
+"""Checks a request in this order: its token, its scopes, the size of its JSON, and only then its values.
 
-What every operation has by its declaration is added here as well: an idempotency key, an ETag and its conditions.
+Also adds what every operation has by its declaration: an idempotency key, an ETag and its conditions.
 
-FastAPI parses and validates a body before any dependency runs, so a caller without the scope could make the service
-do all of that work. Every router names this class; a test refuses a route that takes a body without it.
+FastAPI parses and validates a body before any dependency runs, so a caller without the scope could make the service do
+all of that work. Every router names this class; a test refuses a route that takes a body without it.
 """
 
 from collections.abc import Callable, Coroutine
@@ -38,22 +38,22 @@ class Route(APIRoute):
 
     @property
     def takes_key(self) -> bool:
-        """Tells whether the route takes an idempotency key: a POST does, unless it opens its transactions itself."""
+        """Returns whether the route takes an idempotency key: a POST does, unless it opens its transactions itself."""
         return "POST" in (self.methods or ()) and self._opens_work
 
     @property
     def takes_version(self) -> bool:
-        """Tells whether a client may name the version of the row in the path that is to be changed."""
+        """Returns whether a client may name the version of the row in the path that is to be changed."""
         return not READS & (self.methods or set()) and bool(self.param_convertors) and self._opens_work
 
     @property
     def requires_version(self) -> bool:
-        """Tells whether a client must name the version: a PATCH overwrites what it names, and keeps no history."""
+        """Returns whether a client must name the version: a PATCH overwrites what it names, and keeps no history."""
         return "PATCH" in (self.methods or ()) and self.takes_version
 
     @property
     def shows_version(self) -> bool:
-        """Tells whether the answer is one row with a version."""
+        """Returns whether the answer is one row with a version."""
         return "version" in getattr(self.response_model, "model_fields", {})
 
     @property
@@ -62,7 +62,7 @@ class Route(APIRoute):
 
     @property
     def stated_scopes(self) -> tuple[Can, ...]:
-        """Returns the scopes that `requires` stated for this route; none for a route without a token."""
+        """Returns the scopes that `requires` declared for this route; none for a route without a token."""
         (security,) = (self.openapi_extra or {}).get("security", ({},))
         return tuple(Can(scope) for scope in security.get("oauth2", ()))
 
@@ -102,7 +102,7 @@ def _depends_on(dependant: Dependant, function: Callable[..., Any]) -> bool:
 
 
 async def _authorize(request: Request, scopes: tuple[Can, ...]) -> None:
-    """Stores the principal for `principal_of`; raises `Unauthenticated` or `Forbidden`."""
+    """Verifies the token and its scopes, and stores the principal; raises `Unauthenticated` or `Forbidden`."""
     principal = await principal_of(
         request, request.headers.get("authorization"), request.headers.get("aimline-act-for")
     )

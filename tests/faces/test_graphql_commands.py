@@ -29,8 +29,8 @@ AMEND = """mutation ($input: AmendMeasureInput!, $version: Int) {
 
 def concern(town: Town, **more: Any) -> dict[str, Any]:
     """The input of a concern about amy."""
-    area = ids.show("area", next(iter(town.areas.values())))
-    return {"student": ids.show("student", town.students["amy"]), "area": area, "description": "Quiet.", **more}
+    area = ids.format_id("area", next(iter(town.areas.values())))
+    return {"student": ids.format_id("student", town.students["amy"]), "area": area, "description": "Quiet.", **more}
 
 
 async def send(app: FastAPI, town: Town, key: str | None = "k", **more: Any) -> httpx.Response:
