@@ -175,8 +175,10 @@ async def _resolve_repeats(stage: Stage, kind: Kind, delivery: Delivery, staged:
     if not repeated:
         return 0
     raw = stage.table("raw", kind.name)
+    # Neither the time of a change nor a column that is not imported makes two rows different.
+    read = {"sourcedId", "status", *(field.header for field in kind.fields), *(ref.header for ref in kind.refs)}
     repeats = await stage.make("repeated", kind.name, "sourced_id text, first bigint, differs boolean")
-    words = ", ".join(f"r.c{number}" for number in range(1, len(delivery.header) + 1))
+    words = ", ".join(f"r.c{number}" for number, name in enumerate(delivery.header, start=1) if name in read)
     await stage.run(
         f"""INSERT INTO {repeats} (district_id, sourced_id, first, differs)
             SELECT :district, s.sourced_id, min(s.row_number), count(DISTINCT md5(ROW({words})::text)) > 1
