@@ -1,4 +1,4 @@
 """Authentication and authorization: callers, permissions, row-level security and the unit of work.
 
-Knows no HTTP.
+Does not know HTTP.
 """

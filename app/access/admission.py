@@ -1,12 +1,12 @@
-"""Determines which district and client, or which address, a request counts for, before any other work begins.
+"""Determines which quota and which share of the process a request uses, before any other work begins.
 
-Requests with a token share the process by district, and within a district by client. Requests without one form a
-class of their own, shared by address. The quotas are counted per process: each enforces the policy divided by the
+Requests with a token share the process by district, and within a district by client. Requests without a token share one
+class of their own by address. The quotas are counted per process, so each process enforces the policy divided by the
 number of processes.
 """
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
 from typing import Self
 from uuid import UUID
@@ -18,19 +18,24 @@ from app.core.fairness.quota import Policy, Quotas, QuotaState
 
 MINUTE = 60
 OF_ADDRESS = Policy("address", 6_000, MINUTE)
-"""Requests without a valid token, by address."""
+"""The quota of requests without a valid token, per address."""
 TOKEN_REQUESTS = Policy("token", 600, MINUTE)
-"""Requests for an access token, by address, for all clients behind that address together."""
+"""The quota of requests for an access token, per address, for all clients behind that address together."""
 TOKEN_FAILURES = Policy("token-failures", 20, MINUTE)
-"""Wrong secrets of one client from one address. Counting by client alone would let a stranger lock the client out."""
+"""The quota of wrong secrets, per client and address.
+
+Counting by client alone would let a stranger lock the client out.
+"""
 NOBODY = "nobody"
-"""The class of all requests without a valid token."""
-LONGEST_CLIENT_ID = 100
+"""The key that all requests without a valid token share."""
+MAX_CLIENT_ID_LENGTH = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Requester:
-    """The owner of a request: `key` has a share of the process, and its flows take turns."""
+    """The client or address that a request is counted for: `key` has a share of the process, and its flows take
+    turns.
+    """
 
     key: Hashable
     flow: Hashable
@@ -38,18 +43,18 @@ class Requester:
 
 
 class RateLimited(Throttled):
-    """A quota is used up; `standings` are the states of all policies that were counted."""
+    """Raised when a quota is used up; `standings` are the states of all quotas that were counted."""
 
     def __init__(self, standings: tuple[QuotaState, ...]) -> None:
-        used_up = [one for one in standings if not one.is_allowed]
-        names = " and ".join(f'"{one.policy.name}"' for one in used_up)
+        used_up = [state for state in standings if not state.is_allowed]
+        names = " and ".join(f'"{state.policy.name}"' for state in used_up)
         detail = f"The quota {names} is used up. Wait for as long as Retry-After says."
-        super().__init__(detail, max(one.reset for one in used_up))
+        super().__init__(detail, max(state.reset for state in used_up))
         self.standings = standings
 
 
 class Admission:
-    """Identifies requests and counts them; its `gate` then decides when each may run."""
+    """Identifies requests and counts them in their quotas; its `gate` then decides when each may run."""
 
     def __init__(self, tokens: Tokens, gate: Gate, of_district: Policy, of_client: Policy, processes: int = 1) -> None:
         self.gate = gate
@@ -59,7 +64,7 @@ class Admission:
         self._of_address = Quotas(OF_ADDRESS.divided(processes))
 
     def identify(self, token: str | None, address: str | None) -> Requester:
-        """Returns the requester for a token, or for the address's network when the token is missing or invalid."""
+        """Returns the client that a token belongs to, or the address's network if the token is missing or invalid."""
         if token:
             try:
                 principal = self._tokens.read(token)
@@ -70,13 +75,14 @@ class Admission:
         return Requester(NOBODY, network_of(address))
 
     def count(self, requester: Requester) -> tuple[QuotaState, ...]:
-        """Counts a request in each of its policies; raises `RateLimited`, and counts nothing, if one of them is
-        used up.
+        """Counts a request in each of its quotas; if one of them is used up, raises `RateLimited` and counts
+        nothing.
         """
         if requester.district_id is None:
             counted: tuple[QuotaState, ...] = (self._of_address.take(requester.flow),)
         else:
-            # A client that serves several districts has a quota in each of them, so that no district uses up another's.
+            # A client that serves several districts has a quota in each of them, so that one district cannot use up
+            # another's.
             client = (requester.district_id, requester.flow)
             of_client, of_district = self._of_client.take(client), self._of_district.take(requester.district_id)
             if of_client.is_allowed and not of_district.is_allowed:
@@ -88,21 +94,30 @@ class Admission:
             raise RateLimited(counted)
         return counted
 
+    def give_back(self, requester: Requester, counted: tuple[QuotaState, ...]) -> tuple[QuotaState, ...]:
+        """Removes a request from the policies that counted it; returns their states without it."""
+        if requester.district_id is None:
+            self._of_address.give_back(requester.flow)
+        else:
+            self._of_client.give_back((requester.district_id, requester.flow))
+            self._of_district.give_back(requester.district_id)
+        return tuple(replace(state, remaining=state.remaining + 1) for state in counted)
+
 
 class TokenAttempts:
-    """Limits token requests by address, and wrong secrets by client and address."""
+    """Limits token requests per address, and wrong secrets per client and address."""
 
     def __init__(self, processes: int = 1) -> None:
         self._requests = Quotas(TOKEN_REQUESTS.divided(processes))
         self._failures = Quotas(TOKEN_FAILURES.divided(processes))
 
     def begin(self, client_id: str | None, address: str | None) -> "TokenAttempt":
-        """Returns an attempt, which counts as failed until it is known to be valid; raises `RateLimited`."""
+        """Returns an attempt, which is counted as failed until it ends otherwise; raises `RateLimited`."""
         network = network_of(address)
         requests = self._requests.take(network)
         if not requests.is_allowed:
             raise RateLimited((requests,))
-        key = (client_id if client_id and len(client_id) <= LONGEST_CLIENT_ID else None, network)
+        key = (client_id if client_id and len(client_id) <= MAX_CLIENT_ID_LENGTH else None, network)
         failures = self._failures.take(key)
         if not failures.is_allowed:
             raise RateLimited((failures,))
@@ -111,7 +126,7 @@ class TokenAttempts:
 
 @dataclass(frozen=True, slots=True)
 class TokenAttempt:
-    """One token request; it counts as a failure only if it ends with a wrong secret."""
+    """One token request, used as a context; it stays counted as a failure only if it ends with a wrong secret."""
 
     failures: Quotas
     key: Hashable
@@ -125,7 +140,7 @@ class TokenAttempt:
 
 
 def network_of(address: str | None) -> str:
-    """Returns the network that an address counts for: an IPv4 address itself, the /64 of an IPv6 address."""
+    """Returns the network that an address is counted under: the IPv4 address itself, or the /64 of an IPv6 address."""
     try:
         parsed = ip_address((address or "").partition("%")[0])
     except ValueError:

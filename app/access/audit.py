@@ -1,8 +1,6 @@
-"""Writes the disclosure log (34 CFR 99.32): one row per request or delivery with the students whose records it
-showed.
+"""Writes the disclosure log (34 CFR 99.32): per request or delivery, one row with the students whose records it showed.
 
-The row is written in the transaction of the request, so that nothing is shown without it. Nothing here reads the
-log.
+The row is written in the transaction of the request, so that nothing is shown without it. Does not read the log.
 """
 
 from collections.abc import Collection
@@ -27,7 +25,7 @@ class DisclosedRecords:
 
 
 class DisclosingWork(Protocol):
-    """The part of a unit of work that the log reads; `Work` imports this module, so it cannot be named here."""
+    """The part of `Work` that the log reads; `Work` imports this module, so it cannot be imported here."""
 
     principal: Principal
     operation: str
@@ -35,11 +33,11 @@ class DisclosingWork(Protocol):
 
     @property
     def district_id(self) -> UUID:
-        """The district of the unit of work."""
+        """Returns the district of the unit of work."""
 
     @property
     def db(self) -> AsyncSession:
-        """The database session of the unit of work."""
+        """Returns the database session of the unit of work."""
 
 
 async def log_disclosure(work: DisclosingWork) -> None:
@@ -50,7 +48,9 @@ async def log_disclosure(work: DisclosingWork) -> None:
 
 
 def log_sent(work: DisclosingWork, client_id: UUID | None, students: Collection[UUID], kind: str) -> None:
-    """Writes that records of this kind about these students are sent to a client without a request."""
+    """Writes a disclosure row for records of one kind that are sent to a client without a request, such as by a
+    webhook.
+    """
     if students:
         work.db.add(_row(work, client_id, students, [kind]))
 

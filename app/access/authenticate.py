@@ -18,7 +18,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, Key, KeySet
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import Grant, KnownClient, find_client
+from app.access.directory import Grant, KnownClient, Revocations, find_client
 from app.access.principal import Principal, client_principal
 from app.core import ids
 from app.core.clock import now
@@ -28,22 +28,38 @@ from app.core.log import add_to_log_context
 
 ALGORITHM = "ES256"
 AUDIENCE = "aimline"
-MOST_VERIFIED = 4096
-"""The number of verified tokens in the cache, which saves a signature verification per request."""
+MAX_VERIFIED = 4096
+"""The largest number of verified tokens in the cache, which saves a signature verification per request."""
 
 
 class OAuthError(AimlineError):
-    """A refusal at the token endpoint; its `code` is one of RFC 6749 §5.2."""
+    """An error of the token endpoint; its `code` is one of RFC 6749 §5.2."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """The response of the token endpoint."""
+    """The successful response of the token endpoint."""
 
     token: str
     scopes: tuple[str, ...]
     district_id: UUID
     seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedToken:
+    """What a valid token states: its own id, when it was issued and expires, and its client's principal."""
+
+    token_id: UUID
+    issued_at: int
+    expires_at: int
+    principal: Principal
+    client_id: UUID
+
+    @property
+    def district_id(self) -> UUID:
+        """Returns the district for which the token was issued."""
+        return self.principal.district_id
 
 
 class Tokens:
@@ -66,25 +82,26 @@ class Tokens:
             aud={"essential": True, "value": AUDIENCE},
             exp={"essential": True},
         )
-        self._verified: OrderedDict[bytes, tuple[int, Principal]] = OrderedDict()
+        self._verified: OrderedDict[bytes, VerifiedToken] = OrderedDict()
+        self.revocations = Revocations()
 
     def jwks(self) -> dict[str, Any]:
         """Returns the public keys as a JSON Web Key Set (RFC 7517)."""
         return dict(self._keys.as_dict(private=False))
 
     def issue(self, client: KnownClient, grant: Grant, scopes: tuple[str, ...]) -> AccessToken:
-        """Issues a token for one client, one district and these scopes."""
+        """Returns a new token for one client, one district and these scopes."""
         at = int(now().timestamp())
         claims = {
             "iss": self._issuer,
             "aud": AUDIENCE,
-            "sub": ids.show("client", client.client_id),
+            "sub": ids.format_id("client", client.client_id),
             "name": client.name,
             "iat": at,
             "exp": at + self._seconds,
             "jti": str(ids.new_id()),
-            "district": ids.show("district", grant.district_id),
-            "schools": [ids.show("org", school) for school in grant.school_ids],
+            "district": ids.format_id("district", grant.district_id),
+            "schools": [ids.format_id("org", school) for school in grant.school_ids],
             "scope": " ".join(scopes),
         }
         header = {"alg": ALGORITHM, "kid": self._signing.kid, "typ": "at+jwt"}
@@ -92,46 +109,53 @@ class Tokens:
         return AccessToken(token, scopes, grant.district_id, self._seconds)
 
     def read(self, token: str) -> Principal:
-        """Returns the principal of a token's client; raises `Unauthenticated`.
+        """Verifies a token and returns its client's principal; raises `Unauthenticated`.
 
         A verified token is cached by its digest until it expires; the cache keeps the most recently used ones.
         """
         digest = sha256(token.encode()).digest()
-        expires, principal = self._verified.get(digest, (0, None))
-        if principal is not None and now().timestamp() < expires:
+        verified = self._verified.get(digest)
+        if verified is not None and now().timestamp() < verified.expires_at:
             self._verified.move_to_end(digest)
-            return principal
-        self._verified.pop(digest, None)
-        expires, principal = self._verify(token)
-        self._verified[digest] = expires, principal
-        if len(self._verified) > MOST_VERIFIED:
-            self._verified.popitem(last=False)
-        return principal
+        else:
+            self._verified.pop(digest, None)
+            verified = self.verify(token)
+            self._verified[digest] = verified
+            if len(self._verified) > MAX_VERIFIED:
+                self._verified.popitem(last=False)
+        district_id, client_id = verified.district_id, verified.client_id
+        if self.revocations.covers(district_id, client_id, verified.token_id, verified.issued_at):
+            raise Unauthenticated("This access token was revoked.")
+        return verified.principal
 
     def read_header(self, authorization: str | None) -> Principal:
-        """Returns the client whose token an Authorization header bears, and names it in every log line from now on.
+        """Verifies the token in an Authorization header and returns its client's principal.
 
-        Reads no row. Raises `Unauthenticated`.
+        Also adds the client to every following log line. Reads no row. Raises `Unauthenticated`.
         """
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise Unauthenticated("Send an access token: Authorization: Bearer …")
         client = self.read(token)
+        self.revocations.require_current()
         add_to_log_context(**client.log_names())
         return client
 
-    def _verify(self, token: str) -> tuple[int, Principal]:
+    def verify(self, token: str) -> VerifiedToken:
+        """Verifies a token's signature and claims, not whether it was revoked; raises `Unauthenticated`."""
         try:
             decoded = jwt.decode(token, self._keys, algorithms=[ALGORITHM])
             self._claims.validate(decoded.claims)
             claims = decoded.claims
-            return claims["exp"], client_principal(
-                ids.read("district", claims["district"]),
-                ids.read("client", claims["sub"]),
+            client_id = ids.parse_id("client", claims["sub"])
+            principal = client_principal(
+                ids.parse_id("district", claims["district"]),
+                client_id,
                 claims["name"],
                 frozenset(claims["scope"].split()),
-                tuple(ids.read("org", school) for school in claims["schools"]),
+                tuple(ids.parse_id("org", school) for school in claims["schools"]),
             )
+            return VerifiedToken(UUID(claims["jti"]), int(claims["iat"]), int(claims["exp"]), principal, client_id)
         except (JoseError, ValueError, TypeError, KeyError, AttributeError, AimlineError):
             raise Unauthenticated("This access token is not valid. Ask for a new one.") from None
 
@@ -139,7 +163,9 @@ class Tokens:
 async def grant_token(
     engine: AsyncEngine, tokens: Tokens, client_id: str, secret: str, scope: str | None, district: str | None
 ) -> AccessToken:
-    """Performs the client-credentials grant (RFC 6749 §4.4); raises `OAuthError`."""
+    """Issues a token for a client's id and secret (the client-credentials grant, RFC 6749 §4.4); raises
+    `OAuthError`.
+    """
     client = await _verify_secret(engine, client_id, secret)
     grant = _choose_grant(client, district)
     scopes = grant.scopes if scope is None else frozenset(scope.split())
@@ -150,7 +176,7 @@ async def grant_token(
 
 async def _verify_secret(engine: AsyncEngine, client_id: str, secret: str) -> KnownClient:
     try:
-        client = await find_client(engine, ids.read("client", client_id))
+        client = await find_client(engine, ids.parse_id("client", client_id))
     except AimlineError:
         client = None
     given = fingerprint(secret)
@@ -168,7 +194,7 @@ def _choose_grant(client: KnownClient, district: str | None) -> Grant:
             return client.grants[0]
         raise OAuthError("Name the district: this client serves several, or none.", code="invalid_request")
     for grant in client.grants:
-        if district in (grant.slug, ids.show("district", grant.district_id)):
+        if district in (grant.slug, ids.format_id("district", grant.district_id)):
             return grant
     raise OAuthError("The client was not granted this district.", code="invalid_request")
 

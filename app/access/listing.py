@@ -1,8 +1,9 @@
-"""Builds list queries restricted to schools so that a B-tree index serves each page, however large the school is.
+"""Builds list queries that are restricted to schools, so that a B-tree index serves each page however large the school
+is.
 
-Under row-level security an index on `school_ids` cannot be used, because the policy's conditions are evaluated
-before an array operator. Listed tables therefore have columns for the student's first three schools, each with an
-index in the order of the list; a student of four or more schools is in a separate index.
+Under row-level security an index on `school_ids` cannot be used, because the policy's conditions are evaluated before
+an array operator. Listed tables therefore have columns for the student's first three schools, each with an index in the
+order of the list; students of four or more schools are in a separate index.
 """
 
 from collections.abc import Sequence
@@ -42,8 +43,9 @@ Listed = TypeVar("Listed", bound=ListedBySchool)
 
 
 def schools_of_list(work: Work, school_id: UUID | None) -> tuple[UUID, ...] | None:
-    """Returns the schools that restrict a list: the requested one, otherwise the principal's schools; None for no
-    restriction.
+    """Returns the schools that a list is restricted to, or None if it is not restricted.
+
+    These are the requested school if there is one, otherwise the principal's schools.
     """
     if work.principal.reach is Reach.CASELOAD:
         return None  # an index on the student serves these lists; the school is an additional condition
@@ -55,7 +57,7 @@ def schools_of_list(work: Work, school_id: UUID | None) -> tuple[UUID, ...] | No
 def at_school(
     model: type[ListedBySchool], school_id: UUID | None, schools: Sequence[UUID] | None
 ) -> ColumnElement[bool]:
-    """Returns the condition that a row's student is at a school; always true when `page_of_schools` applies the
+    """Returns the condition that a row's student is at a school; always true if `page_of_schools` applies the
     restriction.
     """
     if school_id is None or schools is not None:
@@ -69,8 +71,8 @@ def at_school(
 def page_of_schools(
     query: Select[Listed], model: type[Listed], order: Sequence[Any], schools: Sequence[UUID], limit: int
 ) -> Select[Listed]:
-    """Returns the query restricted to the first rows at these schools, in this order; `order` ends with the row's
-    id.
+    """Returns the query restricted to the first `limit` rows at these schools, in this order; `order` ends with the
+    row's id.
     """
     requested = func.unnest(cast(list(schools), Ids)).table_valued("id", name="asked_school").render_derived()
     names = [column.key for column in order]
@@ -86,7 +88,8 @@ def page_of_schools(
     rows = union_all(*arms).subquery()
     columns = [rows.c[name] for name in names]
     first_ids = select(*columns).distinct().order_by(*columns).limit(limit).subquery()
-    # An array instead of a join: the planner would misjudge the size of the join and might scan the whole table.
+    # An array instead of a join, because the planner would misjudge the size of the join and might scan the whole
+    # table.
     ids = func.array(select(first_ids.c[names[-1]]).scalar_subquery(), type_=Ids)
     return query.where(order[-1] == any_(ids))
 

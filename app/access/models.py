@@ -25,7 +25,7 @@ class District(Tenant, Base):
 
 
 class LockOfDistrict(Tenant, Base):
-    """A row that a transaction locks to exclude other transactions of the district with the same purpose."""
+    """The row of `district_lock` that a transaction locks to exclude others of the same district and purpose."""
 
     __tablename__ = "district_lock"
 
@@ -33,13 +33,17 @@ class LockOfDistrict(Tenant, Base):
 
 
 class Client(Base):
-    """A machine client; it may serve several districts, so it belongs to none."""
+    """A machine client; it may serve several districts, so it belongs to none.
+
+    `origins` are those of the web pages that may call with its tokens.
+    """
 
     __tablename__ = "client"
 
     client_id: Mapped[UUID] = mapped_column(primary_key=True)
     name: Mapped[str]
     created_at: Mapped[datetime]
+    origins: Mapped[list[str]] = mapped_column(ARRAY(Text), default=list, server_default="{}")
 
 
 class ClientSecret(Base):
@@ -54,7 +58,9 @@ class ClientSecret(Base):
 
 
 class ClientGrant(Tenant, Base):
-    """What a client may do in one district; an empty list of schools means the whole district."""
+    """The scopes and schools that a client has been granted in one district; an empty list of schools means all
+    schools.
+    """
 
     __tablename__ = "client_grant"
 
@@ -62,10 +68,24 @@ class ClientGrant(Tenant, Base):
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     school_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PgUUID))
     created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class TokenRevocation(TenantRow, Base):
+    """The end of a client's tokens before they expire: of one, or without `token_id` of all issued until then."""
+
+    __tablename__ = "token_revocation"
+
+    client_id: Mapped[UUID]
+    token_id: Mapped[UUID | None]
+    revoked_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
 
 
 class Disclosure(TenantRow, Base):
-    """Records who was shown which kinds of record about which students, when, and by which operation."""
+    """A row of the disclosure log: who was shown which kinds of records about which students, when, and by which
+    operation.
+    """
 
     __tablename__ = "disclosure"
 

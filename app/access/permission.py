@@ -35,7 +35,7 @@ class Can(StrEnum):
     MANAGE_SOURCES = "source:manage"
     MANAGE_WEBHOOKS = "webhook:manage"
     ACT_FOR = "act-for"
-    # The permissions below belong to the worker, the sync and the operator only; no client or person can get them.
+    # The permissions below are for the worker, the sync and the operator; no client or person can be granted them.
     SYNC_ROSTER = "sis:sync"
     JUDGE = "response:judge"
     DELIVER_WEBHOOKS = "webhook:deliver"
@@ -99,18 +99,18 @@ ROLE_OPENS: dict[str, frozenset[Can]] = {
 """The permissions of each OneRoster staff role. Roles that are not listed have none."""
 
 SEES_SCHOOL = frozenset({"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"})
-"""Roles that see every student of their schools; other roles see the students whom they teach, support or lead."""
+"""Roles that see every student of their schools; the others see only the students whom they teach, support or lead."""
 
 SEES_SECURED = frozenset({"counselor", "principal", "siteAdministrator", "administrator", "districtAdministrator"})
-"""Roles for which a client may use its grants of secured areas."""
+"""Roles of acting persons for whom a client may use its grants of secured areas."""
 
 AREA_PREFIX = "area:"
 DEMOGRAPHICS_LOCK = "demographics"
 
 
 def is_scope(text: str) -> bool:
-    """Returns whether a client may be granted this scope: a grantable permission, or a secured area as
-    `area:<code>`.
+    """Returns whether a client may be granted this scope: a permission that can be granted, or `area:<code>` for a
+    secured area.
     """
     if text.startswith(AREA_PREFIX):
         code = text.removeprefix(AREA_PREFIX)

@@ -1,25 +1,23 @@
-"""Builds the row-level security conditions of every kind of table, as SQL; the catalogue tests compare them with
-the database.
+"""Builds the row-level security conditions of every kind of table, as SQL; the catalogue tests compare them with the
+database.
 
-The migrations have their own frozen text, so a change of a condition here also needs a migration.
+The migrations contain these conditions as frozen text, so a change here also needs a migration.
 
-Each table and role has one permissive policy with AND inside, without a subquery and without a function that reads
-a table. (A RESTRICTIVE policy would expose other districts' rows on a sharded server.)
+Each table and role has one permissive policy with AND inside, without a subquery and without a function that reads a
+table. (A RESTRICTIVE policy would expose other districts' rows on a sharded server.)
 """
 
 DISTRICT = "district_id = nullif(current_setting('app.district_id', true), '')::uuid"
 _REACH = "current_setting('app.reach', true)"
 _SCHOOLS = "nullif(current_setting('app.schools', true), '')::uuid[]"
-# The caseload is text: parsing 150 ids into an array for every row costs thirty times as much as searching the text.
-# It is split into sixteen parts by an id's last digit, so each row searches a sixteenth of the caseload.
+# The caseload is text, because parsing 150 ids into an array for every row costs thirty times as much as searching the
+# text. It is split into sixteen parts by an id's last digit, so that each row searches a sixteenth of the caseload.
 _STUDENTS = "current_setting('app.students_' || right({student}::text, 1), true)"
 _OPENS = "nullif(current_setting('app.opens', true), '')::text[]"
 
 
 def reaches(student: str, schools: str = "school_ids") -> str:
-    """Returns the SQL condition that the bound principal may see this student: by district, by schools or by
-    caseload.
-    """
+    """Returns the SQL condition that a student is within the bound principal's reach: district, schools or caseload."""
     return (
         f"({_REACH} = 'district'"
         f" OR ({_REACH} = 'schools' AND {schools} && {_SCHOOLS})"
@@ -28,7 +26,7 @@ def reaches(student: str, schools: str = "school_ids") -> str:
 
 
 def unlocks(lock: str) -> str:
-    """Returns the SQL condition that the secured area is null or granted to the bound principal."""
+    """Returns the SQL condition that a secured area is null or granted to the bound principal."""
     return f"({lock} IS NULL OR {lock} = ANY ({_OPENS}) OR '*' = ANY ({_OPENS}))"
 
 
@@ -39,11 +37,11 @@ def policy(
     unless: str | None = None,
     lock: str | None = None,
 ) -> str:
-    """Returns the policy condition of a tenant table.
+    """Returns the condition of a table's row-level security policy.
 
-    `student` names the column with the student whom a row is about, `schools` an expression for that student's
-    schools, `unless` a condition under which the row is about no student (staff), and `lock` an expression for the
-    secured area, which may be null.
+    `student` is the column with the student whom a row is about, `schools` an expression for that student's schools,
+    `unless` a condition for rows that are about no student (staff), and `lock` an expression for the secured area,
+    which may be null.
     """
     parts = [DISTRICT]
     if student is not None:

@@ -20,7 +20,7 @@ EVERYTHING_SECURED = "*"
 
 
 class Reach(StrEnum):
-    """How far a principal sees within the district."""
+    """The part of the district that a principal sees."""
 
     DISTRICT = "district"
     SCHOOLS = "schools"
@@ -29,10 +29,10 @@ class Reach(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The caller to whom a unit of work is bound; without one no database session opens.
+    """The caller that a unit of work is bound to; without one no database session opens.
 
-    `schools` applies to the reach `schools`, and `students` to the reach `caseload`. `opens` lists additional
-    access: codes of secured areas, `demographics`, or `*` for the system's own jobs.
+    `schools` applies to the reach `schools`, and `students` to the reach `caseload`. `opens` lists additional access:
+    codes of secured areas, `demographics`, or `*` for the system's own jobs.
     """
 
     district_id: UUID
@@ -50,13 +50,13 @@ class Principal:
         return can in self.scopes
 
     def opens_area(self, secured_area: str | None) -> bool:
-        """Returns whether the principal may access a secured area; True for None."""
+        """Returns whether the principal may access a secured area; True for None, which means no secured area."""
         return secured_area is None or secured_area in self.opens or EVERYTHING_SECURED in self.opens
 
     def log_names(self) -> dict[str, str | None]:
         """Returns the fields that identify the principal in logs: ids of district and client, never a name."""
-        client = ids.show("client", self.client_id) if self.client_id else None
-        return {"district": ids.show("district", self.district_id), "client": client}
+        client = ids.format_id("client", self.client_id) if self.client_id else None
+        return {"district": ids.format_id("district", self.district_id), "client": client}
 
     def binding(self) -> str:
         """Returns the SQL statement that binds a transaction to this principal; it is sent together with BEGIN."""
@@ -70,7 +70,7 @@ class Principal:
 
 
 def parts_of(student_ids: Iterable[UUID]) -> list[str]:
-    """Returns the ids as sixteen texts by their last hexadecimal digit; a row-level security policy searches one of
+    """Splits ids into sixteen texts by their last hexadecimal digit; a row-level security policy searches one of
     them.
     """
     parts: list[list[str]] = [[] for _ in range(16)]
@@ -81,7 +81,7 @@ def parts_of(student_ids: Iterable[UUID]) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class ActingPerson:
-    """The role, schools and caseload of a roster person for whom a request acts."""
+    """The role, schools and caseload of the person for whom a client's request acts."""
 
     person_id: UUID
     role: str
@@ -97,7 +97,7 @@ def client_principal(
     scopes: frozenset[str],
     schools: tuple[UUID, ...] = (),
 ) -> Principal:
-    """Returns the principal of a machine client with its granted reach: the district, or some schools."""
+    """Returns the principal of a machine client whose reach is the given schools, or the whole district without any."""
     permissions = frozenset(can for can in Can if str(can) in scopes)
     opens = {scope.removeprefix(AREA_PREFIX) for scope in scopes if scope.startswith(AREA_PREFIX)}
     if Can.READ_DEMOGRAPHICS in permissions:
@@ -114,7 +114,7 @@ def client_principal(
 
 
 def acting_for(client: Principal, acting: ActingPerson) -> Principal:
-    """Returns the client's principal limited to what the person may see and do too.
+    """Returns the client's principal restricted to what the acting person may see and do.
 
     Raises `Forbidden` for a role without any access, such as a student's or a parent's.
     """
@@ -126,7 +126,7 @@ def acting_for(client: Principal, acting: ActingPerson) -> Principal:
         reach = Reach.SCHOOLS if schools is not None else Reach.DISTRICT
         reached = replace(client, reach=reach, schools=schools or (), students=())
     else:
-        # The client's own schools still apply: through a teacher it may not see a student of another school.
+        # The client's own schools still apply, so that it does not see a student of another school through a teacher.
         reached = replace(client, reach=Reach.CASELOAD, students=acting.students)
     opens = client.opens if acting.role in SEES_SECURED else client.opens & {DEMOGRAPHICS_LOCK}
     return replace(
@@ -149,7 +149,7 @@ def system_principal(district_id: UUID, name: str) -> Principal:
 
 
 def _schools_of(client: Principal, acting: ActingPerson) -> tuple[UUID, ...] | None:
-    """Returns the schools that both the client and the person reach; None for the whole district."""
+    """Returns the schools that both the client and the acting person may see; None for the whole district."""
     if acting.whole_district:
         return client.schools if client.reach is Reach.SCHOOLS else None
     if client.reach is Reach.SCHOOLS:

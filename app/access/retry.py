@@ -1,6 +1,6 @@
-"""Retries a unit of work once after a temporary database fault, and otherwise converts the fault into a refusal.
+"""Retries a unit of work once after a temporary database fault, or converts the fault into an error for the caller.
 
-Both APIs use it: they pass the attempt as a function and show the refusal.
+Both APIs use it.
 """
 
 import asyncio
@@ -16,8 +16,14 @@ from app.core.faults import CommitLost, Fault, fault_of
 
 Answer = TypeVar("Answer")
 RETRIED = frozenset({Fault.CONCURRENT, Fault.LOST})
-"""The faults after which an immediate retry may succeed. After a timeout the caller has waited long enough already."""
-PAUSE = 0.05  # the most seconds before the second attempt, random so that two conflicting requests do not collide again
+"""The faults after which an immediate retry may succeed.
+
+A timeout is not one of them, because the caller has waited long enough by then.
+"""
+PAUSE = 0.05
+"""The longest wait before the second attempt in seconds; it is random, so that conflicting requests do not meet
+again.
+"""
 CONCURRENT = "Another request wrote the same data at this moment. Nothing was changed. Read it, then try again."
 DETAILS = {
     Fault.LOCKED: ("database.busy", "Another request or a sync is changing the same data. Nothing was changed."),
@@ -32,37 +38,49 @@ def _always() -> bool:
     return True
 
 
-async def run_with_retry(
-    attempt: Callable[[], Awaitable[Answer]], *, reads: bool, may_retry: Callable[[], bool] = _always
-) -> Answer:
-    """Runs a unit of work, and runs it once more if a deadlock, a failed serialization or a lost connection rolled
-    it back.
+def _never() -> bool:
+    return False
 
-    `reads` states that running it twice changes nothing. `may_retry` returns whether nothing was sent to the caller
-    yet and the input can be read again. Raises `Conflict`, `Unavailable` or `OutcomeUnknown` in place of a
-    temporary fault.
+
+async def run_with_retry(
+    attempt: Callable[[], Awaitable[Answer]],
+    *,
+    reads: bool,
+    may_retry: Callable[[], bool] = _always,
+    is_keyed: Callable[[], bool] = _never,
+) -> Answer:
+    """Runs a unit of work, and once more after a deadlock, a failed serialization or a lost connection.
+
+    `reads` states that the unit changes nothing, so it can safely run twice. `may_retry` returns whether nothing was
+    sent to the caller yet and the input can be read again. `is_keyed` returns whether the unit keeps its answer under
+    an idempotency key, so that it can run again even after a commit whose outcome is unknown. Raises `Conflict`,
+    `Unavailable` or `OutcomeUnknown` in place of a temporary fault.
     """
-    may_repeat = True
+    may_repeat, may_be_committed = True, False
     while True:
         try:
             return await attempt()
-        except AimlineError:
+        except AimlineError as error:
+            if may_be_committed and isinstance(error, Unavailable):
+                raise OutcomeUnknown from error
             raise
         except Exception as error:
             refusal = refusal_of(error, reads=reads)
             if refusal is None:
                 raise
-            is_passing = fault_of(error) in RETRIED and not isinstance(refusal, OutcomeUnknown)
+            is_unknown = isinstance(refusal, OutcomeUnknown)
+            is_passing = fault_of(error) in RETRIED and (is_keyed() or not is_unknown)
             will_retry = may_repeat and is_passing and may_retry()
             log.warning("unit.retried" if will_retry else "unit.refused", code=refusal.code, **describe_fault(error))
+            may_be_committed = may_be_committed or is_unknown
             if not will_retry:
-                raise refusal from error
+                raise (OutcomeUnknown() if may_be_committed else refusal) from error
         may_repeat = False
         await asyncio.sleep(random.uniform(0, PAUSE))
 
 
 def refusal_of(error: BaseException, *, reads: bool = False) -> AimlineError | None:
-    """Returns the refusal for a temporary database fault, or None for any other error."""
+    """Returns the error that a caller sees for a temporary database fault, or None for any other error."""
     fault = fault_of(error)
     if fault is None:
         return None

@@ -1,7 +1,7 @@
 """Defines the unit of work: one transaction bound to one principal, and the only way to a database session.
 
-No code below the APIs commits. What must happen last (numbering the events, the disclosure log) is registered with
-`before_commit` and runs just before the commit.
+No code below the APIs commits. What must come last (numbering the events, writing the disclosure log) is registered
+with `before_commit` and runs just before the commit.
 """
 
 import functools
@@ -48,29 +48,40 @@ class Work:
         self.pending_weeks: list[Any] = []
         self.locked_students: set[UUID] = set()
         self.named_subjects: frozenset[str] = frozenset()
+        self.named_measures: frozenset[str] = frozenset()
 
     @property
     def district_id(self) -> UUID:
-        """The district of this unit of work."""
+        """Returns the district of this unit of work."""
         return self.principal.district_id
 
     @property
     def db(self) -> AsyncSession:
-        """The database session; raises `Misuse` outside a function marked `@needs`."""
+        """Returns the database session; raises `Misuse` outside a function marked `@needs`."""
         if _open_for.get() is not self:
             raise Misuse("The session was reached outside a function marked @needs.")
         return self._session
 
     def disclose(self, kind: str, students: Iterable[UUID]) -> None:
-        """Notes that records of this kind about these students are disclosed to the caller."""
+        """Notes that records of one kind about these students are shown to the caller, for the disclosure log."""
         student_ids = set(students)
         if student_ids:
             self.disclosed.students |= student_ids
             self.disclosed.kinds.add(kind)
 
+    def shown(self) -> tuple[frozenset[str], frozenset[str]]:
+        """Returns the ids of the students whose records were disclosed so far, and the kinds of these records."""
+        return frozenset(str(one) for one in self.disclosed.students), frozenset(self.disclosed.kinds)
+
+    def disclose_again(self, students: Iterable[str], kinds: Iterable[str]) -> None:
+        """Notes that an answer that was given before, and disclosed this, is given once more."""
+        self.disclosed.students |= {UUID(one) for one in students}
+        self.disclosed.kinds |= set(kinds)
+
     def before_commit(self, name: str, callback: Callback, *, last: bool = False) -> None:
-        """Registers a callback that runs just before the commit, once per name; `last` is for the numbering of
-        events.
+        """Registers a callback that runs just before the commit; a name is registered only once.
+
+        With `last`, the callback runs after the others; the numbering of events uses this.
         """
         self._callbacks.setdefault(name, callback)
         if last:
@@ -78,8 +89,9 @@ class Work:
 
     @asynccontextmanager
     async def as_district(self, name: str) -> AsyncIterator[None]:
-        """Runs a step as the district's system principal in this transaction, because judging needs students whom a
-        caseload hides.
+        """Runs a block as the district's system principal in this transaction.
+
+        Judging needs it, because it reads students whom a person's caseload hides.
         """
         original = self.principal
         await self._session.flush()
@@ -90,34 +102,41 @@ class Work:
             await self._session.flush()
         finally:
             self.principal = original
-            # In a transaction that PostgreSQL has aborted no statement can run, and none needs to.
+            # In a transaction that PostgreSQL has aborted, the previous principal cannot be bound again and need not
+            # be.
             with suppress(DBAPIError):
                 await self._session.execute(text(original.binding()))
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:
-        """Runs a part that can fail alone; its rows, events and disclosures are discarded when it fails."""
+        """Runs a block that may fail without failing the transaction; its rows, events and disclosures are then
+        discarded.
+        """
         events, weeks, locked = list(self.pending_events), list(self.pending_weeks), set(self.locked_students)
-        named = self.named_subjects
+        named, measures = self.named_subjects, self.named_measures
         disclosed = DisclosedRecords(set(self.disclosed.students), set(self.disclosed.kinds))
         try:
             async with self._session.begin_nested():
                 yield
         except BaseException:
-            # PostgreSQL gives up the locks that were taken since the savepoint.
+            # PostgreSQL also releases the locks that were taken since the savepoint.
             self.pending_events, self.pending_weeks, self.locked_students = events, weeks, locked
-            self.disclosed, self.named_subjects = disclosed, named
+            self.disclosed, self.named_subjects, self.named_measures = disclosed, named, measures
             raise
+
+    async def run_step(self, step: Callable[[], Awaitable[R]]) -> R:
+        """Runs a step of the door itself, which needs the session but no permission. Rooms never call this."""
+        token = _open_for.set(self)
+        try:
+            return await step()
+        finally:
+            _open_for.reset(token)
 
     async def finish(self) -> None:
         """Runs the registered callbacks; the API calls this before it commits."""
         await self._session.flush()
         for _, callback in sorted(self._callbacks.items(), key=lambda item: item[0] == self._last):
-            token = _open_for.set(self)
-            try:
-                await callback(self)
-            finally:
-                _open_for.reset(token)
+            await self.run_step(functools.partial(callback, self))
         await self._session.flush()
 
 
@@ -138,8 +157,9 @@ async def unit(engine: AsyncEngine, principal: Principal, keyring: Keyring, oper
 
 
 async def _commit(session: AsyncSession, driver: BoundConnection) -> None:
-    """Commits; raises `CommitLost` if the connection is lost after COMMIT was sent, because it may have been
-    executed.
+    """Commits the transaction.
+
+    Raises `CommitLost` if the connection is lost after COMMIT was sent, because PostgreSQL may have executed it.
     """
     lost_before = driver.is_closed()
     try:
@@ -153,9 +173,7 @@ async def _commit(session: AsyncSession, driver: BoundConnection) -> None:
 def needs(
     *permissions: Can,
 ) -> Callable[[Callable[Concatenate[Work, P], Awaitable[R]]], Callable[Concatenate[Work, P], Awaitable[R]]]:
-    """Decorates a command or a read with the permissions that it requires, and gives it access to the database
-    session.
-    """
+    """Decorates a function with the permissions that it requires, and gives it access to the database session."""
 
     def mark(
         function: Callable[Concatenate[Work, P], Awaitable[R]],
@@ -177,13 +195,13 @@ def needs(
             finally:
                 _open_for.reset(token)
 
-        guarded.__needs__ = permissions  # type: ignore[attr-defined]  # the mark that faces and tests read
+        guarded.__needs__ = permissions  # type: ignore[attr-defined]  # read by `required_permissions`
         return guarded
 
     return mark
 
 
 def required_permissions(function: Callable[..., Any]) -> tuple[Can, ...]:
-    """Returns the permissions that a function was marked with; empty if it was not marked."""
+    """Returns the permissions that `@needs` stored on a function; empty if it has none."""
     permissions: tuple[Can, ...] = getattr(function, "__needs__", ())
     return permissions

@@ -1,4 +1,4 @@
-"""`aimline calibrate`: estimates a district's measures from its own series, and prints the results.
+"""`aimline calibrate`: calibrates a district's measures from its own series, and prints the results.
 
 Judges nothing.
 """
@@ -48,8 +48,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def report_of(row: CalibrationRow) -> dict[str, Any]:
-    """Returns a calibration as a report."""
-    measure, grade = ids.show("measure", row.measure_id), f", grade {row.grade}" if row.grade else ", all grades"
+    """Returns a calibration as the values that the command prints."""
+    measure, grade = ids.format_id("measure", row.measure_id), f", grade {row.grade}" if row.grade else ", all grades"
     summary = f"{measure}{grade}: {row.series} series, {row.scores} scores"
     if row.published:
         sentence = f"{summary}: too few, so the published defaults are used."
@@ -57,7 +57,7 @@ def report_of(row: CalibrationRow) -> dict[str, Any]:
         observed, expected = row.report["observed"], row.report["expected"]
         sentence = f"{summary}: flagged {observed:.3f}, the estimated model expects {expected:.3f}."
     return {
-        "id": ids.show("calibration", row.id),
+        "id": ids.format_id("calibration", row.id),
         "number": row.number,
         "measure": measure,
         "grade": row.grade,

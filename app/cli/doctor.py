@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from app.access.directory import find_district
-from app.cli.operate import AsJson, District, as_operator
+from app.access.directory import districts_after, find_district
+from app.cli.operate import AsJson, as_operator
 from app.settings import Settings
-from app.sis.runs.doctor import examine
+from app.sis.runs.doctor import Examination, examine
 
 OUT_OF_STEP = 3
+BEFORE_ALL = UUID(int=0)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,26 +24,64 @@ def add_to(app: typer.Typer) -> None:
 
     @app.command("doctor")
     def doctor(
-        district: District,
+        district: Annotated[str, typer.Option(help="Only this district, by its short name.")] = "",
         repair: Annotated[bool, typer.Option("--repair", help="Repair the records.")] = False,
         as_json: AsJson = False,
     ) -> None:
         """Finds records whose schools differ from their student's, and repairs them with --repair.
 
-        Exits with 3 if there are such records and they were not repaired. Every sync repairs them too.
+        Checks every district, or only the given one. Exits with 3 if there are such records and they were not repaired.
+        Every sync repairs them too.
         """
 
-        async def run(engine: AsyncEngine, settings: Settings) -> dict[str, int]:
-            district_id = await find_district(engine, district)
-            return await examine(engine, settings.keyring, district_id, repair=repair)
+        async def run(engine: AsyncEngine, settings: Settings) -> list[Examination]:
+            return [
+                await examine(engine, settings.keyring, district_id, repair=repair)
+                async for district_id in _districts(engine, district)
+            ]
 
-        rows_by_table = as_operator(run)
+        examinations = as_operator(run)
+        is_out_of_step = any(examination.rows_by_table for examination in examinations)
         if as_json:
-            print(json.dumps({"out_of_step": rows_by_table, "repaired": repair and bool(rows_by_table)}))
+            print(json.dumps(_to_json(examinations, repair)))
         else:
-            for table, rows in rows_by_table.items():
-                print(f"{table}: {rows:,} with other schools than their student{', repaired' if repair else ''}")
-            if not rows_by_table:
-                print("Every record has its student's schools.")
-        if rows_by_table and not repair:
+            print("\n".join(_sentences(examinations, repair)))
+        if is_out_of_step and not repair:
             raise typer.Exit(OUT_OF_STEP)
+
+
+async def _districts(engine: AsyncEngine, slug: str) -> AsyncIterator[UUID]:
+    if slug:
+        yield await find_district(engine, slug)
+        return
+    last = BEFORE_ALL
+    while districts := await districts_after(engine, last):
+        for district_id in districts:
+            yield district_id
+        last = districts[-1]
+
+
+def _to_json(examinations: list[Examination], repair: bool) -> dict[str, object]:
+    return {
+        "districts": [
+            {
+                "district": examination.district,
+                "out_of_step": examination.rows_by_table,
+                "repaired": repair and bool(examination.rows_by_table),
+            }
+            for examination in examinations
+        ]
+    }
+
+
+def _sentences(examinations: list[Examination], repair: bool) -> list[str]:
+    if not examinations:
+        return ["There is no district yet. Create one with: aimline district create"]
+    lines = []
+    for examination in examinations:
+        for table, rows in examination.rows_by_table.items():
+            outcome = ", repaired" if repair else ""
+            lines.append(f"{examination.district}: {table}: {rows:,} with other schools than their student{outcome}")
+        if not examination.rows_by_table:
+            lines.append(f"{examination.district}: every record has its student's schools.")
+    return lines

@@ -1,1 +1,1 @@
-"""Concerns: which students a team is concerned about, and in which areas."""
+"""Concerns about students, each in one area."""

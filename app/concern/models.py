@@ -1,4 +1,4 @@
-"""Owns the table of concerns."""
+"""Defines the table of concerns."""
 
 from datetime import date, datetime
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""Owns the reminders about concerns that nobody answered in time; each is sent once. Never changes a concern."""
+"""Sends reminders about concerns that nobody answered in time, once each. Never changes a concern."""
 
 from datetime import date
 
@@ -16,9 +16,10 @@ from app.roster.student_lock import skip_busy_students
 
 @needs(Can.JUDGE)
 async def remind_unanswered_concerns(work: Work, days: int, today: date) -> int:
-    """Sends a reminder for each concern that is still `raised` after `days` days of instruction; returns how many.
+    """Sends a reminder for each concern that is still `raised` after `days` days of instruction; returns the number
+    sent.
 
-    A concern leaves this state when it is accepted or dismissed. Concerns about students who left get no reminder.
+    Concerns about students who left get no reminder.
     """
     mark = cast(Concern.version, Text)
     query = (

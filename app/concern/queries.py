@@ -1,4 +1,4 @@
-"""Owns the reads of concerns."""
+"""Reads concerns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,12 +25,12 @@ class ConcernFilter:
     state: str | None = None
 
     def schools(self, work: Work) -> tuple[UUID, ...] | None:
-        """Returns the schools whose index serves the list, or None where the student's index is better."""
+        """Returns the schools whose index serves the list, or None if the student's index serves it better."""
         return None if self.student_id is not None else schools_of_list(work, self.school_id)
 
 
 def select_concerns(work: Work, criteria: ConcernFilter) -> Select[Concern]:
-    """Returns the statement that selects these concerns, without an order."""
+    """Returns the statement that selects the concerns that match the filters, without an order."""
     query = select(Concern).where(Concern.district_id == work.district_id, within_reach(work, Concern.student_id))
     if criteria.student_id is not None:
         query = query.where(Concern.student_id == criteria.student_id)
@@ -64,13 +64,13 @@ async def concern(work: Work, concern_id: UUID) -> Concern:
 
 @needs(Can.READ_CONCERNS)
 async def concerns_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Concern]]:
-    """Returns every concern about these students, by student, oldest first."""
+    """Returns every concern about these students, keyed by student, oldest first."""
     return await rows_of_students(work, Concern, "concern", student_ids, Concern.id)
 
 
 @needs(Can.READ_CONCERNS)
 async def concerns_by_id(work: Work, concern_ids: Sequence[UUID]) -> dict[UUID, Concern]:
-    """Returns those of these concerns that are within the principal's reach, by id."""
+    """Returns the concerns with these ids that are within the principal's reach, keyed by id."""
     rows = await work.db.scalars(
         select(Concern).where(
             Concern.district_id == work.district_id, Concern.id == any_(cast(list(concern_ids), IdList))

@@ -1,19 +1,31 @@
-"""Owns the states of a concern and the transitions between them. Pure."""
+"""Defines the states of a concern and the transitions between them. Pure."""
+
+from enum import StrEnum
 
 from app.core.errors import Conflict
+
+
+class ConcernState(StrEnum):
+    """The state of a concern."""
+
+    RAISED = "raised"
+    ACCEPTED = "accepted"
+    DISMISSED = "dismissed"
+    RESOLVED = "resolved"
+
 
 TRANSITIONS: dict[str, tuple[str, str]] = {
     "accept": ("raised", "accepted"),
     "dismiss": ("raised", "dismissed"),
     "resolve": ("accepted", "resolved"),
 }
-"""By verb: the state that a concern must be in, and the state that it gets."""
+"""For each verb, the state that a concern must have and the state that it gets."""
 
-STATES = ("raised", "accepted", "dismissed", "resolved")
+STATES = tuple(state.value for state in ConcernState)
 
 
 def next_state(state: str, verb: str) -> str:
-    """Returns the state after the verb; raises `Conflict` where the present state does not allow the verb."""
+    """Returns the state after the verb; raises `Conflict` if the current state does not allow the verb."""
     required, target = TRANSITIONS[verb]
     if state == required:
         return target

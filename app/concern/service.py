@@ -1,4 +1,4 @@
-"""Owns the writes of concerns: raise, accept, dismiss, resolve."""
+"""Raises, accepts, dismisses and resolves concerns."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -29,7 +29,7 @@ from app.roster.student_lock import lock_student, lock_student_of
 
 @dataclass(frozen=True, slots=True)
 class NewConcern:
-    """The input of `raise_concern`; names are ids or external ids, `area` is a code or an id."""
+    """The input of `raise_concern`; the student and the person are ids or external ids, `area` is a code or an id."""
 
     student: str
     area: str
@@ -39,7 +39,7 @@ class NewConcern:
 
 
 BECAUSE = Text(max=4000)
-"""The lengths of the reason for which a concern is settled."""
+"""The limits of the reason that is given when a concern is accepted, dismissed or resolved."""
 
 
 @needs(Can.RAISE_CONCERN)
@@ -75,7 +75,7 @@ async def raise_concern(work: Work, new: NewConcern) -> Concern:
 
 @needs(Can.SETTLE_CONCERN)
 async def accept_concern(work: Work, concern_id: UUID, because: str | None = None) -> Concern:
-    """Accepts a concern: a team takes it up."""
+    """Accepts a concern, which means that a team takes it up."""
     return await _transition(work, concern_id, "accept", because, CONCERN_ACCEPTED)
 
 

@@ -1,8 +1,8 @@
-"""Decides which network addresses the service may connect to for somebody else, such as a webhook's URL.
+"""Checks the network addresses that the service connects to on behalf of others, such as a webhook's URL.
 
 Pure: it works on the text of a URL and on addresses that were already resolved.
 
-A URL is checked when it is saved, and its address is checked again at every connection.
+A URL is checked when it is saved, and the address that it resolves to is checked again at every connection.
 """
 
 import unicodedata
@@ -18,7 +18,9 @@ Network = IPv4Network | IPv6Network
 
 MAX_LENGTH = 2048
 FIRST_OPEN_PORT = 1024
-"""Lower ports serve other protocols (mail, DNS, shells); of them only 443 is allowed, and 80 on loopback."""
+"""The lowest port that is allowed; lower ports serve other protocols (mail, DNS, shells), except 443, and 80 on
+loopback.
+"""
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
 DENIED_V4 = tuple(
@@ -64,9 +66,9 @@ DENIED_V6 = tuple(
 class Allowed:
     """The networks that an operator allows in addition to the public Internet.
 
-    A sandbox also allows loopback, there over plain HTTP too.
+    In a sandbox, loopback is allowed too, also over plain HTTP.
 
-    `setting` is the name of the environment variable that holds the list; the refusal of an address names it.
+    `setting` is the name of the environment variable that lists the networks; the error for a refused address names it.
     """
 
     networks: tuple[Network, ...] = ()
@@ -86,7 +88,7 @@ class Allowed:
 
     @property
     def refusal(self) -> str:
-        """The problem sentence for an address that is not allowed."""
+        """Returns the sentence that a caller sees when an address is not allowed."""
         how = f" An operator may allow its network: {self.setting}." if self.setting else ""
         return f"This address is not on the public Internet.{how}"
 
@@ -98,8 +100,8 @@ class Allowed:
         return is_public(address) or any(address in network for network in networks)
 
     def opens_private(self, address: Address) -> bool:
-        """Returns whether the address is in a private network that the operator allowed; a sandbox's loopback is not
-        one.
+        """Returns whether the address is in a private network that the operator listed; a sandbox's loopback does not
+        count.
         """
         return not is_public(address) and any(address in network for network in self.networks)
 
@@ -108,8 +110,9 @@ PUBLIC_ONLY = Allowed()
 
 
 def is_public(address: Address) -> bool:
-    """Returns whether the address belongs to the public Internet, by a complete deny-list (`is_global` misses some
-    networks).
+    """Returns whether the address belongs to the public Internet.
+
+    Uses a complete deny-list, because the standard library's `is_global` misses some networks.
     """
     if isinstance(address, IPv4Address):
         return not any(address in network for network in DENIED_V4)
@@ -159,7 +162,9 @@ def _split(url: str, pointer: str) -> tuple[SplitResult, int | None, Address | s
 
 
 def _host(text: str) -> Address | str:
-    """Returns the normalized host: an address, however it was written, or a name in ASCII. Raises `ValueError`."""
+    """Returns the normalized host of a URL: an IP address in any spelling, or a host name in ASCII. Raises
+    `ValueError`.
+    """
     if ":" in text:
         if "%" in text:
             raise ValueError("zone")

@@ -34,12 +34,11 @@ def end_with_parent(number: signal.Signals = signal.SIGTERM) -> Callable[[], Non
 
 
 def unprivileged(number: signal.Signals) -> dict[str, Any]:
-    """Returns arguments for `Popen` that start a program which ends with this process and never runs as root
-    (PostgreSQL refuses to run as root).
+    """Returns the `Popen` arguments for a program that ends with this process and never runs as root.
 
-    When this process is root, the child runs in a user namespace in which it is the user nobody but can still open
-    root's files. Where the kernel allows no namespaces, the child runs as the machine's user `nobody`, which must
-    then own its files (see `user_outside`).
+    PostgreSQL refuses to run as root. When this process is root, the child runs in a user namespace in which it is the
+    user nobody but can still open root's files. Where the kernel allows no namespaces, the child runs as the machine's
+    user `nobody`, which must then own its files (see `user_outside`).
     """
     tie = end_with_parent(number)
     if os.geteuid() != 0:
@@ -57,14 +56,14 @@ def unprivileged(number: signal.Signals) -> dict[str, Any]:
 
 
 def user_outside() -> int:
-    """Returns the user id that the file system sees for a child started with `unprivileged`."""
+    """Returns the user id that owns the files created by a child started with `unprivileged`."""
     if os.geteuid() != 0 or _namespaces():
         return os.geteuid()
     return pwd.getpwnam("nobody").pw_uid
 
 
 def _entrance() -> Callable[[], None]:
-    """Returns a `preexec_fn` that enters a new user namespace in which the current user is nobody."""
+    """Returns a `preexec_fn` that moves the child into a new user namespace in which the current user is nobody."""
     libc, user, group = ctypes.CDLL(None, use_errno=True), os.geteuid(), os.getegid()
     maps = {"setgroups": "deny", "uid_map": f"{NOBODY} {user} 1", "gid_map": f"{NOBODY} {group} 1"}
 
@@ -79,7 +78,7 @@ def _entrance() -> Callable[[], None]:
 
 @functools.cache
 def _namespaces() -> bool:
-    """Returns whether this kernel allows user namespaces; determined once, by trying."""
+    """Returns whether this kernel allows user namespaces; tries it once and remembers the result."""
     if sys.platform != "linux":
         return False
     try:

@@ -72,7 +72,7 @@ class Keyring:
             raise KeyFault("A sealed value does not belong to the row in which it is stored.") from None
 
     def is_current(self, sealed: str) -> bool:
-        """Returns whether a value is sealed under the key that is used for encryption now."""
+        """Returns whether a value is sealed under the key that encrypts new values."""
         return sealed.partition(".")[0] == next(iter(self.keys))
 
     def derive(self, name: str, purpose: str, length: int = 32) -> bytes:
@@ -80,9 +80,9 @@ class Keyring:
         return HKDF(hashes.SHA256(), length, salt=None, info=purpose.encode()).derive(self.keys[name])
 
     def signing_keys(self) -> dict[str, ec.EllipticCurvePrivateKey]:
-        """Returns a P-256 private key derived from each key of the ring, the signing one first.
+        """Returns a P-256 private key derived from each key of the ring, by id; the first one signs.
 
-        Nothing needs to be stored or distributed.
+        Because they are derived, the private keys need not be stored or distributed.
         """
         keys = {}
         for name in self.keys:

@@ -1,8 +1,8 @@
-"""Encrypts the position in a list into an opaque cursor, and decrypts it. Does not know which list it is.
+"""Encrypts a position in a list into an opaque cursor, and decrypts it. Does not know which list it is.
 
-A position may contain a child's name, and a cursor appears in URLs and in the logs of every proxy. It is therefore
-encrypted and authenticated with AES-SIV (RFC 5297). The same position always gives the same text, so clients can
-compare cursors, and AES-SIV needs no nonce, of which a busy list could use up the safe number.
+A position may contain a child's name, and a cursor appears in URLs and in the logs of every proxy, so it is encrypted
+and authenticated with AES-SIV (RFC 5297). The same position always gives the same text, so clients can compare cursors.
+AES-SIV needs no nonce; with nonces, a busy list could use up the safe number.
 """
 
 import base64
@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from app.core.crypto import Keyring
 
-LONGEST = 6000
-"""The largest number of characters of a cursor; two escaped names of 300 characters and an id fit."""
+MAX_CURSOR_LENGTH = 6000
+"""The largest number of characters of a cursor, enough for two escaped names of 300 characters and an id."""
 PURPOSE = "page cursor"
 
 
@@ -29,12 +29,12 @@ class CursorSeal:
         self._ciphers = tuple(AESSIV(key) for key in keys)
 
     def seal(self, bound: bytes, place: tuple[Any, ...]) -> str:
-        """Returns a cursor for this position; it can be opened only with the same `bound`."""
+        """Returns a cursor for a position in a list; only a caller with the same `bound` can open it."""
         sealed = self._ciphers[0].encrypt(orjson.dumps(place, default=str), [bound])
         return base64.urlsafe_b64encode(sealed).rstrip(b"=").decode()
 
     def open(self, bound: bytes, cursor: str) -> tuple[Any, ...] | None:
-        """Returns the position in a cursor, or None if the cursor belongs to another `bound` or was not issued by this
+        """Returns the position in a cursor, or None if it was sealed with another `bound` or by another
         installation.
         """
         sealed = _decode(cursor)
@@ -49,12 +49,12 @@ class CursorSeal:
 
 
 def cursor_seal(keyring: Keyring) -> CursorSeal:
-    """Returns the cursor encryption of an installation; every process that has its keys can open every cursor."""
+    """Returns the cursor encryption of an installation; it is the same in every process with the same keys."""
     return _seal_of(tuple(keyring.keys.items()))
 
 
 PROCESS_SEAL = CursorSeal([os.urandom(64)])
-"""Encrypts the cursors of lists that no API returns; they can be opened in this process only."""
+"""The encryption for cursors of lists that no API returns; they can be opened in this process only."""
 
 
 @lru_cache(maxsize=8)
@@ -64,10 +64,8 @@ def _seal_of(keys: tuple[tuple[str, bytes], ...]) -> CursorSeal:
 
 
 def _decode(cursor: str) -> bytes | None:
-    """Decodes a cursor that is in canonical base64; an edited cursor with another spelling of the same bytes is
-    refused.
-    """
-    if len(cursor) > LONGEST:
+    """Decodes the base64 of a cursor; returns None unless it is the canonical spelling of its bytes."""
+    if len(cursor) > MAX_CURSOR_LENGTH:
         return None
     try:
         sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))

@@ -1,7 +1,7 @@
 """Creates the database engine and its connections, which refuse to begin a transaction without a principal.
 
-`BEGIN` and the statement that binds the principal are sent as one message: a second round trip would cost a quarter
-of the throughput.
+`BEGIN` and the statement that binds the principal are sent as one message, because a second round trip would cost a
+quarter of the throughput.
 """
 
 import ssl
@@ -32,7 +32,7 @@ CONVENTION = {
 }
 MINIMUM_VERSION = 17
 OVERFLOW = 2
-"""The factor by which a busy pool may exceed its size."""
+"""The factor by which a pool may exceed its size when it is busy."""
 
 
 class Base(DeclarativeBase):
@@ -59,10 +59,10 @@ class TenantRow(Tenant):
 
 
 def lateral_lookup(query: Select[*tuple[Any, ...]], name: str) -> FromClause:
-    """Returns a lateral subquery that PostgreSQL runs for each outer row, by an index, and never rewrites into a join.
+    """Returns a lateral subquery that PostgreSQL runs by an index for each outer row, and never rewrites into a join.
 
-    For a district that has just been loaded the planner estimates one or two rows, and would scan all of them for
-    every outer row. It cannot rewrite a query across OFFSET.
+    For a district that has just been loaded the planner estimates one or two rows, so as a join it would scan all of
+    them for every outer row. The `OFFSET` in the subquery prevents the rewriting.
     """
     return query.offset(literal_column("0")).lateral(name)
 
@@ -88,14 +88,14 @@ class BoundConnection(asyncpg.Connection):
         return super().transaction(**options)
 
     async def execute(self, query: str, *args: Any, timeout: float | None = None) -> str:
-        """Executes a query, and appends the binding statement to a BEGIN."""
+        """Executes a query; the binding statement is appended if the query is a BEGIN."""
         if query.startswith("BEGIN") and self.binding is not None:
             query, self.binding = f"{query} {self.binding}", None
         return str(await super().execute(query, *args, timeout=timeout))
 
 
 def sqlalchemy_url(url: str) -> URL:
-    """Returns a postgresql:// URL in the form that SQLAlchemy's asyncpg dialect expects."""
+    """Converts a postgresql:// URL into the form that SQLAlchemy's asyncpg dialect expects."""
     return make_url(url).set(drivername="postgresql+asyncpg")
 
 
@@ -140,7 +140,7 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
     def reset_binding(connection: Any, _record: Any, _proxy: Any) -> None:
         driver = connection.driver_connection
         if driver.is_closed():
-            # PostgreSQL was restarted. SQLAlchemy then takes another connection, and the request does not fail.
+            # PostgreSQL was restarted. SQLAlchemy then opens another connection, and the request does not fail.
             raise DisconnectionError
         driver.checked_out = True
         # The previous user may have set a binding without beginning a transaction; it must not apply to the next one.
@@ -150,7 +150,7 @@ def open_engine(url: str, *, name: str, pool_size: int = 10, timeouts: Timeouts 
 
 
 def connections_of(engine: AsyncEngine) -> int:
-    """Returns the largest number of connections that an engine made by `open_engine` opens."""
+    """Returns the largest number of connections that an engine from `open_engine` can open."""
     pool = engine.pool
     if not isinstance(pool, QueuePool):
         raise Misuse("This engine has no pool with a limit.")
@@ -179,7 +179,7 @@ CONNECTION_ERRORS = (
 
 
 class UnfitServer(RuntimeError):
-    """Raised for a server that is too old or cannot be reached, and for a role that can bypass row-level security."""
+    """Raised for an unsuitable server (too old or unreachable) and for a role that can bypass row-level security."""
 
 
 async def connect(url: str, purpose: str) -> asyncpg.Connection:

@@ -12,7 +12,7 @@ DISTRICT, NAME = bindparam("district", type_=Uuid), bindparam("name", type_=Text
 
 
 class DistrictLock(StrEnum):
-    """The purposes for which only one transaction of a district may run at a time."""
+    """The purposes of the locks; per purpose, only one transaction of a district runs at a time."""
 
     WRITE_SYNC = "write_sync"
     SCHOOL_BREAK = "school_break"
@@ -20,13 +20,13 @@ class DistrictLock(StrEnum):
 
 WAIT = """INSERT INTO district_lock (district_id, name) VALUES (:district, :name)
 ON CONFLICT (district_id, name) DO UPDATE SET name = excluded.name"""
-"""SQL that waits for the lock and takes it."""
+"""SQL that takes the lock, and waits for it if another transaction holds it."""
 WAIT_FOR_LOCK = text(WAIT).bindparams(DISTRICT, NAME)
 TRY_LOCK = text(
     "SELECT name FROM district_lock WHERE district_id = :district AND name = :name FOR UPDATE SKIP LOCKED"
 ).bindparams(DISTRICT, NAME)
-"""Takes the lock and returns a row; returns none if it is taken, or if its row does not exist yet."""
+"""SQL that takes the lock and returns a row; returns no row if it is held already, or if its row does not exist yet."""
 FIRST_LOCK = text(
     "INSERT INTO district_lock (district_id, name) VALUES (:district, :name) ON CONFLICT DO NOTHING RETURNING name"
 ).bindparams(DISTRICT, NAME)
-"""Creates the lock's row, takes the lock and returns a row; returns none if the row exists already."""
+"""SQL that creates the lock's row, takes the lock and returns a row; returns no row if the row exists already."""

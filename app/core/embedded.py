@@ -25,9 +25,9 @@ from app.core.child import processes_in, unprivileged, user_outside
 from app.core.postgres_wheel import EmbeddedPostgresError, binary, environment, run_program
 
 SUPERUSER = "postgres"
-START_LIMIT = 60.0  # seconds; recovery after a crash may take a while
-RETRY_LIMIT = 10.0  # seconds; a killed server may stay a zombie, or its backends alive, for a moment
-TRANSIENT_MESSAGES = ("lock file", "shared memory")  # the messages in the log during that time
+START_LIMIT = 60.0  # seconds for a start; recovery after a crash may take a while
+RETRY_LIMIT = 10.0  # seconds for a stop; a killed server or its backends may remain for a moment
+TRANSIENT_MESSAGES = ("lock file", "shared memory")  # the server's log messages while it recovers
 
 BOOTSTRAP = r"""
 SELECT 'CREATE ROLE owner' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'owner') \gexec
@@ -73,7 +73,7 @@ class EmbeddedPostgres:
             raise
 
     def stop(self) -> None:
-        """Stops the server with a fast shutdown: open transactions are rolled back, committed data stays."""
+        """Stops the server in PostgreSQL's fast mode: open transactions are rolled back, committed data is kept."""
         server, self._server = self._server, None
         for signal_number, timeout in ((signal.SIGINT, 30), (signal.SIGQUIT, 10), (signal.SIGKILL, 10)):
             if server is None or server.poll() is not None:
@@ -151,7 +151,7 @@ class EmbeddedPostgres:
                 os.chown(path, owner, -1, follow_symlinks=False)
 
     def _stop_orphan(self) -> None:
-        """Stops a server that outlived the process that started it, and backends that outlived their server."""
+        """Stops a server that is still running although its starter has ended, and backends whose server has ended."""
         server = int((self._pid_file() or ["0"])[0])
         deadline = time.monotonic() + RETRY_LIMIT
         while self._pgdata.exists() and (alive := processes_in(self._pgdata, server)):
@@ -190,7 +190,7 @@ class EmbeddedPostgres:
             time.sleep(0.2)
 
     def _ready(self, server: subprocess.Popen[bytes]) -> bool:
-        """Returns whether the server came up, which the eighth line of postmaster.pid reports."""
+        """Returns whether the server accepts connections, according to the eighth line of postmaster.pid."""
         deadline = time.monotonic() + START_LIMIT
         while server.poll() is None and time.monotonic() < deadline:
             lines = self._pid_file()
@@ -200,8 +200,9 @@ class EmbeddedPostgres:
         return False
 
     def _bootstrap(self) -> None:
-        """Creates the role and the database if they do not exist; runs at each start, as a first start may be
-        interrupted.
+        """Creates the role and the database if they do not exist.
+
+        Runs at each start, because the first start may have been interrupted.
         """
         connection_options = [f"--host={self._socket}", f"--username={SUPERUSER}", "--dbname=postgres"]
         script = BOOTSTRAP.format(password=self._password("owner"))
@@ -217,7 +218,7 @@ class EmbeddedPostgres:
             return []
 
     def _password(self, role: str) -> str:
-        """Returns the role's random password, which is created and stored in the folder at the first call."""
+        """Returns the role's random password, which is generated and stored in the folder at the first call."""
         path = self.folder / f"{role}.password"
         if not path.exists():
             with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
@@ -226,7 +227,7 @@ class EmbeddedPostgres:
 
 
 def _socket_folder(folder: Path) -> Path:
-    """Returns a socket folder derived from the server's folder, with a path short enough for a socket (104 bytes on
+    """Returns a socket folder derived from the server's folder; its path is short enough for a socket (104 bytes on
     macOS).
     """
     name = f"aimline-{os.geteuid()}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]}"

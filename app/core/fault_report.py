@@ -1,6 +1,6 @@
-"""Describes an error for a log by class, SQLSTATE and places in the code, never by its message.
+"""Describes an error for a log by its class, its SQLSTATE and its places in the code, never by its message.
 
-A message may contain a row: PostgreSQL's DETAIL quotes the values of a key, a pydantic error the value of a field.
+A message may contain data: PostgreSQL's DETAIL quotes the values of a key, a pydantic error the value of a field.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,19 @@ from typing import Any
 
 from app.core.faults import cause_of, sqlstate_of
 
-MOST_PLACES = 12
+MAX_PLACES = 12
 INNERMOST = 3
-"""The number of places in libraries that are reported, the innermost ones; our own places are all reported."""
-MOST_CAUSES = 3
+"""The number of library frames that are reported, the innermost ones; frames of our own code are all reported."""
+MAX_CAUSES = 3
 OURS = ("app/", "migrations/", "tests/")
 ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
 class FaultSummary:
-    """An error in two words for a job's row: its class with its SQLSTATE, and the innermost place in our code."""
+    """A short description of an error for a job's row: its class with its SQLSTATE, and the innermost place in our
+    code.
+    """
 
     error: str | None = None
     place: str | None = None
@@ -30,12 +32,12 @@ NO_FAULT = FaultSummary()
 
 
 def summarize_fault(error: BaseException) -> FaultSummary:
-    """Returns the class, SQLSTATE and place of an error, such as `DeadlockDetectedError 40P01`; no message.
+    """Returns the class, SQLSTATE and place of an error, without its message, such as `DeadlockDetectedError 40P01`.
 
-    The class is the driver's own where a library has wrapped its error.
+    If a library has wrapped the driver's error, the class is the driver's.
     """
     innermost, state = error, sqlstate_of(error)
-    for _ in range(MOST_CAUSES):
+    for _ in range(MAX_CAUSES):
         cause = cause_of(innermost)
         if cause is None or sqlstate_of(cause) != state or not state:
             break
@@ -50,7 +52,7 @@ def describe_fault(error: BaseException) -> dict[str, Any]:
     described: dict[str, Any] = _describe(error)
     causes: list[dict[str, Any]] = []
     cause = cause_of(error)
-    while cause is not None and len(causes) < MOST_CAUSES:
+    while cause is not None and len(causes) < MAX_CAUSES:
         causes.append(_describe(cause))
         cause = cause_of(cause)
     return described | ({"causes": causes} if causes else {})
@@ -61,7 +63,7 @@ def _describe(error: BaseException) -> dict[str, Any]:
     return {
         "kind": type(error).__name__,
         **({"sqlstate": state} if state else {}),
-        "places": _places(error.__traceback__)[-MOST_PLACES:],
+        "places": _places(error.__traceback__)[-MAX_PLACES:],
     }
 
 
@@ -77,7 +79,9 @@ def _places(trace: TracebackType | None) -> list[str]:
 
 
 def short_path(filename: str) -> str:
-    """Returns a path relative to the repository or to the library's package, without the machine's folders."""
+    """Returns a path relative to the repository or to its library's package, so that no folder of the machine is
+    named.
+    """
     path = Path(filename)
     if "site-packages" in path.parts:
         return "/".join(path.parts[path.parts.index("site-packages") + 1 :])

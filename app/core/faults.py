@@ -1,6 +1,6 @@
 """Classifies database faults by SQLSTATE and by the state of the connection, never by a message.
 
-`access.retry` decides what follows from a fault.
+`access.retry` decides which of them are retried and how they are answered.
 """
 
 import errno
@@ -24,11 +24,11 @@ class Fault(Enum):
 
 
 class DatabaseUnreachable(ConnectionError):
-    """Raised when a connection cannot be opened: the server is down, starting, full, or refuses us."""
+    """Raised when a connection cannot be opened: the server is down, starting or full, or refuses the connection."""
 
 
 class CommitLost(Exception):
-    """Raised when the connection is lost between COMMIT and its answer, so that the commit may have happened."""
+    """Raised when the connection is lost between COMMIT and its answer, so the transaction may have been committed."""
 
 
 SQLSTATES = {
@@ -54,14 +54,14 @@ NO_CONNECTION = {
     "53300": "The server has no connection left. Try again, or raise its max_connections.",
     "57P03": "The server is starting or shutting down. Try again in a moment.",
 }
-"""What the server says, by SQLSTATE, when it answers and gives no connection."""
+"""Sentences, by SQLSTATE, for a server that answers but refuses the connection."""
 BROKEN = {errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE, errno.ETIMEDOUT, errno.EHOSTUNREACH, errno.ENETUNREACH}
 DEPTH = 10
-"""The number of causes of an error that are examined; a failing rollback hides the original error."""
+"""The number of an error's causes that are examined; an error raised by a rollback hides the original one."""
 
 
 def sqlstate_of(error: BaseException) -> str | None:
-    """Returns the SQLSTATE of an error of SQLAlchemy or asyncpg, or None."""
+    """Returns the SQLSTATE of a SQLAlchemy or asyncpg error, or None."""
     state = getattr(error.orig if isinstance(error, DBAPIError) else error, "sqlstate", None)
     return state if isinstance(state, str) else None
 
@@ -72,13 +72,13 @@ def fault_of(error: BaseException) -> Fault | None:
 
 
 def why_no_connection(error: BaseException) -> str | None:
-    """Returns why a server that answered gave no connection, as a sentence; None for every other error."""
-    states = (sqlstate_of(one) for one in _chain(error))
+    """Returns a sentence that says why a server refused the connection, or None for any other error."""
+    states = (sqlstate_of(cause) for cause in _chain(error))
     return next((NO_CONNECTION[state] for state in states if state in NO_CONNECTION), None)
 
 
 def cause_of(error: BaseException) -> BaseException | None:
-    """Returns the cause of an error that a traceback would show, or None."""
+    """Returns the cause of an error that a traceback would print, or None."""
     return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
 
 

@@ -22,7 +22,7 @@ PREFIXES = {
     "client": "cli",
     "source": "src",
     "org": "org",
-    "academic_session": "ses",
+    "academic_session": "ter",
     "course": "cou",
     "class": "cls",
     "break": "brk",
@@ -62,7 +62,7 @@ _last = 0
 
 
 def new_id() -> UUID:
-    """Returns a new UUIDv7; within this process each one is greater than the one before."""
+    """Returns a new UUIDv7, which is greater than every one that this process created before."""
     global _last
     with _lock:
         # 48 bits of milliseconds and 12 bits of their fraction, so that order holds within a millisecond.
@@ -73,22 +73,22 @@ def new_id() -> UUID:
     return UUID(int=(stamp >> 12) << 80 | 0x7 << 76 | (stamp & 0xFFF) << 64 | 0b10 << 62 | random)
 
 
-def show(kind: str, value: UUID) -> str:
-    """Returns the identifier of a row as the APIs show it, such as `stu_01j…`."""
+def format_id(kind: str, value: UUID) -> str:
+    """Returns the public identifier of a row, such as `stu_01j…`."""
     number = value.int
     return f"{PREFIXES[kind]}_{''.join([_PAIRS[number >> shift & 1023] for shift in _SHIFTS])}"
 
 
-def read(kind: str, text: str, pointer: str = "") -> UUID:
-    """Parses an identifier of this kind into a row id; raises `Invalid` if it is malformed or of another kind."""
-    actual_kind, value = parse(text, pointer)
+def parse_id(kind: str, text: str, pointer: str = "") -> UUID:
+    """Parses a public identifier of this kind into a row id; raises `Invalid` if it is malformed or of another kind."""
+    actual_kind, value = parse_any_id(text, pointer)
     if actual_kind != kind:
         raise Invalid([Violation(pointer, "id.kind", f"This must be the id of a {kind}, {PREFIXES[kind]}_….")])
     return value
 
 
-def parse(text: str, pointer: str = "") -> tuple[str, UUID]:
-    """Parses any identifier into its kind and row id; raises `Invalid` if it is malformed."""
+def parse_any_id(text: str, pointer: str = "") -> tuple[str, UUID]:
+    """Parses a public identifier of any kind into its kind and row id; raises `Invalid` if it is malformed."""
     prefix, _, body = text.partition("_")
     kind = KIND_OF_PREFIX.get(prefix)
     number = 0
@@ -102,3 +102,7 @@ def parse(text: str, pointer: str = "") -> tuple[str, UUID]:
     if not well_formed or kind is None:
         raise Invalid([Violation(pointer, "id.malformed", "This is not an id that Aimline has issued.")])
     return kind, UUID(int=number)
+
+
+show, read, parse = format_id, parse_id, parse_any_id
+"""The former names, until nothing uses them."""

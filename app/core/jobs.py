@@ -1,8 +1,8 @@
-"""Owns how jobs are claimed and ended: rows with a lease, a claim number, attempts, and a back-off between attempts.
+"""Claims jobs and saves their outcomes, with a lease, a claim number, a count of attempts, and a wait between attempts.
 
 A job table has `district_id`, `id`, `state`, `due`, `claim_number`, `attempts`, `leased_until`, `ended_at`, `worker`,
-`fault`, `fault_place` and the column of its key. Every instant is the database's own, so that two workers whose clocks
-differ agree on when a lease ends. Never knows what the work is.
+`fault`, `fault_place`, and optionally a key column. Every instant comes from the database's clock, so that two workers
+whose clocks differ agree on when a lease ends. Does not know what the work is.
 """
 
 import os
@@ -20,8 +20,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 
 from app.core.fault_report import NO_FAULT, FaultSummary
 
-# Locking the key rows first makes "at most so many at once" exact: a second worker passes a locked key by.
-# The first row in the order of turns, not EXISTS: EXISTS would be joined, by whatever index then looks small.
+# Locking the key rows first makes the limit per key exact, because a second worker skips a locked key.
 KEYS = """
 SELECT k.id, ({ailing}) AS ails FROM {keys} k
 WHERE k.district_id = :district AND ({ready}) AND (
@@ -31,10 +30,10 @@ WHERE k.district_id = :district AND ({ready}) AND (
     ORDER BY t.due, t.id LIMIT 1) IS NOT NULL
 ORDER BY random() LIMIT :most FOR NO KEY UPDATE OF k SKIP LOCKED
 """
-# MATERIALIZED, so that the planner cannot run the limited part more than once and claim more than it says. What is
-# written is found by a list of ids, here and in SAVE_OUTCOMES: no statistics of a queue are true for long, and a join
-# is planned by them. The clock is a relation of its own without tables: a database of several nodes accepts no
-# changing function in what a write computes from a column or returns.
+# MATERIALIZED keeps the planner from running the limited part more than once, which would claim more rows than allowed.
+# Here and in SAVE_OUTCOMES the rows to write are selected by a list of ids, because a join would be planned by the
+# statistics of a queue, which soon become outdated. The clock is a separate relation without tables, because a database
+# of several nodes accepts no volatile function in a value that a write computes from a column or returns.
 ROWS = """
 WITH clock AS MATERIALIZED (SELECT now() + CAST(:length AS interval) AS lease_end),
 candidate AS MATERIALIZED ({candidates})
@@ -85,17 +84,20 @@ WHERE t.district_id = :district AND t.id = ANY (CAST(:ids AS uuid[])) AND ({wait
 RETURNING t.id
 """
 WORKER_LOST = "WorkerLost"
-"""The fault of a job whose lease ended before its worker said what came of it; its place is that worker's name."""
+"""The fault of a job whose lease ended before its worker saved an outcome; the fault's place is that worker's name."""
 JITTER = 0.2
-"""The share by which a wait is lengthened at most, so that jobs that failed together do not come back together."""
+"""The largest share by which a wait is lengthened at random, so that jobs that failed together are not retried
+together.
+"""
 
 
 class JobColumns:
-    """The columns of a job table, beside its `state`, `due` and `ended_at`.
+    """The columns of a job table, in addition to its `state`, `due` and `ended_at`.
 
-    `claim_number` counts every claim and is never set back: it fences off a worker whose lease has ended. `attempts`
-    counts the attempts since the job was last asked for. `worker` names the process that claimed it last, `fault` and
-    `fault_place` the error of the last attempt that failed and where in the code it was raised.
+    `claim_number` counts every claim and is never reset, so that the result of a worker whose lease has ended can be
+    refused. `attempts` counts the attempts since the job was last requested. `worker` is the process that claimed the
+    job last. `fault` and `fault_place` are the last failed attempt's error and the place in the code where it was
+    raised.
     """
 
     claim_number: Mapped[int] = mapped_column(default=0)
@@ -108,14 +110,16 @@ class JobColumns:
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """How often a job is attempted, and how long it waits after a fault: `first`, then four times as long each time."""
+    """The number of attempts of a job, and the wait after a fault: `first`, then four times as long after each
+    attempt.
+    """
 
     attempts: int
     first: timedelta
     longest: timedelta
 
     def wait_after(self, attempts: int, jitter: float | None = None) -> timedelta | None:
-        """Returns the wait after so many attempts, with a jitter in [0, 1); None where no attempt is left."""
+        """Returns the wait after this many attempts, lengthened by the jitter (0 to 1); None if no attempt is left."""
         if attempts >= self.attempts:
             return None
         wait: timedelta = min(self.first * 4 ** (max(attempts, 1) - 1), self.longest)
@@ -124,11 +128,13 @@ class RetryPolicy:
 
 @dataclass(frozen=True, slots=True)
 class JobTable:
-    """Which rows are claimed, under which key (a column that names a row of `keys`), how many, for how long.
+    """A job table and the rules for claiming its rows.
 
-    Without a key every row of a district stands for itself. `waiting` is the condition in SQL on a row `t` that can be
-    claimed. `ready` and `ailing` are conditions on the key's row `k`: its rows are claimed at all only where it is
-    ready, and where it ails at most `at_once_ailing`. None of them holds anybody's input.
+    `key` is a column that refers to a row of `keys`; at most `at_once` jobs of one key are claimed at the same time.
+    Without a key there is no such limit. `length` is the duration of a lease. `waiting` is an SQL condition on a row
+    `t` that can be claimed. `ready` and `ailing` are SQL conditions on the key's row `k`: jobs of a key that is not
+    ready are not claimed, and of a key that ails at most `at_once_ailing` are. None of these conditions contains user
+    input.
     """
 
     table: Table
@@ -144,10 +150,11 @@ class JobTable:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedJob:
-    """A row that is ours until its lease ends; `claim_number` fences off whoever claimed it before.
+    """A job that this process has claimed until its lease ends.
 
-    `attempts` counts this attempt and those before it since the job was last asked for, with those that ended in a
-    crash. `claimed_at` is the instant of the claim by the database's clock, `row` has the row's columns.
+    `claim_number` distinguishes this claim from earlier and later ones. `attempts` counts this attempt and the earlier
+    ones since the job was last requested, including those that crashed. `claimed_at` is the instant of the claim by the
+    database's clock; `row` contains the row's columns.
     """
 
     id: UUID
@@ -159,9 +166,9 @@ class ClaimedJob:
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """What came of a claimed row: `pending` and how long it waits for the next attempt, or the state it ends in.
+    """The outcome of a claimed job: its final state, or `pending` with the wait until the next attempt.
 
-    `fault` says by which error the attempt failed. `starts_over` begins the count of attempts anew.
+    `fault` describes the error if the attempt failed. `starts_over` resets the count of attempts.
     """
 
     claimed: ClaimedJob
@@ -177,7 +184,7 @@ def worker_name() -> str:
 
 
 async def claim(db: AsyncSession, jobs: JobTable, district_id: UUID, most: int) -> list[ClaimedJob]:
-    """Claims up to `most` rows of the district that are due. Commit before the work begins."""
+    """Claims up to `most` due jobs of the district. The caller commits before it begins the work."""
     values = {"district": district_id, "most": most, "length": jobs.length, "worker": worker_name()}
     if jobs.keys is not None:
         keys = (await db.execute(_statement(KEYS, jobs), {"district": district_id, "most": most})).all()
@@ -195,21 +202,23 @@ async def claim(db: AsyncSession, jobs: JobTable, district_id: UUID, most: int) 
 async def save_outcomes(
     db: AsyncSession, jobs: JobTable, district_id: UUID, outcomes: Sequence[JobOutcome]
 ) -> set[UUID]:
-    """Ends leases and writes what came of the work; returns the ids for which it was written.
+    """Saves the outcomes of jobs and ends their leases; returns the ids of the jobs that were saved.
 
-    Nothing is written where a later claim has taken the row up: the late worker is fenced off.
+    A job that was claimed again in the meantime is not saved, because the later claim decides its outcome.
     """
-    # Of a row that was claimed twice only the later claim may still count.
-    latest = {one.claimed.id: one for one in sorted(outcomes, key=lambda one: one.claimed.claim_number)}
+    # If a job was claimed twice, only the outcome of the later claim may be saved.
+    latest = {
+        outcome.claimed.id: outcome for outcome in sorted(outcomes, key=lambda outcome: outcome.claimed.claim_number)
+    }
     values = {
         "district": district_id,
         "ids": list(latest),
-        "numbers": [one.claimed.claim_number for one in latest.values()],
-        "states": [str(one.state) for one in latest.values()],
-        "waits": [one.wait for one in latest.values()],
-        "keeps": [0 if one.starts_over else 1 for one in latest.values()],
-        "faults": [one.fault.error for one in latest.values()],
-        "places": [one.fault.place for one in latest.values()],
+        "numbers": [outcome.claimed.claim_number for outcome in latest.values()],
+        "states": [str(outcome.state) for outcome in latest.values()],
+        "waits": [outcome.wait for outcome in latest.values()],
+        "keeps": [0 if outcome.starts_over else 1 for outcome in latest.values()],
+        "faults": [outcome.fault.error for outcome in latest.values()],
+        "places": [outcome.fault.place for outcome in latest.values()],
     }
     return set((await db.scalars(_statement(SAVE_OUTCOMES, jobs), values)).all())
 

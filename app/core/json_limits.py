@@ -1,7 +1,7 @@
-"""Limits the size of a JSON document in values, keys and depth, by counting in its bytes without building any value.
+"""Limits the number of values, keys and levels of a JSON document by scanning its bytes, without building any value.
 
-A body of 2 MB can contain 700,000 empty lists, which would take 50 MB and seconds to parse, validate and refuse.
-The count reads the bytes once, stops at the first exceeded limit, and keeps one small frame per level.
+A body of 2 MB can contain 700,000 empty lists, which would take 50 MB and seconds to parse, validate and refuse. The
+scan reads the bytes once, stops at the first exceeded limit, and keeps one small frame per level.
 """
 
 import re
@@ -9,11 +9,11 @@ from typing import Final
 
 from app.core.errors import Invalid, Violation
 
-MOST_VALUES: Final = 10_000
+MAX_VALUES: Final = 10_000
 """The largest number of values in one document at any depth; 500 complete scores have 5,000."""
-MOST_KEYS: Final = 100
+MAX_KEYS: Final = 100
 """The largest number of keys of one object."""
-MOST_DEPTH: Final = 32
+MAX_DEPTH: Final = 32
 """The largest depth of nested lists and objects."""
 # A string is skipped as one token. The possessive quantifiers keep no backtracking state, so they take no memory.
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
@@ -23,7 +23,7 @@ class NotText(ValueError):
     """Raised for a document that is not UTF-8, the required encoding of JSON (RFC 8259 §8.1)."""
 
 
-def check_json(document: bytes, most_values: int = MOST_VALUES) -> None:
+def check_json(document: bytes, most_values: int = MAX_VALUES) -> None:
     """Raises `Invalid` for a document that exceeds a limit, and `NotText` for one that is not UTF-8.
 
     Does not check that the document is valid JSON; the parser does.
@@ -33,18 +33,19 @@ def check_json(document: bytes, most_values: int = MOST_VALUES) -> None:
     except UnicodeDecodeError:
         raise NotText from None
     if b"\0" in document:
-        # This may be UTF-16 without a byte order mark: a parser that guesses encodings would parse another document.
+        # This may be UTF-16 without a byte order mark, which a parser that guesses encodings would read as another
+        # document.
         raise NotText
     opened = document.count(b"[") + document.count(b"{")
-    if opened <= MOST_DEPTH and document.count(b",") < MOST_KEYS:
-        return  # even if every bracket and comma counts, no limit is exceeded
+    if opened <= MAX_DEPTH and document.count(b",") < MAX_KEYS:
+        return  # even if every bracket and comma counted, no limit would be exceeded
     if excess := _excess(document, most_values):
         raise Invalid([excess])
 
 
 def _excess(document: bytes, most_values: int) -> Violation | None:
     values = 1
-    frames: list[list[int]] = []  # for each level: whether it is an object, and its members so far
+    frames: list[list[int]] = []  # for each open level: whether it is an object, and the number of its members so far
     for token in _TOKEN.finditer(document):
         mark = document[token.start()]
         if mark == 0x22:  # a string
@@ -57,13 +58,13 @@ def _excess(document: bytes, most_values: int) -> Violation | None:
         if mark == 0x2C:  # ,
             if frames:
                 is_object, members = frames[-1]
-                if is_object and members >= MOST_KEYS:
-                    return Violation("", "body.too_many_keys", f"An object has at most {MOST_KEYS} keys.")
+                if is_object and members >= MAX_KEYS:
+                    return Violation("", "body.too_many_keys", f"An object has at most {MAX_KEYS} keys.")
                 frames[-1][1] = members + 1
         else:
             frames.append([mark == 0x7B, 1])
-            if len(frames) > MOST_DEPTH:
-                return Violation("", "body.too_deep", f"Lists and objects are nested at most {MOST_DEPTH} deep.")
+            if len(frames) > MAX_DEPTH:
+                return Violation("", "body.too_deep", f"Lists and objects are nested at most {MAX_DEPTH} deep.")
         if values > most_values:
             detail = f"A body has at most {most_values} values here. Split it into several requests."
             return Violation("", "body.too_many_values", detail)

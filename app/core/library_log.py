@@ -1,8 +1,7 @@
-"""Replaces what libraries and Python itself log in our processes by our own log lines, without any exception's
-text.
+"""Replaces the log records of libraries and of Python by our own log lines, without the text of any exception.
 
-An exception's text may contain a row (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and a log has more
-readers than the rows have. For libraries whose messages are known, the first line of the message template is logged
+The text of an exception may contain data (PostgreSQL's DETAIL, a pydantic warning, a task's repr), and more people read
+a log than may read the data. For libraries whose messages are known, the first line of the message template is logged
 without its arguments.
 """
 
@@ -10,6 +9,7 @@ import logging
 import re
 import sys
 import threading
+import time
 from types import TracebackType
 from typing import Any
 
@@ -18,26 +18,58 @@ import structlog
 from app.core.fault_report import describe_fault, short_path
 
 log = structlog.get_logger()
-LONGEST = 200
+MAX_MESSAGE_LENGTH = 200
+MAX_LINES = 5
+"""The most equal lines per `PERIOD`: strangers can cause some of them, such as with bytes that are not HTTP."""
+PERIOD = 60.0
+MAX_PLACES = 1000
 PLAIN_LOGGERS = ("uvicorn", "asyncio", "concurrent.futures", "sqlalchemy.pool")
-"""Libraries whose message templates contain no value in their first line; their arguments are never logged."""
+"""Libraries whose message templates have no value in their first line; the arguments are never logged."""
 _WARNING = re.compile(r"(?P<place>[^\n]{0,200}?:\d+): (?P<kind>\w+): ")
 
 
 class PlainHandler(logging.Handler):
-    """Forwards a library's log records to our own log."""
+    """Forwards a library's log records to our own log, a few a minute from each place."""
+
+    def __init__(self, level: int = logging.NOTSET) -> None:
+        super().__init__(level)
+        self._quota = LineQuota()
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Writes the record as one line."""
+        """Writes the record as one line; the line says how many were left out before it."""
         facts: dict[str, Any] = {"logger": record.name, "message": _message(record)}
         facts["place"] = f"{short_path(record.pathname)}:{record.lineno} {record.funcName}"
         if record.exc_info and record.exc_info[1] is not None:
             facts |= describe_fault(record.exc_info[1])
+        left_out = self._quota.take(repr(facts))
+        if left_out is None:
+            return
+        if left_out:
+            facts["left_out"] = left_out
         (log.error if record.levelno >= logging.ERROR else log.warning)("library", **facts)
 
 
+class LineQuota:
+    """Counts equal lines, and lets `MAX_LINES` of them pass in each period."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, tuple[float, int]] = {}  # a line's period's end, and how often it occurred in it
+
+    def take(self, line: str) -> int | None:
+        """Returns None if the line is left out, or else how many equal ones were left out in the period before."""
+        now = time.monotonic()
+        until, count = self._counts.get(line, (0.0, 0))
+        if now < until:
+            self._counts[line] = (until, count + 1)
+            return 0 if count < MAX_LINES else None
+        if len(self._counts) >= MAX_PLACES:
+            self._counts.clear()
+        self._counts[line] = (now + PERIOD, 1)
+        return max(count - MAX_LINES, 0)
+
+
 def quiet_libraries() -> None:
-    """Turns libraries' records, warnings and uncaught exceptions of this process into plain log lines."""
+    """Turns log records of libraries, warnings and uncaught exceptions of this process into plain log lines."""
     root = logging.getLogger()
     root.handlers[:] = [PlainHandler(logging.WARNING)]
     for name in ("uvicorn", "uvicorn.error"):
@@ -55,12 +87,12 @@ def _message(record: logging.LogRecord) -> str:
         warning = _WARNING.match(str(record.args[0])) if isinstance(record.args, tuple) and record.args else None
         return f"{warning['kind']} at {warning['place']}" if warning else "A warning."
     if isinstance(record.msg, BaseException):
-        # An OSError comes from the server itself, such as an address in use.
-        return str(record.msg)[:LONGEST] if isinstance(record.msg, OSError) else type(record.msg).__name__
+        # An OSError with a message of the server itself, such as an address in use.
+        return str(record.msg)[:MAX_MESSAGE_LENGTH] if isinstance(record.msg, OSError) else type(record.msg).__name__
     if not record.name.startswith(PLAIN_LOGGERS):
         return ""
     lines = str(record.msg).splitlines()
-    return lines[0][:LONGEST] if lines else ""
+    return lines[0][:MAX_MESSAGE_LENGTH] if lines else ""
 
 
 def _uncaught(kind: type[BaseException], error: BaseException | None, _trace: TracebackType | None) -> None:
@@ -68,7 +100,7 @@ def _uncaught(kind: type[BaseException], error: BaseException | None, _trace: Tr
         sys.stderr.write("Interrupted.\n")
         return
     while isinstance(error, BaseExceptionGroup) and error.exceptions:
-        # A group has no message of its own: its first exception is the reason.
+        # An exception group has no message of its own, so its first exception is reported.
         error = error.exceptions[0]
         kind = type(error)
     log.error("uncaught", **(describe_fault(error) if error is not None else {"kind": kind.__name__}))

@@ -1,7 +1,7 @@
-"""Configures how the processes log: one JSON object per line on standard output, for any log collector.
+"""Configures the log of a process: one JSON object per line on standard output, for any log collector.
 
-Every line carries the bound values: trace id, district, client, run and job. A fault is described by classes and
-places in the code, never by a message, which may contain submitted values.
+Every line has the fields of its context: trace id, district, client, run and job. A fault is described by classes and
+places in the code, never by its message, which may contain submitted values.
 """
 
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from app.core import ids
 from app.core.library_log import quiet_libraries
 
 FIELDS = ("trace_id", "district", "client", "run", "job")
-"""The fields of every line; a field that does not apply is null."""
+"""The context fields of every line; a field that does not apply is null."""
 
 
 def log_as_json() -> None:
-    """Configures logging in this process: our lines and those of libraries become one JSON object per line."""
+    """Configures logging so that our log lines and those of libraries become one JSON object per line."""
     structlog.configure(
         processors=[
             merge_contextvars,
@@ -38,7 +38,7 @@ def log_as_json() -> None:
 
 @contextmanager
 def log_context(**values: str | None) -> Iterator[None]:
-    """Binds values to every line that is logged within the block; the previous values are restored afterwards."""
+    """Adds these values to every line that is logged within the block, and restores the previous values afterwards."""
     previous = get_contextvars()
     bind_contextvars(**values)
     try:
@@ -50,15 +50,15 @@ def log_context(**values: str | None) -> Iterator[None]:
 
 @contextmanager
 def job_context(job: str, district_id: UUID | None = None, run_id: UUID | None = None) -> Iterator[None]:
-    """Binds a worker's job, with its own trace id, to every line that is logged within the block."""
-    district = ids.show("district", district_id) if district_id else None
-    run = ids.show("run", run_id) if run_id else None
+    """Adds a worker's job, with a trace id of its own, to every line that is logged within the block."""
+    district = ids.format_id("district", district_id) if district_id else None
+    run = ids.format_id("run", run_id) if run_id else None
     with log_context(trace_id=uuid4().hex, job=job, district=district, run=run, client=None):
         yield
 
 
 def add_to_log_context(**values: str | None) -> None:
-    """Binds further values until the end of the surrounding `log_context`."""
+    """Adds further values to the lines that follow, until the surrounding `log_context` ends."""
     bind_contextvars(**values)
 
 

@@ -47,9 +47,9 @@ METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 
 
 def count_request(route: str, method: str, status: int, seconds: float, district: str | None) -> None:
-    """Counts a request that was answered.
+    """Counts an answered request and its duration.
 
-    An unknown method is counted as `other`, so that it makes no series of its own.
+    Unknown methods are counted together as `other`, so that a caller cannot create new time series.
     """
     REQUESTS.labels(route, method if method in METHODS else "other", str(status)).inc()
     SECONDS.labels(route).observe(seconds)

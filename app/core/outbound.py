@@ -1,9 +1,9 @@
-"""Opens HTTP connections to hosts whose address somebody else supplied.
+"""Opens HTTP connections to hosts whose addresses come from outside, such as a webhook's.
 
 Ignores proxy settings and keeps no cookies.
 
-The address is checked where the socket is created, so the checked address is the one that is connected to, even if
-the name resolves differently meanwhile. A reused connection goes to the address that was checked when it was
+The address is checked where the socket is created, so the checked address is the one that is connected to, even if the
+name resolves to another one a moment later. A reused connection stays with the address that was checked when it was
 opened.
 """
 
@@ -23,7 +23,7 @@ class AddressRefused(OSError):
 
 
 class PeerResponse(aiohttp.ClientResponse):
-    """A response that remembers its peer's address after its connection was released."""
+    """An HTTP response that still knows its peer's address after its connection was released."""
 
     peer: str | None = None
 
@@ -63,8 +63,8 @@ def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession
     """
 
     def checked_socket(target: Any) -> socket.socket:
-        """Creates a socket for this exact address, or raises `AddressRefused`: the last check before the first
-        packet.
+        """Creates a socket for exactly this address, or raises `AddressRefused`; this is the last check before the
+        first packet.
         """
         family, kind, protocol, _, address = target
         if not allowed.reaches(parse_address(address[0])):
@@ -86,6 +86,6 @@ def checked_session(allowed: Allowed, kept_open: float) -> aiohttp.ClientSession
 
 
 def is_private_answer(response: aiohttp.ClientResponse, allowed: Allowed) -> bool:
-    """Returns whether a response came from an allowed private network; True if its address is unknown."""
+    """Returns whether a response came from a private network that is allowed; True if its address is unknown."""
     peer = response.peer if isinstance(response, PeerResponse) else None
     return peer is None or allowed.opens_private(parse_address(peer))

@@ -28,7 +28,9 @@ class Page(Generic[Row]):
 
 @dataclass(frozen=True, slots=True)
 class Keyset:
-    """The start and the length of a page; `bound` is a digest of the district, list and filter of its cursors."""
+    """The start and the length of a requested page; `bound` is a digest of the district, list and filter of its
+    cursors.
+    """
 
     seal: CursorSeal
     bound: bytes
@@ -36,15 +38,15 @@ class Keyset:
     limit: int
 
     def after_id(self, place: int = 0) -> UUID:
-        """Returns the row id at a position of the cursor; raises `Malformed` if it is not an id."""
+        """Returns the row id at the given place of the cursor's position; raises `Malformed` if it is not an id."""
         try:
             return UUID(str((self.after or ())[place]))
         except (ValueError, IndexError):
             raise _invalid_cursor() from None
 
     def after_number(self, place: int = 0) -> int:
-        """Returns the number at the last position of the cursor, or 0 without a cursor; raises `Malformed` if it is
-        not a number.
+        """Returns the number at the last place of the cursor's position, or 0 without a cursor; raises `Malformed` if
+        it is not a number.
         """
         if self.after is None:
             return 0
@@ -58,7 +60,7 @@ class Keyset:
         return self.seal.seal(self.bound, position)
 
     def cut(self, rows: Sequence[Row], key: Any) -> Page[Row]:
-        """Makes a page of up to `limit + 1` rows; `key` returns a row's position as a tuple."""
+        """Makes a page from up to `limit + 1` rows; `key` is a function that returns a row's position as a tuple."""
         if len(rows) <= self.limit:
             return Page(rows, None)
         page_rows = rows[: self.limit]
@@ -73,10 +75,10 @@ def keyset(
     limit: int | None,
     keyring: Keyring | None = None,
 ) -> Keyset:
-    """Returns the keyset of a list; raises `Malformed` for a foreign, outdated or edited cursor and for an invalid
-    limit.
+    """Parses the cursor and limit of a request into a keyset.
 
-    An API passes the keyring, so that its cursors open in every process; without it they open in this process only.
+    Raises `Malformed` for a foreign, outdated or edited cursor and for an invalid limit. An API passes the keyring, so
+    that its cursors open in every process; without it they open in this process only.
     """
     size = DEFAULT_LIMIT if limit is None else limit
     if not 1 <= size <= MAX_LIMIT:

@@ -22,12 +22,14 @@ def binary(name: str) -> str:
 
 
 def environment() -> dict[str, str]:
-    """Returns our environment without PostgreSQL's variables, which would direct its programs to other servers."""
+    """Returns our environment variables without those of PostgreSQL, which would direct its programs to other
+    servers.
+    """
     return {name: value for name, value in os.environ.items() if not name.startswith("PG")}
 
 
 def run_program(name: str, *arguments: str, stdin: str = "", **variables: str) -> None:
-    """Runs one of the programs to its end; raises with the program's own error text when it fails."""
+    """Runs one of the programs and waits until it ends; raises with the program's own error text when it fails."""
     process = subprocess.run(
         [binary(name), *arguments],
         input=stdin,

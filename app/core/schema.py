@@ -17,15 +17,15 @@ class SchemaState(Enum):
 
 @cache
 def migrations() -> tuple[str, ...]:
-    """Returns the revisions of this code's migrations, oldest first. A file's name begins with its revision."""
+    """Returns the revisions of this code's migrations, oldest first, taken from the beginning of the file names."""
     return tuple(sorted(path.name.partition("_")[0] for path in FOLDER.glob("[0-9]*_*.py")))
 
 
 def schema_state(version: str | None, revisions: tuple[str, ...]) -> SchemaState:
     """Compares a database's version with this code's migrations.
 
-    A schema that is ahead of the code is usable: migrations run before the processes are replaced, and only add
-    until the last process with the old code has ended.
+    A schema that is newer than the code is usable, because migrations run before the processes are replaced, and only
+    add to the schema until the last process with the old code has ended.
     """
     if not revisions or version == revisions[-1]:
         return SchemaState.CURRENT

@@ -1,6 +1,6 @@
 """Describes a database's schema by one line per table, column, key, policy, grant and function.
 
-Databases with the same lines have the same access rules. Role names are replaced by placeholders, so that
+Two databases with the same lines have the same access rules. Role names are replaced by placeholders, so that
 installations with other role names have the same lines. Does not read rows of our tables.
 """
 
@@ -11,8 +11,10 @@ import asyncpg
 OURS = """n.nspname IN ('public', 'app', 'staging')
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = {oid} AND d.classid = '{catalogue}'::regclass
                     AND d.deptype = 'e')"""
-"""SQL condition: the object is in one of our schemas and belongs to no extension (managed servers may install their own
-extensions in `public`)."""
+"""SQL condition that selects objects in our schemas that belong to no extension.
+
+Managed servers may install their own extensions in `public`.
+"""
 KEPT = """NOT (n.nspname = 'staging' AND c.relowner <> (SELECT oid FROM pg_roles WHERE rolname = current_user))"""
 """SQL condition that excludes a sync's temporary tables in `staging`, which the worker owns; they are no part of the
 schema."""
@@ -97,7 +99,7 @@ QUERIES = (
 )
 
 MAY_BE_REVOKED = ("grant TEMPORARY on database ", "grant USAGE on schema public to PUBLIC")
-"""Grants that PostgreSQL gives to everybody by default and that a careful administrator may revoke."""
+"""Grants that PostgreSQL gives to everybody by default, and that a careful administrator may have revoked."""
 
 
 async def describe_schema(connection: asyncpg.Connection, roles: Mapping[str, str]) -> list[str]:
@@ -136,10 +138,10 @@ async def describe_schema(connection: asyncpg.Connection, roles: Mapping[str, st
 
 
 def differences(expected: Sequence[str], actual: Iterable[str]) -> list[str]:
-    """Returns sentences for each line that is missing or unexpected; empty if the schema fits.
+    """Returns a sentence for each line that is missing or unexpected; empty if the schema is as expected.
 
-    Additions by an administrator are not differences: tables of other software in `public`, an index, or a grant to
-    another role (row-level security shows that role no rows).
+    Additions by an administrator are accepted: tables of other software in `public`, an index, or a grant to another
+    role (which sees no rows under row-level security).
     """
     actual_lines, expected_lines = set(actual), set(expected)
     relations = {_relation(line) for line in expected_lines}

@@ -1,7 +1,7 @@
-"""Declares and checks the lengths of texts: inputs declare them, services check them, and the API contracts state
-them. Pure.
+"""Declares and checks the lengths of texts. Pure.
 
-An input is a dataclass with a field such as `Annotated[str, Text(min=1, max=400)]`.
+Inputs declare the lengths, services check them, and the API contracts state them. An input is a dataclass with a field
+such as `Annotated[str, Text(min=1, max=400)]`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -35,14 +35,14 @@ class Text:
 
 @cache
 def texts_of(input_type: type) -> Mapping[str, Text]:
-    """Returns the declared lengths of an input's texts, by field."""
+    """Returns the declared text lengths of an input type, by field name."""
     hints = get_type_hints(input_type, include_extras=True)
     declared = {name: [item for item in _metadata(hint) if isinstance(item, Text)] for name, hint in hints.items()}
     return {name: texts[0] for name, texts in declared.items() if texts}
 
 
 def text_violations(new: Any, at: str = "") -> list[Violation]:
-    """Returns the violations in the texts of an input and of nested inputs; `at` is the input's JSON Pointer."""
+    """Returns the violations of text lengths in an input and its nested inputs; `at` is the input's JSON Pointer."""
     all_violations = []
     input_type: type = type(new)
     for name, text in texts_of(input_type).items():
@@ -55,7 +55,7 @@ def text_violations(new: Any, at: str = "") -> list[Violation]:
 
 
 def require_texts(new: Any) -> None:
-    """Raises `Invalid` with every violation in the texts of an input."""
+    """Raises `Invalid` with every violation of text lengths in an input."""
     if violations := text_violations(new):
         raise Invalid(violations)
 

@@ -15,9 +15,9 @@ NAMES = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeo
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """The seconds that PostgreSQL waits for a lock, for a statement, and for an idle client within a transaction.
+    """The seconds for which PostgreSQL waits for a lock, for a statement, and for an idle client within a transaction.
 
-    `connect` limits the wait for a connection, whether from the pool or newly opened.
+    `connect` limits the wait for a connection, whether it comes from the pool or is newly opened.
     """
 
     lock: float = 5
@@ -26,12 +26,12 @@ class Timeouts:
     connect: float = 5
 
     def of_sessions(self) -> dict[str, str]:
-        """Returns the limits as PostgreSQL settings."""
+        """Returns these limits as PostgreSQL settings, by name."""
         seconds = (self.lock, self.statement, self.idle)
         return {name: f"{int(value * 1000)}ms" for name, value in zip(NAMES, seconds, strict=True)}
 
     def server_settings(self) -> dict[str, str]:
-        """Returns the settings with which a database session starts: the limits and the server's keep-alives.
+        """Returns the PostgreSQL settings of a new database session: these limits and the server's keep-alives.
 
         The server ignores the keep-alives on a Unix socket.
         """

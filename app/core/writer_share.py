@@ -1,4 +1,4 @@
-"""Limits how many connections of a pool writers may use at once, so that reads always find a free one.
+"""Limits how many connections of a pool are used by writers at once, so that reads always get a connection.
 
 Does not open connections.
 """
@@ -10,11 +10,13 @@ from contextlib import asynccontextmanager
 from app.core.errors import Unavailable
 
 READS_KEEP = 4
-"""One connection in this many is reserved for reads, and always at least one."""
+"""One of this many connections is reserved for reads, and always at least one."""
 
 
 class WriterShare:
-    """The number of a pool's connections that writers may use; a writer waits for its turn before it takes one."""
+    """The number of connections that writers may use at once; a writer waits for its turn before it takes a
+    connection.
+    """
 
     def __init__(self, connections: int, wait: float) -> None:
         self.most = max(1, connections - max(1, connections // READS_KEEP))
@@ -23,7 +25,9 @@ class WriterShare:
 
     @asynccontextmanager
     async def turn(self, *, writes: bool = True) -> AsyncIterator[None]:
-        """Waits for a writer's turn (a reader does not wait); raises `Unavailable` after the longest wait."""
+        """Waits until a writer may take a connection; readers do not wait. Raises `Unavailable` if that takes too
+        long.
+        """
         if not writes:
             yield
             return

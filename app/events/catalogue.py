@@ -1,8 +1,8 @@
-"""Defines every event type: its name, version, meaning and the ids in its payload, which never contains a name or a
-value.
+"""Defines every event type: its name, version, meaning, and the ids in its payload.
 
-A payload is thin (ids, type, time, link; for a sync also counts), so that no student data leaves by push. A payload
-that changes gets a new version; the former version stays in `former` for the readers that were built with it.
+A payload is thin (ids, type, time and link; for a sync also counts) and never contains a name or a value, so that no
+student data leaves by a webhook. A changed payload gets a new version; the earlier versions are kept in `former` for
+readers that were built with them.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,8 +12,8 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """A type of event: its name in the past tense, the newest payload version, a sentence for the contract, the ids
-    by name.
+    """A type of event: its name in the past tense, its newest payload version, a sentence for the contract, and its
+    ids.
 
     `counts` states that the payload has numbers by kind of row. `former` has the earlier versions, oldest first.
     """
@@ -28,16 +28,18 @@ class EventType:
 
     @property
     def versions(self) -> tuple["EventType", ...]:
-        """Every version that can still be rendered, oldest first."""
+        """Returns every version that can still be rendered, oldest first."""
         return (*self.former, self)
 
     @property
     def carried(self) -> frozenset[str]:
-        """The ids that an event must have so that every version of it can be rendered."""
+        """Returns the names of the ids that an event must have so that every version of it can be rendered."""
         return frozenset(name for version in self.versions for name in version.ids)
 
     def at(self, version: int) -> "EventType":
-        """Returns this version, or the newest one below it, or the oldest version if there is none below."""
+        """Returns the version of this type with this number; if there is none, the next older one, otherwise the
+        oldest.
+        """
         if version >= self.version:
             return self
         return next(
@@ -47,9 +49,7 @@ class EventType:
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event that is about to be written to the outbox: `ids` are row ids by name, `counts` numbers by kind of
-    row.
-    """
+    """An event to be written to the outbox: `ids` are row ids by name, `counts` are numbers by kind of row."""
 
     type: EventType
     subject_id: UUID
@@ -62,7 +62,7 @@ class NewEvent:
 
 
 KIND_OF = {"school": "org"}
-"""The kind of row behind an id in a payload, where it differs from the id's name."""
+"""The kind of row that an id in a payload refers to, where it differs from the id's name."""
 
 
 def _type(name: str, subject: str, meaning: str, *ids: str, counts: bool = False) -> EventType:
@@ -146,7 +146,9 @@ CATALOGUE: dict[str, EventType] = {
 
 
 def newest(names: Iterable[str], requested: Mapping[str, int] | None = None) -> dict[str, int]:
-    """Returns for each event type the version to render: the requested one, otherwise the newest."""
+    """Returns the payload version to render for each event type: the requested one if there is one, otherwise the
+    newest.
+    """
     return {name: (requested or {}).get(name, CATALOGUE[name].version) for name in sorted(set(names))}
 
 

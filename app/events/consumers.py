@@ -1,8 +1,8 @@
-"""Implements named consumers: readers of the feed whose position the server stores. Each belongs to one client.
+"""Implements named consumers of the feed: each belongs to a client, and the server stores its position.
 
-Reading does not move the position. A commit only moves it forward, so that two readers of one consumer never undo
-each other's progress; a seek moves it anywhere. Cursors from before a seek, or from before event types were added,
-can no longer be committed.
+Reading does not move the position. A commit only moves it forward, so that two readers of one consumer never undo each
+other's progress; a seek moves it anywhere. Cursors from before a seek, or from before event types were added, can no
+longer be committed.
 """
 
 import re
@@ -41,18 +41,19 @@ SeekTarget = Literal["beginning", "end", "cursor", "time"]
 
 @dataclass(frozen=True, slots=True)
 class NewConsumer:
-    """The settings of a consumer: its event types (empty means all), their payload versions, and where a new one
-    begins.
+    """The settings of a consumer: its event types, their payload versions, and where a new one begins.
+
+    No event types means all of them; None keeps those of an existing consumer.
     """
 
-    event_types: tuple[str, ...] = ()
+    event_types: tuple[str, ...] | None = None
     versions: Mapping[str, int] = field(default_factory=dict)
     begin: Literal["beginning", "end"] = "end"
 
 
 @dataclass(frozen=True, slots=True)
 class ConsumerPosition:
-    """A consumer, the cursor of its position, and how many of the district's events come after it."""
+    """A consumer, the cursor of its position, and the number of events after that position."""
 
     consumer: EventConsumer
     cursor: str
@@ -61,26 +62,29 @@ class ConsumerPosition:
 
 @needs(Can.READ_EVENTS)
 async def save_consumer(work: Work, name: str, new: NewConsumer) -> tuple[ConsumerPosition, bool]:
-    """Creates a consumer, or changes the event types of an existing one; the second value tells whether it is new.
+    """Creates a consumer, or changes an existing one's event types; the second value is True if it was created.
 
-    An existing consumer keeps its position and the versions of the types that it keeps. After types are added,
-    earlier cursors can no longer be committed. Raises `Invalid`, and `Forbidden` when the request acts for a
-    person.
+    Without event types an existing consumer keeps its own, and a new one has all. An existing consumer keeps its
+    position and the versions of the types that it keeps. After types are added, earlier cursors can no longer be
+    committed. Raises `Invalid`, and `Forbidden` if the request acts for a person.
     """
     client_id = _client(work)
     _validate(name, new)
     end = await feed_end(work)
     existing = await _find(work, name, removed=True)
-    kept = {} if existing is None or existing.removed_at else dict(existing.versions)
-    types = sorted(set(new.event_types))
+    if existing is not None and existing.removed_at is not None:
+        existing = None
+    kept = {} if existing is None else dict(existing.versions)
+    named = existing.event_types if new.event_types is None and existing is not None else new.event_types or ()
+    types = sorted(set(named))
     versions = newest(types or CATALOGUE, {**kept, **new.versions})
     values: dict[str, Any] = {"event_types": types, "versions": versions}
-    is_new = existing is None or existing.removed_at is not None
+    is_new = existing is None
     if is_new:
         seq = await feed_start(work) if new.begin == "beginning" else end.last
         values |= {"epoch": end.epoch, "seq": seq, "created_at": now(), "committed_at": None, "removed_at": None}
     key = {"district_id": work.district_id, "client_id": client_id, "name": name}
-    # Two concurrent requests create one consumer.
+    # Two concurrent requests create only one consumer.
     has_moved = true() if is_new else _adds_types(types)
     await work.db.execute(
         insert(EventConsumer)
@@ -119,7 +123,7 @@ async def remove_consumer(work: Work, name: str) -> None:
 
 @needs(Can.READ_EVENTS)
 async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[EventConsumer, Page[Event]]:
-    """Returns the events after a consumer's position; `next` is the cursor to commit once they are processed.
+    """Returns a page of events after a consumer's position; `next` is the cursor to commit once they are processed.
 
     Raises `NotFound`, and `Gone` if an event after the position is no longer kept or the feed has a new epoch.
     """
@@ -135,10 +139,10 @@ async def consumer_events(work: Work, name: str, limit: int | None) -> tuple[Eve
 
 @needs(Can.READ_EVENTS)
 async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
-    """Moves a consumer forward to a cursor from reading it; a cursor behind its position changes nothing.
+    """Moves a consumer's position forward to a cursor that it received; an earlier cursor changes nothing.
 
-    Raises `NotFound` and `Invalid`; `Gone` for a cursor of another epoch; `Conflict` for a cursor from before the
-    last seek.
+    Raises `NotFound` and `Invalid`; `Gone` for a cursor of another epoch; `Conflict` for a cursor from before the last
+    seek.
     """
     await _require(work, name)
     end = await feed_end(work)
@@ -159,7 +163,7 @@ async def commit(work: Work, name: str, cursor: str) -> ConsumerPosition:
 async def seek(
     work: Work, name: str, to: SeekTarget, cursor: str | None = None, time: datetime | None = None
 ) -> ConsumerPosition:
-    """Moves a consumer to the beginning of the kept events, to the end, to a cursor, or to an instant.
+    """Moves a consumer's position to the oldest kept event, to the end, to a cursor, or to an instant.
 
     The cursor may come from this consumer, or from the feed read with the same types or without a filter. Raises
     `NotFound` and `Invalid`; `Gone` for a cursor that is no longer valid.
@@ -185,7 +189,7 @@ async def seek(
 
 def _validate(name: str, new: NewConsumer) -> None:
     """Raises `Invalid` with every violation in a consumer's name and settings."""
-    violations = unknown_types(new.event_types, "/event_types")
+    violations = unknown_types(new.event_types or (), "/event_types")
     if not NAME.fullmatch(name):
         detail = "A consumer's name has a to z, 0 to 9, dots, hyphens and underscores, at most 100 characters."
         violations.append(Violation("/name", "consumer.name", detail))
@@ -195,7 +199,7 @@ def _validate(name: str, new: NewConsumer) -> None:
 
 
 def _adds_types(types: list[str]) -> ColumnElement[bool]:
-    """Returns the SQL condition that these types include one that the consumer has not read; an empty list means
+    """Returns the SQL condition that `types` include a type that the consumer does not read yet; an empty list means
     all.
     """
     some = func.cardinality(EventConsumer.event_types) > 0
@@ -204,8 +208,9 @@ def _adds_types(types: list[str]) -> ColumnElement[bool]:
 
 
 def _client(work: Work) -> UUID:
-    """Returns the client that owns the consumers; raises `Forbidden` for a person's request, as a caseload changes
-    over time.
+    """Returns the request's client, which owns its consumers.
+
+    Raises `Forbidden` if the request acts for a person, because a person's caseload changes over time.
     """
     if work.principal.client_id is None or work.principal.reach is Reach.CASELOAD:
         raise Forbidden("A consumer belongs to a client and cannot be used for a person.", code="consumer.reach")
@@ -248,8 +253,9 @@ def _keyset(work: Work, name: str, cursor: str | None, limit: int | None) -> Key
 
 
 def _number_and_seeks(work: Work, name: str, cursor: str, end: FeedEnd) -> tuple[int, int]:
-    """Returns the event number in a consumer's cursor and its count of moves at that time; raises `Invalid` or
-    `Gone`.
+    """Returns the event number in a consumer's cursor, and the consumer's count of seeks when the cursor was issued.
+
+    Raises `Invalid` or `Gone`.
     """
     try:
         parsed = _keyset(work, name, cursor, None)
@@ -261,7 +267,9 @@ def _number_and_seeks(work: Work, name: str, cursor: str, end: FeedEnd) -> tuple
 
 
 async def _any_number(work: Work, name: str, cursor: str, end: FeedEnd) -> int:
-    """Returns the event number in a cursor of the consumer, or of the feed read with its types or without a filter."""
+    """Returns the event number in a cursor that was issued by the consumer, or by the feed with its types or without a
+    filter.
+    """
     types: Sequence[str] = (await _require(work, name)).event_types
     for filters in ({"type": None}, {"type": list(types) or None}):
         try:

@@ -1,7 +1,7 @@
 """Reads the change feed: a district's events of the last 30 days, in the order of their commits.
 
-A cursor contains the feed's epoch and an event number. It never skips events: if an event after it is no longer
-kept, or the database was restored from a backup, the reader is told to start again.
+A cursor contains the feed's epoch and an event number. Reading from a cursor never skips events: if an event after it
+is no longer kept, or the database was restored from a backup, the reader is asked to start again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,11 @@ from app.events.catalogue import CATALOGUE, EventType, is_version
 from app.events.models import Event, EventCounter
 
 KEPT = timedelta(days=30)
-GRACE = timedelta(minutes=1)  # a reader that has just started at the oldest event is not refused because of it
-LONGEST = timedelta(hours=6)
-"""No transaction takes longer: an event recorded this long before an instant was committed before that instant."""
+GRACE = timedelta(minutes=1)  # a reader may start at the oldest event, which expires before the next request
+MAX_TRANSACTION = timedelta(hours=6)
+"""The longest duration of a transaction: an event recorded this long before an instant was committed before that
+instant.
+"""
 RESYNC = "Read what you need from the lists, then ask for events without a cursor."
 UNKNOWN = "There is no such event type. See GET /v1/event-types."
 
@@ -48,9 +50,8 @@ class EventRange:
 async def events_after(work: Work, keyset: Keyset, types: Sequence[str] | None = None) -> Page[Event]:
     """Returns a page of events after the cursor, oldest first.
 
-    It always has a `next`, to be used for later requests.
-
-    Raises `Malformed` for an unknown event type, and `Gone` for a cursor after which events were deleted.
+    The page always has a `next` cursor, for later requests. Raises `Malformed` for an unknown event type, and `Gone` if
+    events after the cursor were deleted.
     """
     violations = unknown_types(types or (), "/type")
     if violations:
@@ -63,7 +64,9 @@ async def events_after(work: Work, keyset: Keyset, types: Sequence[str] | None =
 
 @needs(Can.READ_EVENTS)
 async def feed_end(work: Work) -> FeedEnd:
-    """Returns the end of the feed. Read it before the rows: all events up to it are committed and readable."""
+    """Returns the end of the feed. Call it before reading events: all events up to the end are then committed and
+    readable.
+    """
     row = await work.db.execute(
         select(EventCounter.epoch, EventCounter.last, EventCounter.expired).where(
             EventCounter.district_id == work.district_id
@@ -74,11 +77,10 @@ async def feed_end(work: Work) -> FeedEnd:
 
 @needs(Can.READ_EVENTS)
 async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Sequence[str], resync: str) -> EventRange:
-    """Returns up to `limit` events after a number; raises `Gone`, with the advice `resync`, if one of them was
-    deleted.
+    """Returns up to `limit` events after a number.
 
-    With fewer events than `limit` the range extends to the end of the feed, so that a reader of a rare type
-    continues there.
+    Raises `Gone`, with the advice `resync`, if one of them was deleted. If there are fewer events than `limit`, the
+    range extends to the end of the feed, so that a reader of a rare type continues there.
     """
     oldest = now() - KEPT - GRACE
     query = (
@@ -98,23 +100,26 @@ async def read_range(work: Work, end: FeedEnd, after: int, limit: int, types: Se
 
 @needs(Can.READ_EVENTS)
 async def feed_start(work: Work) -> int:
-    """Returns the number after which the kept events begin, for readers without a cursor."""
+    """Returns the number before the oldest kept event, where readers without a cursor begin."""
     return await position_before(work, now() - KEPT)
 
 
 @needs(Can.READ_EVENTS)
 async def position_before(work: Work, instant: datetime) -> int:
-    """Returns the number after which all events from an instant on follow; the last number if there are none yet.
+    """Returns the number after which all events since an instant follow; the last number if there are none yet.
 
-    Instants do not follow numbers: an event gets its instant when it is recorded, and its number at the commit. The
-    lowest matching number is searched between one that is certainly earlier and one that is certainly not.
+    Instants are not in the order of numbers, because an event gets its instant when it is recorded and its number at
+    the commit. The lowest matching number is searched between one that is certainly earlier and one that is certainly
+    not.
     """
     end, in_district = await feed_end(work), Event.district_id == work.district_id
     earliest = select(Event.seq).where(in_district, Event.at >= instant).order_by(Event.at, Event.seq).limit(1)
     candidate = await work.db.scalar(earliest)
     if candidate is None:
         return end.last
-    earlier = select(Event.seq).where(in_district, Event.at < instant - LONGEST).order_by(Event.at.desc()).limit(1)
+    earlier = (
+        select(Event.seq).where(in_district, Event.at < instant - MAX_TRANSACTION).order_by(Event.at.desc()).limit(1)
+    )
     surely_before = await work.db.scalar(earlier) or 0
     between = select(func.min(Event.seq)).where(in_district, Event.seq > surely_before, Event.seq <= candidate)
     first = await work.db.scalar(between.where(Event.at >= instant))
@@ -122,8 +127,9 @@ async def position_before(work: Work, instant: datetime) -> int:
 
 
 def number_of(keyset: Keyset, end: FeedEnd, resync: str = RESYNC) -> int:
-    """Returns the number in a cursor; raises `Gone` for another epoch or a number beyond the end, `Malformed` if
-    invalid.
+    """Returns the event number in a cursor.
+
+    Raises `Gone` for another epoch or a number beyond the end, and `Malformed` if the cursor is invalid.
     """
     if keyset.after_id() != end.epoch:
         raise Gone(f"The feed was restarted since this cursor was issued. {resync}", code="feed.epoch")
@@ -139,14 +145,17 @@ def unknown_types(types: Sequence[str], pointer: str) -> list[Violation]:
 
 
 def check_versions(versions: Mapping[str, int], pointer: str) -> None:
-    """Raises `Invalid` if an event type does not have the requested version."""
+    """Raises `Invalid` if an event type does not have the version that was requested for it."""
     if not all(is_version(name, version) for name, version in versions.items()):
         detail = "There is no such version of an event type. See GET /v1/event-types."
         raise Invalid([Violation(pointer, "event_type.version", detail)])
 
 
 def read_versions(texts: Sequence[str]) -> dict[str, int]:
-    """Parses versions written as `type:version`; raises `Malformed` for other text and for unknown versions."""
+    """Parses requested versions, each written as `type:version`.
+
+    Raises `Malformed` for other text and for unknown versions.
+    """
     versions: dict[str, int] = {}
     for text in texts:
         name, _, number = text.partition(":")

@@ -17,7 +17,7 @@ from app.core.db import Base, Tenant
 
 
 class EventCounter(Tenant, Base):
-    """The number of a district's last event, and of the last event that is no longer kept.
+    """A district's counter: the number of its last event, and of the last event that is no longer kept.
 
     After a restore an operator gives the feed a new `epoch`, because numbers that were already issued may be issued
     again.
@@ -72,9 +72,7 @@ class EventConsumer(Tenant, Base):
 
 
 class SentReminder(Tenant, Base):
-    """Records that a reminder about a subject's state was sent, and for which state, so that a new state is sent
-    again.
-    """
+    """A reminder that was sent about a state of a subject; a new state of the subject is reported again."""
 
     __tablename__ = "event_told"
 

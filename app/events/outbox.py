@@ -17,7 +17,7 @@ from app.events.models import Event, EventCounter
 
 @dataclass
 class _StudentEvents:
-    """The same event for events students with their schools, as columns."""
+    """Events of one type about many students, one per student, as columns."""
 
     type: EventType
     at: datetime = field(default_factory=now)
@@ -39,8 +39,9 @@ INSERT_STUDENT_EVENTS = text(
 
 
 def record(work: Work, event: NewEvent) -> UUID:
-    """Adds an event to this unit of work and returns its id. (Referrals have no events, so that no payload reveals
-    one.)
+    """Adds an event to this unit of work and returns its id.
+
+    Referrals have no events, because a payload would reveal that a student was referred.
     """
     if set(event.ids) | {event.type.subject} != event.type.carried:
         raise Misuse(f"The event {event.type.name} must carry the ids {sorted(event.type.carried)}.")
@@ -51,7 +52,7 @@ def record(work: Work, event: NewEvent) -> UUID:
 
 
 def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, UUID]]) -> None:
-    """Adds the same event for events students, each with a school; they are written by one statement."""
+    """Adds events of one type about many students, one per pair of student and school, written by one statement."""
     if type_.carried != {"student", "school"}:
         raise Misuse(f"The event {type_.name} does not carry a student and a school.")
     if rows:
@@ -65,10 +66,10 @@ def record_of_students(work: Work, type_: EventType, rows: Sequence[tuple[UUID, 
 
 
 async def _number_and_write(work: Work) -> None:
-    """Takes the events' numbers from the district's counter row, whose lock is held until the commit, and writes
-    the events.
+    """Takes numbers for the pending events from the district's counter row, and writes the events.
 
-    The lock makes the order of numbers the order of commits, so that a reader of the feed skips no event.
+    The counter row stays locked until the commit. This makes the order of numbers the order of commits, so that a
+    reader of the feed skips no event.
     """
     if not work.pending_events:
         return

@@ -1,7 +1,7 @@
-"""Sends reminders about lasting states once, by remembering which state of each subject was already reported.
+"""Sends one reminder per lasting state, by remembering which state of each subject was already reported.
 
-Every maintenance run finds lasting states again (a concern without an answer, an overdue score). A reminder is sent
-when the state begins, and again when it changes. Concurrent runs send it once.
+Every maintenance run finds the lasting states again (a concern without an answer, an overdue score). A reminder is sent
+when a state begins, and again when it changes. Concurrent runs send it once.
 """
 
 from collections.abc import Sequence
@@ -19,19 +19,19 @@ from app.events.models import SentReminder
 from app.events.outbox import record
 
 AT_ONCE = 1000
-"""The largest number of reminders in one transaction; the next one sends the others."""
+"""The largest number of reminders in one transaction; the next transaction sends the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reminder:
-    """A lasting state as the event that reports it, with a mark of the state; another mark means another state."""
+    """A reminder: the event that reports a lasting state, and a mark that identifies the state."""
 
     happened: NewEvent
     told_of: str
 
 
 def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElement[str]) -> ColumnElement[bool]:
-    """Returns the SQL condition that no reminder was sent yet for this state of a subject."""
+    """Returns the SQL condition that no reminder was sent yet for the state that `mark` identifies."""
     sent = select(SentReminder.subject_id).where(
         SentReminder.district_id == work.district_id,
         SentReminder.type == type_.name,
@@ -43,7 +43,7 @@ def select_unsent(work: Work, type_: EventType, subject: Any, mark: ColumnElemen
 
 @needs(Can.JUDGE)
 async def remind_once(work: Work, type_: EventType, reminders: Sequence[Reminder]) -> int:
-    """Sends the reminders that were not sent before; returns their number."""
+    """Sends the reminders that were not sent before; returns the number sent."""
     if not reminders:
         return 0
     common = {"district_id": work.district_id, "type": type_.name, "at": now()}

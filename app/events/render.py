@@ -9,7 +9,7 @@ from app.events.catalogue import CATALOGUE, KIND_OF, EventType
 from app.events.models import Event
 
 OLDEST = 1
-"""The payload version for readers that name none, so that /v1 payloads never change for them."""
+"""The payload version for readers that request none, so that /v1 payloads never change for them."""
 _PATHS = {
     "student": "students",
     "concern": "concerns",
@@ -22,22 +22,22 @@ _PATHS = {
 
 
 def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """Returns the thin payload: type, time, ids and a link to the subject.
+    """Returns the payload of an event: its type, time, ids and a link to the subject.
 
-    `versions` are the reader's payload versions by type; without them the event's own version is rendered. An event
-    that is older than the reader's version is rendered in its own version.
+    `versions` are the reader's payload versions by event type; without them the event is rendered in its own version.
+    An event that is older than the reader's version is rendered in its own version too.
     """
     version = event.version if versions is None else min(event.version, versions.get(event.type, OLDEST))
     type_ = CATALOGUE[event.type].at(version)
-    shown_ids = {name: ids.show(_kind(name), UUID(event.ids[name])) for name in type_.ids}
-    subject = ids.show(event.subject_kind, event.subject_id)
+    shown_ids = {name: ids.format_id(_kind(name), UUID(event.ids[name])) for name in type_.ids}
+    subject = ids.format_id(event.subject_kind, event.subject_id)
     return {
         "type": event.type,
         "timestamp": event.at.isoformat(timespec="microseconds").replace("+00:00", "Z"),
         "data": {
-            "id": ids.show("event", event.id),
+            "id": ids.format_id("event", event.id),
             "version": type_.version,
-            "district": ids.show("district", event.district_id),
+            "district": ids.format_id("district", event.district_id),
             "subject": subject,
             "subject_version": event.subject_version,
             **shown_ids,
@@ -48,7 +48,7 @@ def body(event: Event, base_url: str, versions: Mapping[str, int] | None = None)
 
 
 def schema(type_: EventType) -> dict[str, Any]:
-    """Returns the JSON Schema (2020-12) of a body of this type and version; it allows no other properties."""
+    """Returns the JSON Schema (2020-12) of the payload of this type and version; it allows no other properties."""
     data = {
         "id": _shown("event"),
         "version": {"const": type_.version},

@@ -31,10 +31,9 @@ async def begin_epoch(work: Work) -> None:
 
 @needs(Can.DELIVER_WEBHOOKS)
 async def expire_events(work: Work, upto: int, most: int, is_needed: ColumnElement[bool]) -> int:
-    """Deletes up to `most` expired events, oldest first, except those that match `held`; returns their number.
+    """Deletes up to `most` expired events, oldest first, except those that match `is_needed`; returns their number.
 
-    The counter stores the last deleted number, so that readers with an older cursor are told that events are
-    missing.
+    The counter stores the last deleted number, so that readers with an older cursor are told that events are missing.
     """
     query = (
         select(Event.seq)

@@ -1,6 +1,6 @@
-"""Owns amending and removing a score, and the record of each change: by whom, why, and the earlier values.
+"""Amends and removes scores, and records each change: by whom, why, and the earlier values.
 
-A removed score is kept but no longer counts; a score sent again under the same key restores it.
+A removed score is kept but no longer counts; sending a score with the same key again restores it.
 """
 
 from collections.abc import Mapping
@@ -23,13 +23,15 @@ from app.roster.lookup import resolve_actor, zone_of
 from app.roster.student_lock import lock_student_of
 
 KEPT_COLUMNS = ("taken_on", "attempt", "purpose", "value", "form", "removed_at")
-"""The columns whose earlier values a change keeps."""
+"""The columns whose earlier values are stored with each change."""
 SAME_KEY_DETAIL = "This student has a score of this measure, date and attempt already."
 
 
 @dataclass(frozen=True, slots=True)
 class Amendment:
-    """The corrections of a score, and the reason; fields that are None keep their values. `by` is a person's id."""
+    """The corrections of a score with their reason; fields that are None keep their values. `by` is the id of a
+    person.
+    """
 
     because: str
     by: str | None = None
@@ -42,7 +44,7 @@ class Amendment:
 
 @dataclass(frozen=True, slots=True)
 class AmendedScore:
-    """A score after a change, and the days whose series must be judged again: none if nothing changed."""
+    """A score after a change, and the dates from which its series must be judged again (none if nothing changed)."""
 
     score: Score
     days: frozenset[date]
@@ -50,7 +52,7 @@ class AmendedScore:
 
 @needs(Can.RECORD_SCORES)
 async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> AmendedScore:
-    """Changes a score. Raises `NotFound`, and `Invalid` with everything that is wrong with the changed score."""
+    """Changes a score; raises `NotFound`, and `Invalid` with every violation of the changed score."""
     score = await _lock_score(work, score_id)
     by = await resolve_actor(work, amendment.by, "/by")
     given = {
@@ -84,7 +86,7 @@ async def amend_score(work: Work, score_id: UUID, amendment: Amendment) -> Amend
 
 @needs(Can.RECORD_SCORES)
 async def remove_score(work: Work, score_id: UUID, because: str, by: str | None = None) -> AmendedScore:
-    """Removes a score. Raises `NotFound`, also for a score that was removed already."""
+    """Removes a score; raises `NotFound`, also for a score that was already removed."""
     score = await _lock_score(work, score_id)
     work.db.add(change_of(work, score, "removed", because, await resolve_actor(work, by, "/by")))
     score.removed_at = now()
@@ -94,7 +96,7 @@ async def remove_score(work: Work, score_id: UUID, because: str, by: str | None 
 
 
 def change_of(work: Work, score: Score, action: str, because: str | None, by: UUID | None) -> ScoreChange:
-    """Returns the row that records a score's values before a change; call it before changing the score."""
+    """Returns the row that records a score's values before a change; the caller calls it before changing the score."""
     before: Mapping[str, Any] = {
         name: value.isoformat() if hasattr(value := getattr(score, name), "isoformat") else value
         for name in KEPT_COLUMNS

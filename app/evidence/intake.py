@@ -1,12 +1,12 @@
-"""Owns the set-based intake of a source's scores: they are recorded, amended and removed to match the source.
+"""Records, amends and removes a source's scores with set-based statements, so that they match the source.
 
-A score is upserted by the source's external id, else by student, measure, date and attempt if that score has no
-external id, sender or giver. Where that key belongs to another score, the new one gets the next free attempt. What a
-person or a client amended or removed stays as they left it. Never judges: the caller judges the series of the days that
-it gets back.
+A score is identified by the source's external id, or by student, measure, date and attempt if the existing score has no
+external id, sender or giver. If that key belongs to another score, the new one gets the next free attempt. A score that
+a person or a client amended or removed stays as it is. Does not judge; the caller judges the series of the days that it
+gets back.
 """
 
-# ruff: noqa: S608  # the table's name is one of ours; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -22,15 +22,16 @@ from app.core.clock import now
 
 COLUMNS: Final = """student_id uuid, school_ids uuid[], measure_id uuid, secured_area text, purpose text, taken_on date,
     attempt integer, value double precision, form text, external_id text, score_id uuid"""
-"""The columns, after `district_id`, of the table that holds a source's scores; `score_id` is the id of a new one.
+"""The columns, after `district_id`, of the table that contains a source's scores.
 
-`attempt` is the requested attempt, 1 where it is null; `external_id` is unique in the table.
+`score_id` is the id of a new score, `attempt` the requested attempt (null means 1); `external_id` is unique in the
+table.
 """
 
 _SAME_KEY = "s.student_id = w.student_id AND s.measure_id = w.measure_id AND s.taken_on = w.taken_on"
 _SAME_EXTERNAL_ID = "s.district_id = :district AND s.sender = :sender AND s.external_id = w.external_id"
 BECAUSE_OF_SOURCE: Final = "The source says so."
-"""The reason of every change that an intake makes; any other reason shows a change by somebody else."""
+"""The reason of every change that an intake makes; a change with another reason was made by somebody else."""
 _ONLY_BY_SOURCE = """NOT EXISTS (SELECT FROM score_change AS h WHERE h.district_id = :district AND h.score_id = s.id
     AND (h.because IS DISTINCT FROM :because OR h.changed_by IS NOT NULL OR h.changed_by_client IS NOT NULL))"""
 _DIFFERS = f"""({_ONLY_BY_SOURCE}
@@ -44,7 +45,7 @@ _NO_LONGER_SENT = f"""s.removed_at IS NULL AND {_ONLY_BY_SOURCE}
 class RecordedBatch:
     """The numbers of scores recorded, amended and removed, and the days whose series must be judged again.
 
-    `days` are by student and measure.
+    `days` are keyed by student and measure.
     """
 
     recorded: int
@@ -61,9 +62,9 @@ async def students_of_intake(work: Work, sender: UUID, table: str) -> set[UUID]:
 
 @needs(Can.RECORD_SCORES)
 async def record_batch(work: Work, sender: UUID, table: str) -> RecordedBatch:
-    """Makes this sender's scores those of the table; returns what was recorded, amended and removed.
+    """Makes this sender's scores equal to those in the table; returns what was recorded, amended and removed.
 
-    A score that the table no longer has is removed, and restored when the table has it again.
+    A score that is no longer in the table is removed; a removed score that is in the table again is restored.
     """
     statements = _IntakeStatements(work, sender, table)
     await statements.run(_ADOPT)
@@ -79,7 +80,7 @@ async def record_batch(work: Work, sender: UUID, table: str) -> RecordedBatch:
 
 
 class _IntakeStatements:
-    """Runs the statements of one intake and binds the parameters that each of them names."""
+    """Runs the statements of one intake, and binds to each the parameters that it contains."""
 
     def __init__(self, work: Work, sender: UUID, table: str) -> None:
         self._db, self._table, at = work.db, table, now()
@@ -87,12 +88,12 @@ class _IntakeStatements:
         self._values["stamp"] = f"{int(at.timestamp() * 1000):012x}7"
 
     async def rows(self, sql: str) -> list[Any]:
-        """Returns the rows of a statement."""
+        """Runs a statement and returns its rows."""
         parameters = {name: value for name, value in self._values.items() if f":{name}" in sql}
         return list((await self._db.execute(text(sql.replace("{intake}", self._table)), parameters)).all())
 
     async def run(self, sql: str) -> int:
-        """Runs a statement; returns how many rows it changed."""
+        """Runs a statement and returns the number of rows that it returned."""
         return len(await self.rows(sql)) if "RETURNING" in sql else 0
 
 
@@ -142,10 +143,10 @@ _RECORD = """WITH slot AS ({slots})
 
 
 def _slots(join: str, which: str) -> str:
-    """Returns SQL for the table's scores (the known ones, or the new ones), with the attempt that each gets as `slot`.
+    """Returns SQL that selects the table's scores, each with its attempt as `slot`; `join` selects known or new scores.
 
-    A score that stays at its student, measure and date keeps its attempt. One that comes there gets the requested
-    attempt if that is free, else the next after the highest.
+    A known score whose student, measure and date are unchanged keeps its attempt. Any other gets the requested attempt
+    if that is free, otherwise the one after the highest.
     """
     only_new = "WHERE s.id IS NULL" if join == "LEFT JOIN" else ""
     key = "w.student_id, w.measure_id, w.taken_on"

@@ -1,4 +1,4 @@
-"""Owns the tables of scores and of their changes."""
+"""Defines the tables of scores and of their changes."""
 
 from datetime import date, datetime
 from typing import Any
@@ -12,7 +12,9 @@ from app.roster.models import AboutStudent
 
 
 class Score(ListedBySchool, AboutStudent, Base):
-    """One administration of a measure to a student. `external_id` is the sender's own id, unique for the sender."""
+    """One administration of a measure to a student. `external_id` is the sender's own id of the score, unique per
+    sender.
+    """
 
     __tablename__ = "score"
 
@@ -32,7 +34,7 @@ class Score(ListedBySchool, AboutStudent, Base):
 
 
 class ScoreChange(AboutStudent, Base):
-    """The values of a score before it was amended or removed, with who did it and why. Never changed itself."""
+    """The values of a score before it was amended or removed, with the person and the reason. Never changed itself."""
 
     __tablename__ = "score_change"
 

@@ -1,4 +1,4 @@
-"""Owns the reads of scores."""
+"""Reads scores and their changes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from app.roster.lookup import IdList, page_by_id, within_reach
 
 @dataclass(frozen=True, slots=True)
 class ScoreFilter:
-    """The filters of a list of scores; a score must match all that are set. Both days are included."""
+    """The filters of a list of scores; a score must match all that are set. The first and the last day are included."""
 
     student_id: UUID | None = None
     measure_id: UUID | None = None
@@ -61,7 +61,7 @@ async def score(work: Work, score_id: UUID) -> Score:
 
 @needs(Can.READ_SCORES)
 async def changes_of(work: Work, score_id: UUID) -> list[ScoreChange]:
-    """Returns the changes of a score, oldest first, also of a removed one; raises `NotFound`."""
+    """Returns the changes of a score, oldest first, even if the score was removed; raises `NotFound`."""
     student_id = await work.db.scalar(
         select(Score.student_id).where(Score.district_id == work.district_id, Score.id == score_id)
     )
@@ -78,7 +78,7 @@ async def changes_of(work: Work, score_id: UUID) -> list[ScoreChange]:
 
 @needs(Can.READ_SCORES)
 async def scores_of(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Score]]:
-    """Returns every score of these students, by student, oldest first."""
+    """Returns every score of these students, keyed by student, oldest first."""
     rows = await work.db.scalars(
         select(Score)
         .where(
@@ -113,9 +113,9 @@ async def series(work: Work, student_id: UUID, measure_id: UUID, begins: date, e
 
 @needs(Can.READ_SCORES)
 async def last_values(work: Work, student_id: UUID, measure_id: UUID, until: date) -> list[float]:
-    """Returns the last three values before a day, oldest first, from which a baseline is computed.
+    """Returns the last three values up to a day, oldest first, from which a baseline is computed.
 
-    Of the day itself only baseline scores count: the others belong to the series that begins there.
+    Of the scores on the day itself only baseline scores count; the others belong to the series that begins on that day.
     """
     rows = await work.db.scalars(
         select(Score.value)

@@ -1,17 +1,27 @@
-"""Owns the validation of scores and the computation of a baseline. Pure."""
+"""Validates scores and computes a baseline. Pure."""
 
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 from math import isfinite
 from statistics import median
 
 from app.core.errors import Violation
 
-PURPOSES = ("screening", "baseline", "progress")
+
+class ScorePurpose(StrEnum):
+    """The purpose of a score."""
+
+    SCREENING = "screening"
+    BASELINE = "baseline"
+    PROGRESS = "progress"
+
+
+PURPOSES = tuple(purpose.value for purpose in ScorePurpose)
 BASELINE_SCORES = 3
-MOST_AT_ONCE = 500
+MAX_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +35,7 @@ class Range:
 def violations_of(
     value: float, taken_on: date, attempt: int, purpose: str, *, range_: Range, today: date, at: str
 ) -> list[Violation]:
-    """Returns everything that is wrong with a score by itself; `at` is its JSON Pointer."""
+    """Returns the violations in a score's own values; `at` is its JSON Pointer."""
     violations = []
     if not isfinite(value) or not range_.lowest <= value <= range_.highest:
         detail = f"This measure gives values from {range_.lowest:g} to {range_.highest:g}."
@@ -40,17 +50,17 @@ def violations_of(
 
 
 def unknown_form(form: str | None, forms: Sequence[str] | None, at: str) -> list[Violation]:
-    """Returns the violation for a form that the measure does not list; a measure without a list takes any form."""
+    """Returns a violation if the measure does not list this form; a measure without a list accepts any form."""
     if form is None or forms is None or form in forms:
         return []
     return [Violation(f"{at}/form", "score.unknown_form", "This measure has no such form.")]
 
 
 def find_contradictions(sent: Sequence[tuple[Hashable, Hashable | None, Hashable] | None]) -> dict[int, int]:
-    """Returns the positions of scores that contradict another of the batch, each with the first one it contradicts.
+    """Returns the positions of scores that contradict an earlier one of the batch, each with the position of that one.
 
-    Each item is the score's key (student, measure, date, attempt), the sender's external id, and its content; or None
-    for an input that names no known score. Items with the same content are one score that was sent twice, not a
+    Each item is the score's key (student, measure, date, attempt), the sender's external id and its content, or None
+    for an input that was not resolved to a score. Items with the same content are one score that was sent twice, not a
     contradiction.
     """
     by_identity: dict[tuple[str, Hashable], list[int]] = defaultdict(list)
@@ -70,5 +80,5 @@ def find_contradictions(sent: Sequence[tuple[Hashable, Hashable | None, Hashable
 
 
 def baseline_of(values: Sequence[float]) -> float | None:
-    """Returns the median of the last three scores (DOMAIN: baseline), or None when there are fewer."""
+    """Returns the median of the last three scores (see "baseline" in the glossary), or None if there are fewer."""
     return median(values[-BASELINE_SCORES:]) if len(values) >= BASELINE_SCORES else None

@@ -1,7 +1,8 @@
-"""Owns the writes of scores. A score belongs to a student, a measure and an administration, never to a support.
+"""Records scores. A score belongs to a student, a measure and an administration, never to a support.
 
-It is upserted by the sender's external id, else by student, measure, date and attempt. An invalid score of a batch is
-refused with its violations; the others are recorded. Two inputs that contradict each other are both refused.
+A score is identified by the sender's external id, otherwise by student, measure, date and attempt, and is then created
+or amended. An invalid score of a batch is refused with its violations; the others are recorded. Two inputs that
+contradict each other are both refused.
 """
 
 from collections.abc import Hashable, Sequence
@@ -18,7 +19,7 @@ from app.core.errors import AimlineError, Invalid, Violation
 from app.core.ids import new_id
 from app.evidence.amend import change_of
 from app.evidence.models import Score
-from app.evidence.rules import MOST_AT_ONCE, Range, find_contradictions, unknown_form, violations_of
+from app.evidence.rules import MAX_BATCH, Range, find_contradictions, unknown_form, violations_of
 from app.playbook.lookup import area_by_id, locate_measure, secured_code
 from app.playbook.models import Measure
 from app.roster.lookup import IdList, locate_staff_by_name, zone_of
@@ -28,7 +29,7 @@ from app.roster.student_lock import lock_students_by_name
 
 @dataclass(frozen=True, slots=True)
 class NewScore:
-    """The input of `record_scores`; names are ids or external ids, `measure` is a code or an id."""
+    """The input of `record_scores`; students and staff are ids or external ids, `measure` is a code or an id."""
 
     student: str
     measure: str
@@ -55,7 +56,7 @@ class RecordedScore:
 
 
 class _ScoreBatch:
-    """What recording a batch needs from the database, loaded once: people, measures and existing scores."""
+    """The database rows that are needed to record a batch, loaded once: people, measures and existing scores."""
 
     def __init__(self, today: date, sender: UUID | None) -> None:
         self.today = today
@@ -77,9 +78,9 @@ class _ScoreBatch:
 
 @needs(Can.RECORD_SCORES)
 async def record_scores(work: Work, new: Sequence[NewScore], *, at: str = "/scores") -> list[RecordedScore]:
-    """Records up to 500 scores; the result has one entry for each, in order."""
-    if not 1 <= len(new) <= MOST_AT_ONCE:
-        raise Invalid([Violation(at, "scores.count", f"Send 1 to {MOST_AT_ONCE} scores at once.")])
+    """Records up to 500 scores; returns one result per score, in order."""
+    if not 1 <= len(new) <= MAX_BATCH:
+        raise Invalid([Violation(at, "scores.count", f"Send 1 to {MAX_BATCH} scores at once.")])
     batch = await _load_batch(work, new)
     contradictions = find_contradictions([_identity(score, batch) for score in new])
     results = []
@@ -112,8 +113,8 @@ async def _load_batch(work: Work, new: Sequence[NewScore]) -> _ScoreBatch:
     on_same_days = in_district.where(
         Score.student_id == any_(cast(students, IdList)), Score.taken_on.in_({score.taken_on for score in new})
     )
-    # The students are locked, so nobody else writes these scores. Another student's score with the same external id is
-    # only refused, so that student needs no lock.
+    # The students are locked, so no other transaction writes these scores. Another student's score with the same
+    # external id only leads to a refusal, so that student needs no lock.
     for score in await work.db.scalars(on_same_days.execution_options(populate_existing=True)):
         batch.add(score)
     external_ids = {score.external_id for score in new if score.external_id is not None}
@@ -123,7 +124,7 @@ async def _load_batch(work: Work, new: Sequence[NewScore]) -> _ScoreBatch:
         )
         for score in await work.db.scalars(with_same_external_ids.execution_options(populate_existing=True)):
             batch.add(score)
-    # An external id belongs to its sender: those of other senders do not identify a score here.
+    # An external id belongs to its sender; another sender's equal id does not identify this score.
     batch.by_external_id = {
         name: score for name, score in batch.by_external_id.items() if score.sender == work.principal.client_id
     }
@@ -131,7 +132,7 @@ async def _load_batch(work: Work, new: Sequence[NewScore]) -> _ScoreBatch:
 
 
 def _identity(new: NewScore, batch: _ScoreBatch) -> tuple[Hashable, Hashable, Hashable] | None:
-    """Returns a score's key, its external id and its content, as `find_contradictions` takes them."""
+    """Returns a score's key, external id and content, in the form that `find_contradictions` takes."""
     student, measure_entry = batch.students.get(new.student), batch.measures[new.measure]
     if student is None or isinstance(measure_entry, AimlineError):
         return None
@@ -224,7 +225,7 @@ def _match(new: NewScore, student_id: UUID, measure_id: UUID, batch: _ScoreBatch
 
 
 def _has_other_external_id(score: Score, new: NewScore, batch: _ScoreBatch) -> bool:
-    """Returns whether this sender gave the score another external id: its two scores must not become one."""
+    """Returns whether this sender gave the score another external id, in which case it is another score."""
     external_ids = (score.external_id, new.external_id)
     return None not in external_ids and external_ids[0] != external_ids[1] and score.sender == batch.sender
 
@@ -246,7 +247,7 @@ def _amend(work: Work, score: Score, new: NewScore, given_by: UUID | None) -> Re
     if not changed:
         return RecordedScore("unchanged", score)
     was_on = score.taken_on
-    # A score that this batch itself added has no row yet, and no earlier values to keep.
+    # A score that this batch itself added has no row yet, so there are no earlier values to keep.
     if score not in work.db.new:
         action = "restored" if score.removed_at is not None else "amended"
         work.db.add(change_of(work, score, action, None, given_by))

@@ -10,7 +10,7 @@ from strawberry.types import ExecutionResult
 
 from app.graphql.request import Operation
 
-MOST = 16
+MAX_RESULTS = 16
 ROOTS = {"__schema", "__type"}
 _results: dict[tuple[str, str | None], ExecutionResult] = {}
 """By text and operation name, the least recently used first."""
@@ -31,6 +31,6 @@ async def introspect(operation: Operation, run: Callable[[], Awaitable[Execution
         result = await run()
     if not result.errors:
         _results[key] = result
-        if len(_results) > MOST:
+        if len(_results) > MAX_RESULTS:
             del _results[next(iter(_results))]
     return result

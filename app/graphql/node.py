@@ -17,7 +17,7 @@ class Node:
 
 def show_id(kind: str, row_id: UUID) -> strawberry.ID:
     """Returns an id in its public form."""
-    return strawberry.ID(ids.show(kind, row_id))
+    return strawberry.ID(ids.format_id(kind, row_id))
 
 
 def show_optional_id(kind: str, row_id: UUID | None) -> strawberry.ID | None:
@@ -28,6 +28,6 @@ def show_optional_id(kind: str, row_id: UUID | None) -> strawberry.ID | None:
 def parse_id(kind: str, text: str) -> UUID | None:
     """Returns the row id in a public id, or None if the text is no id of this kind."""
     try:
-        return ids.read(kind, text)
+        return ids.parse_id(kind, text)
     except Invalid:
         return None

@@ -71,7 +71,7 @@ class NodeQueries:
     )
     async def node(self, info: Info, id: strawberry.ID) -> Node | None:
         try:
-            kind, row_id = ids.parse(id)
+            kind, row_id = ids.parse_any_id(id)
         except Invalid:
             return None
         find = FINDERS.get(kind)

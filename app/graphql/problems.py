@@ -12,10 +12,11 @@ import strawberry
 import structlog
 from graphql import GraphQLError
 from sqlalchemy.exc import IntegrityError
+from strawberry.exceptions import StrawberryInputCoercionError
 
 from app.access.work import Work
 from app.core.errors import (
-    MOST_VIOLATIONS,
+    MAX_VIOLATIONS,
     OUT_OF_RANGE,
     AimlineError,
     Forbidden,
@@ -32,10 +33,10 @@ from app.graphql.door import OperationContext
 P = ParamSpec("P")
 R = TypeVar("R")
 UNIQUE_VIOLATION = "23505"
-LONGEST = 4000
-LONGEST_MESSAGE = 500
+MAX_MESSAGE_LENGTH = 500
 MISSING_PERMISSION = "permission.missing"
 FAULT = "An internal error occurred. Nothing was changed."
+NULL_IN_INPUT = "A field of the input is null. It may be left out, and has a value otherwise."
 log = structlog.get_logger()
 
 _VARIABLE = re.compile(r"^Variable '(\$\w+)' has invalid (?:default )?value( at [\w.\[\]]+)?: ")
@@ -71,7 +72,7 @@ def to_problems(violations: Sequence[Violation]) -> list[Problem]:
     """Returns violations as problems: the first hundred, then one that says how many more there are."""
     problems = [
         Problem(code=violation.code, pointer=violation.pointer, detail=violation.detail)
-        for violation in violations[:MOST_VIOLATIONS]
+        for violation in violations[:MAX_VIOLATIONS]
     ]
     if omitted := len(violations) - len(problems):
         problems.append(Problem(code="violations.more", pointer="", detail=f"And {omitted} more."))
@@ -122,7 +123,7 @@ def is_fault(error: GraphQLError) -> bool:
     if error.path is None:
         # An error before execution that the request caused points into its document.
         return cause is not None and not error.nodes
-    return cause is not None or not error.message.startswith("Argument ")
+    return cause is not None or not (error.message.startswith("Argument ") or _is_null_in_input(error))
 
 
 def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
@@ -132,10 +133,10 @@ def render_error(error: GraphQLError, trace_id: str) -> dict[str, Any]:
     cause = _cause(error)
     if isinstance(cause, AimlineError):
         return refusal(cause, trace_id) | _where(error)
-    message = _without_values(error)
+    message = NULL_IN_INPUT if _is_null_in_input(error) else _without_values(error)
     extensions = {"code": "request.malformed", "traceId": trace_id}
     # A message quotes names of the document, which can be long, and there can be many messages.
-    return {"message": message[:LONGEST_MESSAGE], **_where(error), "extensions": extensions}
+    return {"message": message[:MAX_MESSAGE_LENGTH], **_where(error), "extensions": extensions}
 
 
 def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def refusal(error: AimlineError, trace_id: str) -> dict[str, Any]:
     extensions: dict[str, Any] = {"code": error.code, "traceId": trace_id}
     message = error.detail
     if isinstance(error, Invalid):
-        listed = error.violations[:MOST_VIOLATIONS]
+        listed = error.violations[:MAX_VIOLATIONS]
         message = with_more(message, len(error.violations) - len(listed))
         extensions["problems"] = [
             {"code": violation.code, "pointer": violation.pointer, "detail": violation.detail} for violation in listed
@@ -174,6 +175,14 @@ def _cause(error: GraphQLError) -> BaseException | None:
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
     return cause
+
+
+def _is_null_in_input(error: GraphQLError) -> bool:
+    """Tells whether a field was null that may only be left out; the library notices it while the operation runs."""
+    cause: BaseException | None = error
+    while isinstance(cause, GraphQLError) and not isinstance(cause, StrawberryInputCoercionError):
+        cause = cause.original_error
+    return error.path is not None and isinstance(cause, StrawberryInputCoercionError)
 
 
 def _where(error: GraphQLError) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Owns GraphQL over HTTP: the request, one transaction for each operation, the response. It holds no rules.
 
 The document is prepared before a unit of work opens. The commit happens before the response starts. A fault undoes the
-whole operation without showing its text, and so does an operation that runs for too long. There is no GraphQL IDE:
-none is packaged with its assets, and a page that loads from elsewhere would not work in a closed network.
+whole operation without showing its text, and so does an operation that runs for too long. GraphiQL is a page of the
+REST face, which serves all documents.
 """
 
 import asyncio
@@ -158,7 +158,7 @@ async def _run(
 ) -> ExecutionResult:
     """Runs the operation in one unit of work, which is committed when this returns."""
     async with unit(installation.engine, principal, installation.keyring, "graphql") as work:
-        work.named_subjects = named_subjects(prepared, operation.variables)
+        work.named_subjects = work.named_measures = named_subjects(prepared, operation.variables)
         context = OperationContext(work, prepared, Budget(limits.cost))
         try:
             result = await execute(context, operation)

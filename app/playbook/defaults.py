@@ -1,4 +1,4 @@
-"""Owns the playbook that a new district starts with and may then change."""
+"""Defines the playbook that a new district starts with and may then change."""
 
 AREAS: tuple[tuple[str, str, str | None, bool], ...] = (
     ("ela", "English language arts", None, False),
@@ -24,7 +24,7 @@ MEASURES: tuple[tuple[str, str, str, str, str, float | None, float, float], ...]
 """Each measure's code, name, area, unit, direction, standard error of measurement, lowest and highest value."""
 
 COUNTS = frozenset({"referrals"})
-"""The measures that count incidents; the others grow along a line."""
+"""The measures that count incidents; scores of the others grow along a line."""
 
 REMINDERS: dict[str, int] = {
     "concern_unanswered": 10,
@@ -32,10 +32,12 @@ REMINDERS: dict[str, int] = {
     "decision_overdue": 14,
     "score_overdue": 21,
 }
-"""After how many days of instruction each thing is overdue; 0 turns its reminder off."""
+"""The days of instruction after which each kind of reminder is due; 0 turns the reminder off."""
 
 RULES: dict[str, dict[str, object]] = {
     "*": {"rule": "monitor", "parameters": {"far_percent": 10}},
     "referrals": {"rule": "level-change", "parameters": {}},
 }
-"""The rule by measure code; `*` is for all others. Counts do not grow along a line and have a rule of their own."""
+"""The decision rule for each measure code; `*` is for all others. Counts do not grow along a line, so they have a rule
+of their own.
+"""

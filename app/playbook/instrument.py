@@ -1,4 +1,4 @@
-"""Owns the validation of a measure, and which of its values may change while it is in use. Pure; reads nothing."""
+"""Validates a measure, and determines which of its values may change while it is in use. Pure; reads nothing."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,18 +11,20 @@ from app.core.errors import Violation
 DIRECTIONS = ("up", "down")
 KINDS = ("growth", "count", "percentage", "criterion")
 CODE = re.compile(r"[a-z0-9][a-z0-9.-]{0,62}")
-"""No colon, slash or star: the rules of a version have measure codes, `area:…`, `school:…/…` and `*` as keys."""
-LONGEST_NAME, LONGEST_UNIT, LONGEST_FORM, MOST_FORMS = 200, 100, 100, 500
+"""A code contains no colon, slash or star, because those separate the parts of a rule's key: `area:…`, `school:…/…`,
+`*`.
+"""
+MAX_NAME_LENGTH, MAX_UNIT_LENGTH, MAX_FORM_LENGTH, MAX_FORMS = 200, 100, 100, 500
 FURTHEST = 1e9
 FIXED_IN_USE = {"direction": "direction", "kind": "kind", "area_id": "area"}
-"""By column, the input's field: what cannot change once a score or a support exists."""
+"""The values that cannot change once a score or a support exists: the input's field, keyed by column."""
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureUse:
-    """How a measure is used: whether it has scores or supports, and what its scores require of it.
+    """How a measure is used: whether it has scores or supports, and the limits that its scores set for its new values.
 
-    `least` and `greatest` are the lowest and highest score that is kept; `unlisted` is the number of scores whose form
+    `least` and `greatest` are the lowest and highest value of its scores; `unlisted` is the number of scores whose form
     is not in the new list of forms.
     """
 
@@ -36,14 +38,14 @@ NOT_IN_USE = MeasureUse(used=False, least=None, greatest=None, unlisted=0)
 
 
 def violations_of(values: Mapping[str, Any]) -> list[Violation]:
-    """Returns everything that is wrong with a measure by itself, with pointers to the input's fields."""
+    """Returns the violations in a measure's own values, with pointers to the input's fields."""
     violations = []
     if not CODE.fullmatch(values["code"]):
         detail = (
             "A code has lower-case letters, digits, dots and hyphens, 63 at most; it begins with a letter or digit."
         )
         violations.append(Violation("/code", "measure.code", detail))
-    for name, most in (("name", LONGEST_NAME), ("unit", LONGEST_UNIT)):
+    for name, most in (("name", MAX_NAME_LENGTH), ("unit", MAX_UNIT_LENGTH)):
         if not _is_text(values[name], most):
             violations.append(Violation(f"/{name}", f"measure.{name}", f"Give a text of 1 to {most} characters."))
     for name, choices in (("direction", DIRECTIONS), ("kind", KINDS)):
@@ -57,7 +59,9 @@ def violations_of(values: Mapping[str, Any]) -> list[Violation]:
 
 
 def violations_of_change(use: MeasureUse, changed: Mapping[str, Any]) -> list[Violation]:
-    """Returns what of a change would make existing scores or supports invalid; `changed` is by column."""
+    """Returns the violations of a change that would make existing scores or supports invalid; `changed` is keyed by
+    column.
+    """
     violations = []
     for column, field in FIXED_IN_USE.items():
         if column in changed and use.used:
@@ -90,12 +94,12 @@ def _violations_of_forms(forms: Sequence[str] | None) -> list[Violation]:
     if forms is None:
         return []
     violations = []
-    if not 1 <= len(forms) <= MOST_FORMS:
-        detail = f"List 1 to {MOST_FORMS} forms, or give null to accept any form."
+    if not 1 <= len(forms) <= MAX_FORMS:
+        detail = f"List 1 to {MAX_FORMS} forms, or give null to accept any form."
         violations.append(Violation("/forms", "measure.forms", detail))
     for position, form in enumerate(forms):
-        if not _is_text(form, LONGEST_FORM):
-            detail = f"Give a text of 1 to {LONGEST_FORM} characters."
+        if not _is_text(form, MAX_FORM_LENGTH):
+            detail = f"Give a text of 1 to {MAX_FORM_LENGTH} characters."
             violations.append(Violation(f"/forms/{position}", "measure.form", detail))
         elif form in forms[:position]:
             violations.append(Violation(f"/forms/{position}", "measure.form_doubled", "This form is listed twice."))

@@ -1,4 +1,4 @@
-"""Owns the lookups that commands use for playbook rows; works within the caller's permission."""
+"""Looks up playbook rows for commands, with the caller's permission."""
 
 from typing import TypeVar
 from uuid import UUID
@@ -59,7 +59,9 @@ async def published(work: Work) -> PlaybookVersion:
 
 
 async def secured_code(work: Work, area: Area) -> str | None:
-    """Returns the code of the secured area at or above this area, or None; raises `Forbidden` without its scope."""
+    """Returns the code of the secured area that is this area or above it, or None; raises `Forbidden` without that
+    area's scope.
+    """
     secured_area: Area | None = area
     while secured_area is not None and not secured_area.secured:
         secured_area = await area_by_id(work, secured_area.parent_id) if secured_area.parent_id else None
@@ -75,8 +77,8 @@ async def _by_code_or_id(
     work: Work, model: type[Row], kind: str, name: str, by_code: ColumnElement[bool], pointer: str
 ) -> Row:
     if name.startswith(f"{ids.PREFIXES[kind]}_"):
-        return await _load_one(work, model, kind, model.id == ids.read(kind, name, pointer), pointer)
-    if "\x00" in name:  # PostgreSQL stores no such text and would raise an error
+        return await _load_one(work, model, kind, model.id == ids.parse_id(kind, name, pointer), pointer)
+    if "\x00" in name:  # PostgreSQL cannot store this text and would raise an error
         raise _unknown_name(kind, pointer)
     return await _load_one(work, model, kind, by_code, pointer)
 

@@ -1,4 +1,4 @@
-"""Owns creating and amending measures. Their use lies in higher rooms: the caller reports it as a `MeasureUse`.
+"""Creates and amends measures. Scores and supports belong to higher rooms, so the caller passes how a measure is used.
 
 The code never changes, because the rules of published versions and the mappings of sources refer to it. Direction, kind
 and area are fixed once there is a score or a support; the range and the list of forms must include all kept scores.
@@ -6,18 +6,22 @@ Name, unit and standard error of measurement can change at any time: each verdic
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Text, any_, cast, select
+from sqlalchemy.dialects.postgresql import ARRAY, UUID
 
 from app.access.permission import Can
 from app.access.work import Work, needs
+from app.core import ids
 from app.core.errors import AimlineError, Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
-from app.playbook.instrument import FIXED_IN_USE, NOT_IN_USE, MeasureUse, violations_of, violations_of_change
+from app.playbook.instrument import CODE, FIXED_IN_USE, NOT_IN_USE, MeasureUse, violations_of, violations_of_change
 from app.playbook.lookup import locate_area, locate_measure
 from app.playbook.models import Measure
+from app.roster.student_lock import lock_named_subjects
 
 COLUMNS = ("name", "area_id", "unit", "direction", "sem", "lowest", "highest", "kind", "forms")
 CHECKED_AGAINST_USE = frozenset({*FIXED_IN_USE, "lowest", "highest", "forms"})
@@ -50,7 +54,7 @@ class AmendedMeasure:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def make_measure(work: Work, new: NewMeasure) -> Measure:
-    """Creates a measure. Raises `Invalid` with everything that is wrong, `Conflict` where the code is taken."""
+    """Creates a measure; raises `Invalid` with every violation, and `Conflict` if the code is taken."""
     values = asdict(new)
     violations = violations_of(values)
     values["area_id"] = await _resolve_area(work, values.pop("area"), violations)
@@ -72,10 +76,10 @@ async def amend_measure(
     changes: Mapping[str, Any],
     use_of: Callable[[Measure, Sequence[str] | None], Awaitable[MeasureUse]],
 ) -> AmendedMeasure:
-    """Changes the measure with this code or id; `changes` are by the fields of `NewMeasure`.
+    """Changes the measure with this code or id; `changes` are keyed by field of `NewMeasure`.
 
-    `use_of` is called with the new list of forms, and only where the use of the measure matters. Raises `NotFound`, and
-    `Invalid` with everything that is wrong.
+    `use_of` reports how the measure is used, given its new list of forms; it is called only if that matters. Raises
+    `NotFound`, and `Invalid` with every violation.
     """
     measure = await _lock_measure(work, name)
     if not changes:
@@ -95,24 +99,37 @@ async def amend_measure(
         raise Invalid(violations)
     for column, value in changed.items():
         setattr(measure, column, value)
+    measure.version += bool(changed)
     await work.db.flush()
     return AmendedMeasure(measure, frozenset(changed))
 
 
 async def _lock_measure(work: Work, name: str) -> Measure:
+    """Locks the measure with this code or id, after all students and measures that the transaction's commands name.
+
+    Recording a score locks its student, then the measure's key, so the students come before the measures.
+    """
+    await lock_named_subjects(work)
     try:
         measure_id = (await locate_measure(work, name, "")).id
     except Invalid:
         raise NotFound("measure") from None
-    # Recording a score locks the measure's key, so the two wait for each other.
-    is_measure = (Measure.district_id == work.district_id) & (Measure.id == measure_id)
-    query = select(Measure).where(is_measure).with_for_update().execution_options(populate_existing=True)
-    measure: Measure = (await work.db.scalars(query)).one()
-    return measure
+    names, work.named_measures = work.named_measures, frozenset()
+    named_ids = [measure_id]
+    for text in names:
+        with suppress(Invalid):
+            kind, row_id = ids.parse_any_id(text)
+            named_ids += [row_id] if kind == "measure" else []
+    codes = [text for text in names if CODE.fullmatch(text)]
+    is_named = (Measure.id == any_(cast(named_ids, ARRAY(UUID)))) | (Measure.code == any_(cast(codes, ARRAY(Text))))
+    query = select(Measure).where(Measure.district_id == work.district_id, is_named).order_by(Measure.id)
+    query = query.with_for_update().execution_options(populate_existing=True)
+    measures: dict[Any, Measure] = {measure.id: measure for measure in await work.db.scalars(query)}
+    return measures[measure_id]
 
 
 async def _resolve_area(work: Work, name: str, violations: list[Violation]) -> Any:
-    """Returns the area's id; an unknown area is added to the violations and gives None."""
+    """Returns the area's id; for an unknown area, returns None and adds a violation."""
     try:
         return (await locate_area(work, name, "/area")).id
     except Invalid as error:
@@ -123,7 +140,7 @@ async def _resolve_area(work: Work, name: str, violations: list[Violation]) -> A
 
 
 def _to_columns(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values as the columns store them."""
+    """Converts an input's values into the form in which the columns store them."""
     columns = dict(values)
     for name in ("sem", "lowest", "highest"):
         if columns.get(name) is not None:

@@ -1,4 +1,4 @@
-"""Owns the playbook's tables. A published version is never changed."""
+"""Defines the playbook's tables. A published version is never changed."""
 
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from app.core.db import Base, TenantRow
 
 
 class Area(TenantRow, Base):
-    """An area of concern in the district's own tree. A secured area is visible only with a scope of its own."""
+    """An area of concern in the district's tree of areas. A secured area is visible only with a scope of its own."""
 
     __tablename__ = "area"
 
@@ -31,10 +31,11 @@ class Level(TenantRow, Base):
 
 
 class Measure(TenantRow, Base):
-    """An instrument: unit, direction (`up` or `down` is better), standard error of measurement, range.
+    """An instrument that gives scores: its unit, direction (`up` or `down` is better), standard error of measurement,
+    range.
 
-    `kind`: `growth` for what grows along a line, else `count`, `percentage` or `criterion`, which have rules of their
-    own. `forms`: its passages or versions; None where the district does not list them.
+    `kind` is `growth` for values that grow along a line, otherwise `count`, `percentage` or `criterion`, which have
+    rules of their own. `forms` are its passages or versions; None means that the district does not list them.
     """
 
     __tablename__ = "measure"
@@ -49,12 +50,14 @@ class Measure(TenantRow, Base):
     highest: Mapped[float]
     kind: Mapped[str] = mapped_column(default="growth")
     forms: Mapped[list[str] | None] = mapped_column(ARRAY(Text))
+    version: Mapped[int] = mapped_column(default=1, server_default="1")
 
 
 class PlaybookVersion(TenantRow, Base):
-    """A published version: the rule that judges each measure, by measure code, with `*` for all others.
+    """A published version of the playbook.
 
-    `reminders`: after how many days of instruction something is overdue; a missing name has its default.
+    `rules` are the decision rules keyed by measure code, area or school; `*` is for all others. `reminders` are the
+    days of instruction after which each kind of reminder is due; a kind that is missing has its default.
     """
 
     __tablename__ = "playbook_version"

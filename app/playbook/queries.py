@@ -1,4 +1,4 @@
-"""Owns the reads of the playbook: areas, levels, measures, and the rule that judges a measure."""
+"""Reads the playbook: areas, levels, measures, and the decision rule for a measure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from app.playbook.rules import AREA, choose
 
 @dataclass(frozen=True, slots=True)
 class ChosenRule:
-    """The rule that judges a measure, and the playbook version that it comes from."""
+    """The decision rule for a measure, and the playbook version that it comes from."""
 
     rule: str
     parameters: Mapping[str, Any]
@@ -63,9 +63,9 @@ async def level_of_rank(work: Work, rank: int, pointer: str) -> Level:
 
 @dataclass(frozen=True, slots=True)
 class Rulebook:
-    """The rules of a version and the tree of areas, loaded once; it reads nothing from the database.
+    """The decision rules of a version and the tree of areas, loaded once, so that choosing a rule needs no query.
 
-    `above`: by area, the codes from the area itself up to the root.
+    `above` has for each area the codes from the area itself up to its root.
     """
 
     playbook_version_id: UUID
@@ -73,7 +73,7 @@ class Rulebook:
     above: Mapping[UUID, tuple[str, ...]]
 
     def rule_for(self, measure: str, area_id: UUID, schools: Sequence[UUID]) -> ChosenRule:
-        """Returns the rule for this measure in this area; a school's own rule precedes the district's."""
+        """Returns the decision rule for this measure in this area; a school's own rule precedes the district's."""
         rule, parameters = choose(self.rules, measure, self.above.get(area_id, ()), schools)
         return ChosenRule(rule, parameters, self.playbook_version_id)
 
@@ -86,7 +86,7 @@ async def reminder_days(work: Work) -> dict[str, int]:
 
 @needs(Can.READ_PLAYBOOK)
 async def rulebook(work: Work, rules: Mapping[str, Any] | None = None) -> Rulebook:
-    """Returns the rules in force, or the given rules in their place, to preview them."""
+    """Returns the rules in force, or a rulebook of the given rules to preview them."""
     version = await published(work)
     used_rules = version.rules if rules is None else rules
     rows = {row.id: row for row in await areas(work)} if any(AREA in key for key in used_rules) else {}

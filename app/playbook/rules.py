@@ -1,4 +1,4 @@
-"""Owns which rule judges which series, by measure or area, in a school or the district. Pure; knows no rule's name."""
+"""Chooses the decision rule for a series, by measure or area, in a school or the district. Pure; names no rule."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ SCHOOL = "school:"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A rule with its parameters and its scope, in one school or in the whole district.
+    """A decision rule with its parameters and its scope, in one school or in the whole district.
 
-    The scope is a measure, an area with those below it, or all other series.
+    The scope is a measure, an area with the areas below it, or all other series.
     """
 
     rule: str
@@ -25,13 +25,13 @@ class Entry:
 
     @property
     def key(self) -> str:
-        """Returns the key under which a version stores this entry."""
+        """Returns the key of this entry in a version's rules."""
         scope = self.measure or (f"{AREA}{self.area}" if self.area else REST)
         return f"{SCHOOL}{self.school}/{scope}" if self.school else scope
 
 
 def entry_of(key: str, chosen: Mapping[str, Any]) -> Entry:
-    """Returns the entry that a version stores under this key."""
+    """Returns the entry for a key and value in a version's rules."""
     school = None
     if key.startswith(SCHOOL):
         school_id, _, key = key.removeprefix(SCHOOL).partition("/")
@@ -42,7 +42,7 @@ def entry_of(key: str, chosen: Mapping[str, Any]) -> Entry:
 
 
 def stored(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Returns the entries as a version stores them."""
+    """Returns the entries in the form in which a version stores them."""
     return {entry.key: {"rule": entry.rule, "parameters": dict(entry.parameters)} for entry in entries}
 
 
@@ -51,8 +51,8 @@ def choose(
 ) -> tuple[str, Mapping[str, Any]]:
     """Returns the rule and its parameters for a measure in an area.
 
-    A school's own entry precedes the district's; then the measure's precedes the nearest area's, and that the one for
-    all others. `areas` are codes from the support's own area upwards.
+    A school's own entries precede the district's. Among each, the measure's entry comes first, then the nearest area's,
+    then the one for all others. `areas` are codes from the support's own area upwards.
     """
     keys = [measure, *(f"{AREA}{code}" for code in areas), REST]
     for prefix in (*(f"{SCHOOL}{school}/" for school in schools), ""):

@@ -1,4 +1,4 @@
-"""Owns the writes of the playbook. A published version is never changed: each change publishes the next one."""
+"""Publishes playbook versions. A published version is never changed; each change publishes the next one."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +15,12 @@ from app.playbook.defaults import AREAS, COUNTS, LEVELS, MEASURES, REMINDERS, RU
 from app.playbook.lookup import published
 from app.playbook.models import Area, Level, Measure, PlaybookVersion
 
-LONGEST_REMINDER = 365
+MAX_REMINDER_DAYS = 365
 
 
 @needs(Can.OPERATE)
 async def open_playbook(work: Work) -> None:
-    """Gives a new district the default areas, levels, measures and rules as version 1."""
+    """Creates the default areas, levels, measures and rules of a new district as version 1."""
     areas: dict[str, UUID] = {}
     for code, name, parent, secured in AREAS:
         areas[code] = new_id()
@@ -61,19 +61,19 @@ async def open_playbook(work: Work) -> None:
 async def publish_rules(work: Work, rules: dict[str, Any]) -> PlaybookVersion:
     """Publishes the next version with these rules, keyed as in `rules.Entry`; the reminders stay the same.
 
-    The caller validates the rules: `response.administration.playbook` knows which rules exist.
+    The caller validates the rules, because only `response.administration.playbook` knows which exist.
     """
     return await _publish(work, rules, (await published(work)).reminders)
 
 
 @needs(Can.OPERATE)
 async def publish_reminders(work: Work, days: Mapping[str, int]) -> PlaybookVersion:
-    """Publishes the next version with these reminders: 0 to 365 days of instruction; 0 turns a reminder off.
+    """Publishes the next version with these reminders: 0 to 365 days of instruction by kind; 0 turns a reminder off.
 
-    Reminders that are not named stay the same. Raises `Invalid`.
+    Kinds that are not given stay the same. Raises `Invalid`.
     """
-    if not all(name in REMINDERS and 0 <= number <= LONGEST_REMINDER for name, number in days.items()):
-        detail = f"Name {', '.join(REMINDERS)}, each with 0 to {LONGEST_REMINDER} days."
+    if not all(name in REMINDERS and 0 <= number <= MAX_REMINDER_DAYS for name, number in days.items()):
+        detail = f"Name {', '.join(REMINDERS)}, each with 0 to {MAX_REMINDER_DAYS} days."
         raise Invalid([Violation("/reminders", "playbook.reminders", detail)])
     last = await published(work)
     return await _publish(work, last.rules, last.reminders | dict(days))

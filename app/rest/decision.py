@@ -1,4 +1,4 @@
-"""Owns decisions and a student's story in REST: shapes and routes, and no rules."""
+"""Decisions and a student's story in REST: shapes and routes, without rules."""
 
 from datetime import date
 from typing import Annotated, Literal, cast
@@ -14,7 +14,7 @@ from app.rest.evidence import Score, score_shape
 from app.rest.pages import Input, Items, Shape, page_keyset, text_field, to_page
 from app.rest.roster import Enrollment, Student, enrollment_shape, student_id, student_shape
 from app.rest.route import Route
-from app.rest.support import Change, Support, support_shape
+from app.rest.support import Support, SupportChange, support_shape
 from app.roster.queries import external_ids_of
 from app.support.service import SupportChange as PhaseChange
 
@@ -23,7 +23,7 @@ Kind = Literal["continue", "raise_goal", "intensify", "change", "fade", "exit", 
 
 
 class NewDecision(Input):
-    """What a team chose. A referral can be recorded at any time, with nothing before it."""
+    """A team's decision to be recorded. A referral can be recorded at any time and requires nothing before it."""
 
     kind: Kind
     support: str | None = Field(
@@ -36,7 +36,7 @@ class NewDecision(Input):
     decided_by: str | None = Field(default=None, description="An id or an external id.")
     decided_on: date | None = Field(default=None, description="Without it, today.")
     note: str | None = text_field(service.NewDecision, "note", default=None)
-    change: Change | None = Field(default=None, description="What changes from that day on.")
+    change: SupportChange | None = Field(default=None, description="What changes from that day on.")
 
 
 class Decision(Shape):
@@ -55,7 +55,7 @@ class Decision(Shape):
 
 
 class Story(Shape):
-    """Everything that the service knows about one student."""
+    """Everything that the service has about one student."""
 
     student: Student
     enrollments: list[Enrollment]
@@ -66,24 +66,24 @@ class Story(Shape):
 
 
 def decision_shape(row: models.Decision) -> Decision:
-    """Returns a decision as REST shows it."""
+    """Returns a decision in REST's shape."""
     return Decision.model_construct(
-        id=ids.show("decision", row.id),
-        student=ids.show("student", row.student_id),
-        support=ids.show("support", row.support_id) if row.support_id else None,
+        id=ids.format_id("decision", row.id),
+        student=ids.format_id("student", row.student_id),
+        support=ids.format_id("support", row.support_id) if row.support_id else None,
         kind=cast(Kind, row.kind),
-        verdict=ids.show("verdict", row.verdict_id) if row.verdict_id else None,
-        phase=ids.show("phase", row.phase_id) if row.phase_id else None,
-        decided_by=ids.show("person", row.decided_by) if row.decided_by else None,
+        verdict=ids.format_id("verdict", row.verdict_id) if row.verdict_id else None,
+        phase=ids.format_id("phase", row.phase_id) if row.phase_id else None,
+        decided_by=ids.format_id("person", row.decided_by) if row.decided_by else None,
         decided_on=row.decided_on,
         note=row.note,
-        playbook=ids.show("playbook", row.playbook_version_id),
+        playbook=ids.format_id("playbook", row.playbook_version_id),
     )
 
 
 @router.post("/decisions", status_code=201, operation_id="decide", **requires(service.decide))
 async def decide(work: OpenWork, new: NewDecision) -> Decision:
-    """Records a team's decision and carries it out: a change begins a new phase, an exit ends the support."""
+    """Records a team's decision and applies it: a change begins a new phase, an exit ends the support."""
     values = new.model_dump(exclude={"change"})
     change = PhaseChange(**new.change.model_dump()) if new.change else None
     return decision_shape(await service.decide(work, service.NewDecision(**values, change=change)))
@@ -101,7 +101,7 @@ async def list_decisions(
 ) -> Items[Decision]:
     """Lists the decisions within the caller's reach, in the order in which they were recorded."""
     about = await student_id(work, student)
-    support_id = ids.read("support", support, "/support") if support else None
+    support_id = ids.parse_id("support", support, "/support") if support else None
     keyset = page_keyset(work, "decisions", {"student": about, "support": support_id}, after, limit)
     page = await queries.decisions(work, keyset, about, support_id)
     items, next_cursor = to_page(request, response, page, decision_shape)
@@ -116,7 +116,7 @@ async def get_decision(work: OpenWork, decision: str) -> Decision:
 
 @router.get("/students/{student}/story", operation_id="get_story", tags=["roster"], **requires(queries.story))
 async def get_story(work: OpenWork, student: StudentPath) -> Story:
-    """Returns everything that the service knows about one student, in one call."""
+    """Returns everything that the service has about one student, in one call."""
     story = await queries.story(work, student)
     aliases = await external_ids_of(work, [story.student.id])
     return Story.model_construct(

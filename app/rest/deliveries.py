@@ -1,4 +1,4 @@
-"""Owns webhook deliveries in REST, and their repetition: shapes and routes, and no rules."""
+"""Webhook deliveries and their repetition in REST: shapes and routes, without rules."""
 
 from datetime import datetime
 from typing import Literal, cast
@@ -18,7 +18,7 @@ DeliveryState = Literal["pending", "delivered", "failed", "dropped"]
 
 
 class Replay(Input):
-    """Which deliveries are sent again."""
+    """The deliveries to be sent again."""
 
     since: AwareDatetime = Field(description="Events from this instant on.")
     which: Literal["failed", "missing"] = Field(
@@ -31,7 +31,7 @@ class Replay(Input):
 
 
 class Replayed(Shape):
-    """How many deliveries were scheduled; for `missing`, repeat the request until the number is 0."""
+    """The number of deliveries that were scheduled; for `missing`, repeat the request until it is 0."""
 
     deliveries: int
 
@@ -103,13 +103,13 @@ async def replay(work: OpenWork, endpoint: str, request: Replay) -> Replayed:
 @router.post("/webhook-endpoints/{endpoint}/test", operation_id="send_test", **requires(redeliver.send_test))
 async def send_test(work: OpenWork, endpoint: str) -> Tested:
     """Sends an `endpoint.tested` event to this endpoint alone."""
-    return Tested(event=ids.show("event", await redeliver.send_test(work, row_id("endpoint", endpoint))))
+    return Tested(event=ids.format_id("event", await redeliver.send_test(work, row_id("endpoint", endpoint))))
 
 
 def _delivery(logged: queries.LoggedDelivery) -> Delivery:
     return Delivery(
-        id=ids.show("delivery", logged.delivery.id),
-        event=ids.show("event", logged.delivery.event_id),
+        id=ids.format_id("delivery", logged.delivery.id),
+        event=ids.format_id("event", logged.delivery.event_id),
         type=logged.event_type,
         state=cast(DeliveryState, logged.delivery.state),
         due=logged.delivery.due,

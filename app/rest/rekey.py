@@ -1,4 +1,4 @@
-"""Owns the route that requests a map from old to new sourcedIds in REST: shapes and a route, and no rules."""
+"""The route that requests a map from old to new sourcedIds in REST. It contains no rules."""
 
 from typing import Annotated, Any, Literal
 
@@ -6,41 +6,41 @@ from fastapi import APIRouter, Response
 from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 from pydantic_core import InitErrorDetails, PydanticCustomError, PydanticKnownError
 
-from app.core.errors import MOST_VIOLATIONS
+from app.core.errors import MAX_VIOLATIONS
 from app.rest.door import OpenWork, requires, row_id
 from app.rest.pages import Input
 from app.rest.route import Route
 from app.rest.sis import SyncRun, accepted_run
 from app.sis.runs import pull, queries
-from app.sis.runs.rekey import MOST_GIVEN
+from app.sis.runs.rekey import MAX_GIVEN
 
-LONGEST = 1000
+MAX_REKEY_LENGTH = 1000
 PART = 200
-"""How many pairs are validated at a time: validation of an entirely wrong map stops early."""
+"""The number of pairs that are validated at a time, so that the validation of an entirely wrong map stops early."""
 
 
 class MapRoute(Route):
-    """A route whose body may hold a map of the maximum number of pairs."""
+    """A route whose body may contain a map of the largest number of pairs."""
 
-    most_values = 4 * MOST_GIVEN
+    most_values = 4 * MAX_GIVEN
 
 
 router = APIRouter(prefix="/v1", tags=["sync"], route_class=MapRoute)
 
 
 class RekeyPair(Input):
-    """One person: the former sourcedId, and the one under which the held run would create the same person again."""
+    """One person: the former sourcedId, and the one under which the held run would create the person again."""
 
-    old: str = Field(min_length=1, max_length=LONGEST)
-    new: str = Field(min_length=1, max_length=LONGEST)
+    old: str = Field(min_length=1, max_length=MAX_REKEY_LENGTH)
+    new: str = Field(min_length=1, max_length=MAX_REKEY_LENGTH)
 
 
 def _validate_in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> Any:
-    """Validates a long map in parts, and stops after the part with which the response is full of violations."""
+    """Validates a long map in parts, and stops after the part with which the list of violations is full."""
     if not isinstance(pairs, list) or len(pairs) <= PART:
         return validate(pairs)
-    if len(pairs) > MOST_GIVEN:
-        context = {"field_type": "List", "max_length": MOST_GIVEN, "actual_length": len(pairs)}
+    if len(pairs) > MAX_GIVEN:
+        context = {"field_type": "List", "max_length": MAX_GIVEN, "actual_length": len(pairs)}
         raise PydanticKnownError("too_long", context)
     validated: list[Any] = []
     errors: list[InitErrorDetails] = []
@@ -52,18 +52,18 @@ def _validate_in_parts(pairs: Any, validate: ValidatorFunctionWrapHandler) -> An
                 index, *path = violation["loc"]
                 cause = PydanticCustomError(violation["type"], violation["msg"])
                 errors.append(InitErrorDetails(type=cause, loc=(begin + int(index), *path), input=violation["input"]))
-        if len(errors) > MOST_VIOLATIONS:
+        if len(errors) > MAX_VIOLATIONS:
             break
     if errors:
         raise ValidationError.from_exception_data("map", errors)
     return validated
 
 
-Pairs = Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_length=1, max_length=MOST_GIVEN)]
+Pairs = Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_length=1, max_length=MAX_GIVEN)]
 
 
 class NewRekey(Input):
-    """How people whom the held run would remove are matched with those whom it would create: `match` or `map`."""
+    """How people whom the held run would remove are matched with those whom it would create: by `match` or by `map`."""
 
     match: Literal["identifier", "email"] | None = Field(
         default=None,
@@ -72,7 +72,7 @@ class NewRekey(Input):
         ),
     )
     map: (
-        Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_length=1, max_length=MOST_GIVEN)] | None
+        Annotated[list[RekeyPair], WrapValidator(_validate_in_parts), Field(min_length=1, max_length=MAX_GIVEN)] | None
     ) = Field(
         default=None,
         description=(
@@ -89,7 +89,7 @@ class NewRekey(Input):
     **requires(pull.request_rekey, queries.run),
 )
 async def rekey_sync_run(work: OpenWork, response: Response, run: str, body: NewRekey) -> SyncRun:
-    """Requests a map of new sourcedIds for the people of a held run; the worker plans it as a run of its own.
+    """Requests a map of new sourcedIds for the people of a held run; the worker plans it as a separate run.
 
     The new run is held: its report counts the matches, and approving its plan applies the map. 409 if the given run is
     not held, or while another run of its source is pending.

@@ -1,4 +1,4 @@
-"""Owns schools, classes and staff in REST: shapes and routes, and no rules."""
+"""Schools, classes and staff in REST: shapes and routes, without rules."""
 
 from typing import Annotated
 
@@ -116,11 +116,11 @@ async def get_class(work: OpenWork, class_: str) -> Class:
 
 def _staff(row: models.Person, aliases: Aliases) -> Staff:
     return Staff(
-        id=ids.show("person", row.id),
+        id=ids.format_id("person", row.id),
         role=row.role,
         given_name=row.given_name,
         family_name=row.family_name,
-        schools=[ids.show("org", school) for school in row.school_ids],
+        schools=[ids.format_id("org", school) for school in row.school_ids],
         email=row.email,
         external_ids=external_ids(row.id, aliases),
     )
@@ -128,7 +128,7 @@ def _staff(row: models.Person, aliases: Aliases) -> Staff:
 
 def _school(row: models.Org, aliases: Aliases) -> School:
     return School(
-        id=ids.show("org", row.id),
+        id=ids.format_id("org", row.id),
         name=row.name,
         identifier=row.identifier,
         external_ids=external_ids(row.id, aliases),
@@ -137,8 +137,8 @@ def _school(row: models.Org, aliases: Aliases) -> School:
 
 def _class(row: models.SchoolClass, aliases: Aliases) -> Class:
     return Class(
-        id=ids.show("class", row.id),
-        school=ids.show("org", row.school_id),
+        id=ids.format_id("class", row.id),
+        school=ids.format_id("org", row.school_id),
         title=row.title,
         code=row.code,
         type=row.type,

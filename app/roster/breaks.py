@@ -1,9 +1,9 @@
 """Manages a district's breaks, and marks the school weeks that they cover as weeks without instruction.
 
 OneRoster describes terms but no holidays, so a district declares its breaks here. A week is a break week if each
-weekday, Monday to Friday, lies in a break of the school or of the whole district; several breaks may cover it
-together. A break of the whole district also applies to schools that are added later. The caller judges the affected
-series again.
+weekday, Monday to Friday, lies in a break of the school or of the whole district; several breaks may cover it together.
+A break of the whole district also applies to schools that are added later. After a change, the caller judges the
+affected series again.
 """
 
 # ruff: noqa: S608  # only our own names are formatted into statements; values are bound
@@ -26,16 +26,16 @@ from app.roster.lookup import find_row, page_by_id, zone_of
 from app.roster.models import Org, SchoolBreak
 from app.roster.references import parse
 
-LONGEST = timedelta(days=366)
+MAX_BREAK = timedelta(days=366)
 FARTHEST = timedelta(days=5 * 366)
-"""The largest distance from today in either direction; a date beyond it is a typing error."""
+"""The largest distance of a break from today, before or after; a date beyond it is a typing error."""
 OUT_OF_REACH = "This caller reaches only some schools. Declare breaks for one of its schools at a time."
 
 
 def is_break_week(school: str, monday: str) -> str:
     """Returns the SQL condition that breaks cover every weekday of a school's week.
 
-    Both arguments are SQL expressions; `:district` is bound.
+    `school` and `monday` are SQL expressions; the statement binds `:district`.
     """
     return f"""EXISTS (
         SELECT FROM school_break AS b
@@ -60,8 +60,8 @@ UPDATE_WEEKS = text(
 
 @dataclass(frozen=True, slots=True)
 class NewBreak:
-    """The input for a break: its first and last day, for one school (an id or an external id) or the whole
-    district.
+    """The input for a break: its first and last day, and its school (an id or an external id; none means the whole
+    district).
     """
 
     begins_on: date
@@ -72,7 +72,9 @@ class NewBreak:
 
 @dataclass(frozen=True, slots=True)
 class SavedBreak:
-    """A stored break, whether it is new, and the schools with a week that changed because of it."""
+    """The result of saving or deleting a break: its row, whether it is new, and the schools with a week that
+    changed.
+    """
 
     row: SchoolBreak
     is_new: bool
@@ -81,7 +83,9 @@ class SavedBreak:
 
 @needs(Can.READ_ROSTER)
 async def breaks(work: Work, keyset: Keyset, school_id: UUID | None = None) -> Page[SchoolBreak]:
-    """Returns a page of breaks in the order of their creation; with a school, those that apply to it."""
+    """Returns a page of breaks in the order of their creation; with a school, those of the school and of the whole
+    district.
+    """
     query = select(SchoolBreak).where(SchoolBreak.district_id == work.district_id, SchoolBreak.removed_at.is_(None))
     if school_id is not None:
         query = query.where(or_(SchoolBreak.school_id.is_(None), SchoolBreak.school_id == school_id))
@@ -93,7 +97,7 @@ async def breaks(work: Work, keyset: Keyset, school_id: UUID | None = None) -> P
 async def save_break(work: Work, new: NewBreak) -> SavedBreak:
     """Saves a break and marks its weeks as weeks without instruction.
 
-    Saving the same days for the same school again creates no second break.
+    Saving the same days for the same school again does not create a second break.
 
     Raises `Invalid` with every violation. The caller judges the affected series again.
     """
@@ -128,7 +132,7 @@ async def save_break(work: Work, new: NewBreak) -> SavedBreak:
 
 @needs(Can.PUBLISH_PLAYBOOK)
 async def delete_break(work: Work, break_id: UUID) -> SavedBreak:
-    """Removes a break; its weeks become instructional again unless another break covers them."""
+    """Deletes a break; its weeks become instructional again unless another break covers them."""
     await _lock_breaks(work)
     is_break = (
         SchoolBreak.district_id == work.district_id,
@@ -146,7 +150,7 @@ async def delete_break(work: Work, break_id: UUID) -> SavedBreak:
 
 
 async def _update_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
-    """Updates the weeks that a break touches from all breaks together; returns the schools with a changed week."""
+    """Recomputes the weeks that a break touches from all breaks; returns the schools with a changed week."""
     parameters = {
         "district": work.district_id,
         "school": row.school_id,
@@ -157,12 +161,12 @@ async def _update_weeks(work: Work, row: SchoolBreak) -> frozenset[UUID]:
 
 
 async def _lock_breaks(work: Work) -> None:
-    """Excludes other changes of the district's breaks and school weeks until the end of the transaction."""
+    """Makes other transactions that change the district's breaks or school weeks wait until this one ends."""
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.SCHOOL_BREAK})
 
 
 async def _validate(work: Work, new: NewBreak) -> UUID | None:
-    """Returns the school that a break names, or None. Raises `Invalid` with every violation."""
+    """Returns the id of the break's school, or None for the whole district; raises `Invalid` with every violation."""
     violations = _violations(new, today_in(await zone_of(work)))
     school_id: UUID | None = None
     try:
@@ -186,13 +190,13 @@ def _violations(new: NewBreak, today: date) -> list[Violation]:
     if new.ends_on < new.begins_on:
         detail = "A break ends on the day on which it begins, or later."
         violations.append(Violation("/ends_on", "break.ends_before_it_begins", detail))
-    elif new.ends_on - new.begins_on >= LONGEST:
-        detail = f"A break has {LONGEST.days} days at most. Look at its year."
+    elif new.ends_on - new.begins_on >= MAX_BREAK:
+        detail = f"A break has {MAX_BREAK.days} days at most. Look at its year."
         violations.append(Violation("/ends_on", "break.too_long", detail))
     return violations
 
 
 def _reaches(work: Work, school_id: UUID | None) -> bool:
-    """Returns whether the caller reaches all schools of a break."""
+    """Returns whether all schools that a break applies to are within the caller's reach."""
     principal = work.principal
     return principal.reach is Reach.DISTRICT or (principal.reach is Reach.SCHOOLS and school_id in principal.schools)

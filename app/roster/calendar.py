@@ -1,6 +1,6 @@
-"""Numbers the instructional weeks by which series are measured, from the school's weeks or else by calendar weeks.
+"""Numbers instructional weeks, in which series are measured: a school's own weeks, or calendar weeks if it has none.
 
-Opens no database session: it uses the caller's unit of work and permission.
+Opens no database session; it uses the caller's unit of work and permission.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -41,10 +41,9 @@ def weeks_between(weeks: Weeks, begins: date, day: date) -> int:
 def days_of_instruction(
     district_id: UUID, school_ids: SQLColumnExpression[list[UUID]], since: SQLColumnExpression[date], today: date
 ) -> ColumnElement[int]:
-    """Returns an SQL expression: the days from a date to today that lie in instructional weeks of a row's first
-    school.
+    """Returns an SQL expression for the number of days from a date to today that lie in instructional weeks.
 
-    Weekends count, breaks do not; for a school without known weeks, every day counts.
+    The weeks are those of a row's first school; every day counts if that school has no known weeks. Weekends count too.
     """
     until = literal(today, Date)
     school = school_ids[1]
@@ -62,10 +61,7 @@ def days_of_instruction(
 async def weeks_of_schools(
     work: Work, school_ids: Collection[UUID], begins: date, until: date
 ) -> dict[UUID, list[tuple[date, bool]]]:
-    """Returns by school its weeks in order: the Monday, and whether there was instruction.
-
-    For many series at once.
-    """
+    """Returns the weeks of each of these schools in order, as pairs of the Monday and whether there was instruction."""
     rows = await work.db.execute(
         select(SchoolWeek.school_id, SchoolWeek.monday, SchoolWeek.instructional)
         .where(
@@ -83,10 +79,10 @@ async def weeks_of_schools(
 
 
 async def weeks_off(work: Work, school_ids: Collection[UUID], begins: date, until: date) -> dict[UUID, frozenset[date]]:
-    """Returns the Mondays of weeks without instruction for each school that has a calendar in this period.
+    """Returns the Mondays of weeks without instruction, for each school that has a calendar in this period.
 
-    A week that is missing within a school's calendar (a summer) counts as one; before its first and after its last
-    week the calendar says nothing.
+    A week that is missing between a calendar's first and last week (a summer) is included. Weeks before the first or
+    after the last are unknown and not included.
     """
     weeks_by_school = await weeks_of_schools(work, school_ids, begins, until)
     off_by_school = {school_id: off_between(weeks, begins, until) for school_id, weeks in weeks_by_school.items()}
@@ -94,8 +90,9 @@ async def weeks_off(work: Work, school_ids: Collection[UUID], begins: date, unti
 
 
 def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -> frozenset[date] | None:
-    """Returns the Mondays without instruction in one school's ordered weeks (Monday, instructional); None without
-    weeks.
+    """Returns the Mondays without instruction among one school's ordered weeks, or None if there are no weeks.
+
+    `weeks` are pairs of the Monday and whether there was instruction.
     """
     since = monday_of(begins)
     instruction = {monday: instructional for monday, instructional in weeks if since <= monday <= until}
@@ -107,8 +104,9 @@ def off_between(weeks: Iterable[tuple[date, bool]], begins: date, until: date) -
 
 
 def counted(weeks: Sequence[tuple[date, bool]]) -> dict[date, int]:
-    """Returns week numbers by Monday, starting with the first of these weeks."""
-    # The count starts with the first week given, so that a phase may continue into the next school year.
+    """Returns instructional week numbers by Monday, counted from the first of these weeks."""
+    # The count begins with the given weeks rather than with the school year, because a phase may continue into the next
+    # one.
     numbers, number = {}, 0
     for monday, instructional in weeks:
         number += 1 if instructional else 0

@@ -1,4 +1,4 @@
-"""Determines the students of a member of staff: those whom they teach (by enrollments) and those whom they support."""
+"""Determines the caseload of a member of staff: the students whom they teach (by enrollments), support or lead."""
 
 from datetime import date
 from uuid import UUID
@@ -46,9 +46,9 @@ async def acting_person(work: Work, name: str) -> ActingPerson:
 
 
 async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Principal, name: str) -> Principal:
-    """Returns the client's principal limited to the person for whom its request acts.
+    """Returns the client's principal, restricted to what the person for whom its request acts may see and do.
 
-    Raises `Forbidden` without the scope `act-for` or for a role without access, `Invalid` for an unknown person.
+    Raises `Forbidden` without the scope `act-for` or for a role without access, and `Invalid` for an unknown person.
     """
     async with unit(engine, client, keyring, "act-for") as work:
         return acting_for(client, await acting_person(work, name))
@@ -56,7 +56,7 @@ async def bound_to_person(engine: AsyncEngine, keyring: Keyring, client: Princip
 
 @needs(Can.PLAN_SUPPORT)
 async def assign(work: Work, staff_id: UUID, student: Person, via: str, support_id: UUID) -> None:
-    """Adds a student to a caseload through a support; repeating it changes nothing."""
+    """Adds a student to a staff member's caseload for a support; repeating it changes nothing."""
     await work.db.execute(
         insert(Caseload)
         .values(
@@ -73,15 +73,15 @@ async def assign(work: Work, staff_id: UUID, student: Person, via: str, support_
 
 @needs(Can.PLAN_SUPPORT)
 async def release(work: Work, support_id: UUID) -> None:
-    """Removes a support's caseload entries; students on a caseload for another reason stay."""
+    """Removes the caseload entries of a support; students who are on a caseload for another reason stay on it."""
     await work.db.execute(
         delete(Caseload).where(Caseload.district_id == work.district_id, Caseload.support_id == support_id)
     )
 
 
 async def _caseload(work: Work, staff_id: UUID, today: date) -> tuple[UUID, ...]:
-    # Three queries, each bounded by the ids of the one before. A self-join would be planned badly for a roster that was
-    # just loaded and has no statistics yet.
+    # Three queries, each selecting by the ids that the previous one returned. A self-join would be planned badly for a
+    # roster that was just loaded and has no statistics yet.
     class_ids = await work.db.scalars(
         _live(work, today, Enrollment.class_id).where(~Enrollment.is_student, Enrollment.person_id == staff_id)
     )

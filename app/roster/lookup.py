@@ -1,4 +1,7 @@
-"""Finds roster rows for commands. Opens no database session: it uses the caller's unit of work and permission."""
+"""Looks up roster rows for commands.
+
+Opens no database session; it uses the caller's unit of work and permission.
+"""
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -26,27 +29,26 @@ IdList = ARRAY(PgUUID)
 
 
 def within_reach(work: Work, column: InstrumentedAttribute[UUID]) -> ColumnElement[bool]:
-    """Returns the caseload as a condition that an index serves, in addition to row-level security."""
+    """Returns the principal's caseload as a condition that an index serves, in addition to row-level security."""
     if work.principal.reach is not Reach.CASELOAD:
         return true()
     return column == any_(cast(list(work.principal.students), IdList))
 
 
 async def locate_student(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Returns the student named by an id or an external id. Raises `NotFound`, or `Invalid` at `pointer`."""
+    """Returns the student with this id or external id; raises `NotFound`, or `Invalid` at `pointer`."""
     return await find_row(work, Person, parse("student", name, pointer), pointer, Person.is_student.is_(True))
 
 
 async def locate_staff(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Returns the member of staff named by an id or an external id; raises as `locate_student`."""
+    """Returns the member of staff with this id or external id; raises `NotFound`, or `Invalid` at `pointer`."""
     return await find_row(work, Person, parse("person", name, pointer), pointer, Person.is_student.is_(False))
 
 
 async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | None:
-    """Returns the person to whom an action is attributed: the one named, otherwise the person for whom the request
-    acts.
+    """Returns the id of the person to whom an action is attributed: `name`, or without one the acting person.
 
-    A request that acts for a person cannot attribute an action to another: raises `Invalid` at `pointer`.
+    A request that acts for a person cannot attribute an action to another; that raises `Invalid` at `pointer`.
     """
     acting_person_id = work.principal.person_id
     if name is None:
@@ -59,30 +61,36 @@ async def resolve_actor(work: Work, name: str | None, pointer: str) -> UUID | No
 
 
 async def locate_staff_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
-    """Returns the members of staff whom the principal reaches, keyed by the id or external id that named each."""
+    """Returns the members of staff with these ids or external ids within the principal's reach, keyed by the given
+    name.
+    """
     return await people_by_name(work, names, students=False)
 
 
 async def people_by_name(work: Work, names: Iterable[str], *, students: bool, lock: bool = False) -> dict[str, Person]:
-    """Returns students, or staff, by their given names (ids or external ids), with two statements; only
-    `student_lock` sets `lock`.
+    """Returns the students, or the staff, with these ids or external ids, keyed by the given name.
+
+    Needs two statements for any number of names. Only `student_lock` sets `lock`.
     """
     kind = "student" if students else "person"
     references: dict[str, Reference] = {}
     for name in set(names):
         with suppress(NotFound):
             references[name] = parse(kind, name)
-    row_ids = await ids_by_alias(work, [one for one in references.values() if one.id is None])
-    ids_by_name = {name: one.id or row_ids.get((one.source, one.sourced_id)) for name, one in references.items()}
+    row_ids = await ids_by_alias(work, [reference for reference in references.values() if reference.id is None])
+    ids_by_name = {
+        name: reference.id or row_ids.get((reference.source, reference.sourced_id))
+        for name, reference in references.items()
+    }
     query = select(Person).where(
         Person.district_id == work.district_id,
-        Person.id == any_(cast([one for one in ids_by_name.values() if one is not None], IdList)),
+        Person.id == any_(cast([row_id for row_id in ids_by_name.values() if row_id is not None], IdList)),
         Person.is_student.is_(students),
     )
     people = {person.id: person for person in await work.db.scalars(_locked(query.order_by(Person.id), lock=lock))}
     if students:
         work.disclose("student", people)
-    return {name: people[one] for name, one in ids_by_name.items() if one in people}
+    return {name: people[row_id] for name, row_id in ids_by_name.items() if row_id in people}
 
 
 async def zone_of(work: Work) -> str:
@@ -99,7 +107,9 @@ async def zone_of(work: Work) -> str:
 async def rows_of_students(
     work: Work, model: type[About], kind: str, student_ids: Sequence[UUID], order: InstrumentedAttribute[UUID]
 ) -> dict[UUID, list[About]]:
-    """Returns every row of a model about these students, in order, by student; notes them in the disclosure log."""
+    """Returns all rows of a model about these students, in order, keyed by student; notes them in the disclosure
+    log.
+    """
     rows = await work.db.scalars(
         select(model)
         .where(model.district_id == work.district_id, model.student_id == any_(cast(list(student_ids), IdList)))
@@ -119,7 +129,10 @@ async def page_by_id(
     column: InstrumentedAttribute[UUID],
     schools: Sequence[UUID] | None = None,
 ) -> Page[Any]:
-    """Returns a page in the order of ids, which is the order of creation; restricted to schools if given."""
+    """Returns a page of a query's rows in the order of their ids, which is the order of creation.
+
+    `column` is the id; `schools` restricts the rows to these schools.
+    """
     if keyset.after is not None:
         query = query.where(column > keyset.after_id())
     if schools is not None:
@@ -137,11 +150,9 @@ async def find_row(
     *also: ColumnElement[bool],
     lock: bool = False,
 ) -> Row:
-    """Returns the row that a reference names.
+    """Returns the row that a reference identifies.
 
-    Raises `NotFound`, or `Invalid` at `pointer` for a reference in a body.
-
-    Only `student_lock` sets `lock`.
+    Raises `NotFound`, or `Invalid` at `pointer` for a reference in a body. Only `student_lock` sets `lock`.
     """
     query = select(model).where(model.district_id == work.district_id, *also)
     if reference.id is not None:
@@ -160,14 +171,14 @@ async def find_row(
 
 
 def _locked(query: Select[Row], *, lock: bool) -> Select[Row]:
-    """Returns the query, changed to lock its rows and to read them again under the lock if `lock` is set."""
+    """Returns the query; with `lock` it locks its rows and reads them again under the lock."""
     if not lock:
         return query
     return query.with_for_update(key_share=True).execution_options(populate_existing=True)
 
 
 async def ids_by_alias(work: Work, references: list[Reference]) -> dict[tuple[str, str], UUID]:
-    """Returns the rows that these external ids name, by source and `sourcedId`; all are of one kind."""
+    """Returns the row ids of these external ids, keyed by source and `sourcedId`; all references are of one kind."""
     if not references:
         return {}
     rows = await work.db.execute(
@@ -177,7 +188,7 @@ async def ids_by_alias(work: Work, references: list[Reference]) -> dict[tuple[st
             ExternalId.district_id == work.district_id,
             Source.district_id == work.district_id,
             ExternalId.kind == ALIAS_KINDS[references[0].kind],
-            tuple_(Source.name, ExternalId.sourced_id).in_([(one.source, one.sourced_id) for one in references]),
+            tuple_(Source.name, ExternalId.sourced_id).in_([(name.source, name.sourced_id) for name in references]),
         )
     )
     return {(source, sourced_id): row_id for source, sourced_id, row_id in rows}

@@ -1,6 +1,6 @@
 """Defines the roster's tables.
 
-Rows come from sources, which know them by an alias; removed rows stay as tombstones.
+Rows come from sources, which identify them by external ids. Removed rows stay as tombstones.
 """
 
 from datetime import date, datetime
@@ -19,7 +19,7 @@ Ids = ARRAY(PgUUID)
 
 
 class FromSource(TenantRow):
-    """Mixin for a row that comes from a source: when it was removed, and which run delivered it first."""
+    """Mixin for a row that a source delivers: when it was removed, and which run delivered it first."""
 
     removed_at: Mapped[datetime | None]
     arrived_in: Mapped[UUID | None]
@@ -44,7 +44,7 @@ class Source(TenantRow, Base):
 
 
 class ExternalId(Tenant, Base):
-    """A row's alias in a source, unique per district, source and kind."""
+    """The id of a row in a source, unique per district, source and kind."""
 
     __tablename__ = "external_id"
 
@@ -55,7 +55,7 @@ class ExternalId(Tenant, Base):
 
 
 class Org(FromSource, Base):
-    """An org in the sense of OneRoster: a district, school or department."""
+    """An OneRoster org: a district, school or department."""
 
     __tablename__ = "org"
 
@@ -66,7 +66,7 @@ class Org(FromSource, Base):
 
 
 class AcademicSession(FromSource, Base):
-    """A school year, semester, term or grading period; `ends_on` is exclusive, `school_year` the year in which it
+    """A school year, semester, term or grading period; `ends_on` is exclusive, `school_year` is the year in which it
     ends.
     """
 
@@ -142,7 +142,7 @@ class Person(ListedBySchool, FromSource, Base):
 
 
 class SchoolMembership(TenantRow, Base):
-    """A person's membership of a school from a day on; `ends_on` is exclusive, and null while it lasts."""
+    """A person's membership of a school from a day on; `ends_on` is exclusive, and null while the membership lasts."""
 
     __tablename__ = "school_membership"
 
@@ -156,7 +156,7 @@ class SchoolMembership(TenantRow, Base):
 class Enrollment(FromSource, Base):
     """A person's enrollment in a class with a role; `ends_on` is exclusive.
 
-    Its source knows it by its own `sourced_id`.
+    `sourced_id` is its id in the source.
     """
 
     __tablename__ = "enrollment"
@@ -218,7 +218,10 @@ class Demographics(Tenant, Base):
 
 
 class Caseload(Tenant, Base):
-    """A student on a staff member's caseload through a support; students whom they teach follow from enrollments."""
+    """A student on a staff member's caseload through a support.
+
+    Students whom the member teaches are not stored; they follow from enrollments.
+    """
 
     __tablename__ = "caseload"
 
@@ -230,9 +233,9 @@ class Caseload(Tenant, Base):
 
 
 class SchoolWeek(Tenant, Base):
-    """A week of a school by its Monday; instructional unless breaks cover it.
+    """A week of a school, identified by its Monday; it is instructional unless breaks cover it.
 
-    `n` is its place in the school year.
+    `n` is the week's number in the school year.
     """
 
     __tablename__ = "school_week"

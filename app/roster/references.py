@@ -1,4 +1,4 @@
-"""Parses how callers name a roster row: by Aimline's id, or by a source and its `sourcedId`. Pure."""
+"""Parses a caller's reference to a roster row: an Aimline id, or a source with its `sourcedId`. Pure."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -12,7 +12,7 @@ ALIAS_KINDS = {"student": "person", "person": "person", "org": "org", "class": "
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A parsed name of a row: either `id`, or `source` and `sourced_id`."""
+    """A parsed reference to a row: either `id`, or `source` and `sourced_id`."""
 
     kind: str
     id: UUID | None = None
@@ -21,19 +21,19 @@ class Reference:
 
 
 def parse(kind: str, text: str, pointer: str | None = None) -> Reference:
-    """Parses `stu_…` or `sis:<source>:<sourcedId>`.
+    """Parses a reference, `stu_…` or `sis:<source>:<sourcedId>`.
 
-    Other text raises `Invalid` at `pointer` if the name was part of a body, otherwise `NotFound`.
+    Other text raises `Invalid` at `pointer` if the reference is part of a body, otherwise `NotFound`.
     """
     try:
         if not text.startswith(SIS):
-            return Reference(kind, id=ids.read(kind, text, pointer or ""))
+            return Reference(kind, id=ids.parse_id(kind, text, pointer or ""))
     except Invalid:
         if pointer is None:
             raise NotFound(kind) from None
         raise
     source, _, sourced_id = text.removeprefix(SIS).partition(":")
-    # PostgreSQL cannot store NUL, so no row has a name with it.
+    # PostgreSQL cannot store NUL, so no row has such an id.
     if source and sourced_id and "\x00" not in text:
         return Reference(kind, source=source, sourced_id=sourced_id)
     if pointer is None:

@@ -1,9 +1,9 @@
-"""Locks a student's person row, which every transaction does before it writes a row about that student.
+"""Locks students' person rows; every transaction does this before it writes a row about a student.
 
-Rows are locked in the order of ids and read again under the lock; `school_ids` must be copied from the values
-returned here only. A transaction of several commands (`Work.named_subjects`) locks the students of all of them at
-its first command. A sync locks the people whom it changes in the same way, so that a command and a sync never write
-about one student at the same time. Opens no database session: it uses the caller's unit of work and permission.
+Rows are locked in the order of ids and read again under the lock; `school_ids` must be copied only from the values that
+these functions return. A transaction of several commands (`Work.named_subjects`) locks the students of all of them at
+its first command. A sync locks the people that it changes in the same way, so that a command and a sync never write
+about one student at the same time. Opens no database session; it uses the caller's unit of work and permission.
 """
 
 from collections import defaultdict
@@ -29,8 +29,8 @@ About = TypeVar("About", bound=AboutStudent)
 
 
 async def lock_student(work: Work, name: str, pointer: str | None = None) -> Person:
-    """Locks the student named by an id or an external id. Raises `NotFound`, or `Invalid` at `pointer`."""
-    await _lock_named_subjects(work)
+    """Locks and returns the student with this id or external id; raises `NotFound`, or `Invalid` at `pointer`."""
+    await lock_named_subjects(work)
     reference = parse("student", name, pointer)
     student = await find_row(work, Person, reference, pointer, Person.is_student.is_(True), lock=True)
     work.locked_students.add(student.id)
@@ -38,8 +38,10 @@ async def lock_student(work: Work, name: str, pointer: str | None = None) -> Per
 
 
 async def lock_students_by_name(work: Work, names: Iterable[str]) -> dict[str, Person]:
-    """Locks the given students whom the principal reaches; returns them by the given names."""
-    await _lock_named_subjects(work)
+    """Locks the students with these ids or external ids within the principal's reach; returns them keyed by the given
+    name.
+    """
+    await lock_named_subjects(work)
     students = await people_by_name(work, names, students=True, lock=True)
     work.locked_students |= {student.id for student in students.values()}
     return students
@@ -50,7 +52,7 @@ async def lock_students(
 ) -> dict[UUID, tuple[UUID, ...]]:
     """Locks these students and returns the schools of each.
 
-    Students who do not exist are left out, and so are, without `wait`, students locked by another transaction.
+    Leaves out students who do not exist, and without `wait` also students whom another transaction has locked.
     """
     if not student_ids:
         return {}
@@ -62,11 +64,10 @@ async def lock_students(
 
 
 async def skip_busy_students(work: Work, reminders: Sequence[Reminder]) -> list[Reminder]:
-    """Returns the reminders about students whom no other transaction has locked, with the students' current
-    schools.
+    """Locks the students of reminders, and returns the reminders whose students were not locked by another transaction.
 
-    The next maintenance run finds the others again. Reminders of several kinds share one transaction, so it must
-    not wait.
+    The returned reminders have the students' current schools. The next maintenance run finds the skipped ones again.
+    Reminders of several kinds share one transaction, so it must not wait.
     """
     students = {reminder.happened.student_id for reminder in reminders if reminder.happened.student_id is not None}
     schools = await lock_students(work, students, wait=False)
@@ -80,8 +81,10 @@ async def skip_busy_students(work: Work, reminders: Sequence[Reminder]) -> list[
 async def lock_student_of(
     work: Work, model: type[About], column: InstrumentedAttribute[UUID], row_id: UUID
 ) -> About | None:
-    """Locks the student whom a row is about, then reads the row; None if the principal reaches no such row."""
-    await _lock_named_subjects(work)
+    """Locks the student whom a row is about, then reads the row; None if no such row is within the principal's
+    reach.
+    """
+    await lock_named_subjects(work)
     is_row = (model.district_id == work.district_id, column == row_id)
     student_of_row = select(model.student_id).where(*is_row).scalar_subquery()
     student_id = await work.db.scalar(_locking(work, Person.id == student_of_row))
@@ -93,17 +96,17 @@ async def lock_student_of(
 
 
 def _locking(work: Work, which: ColumnElement[bool], *, wait: bool = True) -> Select[UUID, list[UUID]]:
-    # FOR NO KEY UPDATE: a shared lock would protect against the sync, but two commands about one student could then
-    # deadlock in other tables, which they lock in no fixed order. Foreign keys to the student do not wait for it.
+    # FOR NO KEY UPDATE, because with a shared lock two commands about one student could deadlock in other tables, which
+    # they lock in no fixed order. Foreign keys to the student do not wait for it.
     people = select(Person.id, Person.school_ids).where(Person.district_id == work.district_id, which)
     return people.order_by(Person.id).with_for_update(key_share=True, skip_locked=not wait)
 
 
-async def _lock_named_subjects(work: Work) -> None:
-    """Locks, once and before the first command, every student named by a text in `work.named_subjects`.
+async def lock_named_subjects(work: Work) -> None:
+    """Locks every student that `work.named_subjects` refers to; runs once per transaction, before its first command.
 
-    A text is an id, an external id, or the id of a row about a student. Texts that name no reachable row are
-    skipped; the command that receives such a text reports it.
+    A subject is the id or external id of a student, or the id of a row about a student. A subject without a row within
+    reach is skipped; the command that receives it reports the error.
     """
     names, work.named_subjects = work.named_subjects, frozenset()
     if not names:
@@ -114,7 +117,7 @@ async def _lock_named_subjects(work: Work) -> None:
             if name.startswith(SIS):
                 references.append(parse("student", name))
             else:
-                kind, row_id = ids.parse(name)
+                kind, row_id = ids.parse_any_id(name)
                 ids_by_kind[kind].add(row_id)
     students = ids_by_kind["student"] | set((await ids_by_alias(work, references)).values())
     for mapper in Base.registry.mappers:

@@ -1,9 +1,9 @@
-"""Owns the steps of a sync: lock, run, plan, guard, apply, report. Never reads the format of a source.
+"""Runs the steps of a sync: lock, run, plan, guard, apply, report. Does not know the format of a source.
 
 Over 250 lines, so that the whole course of a run is in one place.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -63,6 +63,7 @@ from app.sis.port import (
     SourceInconsistent,
     SourceRefused,
 )
+from app.sis.rules import RunState
 
 SOURCE_KIND = "oneroster-csv"
 log = structlog.get_logger()
@@ -120,17 +121,17 @@ async def sync(
                     effective = limits or await limits_in_force(work, source_id)
                     await _stage_and_apply(work, report, source_id, source, dry, progress, effective)
                     await end(work, report, claim_number=request.claim_number)
-            if report.state == "applied" and report.overturned:
+            if report.state == RunState.APPLIED and report.overturned:
                 async with unit(engine, principal, keyring, "sync statistics") as work:
                     await refresh_statistics(work, report.overturned)
         except NothingNew as error:
-            report.state, report.sentence, report.exit_code = "skipped", error.detail, EXITS["done"]
+            report.state, report.sentence, report.exit_code = RunState.SKIPPED, error.detail, EXITS["done"]
             report.ended_at = now()
             async with unit(engine, principal, keyring, "sync skipped") as work:
                 await end(work, report, claim_number=request.claim_number)
         except (SourceRefused, SourceInconsistent) as error:
             if isinstance(error, RosterBusy) and request.run_id is not None:
-                raise  # the worker attempts it again
+                raise  # the worker attempts the run again
             exit_name = "refused" if isinstance(error, SourceRefused) else "inconsistent"
             report.sentence, report.exit_code = f"{error.detail} The roster is as it was.", EXITS[exit_name]
             await _fail(engine, principal, keyring, report, request.claim_number)
@@ -157,7 +158,7 @@ async def sync(
 
 
 def _storage_error(error: BaseException) -> StorageFull | None:
-    """Returns the error to report if a run failed because of a full disk, or else None."""
+    """Returns the error to report if a run failed because of a full disk, otherwise None."""
     if is_database_full(error):
         return StorageFull("The disk of the PostgreSQL server is full: make room there, then run the sync again.")
     if is_full(error):
@@ -170,14 +171,16 @@ def _storage_error(error: BaseException) -> StorageFull | None:
 
 @needs(Can.SYNC_ROSTER)
 async def refresh_statistics(work: Work, kinds: Sequence[str]) -> None:
-    """Updates PostgreSQL's statistics of the changed tables: a first load is queried long before any autovacuum."""
+    """Updates PostgreSQL's statistics of the changed tables, because a first load is queried long before any
+    autovacuum.
+    """
     tables = ", ".join(sorted({*(BY_NAME[name].table for name in kinds), "external_id", "school_membership"}))
     await work.db.execute(text(f"ANALYZE {tables}"))
 
 
 @needs(Can.SYNC_ROSTER)
 async def _open_run(work: Work, report: Report, source_name: str, dry: bool, request: RunRequest) -> UUID:
-    """Creates the row of the run, and the row of the source on its first use. Returns the source's id."""
+    """Creates the row of the run, and at its first use the row of the source; returns the source's id."""
     district = await work.db.scalar(select(District.district_id).where(District.district_id == work.district_id))
     if district is None:
         raise NotFound("district")
@@ -237,7 +240,7 @@ async def _stage_and_apply(
         report.repaired = await apply_all(stage, deliveries, progress)
         report.warnings += await follow_results(work, stage)
     conclude(report, dry)
-    if report.state == "held":
+    if report.state == RunState.HELD:
         report.plan = await keep_plan(stage, deliveries)
     await stage.drop()
 
@@ -247,7 +250,8 @@ async def open_stage(work: Work, run_id: UUID, source_id: UUID, largest: int) ->
     """Returns the stage of a run in this transaction. `largest` is the size of the run's largest file in bytes."""
     driver: Any = (await (await work.db.connection()).get_raw_connection()).driver_connection
     # Hash joins of a large delivery must fit in memory, and a small delivery needs little. Newly loaded tables have no
-    # statistics, and with row-level security the planner expects one or two rows: nested loops over a million are off.
+    # statistics, and with row-level security the planner expects one or two rows, so nested loops, which would take a
+    # million steps, are turned off.
     memory = min(max(4 * largest >> 20, 16), 256)
     for setting in (f"work_mem = '{memory}MB'", "default_statistics_target = 10", "enable_nestloop = off"):
         await driver.execute(f"SET LOCAL {setting}")
@@ -307,7 +311,7 @@ async def _quarantine(stage: Stage, kind: Kind, file: str) -> None:
 
 async def _fail(engine: AsyncEngine, principal: Principal, keyring: Keyring, report: Report, claim_number: int) -> None:
     """Ends a run as failed after its transaction was rolled back, and clears its counts."""
-    report.state, report.ended_at = "failed", now()
+    report.state, report.ended_at = RunState.FAILED, now()
     report.kinds.clear()
     report.refusals.clear()
     async with unit(engine, principal, keyring, "sync failed") as work:

@@ -1,1 +1,1 @@
-"""Supports: what is done for a student, with phases, goals and sessions."""
+"""Supports for students, with their phases, goals and sessions."""

@@ -1,8 +1,9 @@
-"""Owns the computation of dosage: what was planned, what was delivered, and what is not known. Pure.
+"""Computes dosage: which sessions were planned, which were delivered, and for which there is no record. Pure.
 
-A planned session without a record is *unknown*, not missed. The number of planned sessions of a week is the plan's
-sessions a week; of a week that the window cuts, the share of its five school days, rounded half up; of a week without
-instruction, zero. A week with more records than the plan has as many planned sessions as records.
+A planned session without a record is *unknown*, not missed. The number of planned sessions in a full week is the plan's
+sessions per week. In a week that the window cuts it is in proportion to the school days in the window, rounded half up;
+in a week without instruction it is zero. A week with more records than planned sessions counts as many planned sessions
+as records.
 """
 
 from __future__ import annotations
@@ -15,19 +16,21 @@ from functools import lru_cache
 from app.core.clock import monday_of
 
 LOST_BECAUSE = ("absent", "no_provider", "schedule", "event", "school_closed", "other")
-"""The reasons for lost minutes. Codes only: a free text would be about a child. `event`: a drill, a test, a trip."""
+"""The reasons for lost minutes. They are codes, because a free text would be about a child. `event` is a drill, a test
+or a trip.
+"""
 
 LEAST_KNOWN = 0.5
-"""The dosage is unknown below this share of planned sessions with a record."""
+"""The smallest share of planned sessions with a record for which the dosage is known."""
 
 SCHOOL_DAYS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveredSessions:
-    """The totals of one week's sessions that share a reason, or have none. `monday` is the week's first day.
+    """The totals of one week's sessions that have the same reason, or none. `monday` is the week's first day.
 
-    planned_sessions: the sessions with planned minutes. A make-up session has none and is not counted.
+    `planned_sessions` counts the sessions with planned minutes; a make-up session has none and is not counted.
     """
 
     monday: date
@@ -41,7 +44,7 @@ class DeliveredSessions:
 
 @dataclass(frozen=True, slots=True)
 class DosageWeek:
-    """The sessions and minutes of one week. `known_minutes` are planned minutes of sessions with a record."""
+    """The sessions and minutes of one week. `known_minutes` are the planned minutes of sessions with a record."""
 
     monday: date
     planned_sessions: int
@@ -54,9 +57,10 @@ class DosageWeek:
 
 @dataclass(frozen=True, slots=True)
 class Dosage:
-    """The planned and the delivered from `since` to `until`, both days included, as sums over its weeks.
+    """The planned and the delivered sessions and minutes from `since` to `until`, both included, as sums over the
+    weeks.
 
-    `lost` are the lost minutes by reason. The shares take only sessions with a record into account.
+    `lost` are the lost minutes by reason. The shares only consider sessions with a record.
     """
 
     since: date
@@ -109,13 +113,15 @@ class Dosage:
 
     @property
     def share(self) -> float | None:
-        """Returns the lesser of both shares, which the dosage gate compares (DOMAIN: sessions or minutes), or None."""
+        """Returns the lesser of both shares, which decision rules compare with their minimum; None while the dosage is
+        unknown.
+        """
         shares = [share for share in (self.session_share, self.minute_share) if share is not None]
         return min(shares, default=None)
 
 
 def school_days(since: date, until: date, off: Collection[date]) -> dict[date, int]:
-    """Returns the number of school days of each week in a window, by the week's Monday; both days are included.
+    """Returns the number of school days in each week of a window, keyed by the week's Monday; both days are included.
 
     Weeks whose Monday is in `off` have none.
     """
@@ -129,7 +135,7 @@ def school_days(since: date, until: date, off: Collection[date]) -> dict[date, i
 
 
 def planned_in(days: int, sessions_per_week: int) -> int:
-    """Returns how many sessions a plan requires in this many school days of one week."""
+    """Returns the number of sessions that a plan requires in this many school days of one week."""
     return (2 * sessions_per_week * days + SCHOOL_DAYS) // (2 * SCHOOL_DAYS)
 
 
@@ -164,7 +170,7 @@ def dosage(
 def _planned_weeks(
     since: date, until: date, off: frozenset[date], minutes_per_session: int, sessions_per_week: int
 ) -> tuple[tuple[int, DosageWeek], ...]:
-    """Returns each week of a window with its school days, as planned and without any record.
+    """Returns each week of a window with its number of school days, as planned, without any recorded session.
 
     Cached, because all students with the same plan and window share it.
     """
@@ -193,7 +199,7 @@ def _add_records(week: DosageWeek, records: Iterable[DeliveredSessions], minutes
 
 
 def combine_dosages(since: date, until: date, parts: Iterable[Dosage]) -> Dosage:
-    """Returns the dosage of several phases as one; a week that two phases share becomes one week."""
+    """Returns the dosage of several phases together; a week that two phases share is counted as one week."""
     weeks: dict[date, list[DosageWeek]] = {}
     lost: dict[str, int] = {}
     for part in parts:

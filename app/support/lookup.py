@@ -1,4 +1,4 @@
-"""Owns the lookups that commands use for supports, phases and dosage; works within the caller's permission."""
+"""Looks up supports, phases and dosage for commands, with the caller's permission."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from app.support.models import Phase, Session, Support
 
 
 async def lock_support(work: Work, support_id: UUID) -> Support:
-    """Returns the support and locks its student until the commit; raises `NotFound`."""
+    """Locks a support's student until the end of the transaction and returns the support; raises `NotFound`."""
     support = await lock_student_of(work, Support, Support.id, support_id)
     if support is None:
         raise NotFound("support")
@@ -28,7 +28,7 @@ async def lock_support(work: Work, support_id: UUID) -> Support:
 
 
 async def current_phase(work: Work, support: Support) -> Phase:
-    """Returns the phase that is running, or the last one of a support that has ended."""
+    """Returns the current phase of a support; the last one if the support has ended."""
     phase = await work.db.scalar(
         select(Phase)
         .where(Phase.district_id == work.district_id, Phase.support_id == support.id)
@@ -41,13 +41,15 @@ async def current_phase(work: Work, support: Support) -> Phase:
 
 
 async def level_rank(work: Work, support: Support) -> int:
-    """Returns the rank of the support's present level."""
+    """Returns the rank of the support's current level."""
     return (await level_by_id(work, support.level_id)).rank
 
 
 @dataclass(frozen=True, slots=True)
 class DosageWindow:
-    """The days over which the dosage of a phase is computed, both included; days outside the phase are left out."""
+    """The days for which the dosage of a phase is computed, first and last included; days outside the phase are left
+    out.
+    """
 
     support: Support
     phase: Phase
@@ -56,12 +58,14 @@ class DosageWindow:
 
     @property
     def first(self) -> date:
-        """Returns the first day that counts."""
+        """Returns the first day of the window that lies in the phase."""
         return max(self.since, self.phase.begins_on)
 
     @property
     def last(self) -> date:
-        """Returns the last day of the window, inclusive. A phase's end belongs to the phase that follows."""
+        """Returns the last day of the window that lies in the phase; the day of a phase's end belongs to the next
+        phase.
+        """
         ends_on = self.phase.ends_on
         if ends_on is None:
             return self.until
@@ -69,7 +73,7 @@ class DosageWindow:
 
 
 Calendar = Sequence[tuple[date, bool]]
-"""A school's weeks in order: the Monday, and whether there was instruction in the week."""
+"""A school's weeks in order, as pairs of the Monday and whether there was instruction."""
 
 
 async def dosages_of(
@@ -77,10 +81,9 @@ async def dosages_of(
 ) -> list[Dosage]:
     """Returns the dosage of each window, in order, with one statement for the sessions and one for the calendar.
 
-    Nothing is written to the disclosure log.
-
-    `calendars` are the weeks of each school over all windows, where the caller has read them already. The dosage of a
-    window depends on the weeks in that window alone, whatever the other windows are.
+    Nothing is written to the disclosure log. `calendars` are the weeks of each school over all windows, if the caller
+    has read them already. The dosage of a window depends on the weeks in that window only, whatever the other windows
+    are.
     """
     if not windows:
         return []
@@ -109,7 +112,7 @@ async def dosages_of(
 
 
 async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[list[DeliveredSessions]]:
-    """Returns the sessions of each window, summed by week and reason in the database."""
+    """Returns for each window its sessions, summed by week and reason in the database."""
     requested = (
         func.unnest(
             cast([window.support.id for window in windows], IdList),
@@ -129,7 +132,7 @@ async def _load_delivered(work: Work, windows: Sequence[DosageWindow]) -> list[l
         ),
         "recorded",
     )
-    # A cast to a timestamp without a zone keeps the server's time zone out of the week's start.
+    # The cast to a timestamp without a zone keeps the server's time zone from shifting the start of the week.
     monday = cast(func.date_trunc(literal_column("'week'"), cast(recorded.c.held_on, TIMESTAMP)), Date)
     rows = await work.db.execute(
         select(

@@ -1,4 +1,4 @@
-"""Owns the tables of supports, their phases and their sessions."""
+"""Defines the tables of supports, their phases and their sessions."""
 
 from datetime import date, datetime
 from typing import Any
@@ -61,7 +61,10 @@ class Phase(AboutStudent, Base):
 
 
 class Session(AboutStudent, Base):
-    """One delivery of a support, held or lost. `number` counts within a day; `external_id` is the sender's own id."""
+    """One delivery of a support on a day, whether it took place or was lost.
+
+    `number` counts the deliveries of a day; `external_id` is the sender's own id of the session.
+    """
 
     __tablename__ = "session"
 
@@ -82,7 +85,7 @@ class Session(AboutStudent, Base):
 
 
 class SessionChange(AboutStudent, Base):
-    """The values of a session before it was amended or removed, and who changed it; never changed itself."""
+    """The values of a session before it was amended or removed, and the person who changed it. Never changed itself."""
 
     __tablename__ = "session_change"
 

@@ -1,7 +1,4 @@
-"""Owns how a phase is created, and the columns and events of a support.
-
-Works within the permission of its caller.
-"""
+"""Creates phases, and builds the columns and events that rows of a support share, with the caller's permission."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -21,9 +18,9 @@ from app.support.rules import Plan, violations_of
 async def baseline_from(
     work: Work, support: Support, given: float | None, begins_on: date, otherwise: float | None = None
 ) -> float:
-    """Returns the given baseline, else the median of the last three scores, else `otherwise`.
+    """Returns the given baseline, or without one the median of the last three scores, or `otherwise`.
 
-    Raises `Invalid` where there is none of these.
+    Raises `Invalid` if there is none of these.
     """
     if given is not None:
         return given
@@ -38,7 +35,7 @@ async def baseline_from(
 
 
 async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase) -> Phase:
-    """Saves a phase of this support; raises `Invalid` with everything that is wrong with its plan."""
+    """Saves a phase of this support; raises `Invalid` with every violation in its plan."""
     violations = violations_of(
         Plan(
             direction=measure.direction,
@@ -63,7 +60,7 @@ async def add_phase(work: Work, support: Support, measure: Measure, phase: Phase
 
 
 def student_columns(support: Support) -> dict[str, object]:
-    """Returns the columns that each row of a support shares: district, student, schools and secured area."""
+    """Returns the column values that every row of a support has: district, student, schools and secured area."""
     return {
         "district_id": support.district_id,
         "student_id": support.student_id,
@@ -73,7 +70,7 @@ def student_columns(support: Support) -> dict[str, object]:
 
 
 def support_event(type_: EventType, support: Support, more: Mapping[str, UUID] | None = None) -> NewEvent:
-    """Returns an event about a support, built from its row; `more` are further ids."""
+    """Returns an event about a support; `more` are further ids of the event."""
     return NewEvent(
         type=type_,
         subject_id=support.id,

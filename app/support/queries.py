@@ -1,4 +1,4 @@
-"""Owns the reads of supports, phases, sessions and dosage, and of accepted concerns without a support."""
+"""Reads supports, phases, sessions and dosage, and accepted concerns without a support."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -47,7 +47,7 @@ async def support(work: Work, support_id: UUID) -> Support:
 
 @needs(Can.READ_SUPPORTS)
 async def supports_by_id(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, Support]:
-    """Returns those of these supports that are within the principal's reach, by id."""
+    """Returns the supports with these ids that are within the principal's reach, keyed by id."""
     rows = await work.db.scalars(
         select(Support).where(
             Support.district_id == work.district_id, Support.id == any_(cast(list(support_ids), IdList))
@@ -60,13 +60,13 @@ async def supports_by_id(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, 
 
 @needs(Can.READ_SUPPORTS)
 async def supports_of_students(work: Work, student_ids: Sequence[UUID]) -> dict[UUID, list[Support]]:
-    """Returns every support of these students, by student, oldest first."""
+    """Returns every support of these students, keyed by student, oldest first."""
     return await rows_of_students(work, Support, "support", student_ids, Support.id)
 
 
 @needs(Can.READ_SUPPORTS)
 async def phases_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[Phase]]:
-    """Returns the phases of these supports, by support, in order."""
+    """Returns the phases of these supports in order, keyed by support."""
     rows = await work.db.scalars(
         select(Phase)
         .where(Phase.district_id == work.district_id, Phase.support_id == any_(cast(list(support_ids), IdList)))
@@ -91,7 +91,7 @@ async def phase(work: Work, phase_id: UUID) -> Phase:
 
 @needs(Can.READ_SUPPORTS)
 async def concern_ids_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
-    """Returns the ids of the concerns that these supports address, by support."""
+    """Returns the ids of the concerns that these supports address, keyed by support."""
     rows = await work.db.execute(
         select(SupportConcern.support_id, SupportConcern.concern_id)
         .where(
@@ -108,7 +108,7 @@ async def concern_ids_of(work: Work, support_ids: Sequence[UUID]) -> dict[UUID, 
 
 @needs(Can.READ_SUPPORTS)
 async def support_ids_of_concerns(work: Work, concern_ids: Sequence[UUID]) -> dict[UUID, list[UUID]]:
-    """Returns the ids of the supports that address these concerns, by concern."""
+    """Returns the ids of the supports that address these concerns, keyed by concern."""
     rows = await work.db.execute(
         select(SupportConcern.concern_id, SupportConcern.support_id)
         .where(
@@ -156,7 +156,7 @@ async def session(work: Work, session_id: UUID) -> Session:
 
 @needs(Can.READ_SUPPORTS)
 async def changes_of(work: Work, session_id: UUID) -> list[SessionChange]:
-    """Returns the values of a session before each change, oldest first."""
+    """Returns the earlier values of a session, one row per change, oldest first."""
     rows = await work.db.scalars(
         select(SessionChange)
         .where(SessionChange.district_id == work.district_id, SessionChange.session_id == session_id)
@@ -169,18 +169,48 @@ async def changes_of(work: Work, session_id: UUID) -> list[SessionChange]:
 
 @needs(Can.READ_SUPPORTS)
 async def dosage_between(work: Work, support_id: UUID, since: date | None, until: date | None) -> Dosage:
-    """Returns a support's dosage over its phases, between two days or for its last phase.
+    """Returns a support's dosage between two days; without `since`, the window begins with its last phase.
 
-    Without `since` the window begins with the last phase; without `until` it ends today. Raises `Malformed`.
+    Without `until` the window ends today. Raises `Malformed` for an impossible window.
     """
     row = await support(work, support_id)
-    phases = (await phases_of(work, [support_id]))[support_id]
+    _check_window(since, until)
+    return (await _dosages(work, [row], since, until))[row.id]
+
+
+@needs(Can.READ_SUPPORTS)
+async def dosages_between(
+    work: Work, keys: Sequence[tuple[UUID]], since: date | None = None, until: date | None = None
+) -> list[Dosage | None]:
+    """Returns the dosage of each of these supports as `dosage_between` does, with five statements for all of them."""
+    _check_window(since, until)
+    rows = await supports_by_id(work, [support_id for (support_id,) in keys])
+    dosages = await _dosages(work, list(rows.values()), since, until)
+    return [dosages.get(support_id) for (support_id,) in keys]
+
+
+async def _dosages(
+    work: Work, supports: Sequence[Support], since: date | None, until: date | None
+) -> dict[UUID, Dosage]:
+    phases = await phases_of(work, [row.id for row in supports])
     today = today_in(await zone_of(work))
     last = today if until is None else min(until, today)
-    first = max(phases[-1].begins_on if since is None else since, phases[0].begins_on)
+    firsts = {
+        row.id: max(phases[row.id][-1].begins_on if since is None else since, phases[row.id][0].begins_on)
+        for row in supports
+    }
+    windows = [
+        window
+        for row in supports
+        for phase in phases[row.id]
+        if (window := DosageWindow(row, phase, firsts[row.id], last)).first <= window.last
+    ]
+    parts: dict[UUID, list[Dosage]] = {row.id: [] for row in supports}
+    for window, part in zip(windows, await dosages_of(work, windows), strict=True):
+        parts[window.support.id].append(part)
+    return {row.id: combine_dosages(firsts[row.id], last, parts[row.id]) for row in supports}
+
+
+def _check_window(since: date | None, until: date | None) -> None:
     if since is not None and until is not None and since > until:
         raise Malformed([Violation("/since", "window.empty", "The first day lies after the last.")])
-    windows = [DosageWindow(row, phase, first, last) for phase in phases]
-    return combine_dosages(
-        first, last, await dosages_of(work, [window for window in windows if window.first <= window.last])
-    )

@@ -1,15 +1,25 @@
-"""Owns the states of a support, and the validation of plans and sessions. Pure."""
+"""Defines the states of a support, and validates plans and sessions. Pure."""
 
 from dataclasses import dataclass
 from datetime import date
+from enum import StrEnum
 
 from app.core.errors import Conflict, Violation
 from app.support.dosage import LOST_BECAUSE
 
-STATES = ("planned", "active", "ended")
+
+class SupportState(StrEnum):
+    """The state of a support."""
+
+    PLANNED = "planned"
+    ACTIVE = "active"
+    ENDED = "ended"
+
+
+STATES = tuple(state.value for state in SupportState)
 ROUNDING = 1e-6
-EARLIEST_YEAR, LONGEST_DAYS = 2000, 3 * 366
-LONGEST_SESSION = 480
+MIN_YEAR, MAX_PLAN_DAYS = 2000, 3 * 366
+MAX_SESSION_MINUTES = 480
 _VERBS: dict[str, tuple[tuple[str, ...], str]] = {
     "start": (("planned",), "active"),
     "change": (("active",), "active"),
@@ -18,7 +28,7 @@ _VERBS: dict[str, tuple[tuple[str, ...], str]] = {
 
 
 def next_state(state: str, verb: str) -> str:
-    """Returns the state after the verb; raises `Conflict` where the present state does not allow the verb."""
+    """Returns the state after the verb; raises `Conflict` if the current state does not allow the verb."""
     required, target = _VERBS[verb]
     if state in required:
         return target
@@ -29,7 +39,7 @@ def next_state(state: str, verb: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A phase as it is planned: from a baseline to a goal, with its dosage."""
+    """The plan of a phase: its baseline, goal, dates and dosage."""
 
     direction: str
     lowest: float
@@ -43,12 +53,12 @@ class Plan:
 
 
 def is_ahead(goal: float, baseline: float, direction: str) -> bool:
-    """Returns whether the goal is better than the baseline by more than rounding."""
+    """Returns whether the goal is better than the baseline by more than a rounding error."""
     return (goal - baseline if direction == "up" else baseline - goal) > ROUNDING * max(1.0, abs(baseline), abs(goal))
 
 
 def violations_of(plan: Plan) -> list[Violation]:
-    """Returns everything that is wrong with a plan, with pointers to the input's fields."""
+    """Returns the violations in a plan, with pointers to the input's fields."""
     violations = []
     for name, value in (("baseline", plan.baseline), ("goal", plan.goal)):
         if not plan.lowest <= value <= plan.highest:
@@ -57,13 +67,13 @@ def violations_of(plan: Plan) -> list[Violation]:
     if not is_ahead(plan.goal, plan.baseline, plan.direction):
         side = "above" if plan.direction == "up" else "below"
         violations.append(Violation("/goal", "support.goal", f"The goal must lie {side} the baseline."))
-    if plan.begins_on.year < EARLIEST_YEAR or (plan.goal_on - plan.begins_on).days > LONGEST_DAYS:
-        detail = f"A phase begins in {EARLIEST_YEAR} or later, and its goal lies within three years."
+    if plan.begins_on.year < MIN_YEAR or (plan.goal_on - plan.begins_on).days > MAX_PLAN_DAYS:
+        detail = f"A phase begins in {MIN_YEAR} or later, and its goal lies within three years."
         violations.append(Violation("/goal_on", "support.goal_on", detail))
     if (plan.goal_on - plan.begins_on).days < 7:
         detail = "The goal's date must lie a week or more after the beginning."
         violations.append(Violation("/goal_on", "support.goal_on", detail))
-    if not 1 <= plan.minutes_per_session <= LONGEST_SESSION:
+    if not 1 <= plan.minutes_per_session <= MAX_SESSION_MINUTES:
         detail = "A session lasts 1 to 480 minutes."
         violations.append(Violation("/minutes_per_session", "support.minutes", detail))
     if not 1 <= plan.sessions_per_week <= 25:
@@ -88,7 +98,7 @@ class SessionInput:
 
 
 def violations_of_session(session: SessionInput, at: str) -> list[Violation]:
-    """Returns everything that is wrong with a session by itself; `at` is its JSON Pointer."""
+    """Returns the violations in a session's own values; `at` is its JSON Pointer."""
     violations = []
     if session.held_on > session.today:
         detail = "A session is recorded on its day or later, not in advance."
@@ -99,9 +109,9 @@ def violations_of_session(session: SessionInput, at: str) -> list[Violation]:
     if session.number < 1:
         violations.append(Violation(f"{at}/number", "session.number", "Sessions of a day count from 1."))
     for name in ("planned_minutes", "delivered_minutes"):
-        if not 0 <= getattr(session, name) <= LONGEST_SESSION:
+        if not 0 <= getattr(session, name) <= MAX_SESSION_MINUTES:
             violations.append(
-                Violation(f"{at}/{name}", "session.minutes", f"A session lasts 0 to {LONGEST_SESSION} minutes.")
+                Violation(f"{at}/{name}", "session.minutes", f"A session lasts 0 to {MAX_SESSION_MINUTES} minutes.")
             )
     if session.delivered_minutes > 0 and not session.attended:
         detail = "Nothing is delivered to a student who does not attend: leave the minutes out, or give 0."

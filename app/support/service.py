@@ -1,4 +1,4 @@
-"""Owns the writes of supports: plan, start, change (which begins a new phase), end."""
+"""Plans, starts, changes and ends supports. A change begins a new phase."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -41,7 +41,9 @@ from app.support.rules import is_ahead, next_state
 
 @dataclass(frozen=True, slots=True)
 class NewSupport:
-    """The input of `plan_support`. `level` is a rank; without `baseline`, the last three scores give it."""
+    """The input of `plan_support`. `level` is a rank; without `baseline`, the median of the last three scores is
+    used.
+    """
 
     student: str
     intervention: Annotated[str, Text(min=1, max=400)]
@@ -60,7 +62,7 @@ class NewSupport:
 
 @dataclass(frozen=True, slots=True)
 class SupportChange:
-    """The input of `change_support`: what is different from a day on. Fields that are None keep their values."""
+    """The input of `change_support`: what is different from a day on; fields that are None keep their values."""
 
     because: Annotated[str, Text(min=1, max=4000)]
     begins_on: date | None = None
@@ -73,7 +75,7 @@ class SupportChange:
 
 
 BECAUSE = Text(min=1, max=4000)
-"""The lengths of the reason for which a support ends."""
+"""The limits of the reason that is given when a support ends."""
 
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
@@ -139,7 +141,7 @@ async def plan_support(work: Work, new: NewSupport) -> Support:
 
 @needs(Can.PLAN_SUPPORT)
 async def start_support(work: Work, support_id: UUID, on: date | None = None) -> Support:
-    """Starts a planned support: it is active from the day of its first session."""
+    """Makes a planned support active from the day of its first session."""
     support = await lock_support(work, support_id)
     support.state = next_state(support.state, "start")
     phase = await current_phase(work, support)
@@ -157,7 +159,7 @@ async def start_support(work: Work, support_id: UUID, on: date | None = None) ->
 
 @needs(Can.PLAN_SUPPORT, Can.READ_SCORES)
 async def change_support(work: Work, support_id: UUID, change: SupportChange) -> Phase:
-    """Ends the present phase and begins the next, with its own baseline and goal; returns the new phase."""
+    """Ends the current phase and begins the next one, with its own baseline and goal; returns the new phase."""
     require_texts(change)
     support = await lock_support(work, support_id)
     support.state = next_state(support.state, "change")
@@ -199,7 +201,7 @@ async def change_support(work: Work, support_id: UUID, change: SupportChange) ->
 
 @needs(Can.PLAN_SUPPORT)
 async def end_support(work: Work, support_id: UUID, because: str, on: date | None = None) -> Support:
-    """Ends a planned or active support, and takes the student off the caseloads that the support added."""
+    """Ends a planned or active support, and removes the caseload entries that the support added."""
     BECAUSE.require(because, "/because")
     support = await lock_support(work, support_id)
     was_active, support.state = support.state == "active", next_state(support.state, "end")
@@ -217,9 +219,9 @@ async def end_support(work: Work, support_id: UUID, because: str, on: date | Non
 
 
 async def _secured_area_of(work: Work, area_ids: set[UUID]) -> str | None:
-    """Returns the code of the secured area that the measure or a concern lies in, or None.
+    """Returns the code of the secured area that the measure or a concern belongs to, or None.
 
-    Raises `Invalid` for two different ones: a support is protected by one scope only.
+    Raises `Invalid` for two different secured areas, because a support is protected by one scope only.
     """
     codes = {await secured_code(work, await area_by_id(work, area_id)) for area_id in area_ids} - {None}
     if len(codes) > 1:
@@ -243,7 +245,7 @@ async def _load_concern(work: Work, name: str, student_id: UUID, place: int) -> 
     concern = await work.db.scalar(
         select(Concern).where(
             Concern.district_id == work.district_id,
-            Concern.id == ids.read("concern", name, pointer),
+            Concern.id == ids.parse_id("concern", name, pointer),
             Concern.student_id == student_id,
         )
     )

@@ -1,7 +1,7 @@
-"""Owns the writes of sessions: record, amend, remove. Earlier values are kept; no field is free text.
+"""Records, amends and removes sessions. Earlier values are kept; no field is free text.
 
-A session is upserted by the sender's external id, else by support, day and number. An invalid session of a batch is
-refused with its violations; the others are recorded.
+A session is identified by the sender's external id, otherwise by support, day and number, and is then created or
+amended. An invalid session of a batch is refused with its violations; the others are recorded.
 """
 
 from collections.abc import Sequence
@@ -23,17 +23,17 @@ from app.support.models import Phase, Session, SessionChange, Support
 from app.support.phase import student_columns
 from app.support.rules import SessionInput, violations_of_session
 
-MOST_AT_ONCE = 500
+MAX_BATCH = 500
 KEPT_COLUMNS = ("held_on", "number", "planned_minutes", "delivered_minutes", "attended", "lost_because", "removed_at")
-"""The columns whose earlier values a change keeps."""
+"""The columns whose earlier values are stored with each change."""
 
 
 @dataclass(frozen=True, slots=True)
 class NewSession:
     """A session as a sender reports it.
 
-    Without `planned_minutes`, the phase's minutes are used; without `delivered_minutes`, all of them if the student
-    attended, else none.
+    Without `planned_minutes`, the minutes planned by the phase are used. Without `delivered_minutes`, all planned
+    minutes count as delivered if the student attended, otherwise none.
     """
 
     held_on: date
@@ -49,7 +49,7 @@ class NewSession:
 class SessionAmendment:
     """The corrections of a session; fields that are None keep their values.
 
-    The reason is cleared when no minutes are lost any more.
+    The reason is cleared if no minutes are lost any more.
     """
 
     held_on: date | None = None
@@ -71,7 +71,7 @@ class RecordedSession:
 
 @dataclass(frozen=True, slots=True)
 class _SessionBatch:
-    """What recording a batch needs from the database, loaded once: support, phases, date, existing sessions."""
+    """The database rows that are needed to record a batch, loaded once: support, phases, date, existing sessions."""
 
     support: Support
     phases: list[Phase]
@@ -83,9 +83,9 @@ class _SessionBatch:
 async def record_sessions(
     work: Work, support_id: UUID, new: Sequence[NewSession], *, at: str = "/sessions"
 ) -> list[RecordedSession]:
-    """Records up to 500 sessions of a support that has begun; returns one result for each, in order."""
-    if not 1 <= len(new) <= MOST_AT_ONCE:
-        raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MOST_AT_ONCE} sessions at once.")])
+    """Records up to 500 sessions of a support that has begun; returns one result per session, in order."""
+    if not 1 <= len(new) <= MAX_BATCH:
+        raise Invalid([Violation(at, "sessions.count", f"Send 1 to {MAX_BATCH} sessions at once.")])
     batch = await _load_batch(work, support_id, new)
     results = []
     for position, session in enumerate(new):
@@ -99,7 +99,7 @@ async def record_sessions(
 
 @needs(Can.RECORD_SESSIONS)
 async def amend_session(work: Work, session_id: UUID, amendment: SessionAmendment) -> Session:
-    """Corrects a session; its earlier values are kept."""
+    """Corrects a session and keeps its earlier values."""
     row, batch = await _load_session(work, session_id)
     given = ((name, getattr(amendment, name)) for name in SessionAmendment.__slots__)
     values = {name: getattr(row, name) if value is None else value for name, value in given}
@@ -120,7 +120,9 @@ async def amend_session(work: Work, session_id: UUID, amendment: SessionAmendmen
 
 @needs(Can.RECORD_SESSIONS)
 async def remove_session(work: Work, session_id: UUID) -> Session:
-    """Removes a session that should not have been recorded; the delivery of that day is unknown again."""
+    """Removes a session that should not have been recorded, so that it is unknown again whether the support was
+    delivered.
+    """
     row, _ = await _load_session(work, session_id)
     await _save_changes(work, row, {"removed_at": now()})
     return row
@@ -228,11 +230,11 @@ def _match(work: Work, new: NewSession, batch: _SessionBatch, at: str) -> Sessio
 
 
 async def _save_changes(work: Work, row: Session, values: dict[str, Any]) -> bool:
-    """Sets the values that differ and keeps the earlier ones; returns whether anything differed."""
+    """Stores the given values that differ and records the earlier ones; returns whether any differed."""
     changed = {name: value for name, value in values.items() if getattr(row, name) != value}
     if not changed:
         return False
-    # A session of the same batch must have its row before a change refers to it.
+    # A session that this batch created must have its row before a change can refer to it.
     await work.db.flush()
     before = {name: getattr(row, name) for name in KEPT_COLUMNS}
     work.db.add(
@@ -253,12 +255,12 @@ async def _save_changes(work: Work, row: Session, values: dict[str, Any]) -> boo
     for name, value in changed.items():
         setattr(row, name, value)
     row.version += 1
-    # A later session of the batch may take the day and number that this one leaves.
+    # A later session of the batch may get the day and number that this session had.
     await work.db.flush()
     return True
 
 
 def _planned_minutes(phases: Sequence[Phase], day: date) -> int:
-    """Returns the minutes that the phase of that day plans for a session; before any phase, the first one's."""
+    """Returns the minutes that a session on this day has by its phase's plan; before any phase, the first phase's."""
     begun_phases = [phase for phase in phases if phase.begins_on <= day]
     return (begun_phases[-1] if begun_phases else phases[0]).minutes_per_session

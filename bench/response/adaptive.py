@@ -18,7 +18,7 @@ from bench.response.figures import Figures, figures, first_flag, threshold_for
 from bench.response.world import BASELINES, World, Year, more, simulate
 
 Array = NDArray[np.float64]
-MOST_PROBES = 3  # scores a week that the rule asks for at most
+MAX_PROBES = 3  # scores a week that the rule asks for at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,8 @@ class Probed:
 def probe(year: Year, seed: int, threshold: float) -> Probed:
     """Measures a population that takes as many scores each week as the monitor asked for, each on a form of its own."""
     students, weeks = year.scores.shape
-    extra = more(year, seed, MOST_PROBES - 1)
-    times = np.r_[np.zeros(BASELINES, np.int64), np.repeat(np.arange(1, weeks + 1), MOST_PROBES)]
+    extra = more(year, seed, MAX_PROBES - 1)
+    times = np.r_[np.zeros(BASELINES, np.int64), np.repeat(np.arange(1, weeks + 1), MAX_PROBES)]
     values = np.full((len(times), students), np.nan)
     values[:BASELINES] = year.baseline.T
     sem, g = year.world.stated_sem, np.full(students, year.world.goal_rate / year.world.stated_sem)
@@ -46,9 +46,9 @@ def probe(year: Year, seed: int, threshold: float) -> Probed:
         posteriors = prepare(students_part, PUBLISHED.prior, range(1, weeks + 1))
         for week in range(weeks):
             requested[part, week] = requests
-            for n in range(MOST_PROBES):
+            for n in range(MAX_PROBES):
                 receiving = requests > n
-                students_part.values[BASELINES + MOST_PROBES * week + n, receiving] = scores[week, n, part][receiving]
+                students_part.values[BASELINES + MAX_PROBES * week + n, receiving] = scores[week, n, part][receiving]
             reading = summarize(next(posteriors).posterior(PUBLISHED.prior))
             statistic[part, week] = reading.statistic
             flagged = (statistic[part, : week + 1] > threshold).any(axis=1)

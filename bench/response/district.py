@@ -24,7 +24,7 @@ from app.access.work import Work, needs, unit
 from app.cli.district import open_district
 from app.core.clock import monday_of, now
 from app.core.db import open_engine
-from app.core.ids import new_id, show
+from app.core.ids import format_id, new_id
 from app.evidence.models import Score
 from app.evidence.service import NewScore
 from app.playbook.models import Level, Measure, PlaybookVersion
@@ -154,7 +154,9 @@ async def _requests(settings: Settings, api: AsyncEngine, district: UUID, ids: S
     event.listen(api.sync_engine, "before_cursor_execute", lambda *_: statements.__setitem__(0, statements[0] + 1))
     tooks, useds = [], []
     for number in range(times):
-        new = NewScore(show("student", ids[number % len(ids)]), "orf", BEGINS + timedelta(weeks=WEEKS), 60.0 + number)
+        new = NewScore(
+            format_id("student", ids[number % len(ids)]), "orf", BEGINS + timedelta(weeks=WEEKS), 60.0 + number
+        )
 
         async def request(new: NewScore = new) -> None:
             async with unit(api, client, settings.keyring, "bench") as work:

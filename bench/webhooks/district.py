@@ -16,7 +16,7 @@ from app.access.principal import Principal, system_principal
 from app.access.work import unit
 from app.cli.district import open_district
 from app.core.address import Allowed
-from app.core.ids import new_id, show
+from app.core.ids import format_id, new_id
 from app.events.catalogue import CATALOGUE, EventType, NewEvent
 from app.events.outbox import record
 from app.settings import Settings
@@ -48,7 +48,7 @@ class Bench:
             for number in numbers:
                 type_ = self.types[number % len(self.types)]
                 ids = {kind: new_id() for kind in type_.ids if kind != type_.subject}
-                event_ids.append(show("event", record(work, NewEvent(type_, new_id(), 1, ids))))
+                event_ids.append(format_id("event", record(work, NewEvent(type_, new_id(), 1, ids))))
         return event_ids
 
     def came(self) -> list[tuple[float, str]]:

@@ -11,7 +11,7 @@ import httpx
 import orjson
 from httpx_aiohttp import AiohttpTransport
 
-from app.core.ids import new_id, show
+from app.core.ids import format_id, new_id
 from app.webhooks import sign
 from bench.webhooks.district import Bench, working
 from bench.webhooks.latency import arrived
@@ -93,7 +93,7 @@ async def _bare(bench: Bench, at_once: int) -> float:
 
         async def loop() -> None:
             for number in numbers:
-                headers = sign.headers([secret], show("event", new_id()), datetime.now(UTC), body)
+                headers = sign.headers([secret], format_id("event", new_id()), datetime.now(UTC), body)
                 headers = {"content-type": "application/json", **headers}
                 url = f"http://127.0.0.1:{bench.port}/{number % 20}"
                 (await client.post(url, content=body, headers=headers)).raise_for_status()

@@ -12,7 +12,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.concern.models import Concern
-from app.core.ids import show
+from app.core.ids import format_id
 from tests.faces.rest_town import caller
 from tests.town import Town
 
@@ -53,8 +53,8 @@ async def failing(town: Town, sqlstate: str, times: int, table: str = "concern")
 async def raise_concern(app: FastAPI, town: Town, face: str, description: str = "Quiet.") -> httpx.Response:
     """Raises a concern about amy through one of the faces."""
     new = {
-        "student": show("student", town.students["amy"]),
-        "area": show("area", next(iter(town.areas.values()))),
+        "student": format_id("student", town.students["amy"]),
+        "area": format_id("area", next(iter(town.areas.values()))),
         "description": description,
     }
     if face == "rest":

@@ -16,6 +16,7 @@ from app.core import ids
 from app.core.clock import now
 from app.core.errors import Unauthenticated
 from app.core.ids import new_id
+from app.rest.contract.sharing import resolved
 from app.rest.door import Services
 from app.settings import Settings
 from tests.faces.admission_app import Built, graphql
@@ -99,7 +100,7 @@ async def test_guessing_a_secret_stops_the_guesser_and_not_the_client(app: FastA
     """Refused secrets are counted by client and address: the client's own address gets its token all the while."""
     async with north.house() as work:
         made = await register_client(work, NewClient("vendor", ("roster:read",)))
-    client_id = ids.show("client", made.client_id)
+    client_id = ids.format_id("client", made.client_id)
     guess = {"grant_type": "client_credentials", "client_id": client_id, "client_secret": "wrong"}
     right = guess | {"client_secret": made.secret}
     quota = TOKEN_FAILURES.quota
@@ -114,7 +115,7 @@ async def test_guessing_a_secret_stops_the_guesser_and_not_the_client(app: FastA
             assert (await neighbour.post("/oauth/token", data=right)).status_code == 429, "one /64 is one subscriber"
         for _ in range(quota + 5):
             assert (await owner.post("/oauth/token", data=right)).status_code == 200
-        other = guess | {"client_id": ids.show("client", new_id())}
+        other = guess | {"client_id": ids.format_id("client", new_id())}
         assert (await guesser.post("/oauth/token", data=other)).status_code == 401, "another client's attempts"
 
 
@@ -123,7 +124,11 @@ async def test_an_address_has_a_quota_of_token_requests(built: Built) -> None:
     async with built(workers=100) as app, _from(app, "192.0.2.7") as client:
         statuses = []
         for _ in range(8):
-            data = {"grant_type": "client_credentials", "client_id": ids.show("client", new_id()), "client_secret": "x"}
+            data = {
+                "grant_type": "client_credentials",
+                "client_id": ids.format_id("client", new_id()),
+                "client_secret": "x",
+            }
             statuses.append((await client.post("/oauth/token", data=data)).status_code)
     assert statuses == [401] * 6 + [429] * 2
 
@@ -142,7 +147,7 @@ def test_a_verified_token_is_known_until_it_expires(
 
     monkeypatch.setattr(tokens, "_verify", counted)
     monkeypatch.setattr("app.access.authenticate.now", lambda: at)
-    monkeypatch.setattr("app.access.authenticate.MOST_VERIFIED", 2)
+    monkeypatch.setattr("app.access.authenticate.MAX_VERIFIED", 2)
     grant = Grant(north.district_id, north.slug, frozenset({"roster:read"}), ())
     issued = [tokens.issue(KnownClient(new_id(), "x", (), (grant,)), grant, ("roster:read",)).token for _ in range(3)]
     principals = {tokens.read(issued[0]) for _ in range(5)}
@@ -165,7 +170,8 @@ def test_the_contract_tells_the_limits_of_every_operation(app: FastAPI) -> None:
             assert "429" not in answers
             continue
         for status in ("429", "503"):
-            assert {"RateLimit", "RateLimit-Policy", "Retry-After"} <= answers[status]["headers"].keys(), operation.name
+            refused = resolved(contract, answers[status])
+            assert {"RateLimit", "RateLimit-Policy", "Retry-After"} <= refused["headers"].keys(), operation.name
         good = next(answer for status, answer in answers.items() if status < "3")
         assert {"RateLimit", "RateLimit-Policy"} <= good["headers"].keys(), operation.name
 

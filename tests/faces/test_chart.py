@@ -30,7 +30,7 @@ async def support(north: Town) -> Support:
 
 def path_of(support: Support, picture: str) -> str:
     """Where the picture is."""
-    return f"/v1/supports/{ids.show('support', support.id)}/{picture}"
+    return f"/v1/supports/{ids.format_id('support', support.id)}/{picture}"
 
 
 async def test_the_data_says_what_the_verdict_rests_on(app: FastAPI, north: Town, support: Support) -> None:

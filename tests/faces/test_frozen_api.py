@@ -13,7 +13,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from app.core.ids import show
+from app.core.ids import format_id
 from tests.faces.faulty import code_of, concerns_of
 from tests.faces.rest_town import caller
 from tests.freezing import blocked_by, freeze_in_transaction, gate, serving, session_ends
@@ -36,7 +36,7 @@ async def client_of(app: FastAPI, town: Town, address: str) -> AsyncIterator[htt
 
 def concern(town: Town, description: str) -> dict[str, str]:
     """A concern about amy."""
-    student, area = show("student", town.students["amy"]), show("area", town.areas["ela"])
+    student, area = format_id("student", town.students["amy"]), format_id("area", town.areas["ela"])
     return {"student": student, "area": area, "description": description}
 
 

@@ -21,6 +21,7 @@ FIELDS = {
     "raiseConcern": ("RaiseConcernInput", "concern { id } problems { code }"),
     "recordScores": ("RecordScoresInput", "results { outcome } problems { code }"),
     "decide": ("DecideInput", "decision { id } problems { code }"),
+    "amendMeasure": ("AmendMeasureInput", "measure { name } problems { code }"),
 }
 
 
@@ -53,6 +54,11 @@ def score(student: str, measure: str, weeks: int, value: float) -> tuple[str, di
     return "recordScores", {"scores": [{"student": student, "measure": measure, "takenOn": day, "value": value}]}
 
 
+def amendment(measure: str, name: str) -> tuple[str, dict[str, Any]]:
+    """Renames a measure."""
+    return "amendMeasure", {"measure": measure, "name": name}
+
+
 @pytest.fixture
 async def as_client(app: FastAPI, north: Town) -> Caller:
     """A client with every scope."""
@@ -62,7 +68,7 @@ async def as_client(app: FastAPI, north: Town) -> Caller:
 @pytest.fixture
 async def supports(app: FastAPI, north: Town) -> list[tuple[str, str]]:
     """Two students of one cohort with a running support each: (student, support)."""
-    students = [ids.show("student", north.students[name]) for name in ("amy", "ben")]
+    students = [ids.format_id("student", north.students[name]) for name in ("amy", "ben")]
     writers = Writers(north, app, students, random.Random(0))
     await writers.plan_supports()
     return [(student, writers.supports[student]) for student in students]
@@ -112,7 +118,7 @@ async def test_scores_of_one_cohort_in_opposite_orders_of_weeks_do_not_deadlock(
 
 async def test_a_command_that_fails_leaves_the_others_locked(as_client: Caller, north: Town) -> None:
     """The first command fails and gives back its locks; the next one locks all that are named again."""
-    amy, ben = (ids.show("student", north.students[name]) for name in ("amy", "ben"))
+    amy, ben = (ids.format_id("student", north.students[name]) for name in ("amy", "ben"))
     broken = ("raiseConcern", {"student": ben, "area": "nothing", "description": "Planted."})
     before = await deadlocks(north)
     for _ in range(ROUNDS):
@@ -124,4 +130,38 @@ async def test_a_command_that_fails_leaves_the_others_locked(as_client: Caller, 
             assert data["f0"]["problems"][0]["code"] == "area.unknown", data
             assert data["f1"]["concern"], data
             assert data["f2"]["concern"], data
+    assert await deadlocks(north) == before
+
+
+@pytest.mark.parametrize("how", ["codes", "ids", "literals"])
+async def test_amendments_of_the_same_measures_in_opposite_orders_do_not_deadlock(
+    as_client: Caller, north: Town, how: str
+) -> None:
+    """An amendment locks its measure until the commit: the measures of a document are locked in one order."""
+    orf, maze = "orf", "maze"
+    if how == "ids":
+        orf, maze = (ids.format_id("measure", north.measures[code]) for code in ("orf", "maze"))
+    before = await deadlocks(north)
+    for number in range(ROUNDS):
+        there, back = (
+            document(*(amendment(name, f"Round {number}") for name in names), literal=how == "literals")
+            for names in ((orf, maze), (maze, orf))
+        )
+        for answer in await both(as_client, there, back):
+            told = answer.json()
+            assert "errors" not in told, told
+            assert all(one["measure"] == {"name": f"Round {number}"} for one in told["data"].values()), told
+    assert await deadlocks(north) == before
+
+
+async def test_a_measure_and_a_student_in_opposite_orders_do_not_deadlock(
+    as_client: Caller, north: Town, supports: list[tuple[str, str]]
+) -> None:
+    """Students come first, whichever command a document begins with: a score also holds its measure's key."""
+    amy = supports[0][0]
+    before = await deadlocks(north)
+    for number in range(ROUNDS):
+        commands = (amendment("orf", f"Round {number}"), score(amy, "orf", 1, 40.0 + number))
+        for answer in await both(as_client, document(*commands), document(*reversed(commands))):
+            assert "errors" not in answer.json(), answer.json()
     assert await deadlocks(north) == before

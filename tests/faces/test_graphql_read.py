@@ -61,13 +61,13 @@ async def in_the_loop(town: Town, name: str) -> dict[str, str]:
     async with town.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(town, name), "ela.fluency", f"Slow {town.canary}."))
         await accept_concern(work, concern.id)
-        shown = ids.show("concern", concern.id)
+        shown = ids.format_id("concern", concern.id)
         new = support_for(town, name, concerns=(shown,), lead="sis:sis:administrator-1")
         support = await plan_support(work, new)
         await start_support(work, support.id)
         taken = await record_scores(work, weekly(town, name, RISES))
         await record_scores(work, weekly(town, name, RISES + STALLS)[len(RISES) :])
-        support_id = ids.show("support", support.id)
+        support_id = ids.format_id("support", support.id)
         decision = await decide(work, NewDecision("continue", support=support_id, note=town.canary))
     assert taken[0].score is not None
     assert decision.verdict_id is not None
@@ -75,15 +75,15 @@ async def in_the_loop(town: Town, name: str) -> dict[str, str]:
         "student": stu(town, name),
         "concern": shown,
         "support": support_id,
-        "score": ids.show("score", taken[0].score.id),
-        "decision": ids.show("decision", decision.id),
-        "verdict": ids.show("verdict", decision.verdict_id),
-        "area": ids.show("area", town.areas["ela"]),
-        "measure": ids.show("measure", town.measures["orf"]),
-        "level": ids.show("level", town.levels[2]),
-        "staff": ids.show("person", town.staff["teacher"]),
-        "school": ids.show("org", town.schools[0]),
-        "class": ids.show("class", town.classes[0]),
+        "score": ids.format_id("score", taken[0].score.id),
+        "decision": ids.format_id("decision", decision.id),
+        "verdict": ids.format_id("verdict", decision.verdict_id),
+        "area": ids.format_id("area", town.areas["ela"]),
+        "measure": ids.format_id("measure", town.measures["orf"]),
+        "level": ids.format_id("level", town.levels[2]),
+        "staff": ids.format_id("person", town.staff["teacher"]),
+        "school": ids.format_id("org", town.schools[0]),
+        "class": ids.format_id("class", town.classes[0]),
     }
 
 
@@ -137,7 +137,7 @@ async def test_node_reads_the_prefix(north: Town) -> None:
     for kind, row_id in made.items():
         node = (await told(north, query, {"id": row_id}))["node"]
         assert node == {"__typename": kind.title(), "id": row_id}
-    for nothing in ("stu_nonsense", "", "evt_" + "0" * 26, ids.show("student", north.staff["teacher"])):
+    for nothing in ("stu_nonsense", "", "evt_" + "0" * 26, ids.format_id("student", north.staff["teacher"])):
         assert (await told(north, query, {"id": nothing}))["node"] is None
 
 
@@ -178,7 +178,7 @@ async def test_a_person_acted_for_binds_every_list(north: Town) -> None:
       scores { edges { node { student { id } } } }
       decisions { edges { node { student { id } } } }
     }"""
-    for act_for in ("sis:sis:teacher-1", ids.show("person", north.staff["teacher"])):
+    for act_for in ("sis:sis:teacher-1", ids.format_id("person", north.staff["teacher"])):
         answer = await ask(north, lists, act_for=act_for)
         assert made["amy"]["student"] in answer.text
         assert all(page["edges"] for name, page in answer.json()["data"].items() if name != "unserved")
@@ -264,7 +264,7 @@ async def test_a_secured_area_stays_shut(north: Town, scope: str) -> None:
     async with north.unit() as work:
         concern = await raise_concern(work, NewConcern(stu(north, "amy"), "sel", "Keeps apart."))
     query = 'query($id: ID!) { concern(id: $id) { id } student(id: "sis:sis:amy-1") { concerns { id } } }'
-    shut = await told(north, query, {"id": ids.show("concern", concern.id)}, scopes=ALL_SCOPES - {scope})
+    shut = await told(north, query, {"id": ids.format_id("concern", concern.id)}, scopes=ALL_SCOPES - {scope})
     assert shut == {"concern": None, "student": {"concerns": []}}
 
 

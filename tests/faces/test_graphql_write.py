@@ -76,7 +76,7 @@ async def test_a_concern_is_raised_and_told_with_the_object(north: Town) -> None
     assert (payload["concern"]["state"], payload["concern"]["area"]) == ("RAISED", {"code": "ela.fluency"})
     async with north.unit() as work:
         feed = await events_after(work, keyset(north.district_id, "events", {}, None, 10))
-    assert [ids.show("concern", event.subject_id) for event in feed.rows] == [payload["concern"]["id"]]
+    assert [ids.format_id("concern", event.subject_id) for event in feed.rows] == [payload["concern"]["id"]]
 
 
 @pytest.mark.parametrize(

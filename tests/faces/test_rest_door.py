@@ -96,15 +96,15 @@ async def test_a_fault_says_and_logs_nothing_of_what_was_submitted(broken: FastA
     (fault,) = [line for line in logs if line["event"] == "fault"]
     assert fault["trace_id"] == answer.json()["trace_id"] == answer.headers["trace-id"]
     assert "division" not in str(fault)
-    assert fault["district"] == ids.show("district", north.district_id)
-    assert fault["client"] == ids.show("client", north.client_id)
+    assert fault["district"] == ids.format_id("district", north.district_id)
+    assert fault["client"] == ids.format_id("client", north.client_id)
     guarded = [place for place in fault["places"] if re.fullmatch(r"app/access/work\.py:\d+ \S+guarded", place)]
     assert guarded, fault["places"]
 
 
 async def test_the_log_names_a_route_and_never_a_path(app: FastAPI, north: Town) -> None:
     """One line a request: the template, so that no student's id is in it."""
-    student = ids.show("student", north.students["amy"])
+    student = ids.format_id("student", north.students["amy"])
     with structlog.testing.capture_logs() as logs:
         await caller(app, north).get(f"/v1/students/{student}", family_name="x")
         await caller(app, north).get("/v1/students", family_name=f"Family{north.canary}")
@@ -135,7 +135,7 @@ async def test_scores_in_bulk_have_a_result_each(app: FastAPI, north: Town) -> N
         good,
         good | {"value": 9999, "attempt": 2},
         good | {"student": "sis:sis:nobody"},
-        good | {"student": ids.show("student", north.students["ben"]), "given_by": "sis:sis:teacher-1"},
+        good | {"student": ids.format_id("student", north.students["ben"]), "given_by": "sis:sis:teacher-1"},
         good,
         good | {"measure": "none"},
     ]

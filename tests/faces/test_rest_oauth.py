@@ -30,7 +30,7 @@ async def made(town: Town, *more: Town, schools: tuple[UUID, ...] = ()) -> tuple
     for other in more:
         async with other.house() as work:
             await grant_client(work, client.client_id, NewClient("vendor", SCOPES))
-    return ids.show("client", client.client_id), client.secret
+    return ids.format_id("client", client.client_id), client.secret
 
 
 async def ask(app: FastAPI, headers: dict[str, str] | None = None, **form: str) -> httpx.Response:
@@ -61,7 +61,7 @@ async def test_a_client_gets_a_token_by_header_or_body(app: FastAPI, north: Town
         assert answer.headers["cache-control"] == "no-store"
         told = answer.json()
         assert (told["token_type"], told["scope"]) == ("Bearer", "concern:read roster:read")
-        assert told["district"] == ids.show("district", north.district_id)
+        assert told["district"] == ids.format_id("district", north.district_id)
         caller = Caller(app, told["access_token"])
         assert len(await caller.items("/v1/students")) == 3
         assert (await caller.get("/v1/scores")).status_code == 403
@@ -72,7 +72,7 @@ async def test_what_is_wrong_is_said_as_oauth_says_it(app: FastAPI, north: Town)
     client_id, secret = await made(north)
     wrong = [
         await ask(app, client_id=client_id, client_secret="aim_wrong"),
-        await ask(app, client_id=ids.show("client", new_id()), client_secret=secret),
+        await ask(app, client_id=ids.format_id("client", new_id()), client_secret=secret),
         await ask(app, client_id="nonsense\x00", client_secret=secret),
         await ask(app, basic(client_id, "wrong")),
         await ask(app, {"Authorization": "Basic not-base64"}),
@@ -100,7 +100,7 @@ async def test_a_client_of_several_districts_names_one(app: FastAPI, north: Town
     client_id, secret = await made(north, south)
     given = {"client_id": client_id, "client_secret": secret}
     assert error(await ask(app, None, **given)) == (400, "invalid_request")
-    for town, name in ((north, north.slug), (south, ids.show("district", south.district_id))):
+    for town, name in ((north, north.slug), (south, ids.format_id("district", south.district_id))):
         token = (await ask(app, None, **given, district=name)).json()["access_token"]
         found = await Caller(app, token).items("/v1/students")
         assert {one["family_name"] for one in found} == {f"Family{town.canary}"}
@@ -119,13 +119,13 @@ async def test_a_client_of_some_schools_keeps_to_them(app: FastAPI, north: Town)
     client_id, secret = await made(north, schools=(north.schools[1],))
     token = (await ask(app, client_id=client_id, client_secret=secret)).json()["access_token"]
     found = await Caller(app, token).items("/v1/students")
-    assert [one["id"] for one in found] == [ids.show("student", north.students["cy"])]
+    assert [one["id"] for one in found] == [ids.format_id("student", north.students["cy"])]
 
 
 async def test_two_secrets_live_while_one_replaces_the_other(app: FastAPI, north: Town) -> None:
     """Rotation: both work, then the old one is revoked."""
     client_id, first = await made(north)
-    row = ids.read("client", client_id)
+    row = ids.parse_id("client", client_id)
     async with north.house() as work:
         second = await rotate_secret(work, row)
     for secret in (first, second):

@@ -145,7 +145,7 @@ async def test_what_is_not_there_and_what_is_not_allowed_differ(app: FastAPI, to
     assert (await few.get(seen)).status_code == 200
     refused = await few.post(f"{seen}/accept", {})
     assert (refused.status_code, refused.json()["type"]) == (403, "urn:aimline:problem:permission.missing")
-    nowhere = ids.show("concern", new_id())
+    nowhere = ids.format_id("concern", new_id())
     for asks, status in ((caller(app, told.town), 404), (few, 403)):
         assert (await asks.post(f"/v1/concerns/{nowhere}/accept", {})).status_code == status
     assert (await few.get(f"/v1/concerns/{nowhere}")).status_code == 404

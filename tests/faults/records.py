@@ -32,10 +32,12 @@ async def play(machine: Machine, seed: int, folder: Path) -> Outcome:
 def summary(outcomes: Sequence[Outcome]) -> str:
     """What all schedules came to."""
     written: Counter[str] = sum((one.written for one in outcomes), Counter())
+    put_off: Counter[str] = sum((one.put_off for one in outcomes), Counter())
     return "\n".join(
         [
             f"{len(outcomes)} schedules: all hold.",
             f"syncs applied {sum(one.syncs['applied'] for one in outcomes)}, rows out of step 0, deadlocks 0",
+            f"put off by a 503 and sent again {put_off.total():,}",
             f"written {written.total():,}: " + ", ".join(f"{name} {count:,}" for name, count in written.most_common()),
         ]
     )

@@ -32,7 +32,7 @@ from tests.town import Town, found_town
 SANDBOX = Allowed(sandbox=True)
 SOURCE = "csv"
 FAULTS, WRITERS = 2, 2
-MOST_STAGES = 26  # a run logs some 22: beyond its last stage a fault comes after its end
+MAX_STAGES = 26  # a run logs some 22: beyond its last stage a fault comes after its end
 ENDINGS = (signal.SIGINT, signal.SIGQUIT)
 """Not SIGKILL of the postmaster alone: its backends then abort without a log, and PostgreSQL 18 may refuse to start for
 the file of an unlogged table ("could not create file: File exists"). See docs/decisions.md, 13.
@@ -156,7 +156,7 @@ async def _ask_for_run(town: Town, source_id: UUID) -> UUID:
 
 async def _fault(machine: Machine, town: Town, dice: random.Random, told: Told) -> None:
     """A worker takes the run up; at the boundary of some stage it, or the server, ends."""
-    stages = dice.randrange(MOST_STAGES)
+    stages = dice.randrange(MAX_STAGES)
     ending = dice.choice(ENDINGS) if dice.random() < 0.3 else None
     worker = machine.start("app.worker")
     came = await _stage(worker, stages)

@@ -22,7 +22,7 @@ from app.access.permission import Can
 from app.access.service import NewClient, register_client
 from app.access.work import Work, needs
 from app.core.address import Allowed
-from app.core.ids import show
+from app.core.ids import format_id
 from app.core.page import keyset
 from app.events.catalogue import CONCERN_RAISED
 from app.events.feed import events_after
@@ -42,7 +42,7 @@ ENDINGS = (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL)
 SKEWS = ("-600", "600")  # seconds
 SANDBOX = Allowed(sandbox=True)
 BEFORE = datetime(2000, 1, 1, tzinfo=UTC)
-MOST_ROUNDS = 40  # turns of the last worker before something is wrong
+MAX_ROUNDS = 40  # turns of the last worker before something is wrong
 
 
 class RolledBack(Exception):
@@ -80,10 +80,10 @@ class Schedule:
     async def commit(self) -> None:
         """Some events that commit, and one that does not."""
         async with self.north.unit() as work:
-            self.told.committed |= {show("event", lay(work, self.north)) for _ in range(self.dice.randint(1, 12))}
+            self.told.committed |= {format_id("event", lay(work, self.north)) for _ in range(self.dice.randint(1, 12))}
         try:
             async with self.north.unit() as work:
-                self.told.rolled_back.add(show("event", lay(work, self.north)))
+                self.told.rolled_back.add(format_id("event", lay(work, self.north)))
                 await work.finish()
                 raise RolledBack
         except RolledBack:
@@ -116,10 +116,10 @@ class Schedule:
         api, address = await self.machine.serve()
         async with httpx.AsyncClient(base_url=address, trust_env=False, verify=TRUSTS_NOBODY, timeout=30) as caller:
             asked = {"grant_type": "client_credentials"}
-            by = (show("client", client.client_id), client.secret)
+            by = (format_id("client", client.client_id), client.secret)
             token = await caller.post("/oauth/token", data=asked, auth=by)
             bearer = {"Authorization": f"Bearer {token.json()['access_token']}"}
-            amy = show("student", self.north.students["amy"])
+            amy = format_id("student", self.north.students["amy"])
             new = {"student": amy, "area": "ela.fluency", "description": "Reads slowly."}
             asking = asyncio.create_task(caller.post("/v1/concerns", json=new, headers=bearer))
             await api.until("events.committed")
@@ -188,7 +188,7 @@ class Schedule:
 
     async def settle(self) -> None:
         """All is well again, and everything is sent; what had used up its attempts is replayed."""
-        for _ in range(MOST_ROUNDS):
+        for _ in range(MAX_ROUNDS):
             await self._make_all_due()
             if await drain(self.machine.settings, {self.north.district_id, self.south.district_id}):
                 continue
@@ -275,7 +275,7 @@ async def _register(town: Town, url: str) -> tuple[WebhookEndpoint, str]:
 
 async def _committed(town: Town) -> set[str]:
     async with town.house() as work:
-        return {show("event", UUID(str(found))) for found in await _ids(work)}
+        return {format_id("event", UUID(str(found))) for found in await _ids(work)}
 
 
 @needs(Can.DELIVER_WEBHOOKS)
@@ -292,7 +292,7 @@ async def _feed(town: Town) -> set[str]:
     while True:
         async with town.unit() as work:
             page = await events_after(work, keyset(town.district_id, "events", {}, after, 50), [CONCERN_RAISED.name])
-        found |= {show("event", event.id) for event in page.rows}
+        found |= {format_id("event", event.id) for event in page.rows}
         if not page.rows:
             return found
         after = page.next

@@ -13,8 +13,8 @@ import pytest
 
 from tests.house.source import APP, REPOSITORY, modules
 
-MOST_LINES = 400
-MOST_FILES = 12
+MAX_LINES = 400
+MAX_FILES = 12
 NOT_ROOMS = {"rest", "graphql", "cli", "sandbox", "core"}
 """The faces, the sandbox, and the floor that all rooms stand on."""
 TYPES_ONLY = "from typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import app.access.work\n"
@@ -45,8 +45,8 @@ def refused(text: str) -> list[str]:
 def broken_module(name: str, tree: ast.Module, lines: int) -> list[str]:
     """What is wrong with a module's shape."""
     found = []
-    if lines > MOST_LINES:
-        found.append(f"{name} has {lines} lines; {MOST_LINES} is the most")
+    if lines > MAX_LINES:
+        found.append(f"{name} has {lines} lines; {MAX_LINES} is the most")
     if ast.get_docstring(tree) is None:
         found.append(f"{name} does not begin by saying what it owns")
     if NAMES_THAT_SAY_NOTHING & set(name.split(".")):
@@ -132,7 +132,7 @@ def rooms_too_large(folder: Path) -> list[str]:
             for path in room.rglob("*.py")
             if path.name != "__init__.py" and not any(other in path.parents for other in nearest)
         ]
-        if len(files) + len(nearest) > MOST_FILES:
+        if len(files) + len(nearest) > MAX_FILES:
             found.append(f"{room.relative_to(folder)} has {len(files)} files and {len(nearest)} sub-rooms")
     return found
 
@@ -148,7 +148,7 @@ def test_a_planted_thirteenth_file_is_found(tmp_path: Path) -> None:
     shutil.copytree(APP / "sis", tmp_path / "app" / "sis", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", tmp_path)
     assert rooms_too_large(tmp_path) == []
-    for number in range(MOST_FILES + 1):
+    for number in range(MAX_FILES + 1):
         planted = tmp_path / "app" / "sis" / "runs" / "deep" / "down" / f"file_{number}.py"
         planted.parent.mkdir(parents=True, exist_ok=True)
         planted.touch()
@@ -177,7 +177,7 @@ def test_a_planted_name_is_found(pattern: str) -> None:
 
 def test_a_planted_module_is_found() -> None:
     """The shape of a module is looked at."""
-    found = broken_module("app.concern.helpers", ast.parse("x = 1"), MOST_LINES + 1)
+    found = broken_module("app.concern.helpers", ast.parse("x = 1"), MAX_LINES + 1)
     assert len(found) == 3
 
 

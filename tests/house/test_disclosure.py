@@ -28,7 +28,7 @@ async def told(engine: AsyncEngine, worker_engine: AsyncEngine, settings: Settin
 
 def shown_in(text: str) -> set[UUID]:
     """The students whose ids stand in an answer."""
-    return {ids.read("student", found) for found in STUDENT.findall(text)}
+    return {ids.parse_id("student", found) for found in STUDENT.findall(text)}
 
 
 async def logged(owner: asyncpg.Connection, told: Told, since: UUID) -> tuple[int, set[UUID]]:

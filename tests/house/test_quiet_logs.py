@@ -1,12 +1,15 @@
 """Protects the processes' logs from what people submit: no exception's text, from whatever library it comes."""
 
+import logging
 import subprocess
 import sys
+from typing import Any
 
 import orjson
 import pytest
 from sqlalchemy.engine import make_url
 
+from app.core import library_log
 from app.settings import Settings
 from tests.processes import REPOSITORY, environment
 
@@ -95,3 +98,26 @@ def test_no_exception_is_told_in_its_own_words(channel: str) -> None:
     assert len(lines) == 1, ran.stdout + ran.stderr
     assert lines[0]["event"] in ("library", "uncaught")
     assert ran.stderr == ""
+
+
+def test_what_strangers_can_repeat_is_logged_a_few_times_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes that are not HTTP cost a line each, so that anybody could fill the disk; what was left out is counted."""
+    lines: list[dict[str, Any]] = []
+    clock = [1000.0]
+    monkeypatch.setattr("app.core.library_log.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(library_log.log, "warning", lambda event, **facts: lines.append(facts), raising=False)
+    handler = library_log.PlainHandler()
+
+    def log(message: str, times: int) -> None:
+        for _ in range(times):
+            handler.emit(logging.LogRecord("uvicorn.error", logging.WARNING, "/x.py", 7, message, None, None))
+
+    log("Invalid HTTP request received.", 10_000)
+    log("Another.", 1)
+    assert [line["message"] for line in lines] == ["Invalid HTTP request received."] * 5 + ["Another."]
+    clock[0] += library_log.PERIOD
+    log("Invalid HTTP request received.", 2)
+    assert [line.get("left_out") for line in lines[6:]] == [9_995, None]
+    for number in range(5000):  # however many places there are, what is kept of them is bounded
+        log(f"Place {number}", 1)
+    assert len(handler._quota._counts) <= library_log.MAX_PLACES

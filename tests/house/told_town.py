@@ -55,7 +55,7 @@ class Told:
 
     def note(self, name: str, kind: str, row_id: UUID) -> str:
         """Keeps a row's id under a name; gives it as faces show it."""
-        self.shown[name] = ids.show(kind, row_id)
+        self.shown[name] = ids.format_id(kind, row_id)
         return self.shown[name]
 
 
@@ -87,7 +87,7 @@ async def tell(town: Town) -> Told:
     async with town.house() as work:
         await dispatch(work)
     async with town.unit() as work:
-        endpoint_id = ids.read("endpoint", told.shown["endpoint"])
+        endpoint_id = ids.parse_id("endpoint", told.shown["endpoint"])
         page = await deliveries(work, endpoint_id, keyset(town.district_id, "deliveries", {}, None, None))
     told.note("delivery", "delivery", page.rows[0].delivery.id)
     return told
@@ -131,7 +131,7 @@ def spellings(row_ids: Iterable[UUID]) -> dict[str, UUID]:
     """Each id as it could stand in an answer: the body of an identifier, the UUID with and without hyphens."""
     found = {}
     for row_id in row_ids:
-        for text in (ids.show("student", row_id).partition("_")[2], str(row_id), row_id.hex):
+        for text in (ids.format_id("student", row_id).partition("_")[2], str(row_id), row_id.hex):
             found[text] = row_id
     return found
 
@@ -179,7 +179,9 @@ async def _names(told: Told) -> None:
 
 async def _concern(told: Told, student: str, state: str, area: str = "ela.fluency") -> Concern:
     town = told.town
-    new = NewConcern(ids.show("student", town.students[student]), area, f"Worry {town.canary}", told.shown["person"])
+    new = NewConcern(
+        ids.format_id("student", town.students[student]), area, f"Worry {town.canary}", told.shown["person"]
+    )
     async with town.unit() as work:
         concern = await raise_concern(work, new)
         if state == "accepted":
@@ -190,7 +192,7 @@ async def _concern(told: Told, student: str, state: str, area: str = "ela.fluenc
 async def _support(told: Told, student: str, *, start: bool, concerns: tuple[str, ...] = ()) -> Support:
     town = told.town
     new = NewSupport(
-        student=ids.show("student", town.students[student]),
+        student=ids.format_id("student", town.students[student]),
         intervention=f"Reading {town.canary}",
         level=2,
         measure="orf",
@@ -232,7 +234,7 @@ async def _supports(told: Told) -> None:
         told.note(name, "score", one.score.id)
     async with town.unit() as work:
         amendment = ScoreAmendment(f"Because {town.canary}", by=told.shown["person"], value=43.0)
-        await amend_score(work, ids.read("score", told.shown["score"]), amendment)
+        await amend_score(work, ids.parse_id("score", told.shown["score"]), amendment)
     async with town.house() as work:
         await calibrate_district(work)
     async with town.unit() as work:
@@ -249,7 +251,7 @@ async def _sessions(told: Told) -> None:
     named = {"session": 0, "session to amend": 1, "session to remove": 2}
     async with told.town.unit() as work:
         for name in ("support", "support of cy", "support to end"):
-            support_id = ids.read("support", told.shown[name])
+            support_id = ids.parse_id("support", told.shown[name])
             new = [
                 NewSession(BEGINS + timedelta(days=day), attended=True, external_id=f"{name}-{day}")
                 for day in named.values()

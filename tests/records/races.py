@@ -16,12 +16,16 @@ from tests.town import Town
 
 @dataclass
 class Outcome:
-    """What came of a race: rows out of step by table, deadlocks of the database, syncs by state, what was written."""
+    """What came of a race: rows out of step by table, deadlocks of the database, syncs by state, what was written.
+
+    `put_off` counts the answers that told a writer to send the same again.
+    """
 
     out_of_step: Counter[str] = field(default_factory=Counter)
     deadlocks: int = 0
     syncs: Counter[str] = field(default_factory=Counter)
     written: Counter[str] = field(default_factory=Counter)
+    put_off: Counter[str] = field(default_factory=Counter)
 
 
 async def race(
@@ -51,7 +55,7 @@ async def race(
         await asyncio.gather(*tasks)
     outcome.out_of_step.update(await rows_out_of_step(town))
     outcome.deadlocks = await deadlocks(town) - before
-    outcome.written = group.written
+    outcome.written, outcome.put_off = group.written, group.put_off
     return outcome
 
 

@@ -12,7 +12,7 @@ import httpx
 from fastapi import FastAPI
 
 from app.core import ids
-from tests.faces.rest_town import Caller, caller
+from tests.faces.rest_town import caller
 from tests.sis.roster_zip import row_id
 from tests.town import YEAR_BEGINS, Town
 
@@ -22,10 +22,17 @@ TWO = """mutation($first: RaiseConcernInput!, $second: RaiseConcernInput!) {
   first: raiseConcern(input: $first) { concern { id } problems { code } }
   second: raiseConcern(input: $second) { concern { id } problems { code } } }"""
 
+MOST_REPEATS = 10
+LONGEST_WAIT = 2
+
 
 @dataclass
 class Writers:
-    """Writers about some students; `written` counts what was taken and what was answered otherwise."""
+    """Writers about some students; `written` counts what was taken and what was answered otherwise.
+
+    A 503 with `Retry-After` is an honest answer on a busy machine: nothing was changed, and the writer sends the same
+    once more, as a client does. `put_off` counts these, by their code.
+    """
 
     town: Town
     app: FastAPI
@@ -33,6 +40,7 @@ class Writers:
     dice: random.Random
     pause: float = 0.0
     written: Counter[str] = field(default_factory=Counter)
+    put_off: Counter[str] = field(default_factory=Counter)
     supports: dict[str, str] = field(default_factory=dict)
     wrote: asyncio.Event = field(default_factory=asyncio.Event)
     stop: asyncio.Event = field(default_factory=asyncio.Event)
@@ -54,7 +62,7 @@ class Writers:
 
     async def write(self) -> None:
         """Writes until `stop` is set."""
-        as_client = caller(self.app, self.town)
+        as_client = Patient(self)
         while not self.stop.is_set():
             kinds = [self._raise, self._settle, self._scores, self._graphql]
             kinds += [self._sessions, self._decide] if self.supports else []
@@ -69,26 +77,26 @@ class Writers:
             self.wrote.set()
             await asyncio.sleep(self.pause)
 
-    async def _raise(self, client: Caller) -> httpx.Response:
+    async def _raise(self, client: "Patient") -> httpx.Response:
         return await client.post("/v1/concerns", self._concern())
 
-    async def _settle(self, client: Caller) -> httpx.Response:
+    async def _settle(self, client: "Patient") -> httpx.Response:
         made = await self._raise(client)
         return await client.post(f"/v1/concerns/{made.json()['id']}/accept", {}) if made.is_success else made
 
-    async def _scores(self, client: Caller) -> httpx.Response:
+    async def _scores(self, client: "Patient") -> httpx.Response:
         return await client.post("/v1/scores/bulk", {"scores": [self._score() for _ in range(5)]})
 
-    async def _sessions(self, client: Caller) -> httpx.Response:
+    async def _sessions(self, client: "Patient") -> httpx.Response:
         support = self.supports[self.dice.choice(self.students)]
         body = {"sessions": [{"held_on": str(self._day()), "attended": True}]}
         return await client.post(f"/v1/supports/{support}/sessions", body)
 
-    async def _decide(self, client: Caller) -> httpx.Response:
+    async def _decide(self, client: "Patient") -> httpx.Response:
         support = self.supports[self.dice.choice(self.students)]
         return await client.post("/v1/decisions", {"kind": "continue", "support": support})
 
-    async def _graphql(self, client: Caller) -> httpx.Response:
+    async def _graphql(self, client: "Patient") -> httpx.Response:
         query, variables = self.dice.choice(
             [
                 (RAISE, {"input": self._concern()}),
@@ -117,9 +125,28 @@ class Writers:
         return YEAR_BEGINS + timedelta(days=self.dice.randrange(60))
 
 
+@dataclass
+class Patient:
+    """A client of the town that sends again where it is told to."""
+
+    writers: Writers
+
+    async def post(self, path: str, body: Any) -> httpx.Response:
+        """A command; the last answer where the api stays busy."""
+        as_client = caller(self.writers.app, self.writers.town)
+        answer = await as_client.post(path, body)
+        for _ in range(MOST_REPEATS):
+            if answer.status_code != 503 or "retry-after" not in answer.headers:
+                break
+            self.writers.put_off[_refusal(answer)] += 1
+            await asyncio.sleep(min(int(answer.headers["retry-after"]), LONGEST_WAIT))
+            answer = await as_client.post(path, body)
+        return answer
+
+
 async def shown_students(town: Town, *sourced_ids: str) -> list[str]:
     """Returns the ids, as faces show them, of students whom the roster's source names so."""
-    return [ids.show("student", await row_id(town, "person", sourced_id)) for sourced_id in sourced_ids]
+    return [ids.format_id("student", await row_id(town, "person", sourced_id)) for sourced_id in sourced_ids]
 
 
 def _refusal(answer: httpx.Response) -> str:

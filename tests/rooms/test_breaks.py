@@ -10,7 +10,7 @@ from sqlalchemy import select
 from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core import ids
-from app.response.models import Settlement
+from app.response.models import FinalizationJob
 from app.roster.models import SchoolWeek
 from app.support.session import NewSession, record_sessions
 from tests.faces.graphql_face import told as asked
@@ -53,7 +53,7 @@ async def said(app: FastAPI, town: Town, **body: Any) -> str:
 
 async def test_a_break_is_said_listed_and_taken_back(app: FastAPI, north: Town) -> None:
     """Of the whole district or of a school; its weeks go and come back; said again, it is the same."""
-    asks, south = caller(app, north), ids.show("org", north.schools[1])
+    asks, south = caller(app, north), ids.format_id("org", north.schools[1])
     winter = await said(app, north, **of_weeks(week(3), 2, name="Winter"))
     snow = await said(app, north, **of_weeks(week(6), school=south))
     assert (await off(north), await off(north, 1)) == ([week(3), week(4)], [week(3), week(4), week(6)])
@@ -64,7 +64,7 @@ async def test_a_break_is_said_listed_and_taken_back(app: FastAPI, north: Town) 
         (winter, None, str(week(3))),
         (snow, south, str(week(6))),
     ]
-    first = ids.show("org", north.schools[0])
+    first = ids.format_id("org", north.schools[0])
     assert [one["id"] for one in await asks.items("/v1/breaks", school=first)] == [winter]
     assert [one["id"] for one in await asks.items("/v1/breaks", school=south)] == [winter, snow]
     assert (await asks.ask("DELETE", f"/v1/breaks/{winter}")).status_code == 204
@@ -75,7 +75,7 @@ async def test_a_break_is_said_listed_and_taken_back(app: FastAPI, north: Town) 
 
 async def test_a_week_is_a_break_when_all_its_weekdays_are(app: FastAPI, north: Town) -> None:
     """Days alone leave the week; two breaks may share one, of district and school; each takes its own part back."""
-    monday, school = week(3), ids.show("org", north.schools[0])
+    monday, school = week(3), ids.format_id("org", north.schools[0])
     days = {"begins_on": str(monday - timedelta(days=3)), "ends_on": str(monday + timedelta(days=2))}
     await said(app, north, **days)
     assert await off(north) == []
@@ -91,7 +91,7 @@ async def test_a_week_is_a_break_when_all_its_weekdays_are(app: FastAPI, north: 
 
 async def test_what_is_wrong_with_a_break_is_said_at_once(app: FastAPI, north: Town, south: Town) -> None:
     """Its end, its length, its year, its school: every violation, at its place; nothing is kept."""
-    asks, theirs = caller(app, north), ids.show("org", south.schools[0])
+    asks, theirs = caller(app, north), ids.format_id("org", south.schools[0])
     answer = await asks.post("/v1/breaks", {"begins_on": "2001-12-24", "ends_on": "2001-12-20", "school": theirs})
     assert (answer.status_code, answer.headers["content-type"]) == (422, "application/problem+json")
     assert [(one["pointer"], one["code"]) for one in answer.json()["violations"]] == [
@@ -123,10 +123,10 @@ async def test_who_may_say_breaks(app: FastAPI, north: Town) -> None:
     assert (await teacher.post("/v1/breaks", of_weeks(week(5)))).status_code == 403
     assert [one["id"] for one in await teacher.items("/v1/breaks")] == [winter]
     bound = caller(app, north, schools=(north.schools[0],))
-    for school in (None, ids.show("org", north.schools[1])):
+    for school in (None, ids.format_id("org", north.schools[1])):
         answer = await bound.post("/v1/breaks", of_weeks(week(5), school=school))
         assert [one["code"] for one in answer.json()["violations"]] == ["break.out_of_reach"], answer.text
-    mine = await bound.post("/v1/breaks", of_weeks(week(5), school=ids.show("org", north.schools[0])))
+    mine = await bound.post("/v1/breaks", of_weeks(week(5), school=ids.format_id("org", north.schools[0])))
     assert mine.status_code == 201, mine.text
     assert (await bound.ask("DELETE", f"/v1/breaks/{winter}")).status_code == 403
     assert (await bound.ask("DELETE", f"/v1/breaks/{mine.json()['id']}")).status_code == 204
@@ -142,8 +142,8 @@ async def test_verdicts_count_no_week_of_a_break_and_are_judged_anew_quietly(app
     await settle_all(north)
     before, heard = (await verdicts(north, support))[-1], await told(north)
     assert before.last_week == 10
-    snow = await said(app, north, **of_weeks(week(5), school=ids.show("org", north.schools[0])))
-    (laid,) = [row for row in await rows(north, Settlement) if row.kind == "rules"]
+    snow = await said(app, north, **of_weeks(week(5), school=ids.format_id("org", north.schools[0])))
+    (laid,) = [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
     assert (laid.school_id, laid.quiet, laid.state) == (north.schools[0], True, "pending")
     assert await settle_all(north)
     after = (await verdicts(north, support))[-1]
@@ -174,7 +174,7 @@ async def test_days_that_change_no_week_ask_for_nothing(app: FastAPI, north: Tow
     await supported(north, "amy")
     await said(app, north, begins_on=str(week(2)), ends_on=str(week(2)))
     await said(app, north, **of_weeks(YEAR_BEGINS - timedelta(weeks=9), 5))
-    assert not [row for row in await rows(north, Settlement) if row.kind == "rules"]
+    assert not [row for row in await rows(north, FinalizationJob) if row.kind == "rules"]
 
 
 async def test_no_session_is_expected_in_a_break(app: FastAPI, north: Town) -> None:
@@ -182,7 +182,10 @@ async def test_no_session_is_expected_in_a_break(app: FastAPI, north: Town) -> N
     support = await supported(north, "amy")
     async with north.unit() as work:
         await record_sessions(work, support.id, [NewSession(week(0), attended=True)])
-    path, span = f"/v1/supports/{ids.show('support', support.id)}/dosage", {"since": week(0), "until": week(3) + FRIDAY}
+    path, span = (
+        f"/v1/supports/{ids.format_id('support', support.id)}/dosage",
+        {"since": week(0), "until": week(3) + FRIDAY},
+    )
     planned = (await caller(app, north).get(path, **span)).json()["planned_sessions"]
     await said(app, north, **of_weeks(week(1), 2))
     assert ((await caller(app, north).get(path, **span)).json()["planned_sessions"], planned) == (6, 12)
@@ -191,7 +194,7 @@ async def test_no_session_is_expected_in_a_break(app: FastAPI, north: Town) -> N
 @pytest.mark.parametrize("school", [None, 0])
 async def test_graphql_says_the_same(north: Town, school: int | None) -> None:
     """Said, listed with its school, taken back; what is wrong is a problem with REST's code and pointer."""
-    named = None if school is None else ids.show("org", north.schools[school])
+    named = None if school is None else ids.format_id("org", north.schools[school])
     say = """mutation ($input: DeclareBreakInput!) { declareBreak(input: $input) {
         schoolBreak { id school { id } } problems { code pointer } } }"""
     body = {"beginsOn": str(week(3)), "endsOn": str(week(3) + FRIDAY), "school": named}
@@ -201,7 +204,7 @@ async def test_graphql_says_the_same(north: Town, school: int | None) -> None:
     assert wrong["problems"] == [{"code": "break.ends_before_it_begins", "pointer": "/ends_on"}]
     assert (await off(north), await off(north, 1)) == ([week(3)], [week(3)] if school is None else [])
     listing = "query ($school: ID) { breaks(schoolId: $school) { edges { node { id beginsOn } } } }"
-    first = ids.show("org", north.schools[0])
+    first = ids.format_id("org", north.schools[0])
     edges = (await asked(north, listing, {"school": first}))["breaks"]["edges"]
     assert edges == [{"node": {"id": made["id"], "beginsOn": str(week(3))}}]
     remove = "mutation ($input: RemoveBreakInput!) { removeBreak(input: $input) { problems { code } } }"

@@ -14,7 +14,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.errors import Gone, Malformed
-from app.core.ids import show
+from app.core.ids import format_id
 from app.core.page import Page, keyset
 from app.events.catalogue import CATALOGUE, CONCERN_ACCEPTED, CONCERN_RAISED, SYNC_APPLIED
 from app.events.feed import KEPT, RESYNC, events_after, feed_end, read_range
@@ -221,12 +221,12 @@ async def test_a_planted_body_is_found(north: Town) -> None:
         "type": "sync.applied",
         "timestamp": now().isoformat(),
         "data": {
-            "id": show("event", north.district_id),
+            "id": format_id("event", north.district_id),
             "version": 1,
-            "district": show("district", north.district_id),
-            "subject": show("run", north.district_id),
+            "district": format_id("district", north.district_id),
+            "subject": format_id("run", north.district_id),
             "subject_version": 1,
-            "run": show("run", north.district_id),
+            "run": format_id("run", north.district_id),
             "counts": {"person": {"created": 3}},
             "link": "http://aimline.test/v1/sync-runs/x",
         },
@@ -237,7 +237,7 @@ async def test_a_planted_body_is_found(north: Town) -> None:
     for spoilt in (
         {**data, "name": "Amy"},
         {key: value for key, value in data.items() if key != "run"},
-        {**data, "run": show("student", north.district_id)},
+        {**data, "run": format_id("student", north.district_id)},
         {**data, "version": 2},
         {**data, "counts": {"person": {"created": "Amy"}}},
     ):

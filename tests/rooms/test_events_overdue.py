@@ -14,7 +14,7 @@ from app.access.work import Work, needs
 from app.concern.service import NewConcern, accept_concern, raise_concern
 from app.core.clock import today_in
 from app.core.errors import Invalid
-from app.core.ids import show
+from app.core.ids import format_id
 from app.decision.overdue import send_overdue_reminders
 from app.decision.service import NewDecision, decide
 from app.events.models import Event
@@ -60,7 +60,7 @@ async def _write(town: Town, statement: str, **values: Any) -> None:
 
 async def _raise(town: Town, days_ago: int, student: str = "amy", area: str = "ela.fluency") -> UUID:
     new = NewConcern(
-        show("student", town.students[student]), area, "A worry.", raised_on=TODAY - timedelta(days=days_ago)
+        format_id("student", town.students[student]), area, "A worry.", raised_on=TODAY - timedelta(days=days_ago)
     )
     async with town.unit() as work:
         return (await raise_concern(work, new)).id
@@ -68,7 +68,7 @@ async def _raise(town: Town, days_ago: int, student: str = "amy", area: str = "e
 
 async def _plan(town: Town, starts_on: date, *, start: bool, student: str = "amy") -> Support:
     new = NewSupport(
-        student=show("student", town.students[student]),
+        student=format_id("student", town.students[student]),
         intervention="Reading",
         level=2,
         measure="orf",
@@ -86,7 +86,7 @@ async def _plan(town: Town, starts_on: date, *, start: bool, student: str = "amy
 
 async def _score(town: Town, on: date, value: float = 45.0, student: str = "amy") -> None:
     async with town.unit() as work:
-        await record_scores(work, [NewScore(show("student", town.students[student]), "orf", on, value)])
+        await record_scores(work, [NewScore(format_id("student", town.students[student]), "orf", on, value)])
 
 
 async def test_a_concern_that_nobody_answers_is_told_once(north: Town) -> None:
@@ -170,7 +170,7 @@ async def test_a_decision_that_nobody_made_is_told(north: Town) -> None:
     assert ("decision.overdue", support.id) in await _told(north)
     before = len(await _told(north))
     async with north.unit() as work:
-        await decide(work, NewDecision("continue", show("support", support.id)))
+        await decide(work, NewDecision("continue", format_id("support", support.id)))
     await _write(
         north, "UPDATE event_told SET told_of = '' WHERE district_id = :district AND type = 'decision.overdue'"
     )

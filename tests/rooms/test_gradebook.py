@@ -12,14 +12,14 @@ from tests.town import Town
 async def test_a_students_results_come_in_pages_with_what_they_were_given_for(app: FastAPI, north: Town) -> None:
     """Extra credit above the highest value as it is; the class and category of the line item stand beside."""
     made = await grade(north)
-    amy = ids.show("student", north.students["amy"])
+    amy = ids.format_id("student", north.students["amy"])
     asks = caller(app, north)
     first = (await asks.get(f"/v1/students/{amy}/results", limit=1)).json()
-    assert [item["id"] for item in first["items"]] == [ids.show("result", made["result of amy"])]
+    assert [item["id"] for item in first["items"]] == [ids.format_id("result", made["result of amy"])]
     items = await asks.items(f"/v1/students/{amy}/results")
     assert [(item["score"], item["result_value_max"]) for item in items] == [(17.0, 20.0), (23.5, 20.0)]
     told = items[0]
-    assert told["class_id"] == ids.show("class", north.classes[0])
+    assert told["class_id"] == ids.format_id("class", north.classes[0])
     assert told["category"] == f"Tests {north.canary}"
     assert told["score_status"] == f"graded {north.canary}"
     assert told["learning_objectives"] == [
@@ -32,9 +32,9 @@ async def test_a_students_results_come_in_pages_with_what_they_were_given_for(ap
 async def test_results_can_be_asked_for_by_class_and_day(app: FastAPI, north: Town) -> None:
     """Both ends of the days are included."""
     await grade(north)
-    path = f"/v1/students/{ids.show('student', north.students['amy'])}/results"
+    path = f"/v1/students/{ids.format_id('student', north.students['amy'])}/results"
     asks = caller(app, north)
-    here, elsewhere = (ids.show("class", one) for one in north.classes)
+    here, elsewhere = (ids.format_id("class", one) for one in north.classes)
     assert len(await asks.items(path, **{"class": here})) == 2
     assert await asks.items(path, **{"class": elsewhere}) == []
     assert len(await asks.items(path, since="2026-09-09", until="2026-09-09")) == 2
@@ -44,8 +44,8 @@ async def test_results_can_be_asked_for_by_class_and_day(app: FastAPI, north: To
 async def test_a_classs_line_items(app: FastAPI, north: Town) -> None:
     """With their category's title; no student is in them."""
     made = await grade(north)
-    (item,) = await caller(app, north).items(f"/v1/classes/{ids.show('class', north.classes[0])}/line-items")
-    assert (item["id"], item["category"]) == (ids.show("line_item", made["line item 1"]), f"Tests {north.canary}")
+    (item,) = await caller(app, north).items(f"/v1/classes/{ids.format_id('class', north.classes[0])}/line-items")
+    assert (item["id"], item["category"]) == (ids.format_id("line_item", made["line item 1"]), f"Tests {north.canary}")
 
 
 @pytest.mark.parametrize(("student", "status"), [("amy", 200), ("ben", 404), ("cy", 404)])
@@ -53,7 +53,7 @@ async def test_a_teacher_reads_the_grades_of_the_caseload(app: FastAPI, north: T
     """Whom the teacher does not teach is not there."""
     await grade(north)
     asks = caller(app, north, act_for="sis:sis:teacher-1")
-    answer = await asks.get(f"/v1/students/{ids.show('student', north.students[student])}/results")
+    answer = await asks.get(f"/v1/students/{ids.format_id('student', north.students[student])}/results")
     assert answer.status_code == status
 
 
@@ -62,9 +62,9 @@ async def test_grades_ask_for_a_scope_of_their_own(app: FastAPI, north: Town) ->
     await grade(north)
     asks = caller(app, north, CLIENT_SCOPES - {"grades:read"})
     for path in (
-        f"/v1/students/{ids.show('student', north.students['amy'])}/results",
-        f"/v1/students/{ids.show('student', north.students['amy'])}/assessment-results",
-        f"/v1/classes/{ids.show('class', north.classes[0])}/line-items",
+        f"/v1/students/{ids.format_id('student', north.students['amy'])}/results",
+        f"/v1/students/{ids.format_id('student', north.students['amy'])}/assessment-results",
+        f"/v1/classes/{ids.format_id('class', north.classes[0])}/line-items",
     ):
         answer = await asks.get(path)
         assert (answer.status_code, answer.json()["type"]) == (403, "urn:aimline:problem:permission.missing")
@@ -75,7 +75,7 @@ async def test_another_districts_grades_are_not_there(app: FastAPI, north: Town,
     await grade(north)
     asks = caller(app, south)
     for path in (
-        f"/v1/students/{ids.show('student', north.students['amy'])}/results",
-        f"/v1/classes/{ids.show('class', north.classes[0])}/line-items",
+        f"/v1/students/{ids.format_id('student', north.students['amy'])}/results",
+        f"/v1/classes/{ids.format_id('class', north.classes[0])}/line-items",
     ):
         assert (await asks.get(path)).status_code == 404

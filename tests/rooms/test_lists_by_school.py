@@ -32,7 +32,7 @@ async def places(north: Town) -> list[UUID]:
     for _ in range(3):
         for student in north.students.values():
             async with north.unit() as work:
-                await raise_concern(work, NewConcern(ids.show("student", student), "math", "Counts on fingers."))
+                await raise_concern(work, NewConcern(ids.format_id("student", student), "math", "Counts on fingers."))
     return made
 
 

@@ -31,7 +31,7 @@ BEGINS = YEAR_BEGINS + timedelta(weeks=2)
 
 def stu(town: Town, name: str) -> str:
     """A student's id as faces show it."""
-    return ids.show("student", town.students[name])
+    return ids.format_id("student", town.students[name])
 
 
 def support_for(town: Town, name: str, **more: object) -> NewSupport:
@@ -128,7 +128,7 @@ async def test_a_decision_to_intensify_draws_a_phase_line(north: Town) -> None:
         seen = (await verdicts_now(work, [support.id]))[support.id]
     async with north.unit() as work:
         on = BEGINS + timedelta(weeks=10, days=1)
-        new = NewDecision("intensify", support=ids.show("support", support.id), decided_on=on)
+        new = NewDecision("intensify", support=ids.format_id("support", support.id), decided_on=on)
         decision = await decide(work, new)
         phases = (await phases_of(work, [support.id]))[support.id]
         now = (await verdicts_now(work, [support.id]))[support.id]
@@ -158,7 +158,7 @@ async def test_an_accepted_concern_without_support_is_listed_until_it_is_served(
     page = keyset(north.district_id, "unserved", {}, None, None)
     async with north.unit() as work:
         assert [row.id for row in (await unserved_concerns(work, page, ConcernFilter())).rows] == [concern.id]
-        named = ids.show("concern", concern.id)
+        named = ids.format_id("concern", concern.id)
         planned = await plan_support(work, support_for(north, "amy", concerns=(named,)))
         await start_support(work, planned.id)
         assert (await unserved_concerns(work, page, ConcernFilter())).rows == []
@@ -272,7 +272,7 @@ async def test_another_senders_name_for_a_score_is_not_ours(north: Town) -> None
 async def test_a_decision_that_has_no_way_to_go_says_where(north: Town) -> None:
     """Beyond the highest level there is none: said of the decision, and nothing is changed."""
     support = await served(north, "amy")
-    named = ids.show("support", support.id)
+    named = ids.format_id("support", support.id)
     on = BEGINS + timedelta(weeks=1)
     async with north.unit() as work:
         await decide(work, NewDecision("intensify", support=named, decided_on=on))
@@ -287,7 +287,7 @@ async def test_a_decision_that_has_no_way_to_go_says_where(north: Town) -> None:
 async def test_an_ended_support_takes_no_decision_but_a_referral(north: Town) -> None:
     """An exit ends the support; after it a referral can still be recorded, at any time."""
     support = await served(north, "amy")
-    named = ids.show("support", support.id)
+    named = ids.format_id("support", support.id)
     async with north.unit() as work:
         await decide(work, NewDecision("exit", support=named))
     with pytest.raises(Conflict) as caught:
@@ -310,7 +310,7 @@ async def test_a_support_is_locked_by_its_measure_and_all_its_concerns(north: To
         measure="sel-screener",
         baseline=10.0,
         goal=40.0,
-        concerns=(ids.show("concern", concern.id),),
+        concerns=(ids.format_id("concern", concern.id),),
     )
     async with north.unit() as work:
         assert (await plan_support(work, plan)).secured_area == "sel"
@@ -353,7 +353,7 @@ async def test_a_decision_does_not_contradict_itself(
 ) -> None:
     """What a team chose and what it changes agree."""
     support = await served(north, "amy")
-    new = NewDecision(kind, support=ids.show("support", support.id), change=change)
+    new = NewDecision(kind, support=ids.format_id("support", support.id), change=change)
     with pytest.raises(Invalid) as caught:
         async with north.unit() as work:
             await decide(work, new)
@@ -363,7 +363,7 @@ async def test_a_decision_does_not_contradict_itself(
 async def test_nobody_puts_an_act_down_to_another(north: Town) -> None:
     """A request that acts for a teacher raises the teacher's concerns, not an administrator's."""
     client = north.client()
-    teacher, administrator = (ids.show("person", north.staff[name]) for name in ("teacher", "administrator"))
+    teacher, administrator = (ids.format_id("person", north.staff[name]) for name in ("teacher", "administrator"))
     bound = await bound_to_person(north.engine, north.settings.keyring, client, teacher)
     new = NewConcern(stu(north, "amy"), "ela.fluency", "Reads slowly.", raised_by=administrator)
     with pytest.raises(Invalid) as caught:

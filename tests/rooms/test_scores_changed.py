@@ -23,7 +23,7 @@ from tests.town import Town
 
 def new(town: Town, **more: Any) -> dict[str, Any]:
     """A good score of amy's."""
-    student = ids.show("student", town.students["amy"])
+    student = ids.format_id("student", town.students["amy"])
     return {"student": student, "measure": "orf", "taken_on": str(BEGINS), "value": 40.0} | more
 
 
@@ -75,7 +75,7 @@ async def test_a_score_is_amended_and_removed_and_all_of_it_can_be_read(app: Fas
     assert (await asks.post(f"{path}/amend", {"because": "Again.", "value": 1.0})).status_code == 404
     first, second = (await asks.get(f"{path}/changes")).json()["items"]
     assert (first["action"], first["because"], first["before"]["value"]) == ("amended", "Misread.", 40.0)
-    assert first["changed_by"] == ids.show("person", north.staff["teacher"])
+    assert first["changed_by"] == ids.format_id("person", north.staff["teacher"])
     assert (second["action"], second["version"]) == ("removed", 2)
     assert (await asks.post("/v1/scores", new(north))).json()["id"] == score["id"]
     assert (await asks.get(f"{path}/changes")).json()["items"][2]["action"] == "restored"
@@ -103,7 +103,7 @@ async def test_an_amendment_is_held_to_the_same_rules(app: FastAPI, north: Town)
 async def test_of_two_amendments_onto_one_day_the_later_is_refused(north: Town) -> None:
     """The later one waits for the student, sees what the first made of the day, and nothing of it stays."""
     day = BEGINS + timedelta(days=9)
-    student = ids.show("student", north.students["amy"])
+    student = ids.format_id("student", north.students["amy"])
     async with north.unit() as work:
         new_ones = [NewScore(student, "orf", BEGINS + timedelta(days=n), 40.0) for n in range(2)]
         first, second = [one.score.id for one in await record_scores(work, new_ones) if one.score]

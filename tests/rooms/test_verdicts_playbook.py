@@ -8,7 +8,7 @@ from app.access.work import Work, needs
 from app.core import ids
 from app.core.clock import now
 from app.response.judging.finalize import finalize_district
-from app.response.models import Settlement
+from app.response.models import FinalizationJob
 from app.response.service import record_scores
 from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.rooms.verdict_town import scores, supported, told, verdicts
@@ -44,12 +44,14 @@ async def test_a_preview_says_who_would_be_flagged_and_saves_nothing(app: FastAP
     assert answer.status_code == 200, answer.text
     found = answer.json()
     assert (found["judged"], found["after"]["not_responding"], found["cleared"]) == (3, 3, [])
-    assert {one["student"] for one in found["flagged"]} == {ids.show("student", row) for row in north.students.values()}
+    assert {one["student"] for one in found["flagged"]} == {
+        ids.format_id("student", row) for row in north.students.values()
+    }
     mine = (
         await caller(app, north, CLIENT_SCOPES, act_for="sis:sis:teacher-1").post("/v1/playbook/preview", FOUR)
     ).json()
     assert mine["judged"] == 1
-    assert [one["student"] for one in mine["flagged"]] == [ids.show("student", north.students["amy"])]
+    assert [one["student"] for one in mine["flagged"]] == [ids.format_id("student", north.students["amy"])]
     assert (await asks.get("/v1/playbook")).json()["number"] == 1
     assert await told(north) == []
 
@@ -62,7 +64,9 @@ async def test_what_is_published_judges_all_and_raises_no_alert(app: FastAPI, no
 
     @needs(Can.JUDGE)
     async def due(work: Work) -> None:
-        await work.db.execute(update(Settlement).where(Settlement.district_id == north.district_id).values(due=now()))
+        await work.db.execute(
+            update(FinalizationJob).where(FinalizationJob.district_id == north.district_id).values(due=now())
+        )
 
     async with north.house() as work:
         await due(work)

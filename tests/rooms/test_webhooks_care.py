@@ -11,7 +11,7 @@ from app.access.permission import Can
 from app.access.work import Work, needs
 from app.core.clock import now
 from app.core.errors import Conflict, Invalid, NotFound
-from app.core.ids import show
+from app.core.ids import format_id
 from app.events.models import Event
 from app.webhooks import service
 from app.webhooks.deliveries import redeliver
@@ -101,7 +101,7 @@ async def test_five_days_of_failure_disable_an_endpoint_and_say_so(north: Town, 
         await drained(north)
         (told,) = well.at(other)
         assert told["type"] == "endpoint.disabled"
-        assert told["body"]["data"]["endpoint"] == show("endpoint", made.id)
+        assert told["body"]["data"]["endpoint"] == format_id("endpoint", made.id)
         assert len(await log_of(north, made)) == 2
     async with north.unit() as work:
         assert await _types(work) == ["concern.raised", "concern.raised", "endpoint.disabled"]
@@ -181,7 +181,7 @@ async def test_what_happens_during_a_pause_waits(north: Town, tmp_path: Path) ->
         async with north.unit() as work:
             await service.resume_endpoint(work, made.id)
         assert await drained(north) == 1
-        assert await _came(receiver, made) == [show("event", event_id)]
+        assert await _came(receiver, made) == [format_id("event", event_id)]
 
 
 async def test_a_test_event_reaches_one_endpoint_only(north: Town, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ async def test_a_test_event_reaches_one_endpoint_only(north: Town, tmp_path: Pat
         async with north.unit() as work:
             event_id = await redeliver.send_test(work, made.id)
         await drained(north)
-        assert await _came(receiver, made) == [show("event", event_id)]
+        assert await _came(receiver, made) == [format_id("event", event_id)]
         assert receiver.at(beside) == []
     async with north.unit() as work:
         assert await _types(work) == ["endpoint.tested"]
@@ -255,7 +255,11 @@ async def test_all_that_failed_is_replayed(north: Town, tmp_path: Path) -> None:
             assert await redeliver.replay_failed(work, made.id, began) == 3
         await drained(north)
         assert sorted(await _came(receiver, made)) == sorted(
-            [*(show("event", one) for one in ids), *(show("event", one) for one in ids), show("event", delivered)]
+            [
+                *(format_id("event", one) for one in ids),
+                *(format_id("event", one) for one in ids),
+                format_id("event", delivered),
+            ]
         )
 
 
@@ -273,4 +277,4 @@ async def test_what_was_missed_is_replayed_once(north: Town, tmp_path: Path) -> 
         async with north.unit() as work:
             assert await redeliver.replay_missing(work, made.id, began) == 0
         await drained(north)
-        assert await _came(receiver, made) == [show("event", missed)]
+        assert await _came(receiver, made) == [format_id("event", missed)]

@@ -9,7 +9,7 @@ import pytest
 from fastapi import FastAPI
 
 from app.core.errors import Invalid
-from app.core.ids import new_id, show
+from app.core.ids import format_id, new_id
 from app.core.page import keyset
 from app.events.catalogue import CATALOGUE, CONCERN_RAISED, SYNC_APPLIED, EventType, NewEvent
 from app.events.feed import events_after
@@ -48,7 +48,7 @@ async def _raised_at_school(town: Town) -> UUID:
 async def test_an_endpoint_gets_the_schools_that_it_chose(north: Town, receiver: Receiver) -> None:
     """By id and by the source's own; a student of both schools counts, and what is the district's comes as well."""
     types = [CONCERN_RAISED.name, SYNC_APPLIED.name]
-    one = await register(north, receiver, types=types, schools=(show("org", north.schools[0]),))
+    one = await register(north, receiver, types=types, schools=(format_id("org", north.schools[0]),))
     two = await register(north, receiver, types=types, schools=("sis:sis:school-2",))
     both = await register(north, receiver, types=types)
     at_one, at_two = await happen(north), await happen(north, student="cy", school=1)
@@ -60,18 +60,18 @@ async def test_an_endpoint_gets_the_schools_that_it_chose(north: Town, receiver:
         )
         nowhere = record(work, NewEvent(CONCERN_RAISED, new_id(), 1, about, north.students["amy"]))
     await drained(north)
-    shown = {name: show("event", row) for name, row in (("1", at_one), ("2", at_two), ("d", districts))}
-    assert set(_came(receiver, one)) == {shown["1"], shown["d"], show("event", at_each)}
-    assert set(_came(receiver, two)) == {shown["2"], shown["d"], show("event", at_each)}
-    assert set(_came(receiver, both)) == {*shown.values(), show("event", at_each), show("event", nowhere)}
+    shown = {name: format_id("event", row) for name, row in (("1", at_one), ("2", at_two), ("d", districts))}
+    assert set(_came(receiver, one)) == {shown["1"], shown["d"], format_id("event", at_each)}
+    assert set(_came(receiver, two)) == {shown["2"], shown["d"], format_id("event", at_each)}
+    assert set(_came(receiver, both)) == {*shown.values(), format_id("event", at_each), format_id("event", nowhere)}
 
 
 async def test_schools_are_within_the_clients_reach(north: Town, south: Town) -> None:
     """A client of one school cannot choose another; nobody chooses another district's, or an org that is none."""
     bound = north.client(schools=(north.schools[0],))
     for principal, school in (
-        (bound, show("org", north.schools[1])),
-        (None, show("org", south.schools[0])),
+        (bound, format_id("org", north.schools[1])),
+        (None, format_id("org", south.schools[0])),
         (None, "sis:sis:nowhere"),
         (None, "made up"),
     ):
@@ -185,7 +185,7 @@ async def test_a_changed_address_gets_what_waits(north: Town, tmp_path: Path, re
     assert changed.version == made.version + 1
     await make_due(north)
     await drained(north)
-    assert _came(receiver, changed) == [show("event", event_id)]
+    assert _came(receiver, changed) == [format_id("event", event_id)]
     assert receiver.at(changed)[0]["verified"]
     (logged,) = await log_of(north, made)
     assert [one.status for one in logged.attempts] == [500, 204]
@@ -208,7 +208,7 @@ async def test_types_change_and_versions_stay(north: Town, receiver: Receiver, m
 async def test_endpoints_over_rest(app: FastAPI, north: Town) -> None:
     """Schools, versions and the kind of signature, as the contract says them; PATCH changes what it names alone."""
     client = caller(app, north)
-    school = show("org", north.schools[0])
+    school = format_id("org", north.schools[0])
     asked = {
         "url": "http://127.0.0.1:9999/x",
         "event_types": ["concern.raised"],
@@ -219,10 +219,10 @@ async def test_endpoints_over_rest(app: FastAPI, north: Town) -> None:
     assert (made["schools"], made["versions"], made["secret"]) == ([school], {"concern.raised": 1}, None)
     assert made["public_key"].startswith("whpk_")
     path = f"/v1/webhook-endpoints/{made['id']}"
-    changed = await client.ask("PATCH", path, json={"schools": []})
+    changed = await client.patch(path, {"schools": []})
     assert changed.json() == {key: value for key, value in made.items() if key != "secret"} | {
         "schools": [],
         "version": 2,
     }
-    assert (await client.ask("PATCH", path, json={"url": "http://10.0.0.1/"})).status_code == 422
-    assert (await client.ask("PATCH", path, json={"secret": "x"})).status_code == 422
+    assert (await client.patch(path, {"url": "http://10.0.0.1/"})).status_code == 422
+    assert (await client.patch(path, {"secret": "x"})).status_code == 422

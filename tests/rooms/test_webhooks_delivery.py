@@ -9,7 +9,7 @@ from sqlalchemy import select
 from app.access.models import Disclosure
 from app.access.permission import Can
 from app.access.work import Work, needs
-from app.core.ids import show
+from app.core.ids import format_id
 from app.events.catalogue import SYNC_APPLIED
 from app.settings import Settings
 from app.webhooks.models import DeliveryState
@@ -27,7 +27,7 @@ async def test_a_committed_event_arrives_and_verifies(north: Town, receiver: Rec
     await drained(north)
     (came,) = receiver.at(made)
     assert came["verified"]
-    assert came["webhook-id"] == show("event", event_id)
+    assert came["webhook-id"] == format_id("event", event_id)
     assert came["type"] == "concern.raised"
     (logged,) = await log_of(north, made)
     assert logged.delivery.state == DeliveryState.DELIVERED
@@ -57,7 +57,7 @@ async def test_an_event_of_a_rolled_back_transaction_is_never_sent(north: Town, 
         await fail()
     real = await happen(north)
     await drained(north)
-    assert [came["webhook-id"] for came in receiver.at(made)] == [show("event", real)]
+    assert [came["webhook-id"] for came in receiver.at(made)] == [format_id("event", real)]
 
 
 async def test_an_endpoint_gets_no_history(north: Town, receiver: Receiver) -> None:
@@ -89,7 +89,7 @@ async def test_an_endpoint_reaches_no_further_than_its_maker(north: Town, receiv
     at_one, at_two = await happen(north), await happen(north, student="cy", school=1)
     secured = await happen(north, secured_area="sel")
     await drained(north)
-    ids = {name: show("event", one) for name, one in (("one", at_one), ("two", at_two), ("sel", secured))}
+    ids = {name: format_id("event", one) for name, one in (("one", at_one), ("two", at_two), ("sel", secured))}
     assert [came["webhook-id"] for came in receiver.at(one_school)] == [ids["one"]]
     assert {came["webhook-id"] for came in receiver.at(opened)} == set(ids.values())
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.core.ids import show
+from app.core.ids import format_id
 from app.events.catalogue import CATALOGUE
 from app.webhooks.deliveries.redeliver import send_test
 from app.webhooks.service import NewEndpoint, register_endpoint
@@ -75,7 +75,7 @@ async def test_the_receiver_of_the_page_takes_what_we_send(
             process.kill()
     answers = [[attempt.status for attempt in one.attempts] for one in await log_of(north, made)]
     assert answers == [[204], [204], [401]]
-    assert show("endpoint", made.id).startswith("end_")
+    assert format_id("endpoint", made.id).startswith("end_")
 
 
 async def test_the_page_verifies_ed25519(north: Town) -> None:

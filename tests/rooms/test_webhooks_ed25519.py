@@ -10,7 +10,7 @@ import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from app.core.ids import show
+from app.core.ids import format_id
 from app.webhooks import service
 from app.webhooks.models import WebhookEndpoint
 from app.webhooks.queries import endpoint
@@ -71,7 +71,7 @@ async def _register(town: Town, address: str) -> WebhookEndpoint:
 async def _sent(town: Town, came: list[Captured]) -> Captured:
     event_id = await happen(town)
     await drain(town.settings, {town.district_id})
-    assert came[-1][0]["webhook-id"] == show("event", event_id)
+    assert came[-1][0]["webhook-id"] == format_id("event", event_id)
     return came[-1]
 
 

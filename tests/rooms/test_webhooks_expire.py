@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from app.core.errors import Gone
-from app.core.ids import show
+from app.core.ids import format_id
 from app.core.page import keyset
 from app.events.feed import KEPT, events_after
 from app.maintenance.models import TaskKind
@@ -95,7 +95,7 @@ async def test_what_waits_keeps_its_event(north: Town, receiver: Receiver) -> No
     async with north.unit() as work:
         await service.resume_endpoint(work, made.id)
     await drained(north)
-    assert show("event", event_id) in [one["webhook-id"] for one in receiver.at(made)]
+    assert format_id("event", event_id) in [one["webhook-id"] for one in receiver.at(made)]
 
 
 async def test_what_ended_lately_keeps_its_log(north: Town, receiver: Receiver) -> None:
@@ -122,7 +122,7 @@ async def test_a_delivery_whose_event_is_gone_ends(north: Town, receiver: Receiv
         await owner.close()
     kept = await happen(north)
     await drained(north)
-    assert [one["webhook-id"] for one in receiver.at(made)] == [show("event", kept)]
+    assert [one["webhook-id"] for one in receiver.at(made)] == [format_id("event", kept)]
 
 
 async def _lay(town: Town) -> None:

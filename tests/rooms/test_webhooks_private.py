@@ -30,7 +30,7 @@ async def test_an_answer_of_an_allowed_network_is_kept_and_not_shown(app: FastAP
         made = await register(north, receiver)
         await happen(north)
         await drain(opened, {north.district_id})
-    path = f"/v1/webhook-endpoints/{ids.show('endpoint', made.id)}/deliveries"
+    path = f"/v1/webhook-endpoints/{ids.format_id('endpoint', made.id)}/deliveries"
     client = caller(app, north)
     listed = (await client.get(path)).json()["items"][0]
     resent = (await client.post(f"{path}/{listed['id']}/resend", {})).json()
@@ -50,7 +50,7 @@ async def test_an_answer_of_a_sandbox_is_shown(app: FastAPI, north: Town, tmp_pa
         made = await register(north, receiver)
         await happen(north)
         await drained(north)
-    path = f"/v1/webhook-endpoints/{ids.show('endpoint', made.id)}/deliveries"
+    path = f"/v1/webhook-endpoints/{ids.format_id('endpoint', made.id)}/deliveries"
     shown = (await caller(app, north).get(path)).json()["items"][0]["attempts"][0]
     assert (shown["status"], shown["answer"], shown["answer_withheld"]) == (500, "Answered 500.", False)
 

@@ -36,7 +36,7 @@ async def test_the_process_delivers_and_ends_when_told(north: Town, tmp_path: Pa
     assert [line["event"] for line in lines][:1] == ["worker.started"]
     (attempt,) = [line for line in lines if line["event"] == "webhooks.attempt"]
     assert (attempt["status"], attempt["job"]) == (204, "webhooks")
-    assert attempt["district"] == ids.show("district", north.district_id)
+    assert attempt["district"] == ids.format_id("district", north.district_id)
     assert attempt["trace_id"]
     assert all(set(FIELDS) <= line.keys() for line in lines)
     assert str(north.students["amy"]) not in out

@@ -115,7 +115,7 @@ def test_what_spoils_a_whole_file_is_refused_in_a_sentence(rows: bytes, words: s
 
 def test_faults_beyond_number_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is remembered of a file that was made to harm is bounded."""
-    monkeypatch.setattr("app.sis.engine.intake.screen.MOST_FAULTS", 100)
+    monkeypatch.setattr("app.sis.engine.intake.screen.MAX_FAULTS", 100)
     with pytest.raises(SourceRefused, match="has over 100 lines that do not match"):
         _screened(b"x\r\n" * 101)
 

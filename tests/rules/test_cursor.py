@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from app.core.crypto import Keyring, generate_key
-from app.core.cursor import LONGEST, CursorSeal, cursor_seal
+from app.core.cursor import MAX_CURSOR_LENGTH, CursorSeal, cursor_seal
 from app.core.errors import Malformed
 from app.core.page import Keyset, keyset
 
@@ -71,9 +71,9 @@ def test_any_text_opens_nothing(text: str) -> None:
 def test_a_long_text_is_refused_and_long_names_are_not() -> None:
     """The bound is above any place that the roster can have, in its longest spelling."""
     place = ("\x01" * 300, "\x7f\U0001f600" * 150, str(UUID(int=3)))
-    assert len(SEAL.seal(BOUND, place)) < LONGEST
-    assert SEAL.open(BOUND, "A" * (LONGEST + 1)) is None
-    huge = SEAL.seal(BOUND, ("n" * LONGEST,))
+    assert len(SEAL.seal(BOUND, place)) < MAX_CURSOR_LENGTH
+    assert SEAL.open(BOUND, "A" * (MAX_CURSOR_LENGTH + 1)) is None
+    huge = SEAL.seal(BOUND, ("n" * MAX_CURSOR_LENGTH,))
     assert SEAL.open(BOUND, huge) is None
 
 

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.errors import Invalid
-from app.core.json_limits import MOST_DEPTH, MOST_KEYS, MOST_VALUES, NotText, check_json
+from app.core.json_limits import MAX_DEPTH, MAX_KEYS, MAX_VALUES, NotText, check_json
 from tests.faces.abuse.bodies import BODIES
 
 JSON = st.recursive(
@@ -42,19 +42,19 @@ def test_an_ordinary_document_passes(value: Any) -> None:
 @given(JSON)
 def test_a_long_list_is_counted_behind_any_text(value: Any) -> None:
     """No content of a text hides what follows it: the list behind it is still counted."""
-    document = json.dumps([value, [0] * MOST_VALUES], ensure_ascii=False).encode()
+    document = json.dumps([value, [0] * MAX_VALUES], ensure_ascii=False).encode()
     assert code_of(document) in ("body.too_many_values", "body.too_many_keys")
 
 
 @pytest.mark.parametrize(
     ("value", "code"),
     [
-        ([0] * MOST_VALUES, "body.too_many_values"),
-        ([0] * (MOST_VALUES - 10), None),
-        ([[]] * MOST_VALUES, "body.too_many_values"),
-        ({str(number): 0 for number in range(MOST_KEYS)}, None),
-        ({str(number): 0 for number in range(MOST_KEYS + 1)}, "body.too_many_keys"),
-        ([{str(number): 0 for number in range(MOST_KEYS + 1)}], "body.too_many_keys"),
+        ([0] * MAX_VALUES, "body.too_many_values"),
+        ([0] * (MAX_VALUES - 10), None),
+        ([[]] * MAX_VALUES, "body.too_many_values"),
+        ({str(number): 0 for number in range(MAX_KEYS)}, None),
+        ({str(number): 0 for number in range(MAX_KEYS + 1)}, "body.too_many_keys"),
+        ([{str(number): 0 for number in range(MAX_KEYS + 1)}], "body.too_many_keys"),
         ({"a": "," * 100_000, "b": "[{" * 1000}, None),
         ({"a": '","' * 50_000}, None),
         ({"a\\": ["\\"] * 5000}, None),
@@ -67,8 +67,8 @@ def test_the_limits_are_where_they_are_said_to_be(value: Any, code: str | None) 
 
 def test_depth_is_limited() -> None:
     """Lists and objects within each other, mixed."""
-    assert code_of(b'[{"a":' * (MOST_DEPTH // 2) + b"1" + b"}]" * (MOST_DEPTH // 2)) is None
-    assert code_of(b'[{"a":' * MOST_DEPTH + b"1" + b"}]" * MOST_DEPTH) == "body.too_deep"
+    assert code_of(b'[{"a":' * (MAX_DEPTH // 2) + b"1" + b"}]" * (MAX_DEPTH // 2)) is None
+    assert code_of(b'[{"a":' * MAX_DEPTH + b"1" + b"}]" * MAX_DEPTH) == "body.too_deep"
 
 
 def test_another_encoding_is_refused() -> None:

@@ -156,7 +156,7 @@ async def test_what_people_amended_or_removed_stays_as_they_left_it(
 
 async def test_only_a_score_of_nobody_becomes_the_sources(north: Town, tmp_path: Path, mapped: Delivered) -> None:
     """Same student, measure, date and attempt: what a client or a teacher recorded keeps its place and its value."""
-    students = {n: ids.show("student", await row_id(north, "person", f"s{n}")) for n in range(4)}
+    students = {n: ids.format_id("student", await row_id(north, "person", f"s{n}")) for n in range(4)}
     async with north.unit() as work:
         taken = await record_scores(
             work,
@@ -314,7 +314,7 @@ async def _support(town: Town, student: str) -> Any:
     """An active support of a student who must gain, from the end of August on."""
     begins = date(2026, 8, 31)
     new = NewSupport(
-        student=ids.show("student", await row_id(town, "person", student)),
+        student=ids.format_id("student", await row_id(town, "person", student)),
         intervention="Reading",
         level=2,
         measure="orf",

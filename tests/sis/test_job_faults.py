@@ -183,7 +183,7 @@ async def test_a_plan_that_cannot_be_applied_waits_for_another_answer(
     assert await fingerprint(north, ROSTER) == before
     source = (await ask(north, "SELECT source_id FROM sis_run WHERE district_id = :district LIMIT 1"))[0][0]
     if await read_metrics(north.worker_engine):
-        of = {"district": ids.show("district", north.district_id), "source": ids.show("source", source)}
+        of = {"district": ids.format_id("district", north.district_id), "source": ids.format_id("source", source)}
         assert REGISTRY.get_sample_value("aimline_sync_failed_to_apply", of) in (None, 1)
     async with north.unit() as work:
         if then == "discard":

@@ -275,7 +275,7 @@ async def test_the_alarms_say_how_each_source_stands(north: Town, tmp_path: Path
     await _night(north)
     await _due(north, made, overdue_at=None)
     assert await read_metrics(north.worker_engine) >= 1
-    of = {"district": ids.show("district", north.district_id), "source": ids.show("source", made.source.id)}
+    of = {"district": ids.format_id("district", north.district_id), "source": ids.format_id("source", made.source.id)}
     told = {
         name: REGISTRY.get_sample_value(f"aimline_sync_{name}", of)
         for name in ("hours_since_applied", "held", "failed", "overdue")
@@ -307,7 +307,7 @@ async def test_a_report_says_what_was_weighed_and_what_to_do_next(north: Town, t
     assert "limit 50% over 4" in told
     assert "In quarantine: enrollments.csv row" in told
     assert "beginDate: date.malformed" in told
-    assert f"aimline sync approve {ids.show('run', run_ids[-1])} --district DISTRICT --plan " in told
+    assert f"aimline sync approve {ids.format_id('run', run_ids[-1])} --district DISTRICT --plan " in told
     for line in told.splitlines():
         assert line.count(": aimline s") == line.count(" --district "), f"no command goes without its district: {line}"
     assert "--without-removals" in " ".join(next_steps(report))
@@ -357,7 +357,7 @@ async def test_a_dry_run_that_fails_tells_nobody(north: Town, tmp_path: Path) ->
     assert (state, "no such file" in sentence) == ("failed", True)
     assert await _events(north) == []
     assert await ask(north, "SELECT overdue_at FROM sis_source WHERE district_id = :district") == [(soon,)]
-    of = {"district": ids.show("district", north.district_id), "source": ids.show("source", made.source.id)}
+    of = {"district": ids.format_id("district", north.district_id), "source": ids.format_id("source", made.source.id)}
     await read_metrics(north.worker_engine)
     assert REGISTRY.get_sample_value("aimline_sync_failed", of) == 0
     async with north.unit() as work:

@@ -51,7 +51,7 @@ async def _loop(work: Work, student: str) -> None:
     support_id = await _support(work, student)
     await record_sessions(work, support_id, [NewSession(YEAR_BEGINS, attended=True)])
     await _score(work, student)
-    await decide(work, NewDecision("continue", support=ids.show("support", support_id)))
+    await decide(work, NewDecision("continue", support=ids.format_id("support", support_id)))
 
 
 COMMANDS = {"concern": _concern, "settled": _settled, "score": _score, "loop": _loop}
@@ -73,7 +73,7 @@ async def waiting_for_a_lock(town: Town, sync_: "asyncio.Task[Report]") -> Async
 async def test_a_row_written_before_its_student_moves_goes_along(north: Town, tmp_path: Path, command: Command) -> None:
     """A command that has not committed when the sync moves its student: its rows are in the new school."""
     await sync(north, Export(), tmp_path)
-    student = ids.show("student", await row_id(north, "person", "s0"))
+    student = ids.format_id("student", await row_id(north, "person", "s0"))
     async with north.unit() as work:
         await command(work, student)
         moves = asyncio.create_task(sync(north, _moved("s0"), tmp_path))
@@ -89,7 +89,7 @@ async def test_a_row_written_while_its_student_moves_waits_for_it(
 ) -> None:
     """A command that comes when the sync has moved its student, and not committed, writes the new school."""
     await sync(north, Export(), tmp_path)
-    student = ids.show("student", await row_id(north, "person", "s0"))
+    student = ids.format_id("student", await row_id(north, "person", "s0"))
     written: list[asyncio.Task[None]] = []
     loop = asyncio.get_running_loop()
 
@@ -112,8 +112,8 @@ async def test_a_sync_repairs_what_is_out_of_step_and_counts_it(north: Town, tmp
     await sync(north, Export(), tmp_path)
     student = await row_id(north, "person", "s0")
     async with north.unit() as work:
-        await _loop(work, ids.show("student", student))
-        await _concern(work, ids.show("student", student))
+        await _loop(work, ids.format_id("student", student))
+        await _concern(work, ids.format_id("student", student))
     other = [await row_id(north, "org", "south")]
     for table in ("concern", "score", "session"):
         sql = f"UPDATE {table} SET school_ids = :schools WHERE district_id = :district AND student_id = :student"

@@ -8,9 +8,9 @@ import pytest
 from fastapi import FastAPI
 
 from app.core.address import Allowed
-from app.core.ids import new_id, show
+from app.core.ids import format_id, new_id
 from app.sis.engine.report import Report
-from app.sis.runs.rekey import MOST_GIVEN
+from app.sis.runs.rekey import MAX_GIVEN
 from app.sis.scheduler.answers import execute_answered_runs
 from app.sis.scheduler.execute import SyncScheduler
 from tests.faces.rest_town import CLIENT_SCOPES, Caller, caller
@@ -27,7 +27,7 @@ async def _night(town: Town) -> None:
 
 
 def _path(held: Report) -> str:
-    return f"/v1/sync-runs/{show('run', held.run_id)}/rekey"
+    return f"/v1/sync-runs/{format_id('run', held.run_id)}/rekey"
 
 
 def _map(*pairs: tuple[str, str]) -> dict[str, Any]:
@@ -58,14 +58,14 @@ async def test_people_go_on_under_their_new_ids(app: FastAPI, north: Town, tmp_p
     asks = caller(app, north)
     run, report = await _planned(asks, north, held)
     counts = {"gone": PEOPLE, "came": PEOPLE, "matched": PEOPLE, "ambiguous": 0, "unmatched": 0, "roles": 0}
-    assert report["rekey"] == {"of": show("run", held.run_id), "by": "identifier", **counts}
+    assert report["rekey"] == {"of": format_id("run", held.run_id), "by": "identifier", **counts}
     assert (report["state"], report["asked_by"], report["counts"]["person"]["updated"]) == (
         "held",
         "test client",
         PEOPLE,
     )
     assert await fingerprint(north) == roster, "nothing is changed before it is approved"
-    assert (await asks.get(f"/v1/sync-runs/{show('run', held.run_id)}")).json()["state"] == "held"
+    assert (await asks.get(f"/v1/sync-runs/{format_id('run', held.run_id)}")).json()["state"] == "held"
     approved = await asks.post(f"{run}/approve", {"plan": report["plan"]})
     assert approved.status_code == 200, approved.text
     await execute_answered_runs(north.worker_engine, north.settings.keyring, north.district_id)
@@ -87,7 +87,7 @@ async def test_it_is_the_plan_of_the_command_line(app: FastAPI, north: Town, tmp
     assert by_hand.plan is not None
     assert report["sentence"] == by_hand.sentence
     assert report["plan"] == by_hand.plan["digest"]
-    told = {**by_hand.plan["rekey"], "of": show("run", held.run_id), "roles": 0}
+    told = {**by_hand.plan["rekey"], "of": format_id("run", held.run_id), "roles": 0}
     assert report["rekey"] == told
     assert (told["matched"], told["ambiguous"], told["unmatched"]) == (PEOPLE - 3, 1, 2)
     text = await caller(app, north).ask("GET", f"{run}/report", headers={"Accept": "text/plain"})
@@ -101,7 +101,7 @@ async def test_a_map_of_ones_own_says_who_is_who(app: FastAPI, north: Town, tmp_
     given = _map(("s1", "new-s2"), ("s2", "new-s1"), ("s3", "nobody"), (" s5 ", "new-s5"))
     run, report = await _planned(asks, north, held, given)
     told = {"gone": 4, "came": 3, "matched": 3, "ambiguous": 0, "unmatched": 1, "roles": 0}
-    assert report["rekey"] == {"of": show("run", held.run_id), "by": "map", **told}
+    assert report["rekey"] == {"of": format_id("run", held.run_id), "by": "map", **told}
     assert "by the map that was given" in report["sentence"]
     approved = await asks.post(f"{run}/approve", {"plan": report["plan"]})
     assert approved.status_code == 200, approved.text
@@ -130,7 +130,7 @@ async def test_what_is_wrong_with_a_map_is_said_at_once(app: FastAPI, north: Tow
         ("/map/1/new", "shape.string_too_short"),
     }
     assert _codes(await asks.post(path, {"map": []})) == {("/map", "shape.too_short")}
-    many = [(f"s{n}", f"n{n}") for n in range(MOST_GIVEN + 1)]
+    many = [(f"s{n}", f"n{n}") for n in range(MAX_GIVEN + 1)]
     assert _codes(await asks.post(path, _map(*many))) == {("/map", "shape.too_long")}
     runs = (await asks.get("/v1/sync-runs")).json()["items"]
     assert [one["state"] for one in runs] == ["held", "applied"]
@@ -146,7 +146,7 @@ async def test_only_a_held_run_with_people_can_be_rekeyed(
     asks = caller(app, north)
     refused = await asks.post(_path(applied), MATCH)
     assert (refused.status_code, refused.json()["type"]) == (409, "urn:aimline:problem:run.not_held")
-    for path in (f"/v1/sync-runs/{show('run', new_id())}/rekey", "/v1/sync-runs/none/rekey"):
+    for path in (f"/v1/sync-runs/{format_id('run', new_id())}/rekey", "/v1/sync-runs/none/rekey"):
         assert (await asks.post(path, MATCH)).status_code == 404
     held = await sync(north, _rekeyed(Export()), tmp_path)
     assert (await caller(app, south).post(_path(held), MATCH)).status_code == 404

@@ -293,7 +293,7 @@ async def test_a_list_in_another_dress_is_one(body: object) -> None:
 
 async def test_a_page_without_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory does not depend on what a source sends at once."""
-    monkeypatch.setattr("app.sis.oneroster_rest.wire.LONGEST", 10_000)
+    monkeypatch.setattr("app.sis.oneroster_rest.wire.MAX_PAGE_BYTES", 10_000)
     body = {"users": [{"sourcedId": f"u{number}"} for number in range(2000)]}
     with answering(lambda asked: Said(body=body) if asked.name == "users" else well(asked)) as (address, _):
         with pytest.raises(SourceRefused, match="set a lower page-size"):

@@ -16,6 +16,7 @@ from app.sis.engine.report import Counts, Report
 from app.sis.engine.run import begin, end
 from app.sis.oneroster_csv.archive import open_zip
 from app.sis.port import AlreadyRunning, OpenedSource, Superseded
+from app.sis.rules import RunState
 from app.sis.runs.pull import request_run
 from app.sis.scheduler.execute import SyncScheduler
 from app.sis.service import sync
@@ -127,7 +128,7 @@ async def test_a_delta_with_rows_in_quarantine_moves_no_watermark(
     source_id = await _killed(north, tmp_path)
     before, at = now() - timedelta(days=2), now() - timedelta(days=1)
     await ask(north, "UPDATE sis_source SET pulled_until = :at WHERE district_id = :district", at=before)
-    report = Report(new_id(), began_at=at, mode=mode, state="applied", pulled_at=at)
+    report = Report(new_id(), began_at=at, mode=mode, state=RunState.APPLIED, pulled_at=at)
     report.kinds["person"] = Counts("users", quarantined=refused)
     async with north.house() as work:
         await begin(work, report, source_id, dry=False)

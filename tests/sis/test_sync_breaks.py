@@ -33,7 +33,7 @@ async def test_a_sync_keeps_breaks_and_lays_new_weeks_by_them(north: Town, tmp_p
     await sync(north, Export(), tmp_path)
     winter = [MONDAY, MONDAY + timedelta(weeks=1)]
     assert await off(north, "south") == winter
-    south = ids.show("org", await row_id(north, "org", "south"))
+    south = ids.format_id("org", await row_id(north, "org", "south"))
     async with north.unit() as work:
         snow = await declare_break(work, NewBreak(LATER, LATER + WEEK, south))
     assert snow.schools

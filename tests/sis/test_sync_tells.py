@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from app.core.ids import show
+from app.core.ids import format_id
 from app.core.page import keyset
 from app.events.feed import events_after
 from app.events.render import body
@@ -40,9 +40,9 @@ async def test_who_enters_moves_leaves_and_returns_is_told(north: Town, tmp_path
     """By school: a move is a leaving and an entering; a return is told where the student had been before."""
     export = Export()
     await sync(north, export, tmp_path)
-    schools = {name: show("org", await row_id(north, "org", name)) for name in ("north", "south")}
-    s2 = show("student", await row_id(north, "person", "s2"))
-    s3 = show("student", await row_id(north, "person", "s3"))
+    schools = {name: format_id("org", await row_id(north, "org", name)) for name in ("north", "south")}
+    s2 = format_id("student", await row_id(north, "person", "s2"))
+    s3 = format_id("student", await row_id(north, "person", "s3"))
     gone = {name: export.without(name, *ids) for name, ids in (("users", ["s3"]), ("enrollments", ["e3"]))}
     gone["demographics"] = export.without("demographics", "s3")
     mover = next(row for row in export.rows["users"] if row["sourcedId"] == "s2")
@@ -50,7 +50,7 @@ async def test_who_enters_moves_leaves_and_returns_is_told(north: Town, tmp_path
     new = {**mover, "sourcedId": "s99", "username": "s99", "orgSourcedIds": "north", "identifier": "99"}
     export.rows["users"].append(new)
     await sync(north, export, tmp_path, limits=LENIENT)
-    s99 = show("student", await row_id(north, "person", "s99"))
+    s99 = format_id("student", await row_id(north, "person", "s99"))
     first = await _told(north, "student.")
     assert await _of(north, first) == sorted(
         [

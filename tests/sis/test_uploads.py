@@ -240,7 +240,7 @@ async def test_a_body_that_stalls_is_given_up(app: FastAPI, north: Town, monkeyp
             yield b"."
             await asyncio.sleep(0.01)
 
-    for name, body in (("SILENCE", stalls), ("LONGEST", drips)):
+    for name, body in (("SILENCE", stalls), ("MAX_UPLOAD_SECONDS", drips)):
         with monkeypatch.context() as patch:
             patch.setattr(upload, name, 0.2)
             slow = await _send(asks, path, body())

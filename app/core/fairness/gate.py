@@ -1,13 +1,13 @@
 """Limits how many requests run at once in this process, and lets the others wait in fair order.
 
-Each key (a district) with requests always has one that runs. Beyond that, the keys share a few slots: a running
-request holds a slot, and the next request in fair order gets it when it is free. Requests of the key with the most
-running requests pause between their steps while another key's request runs, so that a single request of one
-district does not share the processor with many requests of another.
+A key (a district) that has requests always has at least one running. Beyond that, the keys share a few slots: a running
+request occupies a slot, and when it frees it, the next request in fair order gets it. Requests of the key with the most
+running requests pause between their steps while another key's request runs, so that a single request of one district
+does not share the processor with many requests of another.
 
-A request that takes long while the processor is mostly idle, such as a statement that waits for a lock, gives its
-slot back and continues, so it does not make others wait. The number of running requests of one key is bounded
-instead.
+A request that takes long while the processor is mostly idle, such as one whose statement waits for a lock, gives its
+slot back and continues, so that others need not wait for it. Another limit bounds how many requests of one key run at
+once.
 """
 
 import asyncio
@@ -30,10 +30,10 @@ FULL_QUEUE_RETRY = 1
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many requests run and wait.
+    """The limits on how many requests run and wait.
 
-    Other requests pause for a request until it has used the event loop for `favoured_seconds`, or has waited for
-    `pause_seconds` at one step. No request pauses for more than `most_paused` seconds or half of its time,
+    While a request has used the event loop for less than `favoured_seconds`, other requests pause for it, but at most
+    `pause_seconds` per step. No request pauses for more than `most_paused` seconds or half of its own duration,
     whichever is more.
     """
 
@@ -66,7 +66,7 @@ class Turn:
 
     @property
     def may_run(self) -> bool:
-        """Whether the request has been admitted."""
+        """Returns whether the request has been admitted."""
         return not self.ticket.is_waiting
 
     def pause(self) -> asyncio.Future[None] | None:
@@ -74,7 +74,9 @@ class Turn:
         return self.gate.pause(self)
 
     def stepped(self, seconds: float) -> None:
-        """Records a step; after a long one the event loop first handles newly arrived requests."""
+        """Records the duration of a step; after a long one, the event loop handles newly arrived requests before other
+        steps.
+        """
         self.gate.note_step(self, seconds)
         if seconds > LONG_STEP:
             self.gate.handle_arrivals()
@@ -111,8 +113,8 @@ class Gate:
         return self._order.in_service
 
     def enqueue(self, key: Hashable, flow: Hashable = None) -> Turn:
-        """Queues a request and returns its turn, which may run at once; raises `Throttled` when the key's queue is
-        full.
+        """Queues a request and returns its turn, which may be admitted already; raises `Throttled` when the key's queue
+        is full.
         """
         if self._order.waiting_of(key) >= self.limits.queue_of_one_key:
             detail = "Too many requests of this district are waiting already. Send fewer at once."
@@ -124,14 +126,14 @@ class Gate:
         return turn
 
     async def wait(self, turn: Turn) -> None:
-        """Waits until the turn may run; raises `Overloaded` after the longest wait."""
+        """Waits until the turn is admitted; raises `Overloaded` if that takes too long."""
         done, _ = await asyncio.wait({turn.admitted}, timeout=self.limits.longest_wait)
         if not done:
             retry_after = max(1, math.ceil(self.limits.longest_wait / 6))
             raise Overloaded("The service is overloaded. Try again later.", retry_after, code="queue.timeout")
 
     def leave(self, turn: Turn) -> None:
-        """Ends a turn in any state, and admits the next requests; a second call does nothing."""
+        """Ends a turn, whether it waits or runs, and admits the next requests; a second call does nothing."""
         if self._turns.pop(turn.ticket, None) is None:
             return
         self._give_back(turn)
@@ -141,7 +143,9 @@ class Gate:
         self._admit()
 
     def pause(self, turn: Turn) -> asyncio.Future[None] | None:
-        """Returns a future that this turn's next step must wait for, when a key with fewer running requests has one."""
+        """Returns a future for which this turn's next step must wait, because a key with fewer running requests has
+        priority.
+        """
         if self._arrivals_handled is not None and not self._arrivals_handled.done():
             return self._arrivals_handled
         now = self._clock()
@@ -163,7 +167,7 @@ class Gate:
             return 0.0
         paused = turn.paused_for + (now - turn.paused_since if turn.paused_since is not None else 0.0)
         if paused > max(self.limits.most_paused, (now - turn.began) / 2):
-            return 0.0  # Under constant load of others, the busiest key still runs for half of the time.
+            return 0.0  # Even under constant load from others, requests of the busiest key run for half of the time.
         load = self._load(turn.ticket.key)
         newest = max(
             (
@@ -183,7 +187,7 @@ class Gate:
         turn.last_step = self._clock()
 
     def handle_arrivals(self) -> None:
-        """Delays further steps until the event loop has handled what arrived meanwhile, such as another request."""
+        """Delays further steps until the event loop has handled new arrivals, such as another request."""
         if self._arrivals_handled is None or self._arrivals_handled.done():
             self._arrivals_handled = asyncio.get_running_loop().create_future()
             asyncio.get_running_loop().call_soon(_resume, self._arrivals_handled)
@@ -210,7 +214,7 @@ class Gate:
         turn.timer = asyncio.get_running_loop().call_later(self.limits.slot_seconds, self._check_slot, turn)
 
     def _check_slot(self, turn: Turn) -> None:
-        """Takes the slot from a long-running turn that does not use the processor, and gives it to the next request."""
+        """Frees the slot of a long-running turn that does not use the processor, and gives it to the next request."""
         clock, processor = turn.checked_at
         if self._processor() - processor > BUSY * (self._clock() - clock):
             self._schedule_slot_check(turn)

@@ -1,11 +1,11 @@
-"""Decides whose waiting request is served next, by weighted fair queuing.
+"""Decides which waiting request runs next, by weighted fair queuing.
 
 Pure bookkeeping without a clock, lock or task.
 
-Every key (a district) has a share by its weight. The order is start-time fair queuing: each request is charged to
-its key in virtual time, and the key that has received the least is next. The real cost of a request is known only
-at its end, so it is first charged the recent average of its key, and the charge is corrected afterwards. Within a
-key its flows (clients) take turns.
+Every key (a district) has a share in proportion to its weight. The order is start-time fair queuing: each request is
+charged to its key in virtual time, and the key that has been charged the least is next. The real cost of a request is
+known only at its end, so it is first charged the recent average of its key, and the charge is corrected afterwards.
+Within a key, its flows (clients) take turns.
 """
 
 from collections import OrderedDict, deque
@@ -21,7 +21,7 @@ KEYS_BEFORE_PRUNING = 256
 
 @dataclass(slots=True)
 class _Share:
-    """The requests of one key, and the virtual time up to which the key has been served."""
+    """The waiting requests of one key, and the virtual time up to which the key has been charged."""
 
     weight: float
     served_until: float
@@ -33,7 +33,7 @@ class _Share:
 
 @dataclass(eq=False, slots=True)
 class Ticket:
-    """One request that waits, is in service, or has ended."""
+    """One request in the order: waiting, running or ended."""
 
     key: Hashable
     flow: Hashable
@@ -44,7 +44,7 @@ class Ticket:
 
 
 class FairOrder:
-    """The waiting requests of all keys, in the order in which they are served."""
+    """The waiting requests of all keys, in the order in which they will run."""
 
     def __init__(self) -> None:
         self._shares: dict[Hashable, _Share] = {}
@@ -55,7 +55,7 @@ class FairOrder:
 
     @property
     def keys(self) -> int:
-        """Returns the number of keys in memory."""
+        """Returns the number of keys that are kept in memory."""
         return len(self._shares)
 
     def waiting_of(self, key: Hashable) -> int:
@@ -77,8 +77,9 @@ class FairOrder:
         return ticket
 
     def take(self, most_of_one_key: int) -> Ticket | None:
-        """Moves the next request into service; returns None if none waits or every waiting key has enough in
-        service.
+        """Removes the next request from the queue and returns it as running.
+
+        Returns None if no request waits, or if every key with a waiting request has `most_of_one_key` running.
         """
         candidates = [share for share in self._shares.values() if share.waiting and share.in_service < most_of_one_key]
         if not candidates:
@@ -100,14 +101,14 @@ class FairOrder:
         return ticket
 
     def correct_charge(self, ticket: Ticket, cost: float) -> None:
-        """Replaces the estimated charge of a request in service by its real cost."""
+        """Replaces the estimated charge of a running request by its real cost."""
         share = self._shares[ticket.key]
         share.served_until += (cost - ticket.charged) / share.weight
         share.expected += SMOOTHING * (cost - share.expected)
         ticket.charged = cost
 
     def leave(self, ticket: Ticket) -> None:
-        """Ends a request that waited or was in service; a second call does nothing."""
+        """Ends a request, whether it waits or runs; a second call does nothing."""
         if ticket.is_ended:
             return
         ticket.is_ended = True
@@ -129,7 +130,9 @@ class FairOrder:
         return max(share.served_until, self._virtual_time), share.in_service, first.number
 
     def _forget(self) -> None:
-        """Drops keys that have no requests. While the process is busy, keys with service charged against them stay."""
+        """Drops keys without requests. While the process is busy, keys that are charged ahead of the others are
+        kept.
+        """
         if not self.waiting and not self.in_service:
             self._shares.clear()
             self._virtual_time = 0.0

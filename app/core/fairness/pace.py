@@ -28,7 +28,7 @@ _pacer: ContextVar[Pacer | None] = ContextVar("pacer", default=None)
 
 
 class _Paced:
-    """An awaitable that drives a coroutine and waits before each step that its pacer delays."""
+    """An awaitable that drives a coroutine, and before each step waits as long as the coroutine's pacer requires."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], pacer: Pacer) -> None:
         self._coroutine, self._pacer = coroutine, pacer
@@ -64,7 +64,7 @@ class _Paced:
 
 
 async def paced(coroutine: Coroutine[Any, Any, T], pacer: Pacer) -> T:
-    """Runs a coroutine, and the tasks that it starts, with the pauses that the pacer asks for."""
+    """Runs a coroutine, and the tasks that it starts, with the pauses that the pacer requires."""
     token = _pacer.set(pacer)
     try:
         result: T = await _Paced(coroutine, pacer)
@@ -74,7 +74,7 @@ async def paced(coroutine: Coroutine[Any, Any, T], pacer: Pacer) -> T:
 
 
 def pace_tasks(loop: asyncio.AbstractEventLoop) -> None:
-    """Installs a task factory in this event loop that also paces the tasks started by a paced coroutine."""
+    """Installs a task factory in this event loop, so that tasks started by a paced coroutine are paced too."""
     if loop.get_task_factory() is None:
         loop.set_task_factory(_create_task)
 

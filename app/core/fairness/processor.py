@@ -7,10 +7,10 @@ SCHEDULED = Path("/proc/thread-self/schedstat")
 
 
 def processor_demand() -> float:
-    """Returns the seconds during which this thread ran or waited to run; other processes' load does not reduce this
-    number.
+    """Returns the seconds for which this thread has run or has waited for a processor since its start.
 
-    Outside Linux the waiting time is not available, and only the running time is returned.
+    The waiting is included, so that load from other processes does not reduce the number. Outside Linux the waiting
+    time is not available, and only the running time is returned.
     """
     try:
         ran, waited, _ = SCHEDULED.read_text().split()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from time import monotonic
 from typing import Self
 
-MOST_KEYS = 10_000
+MAX_KEYS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,13 @@ class Policy:
     window: int
 
     def divided(self, processes: int) -> Self:
-        """Returns the share of the policy that one of several processes enforces, at least one request."""
+        """Returns the quota for one of several processes: an equal part of this one, at least one request."""
         return replace(self, quota=max(1, self.quota // processes))
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaState:
-    """What a key has left of a policy, and in how many seconds its window ends."""
+    """The state of a key's quota: the requests that are left, and the seconds until its window ends."""
 
     policy: Policy
     remaining: int
@@ -38,9 +38,9 @@ class QuotaState:
 
 
 class Quotas:
-    """The counters of one policy."""
+    """The request counters of one policy, by key."""
 
-    def __init__(self, policy: Policy, clock: Callable[[], float] = monotonic, most_keys: int = MOST_KEYS) -> None:
+    def __init__(self, policy: Policy, clock: Callable[[], float] = monotonic, most_keys: int = MAX_KEYS) -> None:
         self.policy = policy
         self._clock, self._most_keys = clock, most_keys
         self._windows: OrderedDict[Hashable, tuple[float, int]] = OrderedDict()
@@ -49,7 +49,7 @@ class Quotas:
         return len(self._windows)
 
     def take(self, key: Hashable) -> QuotaState:
-        """Counts a request of this key if the quota allows it; returns the state of the quota."""
+        """Counts a request of this key, unless its quota is used up; returns the state of the quota."""
         began, used = self._window(key)
         is_allowed = used < self.policy.quota
         used += is_allowed

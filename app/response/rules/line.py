@@ -1,4 +1,4 @@
-"""Owns one series as a line of JSON: what it may contain, and what is wrong with it. Never repeats a value."""
+"""Parses and validates a series written as one line of JSON. Errors never repeat a value."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from statistics import median
 from typing import Any, Literal
 
 from app.response.aimline import UnjudgeableSeries, usable
-from app.response.rules.monitor.rule import LONGEST
+from app.response.rules.monitor.rule import MAX_WEEKS
 from app.response.rules.series import DeliveredMinutes, Observation, Series
 
 GOAL_WEEK = 26
-"""The week of the goal where a line has no `goal_week`: the length of the benchmark's year."""
+"""The goal's week of a line without `goal_week`: the length of the benchmark's year."""
 
 PROPORTION = 1e6
 """Values beyond this many SEM, or below this part of one, do not occur with any measure."""
@@ -21,7 +21,7 @@ PROPORTION = 1e6
 
 @dataclass(frozen=True, slots=True)
 class OfflineScore:
-    """A score of a line: its instructional week, its value, and its form if known."""
+    """A score of a line: its instructional week, its value, and its form if it is known."""
 
     week: int
     value: float
@@ -30,7 +30,9 @@ class OfflineScore:
 
 @dataclass(frozen=True, slots=True)
 class OfflineSeries:
-    """One series read from a line. `goal_rate` is per week in the measure's units, so negative where down is better."""
+    """A series parsed from a line. `goal_rate` is per week in the measure's units, so it is negative if lower is
+    better.
+    """
 
     id: str
     cohort: str | None
@@ -51,7 +53,7 @@ class OfflineSeries:
         return replace(self, scores=tuple(score for score in self.scores if score.week <= week))
 
     def series(self) -> Series:
-        """Returns the series as the rules take it. Raises UnjudgeableSeries."""
+        """Returns the series in the form that the rules take; raises UnjudgeableSeries."""
         baseline = float(median(self.baseline))
         goal_week = self.goal_week or GOAL_WEEK
         observations = tuple(Observation(score.week, score.value) for score in self.scores)
@@ -69,9 +71,9 @@ class OfflineSeries:
 
 
 def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
-    """Returns the validated series of a line.
+    """Validates the JSON value of a line and returns its series.
 
-    Raises UnjudgeableSeries, which says what is wrong in one sentence without any value.
+    Raises UnjudgeableSeries, which names the error in one sentence without any value.
     """
     if not isinstance(given, Mapping):
         raise _invalid("not_an_object", "Give each series as one JSON object.")
@@ -85,8 +87,8 @@ def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
     if sem is not None and sem <= 0:
         raise _invalid("sem", 'Give "sem" as a number above zero, or leave it out.')
     goal_week = given.get("goal_week")
-    if goal_week is not None and (type(goal_week) is not int or not 1 <= goal_week <= LONGEST):
-        raise _invalid("goal_week", f'Give "goal_week" as a whole number from 1 to {LONGEST}, or leave it out.')
+    if goal_week is not None and (type(goal_week) is not int or not 1 <= goal_week <= MAX_WEEKS):
+        raise _invalid("goal_week", f'Give "goal_week" as a whole number from 1 to {MAX_WEEKS}, or leave it out.')
     line = OfflineSeries(
         _text(given, "id"),
         None if given.get("cohort") is None else _text(given, "cohort"),
@@ -104,7 +106,9 @@ def read_line(given: object, *, every_week: bool = False) -> OfflineSeries:
 
 
 def _check_scale(line: OfflineSeries) -> None:
-    """Raises UnjudgeableSeries for values out of all proportion to the SEM, which floats cannot compare."""
+    """Raises UnjudgeableSeries for values that are so far out of proportion to the SEM that floats cannot compare
+    them.
+    """
     if line.sem is None:
         return
     values = (*line.baseline, *(score.value for score in line.scores))
@@ -152,8 +156,8 @@ def _scores(given: Any) -> tuple[OfflineScore, ...]:
         if not isinstance(item, Mapping) or not _is_number(item.get("value")):
             raise _invalid("score", f'Give score {number} as an object with "week" and a finite "value".')
         week, form = item.get("week"), item.get("form")
-        if type(week) is not int or not 0 <= week <= LONGEST:
-            raise _invalid("week", f'Give "week" of score {number} as a whole number from 0 to {LONGEST}.')
+        if type(week) is not int or not 0 <= week <= MAX_WEEKS:
+            raise _invalid("week", f'Give "week" of score {number} as a whole number from 0 to {MAX_WEEKS}.')
         if form is not None and not isinstance(form, str):
             raise _invalid("form", f'Give "form" of score {number} as a text, or leave it out.')
         key = (week, form, float(item["value"]) if form is None else None)

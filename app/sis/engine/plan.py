@@ -1,10 +1,10 @@
-"""Owns the plan: which rows of each kind to create, update, restore or remove. Never changes the roster.
+"""Writes the plan: which rows of each kind to create, update, restore or remove. Never changes the roster.
 
 Unchanged rows are not part of it, so that a sync without changes costs only the comparison. The plan of a held run is
 kept in logged tables until it is answered; its digest covers the plan and the roster rows that it would change.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -29,7 +29,7 @@ async def write_keys(stage: Stage, kind: Kind, delivery: Delivery | None) -> Non
         await stage.make("key", kind.name, "sourced_id text, id uuid, existed boolean")
     else:
         delivered = f"SELECT FROM {staged} AS s WHERE s.district_id = :district AND s.sourced_id = e.sourced_id"
-        if sifted:  # rows outside of the table `rest` are unchanged
+        if sifted:  # rows that are not in the table `rest` are unchanged
             delivered = f"SELECT FROM {stage.table('rest', kind.name)} AS s WHERE s.t_id = t.id"
         others = f"AND NOT EXISTS ({delivered})" if delivery is not None else ""
         await stage.make_as(
@@ -110,9 +110,10 @@ def _resolved_sql(stage: Stage, kind: Kind, delivery: Delivery) -> str:
 
 
 def id_lists_sql(stage: Stage, ref: Ref, table: str, column: str) -> str:
-    """Returns SQL that resolves each distinct list of sourcedIds once: there are many people, but few lists.
+    """Returns SQL that resolves each distinct list of sourcedIds once, because many people share few lists.
 
-    `whole` is true if all items are known. A list that is itself a known sourcedId, with its commas, is that one item.
+    `whole` is true if all items are known. A list whose text, including its commas, is itself a known sourcedId is that
+    one item.
     """
     key = stage.table("key", ref.kind)
     return f"""SELECT l.list, array_agg(k.id ORDER BY l.place) FILTER (WHERE k.id IS NOT NULL) AS ids,
@@ -180,7 +181,9 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
 
 
 def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
-    """Returns SQL for the known rows to compare with the staged rows. After a sift these are fewer."""
+    """Returns SQL for the known rows to compare with the staged rows; after unchanged rows were skipped these are
+    fewer.
+    """
     if kind.name not in stage.sifted:
         return known_rows_sql(kind, columns)
     selected = ("sourced_id", "district_id", kind.key, "removed_at", *columns)
@@ -189,16 +192,16 @@ def _matched_sql(stage: Stage, kind: Kind, columns: Iterable[str]) -> str:
 
 
 def pin_of(column: str) -> str:
-    """Returns the name by which people pin a column."""
+    """Returns the name under which a pin of this column is stored."""
     return "role" if column == "is_student" else column
 
 
 ALIASED = tuple(kind for kind in KINDS if not kind.own_alias and kind.key == "id")
-"""The kinds whose sourcedIds are in `external_id`, so that other rows can refer to them."""
+"""The kinds whose sourcedIds are in `external_id`, so that rows of other kinds can refer to them."""
 
 
 async def keep_plan(stage: Stage, deliveries: Mapping[str, Delivery]) -> dict[str, Any]:
-    """Keeps the plan's tables beyond the run's transaction and beyond a crash, without refused rows.
+    """Keeps the plan's tables, without refused rows, beyond the run's transaction and beyond a crash.
 
     Returns what the run's row stores about the plan: the digest that an approval must name, and each file's header.
     """

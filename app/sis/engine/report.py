@@ -1,6 +1,6 @@
-"""Owns the report of a run, and the counts that the guard weighs. Never changes a row."""
+"""Defines the report of a run, and counts what the guard compares with its limits. Never changes a row."""
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
@@ -14,8 +14,9 @@ from app.sis.engine.stage import Stage, key_filter_sql
 from app.sis.guard import PlannedKind, ShrunkGroup
 from app.sis.kinds import BY_NAME, Kind
 from app.sis.port import Delivery
+from app.sis.rules import RunState
 
-MANY: Final = 500  # changes up to which PostgreSQL's statistics of the tables remain good enough
+MANY: Final = 500  # the number of changes up to which PostgreSQL's statistics of the tables remain good enough
 FIRST: Final = 20  # quarantined rows that a report lists
 CAME: Final = "('create', 'restore', 'update')"
 WENT: Final = "('remove', 'absent')"
@@ -26,10 +27,10 @@ CHANGED: Final = "('update', 'remove', 'absent')"
 class Counts:
     """The counts of one kind's rows: `fetched` = unchanged + created + updated + removed + quarantined.
 
-    `fetched` counts the rows of the file; identical repeats count once. `removed` counts known rows that the file
-    marks `tobedeleted`. `absent` counts known rows that are missing in the file and are removed too; they are counted
-    separately because they were not fetched. `restored` counts those of the updated rows that had been removed
-    before, and `expired` those of the removed and absent rows whose end date had passed.
+    `fetched` counts the rows of the file, identical repeats once. `removed` counts known rows that the file marks
+    `tobedeleted`. `absent` counts known rows that are missing in the file and are removed too; they are counted
+    separately because they were not fetched. `restored` counts those of the updated rows that had been removed before,
+    and `expired` those of the removed and absent rows whose end date had passed.
     """
 
     file: str = ""
@@ -46,7 +47,7 @@ class Counts:
 
     @property
     def changes(self) -> int:
-        """The number of roster rows that the plan changes."""
+        """Returns the number of roster rows that the plan changes."""
         return self.created + self.updated + self.removed + self.absent
 
 
@@ -70,7 +71,7 @@ class Report:
     """
 
     run_id: UUID
-    state: str = "running"
+    state: RunState = RunState.RUNNING
     sentence: str = ""
     exit_code: int = 1
     began_at: datetime | None = None
@@ -89,7 +90,7 @@ class Report:
 
     @property
     def overturned(self) -> list[str]:
-        """The kinds whose statistics need an update, because a run changed at least a tenth of their rows."""
+        """Returns the kinds whose statistics need an update, because a run changed at least a tenth of their rows."""
         if self.total("changes") < MANY:
             return []
         return [name for name, counts in self.kinds.items() if counts.changes and 10 * counts.changes >= counts.known]
@@ -99,10 +100,10 @@ class Report:
         return sum(int(getattr(counts, name)) for counts in self.kinds.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Returns the report as plain values, with ids as the faces show them."""
+        """Returns the report as plain values, with public ids."""
         return {
             **asdict(self),
-            "run_id": ids.show("run", self.run_id),
+            "run_id": ids.format_id("run", self.run_id),
             "plan": self.plan and self.plan["digest"],
             "began_at": self.began_at.isoformat() if self.began_at else None,
             "ended_at": self.ended_at.isoformat() if self.ended_at else None,
@@ -111,14 +112,14 @@ class Report:
 
 
 async def count_known(stage: Stage, kind: Kind) -> int:
-    """Counts the current roster rows of a kind from this source, and remembers the number in the stage."""
+    """Counts the current roster rows of a kind from this source, and stores the number in the stage."""
     rows = await stage.count(f"SELECT count(*) FROM ({known_rows_sql(kind)}) AS t WHERE t.removed_at IS NULL")
     stage.known_rows[kind.name] = rows
     return rows
 
 
 async def count_planned(stage: Stage, kind: Kind) -> dict[str, int]:
-    """Counts the planned rows of a kind by action, and remembers the numbers in the stage."""
+    """Counts the planned rows of a kind by action, and stores the numbers in the stage."""
     rows = await stage.rows(
         f"SELECT action, count(*) AS rows FROM {stage.table('plan', kind.name)} "
         "WHERE district_id = :district GROUP BY action"
@@ -154,20 +155,20 @@ async def first_refusals(stage: Stage) -> list[Refusal]:
 
 
 async def warn_of_unknown_references(stage: Stage, kind: Kind, delivery: Delivery) -> list[str]:
-    """Returns sentences about unknown optional references: their rows are imported without them."""
+    """Returns sentences about unknown optional references, whose rows are imported without them."""
     warnings = []
     for ref in kind.refs:
         if ref.header not in delivery.header or (ref.required and not ref.many):
             continue
         key = stage.table("key", ref.kind)
         item = "unnest(string_to_array(s.ref_{0}, ','))" if ref.many else "s.ref_{0}"
-        one = f"SELECT FROM {key} AS o WHERE o.district_id = :district AND o.sourced_id = btrim(s.ref_{ref.column})"
+        lookup = f"SELECT FROM {key} AS o WHERE o.district_id = :district AND o.sourced_id = btrim(s.ref_{ref.column})"
         rows = await stage.count(
             f"""SELECT count(DISTINCT u.row_number) FROM (
                     SELECT s.row_number, {item.format(ref.column)} AS item
                     FROM {stage.table("staged", kind.name)} AS s
                     WHERE s.district_id = :district AND s.fault IS NULL AND NOT s.gone
-                      AND s.ref_{ref.column} IS NOT NULL AND NOT EXISTS ({one})) AS u
+                      AND s.ref_{ref.column} IS NOT NULL AND NOT EXISTS ({lookup})) AS u
                 WHERE NOT EXISTS (SELECT FROM {key} AS k
                                   WHERE k.district_id = :district AND k.sourced_id = btrim(u.item))"""
         )
@@ -227,7 +228,7 @@ async def find_shrunk_groups(stage: Stage, kinds: Mapping[str, Counts]) -> list[
 
 
 async def count_rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
-    """Counts the people to be removed who have the identifier, e-mail or username of a person to be created."""
+    """Counts the people to be removed who share an identifier, e-mail or username with a person to be created."""
     if "person" not in delivered:
         return 0
     plan = stage.table("plan", "person")
@@ -245,7 +246,9 @@ async def count_rekeyed(stage: Stage, delivered: Mapping[str, Delivery]) -> int:
 def planned_kind(
     kind: Kind, counts: Counts, deliveries: Mapping[str, Delivery], left_out: Collection[str] = ()
 ) -> PlannedKind:
-    """Returns one kind's counts as the guard expects them. In a delta, a kind without changes may have no file."""
+    """Returns one kind's counts in the form that the guard takes; in a delta, a kind without changes may have no
+    file.
+    """
     delivery = deliveries.get(kind.name)
     if delivery is None:
         is_full = bool(deliveries) and all(each.complete for each in deliveries.values())

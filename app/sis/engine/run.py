@@ -1,7 +1,7 @@
-"""Owns the row of a run: how it begins, concludes and ends, and how its end changes its source.
+"""Begins, concludes and ends the row of a run, and updates its source at the end.
 
-Also owns the two advisory locks that separate a district's syncs from each other. Never stages, plans or applies.
-Over 250 lines, so that the ownership and the lease of a run are in one place.
+Also owns the two advisory locks that separate a district's syncs from each other. Never stages, plans or applies. Over
+250 lines, so that the ownership and the lease of a run are in one place.
 """
 
 from collections.abc import Collection, Mapping
@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import delete, func, select, text
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -23,27 +23,34 @@ from app.events.outbox import record
 from app.roster.lookup import zone_of
 from app.sis.engine.plan import kept_tables
 from app.sis.engine.report import Report
+from app.sis.engine.state import change_states
 from app.sis.engine.student_events import count_events
 from app.sis.guard import GuardLimits
 from app.sis.kinds import MAY_BE_LEFT_OUT
 from app.sis.models import SisRun, SisSource, SisUpload
 from app.sis.port import AlreadyRunning, Superseded
-from app.sis.rules import WAITING
+from app.sis.rules import OPEN, WAITING, RunState
 from app.sis.sources.service import write_schedule
 from app.sis.sources.settings import limits_of
 
 BROKE_OFF = "The sync broke off. The roster is as it was."
-EVENTS: dict[str, EventType] = {"applied": SYNC_APPLIED, "held": SYNC_HELD, "failed": SYNC_FAILED}
+EVENTS: dict[str, EventType] = {
+    RunState.APPLIED: SYNC_APPLIED,
+    RunState.HELD: SYNC_HELD,
+    RunState.FAILED: SYNC_FAILED,
+}
 LOCK = 0x41494D53  # the first key of the lock of a running sync; the second key is the district's
 APPLIES = LOCK + 1  # the first key of the lock that marks the transaction that applies a sync
 LENGTH = timedelta(minutes=2)
-"""The lease of a run. A worker renews it; of a run from the command line, its advisory lock shows that it goes on."""
+"""The length of a run's lease. A worker renews it; a run from the command line is protected by its advisory lock
+instead.
+"""
 EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """The request for a run whose row exists already: its id and the number of the claim that may execute it.
+    """A request for a run: the id of its existing row, and the number of the claim that may execute it.
 
     `mode` is full or delta; if it is None, the delivery determines it.
     """
@@ -60,7 +67,7 @@ def lock_of(district_id: UUID) -> int:
 
 @needs(Can.READ_SYNC)
 async def is_syncing(work: Work) -> bool:
-    """Returns whether any process holds the district's sync lock, without trying to take it."""
+    """Returns whether any process has the district's sync lock, without trying to take it."""
     is_locked = """SELECT EXISTS (SELECT FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
         WHERE d.datname = current_database() AND l.locktype = 'advisory' AND l.objsubid = 2 AND l.granted
           AND l.classid::bigint = :lock AND l.objid::bigint = :key)"""
@@ -70,9 +77,9 @@ async def is_syncing(work: Work) -> bool:
 
 @needs(Can.SYNC_ROSTER)
 async def lock_district_writes(work: Work) -> None:
-    """Locks the district against other transactions that apply a sync, until this transaction ends.
+    """Makes other transactions that apply a sync of the district wait until this transaction ends.
 
-    The run's own lock is lost if its connection breaks, although the run goes on fetching. This lock belongs to the
+    The run's own lock is lost if its connection breaks, although the run continues to fetch. This lock belongs to the
     transaction that writes. The row excludes other transactions; the advisory lock only shows which process has it.
     """
     await work.db.execute(WAIT_FOR_LOCK, {"district": work.district_id, "name": DistrictLock.WRITE_SYNC})
@@ -80,7 +87,7 @@ async def lock_district_writes(work: Work) -> None:
 
 
 async def _try_lock_district_writes(work: Work) -> bool:
-    """Takes the lock of `lock_district_writes`, and returns False if another transaction has it."""
+    """Takes the lock of `lock_district_writes`; returns False if another transaction has it."""
     names = {"district": work.district_id, "name": DistrictLock.WRITE_SYNC}
     if await work.db.scalar(TRY_LOCK, names) is None and await work.db.scalar(FIRST_LOCK, names) is None:
         return False
@@ -90,11 +97,11 @@ async def _try_lock_district_writes(work: Work) -> bool:
 
 @needs(Can.SYNC_ROSTER)
 async def require_current_claim(work: Work, run_id: UUID, claim_number: int) -> None:
-    """Raises `Superseded` if another claim owns the run now. `end` checks this again.
+    """Raises `Superseded` if another claim owns the run now; `end` checks this again.
 
     Takes no lock on the row, so that its lease can be renewed meanwhile.
     """
-    mine = (SisRun.id == run_id, SisRun.state == "running", SisRun.claim_number == claim_number)
+    mine = (SisRun.id == run_id, SisRun.state == RunState.RUNNING, SisRun.claim_number == claim_number)
     if await work.db.scalar(select(SisRun.id).where(SisRun.district_id == work.district_id, *mine)) is None:
         raise _superseded()
 
@@ -113,7 +120,7 @@ async def limits_in_force(work: Work, source_id: UUID) -> GuardLimits:
 
 @needs(Can.SYNC_ROSTER)
 async def kinds_left_out(work: Work, source_id: UUID) -> frozenset[str]:
-    """Returns the kinds that a source's settings leave out: their rows are neither imported nor counted as missing."""
+    """Returns the kinds that a source's settings leave out; their rows are neither imported nor counted as missing."""
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
     names = await work.db.scalar(select(SisSource.left_out).where(is_source)) or ()
     return frozenset(MAY_BE_LEFT_OUT[name] for name in names if name in MAY_BE_LEFT_OUT)
@@ -135,26 +142,15 @@ async def begin(
     """
     if not await _try_lock_district_writes(work):
         raise AlreadyRunning("Another sync of this district is being applied. Try again when it has ended.")
-    of = SisRun.district_id == work.district_id
-    broken = await work.db.execute(
-        update(SisRun)
-        .where(of, SisRun.state == "running", SisRun.id != report.run_id)
-        .values(state="failed", ended_at=now(), leased_until=None, sentence=BROKE_OFF)
-        .returning(SisRun.id, SisRun.dry)
-    )
-    for row in broken.all():
+    ended = {"ended_at": now(), "leased_until": None, "sentence": BROKE_OFF}
+    is_other = SisRun.id != report.run_id
+    for row in await change_states(work, RunState.FAILED, [is_other], ended):
         if not row.dry:
             record(work, NewEvent(SYNC_FAILED, row.id, 1, {}, counts={}))
     if request.run_id is not None:
-        this_claim = SisRun.claim_number == request.claim_number
-        mine = (of, SisRun.id == request.run_id, SisRun.state == "pending", this_claim)
-        values = {
-            "state": "running",
-            "began_at": report.began_at,
-            "sentence": "The sync is running.",
-            "mode": request.mode,
-        }
-        if await work.db.scalar(update(SisRun).where(*mine).values(values).returning(SisRun.id)) is None:
+        mine = (SisRun.id == request.run_id, SisRun.claim_number == request.claim_number)
+        begun = {"began_at": report.began_at, "sentence": "The sync is running.", "mode": request.mode}
+        if not await change_states(work, RunState.RUNNING, mine, begun, of=(RunState.PENDING,)):
             raise Conflict("The run was claimed by another worker.", code="run.taken_up")
         return
     work.db.add(
@@ -162,7 +158,7 @@ async def begin(
             district_id=work.district_id,
             id=report.run_id,
             source_id=source_id,
-            state="running",
+            state=RunState.RUNNING,
             dry=dry,
             began_at=report.began_at,
             counts={},
@@ -176,9 +172,9 @@ async def begin(
     await work.db.flush()
 
 
-def pluralize(count: int, one: str, more: str) -> str:
+def pluralize(count: int, singular: str, plural: str) -> str:
     """Returns a number with its noun, such as `1 change` or `2 changes`."""
-    return f"{count:,} {one if count == 1 else more}"
+    return f"{count:,} {singular if count == 1 else plural}"
 
 
 def conclude(report: Report, dry: bool) -> None:
@@ -192,15 +188,15 @@ def conclude(report: Report, dry: bool) -> None:
     report.ended_at = now()
     report.exit_code = EXITS["quarantined" if refused else "done"]
     if report.held_because:
-        report.state = "dry" if dry else "held"
+        report.state = RunState.DRY if dry else RunState.HELD
         report.exit_code = EXITS["held"]
         verb = "would be held" if dry else "is held, and the roster is as it was"
         report.sentence = f"The sync {verb}: {' '.join(report.held_because)}"
     elif dry:
-        report.state = "dry"
+        report.state = RunState.DRY
         report.sentence = f"Nothing was written. The sync would make {pluralize(changes, 'change', 'changes')}.{left}"
     else:
-        report.state = "applied"
+        report.state = RunState.APPLIED
         done = f"{pluralize(changes, 'change was', 'changes were')} made." if changes else "Nothing has changed."
         report.sentence = f"{done}{left}"
 
@@ -210,7 +206,7 @@ async def end(
     work: Work,
     report: Report,
     *,
-    of: Collection[str] = ("running",),
+    of: Collection[RunState] = (RunState.RUNNING,),
     claim_number: int | None = None,
     fault: FaultSummary = NO_FAULT,
 ) -> None:
@@ -222,49 +218,44 @@ async def end(
     """
     mine = (
         SisRun.id == report.run_id,
-        SisRun.state.in_(of),
         *([SisRun.claim_number == claim_number] if claim_number is not None else []),
     )
-    ended = await work.db.execute(
-        update(SisRun)
-        .where(SisRun.district_id == work.district_id, *mine)
-        .values(
-            state=report.state,
-            ended_at=report.ended_at,
-            counts={name: asdict(counts) for name, counts in report.kinds.items()},
-            warnings=report.warnings,
-            sentence=report.sentence,
-            held_because=report.held_because,
-            not_taken=report.not_taken,
-            plan=report.plan,
-            mode=report.mode,
-            weighed=report.weighed,
-            taken=report.taken,
-            pulled_at=report.pulled_at,
-            repaired=report.repaired,
-            leased_until=None,
-            fault=fault.error,
-            fault_place=fault.place,
-        )
-        .returning(SisRun.source_id, SisRun.dry)
-    )
-    row = ended.one_or_none()
-    if row is None:
+    values = {
+        "ended_at": report.ended_at,
+        "counts": {name: asdict(counts) for name, counts in report.kinds.items()},
+        "warnings": report.warnings,
+        "sentence": report.sentence,
+        "held_because": report.held_because,
+        "not_taken": report.not_taken,
+        "plan": report.plan,
+        "mode": report.mode,
+        "weighed": report.weighed,
+        "taken": report.taken,
+        "pulled_at": report.pulled_at,
+        "repaired": report.repaired,
+        "leased_until": None,
+        "fault": fault.error,
+        "fault_place": fault.place,
+    }
+    ended = await change_states(work, report.state, mine, values, of=of)
+    if not ended:
         raise _superseded()
+    row = ended[0]
     await _drop_uploads(work)
     if row.dry:
         return
     source_id: UUID = row.source_id
-    # A held map of sourcedIds keeps the held plan that it was made from, so that a person can still choose that plan.
-    if report.state == "applied" or (report.state == "held" and report.mode != "rekey"):
+    # A held map of sourcedIds does not replace the held plan that it was made from, so that a person can still choose
+    # that plan.
+    if report.state == RunState.APPLIED or (report.state == RunState.HELD and report.mode != "rekey"):
         await _discard_replaced_plans(work, report.run_id, source_id)
-    if report.state in ("applied", "held", "failed") and report.mode != "rekey":
+    if report.state in EVENTS and report.mode != "rekey":
         # A delta with quarantined rows does not move the watermark, so that the next delta requests those rows again.
         is_incomplete = report.mode == "delta" and report.total("quarantined") > 0
         await update_watermarks(
-            work, source_id, report.state == "applied" and not is_incomplete, report.mode, report.pulled_at
+            work, source_id, report.state == RunState.APPLIED and not is_incomplete, report.mode, report.pulled_at
         )
-    is_unchanged = report.state == "applied" and not report.total("changes")
+    is_unchanged = report.state == RunState.APPLIED and not report.total("changes")
     if report.state in EVENTS and not is_unchanged:
         record(work, NewEvent(EVENTS[report.state], report.run_id, 1, {}, counts=count_events(report)))
 
@@ -290,26 +281,18 @@ async def update_watermarks(
 
 async def _drop_uploads(work: Work) -> None:
     """Deletes the uploaded zips of all runs that have ended, whatever their outcome."""
-    unfinished = ("pending", "running")
-    ended = select(SisRun.id).where(SisRun.district_id == work.district_id, SisRun.state.not_in(unfinished))
+    ended = select(SisRun.id).where(SisRun.district_id == work.district_id, SisRun.state.not_in(OPEN))
     uploads = (SisUpload.district_id == work.district_id, SisUpload.run_id.in_(ended))
     await work.db.execute(delete(SisUpload).where(*uploads).execution_options(synchronize_session=False))
 
 
 async def _discard_replaced_plans(work: Work, run_id: UUID, source_id: UUID) -> None:
     """Discards the other held or approved plans of the source, because they compare with an outdated roster."""
-    of = SisRun.district_id == work.district_id
-    waiting = await work.db.execute(
-        select(SisRun.id, SisRun.plan).where(
-            of,
-            SisRun.source_id == source_id,
-            SisRun.id != run_id,
-            SisRun.state.in_(WAITING),
-        )
-    )
+    others = (SisRun.district_id == work.district_id, SisRun.source_id == source_id, SisRun.id != run_id)
+    waiting = await work.db.execute(select(SisRun.id, SisRun.plan).where(*others, SisRun.state.in_(WAITING)))
+    gone = {"sentence": "A later sync replaced it. The roster is as it was.", "plan": None}
     for held_id, plan in waiting.all():
-        gone = {"state": "discarded", "sentence": "A later sync replaced it. The roster is as it was.", "plan": None}
-        await work.db.execute(update(SisRun).where(of, SisRun.id == held_id).values(gone))
+        await change_states(work, RunState.DISCARDED, [SisRun.id == held_id], gone, of=WAITING)
         await drop_kept_plan(work, held_id, plan)
 
 

@@ -1,4 +1,4 @@
-"""Owns the temporary storage of a collection's rows: CSV in an unnamed file, and digests of the rows in another.
+"""Stores a collection's rows temporarily: CSV in an unnamed file, and digests of the rows in another.
 
 The files are readable by this process only (0600) and disappear with it. Memory contains one page of rows and, when
 the collection is complete, the digests of the rows, in parts.
@@ -50,14 +50,14 @@ NAMELESS = hash("")
 
 
 class DiskBudget:
-    """The disk space that all spools of one pull may use together."""
+    """The disk space that all collections of one pull may use together."""
 
     def __init__(self, gb: float) -> None:
         self._gb = gb
         self.left = int(gb * (1 << 30))
 
     def reserve(self, size: int) -> None:
-        """Reserves this many bytes, or releases them if negative. Raises `SourceRefused` if the budget is exceeded."""
+        """Reserves this many bytes, or releases them if negative; raises `SourceRefused` if the budget is exceeded."""
         self.left -= size
         if self.left < 0 < size:
             raise SourceRefused(
@@ -98,7 +98,7 @@ class Spool:
         self.rows += len(batch)
 
     def repeats(self) -> Repeats:
-        """Returns the rows that came more than once."""
+        """Returns the rows that were delivered more than once."""
         self._digests.flush()
         parts = self.rows // PART + 1
         again: list[int] = []
@@ -157,7 +157,7 @@ class Spool:
         self.rows -= len(left_out)
 
     def delivery(self, *, complete: bool) -> Delivery:
-        """Returns the rows as a delivery, which is readable until `close`."""
+        """Returns the rows as a delivery, which can be read until `close` is called."""
         self._csv.flush()
         self._digests.close()
         return Delivery(
@@ -172,7 +172,7 @@ class Spool:
 
     @staticmethod
     def _opened() -> IO[bytes]:
-        return tempfile.TemporaryFile()  # never has a name, and has the mode 0600
+        return tempfile.TemporaryFile()  # the file never has a name, and has the mode 0600
 
     def _write(self, rows: Sequence[Cells]) -> None:
         # PostgreSQL cannot store NUL, and UTF-8 cannot encode a lone surrogate.
@@ -210,7 +210,7 @@ def _digest(*columns: "np.ndarray") -> int:
 
 
 def _lines(rows: Sequence[Cells]) -> str:
-    """Returns rows as CSV. If the counts of commas and lines show that no cell needs quotes, the cells are joined."""
+    """Returns rows as CSV; cells are joined directly if the counts of commas and lines show that none needs quotes."""
     plain = "\n".join([*map(",".join, rows), ""])
     commas = sum(map(len, rows)) - len(rows)
     if '"' not in plain and "\r" not in plain and (plain.count(","), plain.count("\n")) == (commas, len(rows)):

@@ -1,4 +1,4 @@
-"""Owns the walk through the pages of one collection, so that no row is lost, whatever a source says about its pages.
+"""Walks through the pages of one collection, so that no row is lost, whatever a source says about its pages.
 
 The offset advances by the rows that came, without those that the previous page had already. A page without new rows is
 the end. A total is trusted once two pages have agreed on it, unless there is a `next` link. A walk that goes in circles
@@ -18,7 +18,7 @@ ROUND: Final = 3  # repeated pages in a row after which a source without a total
 
 @dataclass(frozen=True, slots=True)
 class WalkPage:
-    """A page: its rows with their ids, and the headers that came with it.
+    """A page: its rows with their ids, and its headers.
 
     `more` is true if there is a `next` link, and None if the source sends no links; `beyond` is a `next` link without
     an offset. `refused` is true if the source sent an error instead of a page, as some sources do after their end, and
@@ -41,7 +41,7 @@ CIRCLE: Final = (
 
 
 class CollectionChanged(Exception):
-    """The total or the revision of the collection changed during the walk."""
+    """Raised if the total or the revision of the collection changed during the walk."""
 
 
 Fetch = Callable[[int, int, str | None], Awaitable[WalkPage]]
@@ -149,9 +149,10 @@ class Walk:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     def _link(self) -> str | None:
-        """Returns the `next` link to follow. Raises `SourceRefused` if it was followed before.
+        """Returns the `next` link to follow; raises `SourceRefused` if it was followed before.
 
-        A link to its own page is no circle: it may stand for a position that the source keeps, or it ends by itself.
+        A link from a page to itself is no circle, because it may identify a position that the source keeps, or it ends
+        by itself.
         """
         link, before = self._last.beyond if self._last else None, self._followed
         if link is not None and link != before:
@@ -162,7 +163,7 @@ class Walk:
         return link
 
     def _check_for_circle(self, ids: list[str]) -> None:
-        """Raises `SourceRefused` if several pages in a row came before, and no total says where the collection ends."""
+        """Raises `SourceRefused` if several pages in a row are repeats and no total tells where the collection ends."""
         page = hash(tuple(ids))
         self._again = self._again + 1 if page in self._pages else 0
         if self._again >= ROUND and self.total is None:
@@ -183,7 +184,7 @@ class Walk:
                 self.disordered |= (again > 0 and not overlaps) or self._overlaps not in (None, overlaps)
                 self._overlaps = overlaps
             if self.pages and self.total is not None and self.offset >= self.total:
-                self.total, self._counts_pages = None, True  # rows come after the end that the total gave
+                self.total, self._counts_pages = None, True  # rows come after the end that the total stated
             self._first = self._first or page
             self.offset += new
             self.pages += 1
@@ -245,7 +246,7 @@ class Walk:
         return is_first_again and self.total is None and self.pages > 1
 
     def _ended(self) -> bool:
-        """Returns whether the end is reached, by a trusted total or by the last of the links."""
+        """Returns whether the end is reached, according to a trusted total or because there is no further link."""
         if self._last is None or self._last.beyond:
             return False
         if self._first and self._first.beyond:

@@ -1,10 +1,10 @@
-"""Owns the answers of people to a run: approve or discard a held plan, undo an applied run. Never reads a source.
+"""Executes people's answers to a run: approves or discards a held plan, or undoes an applied run. Never reads a source.
 
-A face only records an answer, because it cannot access staging; the worker or the command line executes it.
-Over 250 lines, because all answers share their beginning and their end.
+An API only records an answer, because it cannot access staging; the worker or the command line executes it. Over 250
+lines, because all answers share their beginning and their end.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from datetime import date
 from typing import Any
@@ -12,7 +12,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import asyncpg
-from sqlalchemy import func, select, text, update
+from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
@@ -42,21 +42,22 @@ from app.sis.engine.run import (
     update_watermarks,
 )
 from app.sis.engine.stage import Stage
+from app.sis.engine.state import change_states
 from app.sis.kinds import BY_NAME, KINDS, Kind
 from app.sis.models import SisChange, SisRun
 from app.sis.port import Progress, RosterBusy, SourceInconsistent
-from app.sis.rules import ANSWERABLE
+from app.sis.rules import ANSWERABLE, ANSWERED, OPEN, WITH_PLAN, RunState
 from app.sis.runs import rekey
 from app.sis.runs.queries import read_report
 from app.sis.runs.queries import run as find_run
 from app.sis.service import open_stage, refresh_statistics
 
-KEPT_SIZE = 64 << 20  # bytes: the assumed size of a kept plan, whose files no longer exist
+KEPT_SIZE = 64 << 20  # bytes; the assumed size of a kept plan, whose files no longer exist
 RESTORED = "The database was restored from a backup, which has no plans: it is discarded. Run the sync again."
 
 
 class RosterChanged(SourceInconsistent):
-    """The roster has changed since the approved plan was made."""
+    """Raised if the roster has changed since the approved plan was made."""
 
     code = "run.roster_changed"
 
@@ -72,29 +73,26 @@ async def approve(work: Work, run_id: UUID, plan: str, without_removals: bool) -
         raise Conflict(
             "The plan is not the one that was read. Read the report again and name its plan.", code="run.plan_changed"
         )
-    await _record_answer(work, run_id, "approved", "Approved; it will be applied shortly.", without_removals)
+    await _record_answer(work, run_id, RunState.APPROVED, "Approved; it will be applied shortly.", without_removals)
 
 
 @needs(Can.APPROVE_SYNC)
 async def discard(work: Work, run_id: UUID) -> None:
-    """Marks a held run, or one that failed to apply, as discarded. Raises `NotFound`, and `Conflict` in another
+    """Marks a held run, or one that failed to apply, as discarded; raises `NotFound`, and `Conflict` in another
     state.
     """
     await _load_held(work, run_id)
-    await _record_answer(work, run_id, "discarded", "Discarded. The roster is as it was.", False)
+    await _record_answer(work, run_id, RunState.DISCARDED, "Discarded. The roster is as it was.", False)
 
 
 @needs(Can.APPROVE_SYNC)
 async def discard_unkept_plans(work: Work) -> int:
-    """Discards every waiting plan after a restore, since backups have no staged rows. Returns the number of runs."""
-    discarded_values = {"state": "discarded", "sentence": RESTORED, "plan": None, "answer": None}
-    discarded = await work.db.execute(
-        update(SisRun)
-        .where(SisRun.district_id == work.district_id, SisRun.plan.is_not(None), SisRun.state != "applied")
-        .values(discarded_values)
-        .returning(SisRun.id)
-    )
-    return len(discarded.all())
+    """Discards every waiting plan after a restore, because backups do not contain staged rows; returns the number of
+    runs.
+    """
+    lost = {"sentence": RESTORED, "plan": None, "answer": None}
+    has_plan = SisRun.plan.is_not(None)
+    return len(await change_states(work, RunState.DISCARDED, [has_plan], lost, of=(*OPEN, *WITH_PLAN)))
 
 
 @needs(Can.APPROVE_SYNC)
@@ -111,15 +109,15 @@ async def _load_held(work: Work, run_id: UUID) -> SisRun:
 
 
 @needs(Can.APPROVE_SYNC)
-async def _record_answer(work: Work, run_id: UUID, state: str, sentence: str, without_removals: bool) -> None:
-    answer = {"verb": state, "by": work.principal.name, "at": now().isoformat(), "without_removals": without_removals}
-    marked = await work.db.scalar(
-        update(SisRun)
-        .where(SisRun.district_id == work.district_id, SisRun.id == run_id, SisRun.state.in_(ANSWERABLE))
-        .values(state=state, sentence=sentence, answer=answer, due=func.now(), attempts=0)
-        .returning(SisRun.id)
-    )
-    if marked is None:
+async def _record_answer(work: Work, run_id: UUID, state: RunState, sentence: str, without_removals: bool) -> None:
+    answer = {
+        "verb": state.value,
+        "by": work.principal.name,
+        "at": now().isoformat(),
+        "without_removals": without_removals,
+    }
+    answered = {"sentence": sentence, "answer": answer, "due": func.now(), "attempts": 0}
+    if not await change_states(work, state, [SisRun.id == run_id], answered, of=ANSWERABLE):
         raise Conflict("The run was answered meanwhile.", code="run.not_held")
 
 
@@ -144,12 +142,12 @@ async def execute_answer(
                 report = await _execute_answer(work, run_id, progress, claim_number)
         except (SourceInconsistent, DBAPIError, asyncpg.UndefinedTableError) as error:
             if isinstance(error, RosterBusy):
-                raise  # the plan still fits: it is attempted again
+                raise  # the plan still fits, so it is attempted again
             if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", "") != "42P01":
                 raise
             async with unit(engine, principal, keyring, "sync answer") as work:
                 report = await _discard_outdated(work, run_id, claim_number)
-        if report.state == "applied" and report.overturned:
+        if report.state == RunState.APPLIED and report.overturned:
             async with unit(engine, principal, keyring, "sync statistics") as work:
                 await refresh_statistics(work, report.overturned)
     return report
@@ -160,11 +158,11 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_nu
     await lock_district_writes(work)
     run = (await find_run(work, run_id)).run
     report = await read_report(work, run_id)
-    if run.plan is None or run.state not in ("approved", "discarded"):
+    if run.plan is None or run.state not in ANSWERED:
         return report
-    if run.state == "approved" and run.mode == rekey.MODE:
+    if run.state == RunState.APPROVED and run.mode == rekey.MODE:
         await rekey.apply_rekey(work, run, report)
-    elif run.state == "approved":
+    elif run.state == RunState.APPROVED:
         deliveries = kept_deliveries(run.plan)
         stage = await open_stage(work, run_id, run.source_id, KEPT_SIZE)
         if await digest(stage, deliveries) != run.plan["digest"]:
@@ -182,18 +180,18 @@ async def _execute_answer(work: Work, run_id: UUID, progress: Progress, claim_nu
         report.held_because = because
     await drop_kept_plan(work, run_id, run.plan)
     report.plan = None
-    await end(work, report, of=("approved", "discarded"), claim_number=claim_number)
+    await end(work, report, of=(RunState(run.state),), claim_number=claim_number)
     return report
 
 
 @needs(Can.SYNC_ROSTER)
 async def _discard_outdated(work: Work, run_id: UUID, claim_number: int | None) -> Report:
     plan, report = (await find_run(work, run_id)).run.plan, await read_report(work, run_id)
-    report.state, report.exit_code = "discarded", EXITS["inconsistent"]
+    report.state, report.exit_code = RunState.DISCARDED, EXITS["inconsistent"]
     report.sentence = "The roster has changed since the plan was made: it is discarded. Run the sync again."
     await drop_kept_plan(work, run_id, plan)
     report.plan = None
-    await end(work, report, of=("approved", "discarded"), claim_number=claim_number)
+    await end(work, report, of=ANSWERED, claim_number=claim_number)
     return report
 
 
@@ -232,7 +230,7 @@ async def _run_undo(work: Work, run_id: UUID, report: Report, progress: Progress
     await require_before_images(work, undone)  # they may have expired since the check at the beginning
     await stage.drop()
     conclude(report, dry=False)
-    report.sentence = f"{ids.show('run', run_id)} is undone. {report.sentence}"
+    report.sentence = f"{ids.format_id('run', run_id)} is undone. {report.sentence}"
     await end(work, report)
     await update_watermarks(work, undone.source_id, False, None, None, undone=True)
 
@@ -245,10 +243,10 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
         actions = await reporting.count_planned(stage, kind)
         restored, removed = actions.get("restore", 0), actions.get("remove", 0)
         updated = actions.get("update", 0) + restored
-        known = await reporting.count_known(stage, kind)
+        known_rows = await reporting.count_known(stage, kind)
         file = rekey.file_of(undone, kind)
         report.kinds[kind.name] = Counts(
-            file, known, updated + removed, updated=updated, restored=restored, removed=removed
+            file, known_rows, updated + removed, updated=updated, restored=restored, removed=removed
         )
     if undone.ended_at is not None:
         await reopen_memberships(stage, undone.ended_at.astimezone(ZoneInfo(await zone_of(work))).date())
@@ -261,18 +259,18 @@ async def _undo_rows(work: Work, stage: Stage, undone: SisRun, report: Report, p
 @needs(Can.APPROVE_SYNC)
 async def require_undoable(work: Work, run: SisRun) -> None:
     """Raises `Conflict` if a run was not applied, is undone already, or a later run changed the same rows."""
-    if run.state != "applied" or run.undoes is not None:
+    if run.state != RunState.APPLIED or run.undoes is not None:
         what = "undid another" if run.undoes else f"is {run.state}"
         raise Conflict(f"The run {what}: only a sync that was applied can be undone.", code="run.not_applied")
     in_district = SisRun.district_id == work.district_id
-    undoes = select(SisRun.undoes).where(in_district, SisRun.undoes.is_not(None), SisRun.state == "applied")
+    undoes = select(SisRun.undoes).where(in_district, SisRun.undoes.is_not(None), SisRun.state == RunState.APPLIED)
     undone = set(await work.db.scalars(undoes))
     if run.id in undone:
         raise Conflict("The run is undone already.", code="run.undone")
     await require_before_images(work, run)
     rows = await work.db.scalars(
         select(SisRun.id).where(
-            in_district, SisRun.state == "applied", SisRun.undoes.is_(None), SisRun.ended_at > run.ended_at
+            in_district, SisRun.state == RunState.APPLIED, SisRun.undoes.is_(None), SisRun.ended_at > run.ended_at
         )
     )
     later = [run_id for run_id in rows if run_id not in undone]
@@ -305,7 +303,7 @@ async def require_before_images(work: Work, run: SisRun) -> None:
 
 @needs(Can.APPROVE_SYNC)
 async def _count_later_changes(work: Work, kind: Kind, run: SisRun, later: list[UUID]) -> int:
-    """Counts the rows of a kind that later runs changed again, or created on rows that this run had created."""
+    """Counts the rows of a kind that later runs changed again, or created under an id that this run had created."""
     dependent = "".join(
         f""" UNION SELECT t.{kind.key} FROM {kind.table} AS t
              JOIN {BY_NAME[ref.kind].table} AS c ON c.district_id = :district AND c.id = t.{ref.column}
@@ -348,7 +346,7 @@ async def write_undo_plan(stage: Stage, kind: Kind, run_id: UUID) -> None:
 
 
 async def reopen_memberships(stage: Stage, ran_on: date) -> None:
-    """Reopens the school memberships that the run had closed: an undo must leave no gap in them."""
+    """Reopens the school memberships that the run had ended, because an undo must not leave a gap in them."""
     await stage.run(
         f"""UPDATE school_membership AS m SET ends_on = NULL FROM {stage.table("plan", "person")} AS p
             WHERE m.district_id = :district AND p.district_id = :district AND m.person_id = p.id
@@ -360,9 +358,9 @@ async def reopen_memberships(stage: Stage, ran_on: date) -> None:
 
 
 async def put_back_removed(stage: Stage, kind: Kind, run_id: UUID) -> None:
-    """Removes again the rows that the run had restored, with their former values and their former time of removal.
+    """Removes the rows that the run had restored again, with their former values and their former time of removal.
 
-    The schools are not changed: the records of a student who left stay in their current schools.
+    The schools are not changed, because the records of a student who left stay in their current schools.
     """
     columns = [column for column, _ in plan_columns(kind, full_column_delivery(kind)) if column != "school_ids"]
     await stage.run(

@@ -1,9 +1,12 @@
-"""Owns the check that every row about a student has the student's schools, and the repair. Never reads a source."""
+"""Checks and repairs that every row about a student has the student's schools. Never reads a source."""
 
+from dataclasses import dataclass
 from uuid import UUID
 
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from app.access.models import District
 from app.access.permission import Can
 from app.access.principal import system_principal
 from app.access.work import Work, needs, unit
@@ -14,20 +17,29 @@ from app.sis.engine.run import lock_district_writes
 from app.sis.service import open_stage
 
 NO_SOURCE = UUID(int=0)
-SIZE = 1 << 26  # bytes: the check gets the memory of a sync with a file of this size
+SIZE = 1 << 26  # bytes; the check gets as much memory as a sync with a file of this size
 
 
-async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, repair: bool) -> dict[str, int]:
-    """Counts the rows of each table that lack their student's schools, and repairs them if `repair` is true.
+@dataclass(frozen=True, slots=True)
+class Examination:
+    """The result for one district: the number of rows with other schools than the student's, by table."""
 
-    Before a repair it waits until no sync is applied. Raises `RosterBusy`.
+    district: str
+    rows_by_table: dict[str, int]
+
+
+async def examine(engine: AsyncEngine, keyring: Keyring, district_id: UUID, *, repair: bool) -> Examination:
+    """Counts the rows of each table whose schools differ from their student's, and corrects them if `repair` is true.
+
+    Before a repair it waits until no sync is being applied. Raises `RosterBusy`.
     """
     async with unit(engine, system_principal(district_id, "operator"), keyring, "doctor") as work:
         return await _examine(work, repair=repair)
 
 
 @needs(Can.SYNC_ROSTER)
-async def _examine(work: Work, *, repair: bool) -> dict[str, int]:
+async def _examine(work: Work, *, repair: bool) -> Examination:
+    slug = await work.db.scalar(select(District.slug).where(District.district_id == work.district_id))
     if repair:
         await lock_district_writes(work)
     stage = await open_stage(work, new_id(), NO_SOURCE, SIZE)
@@ -36,4 +48,4 @@ async def _examine(work: Work, *, repair: bool) -> dict[str, int]:
         await lock_people(stage, planned=False)
         await follow_moves(stage)
     await stage.drop()
-    return rows_by_table
+    return Examination(str(slug), rows_by_table)

@@ -1,7 +1,7 @@
-"""Owns how a worker executes the answers to held runs: it applies an approved plan, or drops a discarded one.
+"""Executes the answers to held runs in a worker: applies an approved plan, or drops a discarded one.
 
-An answer is a job: what fails is attempted again after a wait, and a plan that cannot be applied says so at last and
-waits for another answer. Never decides what is applied.
+An answer is a job: one that fails is attempted again after a wait. A plan that cannot be applied in the end is marked
+so and waits for another answer. Never decides what is applied.
 """
 
 import asyncio
@@ -9,7 +9,6 @@ from datetime import timedelta
 from uuid import UUID
 
 import structlog
-from sqlalchemy import update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from app.access.permission import Can
@@ -22,13 +21,14 @@ from app.core.log import job_context
 from app.events.catalogue import SYNC_FAILED_TO_APPLY, NewEvent
 from app.events.outbox import record
 from app.sis.engine.report import Report
+from app.sis.engine.state import change_states
 from app.sis.models import SisRun
 from app.sis.port import AlreadyRunning, Superseded
 from app.sis.rules import RunState
 from app.sis.runs.approval import execute_answer
 from app.sis.scheduler.leases import BUSY, RETRIES, claim_answers, postpone_answer, renewed_lease
 
-AT_ONCE = 8  # answers of one district that are claimed together: one a source
+AT_ONCE = 8  # answers of one district that are claimed together, one per source
 
 log = structlog.get_logger()
 
@@ -45,10 +45,10 @@ async def execute_answered_runs(engine: AsyncEngine, keyring: Keyring, district_
 
 
 async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> bool:
-    """Executes one answer, and returns whether it was executed. A fault is saved on the run's row and not raised."""
+    """Executes one answer; returns False if that failed. A fault is saved on the run's row and not raised."""
     try:
         await attempt_answer(engine, keyring, district_id, job)
-    except Exception:  # it is logged and recorded
+    except Exception:  # the error is logged and recorded
         return False
     return job.attempts <= RETRIES.attempts
 
@@ -56,7 +56,7 @@ async def _attempt(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job
 async def attempt_answer(engine: AsyncEngine, keyring: Keyring, district_id: UUID, job: ClaimedJob) -> Report | None:
     """Executes a claimed answer while its lease is renewed; saves a fault on the run's row and raises it.
 
-    Returns None where as many workers were lost over the answer as it has attempts: it is given up.
+    Returns None for an answer that is given up, because workers died in all of its attempts.
     """
     principal, where = system_principal(district_id, "sync"), {"attempt": job.attempts, "worker": job.row["worker"]}
     if job.attempts > RETRIES.attempts:
@@ -105,25 +105,22 @@ async def _record_fault(
 
 @needs(Can.SYNC_ROSTER)
 async def give_up_answer(work: Work, job: ClaimedJob, fault: FaultSummary) -> None:
-    """Marks an approved run as failed to apply, with its event: its plan waits for another answer.
+    """Marks an approved run as failed to apply and emits its event; its plan then waits for another answer.
 
     The tables of a discarded plan that cannot be dropped are left to maintenance.
     """
-    of = (SisRun.district_id == work.district_id, SisRun.id == job.id, SisRun.claim_number == job.claim_number)
+    mine = (SisRun.id == job.id, SisRun.claim_number == job.claim_number)
     ended = {"leased_until": None, "fault": fault.error, "fault_place": fault.place}
     sentence = (
         f"The plan could not be applied in {RETRIES.attempts} attempts ({fault.error or 'no worker finished one'}). "
         "The roster is as it was. Approve it again, or discard it."
     )
-    failed = {"state": RunState.FAILED_TO_APPLY.value, "sentence": sentence, **ended}
-    approved = (*of, SisRun.state == RunState.APPROVED.value)
-    run_id = await work.db.scalar(update(SisRun).where(*approved).values(failed).returning(SisRun.id))
-    if run_id is not None:
+    approved = (RunState.APPROVED,)
+    if await change_states(work, RunState.FAILED_TO_APPLY, mine, {"sentence": sentence, **ended}, of=approved):
         record(work, NewEvent(SYNC_FAILED_TO_APPLY, job.id, 1, {}))
         return
-    discarded = (*of, SisRun.state == RunState.DISCARDED.value)
-    await work.db.execute(update(SisRun).where(*discarded).values(plan=None, **ended))
+    await change_states(work, RunState.DISCARDED, mine, {"plan": None, **ended}, of=(RunState.DISCARDED,))
 
 
 def _quiet(_doing: str, _done: int, _of: int) -> None:
-    """Reports the progress of an answer to nobody."""
+    """Ignores the progress of an answer."""

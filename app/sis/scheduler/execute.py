@@ -1,15 +1,14 @@
-"""Owns the worker's part of syncs: it creates the scheduled runs, claims pending runs and executes them.
+"""Creates scheduled runs, claims pending runs and executes them in a worker.
 
-Each district has one run at a time. A run is claimed with a lease that is renewed while it goes on. If its worker dies,
-or it meets a fault that passes by itself, it is attempted again, with three attempts at most. Never decides what is
-applied. Over 250 lines, so that the creation, the execution and the end of a run are in one place.
+Each district has one run at a time. A run is claimed with a lease that is renewed while it is running. If its worker
+dies, or it meets a temporary fault, it is attempted again, three times in total. Never decides what is applied. Over
+250 lines, so that the creation, the execution and the end of a run are in one place.
 """
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 import structlog
@@ -23,7 +22,7 @@ from app.core import ids
 from app.core.address import Allowed
 from app.core.clock import now, today_in
 from app.core.crypto import KeyFault, Keyring
-from app.core.district_tasks import Rests, end_tasks
+from app.core.district_tasks import Rests, end_tasks, start_districts
 from app.core.errors import AimlineError, StorageFull
 from app.core.fault_report import FaultSummary, describe_fault, summarize_fault
 from app.core.faults import fault_of
@@ -36,6 +35,7 @@ from app.roster.lookup import zone_of
 from app.sis.engine.district_lock import describe_holder
 from app.sis.engine.report import Report
 from app.sis.engine.run import BROKE_OFF, LENGTH, RunRequest, is_syncing
+from app.sis.engine.state import change_states
 from app.sis.models import SisRun, SisSource
 from app.sis.port import AlreadyRunning, RosterBusy, Superseded
 from app.sis.rules import OPEN, RunState
@@ -48,16 +48,16 @@ from app.sis.sources.service import write_schedule
 from app.sis.sources.settings import freeze_of
 
 AT_ONCE = 2  # districts that this process syncs at the same time, not counting those that wait for their source
-MOST = 8  # districts in total; each uses a database connection
+MAX_RUNNING = 8  # districts in total; each uses a database connection
 WAITING = ("", "fetching", "downloading", "starting")
-"""First words of the stages in which a run waits for its source; a slow source must not delay other districts."""
+"""The first words of the stages in which a run waits for its source; a slow source must not delay other districts."""
 
 log = structlog.get_logger()
 
 
 @dataclass
 class SyncScheduler:
-    """Starts the due syncs of some districts in this process, and keeps track of those that are running."""
+    """Starts the due syncs of districts in this process, and keeps track of those that are running."""
 
     engine: AsyncEngine
     keyring: Keyring
@@ -68,27 +68,21 @@ class SyncScheduler:
     rests: Rests = field(default_factory=Rests)
 
     def start_due(self, due: Sequence[UUID]) -> int:
-        """Starts the syncs of due districts, as far as there is capacity, and returns the number of districts."""
+        """Starts the syncs of due districts, as far as there is capacity; returns the number of districts."""
         waiting = sum(key not in self.stages or self.stages[key].is_waiting for key in self.running)
-        room = min(AT_ONCE - (len(self.running) - waiting), MOST - len(self.running))
-        districts = [key for key in due if key not in self.running and not self.rests.is_resting(key)][: max(room, 0)]
-        for district_id in districts:
-            task = asyncio.create_task(self._district(district_id))
-            self.running[district_id] = task
-            task.add_done_callback(partial(self._forget, district_id))
-        return len(districts)
+        room = min(AT_ONCE - (len(self.running) - waiting), MAX_RUNNING - len(self.running))
+        return start_districts(due, room, self.running, self.rests, self._district)
 
     async def drain(self, patience: float | None = None) -> None:
-        """Waits for the running syncs. Cancels those that still run after `patience` seconds."""
+        """Waits for the running syncs; cancels those that still run after `patience` seconds."""
         await end_tasks(list(self.running.values()), patience)
 
-    def _forget(self, district_id: UUID, _: asyncio.Task[None]) -> None:
-        self.running.pop(district_id, None)
-        self.stages.pop(district_id, None)
-
     async def _district(self, district_id: UUID) -> None:
-        with job_context("sync", district_id):
-            await self._sync_district(district_id)
+        try:
+            with job_context("sync", district_id):
+                await self._sync_district(district_id)
+        finally:
+            self.stages.pop(district_id, None)
 
     async def _sync_district(self, district_id: UUID) -> None:
         try:
@@ -107,10 +101,10 @@ class SyncScheduler:
             log.error("night.trouble", wait=rest, **describe_fault(error))
 
     async def _inspect(self, district_id: UUID, source_id: UUID) -> None:
-        """Inspects a source and saves the findings. Until they are saved, the request for them remains."""
+        """Inspects a source and saves the findings; until then the request for the inspection remains."""
         try:
             findings = await inspect_source(self.engine, self.keyring, district_id, source_id, self.allowed)
-        except Exception as error:  # saved, so that an inspection that always fails is not repeated for ever
+        except Exception as error:  # saved, so that an inspection that always fails is not repeated endlessly
             log.error("looks.trouble", source=str(source_id), **describe_fault(error))
             sentence = "The inspection failed. Request another one."
             findings = {"ready": False, "sentences": [sentence], "facts": {}}
@@ -133,7 +127,7 @@ class SyncScheduler:
             raise
         except Superseded:
             log.warning("syncs.superseded", **context)
-        except (AimlineError, KeyFault) as error:  # a retry after a key fault would need another key file
+        except (AimlineError, KeyFault) as error:  # another attempt after a key fault would need another key file
             if isinstance(error, StorageFull | RosterBusy):
                 await self._retry(district_id, job, error)
                 return
@@ -143,7 +137,7 @@ class SyncScheduler:
             await self._retry(district_id, job, error)
 
     async def _retry(self, district_id: UUID, job: ClaimedJob, error: Exception) -> None:
-        """Lets a run wait for its next attempt after a fault that passes by itself; ends it after any other."""
+        """Postpones a run to its next attempt after a temporary fault; ends it after any other fault."""
         passes = isinstance(error, StorageFull | RosterBusy) or fault_of(error) is not None
         wait, fault = RETRIES.wait_after(job.attempts) if passes else None, summarize_fault(error)
         sentence = error.detail if isinstance(error, AimlineError) else f"The sync broke off ({fault.error})."
@@ -211,9 +205,9 @@ async def schedule_due_runs(work: Work) -> list[UUID]:
 
 @needs(Can.SYNC_ROSTER)
 async def _create_due_run(work: Work, row: SisSource) -> None:
-    """Creates the scheduled run of a source, unless another is unfinished, and schedules the next one.
+    """Creates the scheduled run of a source, unless another run is unfinished, and schedules the next one.
 
-    A run that was due before a freeze and found no worker waits until the freeze ends.
+    A run that was due before a freeze but was not claimed waits until the freeze ends.
     """
     in_district = SisRun.district_id == work.district_id
     frozen = is_frozen(today_in(await zone_of(work)), freeze_of(row.frozen))
@@ -226,7 +220,7 @@ async def _create_due_run(work: Work, row: SisSource) -> None:
                 district_id=work.district_id,
                 id=new_id(),
                 source_id=row.id,
-                state=RunState.PENDING.value,
+                state=RunState.PENDING,
                 dry=False,
                 began_at=now(),
                 due=now(),
@@ -245,13 +239,14 @@ async def _create_due_run(work: Work, row: SisSource) -> None:
 async def _requeue_lost_runs(work: Work) -> None:
     """Returns runs with an expired lease to the queue; a run that has lost three workers fails.
 
-    A run from the command line is not repeated: it goes on while its process has the district's lock, and fails if not.
+    A run from the command line is not repeated: it continues while its process has the district's lock, and otherwise
+    fails.
     """
     lost = await work.db.scalars(
         select(SisRun)
         .where(
             SisRun.district_id == work.district_id,
-            SisRun.state == RunState.RUNNING.value,
+            SisRun.state == RunState.RUNNING,
             (SisRun.leased_until <= func.now()) | SisRun.leased_until.is_(None),
         )
         .with_for_update(skip_locked=True)
@@ -261,16 +256,20 @@ async def _requeue_lost_runs(work: Work) -> None:
             run.leased_until = func.now() + LENGTH
             continue
         lost_worker = FaultSummary(WORKER_LOST, run.worker)
-        log.error("syncs.worker_lost", run=ids.show("run", run.id), attempt=run.attempts, worker=run.worker)
+        log.error("syncs.worker_lost", run=ids.format_id("run", run.id), attempt=run.attempts, worker=run.worker)
         if run.due is None:
             await give_up_run(work, run.id, run.claim_number, BROKE_OFF, lost_worker)
         elif run.attempts >= RETRIES.attempts:
             sentence = f"The sync broke off {run.attempts} times. The roster is as it was."
             await give_up_run(work, run.id, run.claim_number, sentence, lost_worker)
         else:
-            run.state, run.leased_until = RunState.PENDING, None
-            run.fault, run.fault_place = lost_worker.error, lost_worker.place
-            run.sentence = "The sync broke off and waits for another worker. The roster is as it was."
+            waits = {
+                "leased_until": None,
+                "fault": lost_worker.error,
+                "fault_place": lost_worker.place,
+                "sentence": "The sync broke off and waits for another worker. The roster is as it was.",
+            }
+            await change_states(work, RunState.PENDING, [SisRun.id == run.id], waits)
     await work.db.flush()
 
 

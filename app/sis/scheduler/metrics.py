@@ -1,7 +1,7 @@
-"""Owns the metrics for operators' alarms: for each source, the hours since an applied run, its held and failed runs.
+"""Defines the metrics for operators' alarms: per source, the hours since an applied run, its held and its failed runs.
 
-They are read from the database, so that every worker reports the same, even after a restart. Never contains a
-student's data or a name.
+They are read from the database, so that every worker reports the same values, even after a restart. They never contain
+a student's data or a name.
 """
 
 from typing import Final
@@ -44,7 +44,10 @@ async def read_metrics(engine: AsyncEngine) -> int:
     for gauge in (HOURS, HELD, FAILED, FAILED_TO_APPLY, SILENT):
         gauge.clear()
     for row in rows:
-        labels = (ids.show("district", UUID(str(row.district_id))), ids.show("source", UUID(str(row.source_id))))
+        labels = (
+            ids.format_id("district", UUID(str(row.district_id))),
+            ids.format_id("source", UUID(str(row.source_id))),
+        )
         if row.hours is not None:
             HOURS.labels(*labels).set(float(row.hours))
         HELD.labels(*labels).set(row.held)

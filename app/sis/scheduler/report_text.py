@@ -1,7 +1,8 @@
-"""Owns the text form of a run's report, and the next steps for a person. Pure; contains no student's data, no name."""
+"""Renders a run's report as text, with the next steps for a person. Pure; contains no student's data and no name."""
 
 from app.core import ids
 from app.sis.engine.report import Report
+from app.sis.rules import RunState
 
 WIDTH = 22
 COLUMNS = ("known", "fetched", "created", "updated", "removed", "absent", "quarantined")
@@ -9,7 +10,7 @@ COLUMNS = ("known", "fetched", "created", "updated", "removed", "absent", "quara
 
 def render_report(report: Report) -> str:
     """Returns the report as text: the sentence, counts by kind, the guard's results, first errors and next steps."""
-    shown = ids.show("run", report.run_id)
+    shown = ids.format_id("run", report.run_id)
     ended = report.ended_at.strftime("%Y-%m-%d %H:%M UTC") if report.ended_at else "not ended"
     lines = [f"{shown}: {report.state}{f', {report.mode}' if report.mode else ''}, {ended}", report.sentence, ""]
     kinds = [(name, counts) for name, counts in report.kinds.items() if counts.file or counts.known]
@@ -20,8 +21,11 @@ def render_report(report: Report) -> str:
             for name, counts in kinds
         ]
         lines.append("")
-    lines += [f"{'HELD ' if one['held'] else 'within '}{render_guard_result(one)}" for one in report.weighed]
-    lines += [f"In quarantine: {one.file} row {one.row}, {one.field}: {one.code}" for one in report.refusals]
+    lines += [f"{'HELD ' if result['held'] else 'within '}{render_guard_result(result)}" for result in report.weighed]
+    lines += [
+        f"In quarantine: {refusal.file} row {refusal.row}, {refusal.field}: {refusal.code}"
+        for refusal in report.refusals
+    ]
     lines += [f"Moved to their student's schools: {rows:,} of {name}" for name, rows in report.repaired.items()]
     lines += [f"Not imported: {file}" for file in report.not_taken]
     lines += [f"Note: {warning}" for warning in report.warnings]
@@ -40,11 +44,13 @@ def render_guard_result(result: dict[str, object]) -> str:
 
 
 def next_steps(report: Report) -> list[str]:
-    """Returns sentences about what a person can do about a run, with commands that lack only the district's name."""
-    shown, of = ids.show("run", report.run_id), "--district DISTRICT"
-    held = {one["rule"] for one in report.weighed if one["held"]}
+    """Returns sentences about what a person can do about a run, with commands in which only the district's name is
+    missing.
+    """
+    shown, of = ids.format_id("run", report.run_id), "--district DISTRICT"
+    held = {result["rule"] for result in report.weighed if result["held"]}
     steps = []
-    if report.state == "held":
+    if report.state == RunState.HELD:
         steps.append("Check the source first: does it send the right data? If not, correct it and run the sync again.")
         if "rekeyed" in held:
             steps.append(f"People come back under other ids: aimline sync rekey {shown} {of} --match identifier")
@@ -53,17 +59,17 @@ def next_steps(report: Report) -> list[str]:
         if held & {"removed", "shrunk"}:
             steps.append("To apply everything but the removals, add --without-removals.")
         steps.append(f"To discard it: aimline sync discard {shown} {of}")
-    elif report.state == "failed_to_apply":
+    elif report.state == RunState.FAILED_TO_APPLY:
         if report.plan:
             steps.append(f"To apply it again: aimline sync approve {shown} {of} --plan {report.plan['digest']}")
         steps.append(f"To discard it: aimline sync discard {shown} {of}")
-    elif report.state == "failed":
+    elif report.state == RunState.FAILED:
         steps.append(
             f"The roster is as it was. Check the source with: aimline sis doctor NAME {of}, then run the sync again."
         )
-    elif report.state == "skipped":
+    elif report.state == RunState.SKIPPED:
         steps.append(f"Nothing, if no new export was due. To import it again: aimline sync run NAME {of} --full")
-    elif report.state == "applied":
+    elif report.state == RunState.APPLIED:
         steps.append(f"Nothing. To undo it: aimline sync undo {shown} {of}")
     if report.total("quarantined"):
         steps.append(

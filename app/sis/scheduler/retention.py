@@ -1,6 +1,6 @@
-"""Owns how long before-images of synced rows are kept, and how a person is erased from them.
+"""Deletes the before-images of synced rows after some time, and erases a person from them.
 
-The log entry that a run changed a row is permanent. When its before-image goes, the run can no longer be undone.
+The log entry that a run changed a row is permanent. Once its before-image is deleted, the run can no longer be undone.
 """
 
 import re
@@ -17,7 +17,7 @@ from app.access.work import Work, needs
 from app.core.clock import now
 from app.sis.kinds import KINDS
 from app.sis.models import SisChange, SisRun
-from app.sis.rules import WITH_PLAN
+from app.sis.rules import WITH_PLAN, RunState
 
 KEPT: Final = timedelta(days=365)
 BATCH: Final = 2000  # rows of one batch
@@ -30,9 +30,9 @@ _KEPT_TABLES: Final = """SELECT c.relname::text FROM pg_class AS c
 
 @needs(Can.SYNC_ROSTER)
 async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) -> int:
-    """Deletes one batch of the before-images of runs that ended longer than `kept` ago, and returns its size.
+    """Deletes one batch of the before-images of runs that ended longer than `kept` ago; returns its size.
 
-    The ids of runs ascend with time, so that an index finds the oldest runs first and reads no younger ones.
+    The ids of runs ascend with time, so that an index finds the oldest runs first and reads no newer ones.
     """
     until = now() - kept
     expired = (
@@ -54,9 +54,9 @@ async def expire_changes(work: Work, kept: timedelta = KEPT, most: int = BATCH) 
 
 @needs(Can.SYNC_ROSTER)
 async def erase_person(work: Work, person_id: UUID) -> int:
-    """Deletes the before-images of all rows about a person, and returns their number.
+    """Deletes the before-images of all rows about a person; returns their number.
 
-    The runs that changed these rows can no longer be undone, since an undo would restore the person's data.
+    The runs that changed these rows can no longer be undone, because an undo would restore the person's data.
     """
     names = (SisChange.before[column].astext == str(person_id) for column in ABOUT)
     return await _blank(work, or_((SisChange.kind == "person") & (SisChange.row_id == person_id), *names))
@@ -74,7 +74,7 @@ async def drop_left_plans(work: Work) -> int:
             select(SisRun.id).where(
                 SisRun.district_id == work.district_id,
                 SisRun.id == any_(cast(list(set(tables.values())), ARRAY(PgUUID))),
-                SisRun.state.not_in(WITH_PLAN) | ((SisRun.state == "discarded") & SisRun.plan.is_(None)),
+                SisRun.state.not_in(WITH_PLAN) | ((SisRun.state == RunState.DISCARDED) & SisRun.plan.is_(None)),
             )
         )
     )
@@ -96,5 +96,5 @@ async def _blank(work: Work, which: ColumnElement[bool]) -> int:
 
 
 def _first_id(at: datetime) -> UUID:
-    """Returns the smallest UUIDv7 of an instant."""
+    """Returns the smallest possible UUIDv7 of an instant."""
     return UUID(int=int(at.timestamp() * 1000) << 80)

@@ -13,8 +13,8 @@ from tests.faces.abuse.measure import Answer, pace, peak_bytes, post, processor_
 from tests.faces.rest_town import CLIENT_SCOPES, caller
 from tests.town import Town
 
-MOST_SECONDS = 0.1
-MOST_BYTES = 50_000_000
+MAX_SECONDS = 0.1
+MAX_BYTES = 50_000_000
 DRAWN = range(150)
 ERRORS = 100
 
@@ -47,7 +47,7 @@ async def test_a_document_takes_little_and_is_refused(app: FastAPI, token: str, 
     with checkouts(app) as used:
         seconds, answer = await processor_seconds(app, token, abuse.body)
     assert answer.code == abuse.code, answer.body[:500]
-    assert seconds < MOST_SECONDS * pace()
+    assert seconds < MAX_SECONDS * pace()
     assert len(answer.body) < 1_000_000
     if abuse.code is not None:
         assert answer.status == 400
@@ -58,12 +58,12 @@ async def test_a_document_takes_little_and_is_refused(app: FastAPI, token: str, 
 @pytest.mark.parametrize("abuse", corpus(), ids=lambda abuse: abuse.name)
 async def test_a_document_takes_little_memory(app: FastAPI, token: str, abuse: Abuse) -> None:
     """No document takes 50 MB beyond its body."""
-    assert await peak_bytes(app, token, abuse.body) < MOST_BYTES
+    assert await peak_bytes(app, token, abuse.body) < MAX_BYTES
 
 
 async def test_a_document_drawn_at_random_takes_little(app: FastAPI, token: str) -> None:
     """What nobody thought of is cheap as well: fragments, repetitions and lists in random amounts."""
-    most = MOST_SECONDS * pace()
+    most = MAX_SECONDS * pace()
     for seed in DRAWN:
         seconds, answer = await processor_seconds(app, token, drawn(seed).body)
         assert seconds < most, seed
@@ -75,7 +75,7 @@ async def test_twice_as_many_fragments_take_no_longer_each(app: FastAPI, token: 
     for fragments in (10, 20, 40, 60):
         seconds, answer = await processor_seconds(app, token, _body(doubling(fragments)))
         assert answer.code in (None, "document.too_large"), fragments
-        assert seconds < MOST_SECONDS * pace(), fragments
+        assert seconds < MAX_SECONDS * pace(), fragments
 
 
 async def test_nobody_without_a_token_has_a_document_read(app: FastAPI) -> None:

@@ -1,11 +1,11 @@
-"""Owns how the roles of OneRoster 1.2 determine the role and the orgs of a person, and how roles are rekeyed.
+"""Determines the role and the orgs of a person from OneRoster 1.2 roles, and renames roles under new ids.
 
 A student's role has precedence, then the primary role, then the first by sourcedId. The orgs are those of all current
 roles. A role that has ended (its end date is exclusive) does not count, and a role that has not begun counts only if
-the person has no current one. Never writes anything else of the roster.
+the person has no current one. Writes no other part of the roster.
 """
 
-# ruff: noqa: S608  # what is put into a statement are our own names; values are bound
+# ruff: noqa: S608  # only our own names are formatted into statements; values are bound
 
 from collections.abc import Collection
 from uuid import UUID
@@ -17,13 +17,13 @@ from app.sis.engine.stage import Stage, fresh_id
 from app.sis.kinds import BY_NAME
 from app.sis.port import Delivery, Progress
 
-ENDED_LATELY = 14  # days: a delta checks the roles whose end date has passed within this time
+ENDED_LATELY = 14  # days; a delta checks the roles whose end date has passed within this time
 
 _OF_SOURCE = "x.district_id = :district AND x.source_id = :source"
 
 
 async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> str:
-    """Stages the roles and, for each person, the role as `made_1` and the sourcedIds of the orgs as `made_2`.
+    """Stages the roles, and for each person the resulting role (`made_1`) and the sourcedIds of the orgs (`made_2`).
 
     Returns the name of the staging table of the people.
     """
@@ -48,7 +48,9 @@ async def compose_roles(stage: Stage, people: Delivery, progress: Progress) -> s
 
 
 async def stage_affected_people(stage: Stage, people: Delivery) -> int:
-    """Stages the people whose roles a delta changed or ended but who are not in the delta. Returns their number."""
+    """Stages the people whose roles a delta changed or ended although they are not in the delta; returns their
+    number.
+    """
     staged, roles = stage.table("staged", "person"), next(iter(people.supplements), None)
     kind, columns, values = BY_NAME["person"], [], []
     for field in (field for field in kind.fields if field.header in people.header):
@@ -108,15 +110,15 @@ def _current_roles_sql(stage: Stage, roles: Delivery | None) -> str:
 
 def _affected_people_sql(stage: Stage, roles: Delivery | None) -> str:
     """Returns SQL for the people whose roles may have changed, with the number of the row that changed them."""
-    known = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
+    roles_sql = f"""SELECT x.sourced_id AS person, {{row}} AS row_number FROM person_role AS k
         JOIN external_id AS x ON {_OF_SOURCE} AND x.kind = 'person' AND x.row_id = k.person_id {{join}}
         WHERE k.district_id = :district AND k.source_id = :source AND k.removed_at IS NULL"""
     ended = f" AND k.ends_on <= :today AND k.ends_on > :today - {ENDED_LATELY}"
-    parts = [known.format(row="0", join="") + ("" if roles is not None and roles.complete else ended)]
+    parts = [roles_sql.format(row="0", join="") + ("" if roles is not None and roles.complete else ended)]
     if roles is not None:
         staged = stage.table("staged", "role")
         join = f"JOIN {staged} AS s ON s.district_id = :district AND s.sourced_id = k.sourced_id"
-        parts.append(known.format(row="s.row_number", join=join))
+        parts.append(roles_sql.format(row="s.row_number", join=join))
         parts.append(
             f"""SELECT btrim(s.ref_person_id), s.row_number FROM {staged} AS s
                 WHERE s.district_id = :district AND s.fault IS NULL AND s.ref_person_id IS NOT NULL"""
@@ -133,13 +135,13 @@ async def match_roles(stage: Stage, held_id: UUID, columns: Collection[str], peo
     """
     matched = await stage.make("rekey", "role", "old text, new text, role_id uuid")
     compared = [column for column in ("role", "org_id", "begins_on") if column in columns]
-    known, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))
+    existing, delivered = (", ".join(f"{alias}.{column}" for column in compared) for alias in ("t", "p"))
     is_equal = "".join(f" AND o.{column} IS NOT DISTINCT FROM n.{column}" for column in compared)
     count = await stage.run(
         f"""INSERT INTO {matched} (district_id, old, new, role_id)
             SELECT :district, o.sourced_id, n.sourced_id, o.id
-            FROM (SELECT p.sourced_id, p.id, r.new, {known},
-                         row_number() OVER (PARTITION BY r.new, {known} ORDER BY p.sourced_id) AS place
+            FROM (SELECT p.sourced_id, p.id, r.new, {existing},
+                         row_number() OVER (PARTITION BY r.new, {existing} ORDER BY p.sourced_id) AS place
                   FROM staging.plan_role_{held_id.hex} AS p
                   JOIN person_role AS t ON t.district_id = :district AND t.id = p.id
                   JOIN {people} AS r ON r.district_id = :district AND r.person_id = t.person_id

@@ -1,0 +1,120 @@
+"""Owns the public shape of concerns: the resource, its list, its commands."""
+
+from datetime import date, datetime
+
+from app.access.permission import Can
+from app.concern import service
+from app.concern.models import Concern
+from app.concern.rules import ConcernState
+from app.events.catalogue import CONCERN_ACCEPTED, CONCERN_DISMISSED, CONCERN_RAISED, CONCERN_RESOLVED
+from app.playbook.filters import by_area
+from app.playbook.resource import AreaResource
+from app.resources.declare import Command, Link, Resource
+from app.resources.listing import Filter, Listing
+from app.resources.members import One, choice, field, one
+from app.roster.filters import by_school, by_student
+from app.roster.models import Person
+from app.roster.resource import StaffResource, StudentResource
+
+
+class ConcernResource(
+    Resource[Concern],
+    kind="concern",
+    requires=Can.READ_CONCERNS,
+    about=Concern.student_id,
+    name="Concern",
+    get="concern",
+):
+    """A dated concern about one student in one area."""
+
+    student: One[StudentResource] = one(Concern.student_id, StudentResource, "The student whom it is about.")
+    area: One[AreaResource] = one(Concern.area_id, AreaResource, "The area of the concern.")
+    state: ConcernState = choice(Concern.state, "The state of the concern.")
+    description: str = field(
+        Concern.description, "What worries the person who raised it.", "Reads 40 words a minute, far below the class."
+    )
+    raised_by: One[StaffResource] | None = one(
+        Concern.raised_by, StaffResource, "The person who raised it, if a person did."
+    )
+    raised_on: date = field(Concern.raised_on, "The date on which it was raised.")
+    settled_by: One[StaffResource] | None = one(
+        Concern.settled_by, StaffResource, "The person who settled it, if a person did."
+    )
+    settled_at: datetime | None = field(Concern.settled_at, "When it was accepted, dismissed or resolved.")
+    settled_because: str | None = field(
+        Concern.settled_because, "Why it was accepted, dismissed or resolved.", "Screening confirms it."
+    )
+    version: int = field(Concern.version, "The number of changes; the ETag.", 1)
+
+
+LINKS = (
+    Link(
+        StudentResource,
+        "concerns",
+        ConcernResource,
+        Concern.student_id == Person.id,
+        "Every concern about the student, oldest first.",
+        order=(Concern.id,),
+    ),
+)
+
+LISTINGS = (
+    Listing(
+        "concerns",
+        ConcernResource,
+        "Concerns in the order in which they were recorded.",
+        filters=(
+            by_student(Concern.student_id),
+            by_school(Concern),
+            by_area(Concern.area_id),
+            Filter(
+                "state",
+                ConcernState,
+                lambda state: Concern.state == state,
+                "Only concerns in this state.",
+                ConcernState.RAISED,
+            ),
+        ),
+        schools=Concern,
+    ),
+)
+
+COMMANDS = (
+    Command(
+        "raise_concern",
+        service.raise_concern,
+        service.NewConcern,
+        ConcernResource,
+        "Raises a concern about one student in one area.",
+        "POST /concerns",
+        emits=(CONCERN_RAISED,),
+        status=201,
+    ),
+    Command(
+        "accept_concern",
+        service.accept_concern,
+        None,
+        ConcernResource,
+        "Accepts a concern: the team will act on it.",
+        "POST /concerns/{concern}/accept",
+        emits=(CONCERN_ACCEPTED,),
+    ),
+    Command(
+        "dismiss_concern",
+        service.dismiss_concern,
+        None,
+        ConcernResource,
+        "Dismisses a concern: the team will not act on it.",
+        "POST /concerns/{concern}/dismiss",
+        emits=(CONCERN_DISMISSED,),
+    ),
+    Command(
+        "resolve_concern",
+        service.resolve_concern,
+        None,
+        ConcernResource,
+        "Resolves an accepted concern.",
+        "POST /concerns/{concern}/resolve",
+        emits=(CONCERN_RESOLVED,),
+    ),
+)

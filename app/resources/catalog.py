@@ -1,0 +1,96 @@
+"""Owns the index of declarations that `app/catalog.py` fills: resources with all their links, listings, commands."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+from app.access.permission import Can
+from app.core.errors import Misuse
+from app.resources.declare import AddedLink, Command, Declaration, Resource, declaration
+from app.resources.listing import Listing
+from app.resources.members import ManyMember, Member, OneMember, ValueMember
+
+ResourceType = type[Resource[Any]]
+
+
+class Catalog:
+    """Every resource, listing, link and command of the rooms' `resource` modules."""
+
+    def __init__(self, modules: Iterable[ModuleType]) -> None:
+        self.modules = tuple(modules)
+        self.resources: tuple[ResourceType, ...] = tuple(self._resources())
+        self.listings: Mapping[str, Listing] = self._listings()
+        self.commands: Mapping[str, Command] = self._by_name("COMMANDS")
+        added: dict[ResourceType, dict[str, Member]] = {resource: {} for resource in self.resources}
+        for module in self.modules:
+            for link in getattr(module, "LINKS", ()):
+                self._add(added, link)
+        self._members = {resource: {**declaration(resource).members, **added[resource]} for resource in self.resources}
+
+    def members(self, resource: ResourceType) -> Mapping[str, Member]:
+        """Returns a resource's members by name, those included that higher rooms added; in the order of declaration."""
+        return self._members[resource]
+
+    def member(self, resource: ResourceType, name: str) -> Member:
+        """Returns one member; raises `Misuse` for a name that was not declared."""
+        member = self._members[resource].get(name)
+        if member is None:
+            raise Misuse(f"{resource.__name__} has no member {name}.")
+        return member
+
+    @cached_property
+    def by_kind(self) -> Mapping[str, ResourceType]:
+        """The resource of each kind of public id that `node(id)` can read."""
+        return {
+            facts.kind: resource
+            for resource in self.resources
+            if (facts := declaration(resource)).kind is not None and facts.node
+        }
+
+    @cached_property
+    def gets(self) -> Mapping[str, ResourceType]:
+        """The resources of which one row can be read by its name, by the name of that read."""
+        return {facts.get: one for one in self.resources if (facts := declaration(one)).get is not None}
+
+    def _resources(self) -> Iterator[ResourceType]:
+        for module in self.modules:
+            for value in vars(module).values():
+                if isinstance(value, type) and issubclass(value, Resource) and value.__module__ == module.__name__:
+                    yield value
+
+    def _listings(self) -> dict[str, Listing]:
+        """Returns the lists with the flags that higher rooms added."""
+        listings: dict[str, Listing] = self._by_name("LISTINGS")
+        for module in self.modules:
+            for name, flag in getattr(module, "FLAGS", ()):
+                listings[name] = replace(listings[name], flags=(*listings[name].flags, flag))
+        return listings
+
+    def _by_name(self, attribute: str) -> dict[str, Any]:
+        declared: dict[str, Any] = {}
+        for module in self.modules:
+            for one in getattr(module, attribute, ()):
+                if one.name in declared:
+                    raise Misuse(f"{one.name} is declared twice in {attribute}.")
+                declared[one.name] = one
+        return declared
+
+    def _add(self, added: dict[ResourceType, dict[str, Member]], link: AddedLink) -> None:
+        members = added[link.source]
+        if link.member.name in members or link.member.name in declaration(link.source).members:
+            raise Misuse(f"{link.source.__name__}.{link.member.name} is declared twice.")
+        members[link.member.name] = link.member
+
+
+def permissions_of(member: Member) -> tuple[Can, ...]:
+    """Returns the permissions that a member requires beyond those of its resource; none for a plain field."""
+    if isinstance(member, OneMember | ManyMember):
+        return tuple(dict.fromkeys((*declaration(member.target).requires, *member.requires)))
+    return member.requires if isinstance(member, ValueMember) else ()
+
+
+def facts(resource: ResourceType) -> Declaration:
+    """Returns the facts about a resource."""
+    return declaration(resource)

@@ -1,0 +1,232 @@
+"""Owns how a resource is declared: the class `Resource`, links to it from higher rooms, and commands.
+
+A declaration is a framework-free class in its room's `resource.py`:
+
+    class ConcernResource(Resource[Concern], kind="concern", requires=Can.READ_CONCERNS, about=Concern.student_id):
+        \"\"\"A dated worry about one student in one area.\"\"\"
+
+        state: ConcernState = choice(Concern.state, "The state of the concern.")
+        student: One[StudentResource] = one(Concern.student_id, StudentResource, "The student.")
+
+The class's own facts are in `__declaration__`, because a column may have any other name. A wrong column or type is an
+error of mypy; what mypy cannot see (a choice's `| None`, a missing description) is a `Misuse` when the class is made.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin, get_type_hints
+
+from sqlalchemy import inspect
+from sqlalchemy.orm import InstrumentedAttribute
+
+from app.access.permission import Can
+from app.core.errors import Misuse
+from app.events.catalogue import EventType
+from app.resources.members import SAME, FieldMember, ManyMember, Member, OneMember, ReferenceMember, ValueMember, named
+from app.resources.values import parse_annotation
+
+Model = TypeVar("Model")
+REST, GRAPHQL = "rest", "graphql"
+
+
+@dataclass(frozen=True)
+class Join:
+    """A table that a resource reads beside its own, for fields of it. `outer`: rows without a match are kept."""
+
+    model: Any
+    condition: Any
+    outer: bool = False
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """The facts about a resource.
+
+    `kind`: the kind of its public id in `app.core.ids`, or None without one. `name`: the type's name in both contracts.
+    `about`: the column of the student whom a row is about, or None. `discloses`: the kind of record that the
+    disclosure log names. `visible`: a condition on every row that is ever shown. `get`: the name of the read of one
+    row (GraphQL's field, REST's path parameter), or None without one. `locate`: the resolver of the names of `get`
+    that are not ids.
+    """
+
+    model: Any
+    name: str
+    description: str
+    kind: str | None
+    key: Any
+    requires: tuple[Can, ...]
+    about: Any = None
+    discloses: str | None = None
+    visible: Any = None
+    joins: tuple[Join, ...] = ()
+    get: str | None = None
+    get_requires: tuple[Can, ...] = ()
+    locate: Any = None
+    node: bool = True
+    members: Mapping[str, Member] = field(default_factory=dict)
+
+
+class Resource(Generic[Model]):
+    """The base of every resource; the public shape of one noun."""
+
+    __declaration__: ClassVar[Declaration]
+
+    def __init_subclass__(
+        cls,
+        *,
+        requires: Can | tuple[Can, ...],
+        kind: str | None = None,
+        name: str | None = None,
+        key: Any = None,
+        about: Any = None,
+        discloses: str | None = None,
+        visible: Any = None,
+        joins: tuple[Join, ...] = (),
+        get: str | None = None,
+        get_requires: tuple[Can, ...] = (),
+        locate: Any = None,
+        node: bool | None = None,
+    ) -> None:
+        super().__init_subclass__()
+        model = _model_of(cls)
+        if not cls.__doc__:
+            raise Misuse(f"{cls.__name__} has no description.")
+        if about is not None and discloses is None and kind is None:
+            raise Misuse(f"{cls.__name__} is about a student and does not say what the disclosure log calls it.")
+        row_key = key if key is not None else model.id
+        members: dict[str, Member] = {}
+        if kind is not None:
+            members["id"] = ReferenceMember("id", "The id, which never changes.", expression=row_key, kind=kind)
+        members |= _members_of(cls)
+        cls.__declaration__ = Declaration(
+            model=model,
+            name=name or cls.__name__.removesuffix("Resource"),
+            description=" ".join(cls.__doc__.split()),
+            kind=kind,
+            key=row_key,
+            requires=requires if isinstance(requires, tuple) else (requires,),
+            about=about,
+            discloses=None if about is None else discloses or kind,
+            visible=visible,
+            joins=joins,
+            get=get,
+            get_requires=get_requires,
+            locate=locate,
+            node=kind is not None if node is None else node,
+            members=members,
+        )
+
+
+def declaration(resource: type[Resource[Any]]) -> Declaration:
+    """Returns the facts about a resource."""
+    return resource.__declaration__
+
+
+def Link(  # it reads as the declaration that it is
+    source: type[Resource[Any]],
+    name: str,
+    target: type[Resource[Any]],
+    condition: Any,
+    description: str,
+    **more: Any,
+) -> "AddedLink":
+    """Declares a link from a resource of a lower room; `more` are the options of `ManyMember`."""
+    return AddedLink(source, ManyMember(name, description, target=target, condition=condition, **more))
+
+
+def OneLink(
+    source: type[Resource[Any]],
+    name: str,
+    target: type[Resource[Any]],
+    condition: Any,
+    description: str,
+    **more: Any,
+) -> "AddedLink":
+    """Declares a link from a resource of a lower room to at most one row; `more` are the options of `OneMember`."""
+    member = OneMember(name, description, expression=None, target=target, condition=condition, nullable=True, **more)
+    return AddedLink(source, member)
+
+
+@dataclass(frozen=True)
+class AddedLink:
+    """A member that a higher room adds to a resource of a lower one."""
+
+    source: type[Resource[Any]]
+    member: Member
+
+
+def Added(source: type[Resource[Any]], name: str, member: Any) -> AddedLink:
+    """Declares a value that a higher room adds to a resource of a lower one."""
+    return AddedLink(source, named(member, name))
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of a room's service, for both faces.
+
+    `input`: the service's frozen dataclass, or None. `result`: the resource that it returns, or None. `rest`: method
+    and path, such as `POST /concerns/{concern}/accept`; the path's parameter is the id of the row. `emits`: the events
+    that it can record. `bulk`: the most items of one call, each with its own result.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    input: Any
+    result: Any
+    description: str
+    rest: str
+    emits: tuple[EventType, ...] = ()
+    status: int = 200
+    bulk: int | None = None
+    example: Mapping[str, Any] = field(default_factory=dict)
+
+
+def _model_of(cls: type) -> Any:
+    for base in getattr(cls, "__orig_bases__", ()):
+        if get_origin(base) is Resource:
+            return get_args(base)[0]
+    raise Misuse(f"{cls.__name__} does not name its model: Resource[Model].")
+
+
+def _members_of(cls: type) -> dict[str, Member]:
+    hints = get_type_hints(cls)
+    members: dict[str, Member] = {}
+    for name, value in list(vars(cls).items()):
+        if isinstance(value, Member):
+            if name not in hints:
+                raise Misuse(f"{cls.__name__}.{name} has no annotation.")
+            members[name] = _typed(f"{cls.__name__}.{name}", named(value, name), hints[name], _model_of(cls))
+    return members
+
+
+def _typed(where: str, member: Member, hint: Any, model: Any) -> Member:
+    """Returns a member with what its annotation says; raises `Misuse` where the column says otherwise."""
+    if not member.description:
+        raise Misuse(f"{where} has no description.")
+    type_, nullable, many = parse_annotation(hint)
+    column_nullable = _is_nullable(getattr(member, "expression", None), model)
+    if column_nullable is not None and column_nullable != nullable:
+        raise Misuse(f"{where} is annotated {hint}, and its column is {'' if column_nullable else 'not '}nullable.")
+    if isinstance(member, FieldMember):
+        choices = type_ if isinstance(type_, type) and issubclass(type_, StrEnum) else None
+        if choices is not None and any(one.name != one.value.upper() for one in choices):
+            raise Misuse(f"{where}: a choice's names are its values in upper case.")
+        return replace(member, value_type=type_, nullable=nullable, many=many, choices=choices)
+    if isinstance(member, OneMember | ReferenceMember):
+        return replace(member, nullable=nullable)
+    if isinstance(member, ValueMember):
+        return replace(member, shape=type_, nullable=nullable, many=many)
+    return member
+
+
+def _is_nullable(expression: Any, model: Any) -> bool | None:
+    """Returns whether a column of the model may be null, or None for another expression (a joined row may be none)."""
+    if not isinstance(expression, InstrumentedAttribute) or expression.class_ is not model:
+        return None
+    column = inspect(expression.class_).columns.get(expression.key)
+    return None if column is None else bool(column.nullable)
+
+
+__all__ = ["GRAPHQL", "REST", "SAME", "Added", "AddedLink", "Command", "Declaration", "Join", "Link", "OneLink"]
+__all__ += ["Resource", "declaration"]

@@ -1,0 +1,108 @@
+"""Owns the lists of a resource and their filters, sort orders and flags. Reads no row.
+
+A filter's condition is built once, with a bind parameter in place of the value, so that a plan serves every value.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import ColumnElement
+
+from app.access.permission import Can
+from app.access.work import Work
+
+T = TypeVar("T")
+Resolver = Callable[[Work, str, str | None], Awaitable[Any]]
+"""Returns the value that a text names, such as a row id for `sis:…` or for an area's code.
+
+Raises `Invalid` at the pointer, or `NotFound` where the pointer is None.
+"""
+
+
+@dataclass(frozen=True)
+class Filter(Generic[T]):
+    """A filter of a list, or an argument of a link or a computed value.
+
+    `name` is REST's name and `graphql` GraphQL's (in snake case), where they differ. `value_type` is the type of the
+    value as a caller writes it: `str`, `int`, `bool`, `date` or a `StrEnum`. `resolve` turns that into the value that
+    the condition takes (`bound` is that value's type). `narrow`: its own index serves the list, whatever the schools.
+    `schools`: the model whose school columns serve the filter. `most`: the longest text.
+    """
+
+    name: str
+    value_type: type[Any]
+    condition: Callable[[T], ColumnElement[bool]] | None
+    description: str = ""
+    example: Any = None
+    graphql: str | None = None
+    resolve: Resolver | None = None
+    bound: Any = None
+    narrow: bool = False
+    schools: Any = None
+    most: int = 200
+    default: Any = None
+
+    def shown_as(self, face: str) -> str:
+        """Returns the filter's name in a face, in snake case."""
+        return self.graphql or self.name if face == "graphql" else self.name
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A filter that is true or false: `on` is the condition while it is set, `off` while it is not."""
+
+    name: str
+    description: str
+    on: ColumnElement[bool] | None = None
+    off: ColumnElement[bool] | None = None
+    requires: tuple[Can, ...] = ()
+
+    def shown_as(self, face: str) -> str:
+        """Returns the flag's name, the same in both faces."""
+        return self.name
+
+
+@dataclass(frozen=True)
+class Sort:
+    """An order of a list: columns without nulls, of which the last is unique. A caller turns it around with `-`."""
+
+    name: str
+    columns: tuple[Any, ...]
+    description: str
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A list of a resource, at the root of both faces: GraphQL's field, and REST's path `/<name>`.
+
+    `order`: the order without `sort`; by default the order of ids, which is that of creation. `schools`: the model
+    whose school columns serve a caller of some schools. `paged=False`: all rows at once, up to `most`.
+    `changed_at`: the column that `updated_since` compares. `search`: the condition of `q`. `condition` holds for every
+    row of the list.
+    """
+
+    name: str
+    resource: Any
+    description: str
+    filters: tuple[Filter[Any], ...] = ()
+    flags: tuple[Flag, ...] = ()
+    order: tuple[Any, ...] = ()
+    sorts: tuple[Sort, ...] = ()
+    condition: ColumnElement[bool] | None = None
+    schools: Any = None
+    requires: tuple[Can, ...] = ()
+    paged: bool = True
+    most: int = 2000
+    assumed: int = 50
+    changed_at: Any = None
+    search: Callable[[Any], ColumnElement[bool]] | None = None
+
+    def filter_named(self, name: str) -> Filter[Any] | Flag | None:
+        """Returns the filter or flag with this (REST) name."""
+        return self.by_face("rest").get(name)
+
+    def by_face(self, face: str) -> Mapping[str, Filter[Any] | Flag]:
+        """Returns the filters and flags by the name that a face gives them, in snake case."""
+        criteria: tuple[Filter[Any] | Flag, ...] = (*self.filters, *self.flags)
+        return {one.shown_as(face): one for one in criteria}

@@ -1,0 +1,268 @@
+"""Owns selections: what a request reads, as a tree over declared members. Knows no face and no SQL.
+
+A face builds a selection from its request; `run.read` compiles it to one statement and returns JSON text with the keys
+of the selection, in its order. Values (filters, limits, cursors) are held in the tree, but a plan depends only on which
+of them are set.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from app.resources.declare import Resource
+
+ResourceType = type[Resource[Any]]
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a face writes values that differ between faces: enum names in upper case, the offset of instants, totals."""
+
+    face: str
+    upper: bool
+    offset: str
+    more: str
+
+
+REST_STYLE = Style("rest", upper=False, offset="Z", more='"more"')
+GRAPHQL_STYLE = Style("graphql", upper=True, offset="+00:00", more="null")
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A key with fixed JSON text, such as GraphQL's `__typename`."""
+
+    key: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pick:
+    """A key with a member.
+
+    `picks`: of the linked resource or of a structured value; without them a link to one row gives its id, and a
+    structured value gives all of itself. `page`: of a link that is paged. `arguments`: filters of a link, arguments of
+    a computed value, by the filter's name and with resolved values.
+    """
+
+    key: str
+    member: str
+    picks: "Picks" = ()
+    page: "Page | None" = None
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+
+Picks = tuple["Pick | Constant", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A part of a page: its rows as an array (REST's `items`, GraphQL's `nodes`)."""
+
+    key: str
+    picks: Picks
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A part of an edge: the row."""
+
+    key: str
+    picks: Picks
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """A part of an edge: the row's cursor."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """A part of a page: Relay's edges."""
+
+    key: str
+    parts: tuple[Node | Cursor | Constant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A part of a page's information: `has_next_page`, `has_previous_page`, `start_cursor` or `end_cursor`."""
+
+    key: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Info:
+    """A part of a page: Relay's page information."""
+
+    key: str
+    parts: tuple[Fact | Constant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """A part of a page: the cursor of the next page, or null (REST's `next`)."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A part of a page: the number of all rows, exact to 25,000 and then "more" (null in GraphQL)."""
+
+    key: str
+
+
+PagePart = Rows | Edges | Info | Next | Total | Constant
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page: the parts that it shows, its length and its place.
+
+    `first` rows after `after`, or with `backward` the last ones before it. `limit_name` and `after_name` are what the
+    face calls the two, for the pointers of errors.
+    """
+
+    parts: tuple[PagePart, ...]
+    first: int | None = None
+    after: str | None = None
+    backward: bool = False
+    limit_name: str = "limit"
+    after_name: str = "after"
+
+
+@dataclass(frozen=True, slots=True)
+class ListRoot:
+    """A list at the root: of a listing, with resolved values of its filters and flags by name.
+
+    `picks` for a listing without pages, else `page`. `sort` is the name of an order, with `-` in front to turn it
+    around.
+    """
+
+    key: str
+    listing: str
+    page: Page | None = None
+    picks: Picks = ()
+    filters: Mapping[str, Any] = field(default_factory=dict)
+    sort: str | None = None
+    updated_since: Any = None
+    search: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RowRoot:
+    """One row at the root, by its row id."""
+
+    key: str
+    resource: ResourceType
+    row_id: UUID
+    picks: Picks
+
+
+Root = ListRoot | RowRoot
+
+
+def structure(root: Root) -> tuple[Any, ...]:
+    """Returns what a plan of a root depends on: everything but the values."""
+    if isinstance(root, RowRoot):
+        return ("row", root.resource, _picks(root.picks))
+    shape = _picks(root.picks) if root.page is None else _page(root.page)
+    flags = tuple(sorted((name, value) for name, value in root.filters.items() if isinstance(value, bool)))
+    named = tuple(sorted(name for name, value in root.filters.items() if value is not None))
+    is_set = (root.sort, root.updated_since is not None, root.search is not None)
+    return ("list", root.listing, named, flags, is_set, shape)
+
+
+def values(root: Root) -> Iterator[tuple[Path, Any]]:
+    """Yields the values of a root's filters, limits and arguments by path; cursors are opened by `pages`."""
+    if isinstance(root, RowRoot):
+        yield ("id",), root.row_id
+        yield from _values_of_picks(root.picks, ())
+        return
+    for name, value in root.filters.items():
+        yield ("filter", name), value
+    yield ("updated_since",), root.updated_since
+    yield ("search",), root.search
+    yield from _values_of_picks(root.picks, ()) if root.page is None else _values_of_page(root.page, ())
+
+
+def pages(root: Root) -> Iterator[tuple[Path, Page]]:
+    """Yields every page of a root by its path."""
+    if isinstance(root, ListRoot) and root.page is not None:
+        yield from _pages(root.page, ())
+    else:
+        yield from _pages_of_picks(root.picks, ())
+
+
+def parts_with_rows(page: Page) -> Iterator[tuple[Path, Picks]]:
+    """Yields the picks of each part of a page that shows rows, with the keys that lead to them."""
+    for part in page.parts:
+        if isinstance(part, Rows):
+            yield (part.key,), part.picks
+        elif isinstance(part, Edges):
+            for inner in part.parts:
+                if isinstance(inner, Node):
+                    yield (part.key, inner.key), inner.picks
+
+
+def _picks(picks: Picks) -> tuple[Any, ...]:
+    return tuple(
+        (pick.key, pick.text)
+        if isinstance(pick, Constant)
+        else (
+            pick.key,
+            pick.member,
+            tuple(name for name, value in pick.arguments if value is not None),
+            None if pick.page is None else _page(pick.page),
+            _picks(pick.picks),
+        )
+        for pick in picks
+    )
+
+
+def _page(page: Page) -> tuple[Any, ...]:
+    parts: list[Any] = []
+    for part in page.parts:
+        if isinstance(part, Rows):
+            parts.append((part.key, _picks(part.picks)))
+        elif isinstance(part, Edges):
+            inner = [(one.key, _picks(one.picks)) if isinstance(one, Node) else one for one in part.parts]
+            parts.append((part.key, tuple(inner)))
+        else:
+            parts.append(part)
+    return (page.after is not None, page.backward, tuple(parts))
+
+
+def _values_of_picks(picks: Picks, path: Path) -> Iterator[tuple[Path, Any]]:
+    for pick in picks:
+        if isinstance(pick, Pick):
+            for name, value in pick.arguments:
+                yield (*path, pick.key, "argument", name), value
+            if pick.page is not None:
+                yield from _values_of_page(pick.page, (*path, pick.key))
+            yield from _values_of_picks(pick.picks, (*path, pick.key))
+
+
+def _values_of_page(page: Page, path: Path) -> Iterator[tuple[Path, Any]]:
+    for keys, picks in parts_with_rows(page):
+        yield from _values_of_picks(picks, (*path, *keys))
+
+
+def _pages(page: Page, path: Path) -> Iterator[tuple[Path, Page]]:
+    yield path, page
+    for keys, picks in parts_with_rows(page):
+        yield from _pages_of_picks(picks, (*path, *keys))
+
+
+def _pages_of_picks(picks: Picks, path: Path) -> Iterator[tuple[Path, Page]]:
+    for pick in picks:
+        if isinstance(pick, Pick):
+            if pick.page is not None:
+                yield from _pages(pick.page, (*path, pick.key))
+            yield from _pages_of_picks(pick.picks, (*path, pick.key))

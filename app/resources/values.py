@@ -1,0 +1,113 @@
+"""Owns structured values without an id: parts of a resource that come from a JSON column or from Python.
+
+A `Value` is a class whose annotations are the contract and whose attributes are `item(…)`. An instance of any class, or
+a dict, with the same names can be rendered by it.
+"""
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from enum import StrEnum
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from uuid import UUID
+
+from app.core import ids
+from app.core.errors import Misuse
+
+
+class Figures:
+    """The annotation of named numbers: an object in REST, a list of names and values in GraphQL."""
+
+
+class JsonObject:
+    """The annotation of an object without a fixed shape, which only REST shows."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """An item of a value: its name, type, description and example; `kind` is the kind of a public id."""
+
+    name: str
+    type: Any
+    description: str
+    example: Any = None
+    kind: str | None = None
+    nullable: bool = False
+    many: bool = False
+    rest: str | None = "="
+    graphql: str | None = "="
+    get: Callable[[Any], Any] | None = None
+
+    def shown_as(self, face: str) -> str | None:
+        """Returns the item's name in a face, or None where it is not shown."""
+        name = self.rest if face == "rest" else self.graphql
+        return self.name if name == "=" else name
+
+
+def item(
+    description: str,
+    example: Any = None,
+    *,
+    kind: str | None = None,
+    rest: str | None = "=",
+    graphql: str | None = "=",
+    get: Callable[[Any], Any] | None = None,
+) -> Any:
+    """Declares an item of a value; `get` takes it from the whole value where it is no attribute of the same name."""
+    return Item("", None, description, example, kind, rest=rest, graphql=graphql, get=get)
+
+
+class Value:
+    """The base of structured values; `__items__` are the items by name, in order."""
+
+    __items__: ClassVar[Mapping[str, Item]]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        hints = get_type_hints(cls)
+        inherited: dict[str, Item] = dict(getattr(cls, "__items__", {}))
+        for name, value in list(vars(cls).items()):
+            if isinstance(value, Item):
+                type_, nullable, many = parse_annotation(hints[name])
+                inherited[name] = replace(value, name=name, type=type_, nullable=nullable, many=many)
+        cls.__items__ = inherited
+
+
+def parse_annotation(hint: Any) -> tuple[Any, bool, bool]:
+    """Returns the type of an annotation, whether it may be None, and whether it is a list."""
+    nullable = False
+    if get_origin(hint) in (Union, UnionType):
+        parts = [part for part in get_args(hint) if part is not NoneType]
+        if len(parts) != 1:
+            raise Misuse(f"A member has one type, or one type and None; this has {hint}.")
+        nullable, hint = len(parts) < len(get_args(hint)), parts[0]
+    if get_origin(hint) is list:
+        return get_args(hint)[0], nullable, True
+    return hint, nullable, False
+
+
+def render_leaf(value: Any, item_: Item, *, upper: bool) -> Any:
+    """Returns a leaf of a value as JSON has it; `upper`: the names of an enum in place of its values."""
+    if value is None:
+        return None
+    if item_.many:
+        return [_leaf(one, item_, upper=upper) for one in value]
+    return _leaf(value, item_, upper=upper)
+
+
+def _leaf(value: Any, item_: Item, *, upper: bool) -> Any:
+    if item_.kind is not None:
+        return ids.format_id(item_.kind, value if isinstance(value, UUID) else UUID(str(value)))
+    if isinstance(value, date | datetime):
+        return value.isoformat()
+    if isinstance(item_.type, type) and issubclass(item_.type, StrEnum):
+        return item_.type(value).name if upper else item_.type(value).value
+    return value
+
+
+@functools.cache
+def is_value(type_: Any) -> bool:
+    """Returns whether a type is a `Value`."""
+    return isinstance(type_, type) and issubclass(type_, Value)

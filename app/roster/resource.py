@@ -1,0 +1,349 @@
+"""Owns the public shapes of the roster: students, staff, schools, classes, enrollments, terms, demographics."""
+
+from datetime import date, datetime
+from uuid import UUID
+
+from sqlalchemy import Select, and_, any_, select
+
+from app.access.permission import Can
+from app.resources.declare import Join, Link, Resource
+from app.resources.listing import Filter, Flag, Listing, Sort
+from app.resources.members import Id, Many, One, field, many_by_ids, one, reference, references
+from app.resources.terms import DISTRICT
+from app.roster.filters import NAMED, by_class, by_school, of_school, resolver
+from app.roster.models import (
+    AcademicSession,
+    Demographics,
+    Enrollment,
+    ExternalId,
+    Org,
+    Person,
+    SchoolBreak,
+    SchoolClass,
+    Source,
+)
+from app.roster.queries import find_class, find_school, find_staff, find_student
+
+
+class ExternalIdResource(
+    Resource[ExternalId],
+    requires=Can.READ_ROSTER,
+    key=ExternalId.row_id,
+    name="ExternalId",
+    joins=(Join(Source, Source.id == ExternalId.source_id),),
+):
+    """A row's id in a source; `sis:<source>:<sourcedId>` is accepted wherever an id is."""
+
+    source: str = field(Source.name, "The name of the source.", "sis")
+    sourced_id: str = field(ExternalId.sourced_id, "The row's id in this source.", "4711")
+
+
+class SchoolResource(
+    Resource[Org],
+    kind="org",
+    requires=Can.READ_ROSTER,
+    name="School",
+    get="school",
+    locate=resolver("org", find_school),
+):
+    """A school, or another org of the district."""
+
+    name: str = field(Org.name, "The name.", "Jefferson Elementary")
+    type: str = field(Org.type, "The type as in OneRoster, such as `school` or `district`.", "school")
+    identifier: str | None = field(Org.identifier, "The number by which the state knows it.", "0042")
+
+
+class ClassResource(
+    Resource[SchoolClass],
+    kind="class",
+    requires=Can.READ_ROSTER,
+    name="Class",
+    get="class",
+    locate=resolver("class", find_class),
+):
+    """A homeroom or a scheduled section of a course."""
+
+    school: One[SchoolResource] = one(SchoolClass.school_id, SchoolResource, "The school that it belongs to.")
+    title: str = field(SchoolClass.title, "The title.", "Reading, section 2")
+    code: str | None = field(SchoolClass.code, "The code in the SIS.", "RD-2")
+    type: str = field(SchoolClass.type, "The type as in OneRoster: `homeroom` or `scheduled`.", "scheduled")
+    grades: list[str] = field(SchoolClass.grades, "The grades as CEDS codes.", ["03"])
+    subjects: list[str] = field(SchoolClass.subjects, "The names of the subjects.", ["Reading"])
+
+
+class EnrollmentResource(
+    Resource[Enrollment],
+    requires=Can.READ_ROSTER,
+    about=Enrollment.person_id,
+    discloses="student",
+    visible=Enrollment.removed_at.is_(None),
+    name="Enrollment",
+):
+    """A student in a class."""
+
+    class_id: Id = reference(Enrollment.class_id, "class", "The class.")
+    school_id: Id = reference(Enrollment.school_id, "org", "The school of the class.", rest="school")
+    role: str = field(Enrollment.role, "The role in the class, as in OneRoster.", "student")
+    begins_on: date | None = field(Enrollment.begins_on, "The first day.")
+    ends_on: date | None = field(Enrollment.ends_on, "The last day, exclusive.")
+    school_class: One[ClassResource] = one(Enrollment.class_id, ClassResource, "The class.", rest=None, graphql="class")
+
+
+class StudentResource(
+    Resource[Person],
+    kind="student",
+    requires=Can.READ_ROSTER,
+    about=Person.id,
+    visible=and_(Person.is_student, Person.merged_into.is_(None)),
+    name="Student",
+    get="student",
+    locate=resolver("student", find_student),
+):
+    """A student."""
+
+    given_name: str = field(Person.given_name, "The given name.", "Maya")
+    family_name: str = field(Person.family_name, "The family name.", "Castillo")
+    middle_name: str | None = field(Person.middle_name, "The middle name.", "Ines")
+    grades: list[str] = field(Person.grades, "The grades as CEDS codes.", ["03"])
+    school_ids: list[Id] = references(Person.school_ids, "org", "The ids of the student's schools.", rest="schools")
+    email: str | None = field(Person.email, "The e-mail address in the SIS.", "maya.castillo@students.example")
+    identifier: str | None = field(Person.identifier, "The student's number in the SIS.", "20417")
+    departed: bool = field(
+        Person.removed_at.is_not(None), "Whether the source no longer sends the student; the records are kept."
+    )
+    schools: Many[SchoolResource] = many_by_ids(
+        Person.school_ids, SchoolResource, "The schools that the student belongs to."
+    )
+
+
+class StaffResource(
+    Resource[Person],
+    kind="person",
+    requires=Can.READ_ROSTER,
+    name="Staff",
+    get="person",
+    visible=and_(~Person.is_student, Person.merged_into.is_(None)),
+    locate=resolver("person", find_staff),
+):
+    """A member of staff."""
+
+    role: str = field(Person.role, "The role as in OneRoster.", "teacher")
+    given_name: str = field(Person.given_name, "The given name.", "Jordan")
+    family_name: str = field(Person.family_name, "The family name.", "Reyes")
+    email: str | None = field(Person.email, "The e-mail address in the SIS.", "jordan.reyes@district.example")
+    school_ids: list[Id] = references(Person.school_ids, "org", "The ids of their schools.", rest="schools")
+    schools: Many[SchoolResource] = many_by_ids(Person.school_ids, SchoolResource, "The schools that they belong to.")
+
+
+class DemographicsResource(
+    Resource[Demographics],
+    requires=Can.READ_DEMOGRAPHICS,
+    key=Demographics.person_id,
+    about=Demographics.person_id,
+    discloses="demographics",
+    name="Demographics",
+    visible=Demographics.removed_at.is_(None),
+):
+    """A student's demographics, which need the scope demographics:read."""
+
+    student: One[StudentResource] = one(Demographics.person_id, StudentResource, "The student.")
+    birth_date: date | None = field(Demographics.birth_date, "The date of birth.")
+    sex: str | None = field(Demographics.sex, "The sex as the SIS has it.", "female")
+    american_indian_or_alaska_native: bool | None = field(
+        Demographics.american_indian_or_alaska_native, "Whether the SIS says so."
+    )
+    asian: bool | None = field(Demographics.asian, "Whether the SIS says so.")
+    black_or_african_american: bool | None = field(Demographics.black_or_african_american, "Whether the SIS says so.")
+    native_hawaiian_or_other_pacific_islander: bool | None = field(
+        Demographics.native_hawaiian_or_other_pacific_islander, "Whether the SIS says so."
+    )
+    white: bool | None = field(Demographics.white, "Whether the SIS says so.")
+    demographic_race_two_or_more_races: bool | None = field(
+        Demographics.demographic_race_two_or_more_races, "Whether the SIS says so."
+    )
+    hispanic_or_latino_ethnicity: bool | None = field(
+        Demographics.hispanic_or_latino_ethnicity, "Whether the SIS says so."
+    )
+    country_of_birth_code: str | None = field(Demographics.country_of_birth_code, "A code of ISO 3166.", "US")
+    state_of_birth_abbreviation: str | None = field(Demographics.state_of_birth_abbreviation, "A state's code.", "IL")
+    city_of_birth: str | None = field(Demographics.city_of_birth, "The city of birth.", "Peoria")
+    public_school_residence_status: str | None = field(
+        Demographics.public_school_residence_status, "The residence status as a CEDS code.", "01652"
+    )
+
+
+class TermResource(
+    Resource[AcademicSession], kind="academic_session", requires=Can.READ_ROSTER, name="Term", get="term"
+):
+    """A school year, semester, term or grading period."""
+
+    title: str = field(AcademicSession.title, "The title.", "Fall 2026")
+    type: str = field(
+        AcademicSession.type, "The type as in OneRoster, such as `schoolYear` or `gradingPeriod`.", "gradingPeriod"
+    )
+    starts_on: date = field(AcademicSession.starts_on, "The first day.")
+    ends_on: date = field(AcademicSession.ends_on, "The last day, exclusive.")
+    school_year: int | None = field(AcademicSession.school_year, "The year in which its school year ends.", 2027)
+    parent_id: Id | None = reference(
+        AcademicSession.parent_id, "academic_session", "The term that it is part of.", rest="parent"
+    )
+
+
+class BreakResource(
+    Resource[SchoolBreak],
+    kind="break",
+    requires=Can.READ_ROSTER,
+    name="SchoolBreak",
+    node=False,
+    visible=SchoolBreak.removed_at.is_(None),
+):
+    """Days without school, first and last day included.
+
+    A week whose weekdays all lie in breaks is not an instructional week.
+    """
+
+    school: One[SchoolResource] | None = one(
+        SchoolBreak.school_id,
+        SchoolResource,
+        "The school; null for a break of the whole district, which schools that are added later have too.",
+    )
+    begins_on: date = field(SchoolBreak.begins_on, "The first day.")
+    ends_on: date = field(SchoolBreak.ends_on, "The last day, included.")
+    name: str | None = field(SchoolBreak.name, "The name of the break.", "Winter break")
+    declared_at: datetime = field(SchoolBreak.declared_at, "When it was declared.")
+
+
+def _members(class_id: UUID, *, is_student: bool) -> Select[UUID]:
+    return select(Enrollment.person_id).where(
+        Enrollment.district_id == DISTRICT,
+        Enrollment.class_id == class_id,
+        Enrollment.is_student if is_student else ~Enrollment.is_student,
+        Enrollment.removed_at.is_(None),
+    )
+
+
+LINKS = (
+    Link(
+        StudentResource,
+        "external_ids",
+        ExternalIdResource,
+        ExternalId.row_id == Person.id,
+        "The student's ids in the sources.",
+        order=(Source.name, ExternalId.sourced_id),
+        inline=True,
+    ),
+    Link(
+        StudentResource,
+        "enrollments",
+        EnrollmentResource,
+        Enrollment.person_id == Person.id,
+        "The classes that the student is in.",
+        order=(Enrollment.id,),
+    ),
+    Link(
+        StaffResource,
+        "external_ids",
+        ExternalIdResource,
+        ExternalId.row_id == Person.id,
+        "Their ids in the sources.",
+        order=(Source.name, ExternalId.sourced_id),
+        inline=True,
+    ),
+    Link(
+        SchoolResource,
+        "external_ids",
+        ExternalIdResource,
+        ExternalId.row_id == Org.id,
+        "Its ids in the sources.",
+        order=(Source.name, ExternalId.sourced_id),
+        inline=True,
+    ),
+    Link(
+        ClassResource,
+        "external_ids",
+        ExternalIdResource,
+        ExternalId.row_id == SchoolClass.id,
+        "Its ids in the sources.",
+        order=(Source.name, ExternalId.sourced_id),
+        inline=True,
+    ),
+)
+
+BY_NAME = (Person.family_name, Person.given_name, Person.id)
+
+LISTINGS = (
+    Listing(
+        "students",
+        StudentResource,
+        "Students by family name, given name and id.",
+        filters=(
+            by_school(Person),
+            by_class(lambda class_id: Person.id.in_(_members(class_id, is_student=True))),
+            Filter(
+                "grade",
+                str,
+                lambda grade: grade == any_(Person.grades),
+                "Only students of this grade: a CEDS code.",
+                "03",
+            ),
+            Filter(
+                "family_name",
+                str,
+                lambda name: Person.family_name == name,
+                "Only students of this family name.",
+                "Castillo",
+            ),
+        ),
+        flags=(
+            Flag("include_departed", "Also students whom the source no longer sends.", off=Person.removed_at.is_(None)),
+        ),
+        order=BY_NAME,
+        sorts=(Sort("name", BY_NAME, "By family name, given name and id."),),
+        schools=Person,
+    ),
+    Listing(
+        "staff",
+        StaffResource,
+        "Staff by name, of one class or of all.",
+        filters=(by_class(lambda class_id: Person.id.in_(_members(class_id, is_student=False))),),
+        order=BY_NAME,
+        sorts=(Sort("name", BY_NAME, "By family name, given name and id."),),
+        condition=Person.removed_at.is_(None),
+    ),
+    Listing(
+        "schools",
+        SchoolResource,
+        "The district's schools.",
+        condition=and_(Org.type == "school", Org.removed_at.is_(None)),
+    ),
+    Listing(
+        "classes",
+        ClassResource,
+        "The district's classes, of one school or of all.",
+        filters=(of_school(SchoolClass.school_id),),
+        condition=SchoolClass.removed_at.is_(None),
+    ),
+    Listing(
+        "terms",
+        TermResource,
+        "The district's school years, terms and grading periods.",
+        condition=AcademicSession.removed_at.is_(None),
+    ),
+    Listing(
+        "breaks",
+        BreakResource,
+        "The district's breaks; with a school, only those that apply to it.",
+        filters=(
+            Filter(
+                "school",
+                str,
+                lambda school: SchoolBreak.school_id.is_(None) | (SchoolBreak.school_id == school),
+                f"Only breaks that apply to this school: {NAMED}.",
+                "org_01jq4n6d9zf3vbs0x5k2m7e8tc",
+                graphql="school_id",
+                resolve=resolver("org", find_school),
+                bound=UUID,
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,36 @@
+"""Changes the state of runs in the database, as far as `app.sis.rules` allows it. Never creates a run."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, update
+
+from app.access.permission import Can
+from app.access.work import Work, needs
+from app.sis.models import SisRun
+from app.sis.rules import RunState, require_transition
+
+
+@needs(Can.READ_SYNC)
+async def change_states(
+    work: Work,
+    following: RunState,
+    where: Sequence[ColumnElement[bool]],
+    values: Mapping[str, Any],
+    *,
+    of: Collection[RunState] = (RunState.RUNNING,),
+) -> Sequence[Row[UUID, UUID, bool]]:
+    """Sets the state of the district's runs that are in one of the states `of` and that match `where`.
+
+    Returns the id, the source and `dry` of each changed run. Raises `IllegalTransition` if `following` may not follow
+    one of the states in `of`, whether or not there is such a run.
+    """
+    require_transition(of, following)
+    changed = await work.db.execute(
+        update(SisRun)
+        .where(SisRun.district_id == work.district_id, SisRun.state.in_(of), *where)
+        .values({"state": following, **values})
+        .returning(SisRun.id, SisRun.source_id, SisRun.dry)
+    )
+    return changed.all()

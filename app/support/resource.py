@@ -1,0 +1,268 @@
+"""Owns the public shapes of supports, phases, sessions and dosage, and their links."""
+
+from datetime import date, datetime
+from enum import StrEnum
+
+from sqlalchemy import and_, exists, func, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from app.access.permission import Can
+from app.concern.models import Concern
+from app.concern.resource import ConcernResource
+from app.concern.rules import ConcernState
+from app.evidence.models import Score
+from app.evidence.resource import BY_DATE, ScoreResource
+from app.playbook.resource import AreaResource, LevelResource, MeasureResource
+from app.resources.declare import Link, Resource
+from app.resources.listing import Filter, Flag
+from app.resources.members import Id, One, choice, computed, field, one, reference, references
+from app.resources.terms import DISTRICT
+from app.resources.values import JsonObject, Value, item
+from app.roster.models import Person
+from app.roster.resource import StaffResource, StudentResource
+from app.support.models import Phase, Session, Support, SupportConcern
+from app.support.queries import dosages_between
+from app.support.rules import SupportState
+
+
+class LostBecause(StrEnum):
+    """Why minutes of a session were lost. An event is a drill, a test or a trip."""
+
+    ABSENT = "absent"
+    NO_PROVIDER = "no_provider"
+    SCHEDULE = "schedule"
+    EVENT = "event"
+    SCHOOL_CLOSED = "school_closed"
+    OTHER = "other"
+
+
+class LostValue(Value):
+    """The minutes lost for one reason."""
+
+    because: LostBecause = item("The reason.")
+    minutes: int = item("The minutes lost for it.", 40)
+
+
+class DosageSums(Value):
+    """Sums of sessions and minutes."""
+
+    planned_sessions: int = item("The sessions that were planned.", 15)
+    delivered_sessions: int = item("The sessions that were given.", 12)
+    unknown_sessions: int = item("The planned sessions without a record: unknown, not missed.", 1)
+    planned_minutes: int = item("The minutes that were planned.", 450)
+    known_minutes: int = item("The planned minutes of sessions that have a record.", 420)
+    delivered_minutes: int = item("The minutes that were given.", 350)
+
+
+class DosageWeekValue(DosageSums):
+    """A week's sessions and minutes; the known minutes are those of sessions that have a record."""
+
+    monday: date = item("The week's Monday.")
+
+
+class DosageValue(DosageSums):
+    """Delivered against planned, over days that are both included.
+
+    The shares count the sessions with a record; they are null where fewer than half of the planned ones have one: then
+    the dosage is unknown.
+    """
+
+    since: date = item("The first day.")
+    until: date = item("The last day, included.")
+    share: float | None = item("The lesser of the two shares.", 0.83)
+    session_share: float | None = item("Delivered sessions over planned sessions with a record.", 0.86)
+    minute_share: float | None = item("Delivered minutes over planned minutes with a record.", 0.83)
+    lost: list[LostValue] = item(
+        "The lost minutes, by reason.",
+        rest=None,
+        get=lambda dosage: [{"because": because, "minutes": minutes} for because, minutes in dosage.lost.items()],
+    )
+    lost_by_reason: JsonObject = item(
+        "The lost minutes, by reason.", {"absent": 60}, rest="lost", graphql=None, get=lambda dosage: dict(dosage.lost)
+    )
+    weeks: list[DosageWeekValue] = item("The weeks, in order.")
+
+
+SINCE: Filter[date] = Filter(
+    "since", date, None, "The first day; by default, that of the last phase.", date(2026, 9, 14)
+)
+UNTIL: Filter[date] = Filter("until", date, None, "The last day, included; by default, today.", date(2026, 12, 18))
+
+
+class SupportResource(
+    Resource[Support],
+    kind="support",
+    requires=Can.READ_SUPPORTS,
+    about=Support.student_id,
+    name="Support",
+    get="support",
+):
+    """An intervention provided, or planned, for a student."""
+
+    student: One[StudentResource] = one(Support.student_id, StudentResource, "The student whom it is for.")
+    intervention: str = field(Support.intervention, "What is done.", "Repeated reading with feedback")
+    area: One[AreaResource] = one(Support.area_id, AreaResource, "The area of the support.")
+    level: One[LevelResource] = one(Support.level_id, LevelResource, "Its present level.")
+    measure: One[MeasureResource] = one(Support.measure_id, MeasureResource, "The measure that follows it.")
+    state: SupportState = choice(Support.state, "The state of the support.")
+    lead: One[StaffResource] | None = one(Support.lead_id, StaffResource, "Who leads it.")
+    provider: One[StaffResource] | None = one(Support.provider_id, StaffResource, "The person who provides it.")
+    starts_on: date = field(Support.starts_on, "The first day, planned or real.")
+    ends_on: date | None = field(Support.ends_on, "The last day, once it has ended.")
+    ended_because: str | None = field(Support.ended_because, "Why it ended.", "The goal is met.")
+    playbook_id: Id = reference(
+        Support.playbook_version_id, "playbook", "The version of the playbook it follows.", rest=None
+    )
+    version: int = field(Support.version, "The number of changes; the ETag.", 1)
+    concern_ids: list[Id] = references(
+        select(func.array_agg(aggregate_order_by(SupportConcern.concern_id, SupportConcern.concern_id)))
+        .where(SupportConcern.district_id == DISTRICT, SupportConcern.support_id == Support.id)
+        .scalar_subquery(),
+        "concern",
+        "The ids of the concerns that it answers.",
+        rest="concerns",
+        graphql=None,
+    )
+    dosage: DosageValue = computed(
+        dosages_between,
+        (Support.id,),
+        "How much of it was delivered; by default, in its last phase.",
+        arguments=(SINCE, UNTIL),
+        requires=(Can.READ_SUPPORTS,),
+        rest=None,
+    )
+
+
+class PhaseResource(
+    Resource[Phase],
+    kind="phase",
+    requires=Can.READ_SUPPORTS,
+    about=Phase.student_id,
+    discloses="support",
+    name="Phase",
+):
+    """The part of a support between two changes: its aimline runs from baseline to goal."""
+
+    support_id: Id = reference(Phase.support_id, "support", "The support.", rest=None)
+    number: int = field(Phase.number, "Its number within the support.", 1)
+    level: One[LevelResource] = one(Phase.level_id, LevelResource, "The level of support in this phase.")
+    begins_on: date = field(Phase.begins_on, "The first day.")
+    ends_on: date | None = field(Phase.ends_on, "The last day, exclusive.")
+    baseline: float = field(Phase.baseline, "Where the aimline begins, in the measure's unit.", 42.0)
+    goal: float = field(Phase.goal, "Where the aimline ends, in the measure's unit.", 70.0)
+    goal_on: date = field(Phase.goal_on, "The day on which the aimline reaches the goal.")
+    minutes_per_session: int = field(Phase.minutes_per_session, "The planned minutes of a session.", 30)
+    sessions_per_week: int = field(Phase.sessions_per_week, "The planned sessions of a week.", 4)
+    because: str = field(Phase.because, "Why the phase began.", "The plan")
+
+
+class SessionResource(
+    Resource[Session],
+    kind="session",
+    requires=Can.READ_SUPPORTS,
+    about=Session.student_id,
+    visible=Session.removed_at.is_(None),
+    name="Session",
+    get="session",
+):
+    """One delivery of a support. A planned session without a record is unknown, not missed."""
+
+    support_id: Id = reference(Session.support_id, "support", "The support.", rest="support")
+    student: One[StudentResource] = one(Session.student_id, StudentResource, "The student whom it was for.")
+    held_on: date = field(Session.held_on, "The day on which it was held, or should have been.")
+    number: int = field(Session.number, "The session's number on its day.", 1)
+    attended: bool = field(Session.attended, "Whether the student was present.")
+    planned_minutes: int = field(Session.planned_minutes, "The planned minutes.", 30)
+    delivered_minutes: int = field(Session.delivered_minutes, "The minutes that were given.", 30)
+    lost_because: LostBecause | None = choice(Session.lost_because, "Why minutes were lost.")
+    recorded_by: One[StaffResource] | None = one(
+        Session.recorded_by, StaffResource, "The person who recorded it, if a person did."
+    )
+    external_id: str | None = field(Session.external_id, "The sender's own id.", "log-3391")
+    recorded_at: datetime = field(Session.recorded_at, "When it was recorded.")
+    version: int = field(Session.version, "The number of changes; the ETag.", 1)
+
+
+LINKS = (
+    Link(
+        StudentResource,
+        "supports",
+        SupportResource,
+        Support.student_id == Person.id,
+        "Every support of the student, oldest first.",
+        order=(Support.id,),
+    ),
+    Link(
+        ConcernResource,
+        "supports",
+        SupportResource,
+        (SupportConcern.concern_id == Concern.id) & (Support.id == SupportConcern.support_id),
+        "The supports that answer it.",
+        through=SupportConcern,
+        order=(Support.id,),
+    ),
+    Link(
+        SupportResource,
+        "concerns",
+        ConcernResource,
+        (SupportConcern.support_id == Support.id) & (Concern.id == SupportConcern.concern_id),
+        "The concerns that it answers.",
+        through=SupportConcern,
+        order=(Concern.id,),
+        requires=(Can.READ_SUPPORTS,),
+    ),
+    Link(
+        SupportResource,
+        "phases",
+        PhaseResource,
+        Phase.support_id == Support.id,
+        "Its phases, in order.",
+        order=(Phase.number,),
+        inline=True,
+    ),
+    Link(
+        SupportResource,
+        "scores",
+        ScoreResource,
+        (Score.student_id == Support.student_id) & (Score.measure_id == Support.measure_id),
+        "The student's scores in its measure, by date.",
+        order=BY_DATE,
+        most=10_000,
+        assumed=50,
+    ),
+    Link(
+        SupportResource,
+        "sessions",
+        SessionResource,
+        Session.support_id == Support.id,
+        "Its sessions, in the order in which they were recorded.",
+        order=(Session.id,),
+        paged=True,
+        filters=(
+            Filter("since", date, lambda day: Session.held_on >= day, "Only sessions of this day or later."),
+            Filter("until", date, lambda day: Session.held_on <= day, "Only sessions of this day or before."),
+        ),
+    ),
+)
+
+FLAGS = (
+    (
+        "concerns",
+        Flag(
+            "unserved",
+            "Only accepted concerns without an active support; this needs `support:read` too.",
+            on=and_(
+                Concern.state == ConcernState.ACCEPTED,
+                ~exists().where(
+                    SupportConcern.district_id == DISTRICT,
+                    SupportConcern.concern_id == Concern.id,
+                    Support.district_id == DISTRICT,
+                    Support.id == SupportConcern.support_id,
+                    Support.state == SupportState.ACTIVE,
+                ),
+            ),
+            requires=(Can.READ_SUPPORTS,),
+        ),
+    ),
+)
+"""Flags that this room adds to lists of lower rooms, by the list's name."""
