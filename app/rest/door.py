@@ -128,7 +128,7 @@ Limit = Annotated[int | None, Query(description="Rows in a page: 1 to 200, by de
 def requires(
     *functions: Callable[..., Any], gone: str | None = None, answers: dict[int, Any] | None = None, **more: Any
 ) -> dict[str, Any]:
-    """Returns a route's entry in the contract: the scopes that its functions require.
+    """Returns a route's entry in the contract, with the scopes that `functions` require.
 
     `app.rest.contract` adds the problem responses; `gone` is the description of a 410, which few routes answer, and
     `answers` has the successful responses besides the usual one.
