@@ -1,6 +1,6 @@
-"""A real PostgreSQL, migrated once a run; the districts *north* and *south*, new for every test.
+"""Provides a real PostgreSQL, migrated once per run, and two new districts for every test, *north* and *south*.
 
-Tests keep apart by district, not by cleaning up: what the product promises its districts is what isolates them.
+Tests are isolated by district instead of by cleaning up, which relies on the isolation that the product promises.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Apps over other limits than the tests' own, and the gate before each."""
+"""Builds apps with limits that differ from the tests' usual ones, and a gate in front of each."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable

@@ -1,4 +1,4 @@
-"""The picture itself, whatever the series: well-formed, inside its frame, and saying what the verdict says."""
+"""Tests the SVG of a chart for any series: well-formed, inside its frame, and consistent with the verdict."""
 
 from datetime import date, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""Protects what is the same for everybody: made once, served with an ETag; and that all else is never stored."""
+"""Tests the documents that are the same for everybody: built once and served with an ETag; nothing else is cached."""
 
 import asyncio
 

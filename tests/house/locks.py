@@ -1,7 +1,7 @@
-"""Records, transaction by transaction, which rows the product locks and writes, and finds what breaks the one order.
+"""Records which rows each transaction of the product locks and writes, and finds violations of the lock order.
 
-The order is that of docs/decisions.md: students by their ids, what is about them, settlements, the event counter.
-What tests themselves write, under the operation `test`, is let off.
+The order is that of docs/decisions.md: students by their ids, rows about them, finalizations, the event counter.
+Statements that tests themselves send, under the operation `test`, are exempt.
 """
 
 import re

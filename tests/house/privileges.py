@@ -1,4 +1,4 @@
-"""Owns the checks of roles and privileges in PostgreSQL's catalogue. Each gives its findings, none asserts."""
+"""Checks roles and privileges in PostgreSQL's catalogue. Each check returns its findings and asserts nothing."""
 
 import asyncpg
 

@@ -1,8 +1,8 @@
-"""Protects the second lock from being forgotten: who touches the session is marked `@needs`, and nobody ends a
-transaction but the door.
+"""Tests that every function that uses the database session is marked `@needs`, and that only the door ends a
+transaction.
 
-A room's public function that takes a `Work` is marked, or stands in a module listed in `WITHIN`, whose functions
-work within the permission of whoever calls: called by nobody who is marked, each of them is refused.
+A room's public function that takes a `Work` is marked, or is in a module listed in `WITHIN`, whose functions rely on
+the permission of their caller and are refused without one.
 """
 
 import ast

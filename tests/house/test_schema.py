@@ -1,4 +1,4 @@
-"""Protects the models from drifting away from the schema: every table, column, type, nullability and key agrees."""
+"""Tests that the models agree with the schema: every table, column, type, nullability and key."""
 
 import io
 from collections.abc import Iterable

@@ -1,4 +1,4 @@
-"""Runs the proxies of `docs/deploy.md` as the page has them, with ports and a certificate of the test's own."""
+"""Runs the proxies of `docs/deploy.md` as the page configures them, with the test's own ports and certificate."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Writers of records about students, through both faces at once, as tests and schedules of faults let them run."""
+"""Writers that create records about students through both APIs concurrently, for tests and schedules of faults."""
 
 import asyncio
 import random

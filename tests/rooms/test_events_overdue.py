@@ -1,4 +1,4 @@
-"""What is overdue is told once, by the days that the district's playbook sets, and breaks do not count."""
+"""Tests that each overdue matter is reported once, after the playbook's days; breaks do not count."""
 
 import asyncio
 from datetime import date, timedelta

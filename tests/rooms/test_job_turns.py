@@ -1,4 +1,4 @@
-"""No district's trouble delays another's jobs, and no failing task keeps another from running."""
+"""Tests that no district's failures delay another's jobs, and that no failing task stops another."""
 
 import asyncio
 import uuid

@@ -1,4 +1,4 @@
-"""The loop in the rooms: a concern, a support, scores that stop, a verdict, a decision, and what is told of it."""
+"""Tests the whole loop: a concern, a support, scores that stop, a verdict, a decision, and the events about them."""
 
 from dataclasses import replace
 from datetime import date, timedelta

@@ -1,4 +1,4 @@
-"""Sessions and dosage in the support room: recorded, amended, removed with a trace, read back, and summed."""
+"""Tests sessions and dosage: recorded, amended, removed with a record of the change, read and summed."""
 
 from datetime import date, timedelta
 from typing import Any

@@ -1,4 +1,4 @@
-"""The rules of a district: published in versions, previewed before, judged by afterwards without alarm."""
+"""Tests a district's rules: published in versions, previewed before, and applied without raising alerts."""
 
 from fastapi import FastAPI
 from sqlalchemy import update

@@ -1,6 +1,6 @@
-"""The canary: sockets listen on every local address, and no spelling of any of them makes a single connection.
+"""Tests with sockets on every local address that no spelling of any of them leads to a connection.
 
-The kernel takes a connection before any program does, so what `accept` finds is every SYN that came through.
+The kernel accepts a connection before any program does, so `accept` finds every SYN that arrived.
 """
 
 import socket

@@ -1,4 +1,4 @@
-"""The page for those who write a receiver: its code runs as it stands there."""
+"""Tests that the code in the page for authors of receivers works as printed."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""Protects `aimline serve`: its metrics on an address of their own, its certificate, and what it warns of."""
+"""Tests `aimline serve`: its metrics on a separate address, its certificate, and its warnings."""
 
 import datetime
 import ipaddress

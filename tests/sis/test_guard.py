@@ -1,4 +1,4 @@
-"""The guard: which plans are held, by the numbers alone."""
+"""Tests the guard: which plans are held, by their numbers alone."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The night as the worker works it: what is due is run once, one run a district; lost runs, silence, alarms."""
+"""Tests nightly syncs by the worker: each due run once, one run per district; lost runs, missing runs, alarms."""
 
 import asyncio
 import http.client

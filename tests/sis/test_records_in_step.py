@@ -1,4 +1,4 @@
-"""Protects that every row about a student is in the student's schools, whatever a sync and a command do at once."""
+"""Tests that every row about a student has the student's schools, whatever a sync and a command do concurrently."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable

@@ -1,4 +1,4 @@
-"""A district that comes over REST is the district that comes as CSV; what only the guard can judge is held."""
+"""Tests that a district over REST equals the same district as CSV, and that the guard holds what only it can judge."""
 
 import json
 import zipfile

@@ -1,4 +1,4 @@
-"""However a source pages, each of its rows is walked once, or it is said that some did not come. Pure."""
+"""Tests that every row of a source is read once, however it pages, or that missing rows are reported. Pure."""
 
 import asyncio
 from collections.abc import Callable

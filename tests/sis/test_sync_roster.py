@@ -1,4 +1,4 @@
-"""A OneRoster zip becomes a roster; the same zip again changes nothing; what changed is applied and kept in the log."""
+"""Tests that a OneRoster zip becomes a roster; the same zip again changes nothing; changes are applied and logged."""
 
 import asyncio
 import secrets

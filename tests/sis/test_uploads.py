@@ -1,4 +1,4 @@
-"""A roster zip that is sent over REST: larger than any other body, judged at once, read by the worker, then gone."""
+"""Tests a roster zip sent over REST: larger than other bodies, validated at once, read by the worker, then deleted."""
 
 import asyncio
 import io

@@ -1,4 +1,4 @@
-"""Protects the process from a body: what it may cost, who may make it parse anything, and how much is answered."""
+"""Tests the cost of request bodies: how much one may cost, and who may make the process parse one."""
 
 import asyncio
 import json

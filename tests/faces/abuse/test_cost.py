@@ -1,4 +1,4 @@
-"""The cost of a document is the number of rows that it could return, whoever writes it and however."""
+"""Tests that the cost of a document is the number of rows that it could return, however it is written."""
 
 import random
 from typing import Any

@@ -1,4 +1,6 @@
-"""What an operation may use while it runs: time, rows, and the process at a stretch. A stopped one leaves nothing."""
+"""Tests the limits of a running operation: time, rows and uninterrupted processor time. A stopped one leaves no
+change.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator
