@@ -25,6 +25,8 @@ ALWAYS_ADMITTED = "/health/"
 """The path below which requests are always admitted, because a busy process must still answer health checks."""
 CLIENT_GONE = 499
 """The status that is logged for a request whose client disconnected before its turn; nobody receives it."""
+NOT_MODIFIED = 304
+"""The status of a response that the client has already; it counts against no quota."""
 Refusal = Callable[[Request, Throttled], Response]
 
 
@@ -48,7 +50,7 @@ class Admit:
             if scope["method"] == "POST" and UPLOADS.fullmatch(scope["path"]):
                 # An upload is not queued, because it takes as long as its sender, and its body goes to disk as it
                 # arrives.
-                await self._app(scope, receive, _announcing(send, standings))
+                await self._app(scope, receive, _announcing(send, lambda _: standings))
                 return
             # A caller without a valid token is refused before its body is read, except by the token endpoint.
             is_read = requester.district_id is not None or scope["path"] == TOKENS
@@ -57,12 +59,17 @@ class Admit:
                 await Response(status_code=CLIENT_GONE)(scope, receive, send)
                 return
             turn = self._admission.gate.enqueue(requester.key, requester.flow)
-            await self._run(turn, messages, (scope, receive, _announcing(send, standings)))
+
+            def recount(status: int) -> tuple[QuotaState, ...]:
+                is_free = status == NOT_MODIFIED
+                return self._admission.give_back(requester, standings) if is_free else standings
+
+            await self._run(turn, messages, (scope, receive, _announcing(send, recount)))
         except Throttled as error:
             if isinstance(error, RateLimited):
                 standings = error.standings
             refuse = self._refusals.get(scope["path"], from_error)
-            await refuse(Request(scope), error)(scope, receive, _announcing(send, standings))
+            await refuse(Request(scope), error)(scope, receive, _announcing(send, lambda _: standings))
 
     async def _run(self, turn: Turn, body: list[Message], connection: tuple[Scope, Receive, Send]) -> None:
         gate, (scope, receive, send) = self._admission.gate, connection
@@ -130,11 +137,11 @@ def _replayed(messages: list[Message], receive: Receive) -> Receive:
     return replay
 
 
-def _announcing(send: Send, standings: Sequence[QuotaState]) -> Send:
-    """Returns a `send` that adds the RateLimit fields to the response's headers."""
+def _announcing(send: Send, standings_at: Callable[[int], Sequence[QuotaState]]) -> Send:
+    """Returns a `send` that adds the RateLimit fields for the response's status to its headers."""
 
     async def announce(message: Message) -> None:
-        if message["type"] == "http.response.start" and standings:
+        if message["type"] == "http.response.start" and (standings := standings_at(message["status"])):
             message["headers"] = [*message["headers"], *fields(standings)]
         await send(message)
 

@@ -26,6 +26,7 @@ from app.core.writer_share import WriterShare
 from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE
 from app.rest.repetition import Replayed, find_kept
+from app.rest.versions import expect_versions, writes
 from app.roster.caseload import bound_to_person
 
 oauth2 = OAuth2(
@@ -115,6 +116,7 @@ async def open_work(request: Request, principal: Annotated[Principal, Depends(pr
         async with unit(services.engine, principal, services.keyring, operation) as work:
             answer = await find_kept(request, work)
             if answer is None:
+                await expect_versions(request, work)
                 yield work
     if answer is not None:
         raise Replayed(answer)
@@ -126,17 +128,26 @@ Limit = Annotated[int | None, Query(description="Rows in a page: 1 to 200, by de
 
 
 def requires(
-    *functions: Callable[..., Any], gone: str | None = None, answers: dict[int, Any] | None = None, **more: Any
+    *functions: Callable[..., Any],
+    gone: str | None = None,
+    answers: dict[int, Any] | None = None,
+    has_version: bool = False,
+    **more: Any,
 ) -> dict[str, Any]:
     """Returns a route's entry in the contract, with the scopes that `functions` require.
 
     `app.rest.contract` adds the problem responses; `gone` is the description of a 410, which few routes answer, and
-    `answers` has the successful responses besides the usual one.
+    `answers` has the successful responses besides the usual one. `has_version` states that the row in the path has a
+    version, where the response does not show it.
     """
     scopes = sorted({can.value for function in functions for can in required_permissions(function)})
     return {
-        # A tuple replaces what FastAPI has written; a list would be added to it as an alternative way to authenticate.
-        "openapi_extra": {"security": ({"oauth2": scopes},)},
+        # A tuple replaces what FastAPI has written; a list would be added to it, as an alternative way to
+        # authenticate.
+        "openapi_extra": {
+            "security": ({"oauth2": scopes},),
+            **({"parameters": [writes(is_required=False)]} if has_version else {}),
+        },
         "responses": (answers or {}) | ({410: refusal(gone)} if gone else {}),
         **more,
     }

@@ -37,6 +37,7 @@ class Measure(Shape):
     highest: float
     kind: str = Field(description=KIND)
     forms: list[str] | None = Field(description=FORMS)
+    version: int = Field(description="The number of changes, plus one: for If-Match.")
 
 
 class MeasureList(Shape):
@@ -110,4 +111,5 @@ def _measure(row: models.Measure) -> Measure:
         highest=row.highest,
         kind=row.kind,
         forms=row.forms,
+        version=row.version,
     )

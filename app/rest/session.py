@@ -247,7 +247,10 @@ async def amend_session(work: OpenWork, session: str, amendment: SessionAmendmen
 
 
 @router.delete(
-    "/sessions/{session}", status_code=204, operation_id="remove_session", **requires(service.remove_session)
+    "/sessions/{session}",
+    status_code=204,
+    operation_id="remove_session",
+    **requires(service.remove_session, has_version=True),
 )
 async def remove_session(work: OpenWork, session: str) -> None:
     """Removes a session that was recorded by mistake. Its values are kept, and its day counts as unknown again."""

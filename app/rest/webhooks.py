@@ -140,7 +140,7 @@ async def change_endpoint(work: OpenWork, request: Request, endpoint: str, chang
     "/webhook-endpoints/{endpoint}",
     status_code=204,
     operation_id="remove_endpoint",
-    **requires(service.remove_endpoint),
+    **requires(service.remove_endpoint, has_version=True),
 )
 async def remove_endpoint(work: OpenWork, endpoint: str) -> None:
     """Removes an endpoint, which then receives nothing more."""
