@@ -19,7 +19,7 @@ from app.core.crypto import fingerprint
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 
-SECRET_PREFIX = "aim_"  # noqa: S105  # a prefix by which secret scanners recognize our secrets, not a secret
+SECRET_PREFIX = "aim_"  # noqa: S105  # a prefix for secret scanners, not a secret
 LIVE_SECRETS = 2
 LONGEST_TOKEN = timedelta(hours=1)
 """The longest life that a token can have; a revocation is needed for no longer."""

@@ -45,5 +45,5 @@ def gate_of(app: FastAPI) -> Any:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110  # the condition is the product's own state, and tells nobody
+        while not condition():  # noqa: ASYNC110  # no event reports the condition
             await asyncio.sleep(0)

@@ -71,7 +71,7 @@ def drawn(
 
 def parsed(document: str) -> ElementTree.Element:
     """The document, which must be well-formed."""
-    return ElementTree.fromstring(document)  # noqa: S314  # our own, and made just now
+    return ElementTree.fromstring(document)  # noqa: S314  # our own document
 
 
 def texts(document: str) -> list[str]:

@@ -118,9 +118,9 @@ def recording() -> Iterator[Recorder]:
         return bound(stage, sql)
 
     event.listen(Engine, "before_cursor_execute", look)
-    Work.__init__, Stage._bound = init, look_at_stage  # type: ignore[method-assign,assignment]
+    Work.__init__, Stage._bound = init, look_at_stage  # type: ignore[method-assign,assignment]  # watched
     try:
         yield recorder
     finally:
-        Work.__init__, Stage._bound = made, bound  # type: ignore[method-assign]
+        Work.__init__, Stage._bound = made, bound  # type: ignore[method-assign]  # restored
         event.remove(Engine, "before_cursor_execute", look)

@@ -260,7 +260,7 @@ def test_a_mark_on_a_plain_function_is_refused() -> None:
     def plain(work: Work) -> None: ...
 
     with pytest.raises(Misuse, match="not async"):
-        needs(Can.READ_ROSTER)(plain)  # type: ignore[arg-type]  # what is refused is what the type forbids
+        needs(Can.READ_ROSTER)(plain)  # type: ignore[arg-type]  # the type forbids it too
 
 
 def _name(node: ast.AST) -> str:

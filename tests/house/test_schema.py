@@ -153,6 +153,6 @@ def _numbers(count: int) -> Iterable[str]:
 
 
 def _type(column: Column[object]) -> str:
-    compiled = column.type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it so
+    compiled = column.type.compile(dialect=postgresql.dialect())  # type: ignore[no-untyped-call]  # an untyped library
     body, array = compiled.removesuffix("[]"), "[]" if compiled.endswith("[]") else ""
     return SPELT.get(body, body.lower()) + array

@@ -55,7 +55,7 @@ def watch_the_sync() -> None:
         await _keep_staged(stage, sql)
         return await rows(stage, sql)
 
-    Stage.run, Stage.rows = watched_run, watched_rows  # type: ignore[method-assign, assignment]
+    Stage.run, Stage.rows = watched_run, watched_rows  # type: ignore[method-assign, assignment]  # watched
 
 
 async def _keep_staged(stage: Stage, sql: str) -> None:

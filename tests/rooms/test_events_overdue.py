@@ -202,7 +202,7 @@ async def test_days_of_instruction_are_days(north: Town, days_ago: int, counted:
         of = f"ARRAY['{north.schools[0]}']::uuid[]"
         found = []
         for schools in (of, "ARRAY[]::uuid[]"):
-            column: ColumnClause[list[UUID]] = literal_column(f"({schools})", ARRAY(PgUUID))  # type: ignore[arg-type]  # it gives lists
+            column: ColumnClause[list[UUID]] = literal_column(f"({schools})", ARRAY(PgUUID))  # type: ignore[arg-type]  # its values are lists
             since = literal(TODAY - timedelta(days=days_ago), Date)
             days = days_of_instruction(work.district_id, column, since, TODAY)
             found.append(await work.db.scalar(select(days)))

@@ -48,7 +48,7 @@ def canary() -> Iterator[Canary]:
         six.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         listeners = [four, six]
         try:
-            four.bind(("0.0.0.0", 0))  # noqa: S104  # every local address is what the canary is for
+            four.bind(("0.0.0.0", 0))  # noqa: S104  # the canary listens on every address
             six.bind(("::", four.getsockname()[1]))
         except OSError:
             four.close()

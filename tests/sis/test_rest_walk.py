@@ -14,7 +14,7 @@ from app.sis.port import SourceRefused
 
 def page(rows: list[str], **said: object) -> WalkPage:
     """A page of rows that are their ids."""
-    return WalkPage(list(rows), list(rows), **said)  # type: ignore[arg-type]  # named in each call
+    return WalkPage(list(rows), list(rows), **said)  # type: ignore[arg-type]  # fields by name
 
 
 def many(count: int) -> list[str]:

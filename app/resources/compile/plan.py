@@ -20,7 +20,7 @@ from app.resources.declare import declaration
 from app.resources.select import Path, Root, Style, structure
 
 MOST_PLANS = 512
-DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]
+DIALECT: Any = asyncpg_dialect()  # type: ignore[no-untyped-call]  # an untyped library
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ def complete_contract(app: FastAPI) -> None:
             complete(document)
         return document
 
-    app.openapi = contract  # type: ignore[method-assign]  # how FastAPI says that a contract is extended
+    app.openapi = contract  # type: ignore[method-assign]  # FastAPI's documented way to extend it
 
 
 def complete(document: dict[str, Any]) -> None:

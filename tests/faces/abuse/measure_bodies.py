@@ -89,4 +89,4 @@ async def _send(client: httpx.AsyncClient, route: str, token: str, body: bytes) 
 
 if __name__ == "__main__":
     bodies = sorted(Path(sys.argv[1]).iterdir())
-    print(json.dumps(asyncio.run(measure(bodies, json.loads(sys.stdin.readline())))))  # noqa: T201
+    print(json.dumps(asyncio.run(measure(bodies, json.loads(sys.stdin.readline())))))  # noqa: T201  # the output of this program

@@ -49,7 +49,7 @@ def client(address: str) -> httpx.Client:
     return httpx.Client(trust_env=False, verify=TRUSTS_NOBODY, base_url=address, timeout=60)
 
 
-@pytest.mark.skipif(not SCHEDULER.exists(), reason="Only Linux tells how long a process has had a processor.")
+@pytest.mark.skipif(not SCHEDULER.exists(), reason="Only Linux reports the processor time of a running process.")
 def test_a_process_stays_available_and_ends(serving: tuple[subprocess.Popen[bytes], str], north: Town) -> None:
     """Beside every request of the corpus, four at a time, liveness is told at once; then SIGTERM ends the process.
 
