@@ -1,4 +1,4 @@
-"""Owns the order in which the OpenAPI document is completed. Each step is a function of the document alone."""
+"""Completes the OpenAPI document in a fixed order of steps. Each step is a function of the document alone."""
 
 from typing import Any
 
