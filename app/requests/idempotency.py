@@ -25,8 +25,8 @@ from app.core.errors import Conflict, Gone, Invalid, Malformed, Violation
 from app.requests.models import IdempotentRequest
 
 KEPT: Final = timedelta(hours=24)
-LONGEST_KEY: Final = 255
-LARGEST_ANSWER: Final = 1024 * 1024
+MAX_KEY_LENGTH: Final = 255
+MAX_ANSWER_BYTES: Final = 1024 * 1024
 """The largest response body in bytes that is stored; of a larger one only the fact that its request was executed is
 stored.
 """
@@ -77,8 +77,8 @@ def parse_key(values: Sequence[str], pointer: str) -> str:
     text = values[0].strip(" \t") if len(values) == 1 else ""
     if text.startswith('"'):
         text = _unquoted(text)
-    if not 0 < len(text) <= LONGEST_KEY or not all("\x20" <= character <= "\x7e" for character in text):
-        detail = f"Send one idempotency key of 1 to {LONGEST_KEY} printable ASCII characters, quoted or bare."
+    if not 0 < len(text) <= MAX_KEY_LENGTH or not all("\x20" <= character <= "\x7e" for character in text):
+        detail = f"Send one idempotency key of 1 to {MAX_KEY_LENGTH} printable ASCII characters, quoted or bare."
         raise Malformed([Violation(pointer, "idempotency.key_malformed", detail)])
     return text
 
@@ -150,7 +150,7 @@ async def find_answer(work: Work, request: KeyedRequest, *, is_second_attempt: b
 
 async def save_answer(work: Work, request: KeyedRequest, answer: Answer) -> None:
     """Stores the response of a request; raises `InFlight` if another node executed the same request meanwhile."""
-    is_whole = len(answer.body) <= LARGEST_ANSWER
+    is_whole = len(answer.body) <= MAX_ANSWER_BYTES
     head = {
         "payload": request.payload,
         "status": answer.status,

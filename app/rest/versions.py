@@ -21,7 +21,7 @@ from app.requests.preconditions import ANY_VERSION, ExpectedVersion
 
 IF_MATCH = "If-Match"
 IF_NONE_MATCH = "If-None-Match"
-MOST_TAGS = 100
+MAX_TAGS = 100
 TAG = re.compile(r'(W/)?"([\x21\x23-\x7e\x80-\xff]*)"')
 TAG_OR_ANY = re.compile(rf"{TAG.pattern}|\*")
 READS: dict[str, Any] = {
@@ -107,7 +107,7 @@ def require_seen(request: Request) -> None:
 def _tags(values: list[str], header: str) -> list[str]:
     text = ",".join(values)
     tags = [match.group() for match in TAG_OR_ANY.finditer(text)]
-    if not tags or len(tags) > MOST_TAGS or TAG_OR_ANY.sub("", text).strip(" \t,"):
-        detail = f'{header} is a list of at most {MOST_TAGS} entity tags, such as "5", or *.'
+    if not tags or len(tags) > MAX_TAGS or TAG_OR_ANY.sub("", text).strip(" \t,"):
+        detail = f'{header} is a list of at most {MAX_TAGS} entity tags, such as "5", or *.'
         raise Malformed([Violation(f"/{header}", "version.malformed", detail)])
     return tags

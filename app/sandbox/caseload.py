@@ -11,7 +11,7 @@ from app.sandbox.caseload_plan import CASELOAD, GOAL_WEEKS, OTHER_CONCERNS, Seri
 from app.sandbox.outsiders import Vendor
 from app.sandbox.telling import StepFailed, Telling
 
-MOST = 500  # the number of scores in one request
+MAX_BATCH = 500  # the number of scores in one request
 STUDENTS_OF_A_CLASS = 3
 REASONS = {
     "continue": "Growth is steady; look again in six weeks.",
@@ -53,7 +53,7 @@ def continue_caseload(
         scores += _scores(one, entry["student"], after, today)
         if sessions := list(one.sessions(after, today)):
             try:
-                vendor.post(f"/v1/supports/{entry['support']}/sessions", {"sessions": sessions[:MOST]})
+                vendor.post(f"/v1/supports/{entry['support']}/sessions", {"sessions": sessions[:MAX_BATCH]})
             except StepFailed:
                 continue  # somebody has ended the support by hand since then
     _send(vendor, scores)
@@ -187,8 +187,8 @@ def _score(one: Series, student: str, taken_on: date, value: float) -> dict[str,
 
 def _send(vendor: Vendor, scores: list[dict[str, Any]]) -> None:
     """Sends scores as a backfill, so that nobody is notified."""
-    for begin in range(0, len(scores), MOST):
-        results = vendor.post("/v1/scores/bulk", {"scores": scores[begin : begin + MOST], "backfill": True})
+    for begin in range(0, len(scores), MAX_BATCH):
+        results = vendor.post("/v1/scores/bulk", {"scores": scores[begin : begin + MAX_BATCH], "backfill": True})
         refused = [one for one in results["results"] if one["outcome"] == "refused"]
         if refused:
             raise StepFailed(f"a score was refused: {refused[0]['violations']}")
