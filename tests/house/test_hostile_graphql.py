@@ -27,7 +27,7 @@ from tests.town import Town, found_town, maintain
 MB = 1 << 20
 DAYS = ("0001-01-01", "9999-12-31", "0001-01-01T00:00:00Z", "9999-12-31T23:59:59Z")
 NUMBERS = (1e308, -1e308, 5e-324, 0, -1, 2**31, 2**63, 10**400)
-OTHERS = (None, True, [], {})
+OTHERS: Any = (None, True, [], {})
 SENDERS = 4
 Request = dict[str, Any]
 
