@@ -37,7 +37,9 @@ def _named(call: ast.Call) -> Iterator[ast.expr]:
     name = getattr(call.func, "id", getattr(call.func, "attr", ""))
     if name[:1].isupper() and name not in NOT_PROBLEMS:
         yield from (word.value for word in call.keywords if word.arg == "code")
-    if name in ("problem", "_gone", "too_much") or (name == "_refuse" and len(call.args) == 3 and _is_status(call.args[0])):
+    if name in ("problem", "_gone", "too_much") or (
+        name == "_refuse" and len(call.args) == 3 and _is_status(call.args[0])
+    ):
         yield from (argument for argument in call.args[:3] if isinstance(argument, ast.Constant))
 
 
