@@ -96,7 +96,8 @@ def build(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await check_server(settings.url_of("api"), "api")
-        yield
+        async with tokens.revocations.kept_current(engine):
+            yield
         await engine.dispose()
 
     app = FastAPI(

@@ -68,6 +68,18 @@ class ClientGrant(Tenant, Base):
     scopes: Mapped[list[str]] = mapped_column(ARRAY(Text))
     school_ids: Mapped[list[UUID]] = mapped_column(ARRAY(PgUUID))
     created_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class TokenRevocation(TenantRow, Base):
+    """The end of a client's tokens before they expire: of one, or without `token_id` of all issued until then."""
+
+    __tablename__ = "token_revocation"
+
+    client_id: Mapped[UUID]
+    token_id: Mapped[UUID | None]
+    revoked_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
 
 
 class Disclosure(TenantRow, Base):

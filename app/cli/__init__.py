@@ -32,7 +32,8 @@ COMMANDS = {
     "restore": Command("backup", "Restores a backup into an empty database, and verifies it."),
     "key": Command("process", "Key-encryption keys."),
     "district": Command("operate", "Districts."),
-    "client": Command("operate", "Machine clients."),
+    "client": Command("client", "Machine clients."),
+    "token": Command("token", "Access tokens."),
     "sis": Command("sis", "The sources that a district syncs from."),
     "sync": Command("runs", "Syncs the roster from the district's SIS."),
     "judge": Command(
@@ -50,8 +51,11 @@ COMMANDS = {
 }
 """The commands by name. Only the module of the given command is loaded, so that it starts quickly."""
 INTERNAL, USAGE, INTERRUPTED = 1, 2, 130
+DATABASES = ("AIMLINE_DATABASE_URL", "AIMLINE_WORKER_DATABASE_URL")
 LOGS = {"serve", "worker"}
 """Commands that run processes, which configure their own logs."""
+OF_AN_INSTALLATION = {"serve", "worker", "migrate", "restore"}
+"""Commands that never use a playground: whoever runs them means an installation, and names its database."""
 BEHIND = ("42P01", "42703", "42883", "3F000")
 """The SQLSTATEs for a missing table, column, function or schema, which mean that a migration is missing."""
 
@@ -91,6 +95,7 @@ def main() -> None:
         quiet = structlog.make_filtering_bound_logger(logging.WARNING)
         structlog.configure(wrapper_class=quiet, logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     try:
+        _use_playground(sys.argv[1:2])
         arguments, is_completion = sys.argv[1:2], "_AIMLINE_COMPLETE" in os.environ
         app = command_line(*arguments) if is_completion or set(arguments) & set(COMMANDS) else overview()
         app(prog_name="aimline")
@@ -106,6 +111,19 @@ def main() -> None:
         sys.exit(INTERRUPTED)
     except Exception as error:  # a stack trace does not help on a command line
         _refuse(error)
+
+
+def _use_playground(arguments: list[str]) -> None:
+    """Uses the playground that runs here, unless the environment names a database; says so on standard error."""
+    if set(arguments) & OF_AN_INSTALLATION or any(os.environ.get(name) for name in DATABASES):
+        return
+    from app.sandbox.discovery import running_playground
+
+    playground = running_playground()
+    if playground is not None:
+        folder, settings = playground
+        os.environ.update({name: value for name, value in settings.items() if not os.environ.get(name)})
+        print(f"Using the playground in {folder}.", file=sys.stderr)
 
 
 def _refuse(error: Exception) -> NoReturn:

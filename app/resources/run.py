@@ -90,7 +90,7 @@ async def _fetch(work: Work, plan: Plan, roots: Sequence[Root], places: Sequence
     """Runs the statement; returns a text for each root, None for one that the caller may not read."""
     if not plan.sql:
         return [None for _ in roots]
-    given: dict[str, Any] = {"district": work.district_id}
+    given: dict[str, Any] = {**plan.constants, "district": work.district_id}
     for root, root_plan, opened in zip(roots, plan.roots, places, strict=True):
         named = dict(values(root)) | opened.values
         named |= {("schools",): list(work.principal.schools), ("students",): list(work.principal.students)}

@@ -1,4 +1,4 @@
-"""Owns supports, their phases and verdicts in REST: shapes and routes, and no rules."""
+"""Supports, their phases and verdicts in REST: shapes and routes, without rules."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -88,7 +88,7 @@ class Phase(Shape):
 
 
 class Support(Shape):
-    """A support, with its phases and the verdict in force."""
+    """A support with its phases and its current verdict."""
 
     id: str
     student: str
@@ -109,7 +109,7 @@ class Support(Shape):
 
 
 def phase_shape(row: models.Phase) -> Phase:
-    """Returns a phase as REST shows it."""
+    """Returns a phase in REST's shape."""
     return Phase(
         id=ids.format_id("phase", row.id),
         number=row.number,
@@ -131,7 +131,7 @@ def support_shape(
     concerns: Sequence[UUID],
     verdict: response_models.VerdictRow | None,
 ) -> Support:
-    """Returns a support as REST shows it."""
+    """Returns a support in REST's shape."""
     return Support.model_construct(
         id=ids.format_id("support", row.id),
         student=ids.format_id("student", row.student_id),

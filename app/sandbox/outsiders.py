@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -37,6 +38,7 @@ class Vendor:
     """A SIS vendor's client: it has a token and sends requests with it."""
 
     def __init__(self, base_url: str, client_id: str, client_secret: str) -> None:
+        self.client_id, self.client_secret = client_id, client_secret
         self._http = httpx.Client(base_url=base_url, timeout=ANSWER_LIMIT, trust_env=False)
         self.token = self._token(client_id, client_secret)
         self._http.headers["Authorization"] = f"Bearer {self.token}"
@@ -50,6 +52,15 @@ class Vendor:
     def get(self, path: str, *, act_for: str | None = None, **parameters: Any) -> Any:
         """Sends a GET request and returns its JSON."""
         return _expected(self._http.get(path, params=parameters, headers=_for(act_for)))
+
+    def all(self, path: str, **parameters: Any) -> Iterator[Any]:
+        """Yields the items of a list, page by page."""
+        while True:
+            page = self.get(path, limit=200, **parameters)
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            parameters["after"] = page["next"]
 
     def picture(self, path: str) -> str:
         """Sends a GET request and returns its SVG."""

@@ -4,11 +4,13 @@ It has no steps of its own.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import Progress
 from rich.table import Table
 
 Answer = TypeVar("Answer")
@@ -58,6 +60,17 @@ class Telling:
     def weeks(self, title: str) -> "Weeks":
         """Returns a table that grows as scores arrive."""
         return Weeks(self.console, title, self._pace)
+
+    @contextmanager
+    def progress(self, step: str, steps: int) -> Iterator[Callable[[], None]]:
+        """Shows a step of many parts as a bar; yields the function that advances it by one part."""
+        self.step = step
+        began = time.perf_counter()
+        with Progress(console=self.console, transient=True) as bar:
+            task = bar.add_task(f"  {step}", total=steps)
+            yield lambda: bar.advance(task)
+        took = time.perf_counter() - began
+        self.console.print(f"  [green]✓[/] {step} [dim]{took:.2f} s[/]", highlight=False)
 
 
 class Weeks:

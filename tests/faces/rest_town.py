@@ -53,6 +53,10 @@ class Caller:
         """A command."""
         return await self.ask("POST", path, json=body)
 
+    async def patch(self, path: str, changes: Any, if_match: str = "*") -> httpx.Response:
+        """A change of the named fields of a row, by default in any version."""
+        return await self.ask("PATCH", path, json=changes, headers={"If-Match": if_match})
+
     async def items(self, path: str, **params: Any) -> list[dict[str, Any]]:
         """All items of a list, page by page."""
         found: list[dict[str, Any]] = []

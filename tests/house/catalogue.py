@@ -19,6 +19,7 @@ LET_OFF = {
     # A key that the district does not lead.
     "key district.district_slug_key": "the operator finds a district by its short name, before its id is known",
     "key client_grant.client_grant_client_id_fkey": "a client belongs to no district; the row itself does",
+    "key token_revocation.token_revocation_client_id_fkey": "as above",
     # People in a row that is not about a student.
     "reach disclosure.person_id": "who asked, always staff; no face reads this log",
     "reach disclosure.student_ids": "a request's students, several; no face reads this log",
@@ -26,6 +27,7 @@ LET_OFF = {
     "definer app.client_directory(uuid)": "a client's grants, read before a district is known",
     "definer app.client_origins()": "the origins of clients, read before a token is: a preflight has none",
     "definer app.district_directory(text)": "a district's id by its short name, as above",
+    "definer app.revocations_in_force()": "ids and times only, before any token is accepted",
     "definer app.sync_standing()": "ids, hours and counts of runs, for the operator's alarms",
     "definer app.districts_after(uuid,integer)": "ids only, for the worker's daily round",
     "definer app.districts_with_jobs_due(integer)": "kinds of jobs and ids only, for the worker's claims",

@@ -95,6 +95,8 @@ VALUES: dict[str, Any] = {
     "dry": "true",
 }
 """Query parameter: a value that matches rows of a told town."""
+HEADERS = {"If-Match": "*"}
+"""Header that an operation requires: its value."""
 FIELDS: dict[str, Any] = {
     "since": f"{BEGINS}T00:00:00Z",
     "which": "failed",

@@ -24,7 +24,7 @@ from app.resources.compile.scope import (
     joined,
     text,
 )
-from app.resources.compile.sources import level_of
+from app.resources.compile.sources import level_of, link_filters
 from app.resources.compile.tokens import ABOUT, END, ROW, SAME, TOO_MANY, VALUE, id_token, record_letter
 from app.resources.declare import declaration
 from app.resources.members import FieldMember, ManyMember, OneMember, ReferenceMember, ValueMember
@@ -102,11 +102,7 @@ def _many(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path
         order = [func.array_position(column, child.key)]
     else:
         conditions.append(adapt(member.condition, child.linked, level))
-    arguments = dict(pick.arguments)
-    for filter_ in member.filters:
-        if arguments.get(filter_.name) is not None and filter_.condition is not None:
-            value = scope.bind((*path, "argument", filter_.name), filter_.bound or filter_.value_type)
-            conditions.append(adapt(filter_.condition(value), child))
+    conditions += link_filters(scope, child, member, pick, path)
     shown = object_of(scope, child, pick.picks, path, pattern, level)
     slot = len(scope.links)
     scope.links.append(LinkSlot(member.name, member.most))

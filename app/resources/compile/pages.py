@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 
 from app.resources.compile.scalars import NULL, position_pieces
 from app.resources.compile.scope import CannotCompile, CursorSlot, Level, Piece, Scope, adapt, joined, table_of, text
-from app.resources.compile.sources import level_of
+from app.resources.compile.sources import level_of, link_filters
 from app.resources.compile.tokens import POSITION, POSITION_END
 from app.resources.members import ManyMember
 from app.resources.select import (
@@ -68,11 +68,7 @@ def linked_page(
         raise CannotCompile(f"{member.name} has no pages.")
     child, conditions = level_of(scope, member.target, member.through)
     conditions.append(adapt(member.condition, child.linked, level))
-    arguments = dict(pick.arguments)
-    for filter_ in member.filters:
-        if arguments.get(filter_.name) is not None and filter_.condition is not None:
-            value = scope.bind((*path, "argument", filter_.name), filter_.bound or filter_.value_type)
-            conditions.append(adapt(filter_.condition(value), child))
+    conditions += link_filters(scope, child, member, pick, path)
     order = Order(member.order or (child.facts.key,))
     shown = page_of(scope, page, child, conditions, order, path, pattern, level, object_of, tuple(level.parts), None)
     if page.after is None:

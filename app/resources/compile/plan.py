@@ -38,10 +38,14 @@ class RootPlan:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A statement, the names of its parameters in order, the kinds of record by place, and its roots."""
+    """A statement, the names of its parameters in order, the kinds of record by place, and its roots.
+
+    `constants` are the parameters whose values the declarations hold.
+    """
 
     sql: str
     parameters: tuple[str, ...]
+    constants: dict[str, Any]
     records: tuple[str, ...]
     roots: tuple[RootPlan, ...]
     requires: tuple[Can, ...]
@@ -92,10 +96,11 @@ def compile_plan(catalog: Catalog, roots: tuple[Root, ...], principal: Principal
             )
         )
     if not columns:
-        return Plan("", (), records, tuple(plans), ())
+        return Plan("", (), {}, records, tuple(plans), ())
     compiled = select(*columns).compile(dialect=DIALECT, compile_kwargs={"render_postcompile": True})
     parameters = tuple(cast("list[str]", compiled.positiontup))
-    return Plan(str(compiled), parameters, records, tuple(plans), tuple(dict.fromkeys(required)))
+    constants = {name: value for name, value in compiled.params.items() if value is not None}
+    return Plan(str(compiled), parameters, constants, records, tuple(plans), tuple(dict.fromkeys(required)))
 
 
 def records_of(catalog: Catalog) -> tuple[str, ...]:

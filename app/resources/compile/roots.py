@@ -2,15 +2,12 @@
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
 
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
-    Date,
     DateTime,
     FromClause,
-    Integer,
     Select,
     Text,
     Uuid,
@@ -31,13 +28,12 @@ from app.access.principal import Reach
 from app.resources.compile.objects import object_of
 from app.resources.compile.pages import Order, page_of
 from app.resources.compile.scope import CannotCompile, Level, LinkSlot, Scope, adapt, table_of, text
-from app.resources.compile.sources import level_of
+from app.resources.compile.sources import level_of, type_of
 from app.resources.compile.tokens import END, TOO_MANY
 from app.resources.declare import declaration
 from app.resources.listing import Filter, Flag, Listing
 from app.resources.select import ListRoot, Root, RowRoot
 
-TYPES: dict[Any, Any] = {UUID: Uuid(), int: Integer(), str: Text()}
 SCHOOL_COLUMNS = ("school_id", "second_school_id", "third_school_id")
 IDS = ARRAY(Uuid())
 
@@ -62,14 +58,6 @@ def permissions_of_root(scope: Scope, root: Root) -> tuple[Can, ...]:
     flags = [flag for flag in listing.flags if root.filters.get(flag.name)]
     required = [*declaration(listing.resource).requires, *listing.requires]
     return tuple(dict.fromkeys([*required, *(can for flag in flags for can in flag.requires)]))
-
-
-def type_of(filter_: Filter[Any]) -> Any:
-    """Returns the SQL type of the value that a filter's condition takes."""
-    type_ = filter_.bound or filter_.value_type
-    if type_ in TYPES:
-        return TYPES[type_]
-    return {"date": Date(), "datetime": DateTime(timezone=True)}.get(type_.__name__, Text())
 
 
 def order_of(listing: Listing, sort: str | None) -> Order:
