@@ -1,4 +1,4 @@
-"""Protects GraphQL documents of several mutations from each other: no order of students or weeks ends in a deadlock."""
+"""Tests that GraphQL documents with several mutations never deadlock, in whatever order they name students or weeks."""
 
 import asyncio
 import random

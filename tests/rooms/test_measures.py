@@ -1,4 +1,6 @@
-"""Measures made and amended by a district: what may change, what is refused, and that verdicts follow a SEM."""
+"""Tests measures that a district creates and amends: what may change, what is refused, and the verdicts after a new
+SEM.
+"""
 
 from datetime import timedelta
 from typing import Any
