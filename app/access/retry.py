@@ -51,10 +51,10 @@ async def run_with_retry(
 ) -> Answer:
     """Runs a unit of work, and once more after a deadlock, a failed serialization or a lost connection.
 
-    `reads` states that running it twice changes nothing. `may_retry` returns whether nothing was sent to the caller
-    yet and the input can be read again. `is_keyed` returns whether the unit keeps its answer under an idempotency key:
-    then it is run again even after a commit whose outcome is unknown. Raises `Conflict`, `Unavailable` or
-    `OutcomeUnknown` in place of a temporary fault.
+    `reads` states that the unit changes nothing, so it can safely run twice. `may_retry` returns whether nothing was
+    sent to the caller yet and the input can be read again. `is_keyed` returns whether the unit keeps its answer under
+    an idempotency key, so that it can run again even after a commit whose outcome is unknown. Raises `Conflict`,
+    `Unavailable` or `OutcomeUnknown` in place of a temporary fault.
     """
     may_repeat, may_be_committed = True, False
     while True:

@@ -19,9 +19,9 @@ from app.core.crypto import fingerprint
 from app.core.errors import Conflict, Invalid, NotFound, Violation
 from app.core.ids import new_id
 
-SECRET_PREFIX = "aim_"  # noqa: S105  # a prefix by which secret scanners recognize our secrets, not a secret
+SECRET_PREFIX = "aim_"  # noqa: S105  # a prefix for secret scanners, not a secret
 LIVE_SECRETS = 2
-LONGEST_TOKEN = timedelta(hours=1)
+MAX_TOKEN_LIFETIME = timedelta(hours=1)
 """The longest life that a token can have; a revocation is needed for no longer."""
 
 
@@ -175,7 +175,7 @@ async def revoke_tokens(work: Work, client_id: UUID, token_id: UUID | None = Non
             client_id=client_id,
             token_id=token_id,
             revoked_at=at,
-            expires_at=at + LONGEST_TOKEN,
+            expires_at=at + MAX_TOKEN_LIFETIME,
         )
     )
     await work.db.flush()

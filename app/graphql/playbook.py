@@ -1,6 +1,6 @@
-"""Owns the shapes of the playbook: areas, levels, measures, the rules of judgement. It holds no rules of its own.
+"""The shapes of the playbook: areas, levels, measures, decision rules. It contains no rules of its own.
 
-Over 250 lines, since reading, previewing and publishing share their shapes.
+Over 250 lines, because reading, previewing and publishing share their shapes.
 """
 
 from datetime import datetime
@@ -79,6 +79,7 @@ class Measure(Node):
     forms: list[str] | None = strawberry.field(
         description="The measure's passages or versions; null where any name is accepted."
     )
+    version: int = strawberry.field(description="The number of changes, plus one.")
 
     @guarded_field("The area that it measures.", queries.areas)
     async def area(self, info: Info) -> Area | None:
@@ -99,6 +100,7 @@ class Measure(Node):
             highest=row.highest,
             kind=row.kind,
             forms=row.forms,
+            version=row.version,
         )
 
 
@@ -112,7 +114,7 @@ class RuleParameter:
 
 @strawberry.type(description="A rule in force.")
 class StandingRule:
-    """A rule, what it judges, and its stated false-alarm rate."""
+    """A decision rule, the series that it judges, and its stated false-alarm rate."""
 
     rule: str
     parameters: list[RuleParameter]

@@ -1,4 +1,4 @@
-"""Owns the picture of a support in REST, as data and as SVG. It holds no rules."""
+"""The chart of a support in REST, as data and as SVG. It contains no rules."""
 
 from datetime import date
 from typing import Annotated, Literal, cast
@@ -22,7 +22,7 @@ PICTURE_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "private, no-store",
 }
-"""Headers that stop a picture from running or loading anything, and that keep it out of shared caches."""
+"""Headers that keep the SVG from running or loading anything, and keep it out of shared caches."""
 CONTRACT = requires(picture_of)
 CONTRACT["responses"][200] = {
     "description": "An SVG document.",
@@ -83,7 +83,9 @@ class ChartPhase(Shape):
 
 
 class FittedRate(Shape):
-    """The growth rate of the verdict, in units a week, drawn through the middle of its scores; the band holds 80 %."""
+    """The growth rate of the verdict in units per week, drawn through the middle of its scores; the band contains 80
+    %.
+    """
 
     rate: float
     rate_low: float | None
@@ -94,7 +96,7 @@ class FittedRate(Shape):
 
 
 class SessionsOfWeek(Shape):
-    """The minutes of a week's sessions: known and delivered, and how many planned sessions have no record."""
+    """The minutes of a week's sessions, planned and delivered, and the number of planned sessions without a record."""
 
     week: int
     known_minutes: int
@@ -103,7 +105,7 @@ class SessionsOfWeek(Shape):
 
 
 class ChartVerdict(Shape):
-    """The verdict that is in force."""
+    """The current verdict."""
 
     id: str
     state: VerdictState
@@ -114,7 +116,7 @@ class ChartVerdict(Shape):
 
 
 class Chart(Shape):
-    """Everything that the picture shows; its axis counts instructional weeks."""
+    """The data of a support's chart; its axis counts instructional weeks."""
 
     support: str
     measure: str
@@ -132,7 +134,7 @@ class Chart(Shape):
 
 @router.get("/supports/{support}/chart", operation_id="get_chart", **requires(picture_of))
 async def get_chart(work: OpenWork, support: str) -> Chart:
-    """Returns the picture of a support as data, for clients that draw it themselves."""
+    """Returns the chart of a support as data, for clients that draw it themselves."""
     picture = await picture_of(work, row_id("support", support))
     return Chart.model_construct(
         support=ids.format_id("support", picture.support.id),
@@ -182,10 +184,7 @@ async def get_chart_svg(
     ] = None,
     width: Annotated[int, Query(ge=NARROWEST, le=WIDEST, description="Pixels.")] = USUAL,
 ) -> Response:
-    """Returns a support's picture: scores, aimline, goal, phase lines, weeks without a score, breaks, verdict.
-
-    For a client that accepts application/octet-stream, the same bytes are a file to download.
-    """
+    """Returns the chart of a support as SVG: scores, aimline, goal, phase lines, missed weeks, breaks, verdict."""
     picture = svg(await picture_of(work, row_id("support", support)), width, theme)
     if DOWNLOAD in request.headers.get("accept", ""):
         attachment = {"Content-Disposition": 'attachment; filename="chart.svg"'}

@@ -1,4 +1,4 @@
-"""Owns concerns in REST: shapes and routes, and no rules."""
+"""Concerns in REST: shapes and routes, without rules."""
 
 from datetime import date, datetime
 from typing import Annotated, Literal, cast
@@ -54,7 +54,7 @@ class Concern(Shape):
 
 
 def concern_shape(row: models.Concern) -> Concern:
-    """Returns a concern as REST shows it."""
+    """Returns a concern in REST's shape."""
     return Concern.model_construct(
         id=ids.format_id("concern", row.id),
         student=ids.format_id("student", row.student_id),

@@ -1,6 +1,6 @@
-"""Owns the documents that are the same for every caller: the contract, the pages to try both faces, and their assets.
+"""Serves the documents that are the same for every caller: the contract, the pages to try both APIs, and their assets.
 
-Each document is built once and served with a strong ETag. It holds nothing of any district. The pages work without
+Each document is built once and served with a strong ETag. None contains data of a district. The pages work without
 internet: the browser is told to load nothing from another host, and to run no script but those of the page.
 """
 
@@ -75,7 +75,7 @@ class Document:
     async def answer(self, request: Request) -> Response:
         """Returns the document, or 304 to a caller that already has it."""
         body, etag = await self.content()
-        # Clients revalidate each time, so that none works with the contract of an earlier version.
+        # Clients revalidate each time, so that none uses the contract of an earlier version.
         headers = {"ETag": etag, "Cache-Control": "public, no-cache"}
         if self._headers is not None:
             headers |= self._headers(body)
@@ -88,7 +88,8 @@ class Document:
         if self._made is None:
             async with self._lock:
                 if self._made is None:
-                    # The contract takes a while to build: a thread keeps the event loop free for other requests.
+                    # The contract takes a while to build, so a thread builds it and the event loop stays free for other
+                    # requests.
                     body = await asyncio.to_thread(self._make)
                     self._made = body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
         return self._made
@@ -114,14 +115,14 @@ def documents(app: FastAPI) -> APIRouter:
 
 
 def page_headers(page: bytes) -> dict[str, str]:
-    """Returns the headers that confine a page: only scripts of our own files, and its inline scripts by their hash."""
+    """Returns the headers that confine a page to scripts in our own files, and to its inline scripts by their hash."""
     hashes = [base64.b64encode(hashlib.sha256(script).digest()).decode() for script in INLINE_SCRIPT.findall(page)]
-    scripts = " ".join(["'self'", *(f"'sha256-{one}'" for one in hashes)])
+    scripts = " ".join(["'self'", *(f"'sha256-{digest}'" for digest in hashes)])
     return {"Content-Security-Policy": CONTENT_POLICY.format(scripts=scripts), "Referrer-Policy": "no-referrer"}
 
 
 def _swagger_page(title: str) -> bytes:
-    # The addresses are relative, so that the page works behind a proxy that serves it under a path of its own.
+    # The addresses are relative, so that the page works behind a proxy that serves it under a path prefix.
     page = get_swagger_ui_html(
         openapi_url="openapi.json",
         title=title,
@@ -138,5 +139,5 @@ def _reader(asset: Asset) -> Callable[[], bytes]:
 
 
 def _matches(header: str, etag: str) -> bool:
-    """Tells whether If-None-Match names the ETag, by the weak comparison (RFC 9110 §13.1.2)."""
+    """Returns whether If-None-Match contains the ETag, by the weak comparison (RFC 9110 §13.1.2)."""
     return header.strip() == "*" or etag in (tag.strip().removeprefix("W/") for tag in header.split(","))

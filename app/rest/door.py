@@ -1,6 +1,6 @@
-"""Owns how a REST request becomes a unit of work: token, principal, person acted for, transaction.
+"""Turns a REST request into a unit of work: token, principal, person acted for, transaction.
 
-It holds no rules.
+It contains no rules.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -26,6 +26,7 @@ from app.core.writer_share import WriterShare
 from app.rest.pages import NUL
 from app.rest.problem import MEDIA_TYPE
 from app.rest.repetition import Replayed, find_kept
+from app.rest.versions import expect_versions, writes
 from app.roster.caseload import bound_to_person
 
 oauth2 = OAuth2(
@@ -61,9 +62,9 @@ class Services:
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
-    """Refuses unknown query parameters, since a misspelt filter would otherwise return everything.
+    """Raises an error for unknown query parameters, because a list would otherwise ignore a misspelt filter.
 
-    Refuses NUL characters too: PostgreSQL cannot store them, so no row could match.
+    Refuses NUL characters too, because PostgreSQL cannot store them, so that no row could match.
     """
     route = request.scope["route"]
     accepted = {
@@ -90,10 +91,10 @@ async def principal_of(
 ) -> Principal:
     """Returns the caller's principal; raises `Unauthenticated`.
 
-    Where the request acts for a person, that person's role and caseload bound the client's own grant.
+    If the request acts for a person, that person's role and caseload restrict the client's own grant.
     """
     if (checked := getattr(request.state, "principal", None)) is not None:
-        return cast(Principal, checked)  # The route has read the token already, before the body.
+        return cast(Principal, checked)  # The route has verified the token already, before it read the body.
     services: Services = request.app.state.services
     client = services.tokens.read_header(authorization)
     if act_for is None:
@@ -107,7 +108,7 @@ async def principal_of(
 async def open_work(request: Request, principal: Annotated[Principal, Depends(principal_of)]) -> AsyncIterator[Work]:
     """Opens one transaction for the request; it commits before the response starts.
 
-    Raises `Replayed` where the request was carried out before under its idempotency key.
+    Raises `Replayed` if the request was executed before under its idempotency key.
     """
     services: Services = request.app.state.services
     operation = f"{request.method} {request.scope['route'].path}"
@@ -115,6 +116,7 @@ async def open_work(request: Request, principal: Annotated[Principal, Depends(pr
         async with unit(services.engine, principal, services.keyring, operation) as work:
             answer = await find_kept(request, work)
             if answer is None:
+                await expect_versions(request, work)
                 yield work
     if answer is not None:
         raise Replayed(answer)
@@ -126,18 +128,26 @@ Limit = Annotated[int | None, Query(description="Rows in a page: 1 to 200, by de
 
 
 def requires(
-    *functions: Callable[..., Any], gone: str | None = None, answers: dict[int, Any] | None = None, **more: Any
+    *functions: Callable[..., Any],
+    gone: str | None = None,
+    answers: dict[int, Any] | None = None,
+    has_version: bool = False,
+    **more: Any,
 ) -> dict[str, Any]:
-    """Returns a route's entry in the contract: the scopes that its functions require.
+    """Returns a route's entry in the contract, with the scopes that `functions` require.
 
     `app.rest.contract` adds the problem responses; `gone` is the description of a 410, which few routes answer, and
-    `answers` has the successful responses besides the usual one.
+    `answers` has the successful responses besides the usual one. `has_version` states that the row in the path has a
+    version, where the response does not show it.
     """
     scopes = sorted({can.value for function in functions for can in required_permissions(function)})
     return {
         # A tuple replaces what FastAPI has written; a list would be added to it, as an alternative way to
         # authenticate.
-        "openapi_extra": {"security": ({"oauth2": scopes},)},
+        "openapi_extra": {
+            "security": ({"oauth2": scopes},),
+            **({"parameters": [writes(is_required=False)]} if has_version else {}),
+        },
         "responses": (answers or {}) | ({410: refusal(gone)} if gone else {}),
         **more,
     }
@@ -149,7 +159,7 @@ def refusal(description: str) -> dict[str, Any]:
 
 
 def row_id(kind: str, text: str) -> UUID:
-    """Returns the id in a path; raises `NotFound` for text that is no id of this kind."""
+    """Parses the id in a path; raises `NotFound` for a text that is no id of this kind."""
     try:
         return ids.parse_id(kind, text)
     except Invalid:

@@ -1,4 +1,4 @@
-"""Owns measures in REST: shapes and routes, and no rules."""
+"""Measures in REST: shapes and routes, without rules."""
 
 from typing import Annotated, Literal
 
@@ -37,6 +37,7 @@ class Measure(Shape):
     highest: float
     kind: str = Field(description=KIND)
     forms: list[str] | None = Field(description=FORMS)
+    version: int = Field(description="The number of changes, plus one: for If-Match.")
 
 
 class MeasureList(Shape):
@@ -61,7 +62,7 @@ class NewMeasure(Input):
 
 
 class MeasureChanges(Changes):
-    """Changes of a measure; fields that are not named stay. Direction, kind and area are fixed once it is in use."""
+    """Changes of a measure; other fields keep their values. Direction, kind and area are fixed once it is in use."""
 
     code: str = Field(default=NOT_NAMED, max_length=63, description="Cannot be changed; another code is refused.")
     name: str = Field(default=NOT_NAMED, max_length=200)
@@ -83,13 +84,13 @@ async def list_measures(work: OpenWork) -> MeasureList:
 
 @router.post("/measures", status_code=201, operation_id="make_measure", **requires(measures.make_measure))
 async def make_measure(work: OpenWork, new: NewMeasure) -> Measure:
-    """Creates a measure. Until a rule names it, the rule for its area judges it, or else the general rule."""
+    """Creates a measure. Until a rule names it, the rule for its area judges it, otherwise the general rule."""
     return _measure(await measures.make_measure(work, measures.NewMeasure(**new.model_dump())))
 
 
 @router.patch("/measures/{measure}", operation_id="amend_measure", **requires(amend))
 async def amend_measure(work: OpenWork, measure: MeasurePath, changes: MeasureChanges) -> Measure:
-    """Changes a measure. With another SEM its series are judged again shortly; that raises no alerts.
+    """Changes a measure. If its SEM changes, its series are judged again shortly afterwards, which raises no alerts.
 
     A change that would invalidate recorded scores is refused: another direction, kind or area once there are scores or
     supports, or a range or list of forms that excludes scores.
@@ -110,4 +111,5 @@ def _measure(row: models.Measure) -> Measure:
         highest=row.highest,
         kind=row.kind,
         forms=row.forms,
+        version=row.version,
     )

@@ -1,4 +1,4 @@
-"""Owns problem details (RFC 9457), in which errors reach a REST caller. It never shows a submitted value."""
+"""Converts errors into problem details (RFC 9457) for REST callers. Never shows a submitted value."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -93,7 +93,7 @@ def problem(
     violations: Sequence[Violation] = (),
     more: int = 0,
 ) -> JSONResponse:
-    """Returns a problem response. It lists the first violations; `more` counts those that the caller left out."""
+    """Returns a problem response with the first violations; `more` counts those that the caller left out."""
     REFUSALS.labels(code).inc()
     listed = violations[:MAX_VIOLATIONS]
     shape = Problem(
@@ -112,7 +112,9 @@ def problem(
 
 
 def install_problem_handlers(app: FastAPI) -> None:
-    """Installs the exception handlers, so that every error leaves as a problem."""
+    """Installs the exception handlers, so that every error is returned as a problem, and describes this in the
+    contract.
+    """
     app.add_exception_handler(AimlineError, _ours)
     app.add_exception_handler(RequestValidationError, _shape)
     app.add_exception_handler(HTTPException, _http)
@@ -126,7 +128,7 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
 
 
 def from_error(request: Request, error: AimlineError) -> JSONResponse:
-    """Returns an error of the application as a problem response."""
+    """Converts an error of the application into a problem response."""
     status, title = next((STATUS[kind] for kind in type(error).__mro__ if kind in STATUS), (400, "Bad request"))
     violations = error.violations if isinstance(error, Invalid) else ()
     answer = problem(request, status, error.code, title, error.detail, violations)
@@ -136,13 +138,13 @@ def from_error(request: Request, error: AimlineError) -> JSONResponse:
 
 
 async def _shape(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)  # noqa: S101  # as above
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # the handler is installed for this class
     errors = error.errors()
     if any(item["type"] == "json_invalid" for item in errors):
         return problem(request, 400, "body.not_json", "Bad request", "The body is not JSON.")
     violations = [_violation(item) for item in errors[:MAX_VIOLATIONS]]
     detail = "The request does not have the expected shape."
-    # A wrong parameter is a bad request (400); a JSON body with wrong content cannot be processed (422).
+    # A wrong parameter is a bad request (400); a JSON body with invalid content cannot be processed (422).
     status = 422 if any(item["loc"][:1] == ("body",) for item in errors) else 400
     more = len(errors) - len(violations)
     return problem(request, status, "shape", "Unexpected shape", detail, violations, more)
@@ -156,7 +158,7 @@ def _violation(error: dict[str, Any]) -> Violation:
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101  # as above
+    assert isinstance(error, HTTPException)  # noqa: S101  # the handler is installed for this class
     texts = {
         404: ("route.unknown", "There is no such path."),
         405: ("method", "This path does not support the method."),
@@ -175,14 +177,14 @@ async def _overflow(request: Request, _: Exception) -> JSONResponse:
 
 
 async def _database(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, DBAPIError)  # noqa: S101  # as above
+    assert isinstance(error, DBAPIError)  # noqa: S101  # the handler is installed for this class
     if getattr(error.orig, "sqlstate", "") in OVERFLOWS:
         return await _overflow(request, error)
     raise error  # the retry wrapper around the app may run the request again
 
 
 def fault(request: Request, error: Exception) -> JSONResponse:
-    """Returns the answer to an internal fault and logs it; neither repeats what was submitted."""
+    """Logs an internal fault and returns its problem response; neither repeats what was submitted."""
     log.error("fault", **describe_fault(error))
     detail = "An internal error occurred. Nothing was changed."
     return problem(request, 500, "internal", "Our fault", detail)

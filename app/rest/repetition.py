@@ -1,6 +1,6 @@
-"""Owns the header Idempotency-Key: which routes take it, and how a request is answered a second time.
+"""Implements the header Idempotency-Key: which routes take it, and how a repeated request is answered.
 
-The answer is kept in the transaction of the route, before it commits. A route that opens its transaction itself
+The response is stored in the transaction of the route, before it commits. A route that opens its transaction itself
 takes no key.
 """
 
@@ -29,14 +29,14 @@ PARAMETER: dict[str, Any] = {
 
 
 class Replayed(Exception):
-    """Raised in place of a request that was carried out before, with the answer that was kept."""
+    """Raised instead of executing a request that was executed before, with the stored response."""
 
     def __init__(self, answer: Answer) -> None:
         super().__init__()
         self.answer = answer
 
     def response(self) -> Response:
-        """Returns the answer as it was given the first time, marked as a replay."""
+        """Returns the stored response, marked as a replay."""
         response = Response(self.answer.body, self.answer.status)
         response.raw_headers.extend(
             (name.encode("latin-1"), value.encode("latin-1")) for name, value in self.answer.headers
@@ -46,7 +46,9 @@ class Replayed(Exception):
 
 
 async def note_key(request: Request, principal: Principal) -> None:
-    """Stores the keyed request for `find_kept`, where the request has a key; raises `Malformed` for a bad key."""
+    """Stores the key of a request for `find_kept`; does nothing without a key. Raises `Malformed` for an invalid
+    key.
+    """
     values = request.headers.getlist(HEADER)
     request.state.keyed = None
     if not values:
@@ -58,7 +60,7 @@ async def note_key(request: Request, principal: Principal) -> None:
 
 
 async def find_kept(request: Request, work: Work) -> Answer | None:
-    """Returns the answer that is kept for a request with a key, and notes that its records are shown again."""
+    """Returns the response that was stored for a request's key, or None; notes that its records are shown again."""
     keyed: KeyedRequest | None = getattr(request.state, "keyed", None)
     if keyed is None:
         return None
@@ -70,7 +72,7 @@ async def find_kept(request: Request, work: Work) -> Answer | None:
 
 
 async def keep(request: Request, response: Response) -> None:
-    """Keeps the response of a request with a key, in the transaction that has not committed yet."""
+    """Stores the response of a request with a key, in the transaction that has not committed yet."""
     keyed: KeyedRequest | None = getattr(request.state, "keyed", None)
     if keyed is None:
         return

@@ -1,4 +1,4 @@
-"""Owns the second attempt at a REST request that a temporary fault of the database rolled back. It holds no rules.
+"""Retries a REST request once after a temporary fault of the database. It contains no rules.
 
 It wraps the whole app, so that dependencies, body and route run again as they did the first time.
 """
@@ -14,12 +14,12 @@ from app.rest.door import READS
 from app.rest.oauth import unavailable
 from app.rest.problem import from_error
 
-LARGEST_KEPT = 2 * 1024 * 1024
-"""The largest body in bytes that is kept for a second attempt; a larger one (a roster zip) has one attempt."""
+MAX_KEPT_BYTES = 2 * 1024 * 1024
+"""The largest body in bytes that is kept for a retry; a request with a larger body (a roster zip) is not retried."""
 
 
 class Retries:
-    """Runs a request once more where `run_with_retry` allows it, and answers the errors that it raises."""
+    """Runs a request once more if `run_with_retry` allows it, and answers the errors that it raises."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -63,21 +63,21 @@ class _Exchange:
         self.answered = False
 
     def rewind(self) -> None:
-        """Starts a new attempt at the first message."""
+        """Starts another attempt at the first message."""
         self._next = 0
 
     def can_be_repeated(self) -> bool:
-        """Tells whether nothing was answered yet and all messages that were read are kept."""
-        return not self.answered and self._size <= LARGEST_KEPT
+        """Returns whether nothing was sent yet and all messages that were read are kept."""
+        return not self.answered and self._size <= MAX_KEPT_BYTES
 
     async def receive(self) -> Message:
-        """Returns the next message: a kept one, or a new one from the client."""
+        """Returns the next message: a kept one, or otherwise a new one from the client."""
         if self._next < len(self._kept):
             self._next += 1
             return self._kept[self._next - 1]
         message = await self._receive()
         self._size += len(message.get("body", b""))
-        if self._size <= LARGEST_KEPT:
+        if self._size <= MAX_KEPT_BYTES:
             self._kept.append(message)
             self._next += 1
         else:

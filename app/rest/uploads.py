@@ -1,7 +1,6 @@
-"""Owns the route that receives a roster zip in REST; the worker runs the sync. It holds no rules.
+"""The route that receives a roster zip in REST; the worker runs the sync. It contains no rules.
 
-This is the one route whose body goes to disk as it arrives. Its sender is authorized first, in a transaction of its
-own.
+This is the only route whose body goes to disk as it arrives. Its sender is authorized first, in a separate transaction.
 """
 
 import asyncio
@@ -89,7 +88,7 @@ async def _receive(
 ) -> None:
     """Writes the body to a file as it arrives, and renews the upload's slot meanwhile.
 
-    Raises `Malformed` where the body breaks off or takes too long, `StorageFull` where the disk is full.
+    Raises `Malformed` if the body breaks off or takes too long, and `StorageFull` if the disk is full.
     """
     body = request.stream()
     began = renewed = time.monotonic()

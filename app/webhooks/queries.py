@@ -42,9 +42,11 @@ async def endpoints(work: Work, keyset: Keyset) -> Page[WebhookEndpoint]:
 
 
 @needs(Can.MANAGE_WEBHOOKS)
-async def endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
-    """Returns one endpoint; raises `NotFound`."""
+async def endpoint(work: Work, endpoint_id: UUID, *, lock: bool = False) -> WebhookEndpoint:
+    """Returns one endpoint, locked for a command if it asks for that; raises `NotFound`."""
     query = select(WebhookEndpoint).where(_visible(work), WebhookEndpoint.id == endpoint_id)
+    if lock:
+        query = query.with_for_update(key_share=True)
     row = (await work.db.scalars(query)).one_or_none()
     if row is None:
         raise NotFound("endpoint")

@@ -106,7 +106,7 @@ async def change_endpoint(
     Event types that stay keep their payload version unless another is requested; added types get the newest version.
     Raises `NotFound` and `Invalid`.
     """
-    row = await endpoint(work, endpoint_id)
+    row = await endpoint(work, endpoint_id, lock=True)
     types = row.event_types if change.event_types is None else sorted(set(change.event_types))
     violations = _violations(types, change.description, change.versions)
     url = row.url if change.url is None else _validate_url(change.url, allowed, violations)
@@ -126,7 +126,7 @@ async def change_endpoint(
 @needs(Can.MANAGE_WEBHOOKS)
 async def remove_endpoint(work: Work, endpoint_id: UUID) -> None:
     """Removes an endpoint, so that nothing more is sent to it, and keeps its delivery log. Raises `NotFound`."""
-    row = await endpoint(work, endpoint_id)
+    row = await endpoint(work, endpoint_id, lock=True)
     row.removed_at = now()
     row.version += 1
     await work.db.flush()
@@ -144,7 +144,7 @@ async def rotate_secret(
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         detail = f"An overlap lasts 0 to {int(MAX_OVERLAP.total_seconds())} seconds."
         raise Invalid([Violation("/overlap_seconds", "overlap.length", detail)])
-    row = await endpoint(work, endpoint_id)
+    row = await endpoint(work, endpoint_id, lock=True)
     row.former_sealed = row.secret_sealed if overlap else None
     row.former_public_key = row.public_key if overlap else None
     row.former_until = now() + overlap if overlap else None
@@ -157,7 +157,7 @@ async def rotate_secret(
 @needs(Can.MANAGE_WEBHOOKS)
 async def pause_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
     """Pauses an endpoint, so that its deliveries wait. Raises `NotFound`."""
-    row = await endpoint(work, endpoint_id)
+    row = await endpoint(work, endpoint_id, lock=True)
     if row.paused_at is None:
         row.paused_at = now()
         row.version += 1
@@ -172,7 +172,7 @@ async def resume_endpoint(work: Work, endpoint_id: UUID) -> WebhookEndpoint:
     Waiting deliveries are then sent. Failed ones, and events from the time while it was disabled, are sent only on
     request (`replay`).
     """
-    row = await endpoint(work, endpoint_id)
+    row = await endpoint(work, endpoint_id, lock=True)
     if any((row.paused_at, row.disabled_at, row.failing_since, row.slowed_until)):
         row.paused_at = row.disabled_at = row.disabled_because = None
         row.failing_since = row.slowed_until = None

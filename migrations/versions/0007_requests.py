@@ -1,4 +1,4 @@
-"""The answers of requests with an idempotency key, and the origins from which a client's browsers call."""
+"""The answers of requests with an idempotency key, the versions of measures, and the origins of a client's pages."""
 
 from alembic import op
 
@@ -31,5 +31,6 @@ def upgrade() -> None:
         indexes=(("at",),),
         worker="SELECT, DELETE",
     )
+    op.execute("ALTER TABLE measure ADD COLUMN version integer NOT NULL DEFAULT 1")
     op.execute("ALTER TABLE client ADD COLUMN origins text[] NOT NULL DEFAULT '{}'")
     directory_function(ORIGINS, "app.client_origins()", "api")

@@ -1,4 +1,4 @@
-"""Before any work begins: quotas and the fields that announce them, over both faces."""
+"""Tests the quotas that apply before any work begins, and the headers that announce them, over both APIs."""
 
 import re
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What `dev.py run` says when it cannot begin: one sentence that names the cause and the way out."""
+"""Tests that `dev.py run`, if it cannot start, prints one sentence with the cause and the remedy."""
 
 import fcntl
 import json

@@ -1,4 +1,4 @@
-"""What an endpoint chose when it was made: its schools, the version of its payloads; and what it changes later."""
+"""Tests an endpoint's own choices: its schools and payload versions, and their later changes."""
 
 from pathlib import Path
 from typing import Any
@@ -219,10 +219,10 @@ async def test_endpoints_over_rest(app: FastAPI, north: Town) -> None:
     assert (made["schools"], made["versions"], made["secret"]) == ([school], {"concern.raised": 1}, None)
     assert made["public_key"].startswith("whpk_")
     path = f"/v1/webhook-endpoints/{made['id']}"
-    changed = await client.ask("PATCH", path, json={"schools": []})
+    changed = await client.patch(path, {"schools": []})
     assert changed.json() == {key: value for key, value in made.items() if key != "secret"} | {
         "schools": [],
         "version": 2,
     }
-    assert (await client.ask("PATCH", path, json={"url": "http://10.0.0.1/"})).status_code == 422
-    assert (await client.ask("PATCH", path, json={"secret": "x"})).status_code == 422
+    assert (await client.patch(path, {"url": "http://10.0.0.1/"})).status_code == 422
+    assert (await client.patch(path, {"secret": "x"})).status_code == 422

@@ -1,19 +1,24 @@
-"""Owns the tables that a level of a selection reads, with the conditions that each row of it fulfils."""
+"""Lists the tables that a level of a selection reads, with the conditions that each of its rows must satisfy."""
 
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, FromClause
+from sqlalchemy import ColumnElement, Date, DateTime, FromClause, Integer, Text, Uuid
 
-from app.resources.compile.scope import Level, Scope, adapt, columns_of, table_of
+from app.resources.compile.scope import CannotCompile, Level, Scope, adapt, columns_of, table_of
 from app.resources.declare import declaration
-from app.resources.select import ResourceType
+from app.resources.listing import Filter
+from app.resources.members import ManyMember
+from app.resources.select import Path, Pick, ResourceType
 from app.resources.terms import DISTRICT
+
+TYPES: dict[Any, Any] = {UUID: Uuid(), int: Integer(), str: Text()}
 
 
 def level_of(scope: Scope, resource: ResourceType, through: Any = None) -> tuple[Level, list[ColumnElement[Any]]]:
-    """Returns a resource's tables under names of their own, and the conditions of district and visibility.
+    """Returns a resource's aliased tables, and the conditions of district and visibility.
 
-    The resource's own table comes first; its joins follow, and the table of a link that goes through one.
+    The resource's own table comes first, then its joins, then the intermediate table of a link that has one.
     """
     facts = declaration(resource)
     models = [facts.model, *(join.model for join in facts.joins)]
@@ -29,7 +34,7 @@ def level_of(scope: Scope, resource: ResourceType, through: Any = None) -> tuple
             conditions.append(alias.c.district_id == DISTRICT)
     linking = {}
     if through is not None:
-        # The link's condition, which the caller adds, joins the two; each has an index for its side of it.
+        # The link's condition, which the caller adds, joins the two tables; each has an index for its side of it.
         middle = scope.alias(table_of(through))
         linking[table_of(through).name] = columns_of(middle)
         source = source.join(middle, middle.c.district_id == aliases[0].c.district_id)
@@ -39,3 +44,25 @@ def level_of(scope: Scope, resource: ResourceType, through: Any = None) -> tuple
     if facts.visible is not None:
         conditions.append(adapt(facts.visible, level))
     return level, conditions
+
+
+def link_filters(scope: Scope, level: Level, member: ManyMember, pick: Pick, path: Path) -> list[ColumnElement[bool]]:
+    """Returns the conditions of a link's filters that are set; raises `CannotCompile` for a filter that was not
+    declared.
+    """
+    arguments = dict(pick.arguments)
+    if unknown := arguments.keys() - {one.name for one in member.filters}:
+        raise CannotCompile(f"{member.name} has no filter {', '.join(sorted(unknown))}.")
+    return [
+        adapt(one.condition(scope.bind((*path, "argument", one.name), type_of(one))), level)
+        for one in member.filters
+        if arguments.get(one.name) is not None and one.condition is not None
+    ]
+
+
+def type_of(filter_: Filter[Any]) -> Any:
+    """Returns the SQL type of the value that a filter's condition takes."""
+    type_ = filter_.bound or filter_.value_type
+    if type_ in TYPES:
+        return TYPES[type_]
+    return {"date": Date(), "datetime": DateTime(timezone=True)}.get(type_.__name__, Text())

@@ -74,7 +74,7 @@ async def change_source(
 
     A change of the host requires the secret again, so that a secret is never sent to a host that it was not meant for.
     """
-    configured = await load_source(work, source_id)
+    configured = await load_source(work, source_id, lock=True)
     current = settings_of(configured)
     new = SourceSettings(**{**{item.name: getattr(current, item.name) for item in fields(SourceSettings)}, **changes})
     settings = validate_settings(new, allowed, name=configured.source.name, local=local, before=current)
@@ -91,7 +91,7 @@ async def change_source(
 @needs(Can.MANAGE_SOURCES)
 async def pause_source(work: Work, source_id: UUID) -> ConfiguredSource:
     """Pauses the schedule of a source, and keeps its rows and its history. Raises `NotFound`."""
-    configured = await load_source(work, source_id)
+    configured = await load_source(work, source_id, lock=True)
     if configured.settings.paused_at is None:
         configured.settings.paused_at = now()
         configured.settings.due = configured.settings.overdue_at = None
@@ -103,7 +103,7 @@ async def pause_source(work: Work, source_id: UUID) -> ConfiguredSource:
 @needs(Can.MANAGE_SOURCES)
 async def resume_source(work: Work, source_id: UUID) -> ConfiguredSource:
     """Resumes the schedule of a paused source; raises `NotFound`."""
-    configured = await load_source(work, source_id)
+    configured = await load_source(work, source_id, lock=True)
     if configured.settings.paused_at is not None:
         configured.settings.paused_at = None
         configured.settings.version += 1
@@ -115,17 +115,20 @@ async def resume_source(work: Work, source_id: UUID) -> ConfiguredSource:
 @needs(Can.RUN_SYNC)
 async def request_inspection(work: Work, source_id: UUID) -> ConfiguredSource:
     """Requests that the worker inspects the source and saves its findings, without a sync; raises `NotFound`."""
-    configured = await load_source(work, source_id)
+    configured = await load_source(work, source_id, lock=True)
     configured.settings.look_asked_at = now()
     await work.db.flush()
     return configured
 
 
 @needs(Can.READ_SYNC)
-async def load_source(work: Work, source_id: UUID) -> ConfiguredSource:
-    """Returns a source with its settings. Raises `NotFound`, also if it has no settings."""
+async def load_source(work: Work, source_id: UUID, *, lock: bool = False) -> ConfiguredSource:
+    """Returns a source with its settings, locked for a command if it asks for that.
+
+    Raises `NotFound`, also if it has no settings.
+    """
     source = await work.db.scalar(select(Source).where(Source.district_id == work.district_id, Source.id == source_id))
-    settings = await _settings_of(work, source_id)
+    settings = await _settings_of(work, source_id, lock=lock)
     if source is None or settings is None:
         raise NotFound("source")
     return ConfiguredSource(source, settings)
@@ -211,9 +214,10 @@ async def write_schedule(work: Work, row: SisSource, last: datetime | None = Non
 
 
 @needs(Can.READ_SYNC)
-async def _settings_of(work: Work, source_id: UUID) -> SisSource | None:
+async def _settings_of(work: Work, source_id: UUID, *, lock: bool = False) -> SisSource | None:
     is_source = (SisSource.district_id == work.district_id) & (SisSource.id == source_id)
-    settings: SisSource | None = await work.db.scalar(select(SisSource).where(is_source))
+    query = select(SisSource).where(is_source)
+    settings: SisSource | None = await work.db.scalar(query.with_for_update(key_share=True) if lock else query)
     return settings
 
 
