@@ -33,7 +33,7 @@ ClientId = Annotated[str, typer.Argument(help="The client's id, such as cli_….
 Scopes = Annotated[list[str], typer.Option(help="Scopes, repeated or space-separated; `all` for all.")]
 OF_AREA = "Read and write records of a secured area, such as area:sel."
 SECONDS = 60
-"""Seconds within which every process knows of a revocation."""
+"""Seconds within which every process applies a revocation."""
 
 
 def add_to(app: typer.Typer) -> None:
@@ -110,7 +110,7 @@ def add_to(app: typer.Typer) -> None:
 
     @client.command("grant")
     def grant(client_id: ClientId, district: District, scope: Scopes, as_json: AsJson = False) -> None:
-        """Grants a client access to a further district, or again to one that had revoked it.
+        """Grants a client access to a further district, or again to a district that revoked it.
 
         Example: aimline client grant cli_01m8h8xc9jewsa39ybg7xdmhv9 --district shelbyville --scope roster:read
         """
@@ -137,7 +137,7 @@ def add_to(app: typer.Typer) -> None:
         revoke_others: Annotated[bool, typer.Option(help="Revoke the other secrets at once.")] = False,
         as_json: AsJson = False,
     ) -> None:
-        """Gives a client of a district a second secret; two may be valid while one replaces the other.
+        """Gives a client of a district a second secret; both are valid until the older one is revoked.
 
         Example: aimline client rotate cli_01m8h8xc9jewsa39ybg7xdmhv9 --district springfield --revoke-others
         """
@@ -191,7 +191,7 @@ async def _work(engine: AsyncEngine, settings: Settings, district: str, operatio
 
 
 def _shown(client: DistrictClient) -> dict[str, object]:
-    """Returns what the command line shows of a client; never a secret."""
+    """Returns the fields of a client that the command line shows, which never include a secret."""
     return {
         "client_id": ids.format_id("client", client.client_id),
         "name": client.name,

@@ -38,7 +38,7 @@ def describe_limits(app: FastAPI) -> None:
             _describe(schema)
         return schema
 
-    app.openapi = contract  # type: ignore[method-assign]  # how FastAPI says that a contract is extended
+    app.openapi = contract  # type: ignore[method-assign]  # FastAPI's documented way to extend it
 
 
 def _describe(schema: dict[str, Any]) -> None:

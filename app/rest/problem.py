@@ -138,7 +138,7 @@ def from_error(request: Request, error: AimlineError) -> JSONResponse:
 
 
 async def _shape(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, RequestValidationError)  # noqa: S101  # as above
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # the handler is installed for this class
     errors = error.errors()
     if any(item["type"] == "json_invalid" for item in errors):
         return problem(request, 400, "body.not_json", "Bad request", "The body is not JSON.")
@@ -158,7 +158,7 @@ def _violation(error: dict[str, Any]) -> Violation:
 
 
 async def _http(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, HTTPException)  # noqa: S101  # as above
+    assert isinstance(error, HTTPException)  # noqa: S101  # the handler is installed for this class
     texts = {
         404: ("route.unknown", "There is no such path."),
         405: ("method", "This path does not support the method."),
@@ -177,7 +177,7 @@ async def _overflow(request: Request, _: Exception) -> JSONResponse:
 
 
 async def _database(request: Request, error: Exception) -> JSONResponse:
-    assert isinstance(error, DBAPIError)  # noqa: S101  # as above
+    assert isinstance(error, DBAPIError)  # noqa: S101  # the handler is installed for this class
     if getattr(error.orig, "sqlstate", "") in OVERFLOWS:
         return await _overflow(request, error)
     raise error  # the retry wrapper around the app may run the request again

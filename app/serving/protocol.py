@@ -15,13 +15,13 @@ from uvicorn.server import ServerState
 
 from app.core.metrics import CONNECTIONS, REFUSALS
 
-LARGEST_HEAD: Final = 64 * 1024
+MAX_HEAD_BYTES: Final = 64 * 1024
 """The largest number of bytes of a request line with its headers, and of trailers and chunk markers besides the
 body.
 """
 PROGRESS_PERIOD: Final = 12.0
 """Seconds within which the headers must be complete; in each period of this length a body must make progress."""
-LEAST_PROGRESS: Final = 16 * 1024
+MIN_PROGRESS: Final = 16 * 1024
 """The smallest number of bytes of a body per period, about a kilobyte per second."""
 UNREAD_LIMIT: Final = 60.0
 """Seconds after which a caller that does not read its response is cut off."""
@@ -102,9 +102,9 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._is_refused or self.transport.is_closing():
             return
-        if not self._in_body and self._head_raw > LARGEST_HEAD and self._head_began is not None:
+        if not self._in_body and self._head_raw > MAX_HEAD_BYTES and self._head_began is not None:
             self._refuse_head()
-        elif self._in_body and self._body_raw - self._body_parsed > LARGEST_HEAD + 8 * self._body_parsed:
+        elif self._in_body and self._body_raw - self._body_parsed > MAX_HEAD_BYTES + 8 * self._body_parsed:
             self._refuse_head()  # endless trailers or chunk markers
 
     def on_message_begin(self) -> None:
@@ -126,7 +126,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         if self._is_refused:
             return
-        if self._head_parsed > LARGEST_HEAD:
+        if self._head_parsed > MAX_HEAD_BYTES:
             self._refuse_head()
             return
         if len(self.pipeline) >= MAX_PIPELINED:
@@ -160,12 +160,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _fits(self, size: int) -> bool:
         self._head_parsed += size
-        if self._head_parsed > LARGEST_HEAD and self._in_body:
+        if self._head_parsed > MAX_HEAD_BYTES and self._in_body:
             self._refuse_head()  # trailers
-        return not self._is_refused and self._head_parsed <= LARGEST_HEAD
+        return not self._is_refused and self._head_parsed <= MAX_HEAD_BYTES
 
     def _refuse_head(self) -> None:
-        detail = f"A request line with its headers has at most {LARGEST_HEAD} bytes."
+        detail = f"A request line with its headers has at most {MAX_HEAD_BYTES} bytes."
         self._refuse(431, "headers.too_large", "Headers too large", detail)
 
     def _check_progress(self) -> None:
@@ -179,7 +179,7 @@ class BoundedProtocol(HttpToolsProtocol):
             if self.flow.read_paused or self.cycle.waiting_for_100_continue:  # our side has paused reading
                 self._window_began, self._window = now, 0
             elif now - self._window_began > PROGRESS_PERIOD:
-                if self._window < LEAST_PROGRESS:
+                if self._window < MIN_PROGRESS:
                     self._time_out()
                 self._window_began, self._window = now, 0
         elif self._head_began is not None and now - self._head_began > PROGRESS_PERIOD and self._is_answered:

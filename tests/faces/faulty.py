@@ -1,4 +1,4 @@
-"""Makes a table of one district fail as PostgreSQL fails, as often as a test says, and asks both faces for it."""
+"""Makes a table of one district fail with PostgreSQL's own errors, a given number of times, and calls both APIs."""
 
 import secrets
 from collections.abc import AsyncIterator

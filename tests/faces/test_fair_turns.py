@@ -1,4 +1,4 @@
-"""Whose request runs when: districts beside each other over both faces, and what never waits."""
+"""Tests the order of requests from several districts over both APIs, and the requests that never wait."""
 
 import asyncio
 from time import thread_time

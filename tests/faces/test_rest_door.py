@@ -1,4 +1,4 @@
-"""Protects the seam between HTTP and the transaction: the commit comes before the response, a fault says nothing."""
+"""Tests the boundary between HTTP and the transaction: the commit precedes the response, and faults reveal nothing."""
 
 import re
 from collections.abc import AsyncIterator

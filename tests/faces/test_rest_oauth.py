@@ -1,4 +1,4 @@
-"""Protects the token endpoint and what a token opens: OAuth's own errors, one district a token, keys that verify."""
+"""Tests the token endpoint and access tokens: OAuth's errors, one district per token, keys that verify."""
 
 import base64
 from typing import Any

@@ -1,4 +1,4 @@
-"""Protects what a caller is told when something is wrong: everything, where it is, and never a submitted value."""
+"""Tests problem responses: they list every error with its place, and never a submitted value."""
 
 from collections.abc import Iterator
 from copy import deepcopy

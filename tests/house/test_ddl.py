@@ -1,4 +1,4 @@
-"""Protects the schema from being changed by anything but a migration: no DDL in app/, but for what is listed here.
+"""Tests that only migrations contain DDL, apart from the exceptions that are listed here.
 
 On a distributed database DDL in a transaction goes to every node, waits for every shard, and keeps other runs waiting.
 """

@@ -1,6 +1,4 @@
-"""Protects the reach: on every list there is, whom a request acts for, and which schools a client was granted, bound
-what comes; what lies outside is not there.
-"""
+"""Tests that every list is limited by the person for whom a request acts, and by the schools granted to a client."""
 
 import re
 

@@ -1,7 +1,4 @@
-"""Owns what the walk knows of the operations: which rows their parameters name, which values they take.
-
-Only tables: whoever adds a parameter or a field says here what it is.
-"""
+"""The values that the walk uses for the parameters and fields of the operations. Contains only tables."""
 
 from datetime import timedelta
 from typing import Any

@@ -1,7 +1,7 @@
-"""Keeps every different statement that writes, of those that the tests have the product send, for a look at the end.
+"""Collects every distinct writing statement that the product sends during the tests, to check them at the end.
 
-What goes through SQLAlchemy is kept as it is sent. What a sync sends through asyncpg is kept with the shapes of the
-staging tables that it names, which are gone when its run has ended; a run's own number is left out of their names.
+Statements through SQLAlchemy are kept as they are sent. Statements that a sync sends through asyncpg are kept with the
+definitions of their staging tables, which are dropped with the run; the run's number is removed from the names.
 """
 
 # names that the product made
@@ -55,7 +55,7 @@ def watch_the_sync() -> None:
         await _keep_staged(stage, sql)
         return await rows(stage, sql)
 
-    Stage.run, Stage.rows = watched_run, watched_rows  # type: ignore[method-assign, assignment]
+    Stage.run, Stage.rows = watched_run, watched_rows  # type: ignore[method-assign, assignment]  # watched
 
 
 async def _keep_staged(stage: Stage, sql: str) -> None:

@@ -1,4 +1,4 @@
-"""Restore: every row comes back, under its keys, policies and grants, and nothing is ever half there."""
+"""Tests restores: every row comes back with its keys, policies and grants, and nothing is ever half restored."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""Named consumers: the server remembers a reader's place, moves it forward only, and says when something was lost."""
+"""Tests named consumers: the server stores a reader's position, moves it forward only, and reports lost events."""
 
 from datetime import timedelta
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The change feed: nothing is skipped, nothing is silently lost, and every body is as its schema says."""
+"""Tests the change feed: no event is skipped or lost unnoticed, and every payload matches its schema."""
 
 from datetime import timedelta
 from uuid import UUID

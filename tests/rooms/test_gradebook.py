@@ -1,4 +1,4 @@
-"""Protects who reads which grades, and what a reader is told of them."""
+"""Tests who may read which grades, and what the responses contain."""
 
 import pytest
 from fastapi import FastAPI

@@ -1,4 +1,6 @@
-"""Measures made and amended by a district: what may change, what is refused, and that verdicts follow a SEM."""
+"""Tests measures that a district creates and amends: what may change, what is refused, and the verdicts after a new
+SEM.
+"""
 
 from datetime import timedelta
 from typing import Any
@@ -220,7 +222,9 @@ async def test_the_same_over_graphql(app: FastAPI, north: Town) -> None:
     make = (
         "mutation ($input: MakeMeasureInput!) { makeMeasure(input: $input) { measure { code sem forms area { code } }"
     )
-    amend = "mutation ($input: AmendMeasureInput!) { amendMeasure(input: $input) { measure { name sem forms }"
+    amend = (
+        "mutation ($input: AmendMeasureInput!) { amendMeasure(input: $input, version: 0) { measure { name sem forms }"
+    )
     problems = " problems { code pointer } } }"
 
     async def sent(document: str, values: dict[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""Protects a process from connections: what they may send before anybody is known, how long, and how many."""
+"""Tests the limits of connections before their caller is known: what they may send, how long, and how many."""
 
 import json
 import resource

@@ -1,4 +1,4 @@
-"""Protects the roster from zips that are broken on purpose: refused in a sentence before anything is written."""
+"""Tests zips that are broken on purpose: each is refused with a sentence before anything is written."""
 
 import struct
 import zipfile

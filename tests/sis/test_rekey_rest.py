@@ -1,4 +1,4 @@
-"""A map of new sourcedIds over REST: asked for, planned by the worker as on the command line, looked at, approved."""
+"""Tests a map of new sourcedIds over REST: requested, planned by the worker, read and approved."""
 
 from pathlib import Path
 from typing import Any

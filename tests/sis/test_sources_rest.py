@@ -1,4 +1,4 @@
-"""Sources and runs over REST: made, changed, asked for, answered; a secret goes in and never comes out."""
+"""Tests sources and runs over REST: created, changed, requested, answered; secrets can be written but not read."""
 
 from pathlib import Path
 from typing import Any

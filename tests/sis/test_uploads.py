@@ -1,4 +1,4 @@
-"""A roster zip that is sent over REST: larger than any other body, judged at once, read by the worker, then gone."""
+"""Tests a roster zip sent over REST: larger than other bodies, validated at once, read by the worker, then deleted."""
 
 import asyncio
 import io
@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from app.core.address import Allowed
 from app.core.errors import Busy
 from app.main import build
-from app.rest.edge import LARGEST_BODY
+from app.rest.edge import MAX_BODY_BYTES
 from app.settings import Settings
 from app.sis.runs import upload
 from app.sis.scheduler.execute import SyncScheduler
@@ -66,7 +66,7 @@ async def test_a_zip_that_is_sent_is_applied_by_the_worker(app: FastAPI, north: 
     asks = caller(app, north)
     path = await _source(asks)
     packed = _larger(Export().packed(), 3 << 20)
-    assert len(packed) > LARGEST_BODY, "no other route takes as much"
+    assert len(packed) > MAX_BODY_BYTES, "no other route takes as much"
     sent = await _send(asks, path, packed)
     assert sent.status_code == 202, sent.text
     assert (sent.json()["state"], sent.headers["location"]) == ("pending", f"/v1/sync-runs/{sent.json()['id']}")
@@ -174,7 +174,7 @@ async def test_a_body_beyond_the_operators_limit_is_refused(north: Town, setting
     assert "AIMLINE_LARGEST_UPLOAD_MB" in refused.json()["detail"]
     fits = await _send(asks, path, _larger(Export().packed(), (2 << 20) + (1 << 19)))
     assert fits.status_code == 202, fits.text
-    elsewhere = await asks.ask("POST", "/v1/sis-sources", content=b" " * (LARGEST_BODY + 1))
+    elsewhere = await asks.ask("POST", "/v1/sis-sources", content=b" " * (MAX_BODY_BYTES + 1))
     assert elsewhere.status_code == 413
     await small.state.services.engine.dispose()
 

@@ -28,7 +28,7 @@ from app.sis.oneroster_csv.archive import CsvZip
 from app.sis.oneroster_csv.unzip import open_archive
 from app.sis.port import Delivery, NothingNew, Progress, SourceRefused
 
-LARGEST: Final = 8 << 30  # bytes of a zip
+MAX_ZIP_BYTES: Final = 8 << 30  # bytes of a zip
 QUIET_SECONDS: Final = 20.0  # seconds without a change after which a file counts as complete
 TIMEOUT: Final = aiohttp.ClientTimeout(total=4 * 3600, sock_connect=30, sock_read=120)
 CHUNK: Final = 1 << 20
@@ -91,8 +91,10 @@ async def _download(url: str, allowed: Allowed, file: IO[bytes], progress: Progr
                 total = response.content_length or 0
                 async for chunk in response.content.iter_chunked(CHUNK):
                     done += len(chunk)
-                    if done > LARGEST:
-                        raise SourceRefused(f"The source sends more than {LARGEST >> 30} GiB: no roster is as large.")
+                    if done > MAX_ZIP_BYTES:
+                        raise SourceRefused(
+                            f"The source sends more than {MAX_ZIP_BYTES >> 30} GiB: no roster is as large."
+                        )
                     await asyncio.to_thread(file.write, chunk)
                     progress("downloading the zip", done, total)
                 return _response_time(response.headers.get("Date")) or began
