@@ -4,13 +4,12 @@ Also owns the two advisory locks that separate a district's syncs from each othe
 Over 250 lines, so that the ownership and the lease of a run are in one place.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import Uuid, bindparam, delete, func, select, text
 
 from app.access.permission import Can
 from app.access.work import Work, needs
@@ -21,7 +20,6 @@ from app.core.fault_report import NO_FAULT, FaultSummary
 from app.events.catalogue import SYNC_APPLIED, SYNC_FAILED, SYNC_HELD, EventType, NewEvent
 from app.events.outbox import record
 from app.roster.lookup import zone_of
-from app.sis.engine.plan import kept_tables
 from app.sis.engine.report import Report
 from app.sis.engine.state import change_states
 from app.sis.engine.student_events import count_events
@@ -44,6 +42,12 @@ APPLIES = LOCK + 1  # the first key of the lock that marks the transaction that 
 LENGTH = timedelta(minutes=2)
 """The lease of a run. A worker renews it; of a run from the command line, its advisory lock shows that it goes on."""
 EXITS = {"refused": 5, "inconsistent": 6, "held": 4, "quarantined": 3, "done": 0}
+DROP_KEPT_PLAN = tuple(
+    text(f"DELETE FROM staging.{table} AS k WHERE k.district_id = :district AND k.run_id = :run").bindparams(
+        bindparam("district", type_=Uuid), bindparam("run", type_=Uuid)
+    )
+    for table in ("kept_plan", "kept_rekey")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,18 +290,15 @@ async def _drop_uploads(work: Work) -> None:
 async def _discard_replaced_plans(work: Work, run_id: UUID, source_id: UUID) -> None:
     """Discards the other held or approved plans of the source, because they compare with an outdated roster."""
     others = (SisRun.district_id == work.district_id, SisRun.source_id == source_id, SisRun.id != run_id)
-    waiting = await work.db.execute(select(SisRun.id, SisRun.plan).where(*others, SisRun.state.in_(WAITING)))
+    waiting = await work.db.scalars(select(SisRun.id).where(*others, SisRun.state.in_(WAITING)))
     gone = {"sentence": "A later sync replaced it. The roster is as it was.", "plan": None}
-    for held_id, plan in waiting.all():
+    for held_id in waiting.all():
         await change_states(work, RunState.DISCARDED, [SisRun.id == held_id], gone, of=WAITING)
-        await drop_kept_plan(work, held_id, plan)
+        await drop_kept_plan(work, held_id)
 
 
 @needs(Can.SYNC_ROSTER)
-async def drop_kept_plan(work: Work, run_id: UUID, plan: Mapping[str, Any] | None) -> None:
-    """Drops the staging tables that keep a run's plan."""
-    if plan and "rekey" in plan:
-        tables = ", ".join(f"staging.rekey_{kind}_{run_id.hex}" for kind in ("person", "role"))
-        await work.db.execute(text(f"DROP TABLE IF EXISTS {tables}"))
-    if plan and plan["files"]:
-        await work.db.execute(text(f"DROP TABLE IF EXISTS {', '.join(kept_tables(run_id, plan))}"))
+async def drop_kept_plan(work: Work, run_id: UUID) -> None:
+    """Deletes the staged rows that keep a run's plan."""
+    for statement in DROP_KEPT_PLAN:
+        await work.db.execute(statement, {"district": work.district_id, "run": run_id})
