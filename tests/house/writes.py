@@ -61,11 +61,11 @@ def watch_the_sync() -> None:
         return await insert_parallel(stage, name, kind, columns, query)
 
     Stage.run, Stage.rows = watched_run, watched_rows  # type: ignore[method-assign, assignment]
-    Stage.insert_parallel = watched_parallel  # type: ignore[method-assign]
+    Stage.insert_parallel = watched_parallel  # type: ignore[method-assign, assignment]
 
 
 async def _keep_staged(stage: Stage, sql: str) -> None:
-    statement = OF_A_RUN.sub("_run", stage._bound(sql)[0])
+    statement = OF_A_RUN.sub("_run", stage._bound(sql)[0]).removesuffix(" /* run_run */")
     if statement in _kept or not (STATEMENT.match(statement) and LOOKED_AT.search(statement)):
         return
     shapes = await stage.driver.fetch(SHAPES, RAW.findall(sql))

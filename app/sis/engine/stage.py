@@ -182,7 +182,10 @@ class Stage:
                 used.append(name)
             return f"${used.index(name) + 1}::{_TYPES[name]}"
 
-        return (_NAMED.sub(placeholder, sql), *(values[name] for name in used))
+        # With the run in its text a statement is prepared anew for each run: a plan that was kept on this connection
+        # would be that of a run of another size. `plan_cache_mode` would also have every foreign key planned anew.
+        text = f"{_NAMED.sub(placeholder, sql)} /* run_{self.run_id.hex} */"
+        return (text, *(values[name] for name in used))
 
     def _spelled_out(self, sql: str) -> str:
         """Returns a statement with its values in it, since COPY takes no parameters; all of them are our own."""

@@ -18,15 +18,9 @@ from app.sis.engine.stage import Stage
 from app.sis.port import Delivery, Progress, SourceRefused
 
 PATIENCE = 30.0  # seconds within which a COPY ends after its stream has ended
-PLANNER = (
-    "jit = off",
-    "enable_mergejoin = off",
-    "parallel_setup_cost = 0",
-    "parallel_tuple_cost = 0",
-    "plan_cache_mode = force_custom_plan",
-)
+PLANNER = ("jit = off", "enable_mergejoin = off", "parallel_setup_cost = 0", "parallel_tuple_cost = 0")
 """Planner settings for newly loaded rows. They have no statistics, so the estimated costs are wrong: they must not
-cause compilation, must not prevent parallel plans, and no plan may be kept for a run of another size."""
+cause compilation, and must not prevent parallel plans."""
 
 
 class Stream:
