@@ -164,6 +164,8 @@ async def write_plan(stage: Stage, kind: Kind, delivery: Delivery, *, complete: 
             FROM ({_resolved_sql(stage, kind, delivery)}) AS s
             FULL JOIN ({_matched_sql(stage, kind, compared)}) AS t ON t.sourced_id = s.sourced_id
         ) AS p WHERE p.action IS NOT NULL""",
+        # Two sourcedIds of an aliased kind could be those of one row.
+        are_distinct=kind.own_alias,
     )
     if not kind.own_alias and kind.key == "id":
         # No reference may lead to a refused row that does not exist yet.

@@ -96,12 +96,17 @@ class Stage:
         """
         return f"(SELECT * FROM {self.raw_tables[kind]} OFFSET 0)"
 
-    async def insert(self, name: str, kind: str, columns: Iterable[str], query: str) -> int:
-        """Stages the rows of a query whose columns follow district and run; returns their number."""
+    async def insert(
+        self, name: str, kind: str, columns: Iterable[str], query: str, *, are_distinct: bool = False
+    ) -> int:
+        """Stages the rows of a query whose columns follow district and run; returns their number.
+
+        Of rows with the same key the first is staged. `are_distinct` says that there are none: looking for them costs
+        as much as the insertion itself.
+        """
         table = self.fills(name, kind)
-        return await self.run(
-            f"INSERT INTO {table} (district_id, run_id, {', '.join(columns)}) {query} ON CONFLICT DO NOTHING"
-        )
+        unless = "" if are_distinct else " ON CONFLICT DO NOTHING"
+        return await self.run(f"INSERT INTO {table} (district_id, run_id, {', '.join(columns)}) {query}{unless}")
 
     async def insert_parallel(self, name: str, kind: str, columns: Sequence[str], query: str) -> int:
         """Stages the rows of a query over many rows that returns few; the query names district and run itself.

@@ -124,7 +124,7 @@ async def convert_rows(stage: Stage, kind: Kind, delivery: Delivery) -> int:
         rows = await stage.count(f"SELECT count(*) FROM {stage.delivered(kind.name)} AS s")
     else:
         columns, query = _converted_sql(kind, delivery, f"{stage.raw(kind.name)} AS r", "q.row_number")
-        rows = await stage.insert("staged", kind.name, columns, query)
+        rows = await stage.insert("staged", kind.name, columns, query, are_distinct=True)
     return rows - await _resolve_repeats(stage, kind, delivery) + (unchanged or 0)
 
 
